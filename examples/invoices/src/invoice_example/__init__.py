@@ -1,0 +1,1 @@
+"""Rendered example invoices, and the small YOLO base model that reads them."""

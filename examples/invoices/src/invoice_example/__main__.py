@@ -1,0 +1,50 @@
+"""Command line of the example: generate the documents, train the base model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from invoice_example.dataset import Sizes, write_example
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        match options.command:
+            case "generate":
+                sizes = Sizes(**{f.name: getattr(options, f.name) for f in fields(Sizes)})
+                write_example(options.out, seed=options.seed, sizes=sizes)
+            case "train-base":
+                # Here, because generating needs no torch.
+                from invoice_example.train_base import train_base
+
+                train_base(options.data, options.out, seed=options.seed, threads=options.threads)
+    except (FileExistsError, FileNotFoundError, RuntimeError, ValueError) as error:
+        print(f"invoice_example {options.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="invoice_example", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    generate = commands.add_parser("generate", help="render the invoices as YOLO data sets")
+    generate.add_argument("--out", type=Path, required=True, help="a folder that is new or empty")
+    generate.add_argument("--seed", type=int, default=0)
+    for field in fields(Sizes):
+        generate.add_argument(f"--{field.name}", type=int, default=field.default)
+    train = commands.add_parser("train-base", help="train the base model from random weights")
+    train.add_argument("--data", type=Path, required=True, help="the folder anchor/")
+    train.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
