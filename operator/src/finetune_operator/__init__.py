@@ -1,0 +1,1 @@
+"""finetune-operator: continuous fine-tuning of YOLO detectors on Kubernetes."""

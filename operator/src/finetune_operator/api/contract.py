@@ -1,0 +1,193 @@
+"""The trainer's side of the contract: run document, step inputs, step results, progress (docs/contracts.md)."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from .meta import Artifact, ModelArtifact
+from .policy import Data, Serving
+from .run import Step
+from .training import Training
+from .value import Value
+
+DOCUMENT_SCHEMA = "finetune-operator.io/run-document/v1"
+RESULT_SCHEMA = "finetune-operator.io/step-result/v1"
+PROGRESS_SCHEMA = "finetune-operator.io/progress/v1"
+
+EXIT_BAD_INPUT = 10
+EXIT_BAD_TRAINING = 11
+EXIT_OUT_OF_MEMORY = 12
+EXIT_UNAVAILABLE = 13
+EXIT_PREEMPTED = 143
+
+
+class Location(Value, frozen=True, kw_only=True):
+    """A prefix that belongs to one owner."""
+
+    uri: str
+
+
+class DocumentOwner(Value, frozen=True, kw_only=True):
+    """The object whose Job this is."""
+
+    kind: Literal["FineTuneRun", "ModelVersion"]
+    namespace: str
+    name: str
+    uid: str
+
+
+class DocumentBase(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """The base that is fine-tuned (or verified)."""
+
+    version: str
+    artifact: Artifact
+    checkpoint: Artifact
+    inputs: Artifact | None = None
+
+
+class DocumentMixing(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """How the mix is drawn."""
+
+    min_pool_samples: int
+    max_old: int
+    interpolation: Literal["Steps", "LogLog"]
+    ratio: str
+    seed: int
+
+
+class RunDocument(Value, frozen=True, kw_only=True):
+    """The snapshot that a run's Jobs work from, and that its verdict is judged by."""
+
+    schema: str = DOCUMENT_SCHEMA
+    owner: DocumentOwner
+    mode: Literal["FineTune", "Verify"]
+    model: str
+    classes: tuple[str, ...]
+    serving: Serving
+    data: Data
+    artifacts: Location
+    base: DocumentBase
+    mixing: DocumentMixing | None = None
+    holdout: Decimal | None = None
+    training: Training | None = None
+
+
+class ResultError(Value, frozen=True, kw_only=True, rename={"kind": "class"}):
+    """Why a step failed, and how to mend it."""
+
+    kind: str = "Internal"
+    reason: str = "Internal"
+    message: str = ""
+    remedy: str = ""
+
+
+class Scores(Value, frozen=True, kw_only=True):
+    """Gate 2's figures of one model on one set of documents."""
+
+    boxes: int
+    matched: int
+    rate: Decimal
+    document_rate: Decimal
+    precision: Decimal
+    field_rate: tuple[str, ...] = ()
+
+
+class Measured(Value, frozen=True, kw_only=True):
+    """One model on the test set (mAP50) and on the new samples."""
+
+    sha256: str
+    map50: Decimal
+    ap50: tuple[str, ...] = ()
+    pool: Scores | None = None
+    fresh: Scores | None = None
+
+
+class Models(Value, frozen=True, kw_only=True):
+    """The models of one evaluation."""
+
+    base: Measured
+    candidate: Measured | None = None
+    live: Measured | None = None
+
+
+class TestImages(Value, frozen=True, kw_only=True):
+    """The held-out original test set."""
+
+    digest: str
+    images: int
+    boxes: int
+
+
+class NewSet(Value, frozen=True, kw_only=True):
+    """The new samples of Gate 2."""
+
+    digest: str
+    documents: int
+    fresh: int
+    trained_on: bool
+
+
+class PrepareResult(Value, frozen=True, kw_only=True):
+    """What was drawn."""
+
+    plan: Artifact
+    pool: int
+    fresh: int
+    held_out: int
+    train: int
+    new: int
+    old: int
+    ratio: str
+    anchor: int
+    val: int
+    test: int
+    digests: dict[str, str]
+
+
+class TrainResult(Value, frozen=True, kw_only=True):
+    """What was trained."""
+
+    artifact: ModelArtifact
+    checkpoint: Artifact
+    epochs: int
+    batch: int
+    images: int
+    seconds: int
+    device: str = "cpu"
+    losses: dict[str, str] = {}
+
+
+class EvaluateResult(Value, frozen=True, kw_only=True):
+    """What was measured; `settings` is the digest of the evaluation settings."""
+
+    settings: str
+    evaluator: str
+    test_set: TestImages
+    models: Models
+    new_set: NewSet | None = None
+
+
+class StepResult(Value, frozen=True, kw_only=True):
+    """The envelope of a termination message; `result` is parsed by step with `parse`."""
+
+    schema: str
+    step: Step
+    owner: str
+    attempt: int
+    outcome: Literal["Succeeded", "Failed"]
+    manifest: Artifact | None = None
+    result: dict[str, object] = {}
+    error: ResultError | None = None
+
+
+class ProgressLine(Value, frozen=True, kw_only=True):
+    """One line of the trainer's standard output."""
+
+    schema: str
+    step: Step
+    at: datetime
+    percent: int = 0
+    epoch: int | None = None
+    epochs: int | None = None
+    remaining_seconds: int | None = None
+    losses: dict[str, str] = {}

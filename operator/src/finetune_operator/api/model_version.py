@@ -1,0 +1,78 @@
+"""ModelVersion: an immutable record of one artifact, and what became of it."""
+
+from datetime import datetime
+from typing import Literal
+
+from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
+from .policy import Serving
+from .run import Attempt, Gate, Measurements, Verdict
+from .value import Value
+
+VersionPhase = Literal[
+    "Imported", "Verified", "Candidate", "Live", "Retired", "Rejected", "Quarantined"
+]
+
+
+class VersionEvidence(Value, frozen=True, kw_only=True):
+    """The judgement that a fine-tuned version carries with it, whatever becomes of its run."""
+
+    digest: str
+    verdict: Verdict
+    gates: tuple[Gate, ...]
+    measurements: Measurements
+    uri: str = ""
+    baseline: str | None = None
+
+
+class Lineage(Value, frozen=True, kw_only=True):
+    """Where a fine-tuned version came from. `spec_hash` and `inputs_hash` tell a repeated run."""
+
+    run: str
+    run_uid: str
+    policy: str
+    base_sha256: str
+    inputs: Artifact
+    spec_hash: str
+    inputs_hash: str
+    pool: int
+    seed: int
+    created_at: datetime
+
+
+class VersionSpec(Value, frozen=True, kw_only=True):
+    """Immutable."""
+
+    model: str
+    version: str
+    type: Literal["Base", "FineTuned"]
+    artifact: ModelArtifact
+    checkpoint: Artifact
+    classes: tuple[str, ...]
+    serving: Serving
+    base: str | None = None
+    inputs: Artifact | None = None
+    lineage: Lineage | None = None
+    evidence: VersionEvidence | None = None
+
+
+class VersionStatus(Value, frozen=True, kw_only=True):
+    """Derived from policies and, for an imported base, from its verify Jobs."""
+
+    observed_generation: int = 0
+    phase: VersionPhase | None = None
+    message: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    map50: str | None = None
+    live_since: datetime | None = None
+    last_live: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class ModelVersion(Value, frozen=True, kw_only=True):
+    """A ModelVersion object."""
+
+    metadata: ObjectMeta
+    spec: VersionSpec
+    status: VersionStatus = VersionStatus()
+
+

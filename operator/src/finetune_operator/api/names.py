@@ -1,0 +1,74 @@
+"""Names, labels and annotation keys: every name the operator gives is made here, deterministically."""
+
+import hashlib
+
+GROUP = "finetune-operator.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FIELD_MANAGER = "finetune-operator"
+
+MANAGED_LABEL = f"{GROUP}/managed"
+POD_TEMPLATE_LABEL = f"{GROUP}/pod-template"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+OWNER_KIND_LABEL = f"{GROUP}/owner-kind"
+OWNER_NAME_LABEL = f"{GROUP}/owner-name"
+OWNER_UID_LABEL = f"{GROUP}/owner-uid"
+STEP_LABEL = f"{GROUP}/step"
+ATTEMPT_LABEL = f"{GROUP}/attempt"
+
+MODEL_VERSION_KEY = f"{GROUP}/model-version"
+ARTIFACT_URI_KEY = f"{GROUP}/artifact-uri"
+ARTIFACT_SHA256_KEY = f"{GROUP}/artifact-sha256"
+EPOCH_KEY = f"{GROUP}/epoch"
+
+TRAINER_CONTAINER = "trainer"
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the SHA-256 of `data` as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def uid_tag(uid: str) -> str:
+    """Return six hex digits that tell two objects of one name apart by their uid."""
+    return sha256_of(uid.encode())[:6]
+
+
+def job_name(owner: str, step: str, attempt: int, uid: str, *, collect: bool = False) -> str:
+    """Return the name of the Job of one attempt; at most 63 characters for owners of up to 40."""
+    tag = uid_tag(uid)
+    return f"{owner}-{step}-{attempt}-{'c' if collect else ''}{tag}"
+
+
+def snapshot_name(owner: str, uid: str) -> str:
+    """Return the name of the ConfigMap that holds the run document."""
+    return f"{owner}-document-{uid_tag(uid)}"
+
+
+def promotion_name(run: str, uid: str) -> str:
+    """Return the name of the ModelPromotion that a run asks for."""
+    return f"{run}-promotion-{uid_tag(uid)}"
+
+
+def model_version_name(model: str, version: str) -> str:
+    """Return the object name of a version: invoice-fields, ft_v1.2 -> invoice-fields-ft-v1.2."""
+    return f"{model}-{version.replace('_', '-')}"
+
+
+def base_version(series: int) -> str:
+    """Return the seeds' name of a base: base_v1."""
+    return f"base_v{series}"
+
+
+def tuned_version(series: int, number: int) -> str:
+    """Return the seeds' name of a fine-tune of base `series`: ft_v1.2."""
+    return f"ft_v{series}.{number}"
+
+
+def series_of(version: str) -> int | None:
+    """Return 2 for base_v2 and for ft_v2.7; None for a name of another form."""
+    for prefix in ("base_v", "ft_v"):
+        head, _, _ = version.removeprefix(prefix).partition(".")
+        if version.startswith(prefix) and head.isdigit():
+            return int(head)
+    return None

@@ -1,0 +1,216 @@
+"""FineTunePolicy: the standing rules for one model on one Deployment, and what is live there."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from .meta import Condition, ObjectMeta
+from .training import Training
+from .value import Value
+
+
+class Source(Value, frozen=True, kw_only=True):
+    """A data set by URI."""
+
+    uri: str
+
+
+class Data(Value, frozen=True, kw_only=True):
+    """What runs train on and are judged on."""
+
+    anchor: Source
+    pool: Source
+
+
+class Serving(Value, frozen=True, kw_only=True):
+    """How the model is served; the gates are judged with the same settings."""
+
+    image_size: int = 640
+    confidence: Decimal = Decimal("0.25")
+    nms_iou: Decimal = Decimal("0.7")
+    max_detections: int = 300
+
+
+class MixingRules(Value, frozen=True, kw_only=True):
+    """How many old samples accompany the new ones."""
+
+    max_old: int = 3000
+    interpolation: Literal["Steps", "LogLog"] = "Steps"
+
+
+class RegressionGate(Value, frozen=True, kw_only=True):
+    """Gate 1: limits of the drop of mAP50, in absolute points (x 100)."""
+
+    review_at_points: Decimal = Decimal(1)
+    reject_above_points: Decimal = Decimal(3)
+
+
+class NewSamplesGate(Value, frozen=True, kw_only=True):
+    """Gate 2: the least detection rate on the pool, and the share of the pool that is not trained on."""
+
+    minimum: Decimal = Decimal("0.80")
+    holdout: Decimal = Decimal(0)
+
+
+class Gates(Value, frozen=True, kw_only=True):
+    """The gates of a policy."""
+
+    regression: RegressionGate = RegressionGate()
+    new_samples: NewSamplesGate = NewSamplesGate()
+
+
+class ReviewRules(Value, frozen=True, kw_only=True):
+    """How long a run waits for a human."""
+
+    timeout_seconds: int = 1_209_600
+
+
+class Rollout(Value, frozen=True, kw_only=True):
+    """Whether a flip may leave nobody serving for a moment."""
+
+    capacity: Literal["RequireSurge", "AllowDowntime"] = "RequireSurge"
+
+
+class Watch(Value, frozen=True, kw_only=True):
+    """How long a flipped Deployment is watched before its version counts as good."""
+
+    seconds: int = 300
+
+
+class PodTemplates(Value, frozen=True, kw_only=True):
+    """Names of the core/v1 PodTemplates that Jobs are made from."""
+
+    train: str
+    cpu: str
+
+
+class PolicySpec(Value, frozen=True, kw_only=True):
+    """The standing rules."""
+
+    model: str
+    deployment: str
+    classes: tuple[str, ...]
+    data: Data
+    artifacts: Source
+    pod_templates: PodTemplates
+    serving: Serving = Serving()
+    min_pool_samples: int = 50
+    mixing: MixingRules = MixingRules()
+    training: Training = Training()
+    gates: Gates = Gates()
+    review: ReviewRules = ReviewRules()
+    promotion: Literal["Automatic", "Manual"] = "Automatic"
+    rollout: Rollout = Rollout()
+    watch: Watch = Watch()
+    suspend: bool = False
+
+
+class LiveVersion(Value, frozen=True, kw_only=True):
+    """A version by name, object and bytes."""
+
+    version: str
+    model_version: str
+    uri: str
+    sha256: str
+
+
+class Live(LiveVersion, frozen=True, kw_only=True):
+    """What the Deployment serves; `epoch` counts flips and only grows."""
+
+    epoch: int
+    since: datetime
+
+
+class Hold(Value, frozen=True, kw_only=True):
+    """Promotions wait until one of them carries releaseHold."""
+
+    by: str
+    reason: str
+    message: str
+    since: datetime
+
+
+class Quarantined(Value, frozen=True, kw_only=True):
+    """A version that failed in production: never promoted or rolled back to again."""
+
+    version: str
+    sha256: str
+    reason: str
+    since: datetime
+
+
+FlightPhase = Literal["Flipping", "Watching", "Returning"]
+
+
+class InFlight(Value, frozen=True, kw_only=True):
+    """The one promotion that is being carried out; recorded before the Deployment is touched."""
+
+    promotion: str
+    promotion_uid: str
+    spec_hash: str
+    phase: FlightPhase
+    to: LiveVersion
+    back: LiveVersion | None
+    epoch: int
+    deployment_uid: str
+    template_hash: str
+    started_at: datetime
+    phase_since: datetime
+    deadline: datetime
+    why: str = ""
+    message: str = ""
+
+
+Outcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
+
+
+class Consumed(Value, frozen=True, kw_only=True):
+    """A promotion that was acted upon, by name and hash of its spec: it never acts again."""
+
+    name: str
+    spec_hash: str
+    outcome: Outcome
+    reason: str
+    at: datetime
+    message: str = ""
+
+
+class Reservation(Value, frozen=True, kw_only=True):
+    """A version name given to a run before the ModelVersion is made."""
+
+    run_uid: str
+    version: str
+
+
+class NextVersion(Value, frozen=True, kw_only=True):
+    """High-water marks of version numbers; they outlive deletion of the objects."""
+
+    series: int = 1
+    tuned: int = 1
+
+
+class PolicyStatus(Value, frozen=True, kw_only=True):
+    """The durable memory of one Deployment's models."""
+
+    observed_generation: int = 0
+    live: Live | None = None
+    last_good: tuple[LiveVersion, ...] = ()
+    hold: Hold | None = None
+    quarantined: tuple[Quarantined, ...] = ()
+    in_flight: InFlight | None = None
+    consumed: tuple[Consumed, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    next_version: NextVersion = NextVersion()
+    epoch: int = 0
+    reasserted_at: tuple[datetime, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+
+class Policy(Value, frozen=True, kw_only=True):
+    """A FineTunePolicy object."""
+
+    metadata: ObjectMeta
+    spec: PolicySpec
+    status: PolicyStatus = PolicyStatus()
+
+

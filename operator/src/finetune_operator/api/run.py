@@ -1,0 +1,193 @@
+"""FineTuneRun: one training and its judgement."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
+from .training import TrainingOverrides
+from .value import Value
+
+RunPhase = Literal[
+    "Pending",
+    "Suspended",
+    "Preparing",
+    "Training",
+    "Evaluating",
+    "InReview",
+    "Promoting",
+    "Promoted",
+    "Passed",
+    "Adopted",
+    "Rejected",
+    "Expired",
+    "Superseded",
+    "RolledBack",
+    "Failed",
+]
+FINAL_PHASES: frozenset[RunPhase] = frozenset(
+    ("Promoted", "Passed", "Adopted", "Rejected", "Expired", "Superseded", "RolledBack", "Failed")
+)
+Step = Literal["prepare", "train", "evaluate", "verify"]
+Verdict = Literal["Pass", "Review", "Reject", "Error"]
+
+
+class RunMixing(Value, frozen=True, kw_only=True):
+    """The multiplier of old samples, and the seed of the draw (default: made from the run's uid)."""
+
+    ratio: str = "Auto"
+    seed: int | None = None
+
+
+class Review(Value, frozen=True, kw_only=True):
+    """A human's decision, bound to the evidence that they saw."""
+
+    decision: Literal["Approve", "Reject"]
+    evidence: str
+    by: str
+    reason: str = ""
+
+
+class RunSpec(Value, frozen=True, kw_only=True):
+    """What to train. All but `suspend` and `review` is immutable."""
+
+    policy: str
+    mode: Literal["FineTune"] = "FineTune"
+    base_version: str | None = None
+    mixing: RunMixing = RunMixing()
+    training: TrainingOverrides = TrainingOverrides()
+    resources: dict[str, dict[str, str]] | None = None
+    node_selector: dict[str, str] | None = None
+    tolerations: tuple[dict[str, Any], ...] | None = None
+    priority_class_name: str | None = None
+    queue_name: str | None = None
+    active_deadline_seconds: int = 86_400
+    backoff_limit: int = 2
+    suspend: bool = False
+    review: Review | None = None
+
+
+AttemptOutcome = Literal["Planned", "Running", "Succeeded", "Failed", "Suspended"]
+
+
+class Attempt(Value, frozen=True, kw_only=True):
+    """One Job of one step. `Planned` is written before the Job is created."""
+
+    step: Step
+    attempt: int
+    job: str
+    outcome: AttemptOutcome
+    round: int = 0
+    live: str | None = None
+    collect: bool = False
+    job_uid: str | None = None
+    template_hash: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    counted: bool = True
+    reason: str = ""
+    message: str = ""
+
+
+class Progress(Value, frozen=True, kw_only=True):
+    """How far the current step is."""
+
+    step: Step
+    epoch: int | None = None
+    epochs: int | None = None
+    percent: int = 0
+    remaining_seconds: int | None = None
+    losses: dict[str, str] = {}
+    updated_at: datetime | None = None
+
+
+class Inputs(Value, frozen=True, kw_only=True):
+    """What `prepare` drew: counts of samples, and the digests that the evidence is bound to."""
+
+    plan: Artifact
+    pool: int
+    fresh: int
+    held_out: int
+    anchor: int
+    new: int
+    old: int
+    train: int
+    ratio: str
+    digests: dict[str, str]
+
+
+class Gate(Value, frozen=True, kw_only=True):
+    """One gate's verdict with its figures, as decimal strings."""
+
+    name: str
+    verdict: Verdict
+    value: str = ""
+    threshold: str = ""
+    message: str = ""
+
+
+class Evidence(Value, frozen=True, kw_only=True):
+    """What a verdict is bound to: `digest` is sha256:<hex> over everything below and the measurements."""
+
+    digest: str
+    uri: str
+    live: str | None = None
+    live_sha256: str | None = None
+    round: int = 1
+
+
+class Decision(Value, frozen=True, kw_only=True):
+    """Who decided what (`by` is `gates` when no human was needed)."""
+
+    verdict: Literal["Approve", "Reject"]
+    by: str
+    at: datetime
+    reason: str = ""
+
+
+class Measurements(Value, frozen=True, kw_only=True):
+    """The figures that the gates saw, six-digit decimals."""
+
+    candidate_map50: str
+    base_map50: str
+    live_map50: str | None = None
+    pool_rate: str = ""
+    fresh_rate: str | None = None
+    base_pool_rate: str | None = None
+    boxes: int = 0
+    documents: int = 0
+
+
+class RunStatus(Value, frozen=True, kw_only=True):
+    """What happened so far. `phase` is a summary; conditions and attempts are the record."""
+
+    observed_generation: int = 0
+    phase: RunPhase | None = None
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    review_since: datetime | None = None
+    snapshot: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    progress: Progress | None = None
+    inputs: Inputs | None = None
+    candidate: ModelArtifact | None = None
+    checkpoint: Artifact | None = None
+    measurements: Measurements | None = None
+    gates: tuple[Gate, ...] = ()
+    verdict: Verdict | None = None
+    evidence: Evidence | None = None
+    decision: Decision | None = None
+    model_version: str | None = None
+    version: str | None = None
+    promotion: str | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class Run(Value, frozen=True, kw_only=True):
+    """A FineTuneRun object."""
+
+    metadata: ObjectMeta
+    spec: RunSpec
+    status: RunStatus = RunStatus()

@@ -1,0 +1,37 @@
+"""What can go wrong at the API server, sorted by what the caller does about it."""
+
+
+class ClusterError(Exception):
+    """Any refusal or failure of the API server; the message is fit for a condition."""
+
+
+class Conflict(ClusterError):
+    """409: the object changed, or another object has the name: look again."""
+
+
+class FieldConflict(Conflict):
+    """409 of a server-side apply: another field manager owns a field of ours; `manager` names it."""
+
+    def __init__(self, message: str, manager: str) -> None:
+        super().__init__(message)
+        self.manager = manager
+
+
+class AlreadyExists(Conflict):
+    """409 on create: an object of that name is there."""
+
+
+class NotFound(ClusterError):
+    """404: the object is gone."""
+
+
+class Invalid(ClusterError):
+    """400 or 422: the API server will never take this; repeating does not help."""
+
+
+class Forbidden(ClusterError):
+    """401 or 403: RBAC, quota or admission; the message says which."""
+
+
+class Unavailable(ClusterError):
+    """Timeout, 429, 5xx, broken connection: whether a write was committed is unknown; try again later."""

@@ -1,0 +1,68 @@
+"""The handful of verbs by which the operator talks to an API server, real or simulated."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Protocol
+
+Object = dict[str, Any]
+"""A Kubernetes object as plain JSON data."""
+
+
+class Kind(Enum):
+    """The kinds that the operator touches: group, version, plural."""
+
+    POLICY = ("finetune-operator.io", "v1alpha1", "finetunepolicies")
+    RUN = ("finetune-operator.io", "v1alpha1", "finetuneruns")
+    MODEL_VERSION = ("finetune-operator.io", "v1alpha1", "modelversions")
+    PROMOTION = ("finetune-operator.io", "v1alpha1", "modelpromotions")
+    JOB = ("batch", "v1", "jobs")
+    DEPLOYMENT = ("apps", "v1", "deployments")
+    POD = ("", "v1", "pods")
+    POD_TEMPLATE = ("", "v1", "podtemplates")
+    CONFIG_MAP = ("", "v1", "configmaps")
+    EVENT = ("events.k8s.io", "v1", "events")
+
+
+class Cluster(Protocol):
+    """One API server. Every verb raises only cluster.errors.ClusterError (and its kinds)."""
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
+        """Return the object, or None. `fresh` asks the API server itself, past any cache."""
+        ...
+
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> tuple[Object, ...]:
+        """Return the objects of a namespace that carry all `labels`, sorted by name."""
+        ...
+
+    async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
+        """Create. Raises AlreadyExists for a taken name, Invalid, Forbidden."""
+        ...
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, patch: Object
+    ) -> Object:
+        """Merge-patch the status subresource of exactly that uid at exactly that resourceVersion.
+
+        Raises Conflict when either moved on, NotFound when the object is gone.
+        """
+        ...
+
+    async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
+        """Server-side apply under the operator's field manager, never forced.
+
+        `manifest.metadata` carries uid and resourceVersion, so the request creates nothing and overwrites
+        nothing unseen. Raises FieldConflict, Conflict, NotFound, Invalid.
+        """
+        ...
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete exactly that uid with background propagation; an object already gone is no error."""
+        ...
+
+    async def log_tail(
+        self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int
+    ) -> str:
+        """Return the end of a container's log; empty when there is none to be had."""
+        ...

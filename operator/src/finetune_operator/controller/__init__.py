@@ -1,0 +1,1 @@
+"""kopf as watcher and frame: wake-ups, keyed queue, reconcile loop, probes, metrics."""

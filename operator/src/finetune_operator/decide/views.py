@@ -1,0 +1,155 @@
+"""What decisions look at: frozen views of the world, gathered by cluster/observe.py."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from ..api.contract import ProgressLine, RunDocument
+from ..api.model_version import ModelVersion
+from ..api.policy import Policy
+from ..api.promotion import Promotion
+from ..api.run import Run, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something cannot be used: a CamelCase reason, and a message that says how to mend it."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateView:
+    """A PodTemplate: its hash (recorded per attempt), or what is wrong with it."""
+
+    name: str
+    hash: str
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A Job of ours with what its pod said."""
+
+    name: str
+    uid: str
+    step: Step
+    attempt: int
+    round: int = 0
+    collect: bool = False
+    state: Literal["Active", "Complete", "Failed"] = "Active"
+    suspended: bool = False
+    created_at: datetime | None = None
+    running_since: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    termination_message: str | None = None
+    disrupted: bool = False
+    pods_gone: bool = True
+    waiting: Problem | None = None
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """Everything that a run's next step hangs on."""
+
+    run: Run
+    now: datetime
+    policy: Policy | None = None
+    versions: tuple[ModelVersion, ...] = ()
+    train_template: TemplateView | None = None
+    cpu_template: TemplateView | None = None
+    snapshot: RunDocument | None = None
+    snapshot_problem: Problem | None = None
+    jobs: tuple[JobView, ...] = ()
+    progress: ProgressLine | None = None
+    promotion: Promotion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """Everything that a ModelVersion's status hangs on."""
+
+    version: ModelVersion
+    now: datetime
+    policies: tuple[Policy, ...] = ()
+    cpu_template: TemplateView | None = None
+    snapshot: RunDocument | None = None
+    snapshot_problem: Problem | None = None
+    jobs: tuple[JobView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedKeys:
+    """The three keys under spec.template.metadata.annotations; None where a key is absent."""
+
+    version: str | None = None
+    uri: str | None = None
+    sha256: str | None = None
+
+    @property
+    def absent(self) -> bool:
+        """No key is there at all."""
+        return self.version is None and self.uri is None and self.sha256 is None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """The inference Deployment, as far as a flip hangs on it."""
+
+    name: str
+    uid: str
+    resource_version: str
+    managed: bool
+    keys: ServedKeys
+    epoch: int | None
+    template_hash: str
+    generation: int
+    observed_generation: int
+    replicas: int
+    updated: int = 0
+    ready: int = 0
+    available: int = 0
+    total: int = 0
+    paused: bool = False
+    deadline_exceeded: bool = False
+    can_surge: bool = True
+    null_annotations: bool = False
+    keys_manager: str | None = None
+    deleting: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """The rollout of the current template is complete and every replica is available."""
+        return (
+            self.observed_generation >= self.generation
+            and self.updated == self.replicas == self.available == self.total
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """Everything that a policy's status and its Deployment hang on."""
+
+    policy: Policy
+    now: datetime
+    deployment: DeploymentView | None = None
+    train_template: TemplateView | None = None
+    cpu_template: TemplateView | None = None
+    versions: tuple[ModelVersion, ...] = ()
+    promotions: tuple[Promotion, ...] = ()
+    rivals: tuple[str, ...] = field(default=())
+    """Names of older policies on the same Deployment; the oldest one owns it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionView:
+    """Everything that a promotion's status hangs on."""
+
+    promotion: Promotion
+    now: datetime
+    policy: Policy | None = None
+    deployment: DeploymentView | None = None
+    versions: tuple[ModelVersion, ...] = ()
