@@ -1,0 +1,1 @@
+"""The serving image: fetches a gated detector by digest, serves it, and exports the monitoring contract."""

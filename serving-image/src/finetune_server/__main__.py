@@ -1,0 +1,8 @@
+"""Lets `python -m finetune_server` run the console script."""
+
+import sys
+
+from finetune_server.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

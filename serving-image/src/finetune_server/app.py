@@ -1,0 +1,267 @@
+"""The HTTP surface: routes, limits and error bodies; the work itself is done in worker threads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from finetune_server.config import Limits
+from finetune_server.drain import Drain
+from finetune_server.errors import RequestError
+from finetune_server.metrics import Metrics, Stage
+from finetune_server.model import Detector
+from finetune_server.pages import PageDecoder, PageRequest
+from finetune_server.reading import Reading, read_page
+
+log = logging.getLogger(__name__)
+
+PROBE_PATHS: Final = frozenset({"/readyz", "/livez", "/metrics"})
+MAX_FEEDBACK_BYTES: Final = 16 * 1024
+MAX_DOCUMENT_ID: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that may answer: verified, loaded, warmed up."""
+
+    detector: Detector
+    metrics: Metrics
+
+
+@dataclass(slots=True)
+class ServingState:
+    """What the routes share: `loaded` is None until the model may answer; `in_work` counts pages being answered."""
+
+    model: str
+    limits: Limits
+    drain: Drain
+    pool: ThreadPoolExecutor
+    decoder: PageDecoder
+    registry: CollectorRegistry
+    loaded: Loaded | None = None
+    in_work: int = 0
+
+    def require_loaded(self) -> Loaded:
+        """The loaded model; raises `RequestError` 503 while there is none."""
+        if self.loaded is None:
+            raise RequestError(503, "NotReady", "the model is being verified and loaded")
+        return self.loaded
+
+
+def create_app(state: ServingState) -> ASGIApp:
+    """The ASGI application over `state`."""
+    routes = Routes(state)
+    return Starlette(
+        routes=[
+            Route("/predict", routes.predict, methods=["POST"]),
+            Route("/feedback", routes.feedback, methods=["POST"]),
+            Route("/version", routes.version),
+            Route("/readyz", routes.readyz),
+            Route("/livez", routes.livez),
+            Route("/metrics", routes.metrics),
+        ],
+        middleware=[Middleware(DrainMiddleware, drain=state.drain)],
+        exception_handlers={RequestError: _request_error, HTTPException: _http_error, Exception: _unexpected},
+    )
+
+
+class Routes:
+    """The handlers, bound to their state."""
+
+    def __init__(self, state: ServingState) -> None:
+        self._state = state
+
+    async def predict(self, request: Request) -> Response:
+        """Bytes of an image or PDF in, fields with boxes and confidence out."""
+        loaded = self._state.require_loaded()
+        with loaded.metrics.timed(Stage.TOTAL):
+            async with self._slot():
+                body = await _body(request, self._state.limits.max_body_bytes, self._state.limits.body_seconds)
+                page = PageRequest(
+                    content=body,
+                    media_type=request.headers.get("content-type", ""),
+                    page=_query_int(request, "page", default=1, low=1, high=100_000),
+                    dpi=_query_int(request, "dpi", default=self._state.limits.default_dpi, low=36, high=600),
+                )
+                reading = await asyncio.get_running_loop().run_in_executor(
+                    self._state.pool, self._read, page, loaded, perf_counter()
+                )
+        return JSONResponse(self._prediction(loaded, reading))
+
+    def _read(self, page: PageRequest, loaded: Loaded, queued_at: float) -> Reading:
+        loaded.metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
+        return read_page(page, self._state.decoder, loaded.detector, loaded.metrics)
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        """Bounds the memory that waiting requests hold: beyond the limit a request is turned away at once."""
+        if self._state.in_work >= self._state.limits.max_in_flight:
+            raise RequestError(503, "Overloaded", f"{self._state.in_work} pages are being answered; try again")
+        self._state.in_work += 1
+        try:
+            yield
+        finally:
+            self._state.in_work -= 1
+
+    async def feedback(self, request: Request) -> Response:
+        """A user reports that a document was read wrongly; the fields, when given, must be the model's."""
+        loaded = self._state.require_loaded()
+        body = await _body(request, MAX_FEEDBACK_BYTES, self._state.limits.body_seconds)
+        document, fields = _parse_feedback(body, loaded.detector.settings.classes)
+        loaded.metrics.feedback()
+        log.info("feedback on document %s, fields %s", json.dumps(document), json.dumps(fields))
+        return JSONResponse({"accepted": True}, status_code=202)
+
+    async def version(self, request: Request) -> Response:
+        """What is loaded."""
+        detector = self._state.require_loaded().detector
+        return JSONResponse(
+            {
+                **self._identity(detector),
+                "uri": detector.ref.uri,
+                "classes": detector.settings.classes,
+                "imageSize": detector.settings.image_size,
+            }
+        )
+
+    async def readyz(self, request: Request) -> Response:
+        """200 only when verified, loaded, warmed up and not draining."""
+        if self._state.drain.draining:
+            raise RequestError(503, "Draining", "the server is about to stop")
+        return JSONResponse({"ready": True, "version": self._state.require_loaded().detector.ref.version})
+
+    async def livez(self, request: Request) -> Response:
+        """200 while the event loop turns."""
+        return JSONResponse({"live": True})
+
+    async def metrics(self, request: Request) -> Response:
+        """The monitoring contract, in Prometheus' text format."""
+        return Response(generate_latest(self._state.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    def _identity(self, detector: Detector) -> dict[str, str]:
+        return {"name": self._state.model, "version": detector.ref.version, "sha256": detector.ref.sha256}
+
+    def _prediction(self, loaded: Loaded, reading: Reading) -> dict[str, object]:
+        return {
+            "model": self._identity(loaded.detector),
+            "page": {"width": reading.width, "height": reading.height},
+            "fields": [
+                {
+                    "field": found.name,
+                    "confidence": round(found.confidence, 6),
+                    "box": [round(corner, 3) for corner in found.box],
+                }
+                for found in reading.fields
+            ],
+        }
+
+
+class DrainMiddleware:
+    """Tells the drain about requests, and their clients, while it lasts, to connect anew for the next one."""
+
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+        self._app = app
+        self._drain = drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def closing(message: Message) -> None:
+            # Asked when the answer starts: SIGTERM may have come after the request did.
+            if message["type"] == "http.response.start" and self._drain.draining:
+                MutableHeaders(scope=message)["connection"] = "close"
+            await send(message)
+
+        if scope["path"] in PROBE_PATHS:
+            return await self._app(scope, receive, closing)
+        self._drain.entered()
+        try:
+            await self._app(scope, receive, closing)
+        finally:
+            self._drain.left()
+
+
+async def _body(request: Request, limit: int, seconds: float) -> bytes:
+    too_large = RequestError(413, "BodyTooLarge", f"the body is larger than {limit} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise too_large
+                chunks.append(chunk)
+    except TimeoutError:
+        raise RequestError(408, "BodyTooSlow", f"the body did not arrive within {seconds:g} s") from None
+    except ClientDisconnect:
+        raise RequestError(400, "BodyIncomplete", "the client went away before the body's end") from None
+    return b"".join(chunks)
+
+
+def _query_int(request: Request, name: str, *, default: int, low: int, high: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and low <= int(text) <= high:
+        return int(text)
+    raise RequestError(400, "QueryInvalid", f"{name} is {text!r}; give a whole number from {low} to {high}")
+
+
+def _parse_feedback(body: bytes, classes: tuple[str, ...]) -> tuple[str, list[str]]:
+    shape = '{"document": "...", "fields": ["..."]}'
+    try:
+        raw = json.loads(body)
+    except ValueError:
+        raise RequestError(400, "BodyNotJson", f"send {shape}") from None
+    if not isinstance(raw, dict) or not {"document"} <= raw.keys() <= {"document", "fields"}:
+        raise RequestError(422, "FeedbackInvalid", f"send {shape}; fields may be left out")
+    document, fields = raw["document"], raw.get("fields", [])
+    if not isinstance(document, str) or not 1 <= len(document) <= MAX_DOCUMENT_ID:
+        raise RequestError(422, "FeedbackInvalid", f"document must be a text of 1 to {MAX_DOCUMENT_ID} characters")
+    if not isinstance(fields, list) or not all(name in classes for name in fields):
+        raise RequestError(422, "FeedbackInvalid", f"fields must be a list from {', '.join(classes)}")
+    return document, fields
+
+
+def _error(status: int, reason: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": {"reason": reason, "message": message}}, status_code=status, headers=headers)
+
+
+async def _request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)  # noqa: S101 - registered for this type alone
+    if error.status >= 500 and error.status != 503:
+        log.error("%s", error)
+    return _error(error.status, error.reason, error.message, {"retry-after": "1"} if error.status == 503 else None)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
+    reason = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "BadRequest")
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return _error(error.status_code, reason, message, dict(error.headers or {}))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return _error(500, "Internal", "the request failed; the server's log says why")

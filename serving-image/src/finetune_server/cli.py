@@ -1,0 +1,90 @@
+"""The commands `fetch` and `serve`: environment in, exit code and one last line of explanation out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from types import FrameType
+from typing import NoReturn
+
+from finetune_server.config import fetch_config, serve_config
+from finetune_server.errors import ExitCode, StartError
+
+log = logging.getLogger("finetune_server")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, so that a message with a line break cannot forge another entry."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as `{"at", "level", "logger", "message"[, "trace"]}`."""
+        entry = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["trace"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="finetune-server", description="Serves the model that the pod template names. Settings: environment."
+    )
+    parser.add_argument("--version", action="version", version=version("finetune-server"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("fetch", help="fetch the model and verify its sha256 (init container)")
+    commands.add_parser("serve", help="serve the fetched model")
+    arguments = parser.parse_args(argv)
+    _log_to_stderr()
+    try:
+        match arguments.command:
+            case "fetch":
+                _fetch()
+            case _:
+                _serve()
+    except StartError as error:
+        # The last line is what `terminationMessagePolicy: FallbackToLogsOnError` shows in the pod's status.
+        log.critical("%s", error)
+        return error.exit_code
+    return ExitCode.OK
+
+
+def _fetch() -> None:
+    # Imported here: each command pays only for its own libraries at start, in a container that waits for it.
+    from finetune_server.fetch import fetch, wait_for_a_model
+
+    # As process 1 of its container it would otherwise ignore SIGTERM and hold the pod up for its whole grace period.
+    signal.signal(signal.SIGTERM, _terminate)
+    config = fetch_config(os.environ)
+    if config.wanted is None:
+        wait_for_a_model(time)
+    else:
+        fetch(config, config.wanted, time)
+
+
+def _serve() -> None:
+    from finetune_server.server import serve
+
+    serve(serve_config(os.environ))
+
+
+def _terminate(sig: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(ExitCode.TERMINATED)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -1,0 +1,173 @@
+"""The environment, read once and checked: the only module that knows the variables' names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_server.artifact import ArtifactRef, checked_ref
+from finetune_server.cpu import available_cpus
+from finetune_server.errors import StartError
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The labels of every series: where this server runs and what it is called."""
+
+    namespace: str
+    deployment: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchConfig:
+    """Settings of `fetch`. `wanted` is None while nothing is live and Git pins nothing."""
+
+    wanted: ArtifactRef | None
+    directory: Path
+    max_bytes: int
+    patience_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may cost: bytes received, pixels decoded, seconds to send a body, requests at once."""
+
+    max_body_bytes: int
+    max_pixels: int
+    max_in_flight: int
+    body_seconds: float
+    default_dpi: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainConfig:
+    """After SIGTERM: leave after `quiet_seconds` without requests or connections, at the latest after `seconds`."""
+
+    seconds: float
+    quiet_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """Settings of `serve`."""
+
+    wanted: ArtifactRef
+    directory: Path
+    identity: Identity
+    expected_fields: tuple[str, ...]
+    host: str
+    port: int
+    threads: int
+    workers: int
+    limits: Limits
+    drain: DrainConfig
+
+
+def fetch_config(env: Mapping[str, str]) -> FetchConfig:
+    """Settings of `fetch` from `env`; raises `StartError` naming the variable."""
+    return FetchConfig(
+        wanted=wanted_artifact(env),
+        directory=_directory(env),
+        max_bytes=int(_number(env, "FINETUNE_MAX_MODEL_BYTES", 2048 * MIB, low=1)),
+        patience_seconds=_number(env, "FINETUNE_FETCH_SECONDS", 300, low=0),
+    )
+
+
+def serve_config(env: Mapping[str, str]) -> ServeConfig:
+    """Settings of `serve` from `env`; raises `StartError` naming the variable."""
+    wanted = wanted_artifact(env)
+    if wanted is None:
+        raise StartError(
+            "NothingToServe",
+            "neither the operator's annotations nor a pin in Git name a model",
+            "Give this container the same FINETUNE_ARTIFACT_* and FINETUNE_PINNED_* variables as the init container",
+        )
+    threads = int(_number(env, "FINETUNE_THREADS", available_cpus(), low=1, high=256))
+    return ServeConfig(
+        wanted=wanted,
+        directory=_directory(env),
+        identity=Identity(
+            namespace=_required(env, "FINETUNE_NAMESPACE"),
+            deployment=_required(env, "FINETUNE_DEPLOYMENT"),
+            model=_required(env, "FINETUNE_MODEL"),
+        ),
+        expected_fields=tuple(f.strip() for f in env.get("FINETUNE_EXPECTED_FIELDS", "").split(",") if f.strip()),
+        host=env.get("FINETUNE_HOST") or "0.0.0.0",  # noqa: S104 - a pod is reached by its address
+        port=int(_number(env, "FINETUNE_PORT", 8080, low=1, high=65535)),
+        threads=threads,
+        workers=int(_number(env, "FINETUNE_WORKERS", threads, low=1, high=256)),
+        limits=_limits(env),
+        drain=_drain(env),
+    )
+
+
+def wanted_artifact(env: Mapping[str, str]) -> ArtifactRef | None:
+    """The operator's three keys, else the pin from Git, else None. A half-filled triple is an error.
+
+    The Downward API gives an empty string for an absent annotation, so empty means absent.
+    """
+    for prefix, names in (
+        ("operator's annotations", ("FINETUNE_MODEL_VERSION", "FINETUNE_ARTIFACT_URI", "FINETUNE_ARTIFACT_SHA256")),
+        ("pin in Git", ("FINETUNE_PINNED_VERSION", "FINETUNE_PINNED_URI", "FINETUNE_PINNED_SHA256")),
+    ):
+        version, uri, sha256 = values = [env.get(name, "") for name in names]
+        if all(values):
+            return checked_ref(version, uri, sha256, source=f"the {prefix}")
+        if any(values):
+            missing = [name for name, value in zip(names, values, strict=True) if not value]
+            raise StartError(
+                "ArtifactIncomplete",
+                f"the {prefix} lack {', '.join(missing)}",
+                "Set version, URI and sha256 together, or none of them",
+            )
+    return None
+
+
+def _limits(env: Mapping[str, str]) -> Limits:
+    return Limits(
+        max_body_bytes=int(_number(env, "FINETUNE_MAX_BODY_BYTES", 20 * MIB, low=1)),
+        # 50 megapixels: A4 at 600 dpi is 35.
+        max_pixels=int(_number(env, "FINETUNE_MAX_PIXELS", 50_000_000, low=1)),
+        max_in_flight=int(_number(env, "FINETUNE_MAX_IN_FLIGHT", 32, low=1)),
+        body_seconds=_number(env, "FINETUNE_BODY_SECONDS", 30, low=0.1),
+        default_dpi=int(_number(env, "FINETUNE_PDF_DPI", 150, low=36, high=600)),
+    )
+
+
+def _drain(env: Mapping[str, str]) -> DrainConfig:
+    return DrainConfig(
+        seconds=_number(env, "FINETUNE_DRAIN_SECONDS", 15, low=0),
+        # Endpoints usually follow a pod's deletion within a second; three leaves room for a busy node.
+        quiet_seconds=_number(env, "FINETUNE_DRAIN_QUIET_SECONDS", 3, low=0),
+    )
+
+
+def _directory(env: Mapping[str, str]) -> Path:
+    return Path(env.get("FINETUNE_MODEL_DIR") or "/model")
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "")
+    if not value:
+        raise StartError(
+            "SettingMissing", f"{name} is not set", "Set it in the pod template (see deploy/deployment.yaml)"
+        )
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, default: float, *, low: float, high: float = math.inf) -> float:
+    text = env.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value) and low <= value <= high:
+        return value
+    raise StartError("SettingInvalid", f"{name} is {text!r}", f"Give a number from {low:g} to {high:g}")

@@ -1,0 +1,113 @@
+"""The monitoring contract of the server: names, labels and meanings that alerts and dashboards rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from time import perf_counter
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from finetune_server.artifact import ArtifactRef
+from finetune_server.config import Identity
+
+# Finer towards 1, where a healthy model's confidences lie and a drop begins.
+CONFIDENCE_BUCKETS: Final = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 1.0)
+SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Stage(Enum):
+    """Parts of a request. `TOTAL` is the whole of it, `QUEUE` the wait for a free worker."""
+
+    QUEUE = "queue"
+    DECODE = "decode"
+    PREPROCESS = "preprocess"
+    INFERENCE = "inference"
+    POSTPROCESS = "postprocess"
+    TOTAL = "total"
+
+
+class Metrics:
+    """The series of one loaded model, all present at 0 once this is made.
+
+    `expected` are the fields that a document of this kind must carry; of a field that is not
+    expected only the detections are counted.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        identity: Identity,
+        ref: ArtifactRef,
+        classes: Iterable[str],
+        expected: Iterable[str],
+    ) -> None:
+        fields = tuple(classes)
+        common = {
+            "namespace": identity.namespace,
+            "deployment": identity.deployment,
+            "model": identity.model,
+            "version": ref.version,
+        }
+        names = tuple(common)
+
+        def counter(name: str, text: str, *extra: str) -> Counter:
+            return Counter(name, text, (*names, *extra), registry=registry)
+
+        documents = counter("finetune_documents", "Pages answered")
+        wanted = counter("finetune_field_expected", "Pages that should carry the field, by configuration", "field")
+        found = counter(
+            "finetune_field_detected", "Pages with at least one box of the field at the serving confidence", "field"
+        )
+        feedback = counter("finetune_feedback", "Documents that a user reported as read wrongly")
+        confidence = Histogram(
+            "finetune_detection_confidence",
+            "Confidence of the best box of the field, for pages on which it was detected",
+            (*names, "field"),
+            buckets=CONFIDENCE_BUCKETS,
+            registry=registry,
+        )
+        duration = Histogram(
+            "finetune_inference_duration_seconds",
+            "Seconds spent in a stage of answering a page; stage total is the whole request",
+            (*names, "stage"),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        )
+        info = Gauge("finetune_model_info", "1, for the digest that is loaded", (*names, "digest"), registry=registry)
+        info.labels(**common, digest=ref.sha256).set(1)
+        self._documents = documents.labels(**common)
+        self._feedback = feedback.labels(**common)
+        every_expected = {field: wanted.labels(**common, field=field) for field in fields}
+        self._expected = [every_expected[field] for field in expected]
+        self._detected = {field: found.labels(**common, field=field) for field in fields}
+        self._confidence = {field: confidence.labels(**common, field=field) for field in fields}
+        self._stages = {stage: duration.labels(**common, stage=stage.value) for stage in Stage}
+
+    def document(self, best: Mapping[str, float]) -> None:
+        """Count one answered page; `best` gives the highest confidence (0..1) of each field that was found."""
+        self._documents.inc()
+        for series in self._expected:
+            series.inc()
+        for field, confidence in best.items():
+            self._detected[field].inc()
+            self._confidence[field].observe(confidence)
+
+    def feedback(self) -> None:
+        """Count one document that a user reported."""
+        self._feedback.inc()
+
+    def observe(self, stage: Stage, seconds: float) -> None:
+        """Record how long a stage took."""
+        self._stages[stage].observe(seconds)
+
+    @contextmanager
+    def timed(self, stage: Stage) -> Iterator[None]:
+        """Record how long the block takes, also when it fails."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.observe(stage, perf_counter() - start)

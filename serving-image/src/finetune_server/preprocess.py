@@ -1,0 +1,75 @@
+"""Letterboxing: from a page to the network's input, as docs/contracts.md section 4 defines it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Page = npt.NDArray[np.uint8]
+Tensor = npt.NDArray[np.float32]
+
+PAD_VALUE: Final = 114
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """Where a page lies inside the square: a pixel p of the page is at `p * scale + (left, top)`.
+
+    `width` and `height` are the page's, `size` is the square's side, all in pixels.
+    """
+
+    width: int
+    height: int
+    size: int
+    scale: float
+    inner_width: int
+    inner_height: int
+    left: int
+    top: int
+
+
+def letterbox_geometry(width: int, height: int, size: int) -> Letterbox:
+    """Fit a `width` x `height` page into a square of side `size`, centred.
+
+    The -0.1 puts the odd pixel of padding right and below, as the trainer's tool does.
+    """
+    scale = min(size / height, size / width)
+    # A strip thinner than half a pixel after scaling still is one pixel.
+    inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
+    return Letterbox(
+        width=width,
+        height=height,
+        size=size,
+        scale=scale,
+        inner_width=inner_width,
+        inner_height=inner_height,
+        left=round((size - inner_width) / 2 - 0.1),
+        top=round((size - inner_height) / 2 - 0.1),
+    )
+
+
+def to_tensor(page: Page, box: Letterbox) -> Tensor:
+    """BGR page (height, width, 3) -> RGB float32 (1, 3, size, size) in 0..1."""
+    inner = page
+    if page.shape[:2] != (box.inner_height, box.inner_width):
+        inner = np.asarray(
+            cv2.resize(page, (box.inner_width, box.inner_height), interpolation=cv2.INTER_LINEAR), np.uint8
+        )
+    square = np.full((box.size, box.size, 3), PAD_VALUE, np.uint8)
+    square[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = inner
+    planes = np.empty((1, 3, box.size, box.size), np.float32)
+    for plane, channel in zip(planes[0], (2, 1, 0), strict=True):
+        np.divide(square[:, :, channel], np.float32(255), out=plane)
+    return planes
+
+
+def to_page(boxes: npt.NDArray[np.float32], box: Letterbox) -> npt.NDArray[np.float32]:
+    """Corners (n, 4) x1 y1 x2 y2 in the square -> in the page's pixels, clipped to the page."""
+    offset = np.array([box.left, box.top, box.left, box.top], np.float32)
+    limit = np.array([box.width, box.height, box.width, box.height], np.float32)
+    scaled: npt.NDArray[np.float32] = np.clip((boxes - offset) / np.float32(box.scale), np.float32(0), limit)
+    return scaled

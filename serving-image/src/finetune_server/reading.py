@@ -1,0 +1,58 @@
+"""Reads one page from bytes to named fields: the work of a request, done in a worker thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from finetune_server.errors import RequestError
+from finetune_server.metrics import Metrics, Stage
+from finetune_server.model import Detector
+from finetune_server.pages import PageDecoder, PageRequest
+from finetune_server.postprocess import select
+from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A detected field: confidence in 0..1, box x1 y1 x2 y2 in the page's pixels."""
+
+    name: str
+    confidence: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Fields of one page by falling confidence; width and height in pixels."""
+
+    width: int
+    height: int
+    fields: tuple[Field, ...]
+
+
+def read_page(request: PageRequest, decoder: PageDecoder, detector: Detector, metrics: Metrics) -> Reading:
+    """Answer one request and count it. Raises `RequestError` when the page or the network's output is unusable."""
+    settings = detector.settings
+    with metrics.timed(Stage.DECODE):
+        page = decoder.decode(request)
+    height, width = page.shape[:2]
+    with metrics.timed(Stage.PREPROCESS):
+        letterbox = letterbox_geometry(width, height, settings.image_size)
+        tensor = to_tensor(page, letterbox)
+    with metrics.timed(Stage.INFERENCE):
+        try:
+            output = detector.run(tensor)
+        except FloatingPointError as error:
+            raise RequestError(500, "OutputNotFinite", str(error)) from error
+    with metrics.timed(Stage.POSTPROCESS):
+        found = select(output, settings.confidence, settings.nms_iou, settings.max_detections)
+        boxes = to_page(found.boxes, letterbox)
+        fields = tuple(
+            Field(settings.classes[index], score, (x1, y1, x2, y2))
+            for index, score, (x1, y1, x2, y2) in zip(
+                found.classes.tolist(), found.scores.tolist(), boxes.tolist(), strict=True
+            )
+        )
+    # Reversed, so that the best box of a field, which comes first, is the one that stays.
+    metrics.document({field.name: field.confidence for field in reversed(fields)})
+    return Reading(width, height, fields)

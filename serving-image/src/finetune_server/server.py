@@ -1,0 +1,124 @@
+"""Puts the parts together: listens at once, loads in the background, drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from types import FrameType
+from typing import Final
+
+import cv2
+import prometheus_client
+import uvicorn
+
+from finetune_server.app import Loaded, ServingState, create_app
+from finetune_server.config import ServeConfig
+from finetune_server.drain import Drain
+from finetune_server.errors import StartError
+from finetune_server.metrics import Metrics
+from finetune_server.model import load_detector
+from finetune_server.pages import PageDecoder
+
+log = logging.getLogger(__name__)
+
+# An idle pooled connection that the server closes is a request that its client may lose, so the
+# server waits longer than clients and proxies do (60 s is the usual figure there).
+KEEP_ALIVE_SECONDS: Final = 75
+# What requests that are still being answered at the drain's end get.
+LAST_ANSWERS_SECONDS: Final = 10
+
+
+class DrainingServer(uvicorn.Server):
+    """Uvicorn, but SIGTERM starts a drain with the socket open, instead of closing it at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """First signal: drain. Another one, or SIGINT: stop now."""
+        if self._drain.draining or sig == signal.SIGINT:
+            self.should_exit = True
+        self._drain.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every 0.1 s: whether to stop."""
+        return await super().on_tick(counter) or self._drain.finished(len(self.server_state.connections))
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve until SIGTERM and the drain's end. Raises `StartError` when the model cannot be served."""
+    asyncio.run(_serve(config))
+
+
+async def _serve(config: ServeConfig) -> None:
+    # Pages are spread over workers; a pool of OpenCV's own beside them would only overrun the CPU quota.
+    cv2.setNumThreads(1)
+    drain = Drain(config.drain, monotonic)
+    with ThreadPoolExecutor(config.workers, thread_name_prefix="page") as pool:
+        state = ServingState(
+            model=config.identity.model,
+            limits=config.limits,
+            drain=drain,
+            pool=pool,
+            decoder=PageDecoder(config.limits.max_pixels),
+            registry=_registry(),
+        )
+        server = DrainingServer(_uvicorn_config(config, state), drain)
+        loading = asyncio.create_task(_load(config, state, server))
+        await server.serve()
+        loading.cancel()
+        if loading.done() and not loading.cancelled():
+            loading.result()
+
+
+async def _load(config: ServeConfig, state: ServingState, server: uvicorn.Server) -> None:
+    """Make the state ready, or stop the server; the failure is the task's result."""
+    try:
+        detector = await asyncio.to_thread(load_detector, config.directory, config.wanted, config.threads)
+        classes = detector.settings.classes
+        expected = _expected(config.expected_fields, classes)
+        metrics = Metrics(state.registry, config.identity, detector.ref, classes, expected)
+    except BaseException:
+        server.should_exit = True
+        raise
+    state.loaded = Loaded(detector, metrics)
+    log.info("ready: %s, sha256 %s, %d threads", detector.ref.version, detector.ref.sha256, config.threads)
+
+
+def _expected(wanted: tuple[str, ...], classes: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in wanted if name not in classes]
+    if unknown:
+        raise StartError(
+            "FieldUnknown",
+            f"FINETUNE_EXPECTED_FIELDS names {', '.join(unknown)}",
+            f"The model knows {', '.join(classes)}",
+        )
+    return wanted or classes
+
+
+def _registry() -> prometheus_client.CollectorRegistry:
+    # The contract has no `_created` series, and they would double the number of series.
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.ProcessCollector(registry=registry)
+    return registry
+
+
+def _uvicorn_config(config: ServeConfig, state: ServingState) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(state),
+        host=config.host,
+        port=config.port,
+        http="httptools",
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
+    )
