@@ -5,17 +5,24 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from local_cluster import control_planes, tools
+from local_cluster import control_planes, images, node, packages, preflight, tools
 from local_cluster.errors import ClusterError
 from local_cluster.settings import Settings, settings_from
+
+#: Programs that run as they are, against the node cluster.
+PASSED_ON = ("kubectl", "helm")
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command and return the exit status: 0, or 1 with the problem and its remedy on standard error."""
-    options = _parser().parse_args(arguments)
     try:
-        return _run(options, settings_from(environ))
+        settings = settings_from(environ)
+        # argparse would take these programs' own options, such as a leading -n, for ours.
+        if arguments and arguments[0] in PASSED_ON:
+            _become(settings, arguments[0], arguments[1:])
+        return _run(_parser().parse_args(arguments), settings)
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -26,6 +33,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     match (options.command, getattr(options, "action", None)):
+        case ("preflight", _):
+            return _preflight(settings, node=not options.control_plane)
+        case ("packages", "install"):
+            packages.install(tools.say)
         case ("tools", "build"):
             for path in tools.build(settings, options.names):
                 print(path)
@@ -35,9 +46,54 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             print(control_planes.up(settings, options.name).kubeconfig)
         case ("control-plane", "down"):
             control_planes.down(settings, options.name)
+        case ("node", "up"):
+            print(node.up(settings))
+        case ("node", "down"):
+            node.down(settings, purge=options.purge)
+        case ("node", "status"):
+            return _node_status(settings)
+        case ("image", "base"):
+            print(images.import_base(settings, tools.say))
+        case ("image", "build"):
+            arguments = _build_arguments(options.build_arg)
+            print(images.build(settings, options.dockerfile, options.context, options.tag, arguments, tools.say))
+        case ("image", "import"):
+            images.import_archive(settings, options.file)
         case unknown:
             raise AssertionError(f"the parser let {unknown} through")
     return 0
+
+
+def _preflight(settings: Settings, *, node: bool) -> int:
+    findings = preflight.node_findings(settings) if node else preflight.control_plane_findings(settings)
+    for finding in findings:
+        print(f"missing: {finding.problem}\n  remedy: {finding.remedy}", file=sys.stderr)
+    if not findings:
+        print("nothing is missing")
+    return 1 if findings else 0
+
+
+def _node_status(settings: Settings) -> int:
+    now = node.status(settings)
+    print("ready" if now.ready else " ".join(filter(None, (now.step, now.problem))))
+    return 0 if now.ready else 1
+
+
+def _build_arguments(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise ClusterError(f"--build-arg {pair} has no value", "write it as NAME=VALUE")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _become(settings: Settings, name: str, arguments: Sequence[str]) -> NoReturn:
+    """Turn this process into kubectl or Helm, against the node cluster and never against an ambient KUBECONFIG."""
+    (binary,) = tools.build(settings, [name])
+    kubeconfig = node.control_plane_of(settings).kubeconfig
+    if not kubeconfig.exists():
+        raise ClusterError("the node is not running", "run: local-cluster/cluster node up")
+    environ = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    os.execve(binary, [name, *arguments], environ)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,9 +103,37 @@ def _parser() -> argparse.ArgumentParser:
         "(~/.cache/finetune-operator); running clusters: FINETUNE_STATE (/var/tmp/finetune-operator).",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    check = commands.add_parser("preflight", help="say what is missing before anything starts; 1 where something is")
+    check.add_argument("--control-plane", action="store_true", help="only what a control plane without a node needs")
+    install = commands.add_parser("packages", help="Debian's part of the node")
+    install.add_argument("action", choices=["install"], help="install what is missing, with apt")
     _add_tools(commands.add_parser("tools", help="build the programs, or say where they are"))
     _add_control_plane(commands.add_parser("control-plane", help="a Kubernetes without nodes, for tests"))
+    _add_node(commands.add_parser("node", help="the one cluster of this machine that runs pods"))
+    _add_image(commands.add_parser("image", help="make images and give them to the node"))
+    for name in PASSED_ON:  # For the help alone: `main` hands these on before parsing.
+        commands.add_parser(name, help=f"run {name} against the node cluster, with all its options")
     return parser
+
+
+def _add_node(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("up", help="start it and print its kubeconfig's path")
+    down = actions.add_parser("down", help="stop it and undo its traces, also after a crash; imported images stay")
+    down.add_argument("--purge", action="store_true", help="remove the imported images too")
+    actions.add_parser("status", help="print how it is; 0 where it is ready")
+
+
+def _add_image(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("base", help="make the base image, import it, and print its name")
+    build = actions.add_parser("build", help="build a Dockerfile on the base image, import it, and print its name")
+    build.add_argument("dockerfile", type=Path, metavar="DOCKERFILE")
+    build.add_argument("context", type=Path, metavar="CONTEXT")
+    build.add_argument("tag", metavar="TAG", help="NAME:TAG, which becomes localhost/NAME:TAG")
+    build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    importing = actions.add_parser("import", help="import an OCI or docker archive")
+    importing.add_argument("file", type=Path, metavar="FILE")
 
 
 def _add_tools(parser: argparse.ArgumentParser) -> None:

@@ -49,6 +49,7 @@ TOOLS = (
     _containerd("containerd"),
     _containerd("containerd-shim-runc-v2"),
     _containerd("ctr"),
+    Tool("pause", "pause", "."),
     Tool("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
 )
 CONTROL_PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
@@ -91,7 +92,8 @@ def bin_dir(settings: Settings, tool: Tool) -> Path:
     pins = settings.home / "tools" / tool.module
     go_mod = (pins / "go.mod").read_text()
     key = hashlib.sha256()
-    for part in (go_mod, (pins / "go.sum").read_text(), linker_flags(tool, go_mod), platform.machine()):
+    sources = [path.read_text() for path in sorted(pins.glob("*.go"))]
+    for part in (go_mod, (pins / "go.sum").read_text(), linker_flags(tool, go_mod), platform.machine(), *sources):
         key.update(part.encode() + b"\0")
     return settings.cache / "tools" / f"{tool.module}-{key.hexdigest()[:16]}" / "bin"
 

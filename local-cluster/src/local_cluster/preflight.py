@@ -1,0 +1,112 @@
+"""Says what is missing before anything starts."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_cluster import network, packages, traces
+from local_cluster.errors import ClusterError
+from local_cluster.ports import free_ports
+from local_cluster.settings import Settings
+
+#: Seen: build cache and modules 5 GB, tools 1 GB; a trainer image 3.2 GB four times over while it is baked.
+BUILD_GIB, NODE_GIB = 8, 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is missing, and its remedy."""
+
+    problem: str
+    remedy: str
+
+
+def require(findings: Iterable[Finding]) -> None:
+    """Raise ClusterError that lists every finding; return where there is none."""
+    found = tuple(findings)
+    if found:
+        raise ClusterError(
+            "; ".join(finding.problem for finding in found), "; ".join(finding.remedy for finding in found)
+        )
+
+
+def control_plane_findings(settings: Settings) -> tuple[Finding, ...]:
+    """Return what a control plane lacks on this machine."""
+    found: list[Finding] = []
+    if shutil.which("openssl") is None:
+        found.append(Finding("openssl is not installed", "apt-get install openssl"))
+    found += _disk_finding(settings.cache, BUILD_GIB, "FINETUNE_CACHE")
+    try:
+        free_ports(3)
+    except ClusterError as error:
+        found.append(Finding(error.problem, error.remedy))
+    return tuple(found)
+
+
+def node_findings(settings: Settings) -> tuple[Finding, ...]:
+    """Return what the node cluster lacks on this machine."""
+    if os.geteuid() != 0:
+        # Most of what follows cannot even be asked without it.
+        return (Finding("not root", "run it as root (sudo -E)"),)
+    found = list(control_plane_findings(settings))
+    missing = packages.missing(packages.NODE)
+    if missing:
+        found.append(
+            Finding(f"Debian packages are missing: {' '.join(missing)}", "run: local-cluster/cluster packages install")
+        )
+    found += _disk_finding(settings.state, NODE_GIB, "FINETUNE_STATE")
+    found += _kernel_findings()
+    found += _network_findings()
+    for covered in ("/run", *traces.COVERED):
+        if settings.state.is_relative_to(covered) or settings.cache.is_relative_to(covered):
+            found.append(
+                Finding(f"the state or the cache is below {covered}, which the node hides", "choose another folder")
+            )
+    return tuple(found)
+
+
+def _disk_finding(folder: Path, gib: int, variable: str) -> list[Finding]:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free / 2**30
+    if free >= gib:
+        return []
+    return [Finding(f"{there} has {free:.1f} GiB free, {gib} are needed", f"free some, or set {variable} elsewhere")]
+
+
+def _kernel_findings() -> list[Finding]:
+    found: list[Finding] = []
+    for name in ("net", "mnt", "pid"):
+        if not Path(f"/proc/self/ns/{name}").exists():
+            found.append(Finding(f"the kernel has no {name} namespaces", "use another kernel or machine"))
+    filesystems = Path("/proc/filesystems").read_text().split()
+    if "overlay" not in filesystems and not _module_available("overlay"):
+        found.append(Finding("the kernel has no overlay filesystem", "modprobe overlay, or use another kernel"))
+    if not Path("/dev/kmsg").exists():
+        found.append(Finding("/dev/kmsg is missing, which kubelet reads", "use a machine, not a container"))
+    roots = traces.cgroup_roots() if traces.CGROUPS.exists() else ()
+    if not roots:
+        found.append(Finding("no cgroups are mounted at /sys/fs/cgroup", "mount them (systemd does)"))
+    elif not os.access(roots[0], os.W_OK):
+        found.append(Finding(f"{roots[0]} is not writable", "use a machine, not a container"))
+    return found
+
+
+def _module_available(name: str) -> bool:
+    release = os.uname().release
+    return any(Path("/lib/modules", release).rglob(f"{name}.ko*"))
+
+
+def _network_findings() -> list[Finding]:
+    if shutil.which("ip") is None:
+        return [Finding("the ip command is missing", "apt-get install iproute2")]
+    found = [
+        Finding(f"the route to {taken} overlaps the node's addresses", "remove it, or use another machine")
+        for taken in network.taken_ranges(network.ip("-json", "route", "show", "table", "main"))
+    ]
+    if network.link_exists():
+        found.append(
+            Finding(f"a network link {network.HOST_LINK} is there already", "run: local-cluster/cluster node down")
+        )
+    return found

@@ -1,0 +1,3 @@
+module finetune-operator.local/tools/pause
+
+go 1.26.0
