@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from .meta import Artifact, ModelArtifact
-from .policy import Data, Serving
+from .policy import Gates, Serving, Source
 from .run import Step
 from .training import Training
-from .value import Value
+from .value import Value, complete
 
 DOCUMENT_SCHEMA = "finetune-operator.io/run-document/v1"
 RESULT_SCHEMA = "finetune-operator.io/step-result/v1"
@@ -45,6 +45,13 @@ class DocumentBase(Value, frozen=True, kw_only=True, omit_defaults=False):
     inputs: Artifact | None = None
 
 
+class DocumentData(Value, frozen=True, kw_only=True):
+    """What the Jobs read; an imported base is measured on the anchor alone."""
+
+    anchor: Source
+    pool: Source | None = None
+
+
 class DocumentMixing(Value, frozen=True, kw_only=True, omit_defaults=False):
     """How the mix is drawn."""
 
@@ -56,7 +63,7 @@ class DocumentMixing(Value, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class RunDocument(Value, frozen=True, kw_only=True):
-    """The snapshot that a run's Jobs work from, and that its verdict is judged by."""
+    """The snapshot that a run's Jobs work from, and that its verdict is judged by (`gates`)."""
 
     schema: str = DOCUMENT_SCHEMA
     owner: DocumentOwner
@@ -64,12 +71,23 @@ class RunDocument(Value, frozen=True, kw_only=True):
     model: str
     classes: tuple[str, ...]
     serving: Serving
-    data: Data
+    data: DocumentData
     artifacts: Location
     base: DocumentBase
     mixing: DocumentMixing | None = None
     holdout: Decimal | None = None
     training: Training | None = None
+    gates: Gates | None = None
+
+
+def document_json(document: RunDocument) -> dict[str, Any]:
+    """Return `run.json` as plain data: every setting spelled out, and no field that its mode does not have.
+
+    Absent parts are left out rather than null, because the trainer refuses fields that a mode does not know.
+    """
+    data = {key: value for key, value in complete(document).items() if value is not None}
+    data["data"] = {key: value for key, value in data["data"].items() if value is not None}
+    return data
 
 
 class ResultError(Value, frozen=True, kw_only=True, rename={"kind": "class"}):
@@ -82,21 +100,21 @@ class ResultError(Value, frozen=True, kw_only=True, rename={"kind": "class"}):
 
 
 class Scores(Value, frozen=True, kw_only=True):
-    """Gate 2's figures of one model on one set of documents."""
+    """Gate 2's figures of one model on one set of documents; shares are decimal strings, "" where undefined."""
 
     boxes: int
     matched: int
-    rate: Decimal
-    document_rate: Decimal
-    precision: Decimal
+    rate: str
+    document_rate: str = ""
+    precision: str = ""
     field_rate: tuple[str, ...] = ()
 
 
 class Measured(Value, frozen=True, kw_only=True):
-    """One model on the test set (mAP50) and on the new samples."""
+    """One model on the test set (mAP50, a decimal string: gates.py says what counts) and on the new samples."""
 
     sha256: str
-    map50: Decimal
+    map50: str
     ap50: tuple[str, ...] = ()
     pool: Scores | None = None
     fresh: Scores | None = None
@@ -158,13 +176,17 @@ class TrainResult(Value, frozen=True, kw_only=True):
 
 
 class EvaluateResult(Value, frozen=True, kw_only=True):
-    """What was measured; `settings` is the digest of the evaluation settings."""
+    """What was measured; `settings` is the digest of the evaluation settings.
+
+    `verify` has no new samples, and adds the artifact as it hashed it.
+    """
 
     settings: str
     evaluator: str
     test_set: TestImages
     models: Models
     new_set: NewSet | None = None
+    artifact: ModelArtifact | None = None
 
 
 class StepResult(Value, frozen=True, kw_only=True):

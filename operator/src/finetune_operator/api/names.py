@@ -15,6 +15,9 @@ OWNER_NAME_LABEL = f"{GROUP}/owner-name"
 OWNER_UID_LABEL = f"{GROUP}/owner-uid"
 STEP_LABEL = f"{GROUP}/step"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
+ROUND_LABEL = f"{GROUP}/round"
+COLLECT_LABEL = f"{GROUP}/collect"
+QUEUE_NAME_LABEL = "kueue.x-k8s.io/queue-name"
 
 MODEL_VERSION_KEY = f"{GROUP}/model-version"
 ARTIFACT_URI_KEY = f"{GROUP}/artifact-uri"
@@ -35,9 +38,12 @@ def uid_tag(uid: str) -> str:
 
 
 def job_name(owner: str, step: str, attempt: int, uid: str, *, collect: bool = False) -> str:
-    """Return the name of the Job of one attempt; at most 63 characters for owners of up to 40."""
-    tag = uid_tag(uid)
-    return f"{owner}-{step}-{attempt}-{'c' if collect else ''}{tag}"
+    """Return the name of the Job of one attempt: at most 63 characters, because pods carry it as a label.
+
+    A longer owner's name is cut; the uid's digits still tell owners apart.
+    """
+    tail = f"-{step}-{attempt}-{'c' if collect else ''}{uid_tag(uid)}"
+    return f"{owner[: 63 - len(tail)].rstrip('-.')}{tail}"
 
 
 def snapshot_name(owner: str, uid: str) -> str:

@@ -71,7 +71,11 @@ AttemptOutcome = Literal["Planned", "Running", "Succeeded", "Failed", "Suspended
 
 
 class Attempt(Value, frozen=True, kw_only=True):
-    """One Job of one step. `Planned` is written before the Job is created."""
+    """One Job of one step. `Planned` is written before the Job is created.
+
+    `live` is the digest of what was live when the attempt was planned. `counted`: a failure counts against
+    the back-off limit. `fatal`: another attempt cannot help (bad input, bad training, no memory, deadline).
+    """
 
     step: Step
     attempt: int
@@ -86,6 +90,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     finished_at: datetime | None = None
     exit_code: int | None = None
     counted: bool = True
+    fatal: bool = False
     reason: str = ""
     message: str = ""
 
