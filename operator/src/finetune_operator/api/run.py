@@ -1,7 +1,6 @@
 """FineTuneRun: one training and its judgement."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
@@ -56,7 +55,7 @@ class RunSpec(Value, frozen=True, kw_only=True):
     base_version: str | None = None
     mixing: RunMixing = RunMixing()
     training: TrainingOverrides = TrainingOverrides()
-    resources: dict[str, dict[str, str]] | None = None
+    resources: dict[str, dict[str, int | str]] | None = None
     node_selector: dict[str, str] | None = None
     tolerations: tuple[dict[str, Any], ...] | None = None
     priority_class_name: str | None = None
