@@ -1,0 +1,47 @@
+"""Fixtures of the server's tests: a tiny real model, and the server as a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # `server_support`, under any of pytest's import modes
+
+from server_support import ServerProcess, install_model, tiny_model
+
+
+@pytest.fixture
+def model_dir(tmp_path: Path) -> Path:
+    """A model volume as `fetch` leaves it."""
+    return install_model(tmp_path / "model", tiny_model())
+
+
+StartServer = Callable[..., ServerProcess]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Starts servers (directory, **environment) and stops those that are left at the end."""
+    started: list[ServerProcess] = []
+
+    def start(directory: Path, **environment: str) -> ServerProcess:
+        server = ServerProcess(directory, tmp_path / f"server-{len(started)}.log", environment)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One ready server, for the tests that only ask."""
+    base = tmp_path_factory.mktemp("shared-server")
+    server = ServerProcess(install_model(base / "model", tiny_model()), base / "log", {"FINETUNE_MAX_BODY_BYTES": "2000000"})
+    server.wait_ready()
+    yield server
+    server.kill()

@@ -1,0 +1,215 @@
+"""A tiny real detector, pages that it reads, and the server as a child process."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+CLASSES = ("red", "green", "blue")
+SIZE = 64
+GRID = 8
+
+
+def tiny_model(
+    classes: tuple[str, ...] = CLASSES, settings: dict[str, Any] | None = None, *, poison: float | None = None, size: int = SIZE
+) -> bytes:
+    """A network with a detect head's shape that sees colours: class c's score in a cell is channel c's mean there.
+
+    So what it answers depends on order of channels, scaling, padding and boxes, like a trained one.
+    Boxes are 1.5 cells wide, which gives NMS something to do. `poison` is added to every score.
+    """
+    cell = size // GRID
+    centres = (np.arange(GRID) + 0.5) * cell
+    boxes = np.stack([*np.meshgrid(centres, centres), *np.full((2, GRID, GRID), 1.5 * cell)]).reshape(1, 4, -1)
+    initial = [
+        numpy_helper.from_array(boxes.astype(np.float32), "boxes"),
+        numpy_helper.from_array(np.array([1, 3, -1], np.int64), "shape"),
+        numpy_helper.from_array(np.array(poison or 0.0, np.float32), "poison"),
+    ]
+    nodes = [
+        helper.make_node("AveragePool", ["images"], ["cells"], kernel_shape=[cell, cell], strides=[cell, cell]),
+        helper.make_node("Reshape", ["cells", "shape"], ["clean"]),
+        helper.make_node("Add", ["clean", "poison"], ["scores"]),
+        helper.make_node("Concat", ["boxes", "scores"], ["output0"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, size, size])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 7, GRID * GRID])],
+        initial,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    metadata = serving_settings(classes, size) if settings is None else settings
+    helper.set_model_props(model, {"finetune.serving": json.dumps(metadata)} if metadata else {})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def serving_settings(classes: tuple[str, ...] = CLASSES, size: int = SIZE, **changes: Any) -> dict[str, Any]:
+    """The metadata of contract section 4."""
+    return {
+        "schema": "finetune-operator.io/serving/v1",
+        "classes": list(classes),
+        "imageSize": size,
+        "confidence": "0.6",
+        "nmsIou": "0.7",
+        "maxDetections": 300,
+        "preprocess": "letterbox-114-linear-rgb",
+    } | changes
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def install_model(directory: Path, content: bytes, version: str = "ft_v1.1") -> Path:
+    """Lay out the model volume as `fetch` does."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "model.onnx").write_bytes(content)
+    record = {"version": version, "uri": f"file:///artifacts/{version}/model.onnx", "sha256": sha256(content)}
+    (directory / "model.json").write_text(json.dumps(record))
+    return directory
+
+
+def page_with(colour: str, *, at: tuple[int, int], side: int = 16, width: int = 128, height: int = 128) -> npt.NDArray[np.uint8]:
+    """A black page with one coloured square; the tiny model's cells are 16 pixels on a 128 pixel page."""
+    page = np.zeros((height, width, 3), np.uint8)
+    x, y = at
+    page[y : y + side, x : x + side, {"blue": 0, "green": 1, "red": 2}[colour]] = 255
+    return page
+
+
+def encode(page: npt.NDArray[np.uint8], suffix: str = ".png") -> bytes:
+    ok, data = cv2.imencode(suffix, page)
+    assert ok
+    return bytes(data)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    """This process's environment without settings of the server or credentials, with `changes`."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FINETUNE_", "AWS_", "GOOGLE_"))}
+    return kept | changes
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+    @property
+    def reason(self) -> str:
+        return str(self.json["error"]["reason"])
+
+
+class ServerProcess:
+    """`finetune-server serve` as the pod would run it, on a free loopback port."""
+
+    def __init__(self, directory: Path, log: Path, environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.log = log
+        record = json.loads((directory / "model.json").read_text()) if (directory / "model.json").exists() else {}
+        settings = {
+            "FINETUNE_MODEL_VERSION": record.get("version", "ft_v1.1"),
+            "FINETUNE_ARTIFACT_URI": record.get("uri", "file:///artifacts/ft_v1.1/model.onnx"),
+            "FINETUNE_ARTIFACT_SHA256": record.get("sha256", "0" * 64),
+            "FINETUNE_NAMESPACE": "ml",
+            "FINETUNE_DEPLOYMENT": "invoice-detector",
+            "FINETUNE_MODEL": "invoice-fields",
+            "FINETUNE_MODEL_DIR": str(directory),
+            "FINETUNE_HOST": "127.0.0.1",
+            "FINETUNE_PORT": str(self.port),
+            "FINETUNE_THREADS": "1",
+        }
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "finetune_server", "serve"],
+                env=clean_environment(**settings | environment),
+                stderr=stream,
+            )
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None, timeout: float = 20
+    ) -> Answer:
+        """One request on a connection of its own, sent once."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, {"Content-Type": content_type} if content_type else {})
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+    def predict(self, body: bytes, content_type: str = "image/png", query: str = "") -> Answer:
+        return self.request("POST", f"/predict{query}", body, content_type)
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of /metrics by its name and labels, as the text has them."""
+        lines = self.get("/metrics").content.decode().splitlines()
+        return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+    def status_of_readyz(self) -> int | None:
+        """None while nobody listens."""
+        try:
+            return self.get("/readyz").status
+        except OSError:
+            return None
+
+    def predict_status(self) -> int | None:
+        """None while nobody listens."""
+        try:
+            return self.predict(b"anything").status
+        except OSError:
+            return None
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while self.status_of_readyz() != 200:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, f"not ready after {seconds} s: {self.log.read_text()}"
+            time.sleep(0.05)
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait_end(self, seconds: float = 30) -> int:
+        """The exit code."""
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def last_message(self) -> str:
+        return str(json.loads(self.log.read_text().splitlines()[-1])["message"])

@@ -1,0 +1,203 @@
+"""A rolling update loses no request: neither on fresh connections nor on kept ones, and nobody retries."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import StartServer
+from server_support import ServerProcess, encode, install_model, page_with, tiny_model
+
+PAGE = encode(page_with("red", at=(32, 48)))
+PREDICT = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
+
+
+class ServiceProxy:
+    """What kube-proxy is to clients: new connections go to the chosen pod, established ones stay where they are."""
+
+    def __init__(self, backend: int) -> None:
+        self.backend = backend
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._connect, "127.0.0.1", 0), self._loop
+        ).result(5)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        pod, to_pod = await asyncio.open_connection("127.0.0.1", self.backend)
+        await asyncio.gather(self._copy(client, to_pod), self._copy(pod, to_client))
+
+    @staticmethod
+    async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+        except OSError:
+            pass
+        target.close()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+
+class Client(threading.Thread):
+    """Sends pages one after the other until told to stop; every failure is kept, none is tried again."""
+
+    def __init__(self, port: int, *, keep: bool, pause: float) -> None:
+        super().__init__(daemon=True)
+        self.port, self.keep, self.pause = port, keep, pause
+        self.stopped = threading.Event()
+        self.outcomes: list[str] = []
+
+    def run(self) -> None:
+        connection: http.client.HTTPConnection | None = None
+        while not self.stopped.wait(self.pause):
+            if connection is None:
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            try:
+                headers = {"Content-Type": "image/png"} | ({} if self.keep else {"Connection": "close"})
+                connection.request("POST", "/predict", PAGE, headers)
+                response = connection.getresponse()
+                body = response.read()
+                version = b"ft_v1.2" if b"ft_v1.2" in body else b"ft_v1.1" if b"ft_v1.1" in body else b"?"
+                self.outcomes.append(f"{response.status} {version.decode()}")
+                if response.will_close or not self.keep:
+                    connection = connection.close()
+            except (OSError, http.client.HTTPException) as error:
+                self.outcomes.append(f"lost: {type(error).__name__} {error}")
+                connection = connection.close()
+
+
+def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartServer) -> None:
+    old = start_server(install_model(tmp_path / "old", tiny_model(), "ft_v1.1"))
+    new = start_server(install_model(tmp_path / "new", tiny_model(), "ft_v1.2"))
+    old.wait_ready()
+    proxy = ServiceProxy(old.port)
+    clients = [Client(proxy.port, keep=keep, pause=pause) for keep in (True, False) for pause in (0.005, 0.05, 0.4)]
+    for client in clients:
+        client.start()
+    new.wait_ready()
+    time.sleep(1)
+    old.terminate()
+    # Endpoints and kube-proxy follow the deletion with a delay: until then new connections still come.
+    time.sleep(1.5)
+    proxy.backend = new.port
+    assert old.wait_end(20) == 0
+    time.sleep(1)
+    for client in clients:
+        client.stopped.set()
+    for client in clients:
+        client.join(20)
+    proxy.close()
+    outcomes = Counter(outcome for client in clients for outcome in client.outcomes)
+    assert set(outcomes) == {"200 ft_v1.1", "200 ft_v1.2"}, outcomes
+    assert min(outcomes.values()) >= 50, outcomes
+    assert all(client.outcomes[-1] == "200 ft_v1.2" for client in clients), "everybody has moved"
+
+
+def connect(server: ServerProcess) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def receive_answer(connection: socket.socket) -> tuple[int, dict[str, str]]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status, {k.lower(): v for k, v in response.getheaders()}
+
+
+@pytest.fixture
+def ready(model_dir: Path, start_server: StartServer) -> ServerProcess:
+    server = start_server(model_dir, FINETUNE_DRAIN_QUIET_SECONDS="0.5", FINETUNE_DRAIN_SECONDS="4")
+    server.wait_ready()
+    return server
+
+
+def wait_draining(server: ServerProcess) -> None:
+    while server.status_of_readyz() != 503:
+        time.sleep(0.02)
+
+
+def test_while_draining_a_kept_connection_gets_its_answer_and_is_told_to_leave(ready: ServerProcess) -> None:
+    with connect(ready) as kept:
+        kept.sendall(PREDICT + PAGE)
+        status, headers = receive_answer(kept)
+        assert (status, headers.get("connection")) == (200, None)
+        ready.terminate()
+        wait_draining(ready)
+        time.sleep(1)  # longer than the quiet time: an open connection may still carry a request
+        kept.sendall(PREDICT + PAGE)
+        status, headers = receive_answer(kept)
+        assert (status, headers.get("connection")) == (200, "close")
+        assert kept.recv(1) == b"", "and the server closes it"
+    assert ready.wait_end(10) == 0
+
+
+def test_while_draining_new_connections_are_answered_and_probes_do_not_prolong_it(ready: ServerProcess) -> None:
+    ready.terminate()
+    wait_draining(ready)
+    assert (ready.get("/readyz").reason, ready.get("/livez").status) == ("Draining", 200)
+    assert ready.predict(PAGE).status == 200
+    started = time.monotonic()
+    while ready.process.poll() is None:
+        ready.status_of_readyz()
+        assert time.monotonic() - started < 3, "the deadline is at 4 s; the quiet time at 0.5 s"
+    assert ready.wait_end() == 0
+
+
+def test_a_request_that_is_being_sent_at_sigterm_is_answered(ready: ServerProcess) -> None:
+    with connect(ready) as slow:
+        slow.sendall(PREDICT + PAGE[:10])
+        time.sleep(0.2)
+        ready.terminate()
+        wait_draining(ready)
+        time.sleep(1.5)
+        slow.sendall(PAGE[10:])
+        assert receive_answer(slow)[0] == 200
+    assert ready.wait_end(10) == 0
+
+
+def test_an_idle_connection_does_not_hold_the_pod_beyond_the_deadline(ready: ServerProcess) -> None:
+    with connect(ready):
+        ready.get("/livez")
+        ready.terminate()
+        started = time.monotonic()
+        assert ready.wait_end(10) == 0
+        assert 3 < time.monotonic() - started < 6
+
+
+def test_more_requests_than_may_wait_are_turned_away_with_a_hint(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir, FINETUNE_MAX_IN_FLIGHT="2")
+    server.wait_ready()
+    held = [connect(server) for _ in range(2)]
+    for connection in held:
+        connection.sendall(PREDICT)  # the body is to come
+    time.sleep(0.5)
+    answer = server.predict(PAGE)
+    assert (answer.status, answer.reason, answer.headers["retry-after"]) == (503, "Overloaded", "1")
+    assert server.get("/readyz").status == 200
+    for connection in held:
+        connection.sendall(PAGE)
+        assert receive_answer(connection)[0] == 200
+        connection.close()
+    assert server.predict(PAGE).status == 200
+
+
+def test_a_body_that_never_comes_frees_its_place(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir, FINETUNE_BODY_SECONDS="0.5", FINETUNE_MAX_IN_FLIGHT="1")
+    server.wait_ready()
+    with connect(server) as stuck:
+        stuck.sendall(PREDICT)
+        assert receive_answer(stuck)[0] == 408
+        assert server.predict(PAGE).status == 200

@@ -1,0 +1,205 @@
+"""Only the judged bytes are ever served: everything else ends the process with a reason, and never is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import StartServer
+from finetune_server.artifact import ArtifactRef
+from finetune_server.config import serve_config
+from finetune_server.errors import StartError
+from finetune_server.model import load_detector
+from server_support import ServerProcess, install_model, serving_settings, sha256, tiny_model
+
+OTHER = tiny_model(("red", "green", "other"))
+
+
+def swap_file(directory: Path) -> None:
+    (directory / "model.onnx").write_bytes(OTHER)
+
+
+def swap_file_and_record(directory: Path) -> None:
+    install_model(directory, OTHER)
+
+
+def flip_one_bit(directory: Path) -> None:
+    content = bytearray((directory / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (directory / "model.onnx").write_bytes(content)
+
+
+def remove_record(directory: Path) -> None:
+    (directory / "model.json").unlink()
+
+
+def remove_model(directory: Path) -> None:
+    (directory / "model.onnx").unlink()
+
+
+def record_without_digest(directory: Path) -> None:
+    (directory / "model.json").write_text('{"version": "ft_v1.1", "uri": "file:///a/b"}')
+
+
+def record_that_is_not_json(directory: Path) -> None:
+    (directory / "model.json").write_text("{")
+
+
+def never_was_ready(server: ServerProcess) -> tuple[int, str]:
+    """Exit code and last log line of a server that must not become ready."""
+    deadline = time.monotonic() + 30
+    while server.process.poll() is None:
+        assert server.status_of_readyz() in (None, 503)
+        assert server.predict_status() in (None, 503)
+        assert time.monotonic() < deadline, server.log.read_text()
+    return server.wait_end(), server.last_message()
+
+
+def refused(directory: Path, sha256_wanted: str) -> str:
+    """The reason for which a model volume is not loaded."""
+    wanted = ArtifactRef("ft_v1.1", "file:///artifacts/model.onnx", sha256_wanted)
+    with pytest.raises(StartError) as caught:
+        load_detector(directory, wanted, threads=1)
+    assert caught.value.remedy
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (swap_file, "DigestMismatch"),
+        (swap_file_and_record, "DigestMismatch"),
+        (flip_one_bit, "DigestMismatch"),
+        (remove_record, "RecordMissing"),
+        (remove_model, "ModelUnreadable"),
+        (record_without_digest, "RecordUnreadable"),
+        (record_that_is_not_json, "RecordUnreadable"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_volume_that_was_tampered_with_is_refused(model_dir: Path, tamper: Callable[[Path], None], reason: str) -> None:
+    digest = sha256((model_dir / "model.onnx").read_bytes())
+    tamper(model_dir)
+    assert refused(model_dir, digest) == reason
+
+
+@pytest.mark.parametrize("tamper", [swap_file, swap_file_and_record])
+def test_a_server_on_a_swapped_model_ends_and_never_was_ready(
+    model_dir: Path, start_server: StartServer, tamper: Callable[[Path], None]
+) -> None:
+    digest = sha256((model_dir / "model.onnx").read_bytes())
+    tamper(model_dir)
+    code, message = never_was_ready(start_server(model_dir, FINETUNE_ARTIFACT_SHA256=digest))
+    assert code == 10
+    assert message.startswith("DigestMismatch: ")
+
+
+def without(key: str) -> dict[str, Any]:
+    return {k: v for k, v in serving_settings().items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (b"not an ONNX model", "ModelUnusable"),
+        (tiny_model(settings={}), "ModelSettingsMissing"),
+        (tiny_model(settings=serving_settings(schema="finetune-operator.io/serving/v2")), "ModelSettingsUnknown"),
+        (tiny_model(settings=serving_settings(preprocess="stretch")), "ModelSettingsUnknown"),
+        (tiny_model(settings=without("classes")), "ModelSettingsInvalid"),
+        (tiny_model(settings=serving_settings(classes=["red", "red", "blue"])), "ModelSettingsInvalid"),
+        (tiny_model(settings=serving_settings(confidence="1.5")), "ModelSettingsInvalid"),
+        (tiny_model(settings=serving_settings(confidence="NaN")), "ModelSettingsInvalid"),
+        (tiny_model(settings=serving_settings(nmsIou="__import__('os')")), "ModelSettingsInvalid"),
+        (tiny_model(settings=serving_settings(maxDetections=0)), "ModelSettingsInvalid"),
+        (tiny_model(settings=serving_settings(imageSize=128)), "ModelShape"),
+        (tiny_model(settings=serving_settings(classes=["red", "green"])), "ModelShape"),
+        (tiny_model(poison=float("nan")), "ModelUnusable"),
+    ],
+    ids=["noise", "no settings", "newer schema", "other preprocessing", "no classes", "classes twice", "confidence above 1",
+         "confidence NaN", "code in settings", "no detections", "other size", "a class too few", "NaN weights"],
+)  # fmt: skip
+def test_a_model_that_breaks_the_contract_is_refused(tmp_path: Path, model: bytes, reason: str) -> None:
+    assert refused(install_model(tmp_path / "model", model), sha256(model)) == reason
+
+
+GOOD = {
+    "FINETUNE_MODEL_VERSION": "ft_v1.1",
+    "FINETUNE_ARTIFACT_URI": "s3://models/ft_v1.1/model.onnx",
+    "FINETUNE_ARTIFACT_SHA256": "0" * 64,
+    "FINETUNE_NAMESPACE": "ml",
+    "FINETUNE_DEPLOYMENT": "invoice-detector",
+    "FINETUNE_MODEL": "invoice-fields",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "named"),
+    [
+        ({"FINETUNE_ARTIFACT_SHA256": ""}, "ArtifactIncomplete", "FINETUNE_ARTIFACT_SHA256"),
+        ({"FINETUNE_ARTIFACT_SHA256": "abc"}, "DigestMalformed", "abc"),
+        ({"FINETUNE_ARTIFACT_URI": "https://example.com/model.onnx"}, "UriUnsupported", "https"),
+        ({"FINETUNE_ARTIFACT_URI": "s3://key:secret@bucket/model.onnx"}, "UriUnsupported", "user information"),
+        ({"FINETUNE_NAMESPACE": ""}, "SettingMissing", "FINETUNE_NAMESPACE"),
+        ({"FINETUNE_PORT": "http"}, "SettingInvalid", "FINETUNE_PORT"),
+        ({"FINETUNE_THREADS": "0"}, "SettingInvalid", "FINETUNE_THREADS"),
+        ({"FINETUNE_DRAIN_SECONDS": "-1"}, "SettingInvalid", "FINETUNE_DRAIN_SECONDS"),
+        (dict.fromkeys(list(GOOD)[:3], ""), "NothingToServe", "annotations"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_a_remedy(changes: dict[str, str], reason: str, named: str) -> None:
+    assert serve_config(GOOD).identity.namespace == "ml"
+    with pytest.raises(StartError) as caught:
+        serve_config(GOOD | changes)
+    assert caught.value.reason == reason
+    assert named in caught.value.message
+    assert caught.value.remedy
+    assert "secret" not in str(caught.value)
+
+
+def test_an_expected_field_that_the_model_lacks_ends_the_server(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir, FINETUNE_EXPECTED_FIELDS="red,colour")
+    assert server.wait_end() == 10
+    assert server.last_message().startswith("FieldUnknown: ")
+    assert "colour" in server.last_message()
+
+
+def test_without_the_operators_keys_the_pin_from_git_is_served(model_dir: Path, start_server: StartServer) -> None:
+    record = json.loads((model_dir / "model.json").read_text())
+    keys = ("FINETUNE_MODEL_VERSION", "FINETUNE_ARTIFACT_URI", "FINETUNE_ARTIFACT_SHA256")
+    pin = {f"FINETUNE_PINNED_{key.upper()}": value for key, value in record.items()}
+    server = start_server(model_dir, **dict.fromkeys(keys, ""), **pin)
+    server.wait_ready()
+    assert server.get("/version").json["sha256"] == record["sha256"]
+
+
+def test_a_model_exchanged_after_loading_is_not_picked_up(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir)
+    server.wait_ready()
+    before = server.get("/version").json
+    swap_file_and_record(model_dir)
+    assert server.get("/version").json == before
+
+
+def test_probes_answer_while_the_model_still_loads(model_dir: Path, start_server: StartServer) -> None:
+    # A named pipe in the file's place: reading it waits until the test writes.
+    content = (model_dir / "model.onnx").read_bytes()
+    (model_dir / "model.onnx").unlink()
+    os.mkfifo(model_dir / "model.onnx")
+    server = start_server(model_dir)
+    deadline = time.monotonic() + 30
+    while server.status_of_readyz() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert server.get("/livez").status == 200
+    for path in ("/readyz", "/version"):
+        answer = server.get(path)
+        assert (answer.status, answer.reason) == (503, "NotReady")
+    assert server.predict(b"x").status == 503
+    threading.Thread(target=(model_dir / "model.onnx").write_bytes, args=(content,)).start()
+    server.wait_ready()
