@@ -1,0 +1,78 @@
+"""`python3 -m finetune_demo up|clean`."""
+
+import argparse
+import shutil
+import sys
+
+from . import cluster as clusters
+from . import environment, story, summary
+from .console import Console, Failed, fail
+from .settings import Settings, from_environment
+
+SEED = 7
+
+
+def up(console: Console, settings: Settings) -> int:
+    """Run the whole demo; 0 only when every promise held."""
+    with console.step("tools, environments, invoices"):
+        environment.prepare(console, settings, seed=SEED)
+        recipe = story.load_recipe(console, settings)
+    with console.step("cluster"):
+        cluster = clusters.start(console, settings)
+    tale = story.Story(console, settings, cluster, recipe)
+    tale.fill()
+    with console.step("chart and operator"):
+        tale.install_operator()
+    with console.step("workbench, anchor index"):
+        tale.open_workbench()
+    with console.step("base model"):
+        tale.train_base()
+    with console.step("base_v1 live"):
+        tale.serve_base()
+    with console.step("new suppliers, before"):
+        tale.measure("before", "base_v1")
+    tale.start_load()
+    with console.step("60 verified samples into the pool"):
+        tale.fill_pool()
+    with console.step("FineTuneRun from apply to live"):
+        tale.run_to_live()
+    with console.step("new suppliers, after"):
+        tale.measure("after", "ft_v1.1")
+    with console.step("rollback to base_v1"):
+        tale.roll_back()
+        tale.measure("back", "base_v1")
+    tale.facts["load"] = tale.stop_load()
+    found = summary.checks(tale.facts)
+    print(summary.render(found, console.durations), flush=True)
+    print(cluster.kube.kubectl("get", "finetunepolicies,finetuneruns,modelversions,modelpromotions"), flush=True)
+    print(summary.look_around(settings), flush=True)
+    bad = [what for what, _, good in found if not good]
+    return fail("; ".join(bad)) if bad else 0
+
+
+def clean(console: Console, settings: Settings) -> int:
+    """Remove the demo: the local cluster with its data, or its two namespaces on a named cluster."""
+    if settings.existing is None:
+        console.stream(environment.cluster_command(settings, "node", "down"))
+    else:
+        words = ["kubectl", "--context", settings.existing.context]
+        console.run([*words, "delete", "namespace", "invoices", clusters.SYSTEM, "--ignore-not-found"])
+    shutil.rmtree(settings.state, ignore_errors=True)
+    console.say("removed")
+    return 0
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="finetune_demo", description=__doc__)
+    parser.add_argument("command", choices=("up", "clean"))
+    chosen = parser.parse_args()
+    console, settings = Console(), from_environment()
+    try:
+        return {"up": up, "clean": clean}[chosen.command](console, settings)
+    except Failed as error:
+        return fail(str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

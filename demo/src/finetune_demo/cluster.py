@@ -1,0 +1,96 @@
+"""Getting a cluster: the local one from package registries, or one that the user named."""
+
+import shutil
+from dataclasses import dataclass
+
+from . import render
+from .console import Console, Failed
+from .environment import cluster_command, environment
+from .kube import Kube
+from .settings import ExistingCluster, Settings
+
+VERSION = "0.1.0"
+SYSTEM = "finetune-system"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running cluster with the images that its pods use."""
+
+    kube: Kube
+    images: render.Images
+
+
+def start(console: Console, settings: Settings) -> Cluster:
+    """Return the cluster, started if it is the local one."""
+    if settings.existing is not None:
+        return _existing(console, settings, settings.existing)
+    console.stream(cluster_command(settings, "node", "up"))
+    base = console.run(cluster_command(settings, "image", "base")).strip().splitlines()[-1]
+    kube = Kube(
+        console,
+        kubectl_words=tuple(cluster_command(settings, "kubectl")),
+        helm_words=tuple(cluster_command(settings, "helm")),
+    )
+    if settings.baked_images:
+        return Cluster(kube, _bake(console, settings, base))
+    return Cluster(kube, render.Images(operator=base, trainer=base, server=base, mounted=True))
+
+
+def _bake(console: Console, settings: Settings, base: str) -> render.Images:
+    """Build the three Dockerfiles on the local base image and import them into the node."""
+    made = {}
+    for member, name in (("operator", "operator"), ("serving-image", "server"), ("trainer-image", "trainer")):
+        tag = f"localhost/finetune-{name}:{VERSION}"
+        dockerfile = settings.root / member / "Dockerfile"
+        console.stream(
+            cluster_command(
+                settings, "image", "build", str(dockerfile), str(settings.root), tag, "--build-arg", f"BASE_IMAGE={base}"
+            )
+        )
+        made[name] = tag
+    return render.Images(**made, mounted=False)
+
+
+def _existing(console: Console, settings: Settings, named: ExistingCluster) -> Cluster:
+    """Build and push the images to the named registry with the container tool at hand."""
+    tool = next((name for name in ("docker", "podman", "buildah") if shutil.which(name)), None)
+    for needed in ("kubectl", "helm"):
+        if shutil.which(needed) is None:
+            raise Failed(f"DEMO_CONTEXT needs {needed} on the PATH")
+    if tool is None:
+        raise Failed("DEMO_REGISTRY needs docker, podman or buildah on the PATH to build and push the images")
+    made = {}
+    for member, name in (("operator", "operator"), ("serving-image", "server"), ("trainer-image", "trainer")):
+        tag = f"{named.registry}/finetune-{name}:{VERSION}"
+        console.stream([tool, "build", "-f", settings.root / member / "Dockerfile", "-t", tag, settings.root])
+        console.stream([tool, "push", tag])
+        made[name] = tag
+    kube = Kube(
+        console,
+        kubectl_words=("kubectl", "--context", named.context),
+        helm_words=("helm", "--kube-context", named.context),
+    )
+    return Cluster(kube, render.Images(**made, mounted=False))
+
+
+def node_name(kube: Kube) -> str:
+    """Return the name of the one node of the local cluster."""
+    return str(kube.items("nodes")[0]["metadata"]["name"])
+
+
+def volumes(console: Console, settings: Settings, cluster: Cluster) -> str:
+    """Return the manifests of the volumes that this cluster needs."""
+    if settings.existing is not None:
+        return "\n---\n".join([render.dynamic_claim("data", cluster.kube.namespace)])
+    paths = {f"{cluster.kube.namespace}/data": (cluster.kube.namespace, settings.state / "data")}
+    if cluster.images.mounted:
+        code = settings.state / "code"
+        paths |= {
+            "a/code": (cluster.kube.namespace, code),
+            "b/code": (SYSTEM, code),
+            "a/trainer-env": (cluster.kube.namespace, environment(console, settings, "trainer")),
+            "a/server-env": (cluster.kube.namespace, environment(console, settings, "server")),
+            "b/operator-env": (SYSTEM, environment(console, settings, "operator")),
+        }
+    return render.local_volumes(node_name(cluster.kube), paths)

@@ -1,0 +1,53 @@
+"""The end of the demo: the checks that decide its exit status, the table, and the commands to look around."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .console import table
+from .settings import Settings
+
+Check = tuple[str, str, bool]
+
+
+def checks(facts: Mapping[str, Any]) -> list[Check]:
+    """Return (what, figure, whether it holds) for every promise of the demo."""
+    run, load = facts["run"], facts["load"]
+    before, after, back = facts["before"], facts["after"], facts["back"]
+    measured = run["measurements"]
+    return [
+        ("base model, mAP50 on its own suppliers", facts["base mAP50"], float(facts["base mAP50"]) >= 0.95),
+        ("training of the base", f"{facts['base seconds']:.0f} s", True),
+        *((f"gate {gate['name']}", f"{gate['verdict']}: {gate.get('message', '')}"[:90], gate["verdict"] == "Pass") for gate in run["gates"]),
+        ("fine-tune, mAP50 on the old test set", f"{measured['baseMap50']} -> {measured['candidateMap50']}", True),
+        ("new suppliers, unseen pages, base_v1 serving", f"{before['rate']:.1%}", before["rate"] < 0.60),
+        ("new suppliers, unseen pages, ft_v1.1 serving", f"{after['rate']:.1%}", after["rate"] > before["rate"]),
+        ("new suppliers, after the rollback to base_v1", f"{back['rate']:.1%}", back["rate"] == before["rate"]),
+        ("epochs seen by a watch during training", str(len(facts["epochs seen"])), len(facts["epochs seen"]) >= 3),
+        ("requests through the Service all the while", f"{load['requests']} ({load['perSecond']}/s)", load["perSecond"] >= 5),
+        ("... not answered 2xx", str(load["failures"]), load["failures"] == 0),
+        ("... by connection and version", ", ".join(f"{k} {v}" for k, v in sorted(load["byKindAndVersion"].items())), True),
+    ]
+
+
+def render(found: list[Check], durations: Mapping[str, float]) -> str:
+    """Return the closing tables."""
+    rows = [("check", "figure", "")] + [(what, figure, "ok" if good else "NOT OK") for what, figure, good in found]
+    times = [("step", "seconds")] + [(title, f"{seconds:.0f}") for title, seconds in durations.items()]
+    return f"\n{table(rows)}\n\n{table(times)}\n"
+
+
+def look_around(settings: Settings) -> str:
+    """Return the commands that a newcomer may want to type next."""
+    kubectl = "local-cluster/cluster kubectl" if settings.existing is None else f"kubectl --context {settings.existing.context}"
+    return "\n".join(
+        [
+            "To look around:",
+            f"  {kubectl} -n invoices get finetunepolicies,finetuneruns,modelversions,modelpromotions",
+            f"  {kubectl} -n invoices describe finetunerun new-suppliers",
+            f"  {kubectl} -n invoices get modelversion invoice-fields-ft-v1.1 -o yaml",
+            f"  {kubectl} -n invoices get jobs,pods",
+            f"  {kubectl} -n finetune-system logs deployment/finetune-operator",
+            f"The manifests as they were applied: {settings.state / 'manifests'}",
+            "To remove everything: make demo-clean",
+        ]
+    )

@@ -1,0 +1,307 @@
+"""An in-memory API server: few semantics, each checked against the real one (tests/integration/test_semantics.py).
+
+It has uids, resourceVersions, generations, preconditions, merge patches of the status subresource, server-side
+apply of Deployments with field ownership, background garbage collection by ownerReferences, and a write log.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Invalid, NotFound
+from finetune_operator.cluster.port import Kind, Object
+
+WITH_STATUS = frozenset((Kind.POLICY, Kind.RUN, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.JOB, Kind.DEPLOYMENT, Kind.POD))
+START = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+Path = tuple[str, ...]
+
+
+class Crash(BaseException):
+    """The operator's process dies here; nothing of it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One committed write: who did what to which object, and how it looked before and after."""
+
+    actor: str
+    verb: str
+    kind: Kind
+    name: str
+    uid: str
+    at: datetime
+    before: Object | None
+    after: Object | None
+
+
+@dataclass
+class ApiServer:
+    """The store. Every object that leaves it is a copy."""
+
+    now: datetime = START
+    objects: dict[tuple[Kind, str, str], Object] = field(default_factory=dict)
+    log: list[Write] = field(default_factory=list)
+    owners: dict[str, dict[Path, str]] = field(default_factory=dict)
+    """Per uid of a Deployment: which manager owns which annotation path."""
+    counter: int = 0
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        self.now += timedelta(seconds=seconds)
+
+    def stamp(self) -> str:
+        """Return the time as the API server writes it."""
+        return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return a copy of the object, or None."""
+        return copy.deepcopy(self.objects.get((kind, namespace, name)))
+
+    def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
+        """Return copies of the objects with all the labels, by name."""
+        wanted = (labels or {}).items()
+        found = [
+            item
+            for (k, ns, _), item in self.objects.items()
+            if k is kind and ns == namespace and wanted <= (item["metadata"].get("labels") or {}).items()
+        ]
+        return tuple(copy.deepcopy(sorted(found, key=lambda o: str(o["metadata"]["name"]))))
+
+    def create(self, actor: str, kind: Kind, namespace: str, manifest: Object) -> Object:
+        """Create; the status of kinds with a status subresource is dropped."""
+        made = copy.deepcopy(manifest)
+        name = str(made["metadata"]["name"])
+        if (kind, namespace, name) in self.objects:
+            raise AlreadyExists(f"{kind.value[2]} {name} already exists")
+        if kind in WITH_STATUS:
+            made.pop("status", None)
+        self.counter += 1
+        made["metadata"] |= {
+            "namespace": namespace,
+            "uid": f"uid-{self.counter:05d}",
+            "creationTimestamp": self.stamp(),
+            "generation": 1,
+        }
+        return self._commit(actor, "create", kind, namespace, None, made)
+
+    def patch_status(
+        self, actor: str, kind: Kind, namespace: str, name: str, uid: str, version: str, patch: Object
+    ) -> Object:
+        """Merge-patch the status of exactly that uid and resourceVersion; a patch of nothing commits nothing."""
+        old = self._expect(kind, namespace, name, uid, version)
+        new = copy.deepcopy(old)
+        new["status"] = merge(new.get("status") or {}, patch.get("status", patch))
+        if new == old:
+            return copy.deepcopy(old)
+        return self._commit(actor, "patch_status", kind, namespace, old, new)
+
+    def update_spec(
+        self, actor: str, kind: Kind, namespace: str, name: str, change: Callable[[Object], None]
+    ) -> Object:
+        """Change an object as a user does (kubectl edit, Git); a changed spec gets a new generation."""
+        old = self.objects[(kind, namespace, name)]
+        new = copy.deepcopy(old)
+        change(new)
+        if new.get("spec") != old.get("spec"):
+            new["metadata"]["generation"] += 1
+        if kind is Kind.DEPLOYMENT:
+            self._own_changes(actor, old, new)
+        return self._commit(actor, "update", kind, namespace, old, new)
+
+    def apply(self, actor: str, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
+        """Server-side apply of annotations on a Deployment: own them, release those no longer named, never force."""
+        if kind is not Kind.DEPLOYMENT:
+            raise Invalid("only Deployments are applied")
+        meta = manifest["metadata"]
+        if (kind, namespace, name) not in self.objects:
+            raise Conflict("uid mismatch: no existing object was found")
+        old = self.objects[(kind, namespace, name)]
+        if meta.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            raise Invalid("metadata.uid: field is immutable")
+        if meta.get("resourceVersion", old["metadata"]["resourceVersion"]) != old["metadata"]["resourceVersion"]:
+            raise Conflict("the object has been modified")
+        new = copy.deepcopy(old)
+        owned = self.owners.setdefault(old["metadata"]["uid"], {})
+        wanted = annotation_leaves(manifest)
+        for path, value in wanted.items():
+            owner = owned.get(path)
+            if owner not in (None, actor) and leaf(old, path) != value:
+                raise FieldConflict(f"conflict with {owner}: {'.'.join(path)}", str(owner))
+        for path in [p for p, owner in owned.items() if owner == actor and p not in wanted]:
+            del owned[path]
+            remove_leaf(new, path)
+        for path, value in wanted.items():
+            owned.setdefault(path, actor)
+            set_leaf(new, path, value)
+        if new["spec"] != old["spec"]:
+            new["metadata"]["generation"] += 1
+        if new == old:
+            return copy.deepcopy(old)
+        new["metadata"]["managedFields"] = managed_fields(owned)
+        return self._commit(actor, "apply", kind, namespace, old, new)
+
+    def delete(self, actor: str, kind: Kind, namespace: str, name: str, uid: str | None = None) -> None:
+        """Delete with background propagation; another uid of that name stays."""
+        old = self.objects.get((kind, namespace, name))
+        if old is None or (uid is not None and old["metadata"]["uid"] != uid):
+            return
+        del self.objects[(kind, namespace, name)]
+        self.log.append(Write(actor, "delete", kind, name, old["metadata"]["uid"], self.now, old, None))
+        children = [
+            (k, ns, n)
+            for (k, ns, n), item in self.objects.items()
+            if any(o["uid"] == old["metadata"]["uid"] for o in item["metadata"].get("ownerReferences", ()))
+        ]
+        for k, ns, n in children:
+            self.delete("garbage-collector", k, ns, n)
+
+    def _expect(self, kind: Kind, namespace: str, name: str, uid: str, version: str) -> Object:
+        old = self.objects.get((kind, namespace, name))
+        if old is None:
+            raise NotFound(f"{kind.value[2]} {name} not found")
+        if old["metadata"]["uid"] != uid:
+            raise Conflict("the uid in the precondition differs")
+        if old["metadata"]["resourceVersion"] != version:
+            raise Conflict("the object has been modified")
+        return old
+
+    def _own_changes(self, actor: str, old: Object, new: Object) -> None:
+        owned = self.owners.setdefault(old["metadata"]["uid"], {})
+        before, after = annotation_leaves(old), annotation_leaves(new)
+        for path in [p for p in owned if p not in after]:
+            del owned[path]
+        for path, value in after.items():
+            if before.get(path) != value:
+                owned[path] = actor
+        new["metadata"]["managedFields"] = managed_fields(owned)
+
+    def _commit(self, actor: str, verb: str, kind: Kind, namespace: str, old: Object | None, new: Object) -> Object:
+        self.counter += 1
+        new["metadata"]["resourceVersion"] = str(self.counter)
+        name = str(new["metadata"]["name"])
+        self.objects[(kind, namespace, name)] = new
+        self.log.append(Write(actor, verb, kind, name, new["metadata"]["uid"], self.now, old, copy.deepcopy(new)))
+        return copy.deepcopy(new)
+
+
+def merge(old: Any, patch: Any) -> Any:
+    """Return the JSON merge patch (RFC 7386) of `old` by `patch`."""
+    if not isinstance(patch, Mapping):
+        return copy.deepcopy(patch)
+    merged = dict(old) if isinstance(old, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge(merged.get(key), value)
+    return merged
+
+
+PLACES: tuple[Path, ...] = (("metadata", "annotations"), ("spec", "template", "metadata", "annotations"))
+
+
+def annotation_leaves(item: Object) -> dict[Path, str]:
+    """Return path -> value of the annotations of a Deployment and of its pod template."""
+    leaves: dict[Path, str] = {}
+    for place in PLACES:
+        node: Any = item
+        for part in place:
+            node = (node or {}).get(part)
+        leaves |= {(*place, key): str(value) for key, value in (node or {}).items()}
+    return leaves
+
+
+def leaf(item: Object, path: Path) -> str | None:
+    """Return the value at a path, or None."""
+    return annotation_leaves(item).get(path)
+
+
+def set_leaf(item: Object, path: Path, value: str) -> None:
+    """Set the value at a path, making the maps on the way."""
+    node = item
+    for part in path[:-1]:
+        node[part] = node.get(part) or {}
+        node = node[part]
+    node[path[-1]] = value
+
+
+def remove_leaf(item: Object, path: Path) -> None:
+    """Remove the value at a path, if it is there."""
+    node: Any = item
+    for part in path[:-1]:
+        node = (node or {}).get(part)
+    if node:
+        node.pop(path[-1], None)
+
+
+def managed_fields(owned: Mapping[Path, str]) -> list[Object]:
+    """Return managedFields as the API server has them (fieldsV1 with f: keys)."""
+    entries: dict[str, Object] = {}
+    for path, manager in owned.items():
+        node: Any = entries.setdefault(manager, {})
+        for part in path:
+            node = node.setdefault(f"f:{part}", {})
+    return [
+        {"manager": manager, "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields}
+        for manager, fields in sorted(entries.items())
+    ]
+
+
+@dataclass
+class Client:
+    """The Cluster protocol over an ApiServer, as one process of the operator sees it.
+
+    `crash_at` = (n, moment): the n-th write (from 0) dies `before` it is committed or `after` it, before the answer
+    arrives. `writes` counts the operator's writes over all its lives.
+    """
+
+    server: ApiServer
+    actor: str = "finetune-operator"
+    crash_at: tuple[int, str] | None = None
+    writes: int = 0
+
+    def _write(self, commit: Callable[[], Any]) -> Any:
+        number, self.writes = self.writes, self.writes + 1
+        if self.crash_at == (number, "before"):
+            raise Crash(f"before write {number}")
+        result = commit()
+        if self.crash_at == (number, "after"):
+            raise Crash(f"after write {number}")
+        return result
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
+        """See Cluster.get."""
+        return self.server.get(kind, namespace, name)
+
+    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
+        """See Cluster.list."""
+        return self.server.list(kind, namespace, labels)
+
+    async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
+        """See Cluster.create."""
+        made: Object = self._write(lambda: self.server.create(self.actor, kind, namespace, manifest))
+        return made
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, patch: Object
+    ) -> Object:
+        """See Cluster.patch_status."""
+        patched: Object = self._write(
+            lambda: self.server.patch_status(self.actor, kind, namespace, name, uid, resource_version, patch)
+        )
+        return patched
+
+    async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
+        """See Cluster.apply."""
+        applied: Object = self._write(lambda: self.server.apply(self.actor, kind, namespace, name, manifest))
+        return applied
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """See Cluster.delete."""
+        self._write(lambda: self.server.delete(self.actor, kind, namespace, name, uid))
+
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
+        """See Cluster.log_tail; the simulated pods print nothing."""
+        return ""

@@ -1,0 +1,113 @@
+"""Safety, checked on the API server's write log: what must never happen, whatever the operator lived through."""
+
+from collections import Counter
+
+from finetune_operator.cluster.port import Kind, Object
+
+from .api_server import Write
+from .stories import World
+
+KEY = "finetune-operator.io/"
+
+
+def violations(world: World) -> list[str]:
+    """Return every promise that the write log breaks; empty when all hold."""
+    log = world.server.log
+    return [*_one_job_per_attempt(log), *_flips_have_evidence(world), *_epochs_grow(log), *_final_is_final(log), *_owned_keys(log)]
+
+
+def _one_job_per_attempt(log: list[Write]) -> list[str]:
+    made: Counter[tuple[str, ...]] = Counter()
+    for write in log:
+        if write.kind is Kind.JOB and write.verb == "create" and write.after is not None:
+            labels = write.after["metadata"]["labels"]
+            args = write.after["spec"]["template"]["spec"]["containers"][0]["args"]
+            made[(labels[KEY + "owner-uid"], args[1], args[3])] += 1
+    return [f"{count} Jobs for one attempt: {what}" for what, count in made.items() if count > 1]
+
+
+def _served(item: Object | None) -> tuple[str, str] | None:
+    annotations = ((item or {}).get("spec", {}).get("template", {}).get("metadata", {}) or {}).get("annotations") or {}
+    version, sha = annotations.get(KEY + "model-version"), annotations.get(KEY + "artifact-sha256")
+    return (version, sha) if version else None
+
+
+def _flips_have_evidence(world: World) -> list[str]:
+    """Every digest that starts to be served was measured and passed, was approved by that evidence, or is the base."""
+    broken = []
+    for index, write in enumerate(world.server.log):
+        if write.kind is not Kind.DEPLOYMENT or write.verb != "apply" or _served(write.before) == _served(write.after):
+            continue
+        served = _served(write.after)
+        if served is None:
+            continue
+        earlier = world.server.log[:index]
+        versions = [w.after for w in earlier if w.kind is Kind.MODEL_VERSION and w.after is not None]
+        found = [v for v in versions if v["spec"]["version"] == served[0] and v["spec"]["artifact"]["sha256"] == served[1]]
+        if not found:
+            broken.append(f"flip to {served} without a recorded ModelVersion of that digest")
+            continue
+        broken += [f"flip to {served[0]}: {why}" for why in _unjudged(found[-1], earlier)]
+    return broken
+
+
+def _unjudged(version: Object, earlier: list[Write]) -> list[str]:
+    if version["spec"]["type"] == "Base":
+        return [] if (version.get("status") or {}).get("map50") else ["a base that nobody measured"]
+    evidence = version["spec"].get("evidence") or {}
+    gates = evidence.get("gates") or []
+    if gates and all(g["verdict"] == "Pass" for g in gates) and evidence.get("verdict") == "Pass":
+        return []
+    promotions = [w.after for w in earlier if w.kind is Kind.PROMOTION and w.after is not None]
+    approvals = [p["spec"].get("approval") or {} for p in promotions if p["spec"]["version"] == version["spec"]["version"]]
+    approved = any(a.get("evidence") == evidence.get("digest") for a in approvals)
+    return [] if approved and evidence.get("verdict") == "Review" else [f"verdict {evidence.get('verdict')} without a matching approval"]
+
+
+def _epochs_grow(log: list[Write]) -> list[str]:
+    epochs = [
+        int((w.after["metadata"].get("annotations") or {}).get(KEY + "epoch", 0))
+        for w in log
+        if w.kind is Kind.DEPLOYMENT and w.verb == "apply" and w.after is not None and _served(w.before) != _served(w.after)
+    ]
+    return [f"epochs do not grow: {epochs}"] if epochs != sorted(set(epochs)) else []
+
+
+def _final_is_final(log: list[Write]) -> list[str]:
+    final: dict[str, str] = {}
+    broken = []
+    for write in log:
+        if write.kind is Kind.RUN and write.after is not None:
+            status = write.after.get("status") or {}
+            finished = any(c["type"] == "Finished" and c["status"] == "True" for c in status.get("conditions", ()))
+            if write.uid in final and status.get("phase") != final[write.uid]:
+                broken.append(f"run ended {final[write.uid]} and then became {status.get('phase')}")
+            if finished:
+                final[write.uid] = str(status.get("phase"))
+    return broken
+
+
+def _owned_keys(log: list[Write]) -> list[str]:
+    """The operator changes nothing on a Deployment but its four annotations."""
+    broken = []
+    for write in log:
+        if write.kind is Kind.DEPLOYMENT and write.actor == "finetune-operator" and write.before and write.after:
+            changed = sorted(_leaves(write.before).items() ^ _leaves(write.after).items())
+            broken += [f"foreign field {path} changed" for path, _ in changed if "/annotations/" + KEY not in path]
+    return broken
+
+
+def _leaves(item: Object) -> dict[str, str]:
+    found: dict[str, str] = {}
+
+    def walk(node: object, path: str) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if path or key not in ("status",):
+                    walk(value, f"{path}/{key}")
+        else:
+            found[path] = repr(node)
+
+    walk({k: v for k, v in item.items() if k != "status"}, "")
+    ignored = ("/metadata/resourceVersion", "/metadata/generation", "/metadata/managedFields")
+    return {path: value for path, value in found.items() if not path.startswith(ignored)}

@@ -1,0 +1,225 @@
+"""Four stories of one run, played on the in-memory API server to rest, with a crash of the operator where wanted."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from finetune_operator.cluster.port import Kind, Object
+
+from .api_server import ApiServer, Client, Crash
+from .controllers import NAMESPACE, Deployments, Jobs
+from .trainer_script import Trainer, digest
+
+KINDS = (Kind.POLICY, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.RUN)
+USER = "user"
+Reconcile = Callable[[Client, Kind, str, str, datetime], Awaitable[timedelta | None]]
+API = "finetune-operator.io/v1alpha1"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One story: the trainer's figures, versions that never become ready, and what the reviewer says."""
+
+    name: str
+    trainer: Trainer
+    ends: str
+    live: str
+    broken: frozenset[str] = frozenset()
+    approves: bool = False
+
+
+STORIES = (
+    Story("pass", Trainer(), ends="Promoted", live="ft_v1.1"),
+    Story("reject", Trainer(candidate="0.900000"), ends="Rejected", live="base_v1"),
+    Story("review", Trainer(candidate="0.951000"), ends="Promoted", live="ft_v1.1", approves=True),
+    Story("failed rollout", Trainer(), ends="RolledBack", live="base_v1", broken=frozenset(("ft_v1.1",))),
+)
+
+
+@dataclass
+class World:
+    """The API server with its controllers, the user, and the operator's process."""
+
+    story: Story
+    reconcile: Reconcile
+    crash_at: tuple[int, str] | None = None
+    server: ApiServer = field(default_factory=ApiServer)
+    crashes: int = 0
+    due: dict[tuple[Kind, str], datetime] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Set the stage: a cluster with the base imported, policy, templates, Deployment, and a run applied."""
+        self.jobs = Jobs(self.server, self.story.trainer)
+        self.deployments = Deployments(self.server, self.story.broken)
+        self.client = Client(self.server, crash_at=self.crash_at)
+        for kind, manifest in stage():
+            self.server.create(USER, kind, NAMESPACE, manifest)
+
+    def play(self, *, hours: float = 3) -> None:
+        """Let everybody act until nothing changes and no timer is left. Raises AssertionError if that never comes."""
+        end = self.server.now + timedelta(hours=hours)
+        while self.server.now < end:
+            self._settle()
+            upcoming = [t for t in (self.jobs.next_event(), self.deployments.next_event(), *self.due.values()) if t]
+            upcoming = [t for t in upcoming if t > self.server.now]
+            if not upcoming or self.at_rest():
+                return
+            self.server.now = min(upcoming)
+        raise AssertionError(f"not at rest after {hours} virtual hours: {self.summary()}")
+
+    def at_rest(self) -> bool:
+        """Tell whether the run has ended, and no flight or Job is left."""
+        if self.server.get(Kind.RUN, NAMESPACE, "first") is None:
+            return False
+        conditions = self.get(Kind.RUN, "first")["status"].get("conditions", ())
+        policy = self.get(Kind.POLICY, "invoice-fields")
+        finished = any(c["type"] == "Finished" and c["status"] == "True" for c in conditions)
+        return finished and not policy["status"].get("inFlight") and self.jobs.next_event() is None
+
+    def get(self, kind: Kind, name: str) -> Object:
+        """Return an object that must be there."""
+        found = self.server.get(kind, NAMESPACE, name)
+        assert found is not None, f"{name} is gone"
+        return found | {"status": found.get("status") or {}}
+
+    def _settle(self) -> None:
+        """Let everybody act at this moment of virtual time until nobody writes any more."""
+        for _ in range(200):
+            before = len(self.server.log)
+            self.jobs.tick()
+            self.deployments.tick()
+            self._user()
+            self._operator()
+            if len(self.server.log) == before:
+                return
+        raise AssertionError(f"the world never settles at one moment: {self.summary()}")
+
+    def _operator(self) -> None:
+        """Reconcile every object once; a crash ends the pass, and the next life begins with nothing remembered."""
+        try:
+            for kind in KINDS:
+                for item in self.server.list(kind, NAMESPACE):
+                    name = item["metadata"]["name"]
+                    again = asyncio.run(self.reconcile(self.client, kind, NAMESPACE, name, self.server.now))
+                    self.due.pop((kind, name), None)
+                    if again is not None:
+                        self.due[(kind, name)] = self.server.now + max(again, timedelta(seconds=1))
+        except Crash:
+            self.crashes += 1
+            self.due.clear()
+
+    def _user(self) -> None:
+        """Promote the base first; approve when the story says so."""
+        if self.server.get(Kind.PROMOTION, NAMESPACE, "first-base") is None:
+            base = self.get(Kind.MODEL_VERSION, "invoice-fields-base-v1")
+            if base["status"].get("phase") == "Verified":
+                self.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion("first-base", "base_v1"))
+        live = (self.get(Kind.POLICY, "invoice-fields")["status"].get("live") or {}).get("version")
+        if live and self.server.get(Kind.RUN, NAMESPACE, "first") is None:
+            self.server.create(USER, Kind.RUN, NAMESPACE, run())
+        if self.story.approves and self.server.get(Kind.RUN, NAMESPACE, "first") is not None:
+            self._approve()
+
+    def _approve(self) -> None:
+        item = self.get(Kind.RUN, "first")
+        if item["status"].get("phase") == "InReview" and "review" not in item["spec"]:
+            review = {"decision": "Approve", "evidence": item["status"]["evidence"]["digest"], "by": "ann", "reason": "looked"}
+            self.server.update_spec(USER, Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(review=review))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the end state with everything that may differ from life to life (uids, times) left out."""
+        found = self.server.get(Kind.RUN, NAMESPACE, "first") or {}
+        status = found.get("status") or {}
+        policy = (self.server.get(Kind.POLICY, NAMESPACE, "invoice-fields") or {}).get("status") or {}
+        deployment = self.get(Kind.DEPLOYMENT, "invoice-detector")
+        annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+        return {
+            "phase": status.get("phase"),
+            "verdict": status.get("verdict"),
+            "gates": [(g["name"], g["verdict"], g.get("value")) for g in status.get("gates", ())],
+            "version": status.get("version"),
+            "live": (policy.get("live") or {}).get("version"),
+            "hold": (policy.get("hold") or {}).get("reason"),
+            "quarantined": [q["version"] for q in policy.get("quarantined", ())],
+            "consumed": sorted((c["name"].rpartition("-")[0], c["outcome"]) for c in policy.get("consumed", ())),
+            "served": annotations.get("finetune-operator.io/model-version"),
+            "epoch": (deployment["metadata"].get("annotations") or {}).get("finetune-operator.io/epoch"),
+            "versions": [(v["spec"]["version"], (v.get("status") or {}).get("phase")) for v in self.server.list(Kind.MODEL_VERSION, NAMESPACE)],
+            "jobs": sorted(name.rsplit("-", 1)[0] for name, _ in self.jobs.created),
+        }
+
+
+def stage() -> list[tuple[Kind, Object]]:
+    """Return the objects that are there before the story begins."""
+    return [
+        (Kind.POD_TEMPLATE, _template("gpu-trainer")),
+        (Kind.POD_TEMPLATE, _template("cpu-trainer")),
+        (Kind.DEPLOYMENT, _deployment()),
+        (Kind.MODEL_VERSION, _base()),
+        (Kind.POLICY, _policy()),
+    ]
+
+
+def _template(name: str) -> Object:
+    spec = {"containers": [{"name": "trainer", "image": "registry.example/trainer:1"}]}
+    labels = {"finetune-operator.io/pod-template": "true"}
+    return {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": name, "labels": labels}, "template": {"spec": spec}}
+
+
+def _deployment() -> Object:
+    labels = {"app": "invoice-detector"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "server", "image": "registry.example/server:1"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "invoice-detector", "labels": labels | {"finetune-operator.io/managed": "true"}},
+        "spec": {
+            "replicas": 2,
+            "progressDeadlineSeconds": 60,
+            "selector": {"matchLabels": labels},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": template,
+        },
+    }
+
+
+def _base() -> Object:
+    uri = "file:///artifacts/base"
+    return {
+        "apiVersion": API,
+        "kind": "ModelVersion",
+        "metadata": {"name": "invoice-fields-base-v1"},
+        "spec": {
+            "model": "invoice-fields", "version": "base_v1", "type": "Base", "classes": ["number", "total"],
+            "artifact": {"uri": f"{uri}/model.onnx", "sha256": digest("base"), "format": "onnx", "bytes": 1000},
+            "checkpoint": {"uri": f"{uri}/best.pt", "sha256": digest("base.pt")},
+            "serving": {"imageSize": 320, "confidence": "0.25", "nmsIou": "0.7", "maxDetections": 300},
+        },
+    }  # fmt: skip
+
+
+def _policy() -> Object:
+    return {
+        "apiVersion": API,
+        "kind": "FineTunePolicy",
+        "metadata": {"name": "invoice-fields"},
+        "spec": {
+            "model": "invoice-fields", "deployment": "invoice-detector", "classes": ["number", "total"],
+            "data": {"anchor": {"uri": "file:///data/anchor"}, "pool": {"uri": "file:///data/pool"}},
+            "artifacts": {"uri": "file:///artifacts"}, "serving": {"imageSize": 320},
+            "podTemplates": {"train": "gpu-trainer", "cpu": "cpu-trainer"}, "watch": {"seconds": 20},
+        },
+    }  # fmt: skip
+
+
+def promotion(name: str, version: str, **more: object) -> Object:
+    """Return a ModelPromotion."""
+    spec = {"policy": "invoice-fields", "version": version, "reason": "simulation"} | more
+    return {"apiVersion": API, "kind": "ModelPromotion", "metadata": {"name": name}, "spec": spec}
+
+
+def run(name: str = "first") -> Object:
+    """Return the simplest FineTuneRun."""
+    return {"apiVersion": API, "kind": "FineTuneRun", "metadata": {"name": name}, "spec": {"policy": "invoice-fields"}}

@@ -1,0 +1,81 @@
+"""A scripted trainer: well-formed results with the figures that a story wants."""
+
+import hashlib
+from dataclasses import dataclass
+
+from finetune_operator.cluster.port import Object
+
+RESULT = "finetune-operator.io/step-result/v1"
+
+
+def digest(text: str) -> str:
+    """Return a made-up but stable SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def scores(rate: str) -> Object:
+    """Return Gate 2's figures for a rate."""
+    return {"boxes": 360, "matched": int(360 * float(rate)), "rate": rate, "documentRate": rate, "precision": "0.980000"}
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """Answers every step; `candidate` and `rate` are the figures that the gates see."""
+
+    candidate: str = "0.970000"
+    base: str = "0.971000"
+    rate: str = "0.950000"
+
+    def __call__(self, step: str, document: Object, inputs: Object) -> tuple[int, Object]:
+        """Return (exit code, termination message) of a step."""
+        results = {"prepare": self._prepare, "train": self._train, "evaluate": self._evaluate, "verify": self._verify}
+        message = {
+            "schema": RESULT,
+            "step": step,
+            "owner": document["owner"]["uid"],
+            "attempt": inputs["attempt"],
+            "outcome": "Succeeded",
+            "manifest": {"uri": f"{document['artifacts']['uri']}/attempt-{inputs['attempt']}/{step}/manifest.json", "sha256": digest(step)},
+            "result": results[step](document, inputs),
+        }
+        return 0, message
+
+    def _prepare(self, document: Object, inputs: Object) -> Object:
+        names = ("pool", "anchor", "testSet", "newSet")
+        return {
+            "plan": {"uri": f"{document['artifacts']['uri']}/plan.json", "sha256": digest("plan")},
+            "pool": 60, "fresh": 60, "heldOut": 0, "train": 1260, "new": 60, "old": 1200, "ratio": "20",
+            "anchor": 1500, "val": 100, "test": 200, "digests": {name: digest(name) for name in names},
+        }  # fmt: skip
+
+    def _train(self, document: Object, inputs: Object) -> Object:
+        uri = f"{document['artifacts']['uri']}/attempt-{inputs['attempt']}/train"
+        # The run's name stands in for its data: the same run makes the same bytes in every life of the operator.
+        return {
+            "artifact": {"uri": f"{uri}/model.onnx", "sha256": digest(document["owner"]["name"]), "bytes": 1000, "format": "onnx"},
+            "checkpoint": {"uri": f"{uri}/checkpoint.pt", "sha256": digest("checkpoint" + document["owner"]["name"])},
+            "epochs": 10, "batch": 16, "images": 1260, "seconds": 130,
+        }  # fmt: skip
+
+    def _evaluate(self, document: Object, inputs: Object) -> Object:
+        live = inputs.get("live")
+        models = {
+            "candidate": {"sha256": inputs["candidate"]["sha256"], "map50": self.candidate, "pool": scores(self.rate), "fresh": scores(self.rate)},
+            "base": {"sha256": document["base"]["artifact"]["sha256"], "map50": self.base, "pool": scores("0.400000"), "fresh": scores("0.400000")},
+            "live": live and {"sha256": live["artifact"]["sha256"], "map50": self.base, "pool": scores("0.400000"), "fresh": None},
+        }
+        return {
+            "settings": digest("settings"),
+            "evaluator": "finetune-trainer 0.1.0",
+            "testSet": {"digest": digest("testSet"), "images": 200, "boxes": 1200},
+            "newSet": {"digest": digest("newSet"), "documents": 60, "fresh": 60, "trainedOn": True},
+            "models": models,
+        }
+
+    def _verify(self, document: Object, inputs: Object) -> Object:
+        return {
+            "settings": digest("settings"),
+            "evaluator": "finetune-trainer 0.1.0",
+            "testSet": {"digest": digest("testSet"), "images": 200, "boxes": 1200},
+            "models": {"base": {"sha256": document["base"]["artifact"]["sha256"], "map50": self.base}},
+        }
