@@ -143,7 +143,11 @@ FlightPhase = Literal["Flipping", "Watching", "Returning"]
 
 
 class InFlight(Value, frozen=True, kw_only=True):
-    """The one promotion that is being carried out; recorded before the Deployment is touched."""
+    """The one promotion that is being carried out; recorded before the Deployment is touched.
+
+    `template_hash` is that of the pod template without our keys when the flight began. `replicas` were available
+    when watching began; `unhealthy_since` says since when fewer of them are.
+    """
 
     promotion: str
     promotion_uid: str
@@ -159,6 +163,8 @@ class InFlight(Value, frozen=True, kw_only=True):
     deadline: datetime
     why: str = ""
     message: str = ""
+    replicas: int = 0
+    unhealthy_since: datetime | None = None
 
 
 Outcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]

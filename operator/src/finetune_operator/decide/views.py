@@ -97,7 +97,11 @@ class ServedKeys:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
-    """The inference Deployment, as far as a flip hangs on it."""
+    """The inference Deployment, as far as a flip hangs on it.
+
+    `keys_manager` is a field manager other than ours that owns one of the four keys, if there is one; else ours,
+    if we own one; else None. `progress_deadline_seconds` is the spec's (Kubernetes' default: 600).
+    """
 
     name: str
     uid: str
@@ -119,6 +123,7 @@ class DeploymentView:
     null_annotations: bool = False
     keys_manager: str | None = None
     deleting: bool = False
+    progress_deadline_seconds: int = 600
 
     @property
     def settled(self) -> bool:
