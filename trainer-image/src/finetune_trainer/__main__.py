@@ -1,0 +1,7 @@
+"""`python -m finetune_trainer` is the console script `finetune-trainer`."""
+
+import sys
+
+from finetune_trainer.cli import main
+
+sys.exit(main())

@@ -1,0 +1,73 @@
+"""Putting a plan's files where ultralytics finds them: links to local files, copies of remote ones, all verified."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import yaml
+
+from finetune_trainer.data.images import is_complete_jpeg
+from finetune_trainer.documents.codec import Located
+from finetune_trainer.documents.plan import Sample
+from finetune_trainer.storage import Storage, check_digest, local_path, sha256_of_file
+
+_FETCHERS: Final = 16  # threads; fetching waits for the network, not for a CPU
+
+
+def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> list[Path]:
+    """Lay out `samples` as `folder/images/*` and `folder/labels/*.txt`; returns the image paths in order.
+
+    Local files become symbolic links: nothing is copied, and label caches and image caches land in the scratch
+    folder, never in the store. Every file is hashed; StepError DigestMismatch when it is not what the plan lists.
+    """
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+
+    def place(item: tuple[int, Sample]) -> Path:
+        number, sample = item
+        name = f"{number:06d}-{sample.image.sha256[:12]}"
+        image = folder / "images" / (name + PurePosixPath(sample.image.uri).suffix.lower())
+        _place(storage, sample.image, image)
+        label = folder / "labels" / f"{name}.txt"
+        if sample.label is None:
+            label.touch()  # an explicit background page, not a missing label
+        else:
+            _place(storage, sample.label, label)
+        return image
+
+    with ThreadPoolExecutor(_FETCHERS) as pool:
+        return list(pool.map(place, enumerate(samples)))
+
+
+def _place(storage: Storage, source: Located, target: Path) -> None:
+    path = local_path(source.uri)
+    if path is None:
+        storage.fetch(source.uri, source.sha256, target)
+        return
+    if not path.is_file():
+        storage.read(source.uri)  # raises the error that names the place and the remedy
+    check_digest(source.uri, sha256_of_file(path), source.sha256)
+    if _is_complete(path):
+        target.symlink_to(path)
+    else:
+        # Ultralytics re-encodes such a JPEG where it lies. It may do so to a copy.
+        shutil.copyfile(path, target)
+
+
+def _is_complete(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(3)
+        stream.seek(0, 2)
+        stream.seek(max(stream.tell() - 2, 0))
+        return is_complete_jpeg(head, stream.read(2))
+
+
+def write_data_yaml(file: Path, classes: Sequence[str], train: Path, val: Path) -> Path:
+    """A data.yaml of our own: absolute places, names by index. A user's is never used: it can carry code."""
+    content = {"train": str(train), "val": str(val), "names": dict(enumerate(classes))}
+    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return file

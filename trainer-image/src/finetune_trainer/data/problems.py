@@ -1,0 +1,48 @@
+"""Problems found in data, collected so that a person sees all places at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from finetune_trainer.errors import Reason, bad_input
+
+_SHOWN: Final = 5
+
+_REMEDIES: Final[dict[Reason, str]] = {
+    Reason.LABELS_OUT_OF_RANGE: "Write class indices of the class list and coordinates as shares of the page (0..1).",
+    Reason.LABEL_COLUMNS: "Write five columns per box: class x y width height; drop confidences and polygons.",
+    Reason.LABEL_MISSING: "Add the label file; declare pages without any field with --allow-background.",
+    Reason.IMAGE_UNREADABLE: "Replace the image by one that opens, or take it out.",
+    Reason.HELD_OUT_PAGE_IN_POOL: "Take the page out of the pool: val and test pages of the anchor never train.",
+    Reason.DUPLICATE_SAMPLE: "Leave out pages that the pool has already; each page counts once.",
+    Reason.VERIFIER_MISSING: "Record who verified each page and when; unverified pages never train.",
+    Reason.DIGEST_MISMATCH: "Restore the file as it was recorded, or index or add the data again.",
+    Reason.DATA_UNREADABLE: "Put the file back; the data sets are append-only.",
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong at one place."""
+
+    reason: Reason
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+def raise_first(problems: Sequence[Problem], where: str) -> None:
+    """Raise StepError for the first problem's reason, listing the first few places; nothing when there are none."""
+    if not problems:
+        return
+    reason = problems[0].reason
+    same = [p for p in problems if p.reason is reason]
+    shown = "; ".join(str(p) for p in same[:_SHOWN])
+    more = f"; and {len(same) - _SHOWN} more" if len(same) > _SHOWN else ""
+    others = len(problems) - len(same)
+    rest = f" {others} other problems besides." if others else ""
+    raise bad_input(reason, f"In {where}: {shown}{more}.{rest}", _REMEDIES[reason])

@@ -1,0 +1,38 @@
+"""The anchor's index: what the train, val and test splits hold, with digests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from finetune_trainer.documents.codec import ClassNames, Document, Sha256, decode
+
+SCHEMA: Final = "finetune-operator.io/anchor-index/v1"
+INDEX_NAME: Final = "finetune-index.json"
+
+
+class Entry(Document, frozen=True):
+    """Paths relative to the anchor's URI; `label` and its digest are null for a declared background page."""
+
+    image: str
+    label: str | None
+    image_sha256: Sha256
+    label_sha256: Sha256 | None
+    bytes: int
+    boxes: int
+
+
+class Splits(Document, frozen=True):
+    train: tuple[Entry, ...]
+    val: tuple[Entry, ...]
+    test: tuple[Entry, ...]
+
+
+class AnchorIndex(Document, frozen=True, kw_only=True):
+    schema: str = SCHEMA
+    classes: ClassNames
+    splits: Splits
+
+
+def parse_anchor_index(data: bytes, where: str) -> AnchorIndex:
+    """Parse `finetune-index.json`; StepError DocumentInvalid."""
+    return decode(data, AnchorIndex, f"The anchor index {where}", SCHEMA)

@@ -1,0 +1,67 @@
+"""Strict decoding and canonical encoding of the contract's JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from finetune_trainer.errors import Reason, bad_input
+from finetune_trainer.storage import sha256_of
+
+# Numbers that a verdict hangs on travel as decimal strings: the same digits on every side.
+Decimal = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,12})?$")]
+Share = Annotated[str, msgspec.Meta(pattern=r"^(0(\.[0-9]{1,12})?|1(\.0{1,12})?)$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Uri = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
+ClassNames = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=80)]
+
+DocumentT = TypeVar("DocumentT")
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Base of all contract values: immutable, camelCase on the wire, unknown fields refused."""
+
+
+class Located(Document, frozen=True):
+    """An object by URI and digest."""
+
+    uri: Uri
+    sha256: Sha256
+
+
+class _Header(msgspec.Struct, frozen=True):
+    schema: str = ""
+
+
+def decode(data: bytes, kind: type[DocumentT], what: str, schema: str | None = None) -> DocumentT:
+    """Parse `data` as `kind`; StepError DocumentInvalid names the document, the place in it and the remedy.
+
+    `schema` is the version that this trainer reads; another one is reported as such, not as a list of odd fields.
+    """
+    try:
+        if schema is not None:
+            found = msgspec.json.decode(data, type=_Header).schema
+            if found != schema:
+                raise bad_input(
+                    Reason.DOCUMENT_INVALID,
+                    f"{what} has schema {found!r}; this trainer reads {schema!r}.",
+                    "Use operator and trainer images of the same release.",
+                )
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise bad_input(
+            Reason.DOCUMENT_INVALID,
+            f"{what} is not valid: {error}.",
+            "Use operator and trainer images of the same release, and documents as they were written.",
+        ) from error
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON in the declared order of fields."""
+    return msgspec.json.encode(value)
+
+
+def digest(value: Any) -> str:
+    """sha256 of the value's canonical JSON (sorted keys)."""
+    return sha256_of(msgspec.json.encode(value, order="deterministic"))

@@ -1,0 +1,44 @@
+"""A batch of the pool: one immutable manifest beside its content-addressed files."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from finetune_trainer.documents.codec import ClassNames, Document, Sha256, decode
+
+SCHEMA: Final = "finetune-operator.io/pool-batch/v1"
+
+
+class ImageFile(Document, frozen=True):
+    path: str
+    sha256: Sha256
+    bytes: int
+
+
+class LabelFile(Document, frozen=True):
+    path: str
+    sha256: Sha256
+
+
+class BatchSample(Document, frozen=True):
+    """One verified page. `verified_at` is an ISO 8601 date; empty verifiers are refused where samples are used."""
+
+    image: ImageFile
+    label: LabelFile
+    document: str
+    source: str
+    verified_by: str = ""
+    verified_at: str = ""
+
+
+class PoolBatch(Document, frozen=True, kw_only=True):
+    schema: str = SCHEMA
+    id: str
+    created_at: str
+    classes: ClassNames
+    samples: tuple[BatchSample, ...]
+
+
+def parse_pool_batch(data: bytes, where: str) -> PoolBatch:
+    """Parse a batch manifest; StepError DocumentInvalid."""
+    return decode(data, PoolBatch, f"The pool batch {where}", SCHEMA)

@@ -1,0 +1,160 @@
+"""What a step reports: its result, its manifest, its progress."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from finetune_trainer.documents.codec import Document, Located
+
+RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
+MANIFEST_SCHEMA: Final = "finetune-operator.io/step-manifest/v1"
+PROGRESS_SCHEMA: Final = "finetune-operator.io/progress/v1"
+# The kubelet cuts a termination message at 4,096 bytes; half a JSON document would be no result at all.
+RESULT_LIMIT: Final = 4095
+
+StepName = Literal["prepare", "train", "evaluate", "verify"]
+
+
+class InputDigests(Document, frozen=True):
+    pool: str
+    anchor: str
+    test_set: str
+    new_set: str
+
+
+class PrepareResult(Document, frozen=True):
+    plan: Located
+    pool: int
+    fresh: int
+    held_out: int
+    train: int
+    new: int
+    old: int
+    ratio: str
+    anchor: int
+    val: int
+    test: int
+    digests: InputDigests
+
+
+class Artifact(Document, frozen=True):
+    uri: str
+    sha256: str
+    bytes: int
+    format: Literal["onnx"] = "onnx"
+
+
+class TrainResult(Document, frozen=True):
+    """`batch` is what ran (it may be less than asked for); `losses` are the last epoch's means."""
+
+    artifact: Artifact
+    checkpoint: Located
+    epochs: int
+    batch: int
+    images: int
+    seconds: int
+    device: str
+    losses: dict[str, str]
+
+
+class TestSet(Document, frozen=True):
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    digest: str
+    images: int
+    boxes: int
+
+
+class NewSet(Document, frozen=True):
+    digest: str
+    documents: int
+    fresh: int
+    trained_on: bool
+
+
+class Rates(Document, frozen=True, omit_defaults=True):
+    """Detection of labelled boxes at the serving confidence; shares as six-digit decimals, "" where undefined."""
+
+    boxes: int
+    matched: int
+    rate: str
+    document_rate: str
+    precision: str
+    field_rate: tuple[str, ...] | None = None
+
+
+class Measured(Document, frozen=True):
+    """One model: mAP50 on the test set, AP50 by class index ("" where the class has no label), rates."""
+
+    sha256: str
+    map50: str
+    ap50: tuple[str, ...]
+    pool: Rates | None
+    fresh: Rates | None
+
+
+class Models(Document, frozen=True):
+    candidate: Measured
+    base: Measured
+    live: Measured | None
+
+
+class EvaluateResult(Document, frozen=True):
+    settings: str
+    evaluator: str
+    test_set: TestSet
+    new_set: NewSet
+    models: Models
+
+
+class VerifiedModels(Document, frozen=True):
+    base: Measured
+
+
+class VerifyResult(Document, frozen=True):
+    settings: str
+    evaluator: str
+    test_set: TestSet
+    models: VerifiedModels
+    artifact: Artifact
+
+
+StepResult = PrepareResult | TrainResult | EvaluateResult | VerifyResult
+
+
+class ErrorReport(Document, frozen=True, rename={"error_class": "class"}):
+    error_class: str
+    reason: str
+    message: str
+    remedy: str
+
+
+class Emitted(Document, frozen=True, omit_defaults=True):
+    """The termination message. `manifest` is added when the manifest's own digest is known."""
+
+    schema: str
+    step: StepName
+    owner: str
+    attempt: int
+    outcome: Literal["Succeeded", "Failed"]
+    manifest: Located | None = None
+    result: dict[str, object] | None = None
+    error: ErrorReport | None = None
+
+
+class ManifestFile(Document, frozen=True):
+    """Path relative to the manifest's folder."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Manifest(Document, frozen=True):
+    schema: str
+    step: StepName
+    owner: str
+    attempt: int
+    round: int | None
+    files: tuple[ManifestFile, ...]
+    emitted: dict[str, object]

@@ -1,0 +1,127 @@
+"""The run document: the snapshot of run, policy and base that every step of one run reads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from finetune_trainer.documents.codec import ClassNames, Decimal, Document, Located, Share, Uri, decode
+
+SCHEMA: Final = "finetune-operator.io/run-document/v1"
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class Owner(Document, frozen=True):
+    kind: Literal["FineTuneRun", "ModelVersion"]
+    namespace: str
+    name: str
+    uid: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Serving(Document, frozen=True):
+    """How the artifact is served: pixels of the square input, and what counts as a detection."""
+
+    image_size: Annotated[int, msgspec.Meta(ge=32, le=4096, multiple_of=32)]
+    confidence: Share
+    nms_iou: Share
+    max_detections: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+
+
+class Place(Document, frozen=True):
+    uri: Uri
+
+
+class FineTuneData(Document, frozen=True):
+    anchor: Place
+    pool: Place
+
+
+class VerifyData(Document, frozen=True):
+    anchor: Place
+
+
+class Base(Document, frozen=True):
+    version: str
+    artifact: Located
+    checkpoint: Located
+    inputs: Located | None
+
+
+class Mixing(Document, frozen=True):
+    min_pool_samples: Positive
+    max_old: Count
+    interpolation: Literal["Steps", "LogLog"]
+    ratio: Annotated[str, msgspec.Meta(pattern=r"^(Auto|[0-9]{1,4}(\.[0-9]{1,6})?)$")]
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
+class Augment(Document, frozen=True):
+    """Ultralytics' augmentation strengths; probabilities and shares in 0..1, degrees in degrees."""
+
+    fliplr: Share
+    flipud: Share
+    mosaic: Share
+    mixup: Share
+    scale: Share
+    translate: Share
+    degrees: Decimal
+    hsv_h: Share
+    hsv_s: Share
+    hsv_v: Share
+
+
+class Training(Document, frozen=True):
+    """Training parameters as they are meant. `auto` is no optimizer here: it would ignore lr0."""
+
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    lr0: Decimal
+    lrf: Decimal
+    freeze: Annotated[int, msgspec.Meta(ge=0, le=1000)]
+    warmup_epochs: Decimal
+    warmup_bias_lr: Decimal
+    cos_lr: bool
+    optimizer: Literal["AdamW", "Adam", "NAdam", "RAdam", "SGD", "RMSProp", "MuSGD"]
+    momentum: Share
+    weight_decay: Decimal
+    batch: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    nominal_batch: Annotated[int, msgspec.Meta(ge=1, le=4096)]
+    close_mosaic: Count
+    patience: Count
+    workers: Annotated[int, msgspec.Meta(ge=0, le=64)]
+    amp: Literal["Auto", "BF16", "Off"]
+    augment: Augment
+
+
+class _Common(Document, frozen=True, tag_field="mode"):
+    schema: str
+    owner: Owner
+    model: str
+    classes: ClassNames
+    serving: Serving
+    artifacts: Place
+    base: Base
+
+
+class FineTuneDocument(_Common, frozen=True, tag="FineTune"):
+    data: FineTuneData
+    mixing: Mixing
+    holdout: Share
+    training: Training
+    # The operator's rules of judgement travel in the snapshot; here nobody judges.
+    gates: dict[str, object] | None = None
+
+
+class VerifyDocument(_Common, frozen=True, tag="Verify"):
+    data: VerifyData
+
+
+RunDocument = FineTuneDocument | VerifyDocument
+
+
+def parse_run_document(data: bytes) -> RunDocument:
+    """Parse `run.json`; StepError DocumentInvalid for another schema, unknown fields or values out of range."""
+    kind: type[RunDocument] = FineTuneDocument | VerifyDocument  # type: ignore[assignment]
+    return decode(data, kind, "The run document", SCHEMA)

@@ -1,0 +1,100 @@
+"""What must be set in the process before torch or ultralytics is imported; standard library only."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a step may write; everything else may be read-only."""
+
+    scratch: Path
+    document: Path
+    termination_log: Path
+
+
+def paths_from(environ: Mapping[str, str]) -> Paths:
+    """The step's paths as the operator sets them, with defaults that suit a shell."""
+    return Paths(
+        scratch=Path(environ.get("FINETUNE_SCRATCH", "/finetune/scratch")),
+        document=Path(environ.get("FINETUNE_DOCUMENT", "/finetune/document/run.json")),
+        termination_log=Path(environ.get("FINETUNE_TERMINATION_LOG", "/dev/termination-log")),
+    )
+
+
+def cpu_count(cgroup: Path = _CGROUP) -> int:
+    """CPUs that this container may use: the scheduler's affinity, limited by the cgroup's quota, at least 1.
+
+    `os.cpu_count()` tells the node's CPUs; threads beyond the quota are only throttled.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    quota = _quota_v2(cgroup / "cpu.max")
+    if quota is None:
+        quota = _quota_v1(cgroup / "cpu")
+    return max(1, min(allowed, math.ceil(quota)) if quota is not None else allowed)
+
+
+def _quota_v2(file: Path) -> float | None:
+    try:
+        limit, period = file.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else int(limit) / int(period)
+
+
+def _quota_v1(folder: Path) -> float | None:
+    try:
+        limit = int((folder / "cpu.cfs_quota_us").read_text())
+        period = int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return None if limit <= 0 else limit / period
+
+
+def variables(scratch: Path, cpus: int) -> dict[str, str]:
+    """Environment variables for a step that writes only below `scratch` and uses `cpus` threads."""
+    home = scratch / "home"
+    return {
+        "HOME": str(home),
+        "TMPDIR": str(scratch / "tmp"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "MPLCONFIGDIR": str(home / "matplotlib"),
+        "MPLBACKEND": "Agg",
+        "YOLO_CONFIG_DIR": str(home / "yolo"),
+        # No telemetry, no update check, no download, and none of the DNS look-ups that the online check makes.
+        "YOLO_OFFLINE": "1",
+        # A missing package must be an error of the image, never a `pip install` at run time.
+        "YOLO_AUTOINSTALL": "0",
+        # A pod's log is read by machines: progress bars and banners would push our lines out of its tail.
+        "YOLO_VERBOSE": "0",
+        # A checkpoint is a pickle; this allows only the known model classes in it.
+        "ULTRALYTICS_SAFE_LOAD": "1",
+        # `import ultralytics` sets OMP_NUM_THREADS to 1 where it is unset: training on CPU would use one core.
+        "OMP_NUM_THREADS": str(cpus),
+        "MKL_NUM_THREADS": str(cpus),
+        "OPENBLAS_NUM_THREADS": str(cpus),
+        # Bit-equal reruns on CUDA need it, and it must be set before the first cuBLAS call.
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+
+
+def prepare_process(scratch: Path, environ: MutableMapping[str, str]) -> int:
+    """Point caches, homes and threads to where they belong; returns the number of CPUs to use.
+
+    Must run before anything heavy is imported: these packages read the environment at import time.
+    """
+    cpus = cpu_count()
+    for key, value in variables(scratch, cpus).items():
+        environ[key] = value
+    for key in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR", "YOLO_CONFIG_DIR"):
+        Path(environ[key]).mkdir(parents=True, exist_ok=True)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    return cpus

@@ -1,0 +1,84 @@
+"""The one error type that ends a step, with the class, reason and remedy that reach the run's status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import assert_never
+
+
+class ErrorClass(StrEnum):
+    """What the operator does about an error; see "Exit codes" in docs/contracts.md."""
+
+    BAD_INPUT = "BadInput"
+    BAD_TRAINING = "BadTraining"
+    OUT_OF_MEMORY = "OutOfMemory"
+    UNAVAILABLE = "Unavailable"
+    PREEMPTED = "Preempted"
+    INTERNAL = "Internal"
+
+
+class Reason(StrEnum):
+    """CamelCase reasons, as Kubernetes conditions carry them."""
+
+    POOL_TOO_SMALL = "PoolTooSmall"
+    DATA_UNREADABLE = "DataUnreadable"
+    ANCHOR_INDEX_MISSING = "AnchorIndexMissing"
+    CLASS_LIST_DIFFERS = "ClassListDiffers"
+    LABELS_OUT_OF_RANGE = "LabelsOutOfRange"
+    LABEL_COLUMNS = "LabelColumns"
+    LABEL_MISSING = "LabelMissing"
+    HELD_OUT_PAGE_IN_POOL = "HeldOutPageInPool"
+    SPLITS_OVERLAP = "SplitsOverlap"
+    TEST_SPLIT_MISSING = "TestSplitMissing"
+    VERIFIER_MISSING = "VerifierMissing"
+    IMAGE_UNREADABLE = "ImageUnreadable"
+    DIGEST_MISMATCH = "DigestMismatch"
+    BASE_UNUSABLE = "BaseUnusable"
+    DUPLICATE_SAMPLE = "DuplicateSample"
+    DOCUMENT_INVALID = "DocumentInvalid"
+    PRECISION_UNSUPPORTED = "PrecisionUnsupported"
+    SHARED_MEMORY_TOO_SMALL = "SharedMemoryTooSmall"
+    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    OUT_OF_MEMORY = "OutOfMemory"
+    NOT_A_NUMBER = "NotANumber"
+    PREEMPTED = "Preempted"
+    INTERNAL = "Internal"
+
+
+def exit_code(error_class: ErrorClass) -> int:
+    """The process's exit code for an error of this class."""
+    match error_class:
+        case ErrorClass.BAD_INPUT:
+            return 10
+        case ErrorClass.BAD_TRAINING:
+            return 11
+        case ErrorClass.OUT_OF_MEMORY:
+            return 12
+        case ErrorClass.UNAVAILABLE:
+            return 13
+        case ErrorClass.PREEMPTED:
+            return 143  # 128 + SIGTERM, what a shell reports for a process that the signal ended
+        case ErrorClass.INTERNAL:
+            return 1
+        case _:
+            assert_never(error_class)
+
+
+class StepError(Exception):
+    """A step cannot go on: what is wrong, where, and how to mend it."""
+
+    def __init__(self, error_class: ErrorClass, reason: Reason, message: str, remedy: str) -> None:
+        super().__init__(f"{reason}: {message} Remedy: {remedy}")
+        self.error_class = error_class
+        self.reason = reason
+        self.message = message
+        self.remedy = remedy
+
+
+def bad_input(reason: Reason, message: str, remedy: str) -> StepError:
+    """An error that a retry cannot mend: the data, the document or the base is wrong."""
+    return StepError(ErrorClass.BAD_INPUT, reason, message, remedy)
+
+
+class Preempted(BaseException):
+    """SIGTERM arrived. Not an Exception, so that no `except Exception` below us takes it for a failed batch."""

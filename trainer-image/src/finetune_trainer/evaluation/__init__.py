@@ -1,0 +1,1 @@
+"""One evaluator for candidate, base and live version, on the artifact that is served."""

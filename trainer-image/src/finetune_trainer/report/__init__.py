@@ -1,0 +1,1 @@
+"""Pictures for the person who decides: curves, and pages before and after."""

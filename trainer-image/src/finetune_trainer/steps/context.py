@@ -1,0 +1,21 @@
+"""What every step is given: explicit dependencies instead of globals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune_trainer.progress import Progress
+from finetune_trainer.steps.publish import Publisher
+from finetune_trainer.storage import Storage
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """Storage, the publisher of this step's files, its progress, a folder to write in, CPUs to use."""
+
+    storage: Storage
+    publisher: Publisher
+    progress: Progress
+    scratch: Path
+    cpus: int

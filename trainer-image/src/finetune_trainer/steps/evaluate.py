@@ -1,0 +1,95 @@
+"""Step `evaluate`: measure candidate, base and live version alike, on bytes that this step hashed itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from finetune_trainer.documents.codec import encode
+from finetune_trainer.documents.inputs import EvaluateInputs
+from finetune_trainer.documents.plan import Plan
+from finetune_trainer.documents.result import EvaluateResult, Models, NewSet, TestSet
+from finetune_trainer.documents.run import FineTuneDocument
+from finetune_trainer.evaluation.evaluate import EVALUATOR, load_pages, settings_digest
+from finetune_trainer.report.evaluation import gallery, precision_recall
+from finetune_trainer.steps.context import StepContext
+from finetune_trainer.steps.measure import Measurement, mean_confidence, measure, page_counts
+from finetune_trainer.steps.models import fetch_base, fetch_detector
+from finetune_trainer.steps.prepare import read_plan
+
+
+def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateInputs) -> EvaluateResult:
+    """Measure all models on the test set and the new set; publish report and plots."""
+    progress = context.progress
+    progress.report(percent=0, activity="fetching models")
+    plan = read_plan(context, inputs.plan)
+    classes = document.classes
+    detectors = {
+        "candidate": (fetch_detector(context, inputs.candidate, "candidate", classes), inputs.candidate.sha256),
+        "base": (fetch_base(context, document.base, classes), document.base.artifact.sha256),
+    }
+    if inputs.live is not None:
+        live = inputs.live.artifact
+        detectors["live"] = (fetch_detector(context, live, "live", classes), live.sha256)
+    progress.report(percent=10, activity="reading pages")
+    test = load_pages(context.storage, plan.test, len(classes))
+    new = load_pages(context.storage, plan.new_set, len(classes))
+    measurements: dict[str, Measurement] = {}
+    for number, (name, (detector, sha256)) in enumerate(detectors.items()):
+        progress.report(percent=15 + 75 * number // len(detectors), activity=f"measuring {name}")
+        measurements[name] = measure(detector, sha256, test, new, document.serving, name == "candidate")
+    result = EvaluateResult(
+        settings=settings_digest(document.serving),
+        evaluator=EVALUATOR,
+        test_set=TestSet(plan.digests.test_set, len(test), sum(len(p.labels) for p in test)),
+        new_set=NewSet(
+            digest=plan.digests.new_set,
+            documents=len({s.document for s in plan.new_set}),
+            fresh=len({s.document for s in plan.new_set if s.fresh}),
+            trained_on=any(not s.held_out for s in plan.new_set),
+        ),
+        models=Models(
+            candidate=measurements["candidate"].measured,
+            base=measurements["base"].measured,
+            live=measurements["live"].measured if "live" in measurements else None,
+        ),
+    )
+    progress.report(percent=90, activity="writing the report")
+    _publish(context, document, plan, result, measurements)
+    progress.report(percent=100)
+    return result
+
+
+def _publish(
+    context: StepContext,
+    document: FineTuneDocument,
+    plan: Plan,
+    result: EvaluateResult,
+    measurements: Mapping[str, Measurement],
+) -> None:
+    confidence = float(document.serving.confidence)
+    report = {
+        "schema": "finetune-operator.io/evaluation-report/v1",
+        "classes": document.classes,
+        "result": msgspec.to_builtins(result),
+        "details": {name: details(m, confidence) for name, m in measurements.items()},
+        "plan": plan.digests,
+    }
+    context.publisher.file("report.json", encode(report))
+    curves = {name: m.curves for name, m in measurements.items()}
+    context.publisher.file("plots/precision-recall.png", precision_recall(curves, document.classes))
+    before = measurements.get("live", measurements["base"])
+    picture = gallery(before.new, measurements["candidate"].new, document.classes)
+    if picture is not None:
+        context.publisher.file("plots/new-pages.jpg", picture)
+
+
+def details(measurement: Measurement, confidence: float) -> dict[str, object]:
+    """A model's part of the report beside its measured figures."""
+    return {
+        "meanConfidence": f"{mean_confidence(measurement.test, confidence):.6f}",
+        "milliseconds": {"p50": f"{measurement.speed.p50:.2f}", "p95": f"{measurement.speed.p95:.2f}"},
+        "test": [page_counts(r, confidence) for r in measurement.test],
+        "new": [page_counts(r, confidence) for r in measurement.new],
+    }

@@ -1,0 +1,42 @@
+"""Fetching artifacts and checking that they are what the documents say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finetune_trainer.data.anchor import check_classes
+from finetune_trainer.documents.codec import Located
+from finetune_trainer.documents.run import Base
+from finetune_trainer.errors import Reason, StepError, bad_input
+from finetune_trainer.evaluation.detector import Detector, open_detector
+from finetune_trainer.steps.context import StepContext
+from finetune_trainer.storage import normalise
+
+
+def fetch_detector(context: StepContext, artifact: Located, name: str, classes: Sequence[str]) -> Detector:
+    """Download, hash and open an artifact; StepError DigestMismatch, BaseUnusable or ClassListDiffers."""
+    target = context.scratch / f"{name}-{artifact.sha256[:12]}.onnx"
+    if not target.exists():
+        context.storage.fetch(normalise(artifact.uri), artifact.sha256, target)
+    detector = open_detector(target, artifact.uri, context.cpus)
+    check_classes(detector.serving.classes, classes, f"The model {artifact.uri}")
+    return detector
+
+
+def fetch_base(context: StepContext, base: Base, classes: Sequence[str]) -> Detector:
+    """The base's detector; a base that cannot be read, or is a fine-tune, is BaseUnusable."""
+    try:
+        detector = fetch_detector(context, base.artifact, "base", classes)
+    except StepError as error:
+        if error.reason is not Reason.DATA_UNREADABLE:
+            raise
+        raise bad_input(
+            Reason.BASE_UNUSABLE, f"The artifact of {base.version}: {error.message}", error.remedy
+        ) from error
+    if detector.lineage is not None and detector.lineage.type != "Base":
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{base.version} ({base.artifact.uri}) is itself a fine-tune, of {detector.lineage.base}.",
+            "Choose a version of type Base: fine-tunes of fine-tunes drift.",
+        )
+    return detector

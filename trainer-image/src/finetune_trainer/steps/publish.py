@@ -1,0 +1,108 @@
+"""Where a step writes: files of one execution in a folder of their own, then one manifest that makes them exist."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+import msgspec
+
+from finetune_trainer.documents.codec import Located, decode, encode
+from finetune_trainer.documents.result import (
+    MANIFEST_SCHEMA,
+    RESULT_SCHEMA,
+    Emitted,
+    Manifest,
+    ManifestFile,
+    StepName,
+    StepResult,
+)
+from finetune_trainer.errors import ErrorClass, Reason, StepError
+from finetune_trainer.storage import Storage, join, normalise, sha256_of
+
+MANIFEST_NAME = "manifest.json"
+
+
+class Publisher:
+    """Publishes the files of one step. Two pods of one attempt can run for a moment: each has its own folder,
+
+    and the manifest, created exclusively, decides whose files count.
+    """
+
+    def __init__(
+        self, storage: Storage, artifacts: str, owner: str, step: StepName, attempt: int, round_: int | None
+    ) -> None:
+        self._storage = storage
+        self._owner = owner
+        self._step: StepName = step
+        self._attempt = attempt
+        self._round = round_
+        name = step if round_ is None else f"{step}-round-{round_}"
+        self._folder = join(normalise(artifacts), f"attempt-{attempt}", name)
+        self._execution = secrets.token_hex(4)
+        self._files: list[ManifestFile] = []
+
+    def file(self, name: str, data: bytes) -> Located:
+        """Write one file (once) and return its URI and digest."""
+        path = f"{self._execution}/{name}"
+        uri = join(self._folder, path)
+        self._storage.write_once(uri, data)
+        digest = sha256_of(data)
+        self._files.append(ManifestFile(path, digest, len(data)))
+        return Located(uri, digest)
+
+    def finish(self, result: StepResult) -> Emitted:
+        """Write the manifest, last, and return what to emit: ours, or another pod's that was first."""
+        emitted = Emitted(
+            schema=RESULT_SCHEMA,
+            step=self._step,
+            owner=self._owner,
+            attempt=self._attempt,
+            outcome="Succeeded",
+            result=msgspec.to_builtins(result),
+        )
+        manifest = Manifest(
+            schema=MANIFEST_SCHEMA,
+            step=self._step,
+            owner=self._owner,
+            attempt=self._attempt,
+            round=self._round,
+            files=tuple(self._files),
+            emitted=msgspec.to_builtins(emitted),
+        )
+        try:
+            self._storage.write_once(join(self._folder, MANIFEST_NAME), encode(manifest))
+        except StepError as error:
+            if error.error_class is not ErrorClass.INTERNAL:
+                raise
+        existing = self.existing()
+        if existing is None:
+            raise StepError(
+                ErrorClass.UNAVAILABLE,
+                Reason.STORAGE_UNAVAILABLE,
+                f"The manifest below {self._folder} cannot be read back after writing it.",
+                "Check the artifact storage; the operator tries again.",
+            )
+        return existing
+
+    def existing(self) -> Emitted | None:
+        """What a complete manifest of this step says, with its digest, or None when there is none."""
+        uri = join(self._folder, MANIFEST_NAME)
+        if not self._storage.exists(uri):
+            return None
+        data = self._storage.read(uri)
+        manifest = decode(data, Manifest, f"The manifest {uri}", MANIFEST_SCHEMA)
+        if (manifest.owner, manifest.step, manifest.attempt) != (self._owner, self._step, self._attempt):
+            raise StepError(
+                ErrorClass.INTERNAL,
+                Reason.INTERNAL,
+                f"{uri} belongs to {manifest.owner}, not to {self._owner}.",
+                "Give each owner an artifact prefix of its own.",
+            )
+        return emitted_of(manifest, Located(uri, sha256_of(data)))
+
+
+def emitted_of(manifest: Manifest, located: Located) -> Emitted:
+    """The result in a manifest, completed by the manifest's own place and digest."""
+    emitted: Mapping[str, object] = {**manifest.emitted, "manifest": msgspec.to_builtins(located)}
+    return msgspec.convert(emitted, Emitted)

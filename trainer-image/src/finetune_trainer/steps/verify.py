@@ -1,0 +1,73 @@
+"""Step `verify`: an imported base is hashed, opened and measured before it may be promoted."""
+
+from __future__ import annotations
+
+import msgspec
+
+from finetune_trainer.data.anchor import check_classes, check_splits, read_index
+from finetune_trainer.data.mixing import set_digest
+from finetune_trainer.data.plan import anchor_sample, check_labels
+from finetune_trainer.documents.codec import encode
+from finetune_trainer.documents.inputs import VerifyInputs
+from finetune_trainer.documents.result import Artifact, TestSet, VerifiedModels, VerifyResult
+from finetune_trainer.documents.run import VerifyDocument
+from finetune_trainer.errors import Reason, bad_input
+from finetune_trainer.evaluation.evaluate import EVALUATOR, load_pages, settings_digest
+from finetune_trainer.report.evaluation import precision_recall
+from finetune_trainer.steps.context import StepContext
+from finetune_trainer.steps.evaluate import details
+from finetune_trainer.steps.measure import measure
+from finetune_trainer.steps.models import fetch_base
+from finetune_trainer.storage import normalise
+
+
+def verify(context: StepContext, document: VerifyDocument, inputs: VerifyInputs) -> VerifyResult:
+    """Measure the base on the anchor's test split; publish the report."""
+    context.progress.report(percent=0, activity="fetching the base")
+    base = document.base
+    detector = fetch_base(context, base, document.classes)
+    if detector.serving.image_size != document.serving.image_size:
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{base.version} takes {detector.serving.image_size} pixels, its ModelVersion says "
+            f"{document.serving.image_size}.",
+            "Import the base again, and apply the ModelVersion that the import prints.",
+        )
+    checkpoint = context.scratch / "checkpoint.pt"
+    context.storage.fetch(normalise(base.checkpoint.uri), base.checkpoint.sha256, checkpoint)
+    anchor = normalise(document.data.anchor.uri)
+    index = read_index(context.storage, anchor)
+    check_classes(index.classes, document.classes, f"The anchor {anchor}")
+    check_splits(index, anchor)
+    samples = [anchor_sample(anchor, e) for e in index.splits.test]
+    check_labels(context.storage, samples, len(document.classes), "the anchor " + anchor)
+    context.progress.report(percent=30, activity="measuring")
+    pages = load_pages(context.storage, samples, len(document.classes))
+    measurement = measure(detector, base.artifact.sha256, pages, None, document.serving, False)
+    result = VerifyResult(
+        settings=settings_digest(document.serving),
+        evaluator=EVALUATOR,
+        test_set=TestSet(
+            set_digest([(e.image_sha256, e.label_sha256) for e in index.splits.test]),
+            len(pages),
+            sum(len(p.labels) for p in pages),
+        ),
+        models=VerifiedModels(base=measurement.measured),
+        artifact=Artifact(base.artifact.uri, base.artifact.sha256, _size(context, base.artifact.uri)),
+    )
+    report = {
+        "schema": "finetune-operator.io/evaluation-report/v1",
+        "classes": document.classes,
+        "result": msgspec.to_builtins(result),
+        "details": {"base": details(measurement, float(document.serving.confidence))},
+    }
+    context.publisher.file("report.json", encode(report))
+    curves = precision_recall({"base": measurement.curves}, document.classes)
+    context.publisher.file("plots/precision-recall.png", curves)
+    context.progress.report(percent=100)
+    return result
+
+
+def _size(context: StepContext, uri: str) -> int:
+    uri = normalise(uri)
+    return context.storage.sizes([uri])[uri] or 0

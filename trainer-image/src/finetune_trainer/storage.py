@@ -1,0 +1,285 @@
+"""Reading and write-once writing by URI (file, s3, gs), with digests and errors that say where and what."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+import fsspec
+
+from finetune_trainer.errors import ErrorClass, Reason, StepError, bad_input
+
+SCHEMES: Final = ("file", "s3", "gs")
+_CHUNK: Final = 4 * 1024 * 1024
+_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # An unreachable endpoint should end the attempt within minutes; the operator retries with a new one.
+    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 4}}},
+}
+
+
+def normalise(uri: str) -> str:
+    """A URI of a known scheme without trailing slash; a bare path becomes `file://`.
+
+    Raises StepError (DataUnreadable) for other schemes, user info or a query: credentials come from the pod.
+    """
+    if "://" not in uri:
+        return "file://" + quote(str(Path(uri).absolute()))
+    parts = urlsplit(uri)
+    if parts.scheme not in SCHEMES:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"The scheme of {uri!r} is not supported.",
+            f"Use one of {', '.join(s + '://' for s in SCHEMES)}.",
+        )
+    if parts.query or "@" in parts.netloc:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"The URI on host {parts.hostname!r} carries credentials or a query.",
+            "Give credentials to the pod (service account or envFrom), not to the URI.",
+        )
+    return uri.rstrip("/")
+
+
+def join(uri: str, *parts: str) -> str:
+    """`uri` with path parts appended."""
+    return "/".join([uri.rstrip("/"), *(p.strip("/") for p in parts)])
+
+
+def local_path(uri: str) -> Path | None:
+    """The path behind a `file://` URI, or None for a remote one."""
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def sha256_of(data: bytes) -> str:
+    """Hex sha256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hex sha256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Storage:
+    """All object access of a step. Holds one file system per scheme, so that connections are reused."""
+
+    def __init__(self) -> None:
+        self._systems: dict[str, Any] = {}
+
+    def read(self, uri: str) -> bytes:
+        """The bytes at `uri`; StepError DataUnreadable or StorageUnavailable."""
+        with _translated(uri, "read"):
+            if (path := local_path(uri)) is not None:
+                return path.read_bytes()
+            data: bytes = self._system(uri).cat_file(_key(uri))
+            return data
+
+    def read_many(self, uris: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of many objects; remote ones are fetched concurrently."""
+        wanted = list(dict.fromkeys(uris))
+        remote = [u for u in wanted if local_path(u) is None]
+        found = {u: self.read(u) for u in wanted if local_path(u) is not None}
+        for scheme in {urlsplit(u).scheme for u in remote}:
+            group = [u for u in remote if urlsplit(u).scheme == scheme]
+            with _translated(group[0], "read"):
+                answers = self._system(group[0]).cat([_key(u) for u in group], on_error="return")
+            answers = answers if isinstance(answers, dict) else {_key(group[0]): answers}
+            for uri in group:
+                value = answers[_key(uri)]
+                with _translated(uri, "read"):
+                    if isinstance(value, BaseException):
+                        raise value
+                found[uri] = value
+        return found
+
+    def sizes(self, uris: Iterable[str]) -> dict[str, int | None]:
+        """Size in bytes of each object, None where there is none. Remote ones by one listing per folder."""
+        result: dict[str, int | None] = {}
+        listings: dict[str, dict[str, int]] = {}
+        for uri in uris:
+            if (path := local_path(uri)) is not None:
+                with _translated(uri, "stat"):
+                    try:
+                        result[uri] = path.stat().st_size
+                    except (FileNotFoundError, NotADirectoryError):
+                        result[uri] = None
+                continue
+            folder = uri.rpartition("/")[0]
+            if folder not in listings:
+                listings[folder] = self._listing(folder)
+            result[uri] = listings[folder].get(uri.rpartition("/")[2])
+        return result
+
+    def exists(self, uri: str) -> bool:
+        """Whether an object or a local file is at `uri`."""
+        with _translated(uri, "look up"):
+            if (path := local_path(uri)) is not None:
+                return path.exists()
+            return bool(self._system(uri).exists(_key(uri)))
+
+    def names(self, uri: str) -> list[str]:
+        """Names directly below `uri`, sorted; empty when there is no such folder."""
+        with _translated(uri, "list"):
+            if (path := local_path(uri)) is not None:
+                return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+        return sorted(self._listing(uri))
+
+    def walk(self, uri: str) -> list[str]:
+        """Paths of all objects below `uri`, relative to it, sorted."""
+        with _translated(uri, "list"):
+            if (path := local_path(uri)) is not None:
+                return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+            prefix = _key(uri) + "/"
+            return sorted(k.removeprefix(prefix) for k in self._system(uri).find(_key(uri)))
+
+    def fetch(self, uri: str, sha256: str, target: Path) -> Path:
+        """Copy `uri` to `target` and verify it; StepError DigestMismatch when the bytes are others."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with _translated(uri, "read"), self._system(uri).open(_key(uri), "rb") as source, target.open("wb") as sink:
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                sink.write(chunk)
+        check_digest(uri, digest.hexdigest(), sha256)
+        return target
+
+    def write_once(self, uri: str, data: bytes) -> None:
+        """Create `uri`. The same bytes already there are success; others are an error, never replaced."""
+        with _translated(uri, "write"):
+            try:
+                if (path := local_path(uri)) is not None:
+                    _create_local(path, data)
+                else:
+                    self._system(uri).pipe_file(_key(uri), data, mode="create")
+                return
+            except FileExistsError:
+                pass
+        if self.read(uri) != data:
+            raise StepError(
+                ErrorClass.INTERNAL,
+                Reason.INTERNAL,
+                f"{uri} exists with other contents; artifacts are written once.",
+                "Start a new attempt; leave the existing object alone.",
+            )
+
+    def replace(self, uri: str, data: bytes) -> None:
+        """Write `uri` atomically, over what is there. Only for files that are derived from their neighbours."""
+        with _translated(uri, "write"):
+            if (path := local_path(uri)) is None:
+                self._system(uri).pipe_file(_key(uri), data)
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = _temporary(path, data)
+            temporary.replace(path)
+
+    def _listing(self, uri: str) -> dict[str, int]:
+        with _translated(uri, "list"):
+            system = self._system(uri)
+            try:
+                entries = system.ls(_key(uri), detail=True)
+            except FileNotFoundError:
+                return {}
+            return {e["name"].rstrip("/").rpartition("/")[2]: int(e.get("size") or 0) for e in entries}
+
+    def _system(self, uri: str) -> Any:
+        scheme = urlsplit(uri).scheme
+        if scheme not in self._systems:
+            self._systems[scheme] = fsspec.filesystem(scheme, **_OPTIONS.get(scheme, {}))
+        return self._systems[scheme]
+
+
+def check_digest(uri: str, actual: str, expected: str) -> None:
+    """Raise StepError DigestMismatch unless both hex digests are equal."""
+    if actual != expected:
+        raise bad_input(
+            Reason.DIGEST_MISMATCH,
+            f"{uri} has sha256 {actual}, expected {expected}.",
+            "Restore the file as it was recorded, or index or import the data again.",
+        )
+
+
+def _key(uri: str) -> str:
+    path = local_path(uri)
+    return str(path) if path is not None else uri.split("://", 1)[1]
+
+
+def _temporary(path: Path, data: bytes) -> Path:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+        # NamedTemporaryFile makes 0600; pods of other users read these files.
+        os.fchmod(stream.fileno(), 0o644)
+    return Path(stream.name)
+
+
+def _create_local(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path, data)
+    try:
+        # A hard link fails when the name is taken, and the name never shows half a file.
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+        with path.open("xb") as stream:  # a file system without hard links
+            stream.write(data)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+# Wordings of the object stores' clients for what a retry cannot mend.
+_CONFIGURATION = re.compile(
+    r"NoCredentials|InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|InvalidBucketName|NoSuchBucket"
+    r"|DefaultCredentialsError|anonymous caller",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def _translated(uri: str, action: str) -> Iterator[None]:
+    """Turn the file systems' many exceptions into the two that matter: bad input, or try again later."""
+    try:
+        yield
+    except (StepError, FileExistsError):
+        raise
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"Cannot {action} {uri}: it does not exist.",
+            "Check the URI in the policy, and that the volume or bucket is the one meant.",
+        ) from error
+    except (PermissionError, ImportError) as error:
+        raise _no_access(uri, action, error) from error
+    except Exception as error:
+        if _CONFIGURATION.search(f"{type(error).__name__} {error}"):
+            raise _no_access(uri, action, error) from error
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        raise StepError(
+            ErrorClass.UNAVAILABLE,
+            Reason.STORAGE_UNAVAILABLE,
+            f"Cannot {action} {uri}: {type(error).__name__}: {error}.",
+            "Check that the storage is up and reachable from the pod; the operator tries again.",
+        ) from error
+
+
+_CLIENTS: Final = frozenset({"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "asyncio", "fsspec", "s3fs"})
+
+
+def _no_access(uri: str, action: str, error: Exception) -> StepError:
+    return bad_input(
+        Reason.DATA_UNREADABLE,
+        f"Cannot {action} {uri}: {type(error).__name__}: {error}.",
+        "Give the pod access: file modes and fsGroup for volumes, service account or envFrom for buckets.",
+    )

@@ -1,0 +1,135 @@
+"""Checkpoints: what may be a base, what leaves the pod, and the marks that tell one from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from finetune_trainer.errors import Reason, bad_input
+from finetune_trainer.evaluation.detector import Lineage
+
+MARKER_KEY: Final = "finetune_operator"
+# Values of these arguments are places on the machine that trained.
+_PLACES: Final = ("data", "model", "project", "name", "save_dir", "cfg", "tracker", "source", "distill_model")
+
+
+def load_checkpoint(path: Path, where: str) -> dict[str, Any]:
+    """Load a foreign checkpoint without executing what it carries; StepError BaseUnusable when that is impossible."""
+    from ultralytics.nn.tasks import torch_safe_load
+
+    try:
+        checkpoint, _ = torch_safe_load(str(path), safe_only=True)
+    except Exception as error:  # the loader's errors are of many kinds, all about this file
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{where} is no ultralytics checkpoint that can be loaded safely: {str(error).splitlines()[0]}.",
+            "Use a best.pt of ultralytics' detection training with stock model classes.",
+        ) from error
+    if not isinstance(checkpoint, dict) or (checkpoint.get("model") is None and checkpoint.get("ema") is None):
+        raise bad_input(Reason.BASE_UNUSABLE, f"{where} holds no model.", "Use a best.pt of ultralytics' training.")
+    return checkpoint
+
+
+def weights_of(checkpoint: Mapping[str, Any]) -> Any:
+    """The model in a checkpoint: the averaged weights while training, else the final ones."""
+    return checkpoint.get("ema") or checkpoint["model"]
+
+
+def class_names(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
+    """Class names by index."""
+    names = weights_of(checkpoint).names
+    return tuple(str(names[i]) for i in range(len(names)))
+
+
+def check_detector(checkpoint: Mapping[str, Any], where: str) -> None:
+    """Raise StepError BaseUnusable unless the checkpoint is a detection model."""
+    task = getattr(weights_of(checkpoint), "task", None) or checkpoint.get("train_args", {}).get("task", "detect")
+    if task != "detect":
+        raise bad_input(Reason.BASE_UNUSABLE, f"{where} is a {task} model.", "Use a detection model.")
+
+
+def check_is_base(checkpoint: Mapping[str, Any], where: str, pretrained: str | None) -> None:
+    """Raise StepError BaseUnusable for a fine-tune: chains of fine-tunes drift, so each starts from a base.
+
+    A checkpoint of ours says so itself. Others are told by their training arguments: one that started from a
+    checkpoint which is none of ultralytics' published ones was tuned on something; `pretrained` names a general
+    pretrained checkpoint that is allowed there.
+    """
+    marker = checkpoint.get(MARKER_KEY)
+    if marker is not None:
+        lineage = msgspec.convert(marker, Lineage)
+        if lineage.type != "Base":
+            raise bad_input(
+                Reason.BASE_UNUSABLE,
+                f"{where} is itself a fine-tune, of {lineage.base}.",
+                "Start from the base; to build on everything learned since, train a new base on all data.",
+            )
+        return
+    parent = parent_checkpoint(checkpoint)
+    if parent is not None and parent != pretrained and not is_published(parent):
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{where} was trained from {parent}, so it looks like a fine-tune.",
+            f"Import the base instead; if {parent} is general pretraining, say --pretrained {parent}.",
+        )
+
+
+def parent_checkpoint(checkpoint: Mapping[str, Any]) -> str | None:
+    """File name of the weights that training started from, or None when it started from random ones."""
+    arguments = checkpoint.get("train_args") or {}
+    if arguments.get("resume"):
+        return None  # `model` is then the run's own last.pt, and the start is not recorded
+    for value in (arguments.get("pretrained"), arguments.get("model")):
+        if isinstance(value, str) and value.endswith(".pt"):
+            return value.replace("\\", "/").rpartition("/")[2]
+    return None
+
+
+def is_published(name: str) -> bool:
+    """Whether `name` is one of the checkpoints that ultralytics publishes."""
+    from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
+
+    return name in GITHUB_ASSETS_NAMES
+
+
+def publishable(checkpoint: Mapping[str, Any], lineage: Lineage) -> dict[str, Any]:
+    """A checkpoint that may leave the machine: weights and parameters, our mark, no places and no git origin.
+
+    Ultralytics records the origin URL of the repository around its own package, tokens included, and the paths
+    of the data. The optimizer's state goes too: a published model is not resumed.
+    """
+    model = weights_of(checkpoint)
+    for attribute in ("criterion", "loss"):
+        if hasattr(model, attribute) and not callable(getattr(type(model), attribute, None)):
+            setattr(model, attribute, None)
+    arguments = without_places(checkpoint.get("train_args") or {})
+    if hasattr(model, "args"):
+        own = model.args if isinstance(model.args, dict) else vars(model.args)
+        model.args = without_places(own)
+    if isinstance(getattr(model, "yaml", None), dict) and "yaml_file" in model.yaml:
+        model.yaml["yaml_file"] = Path(str(model.yaml["yaml_file"])).name
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    return {
+        "epoch": -1,
+        "model": model.half(),
+        "ema": None,
+        "optimizer": None,
+        "train_args": arguments,
+        "train_metrics": checkpoint.get("train_metrics"),
+        "version": checkpoint.get("version"),
+        "license": "AGPL-3.0 (https://ultralytics.com/license)",
+        MARKER_KEY: msgspec.to_builtins(lineage),
+    }
+
+
+def without_places(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Training arguments without paths: a file is named, not placed."""
+    return {
+        key: Path(value).name if key in _PLACES and isinstance(value, str) else value
+        for key, value in arguments.items()
+        if not isinstance(value, Path)
+    }

@@ -1,0 +1,190 @@
+"""Running the fine-tune through ultralytics' public API, watching that it trains what the plan says."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from finetune_trainer.documents.plan import Sample
+from finetune_trainer.errors import ErrorClass, Reason, StepError
+from finetune_trainer.progress import Progress
+
+_BETWEEN_LINES: Final = 5.0  # seconds between progress lines within an epoch
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training made: the candidate's checkpoint (with optimizer state), results.csv, and what really ran."""
+
+    checkpoint: Path
+    results: Path
+    log: Path
+    epochs: int
+    batch: int
+    losses: Mapping[str, str]
+
+
+def train(
+    base: Path,
+    arguments: Mapping[str, object],
+    samples: Sequence[Sample],
+    output: Path,
+    progress: Progress,
+) -> Trained:
+    """Fine-tune the checkpoint `base`; StepError for NaN losses, lack of memory, and data that arrived differently.
+
+    The candidate is the last epoch; the best one on `val` only when the arguments set patience.
+    """
+    from ultralytics import YOLO
+
+    watch = _Watch(samples, progress)
+    log = output.parent / "train.log"
+    with _logging_to(log):
+        model = YOLO(str(base), task="detect")
+        # Public extension points only: callbacks, and a trainer class that leaves out the final evaluation.
+        model.add_callback("on_pretrain_routine_end", watch.check_data)
+        model.add_callback("on_train_batch_end", watch.batch_ended)
+        model.add_callback("on_train_epoch_end", watch.epoch_trained)
+        model.add_callback("on_fit_epoch_end", watch.epoch_ended)
+        try:
+            model.train(trainer=_trainer_class(), **arguments)
+        except (RuntimeError, MemoryError) as error:
+            raise _translated(error, watch) from error
+    trainer = model.trainer
+    best = bool(arguments["patience"])
+    return Trained(
+        checkpoint=Path(trainer.best if best else trainer.last),
+        results=Path(trainer.csv),
+        log=log,
+        epochs=watch.epochs_done,
+        batch=int(trainer.batch_size),
+        losses=watch.losses,
+    )
+
+
+def _trainer_class() -> type[Any]:
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc,unused-ignore]
+        """Ultralytics' trainer without `final_eval`.
+
+        That strips last.pt, validates best.pt once more and fires on_fit_epoch_end a second time: time spent on a
+        checkpoint that is not the candidate, and an epoch too many in the progress.
+        """
+
+        def final_eval(self) -> None:
+            return
+
+    return FineTuneTrainer
+
+
+class _Watch:
+    """The callbacks' state: checks on the way, progress, and the figures of the result."""
+
+    def __init__(self, samples: Sequence[Sample], progress: Progress) -> None:
+        self._samples = samples
+        self._progress = progress
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._steps = 0
+        self.losses: dict[str, str] = {}
+        self.epochs_done = 0
+
+    def check_data(self, trainer: Any) -> None:
+        """Compare what the loader kept with the plan: ultralytics drops pages that it dislikes with a log line."""
+        labels = trainer.train_loader.dataset.labels
+        found = (len(labels), sum(len(entry["cls"]) for entry in labels), sum(not len(e["cls"]) for e in labels))
+        planned = (
+            len(self._samples),
+            sum(s.boxes for s in self._samples),
+            sum(s.boxes == 0 for s in self._samples),
+        )
+        if found != planned:
+            raise StepError(
+                ErrorClass.BAD_INPUT,
+                Reason.DATA_UNREADABLE,
+                f"The loader has {found[0]} images, {found[1]} boxes, {found[2]} background pages; "
+                f"the plan has {planned[0]}, {planned[1]}, {planned[2]}.",
+                "See train.log for the pages that were dropped, and mend or remove them.",
+            )
+        self._started = time.monotonic()
+
+    def batch_ended(self, trainer: Any) -> None:
+        """A line every few seconds, so that a long epoch shows movement."""
+        self._steps += 1
+        now = time.monotonic()
+        if now - self._last_line < _BETWEEN_LINES:
+            return
+        self._last_line = now
+        total = max(len(trainer.train_loader) * trainer.epochs, 1)
+        remaining = (now - self._started) / self._steps * (total - self._steps)
+        self._progress.report(
+            percent=min(100 * self._steps // total, 99),
+            epoch=self.epochs_done,
+            epochs=trainer.epochs,
+            remaining_seconds=max(round(remaining), 0),
+        )
+
+    def epoch_trained(self, trainer: Any) -> None:
+        """Stop at the first loss that is no number: ultralytics would reload, clamp to zero, and go on."""
+        losses = {name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()}
+        if any(value != value or abs(value) == float("inf") for value in losses.values()):
+            raise StepError(
+                ErrorClass.BAD_TRAINING,
+                Reason.NOT_A_NUMBER,
+                f"The losses of epoch {trainer.epoch + 1} are {losses}.",
+                "Lower lr0, or look for damaged labels; the base and what is live are untouched.",
+            )
+        self.losses = {name: f"{value:.4f}" for name, value in losses.items()}
+
+    def epoch_ended(self, trainer: Any) -> None:
+        """The epoch's line."""
+        self.epochs_done = trainer.epoch + 1
+        # An epoch that was restarted with a smaller batch leaves the count of steps behind.
+        self._steps = self.epochs_done * len(trainer.train_loader)
+        now = time.monotonic()
+        self._last_line = now
+        remaining = (now - self._started) / self.epochs_done * (trainer.epochs - self.epochs_done)
+        self._progress.report(
+            percent=min(100 * self.epochs_done // trainer.epochs, 99),
+            epoch=self.epochs_done,
+            epochs=trainer.epochs,
+            remaining_seconds=round(remaining),
+            losses=self.losses,
+        )
+
+
+_MEMORY_SIGNS: Final = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def _translated(error: Exception, watch: _Watch) -> Exception:
+    if isinstance(error, MemoryError) or any(sign.lower() in str(error).lower() for sign in _MEMORY_SIGNS):
+        return StepError(
+            ErrorClass.OUT_OF_MEMORY,
+            Reason.OUT_OF_MEMORY,
+            f"Training ran out of memory in epoch {watch.epochs_done + 1}: {str(error).splitlines()[0]}.",
+            "Set a smaller training.batch, or give the PodTemplate more memory or a larger GPU.",
+        )
+    return error
+
+
+@contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    """Ultralytics' log in a file: it is evidence, but on standard output it would bury the progress lines."""
+    from ultralytics.utils import LOGGER
+
+    handler = logging.FileHandler(file, encoding="utf-8")
+    previous, level = LOGGER.handlers[:], LOGGER.level
+    LOGGER.handlers[:] = [handler]
+    LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOGGER.handlers[:] = previous
+        LOGGER.setLevel(level)
+        handler.close()
