@@ -154,7 +154,7 @@ class InFlight(Value, frozen=True, kw_only=True):
     spec_hash: str
     phase: FlightPhase
     to: LiveVersion
-    back: LiveVersion | None
+    back: LiveVersion | None = None
     epoch: int
     deployment_uid: str
     template_hash: str

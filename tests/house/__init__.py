@@ -1,0 +1,1 @@
+"""What several tests share: the CRDs, sample objects, and a plain client of an API server."""
