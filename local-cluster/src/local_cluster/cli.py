@@ -22,7 +22,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         # argparse would take these programs' own options, such as a leading -n, for ours.
         if arguments and arguments[0] in PASSED_ON:
             _become(settings, arguments[0], arguments[1:])
-        return _run(_parser().parse_args(arguments), settings)
+        options = _parser().parse_args(arguments)
+        status: int = options.run(options, settings)
+        return status
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -31,41 +33,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return 130
 
 
-def _run(options: argparse.Namespace, settings: Settings) -> int:
-    match (options.command, getattr(options, "action", None)):
-        case ("preflight", _):
-            return _preflight(settings, node=not options.control_plane)
-        case ("packages", "install"):
-            packages.install(tools.say)
-        case ("tools", "build"):
-            for path in tools.build(settings, options.names):
-                print(path)
-        case ("tools", "path"):
-            print(tools.tool_path(settings, options.name))
-        case ("control-plane", "up"):
-            print(control_planes.up(settings, options.name).kubeconfig)
-        case ("control-plane", "down"):
-            control_planes.down(settings, options.name)
-        case ("node", "up"):
-            print(node.up(settings))
-        case ("node", "down"):
-            node.down(settings, purge=options.purge)
-        case ("node", "status"):
-            return _node_status(settings)
-        case ("image", "base"):
-            print(images.import_base(settings, tools.say))
-        case ("image", "build"):
-            arguments = _build_arguments(options.build_arg)
-            print(images.build(settings, options.dockerfile, options.context, options.tag, arguments, tools.say))
-        case ("image", "import"):
-            images.import_archive(settings, options.file)
-        case unknown:
-            raise AssertionError(f"the parser let {unknown} through")
-    return 0
-
-
-def _preflight(settings: Settings, *, node: bool) -> int:
-    findings = preflight.node_findings(settings) if node else preflight.control_plane_findings(settings)
+def _preflight(options: argparse.Namespace, settings: Settings) -> int:
+    check = preflight.control_plane_findings if options.control_plane else preflight.node_findings
+    findings = check(settings)
     for finding in findings:
         print(f"missing: {finding.problem}\n  remedy: {finding.remedy}", file=sys.stderr)
     if not findings:
@@ -73,10 +43,56 @@ def _preflight(settings: Settings, *, node: bool) -> int:
     return 1 if findings else 0
 
 
+def _packages(_options: argparse.Namespace, _settings: Settings) -> int:
+    packages.install(tools.say)
+    return 0
+
+
+def _tools(options: argparse.Namespace, settings: Settings) -> int:
+    paths = (
+        tools.build(settings, options.names) if options.action == "build" else [tools.tool_path(settings, options.name)]
+    )
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _control_plane(options: argparse.Namespace, settings: Settings) -> int:
+    if options.action == "up":
+        print(control_planes.up(settings, options.name).kubeconfig)
+    else:
+        control_planes.down(settings, options.name)
+    return 0
+
+
+def _node(options: argparse.Namespace, settings: Settings) -> int:
+    match options.action:
+        case "up":
+            print(node.up(settings))
+        case "down":
+            node.down(settings, purge=options.purge)
+        case _:
+            return _node_status(settings)
+    return 0
+
+
 def _node_status(settings: Settings) -> int:
     now = node.status(settings)
     print("ready" if now.ready else " ".join(filter(None, (now.step, now.problem))))
     return 0 if now.ready else 1
+
+
+def _image(options: argparse.Namespace, settings: Settings) -> int:
+    match options.action:
+        case "base":
+            print(images.import_base(settings, tools.say))
+        case "import":
+            images.import_archive(settings, options.file)
+        case _:
+            arguments = _build_arguments(options.build_arg)
+            recipe = images.Recipe(options.dockerfile, options.context, options.tag, arguments)
+            print(images.build(settings, recipe, tools.say, if_missing=options.if_missing))
+    return 0
 
 
 def _build_arguments(pairs: Sequence[str]) -> dict[str, str]:
@@ -93,7 +109,7 @@ def _become(settings: Settings, name: str, arguments: Sequence[str]) -> NoReturn
     if not kubeconfig.exists():
         raise ClusterError("the node is not running", "run: local-cluster/cluster node up")
     environ = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-    os.execve(binary, [name, *arguments], environ)
+    os.execve(binary, [name, *arguments], environ)  # noqa: S606 - no shell is the point
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,11 +118,13 @@ def _parser() -> argparse.ArgumentParser:
         description="A real Kubernetes from package registries alone. Caches: FINETUNE_CACHE "
         "(~/.cache/finetune-operator); running clusters: FINETUNE_STATE (/var/tmp/finetune-operator).",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser("preflight", help="say what is missing before anything starts; 1 where something is")
     check.add_argument("--control-plane", action="store_true", help="only what a control plane without a node needs")
+    check.set_defaults(run=_preflight)
     install = commands.add_parser("packages", help="Debian's part of the node")
     install.add_argument("action", choices=["install"], help="install what is missing, with apt")
+    install.set_defaults(run=_packages)
     _add_tools(commands.add_parser("tools", help="build the programs, or say where they are"))
     _add_control_plane(commands.add_parser("control-plane", help="a Kubernetes without nodes, for tests"))
     _add_node(commands.add_parser("node", help="the one cluster of this machine that runs pods"))
@@ -117,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_node(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_node)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("up", help="start it and print its kubeconfig's path")
     down = actions.add_parser("down", help="stop it and undo its traces, also after a crash; imported images stay")
@@ -125,6 +144,7 @@ def _add_node(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_image(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_image)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("base", help="make the base image, import it, and print its name")
     build = actions.add_parser("build", help="build a Dockerfile on the base image, import it, and print its name")
@@ -132,11 +152,13 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     build.add_argument("context", type=Path, metavar="CONTEXT")
     build.add_argument("tag", metavar="TAG", help="NAME:TAG, which becomes localhost/NAME:TAG")
     build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    build.add_argument("--if-missing", action="store_true", help="only where the node has no image of that name yet")
     importing = actions.add_parser("import", help="import an OCI or docker archive")
     importing.add_argument("file", type=Path, metavar="FILE")
 
 
 def _add_tools(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_tools)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="build what is missing and print the paths")
     build.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
@@ -145,6 +167,7 @@ def _add_tools(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_control_plane(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_control_plane)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     up = actions.add_parser("up", help="start one and print its kubeconfig's path; several run side by side")
     up.add_argument("name", metavar="NAME")

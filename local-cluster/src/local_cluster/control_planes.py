@@ -16,7 +16,7 @@ from pathlib import Path
 from local_cluster import kubeconfig, pki, processes, tools
 from local_cluster.errors import ClusterError
 from local_cluster.ports import free_ports
-from local_cluster.settings import Settings, settings_from
+from local_cluster.settings import Settings, own, settings_from
 
 #: In every cluster the first address of the Service range is the API server's own Service.
 SERVICE_RANGE = "10.214.0.0/16"
@@ -70,7 +70,9 @@ class ControlPlane:
         """GET `path` as the administrator: the status and the body; status 0 where nobody answers."""
         config = json.loads(self.kubeconfig.read_text())
         token = config["users"][0]["user"]["token"]
-        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"})
+        request = urllib.request.Request(  # noqa: S310 - `url` is ours, and always https
+            f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
         context = ssl.create_default_context(cafile=str(self.certificate_authority))
         handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
         try:
@@ -164,6 +166,7 @@ def control_plane(name: str, settings: Settings | None = None) -> Iterator[Contr
 
 def start(settings: Settings, plan: Plan) -> ControlPlane:
     """Start the planned control plane and return it ready; on failure nothing of it is left running."""
+    own(settings.state)
     plan.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     plane = ControlPlane(plan.name, plan.url, plan.folder)
     try:

@@ -8,7 +8,9 @@ import sys
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from local_cluster import node_config, oci, packages, tools, traces
 from local_cluster.errors import ClusterError
@@ -19,6 +21,13 @@ from local_cluster.settings import Settings
 RELEASE = "bookworm"
 BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates", "libgomp1")
 
+#: Lent to the steps of a build, and not part of the image: which authorities this machine trusts, and which index
+#: its pip uses. Behind a mirror, no download works without them.
+LENT = ("/etc/ssl/certs", "/etc/pip.conf")
+
+#: Layers are unpacked at once and never pushed anywhere, so their packed copies may go.
+IMPORT = ("images", "import", "--local", "--discard-unpacked-layers")
+
 
 def base_image() -> str:
     """Return the base image's name; its tag changes with what is in it."""
@@ -28,13 +37,23 @@ def base_image() -> str:
 
 def import_archive(settings: Settings, archive: Path) -> None:
     """Import an OCI or docker archive into the node's containerd, for pods to use by the names written in it."""
+    if not archive.is_file():
+        raise ClusterError(f"there is no image archive {archive}", "give an OCI or docker archive (a tar file)")
+    _run([*_ctr(settings), *IMPORT, str(archive)], f"importing {archive}")
+
+
+def _ctr(settings: Settings) -> list[str]:
+    """Return containerd's client with the node's address and kubelet's namespace."""
     socket = node_config.Files(settings.node_state).socket
     if not socket.exists():
         raise ClusterError("the node is not running", "run: local-cluster/cluster node up")
-    if not archive.is_file():
-        raise ClusterError(f"there is no image archive {archive}", "give an OCI or docker archive (a tar file)")
-    command = [str(tools.tool_path(settings, "ctr")), f"--address={socket}", "--namespace=k8s.io"]
-    _run([*command, "images", "import", "--local", str(archive)], f"importing {archive}")
+    return [str(tools.tool_path(settings, "ctr")), f"--address={socket}", "--namespace=k8s.io"]
+
+
+def is_imported(settings: Settings, tag: str) -> bool:
+    """Say whether the node has the image of that full name."""
+    listed = _run([*_ctr(settings), "images", "list", "--quiet", f"name=={tag}"], "listing images")
+    return tag in listed.split()
 
 
 def import_pause(settings: Settings) -> None:
@@ -83,39 +102,56 @@ def import_base(settings: Settings, report: tools.Report) -> str:
     return base_image()
 
 
-def build(
-    settings: Settings,
-    dockerfile: Path,
-    context: Path,
-    tag: str,
-    arguments: Mapping[str, str],
-    report: tools.Report,
-) -> str:
+@dataclass(frozen=True)
+class Recipe:
+    """What to build: a Dockerfile with `ARG BASE_IMAGE`, its context, a tag, and further build arguments."""
+
+    dockerfile: Path
+    context: Path
+    tag: str
+    arguments: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The image's full name: without a host, it is `localhost`, which no kubelet tries to pull from."""
+        return self.tag if "/" in self.tag else f"localhost/{self.tag}"
+
+
+def build(settings: Settings, recipe: Recipe, report: tools.Report, *, if_missing: bool = False) -> str:
     """Build a Dockerfile with buildah on the base image, import the result into the node, and return its full name.
 
-    The Dockerfile has `ARG BASE_IMAGE`. Build containers and copies are removed at once: a trainer image takes 25 GB
+    `if_missing` does nothing where the node has that name already: for callers whose tag is a digest of the inputs.
+
+    Build containers and copies are removed at once: a trainer image takes 25 GB
     while all of them lie around.
     """
     _require_packages()
-    for path, what in ((dockerfile, "Dockerfile"), (context, "context")):
+    for path, what in ((recipe.dockerfile, "Dockerfile"), (recipe.context, "context")):
         if not path.exists():
             raise ClusterError(f"the {what} {path} does not exist", f"give the path of the {what}")
-    name = tag if "/" in tag else f"localhost/{tag}"
+    name = recipe.name
+    if if_missing and is_imported(settings, name):
+        return name
+    _ctr(settings)  # A node that is not running should show before minutes of building.
     base = base_archive(settings, report)
     with _scratch(settings, "build") as scratch:
         storage = ["--root", str(scratch / "storage"), "--runroot", str(scratch / "run")]
-        given = {"BASE_IMAGE": base_image(), **arguments}
-        report(f"building {name} from {dockerfile}")
+        report(f"building {name} from {recipe.dockerfile}")
         _buildah([*storage, "pull", "--quiet", f"oci-archive:{base}"], f"reading {base}")
-        flags = [flag for key, value in given.items() for flag in ("--build-arg", f"{key}={value}")]
-        bud = ["bud", "--pull-never", "--layers=false", "--disable-compression", "--file", str(dockerfile)]
-        _buildah([*storage, *bud, "--tag", name, *flags, str(context)], f"building {dockerfile}", show=True)
-        archive = scratch / "image.tar"
-        _buildah([*storage, "push", "--quiet", "--disable-compression", name, f"oci-archive:{archive}:{name}"], "saving")
+        _buildah([*storage, *_bud(recipe)], f"building {recipe.dockerfile}", show=True)
+        report(f"importing {name}")
+        _hand_over(settings, storage, name)
         _remove_storage(storage)
-        report(f"importing {name} ({archive.stat().st_size / 2**20:.0f} MiB)")
-        import_archive(settings, archive)
     return name
+
+
+def _bud(recipe: Recipe) -> list[str]:
+    """Return buildah's words for building the recipe on the base image."""
+    given = {"BASE_IMAGE": base_image(), **recipe.arguments}
+    arguments = [flag for key, value in given.items() for flag in ("--build-arg", f"{key}={value}")]
+    lent = [flag for path in LENT if Path(path).exists() for flag in ("--volume", f"{path}:{path}:ro")]
+    bud = ["bud", "--pull-never", "--layers=false", "--file", str(recipe.dockerfile), "--tag", recipe.name]
+    return [*bud, *lent, *arguments, str(recipe.context)]
 
 
 def _require_packages() -> None:
@@ -125,8 +161,24 @@ def _require_packages() -> None:
 
 
 def _buildah(arguments: Sequence[str], what: str, *, show: bool = False) -> None:
-    environ = {**os.environ, "STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
-    _run(["buildah", *arguments], what, environ=environ, show=show)
+    _run(["buildah", *arguments], what, environ=_buildah_environ(), show=show)
+
+
+def _buildah_environ() -> dict[str, str]:
+    return {**os.environ, "STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
+
+
+def _hand_over(settings: Settings, storage: Sequence[str], name: str) -> None:
+    """Stream a built image into the node: as a file it would be one more copy, and compressed, minutes more."""
+    push = ["buildah", *storage, "push", "--quiet", name, f"docker-archive:/dev/stdout:{name}"]
+    with subprocess.Popen(push, env=_buildah_environ(), stdout=subprocess.PIPE) as pushing:
+        try:
+            _run([*_ctr(settings), *IMPORT, "-"], f"importing {name}", stdin=pushing.stdout)
+        finally:
+            if pushing.stdout is not None:
+                pushing.stdout.close()
+    if pushing.returncode != 0:
+        raise ClusterError(f"buildah push of {name} exited with {pushing.returncode}", "read the lines above")
 
 
 def _remove_storage(storage: Sequence[str]) -> None:
@@ -152,17 +204,28 @@ def _mounts(folder: Path) -> list[str]:
     return traces.mounts_below(folder, Path("/proc/self/mountinfo").read_text())
 
 
-def _run(command: Sequence[str], what: str, *, environ: Mapping[str, str] | None = None, show: bool = False) -> None:
+def _run(
+    command: Sequence[str],
+    what: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
+    show: bool = False,
+) -> str:
+    """Run a command and return what it printed; `show` passes that on to standard error as it comes instead."""
     done = subprocess.run(
         list(command),
         env=None if environ is None else dict(environ),
-        # Standard output is for results.
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        # Standard output is for our own results.
         stdout=sys.stderr if show else subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
         text=True,
         check=False,
     )
+    printed = done.stdout or ""
     if done.returncode != 0:
-        words = "" if show else f": {(done.stdout or '')[-2000:]}"
-        raise ClusterError(f"{what} failed ({command[0]} exited with {done.returncode}){words}", "read the lines above")
+        raise ClusterError(
+            f"{what} failed ({command[0]} exited with {done.returncode}) {printed[-2000:]}", "read the lines above"
+        )
+    return printed

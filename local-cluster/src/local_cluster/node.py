@@ -14,7 +14,7 @@ from local_cluster import images, network, node_config, preflight, processes, to
 from local_cluster.control_planes import ControlPlane
 from local_cluster.errors import ClusterError
 from local_cluster.node_init import node_is_ready
-from local_cluster.settings import Settings
+from local_cluster.settings import Settings, own
 
 #: Seen: 15 s on two idle cores. Ten times that means that something is broken.
 READY_SECONDS = 150.0
@@ -129,7 +129,8 @@ def _follow(settings: Settings, files: node_config.Files, report: tools.Report) 
             return
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"the node was not ready within {READY_SECONDS:.0f} s, at {now.step!r}", f"see the logs in {files.state}"
+                f"the node was not ready within {READY_SECONDS:.0f} s, at {now.step!r}",
+                f"see the logs in {files.state}",
             )
         time.sleep(0.1)
 
@@ -183,7 +184,7 @@ def _remove(folder: Path) -> None:
 @contextmanager
 def _lock(settings: Settings) -> Iterator[None]:
     """Hold the machine's one node lock; a second command waits for the first."""
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    own(settings.state)
     with (settings.state / "node.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import traceback
-from pathlib import Path
 
 from local_cluster import control_planes, network, node_config, processes, tools, traces
 from local_cluster.errors import ClusterError
@@ -28,7 +27,7 @@ def main(environ: dict[str, str]) -> int:
     except ClusterError as error:
         _tell(files, "failed", str(error))
         return 1
-    except Exception:
+    except Exception:  # noqa: BLE001 - nobody else would ever see it
         _tell(files, "failed", traceback.format_exc())
         return 1
     _tell(files, "started")
@@ -95,8 +94,10 @@ def _cover_mounts() -> None:
 
     The whole tree is shared within the namespace: kubelet's volume mounts must reach containerd's containers.
     """
-    commands = [["mount", "--make-rshared", "/"]]
-    commands += [["mount", "-t", "tmpfs", "-o", "mode=755", "finetune-node", path] for path in ("/run", *traces.COVERED)]
+    # Without `--no-mtab`, mount leaves /run/mount on the machine.
+    commands = [["mount", "--no-mtab", "--make-rshared", "/"]]
+    cover = ["mount", "--no-mtab", "-t", "tmpfs", "-o", "mode=755", "finetune-node"]
+    commands += [[*cover, path] for path in ("/run", *traces.COVERED)]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from local_cluster.errors import ClusterError
 
@@ -24,7 +25,7 @@ IMAGES = {"buildah": "/usr/bin/buildah", "debootstrap": "/usr/sbin/debootstrap"}
 
 def missing(wanted: dict[str, str]) -> tuple[str, ...]:
     """Return the packages whose file is not there."""
-    return tuple(name for name, file in wanted.items() if not os.path.exists(file))
+    return tuple(name for name, file in wanted.items() if not Path(file).exists())
 
 
 def install(report: Callable[[str], None]) -> tuple[str, ...]:

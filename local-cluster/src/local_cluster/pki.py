@@ -42,11 +42,19 @@ def make_authority(folder: Path) -> KeyPair:
     _new_key(pair.key)
     # keyUsage and the key identifiers are what Python's VERIFY_X509_STRICT (on since 3.13) insists on.
     extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"]
-    _openssl(
-        ["req", "-x509", "-new", "-key", pair.key, "-days", DAYS, "-subj", "/CN=finetune-local-ca", "-out"]
-        + [pair.certificate, *(part for extension in extensions for part in ("-addext", extension))],
-        "the certificate authority",
-    )
+    given = [part for extension in extensions for part in ("-addext", extension)]
+    request: list[str | Path] = [
+        "req",
+        "-x509",
+        "-new",
+        "-key",
+        pair.key,
+        "-days",
+        DAYS,
+        "-subj",
+        "/CN=finetune-local-ca",
+    ]
+    _openssl([*request, *given, "-out", pair.certificate], "the certificate authority")
     return pair
 
 
@@ -73,11 +81,19 @@ def issue(authority: KeyPair, name: str, subject: str, usage: str, alternative_n
     extension_file = folder / f"{name}.ext"
     extension_file.write_text("\n".join(extensions) + "\n")
     _openssl(["req", "-new", "-key", pair.key, "-subj", subject, "-out", request], f"the request of {name}")
-    _openssl(
-        ["x509", "-req", "-in", request, "-CA", authority.certificate, "-CAkey", authority.key, "-CAcreateserial"]
-        + ["-days", DAYS, "-extfile", extension_file, "-out", pair.certificate],
-        f"the certificate of {name}",
-    )
+    signer: list[str | Path] = ["-CA", authority.certificate, "-CAkey", authority.key, "-CAcreateserial", "-days", DAYS]
+    sign: list[str | Path] = [
+        "x509",
+        "-req",
+        "-in",
+        request,
+        *signer,
+        "-extfile",
+        extension_file,
+        "-out",
+        pair.certificate,
+    ]
+    _openssl(sign, f"the certificate of {name}")
     request.unlink()
     extension_file.unlink()
     return pair

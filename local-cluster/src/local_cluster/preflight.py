@@ -76,10 +76,11 @@ def _disk_finding(folder: Path, gib: int, variable: str) -> list[Finding]:
 
 
 def _kernel_findings() -> list[Finding]:
-    found: list[Finding] = []
-    for name in ("net", "mnt", "pid"):
-        if not Path(f"/proc/self/ns/{name}").exists():
-            found.append(Finding(f"the kernel has no {name} namespaces", "use another kernel or machine"))
+    found = [
+        Finding(f"the kernel has no {name} namespaces", "use another kernel or machine")
+        for name in ("net", "mnt", "pid")
+        if not Path(f"/proc/self/ns/{name}").exists()
+    ]
     filesystems = Path("/proc/filesystems").read_text().split()
     if "overlay" not in filesystems and not _module_available("overlay"):
         found.append(Finding("the kernel has no overlay filesystem", "modprobe overlay, or use another kernel"))

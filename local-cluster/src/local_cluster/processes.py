@@ -1,5 +1,6 @@
 """Background processes that are recorded on disk, so that a later command, or one after a crash, can stop them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -86,10 +87,8 @@ def start(
 
 def _reap(pid: int) -> None:
     """Collect the exit status where the process is a child of ours; somebody else's child is not ours to reap."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
 
 
 def stop(record: Record, *, grace_seconds: float = 0.0) -> None:

@@ -1,5 +1,7 @@
 """Where things are kept: caches that survive, state that does not, and this folder's own files."""
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +34,25 @@ class Settings:
         return self.state / "control-planes" / name
 
 
+def default_state(uid: int) -> str:
+    """Return the state folder of a user: short, on a disk and not in memory, and one for each user."""
+    return "/var/tmp/finetune-operator" if uid == 0 else f"/var/tmp/finetune-operator-{uid}"  # noqa: S108 - see own()
+
+
+def own(folder: Path) -> None:
+    """Make `folder` ours alone; raise ClusterError where somebody else made it first, as anyone can in /var/tmp."""
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise ClusterError(f"{folder} belongs to another user", "remove it, or set FINETUNE_STATE to another folder")
+    folder.chmod(0o700)
+
+
 def settings_from(environ: Mapping[str, str]) -> Settings:
     """Read `FINETUNE_CACHE` and `FINETUNE_STATE`; raise ClusterError where a path cannot work."""
     home = Path(environ.get("HOME", "/root"))
     cache = Path(environ.get("FINETUNE_CACHE") or home / ".cache" / "finetune-operator")
-    state = Path(environ.get("FINETUNE_STATE") or "/var/tmp/finetune-operator")
+    state = Path(environ.get("FINETUNE_STATE") or default_state(os.geteuid()))
     for variable, path in (("FINETUNE_CACHE", cache), ("FINETUNE_STATE", state)):
         if not path.is_absolute():
             raise ClusterError(f"{variable}={path} is not an absolute path", f"set {variable} to an absolute path")

@@ -103,13 +103,13 @@ def remove_cgroups(name: str, root: Path = CGROUPS, seconds: float = 10.0) -> No
         for top in left:
             for folder, _, _ in os.walk(top, topdown=False):
                 try:
-                    os.rmdir(folder)
+                    Path(folder).rmdir()
                 except OSError:  # Busy: a process in it is not quite dead; the next round tries again.
                     continue
         if not any(top.exists() for top in left):
             return
         if time.monotonic() > deadline:
-            raise ClusterError(f"cgroups stay behind: {', '.join(map(str, left))}", "find their processes: cgroup.procs")
+            raise ClusterError(f"cgroups stay: {', '.join(map(str, left))}", "end the processes in their cgroup.procs")
         time.sleep(0.1)
 
 
