@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # `server_support`, under any of pytest's import modes
-
-from server_support import ServerProcess, install_model, tiny_model
+from server.support import ServerProcess, StartServer, install_model, tiny_model
 
 
 @pytest.fixture
 def model_dir(tmp_path: Path) -> Path:
     """A model volume as `fetch` leaves it."""
     return install_model(tmp_path / "model", tiny_model())
-
-
-StartServer = Callable[..., ServerProcess]
 
 
 @pytest.fixture
@@ -41,7 +35,9 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One ready server, for the tests that only ask."""
     base = tmp_path_factory.mktemp("shared-server")
-    server = ServerProcess(install_model(base / "model", tiny_model()), base / "log", {"FINETUNE_MAX_BODY_BYTES": "2000000"})
+    server = ServerProcess(
+        install_model(base / "model", tiny_model()), base / "log", {"FINETUNE_MAX_BODY_BYTES": "2000000"}
+    )
     server.wait_ready()
     yield server
     server.kill()

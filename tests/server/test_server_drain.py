@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import StartServer
-from server_support import ServerProcess, encode, install_model, page_with, tiny_model
+
+from server.support import ServerProcess, StartServer, encode, install_model, page_with, tiny_model
 
 PAGE = encode(page_with("red", at=(32, 48)))
 PREDICT = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
@@ -61,10 +61,9 @@ class Client(threading.Thread):
         self.outcomes: list[str] = []
 
     def run(self) -> None:
-        connection: http.client.HTTPConnection | None = None
+        # A closed HTTPConnection opens a new one at the next request, and never sends one twice.
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         while not self.stopped.wait(self.pause):
-            if connection is None:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
             try:
                 headers = {"Content-Type": "image/png"} | ({} if self.keep else {"Connection": "close"})
                 connection.request("POST", "/predict", PAGE, headers)
@@ -73,10 +72,10 @@ class Client(threading.Thread):
                 version = b"ft_v1.2" if b"ft_v1.2" in body else b"ft_v1.1" if b"ft_v1.1" in body else b"?"
                 self.outcomes.append(f"{response.status} {version.decode()}")
                 if response.will_close or not self.keep:
-                    connection = connection.close()
+                    connection.close()
             except (OSError, http.client.HTTPException) as error:
                 self.outcomes.append(f"lost: {type(error).__name__} {error}")
-                connection = connection.close()
+                connection.close()
 
 
 def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartServer) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import StartServer
-from server_support import CLASSES, ServerProcess, encode, page_with
+
+from server.support import CLASSES, ServerProcess, StartServer, encode, page_with
 
 LABELS = 'deployment="invoice-detector",model="invoice-fields",namespace="ml",version="ft_v1.1"'
 SIMPLE = ("finetune_documents_total", "finetune_feedback_total")
@@ -111,7 +111,9 @@ def test_feedback_is_counted(fresh: ServerProcess, body: bytes) -> None:
         (b" " * 20_000, 413, "BodyTooLarge"),
     ],
 )
-def test_feedback_that_cannot_be_used_is_not_counted(server: ServerProcess, body: bytes, status: int, reason: str) -> None:
+def test_feedback_that_cannot_be_used_is_not_counted(
+    server: ServerProcess, body: bytes, status: int, reason: str
+) -> None:
     before = read(server)[sample("finetune_feedback_total")]
     answer = server.request("POST", "/feedback", body, "application/json")
     assert (answer.status, answer.reason) == (status, reason)

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pypdfium2 as pdfium
 import pytest
-from server_support import CLASSES, ServerProcess, encode, page_with
+
+from server.support import CLASSES, ServerProcess, encode, page_with
 
 PAGE = encode(page_with("red", at=(32, 48)))
 
@@ -58,7 +59,18 @@ def huge_png() -> bytes:
 
 
 @pytest.mark.parametrize("colour", CLASSES)
-@pytest.mark.parametrize(("suffix", "media_type"), [(".png", "image/png"), (".jpg", "image/jpeg"), (".webp", "image/webp"), (".tiff", "image/tiff"), (".bmp", "image/bmp"), (".png", "application/octet-stream"), (".png", "image/png; charset=binary")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("suffix", "media_type"),
+    [
+        (".png", "image/png"),
+        (".jpg", "image/jpeg"),
+        (".webp", "image/webp"),
+        (".tiff", "image/tiff"),
+        (".bmp", "image/bmp"),
+        (".png", "application/octet-stream"),
+        (".png", "image/png; charset=binary"),
+    ],
+)
 def test_a_field_is_found_by_name_and_place(server: ServerProcess, colour: str, suffix: str, media_type: str) -> None:
     answer = server.predict(encode(page_with(colour, at=(32, 48)), suffix), media_type)
     assert answer.status == 200
@@ -144,7 +156,9 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "media_type", "query", "status", "reason"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+@pytest.mark.parametrize(
+    ("body", "media_type", "query", "status", "reason"), [b[1:] for b in BAD], ids=[b[0] for b in BAD]
+)
 def test_bad_input_is_refused_with_a_reason(
     server: ServerProcess, body: bytes, media_type: str, query: str, status: int, reason: str
 ) -> None:
@@ -161,13 +175,20 @@ def test_a_body_of_unknown_length_is_limited_too(server: ServerProcess) -> None:
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request("POST", "/predict", iter([bytes(500_000)] * 5), {"Content-Type": "image/png"}, encode_chunked=True)
+    connection.request(
+        "POST", "/predict", iter([bytes(500_000)] * 5), {"Content-Type": "image/png"}, encode_chunked=True
+    )
     assert connection.getresponse().status == 413
     connection.close()
 
 
-@pytest.mark.parametrize(("method", "path", "status", "reason"), [("GET", "/predict", 405, "MethodNotAllowed"), ("GET", "/other", 404, "NotFound")])  # fmt: skip
-def test_unknown_routes_answer_in_the_same_form(server: ServerProcess, method: str, path: str, status: int, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [("GET", "/predict", 405, "MethodNotAllowed"), ("GET", "/other", 404, "NotFound")],
+)
+def test_unknown_routes_answer_in_the_same_form(
+    server: ServerProcess, method: str, path: str, status: int, reason: str
+) -> None:
     answer = server.request(method, path)
     assert (answer.status, answer.reason) == (status, reason)
 

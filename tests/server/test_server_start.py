@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import StartServer
+
 from finetune_server.artifact import ArtifactRef
 from finetune_server.config import serve_config
 from finetune_server.errors import StartError
 from finetune_server.model import load_detector
-from server_support import ServerProcess, install_model, serving_settings, sha256, tiny_model
+from server.support import ServerProcess, StartServer, install_model, serving_settings, sha256, tiny_model
 
 OTHER = tiny_model(("red", "green", "other"))
 
@@ -83,7 +83,9 @@ def refused(directory: Path, sha256_wanted: str) -> str:
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_volume_that_was_tampered_with_is_refused(model_dir: Path, tamper: Callable[[Path], None], reason: str) -> None:
+def test_a_volume_that_was_tampered_with_is_refused(
+    model_dir: Path, tamper: Callable[[Path], None], reason: str
+) -> None:
     digest = sha256((model_dir / "model.onnx").read_bytes())
     tamper(model_dir)
     assert refused(model_dir, digest) == reason
@@ -112,18 +114,31 @@ def without(key: str) -> dict[str, Any]:
         (tiny_model(settings=serving_settings(schema="finetune-operator.io/serving/v2")), "ModelSettingsUnknown"),
         (tiny_model(settings=serving_settings(preprocess="stretch")), "ModelSettingsUnknown"),
         (tiny_model(settings=without("classes")), "ModelSettingsInvalid"),
-        (tiny_model(settings=serving_settings(classes=["red", "red", "blue"])), "ModelSettingsInvalid"),
+        (tiny_model(settings=serving_settings(classes=("red", "red", "blue"))), "ModelSettingsInvalid"),
         (tiny_model(settings=serving_settings(confidence="1.5")), "ModelSettingsInvalid"),
         (tiny_model(settings=serving_settings(confidence="NaN")), "ModelSettingsInvalid"),
         (tiny_model(settings=serving_settings(nmsIou="__import__('os')")), "ModelSettingsInvalid"),
         (tiny_model(settings=serving_settings(maxDetections=0)), "ModelSettingsInvalid"),
         (tiny_model(settings=serving_settings(imageSize=128)), "ModelShape"),
-        (tiny_model(settings=serving_settings(classes=["red", "green"])), "ModelShape"),
+        (tiny_model(settings=serving_settings(classes=("red", "green"))), "ModelShape"),
         (tiny_model(poison=float("nan")), "ModelUnusable"),
     ],
-    ids=["noise", "no settings", "newer schema", "other preprocessing", "no classes", "classes twice", "confidence above 1",
-         "confidence NaN", "code in settings", "no detections", "other size", "a class too few", "NaN weights"],
-)  # fmt: skip
+    ids=[
+        "noise",
+        "no settings",
+        "newer schema",
+        "other preprocessing",
+        "no classes",
+        "classes twice",
+        "confidence above 1",
+        "confidence NaN",
+        "code in settings",
+        "no detections",
+        "other size",
+        "a class too few",
+        "NaN weights",
+    ],
+)
 def test_a_model_that_breaks_the_contract_is_refused(tmp_path: Path, model: bytes, reason: str) -> None:
     assert refused(install_model(tmp_path / "model", model), sha256(model)) == reason
 

@@ -9,14 +9,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
 from finetune_server.config import DrainConfig
 from finetune_server.cpu import available_cpus
 from finetune_server.drain import Drain
 from finetune_server.postprocess import select, suppress
 from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 SIDES = st.integers(1, 4000)
 SIZES = st.sampled_from([32, 320, 640])
@@ -73,7 +74,9 @@ def naive_iou(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
     return overlap / (float((a[2] - a[0]) * (a[3] - a[1])) + float((b[2] - b[0]) * (b[3] - b[1])) - overlap)
 
 
-def naive_nms(boxes: npt.NDArray[np.float32], scores: list[float], classes: list[int], iou: float, limit: int) -> set[int]:
+def naive_nms(
+    boxes: npt.NDArray[np.float32], scores: list[float], classes: list[int], iou: float, limit: int
+) -> set[int]:
     """Class by class, box by box, as the definition reads."""
     kept: list[int] = []
     for label in sorted(set(classes)):

@@ -129,7 +129,7 @@ class Routes:
         log.info("feedback on document %s, fields %s", json.dumps(document), json.dumps(fields))
         return JSONResponse({"accepted": True}, status_code=202)
 
-    async def version(self, request: Request) -> Response:
+    async def version(self, _request: Request) -> Response:
         """What is loaded."""
         detector = self._state.require_loaded().detector
         return JSONResponse(
@@ -141,17 +141,17 @@ class Routes:
             }
         )
 
-    async def readyz(self, request: Request) -> Response:
+    async def readyz(self, _request: Request) -> Response:
         """200 only when verified, loaded, warmed up and not draining."""
         if self._state.drain.draining:
             raise RequestError(503, "Draining", "the server is about to stop")
         return JSONResponse({"ready": True, "version": self._state.require_loaded().detector.ref.version})
 
-    async def livez(self, request: Request) -> Response:
+    async def livez(self, _request: Request) -> Response:
         """200 while the event loop turns."""
         return JSONResponse({"live": True})
 
-    async def metrics(self, request: Request) -> Response:
+    async def metrics(self, _request: Request) -> Response:
         """The monitoring contract, in Prometheus' text format."""
         return Response(generate_latest(self._state.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
@@ -181,6 +181,7 @@ class DrainMiddleware:
         self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; probes and scrapes are not what a drain waits for."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
 
@@ -249,19 +250,19 @@ def _error(status: int, reason: str, message: str, headers: dict[str, str] | Non
     return JSONResponse({"error": {"reason": reason, "message": message}}, status_code=status, headers=headers)
 
 
-async def _request_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)  # noqa: S101 - registered for this type alone
+async def _request_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)  # registered for this type alone
     if error.status >= 500 and error.status != 503:
         log.error("%s", error)
     return _error(error.status, error.reason, error.message, {"retry-after": "1"} if error.status == 503 else None)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type alone
+    assert isinstance(error, HTTPException)  # registered for this type alone
     reason = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "BadRequest")
     message = f"{request.method} {request.url.path}: {error.detail}"
     return _error(error.status_code, reason, message, dict(error.headers or {}))
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
+async def _unexpected(_request: Request, _cause: Exception) -> Response:
     return _error(500, "Internal", "the request failed; the server's log says why")

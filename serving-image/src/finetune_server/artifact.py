@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ def write_record(directory: Path, ref: ArtifactRef) -> None:
     """Write `model.json` atomically; readers see the old record or the new one, never half of one."""
     part = directory / f".{RECORD_FILE}.part"
     part.write_text(json.dumps(asdict(ref)) + "\n", encoding="utf-8")
-    os.replace(part, directory / RECORD_FILE)
+    part.replace(directory / RECORD_FILE)
 
 
 def read_record(directory: Path) -> ArtifactRef:

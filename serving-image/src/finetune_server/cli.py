@@ -80,11 +80,13 @@ def _serve() -> None:
     serve(serve_config(os.environ))
 
 
-def _terminate(sig: int, frame: FrameType | None) -> NoReturn:
+def _terminate(_sig: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(ExitCode.TERMINATED)
 
 
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # Libraries speak up from warnings on: their own notes ("found credentials in ...") are not this program's.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    log.setLevel(logging.INFO)

@@ -28,8 +28,13 @@ WAITING_LOG_SECONDS: Final = 60.0
 class Clock(Protocol):
     """Time as the fetch needs it; `time` is one."""
 
-    def monotonic(self) -> float: ...
-    def sleep(self, seconds: float, /) -> None: ...
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+        ...
 
 
 Opener = Callable[[str], IO[bytes]]
@@ -148,7 +153,7 @@ def _download(config: FetchConfig, wanted: ArtifactRef, opener: Opener) -> int:
                 "Somebody wrote over the artifact, or the digest is another version's; restore the one that was judged",
             )
         with _local_disk(config.directory):
-            os.replace(part, config.directory / MODEL_FILE)
+            part.replace(config.directory / MODEL_FILE)
     finally:
         part.unlink(missing_ok=True)
     return size

@@ -37,7 +37,9 @@ class ServingSettings:
 class Session(Protocol):
     """The one call of an onnxruntime session that is used here."""
 
-    def run(self, output_names: None, input_feed: dict[str, Tensor]) -> list[npt.NDArray[np.float32]]: ...
+    def run(self, output_names: None, input_feed: dict[str, Tensor]) -> list[npt.NDArray[np.float32]]:
+        """All outputs for these inputs by name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """First signal: drain. Another one, or SIGINT: stop now."""
         if self._drain.draining or sig == signal.SIGINT:
             self.should_exit = True

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,11 @@ GRID = 8
 
 
 def tiny_model(
-    classes: tuple[str, ...] = CLASSES, settings: dict[str, Any] | None = None, *, poison: float | None = None, size: int = SIZE
+    classes: tuple[str, ...] = CLASSES,
+    settings: dict[str, Any] | None = None,
+    *,
+    poison: float | None = None,
+    size: int = SIZE,
 ) -> bytes:
     """A network with a detect head's shape that sees colours: class c's score in a cell is channel c's mean there.
 
@@ -59,7 +64,7 @@ def tiny_model(
     metadata = serving_settings(classes, size) if settings is None else settings
     helper.set_model_props(model, {"finetune.serving": json.dumps(metadata)} if metadata else {})
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def serving_settings(classes: tuple[str, ...] = CLASSES, size: int = SIZE, **changes: Any) -> dict[str, Any]:
@@ -88,7 +93,9 @@ def install_model(directory: Path, content: bytes, version: str = "ft_v1.1") -> 
     return directory
 
 
-def page_with(colour: str, *, at: tuple[int, int], side: int = 16, width: int = 128, height: int = 128) -> npt.NDArray[np.uint8]:
+def page_with(
+    colour: str, *, at: tuple[int, int], side: int = 16, width: int = 128, height: int = 128
+) -> npt.NDArray[np.uint8]:
     """A black page with one coloured square; the tiny model's cells are 16 pixels on a 128 pixel page."""
     page = np.zeros((height, width, 3), np.uint8)
     x, y = at
@@ -213,3 +220,6 @@ class ServerProcess:
 
     def last_message(self) -> str:
         return str(json.loads(self.log.read_text().splitlines()[-1])["message"])
+
+
+StartServer = Callable[..., ServerProcess]
