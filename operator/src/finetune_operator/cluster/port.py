@@ -30,9 +30,7 @@ class Cluster(Protocol):
         """Return the object, or None. `fresh` asks the API server itself, past any cache."""
         ...
 
-    async def list(
-        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None
-    ) -> tuple[Object, ...]:
+    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
         """Return the objects of a namespace that carry all `labels`, sorted by name."""
         ...
 
@@ -61,8 +59,6 @@ class Cluster(Protocol):
         """Delete exactly that uid with background propagation; an object already gone is no error."""
         ...
 
-    async def log_tail(
-        self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int
-    ) -> str:
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
         """Return the end of a container's log; empty when there is none to be had."""
         ...

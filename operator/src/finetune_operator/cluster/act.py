@@ -1,0 +1,213 @@
+"""Carry out a decision: the status first, then the actions in order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, assert_never
+
+from ..api.model_version import ModelVersion
+from ..api.promotion import Promotion
+from ..api.value import InvalidObject, parse, plain
+from ..decide.actions import (
+    Action,
+    ApplyKeys,
+    CreateJob,
+    CreateModelVersion,
+    CreatePromotion,
+    CreateSnapshot,
+    Decision,
+    DeleteJob,
+    Emit,
+    ReserveVersion,
+)
+from ..manifests.documents import build_document, document_text, read_document
+from ..manifests.events import Regarding
+from ..manifests.job import build_job
+from ..manifests.keys import build_keys
+from ..manifests.merge_patch import merge_patch
+from ..manifests.owner import Owner, is_owned
+from ..manifests.records import build_model_version, build_promotion
+from .errors import AlreadyExists, ClusterError, FieldConflict, Invalid
+from .observe import Observed
+from .port import Cluster, Kind, Object
+from .reserve import reserve
+
+S = TypeVar("S")
+V = TypeVar("V")
+
+Refuse = Callable[[Object, FieldConflict], Decision[S]]
+"""From the object as it is now and the conflict, what is to be recorded of an apply that was refused."""
+
+
+class Recorder(Protocol):
+    """Takes Events; never fails and never waits."""
+
+    def __call__(self, regarding: Regarding, emit: Emit) -> None:
+        """Post, or drop under load."""
+        ...
+
+
+class NameTaken(Invalid):
+    """An object of another owner or content has a name that we need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a decision led to: `again` asks for another look at once, since a read of it will differ."""
+
+    wrote: bool
+    again: bool
+
+
+async def act(
+    cluster: Cluster,
+    observed: Observed[V],
+    decision: Decision[S],
+    record: Recorder,
+    refuse: Refuse[S] | None = None,
+) -> Done:
+    """Write the status if it differs, then run the actions. Raises ClusterError; then nothing more is done.
+
+    A decision from a stale view fails at the status write, before anything happened. `refuse` says what to
+    record when the apply of the keys meets a field that another manager owns.
+    """
+    raw = await write_status(cluster, observed.kind, observed.raw, plain(decision.status))
+    wrote = raw is not observed.raw
+    again = False
+    for action in decision.actions:
+        try:
+            again |= await _run(cluster, observed, action, record)
+        except FieldConflict as conflict:
+            if refuse is None:
+                raise
+            answer = refuse(raw, conflict)
+            await write_status(cluster, observed.kind, raw, plain(answer.status))
+            _emit_all(observed, answer, record)
+            return Done(wrote=True, again=True)
+    return Done(wrote=wrote, again=again)
+
+
+async def write_status(cluster: Cluster, kind: Kind, raw: Object, status: dict[str, Any]) -> Object:
+    """Bring the object's status to `status`; return the object as written, or `raw` when nothing differs."""
+    patch = merge_patch(raw.get("status") or {}, status)
+    if not patch:
+        return raw
+    metadata = raw["metadata"]
+    return await cluster.patch_status(
+        kind,
+        metadata.get("namespace", ""),
+        metadata["name"],
+        metadata["uid"],
+        metadata["resourceVersion"],
+        {"status": patch},
+    )
+
+
+def regarding(observed: Observed[V]) -> Regarding:
+    """Return the object under decision as Events name it."""
+    metadata = observed.raw["metadata"]
+    kinds = {
+        Kind.RUN: "FineTuneRun",
+        Kind.POLICY: "FineTunePolicy",
+        Kind.MODEL_VERSION: "ModelVersion",
+        Kind.PROMOTION: "ModelPromotion",
+    }
+    return Regarding(kinds[observed.kind], metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+
+
+def _emit_all(observed: Observed[V], decision: Decision[S], record: Recorder) -> None:
+    for action in decision.actions:
+        if isinstance(action, Emit):
+            record(regarding(observed), action)
+
+
+async def _run(cluster: Cluster, observed: Observed[V], action: Action, record: Recorder) -> bool:
+    """Run one action; tell whether the object under decision should be looked at again at once."""
+    namespace = observed.raw["metadata"].get("namespace", "")
+    match action:
+        case Emit():
+            record(regarding(observed), action)
+            return False
+        case CreateSnapshot():
+            await _create_snapshot(cluster, observed, action)
+            return False
+        case CreateJob():
+            await _create_job(cluster, observed, action)
+            return False
+        case DeleteJob():
+            await cluster.delete(Kind.JOB, namespace, action.name, action.uid)
+            return False
+        case ReserveVersion():
+            await reserve(cluster, namespace, action.policy, action.run_uid, action.series)
+            return True
+        case CreateModelVersion():
+            await _create_version(cluster, observed, action)
+            return True
+        case CreatePromotion():
+            await _create_promotion(cluster, observed, action)
+            return True
+        case ApplyKeys():
+            manifest = build_keys(action, namespace)
+            await cluster.apply(Kind.DEPLOYMENT, namespace, action.deployment, manifest)
+            return True
+        case _:
+            assert_never(action)
+
+
+async def _create_snapshot(cluster: Cluster, observed: Observed[V], action: CreateSnapshot) -> None:
+    owner = _owner(observed)
+    manifest = build_document(action, owner)
+
+    def same(found: Object) -> bool:
+        return is_owned(found, owner.uid) and document_text(read_document(found)) == document_text(action.document)
+
+    await _create(cluster, Kind.CONFIG_MAP, manifest, same)
+
+
+async def _create_job(cluster: Cluster, observed: Observed[V], action: CreateJob) -> None:
+    owner = _owner(observed)
+    template = observed.templates.get(action.template)
+    if template is None:
+        raise Invalid(f"the PodTemplate for {action.template!r} Jobs is gone")
+    manifest = build_job(action, owner, template, observed.run)
+    await _create(cluster, Kind.JOB, manifest, lambda found: is_owned(found, owner.uid))
+
+
+async def _create_version(cluster: Cluster, observed: Observed[V], action: CreateModelVersion) -> None:
+    manifest = build_model_version(action, _owner(observed))
+    await _create(cluster, Kind.MODEL_VERSION, manifest, lambda found: parse(found, ModelVersion).spec == action.spec)
+
+
+async def _create_promotion(cluster: Cluster, observed: Observed[V], action: CreatePromotion) -> None:
+    manifest = build_promotion(action, _owner(observed))
+    await _create(cluster, Kind.PROMOTION, manifest, lambda found: parse(found, Promotion).spec == action.spec)
+
+
+async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Callable[[Object], bool]) -> None:
+    """Create, or adopt what is there if it is the same. Raises NameTaken, naming what stands in the way.
+
+    A create whose answer was lost may have been committed: names are made from uids, so the second try finds it.
+    """
+    namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+    try:
+        await cluster.create(kind, namespace, manifest)
+    except AlreadyExists as error:
+        found = await cluster.get(kind, namespace, name, fresh=True)
+        if found is None:
+            raise ClusterError(f"{manifest['kind']} {name!r} was there and is gone again: look again") from error
+        if not _adoptable(found, is_same):
+            raise NameTaken(
+                f"{manifest['kind']} {name!r} exists and is not what this object needs: rename or delete it"
+            ) from error
+
+
+def _adoptable(found: Object, is_same: Callable[[Object], bool]) -> bool:
+    try:
+        return is_same(found)
+    except InvalidObject:
+        return False
+
+
+def _owner(observed: Observed[V]) -> Owner:
+    if observed.owner is None:
+        raise Invalid("this kind of object makes no children")
+    return observed.owner

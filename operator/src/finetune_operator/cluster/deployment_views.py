@@ -1,0 +1,142 @@
+"""From Deployments and PodTemplates, as the API server has them, to what decisions look at."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from ..api import names
+from ..api.value import canonical_json
+from ..decide.views import DeploymentView, Problem, ServedKeys, TemplateView
+from .port import Object
+
+_KEYS: Final = (names.MODEL_VERSION_KEY, names.ARTIFACT_URI_KEY, names.ARTIFACT_SHA256_KEY)
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def template_view(name: str, template: Object | None) -> TemplateView:
+    """Return a PodTemplate's hash, or what is wrong with it."""
+    if template is None:
+        return TemplateView(name, "", Problem(
+            "PodTemplateNotFound",
+            f"there is no PodTemplate {name!r} in this namespace: create it, or name another one in the policy",
+        ))  # fmt: skip
+    digest = names.sha256_of(canonical_json(template.get("template") or {}))[:16]
+    labels = template["metadata"].get("labels") or {}
+    if labels.get(names.POD_TEMPLATE_LABEL) != "true":
+        return TemplateView(name, digest, Problem(
+            "PodTemplateNotLabelled",
+            f"PodTemplate {name!r} has not opted in: label it {names.POD_TEMPLATE_LABEL}=true",
+        ))  # fmt: skip
+    containers = ((template.get("template") or {}).get("spec") or {}).get("containers") or ()
+    if not any(c.get("name") == names.TRAINER_CONTAINER for c in containers):
+        return TemplateView(name, digest, Problem(
+            "NoTrainerContainer",
+            f"PodTemplate {name!r} has no container named {names.TRAINER_CONTAINER!r}: give its container that name",
+        ))  # fmt: skip
+    return TemplateView(name, digest)
+
+
+def deployment_view(deployment: Object) -> DeploymentView:
+    """Return the Deployment as far as a flip hangs on it."""
+    metadata, spec, status = deployment["metadata"], deployment.get("spec") or {}, deployment.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    template = ((spec.get("template") or {}).get("metadata") or {}).get("annotations") or {}
+    replicas = int(spec.get("replicas", 1))
+    return DeploymentView(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        resource_version=metadata["resourceVersion"],
+        managed=(metadata.get("labels") or {}).get(names.MANAGED_LABEL) == "true",
+        keys=ServedKeys(*(template.get(key) for key in _KEYS)),
+        epoch=_epoch(annotations.get(names.EPOCH_KEY)),
+        template_hash=_hash_without_keys(spec.get("template") or {}),
+        generation=int(metadata.get("generation") or 0),
+        observed_generation=int(status.get("observedGeneration") or 0),
+        replicas=replicas,
+        progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
+        updated=int(status.get("updatedReplicas") or 0),
+        ready=int(status.get("readyReplicas") or 0),
+        available=int(status.get("availableReplicas") or 0),
+        total=int(status.get("replicas") or 0),
+        paused=bool(spec.get("paused")),
+        deadline_exceeded=_deadline_exceeded(status),
+        can_surge=_can_surge(spec.get("strategy") or {}, replicas),
+        null_annotations=_null_annotations(annotations.get(_LAST_APPLIED)),
+        keys_manager=_keys_manager(metadata.get("managedFields") or ()),
+        deleting=metadata.get("deletionTimestamp") is not None,
+    )
+
+
+def _epoch(text: object) -> int | None:
+    return int(text) if isinstance(text, str) and text.isdecimal() else None
+
+
+def _hash_without_keys(template: Mapping[str, Any]) -> str:
+    """Return the template's hash without our three keys: it changes only when somebody else changes it."""
+    metadata = dict(template.get("metadata") or {})
+    others = {k: v for k, v in (metadata.pop("annotations", None) or {}).items() if k not in _KEYS}
+    if others:
+        metadata["annotations"] = others
+    metadata.pop("creationTimestamp", None)
+    return names.sha256_of(canonical_json({**template, "metadata": metadata}))[:16]
+
+
+def _deadline_exceeded(status: Mapping[str, Any]) -> bool:
+    return any(
+        c.get("type") == "Progressing" and c.get("status") == "False" and c.get("reason") == "ProgressDeadlineExceeded"
+        for c in status.get("conditions") or ()
+    )
+
+
+def _can_surge(strategy: Mapping[str, Any], replicas: int) -> bool:
+    """Tell whether a new pod may run beside all the old ones (percentages round up, as the API documents)."""
+    if strategy.get("type", "RollingUpdate") != "RollingUpdate":
+        return False
+    surge = (strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
+    if isinstance(surge, str) and surge.endswith("%") and surge[:-1].isdecimal():
+        return math.ceil(int(surge[:-1]) * replicas / 100) >= 1
+    return isinstance(surge, int) and surge >= 1
+
+
+def _null_annotations(last_applied: object) -> bool:
+    """Tell whether the manifest in Git writes `annotations:` with nothing: every apply would delete our keys."""
+    if not isinstance(last_applied, str):
+        return False
+    try:
+        spec = msgspec.json.decode(last_applied)["spec"]["template"]["metadata"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return False
+    return isinstance(spec, dict) and "annotations" in spec and spec["annotations"] is None
+
+
+def _keys_manager(managed: object) -> str | None:
+    """Return who owns one of the four keys, somebody else rather than us, the latest of several; None: nobody."""
+    owners = [entry for entry in _entries(managed) if _owns_keys(entry.get("fieldsV1") or {})]
+    foreign = [entry for entry in owners if entry.get("manager") != names.FIELD_MANAGER]
+    latest = max(foreign or owners, key=_written_at, default=None)
+    return None if latest is None else str(latest.get("manager") or "unknown")
+
+
+def _entries(managed: object) -> list[dict[str, Any]]:
+    return [entry for entry in managed if isinstance(entry, dict)] if isinstance(managed, list | tuple) else []
+
+
+def _written_at(entry: Mapping[str, Any]) -> str:
+    moment = entry.get("time")
+    return moment.isoformat() if isinstance(moment, datetime) else str(moment or "")
+
+
+def _owns_keys(fields: Mapping[str, Any]) -> bool:
+    template = _under(fields, "f:spec", "f:template", "f:metadata", "f:annotations")
+    own = _under(fields, "f:metadata", "f:annotations")
+    return f"f:{names.EPOCH_KEY}" in own or any(f"f:{key}" in template for key in _KEYS)
+
+
+def _under(fields: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    found: Any = fields
+    for part in path:
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

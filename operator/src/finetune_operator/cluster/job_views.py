@@ -1,0 +1,179 @@
+"""From Jobs and their pods, as the API server has them, to what decisions look at."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final, get_args
+
+from ..api import names
+from ..api.run import Step
+from ..api.value import InvalidObject, parse
+from ..decide.views import JobView, Problem
+from ..manifests.owner import is_owned
+from .port import Object
+
+_STEPS: Final = frozenset(get_args(Step))
+_JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
+_PULL_REASONS: Final = frozenset(
+    ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+)
+_CONFIG_REASONS: Final = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
+
+
+def job_views(owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object]) -> tuple[JobView, ...]:
+    """Return the Jobs of one owner, sorted by name.
+
+    A Job counts only when its controller is `owner_uid`, and a pod only when its controller is the Job: labels
+    can be forged. A Job that is gone while pods of it still run is shown as being deleted.
+    """
+    by_job: dict[str, list[Object]] = {}
+    for pod in pods:
+        by_job.setdefault(_controller_uid(pod), []).append(pod)
+    ours = [job for job in jobs if is_owned(job, owner_uid) and _labels(job).get(names.STEP_LABEL) in _STEPS]
+    views = [_job_view(job, by_job.pop(str(job["metadata"]["uid"]), [])) for job in ours]
+    orphans = [
+        _orphan_view(uid, left) for uid, left in by_job.items() if uid and any(not _has_ended(pod) for pod in left)
+    ]
+    return tuple(sorted([*views, *(o for o in orphans if o is not None)], key=lambda view: view.name))
+
+
+def running_train_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> str | None:
+    """Return the name of the pod whose log tells how far training is; None while none runs."""
+    active = {job.uid for job in jobs if job.step == "train" and job.state == "Active" and not job.deleting}
+    for pod in pods:
+        if _controller_uid(pod) in active and _phase(pod) == "Running":
+            return str(pod["metadata"]["name"])
+    return None
+
+
+def _job_view(job: Object, pods: list[Object]) -> JobView:
+    metadata, status = job["metadata"], job.get("status") or {}
+    labels = _labels(job)
+    ended = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
+    end = ended.get("Complete") or ended.get("Failed")
+    pod = max(pods, key=lambda p: str(p["metadata"].get("creationTimestamp", "")), default=None)
+    terminated = _state(pod, "terminated")
+    running = _state(pod, "running")
+    suspended = bool((job.get("spec") or {}).get("suspend"))
+    return JobView(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        step=_step(labels),
+        attempt=_number(labels.get(names.ATTEMPT_LABEL), 1),
+        round=_number(labels.get(names.ROUND_LABEL), 0),
+        collect=labels.get(names.COLLECT_LABEL) == "true",
+        state="Complete" if "Complete" in ended else "Failed" if "Failed" in ended else "Active",
+        suspended=suspended,
+        created_at=_time(metadata.get("creationTimestamp")),
+        running_since=_time((running or terminated or {}).get("startedAt")),
+        finished_at=_time((terminated or {}).get("finishedAt")) or _time((end or {}).get("lastTransitionTime")),
+        exit_code=_exit_code(terminated),
+        termination_message=(terminated or {}).get("message"),
+        disrupted=pod is not None and _condition(pod, "DisruptionTarget") == "True",
+        pods_gone=all(_has_ended(p) for p in pods),
+        waiting=_queued(labels) if suspended else _waiting(pod),
+        deleting=metadata.get("deletionTimestamp") is not None,
+    )
+
+
+def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:
+    labels = _labels(pods[0])
+    if labels.get(names.STEP_LABEL) not in _STEPS:
+        return None
+    return JobView(
+        name=labels.get(_JOB_NAME_LABEL) or labels.get("job-name") or uid,
+        uid=uid,
+        step=_step(labels),
+        attempt=_number(labels.get(names.ATTEMPT_LABEL), 1),
+        round=_number(labels.get(names.ROUND_LABEL), 0),
+        collect=labels.get(names.COLLECT_LABEL) == "true",
+        pods_gone=False,
+        deleting=True,
+    )
+
+
+def _waiting(pod: Object | None) -> Problem | None:
+    """Return why a pod does not run yet, in words that say what to do."""
+    if pod is None or _phase(pod) != "Pending":
+        return None
+    for status in _container_statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+        image = status.get("image", "")
+        if reason in _PULL_REASONS:
+            return Problem(
+                "ImagePullFailed",
+                f"image {image!r} cannot be pulled ({reason}): {message}; check its name and imagePullSecrets",
+            )
+        if reason in _CONFIG_REASONS:
+            return Problem(
+                "ContainerConfig", f"the container cannot be made ({reason}): {message}; check the PodTemplate"
+            )
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return Problem("Unschedulable", f"no node takes the pod: {condition.get('message', '')}")
+    return None
+
+
+def _queued(labels: Mapping[str, str]) -> Problem:
+    queue = labels.get(names.QUEUE_NAME_LABEL)
+    by = f"queue {queue!r} admits it" if queue else "somebody resumes it"
+    return Problem("Queued", f"the Job is suspended until {by}")
+
+
+def _container_statuses(pod: Object) -> list[dict[str, Any]]:
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _state(pod: Object | None, state: str) -> dict[str, Any] | None:
+    if pod is None:
+        return None
+    for status in (pod.get("status") or {}).get("containerStatuses") or ():
+        if status.get("name") == names.TRAINER_CONTAINER:
+            found = (status.get("state") or {}).get(state)
+            return found if isinstance(found, dict) else None
+    return None
+
+
+def _exit_code(terminated: dict[str, Any] | None) -> int | None:
+    code = (terminated or {}).get("exitCode")
+    return code if isinstance(code, int) else None
+
+
+def _condition(pod: Object, kind: str) -> str | None:
+    found = (c.get("status") for c in (pod.get("status") or {}).get("conditions") or () if c.get("type") == kind)
+    return next(found, None)
+
+
+def _has_ended(pod: Object) -> bool:
+    return _phase(pod) in {"Succeeded", "Failed"}
+
+
+def _phase(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("phase", ""))
+
+
+def _controller_uid(obj: Object) -> str:
+    references = obj["metadata"].get("ownerReferences") or ()
+    return next((str(r.get("uid", "")) for r in references if r.get("controller") is True), "")
+
+
+def _labels(obj: Object) -> Mapping[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _step(labels: Mapping[str, str]) -> Step:
+    return parse(labels.get(names.STEP_LABEL), Step)  # type: ignore[arg-type]  # a Literal is a type to msgspec
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text is not None and text.isdecimal() else default
+
+
+def _time(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        return parse(text, datetime)
+    except InvalidObject:
+        return None

@@ -1,0 +1,235 @@
+"""The real API server, by kubernetes.aio: plain dicts, time limits, and errors translated in one place."""
+
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import msgspec
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from ..api import names
+from . import errors
+from .port import Kind, Object
+from .watched import selector
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+JSON: Final = "application/json"
+PAGE: Final = 500
+
+Verb = Literal["get", "list", "create", "patch_status", "apply", "delete", "log"]
+RequestObserver = Callable[[Verb, Kind, str, float], None]
+"""Called after every request with verb, kind, the status code (or `error`) and seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: the HTTP status and the body's bytes."""
+
+    status: int
+    body: bytes
+
+
+async def load_configuration(kubeconfig: Path | None, context: str | None, connections: int) -> Configuration:
+    """Return the client's configuration: from `kubeconfig`, or the pod's service account when it is None."""
+    configuration = Configuration(connection_pool_maxsize=connections)
+    if kubeconfig is None:
+        kube_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    else:
+        await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=str(kubeconfig), context=context, client_configuration=configuration, persist_config=False
+        )
+    return configuration
+
+
+class KubeCluster:
+    """One API server behind the port `Cluster`; also pages through whole kinds for the cache."""
+
+    def __init__(self, client: ApiClient, *, timeout: float = 30.0, observer: RequestObserver | None = None) -> None:
+        self._client = client
+        self._timeout = timeout
+        self._observer = observer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
+        """Return the object, or None; always asked anew, so `fresh` says nothing here."""
+        del fresh
+        answer = await self._send("get", kind, "GET", _path(kind, namespace, name))
+        return None if answer.status == 404 else _object(answer)
+
+    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
+        """Return the objects of a namespace that carry all `labels`, sorted by name."""
+        found: list[Object] = []
+        async for page, _ in self.pages(kind, namespace, labels or {}):
+            found.extend(page)
+        return tuple(sorted(found, key=_name))
+
+    async def pages(
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str]
+    ) -> AsyncIterator[tuple[Sequence[Object], int]]:
+        """Yield pages of objects with the resourceVersion of the whole list; `namespace` None means all of them.
+
+        All pages are of one moment. Raises Unavailable when the list expired half-way.
+        """
+        token = ""
+        while True:
+            query = {"limit": str(PAGE), "continue": token, "labelSelector": selector(labels)}
+            url = f"{_path(kind, namespace)}?{urlencode({k: v for k, v in query.items() if v})}"
+            answer = await self._send("list", kind, "GET", url)
+            if answer.status == 404:
+                raise errors.NotFound(f"the API server does not serve {_resource(kind)}: install the CRDs")
+            page = _object(answer)
+            yield page.get("items") or [], int(page["metadata"].get("resourceVersion") or 0)
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                return
+
+    async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
+        """Create. Raises AlreadyExists for a taken name, Invalid, Forbidden."""
+        url = f"{_path(kind, namespace)}?fieldManager={names.FIELD_MANAGER}"
+        return _object(await self._send("create", kind, "POST", url, manifest))
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, patch: Object
+    ) -> Object:
+        """Merge-patch the status subresource of exactly that uid at exactly that resourceVersion."""
+        url = f"{_path(kind, namespace, name)}/status?fieldManager={names.FIELD_MANAGER}-status"
+        body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, **patch}
+        return _object(await self._send("patch_status", kind, "PATCH", url, body, MERGE_PATCH))
+
+    async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
+        """Server-side apply under the operator's field manager, never forced."""
+        url = f"{_path(kind, namespace, name)}?fieldManager={names.FIELD_MANAGER}&force=false"
+        return _object(await self._send("apply", kind, "PATCH", url, manifest, APPLY_PATCH))
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete exactly that uid with background propagation; an object already gone is no error."""
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background",
+                "preconditions": {"uid": uid}}  # fmt: skip
+        try:
+            answer = await self._send("delete", kind, "DELETE", _path(kind, namespace, name), body)
+        except errors.Conflict:
+            return  # another object has the name by now: the one that was meant is gone
+        if answer.status != 404:
+            _object(answer)
+
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
+        """Return the end of a container's log; empty when there is none to be had."""
+        query = urlencode({"container": container, "tailLines": lines, "limitBytes": limit_bytes})
+        try:
+            answer = await self._send("log", Kind.POD, "GET", f"{_path(Kind.POD, namespace, pod)}/log?{query}")
+        except errors.ClusterError:
+            return ""
+        return answer.body.decode("utf-8", errors="replace") if answer.status == 200 else ""
+
+    async def _send(
+        self, verb: Verb, kind: Kind, method: str, path: str, body: Object | None = None, content: str = JSON
+    ) -> Answer:
+        """Send one request. Raises a ClusterError for everything but 2xx and the 404 of an object."""
+        started = time.perf_counter()
+        outcome = "error"
+        try:
+            answer = await self._exchange(method, path, body, content)
+            outcome = str(answer.status)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise errors.Unavailable(f"{method} {path.partition('?')[0]}: {error or type(error).__name__}") from error
+        finally:
+            if self._observer is not None:
+                self._observer(verb, kind, outcome, time.perf_counter() - started)
+        if answer.status < 300 or (answer.status == 404 and verb in {"get", "delete", "list", "log"}):
+            return answer
+        raise translate(answer, verb)
+
+    async def _exchange(self, method: str, path: str, body: Object | None, content: str) -> Answer:
+        configuration = self._client.configuration
+        headers = {"Accept": JSON, "Content-Type": content, "User-Agent": names.FIELD_MANAGER}
+        token = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if token:
+            headers["Authorization"] = token
+        response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
+            method, configuration.host + path, headers=headers, body=body, _request_timeout=self._timeout
+        )
+        return Answer(response.status, await response.read())
+
+
+def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
+    """Return the error for a refusal; its message is the API server's own."""
+    status = _status_of(answer)
+    message = str(status.get("message") or f"HTTP {answer.status}")
+    reason = str(status.get("reason") or "")
+    if answer.status == 409:
+        manager = _conflicting_manager(status) if verb == "apply" else None
+        if manager is not None:
+            return errors.FieldConflict(message, manager)
+        return errors.AlreadyExists(message) if reason == "AlreadyExists" else errors.Conflict(message)
+    if answer.status == 422 and _is_other_uid(status):
+        return errors.Conflict(message)  # another object has the name by now
+    if answer.status == 404:
+        return errors.NotFound(message)
+    if answer.status in {401, 403}:
+        return errors.Forbidden(message)
+    if answer.status == 429 or answer.status >= 500:
+        return errors.Unavailable(message)
+    return errors.Invalid(message)
+
+
+def _status_of(answer: Answer) -> dict[str, Any]:
+    try:
+        status = msgspec.json.decode(answer.body)
+    except msgspec.DecodeError:
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _causes(status: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return (status.get("details") or {}).get("causes") or []
+
+
+def _conflicting_manager(status: Mapping[str, Any]) -> str | None:
+    """Return who owns the field that an apply ran into: `conflict with "helm" using apps/v1` -> helm."""
+    for cause in _causes(status):
+        if cause.get("reason") == "FieldManagerConflict":
+            found = re.search(r'conflict with "([^"]*)"', str(cause.get("message", "")))
+            return found.group(1) if found else "another field manager"
+    return None
+
+
+def _is_other_uid(status: Mapping[str, Any]) -> bool:
+    return any(cause.get("field") == "metadata.uid" for cause in _causes(status))
+
+
+def _object(answer: Answer) -> Object:
+    try:
+        found = msgspec.json.decode(answer.body)
+    except msgspec.DecodeError as error:
+        raise errors.Unavailable(f"the API server's answer is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise errors.Unavailable("the API server's answer is no object")
+    return found
+
+
+def _resource(kind: Kind) -> str:
+    group, version, plural = kind.value
+    return f"{plural}.{version}.{group}" if group else plural
+
+
+def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:
+    group, version, plural = kind.value
+    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    middle = "" if namespace is None else f"/namespaces/{quote(namespace, safe='')}"
+    tail = "" if name is None else f"/{quote(name, safe='')}"
+    return f"{root}{middle}/{plural}{tail}"
+
+
+def _name(obj: Object) -> str:
+    return str(obj["metadata"]["name"])

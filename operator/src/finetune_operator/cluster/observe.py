@@ -1,0 +1,306 @@
+"""Gather what a decision looks at: the I/O of reading, and nothing else."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+from ..api import names
+from ..api.contract import PROGRESS_SCHEMA, ProgressLine, RunDocument
+from ..api.meta import ObjectMeta
+from ..api.model_version import ModelVersion
+from ..api.policy import Policy
+from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
+from ..api.run import FINAL_PHASES, Run, RunSpec
+from ..api.value import InvalidObject, parse, parse_json
+from ..decide.views import (
+    DeploymentView,
+    JobView,
+    PolicyView,
+    Problem,
+    PromotionView,
+    RunView,
+    TemplateView,
+    VersionView,
+)
+from ..manifests.documents import read_document
+from ..manifests.owner import Owner, is_owned
+from .deployment_views import deployment_view, template_view
+from .job_views import job_views, running_train_pod
+from .port import Cluster, Kind, Object
+
+PROGRESS_EVERY: Final = timedelta(seconds=5)
+LOG_LINES: Final = 20
+LOG_BYTES: Final = 16_384
+
+V = TypeVar("V")
+R = TypeVar("R")
+T = TypeVar("T", Run, Policy, ModelVersion, Promotion)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed(Generic[V]):
+    """A view, and what `act` needs of the objects behind it."""
+
+    kind: Kind
+    raw: Object
+    view: V
+    owner: Owner | None = None
+    run: RunSpec | None = None
+    templates: Mapping[str, Object] = field(default_factory=dict)
+    poll: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    pod: str
+    read_at: datetime
+    line: ProgressLine | None
+
+
+class Observer:
+    """Builds views from a Cluster; remembers parsed objects and when a log was read last."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._parsed: dict[str, tuple[str, object]] = {}
+        self._versions: dict[str, tuple[tuple[Object, ...], tuple[ModelVersion, ...]]] = {}
+        self._progress: dict[str, _Progress] = {}
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of an object that is gone."""
+        self._parsed.pop(uid, None)
+        self._progress.pop(uid, None)
+
+    async def run(self, raw: Object, now: datetime) -> Observed[RunView]:
+        """Return everything that a FineTuneRun's next step hangs on. Raises InvalidObject."""
+        run = parse(raw, Run)
+        namespace, uid = run.metadata.namespace, run.metadata.uid
+        jobs, pods = await self._jobs(namespace, uid)
+        if run.status.phase in FINAL_PHASES:
+            return Observed(Kind.RUN, raw, RunView(run=run, now=now, jobs=jobs), run=run.spec)
+        policy = await self._policy(namespace, run.spec.policy)
+        templates = await self._templates(namespace, policy)
+        snapshot, problem = await self._document(namespace, uid, run.status.snapshot or names.snapshot_name(
+            run.metadata.name, uid), expected=run.status.snapshot is not None)  # fmt: skip
+        model = policy.spec.model if policy else snapshot.model if snapshot else None
+        promotion = run.status.promotion
+        progress, poll = await self._read_progress(namespace, uid, jobs, pods, now)
+        return Observed(
+            Kind.RUN,
+            raw,
+            RunView(
+                run=run,
+                now=now,
+                policy=policy,
+                versions=await self._models(namespace, model),
+                train_template=_template(policy, "train", templates),
+                cpu_template=_template(policy, "cpu", templates),
+                snapshot=snapshot,
+                snapshot_problem=problem,
+                jobs=jobs,
+                progress=progress,
+                promotion=await self._promotion(namespace, promotion) if promotion else None,
+            ),
+            owner=Owner("FineTuneRun", namespace, run.metadata.name, uid),
+            run=run.spec,
+            templates=templates,
+            poll=poll,
+        )
+
+    async def version(self, raw: Object, now: datetime) -> Observed[VersionView]:
+        """Return everything that a ModelVersion's status hangs on. Raises InvalidObject."""
+        version = self._parse(raw, ModelVersion)
+        namespace, uid = version.metadata.namespace, version.metadata.uid
+        policies = tuple(p for p in await self._policies(namespace) if p.spec.model == version.spec.model)
+        first = min(policies, key=_age, default=None)
+        templates = await self._templates(namespace, first)
+        imported = version.spec.type == "Base"
+        jobs, _ = await self._jobs(namespace, uid) if imported else ((), ())
+        expected = bool(version.status.attempts)
+        name = names.snapshot_name(version.metadata.name, uid)
+        snapshot, problem = await self._document(namespace, uid, name, expected=expected) if imported else (None, None)
+        return Observed(
+            Kind.MODEL_VERSION,
+            raw,
+            VersionView(
+                version=version,
+                now=now,
+                policies=policies,
+                cpu_template=_template(first, "cpu", templates),
+                snapshot=snapshot,
+                snapshot_problem=problem,
+                jobs=jobs,
+            ),
+            owner=Owner("ModelVersion", namespace, version.metadata.name, uid),
+            templates=templates,
+        )
+
+    async def policy(self, raw: Object, now: datetime) -> Observed[PolicyView]:
+        """Return everything that a FineTunePolicy's status and its Deployment hang on. Raises InvalidObject."""
+        policy = self._parse(raw, Policy)
+        namespace = policy.metadata.namespace
+        templates = await self._templates(namespace, policy)
+        promotions = [self._try(p, Promotion) for p in await self._cluster.list(Kind.PROMOTION, namespace)]
+        rivals = [
+            other.metadata.name
+            for other in await self._policies(namespace)
+            if other.spec.deployment == policy.spec.deployment and _age(other) < _age(policy)
+        ]
+        view = PolicyView(
+            policy=policy,
+            now=now,
+            deployment=await self._deployment(namespace, policy.spec.deployment),
+            train_template=_template(policy, "train", templates),
+            cpu_template=_template(policy, "cpu", templates),
+            versions=await self._models(namespace, policy.spec.model),
+            promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
+            rivals=tuple(sorted(rivals)),
+        )
+        return Observed(Kind.POLICY, raw, view, templates=templates)
+
+    async def promotion(self, raw: Object, now: datetime) -> Observed[PromotionView]:
+        """Return everything that a ModelPromotion's status hangs on. Raises InvalidObject."""
+        promotion = self._parse(raw, Promotion)
+        namespace = promotion.metadata.namespace
+        if promotion.status.phase in FINAL_PROMOTION_PHASES:
+            return Observed(Kind.PROMOTION, raw, PromotionView(promotion=promotion, now=now))
+        policy = await self._policy(namespace, promotion.spec.policy)
+        view = PromotionView(
+            promotion=promotion,
+            now=now,
+            policy=policy,
+            deployment=await self._deployment(namespace, policy.spec.deployment) if policy else None,
+            versions=await self._models(namespace, policy.spec.model if policy else None),
+        )
+        return Observed(Kind.PROMOTION, raw, view)
+
+    async def _jobs(self, namespace: str, uid: str) -> tuple[tuple[JobView, ...], tuple[Object, ...]]:
+        labels = {names.OWNER_UID_LABEL: uid}
+        jobs = await self._cluster.list(Kind.JOB, namespace, labels)
+        pods = await self._cluster.list(Kind.POD, namespace, labels)
+        return job_views(uid, jobs, pods), pods
+
+    async def _policy(self, namespace: str, name: str) -> Policy | None:
+        raw = await self._cluster.get(Kind.POLICY, namespace, name)
+        return None if raw is None else self._try(raw, Policy)
+
+    async def _policies(self, namespace: str) -> tuple[Policy, ...]:
+        found = [self._try(raw, Policy) for raw in await self._cluster.list(Kind.POLICY, namespace)]
+        return tuple(p for p in found if p is not None)
+
+    async def _promotion(self, namespace: str, name: str) -> Promotion | None:
+        """Return the promotion; a missing one is asked for anew, because its absence ends a run."""
+        raw = await self._cluster.get(Kind.PROMOTION, namespace, name)
+        raw = raw or await self._cluster.get(Kind.PROMOTION, namespace, name, fresh=True)
+        return None if raw is None else self._try(raw, Promotion)
+
+    async def _deployment(self, namespace: str, name: str) -> DeploymentView | None:
+        """Return the Deployment; one without the opt-in label is not watched, so it is asked for."""
+        raw = await self._cluster.get(Kind.DEPLOYMENT, namespace, name)
+        raw = raw or await self._cluster.get(Kind.DEPLOYMENT, namespace, name, fresh=True)
+        return None if raw is None else deployment_view(raw)
+
+    async def _templates(self, namespace: str, policy: Policy | None) -> dict[str, Object]:
+        if policy is None:
+            return {}
+        wanted = {"train": policy.spec.pod_templates.train, "cpu": policy.spec.pod_templates.cpu}
+        found = {use: await self._cluster.get(Kind.POD_TEMPLATE, namespace, name) for use, name in wanted.items()}
+        return {use: raw for use, raw in found.items() if raw is not None}
+
+    async def _models(self, namespace: str, model: str | None) -> tuple[ModelVersion, ...]:
+        if model is None:
+            return ()
+        raws = await self._cluster.list(Kind.MODEL_VERSION, namespace)
+        known = self._versions.get(namespace)
+        if known is None or known[0] is not raws:
+            parsed = [self._try(raw, ModelVersion) for raw in raws]
+            known = (raws, tuple(v for v in parsed if v is not None))
+            self._versions[namespace] = known
+        return tuple(v for v in known[1] if v.spec.model == model)
+
+    async def _document(
+        self, namespace: str, uid: str, name: str, *, expected: bool
+    ) -> tuple[RunDocument | None, Problem | None]:
+        """Return the owner's document, or why there is none to be used.
+
+        `expected`: the status says that it was to be made, so a miss is looked up past the cache.
+        """
+        raw = await self._cluster.get(Kind.CONFIG_MAP, namespace, name)
+        if raw is None and expected:
+            raw = await self._cluster.get(Kind.CONFIG_MAP, namespace, name, fresh=True)
+        if raw is None:
+            return None, None
+        if not is_owned(raw, uid):
+            return None, Problem(
+                "NameTaken", f"ConfigMap {name!r} is not this object's: delete or rename it, and start anew"
+            )
+        try:
+            return self._remembered(raw, read_document), None
+        except InvalidObject as error:
+            return None, Problem("DocumentInvalid", f"{error}; the document was changed or is of another release")
+
+    async def _read_progress(
+        self, namespace: str, uid: str, jobs: tuple[JobView, ...], pods: tuple[Object, ...], now: datetime
+    ) -> tuple[ProgressLine | None, timedelta | None]:
+        """Return the newest progress line, read at most every PROGRESS_EVERY, and when to look again."""
+        pod = running_train_pod(jobs, pods)
+        if pod is None:
+            self._progress.pop(uid, None)
+            return None, None
+        known = self._progress.get(uid)
+        if known is None or known.pod != pod or now - known.read_at >= PROGRESS_EVERY:
+            tail = await self._cluster.log_tail(namespace, pod, names.TRAINER_CONTAINER, LOG_LINES, LOG_BYTES)
+            line = last_progress(tail) or (known.line if known is not None and known.pod == pod else None)
+            known = _Progress(pod, now, line)
+            self._progress[uid] = known
+        return known.line, PROGRESS_EVERY
+
+    def _parse(self, raw: Object, kind: type[T]) -> T:
+        return self._remembered(raw, lambda obj: parse(obj, kind))
+
+    def _try(self, raw: Object, kind: type[T]) -> T | None:
+        """Return the parsed object; None for one that is invalid, which its own reconcile reports."""
+        try:
+            return self._parse(raw, kind)
+        except InvalidObject:
+            return None
+
+    def _remembered(self, raw: Object, reader: Callable[[Object], R]) -> R:
+        uid, version = raw["metadata"]["uid"], raw["metadata"]["resourceVersion"]
+        known = self._parsed.get(uid)
+        if known is None or known[0] != version:
+            known = (version, reader(raw))
+            self._parsed[uid] = known
+        return known[1]  # type: ignore[return-value]  # one uid is always read as one type
+
+
+def last_progress(tail: str) -> ProgressLine | None:
+    """Return the newest progress line in the end of a log; lines that are something else are passed over."""
+    for line in reversed(tail.splitlines()):
+        if PROGRESS_SCHEMA not in line:
+            continue
+        try:
+            found = parse_json(line, ProgressLine)
+        except InvalidObject:
+            continue
+        if found.schema == PROGRESS_SCHEMA and 0 <= found.percent <= 100 and len(found.losses) <= 10:
+            return found
+    return None
+
+
+def _template(policy: Policy | None, use: str, templates: Mapping[str, Object]) -> TemplateView | None:
+    if policy is None:
+        return None
+    names_of = policy.spec.pod_templates
+    return template_view(names_of.train if use == "train" else names_of.cpu, templates.get(use))
+
+
+def _age(policy: Policy) -> tuple[float, str]:
+    """Return what policies are ordered by, oldest first."""
+    created = _created(policy.metadata)
+    return created, policy.metadata.name
+
+
+def _created(metadata: ObjectMeta) -> float:
+    return metadata.creation_timestamp.timestamp() if metadata.creation_timestamp else 0.0

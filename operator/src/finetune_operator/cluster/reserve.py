@@ -1,0 +1,66 @@
+"""Version numbers: given once, by compare-and-swap in the policy's status, before the object is made."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from ..api import names
+from ..api.policy import NextVersion, Policy, PolicyStatus, Reservation
+from ..api.value import parse, plain
+from ..manifests.merge_patch import merge_patch
+from .errors import Conflict, NotFound
+from .port import Cluster, Kind
+
+_TRIES: Final = 8
+
+
+def with_reservation(status: PolicyStatus, run_uid: str, series: int, taken: Iterable[str]) -> PolicyStatus:
+    """Return `status` with a number of `series` reserved for the run; the same status when it has one.
+
+    The high-water mark holds for the newest series. An older series (a run that names an older base) counts on
+    from what is known of it: `taken` names the versions that exist.
+    """
+    if any(r.run_uid == run_uid for r in status.reservations):
+        return status
+    known = [*taken, *(r.version for r in status.reservations), *(v.version for v in status.last_good)]
+    known += [q.version for q in status.quarantined] + ([status.live.version] if status.live else [])
+    number = 1 + max((_number(name, series) for name in known), default=0)
+    mark = status.next_version
+    if series == mark.series:
+        number = max(number, mark.tuned)
+    if series >= mark.series:
+        mark = NextVersion(series=series, tuned=number + 1)
+    reserved = Reservation(run_uid=run_uid, version=names.tuned_version(series, number))
+    return replace(status, reservations=(*status.reservations, reserved), next_version=mark)
+
+
+async def reserve(cluster: Cluster, namespace: str, policy: str, run_uid: str, series: int) -> None:
+    """Write the reservation. Raises NotFound for a policy that is gone, Conflict when others keep winning."""
+    taken = [str((v.get("spec") or {}).get("version", "")) for v in await cluster.list(Kind.MODEL_VERSION, namespace)]
+    for attempt in range(_TRIES):
+        raw = await cluster.get(Kind.POLICY, namespace, policy, fresh=attempt > 0)
+        if raw is None:
+            raise NotFound(f"FineTunePolicy {policy!r} is gone; no version number can be reserved")
+        status: dict[str, Any] = raw.get("status") or {}
+        old = parse(raw, Policy).status
+        new = with_reservation(old, run_uid, series, taken)
+        if new is old:
+            return
+        metadata = raw["metadata"]
+        patch = {"status": merge_patch(status, plain(new))}
+        try:
+            await cluster.patch_status(
+                Kind.POLICY, namespace, policy, metadata["uid"], metadata["resourceVersion"], patch
+            )
+        except Conflict:
+            continue
+        return
+    raise Conflict(f"FineTunePolicy {policy!r}: its status changed {_TRIES} times while a number was reserved")
+
+
+def _number(version: str, series: int) -> int:
+    """Return 3 for ft_v1.3 of series 1, 0 for anything else."""
+    head = f"ft_v{series}."
+    tail = version.removeprefix(head)
+    return int(tail) if version.startswith(head) and tail.isdecimal() else 0

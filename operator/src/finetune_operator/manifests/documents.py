@@ -1,0 +1,44 @@
+"""The immutable ConfigMap that holds a run document, and the way back from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..api.contract import RunDocument, document_json
+from ..api.value import InvalidObject, canonical_json, parse_json
+from ..decide.actions import CreateSnapshot
+from .owner import Owner, labels, reference
+
+DOCUMENT_KEY = "run.json"
+
+
+def document_text(document: RunDocument) -> str:
+    """Return the JSON text that Jobs read: sorted, the same for equal documents."""
+    return canonical_json(document_json(document)).decode()
+
+
+def build_document(action: CreateSnapshot, owner: Owner) -> dict[str, Any]:
+    """Return the manifest of the ConfigMap."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": action.name,
+            "namespace": owner.namespace,
+            "labels": labels(owner),
+            "ownerReferences": [reference(owner)],
+        },
+        "immutable": True,
+        "data": {DOCUMENT_KEY: document_text(action.document)},
+    }
+
+
+def read_document(config_map: Mapping[str, Any]) -> RunDocument:
+    """Return the document in `config_map`. Raises InvalidObject, naming the ConfigMap."""
+    name = config_map.get("metadata", {}).get("name", "")
+    text = (config_map.get("data") or {}).get(DOCUMENT_KEY)
+    if not isinstance(text, str):
+        raise InvalidObject(f"ConfigMap {name!r} has no {DOCUMENT_KEY}")
+    try:
+        return parse_json(text, RunDocument)
+    except InvalidObject as error:
+        raise InvalidObject(f"ConfigMap {name!r}, {DOCUMENT_KEY}: {error}") from error

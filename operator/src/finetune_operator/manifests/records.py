@@ -1,0 +1,27 @@
+"""ModelVersions and ModelPromotions: records without ownerReferences, because they outlive their run."""
+
+from typing import Any
+
+from ..api import names
+from ..api.value import plain
+from ..decide.actions import CreateModelVersion, CreatePromotion
+from .owner import Owner, labels
+
+
+def build_model_version(action: CreateModelVersion, owner: Owner) -> dict[str, Any]:
+    """Return the manifest of the version that a run produced."""
+    return _record("ModelVersion", action.name, action.spec, owner)
+
+
+def build_promotion(action: CreatePromotion, owner: Owner) -> dict[str, Any]:
+    """Return the manifest of the promotion that a run asks for."""
+    return _record("ModelPromotion", action.name, action.spec, owner)
+
+
+def _record(kind: str, name: str, spec: object, owner: Owner) -> dict[str, Any]:
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": owner.namespace, "labels": labels(owner)},
+        "spec": plain(spec),
+    }
