@@ -179,10 +179,10 @@ class Story:
             raise Failed("the load pod ended without its summary")
         return dict(summary)
 
-    def fill_pool(self, source: str = "verified") -> None:
-        """Add the verified samples to the pool."""
+    def fill_pool(self, source: str = "verified", pool: str = "invoices") -> None:
+        """Add the verified samples to a pool."""
         words = (
-            "pool", "add", "file:///data/pool", "--from", f"/data/{source}", "--anchor", "file:///data/anchor",
+            "pool", "add", f"file:///data/pool/{pool}", "--from", f"/data/{source}", "--anchor", "file:///data/anchor",
             "--verified-by", "ann@example.com", "--verified-at", "2026-11-20", "--source", "user-reports",
         )  # fmt: skip
         for line in self.trainer(*words).splitlines():

@@ -1,0 +1,59 @@
+"""One cluster with baked images for all stories; the demo is the first of them and the others go on from it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo" / "src"))
+
+from finetune_demo import cluster as clusters
+from finetune_demo import environment, story
+from finetune_demo.console import Console
+from finetune_demo.settings import from_environment
+from stories import Stories
+
+SEED = 7
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[story.Story]:
+    """A fresh local cluster on baked images with the operator, the base model live, and nothing else."""
+    from dataclasses import replace
+
+    settings = replace(from_environment(), baked_images=True)
+    assert settings.existing is None, "the end-to-end stories run on the local cluster only: unset DEMO_CONTEXT"
+    console = Console()
+    environment.prepare(console, settings, seed=SEED)
+    tale = story.Story(console, settings, clusters.start(console, settings), story.load_recipe(console, settings))
+    tale.fill()
+    tale.install_operator()
+    tale.open_workbench()
+    tale.train_base()
+    tale.serve_base()
+    yield tale
+    console.stream(environment.cluster_command(settings, "node", "down"))
+
+
+@pytest.fixture(scope="session")
+def demo(stage: story.Story) -> story.Story:
+    """The demo played to its end under load: base, fine-tune live, rollback."""
+    stage.measure("before", "base_v1")
+    stage.start_load()
+    stage.fill_pool()
+    stage.run_to_live()
+    stage.measure("after", "ft_v1.1")
+    stage.roll_back()
+    stage.measure("back", "base_v1")
+    stage.facts["load"] = stage.stop_load()
+    return stage
+
+
+@pytest.fixture
+def stories(demo: story.Story) -> Iterator[Stories]:
+    """Short stories on the demo's cluster: base_v1 is live and no hold is set before and after each."""
+    made = Stories(demo)
+    made.to_base()
+    yield made
+    made.to_base()
