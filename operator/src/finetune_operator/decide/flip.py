@@ -1,0 +1,327 @@
+"""The flight of one promotion: Flipping, Watching and, when it fails, Returning (rows D7, D9-D19).
+
+A status with the flight in it is always written before the keys it speaks of, under the policy's resourceVersion;
+every apply carries the Deployment's uid and resourceVersion, and an epoch above the one that the Deployment shows.
+So a decision from a stale view can repeat an apply that is due, but never undo a later one.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from msgspec.structs import replace
+
+from ..api.names import FIELD_MANAGER
+from ..api.policy import InFlight, LiveVersion, PolicyStatus
+from ..api.promotion import Promotion
+from . import memory, target
+from .actions import Action, ApplyKeys, Decision, Emit
+from .promotion_checks import Clear, candidates, identity
+from .views import DeploymentView, PolicyView
+
+UNHEALTHY_FOR: Final = timedelta(seconds=30)
+"""Replicas may be unavailable for so long while watching (row D14)."""
+
+REPORT_LAG: Final = timedelta(seconds=10)
+"""A missed deadline reported earlier than this after a change is that of the rollout before."""
+
+NEVER_APPLIED: Final = timedelta(hours=1)
+"""A flight whose keys could not be applied for so long is given up."""
+
+FAULTS: Final = frozenset(("RolloutFailed", "Unhealthy"))
+"""Reasons to return that are the version's own, and quarantine it."""
+
+
+def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[PolicyStatus]:
+    """Return the decision to flip to a version for which the way is clear (row D7)."""
+    status, found, spec = view.policy.status, clear.deployment, clear.version.spec
+    to = LiveVersion(
+        version=spec.version,
+        model_version=clear.version.metadata.name,
+        uri=spec.artifact.uri,
+        sha256=spec.artifact.sha256,
+    )
+    name, spec_hash = identity(promotion)
+    now = memory.moment(view.now)
+    flight = InFlight(
+        promotion=name,
+        promotion_uid=promotion.metadata.uid,
+        spec_hash=spec_hash,
+        phase="Flipping",
+        to=to,
+        back=memory.way_back(status, to),
+        epoch=_next_epoch(status, found),
+        deployment_uid=found.uid,
+        template_hash=found.template_hash,
+        started_at=now,
+        phase_since=now,
+        deadline=target.later(now, target.patience(found)),
+    )
+    lifted = status.hold is not None and promotion.spec.release_hold
+    flying = replace(memory.released(status) if lifted else status, in_flight=flight, epoch=flight.epoch)
+    applied: tuple[Action, ...] = ()
+    if found.keys != target.keys_of(to):
+        applied = (_apply(found, to, flight.epoch),)
+    told = Emit("Normal", "Flipping", f"promotion '{name}': flipping to '{to.version}'")
+    return Decision(flying, (*applied, told), _until(view, flight.deadline))
+
+
+def advance(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
+    """Return the next step of the flight."""
+    found = view.deployment
+    if found is None or found.deleting or found.uid != flight.deployment_uid:
+        return _target_gone(view, flight)
+    match flight.phase:
+        case "Flipping":
+            return _flipping(view, flight, found)
+        case "Watching":
+            return _watching(view, flight, found)
+        case "Returning":
+            return _returning(view, flight, found)
+        case _:
+            assert_never(flight.phase)
+
+
+def stuck(view: PolicyView) -> str | None:
+    """Return why a return cannot be completed although its deadline passed (row D19), or None."""
+    flight = view.policy.status.in_flight
+    if flight is None or flight.phase != "Returning" or view.now < flight.deadline:
+        return None
+    back = "no version" if flight.back is None else f"'{flight.back.version}'"
+    return (
+        f"the way back to {back} is not complete: {_progress(view.deployment)}; look at the pods of Deployment "
+        f"'{view.policy.spec.deployment}'; a promotion with releaseHold: true ends the waiting"
+    )
+
+
+def _flipping(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    if found.keys != target.keys_of(flight.to):
+        return _apply_late(view, flight, found) if _unapplied(flight, found) else _foreign(view, flight, found)
+    if target.rolled_out(found):
+        return _watch(view, flight, found)
+    if _deadline_reported(view, flight, found):
+        return _return(view, flight, found, "RolloutFailed", f"no progress: {_progress(found)}")
+    if view.now >= flight.deadline:
+        return _return(view, flight, found, "RolloutTimedOut", f"not complete in time: {_progress(found)}")
+    return Decision(view.policy.status, requeue_after=_until(view, _next_look(view, flight, found)))
+
+
+def _unapplied(flight: InFlight, found: DeploymentView) -> bool:
+    """Tell whether the Deployment is still as the flight met it, so that a crash came before the apply.
+
+    After `rollout undo` it looks the same but for who wrote the keys.
+    """
+    untouched = found.keys.absent or found.keys == target.keys_of(flight.back)
+    return untouched and (found.epoch or 0) < flight.epoch and target.written_by_others(found) is None
+
+
+def _apply_late(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    """Apply the keys after a crash or a conflict (row D9); time counts from when they can be applied."""
+    if view.now >= flight.deadline:
+        if view.now - flight.started_at >= NEVER_APPLIED:
+            return _return(view, flight, found, "RolloutTimedOut", "the keys could not be applied to the Deployment")
+        now = memory.moment(view.now)
+        flight = replace(flight, phase_since=now, deadline=target.later(now, target.patience(found)))
+    status = replace(view.policy.status, in_flight=flight)
+    return Decision(status, _apply_if_ours(view, found, flight.to, flight.epoch), _until(view, flight.deadline))
+
+
+def _watch(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    """The rollout is complete (row D10): begin to watch, for as long as the policy says now."""
+    now = memory.moment(view.now)
+    seconds = timedelta(seconds=max(view.policy.spec.watch.seconds, 0))
+    watching = replace(
+        flight, phase="Watching", phase_since=now, deadline=target.later(now, seconds), replicas=found.replicas
+    )
+    text = f"'{flight.to.version}' is rolled out; watching it for {seconds.total_seconds():.0f} s"
+    status = replace(view.policy.status, in_flight=watching)
+    return Decision(
+        status, (Emit("Normal", "Watching", text),), _until(view, watching.deadline) or timedelta(seconds=1)
+    )
+
+
+def _watching(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    if found.keys != target.keys_of(flight.to):
+        return _foreign(view, flight, found)
+    if _deadline_reported(view, flight, found):
+        return _return(view, flight, found, "Unhealthy", f"a rollout made no progress: {_progress(found)}")
+    if _rolling_something_else(flight, found):
+        return _watch_other_rollout(view, flight, found)
+    # An autoscaler's new pods need time to start, so only the replicas that were there count.
+    if found.available < min(found.replicas, flight.replicas):
+        return _watch_unhealthy(view, flight, found)
+    if flight.unhealthy_since is not None:
+        flight = replace(flight, unhealthy_since=None)
+    if view.now >= flight.deadline:
+        return _live(view, flight)
+    return Decision(replace(view.policy.status, in_flight=flight), requeue_after=_until(view, flight.deadline))
+
+
+def _watch_unhealthy(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    since = flight.unhealthy_since or memory.moment(view.now)
+    if view.now - since >= UNHEALTHY_FOR:
+        return _return(view, flight, found, "Unhealthy", f"pods fail after the rollout: {_progress(found)}")
+    status = replace(view.policy.status, in_flight=replace(flight, unhealthy_since=since))
+    return Decision(status, requeue_after=_until(view, target.later(since, UNHEALTHY_FOR)))
+
+
+def _rolling_something_else(flight: InFlight, found: DeploymentView) -> bool:
+    """Tell whether somebody's change of the template (an image from Git, say) is being rolled out."""
+    underway = not target.observed(found) or found.updated < found.replicas or found.total > found.updated
+    return found.template_hash != flight.template_hash and underway
+
+
+def _watch_other_rollout(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    """Kubernetes judges the other rollout by its own deadline; we wait for its end, though not for ever."""
+    given_up = target.later(flight.deadline, target.patience(found))
+    if view.now >= given_up:
+        return _return(view, flight, found, "ConcurrentChange", f"another rollout does not end: {_progress(found)}")
+    return Decision(view.policy.status, requeue_after=_until(view, given_up))
+
+
+def _live(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
+    """The watch passed (row D16)."""
+    status = memory.gone_live(view.policy.status, flight, view.now)
+    message = f"'{flight.to.version}' is live"
+    landed = memory.landed(status, flight, "Succeeded", "WatchPassed", message, view.now)
+    return Decision(landed, (Emit("Normal", "Promoted", f"promotion '{flight.promotion}': {message}"),))
+
+
+def _return(
+    view: PolicyView, flight: InFlight, found: DeploymentView, why: str, message: str
+) -> Decision[PolicyStatus]:
+    """Go back (rows D11, D14, D15): the intent first, then the old keys with the next epoch."""
+    if found.template_hash != flight.template_hash:
+        why, message = "ConcurrentChange", f"{message}; the pod template was changed by somebody else meanwhile"
+    status, now = view.policy.status, memory.moment(view.now)
+    returning = replace(
+        flight,
+        phase="Returning",
+        why=why,
+        message=message[: memory.CONSUMED_MESSAGE],
+        epoch=_next_epoch(status, found),
+        phase_since=now,
+        deadline=target.later(now, target.patience(found)),
+        unhealthy_since=None,
+    )
+    back = "no version" if flight.back is None else f"'{flight.back.version}'"
+    told = Emit("Warning", "Returning", f"promotion '{flight.promotion}': {why}, back to {back}: {message}")
+    return Decision(
+        replace(status, in_flight=returning, epoch=returning.epoch),
+        (*_apply_if_ours(view, found, flight.back, returning.epoch), told),
+        _until(view, returning.deadline),
+    )
+
+
+def _returning(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    back, overdue = target.keys_of(flight.back), view.now >= flight.deadline
+    # Even where the old keys never left, one apply moves the resourceVersion, so that no apply of the flight
+    # that is still on its way from a paused process can commit after the flight.
+    fenced = (found.epoch or 0) >= flight.epoch
+    if found.keys == back and (fenced or overdue):
+        if flight.back is None or found.settled:
+            return _returned(view, flight)
+    elif not fenced and (found.keys.absent or found.keys in (back, target.keys_of(flight.to))):
+        actions = _apply_if_ours(view, found, flight.back, flight.epoch)
+        return Decision(view.policy.status, actions, _until(view, flight.deadline))
+    else:
+        return _foreign_on_return(view, flight, found)
+    if overdue and any(promotion.spec.release_hold for promotion in candidates(view.policy, view.promotions)):
+        return _returned(view, flight, "; the old version was not available again when the next promotion took over")
+    return Decision(view.policy.status, requeue_after=_until(view, flight.deadline))
+
+
+def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[PolicyStatus]:
+    """The old version serves again, or nothing does as before (row D18)."""
+    status = _back_on_record(view.policy.status, flight, view.now)
+    message = f"{flight.message}{remark}"
+    landed = memory.landed(status, flight, "RolledBack", flight.why, message, view.now)
+    text = f"promotion '{flight.promotion}' to '{flight.to.version}' was rolled back: {flight.why}: {message}"
+    held = memory.held(landed, FIELD_MANAGER, "RolledBack", text, view.now)
+    return Decision(held, (Emit("Warning", "RolledBack", text),))
+
+
+def _back_on_record(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:
+    live, back = status.live, flight.back
+    if back is None:
+        status = replace(status, live=None)
+    else:
+        same = live is not None and live.sha256 == back.sha256
+        since = live.since if live is not None and same else now
+        status = replace(status, live=memory.as_live(back, flight.epoch, since))
+    return _quarantined_if_at_fault(status, flight, now)
+
+
+def _quarantined_if_at_fault(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:
+    return memory.quarantined(status, flight.to, flight.why, now) if flight.why in FAULTS else status
+
+
+def _foreign(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    """Somebody else wrote or removed the keys in mid-flight (row D12): hands off."""
+    message = f"{_seen(found)} while '{flight.to.version}' was {flight.phase.lower()}"
+    return _give_up(view, flight, "ConcurrentWriter", message, target.written_by_others(found))
+
+
+def _foreign_on_return(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+    message = f"{_seen(found)} on the way back from '{flight.to.version}' ({flight.why})"
+    return _give_up(view, flight, "ConcurrentWriter", message, target.written_by_others(found))
+
+
+def _give_up(view: PolicyView, flight: InFlight, reason: str, message: str, by: str | None) -> Decision[PolicyStatus]:
+    status = _quarantined_if_at_fault(view.policy.status, flight, view.now)
+    landed = memory.landed(status, flight, "Failed", reason, message, view.now)
+    held = memory.held(landed, by or "unknown", "External", message, view.now)
+    return Decision(held, (Emit("Warning", reason, f"promotion '{flight.promotion}': {message}"),))
+
+
+def _seen(found: DeploymentView) -> str:
+    what = "the keys were removed" if found.keys.absent else f"the keys were set to '{found.keys.version}'"
+    return f"{what} by {target.manager_in_words(found)}"
+
+
+def _target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
+    """The Deployment is gone or another one of that name (row D13); live stays as recorded, and row D5 follows."""
+    status = view.policy.status
+    message = f"Deployment '{view.policy.spec.deployment}' was deleted or replaced while {flight.phase.lower()}"
+    if flight.phase == "Returning":
+        return _returned(view, flight, f"; {message}")
+    landed = memory.landed(status, flight, "Failed", "TargetGone", message, view.now)
+    return Decision(landed, (Emit("Warning", "TargetGone", f"promotion '{flight.promotion}': {message}"),))
+
+
+def _deadline_reported(view: PolicyView, flight: InFlight, found: DeploymentView) -> bool:
+    settled_in = view.now - flight.phase_since >= REPORT_LAG
+    return found.deadline_exceeded and target.observed(found) and settled_in
+
+
+def _next_look(view: PolicyView, flight: InFlight, found: DeploymentView) -> datetime:
+    lagging = target.later(flight.phase_since, REPORT_LAG)
+    return min(lagging, flight.deadline) if found.deadline_exceeded and view.now < lagging else flight.deadline
+
+
+def _next_epoch(status: PolicyStatus, found: DeploymentView) -> int:
+    return max(status.epoch, found.epoch or 0) + 1
+
+
+def _apply(found: DeploymentView, version: LiveVersion | None, epoch: int) -> ApplyKeys:
+    keys = target.keys_of(version)
+    return ApplyKeys(found.name, found.uid, found.resource_version, keys.version, keys.uri, keys.sha256, epoch)
+
+
+def _apply_if_ours(
+    view: PolicyView, found: DeploymentView, version: LiveVersion | None, epoch: int
+) -> tuple[Action, ...]:
+    """Nothing, where the Deployment has left our care (row D1); the flight then waits, and says so."""
+    return () if target.forbids_writes(target.problem(view)) else (_apply(found, version, epoch),)
+
+
+def _progress(found: DeploymentView | None) -> str:
+    if found is None:
+        return "the Deployment is gone"
+    paused = ", paused" if found.paused else ""
+    return f"{found.updated} of {found.replicas} replicas updated, {found.available} available{paused}"
+
+
+def _until(view: PolicyView, moment: datetime) -> timedelta | None:
+    """Return the time until `moment`, at least one second; None when it has passed and events decide."""
+    left = moment - view.now
+    return max(left, timedelta(seconds=1)) if left > timedelta(0) else None
