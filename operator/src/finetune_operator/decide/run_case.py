@@ -1,0 +1,113 @@
+"""What the stages of a run share: the case before them, and how they pass it on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..api.contract import RunDocument
+from ..api.meta import Artifact
+from ..api.model_version import ModelVersion
+from ..api.names import snapshot_name
+from ..api.policy import LiveVersion, Policy
+from ..api.run import RunStatus
+from .actions import Action, Decision
+from .steps import Work
+from .views import Problem, RunView
+
+_LONGEST = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A run whose snapshot is in place. The policy is looked at only for what is live, held or manual now."""
+
+    view: RunView
+    document: RunDocument
+
+    @property
+    def uid(self) -> str:
+        """The run's uid: what every child and every hash is made from."""
+        return self.view.run.metadata.uid
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy, unless it is gone or going."""
+        policy = self.view.policy
+        return None if policy is None or policy.metadata.deletion_timestamp is not None else policy
+
+    @property
+    def live(self) -> LiveVersion | None:
+        """What is live now, if anything is and the policy is there to say so."""
+        return self.policy.status.live if self.policy else None
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Nothing to wait for: the next stage goes on with this status, and these actions are to be taken."""
+
+    status: RunStatus
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A version as Jobs are told of it."""
+
+    version: str
+    artifact: Artifact
+    inputs: Artifact | None
+
+
+Stage = Callable[[Case, RunStatus], Go | Decision[RunStatus]]
+
+
+def work_of(case: Case, status: RunStatus) -> Work:
+    """Return what the attempt engine needs to know of a run."""
+    run = case.view.run
+    return Work(
+        owner=run.metadata.name,
+        uid=run.metadata.uid,
+        snapshot=status.snapshot or snapshot_name(run.metadata.name, run.metadata.uid),
+        attempts=status.attempts,
+        jobs=case.view.jobs,
+        now=case.view.now,
+        backoff_limit=run.spec.backoff_limit,
+        deadline=timedelta(seconds=min(max(run.spec.active_deadline_seconds, 0), _LONGEST)),
+        suspended=suspended(case.view),
+    )
+
+
+def suspended(view: RunView) -> Problem | None:
+    """Return who suspended the run, and how it goes on."""
+    if view.run.spec.suspend:
+        return Problem("Suspended", "suspended by spec.suspend of the run; set it to false to go on")
+    if view.policy is not None and view.policy.spec.suspend:
+        name = view.policy.metadata.name
+        return Problem(
+            "PolicySuspended", f"suspended by spec.suspend of FineTunePolicy {name}; set it to false to go on"
+        )
+    return None
+
+
+def model_of(case: Case, sha256: str | None) -> Model | None:
+    """Return the version with that digest: the live one first, since digests can have more than one name."""
+    if sha256 is None:
+        return None
+    versions = {v.spec.version: v for v in case.view.versions if v.spec.artifact.sha256 == sha256}
+    status = case.policy.status if case.policy else None
+    served = [v for v in (status.live, *status.last_good) if v and v.sha256 == sha256] if status else []
+    if served:
+        named = versions.get(served[0].version)
+        artifact = Artifact(uri=served[0].uri, sha256=sha256)
+        return Model(served[0].version, artifact, _inputs(named) if named else None)
+    for name, version in sorted(versions.items()):
+        artifact = Artifact(uri=version.spec.artifact.uri, sha256=sha256)
+        return Model(name, artifact, _inputs(version))
+    return None
+
+
+def _inputs(version: ModelVersion) -> Artifact | None:
+    """Return the manifest of what the version was trained on."""
+    if version.spec.inputs is not None:
+        return version.spec.inputs
+    return version.spec.lineage.inputs if version.spec.lineage else None

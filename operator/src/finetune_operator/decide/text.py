@@ -1,0 +1,18 @@
+"""Words in statuses: reasons that the API server takes, lists and numbers as people read them."""
+
+import re
+
+_REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?")
+
+
+def reason_or(reason: str, fallback: str) -> str:
+    """Return `reason` if a condition may carry it (CamelCase, at most 64 characters), else `fallback`."""
+    return reason if _REASON.fullmatch(reason) else fallback
+
+
+def listed(names: list[str], *, most: int = 5) -> str:
+    """Return "a, b and 3 more", or "none"."""
+    if not names:
+        return "none"
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
