@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 # Candidates that enter NMS, best first, as ultralytics limits them; only an untrained model has more.
-_MOST_CANDIDATES = 30_000
+_MOST_CANDIDATES: Final = 30_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ def postprocess(output: Tensor, placed: Letterbox, confidence: float, iou: float
     when it overlaps a kept one by more than `iou`; at most `most` are kept.
     """
     scores = output[4:]
-    fields, candidates = np.nonzero(scores > confidence)
+    # Candidate by candidate, so that equal scores keep the same order in evaluator and server.
+    candidates, fields = np.nonzero(scores.T > confidence)
     found = scores[fields, candidates]
     order = np.argsort(-found, kind="stable")[:_MOST_CANDIDATES]
     fields, candidates, found = fields[order], candidates[order], found[order]
@@ -74,4 +76,5 @@ def to_page(boxes: Floats, placed: Letterbox) -> Floats:
     """Boxes from pixels of the square to pixels of the page, clipped to the page."""
     offset = np.array([placed.left, placed.top, placed.left, placed.top], dtype=np.float32)
     limit = np.array([placed.width, placed.height, placed.width, placed.height], dtype=np.float32)
-    return np.clip((boxes - offset) / np.float32(placed.scale), 0, limit).astype(np.float32)
+    clipped: Floats = np.clip((boxes - offset) / np.float32(placed.scale), 0, limit).astype(np.float32)
+    return clipped

@@ -1,0 +1,101 @@
+"""Fixtures of the trainer's tests: a process set up as in a pod, one world, and one real base trained in seconds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune_trainer.documents.run import Serving
+from finetune_trainer.environment import prepare_process, variables
+from finetune_trainer.importing import ImportRequest, import_base
+from trainer.world import CLASSES, SIDE, TINY_MODEL, World, add_to_pool, index, write_anchor, write_new_pages
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The environment of a step's process, for as long as the tests run; yields its scratch folder."""
+    scratch = tmp_path_factory.mktemp("scratch")
+    before = {key: os.environ.get(key) for key in variables(scratch, 1)}
+    prepare_process(scratch, os.environ)
+    yield scratch
+    for key, value in before.items():
+        if value is None:
+            os.environ.pop(key, None)
+        else:
+            os.environ[key] = value
+
+
+@pytest.fixture(scope="session")
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world that tests only read."""
+    world = World(tmp_path_factory.mktemp("world"))
+    write_anchor(world.anchor, train=64, val=8, test=24)
+    index(world.anchor)
+    add_to_pool(world.pool, write_new_pages(world.root / "new"), world.anchor)
+    return world
+
+
+@pytest.fixture
+def world(shared_world: World, tmp_path: Path) -> World:
+    """A copy of the world, for tests that spoil it."""
+    shutil.copytree(shared_world.root / "anchor", tmp_path / "anchor")
+    shutil.copytree(shared_world.root / "pool", tmp_path / "pool")
+    return World(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def best_pt(pod: Path, shared_world: World) -> Path:
+    """A best.pt of plain ultralytics training, from random weights, on the anchor."""
+    from finetune_trainer.training.settings import prepare_ultralytics
+
+    prepare_ultralytics(pod / "home" / "yolo")
+    from ultralytics import YOLO
+
+    recipe = pod / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(TINY_MODEL))
+    model = YOLO(str(recipe), task="detect")
+    model.train(
+        data=str(shared_world.anchor / "data.yaml"),
+        imgsz=SIDE,
+        epochs=14,
+        batch=8,
+        nbs=8,
+        optimizer="AdamW",
+        lr0=0.01,
+        warmup_epochs=1,
+        warmup_bias_lr=0.0,
+        fliplr=0.0,
+        mosaic=0.0,
+        val=False,
+        plots=False,
+        device="cpu",
+        project=str(pod / "base"),
+        name="run",
+        exist_ok=True,
+        verbose=False,
+    )
+    return Path(model.trainer.best)
+
+
+@pytest.fixture(scope="session")
+def base(best_pt: Path, shared_world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The imported base, as a run document names it."""
+    request = ImportRequest(
+        checkpoint=best_pt,
+        model="marks",
+        version="base_v1",
+        artifacts=shared_world.artifacts.as_uri(),
+        namespace="ml",
+        classes=CLASSES,
+        serving=Serving(SIDE, "0.25", "0.7", 300),
+        pretrained=None,
+    )
+    spec = yaml.safe_load(import_base(request, tmp_path_factory.mktemp("import")))["spec"]
+    artifact = {key: spec["artifact"][key] for key in ("uri", "sha256")}
+    return {"version": "base_v1", "artifact": artifact, "checkpoint": spec["checkpoint"], "inputs": None}
