@@ -26,7 +26,7 @@ from ..manifests.keys import build_keys
 from ..manifests.merge_patch import merge_patch
 from ..manifests.owner import Owner, is_owned
 from ..manifests.records import build_model_version, build_promotion
-from .errors import AlreadyExists, ClusterError, FieldConflict, Invalid
+from .errors import AlreadyExists, ClusterError, Conflict, FieldConflict, Invalid
 from .observe import Observed
 from .port import Cluster, Kind, Object
 from .reserve import reserve
@@ -74,6 +74,8 @@ async def act(
     wrote = raw is not observed.raw
     again = False
     for action in decision.actions:
+        if isinstance(action, ApplyKeys) and not wrote:
+            await _check_unchanged(cluster, observed)
         try:
             again |= await _run(cluster, observed, action, record)
         except FieldConflict as conflict:
@@ -84,6 +86,18 @@ async def act(
             _emit_all(observed, answer, record)
             return Done(wrote=True, again=True)
     return Done(wrote=wrote, again=again)
+
+
+async def _check_unchanged(cluster: Cluster, observed: Observed[V]) -> None:
+    """Raise Conflict if the object is not what the decision saw.
+
+    Where the status is written first, that write proves it. A repeated apply writes none, and must not come from
+    a view that is older than the last flip.
+    """
+    metadata = observed.raw["metadata"]
+    now_there = await cluster.get(observed.kind, metadata.get("namespace", ""), metadata["name"], fresh=True)
+    if now_there is None or now_there["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
+        raise Conflict(f"{metadata['name']!r} changed since it was looked at")
 
 
 async def write_status(cluster: Cluster, kind: Kind, raw: Object, status: dict[str, Any]) -> Object:

@@ -2,8 +2,9 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlencode
@@ -47,6 +48,9 @@ async def load_configuration(kubeconfig: Path | None, context: str | None, conne
             config_file=str(kubeconfig), context=context, client_configuration=configuration, persist_config=False
         )
     return configuration
+
+
+Login = Callable[[], Awaitable["Connection"]]
 
 
 class KubeCluster:
@@ -233,3 +237,35 @@ def _path(kind: Kind, namespace: str | None, name: str | None = None) -> str:
 
 def _name(obj: Object) -> str:
     return str(obj["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where the API server is and who we are, for clients other than ours."""
+
+    server: str
+    ca_path: str | None
+    token: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+
+
+async def connection_of(configuration: Configuration) -> Connection:
+    """Return the connection that `configuration` stands for, with a token that is valid now."""
+    bearer = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+    return Connection(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        token=bearer.removeprefix("Bearer ") if bearer else None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )
+
+
+async def connect(
+    kubeconfig: Path | None, context: str | None, *, seconds: float, connections: int, observer: RequestObserver | None
+) -> tuple[KubeCluster, Login]:
+    """Return a client of the API server, whose requests may take `seconds`, and the login for others."""
+    configuration = await load_configuration(kubeconfig, context, connections)
+    kube = KubeCluster(ApiClient(configuration), timeout=seconds, observer=observer)
+    return kube, partial(connection_of, configuration)

@@ -38,7 +38,7 @@ def note_of(kind: Kind, obj: Object) -> Note:
     phase = str(status.get("phase") or "")
     match kind:
         case Kind.RUN:
-            return Note(uid, _refs(policy=spec.get("policy"), uid=uid), phase)
+            return Note(uid, _refs(policy=spec.get("policy"), uid=uid, promotion=status.get("promotion")), phase)
         case Kind.POLICY:
             templates = spec.get("podTemplates") or {}
             refs = (

@@ -11,7 +11,7 @@ from ..api.meta import ObjectMeta
 from ..api.model_version import ModelVersion
 from ..api.policy import Policy
 from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
-from ..api.run import FINAL_PHASES, Run, RunSpec
+from ..api.run import FINAL_PHASES, Attempt, Run, RunSpec
 from ..api.value import InvalidObject, parse, parse_json
 from ..decide.views import (
     DeploymentView,
@@ -76,7 +76,7 @@ class Observer:
         """Return everything that a FineTuneRun's next step hangs on. Raises InvalidObject."""
         run = parse(raw, Run)
         namespace, uid = run.metadata.namespace, run.metadata.uid
-        jobs, pods = await self._jobs(namespace, uid)
+        jobs, pods = await self._jobs(namespace, uid, run.status.attempts)
         if run.status.phase in FINAL_PHASES:
             return Observed(Kind.RUN, raw, RunView(run=run, now=now, jobs=jobs), run=run.spec)
         policy = await self._policy(namespace, run.spec.policy)
@@ -116,7 +116,7 @@ class Observer:
         first = min(policies, key=_age, default=None)
         templates = await self._templates(namespace, first)
         imported = version.spec.type == "Base"
-        jobs, _ = await self._jobs(namespace, uid) if imported else ((), ())
+        jobs, _ = await self._jobs(namespace, uid, version.status.attempts) if imported else ((), ())
         expected = bool(version.status.attempts)
         name = names.snapshot_name(version.metadata.name, uid)
         snapshot, problem = await self._document(namespace, uid, name, expected=expected) if imported else (None, None)
@@ -175,9 +175,20 @@ class Observer:
         )
         return Observed(Kind.PROMOTION, raw, view)
 
-    async def _jobs(self, namespace: str, uid: str) -> tuple[tuple[JobView, ...], tuple[Object, ...]]:
+    async def _jobs(
+        self, namespace: str, uid: str, attempts: tuple[Attempt, ...]
+    ) -> tuple[tuple[JobView, ...], tuple[Object, ...]]:
+        """Return an owner's Jobs and their pods.
+
+        A Job that was seen and is missing now would cost an attempt: it is looked up past the cache first.
+        """
         labels = {names.OWNER_UID_LABEL: uid}
         jobs = await self._cluster.list(Kind.JOB, namespace, labels)
+        known = {job["metadata"]["name"] for job in jobs}
+        for attempt in attempts:
+            if attempt.outcome in {"Planned", "Running"} and attempt.job_uid and attempt.job not in known:
+                missed = await self._cluster.get(Kind.JOB, namespace, attempt.job, fresh=True)
+                jobs = jobs if missed is None else (*jobs, missed)
         pods = await self._cluster.list(Kind.POD, namespace, labels)
         return job_views(uid, jobs, pods), pods
 

@@ -1,0 +1,47 @@
+"""Posting Kubernetes Events beside the work: bounded, paced, and dropped rather than waited for."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from ..cluster.errors import ClusterError
+from ..cluster.port import Cluster, Kind
+from ..decide.actions import Emit
+from ..manifests.events import Regarding, build_event
+
+WAITING: Final = 2_000
+PAUSE: Final = 0.02
+"""Seconds between posts: at most fifty a second, so that a burst of runs is not slowed by its Events."""
+
+
+@dataclass(slots=True)
+class EventPoster:
+    """Takes Events at once (`record`) and posts them one after the other (`run`)."""
+
+    cluster: Cluster
+    clock: Callable[[], datetime]
+    instance: str
+    dropped: Callable[[], None]
+    _queue: asyncio.Queue[tuple[Regarding, Emit, datetime]] = field(
+        default_factory=lambda: asyncio.Queue(maxsize=WAITING)
+    )
+
+    def record(self, regarding: Regarding, emit: Emit) -> None:
+        """Have an Event posted soon; drop it when too many wait."""
+        try:
+            self._queue.put_nowait((regarding, emit, self.clock()))
+        except asyncio.QueueFull:
+            self.dropped()
+
+    async def run(self) -> None:
+        """Post for ever. An Event that is refused is dropped: the same stands in the object's status."""
+        while True:
+            regarding, emit, at = await self._queue.get()
+            manifest = build_event(emit, regarding, at, self.instance)
+            try:
+                await self.cluster.create(Kind.EVENT, regarding.namespace, manifest)
+            except ClusterError:
+                self.dropped()
+            await asyncio.sleep(PAUSE)

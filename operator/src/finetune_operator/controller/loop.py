@@ -1,0 +1,105 @@
+"""The workers: take a key, reconcile it, and decide from the outcome when it is due again."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..cluster.errors import ClusterError, Conflict, Forbidden, Invalid, NotFound, Unavailable
+from ..cluster.port import Cluster
+from .keys import Key
+from .metrics import Metrics
+from .queue import WorkQueue
+from .reconcile import Outcome, Reconciler
+
+OUTAGE: Final = 10
+"""So many requests in a row without an answer are an outage: then one worker asks, and the others wait."""
+OUTAGE_PAUSE: Final = 1.0
+BUG_PAUSE: Final = 5.0
+SOONEST: Final = 0.1
+"""A decision that asks for another look at once is given at most ten a second."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Loop:
+    """Works off the queue with a bounded number of workers."""
+
+    queue: WorkQueue[Key]
+    reconciler: Reconciler
+    cluster: Cluster
+    metrics: Metrics
+    clock: Callable[[], float] = time.monotonic
+    _unanswered: int = 0
+    _probe: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def worker(self) -> None:
+        """Work until the queue is closed; ends early only by cancellation or a bug of the loop itself."""
+        while (key := await self.queue.take()) is not None:
+            if self._unanswered < OUTAGE:
+                await self.work(key)
+                continue
+            async with self._probe:
+                await self.work(key)
+                if self._unanswered >= OUTAGE:
+                    await asyncio.sleep(OUTAGE_PAUSE)
+
+    async def work(self, key: Key) -> None:
+        """Reconcile `key` and give it back to the queue; only cancellation gets out of here."""
+        started = self.clock()
+        outcome = "error"
+        try:
+            outcome = await self._reconcile(key)
+        except Exception:  # one object's bug must not stop the others' work: it is logged, counted and tried again
+            log.exception("reconciling failed by a bug", extra=_where(key))
+            self.queue.failed(key, BUG_PAUSE)
+        finally:
+            self.metrics.reconciled(key.kind, outcome, self.clock() - started)
+
+    async def _reconcile(self, key: Key) -> str:
+        try:
+            result = await self.reconciler.reconcile(key)
+        except (Conflict, NotFound) as error:
+            self._unanswered = 0
+            log.debug("the world moved on: %s", error, extra=_where(key))
+            return await self._look_again(key)
+        except Unavailable as error:
+            self._unanswered += 1
+            wait = self.queue.failed(key)
+            log.warning("no answer (again in %.1f s): %s", wait, error, extra=_where(key))
+            return "unavailable"
+        except (Forbidden, Invalid, ClusterError) as error:
+            self._unanswered = 0
+            wait = self.queue.failed(key)
+            log.warning("refused (again in %.1f s): %s", wait, error, extra=_where(key))
+            return "refused"
+        self._unanswered = 0
+        return self._done(key, result)
+
+    async def _look_again(self, key: Key) -> str:
+        """After a conflict: read past the cache, so that the next try does not decide from the same stale view."""
+        try:
+            await self.cluster.get(key.kind, key.namespace, key.name, fresh=True)
+        except ClusterError as error:
+            log.debug("not read: %s", error, extra=_where(key))
+        self.queue.failed(key)
+        return "conflict"
+
+    def _done(self, key: Key, result: Outcome) -> str:
+        if result.gone:
+            self.queue.forget(key)
+            return "settled"
+        if result.judged is not None and result.judged.verdict is not None:
+            gates = ((gate.name, gate.value) for gate in result.judged.gates)
+            self.metrics.judged(key.namespace, result.model, result.judged.verdict, gates)
+        if result.again:
+            self.queue.wake(key)
+        self.queue.done(key, None if result.after is None else max(result.after.total_seconds(), SOONEST))
+        return "wrote" if result.wrote else "settled"
+
+
+def _where(key: Key) -> dict[str, str]:
+    return {"kind": key.kind.value[2], "namespace": key.namespace, "object": key.name}
