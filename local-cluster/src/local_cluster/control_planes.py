@@ -262,6 +262,8 @@ def api_server_command(binary: Path, plan: Plan) -> list[str]:
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        # As on ordinary clusters: whether a pod may be privileged is Pod Security's decision.
+        "--allow-privileged=true",
         "--profiling=false",
     ]
     if plan.on_node:
@@ -272,7 +274,6 @@ def api_server_command(binary: Path, plan: Plan) -> list[str]:
             f"--kubelet-client-key={folder}/kubelet-client.key",
             # Without it the API server asks for the node by a name that nobody resolves, and `kubectl logs` fails.
             "--kubelet-preferred-address-types=InternalIP",
-            "--allow-privileged=true",
         ]
     else:
         # A loopback address is refused as an endpoint; nobody calls in through the Service here.
