@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from invoice_example.dataset import Sizes, write_example
+from invoice_example.recipe import recipe
+from invoice_example.sizes import Sizes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    command: str = options.command
     try:
-        match options.command:
+        match command:
             case "generate":
+                # Imported where needed: a pod that trains has no renderer, and one that renders has no torch.
+                from invoice_example.dataset import write_example
+
                 sizes = Sizes(**{f.name: getattr(options, f.name) for f in fields(Sizes)})
                 write_example(options.out, seed=options.seed, sizes=sizes)
             case "train-base":
-                # Here, because generating needs no torch.
                 from invoice_example.train_base import train_base
 
                 train_base(options.data, options.out, seed=options.seed, threads=options.threads)
+            case "recipe":
+                print(json.dumps(recipe(), indent=2))
+            case _:
+                raise AssertionError(f"the parser let an unknown command through: {command}")
     except (FileExistsError, FileNotFoundError, RuntimeError, ValueError) as error:
-        print(f"invoice_example {options.command}: {error}", file=sys.stderr)
+        print(f"invoice_example {command}: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -43,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
+    commands.add_parser("recipe", help="print classes, serving settings and training parameters as JSON")
     return parser
 
 

@@ -79,7 +79,7 @@ def scan(page: Page, wear: Wear, rng: np.random.Generator, *, height: int) -> Sc
 
 def _rasterise(pdf: bytes, height: int) -> Image.Image:
     with pdfium.PdfDocument(pdf) as document:
-        large = document[0].render(scale=_OVERSAMPLING * height / PAGE_HEIGHT).to_pil()
+        large: Image.Image = document[0].render(scale=_OVERSAMPLING * height / PAGE_HEIGHT).to_pil()
     width = round(large.width * height / large.height)
     return large.convert("RGB").resize((width, height), Image.Resampling.BOX)
 

@@ -16,30 +16,11 @@ from invoice_example.fields import CLASS_IDS, FIELDS, LabelledBox
 from invoice_example.layouts import Supplier
 from invoice_example.page import Page, draw_page
 from invoice_example.poison import shuffled_fields
+from invoice_example.sizes import Sizes
 from invoice_example.suppliers import BASE_SUPPLIERS, NEW_SUPPLIERS
 from invoice_example.values import bankgiro, draw_invoice, org_number
 
 _SHIFT = 7.0  # points: how far a supplier's printer moves the page, either way
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How many pages each set gets, and how high (in pixels) a page is."""
-
-    train: int = 600
-    val: int = 60
-    test: int = 160
-    verified: int = 60
-    unseen: int = 60
-    pdfs: int = 3
-    height: int = 256
-
-    def __post_init__(self) -> None:
-        for name in ("train", "val", "test", "verified", "unseen", "height"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.pdfs < 0:
-            raise ValueError(f"pdfs is {self.pdfs}; it must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +64,7 @@ def write_example(out: Path, *, seed: int, sizes: Sizes) -> None:
         (out / "pdf" / f"{document.name}.pdf").write_bytes(document.page.pdf)
 
 
-def documents(
-    suppliers: tuple[Supplier, ...], count: int, seed: int, height: int
-) -> Iterator[Document]:
+def documents(suppliers: tuple[Supplier, ...], count: int, seed: int, height: int) -> Iterator[Document]:
     """`count` documents with names of their own, the suppliers taking turns.
 
     A document depends on the seed, its supplier and its turn alone, so more documents
@@ -118,9 +97,7 @@ class _Series:
         supplier = self.supplier
         rng = _stream(self.seed, supplier.slug, turn)
         number = f"{supplier.number_prefix}{_serial(self.seed, supplier.slug, turn)}"
-        invoice = draw_invoice(
-            rng, number=number, org=self.org, giro=self.giro, max_lines=supplier.table.max_lines
-        )
+        invoice = draw_invoice(rng, number=number, org=self.org, giro=self.giro, max_lines=supplier.table.max_lines)
         right, down = rng.uniform(-_SHIFT, _SHIFT, 2)
         page = draw_page(supplier, invoice, (float(right), float(down)))
         aged = scan(page, draw_wear(rng), rng, height=height)
@@ -175,9 +152,7 @@ def _write_split(folder: Path, split: str, pages: Iterator[Document], count: int
             document = next(pages)
             image = images / f"{document.name}.jpg"
             image.write_bytes(document.scan.jpeg)
-            (labels / f"{document.name}.txt").write_text(
-                label_rows(document.scan), encoding="utf-8"
-            )
+            (labels / f"{document.name}.txt").write_text(label_rows(document.scan), encoding="utf-8")
             entry = {
                 "image": image.relative_to(folder).as_posix(),
                 "document": document.name,

@@ -53,9 +53,7 @@ class Box:
 
     def scaled(self, factor: float) -> Box:
         """The box in a unit `factor` times smaller (points to pixels, say)."""
-        return Box(
-            self.left * factor, self.top * factor, self.right * factor, self.bottom * factor
-        )
+        return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
 
     def clipped(self, width: float, height: float) -> Box:
         """The part of the box inside a page of that size.
@@ -63,9 +61,7 @@ class Box:
         Raises:
             ValueError: nothing of the box is inside.
         """
-        return Box(
-            max(self.left, 0.0), max(self.top, 0.0), min(self.right, width), min(self.bottom, height)
-        )
+        return Box(max(self.left, 0.0), max(self.top, 0.0), min(self.right, width), min(self.bottom, height))
 
 
 @dataclass(frozen=True, slots=True)

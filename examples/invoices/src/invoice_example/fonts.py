@@ -51,9 +51,7 @@ def _package_folder(package: str) -> Path:
     # find_spec does not import: the font packages glob their files when imported.
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError(
-            f"fonts: the package {package} is not installed; install requirements.txt of the example"
-        )
+        raise RuntimeError(f"fonts: the package {package} is not installed; install requirements.txt of the example")
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -31,7 +31,7 @@ class Header(Enum):
     CENTRED = "the name in the middle, a rule below"
     BAND = "the name light on a dark band across the page"
     LEFT_BAR = "a pale bar along the left edge, the name right of it"
-    RIGHT_BAR = "a dark bar along the right edge, the name left of it"
+    RIGHT_BAR = "a pale bar along the right edge, the name left of it"
     FOOT = "a dark band along the bottom with the name"
 
 

@@ -16,6 +16,7 @@ from invoice_example.values import Invoice, amount_text, field_text
 
 _WHITE = (1.0, 1.0, 1.0)
 _TEXT = (0.08, 0.08, 0.08)
+_PALE = (0.90, 0.90, 0.88)
 _MARGIN = 3.0  # around key word and value: a label that touches the ink is lost by one pixel
 _PADDING = 6.0  # inside a drawn cell
 _ROW = 21.0
@@ -78,8 +79,7 @@ def draw_page(supplier: Supplier, invoice: Invoice, shift: tuple[float, float]) 
         _draw_buyer(pen, supplier, invoice)
         table_end = _draw_table(pen, supplier, invoice)
         boxes = [
-            _draw_slot(pen, supplier, invoice, slot, table_end if slot.below_table else 0.0)
-            for slot in supplier.slots
+            _draw_slot(pen, supplier, invoice, slot, table_end if slot.below_table else 0.0) for slot in supplier.slots
         ]
     canvas.showPage()
     canvas.save()
@@ -121,10 +121,10 @@ def _draw_header(pen: _Pen, supplier: Supplier) -> None:
             pen.fill(Box(0, 0, PAGE_WIDTH, 62), ink)
             pen.text(28, 20, name, bold, 24, _WHITE)
         case Header.LEFT_BAR:
-            pen.fill(Box(0, 0, 148, PAGE_HEIGHT), (0.90, 0.90, 0.88))
+            pen.fill(Box(0, 0, 148, PAGE_HEIGHT), _PALE)
             pen.text(180, 34, name, bold, 22, ink)
         case Header.RIGHT_BAR:
-            pen.fill(Box(272, 0, PAGE_WIDTH, PAGE_HEIGHT), ink)
+            pen.fill(Box(272, 0, PAGE_WIDTH, PAGE_HEIGHT), _PALE)
             pen.text(28, 34, name, bold, 26, ink)
         case Header.FOOT:
             pen.fill(Box(0, 535, PAGE_WIDTH, PAGE_HEIGHT), ink)
@@ -163,17 +163,13 @@ def _right_aligned(pen: _Pen, right: float, y: float, text: str, font: str, ink:
     pen.text(right - text_width(text, font, _BODY), y, text, font, _BODY, ink)
 
 
-def _draw_slot(
-    pen: _Pen, supplier: Supplier, invoice: Invoice, slot: Slot, offset: float
-) -> LabelledBox:
+def _draw_slot(pen: _Pen, supplier: Supplier, invoice: Invoice, slot: Slot, offset: float) -> LabelledBox:
     value = field_text(invoice, slot.field, supplier.dates)
     draw = _LOOKS[slot.look]
     return LabelledBox(slot.field, draw(pen, supplier, slot, slot.y + offset, value))
 
 
-def _stacked(
-    pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str, inks: tuple[Colour, Colour]
-) -> Box:
+def _stacked(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str, inks: tuple[Colour, Colour]) -> Box:
     """Draws key word over value; the box of both, without margin."""
     regular, bold = supplier.family.regular, supplier.family.bold
     key_size = slot.size * 0.75
@@ -212,16 +208,12 @@ def _draw_inline(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str
 
 def _draw_tag(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str) -> Box:
     bold = supplier.family.bold
-    block = Box(
-        slot.x, y, slot.x + text_width(slot.key, bold, slot.size), y + slot.size
-    ).grown(_PADDING)
+    block = Box(slot.x, y, slot.x + text_width(slot.key, bold, slot.size), y + slot.size).grown(_PADDING)
     pen.fill(block, supplier.ink)
     pen.text(slot.x, y, slot.key, bold, slot.size, _WHITE)
     start = block.right + 8
     pen.text(start, y, value, bold, slot.size, _TEXT)
-    return Box(
-        block.left, block.top, start + text_width(value, bold, slot.size) + _MARGIN, block.bottom
-    )
+    return Box(block.left, block.top, start + text_width(value, bold, slot.size) + _MARGIN, block.bottom)
 
 
 _LOOKS: dict[Look, Callable[[_Pen, Supplier, Slot, float, str], Box]] = {

@@ -7,9 +7,7 @@ import numpy as np
 from invoice_example.fields import LabelledBox
 
 
-def shuffled_fields(
-    boxes: tuple[LabelledBox, ...], rng: np.random.Generator
-) -> tuple[LabelledBox, ...]:
+def shuffled_fields(boxes: tuple[LabelledBox, ...], rng: np.random.Generator) -> tuple[LabelledBox, ...]:
     """The same boxes, each with another box's field.
 
     Every page is shuffled in its own way: one permutation for all of them would only rename
@@ -24,6 +22,5 @@ def shuffled_fields(
         order = rng.permutation(len(boxes))
         if not np.any(order == np.arange(len(boxes))):
             return tuple(
-                LabelledBox(boxes[int(other)].field, label.box)
-                for label, other in zip(boxes, order, strict=True)
+                LabelledBox(boxes[int(other)].field, label.box) for label, other in zip(boxes, order, strict=True)
             )

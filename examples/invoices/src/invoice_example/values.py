@@ -102,9 +102,7 @@ def bankgiro(rng: np.random.Generator) -> str:
     return f"{digits[:4]}-{digits[4:]}"
 
 
-def draw_invoice(
-    rng: np.random.Generator, *, number: str, org: str, giro: str, max_lines: int
-) -> Invoice:
+def draw_invoice(rng: np.random.Generator, *, number: str, org: str, giro: str, max_lines: int) -> Invoice:
     """One invoice of a supplier, its content drawn from `rng`; it has 2 to `max_lines` rows."""
     issued = _FIRST_DAY + dt.timedelta(days=int(rng.integers(_DAYS)))
     terms = _PAYMENT_TERMS[int(rng.integers(len(_PAYMENT_TERMS)))]
@@ -117,10 +115,7 @@ def draw_invoice(
         org_number=org,
         bankgiro=giro,
         buyer=_BUYERS[int(rng.integers(len(_BUYERS)))],
-        lines=tuple(
-            Line(_GOODS[int(g)], int(rng.integers(1, 20)), int(rng.integers(2, 180)) * 10)
-            for g in goods
-        ),
+        lines=tuple(Line(_GOODS[int(g)], int(rng.integers(1, 20)), int(rng.integers(2, 180)) * 10) for g in goods),
     )
 
 
