@@ -9,6 +9,15 @@ from msgspec import inspect
 from finetune_operator.api.value import complete
 from house.crds import Schema, with_defaults
 
+_LEAVES: dict[type[inspect.Type], tuple[dict[str, str], tuple[str, ...]]] = {
+    inspect.BoolType: ({"type": "boolean"}, ()),
+    inspect.DateTimeType: ({"type": "string", "format": "date-time"}, ()),
+    inspect.DecimalType: ({"type": "string"}, ("maxLength", "x-kubernetes-validations")),
+    inspect.IntType: ({"type": "integer"}, ("minimum", "maximum")),
+    inspect.StrType: ({"type": "string"}, ("maxLength",)),
+}
+"""What a schema must say and have for each type without parts."""
+
 
 def differences(schema: Schema, kind: type, *, stored: bool) -> list[str]:
     """Return one line per difference between `schema` and the Struct `kind`; none means that they agree.
@@ -34,17 +43,10 @@ def _node(schema: Schema, kind: inspect.Type, path: str, stored: bool) -> Iterat
         case inspect.LiteralType(values=values):
             yield from _expect(path, schema, type="string")
             if set(schema.get("enum", ())) != set(values):
-                yield f"{path}: enum {schema.get('enum')} against {sorted(values)}"
-        case inspect.DecimalType():
-            yield from _expect(path, schema, type="string", present=("maxLength", "x-kubernetes-validations"))
-        case inspect.DateTimeType():
-            yield from _expect(path, schema, type="string", format="date-time")
-        case inspect.StrType():
-            yield from _expect(path, schema, type="string", present=("maxLength",))
-        case inspect.IntType():
-            yield from _expect(path, schema, type="integer", present=("minimum", "maximum"))
-        case inspect.BoolType():
-            yield from _expect(path, schema, type="boolean")
+                yield f"{path}: enum {schema.get('enum')} against {list(values)}"
+        case _ if type(kind) in _LEAVES:
+            wanted, present = _LEAVES[type(kind)]
+            yield from _expect(path, schema, present=present, **wanted)
         case _:
             yield f"{path}: {kind} has no counterpart in a CRD"
 

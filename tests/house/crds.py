@@ -74,13 +74,16 @@ def with_defaults(schema: Schema, value: Any) -> Any:
     return value
 
 
-def leaves(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Schema]]:
-    """Yield the path and schema of every property that has no properties of its own."""
+def properties(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Schema]]:
+    """Yield the path and schema of every property, at every depth; parents before children."""
     for name, child in schema.get("properties", {}).items():
-        if "properties" in child:
-            yield from leaves(child, (*path, name))
-        else:
-            yield (*path, name), child
+        yield (*path, name), child
+        yield from properties(child, (*path, name))
+
+
+def leaves(schema: Schema) -> Iterator[tuple[tuple[str, ...], Schema]]:
+    """Yield the path and schema of every property that has no properties of its own."""
+    return (found for found in properties(schema) if "properties" not in found[1])
 
 
 def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:

@@ -1,0 +1,100 @@
+"""A plain, synchronous client of a control plane of the local cluster, for tests that try what it takes and refuses."""
+
+import http.client
+import json
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from local_cluster import ControlPlane
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the API server: the status code and the parsed body."""
+
+    status: int
+    body: Object
+
+    @property
+    def accepted(self) -> bool:
+        """The request was carried out."""
+        return self.status < 300
+
+    @property
+    def message(self) -> str:
+        """What the API server says about a refusal, as kubectl would print it."""
+        return str(self.body.get("message", ""))
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """Every cause of a refusal, as `field: message`."""
+        causes = self.body.get("details", {}).get("causes", ())
+        return tuple(f"{cause.get('field', '')}: {cause.get('message', '')}" for cause in causes)
+
+
+class ApiServer:
+    """One kept-alive connection to a control plane, as its administrator."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        config = json.loads(plane.kubeconfig.read_text())
+        self._token = config["users"][0]["user"]["token"]
+        context = ssl.create_default_context(cafile=str(plane.certificate_authority))
+        address = urlsplit(plane.url)
+        assert address.hostname is not None
+        self._connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=30, context=context)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def request(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Answer:
+        """Send one request."""
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content, "Accept": "application/json"}
+        self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        answer = self._connection.getresponse()
+        return Answer(answer.status, json.loads(answer.read() or b"{}"))
+
+    def create(self, manifest: Object, *, dry_run: bool = False) -> Answer:
+        """Create an object; a dry run is checked in full and stored nowhere."""
+        query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
+        return self.request("POST", collection(manifest) + query, manifest)
+
+    def replace(self, manifest: Object, *, dry_run: bool = False) -> Answer:
+        """Replace an object (PUT): what `manifest` lacks is removed."""
+        query = "?fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
+        return self.request("PUT", f"{collection(manifest)}/{manifest['metadata']['name']}{query}", manifest)
+
+    def merge_status(self, manifest: Object, status: Object) -> Answer:
+        """Merge-patch the status subresource."""
+        path = f"{collection(manifest)}/{manifest['metadata']['name']}/status"
+        return self.request("PATCH", path, {"status": status}, "application/merge-patch+json")
+
+    def delete(self, manifest: Object) -> Answer:
+        """Delete an object."""
+        return self.request("DELETE", f"{collection(manifest)}/{manifest['metadata']['name']}")
+
+
+PLURALS = {
+    "CustomResourceDefinition": "customresourcedefinitions",
+    "Deployment": "deployments",
+    "FineTunePolicy": "finetunepolicies",
+    "FineTuneRun": "finetuneruns",
+    "ModelPromotion": "modelpromotions",
+    "ModelVersion": "modelversions",
+    "Namespace": "namespaces",
+    "PodTemplate": "podtemplates",
+    "Service": "services",
+}
+
+
+def collection(manifest: Object) -> str:
+    """Return the path of the collection that an object belongs to; namespaced ones default to `default`."""
+    version, kind = manifest["apiVersion"], manifest["kind"]
+    root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    if kind in {"CustomResourceDefinition", "Namespace"}:
+        return f"{root}/{PLURALS[kind]}"
+    return f"{root}/namespaces/{manifest['metadata'].get('namespace', 'default')}/{PLURALS[kind]}"

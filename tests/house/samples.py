@@ -1,0 +1,245 @@
+"""Two complete, valid objects of every kind that differ in every leaf of their spec."""
+
+import copy
+from typing import Any
+
+Object = dict[str, Any]
+
+DIGEST_A = "a" * 64
+DIGEST_B = "b" * 64
+
+
+def _object(kind: str, name: str, spec: Object) -> Object:
+    return {
+        "apiVersion": "finetune-operator.io/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+    }
+
+
+def _policy(first: bool) -> Object:
+    return {
+        "model": "invoices" if first else "receipts",
+        "deployment": "detector" if first else "other-detector",
+        "classes": ["number", "date"] if first else ["date", "number"],
+        "data": {
+            "anchor": {"uri": "file:///data/anchor" if first else "s3://bucket/anchor"},
+            "pool": {"uri": "file:///data/pool" if first else "gs://bucket/pool"},
+        },
+        "artifacts": {"uri": "file:///artifacts" if first else "s3://bucket"},
+        "podTemplates": {"train": "gpu" if first else "big-gpu", "cpu": "cpu" if first else "big-cpu"},
+        "serving": {
+            "imageSize": 320 if first else 352,
+            "confidence": "0.3" if first else "0.4",
+            "nmsIou": "0.6" if first else "0.5",
+            "maxDetections": 100 if first else 200,
+        },
+        "minPoolSamples": 60 if first else 70,
+        "mixing": {"maxOld": 1000 if first else 2000, "interpolation": "LogLog" if first else "Steps"},
+        "training": {
+            "epochs": 3 if first else 4,
+            "lr0": "0.002" if first else "0.003",
+            "lrf": "0.02" if first else "0.03",
+            "freeze": 5 if first else 6,
+            "warmupEpochs": "0.5" if first else "2",
+            "warmupBiasLr": "0.1" if first else "0.2",
+            "cosLr": not first,
+            "optimizer": "SGD" if first else "Adam",
+            "momentum": "0.8" if first else "0.7",
+            "weightDecay": "0.001" if first else "0.002",
+            "batch": 8 if first else 4,
+            "nominalBatch": 32 if first else 16,
+            "closeMosaic": 1 if first else 2,
+            "patience": 1 if first else 2,
+            "workers": 1 if first else 2,
+            "amp": "BF16" if first else "Off",
+            "augment": {
+                "fliplr": "0.1" if first else "0.2",
+                "flipud": "0.1" if first else "0.2",
+                "mosaic": "0.1" if first else "0.2",
+                "mixup": "0.1" if first else "0.2",
+                "scale": "0.3" if first else "0.4",
+                "translate": "0.3" if first else "0.4",
+                "degrees": "2" if first else "3",
+                "hsvH": "0.1" if first else "0.3",
+                "hsvS": "0.1" if first else "0.3",
+                "hsvV": "0.1" if first else "0.3",
+            },
+        },
+        "gates": {
+            "regression": {
+                "reviewAtPoints": "0.5" if first else "0.6",
+                "rejectAbovePoints": "2" if first else "2.5",
+            },
+            "newSamples": {"minimum": "0.7" if first else "0.9", "holdout": "0.1" if first else "0.2"},
+        },
+        "review": {"timeoutSeconds": 100 if first else 200},
+        "promotion": "Manual" if first else "Automatic",
+        "rollout": {"capacity": "AllowDowntime" if first else "RequireSurge"},
+        "watch": {"seconds": 10 if first else 20},
+        "suspend": first,
+    }
+
+
+def _run(first: bool) -> Object:
+    return {
+        "policy": "invoices" if first else "receipts",
+        "mode": "FineTune",
+        "baseVersion": "base_v1" if first else "base_v2",
+        "mixing": {"ratio": "5" if first else "7.5", "seed": 1 if first else 2},
+        "training": {
+            "epochs": 3 if first else 4,
+            "lr0": "0.002" if first else "0.003",
+            "freeze": 5 if first else 6,
+            "batch": 8 if first else 4,
+            "nominalBatch": 32 if first else 16,
+            "patience": 1 if first else 2,
+            "workers": 1 if first else 2,
+        },
+        "resources": {
+            "requests": {"cpu": "2" if first else "500m"},
+            "limits": {"nvidia.com/gpu": 1 if first else 2},
+        },
+        "nodeSelector": {"pool": "gpu" if first else "cpu"},
+        "tolerations": [
+            {"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoExecute", "tolerationSeconds": 10}
+            if first
+            else {"key": "spot", "operator": "Exists", "effect": "NoSchedule"}
+        ],
+        "priorityClassName": "batch" if first else "urgent",
+        "queueName": "night" if first else "day",
+        "activeDeadlineSeconds": 100 if first else 200,
+        "backoffLimit": 1 if first else 3,
+        "suspend": first,
+        "review": {
+            "decision": "Approve" if first else "Reject",
+            "evidence": f"sha256:{DIGEST_A if first else DIGEST_B}",
+            "by": "ann@example.com" if first else "bo@example.com",
+            "reason": "good" if first else "bad",
+        },
+    }
+
+
+def _base(first: bool) -> Object:
+    digest = DIGEST_A if first else DIGEST_B
+    return {
+        "model": "invoices" if first else "receipts",
+        "version": "base_v1" if first else "base_v2",
+        "type": "Base",
+        "artifact": {
+            "uri": "file:///artifacts/a.onnx" if first else "s3://bucket/b.onnx",
+            "sha256": digest,
+            "format": "onnx",
+            "bytes": 1 if first else 2,
+        },
+        "checkpoint": {"uri": "file:///artifacts/a.pt" if first else "s3://bucket/b.pt", "sha256": digest},
+        "classes": ["number", "date"] if first else ["date", "number"],
+        "serving": {
+            "imageSize": 320 if first else 352,
+            "confidence": "0.3" if first else "0.4",
+            "nmsIou": "0.6" if first else "0.5",
+            "maxDetections": 100 if first else 200,
+        },
+        "inputs": {"uri": "file:///artifacts/a.json" if first else "s3://bucket/b.json", "sha256": digest},
+    }
+
+
+def _tuned(first: bool) -> Object:
+    digest = DIGEST_A if first else DIGEST_B
+    return {
+        **_base(first),
+        "version": "ft_v1.1" if first else "ft_v2.3",
+        "type": "FineTuned",
+        "base": "base_v1" if first else "base_v2",
+        "lineage": {
+            "run": "first" if first else "second",
+            "runUid": "11111111-1111" if first else "22222222-2222",
+            "policy": "invoices" if first else "receipts",
+            "baseSha256": digest,
+            "inputs": {"uri": "file:///a/plan.json" if first else "s3://bucket/plan.json", "sha256": digest},
+            "specHash": "1" if first else "2",
+            "inputsHash": "1" if first else "2",
+            "pool": 60 if first else 70,
+            "seed": 1 if first else 2,
+            "createdAt": "2026-11-20T10:00:00Z" if first else "2026-11-21T10:00:00Z",
+        },
+        "evidence": {
+            "digest": f"sha256:{digest}",
+            "verdict": "Pass" if first else "Review",
+            "gates": [
+                {
+                    "name": "regression" if first else "newSamples",
+                    "verdict": "Pass" if first else "Review",
+                    "value": "0.1" if first else "0.2",
+                    "threshold": "1" if first else "2",
+                    "message": "fine" if first else "doubtful",
+                }
+            ],
+            "measurements": {
+                "candidateMap50": "0.99" if first else "0.98",
+                "baseMap50": "0.98" if first else "0.97",
+                "liveMap50": "0.97" if first else "0.96",
+                "poolRate": "0.96" if first else "0.95",
+                "freshRate": "0.95" if first else "0.94",
+                "basePoolRate": "0.5" if first else "0.4",
+                "boxes": 300 if first else 200,
+                "documents": 60 if first else 40,
+            },
+            "uri": "file:///a/report.json" if first else "s3://bucket/report.json",
+            "baseline": "base_v1" if first else "base_v2",
+        },
+    }
+
+
+def _promotion(first: bool) -> Object:
+    return {
+        "policy": "invoices" if first else "receipts",
+        "version": "ft_v1.1" if first else "ft_v2.3",
+        "from": "base_v1" if first else "base_v2",
+        "reason": "better" if first else "much better",
+        "releaseHold": first,
+        "approval": {
+            "by": "ann@example.com" if first else "bo@example.com",
+            "evidence": f"sha256:{DIGEST_A if first else DIGEST_B}",
+            "reason": "good" if first else "very good",
+        },
+    }
+
+
+_SPECS = {
+    "FineTunePolicy": ("FineTunePolicy", _policy),
+    "FineTuneRun": ("FineTuneRun", _run),
+    "ModelVersion of a base": ("ModelVersion", _base),
+    "ModelVersion of a fine-tune": ("ModelVersion", _tuned),
+    "ModelPromotion": ("ModelPromotion", _promotion),
+}
+SAMPLES = tuple(_SPECS)
+
+
+def sample(name: str, *, first: bool = True) -> Object:
+    """Return a complete object; the first and the other one differ in every leaf that more than one value fits."""
+    kind, make = _SPECS[name]
+    spec = make(first)
+    title = f"{spec['model']}-{spec['version'].replace('_', '-')}" if kind == "ModelVersion" else "sample"
+    return _object(kind, title, spec)
+
+
+def at(value: Any, path: tuple[str, ...]) -> Any:
+    """Return what lies at `path`; None where nothing does."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def changed(manifest: Object, path: tuple[str, ...], value: Any) -> Object:
+    """Return a copy with `value` at `path`; None removes what is there."""
+    result = copy.deepcopy(manifest)
+    parent = result
+    for name in path[:-1]:
+        parent = parent.setdefault(name, {})
+    if value is None:
+        parent.pop(path[-1], None)
+    else:
+        parent[path[-1]] = value
+    return result

@@ -1,0 +1,109 @@
+"""What must not change cannot be changed, added or removed; what may change, can. Made from the schema."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from house.api_server import ApiServer
+from house.crds import crds, leaves, properties
+from house.samples import SAMPLES, Object, at, changed, sample
+
+pytestmark = pytest.mark.control_plane
+
+Path = tuple[str, ...]
+
+MUTABLE = {"FineTuneRun": {"suspend", "review"}}
+IMMUTABLE = {"FineTunePolicy": {"model", "deployment", "classes"}}
+"""Of a policy everything else, of a run nothing else can change; versions and promotions are immutable."""
+
+
+_BOUND_TO_TYPE = {("base",), ("lineage",), ("evidence",)}
+"""A fine-tune cannot exist without them, a base not with them: as a whole they can neither be added nor removed."""
+
+
+def _is_mutable(kind: str, field: str) -> bool:
+    if kind in IMMUTABLE:
+        return field not in IMMUTABLE[kind]
+    return field in MUTABLE.get(kind, set())
+
+
+def _cases(*, mutable: bool) -> Iterator[object]:
+    for name in SAMPLES:
+        manifest, other = sample(name), sample(name, first=False)
+        for path, schema in properties(crds()[manifest["kind"]].spec):
+            if _is_mutable(manifest["kind"], path[0]) != mutable or at(manifest["spec"], path) is None:
+                continue
+            for verb, before, after in _edits(manifest, other, ("spec", *path), whole="properties" in schema):
+                yield pytest.param(before, after, path[0], id=f"{name}: {verb} {'.'.join(path)}")
+
+
+def _edits(manifest: Object, other: Object, path: Path, *, whole: bool) -> Iterator[tuple[str, Object, Object]]:
+    """Yield change, remove and add of one field, as the object before and after."""
+    without = changed(manifest, path, None)
+    if not whole and at(other, path) != at(manifest, path):
+        yield "change", manifest, changed(manifest, path, at(other, path))
+    if _is_valid_alone(manifest, path):
+        yield "add", without, manifest
+        yield "remove", manifest, without
+
+
+def _is_valid_alone(manifest: Object, path: Path) -> bool:
+    """An object without the field can exist: it is not required and not of one possible value."""
+    schema = crds()[manifest["kind"]].schema
+    for name in path[:-1]:
+        schema = schema["properties"][name]
+    enum = schema["properties"][path[-1]].get("enum", ())
+    return path[-1] not in schema.get("required", ()) and len(enum) != 1 and path[1:] not in _BOUND_TO_TYPE
+
+
+def test_the_samples_have_every_field_of_the_schemas() -> None:
+    for kind, crd in crds().items():
+        present = {
+            path
+            for name in SAMPLES
+            for path, _ in leaves(crd.spec)
+            if sample(name)["kind"] == kind and at(sample(name)["spec"], path) is not None
+        }
+        assert present == {path for path, _ in leaves(crd.spec)}, kind
+
+
+def _is_changeable(path: Path) -> bool:
+    return path not in {("mode",), ("artifact", "format"), ("type",)}  # one value, or bound to the version's name
+
+
+def test_the_two_samples_differ_in_every_field() -> None:
+    for name in SAMPLES:
+        one, other = sample(name), sample(name, first=False)
+        for path, _ in leaves(crds()[one["kind"]].spec):
+            if at(one["spec"], path) is not None and _is_changeable(path):
+                assert at(one["spec"], path) != at(other["spec"], path), f"{name}: {path}"
+
+
+@pytest.mark.parametrize(("before", "after", "field"), tuple(_cases(mutable=False)))
+def test_an_immutable_field_refuses(server: ApiServer, before: Object, after: Object, field: str) -> None:
+    created = server.create(before)
+    assert created.accepted, created.message
+    try:
+        answer = server.replace(_on(created.body, after), dry_run=True)
+    finally:
+        server.delete(before)
+    assert answer.status == 422, "the edit was accepted"
+    assert f"spec.{field} is immutable" in answer.message
+    assert any(cause.startswith(f"spec.{field}: ") and "create another" in cause for cause in answer.causes)
+
+
+@pytest.mark.parametrize(("before", "after", "field"), tuple(_cases(mutable=True)))
+def test_a_mutable_field_can_be_edited(server: ApiServer, before: Object, after: Object, field: str) -> None:
+    created = server.create(before)
+    assert created.accepted, created.message
+    try:
+        answer = server.replace(_on(created.body, after), dry_run=True)
+    finally:
+        server.delete(before)
+    assert answer.accepted, answer.message
+    assert answer.body["metadata"]["generation"] == 2
+
+
+def _on(stored: Object, after: Object) -> Object:
+    """Return `after` as an edit of the stored object."""
+    return {**after, "metadata": {**after["metadata"], "resourceVersion": stored["metadata"]["resourceVersion"]}}
