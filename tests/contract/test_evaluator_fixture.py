@@ -1,0 +1,53 @@
+"""The shared fixture from the evaluator's side: the same boxes as the contract's naive reading, and as the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from finetune_trainer.evaluation.detector import Detector, open_detector
+from finetune_trainer.evaluation.postprocess import overlap
+from finetune_trainer.evaluation.preprocess import decode
+
+FIXTURES = Path(__file__).parent / "fixtures"
+EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return open_detector(FIXTURES / "model.onnx", "the fixture", threads=1)
+
+
+@pytest.mark.parametrize("page", EXPECTED["pages"])
+def test_the_evaluator_returns_the_expected_boxes(detector: Detector, page: str) -> None:
+    image = decode((FIXTURES / "pages" / page).read_bytes())
+    assert image is not None
+    settings = (EXPECTED["confidence"], EXPECTED["nmsIou"], EXPECTED["maxDetections"])
+    found = detector.detect(image, *settings)
+    expected = EXPECTED["pages"][page]
+    assert len(found.scores) == len(expected)
+    boxes = np.array([b["box"] for b in expected], dtype=np.float32)
+    same = (overlap(found.boxes, boxes) >= 0.99) & (
+        np.abs(found.scores[:, None] - np.array([b["confidence"] for b in expected])) <= 0.001
+    )
+    names = np.array(detector.serving.classes)[found.fields]
+    same &= names[:, None] == np.array([b["field"] for b in expected])
+    # One to one: scores that differ by rounding alone may come in either order.
+    assert (same.sum(axis=0) >= 1).all() and (same.sum(axis=1) >= 1).all()
+
+
+def test_the_fixture_asks_for_every_rule(detector: Detector) -> None:
+    """Pages of other shapes than the square, several classes from one candidate, suppressed and clipped boxes."""
+    pages = EXPECTED["pages"]
+    assert {b["field"] for boxes in pages.values() for b in boxes} == set(detector.serving.classes)
+    assert any(b["box"][0] == 0 or b["box"][1] == 0 for boxes in pages.values() for b in boxes)
+    image = decode((FIXTURES / "pages" / "wide.png").read_bytes())
+    assert image is not None
+    without = detector.detect(image, EXPECTED["confidence"], 1.0, 10_000)
+    assert len(without.scores) > len(pages["wide.png"]), "NMS has something to do"
+    corners = [tuple(box) for box in without.boxes.tolist()]
+    assert len(set(corners)) < len(corners), "one candidate is a detection of two classes"
