@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from local_cluster import kubeconfig, network, node_config, oci, ports, preflight, traces
 from local_cluster.control_planes import SERVICE_ADDRESS, SERVICE_RANGE
 from local_cluster.errors import ClusterError
+from local_cluster.settings import Settings
+
+HOME = Path(__file__).resolve().parents[2] / "local-cluster"
 
 
 def test_ports_handed_out_together_differ_and_are_below_the_ephemeral_range() -> None:
@@ -165,6 +168,12 @@ def test_an_image_archive_is_the_same_for_the_same_input_and_complete(tmp_path: 
     assert config["config"]["Entrypoint"] == ["/pause"]
     assert config["rootfs"]["diff_ids"] == [manifest["layers"][0]["digest"]]
     assert index["manifests"][0]["annotations"]["io.containerd.image.name"] == "localhost/x:1"
+
+
+def test_a_disk_too_small_is_found_before_anything_starts(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path / "cache", state=tmp_path / "state", home=HOME)
+    problems = [finding.problem for finding in preflight.node_findings(settings, disk_gib=10.0**9)]
+    assert [text for text in problems if "GiB free, 1e+09 are needed" in text] or "not root" in problems
 
 
 def test_every_finding_is_told_at_once_with_its_remedy() -> None:

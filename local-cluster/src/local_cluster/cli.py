@@ -34,8 +34,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _preflight(options: argparse.Namespace, settings: Settings) -> int:
-    check = preflight.control_plane_findings if options.control_plane else preflight.node_findings
-    findings = check(settings)
+    findings = (
+        preflight.control_plane_findings(settings)
+        if options.control_plane
+        else preflight.node_findings(settings, options.disk)
+    )
     for finding in findings:
         print(f"missing: {finding.problem}\n  remedy: {finding.remedy}", file=sys.stderr)
     if not findings:
@@ -121,6 +124,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser("preflight", help="say what is missing before anything starts; 1 where something is")
     check.add_argument("--control-plane", action="store_true", help="only what a control plane without a node needs")
+    check.add_argument(
+        "--disk",
+        type=float,
+        default=preflight.NODE_GIB,
+        metavar="GIB",
+        help=f"free space for images and volumes in FINETUNE_STATE (default {preflight.NODE_GIB:g}); 25 GiB for each "
+        "trainer image that is baked",
+    )
     check.set_defaults(run=_preflight)
     install = commands.add_parser("packages", help="Debian's part of the node")
     install.add_argument("action", choices=["install"], help="install what is missing, with apt")

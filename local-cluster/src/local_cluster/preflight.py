@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster import network, packages, traces
+from local_cluster import network, packages, processes, tools, traces
 from local_cluster.errors import ClusterError
 from local_cluster.ports import free_ports
 from local_cluster.settings import Settings
 
-#: Seen: build cache and modules 5 GB, tools 1 GB; a trainer image 3.2 GB four times over while it is baked.
-BUILD_GIB, NODE_GIB = 8, 30
+#: Seen: Go's caches 5 GB and the tools 1 GB while they are built; the node with its base image 2 GB.
+BUILD_GIB, NODE_GIB = 8.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def control_plane_findings(settings: Settings) -> tuple[Finding, ...]:
     found: list[Finding] = []
     if shutil.which("openssl") is None:
         found.append(Finding("openssl is not installed", "apt-get install openssl"))
-    found += _disk_finding(settings.cache, BUILD_GIB, "FINETUNE_CACHE")
+    if any(not tools.is_built(settings, name) for name in tools.CONTROL_PLANE_TOOLS):
+        found += _disk_finding(settings.cache, BUILD_GIB, "FINETUNE_CACHE")
     try:
         free_ports(3)
     except ClusterError as error:
@@ -45,8 +46,8 @@ def control_plane_findings(settings: Settings) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def node_findings(settings: Settings) -> tuple[Finding, ...]:
-    """Return what the node cluster lacks on this machine."""
+def node_findings(settings: Settings, disk_gib: float = NODE_GIB) -> tuple[Finding, ...]:
+    """Return what the node cluster lacks on this machine; `disk_gib` is what its images and volumes will take."""
     if os.geteuid() != 0:
         # Most of what follows cannot even be asked without it.
         return (Finding("not root", "run it as root (sudo -E)"),)
@@ -56,9 +57,9 @@ def node_findings(settings: Settings) -> tuple[Finding, ...]:
         found.append(
             Finding(f"Debian packages are missing: {' '.join(missing)}", "run: local-cluster/cluster packages install")
         )
-    found += _disk_finding(settings.state, NODE_GIB, "FINETUNE_STATE")
+    found += _disk_finding(settings.state, disk_gib, "FINETUNE_STATE")
     found += _kernel_findings()
-    found += _network_findings()
+    found += _network_findings(settings)
     for covered in ("/run", *traces.COVERED):
         if settings.state.is_relative_to(covered) or settings.cache.is_relative_to(covered):
             found.append(
@@ -67,12 +68,12 @@ def node_findings(settings: Settings) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _disk_finding(folder: Path, gib: int, variable: str) -> list[Finding]:
+def _disk_finding(folder: Path, gib: float, variable: str) -> list[Finding]:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / 2**30
     if free >= gib:
         return []
-    return [Finding(f"{there} has {free:.1f} GiB free, {gib} are needed", f"free some, or set {variable} elsewhere")]
+    return [Finding(f"{there} has {free:.1f} GiB free, {gib:g} are needed", f"free some, or set {variable} elsewhere")]
 
 
 def _kernel_findings() -> list[Finding]:
@@ -99,14 +100,15 @@ def _module_available(name: str) -> bool:
     return any(Path("/lib/modules", release).rglob(f"{name}.ko*"))
 
 
-def _network_findings() -> list[Finding]:
+def _network_findings(settings: Settings) -> list[Finding]:
     if shutil.which("ip") is None:
         return [Finding("the ip command is missing", "apt-get install iproute2")]
     found = [
         Finding(f"the route to {taken} overlaps the node's addresses", "remove it, or use another machine")
         for taken in network.taken_ranges(network.ip("-json", "route", "show", "table", "main"))
     ]
-    if network.link_exists():
+    ours = any(map(processes.is_running, processes.read_records(settings.node_state)))
+    if network.link_exists() and not ours:
         found.append(
             Finding(f"a network link {network.HOST_LINK} is there already", "run: local-cluster/cluster node down")
         )

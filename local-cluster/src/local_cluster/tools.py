@@ -98,6 +98,12 @@ def bin_dir(settings: Settings, tool: Tool) -> Path:
     return settings.cache / "tools" / f"{tool.module}-{key.hexdigest()[:16]}" / "bin"
 
 
+def is_built(settings: Settings, name: str) -> bool:
+    """Say whether the cache has the tool of that name."""
+    (tool,) = find_tools([name])
+    return (bin_dir(settings, tool) / name).exists()
+
+
 def tool_path(settings: Settings, name: str) -> Path:
     """Return the path of a built tool; raise ClusterError where it is not built yet."""
     (tool,) = find_tools([name])
