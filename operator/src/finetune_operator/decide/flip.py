@@ -111,7 +111,7 @@ def _unapplied(flight: InFlight, found: DeploymentView) -> bool:
     After `rollout undo` it looks the same but for who wrote the keys.
     """
     untouched = found.keys.absent or found.keys == target.keys_of(flight.back)
-    return untouched and (found.epoch or 0) < flight.epoch and target.written_by_others(found) is None
+    return untouched and target.epoch_of(found) < flight.epoch and target.written_by_others(found) is None
 
 
 def _apply_late(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
@@ -216,7 +216,7 @@ def _returning(view: PolicyView, flight: InFlight, found: DeploymentView) -> Dec
     back, overdue = target.keys_of(flight.back), view.now >= flight.deadline
     # Even where the old keys never left, one apply moves the resourceVersion, so that no apply of the flight
     # that is still on its way from a paused process can commit after the flight.
-    fenced = (found.epoch or 0) >= flight.epoch
+    fenced = target.epoch_of(found) >= flight.epoch
     if found.keys == back and (fenced or overdue):
         if flight.back is None or found.settled:
             return _returned(view, flight)
@@ -299,7 +299,7 @@ def _next_look(view: PolicyView, flight: InFlight, found: DeploymentView) -> dat
 
 
 def _next_epoch(status: PolicyStatus, found: DeploymentView) -> int:
-    return max(status.epoch, found.epoch or 0) + 1
+    return max(status.epoch, target.epoch_of(found)) + 1
 
 
 def _apply(found: DeploymentView, version: LiveVersion | None, epoch: int) -> ApplyKeys:

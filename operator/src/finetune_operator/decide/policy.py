@@ -21,7 +21,9 @@ REASSERT_LIMIT: Final = 2
 BACKLOG: Final = timedelta(seconds=5)
 """When refusals had to wait for earlier ones to be mirrored, look again so soon."""
 
-LONGEST_KEY: Final = 2048
+LONGEST_NAME: Final = 100
+LONGEST_URI: Final = 2048
+SHA256_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 Rule = Callable[[PolicyView], Decision[PolicyStatus] | None]
@@ -72,7 +74,7 @@ def _adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
     version = _version_by_keys(view, found.keys)
     if version is None:
         return None
-    epoch = max(found.epoch or 0, 1)
+    epoch = max(target.epoch_of(found), 1)
     adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
     text = (
         f"Deployment '{found.name}' already served '{version.version}' when this policy first saw it; "
@@ -87,7 +89,9 @@ def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
     version, uri, sha256 = keys.version, keys.uri, keys.sha256
     if not version or not uri or not sha256:
         return None
-    if len(version) > LONGEST_KEY or len(uri) > LONGEST_KEY or len(sha256) != 64 or not HEX_DIGITS.issuperset(sha256):
+    if len(version) > LONGEST_NAME or len(uri) > LONGEST_URI:
+        return None
+    if len(sha256) != SHA256_DIGITS or not HEX_DIGITS.issuperset(sha256):
         return None
     known = (v.metadata.name for v in view.versions if v.spec.version == version and v.spec.artifact.sha256 == sha256)
     name = next(known, model_version_name(view.policy.spec.model, version))
@@ -157,13 +161,13 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
         return None
     if status.hold is not None and status.hold.reason == "ConflictingWriter":
         return None
-    if found.epoch is not None and found.epoch < live.epoch and status.hold is None:
+    if 0 < target.epoch_of(found) < live.epoch and status.hold is None:
         # The epoch that was written ahead is not on the Deployment: a crash came between, the apply is still due.
         return Decision(status, (_apply_live(found, live, live.epoch),))
     recent = tuple(at for at in status.reasserted_at if view.now - at < REASSERT_WINDOW)
     if len(recent) >= REASSERT_LIMIT:
         return _conflicting(view, found, live)
-    epoch = max(status.epoch, live.epoch, found.epoch or 0) + 1
+    epoch = max(status.epoch, live.epoch, target.epoch_of(found)) + 1
     asserted = replace(
         status, live=replace(live, epoch=epoch), epoch=epoch, reasserted_at=(*recent, memory.moment(view.now))
     )

@@ -17,6 +17,9 @@ from .views import DeploymentView, PolicyView, Problem, ServedKeys
 NO_DEADLINE: Final = 2**31 - 1
 """What Kubernetes takes for `progressDeadlineSeconds: never`."""
 
+HIGHEST_EPOCH: Final = 2**52
+"""An epoch beyond is nobody's count of flips but a foreign text, and would not fit into a status."""
+
 DEFAULT_PROGRESS_DEADLINE: Final = 600
 LONGEST_PROGRESS_DEADLINE: Final = 86_400
 SLACK: Final = 60
@@ -86,6 +89,11 @@ def letting_go(deployment: str) -> str:
         f'"spec":{{"template":{{"metadata":{{"annotations":{{{keys}}}}}}}}}}}'
     )
     return f"kubectl patch deployment {deployment} --type=merge -p '{patch}'"
+
+
+def epoch_of(found: DeploymentView) -> int:
+    """Return the number of the last flip that the Deployment shows; 0 where it shows none that can be."""
+    return found.epoch if found.epoch is not None and 0 <= found.epoch <= HIGHEST_EPOCH else 0
 
 
 def observed(found: DeploymentView) -> bool:
