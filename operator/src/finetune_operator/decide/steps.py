@@ -239,8 +239,7 @@ def _watch(work: Work, attempt: Attempt, job: JobView) -> Moving | Over:
         ended = _end(attempt, work.now, problem, fatal=True)
         return Over(_with(work, ended).attempts, problem)
     if job.suspended:
-        note = Problem("Queued", f"Job {job.name} is queued")
-        return Moving(work.attempts, "Waiting", note)
+        return Moving(work.attempts, "Waiting", job.waiting or Problem("Queued", f"Job {job.name} is queued"))
     if job.waiting:
         return Moving(work.attempts, "Waiting", job.waiting, (), _until_deadline(work, attempt))
     return Moving(work.attempts, "Running", _running(attempt), (), _until_deadline(work, attempt))
