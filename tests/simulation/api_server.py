@@ -4,7 +4,6 @@ It has uids, resourceVersions, generations, preconditions, merge patches of the 
 apply of Deployments with field ownership, background garbage collection by ownerReferences, and a write log.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -57,7 +56,7 @@ class ApiServer:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return a copy of the object, or None."""
-        return copy.deepcopy(self.objects.get((kind, namespace, name)))
+        return copied(self.objects.get((kind, namespace, name)))
 
     def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
         """Return copies of the objects with all the labels, by name."""
@@ -67,11 +66,11 @@ class ApiServer:
             for (k, ns, _), item in self.objects.items()
             if k is kind and ns == namespace and wanted <= (item["metadata"].get("labels") or {}).items()
         ]
-        return tuple(copy.deepcopy(sorted(found, key=lambda o: str(o["metadata"]["name"]))))
+        return tuple(copied(item) for item in sorted(found, key=lambda o: str(o["metadata"]["name"])))
 
     def create(self, actor: str, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create; the status of kinds with a status subresource is dropped."""
-        made = copy.deepcopy(manifest)
+        made = copied(manifest)
         name = str(made["metadata"]["name"])
         if (kind, namespace, name) in self.objects:
             raise AlreadyExists(f"{kind.value[2]} {name} already exists")
@@ -91,10 +90,10 @@ class ApiServer:
     ) -> Object:
         """Merge-patch the status of exactly that uid and resourceVersion; a patch of nothing commits nothing."""
         old = self._expect(kind, namespace, name, uid, version)
-        new = copy.deepcopy(old)
+        new = copied(old)
         new["status"] = merge(new.get("status") or {}, patch.get("status", patch))
         if new == old:
-            return copy.deepcopy(old)
+            return copied(old)
         return self._commit(actor, "patch_status", kind, namespace, old, new)
 
     def update_spec(
@@ -102,7 +101,7 @@ class ApiServer:
     ) -> Object:
         """Change an object as a user does (kubectl edit, Git); a changed spec gets a new generation."""
         old = self.objects[(kind, namespace, name)]
-        new = copy.deepcopy(old)
+        new = copied(old)
         change(new)
         if new.get("spec") != old.get("spec"):
             new["metadata"]["generation"] += 1
@@ -122,7 +121,7 @@ class ApiServer:
             raise Invalid("metadata.uid: field is immutable")
         if meta.get("resourceVersion", old["metadata"]["resourceVersion"]) != old["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified")
-        new = copy.deepcopy(old)
+        new = copied(old)
         owned = self.owners.setdefault(old["metadata"]["uid"], {})
         wanted = annotation_leaves(manifest)
         for path, value in wanted.items():
@@ -138,7 +137,7 @@ class ApiServer:
         if new["spec"] != old["spec"]:
             new["metadata"]["generation"] += 1
         if new == old:
-            return copy.deepcopy(old)
+            return copied(old)
         new["metadata"]["managedFields"] = managed_fields(owned)
         return self._commit(actor, "apply", kind, namespace, old, new)
 
@@ -182,14 +181,23 @@ class ApiServer:
         new["metadata"]["resourceVersion"] = str(self.counter)
         name = str(new["metadata"]["name"])
         self.objects[(kind, namespace, name)] = new
-        self.log.append(Write(actor, verb, kind, name, new["metadata"]["uid"], self.now, old, copy.deepcopy(new)))
-        return copy.deepcopy(new)
+        self.log.append(Write(actor, verb, kind, name, new["metadata"]["uid"], self.now, old, copied(new)))
+        return copied(new)
+
+
+def copied(node: Any) -> Any:
+    """Return a copy of plain JSON data; copy.deepcopy takes ten times as long."""
+    if isinstance(node, dict):
+        return {key: copied(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [copied(value) for value in node]
+    return node
 
 
 def merge(old: Any, patch: Any) -> Any:
     """Return the JSON merge patch (RFC 7386) of `old` by `patch`."""
     if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
+        return copied(patch)
     merged = dict(old) if isinstance(old, Mapping) else {}
     for key, value in patch.items():
         if value is None:

@@ -1,12 +1,17 @@
 """Four stories of one run, played on the in-memory API server to rest, with a crash of the operator where wanted."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.errors import ClusterError
+from finetune_operator.cluster.observe import Observer
+from finetune_operator.cluster.port import Cluster, Kind, Object
+from finetune_operator.controller.keys import Key
+from finetune_operator.controller.reconcile import Reconciler
+from finetune_operator.decide.actions import Emit
+from finetune_operator.manifests.events import Regarding
 
 from .api_server import ApiServer, Client, Crash
 from .controllers import NAMESPACE, Deployments, Jobs
@@ -14,7 +19,6 @@ from .trainer_script import Trainer, digest
 
 KINDS = (Kind.POLICY, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.RUN)
 USER = "user"
-Reconcile = Callable[[Client, Kind, str, str, datetime], Awaitable[timedelta | None]]
 API = "finetune-operator.io/v1alpha1"
 
 
@@ -43,10 +47,12 @@ class World:
     """The API server with its controllers, the user, and the operator's process."""
 
     story: Story
-    reconcile: Reconcile
     crash_at: tuple[int, str] | None = None
     server: ApiServer = field(default_factory=ApiServer)
+    wrap: Callable[[Client], Cluster] | None = None
+    """Puts something between the operator and its client: planted bugs."""
     crashes: int = 0
+    events: list[tuple[str, str]] = field(default_factory=list)
     due: dict[tuple[Kind, str], datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,14 +60,23 @@ class World:
         self.jobs = Jobs(self.server, self.story.trainer)
         self.deployments = Deployments(self.server, self.story.broken)
         self.client = Client(self.server, crash_at=self.crash_at)
+        self.operator = self._start_operator()
         for kind, manifest in stage():
             self.server.create(USER, kind, NAMESPACE, manifest)
+
+    def _start_operator(self) -> Reconciler:
+        """Return a new life of the operator: it remembers nothing but what the API server holds."""
+        cluster = self.wrap(self.client) if self.wrap else self.client
+        return Reconciler(cluster=cluster, observer=Observer(cluster), record=self._record, clock=lambda: self.server.now)
+
+    def _record(self, regarding: Regarding, emit: Emit) -> None:
+        self.events.append((regarding.name, emit.reason))
 
     def play(self, *, hours: float = 3) -> None:
         """Let everybody act until nothing changes and no timer is left. Raises AssertionError if that never comes."""
         end = self.server.now + timedelta(hours=hours)
         while self.server.now < end:
-            self._settle()
+            self.settle()
             upcoming = [t for t in (self.jobs.next_event(), self.deployments.next_event(), *self.due.values()) if t]
             upcoming = [t for t in upcoming if t > self.server.now]
             if not upcoming or self.at_rest():
@@ -84,31 +99,42 @@ class World:
         assert found is not None, f"{name} is gone"
         return found | {"status": found.get("status") or {}}
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Let everybody act at this moment of virtual time until nobody writes any more."""
         for _ in range(200):
-            before = len(self.server.log)
+            before = (len(self.server.log), self.crashes)
             self.jobs.tick()
             self.deployments.tick()
             self._user()
             self._operator()
-            if len(self.server.log) == before:
+            if (len(self.server.log), self.crashes) == before:
                 return
         raise AssertionError(f"the world never settles at one moment: {self.summary()}")
 
     def _operator(self) -> None:
         """Reconcile every object once; a crash ends the pass, and the next life begins with nothing remembered."""
         try:
-            for kind in KINDS:
-                for item in self.server.list(kind, NAMESPACE):
-                    name = item["metadata"]["name"]
-                    again = asyncio.run(self.reconcile(self.client, kind, NAMESPACE, name, self.server.now))
-                    self.due.pop((kind, name), None)
-                    if again is not None:
-                        self.due[(kind, name)] = self.server.now + max(again, timedelta(seconds=1))
+            run_to_end(self._reconcile_all())
         except Crash:
             self.crashes += 1
             self.due.clear()
+            self.operator = self._start_operator()
+
+    async def _reconcile_all(self) -> None:
+        for kind in KINDS:
+            for item in self.server.list(kind, NAMESPACE):
+                await self._reconcile(Key(kind, NAMESPACE, item["metadata"]["name"]))
+
+    async def _reconcile(self, key: Key) -> None:
+        self.due.pop((key.kind, key.name), None)
+        try:
+            outcome = await self.operator.reconcile(key)
+        except ClusterError:
+            # The loop looks again after a back-off; one second stands for it.
+            self.due[(key.kind, key.name)] = self.server.now + timedelta(seconds=1)
+            return
+        if outcome.after is not None:
+            self.due[(key.kind, key.name)] = self.server.now + max(outcome.after, timedelta(seconds=1))
 
     def _user(self) -> None:
         """Promote the base first; approve when the story says so."""
@@ -149,6 +175,15 @@ class World:
             "versions": [(v["spec"]["version"], (v.get("status") or {}).get("phase")) for v in self.server.list(Kind.MODEL_VERSION, NAMESPACE)],
             "jobs": sorted(name.rsplit("-", 1)[0] for name, _ in self.jobs.created),
         }
+
+
+def run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that never waits; an event loop would only cost time."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the simulated API server answers at once, so nothing may wait")
 
 
 def stage() -> list[tuple[Kind, Object]]:

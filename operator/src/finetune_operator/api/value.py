@@ -36,8 +36,11 @@ def parse_json(text: bytes | str, kind: type[T]) -> T:
 
 
 def plain(value: object) -> Any:
-    """Return `value` as plain JSON data (dict, list, str, int, float, bool, None)."""
-    return msgspec.to_builtins(value)
+    """Return `value` as plain JSON data (dict, list, str, int, float, bool, None), as the API server gives it back.
+
+    Tuples become lists here, or a status would differ from itself and be written for ever.
+    """
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def canonical_json(value: object) -> bytes:

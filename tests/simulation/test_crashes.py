@@ -1,0 +1,55 @@
+"""A crash before and after every write of every story ends in the same state as no crash, and breaks no promise."""
+
+from functools import cache
+
+import pytest
+
+from .invariants import violations
+from .stories import STORIES, Story, World
+
+
+@cache
+def reference(story: Story) -> World:
+    """Return the story played without a crash."""
+    world = World(story)
+    world.play()
+    return world
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_each_story_ends_as_told(story: Story) -> None:
+    """Without crashes: the phase and the live version that the story promises, and no broken promise."""
+    world = reference(story)
+    assert world.summary()["phase"] == story.ends
+    assert world.summary()["live"] == story.live == world.summary()["served"]
+    assert violations(world) == []
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_at_rest_nothing_is_written(story: Story) -> None:
+    """Once the last timers are over, reconciling every object again and again for an hour writes nothing."""
+    world = World(story)
+    world.play()
+    world.server.advance(3600)
+    world.settle()
+    log, requests = len(world.server.log), world.client.writes
+    for _ in range(6):
+        world.server.advance(600)
+        world.settle()
+    assert world.server.log[log:] == []
+    assert world.client.writes == requests, "a write that changes nothing is a request all the same"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_crash_at_any_write_ends_as_no_crash(story: Story, moment: str) -> None:
+    """The operator dies before or after its n-th write, for every n, and a new life goes on."""
+    expected = reference(story)
+    points = expected.client.writes
+    for number in range(points):
+        world = World(story, crash_at=(number, moment))
+        world.play()
+        assert world.crashes == 1, f"write {number} was not reached"
+        assert violations(world) == [], f"crash {moment} write {number}"
+        assert world.summary() == expected.summary(), f"crash {moment} write {number}"
+    print(f"{story.name}: {points} crash points {moment} a write")
