@@ -1,0 +1,100 @@
+# `make` prints this list. Environments, tools and clusters live outside the checkout (FINETUNE_CACHE, FINETUNE_STATE).
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# A member's environment is made on first use from its hashed lock; $(call in,NAME) is its bin folder.
+in = $$(scripts/environment $(1))/bin
+REPORTS := build/reports
+PYTEST = mkdir -p $(REPORTS) && $(call in,$(1))/python -m pytest --junitxml=$(REPORTS)/$@.xml --durations=5
+# No plugin writes to the sources, and nothing in a working folder can take the place of a module.
+export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONSAFEPATH := 1
+
+SUITES := lint types unit simulation integration local-cluster-test example-test trainer-test server-test
+ASYNC := -o asyncio_default_fixture_loop_scope=function
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## make every environment and build the tools of the control plane, so that later targets start at once
+	@for name in operator-dev server-dev trainer-dev example-dev; do scripts/environment $$name; done
+	@local-cluster/cluster tools build etcd kube-apiserver kube-controller-manager kubectl helm
+
+.PHONY: test
+test: setup ## everything that needs no node: all suites below, then one summary
+	@scripts/suites $(REPORTS) $(SUITES)
+
+.PHONY: lint
+lint: ## style, layers, and that generated files are fresh
+	$(call in,operator-dev)/ruff check .
+	$(call in,operator-dev)/ruff format --check .
+	PYTHONPATH=operator/src:trainer-image/src:serving-image/src:local-cluster/src \
+	  $(call in,operator-dev)/lint-imports --no-logo --no-cache
+	diff -r crds charts/finetune-operator/files/crds
+
+.PHONY: types
+types: ## mypy --strict, every member in its own environment
+	$(call in,operator-dev)/mypy operator/src local-cluster/src demo/src tests/house tests/unit tests/simulation \
+	  tests/integration tests/local_cluster tests/e2e
+	$(call in,trainer-dev)/mypy --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer
+	$(call in,server-dev)/mypy --config-file serving-image/pyproject.toml serving-image/src tests/server
+	$(call in,example-dev)/mypy examples/invoices/src
+
+.PHONY: unit
+unit: ## the operator's pure parts, the CRDs' agreement with the types, the chart
+	$(call PYTEST,operator-dev) -W error $(ASYNC) tests/unit
+
+.PHONY: simulation
+simulation: ## crashes before and after every write of every story, in virtual time
+	$(call PYTEST,operator-dev) -W error $(ASYNC) tests/simulation
+
+.PHONY: integration
+integration: ## CRDs, chart and operator on a real API server and controller manager
+	$(call PYTEST,operator-dev) $(ASYNC) tests/integration
+
+.PHONY: local-cluster-test
+local-cluster-test: ## the local cluster's own tests, those that need no node
+	$(call PYTEST,operator-dev) $(ASYNC) -m "not node" tests/local_cluster
+
+.PHONY: example-test
+example-test: ## the rendered invoices: deterministic, disjoint, boxes inside the page
+	$(call PYTEST,example-dev) tests/examples
+
+.PHONY: trainer-test
+trainer-test: ## a real, tiny fine-tune, every trap of the trainer, the shared fixture
+	$(call PYTEST,trainer-dev) tests/trainer tests/contract/test_evaluator_fixture.py
+
+.PHONY: server-test
+server-test: ## the server: digest, readiness, answers, drain, metrics, the shared fixture
+	$(call PYTEST,server-dev) tests/server tests/contract/test_server_fixture.py
+
+.PHONY: demo
+demo: ## the main job on this machine, from an untrained model to live and back (DEMO_CONTEXT, DEMO_REGISTRY: elsewhere)
+	@PYTHONPATH=demo/src python3 -m finetune_demo up
+
+.PHONY: demo-clean
+demo-clean: ## remove all that the demo left
+	@PYTHONPATH=demo/src python3 -m finetune_demo clean
+
+.PHONY: e2e
+e2e: setup ## every story on the node cluster, with the images baked from their Dockerfiles
+	$(call PYTEST,operator-dev) $(ASYNC) tests/e2e
+
+.PHONY: bench
+bench: ## the budgets of the design
+	$(call PYTEST,operator-dev) $(ASYNC) tests/benchmarks
+
+.PHONY: format
+format: ## format, sort imports, copy the CRDs into the chart, make the reference
+	$(call in,operator-dev)/ruff check --fix --select I .
+	$(call in,operator-dev)/ruff format .
+	cp crds/*.yaml charts/finetune-operator/files/crds/
+	$(call in,operator-dev)/python scripts/reference
+
+.PHONY: locks
+locks: ## resolve requirements/*.txt anew (versions move only with --upgrade: make locks UPGRADE=--upgrade)
+	scripts/locks $(UPGRADE)
