@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from finetune_trainer.documents.codec import Located
-from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs, VerifyInputs
+from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import EvaluateResult, PrepareResult, TrainResult
 from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.prepare import prepare
@@ -60,16 +60,16 @@ def test_training_reports_what_ran(trained: TrainResult) -> None:
 
 def test_the_candidate_is_measured_beside_its_base(evaluated: EvaluateResult) -> None:
     candidate, old = evaluated.models.candidate, evaluated.models.base
-    assert candidate.pool is not None and old.pool is not None
-    assert float(candidate.map50) > 0.5 and float(old.map50) > 0.5
+    assert candidate.pool is not None
+    assert old.pool is not None
+    assert min(float(candidate.map50), float(old.map50)) > 0.5
     assert candidate.pool.boxes == 36
-    assert candidate.pool.field_rate is not None and old.pool.field_rate is None
+    assert candidate.pool.field_rate is not None
+    assert old.pool.field_rate is None
     assert evaluated.new_set.trained_on
 
 
-def test_every_published_file_is_in_the_report_of_its_step(
-    evaluated: EvaluateResult, shared_world: World
-) -> None:
+def test_every_published_file_is_in_the_report_of_its_step(evaluated: EvaluateResult, shared_world: World) -> None:
     folder = shared_world.artifacts / "ml" / "uid-1" / "attempt-1" / "evaluate-round-1"
     [report] = folder.rglob("report.json")
     content = json.loads(report.read_text())
@@ -82,7 +82,7 @@ def test_an_imported_base_is_verified_by_measuring_it(
     base: dict[str, Any], shared_world: World, evaluated: EvaluateResult, tmp_path: Path
 ) -> None:
     document = shared_world.verification(base)
-    result = verify(context("verify", document, tmp_path), document, VerifyInputs(1))
+    result = verify(context("verify", document, tmp_path), document)
     assert result.models.base.map50 == evaluated.models.base.map50
     assert (result.artifact.sha256, result.artifact.bytes > 0) == (base["artifact"]["sha256"], True)
     assert result.test_set == evaluated.test_set

@@ -59,9 +59,7 @@ def page(seed: int, strange: bool = False) -> tuple[np.ndarray[Any, np.dtype[np.
     return np.clip(image + noise, 0, 255).astype(np.uint8), "\n".join(rows) + "\n"
 
 
-def _mark(
-    image: np.ndarray[Any, np.dtype[np.uint8]], field: int, box: tuple[int, int, int, int], ink: int
-) -> None:
+def _mark(image: np.ndarray[Any, np.dtype[np.uint8]], field: int, box: tuple[int, int, int, int], ink: int) -> None:
     x1, y1, x2, y2 = box
     cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), (ink,) * 3, -1 if field == 0 else 2)
     if field == 2:

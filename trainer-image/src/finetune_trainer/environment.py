@@ -18,15 +18,19 @@ class Paths:
 
     scratch: Path
     document: Path
-    termination_log: Path
+    termination_log: Path | None
 
 
 def paths_from(environ: Mapping[str, str]) -> Paths:
-    """The step's paths as the operator sets them, with defaults that suit a shell."""
+    """The step's paths as the operator sets them.
+
+    The kubelet puts the termination log's file into the container; where there is none, as in a shell, none is made.
+    """
+    log = Path(environ.get("FINETUNE_TERMINATION_LOG", "/dev/termination-log"))
     return Paths(
         scratch=Path(environ.get("FINETUNE_SCRATCH", "/finetune/scratch")),
         document=Path(environ.get("FINETUNE_DOCUMENT", "/finetune/document/run.json")),
-        termination_log=Path(environ.get("FINETUNE_TERMINATION_LOG", "/dev/termination-log")),
+        termination_log=log if log.exists() or "FINETUNE_TERMINATION_LOG" in environ else None,
     )
 
 

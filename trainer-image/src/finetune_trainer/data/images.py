@@ -19,7 +19,7 @@ def image_problem(data: bytes) -> str | None:
         with Image.open(io.BytesIO(data)) as image:
             size = image.size
             image.verify()
-    except Exception as error:  # Pillow raises many kinds for damaged files
+    except Exception as error:  # noqa: BLE001 - Pillow raises many kinds for damaged files
         return f"{type(error).__name__}: {error}"
     if min(size) < _SMALLEST:
         return f"{size[0]} x {size[1]} pixels, at least {_SMALLEST} x {_SMALLEST} needed"

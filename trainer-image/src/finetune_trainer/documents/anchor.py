@@ -22,12 +22,16 @@ class Entry(Document, frozen=True):
 
 
 class Splits(Document, frozen=True):
+    """The entries of each split."""
+
     train: tuple[Entry, ...]
     val: tuple[Entry, ...]
     test: tuple[Entry, ...]
 
 
 class AnchorIndex(Document, frozen=True, kw_only=True):
+    """The whole index; class order is index order."""
+
     schema: str = SCHEMA
     classes: ClassNames
     splits: Splits

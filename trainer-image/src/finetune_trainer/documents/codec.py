@@ -10,8 +10,11 @@ from finetune_trainer.errors import Reason, bad_input
 from finetune_trainer.storage import sha256_of
 
 # Numbers that a verdict hangs on travel as decimal strings: the same digits on every side.
-Decimal = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,12})?$")]
-Share = Annotated[str, msgspec.Meta(pattern=r"^(0(\.[0-9]{1,12})?|1(\.0{1,12})?)$")]
+# Very small ones arrive with an exponent (1E-8), as Python's Decimal writes them.
+Decimal = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,9}(\.[0-9]{1,12})?([eE][-+]?[0-9]{1,2})?$")]
+Share = Annotated[
+    str, msgspec.Meta(pattern=r"^(0(\.[0-9]{1,12})?|1(\.0{1,12})?|[0-9](\.[0-9]{1,12})?[eE]-[0-9]{1,2})$")
+]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Uri = Annotated[str, msgspec.Meta(min_length=1, max_length=2048)]
 ClassNames = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=80)]

@@ -27,16 +27,22 @@ class LiveModel(Document, frozen=True):
 
 
 class PrepareInputs(Document, frozen=True):
+    """`live` is null when the base is live, nothing is, or its inputs are unknown."""
+
     attempt: Attempt
     live: LiveInputs | None = None
 
 
 class TrainInputs(Document, frozen=True):
+    """The plan to train by."""
+
     attempt: Attempt
     plan: Located
 
 
 class EvaluateInputs(Document, frozen=True):
+    """What to measure; `round` counts evaluations of one candidate, from 1."""
+
     attempt: Attempt
     round: Annotated[int, msgspec.Meta(ge=1, le=100)]
     plan: Located
@@ -45,6 +51,8 @@ class EvaluateInputs(Document, frozen=True):
 
 
 class VerifyInputs(Document, frozen=True):
+    """Nothing but the attempt: the base is in the document."""
+
     attempt: Attempt
 
 

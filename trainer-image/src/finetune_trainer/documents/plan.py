@@ -19,6 +19,8 @@ class Sample(Document, frozen=True):
 
 
 class TrainSample(Sample, frozen=True):
+    """A page that trains, and where it comes from."""
+
     origin: Literal["pool", "anchor"]
 
 
@@ -57,6 +59,8 @@ class Counts(Document, frozen=True):
 
 
 class PlanBase(Document, frozen=True):
+    """The base that the plan was made for."""
+
     version: str
     checkpoint: Located
 

@@ -10,12 +10,16 @@ SCHEMA: Final = "finetune-operator.io/pool-batch/v1"
 
 
 class ImageFile(Document, frozen=True):
+    """An image by its path below the pool."""
+
     path: str
     sha256: Sha256
     bytes: int
 
 
 class LabelFile(Document, frozen=True):
+    """A label by its path below the pool."""
+
     path: str
     sha256: Sha256
 
@@ -32,6 +36,8 @@ class BatchSample(Document, frozen=True):
 
 
 class PoolBatch(Document, frozen=True, kw_only=True):
+    """One batch; `created_at` is RFC 3339."""
+
     schema: str = SCHEMA
     id: str
     created_at: str

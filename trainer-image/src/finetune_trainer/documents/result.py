@@ -16,6 +16,8 @@ StepName = Literal["prepare", "train", "evaluate", "verify"]
 
 
 class InputDigests(Document, frozen=True):
+    """Digests of the sets, as the plan has them."""
+
     pool: str
     anchor: str
     test_set: str
@@ -23,6 +25,8 @@ class InputDigests(Document, frozen=True):
 
 
 class PrepareResult(Document, frozen=True):
+    """Counts of pages; `ratio` is old pages per new page."""
+
     plan: Located
     pool: int
     fresh: int
@@ -38,6 +42,8 @@ class PrepareResult(Document, frozen=True):
 
 
 class Artifact(Document, frozen=True):
+    """The exported model."""
+
     uri: str
     sha256: str
     bytes: int
@@ -58,6 +64,8 @@ class TrainResult(Document, frozen=True):
 
 
 class TestSet(Document, frozen=True):
+    """What mAP50 was measured on."""
+
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     digest: str
@@ -66,6 +74,8 @@ class TestSet(Document, frozen=True):
 
 
 class NewSet(Document, frozen=True):
+    """What the rates were measured on; `fresh` counts documents that the live version has not seen."""
+
     digest: str
     documents: int
     fresh: int
@@ -94,12 +104,16 @@ class Measured(Document, frozen=True):
 
 
 class Models(Document, frozen=True):
+    """All models of one evaluation; `live` is null when the base is live, or nothing."""
+
     candidate: Measured
     base: Measured
     live: Measured | None
 
 
 class EvaluateResult(Document, frozen=True):
+    """Measurements; the operator judges them."""
+
     settings: str
     evaluator: str
     test_set: TestSet
@@ -108,10 +122,14 @@ class EvaluateResult(Document, frozen=True):
 
 
 class VerifiedModels(Document, frozen=True):
+    """The one model of a verification."""
+
     base: Measured
 
 
 class VerifyResult(Document, frozen=True):
+    """Measurements of an imported base, and the artifact as this step hashed it."""
+
     settings: str
     evaluator: str
     test_set: TestSet
@@ -123,6 +141,8 @@ StepResult = PrepareResult | TrainResult | EvaluateResult | VerifyResult
 
 
 class ErrorReport(Document, frozen=True, rename={"error_class": "class"}):
+    """Why a step failed."""
+
     error_class: str
     reason: str
     message: str
@@ -151,6 +171,8 @@ class ManifestFile(Document, frozen=True):
 
 
 class Manifest(Document, frozen=True):
+    """Everything that one step made; what no manifest lists does not exist."""
+
     schema: str
     step: StepName
     owner: str

@@ -15,6 +15,8 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class Owner(Document, frozen=True):
+    """The object whose Job this is."""
+
     kind: Literal["FineTuneRun", "ModelVersion"]
     namespace: str
     name: str
@@ -31,19 +33,27 @@ class Serving(Document, frozen=True):
 
 
 class Place(Document, frozen=True):
+    """A URI."""
+
     uri: Uri
 
 
 class FineTuneData(Document, frozen=True):
+    """What a run reads."""
+
     anchor: Place
     pool: Place
 
 
 class VerifyData(Document, frozen=True):
+    """What a verification reads."""
+
     anchor: Place
 
 
 class Base(Document, frozen=True):
+    """The base: its artifact, its checkpoint, and the plan that it was trained by, if there is one."""
+
     version: str
     artifact: Located
     checkpoint: Located
@@ -51,6 +61,8 @@ class Base(Document, frozen=True):
 
 
 class Mixing(Document, frozen=True):
+    """How the mix is drawn; `ratio` is Auto (the table) or old pages per new page."""
+
     min_pool_samples: Positive
     max_old: Count
     interpolation: Literal["Steps", "LogLog"]
@@ -106,6 +118,8 @@ class _Common(Document, frozen=True, tag_field="mode"):
 
 
 class FineTuneDocument(_Common, frozen=True, tag="FineTune"):
+    """The document of a run."""
+
     data: FineTuneData
     mixing: Mixing
     holdout: Share
@@ -115,6 +129,8 @@ class FineTuneDocument(_Common, frozen=True, tag="FineTune"):
 
 
 class VerifyDocument(_Common, frozen=True, tag="Verify"):
+    """The document of an imported base."""
+
     data: VerifyData
 
 

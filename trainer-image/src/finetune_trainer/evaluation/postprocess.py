@@ -39,7 +39,7 @@ def postprocess(output: Tensor, placed: Letterbox, confidence: float, iou: float
     """
     scores = output[4:]
     # Candidate by candidate, so that equal scores keep the same order in evaluator and server.
-    candidates, fields = np.nonzero(scores.T > confidence)
+    candidates, fields = np.nonzero(confidence < scores.T)
     found = scores[fields, candidates]
     order = np.argsort(-found, kind="stable")[:_MOST_CANDIDATES]
     fields, candidates, found = fields[order], candidates[order], found[order]

@@ -29,7 +29,8 @@ class Letterbox:
 
 def decode(data: bytes) -> Pixels | None:
     """BGR pixels (height, width, 3) with EXIF orientation applied, or None for what OpenCV cannot decode."""
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[no-any-return,unused-ignore]
+    image: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return image
 
 
 def geometry(height: int, width: int, size: int) -> tuple[Letterbox, int, int]:

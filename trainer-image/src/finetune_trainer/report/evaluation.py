@@ -55,7 +55,7 @@ def _drawn(result: PageResult, classes: Sequence[str]) -> Pixels:
     if image is None:  # load_pages and run_model have decoded it before
         return np.full((_SIDE, _SIDE, 3), 255, np.uint8)
     scale = _SIDE / max(image.shape[:2])
-    canvas = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    canvas: Pixels = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     taken = match(result.detections, result.truth)
     missed = set(range(len(result.truth.fields))) - set(taken.tolist())
     for index in missed:

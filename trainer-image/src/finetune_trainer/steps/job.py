@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import assert_never
+from typing import Any, Final, assert_never
+
+import msgspec
 
 from finetune_trainer.documents.codec import decode, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, StepInputs, TrainInputs, VerifyInputs
@@ -24,7 +26,7 @@ from finetune_trainer.steps.context import StepContext
 from finetune_trainer.steps.publish import Publisher
 from finetune_trainer.storage import Storage
 
-_LONGEST_MESSAGE = 1500  # characters of an error's message; the limit of the whole is 4,096 bytes
+_LONGEST_TEXT: Final = 1500  # bytes of an error's message and of its remedy; the limit of the whole is 4,096
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ def run_job(job: Job) -> int:
             document = parse_run_document(_document(job.paths.document))
             owner = document.owner.uid
             emitted = _run(job, document, inputs)
-            _emit(job.paths.termination_log, emitted)
-            return 0
+        _emit(job.paths.termination_log, emitted)
+        return 0
     except StepError as error:
         failure = error
     except Preempted:
@@ -62,7 +64,7 @@ def run_job(job: Job) -> int:
         failure = StepError(
             ErrorClass.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, "The step ran out of memory.", "Give the pod more memory."
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the operator must be told
         traceback.print_exc()
         failure = StepError(
             ErrorClass.INTERNAL,
@@ -130,7 +132,7 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
         case VerifyDocument(), VerifyInputs():
             from finetune_trainer.steps.verify import verify
 
-            return lambda: verify(context, document, inputs)
+            return lambda: verify(context, document)
         case _:
             raise bad_input(
                 Reason.DOCUMENT_INVALID,
@@ -140,44 +142,63 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
 
 
 def _failure(step: StepName, owner: str, attempt: int, error: StepError) -> Emitted:
-    message = error.message
-    if len(message) > _LONGEST_MESSAGE:
-        message = message[: _LONGEST_MESSAGE - 1] + "…"
-    return Emitted(
-        schema=RESULT_SCHEMA,
-        step=step,
-        owner=owner,
-        attempt=attempt,
-        outcome="Failed",
-        error=ErrorReport(error.error_class.value, error.reason.value, message, error.remedy),
-    )
+    report = ErrorReport(error.error_class.value, error.reason.value, _clipped(error.message), _clipped(error.remedy))
+    return Emitted(RESULT_SCHEMA, step, owner, attempt, "Failed", error=report)
 
 
-def _emit(termination_log: Path, emitted: Emitted) -> None:
-    """Write the termination message where the kubelet reads it, and on standard output.
+def _clipped(text: str) -> str:
+    data = text.encode()
+    return text if len(data) <= _LONGEST_TEXT else data[: _LONGEST_TEXT - 3].decode(errors="ignore") + "…"
 
-    The file exists in a pod; elsewhere only standard output is written.
-    """
-    data = encode(emitted)
-    if len(data) > RESULT_LIMIT:
-        # The manifest holds all of it; half a JSON document would be worth nothing.
-        data = encode(_shortened(emitted))
+
+def _emit(termination_log: Path | None, emitted: Emitted) -> None:
+    """Write the termination message where the kubelet reads it, and on standard output."""
+    data = fitting(emitted)
     sys.stdout.write(data.decode() + "\n")
     sys.stdout.flush()
-    if termination_log.exists() or "FINETUNE_TERMINATION_LOG" in os.environ:
+    if termination_log is not None:
         termination_log.write_bytes(data)
 
 
-def _shortened(emitted: Emitted) -> Emitted:
-    return Emitted(
-        schema=emitted.schema,
-        step=emitted.step,
-        owner=emitted.owner,
-        attempt=emitted.attempt,
-        outcome=emitted.outcome,
-        manifest=emitted.manifest,
-        error=emitted.error,
-    )
+def fitting(emitted: Emitted) -> bytes:
+    """The result within the limit of a termination message; with very many classes, details stay in the manifest.
+
+    What a verdict hangs on is never left out: first the AP50 per class of base and live version go, then the
+    candidate's tables per class. StepError (Internal) when even that does not fit.
+    """
+    data = encode(emitted)
+    for leave_out in (_without_others, _without_tables):
+        if len(data) <= RESULT_LIMIT:
+            return data
+        emitted = leave_out(emitted)
+        data = encode(emitted)
+    if len(data) > RESULT_LIMIT:
+        raise StepError(
+            ErrorClass.INTERNAL,
+            Reason.INTERNAL,
+            f"The result has {len(data)} bytes, {RESULT_LIMIT} are possible.",
+            "Use shorter artifact URIs.",
+        )
+    return data
+
+
+def _without_others(emitted: Emitted) -> Emitted:
+    return _models_changed(emitted, lambda name, model: model if name == "candidate" else model | {"ap50": []})
+
+
+def _without_tables(emitted: Emitted) -> Emitted:
+    def plain(_name: str, model: dict[str, Any]) -> dict[str, Any]:
+        pool = {k: v for k, v in (model.get("pool") or {}).items() if k != "fieldRate"}
+        return model | {"ap50": [], "pool": pool or None}
+
+    return _models_changed(emitted, plain)
+
+
+def _models_changed(emitted: Emitted, change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Emitted:
+    if emitted.result is None or not isinstance(models := emitted.result.get("models"), dict):
+        return emitted
+    changed = {name: change(name, model) if model else None for name, model in models.items()}
+    return msgspec.structs.replace(emitted, result=emitted.result | {"models": changed})
 
 
 @contextmanager

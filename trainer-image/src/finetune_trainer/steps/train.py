@@ -25,6 +25,8 @@ from finetune_trainer.training.settings import prepare_ultralytics
 from finetune_trainer.training.yolo import Trained
 from finetune_trainer.training.yolo import train as run_training
 
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where the kernel has it, not a temporary file
+
 
 def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs) -> TrainResult:
     """Train and publish; StepError for a base that does not fit, NaN, lack of memory, changed data."""
@@ -50,7 +52,7 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
     hardware = detect_hardware()
     size = document.serving.image_size
     if hardware.device != "cpu":
-        check_shared_memory(training.workers, training.batch, size, shutil.disk_usage("/dev/shm").free)
+        check_shared_memory(training.workers, training.batch, size, shutil.disk_usage(_SHARED_MEMORY).free)
     arguments = train_arguments(
         training,
         size,

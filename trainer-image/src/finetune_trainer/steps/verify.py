@@ -8,7 +8,6 @@ from finetune_trainer.data.anchor import check_classes, check_splits, read_index
 from finetune_trainer.data.mixing import set_digest
 from finetune_trainer.data.plan import anchor_sample, check_labels
 from finetune_trainer.documents.codec import encode
-from finetune_trainer.documents.inputs import VerifyInputs
 from finetune_trainer.documents.result import Artifact, TestSet, VerifiedModels, VerifyResult
 from finetune_trainer.documents.run import VerifyDocument
 from finetune_trainer.errors import Reason, bad_input
@@ -21,7 +20,7 @@ from finetune_trainer.steps.models import fetch_base
 from finetune_trainer.storage import normalise
 
 
-def verify(context: StepContext, document: VerifyDocument, inputs: VerifyInputs) -> VerifyResult:
+def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     """Measure the base on the anchor's test split; publish the report."""
     context.progress.report(percent=0, activity="fetching the base")
     base = document.base

@@ -97,6 +97,7 @@ def check_shared_memory(workers: int, batch: int, image_size: int, available: in
     if workers and needed > available:
         raise bad_input(
             Reason.SHARED_MEMORY_TOO_SMALL,
-            f"/dev/shm has {available >> 20} MiB; {workers} workers with batches of {batch} need {needed >> 20} MiB.",
+            f"Shared memory (/dev/shm) has {available >> 20} MiB; {workers} workers with batches of {batch} "
+            f"need {needed >> 20} MiB.",
             "Mount an emptyDir with medium: Memory at /dev/shm in the PodTemplate, or set training.workers to 0.",
         )

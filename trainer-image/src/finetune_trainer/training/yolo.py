@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ def train(
 def _trainer_class() -> type[Any]:
     from ultralytics.models.yolo.detect import DetectionTrainer
 
-    class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc,unused-ignore]
+    class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
         """Ultralytics' trainer without `final_eval`.
 
         That strips last.pt, validates best.pt once more and fires on_fit_epoch_end a second time: time spent on a
@@ -133,7 +134,7 @@ class _Watch:
     def epoch_trained(self, trainer: Any) -> None:
         """Stop at the first loss that is no number: ultralytics would reload, clamp to zero, and go on."""
         losses = {name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()}
-        if any(value != value or abs(value) == float("inf") for value in losses.values()):
+        if not all(math.isfinite(value) for value in losses.values()):
             raise StepError(
                 ErrorClass.BAD_TRAINING,
                 Reason.NOT_A_NUMBER,
