@@ -83,6 +83,7 @@ PLURALS = {
     "Deployment": "deployments",
     "FineTunePolicy": "finetunepolicies",
     "FineTuneRun": "finetuneruns",
+    "Job": "jobs",
     "ModelPromotion": "modelpromotions",
     "ModelVersion": "modelversions",
     "Namespace": "namespaces",
