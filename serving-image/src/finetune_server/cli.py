@@ -11,10 +11,10 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
+from finetune_server import __version__
 from finetune_server.config import fetch_config, serve_config
 from finetune_server.errors import ExitCode, StartError
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="finetune-server", description="Serves the model that the pod template names. Settings: environment."
     )
-    parser.add_argument("--version", action="version", version=version("finetune-server"))
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("fetch", help="fetch the model and verify its sha256 (init container)")
     commands.add_parser("serve", help="serve the fetched model")

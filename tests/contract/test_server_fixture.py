@@ -1,0 +1,56 @@
+"""The shared fixture from the server's side, over HTTP: the boxes of the contract, as the evaluator returns them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.support import ServerProcess, install_model
+
+FIXTURES = Path(__file__).parent / "fixtures"
+EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
+MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("fixture")
+    server = ServerProcess(install_model(folder / "model", (FIXTURES / "model.onnx").read_bytes()), folder / "log", {})
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.kill()
+
+
+def iou(a: list[float], b: list[float]) -> float:
+    """Of two boxes x1 y1 x2 y2."""
+    width, height = (max(0, min(a[i + 2], b[i + 2]) - max(a[i], b[i])) for i in (0, 1))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)
+
+
+def is_the_same(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    return (
+        found["field"] == expected["field"]
+        and abs(found["confidence"] - expected["confidence"]) <= 0.001
+        and iou(found["box"], expected["box"]) >= 0.99
+    )
+
+
+@pytest.mark.parametrize("page", EXPECTED["pages"])
+def test_the_server_returns_the_expected_boxes(server: ServerProcess, page: str) -> None:
+    answer = server.predict((FIXTURES / "pages" / page).read_bytes(), MEDIA_TYPES[Path(page).suffix])
+    assert answer.status == 200
+    left = list(answer.json["fields"])
+    assert len(left) == len(EXPECTED["pages"][page])
+    for expected in EXPECTED["pages"][page]:
+        match = next((found for found in left if is_the_same(found, expected)), None)
+        assert match is not None, f"{expected} is not among {left}"
+        left.remove(match)
+    confidences = [found["confidence"] for found in answer.json["fields"]]
+    assert confidences == sorted(confidences, reverse=True)
