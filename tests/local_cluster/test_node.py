@@ -164,6 +164,15 @@ def test_up_while_it_runs_changes_nothing(running: Settings) -> None:
     assert processes.read_records(running.node_state) == records
 
 
+def test_a_stop_with_another_state_folder_leaves_this_node_alone(running: Settings, tmp_path: Path) -> None:
+    elsewhere = Settings(cache=running.cache, state=tmp_path / "state", home=running.home)
+    node.down(elsewhere)
+    assert node.status(running).ready
+    with pytest.raises(ClusterError, match="another node cluster runs"):
+        node.up(elsewhere)
+    assert node.status(running).ready
+
+
 def test_the_volumes_data_is_never_removed_with_the_node(running: Settings, tmp_path: Path) -> None:
     mounted = traces.mounts_below(running.node_state, Path("/proc/self/mountinfo").read_text())
     assert mounted == [], "what the node mounts must not be mounted for the machine"

@@ -159,9 +159,11 @@ def _stop_all(settings: Settings) -> None:
         processes.stop(record)
         for child in inner:
             processes.stop(child)
-    network.remove_link()
-    traces.remove_cgroups(node_config.CGROUP)
-    traces.undo(files.state / "traces.json")
+    recorded = files.state / "traces.json"
+    if recorded.exists():  # Else link and cgroups, where there are any, belong to a node with another state folder.
+        network.remove_link()
+        traces.remove_cgroups(node_config.CGROUP)
+        traces.undo(recorded)
 
 
 def _children(record: processes.Record) -> tuple[processes.Record, ...]:

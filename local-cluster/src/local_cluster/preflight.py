@@ -110,6 +110,9 @@ def _network_findings(settings: Settings) -> list[Finding]:
     ours = any(map(processes.is_running, processes.read_records(settings.node_state)))
     if network.link_exists() and not ours:
         found.append(
-            Finding(f"a network link {network.HOST_LINK} is there already", "run: local-cluster/cluster node down")
+            Finding(
+                f"a network link {network.HOST_LINK} is there: another node cluster runs on this machine",
+                "stop it with its own FINETUNE_STATE: local-cluster/cluster node down",
+            )
         )
     return found
