@@ -25,7 +25,7 @@ def start(console: Console, settings: Settings) -> Cluster:
     """Return the cluster, started if it is the local one."""
     if settings.existing is not None:
         return _existing(console, settings, settings.existing)
-    console.stream(cluster_command(settings, "node", "up"))
+    _fresh_node(console, settings)
     base = console.run(cluster_command(settings, "image", "base")).strip().splitlines()[-1]
     kube = Kube(
         console,
@@ -35,6 +35,20 @@ def start(console: Console, settings: Settings) -> Cluster:
     if settings.baked_images:
         return Cluster(kube, _bake(console, settings, base))
     return Cluster(kube, render.Images(operator=base, trainer=base, server=base, mounted=True))
+
+
+def _fresh_node(console: Console, settings: Settings) -> None:
+    """Start the node cluster anew; one that runs and is not an earlier demo's is left alone.
+
+    Raises Failed when somebody else's cluster runs: there is one per machine.
+    """
+    mark = settings.state / "node-is-ours"
+    running = console.run(["sh", "-c", '"$0" node status || true', *cluster_command(settings)], show=False)
+    if running.strip().startswith("ready") and not mark.exists():
+        raise Failed("the node cluster of this machine runs already; stop it first: local-cluster/cluster node down")
+    console.stream(cluster_command(settings, "node", "down"))
+    console.stream(cluster_command(settings, "node", "up"))
+    mark.touch()
 
 
 def _bake(console: Console, settings: Settings, base: str) -> render.Images:
@@ -83,14 +97,15 @@ def volumes(console: Console, settings: Settings, cluster: Cluster) -> str:
     """Return the manifests of the volumes that this cluster needs."""
     if settings.existing is not None:
         return "\n---\n".join([render.dynamic_claim("data", cluster.kube.namespace)])
-    paths = {f"{cluster.kube.namespace}/data": (cluster.kube.namespace, settings.state / "data")}
+    model, data = cluster.kube.namespace, settings.state / "data"
+    folders = [(model, "data", data)]
     if cluster.images.mounted:
         code = settings.state / "code"
-        paths |= {
-            "a/code": (cluster.kube.namespace, code),
-            "b/code": (SYSTEM, code),
-            "a/trainer-env": (cluster.kube.namespace, environment(console, settings, "trainer")),
-            "a/server-env": (cluster.kube.namespace, environment(console, settings, "server")),
-            "b/operator-env": (SYSTEM, environment(console, settings, "operator")),
-        }
-    return render.local_volumes(node_name(cluster.kube), paths)
+        folders += [
+            (model, "code", code),
+            (SYSTEM, "code", code),
+            (model, "trainer-env", environment(console, settings, "trainer")),
+            (model, "server-env", environment(console, settings, "server")),
+            (SYSTEM, "operator-env", environment(console, settings, "operator")),
+        ]
+    return render.local_volumes(node_name(cluster.kube), folders)

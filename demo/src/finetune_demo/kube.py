@@ -36,8 +36,9 @@ class Kube:
         return self.console.run([*self.helm_words, *words], show=False, env=dict(os.environ))
 
     def apply(self, manifest: str) -> None:
-        """Apply a manifest as kubectl apply -f does."""
-        for line in self.kubectl("apply", "-f", "-", stdin=manifest).splitlines():
+        """Apply a manifest whose objects name their namespaces, as kubectl apply -f does."""
+        command = [*self.kubectl_words, "apply", "-f", "-"]
+        for line in self.console.run(command, stdin=manifest, show=False, env=dict(os.environ)).splitlines():
             self.console.say(f"     {line}")
 
     def get(self, kind: str, name: str) -> Object | None:

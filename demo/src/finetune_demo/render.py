@@ -1,7 +1,7 @@
 """The demo's manifests: demo/manifests/*.yaml with the parts that differ from cluster to cluster filled in."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -81,8 +81,8 @@ def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, wat
         "POD_SECURITY": POD_SECURITY if images.mounted else POD_SECURITY | {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"},
         "CONTAINER_SECURITY": CONTAINER_SECURITY,
         "PYTHON_COMMAND": [trainer_python],
-        "TRAINER_ENV": [*trainer_env, *_env(TMPDIR="/tmp", HOME="/tmp")],
-        "EXAMPLE_ENV": _env(PYTHONPATH=example_path, PYTHONUNBUFFERED="1", TMPDIR="/tmp", HOME="/tmp", YOLO_CONFIG_DIR="/tmp/yolo", YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0", MPLCONFIGDIR="/tmp/mpl"),
+        "TRAINER_ENV": [*trainer_env, *_env(TMPDIR="/tmp", HOME="/tmp", OMP_WAIT_POLICY="PASSIVE")],
+        "EXAMPLE_ENV": _env(PYTHONPATH=example_path, PYTHONUNBUFFERED="1", TMPDIR="/tmp", HOME="/tmp", YOLO_CONFIG_DIR="/tmp/yolo", YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0", MPLCONFIGDIR="/tmp/mpl", OMP_WAIT_POLICY="PASSIVE"),
         "TRAINER_VOLUMES": [volume("data", read_only=False), *mounted, tmp],
         "WORKBENCH_MOUNTS": [mount("data", "/data"), mount("tmp", "/tmp"), *(environment if images.mounted else [])],
         "CLIENT_MOUNTS": [mount("data", "/data", read_only=True), mount("tmp", "/tmp")],
@@ -125,14 +125,13 @@ def manifest(folder: Path, name: str, values: Mapping[str, str]) -> str:
     return Template((folder / name).read_text()).substitute(values)
 
 
-def local_volumes(node: str, paths: Mapping[str, tuple[str, Path]], *, gibibytes: int = 20) -> str:
-    """Return static local PersistentVolumes with their claims: claim name -> (namespace, host folder).
+def local_volumes(node: str, folders: Sequence[tuple[str, str, Path]], *, gibibytes: int = 20) -> str:
+    """Return static local PersistentVolumes with their claims, of (namespace, claim, folder of the node).
 
     Local volumes are what restricted Pod Security allows; hostPath is not.
     """
     objects: list[dict[str, Any]] = []
-    for key, (namespace, path) in paths.items():
-        claim = key.partition("/")[2]
+    for namespace, claim, path in folders:
         name = f"finetune-{namespace}-{claim}"
         common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
         objects.append(

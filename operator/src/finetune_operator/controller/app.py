@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final, cast
 
 import kopf
 from aiohttp import web
@@ -72,6 +72,8 @@ async def run(config: Config) -> None:
             kopf.operator(
                 registry=make_registry(app.store, login),
                 settings=make_settings(instance=config.instance),
+                # Else kopf asks for the user's name, and a container's uid need not have one.
+                identity=cast("Any", config.instance),
                 **scope(config.namespaces),
             ),
             name="kopf",
