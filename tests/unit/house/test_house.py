@@ -1,0 +1,161 @@
+"""The house's rules hold, and the tools that hold them would notice: a planted violation fails."""
+
+import operator
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from house.crds import ROOT
+
+MEMBERS = {
+    "finetune_operator": "operator/src",
+    "finetune_server": "serving-image/src",
+    "finetune_trainer": "trainer-image/src",
+    "local_cluster": "local-cluster/src",
+}
+BIN = Path(sys.executable).parent
+
+
+def _lint_imports(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run import-linter with our contracts on the sources below `root`."""
+    path = os.pathsep.join(str(root / source) for source in MEMBERS.values())
+    return subprocess.run(
+        [BIN / "lint-imports", "--no-cache", "--no-logo", "--config", ROOT / "pyproject.toml", *words],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources of every member."""
+    root = tmp_path_factory.mktemp("sources")
+    for package, source in MEMBERS.items():
+        shutil.copytree(ROOT / source / package, root / source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def test_the_layers_and_borders_are_kept() -> None:
+    done = _lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+OPERATOR = "operator/src/finetune_operator"
+PLANTED = {
+    "decide looks up at cluster": ("layers", f"{OPERATOR}/decide", "import finetune_operator.cluster.kube"),
+    "api looks up at decide": ("layers", f"{OPERATOR}/api", "from ..decide import views"),
+    "manifests looks up at cluster": ("layers", f"{OPERATOR}/manifests", "from ..cluster import port"),
+    "cluster knows kopf": ("kopf", f"{OPERATOR}/cluster", "import kopf"),
+    "decide knows kopf": ("kopf", f"{OPERATOR}/decide", "import kopf"),
+    "controller knows the client": ("kubernetes", f"{OPERATOR}/controller", "import kubernetes.aio"),
+    "decide knows the clock": ("pure", f"{OPERATOR}/decide", "import time"),
+    "decide knows chance": ("pure", f"{OPERATOR}/decide", "import random"),
+    "manifests does I/O": ("pure", f"{OPERATOR}/manifests", "import asyncio"),
+    "controller reads the environment": ("environment", f"{OPERATOR}/controller", "import os"),
+    "operator imports trainer": ("members", f"{OPERATOR}/api", "import finetune_trainer"),
+    "server imports operator": ("members", "serving-image/src/finetune_server", "import finetune_operator"),
+    "trainer imports server": ("members", "trainer-image/src/finetune_trainer", "import finetune_server"),
+    "server unpickles": ("server", "serving-image/src/finetune_server", "import pickle"),
+    "server has torch": ("server", "serving-image/src/finetune_server", "import torch"),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_import_breaks_its_contract(copy: Path, name: str) -> None:
+    contract, folder, line = PLANTED[name]
+    planted = copy / folder / "planted.py"
+    planted.write_text(f'"""Planted."""\n\n{line}\n')
+    try:
+        done = _lint_imports(copy, "--contract", contract)
+    finally:
+        planted.unlink()
+    assert done.returncode == 1, done.stdout
+    assert "0 kept, 1 broken" in done.stdout
+
+
+BANNED = {
+    "decide reads the environment": ("decide", "import os\n\nVALUE = os.environ['A']\n", "TID251"),
+    "decide asks the clock": ("decide", "import datetime\n\nNOW = datetime.datetime.now(datetime.UTC)\n", "TID251"),
+    "manifests asks the clock": ("manifests", "import time\n\nNOW = time.time()\n", "TID251"),
+    "a blind except": ("cluster", "try:\n    pass\nexcept Exception:\n    pass\n", "BLE001"),
+    "a naive time": ("controller", "import datetime\n\nNOW = datetime.datetime.now()\n", "DTZ005"),
+    "an untyped function": ("api", "def _f(x):\n    return x\n", "ANN"),
+    "print": ("controller", "print()\n", "T201"),
+}
+
+
+@pytest.mark.parametrize("name", BANNED)
+def test_a_planted_habit_is_found(name: str) -> None:
+    layer, text, rule = BANNED[name]
+    done = subprocess.run(
+        [BIN / "ruff", "check", "--output-format=concise", f"--stdin-filename={OPERATOR}/{layer}/planted.py", "-"],
+        cwd=ROOT,
+        input=f'"""Planted."""\n\n{text}',
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert rule in done.stdout
+
+
+def test_the_folder_operator_never_shadows_the_standard_library() -> None:
+    assert not (ROOT / "operator" / "__init__.py").exists()
+    assert not list((ROOT / "operator").rglob("operator.py"))
+    assert operator.itemgetter(0)("ok") == "o"
+
+
+LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_a_lock_pins_every_package_with_hashes_and_names_no_index(lock: Path) -> None:
+    text = lock.read_text()
+    entries = re.split(r"\n(?=[a-zA-Z0-9])", text.strip())
+    for entry in entries:
+        assert re.match(r"[a-zA-Z0-9._-]+(\[[a-z0-9,_-]+\])?==\S+", entry), entry[:80]
+        assert "--hash=sha256:" in entry, entry[:80]
+    assert "://" not in text
+    assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links|--trusted-host)\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("member", "lock"), [("operator", "operator"), ("serving-image", "server"), ("trainer-image", "trainer")]
+)
+def test_a_lock_holds_what_its_project_asks_for(member: str, lock: str) -> None:
+    project = tomllib.loads((ROOT / member / "pyproject.toml").read_text())["project"]
+    pinned = set(
+        re.findall(
+            r"^([a-zA-Z0-9._-]+)(?:\[[^\]]*\])?==", (ROOT / f"requirements/{lock}.txt").read_text(), re.MULTILINE
+        )
+    )
+    asked = {re.match(r"[a-zA-Z0-9._-]+", text)[0].lower() for text in project["dependencies"]}  # type: ignore[index]
+    assert asked <= {name.lower() for name in pinned}
+
+
+def test_every_target_of_the_makefile_says_what_it_does() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = set(re.findall(r"^\.PHONY: (\S+)$", text, re.MULTILINE))
+    described = set(re.findall(r"^([a-z0-9-]+):.*## \S", text, re.MULTILINE))
+    assert phony == described
+    assert phony >= {"help", "test", "demo", "demo-clean", "e2e", "bench"}
+
+
+def test_no_file_of_the_repository_names_a_registry_or_this_machine() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    pattern = re.compile(r"(?<![\w.-])/(?:work|root)/[a-z.]|[a-z0-9.-]+\.internal\b")
+    found = []
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file() and path.suffix in {"", ".md", ".py", ".toml", ".txt", ".yaml", ".in", ".mod", ".json"}:
+            found += [f"{name}: {match[0]}" for match in pattern.finditer(path.read_text(errors="replace"))]
+    assert found == []
