@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 
@@ -46,9 +47,10 @@ def rows(label: Path) -> Iterator[list[str]]:
     return (line.split() for line in label.read_text(encoding="utf-8").splitlines())
 
 
-def test_the_same_seed_gives_the_same_bytes(example: Path, tmp_path: Path) -> None:
-    write_example(tmp_path, seed=7, sizes=SMALL)
-    assert contents(tmp_path) == contents(example)
+def test_the_same_seed_gives_the_same_bytes_however_many_processes_render(example: Path, tmp_path: Path) -> None:
+    sizes = [word for name, value in asdict(SMALL).items() for word in (f"--{name}", str(value))]
+    assert main(["generate", "--out", str(tmp_path / "again"), "--seed", "7", "--workers", "2", *sizes]) == 0
+    assert contents(tmp_path / "again") == contents(example)
 
 
 def test_another_seed_gives_other_pages(example: Path, tmp_path: Path) -> None:

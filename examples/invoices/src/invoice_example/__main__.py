@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 from invoice_example.recipe import recipe
@@ -24,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from invoice_example.dataset import write_example
 
                 sizes = Sizes(**{f.name: getattr(options, f.name) for f in fields(Sizes)})
-                write_example(options.out, seed=options.seed, sizes=sizes)
+                with ProcessPoolExecutor(options.workers) as pool:
+                    mapper = partial(pool.map, chunksize=16)
+                    write_example(options.out, seed=options.seed, sizes=sizes, mapper=mapper)
             case "train-base":
                 from invoice_example.train_base import train_base
 
@@ -45,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="render the invoices as YOLO data sets")
     generate.add_argument("--out", type=Path, required=True, help="a folder that is new or empty")
     generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that render")
     for field in fields(Sizes):
         generate.add_argument(f"--{field.name}", type=int, default=field.default)
     train = commands.add_parser("train-base", help="train the base model from random weights")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import yaml
@@ -33,7 +35,7 @@ class Document:
     scan: Scan
 
 
-def write_example(out: Path, *, seed: int, sizes: Sizes) -> None:
+def write_example(out: Path, *, seed: int, sizes: Sizes, mapper: Mapper = map) -> None:
     """Writes everything under `out`: anchor/, new-suppliers/{verified,unseen,poisoned}/ and pdf/.
 
     Raises:
@@ -41,14 +43,14 @@ def write_example(out: Path, *, seed: int, sizes: Sizes) -> None:
     """
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty; name a new folder or remove it first")
-    known = documents(BASE_SUPPLIERS, sizes.train + sizes.val + sizes.test, seed, sizes.height)
+    known = documents(BASE_SUPPLIERS, sizes.train + sizes.val + sizes.test, seed, sizes.height, mapper)
     anchor = out / "anchor"
     _write_split(anchor, "train", known, sizes.train)
     _write_split(anchor, "val", known, sizes.val)
     _write_split(anchor, "test", known, sizes.test)
     _write_data_yaml(anchor, {split: f"images/{split}" for split in ("train", "val", "test")})
 
-    fresh = documents(NEW_SUPPLIERS, sizes.verified + sizes.unseen, seed, sizes.height)
+    fresh = documents(NEW_SUPPLIERS, sizes.verified + sizes.unseen, seed, sizes.height, mapper)
     new = out / "new-suppliers"
     verified = [next(fresh) for _ in range(sizes.verified)]
     for name, pages in (
@@ -64,17 +66,29 @@ def write_example(out: Path, *, seed: int, sizes: Sizes) -> None:
         (out / "pdf" / f"{document.name}.pdf").write_bytes(document.page.pdf)
 
 
-def documents(suppliers: tuple[Supplier, ...], count: int, seed: int, height: int) -> Iterator[Document]:
+class Mapper(Protocol):
+    """Applies a function to each of a series in order, like `map`; a pool's may do it in several processes."""
+
+    def __call__(self, function: Callable[[int], Document], series: Iterable[int], /) -> Iterator[Document]:
+        """The results, in the order of the series."""
+        ...
+
+
+def documents(
+    suppliers: tuple[Supplier, ...], count: int, seed: int, height: int, mapper: Mapper = map
+) -> Iterator[Document]:
     """`count` documents with names of their own, the suppliers taking turns.
 
     A document depends on the seed, its supplier and its turn alone, so more documents
-    extend a series and do not change it.
+    extend a series and do not change it, and it matters not which process drew which.
     """
     turns = -(-count // len(suppliers))
-    series = {supplier.slug: _Series.of(supplier, seed, turns) for supplier in suppliers}
-    for index in range(count):
-        supplier = suppliers[index % len(suppliers)]
-        yield series[supplier.slug].document(index // len(suppliers), height)
+    series = tuple(_Series.of(supplier, seed, turns) for supplier in suppliers)
+    return mapper(partial(_document, series, height), range(count))
+
+
+def _document(series: tuple[_Series, ...], height: int, index: int) -> Document:
+    return series[index % len(series)].document(index // len(series), height)
 
 
 @dataclass(frozen=True, slots=True)
