@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from server.support import CLASSES, ServerProcess, StartServer, encode, page_with
+from server.support import CLASSES, ServerProcess, StartServer, encode, install_model, page_with, tiny_model
 
 LABELS = 'deployment="invoice-detector",model="invoice-fields",namespace="ml",version="ft_v1.1"'
 SIMPLE = ("finetune_documents_total", "finetune_feedback_total")
@@ -28,14 +29,25 @@ def read(server: ServerProcess) -> dict[str, float]:
     return samples
 
 
-@pytest.fixture
-def fresh(model_dir: Path, start_server: StartServer) -> ServerProcess:
-    server = start_server(model_dir, FINETUNE_EXPECTED_FIELDS="red, green")
+@pytest.fixture(scope="module")
+def metered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that nobody but the test at hand asks; blue is not expected of a page."""
+    folder = tmp_path_factory.mktemp("metered")
+    directory = install_model(folder / "model", tiny_model())
+    server = ServerProcess(directory, folder / "log", {"FINETUNE_EXPECTED_FIELDS": "red, green"})
     server.wait_ready()
-    return server
+    yield server
+    server.kill()
 
 
-def test_every_series_exists_at_zero_from_the_start(fresh: ServerProcess) -> None:
+def increase(server: ServerProcess, before: dict[str, float]) -> dict[str, float]:
+    """By how much each sample grew."""
+    return {name: value - before[name] for name, value in read(server).items() if name in before}
+
+
+def test_every_series_exists_at_zero_from_the_start(model_dir: Path, start_server: StartServer) -> None:
+    fresh = start_server(model_dir)
+    fresh.wait_ready()
     samples = read(fresh)
     expected = [sample(name) for name in SIMPLE]
     expected += [sample(name, field=field) for name in BY_FIELD for field in CLASSES]
@@ -45,23 +57,24 @@ def test_every_series_exists_at_zero_from_the_start(fresh: ServerProcess) -> Non
     assert samples[sample("finetune_model_info", digest=digest)] == 1
 
 
-def test_no_series_carries_a_label_beyond_the_contract(fresh: ServerProcess) -> None:
-    fresh.predict(encode(page_with("red", at=(0, 0))))
+def test_no_series_carries_a_label_beyond_the_contract(metered: ServerProcess) -> None:
+    metered.predict(encode(page_with("red", at=(0, 0))))
     names = {
         pair.split("=")[0]
-        for key in read(fresh)
+        for key in read(metered)
         if key.startswith("finetune_")
         for pair in key.rstrip("}").partition("{")[2].split(",")
     }
     assert names == {"namespace", "deployment", "model", "version", "field", "stage", "digest", "le"}
-    assert not [key for key in read(fresh) if "_created" in key]
+    assert not [key for key in read(metered) if "_created" in key]
 
 
-def test_expected_and_detected_are_counted_once_a_page(fresh: ServerProcess) -> None:
+def test_expected_and_detected_are_counted_once_a_page(metered: ServerProcess) -> None:
+    before = read(metered)
     page = page_with("red", at=(0, 0)) | page_with("red", at=(64, 64)) | page_with("blue", at=(96, 0))
     for body in (encode(page), encode(page_with("red", at=(32, 0)) * 0)):
-        assert fresh.predict(body).status == 200
-    samples = read(fresh)
+        assert metered.predict(body).status == 200
+    samples = increase(metered, before)
     assert samples[sample("finetune_documents_total")] == 2
     expected = {field: samples[sample("finetune_field_expected_total", field=field)] for field in CLASSES}
     detected = {field: samples[sample("finetune_field_detected_total", field=field)] for field in CLASSES}
@@ -71,27 +84,30 @@ def test_expected_and_detected_are_counted_once_a_page(fresh: ServerProcess) -> 
         assert samples[sample("finetune_inference_duration_seconds_count", stage=stage)] == 2
 
 
-def test_confidence_is_that_of_the_best_box(fresh: ServerProcess) -> None:
+def test_confidence_is_that_of_the_best_box(metered: ServerProcess) -> None:
+    before = read(metered)
     page = page_with("red", at=(0, 0))
     page[64:80, 64:80, 2] = 178  # 0.7
-    assert len(fresh.predict(encode(page)).json["fields"]) == 2
-    samples = read(fresh)
+    assert len(metered.predict(encode(page)).json["fields"]) == 2
+    samples = increase(metered, before)
     assert samples[sample("finetune_detection_confidence_count", field="red")] == 1
     assert samples[sample("finetune_detection_confidence_sum", field="red")] == pytest.approx(1)
 
 
-def test_the_total_stage_covers_the_parts(fresh: ServerProcess) -> None:
-    fresh.predict(encode(page_with("red", at=(0, 0), width=2000, height=2000)))
-    samples = read(fresh)
+def test_the_total_stage_covers_the_parts(metered: ServerProcess) -> None:
+    before = read(metered)
+    metered.predict(encode(page_with("red", at=(0, 0), width=2000, height=2000)))
+    samples = increase(metered, before)
     seconds = {stage: samples[sample("finetune_inference_duration_seconds_sum", stage=stage)] for stage in STAGES}
     assert seconds["total"] >= sum(value for stage, value in seconds.items() if stage != "total")
     assert all(value > 0 for value in seconds.values())
 
 
 @pytest.mark.parametrize("body", [b'{"document": "doc-17"}', b'{"document": "doc-17", "fields": ["red"]}'])
-def test_feedback_is_counted(fresh: ServerProcess, body: bytes) -> None:
-    assert fresh.request("POST", "/feedback", body, "application/json").status == 202
-    assert read(fresh)[sample("finetune_feedback_total")] == 1
+def test_feedback_is_counted(metered: ServerProcess, body: bytes) -> None:
+    before = read(metered)
+    assert metered.request("POST", "/feedback", body, "application/json").status == 202
+    assert increase(metered, before)[sample("finetune_feedback_total")] == 1
 
 
 @pytest.mark.parametrize(
@@ -120,8 +136,8 @@ def test_feedback_that_cannot_be_used_is_not_counted(
     assert read(server)[sample("finetune_feedback_total")] == before
 
 
-def test_a_document_id_cannot_forge_a_log_line(fresh: ServerProcess) -> None:
+def test_a_document_id_cannot_forge_a_log_line(metered: ServerProcess) -> None:
     forged = b'{"document": "a\\n{\\"level\\": \\"critical\\"}"}'
-    assert fresh.request("POST", "/feedback", forged, "application/json").status == 202
-    lines = fresh.log.read_text().splitlines()
+    assert metered.request("POST", "/feedback", forged, "application/json").status == 202
+    lines = metered.log.read_text().splitlines()
     assert not [line for line in lines if line.startswith('{"level"')]
