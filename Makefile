@@ -35,6 +35,7 @@ lint: ## style, layers, and that generated files are fresh
 	PYTHONPATH=operator/src:trainer-image/src:serving-image/src:local-cluster/src \
 	  $(call in,operator-dev)/lint-imports --no-logo --no-cache
 	diff -r crds charts/finetune-operator/files/crds
+	$(call in,operator-dev)/python scripts/reference --check
 
 .PHONY: types
 types: ## mypy --strict, every member in its own environment
