@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from finetune_operator.api.meta import Artifact, Condition, ModelArtifact, ObjectMeta
+from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, ModelArtifact, ObjectMeta
 from finetune_operator.api.model_version import ModelVersion, VersionEvidence, VersionSpec, VersionStatus
 from finetune_operator.api.names import FIELD_MANAGER, model_version_name, sha256_of
 from finetune_operator.api.policy import (
@@ -72,7 +72,7 @@ def _version_spec(version: str, **spec: Any) -> VersionSpec:
     return VersionSpec(**(given | spec))
 
 
-def base(version: str = "base_v1", verified: str | None = "True", **spec: Any) -> ModelVersion:
+def base(version: str = "base_v1", verified: ConditionStatus | None = "True", **spec: Any) -> ModelVersion:
     conditions = () if verified is None else (Condition(type="Verified", status=verified, reason="Measured"),)
     meta = ObjectMeta(name=model_version_name(MODEL, version), namespace="ml", uid=f"uid-{version}")
     return ModelVersion(metadata=meta, spec=_version_spec(version, **spec), status=VersionStatus(conditions=conditions))
@@ -241,7 +241,7 @@ class ModelDeployment:
             self.generation += 1
             self.changed_at = self.now
         self.resource_version += 1
-        self.manager = manager if not served.absent else None
+        self.manager = None if served.absent and epoch is None else manager
         self.keys, self.epoch = served, epoch
         self.template_hash = template or self.template_hash
 
@@ -308,7 +308,7 @@ class World:
             return
         wanted = ServedKeys(asked.version, asked.uri, asked.sha256)
         foreign = found.manager not in (None, FIELD_MANAGER)
-        if foreign and wanted != found.keys:
+        if foreign and (wanted != found.keys or asked.epoch != found.epoch):
             self._refused(seen)
             return
         self.commits.append(Commit(found.uid, found.keys, found.manager, wanted, asked.epoch, self.policy.status))

@@ -125,6 +125,13 @@ class TestAfterACrash:
         assert asked is not None
         assert asked.version == "ft_v1.1"
 
+    def test_an_apply_that_may_have_been_committed_is_repeated_under_the_next_epoch(self) -> None:
+        """A change of scale came between the intent and the write; or our keys were there, and were undone."""
+        decision = decide(at(5, flying(), deployment(keys(BASE), generation=6, observed_generation=6)))
+        asked = applied(decision)
+        assert asked is not None
+        assert asked.epoch == flight_of(decision).epoch == decision.status.epoch == 3
+
     def test_after_a_long_outage_time_counts_anew(self) -> None:
         decision = decide(at(2000, flying(), deployment(keys(BASE))))
         assert flight_of(decision).deadline == NOW + seconds(2000) + (flight_of(start()).deadline - NOW)
@@ -356,7 +363,7 @@ class TestWatching:
 
 
 def returning(*, first: bool = False, **changes: Any) -> Policy:
-    given: dict[str, Any] = {"why": "RolloutFailed", "message": "1 of 2 updated", "epoch": 3}
+    given: dict[str, Any] = {"why": "RolloutFailed", "message": "1 of 2 updated", "epoch": 3, "generation": 6}
     given |= {"phase_since": NOW + seconds(100), "deadline": NOW + seconds(300)}
     return flying("Returning", first=first, **(given | changes))
 
@@ -369,6 +376,13 @@ class TestReturning:
         assert (asked.version, asked.epoch) == ("base_v1", 3)
 
     @pytest.mark.row("D17")
+    def test_an_apply_that_may_have_been_committed_is_repeated_under_the_next_epoch(self) -> None:
+        """The generation moved: our apply and somebody's undo, or only a change of scale."""
+        asked = applied(decide(at(110, returning(), served(generation=7, observed_generation=7))))
+        assert asked is not None
+        assert (asked.version, asked.epoch) == ("base_v1", 4)
+
+    @pytest.mark.row("D17")
     def test_where_nothing_was_live_the_keys_are_released(self) -> None:
         asked = applied(decide(at(110, returning(first=True), served())))
         assert asked is not None
@@ -376,9 +390,9 @@ class TestReturning:
 
     @pytest.mark.row("D17")
     def test_old_keys_that_never_left_are_written_once_to_fence_off_a_late_apply(self) -> None:
-        asked = applied(decide(at(110, returning(), deployment(keys(BASE)))))
+        asked = applied(decide(at(110, returning(generation=5), deployment(keys(BASE)))))
         assert asked is not None
-        assert asked.epoch == 3
+        assert (asked.version, asked.epoch) == ("base_v1", 3)
 
     @pytest.mark.row("D18")
     def test_the_return_ends_in_a_hold_and_a_quarantine(self) -> None:

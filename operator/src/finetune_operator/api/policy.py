@@ -145,7 +145,8 @@ FlightPhase = Literal["Flipping", "Watching", "Returning"]
 class InFlight(Value, frozen=True, kw_only=True):
     """The one promotion that is being carried out; recorded before the Deployment is touched.
 
-    `template_hash` is that of the pod template without our keys when the flight began. `replicas` were available
+    `template_hash` is that of the pod template without our keys when the flight began. `generation` is that of
+    the Deployment when `epoch` was given out: while it stays, the apply was not committed. `replicas` were available
     when watching began; `unhealthy_since` says since when fewer of them are.
     """
 
@@ -163,6 +164,7 @@ class InFlight(Value, frozen=True, kw_only=True):
     deadline: datetime
     why: str = ""
     message: str = ""
+    generation: int = 0
     replicas: int = 0
     unhealthy_since: datetime | None = None
 
@@ -218,5 +220,3 @@ class Policy(Value, frozen=True, kw_only=True):
     metadata: ObjectMeta
     spec: PolicySpec
     status: PolicyStatus = PolicyStatus()
-
-

@@ -52,6 +52,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         epoch=_next_epoch(status, found),
         deployment_uid=found.uid,
         template_hash=found.template_hash,
+        generation=found.generation,
         started_at=now,
         phase_since=now,
         deadline=target.later(now, target.patience(found)),
@@ -121,8 +122,18 @@ def _apply_late(view: PolicyView, flight: InFlight, found: DeploymentView) -> De
             return _return(view, flight, found, "RolloutTimedOut", "the keys could not be applied to the Deployment")
         now = memory.moment(view.now)
         flight = replace(flight, phase_since=now, deadline=target.later(now, target.patience(found)))
-    status = replace(view.policy.status, in_flight=flight)
-    return Decision(status, _apply_if_ours(view, found, flight.to, flight.epoch), _until(view, flight.deadline))
+    return _apply_again(view, flight, found, flight.to)
+
+
+def _apply_again(
+    view: PolicyView, flight: InFlight, found: DeploymentView, version: LiveVersion | None
+) -> Decision[PolicyStatus]:
+    """Repeat the apply that is due, as the same one only where it provably was not committed."""
+    status = view.policy.status
+    if found.generation != flight.generation:
+        flight = replace(flight, epoch=_next_epoch(status, found), generation=found.generation)
+    status = replace(status, in_flight=flight, epoch=max(status.epoch, flight.epoch))
+    return Decision(status, _apply_if_ours(view, found, version, flight.epoch), _until(view, flight.deadline))
 
 
 def _watch(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
@@ -199,6 +210,7 @@ def _return(
         why=why,
         message=message[: memory.CONSUMED_MESSAGE],
         epoch=_next_epoch(status, found),
+        generation=found.generation,
         phase_since=now,
         deadline=target.later(now, target.patience(found)),
         unhealthy_since=None,
@@ -221,8 +233,7 @@ def _returning(view: PolicyView, flight: InFlight, found: DeploymentView) -> Dec
         if flight.back is None or found.settled:
             return _returned(view, flight)
     elif not fenced and (found.keys.absent or found.keys in (back, target.keys_of(flight.to))):
-        actions = _apply_if_ours(view, found, flight.back, flight.epoch)
-        return Decision(view.policy.status, actions, _until(view, flight.deadline))
+        return _apply_again(view, flight, found, flight.back)
     else:
         return _foreign_on_return(view, flight, found)
     if overdue and any(promotion.spec.release_hold for promotion in candidates(view.policy, view.promotions)):

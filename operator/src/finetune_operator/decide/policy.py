@@ -13,7 +13,7 @@ from ..api.policy import LiveVersion, PolicyStatus
 from ..api.promotion import Promotion
 from . import flip, memory, target
 from .actions import ApplyKeys, Decision, Emit
-from .promotion_checks import Clear, Proposal, Refuse, candidates, identity, judge
+from .promotion_checks import Clear, Proposal, Refuse, candidates, identity, judge, passed_by_itself
 from .views import DeploymentView, PolicyView, Problem, ServedKeys
 
 REASSERT_WINDOW: Final = timedelta(minutes=10)
@@ -159,11 +159,8 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
     live = status.live
     if live is None or found is None or not found.keys.absent or target.problem(view) is not None:
         return None
-    if status.hold is not None and status.hold.reason == "ConflictingWriter":
+    if (status.hold is not None and status.hold.reason == "ConflictingWriter") or not _proven(view, live):
         return None
-    if 0 < target.epoch_of(found) < live.epoch and status.hold is None:
-        # The epoch that was written ahead is not on the Deployment: a crash came between, the apply is still due.
-        return Decision(status, (_apply_live(found, live, live.epoch),))
     recent = tuple(at for at in status.reasserted_at if view.now - at < REASSERT_WINDOW)
     if len(recent) >= REASSERT_LIMIT:
         return _conflicting(view, found, live)
@@ -173,6 +170,21 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
     )
     text = f"the keys on Deployment '{found.name}' were gone; putting '{live.version}' back"
     return Decision(asserted, (_apply_live(found, live, epoch), Emit("Warning", "Reasserted", text)))
+
+
+def _proven(view: PolicyView, live: LiveVersion) -> bool:
+    """Tell whether live may be written by us: it passed a watch here, or was adopted and is known as passed.
+
+    What was merely found on the Deployment is recorded, and never put live by the operator without evidence.
+    """
+    if any(good.sha256 == live.sha256 for good in view.policy.status.last_good):
+        return True
+    return any(
+        passed_by_itself(version)
+        for version in view.versions
+        if (version.spec.version, version.spec.artifact.sha256) == (live.version, live.sha256)
+        and version.spec.model == view.policy.spec.model
+    )
 
 
 def _conflicting(view: PolicyView, found: DeploymentView, live: LiveVersion) -> Decision[PolicyStatus]:
@@ -274,7 +286,8 @@ def _in_sync(view: PolicyView) -> Fact:
     if found.keys == target.keys_of(status.live):
         return ("Unknown", "NothingLive", "nothing is live yet") if status.live is None else ("True", "AsRecorded", "")
     if found.keys.absent:
-        return "False", "KeysAbsent", f"Deployment '{found.name}' does not carry the keys of what is live"
+        remedy = "it is put back, or by a promotion of it with releaseHold: true"
+        return "False", "KeysAbsent", f"Deployment '{found.name}' does not carry the keys of what is live; {remedy}"
     return "False", "External", f"the keys were set by {target.manager_in_words(found)}"
 
 

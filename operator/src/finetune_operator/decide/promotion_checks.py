@@ -158,7 +158,7 @@ def _not_live_already(case: Case) -> Obstacle | None:
     live, found = case.policy.status.live, case.deployment
     spec = case.version.spec
     same = live is not None and (live.version, live.sha256) == (spec.version, spec.artifact.sha256)
-    replaced = found is not None and not found.keys.absent and found.keys != target.keys_of(live)
+    replaced = found is not None and found.keys != target.keys_of(live)
     if not same or replaced:
         return None
     return Refuse("Succeeded", "AlreadyLive", f"'{spec.version}' is what is live")
@@ -190,9 +190,15 @@ def was_live(policy: Policy, version: ModelVersion) -> bool:
     live = () if policy.status.live is None else (policy.status.live,)
     if any(entry.sha256 == version.spec.artifact.sha256 for entry in (*live, *policy.status.last_good)):
         return True
-    evidence, record = version.spec.evidence, version.status
-    trusted = version.spec.type == "Base" or (evidence is not None and evidence.verdict == "Pass")
-    return trusted and (record.live_since is not None or record.last_live is not None)
+    served = version.status.live_since is not None or version.status.last_live is not None
+    return served and passed_by_itself(version)
+
+
+def passed_by_itself(version: ModelVersion) -> bool:
+    """Tell whether the object alone says that its version may serve: a verified base, or all gates passed."""
+    if version.spec.type == "Base":
+        return is_true(version.status.conditions, "Verified")
+    return version.spec.evidence is not None and version.spec.evidence.verdict == "Pass"
 
 
 def _eligible(case: Case) -> Obstacle | None:
