@@ -1,0 +1,189 @@
+"""The evaluator's arithmetic against naive references and against ultralytics' own functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from finetune_trainer.evaluation.average_precision import Truth, average_precision, match, per_class
+from finetune_trainer.evaluation.postprocess import Detections, non_maximum_suppression, overlap, postprocess, to_page
+from finetune_trainer.evaluation.preprocess import decode, geometry, prepare
+from finetune_trainer.evaluation.rates import JudgedPage, rates
+
+SIDES = st.integers(8, 400)
+
+
+@st.composite
+def boxes(draw: st.DrawFn, most: int = 25) -> np.ndarray[Any, np.dtype[np.float32]]:
+    count = draw(st.integers(0, most))
+    corners = draw(hnp.arrays(np.float32, (count, 2), elements=st.integers(0, 60)))
+    extents = draw(hnp.arrays(np.float32, (count, 2), elements=st.integers(1, 40)))
+    return np.concatenate([corners, corners + extents], axis=1).astype(np.float32)
+
+
+@given(SIDES, SIDES, st.sampled_from([64, 96, 320]))
+def test_boxes_go_to_the_square_and_back(height: int, width: int, size: int) -> None:
+    placed, scaled_width, scaled_height = geometry(height, width, size)
+    assert max(scaled_width, scaled_height) == size
+    page = np.array([[0, 0, width, height], [width / 4, height / 4, width / 2, height / 2]], dtype=np.float32)
+    offset = np.array([placed.left, placed.top] * 2)
+    np.testing.assert_allclose(to_page((page * placed.scale + offset).astype(np.float32), placed), page, atol=0.01)
+    assert 0 <= placed.left <= size - scaled_width
+    assert 0 <= placed.top <= size - scaled_height
+
+
+def test_the_square_is_grey_around_the_page_and_rgb() -> None:
+    red = np.zeros((10, 40, 3), np.uint8)
+    red[:, :, 2] = 255  # BGR
+    tensor, placed = prepare(red, 32)
+    assert tensor.shape == (1, 3, 32, 32)
+    assert (placed.left, placed.top) == (0, 12)
+    np.testing.assert_allclose(tensor[0, :, 0, 0], 114 / 255)
+    np.testing.assert_allclose(tensor[0, :, 15, 15], [1, 0, 0])
+
+
+def test_what_opencv_cannot_decode_is_none() -> None:
+    assert decode(b"GIF?") is None
+
+
+@given(boxes(), st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.7]), st.integers(1, 30))
+@settings(deadline=None)
+def test_suppression_keeps_what_the_naive_loop_keeps(
+    found: np.ndarray[Any, np.dtype[np.float32]], seed: int, iou: float, most: int
+) -> None:
+    fields = np.random.default_rng(seed).integers(0, 2, len(found))
+    overlaps = overlap(found, found)
+    kept: list[int] = []
+    for i in range(len(found)):
+        if all(fields[i] != fields[k] or overlaps[k, i] <= np.float32(iou) for k in kept):
+            kept.append(i)
+    assert non_maximum_suppression(found, fields, iou, most).tolist() == kept[:most]
+
+
+@given(boxes(12), st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=60)
+def test_postprocessing_returns_what_ultralytics_returns(
+    found: np.ndarray[Any, np.dtype[np.float32]], seed: int
+) -> None:
+    import torch
+    from ultralytics.utils.nms import non_max_suppression
+
+    random = np.random.default_rng(seed)
+    centre = np.concatenate([(found[:, :2] + found[:, 2:]) / 2, found[:, 2:] - found[:, :2]], axis=1)
+    scores = random.permutation(np.linspace(0.0005, 0.99, 3 * len(found))).reshape(len(found), 3)
+    output = np.concatenate([centre, scores], axis=1).T.astype(np.float32)
+    placed, *_ = geometry(128, 128, 128)
+    ours = postprocess(output, placed, 0.001, 0.7, 300)
+    [theirs] = non_max_suppression(torch.from_numpy(output[None]), 0.001, 0.7, multi_label=True, max_det=300)
+    expected = theirs.numpy()
+    np.testing.assert_allclose(ours.scores, expected[:, 4], rtol=1e-6)
+    np.testing.assert_array_equal(ours.fields, expected[:, 5].astype(int))
+    np.testing.assert_allclose(ours.boxes, np.clip(expected[:, :4], 0, 128), atol=1e-4)
+
+
+@st.composite
+def pages(draw: st.DrawFn) -> list[tuple[Detections, Truth]]:
+    result = []
+    for _ in range(draw(st.integers(1, 5))):
+        found, labels = draw(boxes(12)), draw(boxes(6))
+        random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        if len(labels):  # so that some detections hit
+            near = labels[random.integers(0, len(labels), len(found))] + random.normal(0, 2, (len(found), 4))
+            found = np.where(random.random((len(found), 1)) < 0.6, near, found).astype(np.float32)
+        scores = np.sort(random.random(len(found)).astype(np.float32))[::-1]
+        detections = Detections(found, scores, random.integers(0, 3, len(found)))
+        result.append((detections, Truth(labels, random.integers(0, 3, len(labels)))))
+    return result
+
+
+@given(pages())
+@settings(deadline=None, max_examples=100)
+def test_average_precision_is_ultralytics_formula(found: list[tuple[Detections, Truth]]) -> None:
+    from ultralytics.utils.metrics import ap_per_class
+
+    hits = [match(d, t) >= 0 for d, t in found]
+    target = np.concatenate([t.fields for _, t in found])
+    ours = per_class(found, 3)
+    assert set(ours) == set(target.tolist())
+    if not len(target):
+        return
+    theirs = ap_per_class(
+        np.concatenate(hits)[:, None],
+        np.concatenate([d.scores for d, _ in found]),
+        np.concatenate([d.fields for d, _ in found]),
+        target,
+    )
+    np.testing.assert_allclose([ours[i].ap for i in theirs[6]], theirs[5][:, 0], atol=1e-9)
+
+
+@given(pages())
+@settings(deadline=None, max_examples=60)
+def test_matching_is_one_to_one_within_a_class_and_as_ultralytics_matches(
+    found: list[tuple[Detections, Truth]],
+) -> None:
+    import torch
+    from ultralytics.models.yolo.detect import DetectionValidator
+
+    validator = DetectionValidator.__new__(DetectionValidator)
+    validator.iouv = torch.tensor([0.5])
+    for detections, truth in found:
+        taken = match(detections, truth)
+        claimed = taken[taken >= 0].tolist()
+        assert len(claimed) == len(set(claimed))
+        overlaps = overlap(truth.boxes, detections.boxes)
+        assert all(overlaps[label, i] >= 0.5 for i, label in enumerate(taken) if label >= 0)
+        assert all(truth.fields[label] == detections.fields[i] for i, label in enumerate(taken) if label >= 0)
+        theirs = validator.match_predictions(
+            torch.from_numpy(detections.fields.copy()),
+            torch.from_numpy(truth.fields.copy()),
+            torch.from_numpy(overlaps.copy()),
+        )
+        assert (taken >= 0).tolist() == theirs[:, 0].tolist()
+
+
+@pytest.mark.parametrize(("hits", "labels", "ap"), [([], 3, 0.0), ([True], 1, 1.0), ([False, False], 2, 0.0)])
+def test_the_ends_of_average_precision(hits: list[bool], labels: int, ap: float) -> None:
+    assert average_precision(np.array(hits, dtype=bool), labels).ap == pytest.approx(ap, abs=0.006)
+
+
+def judged(document: str, found: list[tuple[list[int], int]], labels: list[tuple[list[int], int]]) -> JudgedPage:
+    def array(rows: list[tuple[list[int], int]]) -> tuple[Any, Any]:
+        corners = np.array([box for box, _ in rows], dtype=np.float32).reshape(-1, 4)
+        return corners, np.array([field for _, field in rows], dtype=np.int64)
+
+    corners, fields = array(found)
+    return JudgedPage(document, Detections(corners, np.linspace(0.9, 0.5, len(found)), fields), Truth(*array(labels)))
+
+
+A, B = [0, 0, 10, 10], [20, 20, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ([judged("a", [(A, 0), (B, 1)], [(A, 0), (B, 1)])], ("1.000000", "1.000000", "1.000000")),
+        ([judged("a", [(A, 1), (B, 0)], [(A, 0), (B, 1)])], ("0.000000", "0.000000", "0.000000")),  # fields swapped
+        ([judged("a", [(A, 0), (A, 0)], [(A, 0)])], ("1.000000", "1.000000", "0.500000")),  # a label is taken once
+        ([judged("a", [(A, 0)], [(A, 0), (A, 0)])], ("0.500000", "0.000000", "1.000000")),
+        ([judged("a", [], [(A, 0)]), judged("b", [(A, 0)], [(A, 0)])], ("0.500000", "0.500000", "1.000000")),
+        ([judged("a", [], [(A, 0)]), judged("a", [(A, 0)], [(A, 0)])], ("0.500000", "0.000000", "1.000000")),
+        ([judged("a", [(A, 0)], [])], ("", "", "0.000000")),  # a background page has nothing to find
+        ([], ("", "", "")),
+    ],
+)
+def test_rates_mean_what_gate_2_says(pages: list[JudgedPage], expected: tuple[str, str, str]) -> None:
+    result = rates(pages, 2, with_fields=True)
+    assert (result.rate, result.document_rate, result.precision) == expected
+
+
+def test_a_fields_rate_is_empty_where_the_field_has_no_label() -> None:
+    assert rates([judged("a", [(A, 0)], [(A, 0)])], 2, with_fields=True).field_rate == ("1.00", "")
+
+
+def test_a_field_that_is_found_without_a_label_still_counts_against_precision() -> None:
+    assert rates([judged("a", [(A, 0), (B, 1)], [(A, 0)])], 2, with_fields=False).precision == "0.500000"

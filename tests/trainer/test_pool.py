@@ -1,0 +1,154 @@
+"""The pool: what comes in, what is refused, and that it only ever grows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from finetune_trainer.cli import main
+from finetune_trainer.data.pool import add_batch, pool_stats, read_pool
+from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.storage import Storage
+from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, write_new_pages
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_new_pages(tmp_path / "folder", count=4, first=7000)
+
+
+def files(pool: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(pool)): p.read_bytes() for p in pool.rglob("*") if p.is_file()}
+
+
+def test_a_batch_adds_and_changes_nothing_that_was_there(world: World, folder: Path) -> None:
+    before = files(world.pool)
+    add_to_pool(world.pool, folder, world.anchor, {"page-7000": "doc-1", "page-7001": "doc-1"})
+    after = files(world.pool)
+    assert before.items() <= after.items()
+    stats = pool_stats(Storage(), world.pool.as_uri())
+    assert (stats.batches, stats.samples, stats.documents) == (2, 16, 15)
+    assert stats.boxes == dict.fromkeys(CLASSES, 16)
+    assert stats.verifiers == {"ann@example.com": 16}
+
+
+def held_out(world: World, folder: Path) -> None:
+    shutil.copy(world.anchor / "images/test/page-2000.png", folder / "images/train/page-7000.png")
+
+
+def duplicate(world: World, folder: Path) -> None:
+    shutil.copy(world.root / "new-copy.png", folder / "images/train/page-7000.png")
+
+
+def twin(_world: World, folder: Path) -> None:
+    shutil.copy(folder / "images/train/page-7001.png", folder / "images/train/page-7000.png")
+
+
+def six_columns(_world: World, folder: Path) -> None:
+    (folder / "labels/train/page-7000.txt").write_text("0 0.5 0.5 0.1 0.1 0.9")
+
+
+def out_of_range(_world: World, folder: Path) -> None:
+    (folder / "labels/train/page-7000.txt").write_text("0 0.5 1.5 0.1 0.1")
+
+
+def no_label(_world: World, folder: Path) -> None:
+    (folder / "labels/train/page-7000.txt").unlink()
+
+
+def no_image(_world: World, folder: Path) -> None:
+    (folder / "images/train/page-7000.png").write_bytes(b"\x89PNG")
+
+
+def other_order(_world: World, folder: Path) -> None:
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": ["date", "number", "total"]}))
+
+
+def no_classes(_world: World, folder: Path) -> None:
+    (folder / "data.yaml").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "named"),
+    [
+        (held_out, Reason.HELD_OUT_PAGE_IN_POOL, "images/test/page-2000.png"),
+        (duplicate, Reason.DUPLICATE_SAMPLE, "page-7000"),
+        (twin, Reason.DUPLICATE_SAMPLE, "page-7001"),
+        (six_columns, Reason.LABEL_COLUMNS, "page-7000.txt: line 1: 6 columns"),
+        (out_of_range, Reason.LABELS_OUT_OF_RANGE, "page-7000.txt: line 1"),
+        (no_label, Reason.LABEL_MISSING, "page-7000"),
+        (no_image, Reason.IMAGE_UNREADABLE, "page-7000"),
+        (other_order, Reason.CLASS_LIST_DIFFERS, "index 0: 'date' instead of 'number'"),
+        (no_classes, Reason.CLASS_LIST_DIFFERS, "neither data.yaml nor classes.txt"),
+    ],
+)
+def test_one_bad_page_refuses_the_batch_and_leaves_the_pool_as_it_was(
+    world: World, folder: Path, spoil: Callable[[World, Path], None], reason: Reason, named: str
+) -> None:
+    stored = next(p for p in (world.pool / "files").rglob("*.png"))
+    shutil.copy(stored, world.root / "new-copy.png")
+    spoil(world, folder)
+    before = files(world.pool)
+    with pytest.raises(StepError) as caught:
+        add_to_pool(world.pool, folder, world.anchor)
+    assert caught.value.reason is reason
+    assert named in caught.value.message
+    assert caught.value.remedy
+    assert files(world.pool) == before
+
+
+def test_a_batch_without_a_verifier_is_refused(world: World, folder: Path) -> None:
+    with pytest.raises(StepError) as caught:
+        add_batch(
+            Storage(),
+            world.pool.as_uri(),
+            folder.as_uri(),
+            world.anchor.as_uri(),
+            replace(VERIFICATION, by=" "),
+            {},
+            False,
+            BATCH_TIME,
+        )
+    assert caught.value.reason is Reason.VERIFIER_MISSING
+
+
+def test_classes_txt_serves_as_well_as_data_yaml(world: World, folder: Path) -> None:
+    (folder / "data.yaml").unlink()
+    (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    add_to_pool(world.pool, folder, world.anchor)
+    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES)) == 16
+
+
+def test_a_batch_that_was_cut_off_does_not_exist(world: World, folder: Path) -> None:
+    add_to_pool(world.pool, folder, world.anchor)
+    newest = max((world.pool / "batches").iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    newest.unlink()
+    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES)) == 12
+    add_to_pool(world.pool, folder, world.anchor)
+    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES)) == 16
+
+
+def test_the_command_line_prints_problem_and_remedy(
+    world: World, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_label(world, folder)
+    arguments = ["--anchor", str(world.anchor), "--verified-by", "ann", "--verified-at", "2026-11-20", "--source", "r"]
+    assert main(["pool", "add", str(world.pool), "--from", str(folder), *arguments]) == 10
+    assert "error: LabelMissing" in (printed := capsys.readouterr().err)
+    assert "remedy: " in printed
+    assert main(["pool", "stats", str(world.pool)]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 12
+
+
+def test_a_document_map_must_be_a_map(world: World, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (world.root / "map.json").write_text("[1]")
+    arguments = ["--anchor", str(world.anchor), "--verified-by", "ann", "--verified-at", "2026-11-20", "--source", "r"]
+    documents = ["--documents", str(world.root / "map.json")]
+    assert main(["pool", "add", str(world.pool), "--from", str(folder), *arguments, *documents]) == 10
+    assert '{"stem": "document"}' in capsys.readouterr().err
