@@ -62,7 +62,9 @@ def send(connection: http.client.HTTPConnection, page: bytes) -> tuple[int, str]
     return answer.status, str(json.loads(body)["model"]["version"])
 
 
-def client(kind: str, address: tuple[str, int], pages: list[bytes], period: float, tally: Tally, stop: threading.Event) -> None:
+def client(
+    kind: str, address: tuple[str, int], pages: list[bytes], period: float, tally: Tally, stop: threading.Event
+) -> None:
     """Send a page every `period` seconds until told to stop; `kept` reuses its connection."""
     connection: http.client.HTTPConnection | None = None
     due, number = time.monotonic(), 0

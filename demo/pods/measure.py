@@ -29,7 +29,12 @@ def labelled(path: Path, classes: list[str], width: int, height: int) -> list[tu
     for row in path.read_text().splitlines():
         number, *rest = row.split()
         x, y, w, h = (float(value) for value in rest)
-        boxes.append((classes[int(number)], ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)))
+        boxes.append(
+            (
+                classes[int(number)],
+                ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height),
+            )
+        )
     return boxes
 
 
@@ -68,12 +73,27 @@ def main() -> int:
         body = json.loads(response.read())
         if response.status != 200:
             raise SystemExit(f"{image.name}: HTTP {response.status} {body}")
-        truth = labelled(arguments.data / "labels" / f"{image.stem}.txt", served["classes"], body["page"]["width"], body["page"]["height"])
+        truth = labelled(
+            arguments.data / "labels" / f"{image.stem}.txt",
+            served["classes"],
+            body["page"]["width"],
+            body["page"]["height"],
+        )
         versions.add(body["model"]["version"])
         boxes += len(truth)
         hits += matched(truth, body["fields"])
         pages += 1
-    print(json.dumps({"pages": pages, "boxes": boxes, "matched": hits, "rate": round(hits / boxes, 4), "versions": sorted(versions)}))
+    print(
+        json.dumps(
+            {
+                "pages": pages,
+                "boxes": boxes,
+                "matched": hits,
+                "rate": round(hits / boxes, 4),
+                "versions": sorted(versions),
+            }
+        )
+    )
     return 0
 
 

@@ -26,7 +26,8 @@ class Stories:
 
     def apply(self, kind: str, name: str, spec: dict[str, Any]) -> None:
         """Apply one object of ours."""
-        self.kube.apply(json.dumps({"apiVersion": API, "kind": kind, "metadata": {"name": name}, "spec": spec}))
+        meta = {"name": name, "namespace": self.kube.namespace}
+        self.kube.apply(json.dumps({"apiVersion": API, "kind": kind, "metadata": meta, "spec": spec}))
 
     def patch_policy(self, **spec: Any) -> None:
         """Change the policy's spec by a merge patch and wait until the operator has seen it."""
@@ -60,7 +61,12 @@ class Stories:
     def review(self, name: str, decision: str) -> None:
         """Decide about the evidence that the run shows now, by one patch."""
         evidence = self.run_status(name)["evidence"]["digest"]
-        review = {"decision": decision, "evidence": evidence, "by": "ann@example.com", "reason": "looked at the figures"}
+        review = {
+            "decision": decision,
+            "evidence": evidence,
+            "by": "ann@example.com",
+            "reason": "looked at the figures",
+        }
         self.kube.kubectl("patch", "finetunerun", name, "--type=merge", "-p", json.dumps({"spec": {"review": review}}))
 
     def replica_sets(self) -> set[str]:
@@ -75,7 +81,9 @@ class Stories:
             return
         name = f"reset-{status['epoch']}"
         self.apply(
-            "ModelPromotion", name, {"policy": "invoice-fields", "version": "base_v1", "from": live, "releaseHold": True}
+            "ModelPromotion",
+            name,
+            {"policy": "invoice-fields", "version": "base_v1", "from": live, "releaseHold": True},
         )
         self.tale.wait_promotion(name, 240)
 

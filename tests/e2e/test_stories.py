@@ -47,8 +47,14 @@ def test_a_review_approved_by_a_patch_goes_live(stories: Stories) -> None:
         status = stories.until("reviewed", "InReview", "Rejected", "Promoted", "Failed")
         assert status["phase"] == "InReview", json.dumps(status["gates"])
         wrong = {"decision": "Approve", "evidence": "sha256:" + "0" * 64, "by": "ann@example.com"}
-        stories.kube.kubectl("patch", "finetunerun", "reviewed", "--type=merge", "-p", json.dumps({"spec": {"review": wrong}}))
-        stories.kube.wait("the wrong approval is named", lambda: "ReviewNotForThisEvidence" in json.dumps(stories.run_status("reviewed")["conditions"]), 60)
+        stories.kube.kubectl(
+            "patch", "finetunerun", "reviewed", "--type=merge", "-p", json.dumps({"spec": {"review": wrong}})
+        )
+        stories.kube.wait(
+            "the wrong approval is named",
+            lambda: "ReviewNotForThisEvidence" in json.dumps(stories.run_status("reviewed")["conditions"]),
+            60,
+        )
         stories.review("reviewed", "Approve")
         status = stories.until("reviewed")
     finally:
@@ -87,7 +93,11 @@ def test_a_killed_trainer_pod_leads_to_one_outcome(stories: Stories) -> None:
         stories.start("killed", mixing={"ratio": "1"}, training={"epochs": 3})
         stories.until("killed", "Training")
         selector = "finetune-operator.io/owner-name=killed,finetune-operator.io/step=train"
-        stories.kube.wait("trainer pod", lambda: any(p["status"].get("phase") == "Running" for p in stories.kube.items("pods", selector)), 120)
+        stories.kube.wait(
+            "trainer pod",
+            lambda: any(p["status"].get("phase") == "Running" for p in stories.kube.items("pods", selector)),
+            120,
+        )
         stories.kube.kubectl("delete", "pods", "-l", selector, "--grace-period=0", "--force")
         status = stories.until("killed")
     finally:

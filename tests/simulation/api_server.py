@@ -12,7 +12,9 @@ from typing import Any
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Invalid, NotFound
 from finetune_operator.cluster.port import Kind, Object
 
-WITH_STATUS = frozenset((Kind.POLICY, Kind.RUN, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.JOB, Kind.DEPLOYMENT, Kind.POD))
+WITH_STATUS = frozenset(
+    (Kind.POLICY, Kind.RUN, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.JOB, Kind.DEPLOYMENT, Kind.POD)
+)
 START = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 Path = tuple[str, ...]
 
@@ -113,14 +115,7 @@ class ApiServer:
         """Server-side apply of annotations on a Deployment: own them, release those no longer named, never force."""
         if kind is not Kind.DEPLOYMENT:
             raise Invalid("only Deployments are applied")
-        meta = manifest["metadata"]
-        if (kind, namespace, name) not in self.objects:
-            raise Conflict("uid mismatch: no existing object was found")
-        old = self.objects[(kind, namespace, name)]
-        if meta.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
-            raise Invalid("metadata.uid: field is immutable")
-        if meta.get("resourceVersion", old["metadata"]["resourceVersion"]) != old["metadata"]["resourceVersion"]:
-            raise Conflict("the object has been modified")
+        old = self._expect_applied(kind, namespace, name, manifest["metadata"])
         new = copied(old)
         owned = self.owners.setdefault(old["metadata"]["uid"], {})
         wanted = annotation_leaves(manifest)
@@ -163,6 +158,16 @@ class ApiServer:
         if old["metadata"]["uid"] != uid:
             raise Conflict("the uid in the precondition differs")
         if old["metadata"]["resourceVersion"] != version:
+            raise Conflict("the object has been modified")
+        return old
+
+    def _expect_applied(self, kind: Kind, namespace: str, name: str, wanted: Object) -> Object:
+        old = self.objects.get((kind, namespace, name))
+        if old is None:
+            raise Conflict("uid mismatch: no existing object was found")
+        if wanted.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            raise Invalid("metadata.uid: field is immutable")
+        if wanted.get("resourceVersion", old["metadata"]["resourceVersion"]) != old["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified")
         return old
 
@@ -252,7 +257,13 @@ def managed_fields(owned: Mapping[Path, str]) -> list[Object]:
         for part in path:
             node = node.setdefault(f"f:{part}", {})
     return [
-        {"manager": manager, "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields}
+        {
+            "manager": manager,
+            "operation": "Apply",
+            "apiVersion": "apps/v1",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": fields,
+        }
         for manager, fields in sorted(entries.items())
     ]
 

@@ -18,7 +18,7 @@ Script = Callable[[str, Object, Object], tuple[int, Object]]
 
 def parse_time(text: str) -> datetime:
     """Return an API server's time stamp as a datetime."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)
 
 
 @dataclass
@@ -47,7 +47,11 @@ class Jobs:
 
     def next_event(self) -> datetime | None:
         """Return when the next pod ends."""
-        pods = (self.server.get(Kind.POD, NAMESPACE, f"{j['metadata']['name']}-pod") for j in self.server.list(Kind.JOB, NAMESPACE) if not _finished(j))
+        pods = (
+            self.server.get(Kind.POD, NAMESPACE, f"{j['metadata']['name']}-pod")
+            for j in self.server.list(Kind.JOB, NAMESPACE)
+            if not _finished(j)
+        )
         return min((self._end(pod) for pod in pods if pod), default=None)
 
     def _end(self, pod: Object) -> datetime:
@@ -59,8 +63,17 @@ class Jobs:
         pod = {
             "metadata": {
                 "name": f"{meta['name']}-pod",
-                "labels": (template["metadata"].get("labels") or {}) | {"job-name": meta["name"], "batch.kubernetes.io/job-name": meta["name"]},
-                "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"], "controller": True}],
+                "labels": (template["metadata"].get("labels") or {})
+                | {"job-name": meta["name"], "batch.kubernetes.io/job-name": meta["name"]},
+                "ownerReferences": [
+                    {
+                        "apiVersion": "batch/v1",
+                        "kind": "Job",
+                        "name": meta["name"],
+                        "uid": meta["uid"],
+                        "controller": True,
+                    }
+                ],
             },
             "spec": template["spec"],
         }
@@ -88,7 +101,12 @@ class Jobs:
         statuses = [{"name": "trainer", "state": {"terminated": ended}, "ready": False}]
         self._status(Kind.POD, pod, {"phase": phase, "containerStatuses": statuses})
         kind = "Complete" if code == 0 else "Failed"
-        condition = {"type": kind, "status": "True", "reason": "" if code == 0 else "BackoffLimitExceeded", "lastTransitionTime": self.server.stamp()}
+        condition = {
+            "type": kind,
+            "status": "True",
+            "reason": "" if code == 0 else "BackoffLimitExceeded",
+            "lastTransitionTime": self.server.stamp(),
+        }
         status: dict[str, Any] = {"active": None, "conditions": [condition], phase.lower(): 1}
         if code == 0:
             status["completionTime"] = self.server.stamp()
@@ -104,7 +122,9 @@ class Jobs:
         meta = self.server.get(kind, NAMESPACE, item["metadata"]["name"])
         if meta is not None:
             m = meta["metadata"]
-            self.server.patch_status(ACTOR, kind, NAMESPACE, m["name"], m["uid"], m["resourceVersion"], {"status": status})
+            self.server.patch_status(
+                ACTOR, kind, NAMESPACE, m["name"], m["uid"], m["resourceVersion"], {"status": status}
+            )
 
 
 @dataclass
@@ -126,7 +146,13 @@ class Deployments:
             status = self._status(item, age)
             if merge(item.get("status") or {}, status) != (item.get("status") or {}):
                 self.server.patch_status(
-                    ACTOR, Kind.DEPLOYMENT, NAMESPACE, meta["name"], meta["uid"], meta["resourceVersion"], {"status": status}
+                    ACTOR,
+                    Kind.DEPLOYMENT,
+                    NAMESPACE,
+                    meta["name"],
+                    meta["uid"],
+                    meta["resourceVersion"],
+                    {"status": status},
                 )
 
     def next_event(self) -> datetime | None:
@@ -143,14 +169,18 @@ class Deployments:
 
     def _status(self, item: Object, age: float) -> Object:
         replicas = item["spec"].get("replicas", 1)
-        served = (item["spec"]["template"]["metadata"].get("annotations") or {}).get("finetune-operator.io/model-version")
+        served = (item["spec"]["template"]["metadata"].get("annotations") or {}).get(
+            "finetune-operator.io/model-version"
+        )
         never = served is None or served in self.broken
         done = not never and age >= self.seconds
         late = never and age >= self.deadline
         progressing = {
             "type": "Progressing",
             "status": "False" if late else "True",
-            "reason": "ProgressDeadlineExceeded" if late else ("NewReplicaSetAvailable" if done else "ReplicaSetUpdated"),
+            "reason": "ProgressDeadlineExceeded"
+            if late
+            else ("NewReplicaSetAvailable" if done else "ReplicaSetUpdated"),
         }
         return {
             "observedGeneration": item["metadata"]["generation"],
@@ -163,7 +193,8 @@ class Deployments:
         }
 
 
-
-
 def _finished(job: Object) -> bool:
-    return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in (job.get("status") or {}).get("conditions", ()))
+    return any(
+        c["type"] in ("Complete", "Failed") and c["status"] == "True"
+        for c in (job.get("status") or {}).get("conditions", ())
+    )

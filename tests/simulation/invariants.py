@@ -13,7 +13,13 @@ KEY = "finetune-operator.io/"
 def violations(world: World) -> list[str]:
     """Return every promise that the write log breaks; empty when all hold."""
     log = world.server.log
-    return [*_one_job_per_attempt(log), *_flips_have_evidence(world), *_epochs_grow(log), *_final_is_final(log), *_owned_keys(log)]
+    return [
+        *_one_job_per_attempt(log),
+        *_flips_have_evidence(world),
+        *_epochs_grow(log),
+        *_final_is_final(log),
+        *_owned_keys(log),
+    ]
 
 
 def _one_job_per_attempt(log: list[Write]) -> list[str]:
@@ -43,7 +49,9 @@ def _flips_have_evidence(world: World) -> list[str]:
             continue
         earlier = world.server.log[:index]
         versions = [w.after for w in earlier if w.kind is Kind.MODEL_VERSION and w.after is not None]
-        found = [v for v in versions if v["spec"]["version"] == served[0] and v["spec"]["artifact"]["sha256"] == served[1]]
+        found = [
+            v for v in versions if v["spec"]["version"] == served[0] and v["spec"]["artifact"]["sha256"] == served[1]
+        ]
         if not found:
             broken.append(f"flip to {served} without a recorded ModelVersion of that digest")
             continue
@@ -59,16 +67,25 @@ def _unjudged(version: Object, earlier: list[Write]) -> list[str]:
     if gates and all(g["verdict"] == "Pass" for g in gates) and evidence.get("verdict") == "Pass":
         return []
     promotions = [w.after for w in earlier if w.kind is Kind.PROMOTION and w.after is not None]
-    approvals = [p["spec"].get("approval") or {} for p in promotions if p["spec"]["version"] == version["spec"]["version"]]
+    approvals = [
+        p["spec"].get("approval") or {} for p in promotions if p["spec"]["version"] == version["spec"]["version"]
+    ]
     approved = any(a.get("evidence") == evidence.get("digest") for a in approvals)
-    return [] if approved and evidence.get("verdict") == "Review" else [f"verdict {evidence.get('verdict')} without a matching approval"]
+    return (
+        []
+        if approved and evidence.get("verdict") == "Review"
+        else [f"verdict {evidence.get('verdict')} without a matching approval"]
+    )
 
 
 def _epochs_grow(log: list[Write]) -> list[str]:
     epochs = [
         int((w.after["metadata"].get("annotations") or {}).get(KEY + "epoch", 0))
         for w in log
-        if w.kind is Kind.DEPLOYMENT and w.verb == "apply" and w.after is not None and _served(w.before) != _served(w.after)
+        if w.kind is Kind.DEPLOYMENT
+        and w.verb == "apply"
+        and w.after is not None
+        and _served(w.before) != _served(w.after)
     ]
     return [f"epochs do not grow: {epochs}"] if epochs != sorted(set(epochs)) else []
 
@@ -103,8 +120,7 @@ def _leaves(item: Object) -> dict[str, str]:
     def walk(node: object, path: str) -> None:
         if isinstance(node, dict):
             for key, value in node.items():
-                if path or key not in ("status",):
-                    walk(value, f"{path}/{key}")
+                walk(value, f"{path}/{key}")
         else:
             found[path] = repr(node)
 

@@ -67,7 +67,9 @@ class World:
     def _start_operator(self) -> Reconciler:
         """Return a new life of the operator: it remembers nothing but what the API server holds."""
         cluster = self.wrap(self.client) if self.wrap else self.client
-        return Reconciler(cluster=cluster, observer=Observer(cluster), record=self._record, clock=lambda: self.server.now)
+        return Reconciler(
+            cluster=cluster, observer=Observer(cluster), record=self._record, clock=lambda: self.server.now
+        )
 
     def _record(self, regarding: Regarding, emit: Emit) -> None:
         self.events.append((regarding.name, emit.reason))
@@ -151,7 +153,12 @@ class World:
     def _approve(self) -> None:
         item = self.get(Kind.RUN, "first")
         if item["status"].get("phase") == "InReview" and "review" not in item["spec"]:
-            review = {"decision": "Approve", "evidence": item["status"]["evidence"]["digest"], "by": "ann", "reason": "looked"}
+            review = {
+                "decision": "Approve",
+                "evidence": item["status"]["evidence"]["digest"],
+                "by": "ann",
+                "reason": "looked",
+            }
             self.server.update_spec(USER, Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(review=review))
 
     def summary(self) -> dict[str, Any]:
@@ -172,7 +179,10 @@ class World:
             "consumed": sorted((c["name"].rpartition("-")[0], c["outcome"]) for c in policy.get("consumed", ())),
             "served": annotations.get("finetune-operator.io/model-version"),
             "epoch": (deployment["metadata"].get("annotations") or {}).get("finetune-operator.io/epoch"),
-            "versions": [(v["spec"]["version"], (v.get("status") or {}).get("phase")) for v in self.server.list(Kind.MODEL_VERSION, NAMESPACE)],
+            "versions": [
+                (v["spec"]["version"], (v.get("status") or {}).get("phase"))
+                for v in self.server.list(Kind.MODEL_VERSION, NAMESPACE)
+            ],
             "jobs": sorted(name.rsplit("-", 1)[0] for name, _ in self.jobs.created),
         }
 
@@ -200,12 +210,20 @@ def stage() -> list[tuple[Kind, Object]]:
 def _template(name: str) -> Object:
     spec = {"containers": [{"name": "trainer", "image": "registry.example/trainer:1"}]}
     labels = {"finetune-operator.io/pod-template": "true"}
-    return {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": name, "labels": labels}, "template": {"spec": spec}}
+    return {
+        "apiVersion": "v1",
+        "kind": "PodTemplate",
+        "metadata": {"name": name, "labels": labels},
+        "template": {"spec": spec},
+    }
 
 
 def _deployment() -> Object:
     labels = {"app": "invoice-detector"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "server", "image": "registry.example/server:1"}]}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "server", "image": "registry.example/server:1"}]},
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

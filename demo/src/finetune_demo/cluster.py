@@ -59,7 +59,14 @@ def _bake(console: Console, settings: Settings, base: str) -> render.Images:
         dockerfile = settings.root / member / "Dockerfile"
         console.stream(
             cluster_command(
-                settings, "image", "build", str(dockerfile), str(settings.root), tag, "--build-arg", f"BASE_IMAGE={base}"
+                settings,
+                "image",
+                "build",
+                str(dockerfile),
+                str(settings.root),
+                tag,
+                "--build-arg",
+                f"BASE_IMAGE={base}",
             )
         )
         made[name] = tag

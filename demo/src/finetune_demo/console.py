@@ -58,14 +58,16 @@ class Console:
         words = [str(word) for word in command]
         if show:
             self.say("   $ " + " ".join(words))
-        done = subprocess.run(
-            words, input=stdin, env=env, text=True, capture_output=True, timeout=timeout, check=False
-        )
+        done = subprocess.run(words, input=stdin, env=env, text=True, capture_output=True, timeout=timeout, check=False)
         if done.returncode != 0:
-            raise Failed(f"{' '.join(words)}\nexited with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+            raise Failed(
+                f"{' '.join(words)}\nexited with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+            )
         return done.stdout
 
-    def stream(self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, prefix: str = "   ") -> None:
+    def stream(
+        self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, prefix: str = "   "
+    ) -> None:
         """Run a command and show its output line by line. Raises Failed when it fails."""
         words = [str(word) for word in command]
         self.say("   $ " + " ".join(words))

@@ -25,9 +25,7 @@ def environment(console: Console, settings: Settings, name: str) -> Path:
 def install_code(console: Console, settings: Settings, member: str, target: Path) -> None:
     """Install one member without its dependencies into `target`, as an image build would."""
     shutil.rmtree(target, ignore_errors=True)
-    console.run(
-        [settings.root / "scripts" / "environment", "install", settings.root / member, target], show=False
-    )
+    console.run([settings.root / "scripts" / "environment", "install", settings.root / member, target], show=False)
 
 
 def render_invoices(console: Console, settings: Settings, target: Path, *, seed: int) -> None:
@@ -61,10 +59,9 @@ def fill_data_volume(settings: Settings, invoices: Path, data: Path) -> None:
 
 def give_to_pods(folder: Path) -> None:
     """Make a folder and all in it belong to the user that pods run as."""
-    for path, folders, files in os.walk(folder):
-        os.chown(path, POD_UID, POD_UID)
-        for name in (*folders, *files):
-            os.chown(os.path.join(path, name), POD_UID, POD_UID, follow_symlinks=False)
+    os.chown(folder, POD_UID, POD_UID)
+    for path in folder.rglob("*"):
+        os.chown(path, POD_UID, POD_UID, follow_symlinks=False)
 
 
 def prepare(console: Console, settings: Settings, *, seed: int) -> None:
@@ -90,5 +87,3 @@ def prepare(console: Console, settings: Settings, *, seed: int) -> None:
     for member, name in (("operator", "operator"), ("trainer-image", "trainer"), ("serving-image", "server")):
         install_code(console, settings, member, code / name)
     fill_data_volume(settings, invoices, settings.state / "data")
-
-

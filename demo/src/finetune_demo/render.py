@@ -69,8 +69,14 @@ def _server_env(images: Images) -> list[dict[str, Any]]:
 
 def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, watch_seconds: int) -> dict[str, str]:
     """Return the values of every ${NAME} in the manifests, as JSON, which is YAML too."""
-    environment = [mount("trainer-env", f"{ENVIRONMENTS}/trainer-env", read_only=True), mount("code", CODE, read_only=True)]
-    server_environment = [mount("server-env", f"{ENVIRONMENTS}/server-env", read_only=True), mount("code", CODE, read_only=True)]
+    environment = [
+        mount("trainer-env", f"{ENVIRONMENTS}/trainer-env", read_only=True),
+        mount("code", CODE, read_only=True),
+    ]
+    server_environment = [
+        mount("server-env", f"{ENVIRONMENTS}/server-env", read_only=True),
+        mount("code", CODE, read_only=True),
+    ]
     tmp = {"name": "tmp", "emptyDir": {}}
     trainer_env = _env(PYTHONPATH=f"{CODE}/trainer", PYTHONUNBUFFERED="1") if images.mounted else []
     example_path = "/data/example" + (f":{CODE}/trainer" if images.mounted else "")
@@ -78,11 +84,23 @@ def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, wat
     server_mounted = [volume("server-env", read_only=True), volume("code", read_only=True)] if images.mounted else []
     trainer_python = f"{ENVIRONMENTS}/trainer-env/bin/python" if images.mounted else "python3"
     values: dict[str, Any] = {
-        "POD_SECURITY": POD_SECURITY if images.mounted else POD_SECURITY | {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"},
+        "POD_SECURITY": POD_SECURITY
+        if images.mounted
+        else POD_SECURITY | {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"},
         "CONTAINER_SECURITY": CONTAINER_SECURITY,
         "PYTHON_COMMAND": [trainer_python],
         "TRAINER_ENV": [*trainer_env, *_env(TMPDIR="/tmp", HOME="/tmp", OMP_WAIT_POLICY="PASSIVE")],
-        "EXAMPLE_ENV": _env(PYTHONPATH=example_path, PYTHONUNBUFFERED="1", TMPDIR="/tmp", HOME="/tmp", YOLO_CONFIG_DIR="/tmp/yolo", YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0", MPLCONFIGDIR="/tmp/mpl", OMP_WAIT_POLICY="PASSIVE"),
+        "EXAMPLE_ENV": _env(
+            PYTHONPATH=example_path,
+            PYTHONUNBUFFERED="1",
+            TMPDIR="/tmp",
+            HOME="/tmp",
+            YOLO_CONFIG_DIR="/tmp/yolo",
+            YOLO_OFFLINE="1",
+            YOLO_AUTOINSTALL="0",
+            MPLCONFIGDIR="/tmp/mpl",
+            OMP_WAIT_POLICY="PASSIVE",
+        ),
         "TRAINER_VOLUMES": [volume("data", read_only=False), *mounted, tmp],
         "WORKBENCH_MOUNTS": [mount("data", "/data"), mount("tmp", "/tmp"), *(environment if images.mounted else [])],
         "CLIENT_MOUNTS": [mount("data", "/data", read_only=True), mount("tmp", "/tmp")],
@@ -108,7 +126,9 @@ def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, wat
     }
     lines = {
         "TRAINER_COMMAND_LINE": _command(trainer_python, "finetune_trainer", 8) if images.mounted else "",
-        "SERVER_COMMAND_LINE": _command(f"{ENVIRONMENTS}/server-env/bin/python", "finetune_server", 10) if images.mounted else "",
+        "SERVER_COMMAND_LINE": _command(f"{ENVIRONMENTS}/server-env/bin/python", "finetune_server", 10)
+        if images.mounted
+        else "",
         "TRAINER_IMAGE": images.trainer,
         "SERVER_IMAGE": images.server,
         "SERVICE_IP": service_ip,
@@ -148,7 +168,11 @@ def local_volumes(node: str, folders: Sequence[tuple[str, str, Path]], *, gibiby
                     "nodeAffinity": {
                         "required": {
                             "nodeSelectorTerms": [
-                                {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+                                {
+                                    "matchExpressions": [
+                                        {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+                                    ]
+                                }
                             ]
                         }
                     },

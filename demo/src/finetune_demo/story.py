@@ -78,7 +78,19 @@ class Story:
             data = self.settings.state / "data"
             with subprocess.Popen(["tar", "-C", str(data), "-c", "."], stdout=subprocess.PIPE) as tar:
                 subprocess.run(
-                    [*kube.kubectl_words, "-n", kube.namespace, "exec", "-i", "workbench", "--", "tar", "-C", "/data", "-x"],
+                    [
+                        *kube.kubectl_words,
+                        "-n",
+                        kube.namespace,
+                        "exec",
+                        "-i",
+                        "workbench",
+                        "--",
+                        "tar",
+                        "-C",
+                        "/data",
+                        "-x",
+                    ],
                     stdin=tar.stdout,
                     check=True,
                 )
@@ -90,12 +102,19 @@ class Story:
         kube = self.cluster.kube
         self.apply("30-train-base.yaml")
         begun = time.monotonic()
-        kube.follow_job("train-base", 1200, lambda line: self.console.say(f"     {line}"))
+        kube.follow_job("train-base", 1200, self.show_epoch)
         self.facts["base seconds"] = time.monotonic() - begun
         imported = self.trainer(*_import_words(self.recipe))
         (self.settings.state / "manifests").mkdir(parents=True, exist_ok=True)
         (self.settings.state / "manifests" / "65-base.yaml").write_text(imported)
         kube.apply(imported)
+
+    def show_epoch(self, line: str) -> None:
+        """Show a JSON line of the base training; the library's own bars stay in the pod's log."""
+        if line.startswith("{"):
+            facts = json.loads(line)
+            losses = " ".join(f"{name} {facts[name]:.2f}" for name in facts if name.endswith("_loss"))
+            self.console.say(f"     epoch {facts.get('epoch')}/{facts.get('epochs')} {losses}")
 
     def serve_base(self) -> None:
         """Apply templates, Deployment and policy, promote the base, and wait until it is live."""
@@ -149,7 +168,8 @@ class Story:
         found = json.loads(self.cluster.kube.kubectl("exec", "workbench", "--", *words))
         if found["versions"] != [version]:
             raise Failed(f"the Service was answered by {found['versions']}, expected {version}")
-        self.console.say(f"     {version}: {found['matched']} of {found['boxes']} fields found on {found['pages']} unseen pages: {found['rate']:.1%}")
+        hits = f"{found['matched']} of {found['boxes']} fields on {found['pages']} unseen pages"
+        self.console.say(f"     {version} found {hits}: {found['rate']:.1%}")
         self.facts[label] = found
         return float(found["rate"])
 
@@ -195,7 +215,9 @@ class Story:
         status = followed.run["status"]
         self.facts |= {"epochs seen": sorted(followed.epochs), "phases": followed.phases, "run": status}
         if followed.phase != "Promoted":
-            raise Failed(f"the run ended {followed.phase}: {status.get('message')}\n{json.dumps(status.get('gates'), indent=2)}")
+            raise Failed(
+                f"the run ended {followed.phase}: {status.get('message')}\n{json.dumps(status.get('gates'), indent=2)}"
+            )
         self.wait_live("ft_v1.1")
 
     def roll_back(self) -> None:
@@ -242,5 +264,3 @@ def load_recipe(console: Console, settings: Settings) -> Mapping[str, Any]:
     text = console.run([python, "-m", "invoice_example", "recipe"], env={"PYTHONPATH": str(source)}, show=False)
     recipe: Mapping[str, Any] = json.loads(text)
     return recipe
-
-

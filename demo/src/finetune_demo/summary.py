@@ -17,15 +17,26 @@ def checks(facts: Mapping[str, Any]) -> list[Check]:
     return [
         ("base model, mAP50 on its own suppliers", facts["base mAP50"], float(facts["base mAP50"]) >= 0.95),
         ("training of the base", f"{facts['base seconds']:.0f} s", True),
-        *((f"gate {gate['name']}", f"{gate['verdict']}: {gate.get('message', '')}"[:90], gate["verdict"] == "Pass") for gate in run["gates"]),
+        *(
+            (f"gate {gate['name']}", f"{gate['verdict']}: {gate.get('message', '')}"[:90], gate["verdict"] == "Pass")
+            for gate in run["gates"]
+        ),
         ("fine-tune, mAP50 on the old test set", f"{measured['baseMap50']} -> {measured['candidateMap50']}", True),
         ("new suppliers, unseen pages, base_v1 serving", f"{before['rate']:.1%}", before["rate"] < 0.60),
         ("new suppliers, unseen pages, ft_v1.1 serving", f"{after['rate']:.1%}", after["rate"] > before["rate"]),
         ("new suppliers, after the rollback to base_v1", f"{back['rate']:.1%}", back["rate"] == before["rate"]),
         ("epochs seen by a watch during training", str(len(facts["epochs seen"])), len(facts["epochs seen"]) >= 3),
-        ("requests through the Service all the while", f"{load['requests']} ({load['perSecond']}/s)", load["perSecond"] >= 5),
+        (
+            "requests through the Service all the while",
+            f"{load['requests']} ({load['perSecond']}/s)",
+            load["perSecond"] >= 5,
+        ),
         ("... not answered 2xx", str(load["failures"]), load["failures"] == 0),
-        ("... by connection and version", ", ".join(f"{k} {v}" for k, v in sorted(load["byKindAndVersion"].items())), True),
+        (
+            "... by connection and version",
+            ", ".join(f"{k} {v}" for k, v in sorted(load["byKindAndVersion"].items())),
+            True,
+        ),
     ]
 
 
@@ -38,7 +49,11 @@ def render(found: list[Check], durations: Mapping[str, float]) -> str:
 
 def look_around(settings: Settings) -> str:
     """Return the commands that a newcomer may want to type next."""
-    kubectl = "local-cluster/cluster kubectl" if settings.existing is None else f"kubectl --context {settings.existing.context}"
+    kubectl = (
+        "local-cluster/cluster kubectl"
+        if settings.existing is None
+        else f"kubectl --context {settings.existing.context}"
+    )
     return "\n".join(
         [
             "To look around:",
