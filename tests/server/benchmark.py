@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import tempfile
 import time
 from multiprocessing import get_context
@@ -84,6 +85,7 @@ def load(port: int, pages: list[Path], clients: int, seconds: float) -> float:
 
 def main() -> None:
     """Measure and print."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("pages", type=Path)

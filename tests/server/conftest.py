@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from server.support import ServerProcess, StartServer, install_model, tiny_model
+
+# Sessions in this process report nothing to onnxruntime's maker, like those of the server.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 @pytest.fixture

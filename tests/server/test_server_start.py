@@ -16,7 +16,16 @@ from finetune_server.artifact import ArtifactRef
 from finetune_server.config import serve_config
 from finetune_server.errors import StartError
 from finetune_server.model import load_detector
-from server.support import ServerProcess, StartServer, install_model, serving_settings, sha256, tiny_model
+from server.support import (
+    ServerProcess,
+    StartServer,
+    encode,
+    install_model,
+    page_with,
+    serving_settings,
+    sha256,
+    tiny_model,
+)
 
 OTHER = tiny_model(("red", "green", "other"))
 
@@ -218,3 +227,15 @@ def test_probes_answer_while_the_model_still_loads(model_dir: Path, start_server
     assert server.predict(b"x").status == 503
     threading.Thread(target=(model_dir / "model.onnx").write_bytes, args=(content,)).start()
     server.wait_ready()
+
+
+def test_the_server_leaves_no_trace_of_telemetry(tmp_path: Path, model_dir: Path, start_server: StartServer) -> None:
+    # onnxruntime's reporter begins by storing an identifier and its queue of events in the home folder.
+    home = tmp_path / "home"
+    home.mkdir()
+    server = start_server(model_dir, HOME=str(home), XDG_CACHE_HOME=str(home / "cache"), ORT_DISABLE_TELEMETRY="")
+    server.wait_ready()
+    assert server.predict(encode(page_with("red", at=(0, 0)))).status == 200
+    server.terminate()
+    assert server.wait_end() == 0
+    assert list(home.rglob("*")) == []

@@ -75,6 +75,8 @@ def _fetch() -> None:
 
 
 def _serve() -> None:
+    # onnxruntime's official builds report to their maker by default, and read this before any call could say no.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     from finetune_server.server import serve
 
     serve(serve_config(os.environ))
