@@ -69,7 +69,8 @@ def base(version: str = "base_v1", digest: str = BASE, **changes: Any) -> ModelV
         serving=Serving(image_size=320),
     )
     name = f"invoice-fields-{version.replace('_', '-')}"
-    return ModelVersion(metadata=ObjectMeta(name=name, namespace="ml", uid=sha(name)[:36]), spec=updated(spec, **changes))
+    metadata = ObjectMeta(name=name, namespace="ml", uid=sha(name)[:36])
+    return ModelVersion(metadata=metadata, spec=updated(spec, **changes))
 
 
 def policy(**changes: Any) -> Policy:
@@ -206,6 +207,9 @@ class World:
     @property
     def status(self) -> RunStatus:
         return self.run.status
+
+    def phase(self) -> str | None:
+        return self.run.status.phase
 
     def view(self) -> RunView:
         return RunView(
@@ -368,6 +372,23 @@ class World:
 
     def in_review(self) -> World:
         return self.judged(candidate="0.970000")
+
+    @staticmethod
+    def at(step: str) -> World:
+        """A world whose newest Job is of that step."""
+        world = World()
+        match step:
+            case "prepare":
+                world.settle()
+            case "train":
+                world.prepared()
+            case "evaluate":
+                world.trained()
+            case "review":
+                world.in_review()
+            case _:
+                pass
+        return world
 
     def condition(self, kind: str) -> tuple[str, str]:
         found = find(self.status.conditions, kind)

@@ -8,7 +8,19 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import Condition
 from finetune_operator.api.policy import PolicyStatus, Quarantined
 from finetune_operator.decide.views import Problem
-from unit.decide.run_world import BASE, CLASSES, LIVE, START, World, base, deleted, policy, prepare_result, run, template
+from unit.decide.run_world import (
+    BASE,
+    CLASSES,
+    LIVE,
+    START,
+    World,
+    base,
+    deleted,
+    policy,
+    prepare_result,
+    run,
+    template,
+)
 
 NO_LABEL = Problem("PodTemplateNotLabelled", "label it finetune-operator.io/pod-template=true")
 NO_CONTAINER = Problem("NoTrainerContainer", "name a container trainer")
@@ -58,7 +70,7 @@ def test_a_run_waits_for_what_people_can_still_bring(case: str) -> None:
     make, reason, remedy = WAITS[case]
     world = make()
     world.settle()
-    assert world.status.phase == "Pending"
+    assert world.phase() == "Pending"
     assert world.condition("Accepted") == ("False", reason)
     assert remedy in world.message("Accepted")
     assert remedy in world.status.message
@@ -91,7 +103,7 @@ def test_a_run_fails_at_once_on_what_can_never_work(case: str) -> None:
     make, reason, remedy = REFUSED[case]
     world = make()
     world.settle()
-    assert world.status.phase == "Failed"
+    assert world.phase() == "Failed"
     assert world.condition("Accepted") == ("False", reason)
     assert world.condition("Finished") == ("True", reason)
     assert remedy in world.status.message
@@ -104,7 +116,7 @@ def test_a_run_starts_when_what_it_waited_for_is_there() -> None:
     world.settle()
     world.versions = (base(),)
     world.settle()
-    assert world.status.phase == "Preparing"
+    assert world.phase() == "Preparing"
     assert world.condition("Accepted") == ("True", "Accepted")
 
 
@@ -131,7 +143,7 @@ def test_a_template_that_breaks_later_blocks_the_next_job_and_touches_none() -> 
     assert world.condition("Accepted") == ("True", "Accepted")
     assert not world.job("prepare").deleting
     world.complete("prepare", prepare_result())
-    assert world.status.phase == "Training"
+    assert world.phase() == "Training"
     assert world.condition("Accepted") == ("False", "PodTemplateNotLabelled")
     assert world.jobs_made("train") == 0
     world.train_template = template("gpu-trainer")
@@ -146,10 +158,10 @@ def test_a_run_that_is_suspended_from_the_start_makes_nothing(who: str) -> None:
     world = World(run=run(suspend=who == "run"))
     world.set_rules(suspend=who == "policy")
     world.settle()
-    assert world.status.phase == "Suspended"
+    assert world.phase() == "Suspended"
     assert who == "run" or "FineTunePolicy" in world.status.message
     assert world.jobs == ()
     world.edit(suspend=False)
     world.set_rules(suspend=False)
     world.settle()
-    assert world.status.phase == "Preparing"
+    assert world.phase() == "Preparing"

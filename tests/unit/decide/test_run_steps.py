@@ -178,7 +178,7 @@ def test_a_lost_result_is_collected_once() -> None:
     assert collect.name != newest(world).job.replace("-c", "-")
     assert len([a for a in world.status.attempts if a.step == "train"]) == 1
     world.complete("train", train_result())
-    assert world.status.phase == "Evaluating"
+    assert world.phase() == "Evaluating"
     assert world.jobs_made("train") == 2
 
 
@@ -198,6 +198,7 @@ def test_a_result_that_is_missing_twice_is_a_failed_attempt(end: str) -> None:
     assert world.status.candidate is None
 
 
+ELSEWHERE = {"uri": "file:///etc/model.onnx", "sha256": sha("x"), "bytes": 1}
 FALSE_RESULTS: dict[str, Any] = {
     "no JSON": "Traceback (most recent call last): ...",
     "cut": '{"schema": "finetune-operator.io/step-res',
@@ -206,7 +207,7 @@ FALSE_RESULTS: dict[str, Any] = {
     "another attempt": {"attempt": 7},
     "another schema": {"schema": "finetune-operator.io/step-result/v2"},
     "no artifact": {"result": {}},
-    "artifact elsewhere": {"result": train_result(artifact={"uri": "file:///etc/m.onnx", "sha256": sha("x"), "bytes": 1})},
+    "artifact elsewhere": {"result": train_result(artifact=ELSEWHERE)},
     "no digest": {"result": train_result(checkpoint={"uri": "file:///artifacts/ml/x", "sha256": "none"})},
     "negative count": {"result": train_result(epochs=-1)},
     "result is null": {"result": None},
@@ -253,10 +254,9 @@ def error(kind: str, reason: str) -> dict[str, str]:
 def test_what_a_retry_cannot_mend_ends_the_run_with_the_trainers_words(
     step: str, code: int, kind: str, reason: str
 ) -> None:
-    world = {"prepare": World, "train": lambda: World().prepared(), "evaluate": lambda: World().trained()}[step]()
-    world.settle()
+    world = World.at(step)
     world.fail(step, code, error(kind, reason))
-    assert world.status.phase == "Failed"
+    assert world.phase() == "Failed"
     assert world.condition("Finished") == ("True", reason)
     kinds = {"prepare": "Prepared", "train": "Trained", "evaluate": "Evaluated"}
     assert world.condition(kinds[step]) == ("False", reason)
@@ -283,7 +283,7 @@ def test_other_failures_are_retried_after_a_growing_while() -> None:
     world = World(run=run(backoff_limit=2)).prepared()
     for number, pause in ((1, 10), (2, 20)):
         world.fail("train", 13, error("Unavailable", "StorageUnavailable"))
-        assert world.status.phase == "Training"
+        assert world.phase() == "Training"
         assert world.jobs_made("train") == number
         assert world.condition("Trained") == ("False", "StorageUnavailable")
         world.wait(pause - 1)
@@ -294,7 +294,7 @@ def test_other_failures_are_retried_after_a_growing_while() -> None:
         world.settle()
         assert world.jobs_made("train") == number + 1
     world.fail("train", 13, error("Unavailable", "StorageUnavailable"))
-    assert world.status.phase == "Failed"
+    assert world.phase() == "Failed"
     assert world.condition("Finished") == ("True", "BackoffLimitExceeded")
     assert "StorageUnavailable" in world.status.message
 
@@ -303,11 +303,11 @@ def test_other_failures_are_retried_after_a_growing_while() -> None:
 def test_disruptions_cost_no_retry_but_have_an_end() -> None:
     world = World(run=run(backoff_limit=0)).prepared()
     for _ in range(20):
-        assert world.status.phase == "Training"
+        assert world.phase() == "Training"
         world.fail("train", 143, disrupted=True)
         world.wait(10)
         world.settle()
-    assert world.status.phase == "Failed"
+    assert world.phase() == "Failed"
     assert world.condition("Finished") == ("True", "TooManyDisruptions")
     assert world.jobs_made("train") == 20
 
@@ -344,7 +344,7 @@ def test_suspending_ends_the_job_and_costs_no_retry() -> None:
     world.start("train")
     world.edit(suspend=True)
     world.settle()
-    assert world.status.phase == "Suspended"
+    assert world.phase() == "Suspended"
     assert world.job("train").deleting
     assert (newest(world).outcome, newest(world).counted) == ("Suspended", False)
     world.edit(suspend=False)
@@ -352,7 +352,7 @@ def test_suspending_ends_the_job_and_costs_no_retry() -> None:
     assert world.jobs_made("train") == 1, "not before the old pods are gone"
     world.remove_job(world.job("train").name)
     world.settle()
-    assert world.status.phase == "Training"
+    assert world.phase() == "Training"
     assert world.jobs_made("train") == 2
     assert world.job("train").name.endswith(newest(world).job[-6:])
 
@@ -363,7 +363,7 @@ def test_a_result_that_came_before_the_suspension_is_kept() -> None:
     world.edit(suspend=True)
     world.complete("train", train_result())
     assert world.status.candidate is not None
-    assert world.status.phase == "Suspended"
+    assert world.phase() == "Suspended"
     assert world.jobs_made("evaluate") == 0
 
 
@@ -372,7 +372,7 @@ def test_a_judged_run_is_not_suspended() -> None:
     world = World().in_review()
     world.edit(suspend=True)
     world.settle()
-    assert world.status.phase == "InReview"
+    assert world.phase() == "InReview"
 
 
 @pytest.mark.row("R19")
@@ -390,14 +390,14 @@ def test_the_deadline_counts_running_time_alone() -> None:
     world.start("train")
     world.wait(39)
     assert world.settle().requeue_after == timedelta(seconds=1)
-    assert world.status.phase == "Training"
+    assert world.phase() == "Training"
     world.wait(1)
     world.settle()
     assert world.job("train").deleting
-    assert world.status.phase == "Training", "not final before its pods are gone"
+    assert world.phase() == "Training", "not final before its pods are gone"
     world.remove_job(world.job("train").name)
     world.settle()
-    assert world.status.phase == "Failed"
+    assert world.phase() == "Failed"
     assert world.condition("Finished") == ("True", "DeadlineExceeded")
     assert "activeDeadlineSeconds (100 s)" in world.status.message
 
@@ -417,13 +417,13 @@ def test_no_attempt_follows_when_the_time_is_used_up() -> None:
 def test_no_final_phase_before_the_pods_are_gone() -> None:
     world = training()
     world.fail("train", 10, error("BadInput", "LabelsOutOfRange"), pods_gone=False)
-    assert world.status.phase == "Training"
+    assert world.phase() == "Training"
     assert world.condition("Finished") == ("Unknown", "NotYet")
     assert world.status.finished_at is None
     assert world.job("train").deleting
     world.remove_job(world.job("train").name)
     world.settle()
-    assert world.status.phase == "Failed"
+    assert world.phase() == "Failed"
     assert world.condition("Finished") == ("True", "LabelsOutOfRange")
     assert world.events().count("Failed") == 1
 

@@ -93,14 +93,7 @@ class Emit:
 
 
 Action = (
-    CreateSnapshot
-    | CreateJob
-    | DeleteJob
-    | ReserveVersion
-    | CreateModelVersion
-    | CreatePromotion
-    | ApplyKeys
-    | Emit
+    CreateSnapshot | CreateJob | DeleteJob | ReserveVersion | CreateModelVersion | CreatePromotion | ApplyKeys | Emit
 )
 
 

@@ -178,7 +178,8 @@ def _record_judgement(case: Case, status: RunStatus, evaluated: results.Evaluate
         case.document,
         evaluated.result,
         judgement.gates,
-        live=live.version if live else None,
+        # A version that nobody knows any more keeps its digest as its name: "nothing was live" would be untrue.
+        live=live.version if live else live_sha256,
         live_sha256=live_sha256,
         round_=number,
         uri=evaluated.uri,

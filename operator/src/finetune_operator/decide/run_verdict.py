@@ -116,14 +116,12 @@ def reviewed(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
 def recorded(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
     """Reserve a number and make the ModelVersion, once the judgement stands (R24)."""
     view, policy, found = case.view, case.policy, judged(status)
-    if status.promotion is not None:
+    if found is None or (status.promotion is not None and not _only_requested(status)):
         return Go(status)
-    assert found is not None
-    assert policy is not None
-    version = status.version or _reserved(policy, case.uid)
+    version = status.version or (_reserved(policy, case.uid) if policy else None)
     if version is None:
         series = series_of(case.document.base.version) or 1
-        action = ReserveVersion(policy=policy.metadata.name, run_uid=case.uid, series=series)
+        action = ReserveVersion(policy=view.run.spec.policy, run_uid=case.uid, series=series)
         return Decision(say(status, status.phase or "Evaluating", "reserving a version number"), (action,))
     name = model_version_name(case.document.model, version)
     existing = next((v for v in view.versions if v.metadata.name == name), None)
@@ -183,8 +181,7 @@ def promoted(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
         return _ended(case, status, *outcome)
     if _in_flight(case, name):
         return Decision(say(status, "Promoting", told))
-    condition = find(status.conditions, "Promoted")
-    if condition is not None and condition.reason == "Requested":
+    if _only_requested(status):
         return Decision(say(status, "Promoting", told), (CreatePromotion(name, _promotion_spec(case, status)),))
     gone = f"ModelPromotion {name} was deleted before it was carried out; apply one by hand to promote {status.version}"
     return _ended(case, status, "Failed", "PromotionDeleted", gone)
@@ -226,6 +223,12 @@ def _outcome(case: Case, name: str) -> tuple[Outcome, str, str] | None:
     """Return how the policy remembers a promotion that is gone."""
     consumed = case.policy.status.consumed if case.policy else ()
     return next(((c.outcome, c.reason, c.message) for c in reversed(consumed) if c.name == name), None)
+
+
+def _only_requested(status: RunStatus) -> bool:
+    """Tell whether the promotion was never seen: a crash may have come before it and the version were made."""
+    condition = find(status.conditions, "Promoted")
+    return condition is not None and condition.reason == "Requested"
 
 
 def _in_flight(case: Case, name: str) -> bool:
