@@ -315,6 +315,15 @@ class TestPromotions:
         assert set(phases) == {"Succeeded"}, "one carried it out, for the others it is live already"
         assert len(world.policy.status.consumed) == memory.CONSUMED
 
+    @pytest.mark.row("D8")
+    def test_refusals_wait_until_earlier_ones_are_mirrored_rather_than_forget_them(self) -> None:
+        asked = tuple(promotion("ft_v1.1", "ft_v1.0", name=f"p-{n:03}") for n in range(200))
+        first = decide(view(policy(live(BASE)), deployment(keys(BASE)), *asked, versions=VERSIONS))
+        assert len(first.status.consumed) == memory.CONSUMED
+        assert first.requeue_after is not None
+        again = decide(view(policy(first.status), deployment(keys(BASE)), *asked, versions=VERSIONS))
+        assert (again.status, again.actions) == (first.status, ())
+
     @pytest.mark.row("D21")
     def test_a_suspended_policy_starts_nothing_but_puts_back_what_is_lost(self) -> None:
         of = policy(live(BASE), suspend=True)
