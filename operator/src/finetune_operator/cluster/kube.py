@@ -41,6 +41,8 @@ class Answer:
 async def load_configuration(kubeconfig: Path | None, context: str | None, connections: int) -> Configuration:
     """Return the client's configuration: from `kubeconfig`, or the pod's service account when it is None."""
     configuration = Configuration(connection_pool_maxsize=connections)
+    # With the environment trusted, aiohttp looks for proxies and netrc files in a thread, at every request.
+    configuration.client_session_kwargs = {"trust_env": False}
     if kubeconfig is None:
         kube_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
@@ -256,7 +258,8 @@ async def connection_of(configuration: Configuration) -> Connection:
     return Connection(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
-        token=bearer.removeprefix("Bearer ") if bearer else None,
+        # From a kubeconfig the prefix is "Bearer", from a pod's service account "bearer".
+        token=bearer.partition(" ")[2] if bearer else None,
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
     )

@@ -99,11 +99,11 @@ def build(config: Config, kube: KubeCluster, metrics: Metrics) -> App:
     store = Store()
     cluster = CachedCluster(kube, store)
     queue: WorkQueue[Key] = WorkQueue(
-        lane=lambda key: (key.kind, key.namespace),
+        lane=partial(lane, store=store),
         clock=asyncio.get_running_loop().time,
         chance=random.random,
     )
-    poster = EventPoster(cluster, _now, config.instance, metrics.events_dropped.inc)
+    poster = EventPoster(cluster, _now, config.instance, metrics.events_dropped.inc, lambda: queue.depth() > 0)
     reconciler = Reconciler(cluster, Observer(cluster), poster.record, _now)
     metrics.registry.register(State(store, queue))
     store.listen(partial(on_change, store=store, queue=queue, forget=reconciler.forget))
@@ -111,6 +111,12 @@ def build(config: Config, kube: KubeCluster, metrics: Metrics) -> App:
     health = Health(queue, lambda: [name for name, task in tasks.items() if task.done()])
     loop = Loop(queue, reconciler, cluster, metrics)
     return App(config, kube, store, queue, loop, poster, metrics, health, tasks)
+
+
+def lane(key: Key, store: Store) -> tuple[Kind, str, bool]:
+    """Return whom a key shares its turns with: its kind and namespace; runs that wait for their first Job apart."""
+    note = store.note(key.kind, key.namespace, key.name)
+    return key.kind, key.namespace, note is not None and not note.phase
 
 
 def on_change(change: Change, store: Store, queue: WorkQueue[Key], forget: Callable[[str], None]) -> None:

@@ -24,6 +24,7 @@ class EventPoster:
     clock: Callable[[], datetime]
     instance: str
     dropped: Callable[[], None]
+    is_busy: Callable[[], bool] = lambda: False
     _queue: asyncio.Queue[tuple[Regarding, Emit, datetime]] = field(
         default_factory=lambda: asyncio.Queue(maxsize=WAITING)
     )
@@ -39,9 +40,17 @@ class EventPoster:
         """Post for ever. An Event that is refused is dropped: the same stands in the object's status."""
         while True:
             regarding, emit, at = await self._queue.get()
+            await self._let_work_pass()
             manifest = build_event(emit, regarding, at, self.instance)
             try:
                 await self.cluster.create(Kind.EVENT, regarding.namespace, manifest)
             except ClusterError:
                 self.dropped()
             await asyncio.sleep(PAUSE)
+
+    async def _let_work_pass(self) -> None:
+        """Wait while keys wait for a worker, for a second at most: Events are the least urgent writes."""
+        for _ in range(10):
+            if not self.is_busy():
+                return
+            await asyncio.sleep(0.1)

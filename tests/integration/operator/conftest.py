@@ -1,0 +1,73 @@
+"""One control plane, one operator process; a namespace and a scripted node for each test."""
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from house.api_server import ApiServer
+from house.crds import crds
+from local_cluster import ControlPlane, control_plane
+from simulation.stories import stage
+
+from .node import ScriptedNode
+from .world import GROUP, Operator, Space, eventually
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    with control_plane(f"test-operator-{os.getpid()}") as plane:
+        client = ApiServer(plane)
+        for crd in crds().values():
+            answer = client.create(crd.manifest)
+            assert answer.accepted, answer.message
+        for crd in crds().values():
+            path = f"{GROUP}/namespaces/default/{crd.plural}"
+            eventually(lambda path=path: client.request("GET", path).accepted, what=f"{path} is served")
+        client.close()
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def operator_process(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    operator = Operator(plane.kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log")
+    operator.start()
+    yield operator
+    operator.close()
+
+
+@pytest.fixture
+def operator(operator_process: Operator) -> Operator:
+    """The operator, running; a test that kills it starts it again, or the next test does."""
+    if operator_process.probe("readyz") != 200:
+        operator_process.close()
+        operator_process.start()
+    return operator_process
+
+
+@pytest.fixture
+def server(plane: ControlPlane) -> Iterator[ApiServer]:
+    client = ApiServer(plane)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def space(server: ApiServer) -> Space:
+    """A fresh namespace with base, policy, PodTemplates and Deployment; nobody runs its pods yet."""
+    namespace = f"ml-{next(_numbers)}"
+    answer = server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    assert answer.accepted, answer.message
+    space = Space(server, namespace)
+    for _, manifest in stage():
+        space.apply(manifest)
+    return space
+
+
+@pytest.fixture
+def node(plane: ControlPlane, space: Space) -> Iterator[ScriptedNode]:
+    with ScriptedNode(ApiServer(plane), space.namespace) as node:
+        yield node

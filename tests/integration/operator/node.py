@@ -1,0 +1,102 @@
+"""A scripted node: pods of Jobs run and end as a story wants, pods of Deployments become ready, on a real API server."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from house.api_server import ApiServer, Object
+from simulation.trainer_script import Trainer
+
+OURS = "app.kubernetes.io%2Fmanaged-by%3Dfinetune-operator"
+POLL = 0.1
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass
+class ScriptedNode:
+    """Writes pod statuses as a kubelet would; `answer` gives the exit code and the termination message of a step.
+
+    `holds` names steps whose pods run but do not end; `broken` names versions whose pods never become ready.
+    """
+
+    server: ApiServer
+    namespace: str
+    answer: Callable[[str, Object, Object], tuple[int, Object]] = field(default_factory=Trainer)
+    holds: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    started: list[tuple[str, str]] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> "ScriptedNode":
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join(10)
+        self.server.close()
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL):
+            for pod in self._get("/pods").get("items") or ():
+                if pod["metadata"].get("deletionTimestamp"):
+                    continue
+                if pod["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "finetune-operator":
+                    self._step(pod)
+                else:
+                    self._serve(pod)
+
+    def _step(self, pod: Object) -> None:
+        labels, phase = pod["metadata"]["labels"], pod.get("status", {}).get("phase")
+        step = labels["finetune-operator.io/step"]
+        if phase == "Pending":
+            self.started.append((step, labels["finetune-operator.io/owner-name"]))
+            self._status(pod, {"phase": "Running", "startTime": now(), "containerStatuses": [
+                _container("trainer", {"running": {"startedAt": now()}}, ready=True)]})  # fmt: skip
+        elif phase == "Running" and step not in self.holds:
+            code, message = self.answer(step, self._document(pod), _inputs(pod))
+            text = message if isinstance(message, str) else json.dumps(message)
+            ended = {"exitCode": code, "message": text, "startedAt": now(), "finishedAt": now(), "reason": "Completed"}
+            self._status(pod, {"phase": "Succeeded" if code == 0 else "Failed", "containerStatuses": [
+                _container("trainer", {"terminated": ended}, ready=False)]})  # fmt: skip
+
+    def _serve(self, pod: Object) -> None:
+        annotations = pod["metadata"].get("annotations") or {}
+        if annotations.get("finetune-operator.io/model-version") in self.broken:
+            return
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": now()}
+        known = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions") or ()}
+        if known.get("Ready") != "True":
+            self._status(pod, {"phase": "Running", "conditions": [ready], "containerStatuses": [
+                _container("server", {"running": {"startedAt": now()}}, ready=True)]})  # fmt: skip
+
+    def _document(self, pod: Object) -> Object:
+        volumes = pod["spec"]["volumes"]
+        name = next(v["configMap"]["name"] for v in volumes if v["name"] == "finetune-document")
+        document: Object = json.loads(self._get(f"/configmaps/{name}")["data"]["run.json"])
+        return document
+
+    def _get(self, path: str) -> Object:
+        return self.server.request("GET", f"/api/v1/namespaces/{self.namespace}{path}").body
+
+    def _status(self, pod: Object, status: Object) -> None:
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}/status"
+        self.server.request("PATCH", path, {"status": status}, "application/merge-patch+json")
+
+
+def _container(name: str, state: Object, *, ready: bool) -> Object:
+    return {"name": name, "image": "none", "imageID": "none", "restartCount": 0, "ready": ready, "state": state}
+
+
+def _inputs(pod: Object) -> Object:
+    args = next(c["args"] for c in pod["spec"]["containers"] if c["name"] == "trainer")
+    inputs: Object = json.loads(args[args.index("--inputs") + 1])
+    return inputs

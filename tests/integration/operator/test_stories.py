@@ -1,0 +1,242 @@
+"""Whole stories on a real API server: what people do to a cluster, and what must hold afterwards."""
+
+import copy
+import time
+
+import pytest
+
+from house.api_server import Object
+from simulation.stories import promotion, run, stage
+from simulation.trainer_script import Trainer
+
+from .node import ScriptedNode
+from .world import Operator, Space, eventually
+
+pytestmark = pytest.mark.control_plane
+SSA = "application/apply-patch+yaml"
+
+
+def base_live(space: Space) -> None:
+    """Bring the base live: verified, promoted, watched."""
+    eventually(
+        lambda: space.phase("invoice-fields-base-v1", "modelversions") == "Verified", what="the base is verified"
+    )
+    space.apply(promotion("first-base", "base_v1"))
+    eventually(lambda: _live(space) == "base_v1", seconds=60, what="the base is live")
+
+
+def tuned_live(space: Space, name: str = "first") -> None:
+    base_live(space)
+    space.apply(run(name))
+    eventually(lambda: _live(space) == "ft_v1.1", seconds=90, what="the fine-tune is live")
+    eventually(lambda: space.phase(name) == "Promoted", what="the run says so")
+
+
+def _live(space: Space) -> str | None:
+    version: str | None = (space.policy_status().get("live") or {}).get("version")
+    return version
+
+
+def _hold(space: Space) -> str:
+    return str((space.policy_status().get("hold") or {}).get("reason", ""))
+
+
+def _jobs(space: Space) -> list[str]:
+    return sorted(job["metadata"]["name"] for job in space.all("jobs"))
+
+
+def test_a_passing_run_goes_live_and_a_promotion_rolls_it_back(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    tuned_live(space)
+    version = space.there("modelversions", "invoice-fields-ft-v1.1")
+    assert version["spec"]["evidence"]["verdict"] == "Pass"
+    assert space.keys() == {
+        "finetune-operator.io/model-version": "ft_v1.1",
+        "finetune-operator.io/artifact-uri": version["spec"]["artifact"]["uri"],
+        "finetune-operator.io/artifact-sha256": version["spec"]["artifact"]["sha256"],
+    }
+    names = [name.rsplit("-", 1)[0] for name in _jobs(space)]
+    assert names == ["first-evaluate-1", "first-prepare-1", "first-train-1", "invoice-fields-base-v1-verify-1"]
+    space.apply(promotion("back", "base_v1", **{"from": "ft_v1.1"}))
+    eventually(lambda: space.phase("back", "modelpromotions") == "Succeeded", seconds=60, what="back on the base")
+    assert space.served() == "base_v1"
+    assert (
+        space.there("deployments", "invoice-detector")["metadata"]["annotations"]["finetune-operator.io/epoch"] == "3"
+    )
+
+
+def test_at_rest_nothing_is_written(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    base_live(space)
+    time.sleep(3)  # timers of the watch and Events still under way
+    objects = [("finetunepolicies", "invoice-fields"), ("modelversions", "invoice-fields-base-v1"),
+               ("modelpromotions", "first-base"), ("deployments", "invoice-detector")]  # fmt: skip
+    before = [space.there(*o)["metadata"]["resourceVersion"] for o in objects]
+    writes = _writes(operator)
+    time.sleep(5)
+    assert [space.there(*o)["metadata"]["resourceVersion"] for o in objects] == before
+    assert _writes(operator) == writes
+
+
+def _writes(operator: Operator) -> float:
+    return operator.metric('finetune_api_request_duration_seconds_count{verb="patch_status"}') + operator.metric(
+        'finetune_api_request_duration_seconds_count{verb="create"}'
+    )
+
+
+def test_a_run_deleted_and_created_again_starts_anew_and_leaves_no_job(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    node.holds.add("train")
+    base_live(space)
+    first = space.apply(run())["metadata"]["uid"]
+    eventually(lambda: ("train", "first") in node.started, what="training runs")
+    space.delete("finetuneruns", "first")
+    second = space.apply(run())["metadata"]["uid"]
+    node.holds.clear()
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="the second run ends")
+    assert first != second
+    owners = {job["metadata"]["labels"]["finetune-operator.io/owner-uid"] for job in space.all("jobs")}
+    assert first not in owners
+    assert second in owners
+    assert space.there("finetuneruns", "first")["status"]["attempts"][0]["attempt"] == 1
+
+
+@pytest.mark.parametrize("step", ["prepare", "train", "evaluate"])
+def test_a_killed_operator_goes_on_where_it_was(
+    operator: Operator, space: Space, node: ScriptedNode, step: str
+) -> None:
+    base_live(space)
+    node.holds.add(step)
+    space.apply(run())
+    eventually(lambda: (step, "first") in node.started, what=f"{step} runs")
+    operator.kill()
+    node.holds.clear()
+    time.sleep(1)
+    operator.start()
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="the run ends")
+    attempts = space.there("finetuneruns", "first")["status"]["attempts"]
+    assert [(a["step"], a["attempt"], a["outcome"]) for a in attempts] == [
+        ("prepare", 1, "Succeeded"), ("train", 1, "Succeeded"), ("evaluate", 1, "Succeeded")]  # fmt: skip
+    assert space.served() == "ft_v1.1"
+
+
+def test_an_operator_killed_while_it_watches_a_flip_finishes_it(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    base_live(space)
+    space.apply(run())
+    eventually(lambda: (space.policy_status().get("inFlight") or {}).get("phase") == "Watching", seconds=60)
+    operator.kill()
+    operator.start()
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="the run ends")
+    assert _live(space) == "ft_v1.1"
+
+
+def test_sigterm_ends_the_operator_with_status_0(operator: Operator) -> None:
+    assert operator.stop() == 0
+
+
+def test_rollout_undo_is_respected_and_held(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    tuned_live(space)
+    old = copy.deepcopy(space.there("deployments", "invoice-detector")["spec"]["template"]["metadata"])
+    base = space.there("modelversions", "invoice-fields-base-v1")["spec"]["artifact"]
+    old["annotations"] |= {
+        "finetune-operator.io/model-version": "base_v1",
+        "finetune-operator.io/artifact-uri": base["uri"],
+        "finetune-operator.io/artifact-sha256": base["sha256"],
+    }
+    undo = [{"op": "replace", "path": "/spec/template/metadata", "value": old}]
+    path = space.path("deployments") + "/invoice-detector?fieldManager=kubectl-rollout"
+    assert space.server.request("PATCH", path, undo, "application/json-patch+json").accepted  # type: ignore[arg-type]
+    eventually(lambda: _hold(space) == "External", what="a hold")
+    assert "kubectl-rollout" in space.policy_status()["hold"]["message"] + space.policy_status()["hold"]["by"]
+    time.sleep(2)
+    assert space.served() == "base_v1"
+
+
+def test_a_deployment_created_again_serves_what_was_live(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    base_live(space)
+    space.delete("deployments", "invoice-detector")
+    eventually(lambda: space.get("deployments", "invoice-detector") is None, what="it is gone")
+    deployment = next(m for _, m in stage() if m["kind"] == "Deployment")
+    space.apply(deployment)
+    eventually(lambda: space.served() == "base_v1", what="the keys are back")
+
+
+def test_a_restored_promotion_does_not_act_again(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    tuned_live(space)
+    space.delete("modelpromotions", "first-base")
+    space.apply(promotion("first-base", "base_v1"))
+    eventually(lambda: space.phase("first-base", "modelpromotions") == "Succeeded", what="it mirrors what it once did")
+    time.sleep(2)
+    assert space.served() == "ft_v1.1"
+
+
+def test_keys_that_git_owns_are_never_forced(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    eventually(lambda: space.phase("invoice-fields-base-v1", "modelversions") == "Verified")
+    key = "finetune-operator.io/artifact-uri"
+    manifest: Object = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "invoice-detector"},
+        "spec": {"template": {"metadata": {"annotations": {key: "file:///from/git"}}}},
+    }  # fmt: skip
+    path = f"{space.path('deployments')}/invoice-detector?fieldManager=argocd-controller"
+    assert space.server.request("PATCH", path, manifest, SSA).accepted
+    space.apply(promotion("first-base", "base_v1", releaseHold=True))
+    eventually(lambda: space.phase("first-base", "modelpromotions") in {"Failed", "Pending"}, what="it is not done")
+    eventually(lambda: "argocd-controller" in str(space.policy_status()), what="the manager is named")
+    assert space.keys() == {key: "file:///from/git"}
+
+
+def test_a_version_that_never_becomes_ready_is_taken_back(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    node.broken.add("ft_v1.1")
+    space.patch("deployments", "invoice-detector", {"spec": {"progressDeadlineSeconds": 5}})
+    base_live(space)
+    space.apply(run())
+    eventually(lambda: space.phase("first") == "RolledBack", seconds=120, what="it is taken back")
+    assert space.served() == "base_v1"
+    assert _hold(space) == "RolledBack"
+    assert [q["version"] for q in space.policy_status()["quarantined"]] == ["ft_v1.1"]
+
+
+def test_a_failing_gate_touches_nothing(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    base_live(space)
+    before = space.there("deployments", "invoice-detector")["metadata"]["generation"]
+    node.answer = Trainer(candidate="0.900000")
+    space.apply(run())
+    eventually(lambda: space.phase("first") == "Rejected", seconds=60, what="it is rejected")
+    assert space.there("deployments", "invoice-detector")["metadata"]["generation"] == before
+
+
+def test_progress_and_bad_input_reach_the_status(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    base_live(space)
+    node.answer = lambda step, document, inputs: (10, {
+        "schema": "finetune-operator.io/step-result/v1", "step": step, "owner": document["owner"]["uid"],
+        "attempt": inputs["attempt"], "outcome": "Failed",
+        "error": {"class": "BadInput", "reason": "PoolTooSmall", "message": "12 samples", "remedy": "add 38 more"},
+    })  # fmt: skip
+    space.apply(run())
+    eventually(lambda: space.phase("first") == "Failed", seconds=60, what="it fails")
+    conditions = {c["type"]: c for c in space.there("finetuneruns", "first")["status"]["conditions"]}
+    assert conditions["Finished"]["reason"] == "PoolTooSmall" or conditions["Prepared"]["reason"] == "PoolTooSmall"
+    assert "add 38 more" in space.there("finetuneruns", "first")["status"]["message"]
+
+
+def test_a_foreign_object_with_our_name_is_named_and_left_alone(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    operator.kill()
+    uid = space.apply(run())["metadata"]["uid"]
+    from finetune_operator.api.names import snapshot_name
+
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": snapshot_name("first", uid)},
+        "data": {"a": "b"},
+    }
+    assert space.server.request("POST", space.path("configmaps"), foreign).accepted
+    operator.start()
+    eventually(lambda: space.phase("first") == "Failed", seconds=60, what="the run gives up")
+    assert "NameTaken" in str(space.there("finetuneruns", "first")["status"]["conditions"])
+    assert space.there("configmaps", snapshot_name("first", uid))["data"] == {"a": "b"}
