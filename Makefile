@@ -43,7 +43,7 @@ types: ## mypy --strict, every member in its own environment
 	  tests/integration tests/local_cluster tests/e2e
 	$(call in,trainer-dev)/mypy --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer
 	$(call in,server-dev)/mypy --config-file serving-image/pyproject.toml serving-image/src tests/server
-	$(call in,example-dev)/mypy examples/invoices/src
+	$(call in,example-dev)/mypy --config-file examples/invoices/pyproject.toml examples/invoices/src
 
 .PHONY: unit
 unit: ## the operator's pure parts, the CRDs' agreement with the types, the chart
