@@ -32,7 +32,7 @@ AUGMENT: Mapping[str, float] = {
 """Augmentation in ultralytics' names, for base and fine-tune alike."""
 
 BASE_TRAINING: Mapping[str, Any] = {
-    "epochs": 10,
+    "epochs": 8,
     "batch": 16,
     # Equal to the batch: ultralytics' default of 64 would gather four batches for one step of the optimizer.
     "nbs": 16,
