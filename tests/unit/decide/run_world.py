@@ -13,6 +13,7 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.contract import ProgressLine, RunDocument, document_json
 from finetune_operator.api.meta import Artifact, Condition, ModelArtifact, ObjectMeta, find
 from finetune_operator.api.model_version import ModelVersion, VersionSpec
+from finetune_operator.api.names import sha256_of
 from finetune_operator.api.policy import (
     Data,
     Gates,
@@ -54,8 +55,8 @@ DIGESTS = {"pool": "a1" * 32, "anchor": "a2" * 32, "testSet": "a3" * 32, "newSet
 
 
 def sha(text: str) -> str:
-    """A digest-like string."""
-    return (text.encode().hex() * 64)[:64]
+    """Return the digest of a text."""
+    return sha256_of(text.encode())
 
 
 def base(version: str = "base_v1", digest: str = BASE, **changes: Any) -> ModelVersion:

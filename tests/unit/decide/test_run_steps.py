@@ -484,3 +484,33 @@ def test_one_job_per_attempt_whatever_happens_first() -> None:
     world.settle()
     made = [a.name for a in world.history if isinstance(a, CreateJob)]
     assert len(made) == len(set(made)) == 1
+
+
+@pytest.mark.row("R39")
+def test_mending_the_template_heals_a_run_whose_pod_never_ran() -> None:
+    world = World(run=run(backoff_limit=0)).prepared()
+    world.change_job(world.job("train").name, waiting=Problem("ImagePullFailed", "check the image name"))
+    world.settle()
+    assert world.jobs_made("train") == 1
+    world.train_template = template("gpu-trainer, mended")
+    world.settle()
+    assert world.job("train").deleting
+    assert (newest(world).outcome, newest(world).reason) == ("Suspended", "PodTemplateChanged")
+    world.remove_job(world.job("train").name)
+    world.settle()
+    assert world.jobs_made("train") == 2
+    assert newest(world).template_hash == template("gpu-trainer, mended").hash
+    assert world.condition("Trained") == ("Unknown", "Running")
+
+
+@pytest.mark.row("R39")
+@pytest.mark.parametrize("problem", [None, Problem("NoTrainerContainer", "name a container trainer")])
+def test_a_template_that_changes_under_a_running_pod_touches_nothing(problem: Problem | None) -> None:
+    world = training()
+    if problem:
+        world = World().prepared()
+        world.change_job(world.job("train").name, waiting=Problem("Unschedulable", "no node"))
+    world.train_template = template("another", problem)
+    world.settle()
+    assert not world.job("train").deleting
+    assert world.jobs_made("train") == 1

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 MAX_ROUNDS: Final = 3
 # Waiting for these is nobody's mistake: the step's condition stays Unknown.
-_PATIENCE: Final = frozenset(("Queued", "PodsEnding", "JobDeleting"))
+_PATIENCE: Final = frozenset(("Queued", "PodsEnding", "JobDeleting", "PodTemplateChanged"))
 
 
 def prepare(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
@@ -65,7 +65,9 @@ def adopt(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
     asked = spec_hash(case.document, case.view.run), inputs_hash(inputs, case.document)
     for version in case.view.versions:
         lineage, evidence = version.spec.lineage, version.spec.evidence
-        if lineage is None or evidence is None or (lineage.spec_hash, lineage.inputs_hash) != asked:
+        if version.metadata.deletion_timestamp or lineage is None or evidence is None:
+            continue
+        if (lineage.spec_hash, lineage.inputs_hash) != asked:
             continue
         told = (
             f"run {lineage.run} trained the same on the same samples: {version.spec.version}, verdict "

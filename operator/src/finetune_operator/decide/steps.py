@@ -211,7 +211,7 @@ def _follow(work: Work, plan: Plan[T], attempt: Attempt) -> Moving | Done[T] | O
     )
     work = _with(work, seen)
     if job.state == "Active":
-        return _watch(work, seen, job)
+        return _watch(work, plan, seen, job)
     return _harvest(work, plan, seen, job)
 
 
@@ -223,10 +223,12 @@ def _create_again(work: Work, plan: Plan[T], attempt: Attempt) -> Moving:
     problem = plan.template if isinstance(plan.template, Problem) else plan.template.problem
     if problem:
         return Moving(work.attempts, "Blocked", problem)
-    return Moving(work.attempts, "Running", _running(attempt), (_job(work, plan, attempt),))
+    if isinstance(plan.template, TemplateView):
+        attempt = replace(attempt, template_hash=plan.template.hash)
+    return Moving(_with(work, attempt).attempts, "Running", _running(attempt), (_job(work, plan, attempt),))
 
 
-def _watch(work: Work, attempt: Attempt, job: JobView) -> Moving | Over:
+def _watch(work: Work, plan: Plan[T], attempt: Attempt, job: JobView) -> Moving | Over:
     """Look after an active Job: suspension, deadline, reasons why it does not start."""
     if job.deleting:
         note = Problem("JobDeleting", f"Job {job.name} is being deleted, not by this run; its pods are ending")
@@ -240,9 +242,27 @@ def _watch(work: Work, attempt: Attempt, job: JobView) -> Moving | Over:
         return Over(_with(work, ended).attempts, problem)
     if job.suspended:
         return Moving(work.attempts, "Waiting", job.waiting or Problem("Queued", f"Job {job.name} is queued"))
+    if job.waiting and attempt.started_at is None and _template_mended(plan, attempt):
+        return _replaced(work, attempt, job)
     if job.waiting:
         return Moving(work.attempts, "Waiting", job.waiting, (), _until_deadline(work, attempt))
     return Moving(work.attempts, "Running", _running(attempt), (), _until_deadline(work, attempt))
+
+
+def _template_mended(plan: Plan[T], attempt: Attempt) -> bool:
+    """Tell whether the PodTemplate was edited since the attempt was planned, and can be used."""
+    template = plan.template
+    return isinstance(template, TemplateView) and not template.problem and template.hash != attempt.template_hash
+
+
+def _replaced(work: Work, attempt: Attempt, job: JobView) -> Moving:
+    """Give up a Job whose pod never ran: a Job keeps the pod template that it was made with (R39)."""
+    text = f"the PodTemplate changed before the pod of {job.name} ran; another attempt follows"
+    note = Problem("PodTemplateChanged", text)
+    ended = replace(
+        attempt, outcome="Suspended", finished_at=work.now, counted=False, reason=note.reason, message=note.message
+    )
+    return Moving(_with(work, ended).attempts, "Waiting", note, deletions((job,)))
 
 
 def _harvest(work: Work, plan: Plan[T], attempt: Attempt, job: JobView) -> Moving | Done[T] | Over:
@@ -283,7 +303,7 @@ def _job_failed(
 ) -> Moving | Over:
     """Sort a failed Job by what the trainer said, else by its exit code."""
     if isinstance(said, StepResult) and said.outcome == "Succeeded":
-        text = f"{attempt.step} reported success but its pod failed (exit code {job.exit_code})"
+        text = f"{attempt.step} reported success but its pod failed ({_exit(job)})"
         return _failed(work, plan, attempt, Problem("ResultInvalid", text), job)
     error = said.error if isinstance(said, StepResult) else None
     if error:
@@ -293,8 +313,12 @@ def _job_failed(
         text = f"the pod of {attempt.step} was disrupted (evicted, preempted, or its node went away)"
         return _failed(work, plan, attempt, Problem("Disrupted", text), job)
     kind = _CLASS_BY_EXIT.get(job.exit_code or 0, "Internal")
-    text = f"{_EXPLAINED[kind]} (exit code {job.exit_code})"
+    text = f"{_EXPLAINED[kind]} ({_exit(job)})"
     return _failed(work, plan, attempt, Problem(kind, text), job, fatal=kind in _FATAL)
+
+
+def _exit(job: JobView) -> str:
+    return "no exit code" if job.exit_code is None else f"exit code {job.exit_code}"
 
 
 def _failed(
