@@ -9,7 +9,11 @@ import cv2
 import numpy as np
 import pypdfium2 as pdfium
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from finetune_server.errors import RequestError
+from finetune_server.pages import PageDecoder, PageRequest
 from server.support import CLASSES, ServerProcess, encode, page_with
 
 PAGE = encode(page_with("red", at=(32, 48)))
@@ -144,7 +148,8 @@ BAD = [
     ("a GIF that says PNG", b"GIF89a" + bytes(20), "image/png", "", 415, "ContentUnsupported"),
     ("too many bytes", bytes(2_000_001), "image/png", "", 413, "BodyTooLarge"),
     ("half a PNG header", PAGE[:20], "image/png", "", 422, "ImageUnreadable"),
-    ("a PNG cut short", PAGE[:60], "image/png", "", 422, "ImageUnreadable"),
+    ("a PNG cut short", PAGE[:60], "image/png", "", 422, "ImageTruncated"),
+    ("a PNG chunk of 4 GiB", PAGE[:33] + b"\xff" + PAGE[34:], "image/png", "", 422, "ImageTruncated"),
     ("a JPEG without dimensions", b"\xff\xd8\xff\xe0\x00\x10JFIF", "image/jpeg", "", 422, "ImageUnreadable"),
     ("half a JPEG", JPEG[: len(JPEG) * 3 // 4], "image/jpeg", "", 422, "ImageTruncated"),
     ("900 megapixels", huge_png(), "image/png", "", 422, "TooManyPixels"),
@@ -210,3 +215,30 @@ def test_version_says_what_is_loaded(server: ServerProcess) -> None:
     assert version.keys() == {"name", "version", "sha256", "uri", "classes", "imageSize"}
     assert (version["name"], version["version"]) == ("invoice-fields", "ft_v1.1")
     assert (version["classes"], version["imageSize"]) == ([*CLASSES], 64)
+
+
+SEEDS = [encode(page_with("red", at=(32, 48)), suffix) for suffix in (".png", ".jpg", ".webp", ".tiff", ".bmp")]
+SEEDS.append(pdf((144, 144)))
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A page with a few bytes changed, most often in its first ones, and perhaps its end missing."""
+    content = bytearray(draw(st.sampled_from(SEEDS)))
+    places = st.integers(0, min(60, len(content) - 1)) | st.integers(0, len(content) - 1)
+    for place in draw(st.lists(places, max_size=4)):
+        content[place] = draw(st.sampled_from([0, 1, 127, 255]) | st.integers(0, 255))
+    return bytes(content[: draw(st.none() | st.integers(0, len(content)))])
+
+
+@settings(max_examples=400, deadline=None)
+@given(damaged())
+def test_a_damaged_page_is_read_or_refused_and_never_an_accident(content: bytes) -> None:
+    try:
+        page = PageDecoder(max_pixels=1_000_000).decode(PageRequest(content, "", page=1, dpi=72))
+    except RequestError as error:
+        status, pixels = error.status, 0
+    else:
+        status, pixels = 200, page.shape[0] * page.shape[1]
+    assert status in (200, 400, 415, 422)
+    assert pixels <= 1_000_000

@@ -70,9 +70,8 @@ class PageDecoder:
         if width <= 0 or height <= 0:
             raise unreadable
         self._check_pixels(width, height)
-        if kind is Kind.JPEG and not _jpeg_is_complete(content):
-            # OpenCV would fill the missing part with grey, and its fields would just not be found.
-            raise RequestError(422, "ImageTruncated", "the JPEG data ends before the image does")
+        if not _is_complete(content, kind):
+            raise RequestError(422, "ImageTruncated", f"the {kind.value} data ends before the image does")
         try:
             page = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:
@@ -140,6 +139,30 @@ def _sniff(content: bytes) -> Kind | None:
         return Kind.BMP
     # Readers accept leading bytes before a PDF's header, and mail gateways leave some there.
     return Kind.PDF if b"%PDF-" in content[:1024] else None
+
+
+def _is_complete(content: bytes, kind: Kind) -> bool:
+    """False for what OpenCV must not see: of a cut JPEG it makes a page that is grey where data is missing, whose
+    fields are just not found; and for a PNG chunk it allocates whatever length, up to 4 GiB, the chunk claims.
+    """
+    match kind:
+        case Kind.JPEG:
+            return _jpeg_is_complete(content)
+        case Kind.PNG:
+            return _png_is_complete(content)
+        case Kind.WEBP | Kind.TIFF | Kind.BMP | Kind.PDF:
+            return True
+
+
+def _png_is_complete(content: bytes) -> bool:
+    """Whether the chunks lie end to end within the data, up to the one that ends the image."""
+    at = 8
+    while at + 12 <= len(content):
+        length, name = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        at += 12 + length
+        if name == b"IEND":
+            return at <= len(content)
+    return False
 
 
 def _jpeg_is_complete(content: bytes) -> bool:

@@ -57,6 +57,8 @@ def serve(config: ServeConfig) -> None:
 async def _serve(config: ServeConfig) -> None:
     # Pages are spread over workers; a pool of OpenCV's own beside them would only overrun the CPU quota.
     cv2.setNumThreads(1)
+    # What is wrong with a page is in its answer; OpenCV's lines about it are neither JSON nor bounded.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     drain = Drain(config.drain, monotonic)
     with ThreadPoolExecutor(config.workers, thread_name_prefix="page") as pool:
         state = ServingState(
