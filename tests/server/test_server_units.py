@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -39,8 +40,9 @@ def test_a_box_comes_back_to_where_it_was_on_the_page(width: int, height: int, s
     ys = sorted(data.draw(st.lists(st.floats(0, height, width=32), min_size=2, max_size=2)))
     there = np.array([[xs[0], ys[0], xs[1], ys[1]]], np.float32)
     box = letterbox_geometry(width, height, size)
-    inside = there * np.float32(box.scale) + np.array([box.left, box.top] * 2, np.float32)
-    np.testing.assert_allclose(to_page(inside, box), there, atol=2e-3 * max(1, 1 / box.scale))
+    scale = np.array([box.inner_width / width, box.inner_height / height] * 2, np.float32)
+    inside = there * scale + np.array([box.left, box.top] * 2, np.float32)
+    np.testing.assert_allclose(to_page(inside, box), there, atol=2e-3 * max(1, 1 / float(scale.min())))
 
 
 @given(SIDES, SIDES, SIZES, hnp.arrays(np.float32, (5, 4), elements=st.floats(-1e4, 1e4, width=32)))
@@ -56,7 +58,7 @@ def test_boxes_never_leave_the_page(width: int, height: int, size: int, raw: npt
 def test_the_tensor_is_the_page_resized_padded_and_turned_to_rgb(width: int, height: int, seed: int) -> None:
     page = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
     scale = min(64 / height, 64 / width)
-    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    wide, high = min(math.ceil(width * scale), 64), min(math.ceil(height * scale), 64)
     inner = page if (wide, high) == (width, height) else cv2.resize(page, (wide, high), interpolation=cv2.INTER_LINEAR)
     left, top = round((64 - wide) / 2 - 0.1), round((64 - high) / 2 - 0.1)
     grey = (114, 114, 114)

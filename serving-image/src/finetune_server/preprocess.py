@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,15 +18,15 @@ PAD_VALUE: Final = 114
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Where a page lies inside the square: a pixel p of the page is at `p * scale + (left, top)`.
+    """Where a page lies inside the square: `inner_width` x `inner_height` pixels from (`left`, `top`) on.
 
-    `width` and `height` are the page's, `size` is the square's side, all in pixels.
+    `width` and `height` are the page's, `size` is the square's side, all in pixels. Each axis has a scale of its
+    own (`inner_width / width`), because the two were rounded apart.
     """
 
     width: int
     height: int
     size: int
-    scale: float
     inner_width: int
     inner_height: int
     left: int
@@ -38,13 +39,12 @@ def letterbox_geometry(width: int, height: int, size: int) -> Letterbox:
     The -0.1 puts the odd pixel of padding right and below, as the trainer's tool does.
     """
     scale = min(size / height, size / width)
-    # A strip thinner than half a pixel after scaling still is one pixel.
-    inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
+    # Rounded up, as the trainer's tool loads pages for training and validation.
+    inner_width, inner_height = min(math.ceil(width * scale), size), min(math.ceil(height * scale), size)
     return Letterbox(
         width=width,
         height=height,
         size=size,
-        scale=scale,
         inner_width=inner_width,
         inner_height=inner_height,
         left=round((size - inner_width) / 2 - 0.1),
@@ -69,7 +69,8 @@ def to_tensor(page: Page, box: Letterbox) -> Tensor:
 
 def to_page(boxes: npt.NDArray[np.float32], box: Letterbox) -> npt.NDArray[np.float32]:
     """Corners (n, 4) x1 y1 x2 y2 in the square -> in the page's pixels, clipped to the page."""
-    offset = np.array([box.left, box.top, box.left, box.top], np.float32)
-    limit = np.array([box.width, box.height, box.width, box.height], np.float32)
-    scaled: npt.NDArray[np.float32] = np.clip((boxes - offset) / np.float32(box.scale), np.float32(0), limit)
+    offset = np.array([box.left, box.top] * 2, np.float32)
+    limit = np.array([box.width, box.height] * 2, np.float32)
+    inner = np.array([box.inner_width, box.inner_height] * 2, np.float32)
+    scaled: npt.NDArray[np.float32] = np.clip((boxes - offset) * (limit / inner), np.float32(0), limit)
     return scaled

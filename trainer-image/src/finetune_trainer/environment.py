@@ -75,6 +75,8 @@ def variables(scratch: Path, cpus: int) -> dict[str, str]:
         "YOLO_CONFIG_DIR": str(home / "yolo"),
         # No telemetry, no update check, no download, and none of the DNS look-ups that the online check makes.
         "YOLO_OFFLINE": "1",
+        # onnxruntime reports to its maker unless this is set before it is loaded.
+        "ORT_DISABLE_TELEMETRY": "1",
         # A missing package must be an error of the image, never a `pip install` at run time.
         "YOLO_AUTOINSTALL": "0",
         # A pod's log is read by machines: progress bars and banners would push our lines out of its tail.

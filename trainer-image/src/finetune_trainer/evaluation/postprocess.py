@@ -74,7 +74,9 @@ def overlap(first: Floats, second: Floats) -> Floats:
 
 def to_page(boxes: Floats, placed: Letterbox) -> Floats:
     """Boxes from pixels of the square to pixels of the page, clipped to the page."""
-    offset = np.array([placed.left, placed.top, placed.left, placed.top], dtype=np.float32)
-    limit = np.array([placed.width, placed.height, placed.width, placed.height], dtype=np.float32)
-    clipped: Floats = np.clip((boxes - offset) / np.float32(placed.scale), 0, limit).astype(np.float32)
+    offset = np.array([placed.left, placed.top] * 2, dtype=np.float32)
+    limit = np.array([placed.width, placed.height] * 2, dtype=np.float32)
+    # The two axes were rounded apart, so each has a scale of its own.
+    scaled = np.array([placed.scaled_width, placed.scaled_height] * 2, dtype=np.float32)
+    clipped: Floats = np.clip((boxes - offset) * (limit / scaled), np.float32(0), limit)
     return clipped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,13 +19,14 @@ _GREY: Final = 114
 
 @dataclass(frozen=True)
 class Letterbox:
-    """How a page lies in the square: scale, and pixels of padding at the left and top; the page's own size."""
+    """How a page lies in the square, all in pixels: the page's own size, its scaled size, padding left and top."""
 
-    scale: float
-    left: int
-    top: int
     width: int
     height: int
+    scaled_width: int
+    scaled_height: int
+    left: int
+    top: int
 
 
 def decode(data: bytes) -> Pixels | None:
@@ -33,23 +35,24 @@ def decode(data: bytes) -> Pixels | None:
     return image
 
 
-def geometry(height: int, width: int, size: int) -> tuple[Letterbox, int, int]:
-    """Placement of a page of `height` x `width` pixels in a square of `size`, and its scaled width and height."""
+def geometry(height: int, width: int, size: int) -> Letterbox:
+    """Placement of a page of `height` x `width` pixels in a square of `size`."""
     scale = min(size / height, size / width)
-    scaled_width, scaled_height = round(width * scale), round(height * scale)
+    # Rounded up, as ultralytics loads images for training and validation; its predict rounds to nearest, which
+    # moves mAP50 by tenths of a point on small inputs.
+    scaled_width, scaled_height = (min(math.ceil(side * scale), size) for side in (width, height))
     # The 0.1 settles where an odd pixel of padding goes (ultralytics' LetterBox): to the right and the bottom.
-    left, top = round((size - scaled_width) / 2 - 0.1), round((size - scaled_height) / 2 - 0.1)
-    return Letterbox(scale, left, top, width, height), scaled_width, scaled_height
+    left, top = (round((size - side) / 2 - 0.1) for side in (scaled_width, scaled_height))
+    return Letterbox(width, height, scaled_width, scaled_height, left, top)
 
 
 def prepare(image: Pixels, size: int) -> tuple[Tensor, Letterbox]:
     """The input (1, 3, size, size), RGB in 0..1, and how to get back to the page."""
     height, width = image.shape[:2]
-    box, scaled_width, scaled_height = geometry(height, width, size)
-    if (scaled_width, scaled_height) != (width, height):
-        image = cv2.resize(image, (max(scaled_width, 1), max(scaled_height, 1)), interpolation=cv2.INTER_LINEAR)
+    box = geometry(height, width, size)
+    if (box.scaled_height, box.scaled_width) != (height, width):
+        image = cv2.resize(image, (box.scaled_width, box.scaled_height), interpolation=cv2.INTER_LINEAR)
     square = np.full((size, size, 3), _GREY, dtype=np.uint8)
-    rows, columns = image.shape[:2]
-    square[box.top : box.top + rows, box.left : box.left + columns] = image
+    square[box.top : box.top + box.scaled_height, box.left : box.left + box.scaled_width] = image
     tensor = square[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) / np.float32(255)
     return np.ascontiguousarray(tensor)[None], box
