@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -26,9 +27,13 @@ def plane() -> Iterator[ControlPlane]:
             assert answer.accepted, answer.message
         for crd in crds().values():
             path = f"{GROUP}/namespaces/default/{crd.plural}"
-            eventually(lambda path=path: client.request("GET", path).accepted, what=f"{path} is served")
+            eventually(partial(_is_served, client, path), what=f"{path} is served")
         client.close()
         yield plane
+
+
+def _is_served(client: ApiServer, path: str) -> bool:
+    return client.request("GET", path).accepted
 
 
 @pytest.fixture(scope="session")

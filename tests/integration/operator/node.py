@@ -1,4 +1,4 @@
-"""A scripted node: pods of Jobs run and end as a story wants, pods of Deployments become ready, on a real API server."""
+"""A scripted node on a real API server: pods of Jobs run and end as a story wants, those of Deployments get ready."""
 
 import json
 import threading
@@ -47,7 +47,7 @@ class ScriptedNode:
     def _run(self) -> None:
         while not self._stop.wait(POLL):
             for pod in self._get("/pods").get("items") or ():
-                if pod["metadata"].get("deletionTimestamp"):
+                if pod["metadata"].get("deletionTimestamp") is not None:
                     continue
                 if pod["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "finetune-operator":
                     self._step(pod)
@@ -62,9 +62,17 @@ class ScriptedNode:
             self._status(pod, {"phase": "Running", "startTime": now(), "containerStatuses": [
                 _container("trainer", {"running": {"startedAt": now()}}, ready=True)]})  # fmt: skip
         elif phase == "Running" and step not in self.holds:
-            code, message = self.answer(step, self._document(pod), _inputs(pod))
-            text = message if isinstance(message, str) else json.dumps(message)
-            ended = {"exitCode": code, "message": text, "startedAt": now(), "finishedAt": now(), "reason": "Completed"}
+            document = self._document(pod)
+            if document is None:
+                return  # deleted with its run meanwhile
+            code, message = self.answer(step, document, _inputs(pod))
+            ended = {
+                "exitCode": code,
+                "message": json.dumps(message),
+                "startedAt": now(),
+                "finishedAt": now(),
+                "reason": "Completed",
+            }
             self._status(pod, {"phase": "Succeeded" if code == 0 else "Failed", "containerStatuses": [
                 _container("trainer", {"terminated": ended}, ready=False)]})  # fmt: skip
 
@@ -78,10 +86,11 @@ class ScriptedNode:
             self._status(pod, {"phase": "Running", "conditions": [ready], "containerStatuses": [
                 _container("server", {"running": {"startedAt": now()}}, ready=True)]})  # fmt: skip
 
-    def _document(self, pod: Object) -> Object:
+    def _document(self, pod: Object) -> Object | None:
         volumes = pod["spec"]["volumes"]
         name = next(v["configMap"]["name"] for v in volumes if v["name"] == "finetune-document")
-        document: Object = json.loads(self._get(f"/configmaps/{name}")["data"]["run.json"])
+        data = self._get(f"/configmaps/{name}").get("data")
+        document: Object | None = data and json.loads(data["run.json"])
         return document
 
     def _get(self, path: str) -> Object:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from finetune_operator.api.names import snapshot_name
 from house.api_server import Object
 from simulation.stories import promotion, run, stage
 from simulation.trainer_script import Trainer
@@ -227,8 +228,6 @@ def test_a_foreign_object_with_our_name_is_named_and_left_alone(
 ) -> None:
     operator.kill()
     uid = space.apply(run())["metadata"]["uid"]
-    from finetune_operator.api.names import snapshot_name
-
     foreign = {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from house.api_server import Answer, ApiServer, Object
-from local_cluster import ControlPlane
 from local_cluster.ports import free_ports
 
 T = TypeVar("T")
@@ -157,8 +156,3 @@ def eventually(check: Callable[[], T], *, seconds: float = 30, what: str = "it")
             return found
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.05)
-
-
-def kubeconfig_client(plane: ControlPlane) -> ApiServer:
-    """Return a connection of one's own: a connection serves one thread."""
-    return ApiServer(plane)

@@ -1,8 +1,8 @@
 """Carry out a decision: the status first, then the actions in order."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, assert_never
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeVar, assert_never
 
 from ..api.model_version import ModelVersion
 from ..api.promotion import Promotion
@@ -19,6 +19,7 @@ from ..decide.actions import (
     Emit,
     ReserveVersion,
 )
+from ..decide.views import PolicyView
 from ..manifests.documents import build_document, document_text, read_document
 from ..manifests.events import Regarding
 from ..manifests.job import build_job
@@ -26,10 +27,13 @@ from ..manifests.keys import build_keys
 from ..manifests.merge_patch import merge_patch
 from ..manifests.owner import Owner, is_owned
 from ..manifests.records import build_model_version, build_promotion
+from .deployment_views import deployment_view, is_same_target
 from .errors import AlreadyExists, ClusterError, Conflict, FieldConflict, Invalid
 from .observe import Observed
 from .port import Cluster, Kind, Object
 from .reserve import reserve
+
+_APPLY_TRIES: Final = 8
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -160,11 +164,34 @@ async def _run(cluster: Cluster, observed: Observed[V], action: Action, record: 
             await _create_promotion(cluster, observed, action)
             return True
         case ApplyKeys():
-            manifest = build_keys(action, namespace)
-            await cluster.apply(Kind.DEPLOYMENT, namespace, action.deployment, manifest)
+            await _apply_keys(cluster, observed, action)
             return True
         case _:
             assert_never(action)
+
+
+async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys) -> None:
+    """Apply the keys at the resourceVersion that was looked at.
+
+    A Deployment's status moves it on many times while a rollout settles. When only that happened, the apply is tried
+    again at the newer one: the intent stands in the status already, and giving up would count it as lost.
+    """
+    namespace = observed.raw["metadata"].get("namespace", "")
+    seen = observed.view.deployment if isinstance(observed.view, PolicyView) else None
+    for _ in range(_APPLY_TRIES):
+        try:
+            await cluster.apply(Kind.DEPLOYMENT, namespace, action.deployment, build_keys(action, namespace))
+        except FieldConflict:
+            raise
+        except Conflict:
+            raw = await cluster.get(Kind.DEPLOYMENT, namespace, action.deployment, fresh=True)
+            found = None if raw is None else deployment_view(raw)
+            if seen is None or found is None or not is_same_target(seen, found):
+                raise
+            action = replace(action, resource_version=found.resource_version)
+        else:
+            return
+    raise Conflict(f"Deployment {action.deployment!r} changed {_APPLY_TRIES} times while the keys were applied")
 
 
 async def _create_snapshot(cluster: Cluster, observed: Observed[V], action: CreateSnapshot) -> None:

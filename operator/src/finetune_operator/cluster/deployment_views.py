@@ -70,6 +70,25 @@ def deployment_view(deployment: Object) -> DeploymentView:
     )
 
 
+def is_same_target(seen: DeploymentView, found: DeploymentView) -> bool:
+    """Tell whether nothing that a flip was decided by differs; pods that come and go are no reason not to write."""
+    return _facts(seen) == _facts(found)
+
+
+def _facts(view: DeploymentView) -> tuple[object, ...]:
+    return (
+        view.uid,
+        view.keys,
+        view.epoch,
+        view.template_hash,
+        view.managed,
+        view.paused,
+        view.deleting,
+        view.null_annotations,
+        view.keys_manager,
+    )
+
+
 def _epoch(text: object) -> int | None:
     return int(text) if isinstance(text, str) and text.isdecimal() else None
 
