@@ -1,18 +1,15 @@
 """One cluster with baked images for all stories; the demo is the first of them and the others go on from it."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo" / "src"))
-
+from e2e.stories import Stories
 from finetune_demo import cluster as clusters
 from finetune_demo import environment, story
 from finetune_demo.console import Console
 from finetune_demo.settings import from_environment
-from stories import Stories
 
 SEED = 7
 
@@ -20,8 +17,6 @@ SEED = 7
 @pytest.fixture(scope="session")
 def stage() -> Iterator[story.Story]:
     """A fresh local cluster on baked images with the operator, the base model live, and nothing else."""
-    from dataclasses import replace
-
     settings = replace(from_environment(), baked_images=True)
     assert settings.existing is None, "the end-to-end stories run on the local cluster only: unset DEMO_CONTEXT"
     console = Console()

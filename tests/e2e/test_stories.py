@@ -3,9 +3,10 @@
 import json
 
 import pytest
+
+from e2e.stories import Stories, quick
 from finetune_demo import summary
 from finetune_demo.story import Story
-from stories import QUICK, Stories
 
 LENIENT = {"gates": {"newSamples": {"minimum": "0.01"}}}
 """Gate 2 passes after one epoch, too: these stories are about what happens around training."""
@@ -43,7 +44,7 @@ def test_a_review_approved_by_a_patch_goes_live(stories: Stories) -> None:
     """REVIEW waits for a human; an approval of other evidence is not taken, of this evidence it is."""
     stories.patch_policy(**STRICT)
     try:
-        stories.start("reviewed", **QUICK)
+        stories.start("reviewed", **quick("reviewed"))
         status = stories.until("reviewed", "InReview", "Rejected", "Promoted", "Failed")
         assert status["phase"] == "InReview", json.dumps(status["gates"])
         wrong = {"decision": "Approve", "evidence": "sha256:" + "0" * 64, "by": "ann@example.com"}
@@ -68,7 +69,7 @@ def test_a_candidate_whose_pod_cannot_start_is_taken_back(stories: Stories) -> N
     """The artifact is damaged after its evaluation: the pod refuses it, the base serves on, a hold is set."""
     stories.patch_policy(**STRICT)
     try:
-        stories.start("damaged", **QUICK)
+        stories.start("damaged", **quick("damaged"))
         status = stories.until("damaged", "InReview", "Rejected", "Promoted", "Failed")
         assert status["phase"] == "InReview", json.dumps(status["gates"])
         path = status["candidate"]["uri"].removeprefix("file://")
@@ -90,7 +91,7 @@ def test_a_killed_trainer_pod_leads_to_one_outcome(stories: Stories) -> None:
     """The pod dies half-way: a second attempt of that step, and one version in the end."""
     stories.patch_policy(**LENIENT)
     try:
-        stories.start("killed", mixing={"ratio": "1"}, training={"epochs": 3})
+        stories.start("killed", **quick("killed", epochs=3))
         stories.until("killed", "Training")
         selector = "finetune-operator.io/owner-name=killed,finetune-operator.io/step=train"
         stories.kube.wait(
@@ -130,7 +131,7 @@ def test_the_operator_killed_at_any_moment_ends_the_same(stories: Stories, name:
     assert callable(moment)
     stories.patch_policy(**LENIENT)
     try:
-        stories.start(name, **QUICK)
+        stories.start(name, **quick(name))
         stories.kube.wait(f"{name}: the moment", lambda: bool(moment(stories, name)), 600, every=0.2)
         stories.kill_operator()
         status = stories.until(name)

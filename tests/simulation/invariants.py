@@ -35,7 +35,7 @@ def _one_job_per_attempt(log: list[Write]) -> list[str]:
 def _served(item: Object | None) -> tuple[str, str] | None:
     annotations = ((item or {}).get("spec", {}).get("template", {}).get("metadata", {}) or {}).get("annotations") or {}
     version, sha = annotations.get(KEY + "model-version"), annotations.get(KEY + "artifact-sha256")
-    return (version, sha) if version else None
+    return (str(version), str(sha)) if version else None
 
 
 def _flips_have_evidence(world: World) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from finetune_operator.api import value
+from finetune_operator.api import names, value
 from finetune_operator.cluster import act as acting
 from finetune_operator.cluster.observe import Observed
-from finetune_operator.cluster.port import Cluster
+from finetune_operator.cluster.port import Cluster, Kind
 from finetune_operator.controller import reconcile
 from finetune_operator.decide import gates, steps
 from finetune_operator.decide.actions import ApplyKeys, Decision
@@ -65,9 +65,9 @@ def every_verdict_passes(patch: pytest.MonkeyPatch) -> None:
 
 
 def job_names_by_chance(patch: pytest.MonkeyPatch) -> None:
-    """Each try at creating an attempt's Job takes another name."""
+    """Each try at an attempt's Job takes another name, and is made before it is recorded."""
     counter = itertools.count()
-    honest = steps.job_name
+    honest = names.job_name
     patch.setattr(steps, "job_name", lambda *a, **k: f"{honest(*a, **k)}-{next(counter)}")
 
     async def without_record(cluster: Cluster, raw: Any, *rest: Any) -> Any:
@@ -95,9 +95,7 @@ def flips_before_it_records(patch: pytest.MonkeyPatch) -> None:
         namespace = observed.raw["metadata"]["namespace"]
         for action in decision.actions:
             if isinstance(action, ApplyKeys):
-                await cluster.apply(
-                    acting.Kind.DEPLOYMENT, namespace, action.deployment, keys.build_keys(action, namespace)
-                )
+                await cluster.apply(Kind.DEPLOYMENT, namespace, action.deployment, keys.build_keys(action, namespace))
         kept = tuple(action for action in decision.actions if not isinstance(action, ApplyKeys))
         return await honest(cluster, observed, replace(decision, actions=kept), *rest)
 

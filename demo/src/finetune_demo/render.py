@@ -89,7 +89,10 @@ def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, wat
         else POD_SECURITY | {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"},
         "CONTAINER_SECURITY": CONTAINER_SECURITY,
         "PYTHON_COMMAND": [trainer_python],
-        "TRAINER_ENV": [*trainer_env, *_env(TMPDIR="/tmp", HOME="/tmp", OMP_WAIT_POLICY="PASSIVE")],
+        "TRAINER_ENV": [
+            *trainer_env,
+            *_env(TMPDIR="/tmp", HOME="/tmp", OMP_WAIT_POLICY="PASSIVE", ORT_DISABLE_TELEMETRY="1"),
+        ],
         "EXAMPLE_ENV": _env(
             PYTHONPATH=example_path,
             PYTHONUNBUFFERED="1",
@@ -100,6 +103,7 @@ def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, wat
             YOLO_AUTOINSTALL="0",
             MPLCONFIGDIR="/tmp/mpl",
             OMP_WAIT_POLICY="PASSIVE",
+            ORT_DISABLE_TELEMETRY="1",
         ),
         "TRAINER_VOLUMES": [volume("data", read_only=False), *mounted, tmp],
         "WORKBENCH_MOUNTS": [mount("data", "/data"), mount("tmp", "/tmp"), *(environment if images.mounted else [])],

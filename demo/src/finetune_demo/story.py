@@ -143,7 +143,7 @@ class Story:
                 self.console.say(f"     promotion {name}: {line}")
             if status.get("phase") in ("Failed", "RolledBack", "Superseded"):
                 raise Failed(f"ModelPromotion {name}: {line}\n{self.cluster.kube.state()}")
-            return status.get("phase") == "Succeeded"
+            return bool(status.get("phase") == "Succeeded")
 
         self.cluster.kube.wait(f"ModelPromotion {name}", over, seconds)
 
