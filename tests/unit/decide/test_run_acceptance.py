@@ -36,6 +36,11 @@ def unseen() -> World:
     return World(policy=updated(policy(), status=PolicyStatus()))
 
 
+def restored() -> World:
+    status = policy().status
+    return World(policy=updated(policy(), status=updated(status, observed_generation=0)))
+
+
 def going() -> World:
     return World(policy=updated(policy(), metadata=deleted(policy().metadata)))
 
@@ -44,6 +49,7 @@ WAITS: dict[str, tuple[Callable[[], World], str, str]] = {
     "no policy": (lambda: World(policy=None), "PolicyNotFound", "'invoice-fields'"),
     "policy is being deleted": (going, "PolicyNotFound", "create it"),
     "policy not looked at yet": (unseen, "PolicyNotReady", "waiting"),
+    "policy status of another time": (restored, "PolicyNotReady", "waiting"),
     "policy not ready": (lambda: unready("DeploymentNotManaged", "label it"), "PolicyNotReady", "label it"),
     "no base at all": (lambda: World(versions=()), "BaseNotFound", "finetune-trainer import"),
     "unknown base": (lambda: World(run=run(base_version="base_v7")), "BaseNotFound", "known bases: base_v1"),

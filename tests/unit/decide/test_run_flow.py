@@ -176,6 +176,7 @@ def test_a_run_whose_document_was_deleted_ends_after_a_moment() -> None:
     world.settle()
     assert world.phase() == "Training"
     assert world.condition("Accepted") == ("False", "DocumentMissing")
+    assert not world.job("train").deleting
     world.wait(31)
     world.decide()
     world.jobs = ()
@@ -209,7 +210,7 @@ def test_a_run_that_asks_for_the_same_again_adopts_the_result() -> None:
 
 
 @pytest.mark.row("R20")
-@pytest.mark.parametrize("difference", ["seed", "epochs", "base", "gates"])
+@pytest.mark.parametrize("difference", ["seed", "epochs", "base", "gates", "deleted"])
 def test_a_run_that_asks_for_something_else_trains(difference: str) -> None:
     first = World().judged()
     again = World(versions=first.versions)
@@ -220,6 +221,9 @@ def test_a_run_that_asks_for_something_else_trains(difference: str) -> None:
             again.run = run(training=TrainingOverrides(epochs=3))
         case "base":
             again.versions = (base(digest="bb" * 32), *first.versions[1:])
+        case "deleted":
+            twin = first.versions[1]
+            again.versions = (first.versions[0], updated(twin, metadata=deleted(twin.metadata)))
         case _:
             again.set_rules(gates=Gates(regression=RegressionGate(review_at_points=Decimal("0.5"))))
     again.prepared()

@@ -13,6 +13,7 @@ from finetune_operator.api.value import plain
 from finetune_operator.decide.actions import CreateJob
 from finetune_operator.decide.views import Problem
 from unit.decide.run_world import (
+    ROOT,
     START,
     World,
     base,
@@ -175,7 +176,8 @@ def test_a_lost_result_is_collected_once() -> None:
     world.complete("train", None)
     collect = world.job("train")
     assert collect.collect
-    assert collect.name != newest(world).job.replace("-c", "-")
+    (asked,) = [a for a in world.history if isinstance(a, CreateJob) and a.collect]
+    assert asked.template == "cpu", "reading a manifest needs no GPU"
     assert len([a for a in world.status.attempts if a.step == "train"]) == 1
     world.complete("train", train_result())
     assert world.phase() == "Evaluating"
@@ -208,6 +210,7 @@ FALSE_RESULTS: dict[str, Any] = {
     "another schema": {"schema": "finetune-operator.io/step-result/v2"},
     "no artifact": {"result": {}},
     "artifact elsewhere": {"result": train_result(artifact=ELSEWHERE)},
+    "artifact above": {"result": train_result(artifact={**ELSEWHERE, "uri": f"{ROOT}/attempt-1/../../x/model.onnx"})},
     "no digest": {"result": train_result(checkpoint={"uri": "file:///artifacts/ml/x", "sha256": "none"})},
     "negative count": {"result": train_result(epochs=-1)},
     "result is null": {"result": None},
@@ -305,6 +308,7 @@ def test_disruptions_cost_no_retry_but_have_an_end() -> None:
     for _ in range(20):
         assert world.phase() == "Training"
         world.fail("train", 143, disrupted=True)
+        assert (newest(world).reason, newest(world).counted) == ("Disrupted", False)
         world.wait(10)
         world.settle()
     assert world.phase() == "Failed"
@@ -314,14 +318,17 @@ def test_disruptions_cost_no_retry_but_have_an_end() -> None:
 
 @pytest.mark.row("R18")
 def test_a_status_stays_small_however_much_went_wrong() -> None:
-    world = World(run=run(backoff_limit=10)).prepared()
+    world = World(run=run(backoff_limit=10))
+    world.settle()
     long = {"class": "Internal", "reason": "Internal", "message": "x" * 3000, "remedy": "y" * 900}
-    for number in range(29):
-        world.fail("train", 1, long, disrupted=number % 3 != 0)
-        world.wait(300)
-        world.settle()
+    for step, result in (("prepare", prepare_result()), ("train", train_result()), ("evaluate", None)):
+        for number in range(16):
+            world.fail(step, 1, long, disrupted=number >= 10)
+            world.wait(300)
+            world.settle()
+        world.complete(step, result)
+    assert len(world.status.attempts) == 51
     assert len(json.dumps(plain(world.status))) < 32 * 1024
-    assert world.jobs_made("train") == 30
 
 
 def test_suspending_for_ever_does_not_grow_the_status() -> None:
@@ -355,6 +362,15 @@ def test_suspending_ends_the_job_and_costs_no_retry() -> None:
     assert world.phase() == "Training"
     assert world.jobs_made("train") == 2
     assert world.job("train").name.endswith(newest(world).job[-6:])
+
+
+@pytest.mark.row("R4")
+def test_suspending_between_two_attempts_shows_at_once() -> None:
+    world = World().prepared()
+    world.fail("train", 13)
+    world.edit(suspend=True)
+    world.settle()
+    assert world.phase() == "Suspended"
 
 
 @pytest.mark.row("R4")
@@ -501,6 +517,15 @@ def test_mending_the_template_heals_a_run_whose_pod_never_ran() -> None:
     assert world.jobs_made("train") == 2
     assert newest(world).template_hash == template("gpu-trainer, mended").hash
     assert world.condition("Trained") == ("Unknown", "Running")
+
+
+@pytest.mark.row("R39")
+def test_a_pod_that_takes_the_place_of_one_that_ran_is_waited_for() -> None:
+    world = training()
+    world.change_job(world.job("train").name, waiting=Problem("Unschedulable", "no node"))
+    world.train_template = template("another")
+    world.settle()
+    assert not world.job("train").deleting
 
 
 @pytest.mark.row("R39")

@@ -208,6 +208,18 @@ def test_a_live_version_trained_on_a_larger_pool_supersedes_the_run() -> None:
 
 
 @pytest.mark.row("R23")
+def test_an_approval_that_was_not_carried_out_yet_is_void_as_well() -> None:
+    world = World().in_review()
+    world.edit(review=Review(decision="Approve", evidence=digest(world), by="ann"))
+    world.decide(crash=True)
+    assert world.status.decision is not None
+    world.go_live("base_v1", BASE)
+    world.settle()
+    assert (world.phase(), world.status.decision) == ("Evaluating", None)
+    assert made(world, CreatePromotion) == 0
+
+
+@pytest.mark.row("R23")
 def test_three_rounds_are_enough() -> None:
     world = World().trained()
     for number in (1, 2, 3):
