@@ -211,8 +211,7 @@ def test_a_live_version_trained_on_a_larger_pool_supersedes_the_run() -> None:
 def test_an_approval_that_was_not_carried_out_yet_is_void_as_well() -> None:
     world = World().in_review()
     world.edit(review=Review(decision="Approve", evidence=digest(world), by="ann"))
-    world.decide(crash=True)
-    assert world.status.decision is not None
+    assert world.decide(crash=True).status.decision is not None
     world.go_live("base_v1", BASE)
     world.settle()
     assert (world.phase(), world.status.decision) == ("Evaluating", None)
