@@ -1,5 +1,6 @@
 """The base of every parsed value, and the one way from and to plain JSON data."""
 
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -51,12 +52,15 @@ def canonical_json(value: object) -> bytes:
 def complete(value: object) -> Any:
     """Like `plain`, but with every field present: what leaves the cluster must not hang on our defaults."""
     if isinstance(value, msgspec.Struct):
-        return {
-            field.encode_name: complete(getattr(value, field.name))
-            for field in msgspec.structs.fields(value)
-        }
+        return {wire: complete(getattr(value, name)) for wire, name in _fields(type(value))}
     if isinstance(value, list | tuple):
         return [complete(item) for item in value]
     if isinstance(value, dict):
         return {key: complete(item) for key, item in value.items()}
     return msgspec.to_builtins(value)
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
+    """Return (name on the wire, attribute) of every field; looking them up costs more than all the rest."""
+    return tuple((field.encode_name, field.name) for field in msgspec.structs.fields(kind))

@@ -108,8 +108,8 @@ def build(config: Config, kube: KubeCluster, metrics: Metrics) -> App:
     metrics.registry.register(State(store, queue))
     store.listen(partial(on_change, store=store, queue=queue, forget=reconciler.forget))
     tasks: dict[str, asyncio.Task[None]] = {}
-    health = Health(queue, lambda: [name for name, task in tasks.items() if task.done()])
     loop = Loop(queue, reconciler, cluster, metrics)
+    health = Health(queue, lambda: [name for name, task in tasks.items() if task.done()], loop.is_outage)
     return App(config, kube, store, queue, loop, poster, metrics, health, tasks)
 
 

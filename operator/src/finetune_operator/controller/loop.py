@@ -38,14 +38,25 @@ class Loop:
 
     async def worker(self) -> None:
         """Work until the queue is closed; ends early only by cancellation or a bug of the loop itself."""
-        while (key := await self.queue.take()) is not None:
-            if self._unanswered < OUTAGE:
-                await self.work(key)
-                continue
-            async with self._probe:
-                await self.work(key)
-                if self._unanswered >= OUTAGE:
-                    await asyncio.sleep(OUTAGE_PAUSE)
+        while True:
+            if self.is_outage():
+                async with self._probe:
+                    if self.is_outage() and not await self._turn():
+                        return
+                    await asyncio.sleep(OUTAGE_PAUSE if self.is_outage() else 0)
+            elif not await self._turn():
+                return
+
+    def is_outage(self) -> bool:
+        """Tell whether the API server does not answer at all; nobody is to blame for work that waits then."""
+        return self._unanswered >= OUTAGE
+
+    async def _turn(self) -> bool:
+        """Work on the next key; tell whether there was one, and not the queue's end."""
+        key = await self.queue.take()
+        if key is not None:
+            await self.work(key)
+        return key is not None
 
     async def work(self, key: Key) -> None:
         """Reconcile `key` and give it back to the queue; only cancellation gets out of here."""

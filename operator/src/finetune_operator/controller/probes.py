@@ -20,6 +20,7 @@ class Health:
 
     queue: WorkQueue[Key]
     dead: Callable[[], Sequence[str]]
+    is_outage: Callable[[], bool]
     ready: bool = False
 
     def illness(self) -> str | None:
@@ -27,8 +28,8 @@ class Health:
         dead = self.dead()
         if dead:
             return f"ended: {', '.join(dead)}"
-        if not self.ready:
-            return None  # nothing is worked off before the first list; an API server that is away is no illness
+        if not self.ready or self.is_outage():
+            return None  # nothing is worked off before the first list, and no restart brings an API server back
         if self.queue.longest_run() > STALLED:
             return f"a reconcile has run for {self.queue.longest_run():.0f} s"
         if self.queue.longest_wait() > STALLED:
