@@ -74,3 +74,9 @@ def test_base_and_fine_tune_see_pages_changed_in_the_same_way(recipe: dict[str, 
     assert {camel.get(name, name): value for name, value in AUGMENT.items()} == {
         name: float(value) for name, value in tuned.items()
     }
+
+
+def test_training_without_a_data_set_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train-base", "--data", str(tmp_path), "--out", str(tmp_path / "best.pt")]) == 1
+    assert f"{tmp_path / 'data.yaml'} is missing; --data names the folder anchor/" in capsys.readouterr().err
+    assert not (tmp_path / "best.pt").exists()
