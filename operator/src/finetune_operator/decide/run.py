@@ -10,12 +10,12 @@ from ..api.names import snapshot_name
 from ..api.run import FINAL_PHASES, RunStatus
 from .acceptance import Refused, Waits, accept
 from .actions import Action, CreateSnapshot, Decision
+from .attempts import active_jobs, deletions
 from .document import run_document
 from .run_case import Case, Stage, suspended
 from .run_status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
 from .run_steps import adopt, evaluate, prepare, train
 from .run_verdict import gates_known, promoted, recorded, rejected, released, reviewed, still_current
-from .steps import active_jobs, deletions
 from .views import Problem, RunView
 
 STAGES: Final[tuple[Stage, ...]] = (

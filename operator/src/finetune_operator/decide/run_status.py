@@ -9,7 +9,7 @@ from ..api.contract import ProgressLine
 from ..api.meta import Condition, ConditionStatus, find, with_condition
 from ..api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
 from .actions import Action, Decision, Emit
-from .steps import active_jobs, deletions, latest
+from .attempts import active_jobs, deletions, latest
 from .views import Problem, RunView
 
 CONDITIONS: Final = ("Accepted", "Prepared", "Trained", "Evaluated", "GatesPassed", "Promoted", "Finished")

@@ -19,7 +19,9 @@ from ..api.contract import (
 from ..api.names import job_name
 from ..api.run import Attempt, Step
 from ..api.value import InvalidObject, parse_json
-from .actions import Action, CreateJob, DeleteJob
+from .actions import Action, CreateJob
+from .attempts import backoff, compact, deletions, latest, leftovers, running_time
+from .attempts import failed as as_failed
 from .text import reason_or
 from .views import JobView, Problem, TemplateView
 
@@ -27,13 +29,6 @@ T = TypeVar("T")
 
 # A disruption is nobody's fault, so it costs no retry; without an end a broken node pool would loop for ever.
 MAX_DISRUPTIONS = 20
-FIRST_BACKOFF = timedelta(seconds=10)
-MAX_BACKOFF = timedelta(seconds=300)
-# Status stays under 32 KiB: what older attempts said is cut, and suspended ones beyond this number are dropped.
-OLD_MESSAGE = 120
-NEW_MESSAGE = 600
-MAX_SUSPENDED = 5
-
 _FATAL = frozenset(("BadInput", "BadTraining", "OutOfMemory"))
 _CLASS_BY_EXIT = {
     EXIT_BAD_INPUT: "BadInput",
@@ -122,30 +117,9 @@ def advance(work: Work, plan: Plan[T]) -> Moving | Done[T] | Over:
             return _start(work, plan)
 
 
-def latest(attempts: tuple[Attempt, ...], step: Step, round_: int = 0) -> Attempt | None:
-    """Return the newest attempt of a step (of one round of it), if there is one."""
-    return next((a for a in reversed(attempts) if a.step == step and a.round == round_), None)
-
-
-def active_jobs(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:
-    """Return the Jobs that still run, or whose pods do."""
-    return tuple(job for job in jobs if job.state == "Active" or not job.pods_gone)
-
-
-def deletions(jobs: tuple[JobView, ...]) -> tuple[Action, ...]:
-    """Return the deletion of every one of these Jobs that is not being deleted already."""
-    return tuple(DeleteJob(name=job.name, uid=job.uid) for job in jobs if not job.deleting)
-
-
-def running_time(attempts: tuple[Attempt, ...], now: datetime) -> timedelta:
-    """Return how long pods of these attempts ran; a clock that went backwards adds nothing."""
-    spans = ((a.finished_at or now) - a.started_at for a in attempts if a.started_at is not None)
-    return sum((max(span, timedelta()) for span in spans), timedelta())
-
-
 def _start(work: Work, plan: Plan[T]) -> Moving | Over:
     """Plan the next attempt, unless something stands in its way."""
-    left = _leftovers(work)
+    left = leftovers(work.attempts, work.jobs)
     if left:
         names = ", ".join(job.name for job in left)
         ending = Problem("PodsEnding", f"waiting for the pods of an earlier attempt to end: {names}")
@@ -169,7 +143,7 @@ def _start(work: Work, plan: Plan[T]) -> Moving | Over:
         live=plan.live,
         template_hash=plan.template.hash,
     )
-    return Moving((*_compact(work.attempts), attempt), "Running", _running(attempt), (_job(work, plan, attempt),))
+    return Moving((*compact(work.attempts), attempt), "Running", _running(attempt), (_job(work, plan, attempt),))
 
 
 def _retry(work: Work, plan: Plan[T], failed: Attempt) -> Moving | Over:
@@ -186,10 +160,10 @@ def _retry(work: Work, plan: Plan[T], failed: Attempt) -> Moving | Over:
         return Over(
             work.attempts, Problem("TooManyDisruptions", f"disrupted {disruptions} times; last: {_told(problem)}")
         )
-    wait = _backoff(max(counted, 1)) - (work.now - (failed.finished_at or work.now))
+    wait = backoff(max(counted, 1)) - (work.now - (failed.finished_at or work.now))
     if wait <= timedelta() or work.suspended:
         return _start(work, plan)
-    left = _leftovers(work)
+    left = leftovers(work.attempts, work.jobs)
     note = Problem(problem.reason, f"attempt {failed.attempt} failed, another follows: {problem.message}")
     return Moving(work.attempts, "Waiting", note, deletions(left), wait)
 
@@ -238,7 +212,7 @@ def _watch(work: Work, plan: Plan[T], attempt: Attempt, job: JobView) -> Moving 
         return Moving(_with(work, held).attempts, "Suspended", work.suspended, deletions((job,)))
     if _overdue(work):
         problem = _deadline_problem(work)
-        ended = _end(attempt, work.now, problem, fatal=True)
+        ended = as_failed(attempt, work.now, problem, fatal=True)
         return Over(_with(work, ended).attempts, problem)
     if job.suspended:
         return Moving(work.attempts, "Waiting", job.waiting or Problem("Queued", f"Job {job.name} is queued"))
@@ -327,29 +301,10 @@ def _failed(
     """Record a failed attempt and go on with what follows it."""
     finished = (job.finished_at if job else None) or work.now
     counted = not (job and job.disrupted)
-    ended = _end(attempt, finished, problem, fatal=fatal, counted=counted, exit_code=job.exit_code if job else None)
-    return _retry(_with(work, ended), plan, ended)
-
-
-def _end(
-    attempt: Attempt,
-    finished_at: datetime,
-    problem: Problem,
-    *,
-    fatal: bool = False,
-    counted: bool = True,
-    exit_code: int | None = None,
-) -> Attempt:
-    return replace(
-        attempt,
-        outcome="Failed",
-        finished_at=finished_at,
-        exit_code=exit_code,
-        counted=counted,
-        fatal=fatal,
-        reason=problem.reason,
-        message=problem.message[:NEW_MESSAGE],
+    ended = as_failed(
+        attempt, finished, problem, fatal=fatal, counted=counted, exit_code=job.exit_code if job else None
     )
+    return _retry(_with(work, ended), plan, ended)
 
 
 def _envelope(work: Work, plan: Plan[T], attempt: Attempt, job: JobView) -> StepResult | Problem | None:
@@ -379,22 +334,6 @@ def _job(work: Work, plan: Plan[T], attempt: Attempt) -> CreateJob:
         round=attempt.round,
         collect=attempt.collect,
     )
-
-
-def _leftovers(work: Work) -> tuple[JobView, ...]:
-    """Jobs of attempts that are recorded as ended but still run.
-
-    A Job that no attempt is recorded for is left alone: then the status is stale, and its write will say so.
-    """
-    ended = {a.job for a in work.attempts if a.outcome not in ("Planned", "Running")}
-    return active_jobs(tuple(job for job in work.jobs if job.name in ended))
-
-
-def _compact(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    suspended = [a for a in attempts if a.outcome == "Suspended"]
-    dropped = {(a.step, a.attempt) for a in suspended[:-MAX_SUSPENDED]}
-    kept = (a for a in attempts if (a.step, a.attempt) not in dropped)
-    return tuple(a if len(a.message) <= OLD_MESSAGE else replace(a, message=a.message[:OLD_MESSAGE]) for a in kept)
 
 
 def _with(work: Work, attempt: Attempt) -> Work:
@@ -428,11 +367,6 @@ def _deadline_problem(work: Work) -> Problem:
     limit = int(work.deadline.total_seconds()) if work.deadline else 0
     told = f"its pods ran longer than activeDeadlineSeconds ({limit} s); train less, on faster hardware, or raise it"
     return Problem("DeadlineExceeded", told)
-
-
-def _backoff(counted: int) -> timedelta:
-    """Return 10 s x 2^(n - 1) after the n-th counted failure, at most 300 s (as the Job controller does)."""
-    return min(FIRST_BACKOFF * (1 << min(counted - 1, 8)), MAX_BACKOFF)
 
 
 def _running(attempt: Attempt) -> Problem:

@@ -13,9 +13,10 @@ from ..api.value import canonical_json
 from . import results
 from .acceptance import usable_template
 from .actions import Action, CreateSnapshot, Decision, Emit
+from .attempts import active_jobs, deletions
 from .document import verify_document
 from .gates import share
-from .steps import Done, Moving, Over, Plan, Work, active_jobs, advance, deletions
+from .steps import Done, Moving, Over, Plan, Work, advance
 from .views import Problem, VersionView
 
 BACKOFF_LIMIT: Final = 2
