@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -239,3 +241,16 @@ def test_the_server_leaves_no_trace_of_telemetry(tmp_path: Path, model_dir: Path
     server.terminate()
     assert server.wait_end() == 0
     assert list(home.rglob("*")) == []
+
+
+def test_sigterm_before_the_server_listens_ends_it_at_once(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir)
+    handles_sigterm = 1 << (signal.SIGTERM - 1)
+    status = Path(f"/proc/{server.process.pid}/status")
+    deadline = time.monotonic() + 30
+    while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) & handles_sigterm:  # type: ignore[index]
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert server.status_of_readyz() is None
+    server.terminate()
+    assert server.wait_end(10) == 143

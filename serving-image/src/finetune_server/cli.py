@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve the fetched model")
     arguments = parser.parse_args(argv)
     _log_to_stderr()
+    # As process 1 of its container it would otherwise ignore SIGTERM and hold the pod up for its whole grace period;
+    # `serve` puts its drain in this one's place once it listens.
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         match arguments.command:
             case "fetch":
@@ -65,8 +68,6 @@ def _fetch() -> None:
     # Imported here: each command pays only for its own libraries at start, in a container that waits for it.
     from finetune_server.fetch import fetch, wait_for_a_model
 
-    # As process 1 of its container it would otherwise ignore SIGTERM and hold the pod up for its whole grace period.
-    signal.signal(signal.SIGTERM, _terminate)
     config = fetch_config(os.environ)
     if config.wanted is None:
         wait_for_a_model(time)
