@@ -1,0 +1,147 @@
+"""What a Markdown page of ours holds: code blocks with their reasons not to be run, links, reasons, fields."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from house.crds import ROOT, crds
+
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+NOT_RUN = re.compile(r"^<!-- not run: *(.*?) *-->$")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: its language, its text, the line of its fence, and why it is not run (None: it is)."""
+
+    language: str
+    text: str
+    line: int
+    not_run: str | None
+
+
+class PageError(Exception):
+    """A page that cannot be read as meant; the message names the line."""
+
+
+def blocks(text: str) -> list[Block]:
+    """Return the fenced blocks of a page. Raises PageError for a fence that never closes."""
+    found: list[Block] = []
+    lines = text.splitlines()
+    start, above = -1, ""
+    for number, line in enumerate(lines, start=1):
+        if not line.startswith("```"):
+            if start < 0:
+                above = line
+            continue
+        if start < 0:
+            start = number
+            continue
+        comment = NOT_RUN.match(above)
+        body = "".join(f"{inner}\n" for inner in lines[start : number - 1])
+        found.append(Block(lines[start - 1][3:].strip(), body, start, comment[1] if comment else None))
+        start, above = -1, line
+    if start >= 0:
+        raise PageError(f"line {start}: the block never ends; close it with ```")
+    return found
+
+
+def runnable(text: str) -> list[Block]:
+    """Return the sh blocks of a page that are to be run, in order."""
+    return [block for block in blocks(text) if block.language == "sh" and block.not_run is None]
+
+
+def session(shell: Sequence[Block], after_each: str = "") -> str:
+    """Return one bash script of the blocks, which stops at the first failure; each says its line when it begins.
+
+    `after_each` is a command that is run between blocks, with the block's line as its argument.
+    """
+    parts = ["set -euo pipefail\n"]
+    for block in shell:
+        parts += [f"echo '### README.md line {block.line}' >&2\n", block.text]
+        if after_each:
+            parts.append(f"{after_each} {block.line}\n")
+    return "".join(parts)
+
+
+def manifests(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of our kinds that a page applies from here-documents, with the line of their block.
+
+    Shell variables become the text `variable`, or 64 where the object wants a number.
+    """
+    for block in blocks(text):
+        for document in re.findall(r"<<EOF\n(.*?)\nEOF\n", block.text, re.DOTALL):
+            filled = re.sub(r"\$[A-Z_]+", "variable", re.sub(r"\$IMAGE_SIZE", "64", document))
+            for parsed in yaml.safe_load_all(filled):
+                if parsed["kind"] in crds():
+                    yield block.line, parsed
+
+
+def unknown_fields(value: object, schema: dict[str, Any], path: str = "") -> list[str]:
+    """Return the paths in `value` that the schema does not know; free maps know every key."""
+    if isinstance(value, list):
+        return [bad for item in value for bad in unknown_fields(item, schema.get("items", {}), f"{path}[]")]
+    if not isinstance(value, dict) or "properties" not in schema:
+        return []
+    known: dict[str, Any] = schema["properties"]
+    bad = [f"{path}.{key}" for key in value if key not in known]
+    return bad + [b for key in value if key in known for b in unknown_fields(value[key], known[key], f"{path}.{key}")]
+
+
+def paths_of(schema: dict[str, Any], prefix: str) -> Iterator[str]:
+    """Yield every path of fields in a schema, for example spec.data.pool.uri; lists are passed through."""
+    inner = schema.get("items", schema)
+    for key, child in inner.get("properties", {}).items():
+        yield f"{prefix}.{key}"
+        yield from paths_of(child, f"{prefix}.{key}")
+
+
+def links(text: str) -> list[str]:
+    """Return the targets of a page's relative links and images, without their anchors; code is no link."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose))
+    return [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
+
+
+def named_fields(text: str) -> set[str]:
+    """Return the field paths in code spans: `spec.a.b`, `.status.a`."""
+    spans = re.findall(r"`\.?((?:spec|status)\.[A-Za-z0-9.]+)(?:: [^`]*)?`", text)
+    return {span for span in spans if not span.startswith("spec.template")}
+
+
+def reasons_of_tables(text: str) -> set[str]:
+    """Return the reasons in the tables of a page: the code spans in their column `reason`."""
+    found: set[str] = set()
+    column = -1
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            column = -1
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if column < 0:
+            column = cells.index("reason") if "reason" in cells else len(cells)
+        elif column < len(cells):
+            found |= set(re.findall(r"`([A-Z][A-Za-z]+)`", cells[column]))
+    return found
+
+
+def source_reasons() -> set[str]:
+    """Return every CamelCase text in the sources of operator and trainer: what reasons are written as."""
+    folders = (ROOT / "operator/src/finetune_operator", ROOT / "trainer-image/src/finetune_trainer")
+    texts = (path.read_text() for folder in folders for path in _sources(folder))
+    return {word for text in texts for word in re.findall(r'"([A-Z][A-Za-z]+)"', text)}
+
+
+def trainer_reasons() -> set[str]:
+    """Return the reasons that the trainer's steps end with."""
+    text = (ROOT / "trainer-image/src/finetune_trainer/errors.py").read_text()
+    (body,) = re.findall(r"class Reason\(StrEnum\):(.*?)\n\n\n", text, re.DOTALL)
+    return set(re.findall(r'= "([A-Z][A-Za-z]+)"', body))
+
+
+def _sources(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]
