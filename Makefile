@@ -86,8 +86,8 @@ e2e: setup ## every story on the node cluster, with the images baked from their 
 	$(call PYTEST,operator-dev) $(ASYNC) tests/e2e
 
 .PHONY: bench
-bench: ## the budgets of the design
-	$(call PYTEST,operator-dev) $(ASYNC) tests/benchmarks
+bench: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")
+	PYTHONPATH=tests:operator/src:local-cluster/src $(call in,operator-dev)/python -m benchmarks.runs_300 $(BENCH)
 
 .PHONY: format
 format: ## format, sort imports, copy the CRDs into the chart, make the reference

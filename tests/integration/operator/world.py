@@ -59,6 +59,12 @@ class Operator:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(30)
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def close(self) -> None:
         """Make sure that it is gone."""
         if self._process is not None and self._process.poll() is None:
@@ -75,11 +81,12 @@ class Operator:
         except OSError:
             return 0
 
-    def metric(self, name: str) -> float:
-        """Return the sum of all series of a metric."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
+    def metric(self, name: str, having: str = "", *, without: str | None = None) -> float:
+        """Return the sum of all series of a metric whose labels have the one text and not the other."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+        series = [line for line in lines if line.startswith((f"{name}{{", f"{name} ")) and having in line]
+        return sum(float(line.rpartition(" ")[2]) for line in series if without is None or without not in line)
 
 
 @dataclass(frozen=True)
