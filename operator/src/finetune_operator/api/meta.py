@@ -45,9 +45,7 @@ def is_true(conditions: Iterable[Condition], kind: str) -> bool:
     return found is not None and found.status == "True"
 
 
-def with_condition(
-    conditions: tuple[Condition, ...], new: Condition, now: datetime
-) -> tuple[Condition, ...]:
+def with_condition(conditions: tuple[Condition, ...], new: Condition, now: datetime) -> tuple[Condition, ...]:
     """Return `conditions` with `new` in its place; the transition time moves only with the status.
 
     The message is cut at 1,024 characters so that a status stays small.

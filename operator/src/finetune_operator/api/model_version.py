@@ -8,9 +8,7 @@ from .policy import Serving
 from .run import Attempt, Gate, Measurements, Verdict
 from .value import Value
 
-VersionPhase = Literal[
-    "Imported", "Verified", "Candidate", "Live", "Retired", "Rejected", "Quarantined"
-]
+VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "Rejected", "Quarantined"]
 
 
 class VersionEvidence(Value, frozen=True, kw_only=True):
@@ -74,5 +72,3 @@ class ModelVersion(Value, frozen=True, kw_only=True):
     metadata: ObjectMeta
     spec: VersionSpec
     status: VersionStatus = VersionStatus()
-
-

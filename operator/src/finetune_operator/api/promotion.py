@@ -6,12 +6,8 @@ from typing import Literal
 from .meta import Condition, ObjectMeta
 from .value import Value
 
-PromotionPhase = Literal[
-    "Pending", "Flipping", "Watching", "Succeeded", "RolledBack", "Failed", "Superseded"
-]
-FINAL_PROMOTION_PHASES: frozenset[PromotionPhase] = frozenset(
-    ("Succeeded", "RolledBack", "Failed", "Superseded")
-)
+PromotionPhase = Literal["Pending", "Flipping", "Watching", "Succeeded", "RolledBack", "Failed", "Superseded"]
+FINAL_PROMOTION_PHASES: frozenset[PromotionPhase] = frozenset(("Succeeded", "RolledBack", "Failed", "Superseded"))
 
 
 class Approval(Value, frozen=True, kw_only=True):
