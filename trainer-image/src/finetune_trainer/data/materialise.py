@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from finetune_trainer.documents.plan import Sample
 from finetune_trainer.storage import Storage, check_digest, local_path, sha256_of_file
 
 _FETCHERS: Final = 16  # threads; fetching waits for the network, not for a CPU
+_END_OF_IMAGE: Final = b"\xff\xd9"
 
 
 def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> list[Path]:
@@ -54,8 +54,9 @@ def _place(storage: Storage, source: Located, target: Path) -> None:
     if _is_complete(path):
         target.symlink_to(path)
     else:
-        # Ultralytics re-encodes such a JPEG where it lies. It may do so to a copy.
-        shutil.copyfile(path, target)
+        # Ultralytics re-encodes such a JPEG where it lies, or drops the page when Pillow cannot; a copy with an end
+        # marker is taken as it is, and decodes to the same pixels as in the evaluator.
+        target.write_bytes(path.read_bytes() + _END_OF_IMAGE)
 
 
 def _is_complete(path: Path) -> bool:

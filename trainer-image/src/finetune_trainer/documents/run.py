@@ -89,15 +89,15 @@ class Training(Document, frozen=True):
     """Training parameters as they are meant. `auto` is no optimizer here: it would ignore lr0."""
 
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-    lr0: Decimal
-    lrf: Decimal
+    lr0: Share
+    lrf: Share
     freeze: Annotated[int, msgspec.Meta(ge=0, le=1000)]
     warmup_epochs: Decimal
-    warmup_bias_lr: Decimal
+    warmup_bias_lr: Share
     cos_lr: bool
     optimizer: Literal["AdamW", "Adam", "NAdam", "RAdam", "SGD", "RMSProp", "MuSGD"]
     momentum: Share
-    weight_decay: Decimal
+    weight_decay: Share
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     nominal_batch: Annotated[int, msgspec.Meta(ge=1, le=4096)]
     close_mosaic: Count

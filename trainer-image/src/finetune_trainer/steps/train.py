@@ -62,7 +62,7 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
         hardware.device,
         amp_argument(training.amp, hardware),
     )
-    trained = run_training(base, arguments, plan.train, folder / "run", context.progress)
+    trained = run_training(base, arguments, plan.train, folder / "run", context.progress, context.cpus)
     return _publish(context, document, plan, trained, hardware.name, started)
 
 

@@ -36,19 +36,22 @@ def train(
     samples: Sequence[Sample],
     output: Path,
     progress: Progress,
+    threads: int,
 ) -> Trained:
-    """Fine-tune the checkpoint `base`; StepError for NaN losses, lack of memory, and data that arrived differently.
+    """Fine-tune the checkpoint `base` with `threads` CPU threads.
 
-    The candidate is the last epoch; the best one on `val` only when the arguments set patience.
+    The candidate is the last epoch; the best one on `val` only when the arguments set patience. StepError for NaN
+    losses, lack of memory, and data that arrived differently.
     """
     from ultralytics import YOLO
 
-    watch = _Watch(samples, progress)
+    watch = _Watch(samples, progress, threads)
     log = output.parent / "train.log"
     with _logging_to(log):
         model = YOLO(str(base), task="detect")
         # Public extension points only: callbacks, and a trainer class that leaves out the final evaluation.
         model.add_callback("on_pretrain_routine_end", watch.check_data)
+        model.add_callback("on_train_start", watch.started)
         model.add_callback("on_train_batch_end", watch.batch_ended)
         model.add_callback("on_train_epoch_end", watch.epoch_trained)
         model.add_callback("on_fit_epoch_end", watch.epoch_ended)
@@ -87,9 +90,10 @@ def _trainer_class() -> type[Any]:
 class _Watch:
     """The callbacks' state: checks on the way, progress, and the figures of the result."""
 
-    def __init__(self, samples: Sequence[Sample], progress: Progress) -> None:
+    def __init__(self, samples: Sequence[Sample], progress: Progress, threads: int) -> None:
         self._samples = samples
         self._progress = progress
+        self._threads = threads
         self._started = time.monotonic()
         self._last_line = self._started
         self._steps = 0
@@ -113,6 +117,16 @@ class _Watch:
                 f"the plan has {planned[0]}, {planned[1]}, {planned[2]}.",
                 "See train.log for the pages that were dropped, and mend or remove them.",
             )
+
+    def started(self, _trainer: Any) -> None:
+        """Start the clock, with the threads that the container may use.
+
+        Choosing the CPU sets them to the node's CPUs less one, at most 8: one thread on two CPUs, and eight in a
+        container that may use two.
+        """
+        import torch
+
+        torch.set_num_threads(self._threads)
         self._started = time.monotonic()
 
     def batch_ended(self, trainer: Any) -> None:

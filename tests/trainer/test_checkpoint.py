@@ -1,0 +1,191 @@
+"""Checkpoints: what may be a base, and that nothing of the machine leaves with what is published."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from finetune_trainer.cli import main
+from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.evaluation.detector import Lineage, open_detector
+from finetune_trainer.storage import local_path
+from finetune_trainer.training.checkpoint import (
+    check_is_base,
+    class_names,
+    load_checkpoint,
+    parent_checkpoint,
+    publishable,
+)
+from trainer.world import CLASSES, SIDE, World
+
+
+def command(checkpoint: Path, world: World, *more: str) -> list[str]:
+    place = ["--artifacts", world.artifacts.as_uri(), "--namespace", "ml"]
+    return [
+        "import",
+        str(checkpoint),
+        "--model",
+        "marks",
+        "--version",
+        "base_v1",
+        *place,
+        "--image-size",
+        str(SIDE),
+        *more,
+    ]
+
+
+def saved(checkpoint: dict[str, Any], folder: Path) -> Path:
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(checkpoint, folder / "model.pt")
+    return folder / "model.pt"
+
+
+def raw(path: Path) -> dict[str, Any]:
+    import torch  # not at the top: the pod's environment must be set before
+
+    content: dict[str, Any] = torch.load(path, weights_only=False)
+    return content
+
+
+def test_an_import_prints_a_model_version_of_what_it_stored(
+    best_pt: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(best_pt, world, "--classes", ",".join(CLASSES))) == 0
+    manifest = yaml.safe_load(capsys.readouterr().out)
+    spec = manifest["spec"]
+    assert (manifest["kind"], manifest["metadata"]) == ("ModelVersion", {"name": "marks-base-v1", "namespace": "ml"})
+    assert (spec["type"], spec["version"], spec["classes"]) == ("Base", "base_v1", list(CLASSES))
+    assert spec["serving"] == {"imageSize": SIDE, "confidence": "0.25", "nmsIou": "0.7", "maxDetections": 300}
+    model = local_path(spec["artifact"]["uri"])
+    assert model is not None
+    assert model.stat().st_size == spec["artifact"]["bytes"]
+    detector = open_detector(model, "model", 1)
+    assert detector.serving.classes == CLASSES
+    assert detector.lineage == Lineage(type="Base", base="base_v1")
+
+
+def test_importing_the_same_checkpoint_again_gives_the_same_artifact(
+    best_pt: Path, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(best_pt, world)) == 0
+    first = capsys.readouterr().out
+    assert main(command(best_pt, world)) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_nothing_of_the_machine_is_published(best_pt: Path, pod: Path, tmp_path: Path) -> None:
+    original = raw(best_pt)
+    original["git"] = {"origin": "https://token:secret@git.example.com/team/repo.git", "root": str(pod)}
+    path = saved(publishable(original, Lineage("Base", "base_v1")), tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        [pickled] = [archive.read(n) for n in archive.namelist() if n.endswith("data.pkl")]
+    assert b"secret" not in pickled
+    assert str(pod).encode() not in pickled
+    assert b"git.example.com" not in pickled
+
+
+def test_a_published_checkpoint_still_loads_safely_and_knows_what_it_is(best_pt: Path, tmp_path: Path) -> None:
+    path = saved(publishable(raw(best_pt), Lineage("FineTuned", "base_v1", "uid")), tmp_path)
+    checkpoint = load_checkpoint(path, "it")
+    assert class_names(checkpoint) == CLASSES
+    with pytest.raises(StepError, match="itself a fine-tune, of base_v1") as caught:
+        check_is_base(checkpoint, "it", None)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+
+
+def test_a_fine_tune_is_refused_by_import(
+    best_pt: Path, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(publishable(raw(best_pt), Lineage("FineTuned", "base_v1", "uid")), tmp_path)
+    assert main(command(path, world)) == 10
+    assert "BaseUnusable" in capsys.readouterr().err
+    assert not world.artifacts.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parent"),
+    [
+        ({"model": "tiny.yaml", "pretrained": True}, None),
+        ({"model": "/home/ann/runs/best.pt", "pretrained": True}, "best.pt"),
+        ({"model": "tiny.yaml", "pretrained": "C:\\models\\old.pt"}, "old.pt"),
+        ({"model": "/runs/last.pt", "resume": "/runs/last.pt"}, None),
+        ({}, None),
+    ],
+)
+def test_the_parent_is_read_from_the_training_arguments(arguments: dict[str, Any], parent: str | None) -> None:
+    assert parent_checkpoint({"train_args": arguments}) == parent
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "allowed"),
+    [
+        ("yolo26n.pt", None, True),  # published by ultralytics
+        ("/somewhere/yolo11s.pt", None, True),
+        ("company-documents.pt", None, False),
+        ("company-documents.pt", "company-documents.pt", True),
+        ("tiny.yaml", None, True),
+    ],
+)
+def test_training_from_general_weights_makes_a_base_from_others_only_when_declared(
+    model: str, pretrained: str | None, allowed: bool
+) -> None:
+    checkpoint = {"train_args": {"model": model}}
+    if allowed:
+        check_is_base(checkpoint, "it", pretrained)
+    else:
+        with pytest.raises(StepError, match="looks like a fine-tune"):
+            check_is_base(checkpoint, "it", pretrained)
+
+
+def test_classes_in_another_order_are_refused(best_pt: Path, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(best_pt, world, "--classes", "date,number,total")) == 10
+    assert "ClassListDiffers" in capsys.readouterr().err
+
+
+class Payload:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.target,))
+
+
+def test_code_in_a_checkpoint_is_not_executed(best_pt: Path, tmp_path: Path) -> None:
+    path = saved(raw(best_pt) | {"extra": Payload(tmp_path / "owned")}, tmp_path)
+    with pytest.raises(StepError) as caught:
+        load_checkpoint(path, "it")
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+    assert not (tmp_path / "owned").exists()
+    with path.open("wb") as stream:
+        pickle.dump(Payload(tmp_path / "owned"), stream)
+    with pytest.raises(StepError):
+        load_checkpoint(path, "it")
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"not a checkpoint", b"PK\x03\x04 cut"])
+def test_a_file_that_is_no_checkpoint_is_a_clear_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "best.pt").write_bytes(data)
+    with pytest.raises(StepError, match="no ultralytics checkpoint") as caught:
+        load_checkpoint(tmp_path / "best.pt", "it")
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--image-size", "300"), ("--version", "ft_v1.1"), ("--model", "Not_A_Label"), ("--confidence", "2")],
+)
+def test_options_are_checked_before_anything_is_loaded(
+    world: World, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command(world.root / "missing.pt", world, option, value)
+    assert main(arguments) == 10
+    assert "DocumentInvalid" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""The training call: every default of ultralytics that would surprise is replaced by what the document says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from finetune_trainer.documents.run import Training
+from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.training.arguments import check_shared_memory, train_arguments
+from finetune_trainer.training.precision import Hardware, amp_argument
+from trainer.world import training_parameters
+
+CPU = Hardware("cpu", "cpu", False)
+OLD_GPU = Hardware("0", "Tesla T4", False)
+NEW_GPU = Hardware("0", "NVIDIA H100", True)
+
+
+def arguments(**changes: Any) -> dict[str, object]:
+    training = msgspec.convert(training_parameters(**changes), Training)
+    return train_arguments(training, 128, 7, Path("/s/data.yaml"), Path("/s/run"), "cpu", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("optimizer", "AdamW"),  # `auto` would ignore lr0
+        ("lr0", 0.001),
+        ("warmup_bias_lr", 0.0),  # 0.1 by default
+        ("warmup_epochs", 1.0),
+        ("freeze", 2),
+        ("cos_lr", True),
+        ("fliplr", 0.0),  # 0.5 by default: mirrored text
+        ("mosaic", 0.0),
+        ("close_mosaic", 0),  # 10 by default: no mosaic at all in a run of ten epochs
+        ("batch", 16),
+        ("nbs", 16),
+        ("seed", 7),
+        ("cls_remap", False),
+        ("nms", None),  # the one-to-many head, as it is served
+        ("amp", False),
+        ("val", False),  # without patience nothing is picked
+        ("patience", 0),
+        ("exist_ok", True),
+        ("project", "/s"),
+        ("name", "run"),
+        ("cache", False),
+        ("single_cls", False),
+        ("plots", False),
+    ],
+)
+def test_each_argument_is_what_is_meant(name: str, value: object) -> None:
+    assert arguments()[name] == value
+
+
+def test_every_argument_is_one_that_ultralytics_knows() -> None:
+    from ultralytics.cfg import get_cfg
+    from ultralytics.utils import DEFAULT_CFG
+
+    get_cfg(DEFAULT_CFG, arguments() | {"task": "detect", "mode": "train"})
+    assert set(arguments()) <= set(vars(DEFAULT_CFG))
+
+
+def test_patience_validates_each_epoch_on_val() -> None:
+    assert (arguments(patience=3)["val"], arguments(patience=3)["split"]) == (True, "val")
+
+
+@pytest.mark.parametrize(("close", "epochs", "expected"), [(0, 10, 0), (2, 10, 2), (10, 4, 4)])
+def test_mosaic_is_closed_when_the_policy_says_so(close: int, epochs: int, expected: int) -> None:
+    assert arguments(closeMosaic=close, epochs=epochs)["close_mosaic"] == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hardware", "expected"),
+    [
+        ("Auto", CPU, False),
+        ("Auto", OLD_GPU, False),
+        ("Auto", NEW_GPU, "bf16"),
+        ("BF16", NEW_GPU, "bf16"),
+        ("Off", NEW_GPU, False),
+        ("Off", CPU, False),
+    ],
+)
+def test_the_precision_is_decided_without_a_downloaded_model(wanted: Any, hardware: Hardware, expected: object) -> None:
+    assert amp_argument(wanted, hardware) == expected
+
+
+@pytest.mark.parametrize("hardware", [CPU, OLD_GPU])
+def test_bf16_that_the_hardware_lacks_is_refused(hardware: Hardware) -> None:
+    with pytest.raises(StepError, match=hardware.name) as caught:
+        amp_argument("BF16", hardware)
+    assert caught.value.reason is Reason.PRECISION_UNSUPPORTED
+
+
+def test_workers_need_shared_memory_and_a_pod_has_little() -> None:
+    check_shared_memory(workers=0, batch=64, image_size=1280, available=0)
+    check_shared_memory(workers=8, batch=16, image_size=640, available=2 << 30)
+    with pytest.raises(StepError, match="64 MiB") as caught:
+        check_shared_memory(workers=8, batch=16, image_size=640, available=64 << 20)
+    assert caught.value.reason is Reason.SHARED_MEMORY_TOO_SMALL
+    assert "medium: Memory" in caught.value.remedy
