@@ -14,12 +14,22 @@ from finetune_demo.settings import from_environment
 SEED = 7
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --on-demo: the stories on the cluster of a `make demo` that has ended, for working on them."""
+    parser.addoption(
+        "--on-demo", action="store_true", help="use the running demo's cluster; the demo is not played again"
+    )
+
+
 @pytest.fixture(scope="session")
-def stage() -> Iterator[story.Story]:
+def stage(request: pytest.FixtureRequest) -> Iterator[story.Story]:
     """A fresh local cluster on baked images with the operator, the base model live, and nothing else."""
     settings = replace(from_environment(), baked_images=True)
     assert settings.existing is None, "the end-to-end stories run on the local cluster only: unset DEMO_CONTEXT"
     console = Console()
+    if request.config.getoption("--on-demo"):
+        yield story.resume(console, replace(settings, baked_images=False))
+        return
     environment.prepare(console, settings, seed=SEED)
     tale = story.Story(console, settings, clusters.start(console, settings), story.load_recipe(console, settings))
     tale.fill()
@@ -32,8 +42,10 @@ def stage() -> Iterator[story.Story]:
 
 
 @pytest.fixture(scope="session")
-def demo(stage: story.Story) -> story.Story:
+def demo(stage: story.Story, request: pytest.FixtureRequest) -> story.Story:
     """The demo played to its end under load: base, fine-tune live, rollback."""
+    if request.config.getoption("--on-demo"):
+        return stage
     stage.measure("before", "base_v1")
     stage.start_load()
     stage.fill_pool()

@@ -16,6 +16,8 @@ USUAL = {"gates": {"newSamples": {"minimum": "0.80"}}}
 
 def test_the_demo_keeps_every_promise(demo: Story) -> None:
     """A run of 60 new samples passes and goes live, a rollback goes back, and no request is lost."""
+    if not demo.facts:
+        pytest.skip("--on-demo: the demo was not played here")
     bad = [check for check in summary.checks(demo.facts) if not check[2]]
     assert not bad
 

@@ -26,14 +26,20 @@ def start(console: Console, settings: Settings) -> Cluster:
     if settings.existing is not None:
         return _existing(console, settings, settings.existing)
     _fresh_node(console, settings)
+    cluster = attach(console, settings)
+    if settings.baked_images:
+        return Cluster(cluster.kube, _bake(console, settings, cluster.images.operator))
+    return cluster
+
+
+def attach(console: Console, settings: Settings) -> Cluster:
+    """Return the local cluster that runs, with environments on volumes."""
     base = console.run(cluster_command(settings, "image", "base")).strip().splitlines()[-1]
     kube = Kube(
         console,
         kubectl_words=tuple(cluster_command(settings, "kubectl")),
         helm_words=tuple(cluster_command(settings, "helm")),
     )
-    if settings.baked_images:
-        return Cluster(kube, _bake(console, settings, base))
     return Cluster(kube, render.Images(operator=base, trainer=base, server=base, mounted=True))
 
 

@@ -227,6 +227,14 @@ class Story:
         self.wait_live("base_v1")
 
 
+def resume(console: Console, settings: Settings) -> Story:
+    """Return the story of a demo that was played on the local cluster and is still up."""
+    tale = Story(console, settings, clusters.attach(console, settings), load_recipe(console, settings))
+    service = tale.cluster.kube.get("service", "invoice-detector") or {}
+    tale.fill(service["spec"]["clusterIP"])
+    return tale
+
+
 def _chart_values(images: render.Images, namespace: str) -> dict[str, Any]:
     repository, _, tag = images.operator.rpartition(":")
     values: dict[str, Any] = {
