@@ -4,6 +4,7 @@ import re
 import subprocess
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -68,7 +69,7 @@ class TestReading:
         }
 
     def test_unknown_fields_are_named_by_path(self) -> None:
-        schema = {"properties": {"a": {"items": {"properties": {"b": {}}}}, "free": {}}}
+        schema: dict[str, Any] = {"properties": {"a": {"items": {"properties": {"b": {}}}}, "free": {}}}
         assert unknown_fields({"a": [{"b": 1, "c": 2}], "free": {"x": 1}, "d": 3}, schema) == [".d", ".a[].c"]
 
 
