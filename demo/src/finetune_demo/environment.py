@@ -1,5 +1,6 @@
 """What the demo needs before the cluster starts: tools, Python environments, rendered invoices."""
 
+import hashlib
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -29,18 +30,26 @@ def install_code(console: Console, settings: Settings, member: str, target: Path
 
 
 def render_invoices(console: Console, settings: Settings, target: Path, *, seed: int) -> None:
-    """Render the example's pages (the same for the same seed) unless they are there."""
-    marker = target / f"complete-{seed}"
+    """Render the example's pages (the same for the same seed) unless these are there."""
+    source = settings.root / "examples" / "invoices" / "src"
+    marker = target / f"complete-{seed}-{_fingerprint(source)}"
     if marker.exists():
         return
     shutil.rmtree(target, ignore_errors=True)
     python = environment(console, settings, "example") / "bin" / "python"
-    source = settings.root / "examples" / "invoices" / "src"
     console.run(
         [python, "-m", "invoice_example", "generate", "--out", target, "--seed", str(seed)],
         env=dict(os.environ) | {"PYTHONPATH": str(source)},
     )
     marker.touch()
+
+
+def _fingerprint(source: Path) -> str:
+    """Return 12 hex digits of the renderer's sources: other sources render other pages."""
+    digest = hashlib.sha256()
+    for path in sorted(source.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def fill_data_volume(settings: Settings, invoices: Path, data: Path) -> None:
