@@ -79,7 +79,7 @@ def test_every_page_has_each_field_once_inside_the_page_and_apart_from_the_other
             box = label.box
             assert 0 <= box.left < box.right <= scanned.width
             assert 0 <= box.top < box.bottom <= scanned.height
-            assert box.right - box.left >= 20, "a value narrower than this is unreadable"
+            assert box.right - box.left >= 16, "a value narrower than this is unreadable"
             assert box.bottom - box.top >= 6, "a line lower than this is unreadable"
         for one in scanned.boxes:
             for other in scanned.boxes:

@@ -20,8 +20,6 @@ class Look(Enum):
     STACKED = "the key word above the value"
     INLINE = "the key word left of the value"
     CELL = "stacked, inside a drawn frame"
-    DARK = "stacked, light on a dark block"
-    TAG = "the key word light on a dark block, the value right of it"
 
 
 class Header(Enum):

@@ -169,31 +169,23 @@ def _draw_slot(pen: _Pen, supplier: Supplier, invoice: Invoice, slot: Slot, offs
     return LabelledBox(slot.field, draw(pen, supplier, slot, slot.y + offset, value))
 
 
-def _stacked(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str, inks: tuple[Colour, Colour]) -> Box:
+def _stacked(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str) -> Box:
     """Draws key word over value; the box of both, without margin."""
     regular, bold = supplier.family.regular, supplier.family.bold
     key_size = slot.size * 0.75
-    pen.text(slot.x, y, slot.key, regular, key_size, inks[0])
-    pen.text(slot.x, y + key_size + 2, value, bold, slot.size, inks[1])
+    pen.text(slot.x, y, slot.key, regular, key_size, supplier.ink)
+    pen.text(slot.x, y + key_size + 2, value, bold, slot.size, _TEXT)
     width = max(text_width(slot.key, regular, key_size), text_width(value, bold, slot.size))
     return Box(slot.x, y, slot.x + width, y + key_size + 2 + slot.size)
 
 
 def _draw_stacked(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str) -> Box:
-    return _stacked(pen, supplier, slot, y, value, (supplier.ink, _TEXT)).grown(_MARGIN)
+    return _stacked(pen, supplier, slot, y, value).grown(_MARGIN)
 
 
 def _draw_cell(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str) -> Box:
-    box = _stacked(pen, supplier, slot, y, value, (supplier.ink, _TEXT)).grown(_PADDING)
+    box = _stacked(pen, supplier, slot, y, value).grown(_PADDING)
     pen.frame(box, supplier.ink)
-    return box
-
-
-def _draw_dark(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str) -> Box:
-    # Twice: the block's size follows from the text, and the text belongs on top of it.
-    box = _stacked(pen, supplier, slot, y, value, (_WHITE, _WHITE)).grown(_PADDING)
-    pen.fill(box, supplier.ink)
-    _stacked(pen, supplier, slot, y, value, (_WHITE, _WHITE))
     return box
 
 
@@ -206,20 +198,8 @@ def _draw_inline(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str
     return Box(slot.x, y, right, y + slot.size).grown(_MARGIN)
 
 
-def _draw_tag(pen: _Pen, supplier: Supplier, slot: Slot, y: float, value: str) -> Box:
-    bold = supplier.family.bold
-    block = Box(slot.x, y, slot.x + text_width(slot.key, bold, slot.size), y + slot.size).grown(_PADDING)
-    pen.fill(block, supplier.ink)
-    pen.text(slot.x, y, slot.key, bold, slot.size, _WHITE)
-    start = block.right + 8
-    pen.text(start, y, value, bold, slot.size, _TEXT)
-    return Box(block.left, block.top, start + text_width(value, bold, slot.size) + _MARGIN, block.bottom)
-
-
 _LOOKS: dict[Look, Callable[[_Pen, Supplier, Slot, float, str], Box]] = {
     Look.STACKED: _draw_stacked,
     Look.CELL: _draw_cell,
-    Look.DARK: _draw_dark,
     Look.INLINE: _draw_inline,
-    Look.TAG: _draw_tag,
 }

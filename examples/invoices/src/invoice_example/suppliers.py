@@ -136,12 +136,12 @@ NEW_SUPPLIERS: tuple[Supplier, ...] = (
         buyer_at=(28, 95),
         table=Table(28, 180, 364, dark_head=True, max_lines=4),
         slots=(
-            Slot(Field.INVOICE_NUMBER, "Nota", Look.TAG, 28, 355),
-            Slot(Field.INVOICE_DATE, "Utställd", Look.TAG, 28, 391),
-            Slot(Field.DUE_DATE, "Senast", Look.TAG, 28, 427),
-            Slot(Field.SUPPLIER_ORG_NUMBER, "Momsreg.nr", Look.TAG, 28, 463),
-            Slot(Field.BANKGIRO, "Till BG", Look.TAG, 28, 499),
-            Slot(Field.AMOUNT_TOTAL, "Slutsumma", Look.TAG, 28, 535, 17),
+            Slot(Field.AMOUNT_TOTAL, "Slutsumma", Look.STACKED, 28, 370, 17),
+            Slot(Field.BANKGIRO, "Till BG", Look.STACKED, 28, 440),
+            Slot(Field.SUPPLIER_ORG_NUMBER, "Momsreg.nr", Look.STACKED, 28, 510),
+            Slot(Field.INVOICE_NUMBER, "Nota", Look.STACKED, 240, 370),
+            Slot(Field.DUE_DATE, "Betalas senast", Look.STACKED, 240, 440),
+            Slot(Field.INVOICE_DATE, "Utställd", Look.STACKED, 240, 510),
         ),
     ),
     Supplier(
