@@ -34,4 +34,4 @@ class Forbidden(ClusterError):
 
 
 class Unavailable(ClusterError):
-    """Timeout, 429, 5xx, broken connection: whether a write was committed is unknown; try again later."""
+    """Timeout, 410 (expired), 429, 5xx, broken connection: a write may have been committed or not; try again later."""

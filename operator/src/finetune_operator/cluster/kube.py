@@ -108,7 +108,11 @@ class KubeCluster:
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, patch: Object
     ) -> Object:
-        """Merge-patch the status subresource of exactly that uid at exactly that resourceVersion."""
+        """Merge-patch the status subresource of exactly that uid at exactly that resourceVersion.
+
+        The API server checks the resourceVersion alone and overlooks the uid here (tried on 1.36). That is enough:
+        no two objects ever have the same resourceVersion, so an object created again is refused.
+        """
         url = f"{_path(kind, namespace, name)}/status?fieldManager={names.FIELD_MANAGER}-status"
         body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, **patch}
         return _object(await self._send("patch_status", kind, "PATCH", url, body, MERGE_PATCH))
@@ -184,7 +188,7 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
         return errors.NotFound(message)
     if answer.status in {401, 403}:
         return errors.Forbidden(message)
-    if answer.status == 429 or answer.status >= 500:
+    if answer.status in {410, 429} or answer.status >= 500:
         return errors.Unavailable(message)
     return errors.Invalid(message)
 

@@ -1,0 +1,45 @@
+"""The API server's refusals, as it words them, become the error that says what to do."""
+
+import json
+from typing import Any
+
+import pytest
+
+from finetune_operator.cluster import errors
+from finetune_operator.cluster.kube import Answer, Verb, translate
+
+
+def status(reason: str = "", message: str = "no", causes: Any = None) -> dict[str, Any]:
+    return {"kind": "Status", "reason": reason, "message": message, "details": {"causes": causes or []}}
+
+
+OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" using apps/v1', "field": ".spec.x"}]
+
+
+@pytest.mark.parametrize(
+    ("code", "verb", "body", "error"),
+    [
+        (409, "create", status("AlreadyExists"), errors.AlreadyExists),
+        (409, "patch_status", status("Conflict"), errors.Conflict),
+        (409, "apply", status("Conflict", causes=OWNED), errors.FieldConflict),
+        (422, "apply", status("Invalid", causes=[{"field": "metadata.uid"}]), errors.Conflict),
+        (422, "create", status("Invalid", causes=[{"field": "spec.x"}]), errors.Invalid),
+        (400, "create", status("BadRequest"), errors.Invalid),
+        (404, "patch_status", status("NotFound"), errors.NotFound),
+        (401, "get", status("Unauthorized"), errors.Forbidden),
+        (403, "create", status("Forbidden"), errors.Forbidden),
+        (410, "list", status("Expired"), errors.Unavailable),
+        (429, "create", status("TooManyRequests"), errors.Unavailable),
+        (500, "create", status("InternalError"), errors.Unavailable),
+        (503, "get", None, errors.Unavailable),
+    ],
+)
+def test_each_refusal_has_its_error(code: int, verb: Verb, body: Any, error: type[errors.ClusterError]) -> None:
+    text = b"<html>bad gateway" if body is None else json.dumps(body).encode()
+    assert type(translate(Answer(code, text), verb)) is error
+
+
+def test_a_field_conflict_names_who_owns_the_field() -> None:
+    found = translate(Answer(409, json.dumps(status("Conflict", causes=OWNED)).encode()), "apply")
+    assert isinstance(found, errors.FieldConflict)
+    assert found.manager == "helm"

@@ -1,0 +1,47 @@
+"""Version numbers only grow, outlive the objects, and are given to one run each."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune_operator.api.policy import Live, NextVersion, PolicyStatus
+from finetune_operator.api.value import parse
+from finetune_operator.cluster.reserve import with_reservation
+
+
+def names(status: PolicyStatus) -> list[str]:
+    return [r.version for r in status.reservations]
+
+
+def test_numbers_count_from_one_and_from_one_again_after_a_new_base() -> None:
+    status = with_reservation(PolicyStatus(), "a", 1, ())
+    status = with_reservation(status, "b", 1, ())
+    status = with_reservation(status, "c", 2, ())
+    status = with_reservation(status, "d", 2, ())
+    assert names(status) == ["ft_v1.1", "ft_v1.2", "ft_v2.1", "ft_v2.2"]
+    assert status.next_version == NextVersion(series=2, tuned=3)
+
+
+def test_a_deleted_version_never_gives_its_number_back() -> None:
+    status = PolicyStatus(next_version=NextVersion(series=1, tuned=8))
+    assert names(with_reservation(status, "a", 1, ())) == ["ft_v1.8"]
+
+
+def test_a_policy_without_memory_counts_on_from_the_versions_that_exist() -> None:
+    assert names(with_reservation(PolicyStatus(), "a", 1, ("base_v1", "ft_v1.4", "ft_v2.9"))) == ["ft_v1.5"]
+
+
+def test_an_older_series_counts_on_and_leaves_the_mark_of_the_newest() -> None:
+    live = parse({"version": "ft_v1.6", "modelVersion": "m", "uri": "u", "sha256": "s", "epoch": 1,
+                  "since": "2026-11-21T12:00:00Z"}, Live)  # fmt: skip
+    status = PolicyStatus(next_version=NextVersion(series=2, tuned=3), live=live)
+    status = with_reservation(status, "a", 1, ("ft_v1.2",))
+    assert names(status) == ["ft_v1.7"]
+    assert status.next_version == NextVersion(series=2, tuned=3)
+
+
+@given(st.lists(st.tuples(st.text("abc", min_size=1, max_size=2), st.integers(1, 3)), max_size=12))
+def test_no_two_runs_share_a_name_and_no_run_has_two(asked: list[tuple[str, int]]) -> None:
+    status = PolicyStatus()
+    for uid, series in asked:
+        status = with_reservation(status, uid, series, ())
+    assert len(set(names(status))) == len(status.reservations) == len({uid for uid, _ in asked})

@@ -1,0 +1,135 @@
+"""The memory of watched objects is never older than what was seen, whatever comes in whatever order."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.store import Change, Store
+
+OURS = {"app.kubernetes.io/managed-by": "finetune-operator", "finetune-operator.io/owner-uid": "run-1"}
+
+
+def run(name: str = "first", uid: str = "u1", version: int = 1, phase: str = "") -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ml", "name": name, "uid": uid, "resourceVersion": str(version)},
+        "spec": {"policy": "invoices"},
+        "status": {"phase": phase},
+    }
+
+
+def job(name: str = "j", uid: str = "j1", version: int = 1, labels: dict[str, str] = OURS) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "ml", "name": name, "uid": uid, "resourceVersion": str(version), "labels": labels}
+    }
+
+
+def phase(store: Store) -> str | None:
+    found = store.get(Kind.RUN, "ml", "first")
+    return None if found is None else str(found["status"]["phase"])
+
+
+def test_an_older_event_never_replaces_what_was_written() -> None:
+    store = Store()
+    assert store.put(Kind.RUN, run(version=10, phase="Training"))
+    assert not store.put(Kind.RUN, run(version=9, phase="Preparing"))
+    assert not store.put(Kind.RUN, run(version=10, phase="Training"))
+    assert phase(store) == "Training"
+
+
+def test_a_deleted_object_does_not_come_back_with_a_late_event() -> None:
+    store = Store()
+    store.put(Kind.RUN, run(version=10))
+    store.remove(Kind.RUN, "ml", "first", "u1", 12)
+    assert not store.put(Kind.RUN, run(version=11))
+    assert phase(store) is None
+
+
+def test_a_new_object_of_the_same_name_takes_over_and_a_late_deletion_of_the_old_one_is_no_matter() -> None:
+    store = Store()
+    store.put(Kind.RUN, run(version=10, phase="old"))
+    store.put(Kind.RUN, run(uid="u2", version=20, phase="new"))
+    assert not store.remove(Kind.RUN, "ml", "first", "u1", 15)
+    assert phase(store) == "new"
+
+
+def test_an_object_that_lost_its_label_leaves_and_may_come_back() -> None:
+    store = Store()
+    store.put(Kind.JOB, job(version=1))
+    store.put(Kind.JOB, job(version=2, labels={}))
+    assert store.get(Kind.JOB, "ml", "j") is None
+    assert store.put(Kind.JOB, job(version=3))
+    assert store.find(Kind.JOB, "ml", "owner", "run-1") == ("j",)
+
+
+def test_a_list_sweeps_ghosts_but_nothing_that_is_newer_than_the_list() -> None:
+    store = Store()
+    for name, version in (("gone", 5), ("kept", 6), ("newer", 30)):
+        store.put(Kind.RUN, run(name, uid=name, version=version))
+    assert store.sweep(Kind.RUN, None, {("ml", "kept"): "kept"}, 20) == 1
+    assert {name for _, name, _ in store.notes(Kind.RUN)} == {"kept", "newer"}
+
+
+def test_references_follow_the_objects() -> None:
+    store = Store()
+    store.put(Kind.RUN, run(version=1))
+    moved = run(version=2)
+    moved["spec"]["policy"] = "receipts"
+    store.put(Kind.RUN, moved)
+    assert store.find(Kind.RUN, "ml", "policy", "invoices") == ()
+    assert store.find(Kind.RUN, "ml", "policy", "receipts") == ("first",)
+    store.remove(Kind.RUN, "ml", "first", "u1")
+    assert store.find(Kind.RUN, "ml", "policy", "receipts") == ()
+
+
+def test_listeners_hear_each_change_once_with_before_and_after() -> None:
+    heard: list[Change] = []
+    store = Store(heard.append)
+    store.put(Kind.RUN, run(version=1))
+    store.put(Kind.RUN, run(version=1))
+    store.put(Kind.RUN, run(version=2, phase="Training"))
+    store.remove(Kind.RUN, "ml", "first", "u1")
+    phases = [(c.before and c.before.phase, c.after and c.after.phase) for c in heard]
+    assert phases == [(None, ""), ("", "Training"), ("Training", None)]
+
+
+def test_an_unchanged_list_is_the_same_object() -> None:
+    store = Store()
+    template = {"metadata": {"namespace": "ml", "name": "t", "uid": "t1", "resourceVersion": "1"}}
+    store.put(Kind.POD_TEMPLATE, template)
+    assert store.all(Kind.POD_TEMPLATE, "ml") is store.all(Kind.POD_TEMPLATE, "ml")
+    before = store.all(Kind.POD_TEMPLATE, "ml")
+    store.put(Kind.POD_TEMPLATE, {**template, "metadata": {**template["metadata"], "resourceVersion": "2"}})
+    assert store.all(Kind.POD_TEMPLATE, "ml") is not before
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(Kind.DEPLOYMENT, True), (Kind.POLICY, False)])
+def test_managed_fields_are_kept_only_where_they_are_read(kind: Kind, kept: bool) -> None:
+    store = Store()
+    labels = {"finetune-operator.io/managed": "true"}
+    metadata = {"namespace": "ml", "name": "x", "uid": "x", "resourceVersion": "1", "labels": labels}
+    store.put(kind, {"metadata": {**metadata, "managedFields": [{"manager": "helm"}]}})
+    found = store.get(kind, "ml", "x")
+    assert found is not None
+    assert ("managedFields" in found["metadata"]) is kept
+
+
+@given(st.permutations([("put", v) for v in range(1, 6)] + [("gone", 6)]))
+def test_every_order_of_one_objects_history_ends_the_same(history: list[tuple[str, int]]) -> None:
+    store = Store()
+    for what, version in history:
+        if what == "put":
+            store.put(Kind.RUN, run(version=version))
+        else:
+            store.remove(Kind.RUN, "ml", "first", "u1", version)
+    assert store.get(Kind.RUN, "ml", "first") is None
+
+
+@given(st.permutations(range(1, 8)))
+def test_the_newest_version_wins_in_every_order(order: list[int]) -> None:
+    store = Store()
+    for version in order:
+        store.put(Kind.RUN, run(version=version, phase=str(version)))
+    assert phase(store) == "7"

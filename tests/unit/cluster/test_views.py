@@ -1,0 +1,255 @@
+"""What is read from Jobs, pods, Deployments and PodTemplates."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from finetune_operator.cluster.deployment_views import deployment_view, is_same_target, template_view
+from finetune_operator.cluster.job_views import job_views, running_train_pod
+from finetune_operator.cluster.observe import last_progress
+from finetune_operator.decide.views import JobView, ServedKeys
+
+KEY = "finetune-operator.io/model-version"
+
+
+def job(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "first-train-2-abc", "uid": "job-1", "creationTimestamp": "2026-11-21T12:00:00Z",
+            "labels": {"finetune-operator.io/step": "train", "finetune-operator.io/attempt": "2",
+                       "finetune-operator.io/round": "1", "app.kubernetes.io/managed-by": "finetune-operator"},
+            "ownerReferences": [{"uid": "run-1", "controller": True}],
+        },
+        "spec": {},
+        "status": status,
+    }  # fmt: skip
+
+
+def pod(phase: str, state: dict[str, Any] | None = None, *, uid: str = "job-1", **more: Any) -> dict[str, Any]:
+    labels = job()["metadata"]["labels"] | {"batch.kubernetes.io/job-name": "first-train-2-abc"}
+    statuses = [{"name": "trainer", "image": "trainer:1", "state": state}] if state else []
+    return {
+        "metadata": {"name": "p", "creationTimestamp": "2026-11-21T12:00:01Z", "labels": labels,
+                     "ownerReferences": [{"uid": uid, "controller": True}]},
+        "status": {"phase": phase, "containerStatuses": statuses, **more},
+    }  # fmt: skip
+
+
+NO_NODE = {"type": "PodScheduled", "status": "False"}
+
+
+def waiting(reason: str, message: str) -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def view(jobs: list[Any], pods: list[Any]) -> JobView:
+    (found,) = job_views("run-1", jobs, pods)
+    return found
+
+
+def test_a_running_pod_dates_the_attempt() -> None:
+    found = view([job(active=1)], [pod("Running", {"running": {"startedAt": "2026-11-21T12:00:05Z"}})])
+    assert (found.step, found.attempt, found.round, found.state) == ("train", 2, 1, "Active")
+    assert found.running_since == datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
+    assert not found.pods_gone
+
+
+def test_a_finished_pod_tells_its_exit_code_and_result() -> None:
+    ended = {"terminated": {"exitCode": 10, "message": "{}", "finishedAt": "2026-11-21T12:01:05Z"}}
+    found = view([job(conditions=[{"type": "Failed", "status": "True"}])], [pod("Failed", ended)])
+    assert (found.state, found.exit_code, found.termination_message, found.pods_gone) == ("Failed", 10, "{}", True)
+    assert found.finished_at == datetime(2026, 11, 21, 12, 1, 5, tzinfo=UTC)
+
+
+def test_a_job_is_over_only_with_its_final_condition() -> None:
+    on_the_way = [{"type": "SuccessCriteriaMet", "status": "True"}, {"type": "Complete", "status": "False"}]
+    assert view([job(conditions=on_the_way)], []).state == "Active"
+
+
+def test_the_newest_pod_speaks_for_the_job_after_a_disruption() -> None:
+    old = pod("Failed", {"terminated": {"exitCode": 143}}, conditions=[{"type": "DisruptionTarget", "status": "True"}])
+    new = pod("Running", {"running": {"startedAt": "2026-11-21T12:09:00Z"}})
+    new["metadata"]["creationTimestamp"] = "2026-11-21T12:08:00Z"
+    found = view([job()], [new, old])
+    assert (found.exit_code, found.disrupted, found.pods_gone) == (None, False, False)
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "says"),
+    [
+        (pod("Pending", waiting("ImagePullBackOff", "denied")), "ImagePullFailed", "trainer:1"),
+        (pod("Pending", waiting("CreateContainerConfigError", "no secret s")), "ContainerConfig", "secret"),
+        (pod("Pending", conditions=[{**NO_NODE, "message": "0/3 nodes"}]), "Unschedulable", "0/3 nodes"),
+    ],
+)  # fmt: skip
+def test_why_a_pod_waits_is_said(found: dict[str, Any], reason: str, says: str) -> None:
+    problem = view([job()], [found]).waiting
+    assert problem is not None
+    assert problem.reason == reason
+    assert says in problem.message
+
+
+def test_a_suspended_job_waits_for_its_queue() -> None:
+    queued = job()
+    queued["spec"]["suspend"] = True
+    queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "night"
+    problem = view([queued], []).waiting
+    assert problem is not None
+    assert "'night'" in problem.message
+
+
+def test_a_forged_label_makes_no_child() -> None:
+    forged = job()
+    forged["metadata"]["ownerReferences"] = [{"uid": "somebody", "controller": True}]
+    assert job_views("run-1", [forged], []) == ()
+    (own,) = [v for v in job_views("run-1", [job()], [pod("Running", {"running": {}}, uid="else")]) if not v.deleting]
+    assert own.running_since is None
+
+
+def test_pods_of_a_deleted_job_are_waited_for() -> None:
+    found = view([], [pod("Running", {"running": {}})])
+    assert (found.deleting, found.pods_gone, found.name) == (True, False, "first-train-2-abc")
+    assert job_views("run-1", [], [pod("Failed")]) == ()
+
+
+def test_only_a_running_train_pod_is_asked_how_far_it_is() -> None:
+    running = pod("Running", {"running": {}})
+    assert running_train_pod(job_views("run-1", [job()], [running]), [running]) == "p"
+    pending = pod("Pending")
+    assert running_train_pod(job_views("run-1", [job()], [pending]), [pending]) is None
+
+
+LINE = (
+    '{"schema":"finetune-operator.io/progress/v1","step":"train","epoch":%d,"epochs":10,"percent":%d,'
+    '"at":"2026-11-21T12:00:00Z"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("tail", "epoch"),
+    [
+        ("", None),
+        ("Traceback ...\n", None),
+        (LINE % (1, 10) + "\nsome chatter\n" + LINE % (2, 20) + "\n", 2),
+        (LINE % (3, 30) + "\n" + LINE[:40], 3),
+        (LINE % (3, 130), None),
+        (LINE.replace("/v1", "/v9") % (3, 30), None),
+    ],
+)
+def test_the_newest_whole_progress_line_counts(tail: str, epoch: int | None) -> None:
+    found = last_progress(tail)
+    assert (found and found.epoch) == epoch
+
+
+def deployment(annotations: Any = None, **more: Any) -> dict[str, Any]:
+    template: dict[str, Any] = {
+        "metadata": {"labels": {"app": "d"}},
+        "spec": {"containers": [{"name": "server", "image": "s:1"}]},
+    }
+    if annotations is not None:
+        template["metadata"]["annotations"] = annotations
+    metadata = {
+        "name": "d",
+        "uid": "d1",
+        "resourceVersion": "5",
+        "generation": 3,
+        "labels": {"finetune-operator.io/managed": "true"},
+    }
+    return {
+        "metadata": metadata | more.pop("metadata", {}),
+        "spec": {"replicas": 2, "template": template} | more.pop("spec", {}),
+        "status": more.pop("status", {}),
+    }
+
+
+def test_keys_and_epoch_are_read() -> None:
+    found = deployment_view(deployment({KEY: "ft_v1.1"}, metadata={"annotations": {"finetune-operator.io/epoch": "4"}}))
+    assert found.keys == ServedKeys("ft_v1.1", None, None)
+    assert (found.epoch, found.managed, found.replicas) == (4, True, 2)
+
+
+def test_the_hash_changes_with_everything_but_our_keys() -> None:
+    plain = deployment_view(deployment()).template_hash
+    assert deployment_view(deployment({KEY: "ft_v1.1"})).template_hash == plain
+    assert deployment_view(deployment({})).template_hash == plain
+    assert deployment_view(deployment({"restartedAt": "now"})).template_hash != plain
+    other = deployment()
+    other["spec"]["template"]["spec"]["containers"][0]["image"] = "s:2"
+    assert deployment_view(other).template_hash != plain
+
+
+@pytest.mark.parametrize(
+    ("strategy", "replicas", "surges"),
+    [
+        ({}, 1, True),
+        ({"type": "Recreate"}, 3, False),
+        ({"rollingUpdate": {"maxSurge": 0}}, 3, False),
+        ({"rollingUpdate": {"maxSurge": "0%"}}, 3, False),
+        ({"rollingUpdate": {"maxSurge": "1%"}}, 1, True),
+        ({"rollingUpdate": {"maxSurge": 2}}, 1, True),
+    ],
+)
+def test_whether_a_new_pod_may_run_beside_the_old_ones(strategy: Any, replicas: int, surges: bool) -> None:
+    assert deployment_view(deployment(spec={"strategy": strategy, "replicas": replicas})).can_surge is surges
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_null"),
+    [({}, False), ({"annotations": {}}, False), ({"annotations": {"a": "b"}}, False), ({"annotations": None}, True)],
+)
+def test_an_annotations_map_written_as_nothing_is_seen(metadata: Any, is_null: bool) -> None:
+    applied = json.dumps({"spec": {"template": {"metadata": metadata}}})
+    found = deployment(metadata={"annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied}})
+    assert deployment_view(found).null_annotations is is_null
+
+
+def claim(manager: str, *path: str, time: str = "2026-11-21T12:00:00Z") -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    inner = fields
+    for part in path:
+        inner = inner.setdefault(part, {})
+    return {"manager": manager, "operation": "Apply", "time": time, "fieldsV1": fields}
+
+
+OUR_KEY = ("f:spec", "f:template", "f:metadata", "f:annotations", f"f:{KEY}")
+
+
+@pytest.mark.parametrize(
+    ("managed", "manager"),
+    [
+        ([], None),
+        ([claim("helm", "f:spec", "f:replicas")], None),
+        ([claim("finetune-operator", *OUR_KEY)], "finetune-operator"),
+        ([claim("finetune-operator", *OUR_KEY), claim("kubectl", *OUR_KEY)], "kubectl"),
+        ([claim("argocd", "f:metadata", "f:annotations", "f:finetune-operator.io/epoch")], "argocd"),
+        ([claim("a", *OUR_KEY), claim("b", *OUR_KEY, time="2026-11-21T12:00:01Z")], "b"),
+    ],
+)
+def test_who_owns_our_keys_is_named(managed: list[Any], manager: str | None) -> None:
+    assert deployment_view(deployment(metadata={"managedFields": managed})).keys_manager == manager
+
+
+def test_pods_that_come_and_go_are_the_same_target_and_other_keys_are_not() -> None:
+    seen = deployment_view(deployment({KEY: "base_v1"}))
+    moved = deployment_view(deployment({KEY: "base_v1"}, metadata={"resourceVersion": "9"}, status={"replicas": 1}))
+    assert is_same_target(seen, moved)
+    assert not is_same_target(seen, deployment_view(deployment({KEY: "ft_v1.1"})))
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (None, "PodTemplateNotFound"),
+        ({"metadata": {"labels": {}}}, "PodTemplateNotLabelled"),
+        ({"metadata": {"labels": {"finetune-operator.io/pod-template": "true"}},
+          "template": {"spec": {"containers": [{"name": "main"}]}}}, "NoTrainerContainer"),
+        ({"metadata": {"labels": {"finetune-operator.io/pod-template": "true"}},
+          "template": {"spec": {"containers": [{"name": "trainer"}]}}}, None),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_pod_template_is_said_with_its_name(template: Any, reason: str | None) -> None:
+    problem = template_view("gpu-trainer", template).problem
+    assert (problem and problem.reason) == reason
+    assert problem is None or "gpu-trainer" in problem.message
