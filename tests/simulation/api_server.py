@@ -1,4 +1,4 @@
-"""An in-memory API server: few semantics, each checked against the real one (tests/integration/test_semantics.py).
+"""An in-memory API server: few semantics, each checked against the real one (tests/integration/semantics).
 
 It has uids, resourceVersions, generations, preconditions, merge patches of the status subresource, server-side
 apply of Deployments with field ownership, background garbage collection by ownerReferences, and a write log.
@@ -17,6 +17,9 @@ WITH_STATUS = frozenset(
 )
 START = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 Path = tuple[str, ...]
+Manager = tuple[str, str]
+"""Field manager and operation: what one has updated and what it has applied are claims of two."""
+Owners = dict[Path, frozenset[Manager]]
 T = TypeVar("T")
 
 
@@ -45,8 +48,8 @@ class ApiServer:
     now: datetime = START
     objects: dict[tuple[Kind, str, str], Object] = field(default_factory=dict)
     log: list[Write] = field(default_factory=list)
-    owners: dict[str, dict[Path, str]] = field(default_factory=dict)
-    """Per uid of a Deployment: which manager owns which annotation path."""
+    owners: dict[str, Owners] = field(default_factory=dict)
+    """Per uid of a Deployment: which managers own which annotation path."""
     counter: int = 0
 
     def advance(self, seconds: float) -> None:
@@ -86,13 +89,19 @@ class ApiServer:
             "creationTimestamp": self.stamp(),
             "generation": 1,
         }
+        if kind is Kind.DEPLOYMENT:
+            self._own_changes(actor, {}, made)
         return self._commit(actor, "create", kind, namespace, None, made)
 
     def patch_status(
         self, actor: str, kind: Kind, namespace: str, name: str, uid: str, version: str, patch: Object
     ) -> Object:
-        """Merge-patch the status of exactly that uid and resourceVersion; a patch of nothing commits nothing."""
-        old = self._expect(kind, namespace, name, uid, version)
+        """Merge-patch the status of exactly that resourceVersion; a patch of nothing commits nothing.
+
+        The API server overlooks the uid here. No two objects ever have the same resourceVersion.
+        """
+        del uid
+        old = self._expect(kind, namespace, name, version)
         new = copied(old)
         new["status"] = merge(new.get("status") or {}, patch.get("status", patch))
         if new == old:
@@ -106,10 +115,9 @@ class ApiServer:
         old = self.objects[(kind, namespace, name)]
         new = copied(old)
         change(new)
-        if new.get("spec") != old.get("spec"):
-            new["metadata"]["generation"] += 1
         if kind is Kind.DEPLOYMENT:
             self._own_changes(actor, old, new)
+        new["metadata"]["generation"] += is_new_generation(kind, old, new)
         return self._commit(actor, "update", kind, namespace, old, new)
 
     def apply(self, actor: str, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
@@ -118,24 +126,23 @@ class ApiServer:
             raise Invalid("only Deployments are applied")
         old = self._expect_applied(kind, namespace, name, manifest["metadata"])
         new = copied(old)
-        owned = self.owners.setdefault(old["metadata"]["uid"], {})
-        wanted = annotation_leaves(manifest)
+        owned, me = self.owners[old["metadata"]["uid"]], (actor, "Apply")
+        before, wanted = annotation_leaves(old), annotation_leaves(manifest)
         for path, value in wanted.items():
-            owner = owned.get(path)
-            if owner not in (None, actor) and leaf(old, path) != value:
-                raise FieldConflict(f"conflict with {owner}: {'.'.join(path)}", str(owner))
-        for path in [p for p, owner in owned.items() if owner == actor and p not in wanted]:
-            del owned[path]
-            remove_leaf(new, path)
+            others = sorted(owned.get(path, frozenset()) - {me})
+            if others and before.get(path) != value:
+                raise FieldConflict(f"conflict with {others[0][0]}: {'.'.join(path)}", others[0][0])
+        for path in [p for p, managers in owned.items() if me in managers and p not in wanted]:
+            owned[path] -= {me}
+            if not owned[path]:
+                del owned[path]
+                remove_leaf(new, path)
         for path, value in wanted.items():
-            owned.setdefault(path, actor)
+            owned[path] = owned.get(path, frozenset()) | {me}
             set_leaf(new, path, value)
-        if new["spec"] != old["spec"]:
-            new["metadata"]["generation"] += 1
-        if new == old:
-            return copied(old)
+        new["metadata"]["generation"] += is_new_generation(kind, old, new)
         new["metadata"]["managedFields"] = managed_fields(owned)
-        return self._commit(actor, "apply", kind, namespace, old, new)
+        return copied(old) if new == old else self._commit(actor, "apply", kind, namespace, old, new)
 
     def delete(self, actor: str, kind: Kind, namespace: str, name: str, uid: str | None = None) -> None:
         """Delete with background propagation; another uid of that name stays."""
@@ -152,12 +159,10 @@ class ApiServer:
         for k, ns, n in children:
             self.delete("garbage-collector", k, ns, n)
 
-    def _expect(self, kind: Kind, namespace: str, name: str, uid: str, version: str) -> Object:
+    def _expect(self, kind: Kind, namespace: str, name: str, version: str) -> Object:
         old = self.objects.get((kind, namespace, name))
         if old is None:
             raise NotFound(f"{kind.value[2]} {name} not found")
-        if old["metadata"]["uid"] != uid:
-            raise Conflict("the uid in the precondition differs")
         if old["metadata"]["resourceVersion"] != version:
             raise Conflict("the object has been modified")
         return old
@@ -167,19 +172,19 @@ class ApiServer:
         if old is None:
             raise Conflict("uid mismatch: no existing object was found")
         if wanted.get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
-            raise Invalid("metadata.uid: field is immutable")
+            raise Conflict("uid mismatch: another object has the name")
         if wanted.get("resourceVersion", old["metadata"]["resourceVersion"]) != old["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified")
         return old
 
     def _own_changes(self, actor: str, old: Object, new: Object) -> None:
-        owned = self.owners.setdefault(old["metadata"]["uid"], {})
+        owned = self.owners.setdefault(new["metadata"]["uid"], {})
         before, after = annotation_leaves(old), annotation_leaves(new)
         for path in [p for p in owned if p not in after]:
             del owned[path]
         for path, value in after.items():
             if before.get(path) != value:
-                owned[path] = actor
+                owned[path] = frozenset(((actor, "Update"),))
         new["metadata"]["managedFields"] = managed_fields(owned)
 
     def _commit(self, actor: str, verb: str, kind: Kind, namespace: str, old: Object | None, new: Object) -> Object:
@@ -227,11 +232,6 @@ def annotation_leaves(item: Object) -> dict[Path, str]:
     return leaves
 
 
-def leaf(item: Object, path: Path) -> str | None:
-    """Return the value at a path, or None."""
-    return annotation_leaves(item).get(path)
-
-
 def set_leaf(item: Object, path: Path, value: str) -> None:
     """Set the value at a path, making the maps on the way."""
     node = item
@@ -250,22 +250,30 @@ def remove_leaf(item: Object, path: Path) -> None:
         node.pop(path[-1], None)
 
 
-def managed_fields(owned: Mapping[Path, str]) -> list[Object]:
+def is_new_generation(kind: Kind, old: Object, new: Object) -> bool:
+    """Tell whether a change counts: of the spec, and of a Deployment's own annotations, too."""
+    if new.get("spec") != old.get("spec"):
+        return True
+    return kind is Kind.DEPLOYMENT and new["metadata"].get("annotations") != old["metadata"].get("annotations")
+
+
+def managed_fields(owned: Owners) -> list[Object]:
     """Return managedFields as the API server has them (fieldsV1 with f: keys)."""
-    entries: dict[str, Object] = {}
-    for path, manager in owned.items():
-        node: Any = entries.setdefault(manager, {})
-        for part in path:
-            node = node.setdefault(f"f:{part}", {})
+    entries: dict[Manager, Object] = {}
+    for path, managers in owned.items():
+        for manager in managers:
+            node: Any = entries.setdefault(manager, {})
+            for part in path:
+                node = node.setdefault(f"f:{part}", {})
     return [
         {
             "manager": manager,
-            "operation": "Apply",
+            "operation": operation,
             "apiVersion": "apps/v1",
             "fieldsType": "FieldsV1",
             "fieldsV1": fields,
         }
-        for manager, fields in sorted(entries.items())
+        for (manager, operation), fields in sorted(entries.items())
     ]
 
 

@@ -135,13 +135,17 @@ class Deployments:
     broken: frozenset[str] = frozenset()
     seconds: float = 10
     deadline: float = 60
-    since: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    since: dict[str, tuple[Object, datetime]] = field(default_factory=dict)
+    """Per uid: the pod template that is being rolled out, and since when."""
 
     def tick(self) -> None:
         """Bring every rollout one step further."""
         for item in self.server.list(Kind.DEPLOYMENT, NAMESPACE):
             meta = item["metadata"]
-            begun = self.since.setdefault((meta["uid"], meta["generation"]), self.server.now)
+            template, begun = self.since.get(meta["uid"], (None, self.server.now))
+            if template != item["spec"]["template"]:
+                begun = self.server.now
+                self.since[meta["uid"]] = (item["spec"]["template"], begun)
             age = (self.server.now - begun).total_seconds()
             status = self._status(item, age)
             if merge(item.get("status") or {}, status) != (item.get("status") or {}):
@@ -159,7 +163,7 @@ class Deployments:
         """Return when the next rollout ends or gives up."""
         times = []
         for item in self.server.list(Kind.DEPLOYMENT, NAMESPACE):
-            begun = self.since.get((item["metadata"]["uid"], item["metadata"]["generation"]))
+            _, begun = self.since.get(item["metadata"]["uid"], (None, None))
             if begun is not None:
                 for seconds in (self.seconds, self.deadline):
                     at = datetime.fromtimestamp(begun.timestamp() + seconds, tz=begun.tzinfo)
