@@ -31,10 +31,10 @@ class Unready(Exception):
 def lay_out(invoices: Path, base: Path, data: Path) -> None:
     """Write what a reader brings: an anchor without a test split, verified pages, a best.pt.
 
-    A quarter of the demo's pages to train on, so that the story takes minutes; pages to watch and to judge by are
+    A sixth of the demo's pages to train on, so that the story takes minutes; pages to watch and to judge by are
     those that the base was not trained on.
     """
-    for split, sources in {"train": {"train": 150}, "val": {"val": 60, "test": 60}}.items():
+    for split, sources in {"train": {"train": 100}, "val": {"val": 40, "test": 40}}.items():
         for source, count in sources.items():
             for image in sorted((invoices / "anchor" / "images" / source).iterdir())[:count]:
                 label = invoices / "anchor" / "labels" / source / f"{image.stem}.txt"
