@@ -36,7 +36,7 @@ def _watch(registry: kopf.OperatorRegistry, kind: Kind, store: Store) -> None:
         observe(store, kind, dict(event))
 
     group, version, plural = kind.value
-    kopf.on.event(group, version, plural, registry=registry, id=f"watch-{plural}")(take_in)
+    kopf.on.event(group=group, version=version, plural=plural, registry=registry, id=f"watch-{plural}")(take_in)
 
 
 def observe(store: Store, kind: Kind, event: dict[str, Any]) -> None:

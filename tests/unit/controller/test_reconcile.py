@@ -1,0 +1,180 @@
+"""What the API server refuses or cannot be read is said in the status, and taken back when it is over."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from finetune_operator.cluster.errors import ClusterError, Conflict, Forbidden, Unavailable
+from finetune_operator.cluster.observe import Observer
+from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.controller.keys import Key
+from finetune_operator.controller.loop import OUTAGE, Loop
+from finetune_operator.controller.metrics import Metrics
+from finetune_operator.controller.queue import WorkQueue
+from finetune_operator.controller.reconcile import Outcome, Reconciler
+from simulation.api_server import ApiServer, Client
+from simulation.controllers import NAMESPACE
+from simulation.stories import run, stage
+
+RUN = Key(Kind.RUN, NAMESPACE, "first")
+POLICY = Key(Kind.POLICY, NAMESPACE, "invoice-fields")
+VERSION = Key(Kind.MODEL_VERSION, NAMESPACE, "invoice-fields-base-v1")
+
+
+class Refusing(Client):
+    """Refuses to create what it is told to refuse."""
+
+    refused: frozenset[Kind] = frozenset()
+
+    async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
+        if kind in self.refused:
+            raise Forbidden(f"{kind.value[2]} is forbidden: exceeded quota")
+        return await super().create(kind, namespace, manifest)
+
+
+class World:
+    """The simulated API server with a ready policy and a run."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer()
+        self.client = Refusing(self.server)
+        for kind, manifest in stage():
+            self.server.create("user", kind, NAMESPACE, manifest)
+        self.server.create("user", Kind.RUN, NAMESPACE, run())
+        self.reconciler = Reconciler(self.client, Observer(self.client), lambda regarding, emit: None, self.now)
+        self.reconcile(POLICY, VERSION)
+
+    def now(self) -> Any:
+        return self.server.now
+
+    def reconcile(self, *keys: Key) -> Outcome:
+        for key in keys:
+            outcome = asyncio.run(self.reconciler.reconcile(key))
+        return outcome
+
+    def get(self, key: Key) -> Any:
+        return self.server.get(key.kind, key.namespace, key.name)
+
+    def condition(self, key: Key, kind: str) -> Any:
+        return next(c for c in self.get(key)["status"]["conditions"] if c["type"] == kind)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_refused_job_is_said_in_the_status_within_two_tries_and_forgotten_when_it_works(world: World) -> None:
+    world.client.refused = frozenset((Kind.JOB,))
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            world.reconcile(RUN)
+    assert "exceeded quota" in world.get(RUN)["status"]["message"]
+    before = len(world.server.log)
+    with pytest.raises(Forbidden):
+        world.reconcile(RUN)
+    assert len(world.server.log) == before  # said once, not at every try
+    world.client.refused = frozenset()
+    assert world.reconcile(RUN).again
+    world.reconcile(RUN)
+    assert "exceeded quota" not in world.get(RUN)["status"]["message"]
+
+
+def test_an_object_that_cannot_be_read_gets_a_condition_and_no_retry(world: World) -> None:
+    world.server.update_spec("user", Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(backoffLimit="many"))
+    assert world.reconcile(RUN).wrote
+    accepted = world.condition(RUN, "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "Invalid")
+    assert "backoffLimit" in accepted["message"]
+    assert not world.reconcile(RUN).wrote
+
+
+def test_an_invalid_policy_says_so_and_stops_nobody_else(world: World) -> None:
+    world.server.update_spec("user", Kind.POLICY, NAMESPACE, "invoice-fields", lambda o: o["spec"].update(classes=7))
+    world.reconcile(POLICY)
+    assert world.condition(POLICY, "Ready")["reason"] == "Invalid"
+    world.reconcile(RUN)
+    assert world.condition(RUN, "Accepted")["status"] == "False"
+
+
+def test_a_deleted_object_is_gone_and_a_dying_one_is_left_alone(world: World) -> None:
+    world.server.update_spec(
+        "user", Kind.RUN, NAMESPACE, "first", lambda o: o["metadata"].update(deletionTimestamp="2026-11-21T12:00:00Z")
+    )
+    before = len(world.server.log)
+    assert world.reconcile(RUN) == Outcome()
+    assert len(world.server.log) == before
+    world.server.delete("user", Kind.RUN, NAMESPACE, "first")
+    assert world.reconcile(RUN).gone
+
+
+class Scripted:
+    """A reconciler that does as it is told."""
+
+    def __init__(self, *outcomes: Outcome | Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.tries = 0
+
+    async def reconcile(self, key: Key) -> Outcome:
+        self.tries += 1
+        outcome = self.outcomes.pop(0) if self.outcomes else Outcome()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def played(*outcomes: Outcome | Exception, seconds: float = 1.5) -> tuple[Scripted, Loop]:
+    """Let one worker work on one key for a while."""
+
+    async def story() -> tuple[Scripted, Loop]:
+        scripted = Scripted(*outcomes)
+        queue: WorkQueue[Key] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
+        loop = Loop(queue, scripted, Client(ApiServer()), Metrics())  # type: ignore[arg-type]
+        queue.wake(RUN)
+        worker = asyncio.create_task(loop.worker())
+        await asyncio.sleep(seconds)
+        assert not worker.done()
+        queue.close()
+        worker.cancel()
+        return scripted, loop
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize("error", [Conflict("moved"), Unavailable("away"), Forbidden("no"), ClusterError("odd")])
+def test_a_refusal_is_tried_again_soon(error: ClusterError) -> None:
+    scripted, _ = played(error)
+    assert scripted.tries == 2
+
+
+def test_a_bug_with_one_object_stops_nobody_and_is_not_tried_in_a_tight_loop() -> None:
+    scripted, loop = played(KeyError("a bug"))
+    assert scripted.tries == 1
+    assert 'kind="finetuneruns",outcome="error"} 1.0' in loop.metrics.text().decode()
+
+
+def test_a_settled_key_is_not_looked_at_again() -> None:
+    assert played()[0].tries == 1
+
+
+def test_an_outage_is_asked_about_by_one_worker_and_ends_with_the_first_answer() -> None:
+    async def story() -> int:
+        down = [Unavailable("away")] * (OUTAGE + 2)
+        scripted = Scripted(*down)
+        queue: WorkQueue[Key] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
+        loop = Loop(queue, scripted, Client(ApiServer()), Metrics())  # type: ignore[arg-type]
+        for number in range(40):
+            queue.wake(Key(Kind.RUN, "ml", f"r-{number}"))
+        workers = [asyncio.create_task(loop.worker()) for _ in range(OUTAGE)]
+        await asyncio.sleep(0.5)
+        tries = scripted.tries
+        assert loop.is_outage()
+        await asyncio.sleep(4)
+        assert not loop.is_outage()
+        assert scripted.tries >= 40
+        for worker in workers:
+            worker.cancel()
+        return tries
+
+    assert asyncio.run(story()) <= OUTAGE + 2
