@@ -18,7 +18,7 @@ from house.crds import ROOT
 from local_cluster.network import HOST_ADDRESS
 
 BUCKET = "invoices"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "of-invoices", "AWS_DEFAULT_REGION": "us-east-1"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "of-invoices"}
 
 # Sixty seconds of patience for a busy machine; moto's server is up in two.
 START_SECONDS = 60.0
