@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Invalid, NotFound
 from finetune_operator.cluster.port import Kind, Object
 
@@ -39,11 +41,13 @@ class Write:
     at: datetime
     before: Object | None
     after: Object | None
+    text: bytes
+    """`after` as JSON, when it was committed."""
 
 
 @dataclass
 class ApiServer:
-    """The store. Every object that leaves it is a copy."""
+    """The store. What it hands out is shared and not to be changed, as in the operator's cache (see `is_intact`)."""
 
     now: datetime = START
     objects: dict[tuple[Kind, str, str], Object] = field(default_factory=dict)
@@ -61,18 +65,18 @@ class ApiServer:
         return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """Return a copy of the object, or None."""
-        return copied(self.objects.get((kind, namespace, name)))
+        """Return the object, or None."""
+        return self.objects.get((kind, namespace, name))
 
     def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
-        """Return copies of the objects with all the labels, by name."""
+        """Return the objects with all the labels, by name."""
         wanted = (labels or {}).items()
         found = [
             item
             for (k, ns, _), item in self.objects.items()
             if k is kind and ns == namespace and wanted <= (item["metadata"].get("labels") or {}).items()
         ]
-        return tuple(copied(item) for item in sorted(found, key=lambda o: str(o["metadata"]["name"])))
+        return tuple(sorted(found, key=lambda o: str(o["metadata"]["name"])))
 
     def create(self, actor: str, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create; the status of kinds with a status subresource is dropped."""
@@ -105,7 +109,7 @@ class ApiServer:
         new = copied(old)
         new["status"] = merge(new.get("status") or {}, patch.get("status", patch))
         if new == old:
-            return copied(old)
+            return old
         return self._commit(actor, "patch_status", kind, namespace, old, new)
 
     def update_spec(
@@ -142,7 +146,7 @@ class ApiServer:
             set_leaf(new, path, value)
         new["metadata"]["generation"] += is_new_generation(kind, old, new)
         new["metadata"]["managedFields"] = managed_fields(owned)
-        return copied(old) if new == old else self._commit(actor, "apply", kind, namespace, old, new)
+        return old if new == old else self._commit(actor, "apply", kind, namespace, old, new)
 
     def delete(self, actor: str, kind: Kind, namespace: str, name: str, uid: str | None = None) -> None:
         """Delete with background propagation; another uid of that name stays."""
@@ -150,7 +154,7 @@ class ApiServer:
         if old is None or (uid is not None and old["metadata"]["uid"] != uid):
             return
         del self.objects[(kind, namespace, name)]
-        self.log.append(Write(actor, "delete", kind, name, old["metadata"]["uid"], self.now, old, None))
+        self.log.append(Write(actor, "delete", kind, name, old["metadata"]["uid"], self.now, old, None, b""))
         children = [
             (k, ns, n)
             for (k, ns, n), item in self.objects.items()
@@ -192,17 +196,19 @@ class ApiServer:
         new["metadata"]["resourceVersion"] = str(self.counter)
         name = str(new["metadata"]["name"])
         self.objects[(kind, namespace, name)] = new
-        self.log.append(Write(actor, verb, kind, name, new["metadata"]["uid"], self.now, old, copied(new)))
-        return copied(new)
+        text = msgspec.json.encode(new)
+        self.log.append(Write(actor, verb, kind, name, new["metadata"]["uid"], self.now, old, new, text))
+        return new
+
+
+def is_intact(write: Write) -> bool:
+    """Tell whether what was committed is still as it was: nobody changed what was only lent to him."""
+    return write.after is None or msgspec.json.encode(write.after) == write.text
 
 
 def copied(node: T) -> T:
-    """Return a copy of plain JSON data; copy.deepcopy takes ten times as long."""
-    if isinstance(node, dict):
-        return cast("T", {key: copied(value) for key, value in node.items()})
-    if isinstance(node, list | tuple):
-        return cast("T", [copied(value) for value in node])
-    return node
+    """Return a copy of plain JSON data, by way of JSON: copy.deepcopy takes twenty times as long."""
+    return cast("T", msgspec.json.decode(msgspec.json.encode(node)))
 
 
 def merge(old: Any, patch: Any) -> Any:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from finetune_operator.cluster.port import Kind, Object
 
-from .api_server import Write
+from .api_server import Write, is_intact
 from .stories import World
 
 KEY = "finetune-operator.io/"
@@ -19,6 +19,7 @@ def violations(world: World) -> list[str]:
         *_epochs_grow(log),
         *_final_is_final(log),
         *_owned_keys(log),
+        *(f"{write.kind.value[2]} {write.name} was changed in memory" for write in log if not is_intact(write)),
     ]
 
 

@@ -200,8 +200,8 @@ async def apply_at_a_stale_version(side: Side) -> object:
 
 async def apply_at_another_uid(side: Side) -> object:
     made = await make_deployment(side)
-    made["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
-    return await refusal(apply(side, claim(made)))
+    forged = {"metadata": {**made["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
+    return await refusal(apply(side, claim(forged)))
 
 
 async def apply_to_a_missing_object(side: Side) -> object:
