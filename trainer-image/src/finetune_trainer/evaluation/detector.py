@@ -71,6 +71,8 @@ def open_detector(path: Path, where: str, threads: int) -> Detector:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # As OMP_WAIT_POLICY in environment.py: do not spin on CPUs that are shared.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no base but Exception

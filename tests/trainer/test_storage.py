@@ -1,0 +1,146 @@
+"""Storage by URI: digests, write-once, and errors that tell bad input from a bad day; S3 against a real server."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from finetune_trainer.data.anchor import build_index, write_index
+from finetune_trainer.data.pool import add_batch, read_pool
+from finetune_trainer.errors import ErrorClass, Reason, StepError
+from finetune_trainer.storage import Storage, join, local_path, normalise, sha256_of
+from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, write_anchor, write_new_pages
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket on a real S3 server, as a pod reaches it: all by environment."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket"
+    server.stop()
+
+
+@pytest.fixture(params=["file", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "file":
+        return (tmp_path / "with space").as_uri()
+    bucket: str = request.getfixturevalue("s3")
+    return join(bucket, tmp_path.name)
+
+
+def test_what_is_written_is_read_listed_and_sized(place: str) -> None:
+    storage = Storage()
+    for name in ("b.txt", "a.txt", "deep/c.txt"):
+        storage.write_once(join(place, name), name.encode())
+    assert storage.read(join(place, "deep", "c.txt")) == b"deep/c.txt"
+    uris = [join(place, n) for n in ("a.txt", "b.txt")]
+    assert storage.read_many(uris) == {uris[0]: b"a.txt", uris[1]: b"b.txt"}
+    assert storage.sizes([*uris, join(place, "none")]) == {uris[0]: 5, uris[1]: 5, join(place, "none"): None}
+    assert storage.walk(place) == ["a.txt", "b.txt", "deep/c.txt"]
+    assert [n for n in storage.names(place) if n.endswith(".txt")] == ["a.txt", "b.txt"]
+    assert storage.names(join(place, "nothing")) == []
+    assert (storage.exists(uris[0]), storage.exists(join(place, "none"))) == (True, False)
+
+
+def test_an_object_is_written_once(place: str) -> None:
+    uri = join(place, "model.onnx")
+    Storage().write_once(uri, b"first")
+    Storage().write_once(uri, b"first")
+    with pytest.raises(StepError, match="written once"):
+        Storage().write_once(uri, b"second")
+    assert Storage().read(uri) == b"first"
+
+
+def test_a_fetched_file_is_what_its_digest_says_or_an_error(place: str, tmp_path: Path) -> None:
+    uri = join(place, "model.onnx")
+    Storage().write_once(uri, b"model")
+    assert Storage().fetch(uri, sha256_of(b"model"), tmp_path / "to" / "model").read_bytes() == b"model"
+    with pytest.raises(StepError) as caught:
+        Storage().fetch(uri, "0" * 64, tmp_path / "other")
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+
+def test_what_does_not_exist_is_bad_input(place: str) -> None:
+    with pytest.raises(StepError) as caught:
+        Storage().read(join(place, "nothing"))
+    assert (caught.value.error_class, caught.value.reason) == (ErrorClass.BAD_INPUT, Reason.DATA_UNREADABLE)
+    with pytest.raises(StepError):
+        Storage().read_many([join(place, "nothing")])
+
+
+def test_no_half_written_file_is_ever_visible(tmp_path: Path) -> None:
+    Storage().write_once((tmp_path / "model").as_uri(), b"x" * 100_000)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    "uri", ["ftp://host/data", "http://host/data", "s3://key:secret@bucket/x", "s3://bucket/x?versionId=1"]
+)
+def test_other_schemes_and_credentials_in_uris_are_refused_without_repeating_them(uri: str) -> None:
+    with pytest.raises(StepError) as caught:
+        normalise(uri)
+    assert caught.value.reason is Reason.DATA_UNREADABLE
+    assert "secret" not in str(caught.value)
+
+
+def test_a_path_is_a_file_uri(tmp_path: Path) -> None:
+    assert local_path(normalise(str(tmp_path / "a b"))) == tmp_path / "a b"
+
+
+def test_a_missing_bucket_is_bad_input(s3: str) -> None:
+    with pytest.raises(StepError) as caught:
+        Storage().read(join(s3 + "-of-nobody", "x"))
+    assert caught.value.error_class is ErrorClass.BAD_INPUT
+
+
+def test_a_server_that_does_not_answer_is_worth_another_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(StepError) as caught:
+        Storage().read("s3://bucket/x")
+    s3fs.S3FileSystem.clear_instance_cache()
+    assert (caught.value.error_class, caught.value.reason) == (ErrorClass.UNAVAILABLE, Reason.STORAGE_UNAVAILABLE)
+
+
+def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[str, Any], tmp_path: Path) -> None:
+    from finetune_trainer.data.plan import Known, make_plan
+
+    storage = Storage()
+    write_anchor(tmp_path / "small", train=12, val=2, test=4)
+    folders = {"anchor": tmp_path / "small", "new": write_new_pages(tmp_path / "new", count=10)}
+    for name, folder in folders.items():
+        for file in (p for p in folder.rglob("*") if p.is_file()):
+            storage.write_once(join(s3, "world", name, str(file.relative_to(folder))), file.read_bytes())
+    anchor, pool = join(s3, "world/anchor"), join(s3, "world/pool")
+    write_index(storage, anchor, build_index(storage, anchor, allow_background=False))
+    add_batch(storage, pool, join(s3, "world/new"), anchor, VERIFICATION, {}, False, BATCH_TIME)
+    assert len(read_pool(storage, pool, CLASSES)) == 10
+    document = world.parsed(base, data__anchor__uri=anchor, data__pool__uri=pool)
+    plan = make_plan(storage, document, Known(frozenset(), frozenset()))
+    assert (plan.counts.new, plan.counts.old, plan.counts.test) == (10, 12, 4)
+    from finetune_trainer.data.materialise import materialise
+
+    pages = materialise(storage, plan.train, tmp_path / "drawn")
+    assert len(pages) == 22
+    assert not any(p.is_symlink() for p in pages)
