@@ -5,11 +5,13 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from house.crds import ROOT
 from local_cluster.network import HOST_ADDRESS
 
 BUCKET = "invoices"
+SCRIPTS = ROOT / "tests" / "e2e"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "of-invoices"}
 
 # Sixty seconds of patience for a busy machine; moto's server is up in two.
@@ -77,28 +80,36 @@ def bucket(folder: Path, python: Path) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where the blocks run: a folder of commands first on the PATH, the reader's variables, the reader's records."""
+    """Where the blocks run: the reader's variables, a command that keeps records and where, the working folder."""
 
     variables: Mapping[str, str]
     record: Path
     records: Path
+    folder: Path
 
     def run(self, script: str, seconds: float) -> None:
-        """Run the script with bash in the checkout. Raises CalledProcessError, or TimeoutExpired after `seconds`."""
+        """Run the script with bash. Raises CalledProcessError, or TimeoutExpired after `seconds`."""
         # Caches and package indexes stay those of the machine's user; nothing of theirs for AWS or Kubernetes.
         foreign = ("AWS_", "KUBECONFIG", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         # A file, because commands in it may read standard input.
         file = self.records.parent / "readme.sh"
         file.write_text(script)
-        subprocess.run(
+        with subprocess.Popen(
             ["bash", str(file)],
-            cwd=ROOT,
+            cwd=self.folder,
             env=kept | dict(self.variables),
             stdin=subprocess.DEVNULL,
-            check=True,
-            timeout=seconds,
-        )
+            start_new_session=True,
+        ) as shell:
+            try:
+                status = shell.wait(seconds)
+            except subprocess.TimeoutExpired:
+                # The page's waits are meant for real trainings: nothing of them may outlive the test.
+                os.killpg(shell.pid, signal.SIGKILL)
+                raise
+        if status != 0:
+            raise subprocess.CalledProcessError(status, str(file))
 
     def states(self) -> list[dict[str, Any]]:
         """Return what was in the namespace after each block: objects of ours by kind and name, in order of blocks."""
@@ -109,6 +120,47 @@ class Machine:
         return found
 
 
+def served(states: list[dict[str, Any]]) -> list[str]:
+    """Return the versions that were live in the policy's words, in order."""
+    policies = [state["FineTunePolicy/invoice-fields"] for state in states if "FineTunePolicy/invoice-fields" in state]
+    live = [policy.get("status", {}).get("live", {}).get("version") for policy in policies]
+    return [version for version, _ in groupby(version for version in live if version)]
+
+
+def check_story(states: list[dict[str, Any]]) -> None:
+    """Assert what the page tells: promoted by the gates or by the page's own patch, rolled back, all done."""
+    runs = [state["FineTuneRun/new-suppliers"]["status"] for state in states if "FineTuneRun/new-suppliers" in state]
+    run = runs[-1]
+    assert run["phase"] == "Promoted", run
+    decided = (run["decision"]["verdict"], run["decision"]["by"])
+    assert decided == ("Approve", "ann@example.com" if run["verdict"] == "Review" else "gates")
+    assert served(states) == ["base_v1", "ft_v1.1", "base_v1"]
+    last = next(state for state in reversed(states) if state)
+    promotions = {name: item for name, item in last.items() if name.startswith("ModelPromotion/")}
+    assert len(promotions) == 4
+    assert {item["status"]["phase"] for item in promotions.values()} == {"Succeeded"}
+
+
+def write_commands(folder: Path, commands: Mapping[str, str]) -> None:
+    """Write programs of bash into a folder, by name and text."""
+    folder.mkdir(parents=True)
+    for name, text in commands.items():
+        (folder / name).write_text(f"#!/usr/bin/env bash\nset -euo pipefail\n{text}\n")
+        (folder / name).chmod(0o755)
+
+
+def kubectl_command(kubectl: str, python: Path) -> str:
+    """Return the text of a kubectl that applies manifests as a small machine can take them."""
+    apply = f'if [[ " $* " == *" apply "* ]]; then exec {python} {SCRIPTS}/readme_apply.py {kubectl} "$@"; fi'
+    return f'{apply}\nexec {kubectl} "$@"'
+
+
+def record_command(kubectl: str, records: Path) -> str:
+    """Return the text of a command that keeps the state of the namespace under the number of its argument."""
+    kinds = "finetunepolicies,finetuneruns,modelversions,modelpromotions"
+    return f'{kubectl} -n "$NAMESPACE" get {kinds} -o json >{records}/"$1".json 2>/dev/null || true'
+
+
 def machine(tale: Story, folder: Path, endpoint: str, server_python: Path, here: Path) -> Machine:
     """Return a machine whose kubectl, helm, docker and aws act on the local cluster and on the bucket.
 
@@ -116,25 +168,20 @@ def machine(tale: Story, folder: Path, endpoint: str, server_python: Path, here:
     fails for an image that the node does not have.
     """
     commands, records = folder / "bin", folder / "records"
-    commands.mkdir()
     records.mkdir()
     images = (tale.cluster.images.operator, tale.cluster.images.trainer, tale.cluster.images.server)
-    registry = images[0].rpartition("/")[0]
-    kube, scripts = shlex.join(tale.cluster.kube.kubectl_words), ROOT / "tests" / "e2e"
-    shims = {
-        "kubectl": f'if [[ " $* " == *" apply "* ]]; then exec {here} {scripts}/readme_apply.py {kube} "$@"; fi\n'
-        f'exec {kube} "$@"\n',
-        "helm": f'exec {shlex.join(tale.cluster.kube.helm_words)} "$@"\n',
-        "docker": f'case \' {" ".join(images)} \' in *" ${{@: -1}} "*|*" ${{@: -2:1}} "*) ;;\n'
-        '*) echo "no such image on the node: $*" >&2; exit 1;; esac\n',
-        "aws": f'exec {server_python} {scripts}/readme_sync.py "${{@: -2:1}}" "${{@: -1}}"\n',
-        "record": f'{kube} -n "$NAMESPACE" get finetunepolicies,finetuneruns,modelversions,modelpromotions -o json '
-        f'>{records}/"$1".json 2>/dev/null || true\n',
-    }
-    for name, text in shims.items():
-        path = commands / name
-        path.write_text(f"#!/usr/bin/env bash\nset -euo pipefail\n{text}")
-        path.chmod(0o755)
+    kubectl = shlex.join(tale.cluster.kube.kubectl_words)
+    known = f'case \' {" ".join(images)} \' in *" ${{@: -1}} "*|*" ${{@: -2:1}} "*) ;;'
+    write_commands(
+        commands,
+        {
+            "kubectl": kubectl_command(kubectl, here),
+            "helm": f'exec {shlex.join(tale.cluster.kube.helm_words)} "$@"',
+            "docker": f'{known}\n*) echo "no such image on the node: $*" >&2; exit 1;; esac',
+            "aws": f'exec {server_python} {SCRIPTS}/readme_sync.py "${{@: -2:1}}" "${{@: -1}}"',
+            "record": record_command(kubectl, records),
+        },
+    )
     variables = CREDENTIALS | {
         "PATH": f"{commands}:{os.environ['PATH']}",
         "AWS_ENDPOINT_URL": endpoint,
@@ -142,7 +189,7 @@ def machine(tale: Story, folder: Path, endpoint: str, server_python: Path, here:
         "DATA": str(folder / "data"),
         "IMAGE_SIZE": str(tale.recipe["serving"]["imageSize"]),
         "NAMESPACE": "ml",
-        "REGISTRY": registry,
+        "REGISTRY": images[0].rpartition("/")[0],
         "TRAIN_TEMPLATE": "cpu-trainer",
     }
-    return Machine(variables, commands / "record", records)
+    return Machine(variables, commands / "record", records, ROOT)

@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from e2e.readme import Machine, bucket, lay_out, machine
+from e2e.readme import Machine, bucket, check_story, lay_out, machine
 from finetune_demo.environment import environment
 from finetune_demo.story import Story
 from house.crds import ROOT
@@ -35,18 +34,4 @@ def test_the_readme_does_what_it_says(reader: Machine) -> None:
     """Every block ends with 0; the run is promoted, by its gates or by the page's own patch; the rollback goes back."""
     blocks = runnable((ROOT / "README.md").read_text())
     reader.run(session(blocks, after_each=str(reader.record)), SECONDS)
-
-    states = [state for state in reader.states() if state]
-    runs = [state["FineTuneRun/new-suppliers"]["status"] for state in states if "FineTuneRun/new-suppliers" in state]
-    run = runs[-1]
-    assert run["phase"] == "Promoted", run
-    if run["verdict"] == "Review":
-        assert run["decision"]["by"] == "ann@example.com"
-        assert run["decision"]["verdict"] == "Approve"
-
-    policies = [state["FineTunePolicy/invoice-fields"] for state in states if "FineTunePolicy/invoice-fields" in state]
-    live = [policy.get("status", {}).get("live", {}).get("version") for policy in policies]
-    served = [version for version, _ in groupby(version for version in live if version)]
-    assert served == ["base_v1", "ft_v1.1", "base_v1"]
-    promotions = [item for name, item in states[-1].items() if name.startswith("ModelPromotion/")]
-    assert {item["status"]["phase"] for item in promotions} == {"Succeeded"}
+    check_story(reader.states())
