@@ -239,3 +239,73 @@ def test_a_foreign_object_with_our_name_is_named_and_left_alone(
     eventually(lambda: space.phase("first") == "Failed", seconds=60, what="the run gives up")
     assert "NameTaken" in str(space.there("finetuneruns", "first")["status"]["conditions"])
     assert space.there("configmaps", snapshot_name("first", uid))["data"] == {"a": "b"}
+
+
+def test_an_image_bumped_by_git_during_a_flip_does_not_lose_it(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    base_live(space)
+    space.apply(run())
+    eventually(lambda: space.policy_status().get("inFlight"), seconds=60, what="a flight")
+    image = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "server:2"}]
+    path = space.path("deployments") + "/invoice-detector?fieldManager=argocd-controller"
+    assert space.server.request("PATCH", path, image, "application/json-patch+json").accepted  # type: ignore[arg-type]
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="the run ends")
+    assert space.served() == "ft_v1.1"
+    containers = space.there("deployments", "invoice-detector")["spec"]["template"]["spec"]["containers"]
+    assert containers[0]["image"] == "server:2"
+
+
+def test_a_review_approved_by_a_patch_goes_live(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    base_live(space)
+    node.answer = Trainer(candidate="0.951000")
+    space.apply(run())
+    eventually(lambda: space.phase("first") == "InReview", seconds=60, what="it waits for a human")
+    time.sleep(1)
+    assert space.served() == "base_v1"
+    digest = space.there("finetuneruns", "first")["status"]["evidence"]["digest"]
+    review = {"decision": "Approve", "evidence": digest, "by": "ann@example.com", "reason": "looked at the crops"}
+    assert space.patch("finetuneruns", "first", {"spec": {"review": review}}).accepted
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="it goes live")
+    assert space.there("finetuneruns", "first")["status"]["decision"]["by"] == "ann@example.com"
+
+
+def test_a_suspended_run_frees_its_pods_and_goes_on_later(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    base_live(space)
+    node.holds.add("train")
+    space.apply(run())
+    eventually(lambda: ("train", "first") in node.started, what="training runs")
+    assert space.patch("finetuneruns", "first", {"spec": {"suspend": True}}).accepted
+    eventually(lambda: space.phase("first") == "Suspended", what="it is suspended")
+    eventually(lambda: not [j for j in _jobs(space) if "train" in j], what="its Job is gone")
+    node.holds.clear()
+    assert space.patch("finetuneruns", "first", {"spec": {"suspend": False}}).accepted
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="it ends")
+    train = [a for a in space.there("finetuneruns", "first")["status"]["attempts"] if a["step"] == "train"]
+    assert [(a["attempt"], a["outcome"]) for a in train] == [(1, "Suspended"), (2, "Succeeded")]
+
+
+def test_a_job_deleted_by_somebody_is_a_failed_attempt_and_not_the_end(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    base_live(space)
+    node.holds.add("prepare")
+    space.apply(run())
+    eventually(lambda: ("prepare", "first") in node.started, what="prepare runs")
+    space.delete("jobs", next(j for j in _jobs(space) if "prepare" in j))
+    node.holds.clear()
+    eventually(lambda: space.phase("first") == "Promoted", seconds=120, what="a second attempt makes it")
+    prepare = [a for a in space.there("finetuneruns", "first")["status"]["attempts"] if a["step"] == "prepare"]
+    assert [(a["attempt"], a["outcome"]) for a in prepare] == [(1, "Failed"), (2, "Succeeded")]
+
+
+def test_a_run_waits_for_a_pod_template_and_says_so(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    base_live(space)
+    template = space.there("podtemplates", "cpu-trainer")
+    space.delete("podtemplates", "cpu-trainer")
+    space.apply(run())
+    eventually(lambda: "cpu-trainer" in space.there("finetuneruns", "first")["status"].get("message", ""))
+    assert space.phase("first") == "Pending"
+    fresh = {"metadata": {"name": "cpu-trainer", "labels": template["metadata"]["labels"]}}
+    space.apply({"apiVersion": "v1", "kind": "PodTemplate", "template": template["template"], **fresh})
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="it goes on by itself")
