@@ -155,13 +155,23 @@ class ApiServer:
             return
         del self.objects[(kind, namespace, name)]
         self.log.append(Write(actor, "delete", kind, name, old["metadata"]["uid"], self.now, old, None, b""))
-        children = [
-            (k, ns, n)
-            for (k, ns, n), item in self.objects.items()
-            if any(o["uid"] == old["metadata"]["uid"] for o in item["metadata"].get("ownerReferences", ()))
-        ]
-        for k, ns, n in children:
-            self.delete("garbage-collector", k, ns, n)
+        self.collect_garbage()
+
+    def collect_garbage(self) -> None:
+        """Delete what has owners and none of them is there, again and again until nothing is left of the kind."""
+        while True:
+            there = {item["metadata"]["uid"] for item in self.objects.values()}
+            orphans = [
+                key
+                for key, item in self.objects.items()
+                if (owners := item["metadata"].get("ownerReferences")) and not any(o["uid"] in there for o in owners)
+            ]
+            if not orphans:
+                return
+            for kind, namespace, name in orphans:
+                old = self.objects.pop((kind, namespace, name))
+                uid = old["metadata"]["uid"]
+                self.log.append(Write("garbage-collector", "delete", kind, name, uid, self.now, old, None, b""))
 
     def _expect(self, kind: Kind, namespace: str, name: str, version: str) -> Object:
         old = self.objects.get((kind, namespace, name))
@@ -295,12 +305,16 @@ class Client:
     actor: str = "finetune-operator"
     crash_at: tuple[int, str] | None = None
     writes: int = 0
+    then: Callable[[int], None] | None = None
+    """Called after each write, with its number: what others do in the middle of the operator's work."""
 
     def _write(self, commit: Callable[[], Any]) -> Any:
         number, self.writes = self.writes, self.writes + 1
         if self.crash_at == (number, "before"):
             raise Crash(f"before write {number}")
         result = commit()
+        if self.then is not None:
+            self.then(number)
         if self.crash_at == (number, "after"):
             raise Crash(f"after write {number}")
         return result

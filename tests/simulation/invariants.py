@@ -18,6 +18,7 @@ def violations(world: World) -> list[str]:
         *_flips_have_evidence(world),
         *_epochs_grow(log),
         *_final_is_final(log),
+        *_one_flight_at_a_time(log),
         *_owned_keys(log),
         *(f"{write.kind.value[2]} {write.name} was changed in memory" for write in log if not is_intact(write)),
     ]
@@ -33,7 +34,8 @@ def _one_job_per_attempt(log: list[Write]) -> list[str]:
     return [f"{count} Jobs for one attempt: {what}" for what, count in made.items() if count > 1]
 
 
-def _served(item: Object | None) -> tuple[str, str] | None:
+def served(item: Object | None) -> tuple[str, str] | None:
+    """Return version and digest that a Deployment serves, or None."""
     annotations = ((item or {}).get("spec", {}).get("template", {}).get("metadata", {}) or {}).get("annotations") or {}
     version, sha = annotations.get(KEY + "model-version"), annotations.get(KEY + "artifact-sha256")
     return (str(version), str(sha)) if version else None
@@ -43,20 +45,18 @@ def _flips_have_evidence(world: World) -> list[str]:
     """Every digest that starts to be served was measured and passed, was approved by that evidence, or is the base."""
     broken = []
     for index, write in enumerate(world.server.log):
-        if write.kind is not Kind.DEPLOYMENT or write.verb != "apply" or _served(write.before) == _served(write.after):
+        if write.kind is not Kind.DEPLOYMENT or write.verb != "apply" or served(write.before) == served(write.after):
             continue
-        served = _served(write.after)
-        if served is None:
+        now = served(write.after)
+        if now is None:
             continue
         earlier = world.server.log[:index]
         versions = [w.after for w in earlier if w.kind is Kind.MODEL_VERSION and w.after is not None]
-        found = [
-            v for v in versions if v["spec"]["version"] == served[0] and v["spec"]["artifact"]["sha256"] == served[1]
-        ]
+        found = [v for v in versions if v["spec"]["version"] == now[0] and v["spec"]["artifact"]["sha256"] == now[1]]
         if not found:
-            broken.append(f"flip to {served} without a recorded ModelVersion of that digest")
+            broken.append(f"flip to {now} without a recorded ModelVersion of that digest")
             continue
-        broken += [f"flip to {served[0]}: {why}" for why in _unjudged(found[-1], earlier)]
+        broken += [f"flip to {now[0]}: {why}" for why in _unjudged(found[-1], earlier)]
     return broken
 
 
@@ -86,9 +86,21 @@ def _epochs_grow(log: list[Write]) -> list[str]:
         if w.kind is Kind.DEPLOYMENT
         and w.verb == "apply"
         and w.after is not None
-        and _served(w.before) != _served(w.after)
+        and served(w.before) != served(w.after)
     ]
     return [f"epochs do not grow: {epochs}"] if epochs != sorted(set(epochs)) else []
+
+
+def _one_flight_at_a_time(log: list[Write]) -> list[str]:
+    """A policy's record of a flight ends before another begins."""
+    broken = []
+    for write in log:
+        if write.kind is not Kind.POLICY or write.verb != "patch_status":
+            continue
+        before, after = (((item or {}).get("status") or {}).get("inFlight") for item in (write.before, write.after))
+        if before and after and before["promotionUid"] != after["promotionUid"]:
+            broken.append(f"flight of {after['promotion']} begun in the middle of that of {before['promotion']}")
+    return broken
 
 
 def _final_is_final(log: list[Write]) -> list[str]:

@@ -107,6 +107,7 @@ class World:
             before = (len(self.server.log), self.crashes)
             self.jobs.tick()
             self.deployments.tick()
+            self.server.collect_garbage()
             self._user()
             self._operator()
             if (len(self.server.log), self.crashes) == before:
@@ -123,6 +124,8 @@ class World:
             self.operator = self._start_operator()
 
     async def _reconcile_all(self) -> None:
+        # The watch tells of deletions, and the queue forgets the timers of what is gone.
+        self.due = {key: at for key, at in self.due.items() if self.server.get(key[0], NAMESPACE, key[1])}
         for kind in KINDS:
             for item in self.server.list(kind, NAMESPACE):
                 await self._reconcile(Key(kind, NAMESPACE, item["metadata"]["name"]))

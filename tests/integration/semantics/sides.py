@@ -38,6 +38,10 @@ class Side(Protocol):
         """Return the object once Kubernetes' controllers have nothing more to say about it."""
         ...
 
+    async def garbage_collected(self) -> None:
+        """Wait until no ConfigMap is left whose owners are all gone, or for half a minute."""
+        ...
+
 
 Play = Callable[[Side], Awaitable[object]]
 
@@ -65,6 +69,10 @@ class Simulated:
         found = self.server.get(kind, self.namespace, name)
         assert found is not None
         return found
+
+    async def garbage_collected(self) -> None:
+        """See Side."""
+        self.server.collect_garbage()
 
 
 @dataclass
@@ -106,6 +114,16 @@ class Real:
             before = found
             await asyncio.sleep(SETTLE)
         raise AssertionError(f"{name} does not settle")
+
+    async def garbage_collected(self) -> None:
+        """See Side; the owners that tests make are runs."""
+        for _ in range(600):
+            runs = {run["metadata"]["uid"] for run in await self.cluster.list(Kind.RUN, self.namespace)}
+            maps = await self.cluster.list(Kind.CONFIG_MAP, self.namespace)
+            owners = [o["uid"] for item in maps for o in item["metadata"].get("ownerReferences", ())]
+            if all(uid in runs for uid in owners):
+                return
+            await asyncio.sleep(SETTLE)
 
 
 def play_simulated(play: Play) -> object:

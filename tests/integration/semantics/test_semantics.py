@@ -1,6 +1,5 @@
 """What the simulation believes of the API server is what the API server does: one table, played on both."""
 
-import asyncio
 import itertools
 from collections.abc import Awaitable
 from typing import Any
@@ -277,12 +276,19 @@ async def delete_takes_the_owned_along(side: Side) -> object:
         meta = {"name": name, "ownerReferences": references, "labels": {"set": "x"}}
         await make(side, CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
     await side.cluster.delete(RUN, side.namespace, "first", owner["uid"])
-    for _ in range(600):
-        left = await side.cluster.list(CONFIG_MAP, side.namespace, {"set": "x"})
-        if len(left) == 1:
-            break
-        await asyncio.sleep(0.05)
+    await side.garbage_collected()
+    left = await side.cluster.list(CONFIG_MAP, side.namespace, {"set": "x"})
     return [item["metadata"]["name"] for item in left]
+
+
+async def made_for_an_owner_that_is_gone(side: Side) -> object:
+    owner = (await make_run(side))["metadata"]
+    await side.cluster.delete(RUN, side.namespace, "first", owner["uid"])
+    reference = {"apiVersion": "finetune-operator.io/v1alpha1", "kind": "FineTuneRun", "name": "first"}
+    meta = {"name": "late", "ownerReferences": [{**reference, "uid": owner["uid"], "controller": True}]}
+    await make(side, CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
+    await side.garbage_collected()
+    return await side.cluster.get(CONFIG_MAP, side.namespace, "late")
 
 
 async def selection_by_labels(side: Side) -> object:
@@ -328,6 +334,7 @@ TABLE: list[tuple[Play, object]] = [
     (delete_at_another_uid, ("ok", True)),
     (delete_of_nothing, "ok"),
     (delete_takes_the_owned_along, ["free"]),
+    (made_for_an_owner_that_is_gone, None),
     (selection_by_labels, [["a", "c"], ["a", "b", "c"]]),
 ]  # fmt: skip
 

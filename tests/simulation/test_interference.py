@@ -1,0 +1,231 @@
+"""Others act while a run goes its way: after any write of the operator, whatever they do, no promise breaks."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from finetune_operator.cluster.port import Kind, Object
+
+from .api_server import Write
+from .controllers import NAMESPACE
+from .invariants import served, violations
+from .stories import STORIES, USER, Story, World, promotion, run, stage
+
+PASS, REJECT, REVIEW, FAILED_ROLLOUT = STORIES
+DEPLOYMENT = (Kind.DEPLOYMENT, "invoice-detector")
+POLICY = (Kind.POLICY, "invoice-fields")
+OPERATOR = "finetune-operator"
+
+
+class Troubled(World):
+    """A story in which `trouble` comes once, right after the operator's write number `after`."""
+
+    def __init__(self, story: Story, trouble: Callable[["Troubled"], None], after: int) -> None:
+        """Set the stage; the story's user applies the run once, and not again when somebody deletes it."""
+        super().__init__(story)
+        self.trouble = trouble
+        self.after = after
+        self.marked: int | None = None
+        self.applied = False
+        self.client.then = self._then
+
+    @property
+    def came(self) -> bool:
+        """The trouble has come."""
+        return self.marked is not None
+
+    def since(self) -> list[Write]:
+        """Return what was written after the trouble."""
+        return self.server.log[self.marked :]
+
+    def _then(self, number: int) -> None:
+        if number >= self.after and self.marked is None:
+            self.trouble(self)
+            self.marked = len(self.server.log)
+
+    def _user(self) -> None:
+        if self.applied and self.server.get(Kind.RUN, NAMESPACE, "first") is None:
+            return
+        super()._user()
+        self.applied = self.server.get(Kind.RUN, NAMESPACE, "first") is not None
+
+    def delete(self, kind: Kind, name: str) -> None:
+        """Delete an object as the user."""
+        self.server.delete(USER, kind, NAMESPACE, name)
+
+    def replace(self, kind: Kind, name: str) -> None:
+        """Delete an object and create it anew, as Git has it."""
+        self.delete(kind, name)
+        manifest = next(m for k, m in stage() if k is kind and m["metadata"]["name"] == name)
+        self.server.create(USER, kind, NAMESPACE, manifest)
+
+
+@cache
+def told(story: Story) -> World:
+    """Return the story that nobody troubles, played to rest."""
+    world = World(story)
+    world.play()
+    return world
+
+
+def writes_of_the_run(story: Story, first: Callable[[Write], bool] = lambda _: True) -> range:
+    """Return the numbers of the operator's writes since the run was applied, from the first that is as wanted."""
+    log = told(story).server.log
+    applied = next(n for n, w in enumerate(log) if w.kind is Kind.RUN and w.verb == "create")
+    number = sum(w.actor == OPERATOR for w in log[:applied])
+    ours = [w for w in log[applied:] if w.actor == OPERATOR]
+    return range(number + next(n for n, w in enumerate(ours) if first(w)), number + len(ours))
+
+
+def troubled(story: Story, trouble: Callable[[Troubled], None], after: int) -> Troubled:
+    """Play a story with trouble, to rest; the promises of every story must hold."""
+    world = Troubled(story, trouble, after)
+    world.play()
+    assert world.came, f"write {after} was not reached"
+    assert violations(world) == [], f"trouble after write {after}"
+    assert world.get(*POLICY)["status"].get("inFlight") is None
+    return world
+
+
+def policy_status(world: World) -> Object:
+    """Return the policy's memory."""
+    status: Object = world.get(*POLICY)["status"]
+    return status
+
+
+def delete_the_run(world: Troubled) -> None:
+    world.delete(Kind.RUN, "first")
+
+
+def replace_the_policy(world: Troubled) -> None:
+    world.replace(*POLICY)
+
+
+def replace_the_deployment(world: Troubled) -> None:
+    world.replace(*DEPLOYMENT)
+
+
+def rollout_undo(world: Troubled) -> None:
+    """Put the pod template back as `kubectl rollout undo` does: to what the ReplicaSet before was made from."""
+    log = [w.after for w in world.server.log if w.kind is Kind.DEPLOYMENT and w.after is not None]
+    templates = [item["spec"]["template"] for item in log]
+    previous = next(template for template in reversed(templates) if template != templates[-1])
+    world.server.update_spec("kubectl-rollout", *place(DEPLOYMENT), lambda item: item["spec"].update(template=previous))
+
+
+def place(what: tuple[Kind, str]) -> tuple[Kind, str, str]:
+    """Return kind, namespace and name."""
+    return what[0], NAMESPACE, what[1]
+
+
+def flips(writes: list[Write]) -> list[Write]:
+    """Return the operator's writes that change what the Deployment serves."""
+    applied = [w for w in writes if w.kind is Kind.DEPLOYMENT and w.actor == OPERATOR]
+    return [w for w in applied if served(w.before) != served(w.after)]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_run_can_be_deleted_at_any_moment(story: Story) -> None:
+    """Its Jobs go with it. Only a promotion that it had asked for already goes on; else nothing live changes."""
+    for after in writes_of_the_run(story):
+        world = troubled(story, delete_the_run, after)
+        uids = {w.uid for w in world.server.log if w.kind is Kind.RUN}
+        left = [
+            item["metadata"]["name"]
+            for kind in (Kind.JOB, Kind.POD, Kind.CONFIG_MAP)
+            for item in world.server.list(kind, NAMESPACE)
+            if item["metadata"]["labels"].get("finetune-operator.io/owner-uid") in uids
+        ]
+        assert left == [], f"after write {after}"
+        asked = [p for p in world.server.list(Kind.PROMOTION, NAMESPACE) if p["spec"]["version"] != "base_v1"]
+        summary = world.summary()
+        assert summary["live"] == summary["served"]
+        assert summary["live"] == (story.live if asked else "base_v1"), f"after write {after}"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_policy_made_anew_adopts_and_holds(story: Story) -> None:
+    """Its memory is gone: what the Deployment serves is live, and stays so, until somebody releases the hold."""
+    for after in writes_of_the_run(story):
+        world = troubled(story, replace_the_policy, after)
+        status, summary = policy_status(world), world.summary()
+        assert (status.get("live") or {}).get("version") == summary["served"], f"after write {after}"
+        assert (status.get("hold") or {}).get("reason") == "Adopted", f"after write {after}"
+        under_way = [w for w in world.since() if w.actor == OPERATOR][:1]
+        assert flips(world.since()) == flips(under_way), f"after write {after}"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_deployment_made_anew_gets_back_what_is_live(story: Story) -> None:
+    """Without our keys it would serve nothing of ours: what is on record is put there, and the run ends."""
+    for after in writes_of_the_run(story):
+        world = troubled(story, replace_the_deployment, after)
+        summary = world.summary()
+        assert summary["served"] == summary["live"], f"after write {after}"
+        finished = {c["type"]: c["status"] for c in world.get(Kind.RUN, "first")["status"]["conditions"]}
+        assert finished["Finished"] == "True", f"after write {after}"
+
+
+@pytest.mark.parametrize("story", [PASS, FAILED_ROLLOUT], ids=lambda story: story.name)
+def test_rollout_undo_wins_in_the_middle_of_a_flight_and_after_it(story: Story) -> None:
+    """Whoever undoes a rollout means it: nothing of ours is written over it, and the policy holds."""
+    for after in writes_of_the_run(story, lambda write: flips([write]) != []):
+        world = troubled(story, rollout_undo, after)
+        assert flips(world.since()) == [], f"after write {after}"
+        hold = policy_status(world).get("hold") or {}
+        assert hold.get("reason") in {"External", "RolledBack"}, f"after write {after}"
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_restored_promotion_does_not_act_twice(story: Story) -> None:
+    """A repository that is restored applies old promotions again, under their names: they tell what they came to."""
+    world = World(story)
+    world.play()
+    before, log = world.summary(), len(world.server.log)
+    phases: dict[str, str] = {}
+    for item in world.server.list(Kind.PROMOTION, NAMESPACE):
+        name = item["metadata"]["name"]
+        phases[name] = item["status"]["phase"]
+        world.server.delete(USER, Kind.PROMOTION, NAMESPACE, name)
+        world.server.create(USER, Kind.PROMOTION, NAMESPACE, {**item, "metadata": {"name": name}})
+    world.settle()
+    world.server.advance(3600)
+    world.settle()
+    assert [w for w in world.server.log[log:] if w.kind is Kind.DEPLOYMENT and w.actor == OPERATOR] == []
+    assert world.summary() == before
+    again = {p["metadata"]["name"]: p["status"]["phase"] for p in world.server.list(Kind.PROMOTION, NAMESPACE)}
+    assert again == phases
+
+
+class Race(World):
+    """Two runs for one Deployment, applied at the same moment; a person promotes the base in between, once more."""
+
+    def _user(self) -> None:
+        super()._user()
+        if self.server.get(Kind.RUN, NAMESPACE, "first") and not self.server.get(Kind.RUN, NAMESPACE, "second"):
+            self.server.create(USER, Kind.RUN, NAMESPACE, run("second"))
+            self.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion("again", "base_v1"))
+
+    def at_rest(self) -> bool:
+        return super().at_rest() and all(_finished(item) for item in self.server.list(Kind.RUN, NAMESPACE))
+
+
+def _finished(item: Object) -> bool:
+    conditions = (item.get("status") or {}).get("conditions", ())
+    return any(c["type"] == "Finished" and c["status"] == "True" for c in conditions)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_two_runs_for_one_deployment_both_end_and_fly_one_after_the_other(moment: str) -> None:
+    """Judged against what was live, one goes live; the other is measured anew against it, or makes way."""
+    reference = Race(PASS)
+    reference.play()
+    for crash in (None, *range(0, reference.client.writes, 6)):
+        world = Race(PASS, crash_at=None if crash is None else (crash, moment))
+        world.play()
+        assert violations(world) == [], f"crash {moment} write {crash}"
+        phases = sorted(item["status"]["phase"] for item in world.server.list(Kind.RUN, NAMESPACE))
+        assert set(phases) <= {"Promoted", "Superseded"}, f"crash {moment} write {crash}"
+        assert "Promoted" in phases
+        assert world.summary()["live"] == world.summary()["served"] != "base_v1"
