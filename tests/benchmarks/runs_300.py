@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
             figures = {"ready_seconds": ready, "memory_idle_mib": memory(operator.pid)}
             figures |= _story(plane, server, operator)
             figures |= {} if options.no_events else _events(plane, server)
-            bursts = [_burst(plane, server, operator, n, options.runs) for n in range(options.repeats)]
+            bursts = [_burst(plane, operator, n, options.runs) for n in range(options.repeats)]
             figures |= {"memory_after_mib": memory(operator.pid)}
         finally:
             operator.close()
@@ -72,9 +72,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _burst(plane: ControlPlane, server: ApiServer, operator: Operator, number: int, runs: int) -> Burst:
+def _burst(plane: ControlPlane, operator: Operator, number: int, runs: int) -> Burst:
     """Apply `runs` runs at once, and wait for their Jobs; then let Kubernetes make the pods, for the next burst."""
+    server = ApiServer(plane)
     space = prepared(plane, server, f"burst-{number}")
+    server.close()  # left alone for a minute and a half, the API server would close it
     jobs, pods = Watch(plane, space.path("jobs"), OURS), Watch(plane, space.path("pods"), OURS)
     manifests = [run(f"burst-{n:04}") for n in range(runs)]
     others = [record.pid for record in processes.read_records(plane.folder)]
@@ -83,7 +85,7 @@ def _burst(plane: ControlPlane, server: ApiServer, operator: Operator, number: i
     started, created = create_all(plane, space, manifests)
     seen = jobs.wait_for(added=runs)
     used, used_by_others = cpu(operator.pid) - used, sum(map(cpu, others)) - used_by_others
-    _check_one_each(space, manifests)
+    _check_one_each(plane, space, manifests)
     pods.wait_for(added=runs)
     eventually(lambda: operator.metric("finetune_queue_depth") == 0, seconds=120, what="the operator rests")
     written = sum(writes(operator).values()) - before
@@ -91,9 +93,11 @@ def _burst(plane: ControlPlane, server: ApiServer, operator: Operator, number: i
     return Burst(created - started, times[0], times[-1], used, used_by_others, written / runs, load)
 
 
-def _check_one_each(space: Space, manifests: Sequence[Object]) -> None:
+def _check_one_each(plane: ControlPlane, space: Space, manifests: Sequence[Object]) -> None:
     """Raise AssertionError unless every run has exactly one Job, whose controller it is."""
-    jobs = space.server.request("GET", f"{space.path('jobs')}?labelSelector={OURS}").body["items"]
+    server = ApiServer(plane)
+    jobs = server.request("GET", f"{space.path('jobs')}?labelSelector={OURS}").body["items"]
+    server.close()
     owners = sorted(job["metadata"]["ownerReferences"][0]["name"] for job in jobs)
     assert owners == sorted(manifest["metadata"]["name"] for manifest in manifests), "not one Job for each run"
 
