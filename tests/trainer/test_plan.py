@@ -158,7 +158,7 @@ def other_size(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
     ("spoil", "reason", "said"),
     [
         (too_small, Reason.POOL_TOO_SMALL, "12 verified pages; at least 50"),
-        (empty_pool, Reason.POOL_TOO_SMALL, "0 verified pages"),
+        (empty_pool, Reason.DATA_UNREADABLE, "No batch of a pool lies below"),
         (unreadable_pool, Reason.DATA_UNREADABLE, "ftp://"),
         (no_index, Reason.ANCHOR_INDEX_MISSING, "finetune-index.json"),
         (other_classes, Reason.CLASS_LIST_DIFFERS, "index 0: 'number' instead of 'date'"),

@@ -10,7 +10,7 @@ from finetune_trainer.data.anchor import check_classes, check_splits, read_index
 from finetune_trainer.data.images import image_problem
 from finetune_trainer.data.labels import LabelProblem, parse_label
 from finetune_trainer.data.mixing import draw, format_ratio, is_held_out, multiplier, old_count, set_digest
-from finetune_trainer.data.pool import PooledSample, held_out_pages, read_pool
+from finetune_trainer.data.pool import PooledSample, existing_batches, held_out_pages, read_pool
 from finetune_trainer.data.problems import Problem, raise_first
 from finetune_trainer.documents.anchor import AnchorIndex, Entry
 from finetune_trainer.documents.codec import Located
@@ -94,6 +94,7 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known) -> Pla
 
 def check_pool(storage: Storage, document: FineTuneDocument, pool_uri: str, index: AnchorIndex) -> list[CheckedPage]:
     """Read every page of the pool: enough of them, none held out, digests right, images and labels usable."""
+    existing_batches(storage, pool_uri)
     pool = read_pool(storage, pool_uri, document.classes)
     minimum = document.mixing.min_pool_samples
     if len(pool) < minimum:

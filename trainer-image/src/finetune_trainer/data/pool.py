@@ -45,6 +45,23 @@ def held_out_pages(index: AnchorIndex) -> dict[str, str]:
     return {e.image_sha256: e.image for e in (*index.splits.val, *index.splits.test)}
 
 
+def batch_names(storage: Storage, uri: str) -> list[str]:
+    """File names of the pool's batch manifests in order; none for a pool that nobody added to."""
+    return [n for n in storage.names(join(uri, "batches")) if n.endswith(".json")]
+
+
+def existing_batches(storage: Storage, uri: str) -> list[str]:
+    """Like batch_names; StepError DataUnreadable where there is none: most often the URI is wrong."""
+    names = batch_names(storage, uri)
+    if not names:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"No batch of a pool lies below {uri}.",
+            "Check the URI, or add pages with `finetune-trainer pool add`.",
+        )
+    return names
+
+
 def read_pool(storage: Storage, uri: str, classes: Sequence[str]) -> list[PooledSample]:
     """Every verified page of the pool, each image once (the first batch that has it), in order of the batches.
 
@@ -52,7 +69,7 @@ def read_pool(storage: Storage, uri: str, classes: Sequence[str]) -> list[Pooled
     """
     samples: dict[str, PooledSample] = {}
     problems: list[Problem] = []
-    names = [n for n in storage.names(join(uri, "batches")) if n.endswith(".json")]
+    names = batch_names(storage, uri)
     contents = storage.read_many(join(uri, "batches", n) for n in names)
     for name in names:
         where = join(uri, "batches", name)
@@ -210,9 +227,7 @@ class PoolStats:
 
 def pool_stats(storage: Storage, uri: str) -> PoolStats:
     """Count the pool; StepError when it has no batch or a label cannot be read."""
-    names = [n for n in storage.names(join(uri, "batches")) if n.endswith(".json")]
-    if not names:
-        raise bad_input(Reason.DATA_UNREADABLE, f"{uri} has no batch.", "Add one with `finetune-trainer pool add`.")
+    names = existing_batches(storage, uri)
     first = join(uri, "batches", names[0])
     classes = parse_pool_batch(storage.read(first), first).classes
     samples = read_pool(storage, uri, classes)
