@@ -98,8 +98,8 @@ class Pod:
 
 
 @pytest.fixture
-def pod(tmp_path: Path) -> Pod:
-    return Pod(tmp_path / "pod")
+def job(tmp_path: Path) -> Pod:
+    return Pod(tmp_path / "job")
 
 
 @pytest.fixture
@@ -109,38 +109,38 @@ def plan(world: World, base: dict[str, Any], tmp_path: Path) -> Located:
 
 
 def test_training_needs_no_network_and_writes_only_to_scratch_and_artifacts(
-    pod: Pod, world: World, base: dict[str, Any], plan: Located
+    job: Pod, world: World, base: dict[str, Any], plan: Located
 ) -> None:
     document = world.document(base, mixing__ratio="1", training=training_parameters(epochs=1))
-    before = {p for p in world.root.rglob("*") if not p.is_relative_to(pod.folder)}
-    code, lines = pod.run("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
+    before = {p for p in world.root.rglob("*") if not p.is_relative_to(job.folder)}
+    code, lines = job.run("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
     assert code == 0
-    assert not pod.network.exists(), pod.network.read_text()
-    assert list((pod.folder / "work").iterdir()) == []
-    new = {p for p in world.root.rglob("*") if not p.is_relative_to(pod.folder)} - before
+    assert not job.network.exists(), job.network.read_text()
+    assert list((job.folder / "work").iterdir()) == []
+    new = {p for p in world.root.rglob("*") if not p.is_relative_to(job.folder)} - before
     assert all(p.is_relative_to(world.artifacts) for p in new)
-    assert lines[-1] == pod.message()
+    assert lines[-1] == job.message()
     assert {line["schema"] for line in lines[:-1]} == {"finetune-operator.io/progress/v1"}
-    result = pod.message()["result"]
+    result = job.message()["result"]
     assert result["images"] == 24
     model = Storage().read(result["artifact"]["uri"])
     assert len(model) == result["artifact"]["bytes"]
 
     # The same attempt again, as a second pod of the Job: the manifest is re-emitted, nothing is redone.
-    first = pod.message()
-    (pod.folder / "termination-log").unlink()
+    first = job.message()
+    (job.folder / "termination-log").unlink()
     started = time.monotonic()
-    code, lines = pod.run("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
-    assert (code, pod.message()) == (0, first)
+    code, lines = job.run("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
+    assert (code, job.message()) == (0, first)
     assert len(lines) == 1
     assert time.monotonic() - started < 30
 
 
 def test_sigterm_ends_training_at_once_as_preempted(
-    pod: Pod, world: World, base: dict[str, Any], plan: Located
+    job: Pod, world: World, base: dict[str, Any], plan: Located
 ) -> None:
     document = world.document(base, mixing__ratio="1", training=training_parameters(epochs=500))
-    process = pod.start("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
+    process = job.start("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
     assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line).get("epoch", 0) >= 2:
@@ -150,8 +150,8 @@ def test_sigterm_ends_training_at_once_as_preempted(
     process.communicate(timeout=60)
     assert process.returncode == 143
     assert time.monotonic() - sent < 20
-    assert pod.message()["error"]["class"] == "Preempted"
-    assert pod.message()["attempt"] == 1
+    assert job.message()["error"]["class"] == "Preempted"
+    assert job.message()["attempt"] == 1
     assert not list(world.artifacts.rglob("train/manifest.json")), "what is not complete does not exist"
 
 
@@ -165,27 +165,27 @@ def test_sigterm_ends_training_at_once_as_preempted(
     ],
 )
 def test_documents_that_cannot_be_read_are_bad_input(
-    pod: Pod, document: str, inputs: dict[str, Any] | str, said: str
+    job: Pod, document: str, inputs: dict[str, Any] | str, said: str
 ) -> None:
-    code, _ = pod.run("prepare", document, inputs)
+    code, _ = job.run("prepare", document, inputs)
     assert code == 10
-    error = pod.message()["error"]
+    error = job.message()["error"]
     assert (error["class"], error["reason"]) == ("BadInput", "DocumentInvalid")
     assert said in error["message"]
     assert error["remedy"]
 
 
-def test_a_step_of_another_mode_is_refused(pod: Pod, world: World, base: dict[str, Any]) -> None:
-    code, _ = pod.run("verify", world.document(base), {"attempt": 1})
+def test_a_step_of_another_mode_is_refused(job: Pod, world: World, base: dict[str, Any]) -> None:
+    code, _ = job.run("verify", world.document(base), {"attempt": 1})
     assert code == 10
-    assert "mode FineTune" in pod.message()["error"]["message"]
+    assert "mode FineTune" in job.message()["error"]["message"]
 
 
 def test_bad_data_ends_prepare_with_code_10_and_the_owner_in_the_message(
-    pod: Pod, world: World, base: dict[str, Any]
+    job: Pod, world: World, base: dict[str, Any]
 ) -> None:
-    code, _ = pod.run("prepare", world.document(base, mixing__minPoolSamples=50), {"attempt": 3, "live": None})
-    message = pod.message()
+    code, _ = job.run("prepare", world.document(base, mixing__minPoolSamples=50), {"attempt": 3, "live": None})
+    message = job.message()
     assert code == 10
     assert (message["outcome"], message["owner"], message["attempt"]) == ("Failed", "uid-1", 3)
     assert message["error"]["reason"] == "PoolTooSmall"
