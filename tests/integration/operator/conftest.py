@@ -69,6 +69,8 @@ def space(server: ApiServer) -> Space:
     space = Space(server, namespace)
     for _, manifest in stage():
         space.apply(manifest)
+    # The simulation watches a flip for twenty virtual seconds; here they are real.
+    assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"watch": {"seconds": 2}}}).accepted
     return space
 
 

@@ -126,6 +126,7 @@ def test_an_operator_killed_while_it_watches_a_flip_finishes_it(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
     base_live(space)
+    assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"watch": {"seconds": 15}}}).accepted
     space.apply(run())
     eventually(lambda: (space.policy_status().get("inFlight") or {}).get("phase") == "Watching", seconds=60)
     operator.kill()
@@ -209,7 +210,7 @@ def test_a_failing_gate_touches_nothing(operator: Operator, space: Space, node: 
     assert space.there("deployments", "invoice-detector")["metadata"]["generation"] == before
 
 
-def test_progress_and_bad_input_reach_the_status(operator: Operator, space: Space, node: ScriptedNode) -> None:
+def test_bad_input_reaches_the_status_with_its_remedy(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     node.answer = lambda step, document, inputs: (10, {
         "schema": "finetune-operator.io/step-result/v1", "step": step, "owner": document["owner"]["uid"],

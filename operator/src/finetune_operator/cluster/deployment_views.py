@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -135,17 +134,12 @@ def _keys_manager(managed: object) -> str | None:
     """Return who owns one of the four keys, somebody else rather than us, the latest of several; None: nobody."""
     owners = [entry for entry in _entries(managed) if _owns_keys(entry.get("fieldsV1") or {})]
     foreign = [entry for entry in owners if entry.get("manager") != names.FIELD_MANAGER]
-    latest = max(foreign or owners, key=_written_at, default=None)
+    latest = max(foreign or owners, key=lambda entry: str(entry.get("time", "")), default=None)
     return None if latest is None else str(latest.get("manager") or "unknown")
 
 
 def _entries(managed: object) -> list[dict[str, Any]]:
     return [entry for entry in managed if isinstance(entry, dict)] if isinstance(managed, list | tuple) else []
-
-
-def _written_at(entry: Mapping[str, Any]) -> str:
-    moment = entry.get("time")
-    return moment.isoformat() if isinstance(moment, datetime) else str(moment or "")
 
 
 def _owns_keys(fields: Mapping[str, Any]) -> bool:

@@ -1,0 +1,181 @@
+"""Views hold what the cluster says, from memory where that is safe, asked anew where a miss would cost something."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+
+from finetune_operator.cluster.observe import PROGRESS_EVERY, Observer
+from finetune_operator.cluster.port import Kind, Object
+from simulation.api_server import START, ApiServer, Client
+from simulation.controllers import NAMESPACE
+from simulation.stories import promotion, run, stage
+
+T = TypeVar("T")
+LINE = (
+    '{"schema":"finetune-operator.io/progress/v1","step":"train","epoch":%d,"epochs":10,"percent":%d,'
+    '"at":"2026-11-21T12:00:00Z"}'
+)
+
+
+class Forgetful(Client):
+    """A cache that misses what it is told to miss, and a log that grows; counts what is asked anew."""
+
+    def __init__(self, server: ApiServer) -> None:
+        super().__init__(server)
+        self.misses: frozenset[Kind] = frozenset()
+        self.log = ""
+        self.reads = 0
+        self.fresh: list[str] = []
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
+        if fresh:
+            self.fresh.append(name)
+        elif kind in self.misses:
+            return None
+        return await super().get(kind, namespace, name)
+
+    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
+        return () if kind in self.misses else await super().list(kind, namespace, labels)
+
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
+        self.reads += 1
+        return self.log
+
+
+class World:
+    """The simulated API server with a policy and a run."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer()
+        self.client = Forgetful(self.server)
+        self.observer = Observer(self.client)
+        for kind, manifest in stage():
+            self.server.create("user", kind, NAMESPACE, manifest)
+        self.uid = self.server.create("user", Kind.RUN, NAMESPACE, run())["metadata"]["uid"]
+
+    def status(self, kind: Kind, name: str, status: Object) -> None:
+        found = self.server.get(kind, NAMESPACE, name)
+        assert found is not None
+        meta = found["metadata"]
+        self.server.patch_status("user", kind, NAMESPACE, name, meta["uid"], meta["resourceVersion"], status)
+
+    def child(self, kind: Kind, name: str, owner: str, labels: dict[str, str]) -> str:
+        references = [{"uid": owner, "controller": True}]
+        marks = {"finetune-operator.io/owner-uid": self.uid, "finetune-operator.io/attempt": "1"} | labels
+        metadata = {"name": name, "labels": marks, "ownerReferences": references}
+        return str(self.server.create("user", kind, NAMESPACE, {"metadata": metadata})["metadata"]["uid"])
+
+    def training(self) -> None:
+        step = {"finetune-operator.io/step": "train"}
+        job = self.child(Kind.JOB, "first-train-1", self.uid, step)
+        self.child(Kind.POD, "p", job, step)
+        self.status(Kind.POD, "p", {"phase": "Running"})
+
+    def view(self, now: datetime = START) -> Any:
+        raw = self.server.get(Kind.RUN, NAMESPACE, "first")
+        assert raw is not None
+        return self.do(self.observer.run(raw, now))
+
+    def policy(self) -> Any:
+        raw = self.server.get(Kind.POLICY, NAMESPACE, "invoice-fields")
+        assert raw is not None
+        return self.do(self.observer.policy(raw, START))
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(work)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_run_sees_its_policy_templates_and_versions(world: World) -> None:
+    view = world.view().view
+    assert view.policy is not None
+    assert [v.spec.version for v in view.versions] == ["base_v1"]
+    assert view.train_template.problem is None
+    assert view.cpu_template.problem is None
+    assert view.snapshot is None
+
+
+def test_an_ended_run_costs_no_look_at_anything_but_its_jobs(world: World) -> None:
+    world.status(Kind.RUN, "first", {"phase": "Promoted"})
+    view = world.view().view
+    assert (view.policy, view.versions, world.client.fresh) == (None, (), [])
+
+
+def test_how_far_training_is_is_read_every_five_seconds_and_not_more_often(world: World) -> None:
+    assert world.view().poll is None
+    world.training()
+    world.client.log = LINE % (1, 10)
+    assert world.view().view.progress.epoch == 1
+    world.client.log += "\n" + LINE % (2, 20)
+    soon = world.view(START + PROGRESS_EVERY - timedelta(seconds=1))
+    assert (soon.view.progress.epoch, soon.poll, world.client.reads) == (1, PROGRESS_EVERY, 1)
+    assert world.view(START + PROGRESS_EVERY).view.progress.epoch == 2
+
+
+def test_a_log_that_cannot_be_read_any_more_leaves_what_was_known(world: World) -> None:
+    world.training()
+    world.client.log = LINE % (3, 30)
+    world.view()
+    world.client.log = ""
+    assert world.view(START + PROGRESS_EVERY).view.progress.epoch == 3
+
+
+def test_a_job_that_the_memory_misses_is_asked_for_before_its_attempt_counts_as_lost(world: World) -> None:
+    world.training()
+    attempt = {"step": "train", "attempt": 1, "job": "first-train-1", "outcome": "Running", "jobUid": "x"}
+    world.status(Kind.RUN, "first", {"attempts": [attempt]})
+    world.client.misses = frozenset((Kind.JOB,))
+    assert [job.name for job in world.view().view.jobs] == ["first-train-1"]
+    assert world.client.fresh == ["first-train-1"]
+
+
+def test_a_promotion_that_the_memory_misses_is_asked_for_before_the_run_gives_up(world: World) -> None:
+    world.server.create("user", Kind.PROMOTION, NAMESPACE, promotion("p", "ft_v1.1"))
+    world.status(Kind.RUN, "first", {"promotion": "p"})
+    world.client.misses = frozenset((Kind.PROMOTION,))
+    assert world.view().view.promotion is not None
+
+
+def test_a_document_is_asked_for_only_once_the_status_says_that_there_is_one(world: World) -> None:
+    world.view()
+    assert world.client.fresh == []
+    world.status(Kind.RUN, "first", {"snapshot": "document"})
+    assert world.view().view.snapshot is None
+    assert world.client.fresh == ["document"]
+
+
+@pytest.mark.parametrize(("owner", "reason"), [("somebody", "NameTaken"), ("the run", "DocumentInvalid")])
+def test_a_document_that_cannot_be_used_is_a_problem_with_a_reason(world: World, owner: str, reason: str) -> None:
+    world.child(Kind.CONFIG_MAP, "document", world.uid if owner == "the run" else owner, {})
+    world.status(Kind.RUN, "first", {"snapshot": "document"})
+    problem = world.view().view.snapshot_problem
+    assert problem is not None
+    assert problem.reason == reason
+    assert "document" in problem.message
+
+
+def test_a_deployment_without_the_label_is_told_from_one_that_is_missing(world: World) -> None:
+    world.client.misses = frozenset((Kind.DEPLOYMENT,))  # the watch shows labelled ones only
+    world.server.update_spec(
+        "user", Kind.DEPLOYMENT, NAMESPACE, "invoice-detector", lambda o: o["metadata"]["labels"].clear()
+    )
+    assert world.policy().view.deployment.managed is False
+    world.server.delete("user", Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")
+    assert world.policy().view.deployment is None
+
+
+def test_only_older_policies_of_the_same_deployment_are_rivals(world: World) -> None:
+    manifest = next(m for kind, m in stage() if kind is Kind.POLICY)
+    world.server.advance(60)
+    world.server.create("user", Kind.POLICY, NAMESPACE, {**manifest, "metadata": {"name": "younger"}})
+    assert world.policy().view.rivals == ()
+    raw = world.server.get(Kind.POLICY, NAMESPACE, "younger")
+    assert raw is not None
+    assert world.do(world.observer.policy(raw, START)).view.rivals == ("invoice-fields",)
