@@ -143,7 +143,7 @@ def test_sigterm_ends_training_at_once_as_preempted(
     process = job.start("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
     assert process.stdout is not None
     for line in process.stdout:
-        if json.loads(line).get("epoch", 0) >= 2:
+        if json.loads(line).get("epoch", 0) >= 1:
             break
     sent = time.monotonic()
     process.send_signal(signal.SIGTERM)
