@@ -60,6 +60,10 @@ def too_small(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
     return {"mixing__minPoolSamples": 50}
 
 
+def all_held_out(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
+    return {"holdout": "1"}
+
+
 def unreadable_pool(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
     return {"data__pool__uri": "ftp://somewhere/pool"}
 
@@ -158,6 +162,7 @@ def other_size(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
     ("spoil", "reason", "said"),
     [
         (too_small, Reason.POOL_TOO_SMALL, "12 verified pages; at least 50"),
+        (all_held_out, Reason.POOL_TOO_SMALL, "none is left to train on"),
         (empty_pool, Reason.DATA_UNREADABLE, "No batch of a pool lies below"),
         (unreadable_pool, Reason.DATA_UNREADABLE, "ftp://"),
         (no_index, Reason.ANCHOR_INDEX_MISSING, "finetune-index.json"),

@@ -15,7 +15,7 @@ from finetune_trainer.data.problems import Problem, raise_first
 from finetune_trainer.documents.anchor import AnchorIndex, Entry
 from finetune_trainer.documents.codec import Located
 from finetune_trainer.documents.plan import Counts, Digests, Plan, PlanBase, PoolSample, Sample, TrainSample
-from finetune_trainer.documents.run import FineTuneDocument
+from finetune_trainer.documents.run import FineTuneDocument, Mixing
 from finetune_trainer.errors import Reason, bad_input
 from finetune_trainer.storage import Storage, join, normalise, sha256_of
 
@@ -48,12 +48,17 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known) -> Pla
     share = Decimal(document.holdout)
     held_out = {p.pooled.sample.document for p in pool if is_held_out(p.pooled.sample.document, share)}
     new = [p for p in pool if p.pooled.sample.document not in held_out]
-    mixing = document.mixing
-    times = multiplier(len(pool), mixing.interpolation) if mixing.ratio == "Auto" else Decimal(mixing.ratio)
+    if not new:
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"All {len(pool)} pages of the pool are held out (holdout {document.holdout}); none is left to train on.",
+            "Verify pages of more documents, or hold out a smaller share.",
+        )
+    times = _times(document.mixing, len(pool))
     # A page that is in the pool and in the anchor trains once, as a verified page.
     candidates = {e.image_sha256: e for e in index.splits.train if e.image_sha256 not in digests}
-    drawn = draw(candidates, old_count(len(new), times, mixing.max_old, len(candidates)), mixing.seed)
-    old = [candidates[digest] for digest in drawn]
+    count = old_count(len(new), times, document.mixing.max_old, len(candidates))
+    old = [candidates[digest] for digest in draw(candidates, count, document.mixing.seed)]
     _check_anchor(storage, anchor_uri, [*old, *index.splits.val, *index.splits.test], len(index.classes))
 
     new_set = _new_set(pool, held_out, share, known, index)
@@ -64,7 +69,7 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known) -> Pla
         base=PlanBase(document.base.version, document.base.checkpoint),
         anchor_uri=anchor_uri,
         pool_uri=pool_uri,
-        seed=mixing.seed,
+        seed=document.mixing.seed,
         ratio=format_ratio(times),
         counts=Counts(
             pool=len(pool),
@@ -77,18 +82,27 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known) -> Pla
             val=len(index.splits.val),
             test=len(index.splits.test),
         ),
-        digests=Digests(
-            pool=set_digest([(p.pooled.sample.image.sha256, p.pooled.sample.label.sha256) for p in pool]),
-            anchor=_entries_digest([*index.splits.train, *index.splits.val, *index.splits.test]),
-            test_set=_entries_digest(index.splits.test),
-            new_set=set_digest([(s.image.sha256, s.label.sha256 if s.label else None) for s in new_set]),
-        ),
+        digests=_digests(pool, index, new_set),
         train=train,
         val=tuple(anchor_sample(anchor_uri, e) for e in index.splits.val),
         test=tuple(anchor_sample(anchor_uri, e) for e in index.splits.test),
         new_set=new_set,
         held_out_documents=tuple(sorted(held_out)),
         pool=tuple(sorted(digests)),
+    )
+
+
+def _times(mixing: Mixing, pool: int) -> Decimal:
+    return multiplier(pool, mixing.interpolation) if mixing.ratio == "Auto" else Decimal(mixing.ratio)
+
+
+def _digests(pool: Sequence[CheckedPage], index: AnchorIndex, new_set: Sequence[PoolSample]) -> Digests:
+    splits = index.splits
+    return Digests(
+        pool=set_digest([(p.pooled.sample.image.sha256, p.pooled.sample.label.sha256) for p in pool]),
+        anchor=_entries_digest([*splits.train, *splits.val, *splits.test]),
+        test_set=_entries_digest(splits.test),
+        new_set=set_digest([(s.image.sha256, s.label.sha256 if s.label else None) for s in new_set]),
     )
 
 
