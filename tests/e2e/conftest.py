@@ -16,9 +16,8 @@ SEED = 7
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --on-demo: the stories on the cluster of a `make demo` that has ended, for working on them."""
-    parser.addoption(
-        "--on-demo", action="store_true", help="use the running demo's cluster; the demo is not played again"
-    )
+    what = "use the running demo's cluster, with mounted environments or with images baked before; no demo is played"
+    parser.addoption("--on-demo", choices=("mounted", "baked"), help=what)
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +26,8 @@ def stage(request: pytest.FixtureRequest) -> Iterator[story.Story]:
     settings = replace(from_environment(), baked_images=True)
     assert settings.existing is None, "the end-to-end stories run on the local cluster only: unset DEMO_CONTEXT"
     console = Console()
-    if request.config.getoption("--on-demo"):
-        yield story.resume(console, replace(settings, baked_images=False))
+    if kind := request.config.getoption("--on-demo"):
+        yield story.resume(console, replace(settings, baked_images=kind == "baked"))
         return
     environment.prepare(console, settings, seed=SEED)
     tale = story.Story(console, settings, clusters.start(console, settings), story.load_recipe(console, settings))

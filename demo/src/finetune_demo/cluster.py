@@ -57,26 +57,23 @@ def _fresh_node(console: Console, settings: Settings) -> None:
     mark.touch()
 
 
+MEMBERS = (("operator", "operator"), ("serving-image", "server"), ("trainer-image", "trainer"))
+"""Folder and image name of every member."""
+
+
+def baked(registry: str) -> render.Images:
+    """Return the images that are built from the Dockerfiles, by the registry that their names begin with."""
+    names = {name: f"{registry}/finetune-{name}:{VERSION}" for _, name in MEMBERS}
+    return render.Images(**names, mounted=False)
+
+
 def _bake(console: Console, settings: Settings, base: str) -> render.Images:
     """Build the three Dockerfiles on the local base image and import them into the node."""
-    made = {}
-    for member, name in (("operator", "operator"), ("serving-image", "server"), ("trainer-image", "trainer")):
-        tag = f"localhost/finetune-{name}:{VERSION}"
-        dockerfile = settings.root / member / "Dockerfile"
-        console.stream(
-            cluster_command(
-                settings,
-                "image",
-                "build",
-                str(dockerfile),
-                str(settings.root),
-                tag,
-                "--build-arg",
-                f"BASE_IMAGE={base}",
-            )
-        )
-        made[name] = tag
-    return render.Images(**made, mounted=False)
+    images = baked("localhost")
+    for member, name in MEMBERS:
+        words = (str(settings.root / member / "Dockerfile"), str(settings.root), getattr(images, name))
+        console.stream(cluster_command(settings, "image", "build", *words, "--build-arg", f"BASE_IMAGE={base}"))
+    return images
 
 
 def _existing(console: Console, settings: Settings, named: ExistingCluster) -> Cluster:
@@ -87,18 +84,17 @@ def _existing(console: Console, settings: Settings, named: ExistingCluster) -> C
             raise Failed(f"DEMO_CONTEXT needs {needed} on the PATH")
     if tool is None:
         raise Failed("DEMO_REGISTRY needs docker, podman or buildah on the PATH to build and push the images")
-    made = {}
-    for member, name in (("operator", "operator"), ("serving-image", "server"), ("trainer-image", "trainer")):
-        tag = f"{named.registry}/finetune-{name}:{VERSION}"
+    images = baked(named.registry)
+    for member, name in MEMBERS:
+        tag = getattr(images, name)
         console.stream([tool, "build", "-f", settings.root / member / "Dockerfile", "-t", tag, settings.root])
         console.stream([tool, "push", tag])
-        made[name] = tag
     kube = Kube(
         console,
         kubectl_words=("kubectl", "--context", named.context),
         helm_words=("helm", "--kube-context", named.context),
     )
-    return Cluster(kube, render.Images(**made, mounted=False))
+    return Cluster(kube, images)
 
 
 def node_name(kube: Kube) -> str:

@@ -229,7 +229,10 @@ class Story:
 
 def resume(console: Console, settings: Settings) -> Story:
     """Return the story of a demo that was played on the local cluster and is still up."""
-    tale = Story(console, settings, clusters.attach(console, settings), load_recipe(console, settings))
+    cluster = clusters.attach(console, settings)
+    if settings.baked_images:
+        cluster = Cluster(cluster.kube, clusters.baked("localhost"))
+    tale = Story(console, settings, cluster, load_recipe(console, settings))
     service = tale.cluster.kube.get("service", "invoice-detector") or {}
     tale.fill(service["spec"]["clusterIP"])
     return tale
