@@ -87,7 +87,7 @@ def _prepare_environment(scratch: Path, threads: int) -> None:
         # Importing ultralytics sets this to 1 where it is unset: then a second thread is of no use.
         OMP_NUM_THREADS=str(threads),
     )
-    # Threads that spin while they wait starve each other where cores are shared: seen eight times slower.
+    # Threads that spin while they wait starve each other where cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
