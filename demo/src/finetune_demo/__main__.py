@@ -51,9 +51,9 @@ def up(console: Console, settings: Settings) -> int:
 
 
 def clean(console: Console, settings: Settings) -> int:
-    """Remove the demo: the local cluster with its data, or its two namespaces on a named cluster."""
+    """Remove the demo: the local cluster with its data and images, or its two namespaces on a named cluster."""
     if settings.existing is None:
-        console.stream(environment.cluster_command(settings, "node", "down"))
+        console.stream(environment.cluster_command(settings, "node", "down", "--purge"))
     else:
         words = ["kubectl", "--context", settings.existing.context]
         console.run([*words, "delete", "namespace", "invoices", clusters.SYSTEM, "--ignore-not-found"])
