@@ -18,6 +18,10 @@ CONTAINER_SECURITY: dict[str, Any] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+FS_GROUP: dict[str, Any] = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
+TMP: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
+QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "ORT_DISABLE_TELEMETRY": "1"}
+"""Threads that do not spin while they wait, and no telemetry of onnxruntime."""
 ENVIRONMENTS = "/opt/finetune"
 CODE = f"{ENVIRONMENTS}/code"
 
@@ -47,6 +51,35 @@ def mount(name: str, path: str, *, sub_path: str = "", read_only: bool = False) 
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How a member's Python gets into a pod: nothing to add for a baked image, else volumes, paths and a command."""
+
+    volumes: tuple[dict[str, Any], ...] = ()
+    mounts: tuple[dict[str, Any], ...] = ()
+    path: str = ""
+    python: str = "python3"
+    command: tuple[str, ...] = ()
+
+    def command_line(self, indent: int) -> str:
+        """Return the container's `command:` line, empty where the image's entrypoint does."""
+        return " " * indent + "command: " + json.dumps(self.command) if self.command else ""
+
+
+def _runtime(member: str, images: Images) -> Runtime:
+    if not images.mounted:
+        return Runtime()
+    claim, folder = f"{member}-env", f"{ENVIRONMENTS}/{member}-env"
+    python = f"{folder}/bin/python"
+    return Runtime(
+        volumes=(volume(claim, read_only=True), volume("code", read_only=True)),
+        mounts=(mount(claim, folder, read_only=True), mount("code", CODE, read_only=True)),
+        path=f"{CODE}/{member}",
+        python=python,
+        command=(python, "-m", f"finetune_{member}"),
+    )
+
+
 def _env(**values: str) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
@@ -56,92 +89,87 @@ def _from_annotation(name: str, key: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def _server_env(images: Images) -> list[dict[str, Any]]:
-    env: list[dict[str, Any]] = [
+def _server_env(server: Runtime) -> list[dict[str, Any]]:
+    return [
         _from_annotation("FINETUNE_MODEL_VERSION", "model-version"),
         _from_annotation("FINETUNE_ARTIFACT_URI", "artifact-uri"),
         _from_annotation("FINETUNE_ARTIFACT_SHA256", "artifact-sha256"),
         {"name": "FINETUNE_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         *_env(FINETUNE_DEPLOYMENT="invoice-detector", FINETUNE_MODEL="invoice-fields", FINETUNE_MODEL_DIR="/model"),
+        *(_env(PYTHONPATH=server.path) if server.path else []),
     ]
-    return [*env, *_env(PYTHONPATH=f"{CODE}/server")] if images.mounted else env
 
 
-def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, watch_seconds: int) -> dict[str, str]:
-    """Return the values of every ${NAME} in the manifests, as JSON, which is YAML too."""
-    environment = [
-        mount("trainer-env", f"{ENVIRONMENTS}/trainer-env", read_only=True),
-        mount("code", CODE, read_only=True),
-    ]
-    server_environment = [
-        mount("server-env", f"{ENVIRONMENTS}/server-env", read_only=True),
-        mount("code", CODE, read_only=True),
-    ]
-    tmp = {"name": "tmp", "emptyDir": {}}
-    trainer_env = _env(PYTHONPATH=f"{CODE}/trainer", PYTHONUNBUFFERED="1") if images.mounted else []
-    example_path = "/data/example" + (f":{CODE}/trainer" if images.mounted else "")
-    mounted = [volume("trainer-env", read_only=True), volume("code", read_only=True)] if images.mounted else []
-    server_mounted = [volume("server-env", read_only=True), volume("code", read_only=True)] if images.mounted else []
-    trainer_python = f"{ENVIRONMENTS}/trainer-env/bin/python" if images.mounted else "python3"
-    values: dict[str, Any] = {
-        "POD_SECURITY": POD_SECURITY
-        if images.mounted
-        else POD_SECURITY | {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"},
-        "CONTAINER_SECURITY": CONTAINER_SECURITY,
-        "PYTHON_COMMAND": [trainer_python],
-        "TRAINER_ENV": [
-            *trainer_env,
-            *_env(TMPDIR="/tmp", HOME="/tmp", OMP_WAIT_POLICY="PASSIVE", ORT_DISABLE_TELEMETRY="1"),
-        ],
-        "EXAMPLE_ENV": _env(
-            PYTHONPATH=example_path,
-            PYTHONUNBUFFERED="1",
-            TMPDIR="/tmp",
-            HOME="/tmp",
-            YOLO_CONFIG_DIR="/tmp/yolo",
-            YOLO_OFFLINE="1",
-            YOLO_AUTOINSTALL="0",
-            MPLCONFIGDIR="/tmp/mpl",
-            OMP_WAIT_POLICY="PASSIVE",
-            ORT_DISABLE_TELEMETRY="1",
-        ),
-        "TRAINER_VOLUMES": [volume("data", read_only=False), *mounted, tmp],
-        "WORKBENCH_MOUNTS": [mount("data", "/data"), mount("tmp", "/tmp"), *(environment if images.mounted else [])],
-        "CLIENT_MOUNTS": [mount("data", "/data", read_only=True), mount("tmp", "/tmp")],
+def _example_env(trainer: Runtime) -> list[dict[str, str]]:
+    """Return the environment of the base's training, which calls ultralytics without our trainer's care."""
+    return _env(
+        PYTHONPATH=":".join(["/data/example", *([trainer.path] if trainer.path else [])]),
+        PYTHONUNBUFFERED="1",
+        TMPDIR="/tmp",
+        HOME="/tmp",
+        YOLO_CONFIG_DIR="/tmp/yolo",
+        YOLO_OFFLINE="1",
+        YOLO_AUTOINSTALL="0",
+        MPLCONFIGDIR="/tmp/mpl",
+        **QUIET,
+    )
+
+
+def _trainer_values(trainer: Runtime) -> dict[str, Any]:
+    tmp = mount("tmp", "/tmp")
+    found = _env(PYTHONPATH=trainer.path, PYTHONUNBUFFERED="1") if trainer.path else []
+    return {
+        "PYTHON_COMMAND": [trainer.python],
+        "TRAINER_ENV": [*found, *_env(TMPDIR="/tmp", HOME="/tmp", **QUIET)],
+        "EXAMPLE_ENV": _example_env(trainer),
+        "TRAINER_VOLUMES": [volume("data", read_only=False), *trainer.volumes, TMP],
+        "WORKBENCH_MOUNTS": [mount("data", "/data"), tmp, *trainer.mounts],
+        "CLIENT_MOUNTS": [mount("data", "/data", read_only=True), tmp],
         "JOB_MOUNTS": [
             mount("data", "/data/anchor", sub_path="anchor", read_only=True),
             mount("data", "/data/pool", sub_path="pool", read_only=True),
             mount("data", "/data/artifacts", sub_path="artifacts"),
-            mount("tmp", "/tmp"),
-            *(environment if images.mounted else []),
+            tmp,
+            *trainer.mounts,
         ],
-        "SERVER_ENV": _server_env(images),
-        "SERVER_VOLUMES": [volume("data", read_only=True), *server_mounted, tmp, {"name": "model", "emptyDir": {}}],
+    }
+
+
+def _server_values(server: Runtime) -> dict[str, Any]:
+    return {
+        "SERVER_ENV": _server_env(server),
+        "SERVER_VOLUMES": [volume("data", read_only=True), *server.volumes, TMP, {"name": "model", "emptyDir": {}}],
         "SERVER_MOUNTS": [
             mount("data", "/data/artifacts", sub_path="artifacts", read_only=True),
             mount("model", "/model"),
             mount("tmp", "/tmp"),
-            *(server_environment if images.mounted else []),
+            *server.mounts,
         ],
+    }
+
+
+def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, watch_seconds: int) -> dict[str, str]:
+    """Return the values of every ${NAME} in the manifests, as JSON, which is YAML too."""
+    trainer, server = _runtime("trainer", images), _runtime("server", images)
+    values: dict[str, Any] = {
+        # On static local volumes the demo sets the owner itself; fsGroup would walk through whole environments.
+        "POD_SECURITY": POD_SECURITY if images.mounted else POD_SECURITY | FS_GROUP,
+        "CONTAINER_SECURITY": CONTAINER_SECURITY,
         "CLASSES": recipe["classes"],
         "SERVING": recipe["serving"],
         "TRAINING": recipe["training"],
         "WATCH_SECONDS": watch_seconds,
+        **_trainer_values(trainer),
+        **_server_values(server),
     }
     lines = {
-        "TRAINER_COMMAND_LINE": _command(trainer_python, "finetune_trainer", 8) if images.mounted else "",
-        "SERVER_COMMAND_LINE": _command(f"{ENVIRONMENTS}/server-env/bin/python", "finetune_server", 10)
-        if images.mounted
-        else "",
+        "TRAINER_COMMAND_LINE": trainer.command_line(8),
+        "SERVER_COMMAND_LINE": server.command_line(10),
         "TRAINER_IMAGE": images.trainer,
         "SERVER_IMAGE": images.server,
         "SERVICE_IP": service_ip,
     }
     return {name: json.dumps(value) for name, value in values.items()} | lines
-
-
-def _command(python: str, module: str, indent: int) -> str:
-    return " " * indent + "command: " + json.dumps([python, "-m", module])
 
 
 def manifest(folder: Path, name: str, values: Mapping[str, str]) -> str:

@@ -261,7 +261,6 @@ class World:
                     attempt=action.attempt,
                     round=action.round,
                     collect=action.collect,
-                    created_at=self.now,
                     pods_gone=False,
                 )
                 assert action.name not in {j.name for j in self.jobs}, f"two Jobs named {action.name}"

@@ -63,7 +63,6 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         collect=labels.get(names.COLLECT_LABEL) == "true",
         state="Complete" if "Complete" in ended else "Failed" if "Failed" in ended else "Active",
         suspended=suspended,
-        created_at=_time(metadata.get("creationTimestamp")),
         running_since=_time((running or terminated or {}).get("startedAt")),
         finished_at=_time((terminated or {}).get("finishedAt")) or _time((end or {}).get("lastTransitionTime")),
         exit_code=_exit_code(terminated),

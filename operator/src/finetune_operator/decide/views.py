@@ -40,7 +40,6 @@ class JobView:
     collect: bool = False
     state: Literal["Active", "Complete", "Failed"] = "Active"
     suspended: bool = False
-    created_at: datetime | None = None
     running_since: datetime | None = None
     finished_at: datetime | None = None
     exit_code: int | None = None
