@@ -14,6 +14,11 @@ export PYTHONSAFEPATH := 1
 
 SUITES := lint types unit simulation integration local-cluster-test example-test trainer-test server-test
 ASYNC := -o asyncio_default_fixture_loop_scope=function
+# Tests of the operator in processes side by side; those on a control plane mostly wait for its controllers.
+BESIDE := --numprocesses=auto
+WAITING := --numprocesses=4 --dist=loadgroup
+# What mypy knows of the libraries outlives a checkout, as the environments do.
+MYPY = $(call in,$(1))/mypy --cache-dir=$(or $(FINETUNE_CACHE),$(HOME)/.cache/finetune-operator)/mypy/$(1)
 
 .PHONY: help
 help: ## print this list
@@ -39,23 +44,23 @@ lint: ## style, layers, and that generated files are fresh
 
 .PHONY: types
 types: ## mypy --strict, every member in its own environment
-	$(call in,operator-dev)/mypy operator/src local-cluster/src demo/src tests/house tests/unit tests/simulation \
+	$(call MYPY,operator-dev) operator/src local-cluster/src demo/src tests/house tests/unit tests/simulation \
 	  tests/integration tests/local_cluster tests/e2e
-	$(call in,trainer-dev)/mypy --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer
-	$(call in,server-dev)/mypy --config-file serving-image/pyproject.toml serving-image/src tests/server
-	$(call in,example-dev)/mypy --config-file examples/invoices/pyproject.toml examples/invoices/src
+	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer
+	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server
+	$(call MYPY,example-dev) --config-file examples/invoices/pyproject.toml examples/invoices/src
 
 .PHONY: unit
 unit: ## the operator's pure parts, the CRDs' agreement with the types, the chart
-	$(call PYTEST,operator-dev) -W error $(ASYNC) tests/unit
+	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/unit
 
 .PHONY: simulation
 simulation: ## crashes before and after every write of every story, in virtual time
-	$(call PYTEST,operator-dev) -W error $(ASYNC) tests/simulation
+	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/simulation
 
 .PHONY: integration
 integration: ## CRDs, chart and operator on a real API server and controller manager
-	$(call PYTEST,operator-dev) $(ASYNC) tests/integration
+	$(call PYTEST,operator-dev) $(ASYNC) $(WAITING) tests/integration
 
 .PHONY: local-cluster-test
 local-cluster-test: ## the local cluster's own tests, those that need no node
@@ -83,7 +88,7 @@ demo-clean: ## remove all that the demo left
 
 .PHONY: e2e
 e2e: setup ## every story on the node cluster, with the images baked from their Dockerfiles
-	$(call PYTEST,operator-dev) $(ASYNC) tests/e2e
+	$(call PYTEST,operator-dev) $(ASYNC) --capture=no tests/e2e
 
 .PHONY: bench
 bench: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")

@@ -1,9 +1,11 @@
 """A crash before and after every write of every story ends in the same state as no crash, and breaks no promise."""
 
+from collections.abc import Callable
 from functools import cache
 
 import pytest
 
+from .conftest import CRASH_POINTS
 from .invariants import violations
 from .stories import STORIES, Story, World
 
@@ -42,7 +44,9 @@ def test_at_rest_nothing_is_written(story: Story) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
-def test_a_crash_at_any_write_ends_as_no_crash(story: Story, moment: str) -> None:
+def test_a_crash_at_any_write_ends_as_no_crash(
+    story: Story, moment: str, record_property: Callable[[str, object], None]
+) -> None:
     """The operator dies before or after its n-th write, for every n, and a new life goes on."""
     expected = reference(story)
     points = expected.client.writes
@@ -52,4 +56,4 @@ def test_a_crash_at_any_write_ends_as_no_crash(story: Story, moment: str) -> Non
         assert world.crashes == 1, f"write {number} was not reached"
         assert violations(world) == [], f"crash {moment} write {number}"
         assert world.summary() == expected.summary(), f"crash {moment} write {number}"
-    print(f"{story.name}: {points} crash points {moment} a write")
+    record_property(CRASH_POINTS, points)
