@@ -188,6 +188,12 @@ def _tuned(first: bool) -> Object:
             },
             "uri": "file:///a/report.json" if first else "s3://bucket/report.json",
             "baseline": "base_v1" if first else "base_v2",
+            "decision": {
+                "verdict": "Approve" if first else "Reject",
+                "by": "ann@example.com" if first else "bo@example.com",
+                "at": "2026-11-20T11:00:00Z" if first else "2026-11-21T11:00:00Z",
+                "reason": "good" if first else "bad",
+            },
         },
     }
 

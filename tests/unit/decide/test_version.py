@@ -12,6 +12,7 @@ from finetune_operator.api.contract import RunDocument, document_json
 from finetune_operator.api.meta import find
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
+from finetune_operator.api.run import Review
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.actions import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
 from finetune_operator.decide.version import decide, owner_policy
@@ -258,6 +259,22 @@ def test_a_rejected_candidate_shows_as_rejected() -> None:
     shelf = Shelf(version=tuned("Reject"))
     shelf.settle()
     assert shelf.phase() == "Rejected"
+
+
+@pytest.mark.parametrize(("decision", "phase"), [("Approve", "Candidate"), ("Reject", "Rejected")])
+def test_a_candidate_keeps_what_a_human_decided_about_it(decision: str, phase: str) -> None:
+    world = World().in_review()
+    assert world.status.evidence is not None
+    review = Review(decision=decision, evidence=world.status.evidence.digest, by="ann", reason="I looked")  # type: ignore[arg-type]
+    world.edit(review=review)
+    world.settle()
+    made = world.versions[-1]
+    assert made.spec.evidence is not None
+    assert made.spec.evidence.decision is not None
+    assert (made.spec.evidence.decision.by, made.spec.evidence.decision.reason) == ("ann", "I looked")
+    shelf = Shelf(version=made)
+    shelf.settle()
+    assert shelf.phase() == phase
 
 
 def test_quarantine_outweighs_everything() -> None:

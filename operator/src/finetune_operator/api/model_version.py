@@ -5,14 +5,17 @@ from typing import Literal
 
 from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
 from .policy import Serving
-from .run import Attempt, Gate, Measurements, Verdict
+from .run import Attempt, Decision, Gate, Measurements, Verdict
 from .value import Value
 
 VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "Rejected", "Quarantined"]
 
 
 class VersionEvidence(Value, frozen=True, kw_only=True):
-    """The judgement that a fine-tuned version carries with it, whatever becomes of its run."""
+    """The judgement that a fine-tuned version carries with it, whatever becomes of its run.
+
+    `decision` is a human's, where the gates asked for one and somebody decided in time.
+    """
 
     digest: str
     verdict: Verdict
@@ -20,6 +23,7 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
     measurements: Measurements
     uri: str = ""
     baseline: str | None = None
+    decision: Decision | None = None
 
 
 class Lineage(Value, frozen=True, kw_only=True):

@@ -312,6 +312,7 @@ def _version_spec(case: Case, status: RunStatus, found: Judged, version: str) ->
             measurements=found.measurements,
             uri=found.evidence.uri,
             baseline=found.evidence.live,
+            decision=status.decision,
         ),
     )
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ..api.contract import EvaluateResult, RunDocument
 from ..api.meta import Condition, ConditionStatus, find, with_condition
-from ..api.model_version import VersionPhase, VersionStatus
+from ..api.model_version import VersionEvidence, VersionPhase, VersionStatus
 from ..api.names import snapshot_name
 from ..api.policy import Policy
 from ..api.value import canonical_json
@@ -173,11 +173,17 @@ def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
         return "Live"
     if status.last_live is not None:
         return "Retired"
-    if spec.evidence is not None and spec.evidence.verdict in ("Reject", "Error"):
+    if spec.evidence is not None and _was_rejected(spec.evidence):
         return "Rejected"
     if spec.type == "FineTuned":
         return "Candidate"
     return "Verified" if _is(status, "Verified") else "Imported"
+
+
+def _was_rejected(evidence: VersionEvidence) -> bool:
+    """Tell whether a gate said so, or a human in the review that the gates asked for."""
+    by_human = evidence.decision is not None and evidence.decision.verdict == "Reject"
+    return by_human or evidence.verdict in ("Reject", "Error")
 
 
 def _is(status: VersionStatus, kind: str) -> bool:
