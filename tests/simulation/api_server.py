@@ -323,7 +323,9 @@ class Client:
         """See Cluster.get."""
         return self.server.get(kind, namespace, name)
 
-    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, fresh: bool = False
+    ) -> tuple[Object, ...]:
         """See Cluster.list."""
         return self.server.list(kind, namespace, labels)
 

@@ -21,7 +21,8 @@ def now() -> str:
 class ScriptedNode:
     """Writes pod statuses as a kubelet would; `answer` gives the exit code and the termination message of a step.
 
-    `holds` names steps whose pods run but do not end; `broken` names versions whose pods never become ready.
+    `holds` names steps whose pods run but do not end; `broken` names versions whose pods never become ready, and
+    `crowded` those whose pods find no room on any node.
     """
 
     server: ApiServer
@@ -29,6 +30,7 @@ class ScriptedNode:
     answer: Callable[[str, Object, Object], tuple[int, Object]] = field(default_factory=Trainer)
     holds: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
+    crowded: set[str] = field(default_factory=set)
     started: list[tuple[str, str]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -78,7 +80,12 @@ class ScriptedNode:
 
     def _serve(self, pod: Object) -> None:
         annotations = pod["metadata"].get("annotations") or {}
-        if annotations.get("finetune-operator.io/model-version") in self.broken:
+        version = annotations.get("finetune-operator.io/model-version")
+        if version in self.crowded:
+            full = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "Insufficient cpu"}
+            if not pod.get("status", {}).get("conditions"):
+                self._status(pod, {"phase": "Pending", "conditions": [full]})
+        if version in self.broken | self.crowded:
             return
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": now()}
         known = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions") or ()}

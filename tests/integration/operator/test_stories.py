@@ -42,6 +42,10 @@ def _hold(space: Space) -> str:
     return str((space.policy_status().get("hold") or {}).get("reason", ""))
 
 
+def _message(space: Space) -> str:
+    return str(space.there("finetuneruns", "first")["status"]["message"])
+
+
 def _jobs(space: Space) -> list[str]:
     return sorted(job["metadata"]["name"] for job in space.all("jobs"))
 
@@ -199,6 +203,19 @@ def test_a_version_that_never_becomes_ready_is_taken_back(operator: Operator, sp
     assert space.served() == "base_v1"
     assert _hold(space) == "RolledBack"
     assert [q["version"] for q in space.policy_status()["quarantined"]] == ["ft_v1.1"]
+
+
+def test_a_version_whose_pods_find_no_room_is_taken_back_and_not_blamed(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    node.crowded.add("ft_v1.1")
+    space.patch("deployments", "invoice-detector", {"spec": {"progressDeadlineSeconds": 5}})
+    base_live(space)
+    space.apply(run())
+    eventually(lambda: space.phase("first") == "RolledBack", seconds=120, what="it is taken back")
+    assert space.served() == "base_v1"
+    assert "Unschedulable: no node takes the pod: Insufficient cpu" in _message(space)
+    assert space.policy_status().get("quarantined", []) == []
 
 
 def test_a_failing_gate_touches_nothing(operator: Operator, space: Space, node: ScriptedNode) -> None:

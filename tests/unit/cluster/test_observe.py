@@ -37,7 +37,9 @@ class Forgetful(Client):
             return None
         return await super().get(kind, namespace, name)
 
-    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, fresh: bool = False
+    ) -> tuple[Object, ...]:
         return () if kind in self.misses else await super().list(kind, namespace, labels)
 
     async def log_tail(self, namespace: str, pod: str, container: str, lines: int, limit_bytes: int) -> str:
@@ -169,6 +171,32 @@ def test_a_deployment_without_the_label_is_told_from_one_that_is_missing(world: 
     assert world.policy().view.deployment.managed is False
     world.server.delete("user", Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")
     assert world.policy().view.deployment is None
+
+
+@pytest.mark.parametrize(("phase", "ails"), [("Flipping", "new"), ("Watching", "new"), ("Returning", "old")])
+def test_a_flight_sees_what_ails_the_pods_that_it_waits_for(world: World, phase: str, ails: str) -> None:
+    digests = {"old": "a" * 64, "new": "b" * 64}
+    for name, digest in digests.items():
+        manifest = {"metadata": {
+            "name": name,
+            "labels": {"app": "invoice-detector"},
+            "annotations": {"finetune-operator.io/artifact-sha256": digest},
+        }}  # fmt: skip
+        world.server.create("user", Kind.POD, NAMESPACE, manifest)
+        condition = {"type": "PodScheduled", "status": "False", "message": f"no room for {name}"}
+        world.status(Kind.POD, name, {"phase": "Pending", "conditions": [condition]})
+    assert world.policy().view.deployment.trouble is None, "nobody asks while nothing is in flight"
+    to, back = (
+        {"version": v, "modelVersion": v, "uri": "file:///m", "sha256": d}
+        for v, d in (("ft_v1.1", digests["new"]), ("base_v1", digests["old"]))
+    )
+    moment = dict.fromkeys(("startedAt", "phaseSince", "deadline"), "2026-11-21T12:00:00Z")
+    flight = {"promotion": "p", "promotionUid": "u", "specHash": "h", "phase": phase, "to": to, "back": back,
+              "epoch": 2, "deploymentUid": "d", "templateHash": "t", "generation": 1, **moment}  # fmt: skip
+    world.status(Kind.POLICY, "invoice-fields", {"inFlight": flight})
+    trouble = world.policy().view.deployment.trouble
+    assert trouble is not None
+    assert (trouble.reason, f"no room for {ails}" in trouble.message) == ("Unschedulable", True)
 
 
 def test_only_older_policies_of_the_same_deployment_are_rivals(world: World) -> None:

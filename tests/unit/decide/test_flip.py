@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from finetune_operator.api.meta import find
 from finetune_operator.api.names import FIELD_MANAGER
 from finetune_operator.api.policy import InFlight, Policy, PolicyStatus, Watch
+from finetune_operator.decide import flip
 from finetune_operator.decide.actions import ApplyKeys, Decision
 from finetune_operator.decide.policy import decide
-from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys
+from finetune_operator.decide.views import DeploymentView, PolicyView, Problem, ServedKeys
 
 from .flip_world import (
     NOW,
@@ -186,6 +187,30 @@ class TestFlipping:
         assert asked is not None
         assert (asked.version, asked.epoch) == ("base_v1", 3)
         assert events(decision) == ["Returning"]
+
+    @pytest.mark.row("D11")
+    @pytest.mark.parametrize(
+        ("ails", "why"),
+        [
+            ("ContainerFails", "RolloutFailed"),
+            ("Unschedulable", "Unschedulable"),
+            ("ImagePullFailed", "ImagePullFailed"),
+            ("ContainerConfig", "ContainerConfig"),
+        ],
+    )
+    def test_the_way_back_says_what_ails_the_pods_and_blames_no_version_that_never_ran(
+        self, ails: str, why: str
+    ) -> None:
+        trouble = Problem(ails, "0/3 nodes are available")
+        flight = flight_of(decide(at(120, flying(), served(deadline_exceeded=True, trouble=trouble))))
+        assert (flight.phase, flight.why) == ("Returning", why)
+        assert f"{ails}: 0/3 nodes are available" in flight.message
+
+    @pytest.mark.row("D11")
+    def test_a_rollout_under_way_is_looked_at_again_because_its_pods_are_not_watched(self) -> None:
+        decision = decide(at(20, flying(), served()))
+        assert decision.requeue_after is not None
+        assert decision.requeue_after <= seconds(15)
 
     @pytest.mark.row("D11")
     def test_a_deadline_reported_at_once_is_that_of_the_rollout_before(self) -> None:
@@ -409,7 +434,7 @@ class TestReturning:
         assert events(decision) == ["RolledBack"]
 
     @pytest.mark.row("D18")
-    @pytest.mark.parametrize("why", ["ConcurrentChange", "RolloutTimedOut"])
+    @pytest.mark.parametrize("why", ["ConcurrentChange", "RolloutTimedOut", *sorted(flip.NEVER_RAN)])
     def test_what_was_not_the_versions_fault_quarantines_nobody(self, why: str) -> None:
         status = decide(at(130, returning(why=why), deployment(keys(BASE), epoch=3))).status
         assert status.quarantined == ()

@@ -32,10 +32,12 @@ class CachedCluster:
             self.store.remove(kind, namespace, name, known.uid)
         return found
 
-    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, fresh: bool = False
+    ) -> tuple[Object, ...]:
         """Return the objects of a namespace that carry all `labels`, sorted by name."""
         wanted = dict(labels or {})
-        if kind not in WATCHED:
+        if fresh or kind not in WATCHED:
             return await self.kube.list(kind, namespace, wanted)
         owner = wanted.get(names.OWNER_UID_LABEL)
         if owner is None:

@@ -66,7 +66,13 @@ def deployment_view(deployment: Object) -> DeploymentView:
         null_annotations=_null_annotations(annotations.get(_LAST_APPLIED)),
         keys_manager=_keys_manager(metadata.get("managedFields") or ()),
         deleting=metadata.get("deletionTimestamp") is not None,
+        selector=tuple(sorted(((spec.get("selector") or {}).get("matchLabels") or {}).items())),
     )
+
+
+def serves(pod: Object, sha256: str) -> bool:
+    """Tell whether a pod was made to serve the artifact of that digest."""
+    return (pod["metadata"].get("annotations") or {}).get(names.ARTIFACT_SHA256_KEY) == sha256
 
 
 def is_same_target(seen: DeploymentView, found: DeploymentView) -> bool:

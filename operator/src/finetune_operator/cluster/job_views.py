@@ -9,14 +9,11 @@ from ..api.run import Step
 from ..api.value import InvalidObject, parse
 from ..decide.views import JobView, Problem
 from ..manifests.owner import is_owned
+from .pod_trouble import why_waiting
 from .port import Object
 
 _STEPS: Final = frozenset(get_args(Step))
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
-_PULL_REASONS: Final = frozenset(
-    ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
-)
-_CONFIG_REASONS: Final = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
 
 
 def job_views(owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object]) -> tuple[JobView, ...]:
@@ -69,7 +66,7 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         termination_message=(terminated or {}).get("message"),
         disrupted=pod is not None and _condition(pod, "DisruptionTarget") == "True",
         pods_gone=all(_has_ended(p) for p in pods),
-        waiting=_queued(labels) if suspended else _waiting(pod),
+        waiting=_queued(labels) if suspended else why_waiting(pod),
         deleting=metadata.get("deletionTimestamp") is not None,
     )
 
@@ -90,38 +87,10 @@ def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:
     )
 
 
-def _waiting(pod: Object | None) -> Problem | None:
-    """Return why a pod does not run yet, in words that say what to do."""
-    if pod is None or _phase(pod) != "Pending":
-        return None
-    for status in _container_statuses(pod):
-        waiting = (status.get("state") or {}).get("waiting") or {}
-        reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
-        image = status.get("image", "")
-        if reason in _PULL_REASONS:
-            return Problem(
-                "ImagePullFailed",
-                f"image {image!r} cannot be pulled ({reason}): {message}; check its name and imagePullSecrets",
-            )
-        if reason in _CONFIG_REASONS:
-            return Problem(
-                "ContainerConfig", f"the container cannot be made ({reason}): {message}; check the PodTemplate"
-            )
-    for condition in (pod.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Problem("Unschedulable", f"no node takes the pod: {condition.get('message', '')}")
-    return None
-
-
 def _queued(labels: Mapping[str, str]) -> Problem:
     queue = labels.get(names.QUEUE_NAME_LABEL)
     by = f"queue {queue!r} admits it" if queue else "somebody resumes it"
     return Problem("Queued", f"the Job is suspended until {by}")
-
-
-def _container_statuses(pod: Object) -> list[dict[str, Any]]:
-    status = pod.get("status") or {}
-    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
 
 
 def _state(pod: Object | None, state: str) -> dict[str, Any] | None:

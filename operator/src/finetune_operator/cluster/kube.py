@@ -73,8 +73,11 @@ class KubeCluster:
         answer = await self._send("get", kind, "GET", _path(kind, namespace, name))
         return None if answer.status == 404 else _object(answer)
 
-    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
-        """Return the objects of a namespace that carry all `labels`, sorted by name."""
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, fresh: bool = False
+    ) -> tuple[Object, ...]:
+        """Return the objects of a namespace that carry all `labels`, sorted by name; `fresh` says nothing here."""
+        del fresh
         found: list[Object] = []
         async for page, _ in self.pages(kind, namespace, labels or {}):
             found.extend(page)

@@ -1,7 +1,7 @@
 """Gather what a decision looks at: the I/O of reading, and nothing else."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
@@ -25,8 +25,10 @@ from ..decide.views import (
 )
 from ..manifests.documents import read_document
 from ..manifests.owner import Owner, is_owned
-from .deployment_views import deployment_view, template_view
+from .deployment_views import deployment_view, serves, template_view
+from .errors import ClusterError
 from .job_views import job_views, running_train_pod
+from .pod_trouble import why_not_ready
 from .port import Cluster, Kind, Object
 
 PROGRESS_EVERY: Final = timedelta(seconds=5)
@@ -150,7 +152,7 @@ class Observer:
         view = PolicyView(
             policy=policy,
             now=now,
-            deployment=await self._deployment(namespace, policy.spec.deployment),
+            deployment=await self._in_flight(namespace, policy),
             train_template=_template(policy, "train", templates),
             cpu_template=_template(policy, "cpu", templates),
             versions=await self._models(namespace, policy.spec.model),
@@ -211,6 +213,20 @@ class Observer:
         raw = await self._cluster.get(Kind.DEPLOYMENT, namespace, name)
         raw = raw or await self._cluster.get(Kind.DEPLOYMENT, namespace, name, fresh=True)
         return None if raw is None else deployment_view(raw)
+
+    async def _in_flight(self, namespace: str, policy: Policy) -> DeploymentView | None:
+        """Return the Deployment with what ails the pods that it waits for; they are not watched."""
+        found, flight = await self._deployment(namespace, policy.spec.deployment), policy.status.in_flight
+        if found is None or flight is None or found.settled or not found.selector:
+            return found
+        awaited = flight.back if flight.phase == "Returning" else flight.to
+        if awaited is None:
+            return found
+        try:
+            pods = await self._cluster.list(Kind.POD, namespace, dict(found.selector), fresh=True)
+        except ClusterError:
+            return found  # the way back must not hang on what only explains it
+        return replace(found, trouble=why_not_ready(pod for pod in pods if serves(pod, awaited.sha256)))
 
     async def _templates(self, namespace: str, policy: Policy | None) -> dict[str, Object]:
         if policy is None:

@@ -30,8 +30,13 @@ class Cluster(Protocol):
         """Return the object, or None. `fresh` asks the API server itself, past any cache."""
         ...
 
-    async def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
-        """Return the objects of a namespace that carry all `labels`, sorted by name."""
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, fresh: bool = False
+    ) -> tuple[Object, ...]:
+        """Return the objects of a namespace that carry all `labels`, sorted by name.
+
+        `fresh` asks the API server itself, past any cache: for objects that are not watched.
+        """
         ...
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:

@@ -30,6 +30,12 @@ NEVER_APPLIED: Final = timedelta(hours=1)
 FAULTS: Final = frozenset(("RolloutFailed", "Unhealthy"))
 """Reasons to return that are the version's own, and quarantine it."""
 
+NEVER_RAN: Final = frozenset(("Unschedulable", "ImagePullFailed", "ContainerConfig"))
+"""What keeps a pod from running at all says nothing about the version that it would serve."""
+
+LOOK_AGAIN: Final = timedelta(seconds=15)
+"""How often the pods of a rollout are looked at: only the Deployment is watched."""
+
 
 def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[PolicyStatus]:
     """Return the decision to flip to a version for which the way is clear (row D7)."""
@@ -100,10 +106,15 @@ def _flipping(view: PolicyView, flight: InFlight, found: DeploymentView) -> Deci
     if target.rolled_out(found):
         return _watch(view, flight, found)
     if _deadline_reported(view, flight, found):
-        return _return(view, flight, found, "RolloutFailed", f"no progress: {_progress(found)}")
+        return _return(view, flight, found, _fault(found, "RolloutFailed"), f"no progress: {_progress(found)}")
     if view.now >= flight.deadline:
         return _return(view, flight, found, "RolloutTimedOut", f"not complete in time: {_progress(found)}")
     return Decision(view.policy.status, requeue_after=_until(view, _next_look(view, flight, found)))
+
+
+def _fault(found: DeploymentView, reason: str) -> str:
+    """Return why a rollout failed: the version's own fault, unless its pods never ran."""
+    return found.trouble.reason if found.trouble is not None and found.trouble.reason in NEVER_RAN else reason
 
 
 def _unapplied(flight: InFlight, found: DeploymentView) -> bool:
@@ -154,7 +165,8 @@ def _watching(view: PolicyView, flight: InFlight, found: DeploymentView) -> Deci
     if found.keys != target.keys_of(flight.to):
         return _foreign(view, flight, found)
     if _deadline_reported(view, flight, found):
-        return _return(view, flight, found, "Unhealthy", f"a rollout made no progress: {_progress(found)}")
+        why = _fault(found, "Unhealthy")
+        return _return(view, flight, found, why, f"a rollout made no progress: {_progress(found)}")
     if _rolling_something_else(flight, found):
         return _watch_other_rollout(view, flight, found)
     # An autoscaler's new pods need time to start, so only the replicas that were there count.
@@ -170,7 +182,8 @@ def _watching(view: PolicyView, flight: InFlight, found: DeploymentView) -> Deci
 def _watch_unhealthy(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
     since = flight.unhealthy_since or memory.moment(view.now)
     if view.now - since >= UNHEALTHY_FOR:
-        return _return(view, flight, found, "Unhealthy", f"pods fail after the rollout: {_progress(found)}")
+        why = _fault(found, "Unhealthy")
+        return _return(view, flight, found, why, f"pods fail after the rollout: {_progress(found)}")
     status = replace(view.policy.status, in_flight=replace(flight, unhealthy_since=since))
     return Decision(status, requeue_after=_until(view, target.later(since, UNHEALTHY_FOR)))
 
@@ -306,7 +319,8 @@ def _deadline_reported(view: PolicyView, flight: InFlight, found: DeploymentView
 
 def _next_look(view: PolicyView, flight: InFlight, found: DeploymentView) -> datetime:
     lagging = target.later(flight.phase_since, REPORT_LAG)
-    return min(lagging, flight.deadline) if found.deadline_exceeded and view.now < lagging else flight.deadline
+    again = lagging if found.deadline_exceeded and view.now < lagging else target.later(view.now, LOOK_AGAIN)
+    return min(again, flight.deadline)
 
 
 def _next_epoch(status: PolicyStatus, found: DeploymentView) -> int:
@@ -329,7 +343,8 @@ def _progress(found: DeploymentView | None) -> str:
     if found is None:
         return "the Deployment is gone"
     paused = ", paused" if found.paused else ""
-    return f"{found.updated} of {found.replicas} replicas updated, {found.available} available{paused}"
+    trouble = "" if found.trouble is None else f"; {found.trouble.reason}: {found.trouble.message}"
+    return f"{found.updated} of {found.replicas} replicas updated, {found.available} available{paused}{trouble}"
 
 
 def _until(view: PolicyView, moment: datetime) -> timedelta | None:

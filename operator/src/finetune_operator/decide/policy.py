@@ -280,7 +280,8 @@ def _ready(view: PolicyView, problem: Problem | None) -> Fact:
 def _in_sync(view: PolicyView) -> Fact:
     status, found = view.policy.status, view.deployment
     if status.in_flight is not None:
-        return "Unknown", status.in_flight.phase, f"promotion '{status.in_flight.promotion}' is in flight"
+        ails = "" if found is None or found.trouble is None else f"; {found.trouble.reason}: {found.trouble.message}"
+        return "Unknown", status.in_flight.phase, f"promotion '{status.in_flight.promotion}' is in flight{ails}"
     if found is None:
         return "Unknown", "DeploymentNotFound", ""
     if found.keys == target.keys_of(status.live):

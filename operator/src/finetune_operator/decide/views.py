@@ -99,7 +99,8 @@ class DeploymentView:
     """The inference Deployment, as far as a flip hangs on it.
 
     `keys_manager` is a field manager other than ours that owns one of the four keys, if there is one; else ours,
-    if we own one; else None. `progress_deadline_seconds` is the spec's (Kubernetes' default: 600).
+    if we own one; else None. `progress_deadline_seconds` is the spec's (Kubernetes' default: 600). `trouble` is what
+    ails the pods of the version that a flight is rolling out.
     """
 
     name: str
@@ -123,6 +124,8 @@ class DeploymentView:
     keys_manager: str | None = None
     deleting: bool = False
     progress_deadline_seconds: int = 600
+    selector: tuple[tuple[str, str], ...] = ()
+    trouble: Problem | None = None
 
     @property
     def settled(self) -> bool:
