@@ -82,6 +82,7 @@ def test_a_candidate_whose_pod_cannot_start_is_taken_back(stories: Stories) -> N
     finally:
         stories.patch_policy(**USUAL)
     assert status["phase"] == "RolledBack"
+    assert "ContainerFails: container 'fetch'" in status["message"], status["message"]
     policy = stories.policy()["status"]
     assert policy["live"]["version"] == "base_v1"
     assert policy["hold"]["reason"] == "RolledBack"
