@@ -37,7 +37,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[story.Story]:
     tale.train_base()
     tale.serve_base()
     yield tale
-    console.stream(environment.cluster_command(settings, "node", "down"))
+    clusters.remove(console, settings)
 
 
 @pytest.fixture(scope="session")

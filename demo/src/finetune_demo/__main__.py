@@ -1,7 +1,6 @@
 """`python3 -m finetune_demo up|clean`."""
 
 import argparse
-import shutil
 import sys
 
 from . import cluster as clusters
@@ -51,13 +50,8 @@ def up(console: Console, settings: Settings) -> int:
 
 
 def clean(console: Console, settings: Settings) -> int:
-    """Remove the demo: the local cluster with its data and images, or its two namespaces on a named cluster."""
-    if settings.existing is None:
-        console.stream(environment.cluster_command(settings, "node", "down", "--purge"))
-    else:
-        words = ["kubectl", "--context", settings.existing.context]
-        console.run([*words, "delete", "namespace", "invoices", clusters.SYSTEM, "--ignore-not-found"])
-    shutil.rmtree(settings.state, ignore_errors=True)
+    """Remove the demo."""
+    clusters.remove(console, settings)
     console.say("removed")
     return 0
 

@@ -43,6 +43,16 @@ def attach(console: Console, settings: Settings) -> Cluster:
     return Cluster(kube, render.Images(operator=base, trainer=base, server=base, mounted=True))
 
 
+def remove(console: Console, settings: Settings) -> None:
+    """Remove the local cluster with its data and images, or the demo's two namespaces on a named cluster."""
+    if settings.existing is None:
+        console.stream(cluster_command(settings, "node", "down", "--purge"))
+    else:
+        words = ["kubectl", "--context", settings.existing.context]
+        console.run([*words, "delete", "namespace", "invoices", SYSTEM, "--ignore-not-found"])
+    shutil.rmtree(settings.state, ignore_errors=True)
+
+
 def _fresh_node(console: Console, settings: Settings) -> None:
     """Start the node cluster anew; one that runs and is not an earlier demo's is left alone.
 
