@@ -19,6 +19,14 @@ CONTAINER_SECURITY: dict[str, Any] = {
     "capabilities": {"drop": ["ALL"]},
 }
 FS_GROUP: dict[str, Any] = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
+BESIDE_THE_DATA: dict[str, Any] = {
+    "podAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {"labelSelector": {"matchLabels": {"app": "workbench"}}, "topologyKey": "kubernetes.io/hostname"}
+        ]
+    }
+}
+"""The data volume can be mounted on one node only, and the workbench is the first to mount it."""
 TMP: dict[str, Any] = {"name": "tmp", "emptyDir": {}}
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "ORT_DISABLE_TELEMETRY": "1"}
 """Threads that do not spin while they wait, and no telemetry of onnxruntime."""
@@ -155,6 +163,7 @@ def variables(images: Images, recipe: Mapping[str, Any], *, service_ip: str, wat
         # On static local volumes the demo sets the owner itself; fsGroup would walk through whole environments.
         "POD_SECURITY": POD_SECURITY if images.mounted else POD_SECURITY | FS_GROUP,
         "CONTAINER_SECURITY": CONTAINER_SECURITY,
+        "BESIDE_THE_DATA": {} if images.mounted else BESIDE_THE_DATA,
         "CLASSES": recipe["classes"],
         "SERVING": recipe["serving"],
         "TRAINING": recipe["training"],
