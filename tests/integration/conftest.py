@@ -3,7 +3,7 @@
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-ALONE = frozenset(("chart", "crds", "semantics"))
+ALONE = frozenset(("chart", "crds", "demo", "semantics"))
 """Folders with one control plane; the operator's tests share one in each worker, and mostly wait."""
 
 

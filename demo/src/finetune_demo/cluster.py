@@ -3,14 +3,13 @@
 import shutil
 from dataclasses import dataclass
 
-from . import render
+from . import named, render
 from .console import Console, Failed
 from .environment import cluster_command, environment
 from .kube import Kube
-from .settings import ExistingCluster, Settings
+from .settings import SYSTEM, Settings
 
 VERSION = "0.1.0"
-SYSTEM = "finetune-system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,13 @@ class Cluster:
 def start(console: Console, settings: Settings) -> Cluster:
     """Return the cluster, started if it is the local one."""
     if settings.existing is not None:
-        return _existing(console, settings, settings.existing)
+        tool = named.container_tool()
+        kube, images = named.connect(console, settings.existing), baked(settings.existing.registry)
+        for member, name in MEMBERS:
+            dockerfile, tag = settings.root / member / "Dockerfile", getattr(images, name)
+            console.stream([tool, "build", "-f", dockerfile, "-t", tag, settings.root])
+            console.stream([tool, "push", tag])
+        return Cluster(kube, images)
     _fresh_node(console, settings)
     cluster = attach(console, settings)
     if settings.baked_images:
@@ -48,8 +53,7 @@ def remove(console: Console, settings: Settings) -> None:
     if settings.existing is None:
         console.stream(cluster_command(settings, "node", "down", "--purge"))
     else:
-        words = ["kubectl", "--context", settings.existing.context]
-        console.run([*words, "delete", "namespace", "invoices", SYSTEM, "--ignore-not-found"])
+        named.remove(console, settings.existing)
     shutil.rmtree(settings.state, ignore_errors=True)
 
 
@@ -84,27 +88,6 @@ def _bake(console: Console, settings: Settings, base: str) -> render.Images:
         words = (str(settings.root / member / "Dockerfile"), str(settings.root), getattr(images, name))
         console.stream(cluster_command(settings, "image", "build", *words, "--build-arg", f"BASE_IMAGE={base}"))
     return images
-
-
-def _existing(console: Console, settings: Settings, named: ExistingCluster) -> Cluster:
-    """Build and push the images to the named registry with the container tool at hand."""
-    tool = next((name for name in ("docker", "podman", "buildah") if shutil.which(name)), None)
-    for needed in ("kubectl", "helm"):
-        if shutil.which(needed) is None:
-            raise Failed(f"DEMO_CONTEXT needs {needed} on the PATH")
-    if tool is None:
-        raise Failed("DEMO_REGISTRY needs docker, podman or buildah on the PATH to build and push the images")
-    images = baked(named.registry)
-    for member, name in MEMBERS:
-        tag = getattr(images, name)
-        console.stream([tool, "build", "-f", settings.root / member / "Dockerfile", "-t", tag, settings.root])
-        console.stream([tool, "push", tag])
-    kube = Kube(
-        console,
-        kubectl_words=("kubectl", "--context", named.context),
-        helm_words=("helm", "--kube-context", named.context),
-    )
-    return Cluster(kube, images)
 
 
 def node_name(kube: Kube) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .console import Console, Failed
+from .settings import NAMESPACE
 
 Object = dict[str, Any]
 
@@ -21,7 +22,7 @@ class Kube:
     console: Console
     kubectl_words: tuple[str, ...]
     helm_words: tuple[str, ...]
-    namespace: str = "invoices"
+    namespace: str = NAMESPACE
 
     def kubectl(self, *words: str, stdin: str | None = None, show: bool = False, timeout: float = 600) -> str:
         """Run kubectl in the namespace and return its output."""

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+SYSTEM = "finetune-system"
+"""The namespace of the operator, and of its Helm release of the name RELEASE."""
+RELEASE = "finetune-operator"
+NAMESPACE = "invoices"
+"""The namespace of the model."""
 
 
 @dataclass(frozen=True, slots=True)

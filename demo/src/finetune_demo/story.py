@@ -11,7 +11,7 @@ from . import cluster as clusters
 from . import environment, progress, render
 from .cluster import Cluster
 from .console import Console, Failed
-from .settings import Settings
+from .settings import RELEASE, SYSTEM, Settings
 
 RUN = "new-suppliers"
 
@@ -65,8 +65,8 @@ class Story:
         values.write_text(json.dumps(_chart_values(images, kube.namespace)))
         chart = self.settings.root / "charts" / "finetune-operator"
         kube.helm(
-            "upgrade", "--install", "finetune-operator", str(chart),
-            "--namespace", clusters.SYSTEM, "--values", str(values), "--wait", "--timeout", "3m",
+            "upgrade", "--install", RELEASE, str(chart),
+            "--namespace", SYSTEM, "--values", str(values), "--wait", "--timeout", "3m",
         )  # fmt: skip
 
     def open_workbench(self) -> None:

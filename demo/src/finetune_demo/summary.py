@@ -18,7 +18,11 @@ def checks(facts: Mapping[str, Any]) -> list[Check]:
         ("base model, mAP50 on its own suppliers", facts["base mAP50"], float(facts["base mAP50"]) >= 0.95),
         ("training of the base", f"{facts['base seconds']:.0f} s", True),
         *(
-            (f"gate {gate['name']}", f"{gate['verdict']}: {gate.get('message', '').partition(';')[0]}", gate["verdict"] == "Pass")
+            (
+                f"gate {gate['name']}",
+                f"{gate['verdict']}: {gate.get('message', '').partition(';')[0]}",
+                gate["verdict"] == "Pass",
+            )
             for gate in run["gates"]
         ),
         ("fine-tune, mAP50 on the old test set", f"{measured['baseMap50']} -> {measured['candidateMap50']}", True),
