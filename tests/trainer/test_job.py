@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from finetune_trainer.documents.codec import Located
 from finetune_trainer.documents.inputs import PrepareInputs, TrainInputs
-from finetune_trainer.documents.result import InputDigests, PrepareResult
+from finetune_trainer.documents.plan import Counts, Digests
+from finetune_trainer.documents.result import PrepareResult
 from finetune_trainer.errors import ErrorClass, exit_code
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.publish import Publisher
@@ -207,8 +209,9 @@ def test_exit_codes_are_those_of_the_contract(error_class: ErrorClass, code: int
 
 
 def result(pool: int) -> PrepareResult:
-    digests = InputDigests("p", "a", "t", "n")
-    return PrepareResult(Located("file:///plan", "0" * 64), pool, pool, 0, 1, 1, 0, "5", 1, 1, 1, digests)
+    counts = Counts(pool=pool, fresh=pool, held_out=0, train=1, new=1, old=0, anchor=1, val=1, test=1)
+    digests = Digests("p", "a", "t", "n")
+    return PrepareResult(**asdict(counts), plan=Located("file:///plan", "0" * 64), ratio="5", digests=digests)
 
 
 def test_of_two_pods_of_one_attempt_the_first_to_finish_counts(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from finetune_trainer.documents.codec import Document, Located
+from finetune_trainer.documents.plan import Counts, Digests
 
 RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
 MANIFEST_SCHEMA: Final = "finetune-operator.io/step-manifest/v1"
@@ -15,30 +16,12 @@ RESULT_LIMIT: Final = 4095
 StepName = Literal["prepare", "train", "evaluate", "verify"]
 
 
-class InputDigests(Document, frozen=True):
-    """Digests of the sets, as the plan has them."""
-
-    pool: str
-    anchor: str
-    test_set: str
-    new_set: str
-
-
-class PrepareResult(Document, frozen=True):
-    """Counts of pages; `ratio` is old pages per new page."""
+class PrepareResult(Counts, frozen=True, kw_only=True):
+    """What the plan says, in short: its counts, how many old pages for a new one, the digests of its sets."""
 
     plan: Located
-    pool: int
-    fresh: int
-    held_out: int
-    train: int
-    new: int
-    old: int
     ratio: str
-    anchor: int
-    val: int
-    test: int
-    digests: InputDigests
+    digests: Digests
 
 
 class Artifact(Document, frozen=True):

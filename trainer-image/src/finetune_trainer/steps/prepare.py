@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import asdict
+
 from finetune_trainer.data.plan import Known, make_plan
 from finetune_trainer.documents.codec import Located, encode
 from finetune_trainer.documents.inputs import PrepareInputs
 from finetune_trainer.documents.plan import Plan, parse_plan
-from finetune_trainer.documents.result import InputDigests, PrepareResult
+from finetune_trainer.documents.result import PrepareResult
 from finetune_trainer.documents.run import FineTuneDocument
 from finetune_trainer.errors import Reason, bad_input
 from finetune_trainer.steps.context import StepContext
@@ -26,21 +28,7 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     plan = make_plan(context.storage, document, known)
     located = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
-    counts = plan.counts
-    return PrepareResult(
-        plan=located,
-        pool=counts.pool,
-        fresh=counts.fresh,
-        held_out=counts.held_out,
-        train=counts.train,
-        new=counts.new,
-        old=counts.old,
-        ratio=plan.ratio,
-        anchor=counts.anchor,
-        val=counts.val,
-        test=counts.test,
-        digests=InputDigests(plan.digests.pool, plan.digests.anchor, plan.digests.test_set, plan.digests.new_set),
-    )
+    return PrepareResult(**asdict(plan.counts), plan=located, ratio=plan.ratio, digests=plan.digests)
 
 
 def _check_base(context: StepContext, document: FineTuneDocument) -> None:
