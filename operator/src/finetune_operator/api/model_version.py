@@ -14,7 +14,7 @@ VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "
 class VersionEvidence(Value, frozen=True, kw_only=True):
     """The judgement that a fine-tuned version carries with it, whatever becomes of its run.
 
-    `decision` is a human's, where the gates asked for one and somebody decided in time.
+    `decision` is the gates' or, where they asked for one, a human's; None where nobody decided in time.
     """
 
     digest: str

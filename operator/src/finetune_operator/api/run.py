@@ -142,7 +142,7 @@ class Evidence(Value, frozen=True, kw_only=True):
 
 
 class Decision(Value, frozen=True, kw_only=True):
-    """Who decided what in a review; `by` is self-declared."""
+    """Who decided what; `by` is `gates` when no human was needed, else self-declared."""
 
     verdict: Literal["Approve", "Reject"]
     by: str
