@@ -45,14 +45,16 @@ lint: ## style, layers, and that generated files are fresh
 .PHONY: types
 types: ## mypy --strict, every member in its own environment
 	$(call MYPY,operator-dev) operator/src local-cluster/src demo/src tests/house tests/unit tests/simulation \
-	  tests/integration tests/local_cluster tests/e2e
-	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer
-	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server
+	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py
+	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer \
+	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py
+	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \
+	  tests/contract/test_server_fixture.py
 	$(call MYPY,example-dev) --config-file examples/invoices/pyproject.toml examples/invoices/src
 
 .PHONY: unit
 unit: ## the operator's pure parts, the CRDs' agreement with the types, the chart
-	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/unit
+	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/unit tests/contract/test_operator_messages.py
 
 .PHONY: simulation
 simulation: ## crashes before and after every write of every story, in virtual time
@@ -72,7 +74,8 @@ example-test: ## the rendered invoices: deterministic, disjoint, boxes inside th
 
 .PHONY: trainer-test
 trainer-test: ## a real, tiny fine-tune, every trap of the trainer, the shared fixture
-	$(call PYTEST,trainer-dev) tests/trainer tests/contract/test_evaluator_fixture.py
+	$(call PYTEST,trainer-dev) tests/trainer tests/contract/test_evaluator_fixture.py \
+	  tests/contract/test_trainer_messages.py
 
 .PHONY: server-test
 server-test: ## the server: digest, readiness, answers, drain, metrics, the shared fixture

@@ -1,0 +1,93 @@
+"""The operator's end of the contract with the trainer: it writes, and takes, exactly the messages of this folder.
+
+`test_trainer_messages.py` holds the trainer to the same files. After a change of the contract that both sides make,
+WRITE_MESSAGES=1 makes the operator's files anew.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_operator.api.contract import EvaluateResult, ProgressLine, StepResult, document_json
+from finetune_operator.api.meta import Artifact
+from finetune_operator.api.value import canonical_json, parse
+from finetune_operator.decide import results, version
+from finetune_operator.decide.actions import CreateJob, CreateSnapshot
+from finetune_operator.decide.views import VersionView
+from unit.decide.run_world import LIVE, START, World, base, policy, template
+
+MESSAGES = Path(__file__).parent / "messages"
+Message = dict[str, Any]
+
+
+def message(name: str) -> Message:
+    """Return a message of the contract."""
+    found: Message = json.loads((MESSAGES / f"{name}.json").read_text())
+    return found
+
+
+@cache
+def written() -> dict[str, Message]:
+    """Return what the operator writes for a run beside a live fine-tune, and for an imported base."""
+    plan = Artifact(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
+    earlier = base("ft_v1.1", LIVE, type="FineTuned", inputs=plan)
+    world = World(versions=(base(inputs=plan), earlier))
+    world.go_live("ft_v1.1")
+    world.trained()
+    view = VersionView(version=base(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"))
+    found = {}
+    for of, actions in (("finetune", world.history), ("verify", version.decide(view).actions)):
+        for action in actions:
+            match action:
+                case CreateSnapshot():
+                    found[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
+                case CreateJob():
+                    found[f"inputs-{action.step}"] = json.loads(action.inputs)
+                case _:
+                    pass
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["run-finetune", "run-verify", "inputs-prepare", "inputs-train", "inputs-evaluate", "inputs-verify"],
+)
+def test_the_operator_writes_what_the_contract_says(name: str) -> None:
+    if os.environ.get("WRITE_MESSAGES"):
+        (MESSAGES / f"{name}.json").write_text(json.dumps(written()[name], indent=2) + "\n")
+    assert written()[name] == message(name)
+
+
+def test_the_trainers_results_lead_a_run_to_a_passing_verdict() -> None:
+    world = World()
+    world.settle()
+    for step in ("prepare", "train", "evaluate"):
+        world.start(step)
+        world.complete(step, json.dumps(message(f"result-{step}")))
+    assert world.status.verdict == "Pass", [(a.step, a.outcome, a.message) for a in world.status.attempts]
+
+
+def test_the_trainers_measurement_verifies_a_base() -> None:
+    measured = results.verified(parse(message("result-verify"), StepResult))
+    assert isinstance(measured, EvaluateResult)
+    assert measured.models.base.map50 == "0.985000"
+
+
+def test_the_trainers_error_ends_a_run_with_its_words() -> None:
+    world = World()
+    world.settle()
+    world.start("prepare")
+    error = message("result-failed")["error"]
+    world.fail("prepare", 10, error)
+    assert world.condition("Prepared") == ("False", error["reason"])
+    assert error["remedy"] in world.message("Prepared")
+
+
+def test_a_progress_line_is_read_in_full() -> None:
+    line = parse(message("progress"), ProgressLine)
+    assert (line.step, line.percent, line.epoch, line.epochs, line.remaining_seconds) == ("train", 30, 3, 10, 91)
+    assert set(line.losses) == {"box", "cls", "dfl"}
