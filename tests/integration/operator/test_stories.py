@@ -43,7 +43,7 @@ def _hold(space: Space) -> str:
 
 
 def _message(space: Space) -> str:
-    return str(space.there("finetuneruns", "first")["status"]["message"])
+    return str(space.there("finetuneruns", "first")["status"].get("message", ""))
 
 
 def _jobs(space: Space) -> list[str]:
@@ -326,4 +326,14 @@ def test_a_run_waits_for_a_pod_template_and_says_so(operator: Operator, space: S
     assert space.phase("first") == "Pending"
     fresh = {"metadata": {"name": "cpu-trainer", "labels": template["metadata"]["labels"]}}
     space.apply({"apiVersion": "v1", "kind": "PodTemplate", "template": template["template"], **fresh})
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="it goes on by itself")
+
+
+def test_a_run_whose_pods_are_refused_says_so_and_heals(operator: Operator, space: Space, node: ScriptedNode) -> None:
+    base_live(space)
+    refused = {"template": {"spec": {"runtimeClassName": "not-there"}}}
+    assert space.patch("podtemplates", "gpu-trainer", refused).accepted
+    space.apply(run())
+    eventually(lambda: "PodNotCreated" in _message(space), seconds=150, what="it says that no pod is made")
+    assert space.patch("podtemplates", "gpu-trainer", {"template": {"spec": {"runtimeClassName": None}}}).accepted
     eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="it goes on by itself")

@@ -92,6 +92,15 @@ def test_why_a_pod_waits_is_said(found: dict[str, Any], reason: str, says: str) 
     assert says in problem.message
 
 
+def test_a_job_tells_since_when_it_has_no_pod() -> None:
+    began = {"startTime": "2026-11-21T12:00:00Z"}
+    assert view([job(**began)], []).podless_since == datetime(2026, 11, 21, 12, tzinfo=UTC)
+    assert view([job(**began)], [pod("Pending")]).podless_since is None
+    assert view([job(**began, conditions=[{"type": "Failed", "status": "True"}])], []).podless_since is None
+    assert view([job()], []).podless_since is None, "nobody has looked at it yet"
+    assert view([job(**began, active=1)], []).podless_since is None, "its pod is only not seen yet, or any more"
+
+
 def test_a_suspended_job_waits_for_its_queue() -> None:
     queued = job()
     queued["spec"]["suspend"] = True

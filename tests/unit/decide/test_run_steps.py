@@ -1,11 +1,13 @@
 """A step on its way: its Job, its progress, its template, its end; never two Jobs of one attempt."""
 
+from datetime import timedelta
+
 import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.contract import ProgressLine
 from finetune_operator.decide.actions import CreateJob
-from finetune_operator.decide.views import Problem
+from finetune_operator.decide.views import Problem, TemplateView
 from unit.decide.attempts import error, newest, outcomes, training
 from unit.decide.run_world import (
     START,
@@ -119,6 +121,27 @@ def test_why_a_pod_does_not_start_stands_in_the_steps_condition(reason: str) -> 
     world.change_job(world.job("train").name, waiting=None, running_since=world.now)
     world.settle()
     assert world.condition("Trained") == ("Unknown", "Running")
+
+
+@pytest.mark.row("R13")
+@pytest.mark.row("R39")
+def test_a_job_that_gets_no_pod_says_so_after_a_minute_and_heals_with_its_template() -> None:
+    world = World().prepared()
+    name = world.job("train").name
+    world.change_job(name, podless_since=world.now)
+    assert world.settle().requeue_after == timedelta(seconds=60)
+    world.wait(59)
+    world.settle()
+    assert world.condition("Trained") == ("Unknown", "Running")
+    world.wait(1)
+    world.settle()
+    assert world.condition("Trained") == ("False", "PodNotCreated")
+    assert f"kubectl describe job {name}" in world.status.message
+    world.train_template = TemplateView("gpu-trainer", "mended")
+    world.settle()
+    world.remove_job(name)
+    world.settle()
+    assert outcomes(world, "train") == [("Suspended", "PodTemplateChanged"), ("Running", "")]
 
 
 @pytest.mark.row("R13")

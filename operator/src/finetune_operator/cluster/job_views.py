@@ -60,6 +60,7 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         collect=labels.get(names.COLLECT_LABEL) == "true",
         state="Complete" if "Complete" in ended else "Failed" if "Failed" in ended else "Active",
         suspended=suspended,
+        podless_since=None if pods or suspended or _has_had_pods(status) else _time(status.get("startTime")),
         running_since=_time((running or terminated or {}).get("startedAt")),
         finished_at=_time((terminated or {}).get("finishedAt")) or _time((end or {}).get("lastTransitionTime")),
         exit_code=_exit_code(terminated),
@@ -69,6 +70,11 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         waiting=_queued(labels) if suspended else why_waiting(pod),
         deleting=metadata.get("deletionTimestamp") is not None,
     )
+
+
+def _has_had_pods(status: Mapping[str, Any]) -> bool:
+    """Tell whether the Job's controller counts a pod, or has ended the Job: then one was made, though none is seen."""
+    return any(status.get(field) for field in ("active", "failed", "succeeded", "terminating", "conditions"))
 
 
 def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 # A disruption is nobody's fault, so it costs no retry; without an end a broken node pool would loop for ever.
 MAX_DISRUPTIONS = 20
+# In a burst Kubernetes' Job controller makes about twenty pods a second; a Job may be without one for so long.
+PODLESS = timedelta(seconds=60)
 _FATAL = frozenset(("BadInput", "BadTraining", "OutOfMemory"))
 _CLASS_BY_EXIT = {
     EXIT_BAD_INPUT: "BadInput",
@@ -216,11 +218,30 @@ def _watch(work: Work, plan: Plan[T], attempt: Attempt, job: JobView) -> Moving 
         return Over(_with(work, ended).attempts, problem)
     if job.suspended:
         return Moving(work.attempts, "Waiting", job.waiting or Problem("Queued", f"Job {job.name} is queued"))
-    if job.waiting and attempt.started_at is None and _template_mended(plan, attempt):
+    waiting = job.waiting or _podless(work, attempt, job)
+    if waiting and attempt.started_at is None and _template_mended(plan, attempt):
         return _replaced(work, attempt, job)
-    if job.waiting:
-        return Moving(work.attempts, "Waiting", job.waiting, (), _until_deadline(work, attempt))
-    return Moving(work.attempts, "Running", _running(attempt), (), _until_deadline(work, attempt))
+    if waiting:
+        return Moving(work.attempts, "Waiting", waiting, (), _until_deadline(work, attempt))
+    return Moving(work.attempts, "Running", _running(attempt), (), _next_look(work, attempt, job))
+
+
+def _podless(work: Work, attempt: Attempt, job: JobView) -> Problem | None:
+    """Return that no pod could be made, which only the Job's Events explain."""
+    if job.podless_since is None or attempt.started_at is not None or work.now - job.podless_since < PODLESS:
+        return None
+    text = (
+        f"Job {job.name} has no pod: a missing RuntimeClass, a quota or Pod Security may refuse it; "
+        f"kubectl describe job {job.name} says why; mend that, or the PodTemplate"
+    )
+    return Problem("PodNotCreated", text)
+
+
+def _next_look(work: Work, attempt: Attempt, job: JobView) -> timedelta | None:
+    """Return the time until the deadline or, before any pod ran, until the lack of one is worth a word."""
+    if attempt.started_at is not None or job.podless_since is None:
+        return _until_deadline(work, attempt)
+    return max(job.podless_since + PODLESS - work.now, timedelta(seconds=1))
 
 
 def _template_mended(plan: Plan[T], attempt: Attempt) -> bool:

@@ -30,7 +30,7 @@ class TemplateView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A Job of ours with what its pod said."""
+    """A Job of ours with what its pod said; `podless_since` is when its controller began, while it has no pod."""
 
     name: str
     uid: str
@@ -40,6 +40,7 @@ class JobView:
     collect: bool = False
     state: Literal["Active", "Complete", "Failed"] = "Active"
     suspended: bool = False
+    podless_since: datetime | None = None
     running_since: datetime | None = None
     finished_at: datetime | None = None
     exit_code: int | None = None
