@@ -1,7 +1,5 @@
 """A cluster that the user named: nothing is changed or removed there but what the demo made."""
 
-import json
-import os
 import shutil
 
 from .console import Console, Failed
@@ -30,41 +28,36 @@ def connect(console: Console, named: ExistingCluster) -> Kube:
     for needed in ("kubectl", "helm"):
         if shutil.which(needed) is None:
             raise Failed(f"DEMO_CONTEXT needs {needed} on the PATH")
+    kube = _kube(console, named)
     for namespace in (SYSTEM, NAMESPACE):
-        if (found := _get(console, named, "namespace", namespace)) is not None and not _is_ours(found):
+        if (found := kube.get("namespace", namespace)) is not None and not _is_ours(found):
             raise Failed(
                 f"namespace {namespace!r} of context {named.context!r} is there and is not the demo's, which would "
                 "change what runs in it; name another cluster, or rename or remove that namespace"
             )
     for crd in CRDS:
-        if (found := _get(console, named, "crd", crd)) is not None and not _is_of_our_release(found):
+        if (found := kube.get("crd", crd)) is not None and not _is_of_our_release(found):
             raise Failed(
                 f"context {named.context!r} has {crd} of another installation, which the demo would take over; "
                 "name a cluster where finetune-operator is not installed"
             )
-    return Kube(
-        console,
-        kubectl_words=("kubectl", "--context", named.context),
-        helm_words=("helm", "--kube-context", named.context),
-    )
+    return kube
 
 
 def remove(console: Console, named: ExistingCluster) -> None:
     """Remove release and namespaces of the demo; its CRDs stay, because with them everybody's objects would go."""
-    ours = [n for n in (SYSTEM, NAMESPACE) if _is_ours(_get(console, named, "namespace", n) or {})]
+    kube = _kube(console, named)
+    ours = [n for n in (SYSTEM, NAMESPACE) if _is_ours(kube.get("namespace", n) or {})]
     if SYSTEM in ours:
-        words = ["helm", "--kube-context", named.context, "uninstall", RELEASE, "--namespace", SYSTEM]
-        console.run([*words, "--ignore-not-found"], env=dict(os.environ))
+        kube.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found")
     if ours:
-        words = ["kubectl", "--context", named.context, "delete", "namespace", *ours]
-        console.run(words, env=dict(os.environ))
+        kube.kubectl("delete", "namespace", *ours, show=True)
     console.say(f"the CRDs stay; if nobody uses them: kubectl --context {named.context} delete crd {' '.join(CRDS)}")
 
 
-def _get(console: Console, named: ExistingCluster, kind: str, name: str) -> Object | None:
-    words = ["kubectl", "--context", named.context, "get", kind, name, "-o", "json", "--ignore-not-found"]
-    text = console.run(words, env=dict(os.environ), show=False)
-    return json.loads(text) if text.strip() else None
+def _kube(console: Console, named: ExistingCluster) -> Kube:
+    kubectl, helm = ("kubectl", "--context", named.context), ("helm", "--kube-context", named.context)
+    return Kube(console, kubectl_words=kubectl, helm_words=helm)
 
 
 def _is_ours(namespace: Object) -> bool:

@@ -33,6 +33,15 @@ def tuned_live(space: Space, name: str = "first") -> None:
     eventually(lambda: space.phase(name) == "Promoted", what="the run says so")
 
 
+def taken_back(space: Space) -> None:
+    """Let a run pass whose version does not come up, until the base serves again."""
+    space.patch("deployments", "invoice-detector", {"spec": {"progressDeadlineSeconds": 5}})
+    base_live(space)
+    space.apply(run())
+    eventually(lambda: space.phase("first") == "RolledBack", seconds=120, what="it is taken back")
+    assert space.served() == "base_v1"
+
+
 def _live(space: Space) -> str | None:
     version: str | None = (space.policy_status().get("live") or {}).get("version")
     return version
@@ -200,11 +209,7 @@ def test_keys_that_git_owns_are_never_forced(operator: Operator, space: Space, n
 
 def test_a_version_that_never_becomes_ready_is_taken_back(operator: Operator, space: Space, node: ScriptedNode) -> None:
     node.broken.add("ft_v1.1")
-    space.patch("deployments", "invoice-detector", {"spec": {"progressDeadlineSeconds": 5}})
-    base_live(space)
-    space.apply(run())
-    eventually(lambda: space.phase("first") == "RolledBack", seconds=120, what="it is taken back")
-    assert space.served() == "base_v1"
+    taken_back(space)
     assert _hold(space) == "RolledBack"
     assert [q["version"] for q in space.policy_status()["quarantined"]] == ["ft_v1.1"]
 
@@ -213,11 +218,7 @@ def test_a_version_whose_pods_find_no_room_is_taken_back_and_not_blamed(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
     node.crowded.add("ft_v1.1")
-    space.patch("deployments", "invoice-detector", {"spec": {"progressDeadlineSeconds": 5}})
-    base_live(space)
-    space.apply(run())
-    eventually(lambda: space.phase("first") == "RolledBack", seconds=120, what="it is taken back")
-    assert space.served() == "base_v1"
+    taken_back(space)
     assert "Unschedulable: no node takes the pod: Insufficient cpu" in _message(space)
     assert space.policy_status().get("quarantined", []) == []
 

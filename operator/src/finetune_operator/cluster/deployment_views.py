@@ -66,8 +66,12 @@ def deployment_view(deployment: Object) -> DeploymentView:
         null_annotations=_null_annotations(annotations.get(_LAST_APPLIED)),
         keys_manager=_keys_manager(metadata.get("managedFields") or ()),
         deleting=metadata.get("deletionTimestamp") is not None,
-        selector=tuple(sorted(((spec.get("selector") or {}).get("matchLabels") or {}).items())),
     )
+
+
+def pod_labels(deployment: Object) -> dict[str, str]:
+    """Return the labels by which the Deployment finds its pods."""
+    return dict(((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {})
 
 
 def serves(pod: Object, sha256: str) -> bool:

@@ -25,7 +25,7 @@ from ..decide.views import (
 )
 from ..manifests.documents import read_document
 from ..manifests.owner import Owner, is_owned
-from .deployment_views import deployment_view, serves, template_view
+from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
 from .job_views import job_views, running_train_pod
 from .pod_trouble import why_not_ready
@@ -209,21 +209,27 @@ class Observer:
         return None if raw is None else self._try(raw, Promotion)
 
     async def _deployment(self, namespace: str, name: str) -> DeploymentView | None:
+        raw = await self._raw_deployment(namespace, name)
+        return None if raw is None else deployment_view(raw)
+
+    async def _raw_deployment(self, namespace: str, name: str) -> Object | None:
         """Return the Deployment; one without the opt-in label is not watched, so it is asked for."""
         raw = await self._cluster.get(Kind.DEPLOYMENT, namespace, name)
-        raw = raw or await self._cluster.get(Kind.DEPLOYMENT, namespace, name, fresh=True)
-        return None if raw is None else deployment_view(raw)
+        return raw or await self._cluster.get(Kind.DEPLOYMENT, namespace, name, fresh=True)
 
     async def _in_flight(self, namespace: str, policy: Policy) -> DeploymentView | None:
         """Return the Deployment with what ails the pods that it waits for; they are not watched."""
-        found, flight = await self._deployment(namespace, policy.spec.deployment), policy.status.in_flight
-        if found is None or flight is None or found.settled or not found.selector:
+        raw = await self._raw_deployment(namespace, policy.spec.deployment)
+        if raw is None:
+            return None
+        found, labels, flight = deployment_view(raw), pod_labels(raw), policy.status.in_flight
+        if flight is None or found.settled or not labels:
             return found
         awaited = flight.back if flight.phase == "Returning" else flight.to
         if awaited is None:
             return found
         try:
-            pods = await self._cluster.list(Kind.POD, namespace, dict(found.selector), fresh=True)
+            pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
         except ClusterError:
             return found  # the way back must not hang on what only explains it
         return replace(found, trouble=why_not_ready(pod for pod in pods if serves(pod, awaited.sha256)))

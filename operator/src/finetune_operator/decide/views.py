@@ -125,7 +125,6 @@ class DeploymentView:
     keys_manager: str | None = None
     deleting: bool = False
     progress_deadline_seconds: int = 600
-    selector: tuple[tuple[str, str], ...] = ()
     trouble: Problem | None = None
 
     @property
