@@ -15,8 +15,9 @@ import pytest
 from finetune_operator.api.contract import EvaluateResult, ProgressLine, StepResult, document_json
 from finetune_operator.api.meta import Artifact
 from finetune_operator.api.value import canonical_json, parse
-from finetune_operator.decide import results, version
-from finetune_operator.decide.actions import CreateJob, CreateSnapshot
+from finetune_operator.decide.attempts import results
+from finetune_operator.decide.decision import CreateJob, CreateSnapshot
+from finetune_operator.decide.version import machine as version
 from finetune_operator.decide.views import VersionView
 from unit.decide.run_world import LIVE, START, World, base, policy, template
 

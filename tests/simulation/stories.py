@@ -10,7 +10,7 @@ from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Cluster, Kind, Object
 from finetune_operator.controller.keys import Key
 from finetune_operator.controller.reconcile import Reconciler
-from finetune_operator.decide.actions import Emit
+from finetune_operator.decide.decision import Emit
 from finetune_operator.manifests.events import Regarding
 
 from .api_server import ApiServer, Client, Crash

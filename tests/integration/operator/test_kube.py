@@ -11,7 +11,7 @@ from finetune_operator.cluster.cache import CachedCluster, resync
 from finetune_operator.cluster.kube import KubeCluster, connect
 from finetune_operator.cluster.port import Kind, Object
 from finetune_operator.cluster.store import Store
-from finetune_operator.decide.actions import ApplyKeys
+from finetune_operator.decide.decision import ApplyKeys
 from finetune_operator.manifests.keys import build_keys
 from local_cluster import ControlPlane
 from simulation.stories import run

@@ -19,7 +19,7 @@ from finetune_operator.cluster.act import NameTaken, act
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Unavailable
 from finetune_operator.cluster.observe import Observed, Observer
 from finetune_operator.cluster.port import Kind, Object
-from finetune_operator.decide.actions import (
+from finetune_operator.decide.decision import (
     Action,
     ApplyKeys,
     CreateJob,

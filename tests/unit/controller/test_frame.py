@@ -21,7 +21,7 @@ from finetune_operator.controller.probes import STALLED, Health
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.settings import make_settings, scope
 from finetune_operator.controller.watch import make_registry, observe
-from finetune_operator.decide.actions import Emit
+from finetune_operator.decide.decision import Emit
 from finetune_operator.manifests.events import Regarding
 from simulation.api_server import ApiServer, Client
 

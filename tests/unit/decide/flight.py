@@ -5,8 +5,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from finetune_operator.api.policy import InFlight, Policy, PolicyStatus
-from finetune_operator.decide.actions import Decision
-from finetune_operator.decide.policy import decide
+from finetune_operator.decide.decision import Decision
+from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, PolicyView
 
 from .flip_world import (

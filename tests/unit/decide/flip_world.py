@@ -24,9 +24,9 @@ from finetune_operator.api.policy import (
 )
 from finetune_operator.api.promotion import Promotion, PromotionSpec
 from finetune_operator.api.run import Measurements, Verdict
-from finetune_operator.decide import policy as policy_decide
-from finetune_operator.decide import promotion as promotion_decide
-from finetune_operator.decide.actions import ApplyKeys, Decision, Emit
+from finetune_operator.decide.decision import ApplyKeys, Decision, Emit
+from finetune_operator.decide.policy import machine as policy_decide
+from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.views import (
     DeploymentView,
     PolicyView,

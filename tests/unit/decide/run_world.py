@@ -30,7 +30,7 @@ from finetune_operator.api.policy import (
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionStatus
 from finetune_operator.api.run import Run, RunSpec, RunStatus
 from finetune_operator.api.value import parse, plain
-from finetune_operator.decide.actions import (
+from finetune_operator.decide.decision import (
     Action,
     CreateJob,
     CreateModelVersion,
@@ -41,7 +41,7 @@ from finetune_operator.decide.actions import (
     Emit,
     ReserveVersion,
 )
-from finetune_operator.decide.run import decide
+from finetune_operator.decide.run.machine import decide
 from finetune_operator.decide.views import JobView, Problem, RunView, TemplateView
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import FIELD_MANAGER
-from finetune_operator.decide.actions import ApplyKeys
-from finetune_operator.decide.policy import decide
+from finetune_operator.decide.decision import ApplyKeys
+from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, Problem, ServedKeys
 
 from .flight import (

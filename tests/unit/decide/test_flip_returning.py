@@ -6,8 +6,8 @@ import pytest
 
 from finetune_operator.api.meta import find
 from finetune_operator.api.policy import Policy
-from finetune_operator.decide import flip
-from finetune_operator.decide.policy import decide
+from finetune_operator.decide.policy import flight as flip
+from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import ServedKeys
 
 from .flight import (

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.policy import Watch
-from finetune_operator.decide.policy import decide
+from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView
 
 from .flight import (

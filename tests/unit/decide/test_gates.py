@@ -12,9 +12,9 @@ from finetune_operator.api.contract import EvaluateResult, RunDocument
 from finetune_operator.api.policy import Gates, NewSamplesGate, RegressionGate
 from finetune_operator.api.run import Gate
 from finetune_operator.api.value import parse
-from finetune_operator.decide.document import run_document
-from finetune_operator.decide.evidence import evidence_of
-from finetune_operator.decide.gates import judge, new_samples, regression, share, worst
+from finetune_operator.decide.gates.evidence import evidence_of
+from finetune_operator.decide.gates.verdict import judge, new_samples, regression, share, worst
+from finetune_operator.decide.snapshot import run_document
 from unit.decide.run_world import base, evaluate_result, policy, run, scores
 
 LIMITS = RegressionGate()

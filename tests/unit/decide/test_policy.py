@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from finetune_operator.api.meta import Condition, find
 from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, Reservation
 from finetune_operator.api.value import canonical_json
-from finetune_operator.decide import memory
-from finetune_operator.decide.actions import Decision
-from finetune_operator.decide.policy import decide, refused
+from finetune_operator.decide.decision import Decision
+from finetune_operator.decide.policy import memory
+from finetune_operator.decide.policy.machine import decide, refused
 from finetune_operator.decide.views import DeploymentView, Problem, ServedKeys, TemplateView
 
 from .flip_world import (

@@ -12,11 +12,11 @@ from finetune_operator.api.names import FIELD_MANAGER
 from finetune_operator.api.policy import Hold, InFlight, Policy, PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Approval, Promotion
 from finetune_operator.api.value import canonical_json
-from finetune_operator.decide import policy as policy_decide
-from finetune_operator.decide import promotion as promotion_decide
-from finetune_operator.decide.actions import ApplyKeys
-from finetune_operator.decide.promotion_checks import identity
-from finetune_operator.decide.target import HIGHEST_EPOCH
+from finetune_operator.decide.decision import ApplyKeys
+from finetune_operator.decide.deployment import HIGHEST_EPOCH
+from finetune_operator.decide.policy import machine as policy_decide
+from finetune_operator.decide.promotion import machine as promotion_decide
+from finetune_operator.decide.promotion.checks import identity
 from finetune_operator.decide.views import DeploymentView, PolicyView, PromotionView, ServedKeys
 
 from .flip_world import (

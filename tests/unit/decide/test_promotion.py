@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from finetune_operator.api.meta import find
 from finetune_operator.api.policy import Policy, PolicyStatus
 from finetune_operator.api.promotion import Promotion, PromotionStatus
-from finetune_operator.decide import policy as policy_decide
-from finetune_operator.decide.actions import Decision, Emit
-from finetune_operator.decide.memory import consumed, landed
-from finetune_operator.decide.promotion import decide
-from finetune_operator.decide.promotion_checks import identity
+from finetune_operator.decide.decision import Decision, Emit
+from finetune_operator.decide.policy import machine as policy_decide
+from finetune_operator.decide.policy.memory import consumed, landed
+from finetune_operator.decide.promotion.checks import identity
+from finetune_operator.decide.promotion.machine import decide
 from finetune_operator.decide.views import PromotionView
 
 from .flip_world import NOW, base, deployment, keys, live, policy, promotion, seconds, tuned, view

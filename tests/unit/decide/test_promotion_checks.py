@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, Rollout
 from finetune_operator.api.promotion import Approval, Promotion
-from finetune_operator.decide.promotion_checks import (
+from finetune_operator.decide.promotion.checks import (
     Clear,
     Proposal,
     Refuse,
@@ -296,7 +296,7 @@ class TestCandidates:
         assert candidates(policy(), (final, deleted, foreign)) == ()
 
     def test_a_restored_promotion_is_known_by_name_and_spec(self) -> None:
-        from finetune_operator.decide.memory import consumed
+        from finetune_operator.decide.policy.memory import consumed
 
         asked = promotion("ft_v1.1", "base_v1")
         after = consumed(PolicyStatus(), identity(asked), "Succeeded", "WatchPassed", "", NOW)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.value import plain
-from finetune_operator.decide.actions import CreateJob
+from finetune_operator.decide.decision import CreateJob
 from unit.decide.attempts import error, newest, outcomes, training
 from unit.decide.run_world import (
     ROOT,

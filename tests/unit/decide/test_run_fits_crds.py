@@ -9,7 +9,7 @@ import pytest
 
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import plain
-from finetune_operator.decide.actions import CreateModelVersion, CreatePromotion
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
 from house.crds import Schema, crds
 from unit.decide.run_world import World, envelope, evaluate_result, prepare_result, train_result
 

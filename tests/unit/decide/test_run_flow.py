@@ -10,7 +10,7 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.policy import Gates, RegressionGate
 from finetune_operator.api.run import Review, RunMixing
 from finetune_operator.api.training import TrainingOverrides
-from finetune_operator.decide.actions import CreateJob, CreateModelVersion, CreatePromotion, CreateSnapshot
+from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion, CreateSnapshot
 from finetune_operator.decide.views import Problem
 from unit.decide.run_world import (
     BASE,

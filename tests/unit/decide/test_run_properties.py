@@ -16,8 +16,8 @@ from finetune_operator.api.policy import Hold
 from finetune_operator.api.promotion import PromotionPhase, PromotionStatus
 from finetune_operator.api.run import FINAL_PHASES, Review, RunStatus
 from finetune_operator.api.value import plain
-from finetune_operator.decide.actions import CreateJob, CreateModelVersion, CreatePromotion
-from finetune_operator.decide.run import decide
+from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
+from finetune_operator.decide.run.machine import decide
 from finetune_operator.decide.views import JobView, Problem
 from unit.decide.run_world import (
     BASE,

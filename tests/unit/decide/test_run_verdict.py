@@ -10,7 +10,7 @@ from finetune_operator.api.model_version import Lineage, ModelVersion
 from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, ReviewRules
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
 from finetune_operator.api.run import Review
-from finetune_operator.decide.actions import CreateModelVersion, CreatePromotion, ReserveVersion
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, ReserveVersion
 from unit.decide.run_world import (
     BASE,
     LIVE,

@@ -14,8 +14,8 @@ from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import parse, plain
-from finetune_operator.decide.actions import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
-from finetune_operator.decide.version import decide, owner_policy
+from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
+from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.views import JobView, Problem, TemplateView, VersionView
 from unit.decide.run_world import BASE, LIVE, START, World, base, deleted, live, policy, sha, template
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from finetune_operator.api.promotion import PromotionSpec
 from finetune_operator.api.value import InvalidObject
-from finetune_operator.decide.actions import ApplyKeys, CreatePromotion, Emit
+from finetune_operator.decide.decision import ApplyKeys, CreatePromotion, Emit
 from finetune_operator.manifests.documents import read_document
 from finetune_operator.manifests.events import Regarding, build_event
 from finetune_operator.manifests.keys import build_keys

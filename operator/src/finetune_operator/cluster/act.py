@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TypeVar, assert_never
 from ..api.model_version import ModelVersion
 from ..api.promotion import Promotion
 from ..api.value import InvalidObject, parse, plain
-from ..decide.actions import (
+from ..decide.decision import (
     Action,
     ApplyKeys,
     CreateJob,

@@ -18,11 +18,11 @@ from ..cluster.act import Done, Recorder, act, write_status
 from ..cluster.errors import FieldConflict, Forbidden, Invalid
 from ..cluster.observe import Observed, Observer
 from ..cluster.port import Cluster, Kind, Object
-from ..decide import policy as decide_policy
-from ..decide import promotion as decide_promotion
-from ..decide import run as decide_run
-from ..decide import version as decide_version
-from ..decide.actions import Decision
+from ..decide.decision import Decision
+from ..decide.policy import machine as decide_policy
+from ..decide.promotion import machine as decide_promotion
+from ..decide.run import machine as decide_run
+from ..decide.version import machine as decide_version
 from ..decide.views import PolicyView
 from .keys import Key
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..api import names
 from ..api.run import RunSpec
-from ..decide.actions import CreateJob
+from ..decide.decision import CreateJob
 from .owner import Owner, labels, reference
 
 DOCUMENT_FILE = "/finetune/document/run.json"

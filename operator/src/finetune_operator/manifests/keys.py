@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..api import names
-from ..decide.actions import ApplyKeys
+from ..decide.decision import ApplyKeys
 
 
 def build_keys(action: ApplyKeys, namespace: str) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..api.contract import RunDocument
-from ..api.meta import Artifact
-from ..api.model_version import ModelVersion
-from ..api.names import snapshot_name
-from ..api.policy import LiveVersion, Policy
-from ..api.run import RunStatus
-from .actions import Action, Decision
-from .steps import Work
-from .views import Problem, RunView
+from ...api.contract import RunDocument
+from ...api.meta import Artifact
+from ...api.model_version import ModelVersion
+from ...api.names import snapshot_name
+from ...api.policy import LiveVersion, Policy
+from ...api.run import RunStatus
+from ..attempts.engine import Work
+from ..decision import Action, Decision
+from ..views import Problem, RunView
 
 _LONGEST = 10**9
 

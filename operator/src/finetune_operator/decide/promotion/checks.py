@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..api.meta import find, is_true
-from ..api.model_version import ModelVersion
-from ..api.names import sha256_of
-from ..api.policy import Outcome, Policy
-from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionSpec
-from ..api.value import canonical_json
-from . import target
-from .views import DeploymentView, Problem
+from ...api.meta import find, is_true
+from ...api.model_version import ModelVersion
+from ...api.names import sha256_of
+from ...api.policy import Outcome, Policy
+from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionSpec
+from ...api.value import canonical_json
+from .. import deployment as target
+from ..views import DeploymentView, Problem
 
 
 @dataclass(frozen=True, slots=True)

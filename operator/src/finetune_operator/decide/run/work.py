@@ -6,20 +6,22 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from ..api.contract import StepResult
-from ..api.meta import Artifact, ConditionStatus
-from ..api.policy import LiveVersion
-from ..api.run import Attempt, Inputs, RunStatus
-from ..api.run import Decision as Ruling
-from ..api.value import canonical_json, plain
-from . import results
+from ...api.contract import StepResult
+from ...api.meta import Artifact, ConditionStatus
+from ...api.policy import LiveVersion
+from ...api.run import Attempt, Inputs, RunStatus
+from ...api.run import Decision as Ruling
+from ...api.value import canonical_json, plain
+from ..attempts import results
+from ..attempts.engine import Done, Moving, Over, Plan, advance
+from ..decision import Decision
+from ..gates.evidence import evidence_of
+from ..gates.verdict import judge
+from ..snapshot import inputs_hash, spec_hash
+from ..views import Problem
 from .acceptance import usable_template
-from .actions import Decision
-from .document import inputs_hash, spec_hash
-from .evidence import evidence_of
-from .gates import judge
-from .run_case import Case, Go, Model, model_of, work_of
-from .run_status import (
+from .stage import Case, Go, Model, model_of, work_of
+from .status import (
     CONDITION_OF,
     PHASE_OF,
     blocked,
@@ -31,8 +33,6 @@ from .run_status import (
     say,
     unblocked,
 )
-from .steps import Done, Moving, Over, Plan, advance
-from .views import Problem
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.run import Attempt, Step
-from .actions import Action, DeleteJob
-from .views import JobView, Problem
+from ...api.run import Attempt, Step
+from ..decision import Action, DeleteJob
+from ..views import JobView, Problem
 
 FIRST_BACKOFF: Final = timedelta(seconds=10)
 MAX_BACKOFF: Final = timedelta(seconds=300)

@@ -7,14 +7,16 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.meta import Condition, ConditionStatus, find, with_condition
-from ..api.names import FIELD_MANAGER, model_version_name
-from ..api.policy import LiveVersion, PolicyStatus
-from ..api.promotion import Promotion
-from . import flip, memory, target
-from .actions import ApplyKeys, Decision, Emit
-from .promotion_checks import Clear, Proposal, Refuse, candidates, identity, judge, passed_by_itself
-from .views import DeploymentView, PolicyView, Problem, ServedKeys
+from ...api.meta import Condition, ConditionStatus, find, with_condition
+from ...api.names import FIELD_MANAGER, model_version_name
+from ...api.policy import LiveVersion, PolicyStatus
+from ...api.promotion import Promotion
+from .. import deployment as target
+from ..decision import ApplyKeys, Decision, Emit
+from ..promotion.checks import Clear, Proposal, Refuse, candidates, identity, judge, passed_by_itself
+from ..views import DeploymentView, PolicyView, Problem, ServedKeys
+from . import flight as flip
+from . import memory
 
 REASSERT_WINDOW: Final = timedelta(minutes=10)
 REASSERT_LIMIT: Final = 2

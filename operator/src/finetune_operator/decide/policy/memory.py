@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.model_version import ModelVersion
-from ..api.policy import (
+from ...api.model_version import ModelVersion
+from ...api.policy import (
     Consumed,
     Hold,
     InFlight,

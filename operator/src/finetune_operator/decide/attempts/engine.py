@@ -7,7 +7,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec.structs import replace
 
-from ..api.contract import (
+from ...api.contract import (
     EXIT_BAD_INPUT,
     EXIT_BAD_TRAINING,
     EXIT_OUT_OF_MEMORY,
@@ -16,14 +16,14 @@ from ..api.contract import (
     RESULT_SCHEMA,
     StepResult,
 )
-from ..api.names import job_name
-from ..api.run import Attempt, Step
-from ..api.value import InvalidObject, parse_json
-from .actions import Action, CreateJob
-from .attempts import backoff, compact, deletions, latest, leftovers, running_time
-from .attempts import failed as as_failed
-from .text import reason_or
-from .views import JobView, Problem, TemplateView
+from ...api.names import job_name
+from ...api.run import Attempt, Step
+from ...api.value import InvalidObject, parse_json
+from ..decision import Action, CreateJob
+from ..text import reason_or
+from ..views import JobView, Problem, TemplateView
+from .history import backoff, compact, deletions, latest, leftovers, running_time
+from .history import failed as as_failed
 
 T = TypeVar("T")
 

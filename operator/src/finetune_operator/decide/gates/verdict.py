@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from ..api.contract import EvaluateResult, Measured, NewSet, RunDocument, Scores
-from ..api.policy import NewSamplesGate, RegressionGate
-from ..api.run import Gate, Measurements, Verdict
+from ...api.contract import EvaluateResult, Measured, NewSet, RunDocument, Scores
+from ...api.policy import NewSamplesGate, RegressionGate
+from ...api.run import Gate, Measurements, Verdict
 
 _SIX: Final = Decimal("0.000001")
 _ORDER: Final[dict[Verdict, int]] = {"Pass": 0, "Review": 1, "Reject": 2, "Error": 3}

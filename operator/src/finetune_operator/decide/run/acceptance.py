@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from ..api.meta import find
-from ..api.model_version import ModelVersion
-from ..api.names import series_of
-from ..api.policy import Policy
-from .text import listed
-from .views import Problem, RunView, TemplateView
+from ...api.meta import find
+from ...api.model_version import ModelVersion
+from ...api.names import series_of
+from ...api.policy import Policy
+from ..text import listed
+from ..views import Problem, RunView, TemplateView
 
 
 @dataclass(frozen=True, slots=True)

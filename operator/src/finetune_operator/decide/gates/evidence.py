@@ -1,9 +1,9 @@
 """Evidence: what a verdict is bound to, under one digest that a reviewer names."""
 
-from ..api.contract import EvaluateResult, RunDocument
-from ..api.names import sha256_of
-from ..api.run import Evidence, Gate
-from ..api.value import canonical_json, complete, plain
+from ...api.contract import EvaluateResult, RunDocument
+from ...api.names import sha256_of
+from ...api.run import Evidence, Gate
+from ...api.value import canonical_json, complete, plain
 
 
 def evidence_of(

@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 
-from ..api.contract import EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
-from ..api.meta import Artifact, ModelArtifact
-from ..api.run import Attempt, Inputs
-from ..api.value import InvalidObject, parse
-from .views import Problem
+from ...api.contract import EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
+from ...api.meta import Artifact, ModelArtifact
+from ...api.run import Attempt, Inputs
+from ...api.value import InvalidObject, parse
+from ..views import Problem
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RATIO = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")

@@ -5,12 +5,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.contract import ProgressLine
-from ..api.meta import Condition, ConditionStatus, find, with_condition
-from ..api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
-from .actions import Action, Decision, Emit
-from .attempts import active_jobs, deletions, latest
-from .views import Problem, RunView
+from ...api.contract import ProgressLine
+from ...api.meta import Condition, ConditionStatus, find, with_condition
+from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
+from ..attempts.history import active_jobs, deletions, latest
+from ..decision import Action, Decision, Emit
+from ..views import Problem, RunView
 
 CONDITIONS: Final = ("Accepted", "Prepared", "Trained", "Evaluated", "GatesPassed", "Promoted", "Finished")
 PHASE_OF: Final[dict[Step, RunPhase]] = {

@@ -6,19 +6,19 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.meta import Artifact, ConditionStatus, ModelArtifact, find
-from ..api.model_version import Lineage, ModelVersion, VersionEvidence, VersionSpec
-from ..api.names import model_version_name, promotion_name, series_of
-from ..api.policy import Outcome, Policy
-from ..api.promotion import FINAL_PROMOTION_PHASES, Approval, Promotion, PromotionSpec
-from ..api.run import Decision as Ruling
-from ..api.run import Evidence, Inputs, Measurements, RunPhase, RunStatus
+from ...api.meta import Artifact, ConditionStatus, ModelArtifact, find
+from ...api.model_version import Lineage, ModelVersion, VersionEvidence, VersionSpec
+from ...api.names import model_version_name, promotion_name, series_of
+from ...api.policy import Outcome, Policy
+from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Promotion, PromotionSpec
+from ...api.run import Decision as Ruling
+from ...api.run import Evidence, Inputs, Measurements, RunPhase, RunStatus
+from ..decision import CreateModelVersion, CreatePromotion, Decision, ReserveVersion
+from ..snapshot import default_seed, inputs_hash, spec_hash
 from .acceptance import policy_not_found
-from .actions import CreateModelVersion, CreatePromotion, Decision, ReserveVersion
-from .document import default_seed, inputs_hash, spec_hash
-from .run_case import Case, Go
-from .run_status import blocked, finish, mark, say, unblocked
-from .run_steps import evaluate
+from .stage import Case, Go
+from .status import blocked, finish, mark, say, unblocked
+from .work import evaluate
 
 _LONGEST: Final = 10**9
 _ENDINGS: Final[dict[str, RunPhase]] = {

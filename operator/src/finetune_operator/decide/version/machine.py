@@ -4,20 +4,20 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.contract import EvaluateResult, RunDocument
-from ..api.meta import Condition, ConditionStatus, find, with_condition
-from ..api.model_version import VersionEvidence, VersionPhase, VersionStatus
-from ..api.names import snapshot_name
-from ..api.policy import Policy
-from ..api.value import canonical_json
-from . import results
-from .acceptance import usable_template
-from .actions import Action, CreateSnapshot, Decision, Emit
-from .attempts import active_jobs, deletions
-from .document import verify_document
-from .gates import share
-from .steps import Done, Moving, Over, Plan, Work, advance
-from .views import Problem, VersionView
+from ...api.contract import EvaluateResult, RunDocument
+from ...api.meta import Condition, ConditionStatus, find, with_condition
+from ...api.model_version import VersionEvidence, VersionPhase, VersionStatus
+from ...api.names import snapshot_name
+from ...api.policy import Policy
+from ...api.value import canonical_json
+from ..attempts import results
+from ..attempts.engine import Done, Moving, Over, Plan, Work, advance
+from ..attempts.history import active_jobs, deletions
+from ..decision import Action, CreateSnapshot, Decision, Emit
+from ..gates.verdict import share
+from ..run.acceptance import usable_template
+from ..snapshot import verify_document
+from ..views import Problem, VersionView
 
 BACKOFF_LIMIT: Final = 2
 CONDITIONS: Final = ("Verified", "Live")

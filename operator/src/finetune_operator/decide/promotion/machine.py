@@ -5,13 +5,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.meta import Condition, ConditionStatus, find, is_true, with_condition
-from ..api.policy import Consumed, FlightPhase, InFlight, Policy
-from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
-from . import memory
-from .actions import Decision, Emit
-from .promotion_checks import Clear, Proposal, identity, judge
-from .views import Problem, PromotionView
+from ...api.meta import Condition, ConditionStatus, find, is_true, with_condition
+from ...api.policy import Consumed, FlightPhase, InFlight, Policy
+from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
+from ..decision import Decision, Emit
+from ..policy import memory
+from ..views import Problem, PromotionView
+from .checks import Clear, Proposal, identity, judge
 
 SHOWN_AS: Final[dict[FlightPhase, PromotionPhase]] = {
     "Flipping": "Flipping",

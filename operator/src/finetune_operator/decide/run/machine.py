@@ -5,18 +5,18 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.meta import find
-from ..api.names import snapshot_name
-from ..api.run import FINAL_PHASES, RunStatus
+from ...api.meta import find
+from ...api.names import snapshot_name
+from ...api.run import FINAL_PHASES, RunStatus
+from ..attempts.history import active_jobs, deletions
+from ..decision import Action, CreateSnapshot, Decision
+from ..snapshot import run_document
+from ..views import Problem, RunView
 from .acceptance import Refused, Waits, accept
-from .actions import Action, CreateSnapshot, Decision
-from .attempts import active_jobs, deletions
-from .document import run_document
-from .run_case import Case, Stage, suspended
-from .run_status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
-from .run_steps import adopt, evaluate, prepare, train
-from .run_verdict import gates_known, promoted, recorded, rejected, released, reviewed, still_current
-from .views import Problem, RunView
+from .review import gates_known, promoted, recorded, rejected, released, reviewed, still_current
+from .stage import Case, Stage, suspended
+from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
+from .work import adopt, evaluate, prepare, train
 
 STAGES: Final[tuple[Stage, ...]] = (
     prepare,

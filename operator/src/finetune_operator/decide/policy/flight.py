@@ -10,13 +10,14 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
-from ..api.names import FIELD_MANAGER
-from ..api.policy import InFlight, LiveVersion, PolicyStatus
-from ..api.promotion import Promotion
-from . import memory, target
-from .actions import Action, ApplyKeys, Decision, Emit
-from .promotion_checks import Clear, candidates, identity
-from .views import DeploymentView, PolicyView
+from ...api.names import FIELD_MANAGER
+from ...api.policy import InFlight, LiveVersion, PolicyStatus
+from ...api.promotion import Promotion
+from .. import deployment as target
+from ..decision import Action, ApplyKeys, Decision, Emit
+from ..promotion.checks import Clear, candidates, identity
+from ..views import DeploymentView, PolicyView
+from . import memory
 
 UNHEALTHY_FOR: Final = timedelta(seconds=30)
 """Replicas may be unavailable for so long while watching (row D14)."""
