@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from finetune_operator.api.meta import Condition, find
 from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, Reservation
 from finetune_operator.api.value import canonical_json
+from finetune_operator.decide import limits
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy import memory
 from finetune_operator.decide.policy.machine import decide, refused
@@ -313,13 +314,13 @@ class TestPromotions:
         phases = [one.status.phase for one in world.promotions.values()]
         assert len(world.commits) == 1
         assert set(phases) == {"Succeeded"}, "one carried it out, for the others it is live already"
-        assert len(world.policy.status.consumed) == memory.CONSUMED
+        assert len(world.policy.status.consumed) == limits.CONSUMED
 
     @pytest.mark.row("D8")
     def test_refusals_wait_until_earlier_ones_are_mirrored_rather_than_forget_them(self) -> None:
         asked = tuple(promotion("ft_v1.1", "ft_v1.0", name=f"p-{n:03}") for n in range(200))
         first = decide(view(policy(live(BASE)), deployment(keys(BASE)), *asked, versions=VERSIONS))
-        assert len(first.status.consumed) == memory.CONSUMED
+        assert len(first.status.consumed) == limits.CONSUMED
         assert first.requeue_after is not None
         again = decide(view(policy(first.status), deployment(keys(BASE)), *asked, versions=VERSIONS))
         assert (again.status, again.actions) == (first.status, ())
@@ -399,11 +400,11 @@ class TestMemory:
         status = PolicyStatus()
         mine = ("mine", "0" * 16)
         status = memory.consumed(status, mine, "Succeeded", "WatchPassed", "", NOW)
-        for n in range(memory.CONSUMED - 1):
+        for n in range(limits.CONSUMED - 1):
             status = memory.consumed(status, (f"p{n}", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
         assert status.consumed[0].name == "mine"
         status = memory.consumed(status, ("last", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
-        assert len(status.consumed) == memory.CONSUMED
+        assert len(status.consumed) == limits.CONSUMED
         assert status.consumed[0].name == "mine", "not mirrored yet: it stays"
         status = memory.consumed(status, ("later", "1" * 16), "Failed", "NotEligible", "why", NOW)
         assert status.consumed[0].name != "mine"
@@ -421,17 +422,17 @@ class TestMemory:
     def test_a_status_at_all_its_bounds_stays_below_32_kib(self) -> None:
         status = flying().status
         version = replace(live_version(TUNED), uri="s3://" + "u" * 200)
-        for n in range(memory.QUARANTINED + 5):
+        for n in range(limits.QUARANTINED + 5):
             digest = f"{n:064x}"
             status = memory.quarantined(status, replace(version, sha256=digest), "RolloutFailed", NOW)
-        for n in range(memory.CONSUMED + 5):
+        for n in range(limits.CONSUMED + 5):
             name = "a-run-name-of-forty-characters-in-length-promotion-" + f"{n:06}"
             status = memory.consumed(status, (name, f"{n:016x}"), "RolledBack", "RolloutFailed", "m" * 999, NOW)
-        reservations = tuple(Reservation(run_uid="u" * 36, version=f"ft_v10.{n}") for n in range(memory.RESERVATIONS))
-        status = replace(status, reservations=reservations, last_good=(version,) * memory.LAST_GOOD)
+        reservations = tuple(Reservation(run_uid="u" * 36, version=f"ft_v10.{n}") for n in range(limits.RESERVATIONS))
+        status = replace(status, reservations=reservations, last_good=(version,) * limits.LAST_GOOD)
         status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)
         decided = decide(view(policy(status), deployment(keys(OTHER)), versions=VERSIONS)).status
-        assert len(decided.consumed) == memory.CONSUMED
+        assert len(decided.consumed) == limits.CONSUMED
         assert len(canonical_json(decided)) <= 32 * 1024
 
 

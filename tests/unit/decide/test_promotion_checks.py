@@ -9,16 +9,9 @@ from msgspec.structs import replace
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, Rollout
 from finetune_operator.api.promotion import Approval, Promotion
-from finetune_operator.decide.promotion.checks import (
-    Clear,
-    Proposal,
-    Refuse,
-    Wait,
-    candidates,
-    identity,
-    judge,
-    spec_hash,
-)
+from finetune_operator.decide.promotion.checks import judge
+from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait
+from finetune_operator.decide.promotion.waiting import candidates, identity, spec_hash
 from finetune_operator.decide.views import DeploymentView, Problem
 
 from .flip_world import NOW, base, deployment, keys, live, live_version, policy, promotion, seconds, tuned

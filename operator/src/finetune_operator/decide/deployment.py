@@ -1,6 +1,6 @@
 """The inference Deployment as a target: what keeps it from being flipped, and how a rollout on it stands."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from ..api.names import (
@@ -26,7 +26,7 @@ SLACK: Final = 60
 """Seconds that Kubernetes gets on top to report a missed progress deadline before we call it ourselves."""
 
 
-def problem(view: PolicyView) -> Problem | None:
+def deployment_problem(view: PolicyView) -> Problem | None:
     """Return why the policy's Deployment must not be written to (rows D1), or None."""
     name = view.policy.spec.deployment
     found = view.deployment
@@ -96,17 +96,17 @@ def epoch_of(found: DeploymentView) -> int:
     return found.epoch if found.epoch is not None and 0 <= found.epoch <= HIGHEST_EPOCH else 0
 
 
-def observed(found: DeploymentView) -> bool:
+def is_observed(found: DeploymentView) -> bool:
     """Tell whether the Deployment's status speaks of its current spec."""
     return found.observed_generation >= found.generation
 
 
-def rolled_out(found: DeploymentView) -> bool:
+def is_rolled_out(found: DeploymentView) -> bool:
     """Tell whether the current template is proven: complete, and by at least one replica."""
     return found.settled and found.replicas > 0
 
 
-def patience(found: DeploymentView) -> timedelta:
+def rollout_patience(found: DeploymentView) -> timedelta:
     """Return how long one rollout may take before we call it ourselves.
 
     Kubernetes counts progressDeadlineSeconds from the last sign of progress, so a rollout of n replicas may
@@ -118,25 +118,3 @@ def patience(found: DeploymentView) -> timedelta:
         seconds = DEFAULT_PROGRESS_DEADLINE
     steps = min(max(found.replicas, 1), 1000)
     return timedelta(seconds=min(seconds, LONGEST_PROGRESS_DEADLINE) * steps + SLACK)
-
-
-def later(moment: datetime, by: timedelta) -> datetime:
-    """Return `moment + by`, at most the last moment that a datetime can name."""
-    try:
-        return moment + by
-    except OverflowError:
-        return datetime.max.replace(tzinfo=moment.tzinfo)
-
-
-def templates_problem(view: PolicyView) -> Problem | None:
-    """Return what is wrong with the policy's PodTemplates (row D2), or None."""
-    wanted = (
-        (view.policy.spec.pod_templates.train, view.train_template),
-        (view.policy.spec.pod_templates.cpu, view.cpu_template),
-    )
-    for name, template in wanted:
-        if template is None:
-            return Problem("PodTemplateNotFound", f"PodTemplate '{name}' is not there; create it in this namespace")
-        if template.problem is not None:
-            return template.problem
-    return None

@@ -131,8 +131,6 @@ def _start(work: Work, plan: Plan[T]) -> Moving | Over:
         return Moving(work.attempts, "Suspended", work.suspended)
     if isinstance(plan.template, Problem):
         return Moving(work.attempts, "Blocked", plan.template)
-    if plan.template.problem:
-        return Moving(work.attempts, "Blocked", plan.template.problem)
     if _overdue(work):
         return Over(work.attempts, _deadline_problem(work))
     number = 1 + max((a.attempt for a in work.attempts if a.step == plan.step), default=0)
@@ -196,11 +194,9 @@ def _create_again(work: Work, plan: Plan[T], attempt: Attempt) -> Moving:
     if work.suspended:
         held = replace(attempt, outcome="Suspended", finished_at=work.now, counted=False)
         return Moving(_with(work, held).attempts, "Suspended", work.suspended)
-    problem = plan.template if isinstance(plan.template, Problem) else plan.template.problem
-    if problem:
-        return Moving(work.attempts, "Blocked", problem)
-    if isinstance(plan.template, TemplateView):
-        attempt = replace(attempt, template_hash=plan.template.hash)
+    if isinstance(plan.template, Problem):
+        return Moving(work.attempts, "Blocked", plan.template)
+    attempt = replace(attempt, template_hash=plan.template.hash)
     return Moving(_with(work, attempt).attempts, "Running", _running(attempt), (_job(work, plan, attempt),))
 
 
@@ -246,8 +242,7 @@ def _next_look(work: Work, attempt: Attempt, job: JobView) -> timedelta | None:
 
 def _template_mended(plan: Plan[T], attempt: Attempt) -> bool:
     """Tell whether the PodTemplate was edited since the attempt was planned, and can be used."""
-    template = plan.template
-    return isinstance(template, TemplateView) and not template.problem and template.hash != attempt.template_hash
+    return isinstance(plan.template, TemplateView) and plan.template.hash != attempt.template_hash
 
 
 def _replaced(work: Work, attempt: Attempt, job: JobView) -> Moving:

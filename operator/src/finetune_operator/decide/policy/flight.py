@@ -13,9 +13,21 @@ from msgspec.structs import replace
 from ...api.names import FIELD_MANAGER
 from ...api.policy import InFlight, LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
-from .. import deployment as target
+from .. import limits, times
 from ..decision import Action, ApplyKeys, Decision, Emit
-from ..promotion.checks import Clear, candidates, identity
+from ..deployment import (
+    deployment_problem,
+    epoch_of,
+    forbids_writes,
+    is_observed,
+    is_rolled_out,
+    keys_of,
+    manager_in_words,
+    rollout_patience,
+    written_by_others,
+)
+from ..promotion.proposal import Clear
+from ..promotion.waiting import candidates, identity
 from ..views import DeploymentView, PolicyView
 from . import memory
 
@@ -48,7 +60,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         sha256=spec.artifact.sha256,
     )
     name, spec_hash = identity(promotion)
-    now = memory.moment(view.now)
+    now = times.moment(view.now)
     flight = InFlight(
         promotion=name,
         promotion_uid=promotion.metadata.uid,
@@ -62,12 +74,12 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         generation=found.generation,
         started_at=now,
         phase_since=now,
-        deadline=target.later(now, target.patience(found)),
+        deadline=times.later(now, rollout_patience(found)),
     )
     lifted = status.hold is not None and promotion.spec.release_hold
     flying = replace(memory.released(status) if lifted else status, in_flight=flight, epoch=flight.epoch)
     applied: tuple[Action, ...] = ()
-    if found.keys != target.keys_of(to):
+    if found.keys != keys_of(to):
         applied = (_apply(found, to, flight.epoch),)
     told = Emit("Normal", "Flipping", f"promotion '{name}': flipping to '{to.version}'")
     return Decision(flying, (*applied, told), _until(view, flight.deadline))
@@ -102,9 +114,9 @@ def stuck(view: PolicyView) -> str | None:
 
 
 def _flipping(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    if found.keys != target.keys_of(flight.to):
+    if found.keys != keys_of(flight.to):
         return _apply_late(view, flight, found) if _unapplied(flight, found) else _foreign(view, flight, found)
-    if target.rolled_out(found):
+    if is_rolled_out(found):
         return _watch(view, flight, found)
     if _deadline_reported(view, flight, found):
         return _return(view, flight, found, _fault(found, "RolloutFailed"), f"no progress: {_progress(found)}")
@@ -123,8 +135,8 @@ def _unapplied(flight: InFlight, found: DeploymentView) -> bool:
 
     After `rollout undo` it looks the same but for who wrote the keys.
     """
-    untouched = found.keys.absent or found.keys == target.keys_of(flight.back)
-    return untouched and target.epoch_of(found) < flight.epoch and target.written_by_others(found) is None
+    untouched = found.keys.absent or found.keys == keys_of(flight.back)
+    return untouched and epoch_of(found) < flight.epoch and written_by_others(found) is None
 
 
 def _apply_late(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
@@ -132,8 +144,8 @@ def _apply_late(view: PolicyView, flight: InFlight, found: DeploymentView) -> De
     if view.now >= flight.deadline:
         if view.now - flight.started_at >= NEVER_APPLIED:
             return _return(view, flight, found, "RolloutTimedOut", "the keys could not be applied to the Deployment")
-        now = memory.moment(view.now)
-        flight = replace(flight, phase_since=now, deadline=target.later(now, target.patience(found)))
+        now = times.moment(view.now)
+        flight = replace(flight, phase_since=now, deadline=times.later(now, rollout_patience(found)))
     return _apply_again(view, flight, found, flight.to)
 
 
@@ -150,10 +162,10 @@ def _apply_again(
 
 def _watch(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
     """The rollout is complete (row D10): begin to watch, for as long as the policy says now."""
-    now = memory.moment(view.now)
+    now = times.moment(view.now)
     seconds = timedelta(seconds=max(view.policy.spec.watch.seconds, 0))
     watching = replace(
-        flight, phase="Watching", phase_since=now, deadline=target.later(now, seconds), replicas=found.replicas
+        flight, phase="Watching", phase_since=now, deadline=times.later(now, seconds), replicas=found.replicas
     )
     text = f"'{flight.to.version}' is rolled out; watching it for {seconds.total_seconds():.0f} s"
     status = replace(view.policy.status, in_flight=watching)
@@ -163,7 +175,7 @@ def _watch(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decisio
 
 
 def _watching(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    if found.keys != target.keys_of(flight.to):
+    if found.keys != keys_of(flight.to):
         return _foreign(view, flight, found)
     if _deadline_reported(view, flight, found):
         why = _fault(found, "Unhealthy")
@@ -181,23 +193,23 @@ def _watching(view: PolicyView, flight: InFlight, found: DeploymentView) -> Deci
 
 
 def _watch_unhealthy(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    since = flight.unhealthy_since or memory.moment(view.now)
+    since = flight.unhealthy_since or times.moment(view.now)
     if view.now - since >= UNHEALTHY_FOR:
         why = _fault(found, "Unhealthy")
         return _return(view, flight, found, why, f"pods fail after the rollout: {_progress(found)}")
     status = replace(view.policy.status, in_flight=replace(flight, unhealthy_since=since))
-    return Decision(status, requeue_after=_until(view, target.later(since, UNHEALTHY_FOR)))
+    return Decision(status, requeue_after=_until(view, times.later(since, UNHEALTHY_FOR)))
 
 
 def _rolling_something_else(flight: InFlight, found: DeploymentView) -> bool:
     """Tell whether somebody's change of the template (an image from Git, say) is being rolled out."""
-    underway = not target.observed(found) or found.updated < found.replicas or found.total > found.updated
+    underway = not is_observed(found) or found.updated < found.replicas or found.total > found.updated
     return found.template_hash != flight.template_hash and underway
 
 
 def _watch_other_rollout(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
     """Kubernetes judges the other rollout by its own deadline; we wait for its end, though not for ever."""
-    given_up = target.later(flight.deadline, target.patience(found))
+    given_up = times.later(flight.deadline, rollout_patience(found))
     if view.now >= given_up:
         return _return(view, flight, found, "ConcurrentChange", f"another rollout does not end: {_progress(found)}")
     return Decision(view.policy.status, requeue_after=_until(view, given_up))
@@ -217,16 +229,16 @@ def _return(
     """Go back (rows D11, D14, D15): the intent first, then the old keys with the next epoch."""
     if found.template_hash != flight.template_hash:
         why, message = "ConcurrentChange", f"{message}; the pod template was changed by somebody else meanwhile"
-    status, now = view.policy.status, memory.moment(view.now)
+    status, now = view.policy.status, times.moment(view.now)
     returning = replace(
         flight,
         phase="Returning",
         why=why,
-        message=message[: memory.CONSUMED_MESSAGE],
+        message=message[: limits.CONSUMED_MESSAGE],
         epoch=_next_epoch(status, found),
         generation=found.generation,
         phase_since=now,
-        deadline=target.later(now, target.patience(found)),
+        deadline=times.later(now, rollout_patience(found)),
         unhealthy_since=None,
     )
     back = "no version" if flight.back is None else f"'{flight.back.version}'"
@@ -239,14 +251,14 @@ def _return(
 
 
 def _returning(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    back, overdue = target.keys_of(flight.back), view.now >= flight.deadline
+    back, overdue = keys_of(flight.back), view.now >= flight.deadline
     # Even where the old keys never left, one apply moves the resourceVersion, so that no apply of the flight
     # that is still on its way from a paused process can commit after the flight.
-    fenced = target.epoch_of(found) >= flight.epoch
+    fenced = epoch_of(found) >= flight.epoch
     if found.keys == back and (fenced or overdue):
         if flight.back is None or found.settled:
             return _returned(view, flight)
-    elif not fenced and (found.keys.absent or found.keys in (back, target.keys_of(flight.to))):
+    elif not fenced and (found.keys.absent or found.keys in (back, keys_of(flight.to))):
         return _apply_again(view, flight, found, flight.back)
     else:
         return _foreign_on_return(view, flight, found)
@@ -283,12 +295,12 @@ def _quarantined_if_at_fault(status: PolicyStatus, flight: InFlight, now: dateti
 def _foreign(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
     """Somebody else wrote or removed the keys in mid-flight (row D12): hands off."""
     message = f"{_seen(found)} while '{flight.to.version}' was {flight.phase.lower()}"
-    return _give_up(view, flight, "ConcurrentWriter", message, target.written_by_others(found))
+    return _give_up(view, flight, "ConcurrentWriter", message, written_by_others(found))
 
 
 def _foreign_on_return(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
     message = f"{_seen(found)} on the way back from '{flight.to.version}' ({flight.why})"
-    return _give_up(view, flight, "ConcurrentWriter", message, target.written_by_others(found))
+    return _give_up(view, flight, "ConcurrentWriter", message, written_by_others(found))
 
 
 def _give_up(view: PolicyView, flight: InFlight, reason: str, message: str, by: str | None) -> Decision[PolicyStatus]:
@@ -300,7 +312,7 @@ def _give_up(view: PolicyView, flight: InFlight, reason: str, message: str, by: 
 
 def _seen(found: DeploymentView) -> str:
     what = "the keys were removed" if found.keys.absent else f"the keys were set to '{found.keys.version}'"
-    return f"{what} by {target.manager_in_words(found)}"
+    return f"{what} by {manager_in_words(found)}"
 
 
 def _target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
@@ -315,21 +327,21 @@ def _target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
 
 def _deadline_reported(view: PolicyView, flight: InFlight, found: DeploymentView) -> bool:
     settled_in = view.now - flight.phase_since >= REPORT_LAG
-    return found.deadline_exceeded and target.observed(found) and settled_in
+    return found.deadline_exceeded and is_observed(found) and settled_in
 
 
 def _next_look(view: PolicyView, flight: InFlight, found: DeploymentView) -> datetime:
-    lagging = target.later(flight.phase_since, REPORT_LAG)
-    again = lagging if found.deadline_exceeded and view.now < lagging else target.later(view.now, LOOK_AGAIN)
+    lagging = times.later(flight.phase_since, REPORT_LAG)
+    again = lagging if found.deadline_exceeded and view.now < lagging else times.later(view.now, LOOK_AGAIN)
     return min(again, flight.deadline)
 
 
 def _next_epoch(status: PolicyStatus, found: DeploymentView) -> int:
-    return max(status.epoch, target.epoch_of(found)) + 1
+    return max(status.epoch, epoch_of(found)) + 1
 
 
 def _apply(found: DeploymentView, version: LiveVersion | None, epoch: int) -> ApplyKeys:
-    keys = target.keys_of(version)
+    keys = keys_of(version)
     return ApplyKeys(found.name, found.uid, found.resource_version, keys.version, keys.uri, keys.sha256, epoch)
 
 
@@ -337,7 +349,7 @@ def _apply_if_ours(
     view: PolicyView, found: DeploymentView, version: LiveVersion | None, epoch: int
 ) -> tuple[Action, ...]:
     """Nothing, where the Deployment has left our care (row D1); the flight then waits, and says so."""
-    return () if target.forbids_writes(target.problem(view)) else (_apply(found, version, epoch),)
+    return () if forbids_writes(deployment_problem(view)) else (_apply(found, version, epoch),)
 
 
 def _progress(found: DeploymentView | None) -> str:

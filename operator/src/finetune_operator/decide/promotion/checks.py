@@ -1,102 +1,11 @@
 """Whether a promotion may act now: a chain of pure checks, each with its reason and remedy."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
-from ...api.names import sha256_of
-from ...api.policy import Outcome, Policy
-from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionSpec
-from ...api.value import canonical_json
-from .. import deployment as target
-from ..views import DeploymentView, Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A promotion with all that its checks look at; `problem` is why the Deployment cannot be flipped at all."""
-
-    promotion: Promotion
-    policy: Policy
-    versions: tuple[ModelVersion, ...]
-    deployment: DeploymentView | None
-    problem: Problem | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A proposal whose version is found."""
-
-    promotion: Promotion
-    policy: Policy
-    version: ModelVersion
-    deployment: DeploymentView | None
-    problem: Problem | None
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Not now; the promotion stays Pending."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Never; the promotion is consumed with this outcome."""
-
-    outcome: Outcome
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Clear:
-    """All checks passed: this version may be flipped to on this Deployment."""
-
-    version: ModelVersion
-    deployment: DeploymentView
-
-
-Obstacle = Wait | Refuse
-Check = Callable[[Case], Obstacle | None]
-
-
-def spec_hash(spec: PromotionSpec) -> str:
-    """Return 16 hex digits of the SHA-256 of the spec's canonical JSON: what `consumed` knows it by."""
-    return sha256_of(canonical_json(spec))[:16]
-
-
-def identity(promotion: Promotion) -> tuple[str, str]:
-    """Return name and spec hash, by which a promotion is remembered beyond its object's life."""
-    return promotion.metadata.name, spec_hash(promotion.spec)
-
-
-def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promotion, ...]:
-    """Return the policy's promotions that have not acted yet, oldest first; the one in flight is none of them.
-
-    A promotion whose own status is final has acted even if `consumed`, which is bounded, forgot it.
-    """
-    done = {(entry.name, entry.spec_hash) for entry in policy.status.consumed}
-    if policy.status.in_flight is not None:
-        done.add((policy.status.in_flight.promotion, policy.status.in_flight.spec_hash))
-    waiting = [
-        promotion
-        for promotion in promotions
-        if promotion.spec.policy == policy.metadata.name
-        and promotion.metadata.deletion_timestamp is None
-        and promotion.status.phase not in FINAL_PROMOTION_PHASES
-        and identity(promotion) not in done
-    ]
-    return tuple(sorted(waiting, key=_age))
-
-
-def _age(promotion: Promotion) -> tuple[bool, float, str]:
-    created = promotion.metadata.creation_timestamp
-    return created is None, 0.0 if created is None else created.timestamp(), promotion.metadata.name
+from ..deployment import keys_of, letting_go, manager_in_words, written_by_others
+from .eligibility import eligible, was_live
+from .proposal import Case, Check, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 
 
 def judge(proposal: Proposal) -> Clear | Obstacle:
@@ -158,7 +67,7 @@ def _not_live_already(case: Case) -> Obstacle | None:
     live, found = case.policy.status.live, case.deployment
     spec = case.version.spec
     same = live is not None and (live.version, live.sha256) == (spec.version, spec.artifact.sha256)
-    replaced = found is not None and found.keys != target.keys_of(live)
+    replaced = found is not None and found.keys != keys_of(live)
     if not same or replaced:
         return None
     return Refuse("Succeeded", "AlreadyLive", f"'{spec.version}' is what is live")
@@ -172,85 +81,9 @@ def _from_is_live(case: Case) -> Obstacle | None:
     return Refuse(
         "Superseded",
         "FromIsNotLive",
-        f"spec.from is {_quoted(wanted)}, but live is {_quoted(actual)}; "
+        f"spec.from is {quoted(wanted)}, but live is {quoted(actual)}; "
         "to promote all the same, create a new promotion with what is live in spec.from",
     )
-
-
-def _quoted(version: str | None) -> str:
-    return "nothing" if version is None else f"'{version}'"
-
-
-def was_live(policy: Policy, version: ModelVersion) -> bool:
-    """Tell whether the version has served before: by this policy's memory, or by the version's own record.
-
-    The record outlives a re-created policy, but another policy's approval is none here: it counts only for bases
-    and for fine-tunes that passed by themselves.
-    """
-    live = () if policy.status.live is None else (policy.status.live,)
-    if any(entry.sha256 == version.spec.artifact.sha256 for entry in (*live, *policy.status.last_good)):
-        return True
-    served = version.status.live_since is not None or version.status.last_live is not None
-    return served and passed_by_itself(version)
-
-
-def passed_by_itself(version: ModelVersion) -> bool:
-    """Tell whether the object alone says that its version may serve: a verified base, or all gates passed."""
-    if version.spec.type == "Base":
-        return is_true(version.status.conditions, "Verified")
-    return version.spec.evidence is not None and version.spec.evidence.verdict == "Pass"
-
-
-def _eligible(case: Case) -> Obstacle | None:
-    if case.version.spec.classes != case.policy.spec.classes:
-        return _ineligible(case.version, "its classes differ from the policy's spec.classes")
-    if case.version.spec.type == "Base":
-        return _base_eligible(case.policy, case.version)
-    return _tuned_eligible(case)
-
-
-def _base_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
-    name = version.spec.version
-    if not is_true(version.status.conditions, "Verified"):
-        verified = find(version.status.conditions, "Verified")
-        if verified is None or verified.status == "Unknown":
-            return Wait("NotVerified", f"'{name}' is not verified yet; the promotion goes on when it is")
-        return _ineligible(version, f"its verification failed ({verified.reason}: {verified.message}); import it anew")
-    if policy.status.live is None or was_live(policy, version):
-        return None
-    return _ineligible(
-        version, "a base goes live first, or again; while another version is live, promote a fine-tune of this base"
-    )
-
-
-def _tuned_eligible(case: Case) -> Obstacle | None:
-    version = case.version
-    evidence = version.spec.evidence
-    if evidence is None:
-        return _ineligible(version, "it carries no evidence; only a FineTuneRun can make a promotable fine-tune")
-    if evidence.verdict in ("Reject", "Error"):
-        return _ineligible(version, f"its verdict is {evidence.verdict}; that is never promoted")
-    if was_live(case.policy, version):
-        return None
-    approval = case.promotion.spec.approval
-    if evidence.verdict == "Review" and (approval is None or approval.evidence != evidence.digest):
-        return _ineligible(version, f"its verdict is Review; spec.approval.evidence must name {evidence.digest}")
-    return _evidence_current(case.policy, version, evidence.baseline)
-
-
-def _evidence_current(policy: Policy, version: ModelVersion, baseline: str | None) -> Obstacle | None:
-    """A verdict says something only against what was live when it was made (the base, where none is named)."""
-    live = policy.status.live
-    measured = baseline if baseline is not None else version.spec.base
-    if live is None or measured in (live.version, live.sha256):
-        return None
-    return _ineligible(
-        version, f"its evidence was measured against {_quoted(measured)}, but live is '{live.version}'; start a new run"
-    )
-
-
-def _ineligible(version: ModelVersion, why: str) -> Refuse:
-    return Refuse("Failed", "NotEligible", f"'{version.spec.version}' cannot go live: {why}")
 
 
 def _not_held(case: Case) -> Obstacle | None:
@@ -318,13 +151,13 @@ def _keys_are_ours(case: Case) -> Obstacle | None:
     found = case.deployment
     if found is None or found.keys.absent or case.promotion.spec.release_hold:
         return None
-    recorded = found.keys == target.keys_of(case.policy.status.live)
-    if recorded and target.written_by_others(found) is None:
+    recorded = found.keys == keys_of(case.policy.status.live)
+    if recorded and written_by_others(found) is None:
         return None
     return Wait(
         "ForeignKeys",
-        f"the operator's keys on Deployment '{found.name}' belong to {target.manager_in_words(found)}; "
-        f"take them out of its manifest and let go of them: {target.letting_go(found.name)}",
+        f"the operator's keys on Deployment '{found.name}' belong to {manager_in_words(found)}; "
+        f"take them out of its manifest and let go of them: {letting_go(found.name)}",
     )
 
 
@@ -332,7 +165,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _not_quarantined,
     _not_live_already,
     _from_is_live,
-    _eligible,
+    eligible,
     _not_held,
     _not_suspended,
     _target_ready,

@@ -6,8 +6,9 @@ from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.names import series_of
 from ...api.policy import Policy
+from ..templates import usable_template
 from ..text import listed
-from ..views import Problem, RunView, TemplateView
+from ..views import Problem, RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,12 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     unfit = _unfit(found, policy)
     if unfit:
         return Refused(unfit)
-    for template in (view.cpu_template, view.train_template):
-        usable = usable_template(template, policy)
-        if isinstance(usable, Problem):
-            return Waits(usable)
-        if usable.problem:
-            return Waits(usable.problem)
+    for template in (
+        usable_template("cpu", view.cpu_template, policy),
+        usable_template("train", view.train_template, policy),
+    ):
+        if isinstance(template, Problem):
+            return Waits(template)
     return Accepted(policy, found)
 
 
@@ -70,19 +71,6 @@ def policy_not_found(name: str, namespace: str) -> Problem:
     return Problem(
         "PolicyNotFound",
         f"waiting for FineTunePolicy {name!r} in namespace {namespace!r}; create it, or make a run that names another",
-    )
-
-
-def usable_template(template: TemplateView | None, policy: Policy | None) -> TemplateView | Problem:
-    """Return the template, or why there is none to look at."""
-    if template is not None:
-        return template
-    if policy is None:
-        return Problem("PolicyNotFound", "the policy, which names the PodTemplates, is gone; create it again")
-    names = policy.spec.pod_templates
-    return Problem(
-        "PodTemplateNotFound",
-        f"waiting for the PodTemplates {names.cpu!r} and {names.train!r} that the policy names; create them",
     )
 
 

@@ -13,7 +13,9 @@ from ..decision import Action, CreateSnapshot, Decision
 from ..snapshot import run_document
 from ..views import Problem, RunView
 from .acceptance import Refused, Waits, accept
-from .review import gates_known, promoted, recorded, rejected, released, reviewed, still_current
+from .promote import promoted, released
+from .record import recorded
+from .review import gates_known, rejected, reviewed, still_current
 from .stage import Case, Stage, suspended
 from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
 from .work import adopt, evaluate, prepare, train

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from ...api.contract import RunDocument
 from ...api.meta import Artifact
@@ -12,9 +11,8 @@ from ...api.policy import LiveVersion, Policy
 from ...api.run import RunStatus
 from ..attempts.engine import Work
 from ..decision import Action, Decision
+from ..times import span
 from ..views import Problem, RunView
-
-_LONGEST = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def work_of(case: Case, status: RunStatus) -> Work:
         jobs=case.view.jobs,
         now=case.view.now,
         backoff_limit=run.spec.backoff_limit,
-        deadline=timedelta(seconds=min(max(run.spec.active_deadline_seconds, 0), _LONGEST)),
+        deadline=span(run.spec.active_deadline_seconds),
         suspended=suspended(case.view),
     )
 

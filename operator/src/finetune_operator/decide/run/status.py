@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from ...api.contract import ProgressLine
 from ...api.meta import Condition, ConditionStatus, find, with_condition
 from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
+from .. import limits
 from ..attempts.history import active_jobs, deletions, latest
 from ..decision import Action, Decision, Emit
 from ..views import Problem, RunView
@@ -26,7 +27,6 @@ CONDITION_OF: Final[dict[Step, str]] = {
     "verify": "Evaluated",
 }
 PROGRESS_EVERY: Final = timedelta(seconds=30)
-MAX_MESSAGE: Final = 1024
 _MAX_LOSSES: Final = 8
 _WARNINGS: Final = frozenset(("Rejected", "Expired", "RolledBack", "Failed"))
 
@@ -59,7 +59,7 @@ def mark(
 
 def say(status: RunStatus, phase: RunPhase, message: str) -> RunStatus:
     """Return the status with its summary set."""
-    return replace(status, phase=phase, message=message[:MAX_MESSAGE])
+    return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 
 def blocked(view: RunView, status: RunStatus, problem: Problem, phase: RunPhase) -> Decision[RunStatus]:

@@ -18,8 +18,8 @@ from ..decision import Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
 from ..snapshot import inputs_hash, spec_hash
+from ..templates import usable_template
 from ..views import Problem
-from .acceptance import usable_template
 from .stage import Case, Go, Model, model_of, work_of
 from .status import (
     CONDITION_OF,
@@ -48,7 +48,7 @@ def prepare(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
     plan = Plan(
         step="prepare",
         source="cpu",
-        template=usable_template(case.view.cpu_template, case.policy),
+        template=usable_template("cpu", case.view.cpu_template, case.policy),
         inputs=partial(_prepare_inputs, case),
         accept=lambda _, said: results.prepared(case.document, said),
         live=_digest(case.live),
@@ -87,7 +87,7 @@ def train(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
     plan = Plan(
         step="train",
         source="train",
-        template=usable_template(case.view.train_template, case.policy),
+        template=usable_template("train", case.view.train_template, case.policy),
         inputs=lambda attempt: _text({"attempt": attempt.attempt, "plan": plain(inputs.plan)}),
         accept=lambda _, said: results.trained(case.document, said),
     )
@@ -108,7 +108,7 @@ def evaluate(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
     plan = Plan(
         step="evaluate",
         source="cpu",
-        template=usable_template(case.view.cpu_template, case.policy),
+        template=usable_template("cpu", case.view.cpu_template, case.policy),
         inputs=partial(_evaluate_inputs, case, status),
         accept=partial(_accept_evaluation, case, status),
         round=number,

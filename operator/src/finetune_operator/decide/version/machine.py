@@ -10,13 +10,14 @@ from ...api.model_version import VersionEvidence, VersionPhase, VersionStatus
 from ...api.names import snapshot_name
 from ...api.policy import Policy
 from ...api.value import canonical_json
+from .. import limits
 from ..attempts import results
 from ..attempts.engine import Done, Moving, Over, Plan, Work, advance
 from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.verdict import share
-from ..run.acceptance import usable_template
 from ..snapshot import verify_document
+from ..templates import usable_template
 from ..views import Problem, VersionView
 
 BACKOFF_LIMIT: Final = 2
@@ -81,7 +82,7 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
     plan = Plan(
         step="verify",
         source="cpu",
-        template=usable_template(view.cpu_template, policy),
+        template=usable_template("cpu", view.cpu_template, policy),
         inputs=lambda attempt: canonical_json({"attempt": attempt.attempt}).decode(),
         accept=lambda _, said: results.verified(said),
     )
@@ -162,7 +163,7 @@ def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
     verified, live = find(status.conditions, "Verified"), find(status.conditions, "Live")
     phase = _phase(view, status)
     message = live.message if live and phase == "Live" else verified.message if verified else ""
-    return replace(status, phase=phase, message=message[:1024])
+    return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 
 def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
