@@ -47,7 +47,7 @@ def written() -> dict[str, Message]:
                 case CreateSnapshot():
                     found[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
                 case CreateJob():
-                    found[f"inputs-{action.step}"] = json.loads(action.inputs)
+                    found[f"inputs-{action.step}"] = json.loads(action.step_inputs)
                 case _:
                     pass
     return found

@@ -33,7 +33,7 @@ from unit.decide.run_world import (
 
 def told(world: World, step: str) -> dict[str, object]:
     """What the newest Job of a step was told."""
-    inputs = [a.inputs for a in world.history if isinstance(a, CreateJob) and a.step == step]
+    inputs = [a.step_inputs for a in world.history if isinstance(a, CreateJob) and a.step == step]
     return dict(json.loads(inputs[-1]))
 
 

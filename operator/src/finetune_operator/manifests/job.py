@@ -90,7 +90,7 @@ def _trainer(container: dict[str, Any], action: CreateJob) -> dict[str, Any]:
     mounts.append({"name": DOCUMENT_VOLUME, "mountPath": "/finetune/document", "readOnly": True})
     return {
         **container,
-        "args": ["job", action.step, "--inputs", action.inputs],
+        "args": ["job", action.step, "--inputs", action.step_inputs],
         "env": [*env, *({"name": name, "value": value} for name, value in ours.items())],
         "volumeMounts": mounts,
         "terminationMessagePath": "/dev/termination-log",

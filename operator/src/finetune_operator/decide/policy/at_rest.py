@@ -45,16 +45,16 @@ HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 def _adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
     """A policy without memory (new, or re-created) takes over what the Deployment says, and holds (D3, D23)."""
-    status, found = view.policy.status, view.deployment
-    if status.epoch > 0 or status.live is not None or deployment_problem(view) is not None or found is None:
+    status, deployment = view.policy.status, view.deployment
+    if status.epoch > 0 or status.live is not None or deployment_problem(view) is not None or deployment is None:
         return None
-    version = _version_by_keys(view, found.keys)
+    version = _version_by_keys(view, deployment.keys)
     if version is None:
         return None
-    epoch = max(epoch_of(found), 1)
+    epoch = max(epoch_of(deployment), 1)
     adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
     text = (
-        f"Deployment '{found.name}' already served '{version.version}' when this policy first saw it; "
+        f"Deployment '{deployment.name}' already served '{version.version}' when this policy first saw it; "
         "a promotion with releaseHold: true lifts the hold"
     )
     held = memory.held(adopted, FIELD_MANAGER, "Adopted", text, view.now)
@@ -81,22 +81,22 @@ def _promote(view: PolicyView) -> Decision[PolicyStatus] | None:
     waiting = candidates(policy, view.promotions)
     if not waiting:
         return None
-    problem, told = deployment_problem(view), list[Emit]()
+    problem, events = deployment_problem(view), list[Emit]()
     unmirrored = _unmirrored(view)
     for promotion in waiting:
         current = replace(policy, status=status)
         finding = judge(Proposal(promotion, current, view.versions, view.deployment, problem))
         if isinstance(finding, Clear):
             begun = begin(with_changes(view, policy=current), promotion, finding)
-            return with_changes(begun, actions=(*begun.actions, *told))
+            return with_changes(begun, actions=(*begun.actions, *events))
         if not isinstance(finding, Refuse):
             continue
         if len(unmirrored) >= limits.CONSUMED:
-            return Decision(status, tuple(told), BACKLOG)
+            return Decision(status, tuple(events), BACKLOG)
         unmirrored.add(identity(promotion))
         status = _refuse(view, status, promotion, finding, unmirrored)
-        told.append(_told(promotion, finding))
-    return None if status is policy.status else Decision(status, tuple(told))
+        events.append(_refusal_event(promotion, finding))
+    return None if status is policy.status else Decision(status, tuple(events))
 
 
 def _unmirrored(view: PolicyView) -> set[tuple[str, str]]:
@@ -125,34 +125,34 @@ def _refuse(
     )
 
 
-def _told(promotion: Promotion, finding: Refuse) -> Emit:
+def _refusal_event(promotion: Promotion, finding: Refuse) -> Emit:
     text = f"promotion '{promotion.metadata.name}': {finding.message}"
     return Emit("Warning" if finding.outcome == "Failed" else "Normal", finding.reason, text)
 
 
 def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
     """The keys are gone (Deployment re-created, replaced, swept): put live back, at most twice in ten minutes (D5)."""
-    status, found = view.policy.status, view.deployment
+    status, deployment = view.policy.status, view.deployment
     live = status.live
-    if live is None or found is None or not found.keys.absent or deployment_problem(view) is not None:
+    if live is None or deployment is None or not deployment.keys.absent or deployment_problem(view) is not None:
         return None
     if (status.hold is not None and status.hold.reason == "ConflictingWriter") or not _proven(view, live):
         return None
     recent = tuple(at for at in status.reasserted_at if view.now - at < REASSERT_WINDOW)
     if len(recent) >= REASSERT_LIMIT:
-        return _conflicting(view, found, live)
-    epoch = max(status.epoch, live.epoch, epoch_of(found)) + 1
+        return _conflicting(view, deployment, live)
+    epoch = max(status.epoch, live.epoch, epoch_of(deployment)) + 1
     asserted = replace(
         status, live=replace(live, epoch=epoch), epoch=epoch, reasserted_at=(*recent, times.moment(view.now))
     )
-    text = f"the keys on Deployment '{found.name}' were gone; putting '{live.version}' back"
-    return Decision(asserted, (_apply_live(found, live, epoch), Emit("Warning", "Reasserted", text)))
+    text = f"the keys on Deployment '{deployment.name}' were gone; putting '{live.version}' back"
+    return Decision(asserted, (_apply_live(deployment, live, epoch), Emit("Warning", "Reasserted", text)))
 
 
 def _proven(view: PolicyView, live: LiveVersion) -> bool:
     """Tell whether live may be written by us: it passed a watch here, or was adopted and is known as passed.
 
-    What was merely found on the Deployment is recorded, and never put live by the operator without evidence.
+    What was merely deployment on the Deployment is recorded, and never put live by the operator without evidence.
     """
     if any(good.sha256 == live.sha256 for good in view.policy.status.last_good):
         return True
@@ -164,35 +164,37 @@ def _proven(view: PolicyView, live: LiveVersion) -> bool:
     )
 
 
-def _conflicting(view: PolicyView, found: DeploymentView, live: LiveVersion) -> Decision[PolicyStatus]:
+def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion) -> Decision[PolicyStatus]:
     text = (
-        f"the keys of '{live.version}' on Deployment '{found.name}' disappear again and again, by "
-        f"{manager_in_words(found)}; see that nothing replaces the Deployment or its template annotations, "
+        f"the keys of '{live.version}' on Deployment '{deployment.name}' disappear again and again, by "
+        f"{manager_in_words(deployment)}; see that nothing replaces the Deployment or its template annotations, "
         "then create a promotion with releaseHold: true"
     )
-    by = written_by_others(found) or "unknown"
+    by = written_by_others(deployment) or "unknown"
     held = memory.held(view.policy.status, by, "ConflictingWriter", text, view.now)
     return Decision(held, (Emit("Warning", "ConflictingWriter", text),))
 
 
-def _apply_live(found: DeploymentView, live: LiveVersion, epoch: int) -> ApplyKeys:
-    return ApplyKeys(found.name, found.uid, found.resource_version, live.version, live.uri, live.sha256, epoch)
+def _apply_live(deployment: DeploymentView, live: LiveVersion, epoch: int) -> ApplyKeys:
+    return ApplyKeys(
+        deployment.name, deployment.uid, deployment.resource_version, live.version, live.uri, live.sha256, epoch
+    )
 
 
 def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
     """Somebody changed the keys: record it, hold, never overwrite (D6)."""
-    status, found = view.policy.status, view.deployment
-    if found is None or found.keys.absent or deployment_problem(view) is not None:
+    status, deployment = view.policy.status, view.deployment
+    if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
         return None
-    if found.keys == keys_of(status.live):
+    if deployment.keys == keys_of(status.live):
         return None
     recorded = "nothing" if status.live is None else f"'{status.live.version}'"
-    served = (found.keys.version or "")[:64]
+    served = (deployment.keys.version or "")[:64]
     text = (
-        f"Deployment '{found.name}' was set to '{served}' by {manager_in_words(found)}, "
+        f"Deployment '{deployment.name}' was set to '{served}' by {manager_in_words(deployment)}, "
         f"recorded as live is {recorded}; a promotion with releaseHold: true settles which one it shall be"
     )
-    held = memory.held(status, written_by_others(found) or "unknown", "External", text, view.now)
+    held = memory.held(status, written_by_others(deployment) or "unknown", "External", text, view.now)
     return None if held is status else Decision(held, (Emit("Warning", "External", text),))
 
 

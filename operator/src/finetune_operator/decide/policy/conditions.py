@@ -12,10 +12,10 @@ Fact = tuple[ConditionStatus, str, str]
 def conditions_of(view: PolicyView) -> tuple[Condition, ...]:
     """Return all conditions of a policy, for the status in `view`."""
     templates = templates_problem(view)
-    deployment = _target_problem(view)
+    target_problem = _target_problem(view)
     parts = (
-        ("Ready", *_ready(view, deployment or templates)),
-        ("TargetReady", *_good_unless(deployment, "DeploymentReady")),
+        ("Ready", *_ready(view, target_problem or templates)),
+        ("TargetReady", *_good_unless(target_problem, "DeploymentReady")),
         ("TemplatesReady", *_good_unless(templates, "TemplatesFound")),
         ("InSync", *_in_sync(view)),
         ("Held", *_held(view)),
@@ -46,18 +46,26 @@ def _ready(view: PolicyView, problem: Problem | None) -> Fact:
 
 
 def _in_sync(view: PolicyView) -> Fact:
-    status, found = view.policy.status, view.deployment
+    status, deployment = view.policy.status, view.deployment
     if status.in_flight is not None:
-        ails = "" if found is None or found.trouble is None else f"; {found.trouble.reason}: {found.trouble.message}"
+        ails = (
+            ""
+            if deployment is None or deployment.trouble is None
+            else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
+        )
         return "Unknown", status.in_flight.phase, f"promotion '{status.in_flight.promotion}' is in flight{ails}"
-    if found is None:
+    if deployment is None:
         return "Unknown", "DeploymentNotFound", ""
-    if found.keys == keys_of(status.live):
+    if deployment.keys == keys_of(status.live):
         return ("Unknown", "NothingLive", "nothing is live yet") if status.live is None else ("True", "AsRecorded", "")
-    if found.keys.absent:
+    if deployment.keys.absent:
         remedy = "it is put back, or by a promotion of it with releaseHold: true"
-        return "False", "KeysAbsent", f"Deployment '{found.name}' does not carry the keys of what is live; {remedy}"
-    return "False", "External", f"the keys were set by {manager_in_words(found)}"
+        return (
+            "False",
+            "KeysAbsent",
+            f"Deployment '{deployment.name}' does not carry the keys of what is live; {remedy}",
+        )
+    return "False", "External", f"the keys were set by {manager_in_words(deployment)}"
 
 
 def _held(view: PolicyView) -> Fact:

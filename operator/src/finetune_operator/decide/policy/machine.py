@@ -56,8 +56,8 @@ def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStat
             status = memory.quarantined(status, flight.to, flight.why, view.now)
         status = memory.landed(status, flight, "Failed", "FieldOwned", conflict, view.now)
     held = memory.held(status, owner, "FieldOwned", text, view.now)
-    told = () if held == view.policy.status else (Emit("Warning", "FieldOwned", f"{conflict}: {message}"),)
-    return _summed_up(view, Decision(held, told))
+    events = () if held == view.policy.status else (Emit("Warning", "FieldOwned", f"{conflict}: {message}"),)
+    return _summed_up(view, Decision(held, events))
 
 
 def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[PolicyStatus]:
@@ -67,9 +67,9 @@ def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[P
     conditions = status.conditions
     for condition in conditions_of(after):
         conditions = with_condition(conditions, condition, times.moment(view.now))
-    told = decision.actions
+    actions = decision.actions
     ready, before = find(conditions, "Ready"), find(policy.status.conditions, "Ready")
     if ready is not None and ready.reason == "RollbackBlocked" and (before is None or before.reason != ready.reason):
-        told = (*told, Emit("Warning", "RollbackBlocked", ready.message))
+        actions = (*actions, Emit("Warning", "RollbackBlocked", ready.message))
     status = replace(status, conditions=conditions, observed_generation=policy.metadata.generation)
-    return Decision(status, told, decision.requeue_after)
+    return Decision(status, actions, decision.requeue_after)

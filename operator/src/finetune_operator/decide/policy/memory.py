@@ -13,8 +13,8 @@ from ...api.policy import (
     InFlight,
     Live,
     LiveVersion,
-    Outcome,
     PolicyStatus,
+    PromotionOutcome,
     Quarantined,
 )
 from .. import limits
@@ -41,7 +41,7 @@ def released(status: PolicyStatus) -> PolicyStatus:
 def consumed(
     status: PolicyStatus,
     promotion: tuple[str, str],
-    outcome: Outcome,
+    outcome: PromotionOutcome,
     reason: str,
     message: str,
     now: datetime,
@@ -70,7 +70,7 @@ def consumed(
 
 
 def landed(
-    status: PolicyStatus, flight: InFlight, outcome: Outcome, reason: str, message: str, now: datetime
+    status: PolicyStatus, flight: InFlight, outcome: PromotionOutcome, reason: str, message: str, now: datetime
 ) -> PolicyStatus:
     """Return `status` with the flight ended and its promotion consumed."""
     ended = replace(status, in_flight=None)

@@ -5,7 +5,7 @@ from typing import Final
 from ...api.model_version import ModelVersion
 from ..deployment import keys_of, letting_go, manager_in_words, written_by_others
 from .eligibility import eligible, was_live
-from .proposal import Case, Check, Clear, Obstacle, Proposal, Refuse, Wait, quoted
+from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 
 
 def judge(proposal: Proposal) -> Clear | Obstacle:
@@ -13,9 +13,9 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
     version = _find_version(proposal)
     if not isinstance(version, ModelVersion):
         return version
-    case = Case(proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem)
+    context = CheckContext(proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem)
     for check in CHECKS:
-        obstacle = check(case)
+        obstacle = check(context)
         if obstacle is not None:
             return obstacle
     if proposal.deployment is None:
@@ -50,32 +50,32 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
     )
 
 
-def _not_quarantined(case: Case) -> Obstacle | None:
-    sha256 = case.version.spec.artifact.sha256
-    entry = next((e for e in case.policy.status.quarantined if e.sha256 == sha256), None)
+def _not_quarantined(context: CheckContext) -> Obstacle | None:
+    sha256 = context.version.spec.artifact.sha256
+    entry = next((e for e in context.policy.status.quarantined if e.sha256 == sha256), None)
     if entry is None:
         return None
     return Refuse(
         "Failed",
         "Quarantined",
-        f"'{case.version.spec.version}' failed in production here ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC); "
-        "promote another version",
+        f"'{context.version.spec.version}' failed in production here ({entry.reason}, "
+        f"{entry.since:%Y-%m-%d %H:%M} UTC); promote another version",
     )
 
 
-def _not_live_already(case: Case) -> Obstacle | None:
-    live, found = case.policy.status.live, case.deployment
-    spec = case.version.spec
+def _not_live_already(context: CheckContext) -> Obstacle | None:
+    live, deployment = context.policy.status.live, context.deployment
+    spec = context.version.spec
     same = live is not None and (live.version, live.sha256) == (spec.version, spec.artifact.sha256)
-    replaced = found is not None and found.keys != keys_of(live)
+    replaced = deployment is not None and deployment.keys != keys_of(live)
     if not same or replaced:
         return None
     return Refuse("Succeeded", "AlreadyLive", f"'{spec.version}' is what is live")
 
 
-def _from_is_live(case: Case) -> Obstacle | None:
-    live = case.policy.status.live
-    wanted, actual = case.promotion.spec.from_version, None if live is None else live.version
+def _from_is_live(context: CheckContext) -> Obstacle | None:
+    live = context.policy.status.live
+    wanted, actual = context.promotion.spec.from_version, None if live is None else live.version
     if wanted == actual:
         return None
     return Refuse(
@@ -86,9 +86,9 @@ def _from_is_live(case: Case) -> Obstacle | None:
     )
 
 
-def _not_held(case: Case) -> Obstacle | None:
-    hold = case.policy.status.hold
-    if hold is None or case.promotion.spec.release_hold:
+def _not_held(context: CheckContext) -> Obstacle | None:
+    hold = context.policy.status.hold
+    if hold is None or context.promotion.spec.release_hold:
         return None
     return Wait(
         "Held",
@@ -96,68 +96,75 @@ def _not_held(case: Case) -> Obstacle | None:
     )
 
 
-def _not_suspended(case: Case) -> Obstacle | None:
-    if not case.policy.spec.suspend:
+def _not_suspended(context: CheckContext) -> Obstacle | None:
+    if not context.policy.spec.suspend:
         return None
     return Wait("Suspended", "the policy is suspended; set its spec.suspend to false")
 
 
-def _target_ready(case: Case) -> Obstacle | None:
-    if case.problem is not None:
-        return Wait("TargetNotReady", case.problem.message)
-    if case.deployment is None:
-        return Wait("TargetNotReady", f"Deployment '{case.policy.spec.deployment}' is not there")
+def _target_ready(context: CheckContext) -> Obstacle | None:
+    if context.problem is not None:
+        return Wait("TargetNotReady", context.problem.message)
+    if context.deployment is None:
+        return Wait("TargetNotReady", f"Deployment '{context.policy.spec.deployment}' is not there")
     return None
 
 
-def _not_paused(case: Case) -> Obstacle | None:
-    found = case.deployment
-    if found is None or not found.paused:
+def _not_paused(context: CheckContext) -> Obstacle | None:
+    deployment = context.deployment
+    if deployment is None or not deployment.paused:
         return None
-    return Wait("Paused", f"Deployment '{found.name}' is paused; run: kubectl rollout resume deployment {found.name}")
+    return Wait(
+        "Paused", f"Deployment '{deployment.name}' is paused; run: kubectl rollout resume deployment {deployment.name}"
+    )
 
 
-def _has_replicas(case: Case) -> Obstacle | None:
-    found = case.deployment
-    if found is None or found.replicas > 0:
+def _has_replicas(context: CheckContext) -> Obstacle | None:
+    deployment = context.deployment
+    if deployment is None or deployment.replicas > 0:
         return None
-    return Wait("NoReplicas", f"Deployment '{found.name}' is scaled to zero, so no pod could prove the version")
+    return Wait("NoReplicas", f"Deployment '{deployment.name}' is scaled to zero, so no pod could prove the version")
 
 
-def _settled(case: Case) -> Obstacle | None:
+def _settled(context: CheckContext) -> Obstacle | None:
     """Something live must stand firm first, so that trouble afterwards is the flip's; going back need not wait."""
-    found = case.deployment
-    if found is None or found.settled or case.policy.status.live is None or was_live(case.policy, case.version):
+    deployment = context.deployment
+    if (
+        deployment is None
+        or deployment.settled
+        or context.policy.status.live is None
+        or was_live(context.policy, context.version)
+    ):
         return None
     return Wait(
         "NotSettled",
-        f"Deployment '{found.name}' is in the middle of a rollout ({found.updated} updated, {found.available} "
-        f"available of {found.replicas}); the promotion goes on when it is complete",
+        f"Deployment '{deployment.name}' is in the middle of a rollout ({deployment.updated} updated, "
+        f"{deployment.available} available of {deployment.replicas}); the promotion goes on when it is complete",
     )
 
 
-def _can_surge(case: Case) -> Obstacle | None:
-    found = case.deployment
-    if found is None or found.can_surge or case.policy.spec.rollout.capacity == "AllowDowntime":
+def _can_surge(context: CheckContext) -> Obstacle | None:
+    deployment = context.deployment
+    if deployment is None or deployment.can_surge or context.policy.spec.rollout.capacity == "AllowDowntime":
         return None
     return Wait(
         "NoSurge",
-        f"Deployment '{found.name}' cannot start a new pod before an old one stops; allow a surge in its strategy, "
-        "or set the policy's spec.rollout.capacity to AllowDowntime",
+        f"Deployment '{deployment.name}' cannot start a new pod before an old one stops; allow a surge in its "
+        "strategy, or set the policy's spec.rollout.capacity to AllowDowntime",
     )
 
 
-def _keys_are_ours(case: Case) -> Obstacle | None:
-    found = case.deployment
-    if found is None or found.keys.absent or case.promotion.spec.release_hold:
+def _keys_are_ours(context: CheckContext) -> Obstacle | None:
+    deployment = context.deployment
+    if deployment is None or deployment.keys.absent or context.promotion.spec.release_hold:
         return None
-    recorded = found.keys == keys_of(case.policy.status.live)
-    if recorded and written_by_others(found) is None:
+    recorded = deployment.keys == keys_of(context.policy.status.live)
+    if recorded and written_by_others(deployment) is None:
         return None
     return Wait(
         "ForeignKeys",
-        f"the operator's keys on Deployment '{found.name}' belong to {manager_in_words(found)}; "
-        f"take them out of its manifest and let go of them: {letting_go(found.name)}",
+        f"the operator's keys on Deployment '{deployment.name}' belong to {manager_in_words(deployment)}; "
+        f"take them out of its manifest and let go of them: {letting_go(deployment.name)}",
     )
 
 

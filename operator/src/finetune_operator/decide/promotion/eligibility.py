@@ -3,7 +3,7 @@
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
-from .proposal import Case, Obstacle, Refuse, Wait, quoted
+from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
 
 
 def was_live(policy: Policy, version: ModelVersion) -> bool:
@@ -26,13 +26,13 @@ def passed_by_itself(version: ModelVersion) -> bool:
     return version.spec.evidence is not None and version.spec.evidence.verdict == "Pass"
 
 
-def eligible(case: Case) -> Obstacle | None:
+def eligible(context: CheckContext) -> Obstacle | None:
     """Return why the version can never go live here as things are, or what it still waits for."""
-    if case.version.spec.classes != case.policy.spec.classes:
-        return _ineligible(case.version, "its classes differ from the policy's spec.classes")
-    if case.version.spec.type == "Base":
-        return _base_eligible(case.policy, case.version)
-    return _tuned_eligible(case)
+    if context.version.spec.classes != context.policy.spec.classes:
+        return _ineligible(context.version, "its classes differ from the policy's spec.classes")
+    if context.version.spec.type == "Base":
+        return _base_eligible(context.policy, context.version)
+    return _tuned_eligible(context)
 
 
 def _base_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
@@ -49,19 +49,19 @@ def _base_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
     )
 
 
-def _tuned_eligible(case: Case) -> Obstacle | None:
-    version = case.version
+def _tuned_eligible(context: CheckContext) -> Obstacle | None:
+    version = context.version
     evidence = version.spec.evidence
     if evidence is None:
         return _ineligible(version, "it carries no evidence; only a FineTuneRun can make a promotable fine-tune")
     if evidence.verdict in ("Reject", "Error"):
         return _ineligible(version, f"its verdict is {evidence.verdict}; that is never promoted")
-    if was_live(case.policy, version):
+    if was_live(context.policy, version):
         return None
-    approval = case.promotion.spec.approval
+    approval = context.promotion.spec.approval
     if evidence.verdict == "Review" and (approval is None or approval.evidence != evidence.digest):
         return _ineligible(version, f"its verdict is Review; spec.approval.evidence must name {evidence.digest}")
-    return _evidence_current(case.policy, version, evidence.baseline)
+    return _evidence_current(context.policy, version, evidence.baseline)
 
 
 def _evidence_current(policy: Policy, version: ModelVersion, baseline: str | None) -> Obstacle | None:

@@ -104,8 +104,8 @@ def _status(
     now, generation = times.moment(view.now), promotion.metadata.generation
     conditions = old.conditions
     for kind, (status, reason), text in (("Accepted", accepted, message), ("Finished", finished, "")):
-        told = text if status == "False" else ""
-        new = Condition(type=kind, status=status, reason=reason, message=told, observed_generation=generation)
+        shown = text if status == "False" else ""
+        new = Condition(type=kind, status=status, reason=reason, message=shown, observed_generation=generation)
         conditions = with_condition(conditions, new, now)
     return Decision(
         replace(

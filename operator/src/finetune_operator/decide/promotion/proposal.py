@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...api.model_version import ModelVersion
-from ...api.policy import Outcome, Policy
+from ...api.policy import Policy, PromotionOutcome
 from ...api.promotion import Promotion
 from ..views import DeploymentView, Problem
 
@@ -21,8 +21,8 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A proposal whose version is found."""
+class CheckContext:
+    """A proposal whose version is deployment."""
 
     promotion: Promotion
     policy: Policy
@@ -43,7 +43,7 @@ class Wait:
 class Refuse:
     """Never; the promotion is consumed with this outcome."""
 
-    outcome: Outcome
+    outcome: PromotionOutcome
     reason: str
     message: str
 
@@ -59,7 +59,7 @@ class Clear:
 Obstacle = Wait | Refuse
 
 
-Check = Callable[[Case], Obstacle | None]
+Check = Callable[[CheckContext], Obstacle | None]
 
 
 def quoted(version: str | None) -> str:

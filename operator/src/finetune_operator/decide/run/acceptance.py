@@ -38,10 +38,10 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     policy = usable_policy(view)
     if isinstance(policy, Problem):
         return Waits(policy)
-    found = _base(view, policy)
-    if not isinstance(found, ModelVersion):
-        return found
-    unfit = _unfit(found, policy)
+    base = _base(view, policy)
+    if not isinstance(base, ModelVersion):
+        return base
+    unfit = _unfit(base, policy)
     if unfit:
         return Refused(unfit)
     for template in (
@@ -50,7 +50,7 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     ):
         if isinstance(template, Problem):
             return Waits(template)
-    return Accepted(policy, found)
+    return Accepted(policy, base)
 
 
 def usable_policy(view: RunView) -> Policy | Problem:
@@ -92,11 +92,13 @@ def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
     # A base of that name goes first: names are unique only by convention.
     named = sorted((v for v in versions if v.spec.version == asked), key=lambda v: v.spec.type != "Base")
     if not named:
-        told = f"model {model!r} has no base {asked!r}; known bases: {known}; import it, or make a run that names one"
-        return Waits(Problem("BaseNotFound", told))
+        message = (
+            f"model {model!r} has no base {asked!r}; known bases: {known}; import it, or make a run that names one"
+        )
+        return Waits(Problem("BaseNotFound", message))
     if named[0].spec.type != "Base":
-        told = f"{asked} is a fine-tune, and a fine-tune never starts from a fine-tune; name a base: {known}"
-        return Refused(Problem("BaseIsFineTuned", told))
+        message = f"{asked} is a fine-tune, and a fine-tune never starts from a fine-tune; name a base: {known}"
+        return Refused(Problem("BaseIsFineTuned", message))
     return named[0]
 
 
@@ -111,8 +113,8 @@ def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:
     name, digest = base.spec.version, base.spec.artifact.sha256
     quarantined = next((q for q in policy.status.quarantined if q.sha256 == digest), None)
     if quarantined:
-        told = f"{name} is quarantined ({quarantined.reason}); make a run that names another base"
-        return Problem("BaseQuarantined", told)
+        message = f"{name} is quarantined ({quarantined.reason}); make a run that names another base"
+        return Problem("BaseQuarantined", message)
     if base.spec.classes != policy.spec.classes:
         return Problem("ClassListDiffers", _difference(base, policy))
     return None

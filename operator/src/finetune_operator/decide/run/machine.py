@@ -13,10 +13,10 @@ from ..decision import Action, CreateSnapshot, Decision
 from ..snapshot import run_document
 from ..views import Problem, RunView
 from .acceptance import Refused, Waits, accept
-from .promote import promoted, released
-from .record import recorded
-from .review import gates_known, rejected, reviewed, still_current
-from .stage import Case, Stage, suspended
+from .promote import leave_to_people, promote
+from .record import record_version
+from .review import await_review, check_still_current, end_rejected, show_verdict
+from .stage import RunContext, Stage, suspended
 from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
 from .work import adopt, evaluate, prepare, train
 
@@ -25,13 +25,13 @@ STAGES: Final[tuple[Stage, ...]] = (
     adopt,
     train,
     evaluate,
-    still_current,
-    gates_known,
-    reviewed,
-    recorded,
-    rejected,
-    released,
-    promoted,
+    check_still_current,
+    show_verdict,
+    await_review,
+    record_version,
+    end_rejected,
+    leave_to_people,
+    promote,
 )
 # A cache that starts may show a Job before the document that it was made from.
 DOCUMENT_GRACE: Final = timedelta(seconds=30)
@@ -56,7 +56,7 @@ def _next(view: RunView, status: RunStatus) -> Decision[RunStatus]:
         return finish(view, status, "Failed", view.snapshot_problem.reason, view.snapshot_problem.message)
     if view.snapshot is None or status.snapshot is None:
         return _accepted(view, status)
-    return _staged(Case(view, view.snapshot), status)
+    return _staged(RunContext(view, view.snapshot), status)
 
 
 def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
@@ -74,13 +74,13 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
         return Decision(say(unblocked(view, status), "Suspended", held.message))
     document = view.snapshot or run_document(view.run, accepted.policy, accepted.base)
     name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
-    return _staged(Case(view, document), replace(status, snapshot=name), (CreateSnapshot(name, document),))
+    return _staged(RunContext(view, document), replace(status, snapshot=name), (CreateSnapshot(name, document),))
 
 
-def _staged(case: Case, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:
+def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:
     """Follow the stages, and take along the actions of those that did not stop."""
     for stage in STAGES:
-        step = stage(case, status)
+        step = stage(context, status)
         actions = (*actions, *step.actions)
         if isinstance(step, Decision):
             return Decision(step.status, actions, step.requeue_after)
@@ -89,11 +89,11 @@ def _staged(case: Case, status: RunStatus, actions: tuple[Action, ...] = ()) -> 
 
 
 def _document_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
-    """End a run whose document was deleted: what it was to be judged by cannot be told any more (R38)."""
-    told = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
+    """End a run whose document was deleted: what it was to be judged by cannot be known any more (R38)."""
+    message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
     condition = find(status.conditions, "Accepted")
     since = condition.last_transition_time if condition and condition.reason == "DocumentMissing" else None
     if since is None or view.now - since < DOCUMENT_GRACE:
-        waiting = blocked(view, status, Problem("DocumentMissing", told), status.phase or "Pending")
+        waiting = blocked(view, status, Problem("DocumentMissing", message), status.phase or "Pending")
         return Decision(waiting.status, (), DOCUMENT_GRACE)
-    return finish(view, status, "Failed", "DocumentLost", told)
+    return finish(view, status, "Failed", "DocumentLost", message)

@@ -6,98 +6,97 @@ from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find
 from ...api.policy import Policy
-from ...api.run import Decision as Ruling
-from ...api.run import Evidence, RunStatus
+from ...api.run import Evidence, Ruling, RunStatus
 from ..decision import Decision
 from ..times import span
 from .acceptance import policy_not_found
 from .grounds import gates_text, grounds_of
-from .stage import Case, Go
+from .stage import Continue, RunContext
 from .status import blocked, finish, mark, say, unblocked
 from .work import evaluate
 
 
-def still_current(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
+def check_still_current(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Void a verdict that was measured against something else than what is live now (R23)."""
     if status.promotion is not None:
-        return Go(status)
-    view, found = case.view, grounds_of(status)
-    if found is None:
-        told = "the status lost what the verdict stands on; make a new run"
-        return finish(view, status, "Failed", "StatusIncomplete", told)
-    if case.policy is None:
+        return Continue(status)
+    view, grounds = context.view, grounds_of(status)
+    if grounds is None:
+        message = "the status lost what the verdict stands on; make a new run"
+        return finish(view, status, "Failed", "StatusIncomplete", message)
+    if context.policy is None:
         problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
         return blocked(view, status, problem, status.phase or "Evaluating")
     status = unblocked(view, status)
-    live = case.policy.status.live
-    if (live.sha256 if live else None) == found.evidence.live_sha256:
-        return Go(status)
+    live = context.policy.status.live
+    if (live.sha256 if live else None) == grounds.evidence.live_sha256:
+        return Continue(status)
     served = live.version if live else "nothing"
-    if live and _pool_of(case, live.sha256) > found.inputs.pool:
-        told = f"{live.version}, trained on a larger pool, went live meanwhile"
-        status = mark(view, status, "GatesPassed", "Unknown", "LiveChanged", told)
-        return finish(view, status, "Superseded", "NewerPoolIsLive", told)
-    told = f"{served} is live now, {found.evidence.live or 'nothing'} was when this was measured: measuring again"
-    return evaluate(case, _voided(case, status, told))
+    if live and _pool_of(context, live.sha256) > grounds.inputs.pool:
+        message = f"{live.version}, trained on a larger pool, went live meanwhile"
+        status = mark(view, status, "GatesPassed", "Unknown", "LiveChanged", message)
+        return finish(view, status, "Superseded", "NewerPoolIsLive", message)
+    message = f"{served} is live now, {grounds.evidence.live or 'nothing'} was when this was measured: measuring again"
+    return evaluate(context, _voided(context, status, message))
 
 
-def gates_known(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
+def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Show the verdict; end a run whose gates could not be judged (R26)."""
-    view, told = case.view, gates_text(status)
+    view, message = context.view, gates_text(status)
     match status.verdict:
         case "Pass":
-            return Go(mark(view, status, "GatesPassed", "True", "Pass", told))
+            return Continue(mark(view, status, "GatesPassed", "True", "Pass", message))
         case "Reject":
-            return Go(mark(view, status, "GatesPassed", "False", "Reject", told))
+            return Continue(mark(view, status, "GatesPassed", "False", "Reject", message))
         case "Review":
-            return Go(status)
+            return Continue(status)
         case _:
-            status = mark(view, status, "GatesPassed", "False", "GateError", told)
-            return finish(view, status, "Failed", "GateError", told)
+            status = mark(view, status, "GatesPassed", "False", "GateError", message)
+            return finish(view, status, "Failed", "GateError", message)
 
 
-def reviewed(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
+def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Wait for a human, until the review expires (R27 to R30)."""
-    evidence, policy = status.evidence, case.policy
+    evidence, policy = status.evidence, context.policy
     if status.verdict != "Review" or status.decision is not None or evidence is None or policy is None:
-        return Go(status)
-    view, review = case.view, case.view.run.spec.review
+        return Continue(status)
+    view, review = context.view, context.view.run.spec.review
     since = status.review_since or view.now
     status = replace(status, review_since=since)
     if review is not None and review.evidence == evidence.digest:
         ruling = Ruling(verdict=review.decision, by=review.by, at=view.now, reason=review.reason)
         approved = review.decision == "Approve"
         value: ConditionStatus = "True" if approved else "False"
-        told = "approved" if approved else "rejected"
-        words = f"{told} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status)}"
-        return Go(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", words))
+        message = "approved" if approved else "rejected"
+        words = f"{message} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status)}"
+        return Continue(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", words))
     left = since + _review_time(policy) - view.now
     if left <= timedelta():
-        told = f"nobody decided within {int(_review_time(policy).total_seconds())} s"
-        return Go(mark(view, status, "GatesPassed", "False", "ReviewExpired", told))
-    reason, told = _review_needed(case, evidence)
-    status = mark(view, status, "GatesPassed", "Unknown", reason, f"{told}; {gates_text(status)}")
-    return Decision(say(status, "InReview", f"{told}; {gates_text(status)}"), (), left)
+        message = f"nobody decided within {int(_review_time(policy).total_seconds())} s"
+        return Continue(mark(view, status, "GatesPassed", "False", "ReviewExpired", message))
+    reason, message = _review_needed(context, evidence)
+    status = mark(view, status, "GatesPassed", "Unknown", reason, f"{message}; {gates_text(status)}")
+    return Decision(say(status, "InReview", f"{message}; {gates_text(status)}"), (), left)
 
 
-def rejected(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
+def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """End what was rejected, by a gate or a human, or what nobody decided (R25, R28, R30)."""
-    view, ruling = case.view, status.decision
+    view, ruling = context.view, status.decision
     if ruling is None:
         condition = find(status.conditions, "GatesPassed")
         return finish(view, status, "Expired", "ReviewExpired", condition.message if condition else "")
     if ruling.verdict == "Reject":
         status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {ruling.by}")
-        told = (
+        message = (
             f"{status.version} was rejected by {ruling.by}: {ruling.reason or 'no reason given'}; {gates_text(status)}"
         )
-        return finish(view, status, "Rejected", "Rejected", told)
-    return Go(status)
+        return finish(view, status, "Rejected", "Rejected", message)
+    return Continue(status)
 
 
-def _voided(case: Case, status: RunStatus, told: str) -> RunStatus:
-    status = mark(case.view, status, "GatesPassed", "Unknown", "LiveChanged", told)
-    status = mark(case.view, status, "Evaluated", "Unknown", "LiveChanged", told)
+def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
+    status = mark(context.view, status, "GatesPassed", "Unknown", "LiveChanged", message)
+    status = mark(context.view, status, "Evaluated", "Unknown", "LiveChanged", message)
     return replace(
         status,
         verdict=None,
@@ -109,9 +108,9 @@ def _voided(case: Case, status: RunStatus, told: str) -> RunStatus:
     )
 
 
-def _pool_of(case: Case, sha256: str) -> int:
+def _pool_of(context: RunContext, sha256: str) -> int:
     """Return the pool size that the version of that digest was trained from; 0 for a base."""
-    lineages = (v.spec.lineage for v in case.view.versions if v.spec.artifact.sha256 == sha256)
+    lineages = (v.spec.lineage for v in context.view.versions if v.spec.artifact.sha256 == sha256)
     return max((lineage.pool for lineage in lineages if lineage), default=0)
 
 
@@ -119,12 +118,14 @@ def _review_time(policy: Policy) -> timedelta:
     return span(policy.spec.review.timeout_seconds)
 
 
-def _review_needed(case: Case, evidence: Evidence) -> tuple[str, str]:
+def _review_needed(context: RunContext, evidence: Evidence) -> tuple[str, str]:
     """Return reason and message of a review that is to be made, with the command that makes it."""
-    run, review = case.view.run, case.view.run.spec.review
+    run, review = context.view.run, context.view.run.spec.review
     patch = f'{{"spec":{{"review":{{"decision":"Approve","evidence":"{evidence.digest}","by":"YOUR NAME"}}}}}}'
     command = f"kubectl -n {run.metadata.namespace} patch finetunerun {run.metadata.name} --type merge -p '{patch}'"
     if review is None:
         return "ReviewNeeded", f"a human decides (Approve or Reject): {command}"
-    told = f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]}); look at {evidence.uri} and"
-    return "ReviewNotForThisEvidence", f"{told} {command}"
+    message = (
+        f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]}); look at {evidence.uri} and"
+    )
+    return "ReviewNotForThisEvidence", f"{message} {command}"
