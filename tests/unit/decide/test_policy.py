@@ -325,6 +325,14 @@ class TestPromotions:
         again = decide(view(policy(first.status), deployment(keys(BASE)), *asked, versions=VERSIONS))
         assert (again.status, again.actions) == (first.status, ())
 
+    @pytest.mark.row("D8")
+    def test_refusals_that_wait_do_not_keep_lost_keys_from_being_put_back(self) -> None:
+        asked = tuple(promotion("ft_v1.1", "ft_v1.0", name=f"p-{n:03}") for n in range(200))
+        full = decide(view(policy(live(BASE)), deployment(keys(BASE)), *asked, versions=VERSIONS)).status
+        again = decide(view(policy(full), deployment(uid="new"), *asked, versions=VERSIONS))
+        assert applied(again) is not None
+        assert again.requeue_after is not None, "the refusals are looked at again"
+
     @pytest.mark.row("D21")
     def test_a_suspended_policy_starts_nothing_but_puts_back_what_is_lost(self) -> None:
         of = policy(live(BASE), suspend=True)

@@ -175,13 +175,13 @@ def test_a_run_whose_document_was_deleted_ends_after_a_moment() -> None:
     world.snapshot = None
     world.settle()
     assert world.phase() == "Training"
-    assert world.condition("Accepted") == ("False", "DocumentMissing")
+    assert world.condition("Accepted") == ("False", "SnapshotMissing")
     assert not world.job("train").deleting
     world.wait(31)
     world.decide()
     world.jobs = ()
     world.settle()
-    assert (world.phase(), world.condition("Finished")) == ("Failed", ("True", "DocumentLost"))
+    assert (world.phase(), world.condition("Finished")) == ("Failed", ("True", "SnapshotLost"))
 
 
 @pytest.mark.row("R38")

@@ -31,7 +31,7 @@ _EXPLAINED: Final = {
     "BadTraining": "the training diverged and left no details; lower training.lr0",
     "OutOfMemory": "out of GPU memory; lower training.batch, or use a larger GPU",
     "Unavailable": "storage or network was not available",
-    "Preempted": "the pod was message to stop (SIGTERM)",
+    "Preempted": "the pod was told to stop (SIGTERM)",
     "Killed": "the pod was killed (SIGKILL), most likely for memory: raise resources.limits.memory",
     "Internal": "the trainer failed without a result; see the pod's log",
 }

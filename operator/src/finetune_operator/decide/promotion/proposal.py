@@ -22,7 +22,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """A proposal whose version is deployment."""
+    """A proposal whose version is known."""
 
     promotion: Promotion
     policy: Policy

@@ -21,17 +21,17 @@ from .status import blocked, concluded, events, finish, first_visit, say, unbloc
 from .work import adopt, evaluate, prepare, train
 
 STAGES: Final[tuple[Stage, ...]] = (
-    prepare,
-    adopt,
-    train,
-    evaluate,
-    check_still_current,
-    show_verdict,
-    await_review,
-    record_version,
-    end_rejected,
-    leave_to_people,
-    promote,
+    prepare,  # draw the mix, and fix every digest
+    adopt,  # end with the result of a run that trained the same on the same samples
+    train,  # fine-tune the base, and export
+    evaluate,  # measure candidate, base and what is live; judge
+    check_still_current,  # measure again, or give way, when another version went live meanwhile
+    show_verdict,  # end a run whose gates could not be judged
+    await_review,  # wait for a person where a gate asks for one
+    record_version,  # reserve a number and make the ModelVersion
+    end_rejected,  # end what a gate or a person rejected, or what nobody decided
+    leave_to_people,  # end where the policy promotes by hand, or holds
+    promote,  # ask for the promotion, and end as it ends
 )
 # A cache that starts may show a Job before the document that it was made from.
 DOCUMENT_GRACE: Final = timedelta(seconds=30)
@@ -92,8 +92,8 @@ def _document_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     """End a run whose document was deleted: what it was to be judged by cannot be known any more (R38)."""
     message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
     condition = find(status.conditions, "Accepted")
-    since = condition.last_transition_time if condition and condition.reason == "DocumentMissing" else None
+    since = condition.last_transition_time if condition and condition.reason == "SnapshotMissing" else None
     if since is None or view.now - since < DOCUMENT_GRACE:
-        waiting = blocked(view, status, Problem("DocumentMissing", message), status.phase or "Pending")
+        waiting = blocked(view, status, Problem("SnapshotMissing", message), status.phase or "Pending")
         return Decision(waiting.status, (), DOCUMENT_GRACE)
-    return finish(view, status, "Failed", "DocumentLost", message)
+    return finish(view, status, "Failed", "SnapshotLost", message)
