@@ -17,7 +17,7 @@ from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
 from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.views import JobView, Problem, TemplateView, VersionView
-from unit.decide.run_world import BASE, LIVE, START, World, base, deleted, live, policy, sha, template
+from unit.decide.run.world import BASE, LIVE, START, World, base, deleted, live, policy, sha, template
 
 
 @dataclass

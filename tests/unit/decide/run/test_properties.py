@@ -19,7 +19,7 @@ from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from finetune_operator.decide.run.machine import decide
 from finetune_operator.decide.views import JobView, Problem
-from unit.decide.run_world import (
+from unit.decide.run.world import (
     BASE,
     LIVE,
     START,

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from finetune_operator.api.contract import ProgressLine
 from finetune_operator.decide.decision import CreateJob
 from finetune_operator.decide.views import Problem, TemplateView
-from unit.decide.attempts import error, newest, outcomes, training
-from unit.decide.run_world import (
+from unit.decide.run.attempts import error, newest, outcomes, training
+from unit.decide.run.world import (
     START,
     World,
     base,

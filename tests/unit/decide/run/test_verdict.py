@@ -11,7 +11,7 @@ from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, 
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
 from finetune_operator.api.run import Review
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, ReserveVersion
-from unit.decide.run_world import (
+from unit.decide.run.world import (
     BASE,
     LIVE,
     START,

@@ -18,8 +18,7 @@ from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.waiting import identity
 from finetune_operator.decide.views import DeploymentView, PolicyView, PromotionView, ServedKeys
-
-from .flip_world import (
+from unit.decide.policy.world import (
     NOW,
     Commit,
     ModelDeployment,

@@ -8,8 +8,8 @@ import pytest
 
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob
-from unit.decide.attempts import error, newest, outcomes, training
-from unit.decide.run_world import (
+from unit.decide.run.attempts import error, newest, outcomes, training
+from unit.decide.run.world import (
     ROOT,
     World,
     envelope,

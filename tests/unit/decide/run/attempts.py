@@ -1,7 +1,7 @@
 """A run whose attempts are looked at: what became of them, and a step's error."""
 
 from finetune_operator.api.run import Attempt
-from unit.decide.run_world import World
+from unit.decide.run.world import World
 
 
 def outcomes(world: World, step: str) -> list[tuple[str, str]]:

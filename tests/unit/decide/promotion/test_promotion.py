@@ -14,8 +14,7 @@ from finetune_operator.decide.policy.memory import consumed, landed
 from finetune_operator.decide.promotion.machine import decide
 from finetune_operator.decide.promotion.waiting import identity
 from finetune_operator.decide.views import PromotionView
-
-from .flip_world import NOW, base, deployment, keys, live, policy, promotion, seconds, tuned, view
+from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, promotion, seconds, tuned, view
 
 BASE, TUNED = base(), tuned()
 ASKED = promotion("ft_v1.1", "base_v1")

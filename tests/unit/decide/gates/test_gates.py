@@ -15,7 +15,7 @@ from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.evidence import evidence_of
 from finetune_operator.decide.gates.verdict import judge, new_samples, regression, share, worst
 from finetune_operator.decide.snapshot import run_document
-from unit.decide.run_world import base, evaluate_result, policy, run, scores
+from unit.decide.run.world import base, evaluate_result, policy, run, scores
 
 LIMITS = RegressionGate()
 MINIMUM = NewSamplesGate()

@@ -8,8 +8,7 @@ from finetune_operator.api.policy import InFlight, Policy, PolicyStatus
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, PolicyView
-
-from .flip_world import (
+from unit.decide.policy.world import (
     NOW,
     base,
     deployment,

@@ -10,8 +10,7 @@ from finetune_operator.api.names import FIELD_MANAGER
 from finetune_operator.decide.decision import ApplyKeys
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, Problem, ServedKeys
-
-from .flight import (
+from unit.decide.policy.flight import (
     BASE,
     COMPLETE,
     OTHER,
@@ -23,7 +22,7 @@ from .flight import (
     served,
     start,
 )
-from .flip_world import (
+from unit.decide.policy.world import (
     NOW,
     applied,
     deployment,

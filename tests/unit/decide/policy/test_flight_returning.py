@@ -9,8 +9,7 @@ from finetune_operator.api.policy import Policy
 from finetune_operator.decide.policy import flight as flip
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import ServedKeys
-
-from .flight import (
+from unit.decide.policy.flight import (
     ASKED,
     BASE,
     TUNED,
@@ -20,7 +19,7 @@ from .flight import (
     flying,
     served,
 )
-from .flip_world import (
+from unit.decide.policy.world import (
     NOW,
     applied,
     deployment,

@@ -6,8 +6,7 @@ from msgspec.structs import replace
 from finetune_operator.api.policy import Watch
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView
-
-from .flight import (
+from unit.decide.policy.flight import (
     COMPLETE,
     at,
     flight_of,
@@ -15,7 +14,7 @@ from .flight import (
     served,
     watching,
 )
-from .flip_world import (
+from unit.decide.policy.world import (
     NOW,
     applied,
     events,

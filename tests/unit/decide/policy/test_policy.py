@@ -14,8 +14,7 @@ from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy import memory
 from finetune_operator.decide.policy.machine import decide, refused
 from finetune_operator.decide.views import DeploymentView, Problem, ServedKeys, TemplateView
-
-from .flip_world import (
+from unit.decide.policy.world import (
     NOW,
     ModelDeployment,
     World,

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from unit.decide.attempts import error, newest
-from unit.decide.run_world import (
+from unit.decide.run.attempts import error, newest
+from unit.decide.run.world import (
     World,
     run,
     train_result,

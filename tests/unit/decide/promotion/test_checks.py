@@ -13,8 +13,7 @@ from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait
 from finetune_operator.decide.promotion.waiting import candidates, identity, spec_hash
 from finetune_operator.decide.views import DeploymentView, Problem
-
-from .flip_world import NOW, base, deployment, keys, live, live_version, policy, promotion, seconds, tuned
+from unit.decide.policy.world import NOW, base, deployment, keys, live, live_version, policy, promotion, seconds, tuned
 
 BASE, TUNED = base(), tuned()
 HOLD = Hold(by="finetune-operator", reason="RolledBack", message="ft_v1.0 was rolled back", since=NOW)

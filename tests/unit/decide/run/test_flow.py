@@ -12,7 +12,7 @@ from finetune_operator.api.run import Review, RunMixing
 from finetune_operator.api.training import TrainingOverrides
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion, CreateSnapshot
 from finetune_operator.decide.views import Problem
-from unit.decide.run_world import (
+from unit.decide.run.world import (
     BASE,
     CANDIDATE,
     CLASSES,

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from .flight import (
+from unit.decide.policy.flight import (
     ASKED,
     BASE,
     TUNED,
 )
-from .flip_world import (
+from unit.decide.policy.world import (
     NOW,
     ModelDeployment,
     World,

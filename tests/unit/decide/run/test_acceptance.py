@@ -8,7 +8,7 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import Condition
 from finetune_operator.api.policy import PolicyStatus, Quarantined
 from finetune_operator.decide.views import Problem
-from unit.decide.run_world import (
+from unit.decide.run.world import (
     BASE,
     CLASSES,
     LIVE,
