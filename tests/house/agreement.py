@@ -60,6 +60,7 @@ class _Terms:
     strict: bool = False
     bounded: bool = False
     stored: bool | None = None
+    every_field: bool = False
 
 
 def differences(schema: Schema, kind: type, *, stored: bool) -> list[str]:
@@ -71,10 +72,14 @@ def differences(schema: Schema, kind: type, *, stored: bool) -> list[str]:
     return list(_node(schema, inspect.type_info(kind), "", terms))
 
 
-def contract_differences(schema: Schema, kind: type, direction: Direction) -> list[str]:
-    """Return one line per difference between a contract's `schema` and the Struct `kind` of a side of it."""
+def contract_differences(schema: Schema, kind: type, direction: Direction, *, every_field: bool = False) -> list[str]:
+    """Return one line per difference between a contract's `schema` and the Struct `kind` of a side of it.
+
+    `every_field` says that it is written with its defaults, whatever its Struct leaves out otherwise.
+    """
     strict = bool(kind.__struct_config__.forbid_unknown_fields)  # type: ignore[attr-defined]
-    terms = _Terms(reads=direction != "writes", writes=direction != "reads", strict=strict and direction != "writes")
+    reads, writes = direction != "writes", direction != "reads"
+    terms = _Terms(reads=reads, writes=writes, strict=strict and reads, every_field=every_field)
     return list(_node(schema, inspect.type_info(kind), "", terms))
 
 
@@ -82,7 +87,7 @@ def _node(schema: Schema, kind: inspect.Type, path: str, terms: _Terms, *, requi
     schema, null = without_null(schema)
     kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
     rest = [item for item in kinds if not isinstance(item, inspect.NoneType)]
-    if not terms.bounded:
+    if not terms.bounded and not _anything(rest[0]):
         yield from _null(null, len(rest) < len(kinds), path, terms, required)
     if len(rest) == 1:
         yield from _value(schema, rest[0], path, terms)
@@ -90,6 +95,10 @@ def _node(schema: Schema, kind: inspect.Type, path: str, terms: _Terms, *, requi
         yield f"{path}: a schema of ours has no such union: {rest}"
     elif not schema.get("x-kubernetes-int-or-string") or "maxLength" not in schema:
         yield f"{path}: is no int-or-string with maxLength"
+
+
+def _anything(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.AnyType) or (isinstance(kind, inspect.CustomType) and kind.cls is object)
 
 
 def _null(schema: bool, types: bool, path: str, terms: _Terms, required: bool) -> Iterator[str]:
@@ -102,7 +111,7 @@ def _null(schema: bool, types: bool, path: str, terms: _Terms, required: bool) -
 
 def _value(schema: Schema, kind: inspect.Type, path: str, terms: _Terms) -> Iterator[str]:
     match kind:
-        case inspect.AnyType():
+        case _ if _anything(kind):
             return
         case inspect.StructType():
             yield from _struct(schema, kind, path, terms)
@@ -136,12 +145,14 @@ def _map(schema: Schema, kind: inspect.Type, value: inspect.Type, path: str, ter
         return
     yield from _expect(path, schema, "object", terms, ("maxProperties", "additionalProperties"))
     yield from _limits(schema, kind, path, terms)
-    if not isinstance(value, inspect.AnyType):
+    if not _anything(value):
         yield from _node(schema.get("additionalProperties", {}), value, f"{path}{{}}", terms)
 
 
 def _struct(schema: Schema, kind: inspect.StructType, path: str, terms: _Terms) -> Iterator[str]:
     yield from _expect(path, schema, "object", terms)
+    if not terms.bounded and "properties" not in schema and "additionalProperties" not in schema:
+        return  # the contract leaves it to one side
     properties = dict(schema.get("properties", {}))
     promised = set(schema.get("required", ()))
     if kind.tag_field is not None:
@@ -174,7 +185,7 @@ def _names(
 
 def _required(promised: set[str], kind: inspect.StructType, path: str, terms: _Terms) -> Iterator[str]:
     asked = {field.encode_name for field in kind.fields if field.required}
-    leaves_out = kind.cls.__struct_config__.omit_defaults
+    leaves_out = kind.cls.__struct_config__.omit_defaults and not terms.every_field
     always = asked if leaves_out else {field.encode_name for field in kind.fields}
     wrong = (terms.reads and not asked <= promised) or (terms.writes and not promised <= always)
     if wrong:

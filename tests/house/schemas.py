@@ -26,7 +26,7 @@ LIMITS = (
     "minProperties",
     "maxProperties",
 )
-_MATCHES = re.compile(r"^self\.matches\('(.*?)'\)")
+_MATCHES = re.compile(r"^self\.matches\(r?'(.*?)'\)")
 
 
 def contract_files() -> dict[str, Path]:

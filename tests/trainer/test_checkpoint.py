@@ -188,4 +188,4 @@ def test_options_are_checked_before_anything_is_loaded(
 ) -> None:
     arguments = command(world.root / "missing.pt", world, option, value)
     assert main(arguments) == 10
-    assert "DocumentInvalid" in capsys.readouterr().err
+    assert "ContractViolated" in capsys.readouterr().err

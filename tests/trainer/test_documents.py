@@ -37,7 +37,7 @@ BASE = {
 def parse_error(content: dict[str, Any]) -> StepError:
     with pytest.raises(StepError) as caught:
         parse_run_document(json.dumps(content).encode())
-    assert caught.value.reason is Reason.DOCUMENT_INVALID
+    assert caught.value.reason is Reason.CONTRACT_VIOLATED
     return caught.value
 
 

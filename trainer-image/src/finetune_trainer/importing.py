@@ -35,7 +35,7 @@ class ImportRequest:
 
     @staticmethod
     def from_options(options: argparse.Namespace) -> ImportRequest:
-        """Checked options; StepError DocumentInvalid says which one is wrong."""
+        """Checked options; StepError ContractViolated says which one is wrong."""
         serving = {
             "imageSize": options.image_size,
             "confidence": options.confidence,
@@ -46,16 +46,16 @@ class ImportRequest:
             checked = msgspec.convert(serving, Serving)
         except msgspec.ValidationError as error:
             raise bad_input(
-                Reason.DOCUMENT_INVALID,
+                Reason.CONTRACT_VIOLATED,
                 f"The serving settings are not valid: {error}.",
                 "--image-size is a multiple of 32; --confidence and --nms-iou are shares (0..1).",
             ) from error
         if not _VERSION.match(options.version):
-            raise bad_input(Reason.DOCUMENT_INVALID, f"--version is {options.version!r}.", "Name it base_v1, base_v2.")
+            raise bad_input(Reason.CONTRACT_VIOLATED, f"--version is {options.version!r}.", "Name it base_v1, base_v2.")
         for flag in ("model", "namespace"):
             if not _NAME.match(getattr(options, flag)):
                 raise bad_input(
-                    Reason.DOCUMENT_INVALID,
+                    Reason.CONTRACT_VIOLATED,
                     f"--{flag} is {getattr(options, flag)!r}.",
                     "Use a DNS label of at most 40 characters.",
                 )

@@ -69,7 +69,7 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
 def _check_plan(plan: Plan, document: FineTuneDocument) -> None:
     if plan.owner != document.owner.uid:
         raise bad_input(
-            Reason.DOCUMENT_INVALID,
+            Reason.CONTRACT_VIOLATED,
             f"The plan belongs to {plan.owner}, not to {document.owner.uid}.",
             "Start the run again.",
         )

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ...api.contract import LONGEST_URI
 from ...api.meta import Condition, ConditionStatus, find, with_condition
 from ...api.names import FIELD_MANAGER, model_version_name
 from ...api.policy import LiveVersion, PolicyStatus
@@ -24,7 +25,6 @@ BACKLOG: Final = timedelta(seconds=5)
 """When refusals had to wait for earlier ones to be mirrored, look again so soon."""
 
 LONGEST_NAME: Final = 100
-LONGEST_URI: Final = 2048
 SHA256_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
