@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+import msgspec
 
 from finetune_trainer.documents.codec import ClassNames, Document, Located, ModelName, VersionName
 from finetune_trainer.documents.result import Artifact
@@ -17,11 +19,19 @@ BASE_NAME: Final = r"base_v[1-9][0-9]{0,4}"
 LONGEST_OBJECT_NAME: Final = 40
 NAMESPACE: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # a DNS label, as Kubernetes has it
 LONGEST_NAMESPACE: Final = 63
-PLAIN_DECIMAL: Final = r"[0-9]{1,3}([.][0-9]{1,10})?"
 LONGEST_PREFIX: Final = 800
 PLACE: Final = r"^(file:///|(s3|gs)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|$))"
 DOTS: Final = r"(^|/)[.][.]?(/|$)"
 FOREIGN: Final = r"[^!-~]|[%@\\]"
+
+PlainDecimal = Annotated[str, msgspec.Meta(max_length=16, pattern=r"^[0-9]{1,3}([.][0-9]{1,10})?$")]
+
+
+class PlainServing(Serving, frozen=True):
+    """Serving settings as people and the API server write decimals: without an exponent."""
+
+    confidence: PlainDecimal
+    nms_iou: PlainDecimal
 
 
 class BaseVersion(Document, frozen=True, kw_only=True):
@@ -33,7 +43,7 @@ class BaseVersion(Document, frozen=True, kw_only=True):
     artifact: Artifact
     checkpoint: Located
     classes: ClassNames
-    serving: Serving
+    serving: PlainServing
 
 
 def object_name(model: str, version: str) -> str:
@@ -57,11 +67,17 @@ def check_names(model: str, version: str, namespace: str) -> None:
         raise _option("namespace", namespace, f"Use a DNS label of at most {LONGEST_NAMESPACE} characters.")
 
 
-def check_shares(**shares: str) -> None:
-    """Raise StepError ContractViolated for shares in a form that the API server refuses, such as 1e-1."""
-    for name, text in shares.items():
-        if re.fullmatch(PLAIN_DECIMAL, text) is None:
-            raise _option(name.replace("_", "-"), text, "Write it plainly, with at most 10 decimals, for example 0.25.")
+def checked_serving(settings: dict[str, object]) -> PlainServing:
+    """The settings as the API server takes them; StepError ContractViolated for others, such as a share of 1e-1."""
+    try:
+        msgspec.convert(settings, Serving)
+        return msgspec.convert(settings, PlainServing)
+    except msgspec.ValidationError as error:
+        raise bad_input(
+            Reason.CONTRACT_VIOLATED,
+            f"The serving settings are not valid: {error}.",
+            "--image-size is a multiple of 32; --confidence and --nms-iou are shares (0..1) with at most 10 decimals.",
+        ) from error
 
 
 def check_artifacts(uri: str) -> None:

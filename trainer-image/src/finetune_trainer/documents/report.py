@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from finetune_trainer.documents.codec import Document
 from finetune_trainer.documents.plan import Digests
-from finetune_trainer.documents.result import EvaluateResult, VerifyResult
+
+REPORT_SCHEMA: Final = "finetune-operator.io/evaluation-report/v1"
 
 
 class Milliseconds(Document, frozen=True):
@@ -36,10 +37,10 @@ class ModelDetails(Document, frozen=True):
 
 
 class Report(Document, frozen=True, kw_only=True, omit_defaults=True):
-    """`plan` is absent in a verification."""
+    """`result` is that of the step as plain data; `plan` is absent in a verification."""
 
     schema: Literal["finetune-operator.io/evaluation-report/v1"]
     classes: tuple[str, ...]
-    result: EvaluateResult | VerifyResult
+    result: dict[str, object]
     details: dict[str, ModelDetails]
     plan: Digests | None = None
