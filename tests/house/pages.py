@@ -55,14 +55,15 @@ def runnable(text: str) -> list[Block]:
     return [block for block in blocks(text) if block.language == "sh" and block.not_run is None]
 
 
-def session(shell: Sequence[Block], after_each: str = "") -> str:
+def session(shell: Sequence[Block], after_each: str = "", page: str = "README.md") -> str:
     """Return one bash script of the blocks, which stops at the first failure; each says its line when it begins.
 
-    `after_each` is a command that is run between blocks, with the block's line as its argument.
+    `after_each` is a command that is run between blocks, with the block's line as its argument; `page` is the name
+    that the blocks say.
     """
     parts = ["set -euo pipefail\n"]
     for block in shell:
-        parts += [f"echo '### README.md line {block.line}' >&2\n", block.text]
+        parts += [f"echo '### {page} line {block.line}' >&2\n", block.text]
         if after_each:
             parts.append(f"{after_each} {block.line}\n")
     return "".join(parts)
