@@ -1,4 +1,4 @@
-"""The trainer's side of the contract: run document, step inputs, step results, progress (docs/contracts.md)."""
+"""The trainer's side of docs/reference/contracts.md: run document, step inputs, step results, progress."""
 
 from datetime import datetime
 from decimal import Decimal
