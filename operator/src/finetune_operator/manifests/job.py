@@ -1,4 +1,4 @@
-"""The Job of one attempt, made from the policy's PodTemplate (docs/contracts.md, section 2)."""
+"""The Job of one attempt, made from the policy's PodTemplate (docs/reference/contracts.md, section 2)."""
 
 import copy
 from collections.abc import Mapping

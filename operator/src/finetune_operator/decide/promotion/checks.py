@@ -9,7 +9,7 @@ from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wa
 
 
 def judge(proposal: Proposal) -> Clear | Obstacle:
-    """Return the first obstacle in the order of docs/state-machines.md, or that the way is clear."""
+    """Return the first obstacle in the order of docs/develop/state-machines.md, or that the way is clear."""
     version = _find_version(proposal)
     if not isinstance(version, ModelVersion):
         return version

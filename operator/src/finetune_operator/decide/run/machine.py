@@ -1,4 +1,4 @@
-"""What a FineTuneRun does next: docs/state-machines.md, rows R1 to R38, as a chain of stages."""
+"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R38, as a chain of stages."""
 
 from datetime import timedelta
 from typing import Final

@@ -1,4 +1,4 @@
-"""The README's blocks against a real API server and the operator, where a script plays trainer, server and kubelet."""
+"""The guide's blocks against a real API server and the operator, where a script plays trainer, server and kubelet."""
 
 import json
 import sys
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from e2e.readme import Machine, check_story, kubectl_command, record_command, write_commands
+from e2e.guide import Machine, check_story, kubectl_command, record_command, write_commands
 from finetune_operator.cluster.port import Kind
 from house.api_server import ApiServer
 from house.crds import ROOT
-from house.pages import manifests, runnable, session
+from house.pages import GUIDE, blocks_of, manifests, runnable, session
 from local_cluster import ControlPlane
 from local_cluster.settings import settings_from
 from local_cluster.tools import build
@@ -21,22 +21,22 @@ from .node import ScriptedNode
 from .world import Operator
 
 pytestmark = pytest.mark.control_plane
-README = (ROOT / "README.md").read_text()
+BLOCKS = blocks_of(GUIDE)
 
 
 @pytest.mark.parametrize(
     ("namespace", "trainer"),
-    [("readme-pass", Trainer()), ("readme-review", Trainer(rate="0.500000"))],
+    [("guide-pass", Trainer()), ("guide-review", Trainer(rate="0.500000"))],
     ids=["gates-pass", "a-gate-asks-for-review"],
 )
-def test_the_page_leads_to_a_live_fine_tune_and_back(
+def test_the_guide_leads_to_a_live_fine_tune_and_back(
     operator: Operator, plane: ControlPlane, tmp_path: Path, namespace: str, trainer: Trainer
 ) -> None:
-    """Objects, waits, the patch that decides a review, rollback and release do what the page says, in its order."""
+    """Objects, waits, the patch that decides a review, rollback and release do what the guide says, in its order."""
     (kubectl,) = build(settings_from({}), ["kubectl"])
     reader = _machine(f"{kubectl} --kubeconfig={plane.kubeconfig}", tmp_path, namespace)
     with ScriptedNode(ApiServer(plane), namespace, trainer):
-        reader.run(session(runnable(README), after_each=str(reader.record)), 240)
+        reader.run(session(runnable(BLOCKS), after_each=str(reader.record)), 240)
     check_story(reader.states())
 
 
@@ -65,8 +65,8 @@ def _machine(kubectl: str, folder: Path, namespace: str) -> Machine:
 
 
 def _base(namespace: str) -> str:
-    """The stories' base with the classes and settings of the page's policy."""
-    (policy,) = [item for _, item in manifests(README) if item["kind"] == "FineTunePolicy"]
+    """The stories' base with the classes and settings of the guide's policy."""
+    (policy,) = [item for _, item in manifests(BLOCKS) if item["kind"] == "FineTunePolicy"]
     base = next(item for kind, item in stage() if kind is Kind.MODEL_VERSION)
     base["metadata"]["namespace"] = namespace
     base["spec"] |= {"classes": policy["spec"]["classes"], "serving": {"imageSize": 64, "confidence": "0.25"}}

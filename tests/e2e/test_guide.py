@@ -1,4 +1,4 @@
-"""The README's blocks, executed in order in one shell, take a reader from their data to a live fine-tune and back."""
+"""The guide's blocks, executed in order in one shell, take a reader from their data to a live fine-tune and back."""
 
 import sys
 from collections.abc import Iterator
@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from e2e.readme import Machine, bucket, check_story, lay_out, machine
+from e2e.guide import Machine, bucket, check_story, lay_out, machine
 from finetune_demo.environment import environment
 from finetune_demo.story import Story
-from house.crds import ROOT
-from house.pages import runnable, session
+from house.pages import GUIDE, blocks_of, runnable, session
 
 SECONDS = 1200.0
-"""Far above what it takes; the README's own waits are meant for real trainings."""
+"""Far above what it takes; the guide's own waits are meant for real trainings."""
 
 
 @pytest.fixture
@@ -30,8 +29,8 @@ def reader(stage: Story, tmp_path: Path) -> Iterator[Machine]:
         stage.install_operator()
 
 
-def test_the_readme_does_what_it_says(reader: Machine) -> None:
-    """Every block ends with 0; the run is promoted, by its gates or by the page's own patch; the rollback goes back."""
-    blocks = runnable((ROOT / "README.md").read_text())
-    reader.run(session(blocks, after_each=str(reader.record)), SECONDS)
+def test_the_guide_does_what_it_says(reader: Machine, tmp_path: Path) -> None:
+    """Every block ends with 0; the run is promoted, by its gates or by a page's own patch; the rollback goes back."""
+    reader.run(session(runnable(blocks_of(GUIDE)), after_each=str(reader.record)), SECONDS)
     check_story(reader.states())
+    assert list((tmp_path / "data" / "evidence").rglob("report.json")), "the review's page did not fetch the report"

@@ -1,4 +1,4 @@
-"""A reader's machine for the README's blocks: their data, their bucket, and their commands, on the local cluster."""
+"""A reader's machine for the guide's blocks: their data, their bucket, and their commands, on the local cluster."""
 
 import json
 import os
@@ -93,7 +93,7 @@ class Machine:
         foreign = ("AWS_", "KUBECONFIG", "PYTHONPATH")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         # A file, because commands in it may read standard input.
-        file = self.records.parent / "readme.sh"
+        file = self.records.parent / "guide.sh"
         file.write_text(script)
         with subprocess.Popen(
             ["bash", str(file)],
@@ -128,7 +128,7 @@ def served(states: list[dict[str, Any]]) -> list[str]:
 
 
 def check_story(states: list[dict[str, Any]]) -> None:
-    """Assert what the page tells: promoted by the gates or by the page's own patch, rolled back, all done."""
+    """Assert what the pages say: promoted by the gates or by a page's own patch, rolled back, all done."""
     runs = [state["FineTuneRun/new-suppliers"]["status"] for state in states if "FineTuneRun/new-suppliers" in state]
     run = runs[-1]
     assert run["phase"] == "Promoted", run
@@ -151,7 +151,7 @@ def write_commands(folder: Path, commands: Mapping[str, str]) -> None:
 
 def kubectl_command(kubectl: str, python: Path) -> str:
     """Return the text of a kubectl that applies manifests as a small machine can take them."""
-    apply = f'if [[ " $* " == *" apply "* ]]; then exec {python} {SCRIPTS}/readme_apply.py {kubectl} "$@"; fi'
+    apply = f'if [[ " $* " == *" apply "* ]]; then exec {python} {SCRIPTS}/guide_apply.py {kubectl} "$@"; fi'
     return f'{apply}\nexec {kubectl} "$@"'
 
 
@@ -178,7 +178,7 @@ def machine(tale: Story, folder: Path, endpoint: str, server_python: Path, here:
             "kubectl": kubectl_command(kubectl, here),
             "helm": f'exec {shlex.join(tale.cluster.kube.helm_words)} "$@"',
             "docker": f'{known}\n*) echo "no such image on the node: $*" >&2; exit 1;; esac',
-            "aws": f'exec {server_python} {SCRIPTS}/readme_sync.py "${{@: -2:1}}" "${{@: -1}}"',
+            "aws": f'exec {server_python} {SCRIPTS}/guide_sync.py "${{@: -2:1}}" "${{@: -1}}"',
             "record": record_command(kubectl, records),
         },
     )

@@ -1,4 +1,4 @@
-"""`kubectl apply -f` of the README's manifests as a small machine can take them: KUBECTL... ARGUMENTS of apply."""
+"""`kubectl apply -f` of the guide's manifests as a small machine can take them: KUBECTL... ARGUMENTS of apply."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import yaml
 
 
 def quick(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest of the README as this machine can take it within minutes; all else is left as it is.
+    """Return a manifest of the guide as this machine can take it within minutes; all else is left as it is.
 
     The cluster is one node of two cores: pods request little, one replica serves. Training is one epoch, and a new
     version is watched for five seconds.
