@@ -1,4 +1,7 @@
-"""The trainer's side of docs/reference/contracts.md: run document, step inputs, step results, progress."""
+"""The trainer's side of the contract: run document, step results, progress.
+
+`contracts/*.schema.json` are the sources; tests/contract holds these types to them, in the direction that counts.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -13,6 +16,9 @@ from .value import Value, complete
 DOCUMENT_SCHEMA = "finetune-operator.io/run-document/v1"
 RESULT_SCHEMA = "finetune-operator.io/step-result/v1"
 PROGRESS_SCHEMA = "finetune-operator.io/progress/v1"
+
+LONGEST_URI = 2048
+"""Characters of a URI; the policy's artifacts.uri is so much shorter that what steps append always fits."""
 
 EXIT_BAD_INPUT = 10
 EXIT_BAD_TRAINING = 11

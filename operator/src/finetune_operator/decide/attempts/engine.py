@@ -12,8 +12,7 @@ from ...api.names import job_name
 from ...api.run import Attempt, Step
 from ..decision import Action, CreateJob, TemplateRole
 from ..views import Explanation, JobView, Problem, TemplateView
-from .history import backoff, compact, deletions, latest, leftovers, running_time
-from .history import failed as as_failed
+from .history import as_failed, backoff, compact, deletions, latest, leftovers, running_time
 from .termination import envelope, failure_of
 
 T = TypeVar("T")

@@ -62,7 +62,7 @@ def backoff(counted: int) -> timedelta:
     return min(FIRST_BACKOFF * (1 << min(counted - 1, 8)), MAX_BACKOFF)
 
 
-def failed(
+def as_failed(
     attempt: Attempt,
     finished_at: datetime,
     problem: Problem,

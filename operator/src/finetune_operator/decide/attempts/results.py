@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from ...api.contract import EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
+from ...api.contract import LONGEST_URI, EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
 from ...api.meta import Artifact, ModelArtifact
 from ...api.run import Attempt, Inputs
 from ...api.value import InvalidObject, parse
@@ -121,7 +121,7 @@ def verified(said: StepResult) -> EvaluateResult | Problem:
 def _misplaced(document: RunDocument, uri: str, sha256: str) -> str | None:
     """Return what is wrong with the place of bytes that a step wrote: only the owner's own prefix is its to write."""
     prefix = document.artifacts.uri + "/"
-    if not uri.startswith(prefix) or ".." in uri.split("/") or len(uri) > 2048:
+    if not uri.startswith(prefix) or ".." in uri.split("/") or len(uri) > LONGEST_URI:
         return f"{uri[:200]!r} is not under {prefix!r}"
     return None if _is_sha256(sha256) else f"sha256 {sha256[:80]!r} is no digest"
 

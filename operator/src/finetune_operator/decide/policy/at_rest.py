@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ...api.contract import LONGEST_URI
 from ...api.names import FIELD_MANAGER, model_version_name
 from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
@@ -32,9 +33,6 @@ BACKLOG: Final = timedelta(seconds=5)
 
 
 LONGEST_NAME: Final = 100
-
-
-LONGEST_URI: Final = 2048
 
 
 SHA256_DIGITS: Final = 64

@@ -67,9 +67,9 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
         ruling = Ruling(verdict=review.decision, by=review.by, at=view.now, reason=review.reason)
         approved = review.decision == "Approve"
         value: ConditionStatus = "True" if approved else "False"
-        message = "approved" if approved else "rejected"
-        words = f"{message} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status)}"
-        return Continue(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", words))
+        ruled = "approved" if approved else "rejected"
+        message = f"{ruled} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status)}"
+        return Continue(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", message))
     left = since + _review_time(policy) - view.now
     if left <= timedelta():
         message = f"nobody decided within {int(_review_time(policy).total_seconds())} s"
