@@ -34,7 +34,7 @@ test: setup ## everything that needs no node: all suites below, then one summary
 	@scripts/suites $(REPORTS) $(SUITES)
 
 .PHONY: lint
-lint: ## style, layers, and that generated files are fresh
+lint: ## style, layers, that generated files are fresh, that links lead somewhere
 	$(call in,operator-dev)/ruff check .
 	$(call in,operator-dev)/ruff format --check .
 	PYTHONPATH=operator/src:trainer-image/src:serving-image/src:local-cluster/src \
@@ -42,6 +42,7 @@ lint: ## style, layers, and that generated files are fresh
 	diff -r crds charts/finetune-operator/files/crds
 	$(call in,operator-dev)/python scripts/reference --check
 	$(call in,operator-dev)/python scripts/contracts --check
+	python3 scripts/pages
 
 .PHONY: types
 types: ## mypy --strict, every member in its own environment
@@ -94,8 +95,12 @@ demo-clean: ## remove all that the demo left
 	@PYTHONPATH=demo/src python3 -m finetune_demo clean
 
 .PHONY: e2e
-e2e: setup ## every story on the node cluster, with the images baked from their Dockerfiles
-	$(call PYTEST,operator-dev) $(ASYNC) --capture=no tests/e2e
+e2e: setup ## every story on the node cluster, with images baked from their Dockerfiles (STORY=name: one; ON_DEMO=mounted)
+	$(call PYTEST,operator-dev) $(ASYNC) --capture=no tests/e2e $(if $(STORY),-k '$(STORY)') $(if $(ON_DEMO),--on-demo=$(ON_DEMO))
+
+.PHONY: stories
+stories: ## print the names for make e2e STORY=name
+	@$(call in,operator-dev)/python -m pytest --collect-only --quiet $(ASYNC) tests/e2e | sed -n 's/^tests.*:://p'
 
 .PHONY: bench
 bench: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")

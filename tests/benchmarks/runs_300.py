@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from house.api_server import ApiServer, Object
+from house.planes import plane_with_crds
 from integration.operator.node import ScriptedNode
 from integration.operator.world import Operator, Space, eventually
 from local_cluster import ControlPlane, processes
 from simulation.stories import run
 
-from .stage import cluster, cpu, create_all, memory, namespace, prepared, writes
+from .stage import cpu, create_all, memory, namespace, prepared, writes
 from .watching import Watch
 
 OURS = "finetune-operator.io%2Fstep%3Dprepare"
@@ -42,7 +43,7 @@ class Burst:
 def main(arguments: Sequence[str]) -> int:
     """Measure, print a table or JSON; the exit status is 1 when a run got no Job or two."""
     options = _options(arguments)
-    with cluster() as plane, tempfile.TemporaryDirectory() as folder:
+    with plane_with_crds("bench") as plane, tempfile.TemporaryDirectory() as folder:
         server = ApiServer(plane)
         yardstick = [] if options.no_yardstick else [_kubernetes_own(plane, server, options.runs)]
         operator = Operator(plane.kubeconfig, Path(folder) / "operator.log")

@@ -3,18 +3,16 @@
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from finetune_operator.cluster.port import Kind
 from house.api_server import ApiServer, Object
-from house.crds import crds
+from house.planes import make_namespace
 from integration.operator.node import ScriptedNode
-from integration.operator.world import GROUP, Operator, Space, eventually
-from local_cluster import ControlPlane, control_plane
+from integration.operator.world import Operator, Space, eventually
+from local_cluster import ControlPlane
 from simulation.stories import promotion, stage
 
 CREATORS = 4
@@ -24,28 +22,9 @@ WATCH_SECONDS = 2
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-@contextmanager
-def cluster() -> Iterator[ControlPlane]:
-    """Run a fresh control plane with the project's CRDs."""
-    with control_plane(f"bench-{os.getpid()}") as plane:
-        client = ApiServer(plane)
-        for crd in crds().values():
-            answer = client.create(crd.manifest)
-            assert answer.accepted, answer.message
-        for crd in crds().values():
-            eventually(partial(_is_served, client, f"{GROUP}/namespaces/default/{crd.plural}"), seconds=60)
-        client.close()
-        yield plane
-
-
-def _is_served(client: ApiServer, path: str) -> bool:
-    return client.request("GET", path).accepted
-
-
 def namespace(server: ApiServer, name: str) -> Space:
     """Make a namespace."""
-    answer = server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    assert answer.accepted, answer.message
+    make_namespace(server, name)
     return Space(server, name)
 
 

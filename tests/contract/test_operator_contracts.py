@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from unit.decide.run_world import World, base, evaluate_result, policy, train_result
 
 from finetune_operator.api import contract
 from finetune_operator.api.meta import ModelArtifact
@@ -22,7 +23,6 @@ from house.crds import Schema, crds, leaves
 from house.messages import problems
 from house.samples import changed, sample
 from house.schemas import LIMITS, allowed, limit, part, without_null
-from unit.decide.run_world import World, base, evaluate_result, policy, train_result
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document", contract.RunDocument, "same"),

@@ -19,7 +19,7 @@ from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateJob, CreateSnapshot
 from finetune_operator.decide.version import machine as version
 from finetune_operator.decide.views import VersionView
-from unit.decide.run_world import LIVE, START, World, base, policy, template
+from unit.decide.run.world import LIVE, START, World, base, policy, template
 
 MESSAGES = Path(__file__).parent / "messages"
 Message = dict[str, Any]
@@ -47,7 +47,7 @@ def written() -> dict[str, Message]:
                 case CreateSnapshot():
                     found[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
                 case CreateJob():
-                    found[f"inputs-{action.step}"] = json.loads(action.inputs)
+                    found[f"inputs-{action.step}"] = json.loads(action.step_inputs)
                 case _:
                     pass
     return found

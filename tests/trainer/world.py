@@ -183,7 +183,7 @@ class World:
 
 
 def training_parameters(**changes: Any) -> dict[str, Any]:
-    """The seeds' parameters for two epochs; `changes` replace values, `augment` as a whole."""
+    """The default parameters for two epochs; `changes` replace values, `augment` as a whole."""
     return {
         "epochs": 2,
         "lr0": "0.001",

@@ -89,6 +89,8 @@ def _image(options: argparse.Namespace, settings: Settings) -> int:
     match options.action:
         case "base":
             print(images.import_base(settings, tools.say))
+        case "s3":
+            print(images.import_s3_server(settings, tools.say))
         case "import":
             images.import_archive(settings, options.file)
         case _:
@@ -158,6 +160,7 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_image)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("base", help="make the base image, import it, and print its name")
+    actions.add_parser("s3", help="build an S3 server (versitygw), import it as an image, and print its name")
     build = actions.add_parser("build", help="build a Dockerfile on the base image, import it, and print its name")
     build.add_argument("dockerfile", type=Path, metavar="DOCKERFILE")
     build.add_argument("context", type=Path, metavar="CONTEXT")
@@ -172,7 +175,7 @@ def _add_tools(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_tools)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="build what is missing and print the paths")
-    build.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+    build.add_argument("names", nargs="*", metavar="NAME", help="default: all that a node needs, and helm")
     path = actions.add_parser("path", help="print the path of a built program")
     path.add_argument("name", metavar="NAME")
 

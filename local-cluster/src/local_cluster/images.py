@@ -58,15 +58,34 @@ def is_imported(settings: Settings, tag: str) -> bool:
 
 def import_pause(settings: Settings) -> None:
     """Import the image that holds every pod's namespaces; made anew each time, for it takes a blink."""
+    _import_program(settings, tools.tool_path(settings, "pause"), node_config.PAUSE_IMAGE)
+
+
+def import_s3_server(settings: Settings, report: tools.Report) -> str:
+    """Build the S3 server (versitygw), import it as an image of that one program, and return the image's name."""
+    go_mod = (settings.home / "tools" / tools.S3_SERVER.module / "go.mod").read_text()
+    name = s3_image(tools.required_version(go_mod, "github.com/versity/versitygw"))
+    _ctr(settings)  # A node that is not running should show before minutes of building.
+    (program,) = tools.build(settings, [tools.S3_SERVER.name], report)
+    _import_program(settings, program, name)
+    return name
+
+
+def s3_image(version: str) -> str:
+    """Return the S3 server's image name, for its pinned version with the leading v."""
+    return f"localhost/finetune-s3:{version.removeprefix('v')}"
+
+
+def _import_program(settings: Settings, program: Path, name: str) -> None:
+    """Import an image that holds nothing but one static program, which it runs as nobody."""
     work = node_config.Files(settings.node_state).work
-    layer, archive = work / "pause-layer.tar", work / "pause.tar"
+    layer, archive = work / f"{program.name}-layer.tar", work / f"{program.name}.tar"
     with tarfile.open(layer, "w") as tar:
-        member = tarfile.TarInfo("pause")
-        binary = tools.tool_path(settings, "pause")
-        member.size, member.mode = binary.stat().st_size, 0o755
-        with binary.open("rb") as content:
+        member = tarfile.TarInfo(program.name)
+        member.size, member.mode = program.stat().st_size, 0o755
+        with program.open("rb") as content:
             tar.addfile(member, content)
-    oci.write_archive(archive, node_config.PAUSE_IMAGE, layer, oci.Settings(entrypoint=("/pause",), user="65534:65534"))
+    oci.write_archive(archive, name, layer, oci.Settings(entrypoint=(f"/{program.name}",), user="65534:65534"))
     import_archive(settings, archive)
     layer.unlink()
     archive.unlink()

@@ -54,12 +54,14 @@ TOOLS = (
     Tool("pause", "pause", "."),
     Tool("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
 )
+#: Built when asked for by name: the demo and the tests do without it.
+S3_SERVER = Tool("versitygw", "s3", "github.com/versity/versitygw/cmd/versitygw")
 CONTROL_PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
-_BY_NAME = {tool.name: tool for tool in TOOLS}
+_BY_NAME = {tool.name: tool for tool in (*TOOLS, S3_SERVER)}
 
 
 def find_tools(names: Iterable[str]) -> tuple[Tool, ...]:
-    """Return the named tools, all of them for no names; raise ClusterError for an unknown one."""
+    """Return the named tools, all of TOOLS for no names; raise ClusterError for an unknown one."""
     wanted = tuple(names)
     for name in wanted:
         if name not in _BY_NAME:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from house.api_server import ApiServer, Object
 from house.chart import CHART, helm_path
 from house.crds import ROOT, crds
+from house.planes import make_namespace
 from integration.operator.node import ScriptedNode
 from integration.operator.world import Operator, Space, eventually
 from local_cluster import ControlPlane, control_plane
@@ -21,12 +23,6 @@ pytestmark = pytest.mark.control_plane
 
 SYSTEM = "finetune-system"
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-
-
-def _namespace(server: ApiServer, name: str, labels: dict[str, str] | None = None) -> None:
-    metadata = {"name": name, "labels": labels or {}}
-    answer = server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-    assert answer.accepted, answer.message
 
 
 def _helm(plane: ControlPlane, *words: str) -> str:
@@ -39,20 +35,18 @@ def _helm(plane: ControlPlane, *words: str) -> str:
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
     with control_plane(f"test-chart-{os.getpid()}") as plane:
-        server = ApiServer(plane)
-        _namespace(server, SYSTEM, RESTRICTED)
-        for name in ("team-a", "team-b"):
-            _namespace(server, name)
-        server.close()
+        with closing(ApiServer(plane)) as server:
+            make_namespace(server, SYSTEM, RESTRICTED)
+            for name in ("team-a", "team-b"):
+                make_namespace(server, name)
         _helm(plane, "install", "finetune", str(CHART), "--set=watchNamespaces={team-a}")
         yield plane
 
 
 @pytest.fixture
 def server(plane: ControlPlane) -> Iterator[ApiServer]:
-    client = ApiServer(plane)
-    yield client
-    client.close()
+    with closing(ApiServer(plane)) as client:
+        yield client
 
 
 def _as_the_chart_s_account(plane: ControlPlane, server: ApiServer, folder: Path) -> Path:

@@ -1,39 +1,26 @@
 """One control plane, one operator process; a namespace and a scripted node for each test."""
 
 import itertools
-import os
 from collections.abc import Iterator
-from functools import partial
+from contextlib import closing
 
 import pytest
 
 from house.api_server import ApiServer
-from house.crds import crds
-from local_cluster import ControlPlane, control_plane
+from house.planes import make_namespace, plane_with_crds
+from local_cluster import ControlPlane
 from simulation.stories import stage
 
 from .node import ScriptedNode
-from .world import GROUP, Operator, Space, eventually
+from .world import Operator, Space
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def plane() -> Iterator[ControlPlane]:
-    with control_plane(f"test-operator-{os.getpid()}") as plane:
-        client = ApiServer(plane)
-        for crd in crds().values():
-            answer = client.create(crd.manifest)
-            assert answer.accepted, answer.message
-        for crd in crds().values():
-            path = f"{GROUP}/namespaces/default/{crd.plural}"
-            eventually(partial(_is_served, client, path), what=f"{path} is served")
-        client.close()
+    with plane_with_crds("test-operator") as plane:
         yield plane
-
-
-def _is_served(client: ApiServer, path: str) -> bool:
-    return client.request("GET", path).accepted
 
 
 @pytest.fixture(scope="session")
@@ -55,17 +42,15 @@ def operator(operator_process: Operator) -> Operator:
 
 @pytest.fixture
 def server(plane: ControlPlane) -> Iterator[ApiServer]:
-    client = ApiServer(plane)
-    yield client
-    client.close()
+    with closing(ApiServer(plane)) as client:
+        yield client
 
 
 @pytest.fixture
 def space(server: ApiServer) -> Space:
     """A fresh namespace with base, policy, PodTemplates and Deployment; nobody runs its pods yet."""
     namespace = f"ml-{next(_numbers)}"
-    answer = server.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    assert answer.accepted, answer.message
+    make_namespace(server, namespace)
     space = Space(server, namespace)
     for _, manifest in stage():
         space.apply(manifest)

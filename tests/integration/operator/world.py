@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from house.api_server import Answer, ApiServer, Object
+from house.planes import GROUP
 from local_cluster.ports import free_ports
 
 T = TypeVar("T")
-GROUP = "/apis/finetune-operator.io/v1alpha1"
 SOURCES = Path(__file__).resolve().parents[3] / "operator" / "src"
 
 

@@ -153,7 +153,7 @@ def test_a_document_is_asked_for_only_once_the_status_says_that_there_is_one(wor
     assert world.client.fresh == ["document"]
 
 
-@pytest.mark.parametrize(("owner", "reason"), [("somebody", "NameTaken"), ("the run", "ContractViolated")])
+@pytest.mark.parametrize(("owner", "reason"), [("somebody", "NameTaken"), ("the run", "SnapshotInvalid")])
 def test_a_document_that_cannot_be_used_is_a_problem_with_a_reason(world: World, owner: str, reason: str) -> None:
     world.child(Kind.CONFIG_MAP, "document", world.uid if owner == "the run" else owner, {})
     world.status(Kind.RUN, "first", {"snapshot": "document"})

@@ -44,7 +44,7 @@ def job(step: str = "train", run: RunSpec | None = None, template: dict[str, Any
         attempt=1,
         template="train",
         snapshot="document",
-        inputs='{"attempt":1}',
+        step_inputs='{"attempt":1}',
         **more,
     )
     return build_job(action, OWNER, template, run)

@@ -7,7 +7,7 @@ from typing import assert_never
 
 
 class ErrorClass(StrEnum):
-    """What the operator does about an error; see "Exit codes" in docs/contracts.md."""
+    """What the operator does about an error; see "Exit codes" in docs/reference/contracts.md."""
 
     BAD_INPUT = "BadInput"
     BAD_TRAINING = "BadTraining"

@@ -5,7 +5,7 @@ from typing import Literal
 
 from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
 from .policy import Serving
-from .run import Attempt, Decision, Gate, Measurements, Verdict
+from .run import Attempt, Gate, Measurements, Ruling, Verdict
 from .value import Value
 
 VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "Rejected", "Quarantined"]
@@ -23,7 +23,7 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
     measurements: Measurements
     uri: str = ""
     baseline: str | None = None
-    decision: Decision | None = None
+    decision: Ruling | None = None
 
 
 class Lineage(Value, frozen=True, kw_only=True):

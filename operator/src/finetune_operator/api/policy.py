@@ -169,7 +169,7 @@ class InFlight(Value, frozen=True, kw_only=True):
     unhealthy_since: datetime | None = None
 
 
-Outcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
+PromotionOutcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
 
 
 class Consumed(Value, frozen=True, kw_only=True):
@@ -177,7 +177,7 @@ class Consumed(Value, frozen=True, kw_only=True):
 
     name: str
     spec_hash: str
-    outcome: Outcome
+    outcome: PromotionOutcome
     reason: str
     at: datetime
     message: str = ""

@@ -141,8 +141,8 @@ class Evidence(Value, frozen=True, kw_only=True):
     round: int = 1
 
 
-class Decision(Value, frozen=True, kw_only=True):
-    """Who decided what; `by` is `gates` when no human was needed, else self-declared."""
+class Ruling(Value, frozen=True, kw_only=True):
+    """How a judgement was decided, and by whom; `by` is `gates` when no human was needed, else self-declared."""
 
     verdict: Literal["Approve", "Reject"]
     by: str
@@ -182,7 +182,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     gates: tuple[Gate, ...] = ()
     verdict: Verdict | None = None
     evidence: Evidence | None = None
-    decision: Decision | None = None
+    decision: Ruling | None = None
     model_version: str | None = None
     version: str | None = None
     promotion: str | None = None

@@ -271,7 +271,7 @@ class Observer:
         try:
             return self._remembered(raw, read_document), None
         except InvalidObject as error:
-            return None, Problem("ContractViolated", f"{error}; the run document was changed or is of another release")
+            return None, Problem("SnapshotInvalid", f"{error}; the snapshot was changed or is of another release")
 
     async def _read_progress(
         self, namespace: str, uid: str, jobs: tuple[JobView, ...], pods: tuple[Object, ...], now: datetime

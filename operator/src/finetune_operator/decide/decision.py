@@ -11,6 +11,9 @@ from ..api.run import Step
 
 S = TypeVar("S")
 
+TemplateRole = Literal["train", "cpu"]
+"""Which of the policy's two PodTemplates a Job is made from."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreateSnapshot:
@@ -22,14 +25,14 @@ class CreateSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CreateJob:
-    """Create the one Job of an attempt. Idempotent by name; `inputs` is the JSON text of --inputs."""
+    """Create the one Job of an attempt. Idempotent by name; `step_inputs` is the JSON text of --inputs."""
 
     name: str
     step: Step
     attempt: int
-    template: Literal["train", "cpu"]
+    template: TemplateRole
     snapshot: str
-    inputs: str
+    step_inputs: str
     round: int = 0
     collect: bool = False
 

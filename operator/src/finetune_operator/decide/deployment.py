@@ -1,6 +1,6 @@
 """The inference Deployment as a target: what keeps it from being flipped, and how a rollout on it stands."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from ..api.names import (
@@ -26,11 +26,11 @@ SLACK: Final = 60
 """Seconds that Kubernetes gets on top to report a missed progress deadline before we call it ourselves."""
 
 
-def problem(view: PolicyView) -> Problem | None:
+def deployment_problem(view: PolicyView) -> Problem | None:
     """Return why the policy's Deployment must not be written to (rows D1), or None."""
     name = view.policy.spec.deployment
-    found = view.deployment
-    if found is None or found.deleting:
+    deployment = view.deployment
+    if deployment is None or deployment.deleting:
         return Problem(
             "DeploymentNotFound",
             f"Deployment '{name}' is not there; create it, or correct spec.deployment in a new policy",
@@ -41,12 +41,12 @@ def problem(view: PolicyView) -> Problem | None:
             f"Deployment '{name}' already belongs to the older policy '{view.rivals[0]}'; "
             "one policy per Deployment: delete one of the two policies",
         )
-    if not found.managed:
+    if not deployment.managed:
         return Problem(
             "DeploymentNotManaged",
             f"Deployment '{name}' has not opted in; run: kubectl label deployment {name} {MANAGED_LABEL}=true",
         )
-    if found.null_annotations:
+    if deployment.null_annotations:
         return Problem(
             "AnnotationsNull",
             f"Deployment '{name}' was applied with a null map at spec.template.metadata.annotations, which would "
@@ -55,12 +55,12 @@ def problem(view: PolicyView) -> Problem | None:
     return None
 
 
-def forbids_writes(found: Problem | None) -> bool:
+def forbids_writes(deployment: Problem | None) -> bool:
     """Tell whether even the end of a flight must not write: the Deployment is not ours to touch.
 
     A null annotations map is no such reason: a bad version must be taken back even if the map may be swept later.
     """
-    return found is not None and found.reason != "AnnotationsNull"
+    return deployment is not None and deployment.reason != "AnnotationsNull"
 
 
 def keys_of(version: LiveVersion | None) -> ServedKeys:
@@ -70,14 +70,14 @@ def keys_of(version: LiveVersion | None) -> ServedKeys:
     return ServedKeys(version.version, version.uri, version.sha256)
 
 
-def written_by_others(found: DeploymentView) -> str | None:
+def written_by_others(deployment: DeploymentView) -> str | None:
     """Return the foreign field manager that owns one of our keys, if there is one."""
-    return found.keys_manager if found.keys_manager not in (None, FIELD_MANAGER) else None
+    return deployment.keys_manager if deployment.keys_manager not in (None, FIELD_MANAGER) else None
 
 
-def manager_in_words(found: DeploymentView) -> str:
+def manager_in_words(deployment: DeploymentView) -> str:
     """Return who last wrote our keys, for messages."""
-    foreign = written_by_others(found)
+    foreign = written_by_others(deployment)
     return f"field manager '{foreign}'" if foreign else "an unknown writer"
 
 
@@ -91,52 +91,30 @@ def letting_go(deployment: str) -> str:
     return f"kubectl patch deployment {deployment} --type=merge -p '{patch}'"
 
 
-def epoch_of(found: DeploymentView) -> int:
+def epoch_of(deployment: DeploymentView) -> int:
     """Return the number of the last flip that the Deployment shows; 0 where it shows none that can be."""
-    return found.epoch if found.epoch is not None and 0 <= found.epoch <= HIGHEST_EPOCH else 0
+    return deployment.epoch if deployment.epoch is not None and 0 <= deployment.epoch <= HIGHEST_EPOCH else 0
 
 
-def observed(found: DeploymentView) -> bool:
+def is_observed(deployment: DeploymentView) -> bool:
     """Tell whether the Deployment's status speaks of its current spec."""
-    return found.observed_generation >= found.generation
+    return deployment.observed_generation >= deployment.generation
 
 
-def rolled_out(found: DeploymentView) -> bool:
+def is_rolled_out(deployment: DeploymentView) -> bool:
     """Tell whether the current template is proven: complete, and by at least one replica."""
-    return found.settled and found.replicas > 0
+    return deployment.settled and deployment.replicas > 0
 
 
-def patience(found: DeploymentView) -> timedelta:
+def rollout_patience(deployment: DeploymentView) -> timedelta:
     """Return how long one rollout may take before we call it ourselves.
 
     Kubernetes counts progressDeadlineSeconds from the last sign of progress, so a rollout of n replicas may
     rightly take n times as long. This is the last resort where Kubernetes says nothing: paused, scaled to zero,
     no deadline set, controller away.
     """
-    seconds = found.progress_deadline_seconds
+    seconds = deployment.progress_deadline_seconds
     if seconds >= NO_DEADLINE or seconds <= 0:
         seconds = DEFAULT_PROGRESS_DEADLINE
-    steps = min(max(found.replicas, 1), 1000)
+    steps = min(max(deployment.replicas, 1), 1000)
     return timedelta(seconds=min(seconds, LONGEST_PROGRESS_DEADLINE) * steps + SLACK)
-
-
-def later(moment: datetime, by: timedelta) -> datetime:
-    """Return `moment + by`, at most the last moment that a datetime can name."""
-    try:
-        return moment + by
-    except OverflowError:
-        return datetime.max.replace(tzinfo=moment.tzinfo)
-
-
-def templates_problem(view: PolicyView) -> Problem | None:
-    """Return what is wrong with the policy's PodTemplates (row D2), or None."""
-    wanted = (
-        (view.policy.spec.pod_templates.train, view.train_template),
-        (view.policy.spec.pod_templates.cpu, view.cpu_template),
-    )
-    for name, template in wanted:
-        if template is None:
-            return Problem("PodTemplateNotFound", f"PodTemplate '{name}' is not there; create it in this namespace")
-        if template.problem is not None:
-            return template.problem
-    return None

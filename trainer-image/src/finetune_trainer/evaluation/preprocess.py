@@ -1,4 +1,4 @@
-"""Page to network input, exactly as the server does it (docs/contracts.md section 4)."""
+"""Page to network input, exactly as the server does it (docs/reference/contracts.md section 4)."""
 
 from __future__ import annotations
 

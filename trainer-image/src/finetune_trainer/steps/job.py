@@ -40,7 +40,7 @@ class Job:
 
 
 def run_job(job: Job) -> int:
-    """Run the step and report it; returns the exit code of docs/contracts.md. Never raises."""
+    """Run the step and report it; returns the exit code of docs/reference/contracts.md. Never raises."""
     owner, attempt = "", 0
     try:
         with _preemptible():

@@ -7,23 +7,13 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec.structs import replace
 
-from ...api.contract import (
-    EXIT_BAD_INPUT,
-    EXIT_BAD_TRAINING,
-    EXIT_OUT_OF_MEMORY,
-    EXIT_PREEMPTED,
-    EXIT_UNAVAILABLE,
-    RESULT_SCHEMA,
-    StepResult,
-)
+from ...api.contract import StepResult
 from ...api.names import job_name
 from ...api.run import Attempt, Step
-from ...api.value import InvalidObject, parse_json
-from ..decision import Action, CreateJob
-from ..text import reason_or
-from ..views import JobView, Problem, TemplateView
-from .history import backoff, compact, deletions, latest, leftovers, running_time
-from .history import failed as as_failed
+from ..decision import Action, CreateJob, TemplateRole
+from ..views import Explanation, JobView, Problem, TemplateView
+from .history import as_failed, backoff, compact, deletions, latest, leftovers, running_time
+from .termination import envelope, failure_of
 
 T = TypeVar("T")
 
@@ -31,28 +21,10 @@ T = TypeVar("T")
 MAX_DISRUPTIONS = 20
 # In a burst Kubernetes' Job controller makes about twenty pods a second; a Job may be without one for so long.
 PODLESS = timedelta(seconds=60)
-_FATAL = frozenset(("BadInput", "BadTraining", "OutOfMemory"))
-_CLASS_BY_EXIT = {
-    EXIT_BAD_INPUT: "BadInput",
-    EXIT_BAD_TRAINING: "BadTraining",
-    EXIT_OUT_OF_MEMORY: "OutOfMemory",
-    EXIT_UNAVAILABLE: "Unavailable",
-    EXIT_PREEMPTED: "Preempted",
-    137: "Killed",
-}
-_EXPLAINED = {
-    "BadInput": "the trainer refused its input and left no details; see the pod's log",
-    "BadTraining": "the training diverged and left no details; lower training.lr0",
-    "OutOfMemory": "out of GPU memory; lower training.batch, or use a larger GPU",
-    "Unavailable": "storage or network was not available",
-    "Preempted": "the pod was told to stop (SIGTERM)",
-    "Killed": "the pod was killed (SIGKILL), most likely for memory: raise resources.limits.memory",
-    "Internal": "the trainer failed without a result; see the pod's log",
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class AttemptsView:
     """Whose step it is, what was tried so far, and what is seen of it."""
 
     owner: str
@@ -64,35 +36,35 @@ class Work:
     backoff_limit: int
     deadline: timedelta | None = None
     """Limit of the running time of all attempts together, from the start of their pods."""
-    suspended: Problem | None = None
+    suspended: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(Generic[T]):
+class StepRequest(Generic[T]):
     """One step: where its Job comes from, what it is told, and which result it may give."""
 
     step: Step
-    source: Literal["train", "cpu"]
+    role: TemplateRole
     template: TemplateView | Problem
-    inputs: Callable[[Attempt], str]
+    step_inputs: Callable[[Attempt], str]
     accept: Callable[[Attempt, StepResult], T | Problem]
     round: int = 0
     live: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Moving:
-    """The step is not over; `note` says what it is doing or what it waits for."""
+class StepUnderway:
+    """The step is not over; `explanation` says what it is doing or what it waits for."""
 
     attempts: tuple[Attempt, ...]
     state: Literal["Running", "Waiting", "Suspended", "Blocked"]
-    note: Problem
+    explanation: Explanation
     actions: tuple[Action, ...] = ()
     requeue_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
+class StepSucceeded(Generic[T]):
     """The step's result, accepted."""
 
     attempts: tuple[Attempt, ...]
@@ -100,84 +72,90 @@ class Done(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class StepFailed:
     """No attempt is left, or none can help."""
 
     attempts: tuple[Attempt, ...]
     problem: Problem
 
 
-def advance(work: Work, plan: Plan[T]) -> Moving | Done[T] | Over:
+StepState = StepUnderway | StepSucceeded[T] | StepFailed
+"""Where a step stands: under way, succeeded with its result, or failed for good."""
+
+
+def advance(view: AttemptsView, request: StepRequest[T]) -> StepState[T]:
     """Return where the step stands now, with the attempts as they are to be recorded."""
-    current = latest(work.attempts, plan.step, plan.round)
+    current = latest(view.attempts, request.step, request.round)
     match current.outcome if current else None:
         case "Planned" | "Running" if current:
-            return _follow(work, plan, current)
+            return _follow(view, request, current)
         case "Failed" if current:
-            return _retry(work, plan, current)
+            return _retry(view, request, current)
         case _:
-            return _start(work, plan)
+            return _start(view, request)
 
 
-def _start(work: Work, plan: Plan[T]) -> Moving | Over:
-    """Plan the next attempt, unless something stands in its way."""
-    left = leftovers(work.attempts, work.jobs)
+def _start(view: AttemptsView, request: StepRequest[T]) -> StepUnderway | StepFailed:
+    """StepRequest the next attempt, unless something stands in its way."""
+    left = leftovers(view.attempts, view.jobs)
     if left:
         names = ", ".join(job.name for job in left)
-        ending = Problem("PodsEnding", f"waiting for the pods of an earlier attempt to end: {names}")
-        state: Literal["Suspended", "Waiting"] = "Suspended" if work.suspended else "Waiting"
-        return Moving(work.attempts, state, work.suspended or ending, deletions(left))
-    if work.suspended:
-        return Moving(work.attempts, "Suspended", work.suspended)
-    if isinstance(plan.template, Problem):
-        return Moving(work.attempts, "Blocked", plan.template)
-    if plan.template.problem:
-        return Moving(work.attempts, "Blocked", plan.template.problem)
-    if _overdue(work):
-        return Over(work.attempts, _deadline_problem(work))
-    number = 1 + max((a.attempt for a in work.attempts if a.step == plan.step), default=0)
+        ending = Explanation("PodsEnding", f"waiting for the pods of an earlier attempt to end: {names}")
+        state: Literal["Suspended", "Waiting"] = "Suspended" if view.suspended else "Waiting"
+        return StepUnderway(view.attempts, state, view.suspended or ending, deletions(left))
+    if view.suspended:
+        return StepUnderway(view.attempts, "Suspended", view.suspended)
+    if isinstance(request.template, Problem):
+        return StepUnderway(view.attempts, "Blocked", request.template)
+    if _overdue(view):
+        return StepFailed(view.attempts, _deadline_problem(view))
+    number = 1 + max((a.attempt for a in view.attempts if a.step == request.step), default=0)
     attempt = Attempt(
-        step=plan.step,
+        step=request.step,
         attempt=number,
-        job=job_name(work.owner, plan.step, number, work.uid),
+        job=job_name(view.owner, request.step, number, view.uid),
         outcome="Planned",
-        round=plan.round,
-        live=plan.live,
-        template_hash=plan.template.hash,
+        round=request.round,
+        live=request.live,
+        template_hash=request.template.hash,
     )
-    return Moving((*compact(work.attempts), attempt), "Running", _running(attempt), (_job(work, plan, attempt),))
+    return StepUnderway(
+        (*compact(view.attempts), attempt), "Running", _running(attempt), (_job(view, request, attempt),)
+    )
 
 
-def _retry(work: Work, plan: Plan[T], failed: Attempt) -> Moving | Over:
+def _retry(view: AttemptsView, request: StepRequest[T], failed: Attempt) -> StepUnderway | StepFailed:
     """Decide whether another attempt follows a failed one, and when."""
     problem = Problem(failed.reason or "Internal", failed.message)
     if failed.fatal:
-        return Over(work.attempts, problem)
-    counted = sum(a.outcome == "Failed" and a.counted for a in work.attempts if a.step == plan.step)
-    if counted > work.backoff_limit:
-        told = f"{plan.step} failed {counted} times, backoffLimit is {work.backoff_limit}; last: {_told(problem)}"
-        return Over(work.attempts, Problem("BackoffLimitExceeded", told))
-    disruptions = sum(a.outcome == "Failed" and not a.counted for a in work.attempts)
-    if disruptions >= MAX_DISRUPTIONS:
-        return Over(
-            work.attempts, Problem("TooManyDisruptions", f"disrupted {disruptions} times; last: {_told(problem)}")
+        return StepFailed(view.attempts, problem)
+    counted = sum(a.outcome == "Failed" and a.counted for a in view.attempts if a.step == request.step)
+    if counted > view.backoff_limit:
+        message = (
+            f"{request.step} failed {counted} times, backoffLimit is {view.backoff_limit}; last: {_in_words(problem)}"
         )
-    wait = backoff(max(counted, 1)) - (work.now - (failed.finished_at or work.now))
-    if wait <= timedelta() or work.suspended:
-        return _start(work, plan)
-    left = leftovers(work.attempts, work.jobs)
-    note = Problem(problem.reason, f"attempt {failed.attempt} failed, another follows: {problem.message}")
-    return Moving(work.attempts, "Waiting", note, deletions(left), wait)
+        return StepFailed(view.attempts, Problem("BackoffLimitExceeded", message))
+    disruptions = sum(a.outcome == "Failed" and not a.counted for a in view.attempts)
+    if disruptions >= MAX_DISRUPTIONS:
+        return StepFailed(
+            view.attempts, Problem("TooManyDisruptions", f"disrupted {disruptions} times; last: {_in_words(problem)}")
+        )
+    wait = backoff(max(counted, 1)) - (view.now - (failed.finished_at or view.now))
+    if wait <= timedelta() or view.suspended:
+        return _start(view, request)
+    left = leftovers(view.attempts, view.jobs)
+    explanation = Problem(problem.reason, f"attempt {failed.attempt} failed, another follows: {problem.message}")
+    return StepUnderway(view.attempts, "Waiting", explanation, deletions(left), wait)
 
 
-def _follow(work: Work, plan: Plan[T], attempt: Attempt) -> Moving | Done[T] | Over:
+def _follow(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> StepState[T]:
     """Look after the Job of an attempt that is planned or running."""
-    job = next((job for job in work.jobs if job.name == attempt.job), None)
+    job = next((job for job in view.jobs if job.name == attempt.job), None)
     if attempt.job_uid is not None and (job is None or job.uid != attempt.job_uid):
         gone = Problem("JobVanished", f"Job {attempt.job} was deleted before its result was read")
-        return _failed(work, plan, attempt, gone)
+        return _failed(view, request, attempt, gone)
     if job is None:
-        return _create_again(work, plan, attempt)
+        return _create_again(view, request, attempt)
     seen = replace(
         attempt,
         job_uid=job.uid,
@@ -185,50 +163,50 @@ def _follow(work: Work, plan: Plan[T], attempt: Attempt) -> Moving | Done[T] | O
         # Time in a queue does not count; a pod that replaces a disrupted one goes on counting.
         started_at=None if job.suspended else attempt.started_at or job.running_since,
     )
-    work = _with(work, seen)
+    view = _with(view, seen)
     if job.state == "Active":
-        return _watch(work, plan, seen, job)
-    return _harvest(work, plan, seen, job)
+        return _watch(view, request, seen, job)
+    return _harvest(view, request, seen, job)
 
 
-def _create_again(work: Work, plan: Plan[T], attempt: Attempt) -> Moving:
+def _create_again(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> StepUnderway:
     """Repeat the creation of a planned Job: a crash came between the status and the Job."""
-    if work.suspended:
-        held = replace(attempt, outcome="Suspended", finished_at=work.now, counted=False)
-        return Moving(_with(work, held).attempts, "Suspended", work.suspended)
-    problem = plan.template if isinstance(plan.template, Problem) else plan.template.problem
-    if problem:
-        return Moving(work.attempts, "Blocked", problem)
-    if isinstance(plan.template, TemplateView):
-        attempt = replace(attempt, template_hash=plan.template.hash)
-    return Moving(_with(work, attempt).attempts, "Running", _running(attempt), (_job(work, plan, attempt),))
+    if view.suspended:
+        held = replace(attempt, outcome="Suspended", finished_at=view.now, counted=False)
+        return StepUnderway(_with(view, held).attempts, "Suspended", view.suspended)
+    if isinstance(request.template, Problem):
+        return StepUnderway(view.attempts, "Blocked", request.template)
+    attempt = replace(attempt, template_hash=request.template.hash)
+    return StepUnderway(_with(view, attempt).attempts, "Running", _running(attempt), (_job(view, request, attempt),))
 
 
-def _watch(work: Work, plan: Plan[T], attempt: Attempt, job: JobView) -> Moving | Over:
+def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: JobView) -> StepUnderway | StepFailed:
     """Look after an active Job: suspension, deadline, reasons why it does not start."""
     if job.deleting:
-        note = Problem("JobDeleting", f"Job {job.name} is being deleted, not by this run; its pods are ending")
-        return Moving(work.attempts, "Waiting", note)
-    if work.suspended:
-        held = replace(attempt, outcome="Suspended", finished_at=work.now, counted=False)
-        return Moving(_with(work, held).attempts, "Suspended", work.suspended, deletions((job,)))
-    if _overdue(work):
-        problem = _deadline_problem(work)
-        ended = as_failed(attempt, work.now, problem, fatal=True)
-        return Over(_with(work, ended).attempts, problem)
+        explanation = Explanation(
+            "JobDeleting", f"Job {job.name} is being deleted, not by this run; its pods are ending"
+        )
+        return StepUnderway(view.attempts, "Waiting", explanation)
+    if view.suspended:
+        held = replace(attempt, outcome="Suspended", finished_at=view.now, counted=False)
+        return StepUnderway(_with(view, held).attempts, "Suspended", view.suspended, deletions((job,)))
+    if _overdue(view):
+        problem = _deadline_problem(view)
+        ended = as_failed(attempt, view.now, problem, fatal=True)
+        return StepFailed(_with(view, ended).attempts, problem)
     if job.suspended:
-        return Moving(work.attempts, "Waiting", job.waiting or Problem("Queued", f"Job {job.name} is queued"))
-    waiting = job.waiting or _podless(work, attempt, job)
-    if waiting and attempt.started_at is None and _template_mended(plan, attempt):
-        return _replaced(work, attempt, job)
+        return StepUnderway(view.attempts, "Waiting", job.waiting or Explanation("Queued", f"Job {job.name} is queued"))
+    waiting = job.waiting or _podless(view, attempt, job)
+    if waiting and attempt.started_at is None and _template_mended(request, attempt):
+        return _replaced(view, attempt, job)
     if waiting:
-        return Moving(work.attempts, "Waiting", waiting, (), _until_deadline(work, attempt))
-    return Moving(work.attempts, "Running", _running(attempt), (), _next_look(work, attempt, job))
+        return StepUnderway(view.attempts, "Waiting", waiting, (), _until_deadline(view, attempt))
+    return StepUnderway(view.attempts, "Running", _running(attempt), (), _next_look(view, attempt, job))
 
 
-def _podless(work: Work, attempt: Attempt, job: JobView) -> Problem | None:
+def _podless(view: AttemptsView, attempt: Attempt, job: JobView) -> Problem | None:
     """Return that no pod could be made, which only the Job's Events explain."""
-    if job.podless_since is None or attempt.started_at is not None or work.now - job.podless_since < PODLESS:
+    if job.podless_since is None or attempt.started_at is not None or view.now - job.podless_since < PODLESS:
         return None
     text = (
         f"Job {job.name} has no pod: a missing RuntimeClass, a quota or Pod Security may refuse it; "
@@ -237,162 +215,143 @@ def _podless(work: Work, attempt: Attempt, job: JobView) -> Problem | None:
     return Problem("PodNotCreated", text)
 
 
-def _next_look(work: Work, attempt: Attempt, job: JobView) -> timedelta | None:
+def _next_look(view: AttemptsView, attempt: Attempt, job: JobView) -> timedelta | None:
     """Return the time until the deadline or, before any pod ran, until the lack of one is worth a word."""
     if attempt.started_at is not None or job.podless_since is None:
-        return _until_deadline(work, attempt)
-    return max(job.podless_since + PODLESS - work.now, timedelta(seconds=1))
+        return _until_deadline(view, attempt)
+    return max(job.podless_since + PODLESS - view.now, timedelta(seconds=1))
 
 
-def _template_mended(plan: Plan[T], attempt: Attempt) -> bool:
+def _template_mended(request: StepRequest[T], attempt: Attempt) -> bool:
     """Tell whether the PodTemplate was edited since the attempt was planned, and can be used."""
-    template = plan.template
-    return isinstance(template, TemplateView) and not template.problem and template.hash != attempt.template_hash
+    return isinstance(request.template, TemplateView) and request.template.hash != attempt.template_hash
 
 
-def _replaced(work: Work, attempt: Attempt, job: JobView) -> Moving:
+def _replaced(view: AttemptsView, attempt: Attempt, job: JobView) -> StepUnderway:
     """Give up a Job whose pod never ran: a Job keeps the pod template that it was made with (R39)."""
     text = f"the PodTemplate changed before the pod of {job.name} ran; another attempt follows"
-    note = Problem("PodTemplateChanged", text)
+    explanation = Explanation("PodTemplateChanged", text)
     ended = replace(
-        attempt, outcome="Suspended", finished_at=work.now, counted=False, reason=note.reason, message=note.message
+        attempt,
+        outcome="Suspended",
+        finished_at=view.now,
+        counted=False,
+        reason=explanation.reason,
+        message=explanation.message,
     )
-    return Moving(_with(work, ended).attempts, "Waiting", note, deletions((job,)))
+    return StepUnderway(_with(view, ended).attempts, "Waiting", explanation, deletions((job,)))
 
 
-def _harvest(work: Work, plan: Plan[T], attempt: Attempt, job: JobView) -> Moving | Done[T] | Over:
+def _harvest(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: JobView) -> StepState[T]:
     """Read what a finished Job left behind; anything but a matching result is a failed attempt."""
-    said = _envelope(work, plan, attempt, job)
+    said = envelope(job, attempt, view.uid)
     if job.state == "Failed" and not (attempt.collect and said is None):
-        return _job_failed(work, plan, attempt, job, said)
+        return _job_failed(view, request, attempt, job, said)
     match said:
         case None if not attempt.collect:
-            return _collect(work, plan, attempt)
+            return _collect(view, request, attempt)
         case None:
             lost = Problem(
                 "ResultMissing", f"the result of {attempt.step} was lost, and {attempt.job} could not find it"
             )
-            return _failed(work, plan, attempt, lost, job)
+            return _failed(view, request, attempt, lost, job)
         case Problem():
-            return _failed(work, plan, attempt, said, job)
+            return _failed(view, request, attempt, said, job)
         case StepResult(outcome="Failed"):
-            return _job_failed(work, plan, attempt, job, said)
+            return _job_failed(view, request, attempt, job, said)
         case StepResult():
-            value = plan.accept(attempt, said)
+            value = request.accept(attempt, said)
     if isinstance(value, Problem):
-        return _failed(work, plan, attempt, value, job)
-    ended = replace(attempt, outcome="Succeeded", finished_at=job.finished_at or work.now, exit_code=job.exit_code)
-    return Done(_with(work, ended).attempts, value)
+        return _failed(view, request, attempt, value, job)
+    ended = replace(attempt, outcome="Succeeded", finished_at=job.finished_at or view.now, exit_code=job.exit_code)
+    return StepSucceeded(_with(view, ended).attempts, value)
 
 
-def _collect(work: Work, plan: Plan[T], attempt: Attempt) -> Moving:
+def _collect(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> StepUnderway:
     """Ask for the result once more: a small Job reads the manifest that the step wrote last."""
-    name = job_name(work.owner, attempt.step, attempt.attempt, work.uid, collect=True)
+    name = job_name(view.owner, attempt.step, attempt.attempt, view.uid, collect=True)
     again = replace(attempt, job=name, job_uid=None, outcome="Planned", collect=True)
-    note = Problem("Collecting", f"the pod of {attempt.step} vanished before its result was read; collecting it")
-    return Moving(_with(work, again).attempts, "Running", note, (_job(work, plan, again),))
+    explanation = Explanation(
+        "Collecting", f"the pod of {attempt.step} vanished before its result was read; collecting it"
+    )
+    return StepUnderway(_with(view, again).attempts, "Running", explanation, (_job(view, request, again),))
 
 
 def _job_failed(
-    work: Work, plan: Plan[T], attempt: Attempt, job: JobView, said: StepResult | Problem | None
-) -> Moving | Over:
-    """Sort a failed Job by what the trainer said, else by its exit code."""
-    if isinstance(said, StepResult) and said.outcome == "Succeeded":
-        text = f"{attempt.step} reported success but its pod failed ({_exit(job)})"
-        return _failed(work, plan, attempt, Problem("ResultInvalid", text), job)
-    error = said.error if isinstance(said, StepResult) else None
-    if error:
-        problem = Problem(reason_or(error.reason, "Internal"), f"{error.message} {error.remedy}".strip())
-        return _failed(work, plan, attempt, problem, job, fatal=error.kind in _FATAL)
-    if job.disrupted:
-        text = f"the pod of {attempt.step} was disrupted (evicted, preempted, or its node went away)"
-        return _failed(work, plan, attempt, Problem("Disrupted", text), job)
-    kind = _CLASS_BY_EXIT.get(job.exit_code or 0, "Internal")
-    text = f"{_EXPLAINED[kind]} ({_exit(job)})"
-    return _failed(work, plan, attempt, Problem(kind, text), job, fatal=kind in _FATAL)
-
-
-def _exit(job: JobView) -> str:
-    return "no exit code" if job.exit_code is None else f"exit code {job.exit_code}"
+    view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: JobView, said: StepResult | Problem | None
+) -> StepUnderway | StepFailed:
+    """Record a failed Job with what the trainer said, else with what its exit code says."""
+    failure = failure_of(attempt.step, job, said)
+    return _failed(view, request, attempt, failure.problem, job, fatal=failure.fatal)
 
 
 def _failed(
-    work: Work, plan: Plan[T], attempt: Attempt, problem: Problem, job: JobView | None = None, *, fatal: bool = False
-) -> Moving | Over:
+    view: AttemptsView,
+    request: StepRequest[T],
+    attempt: Attempt,
+    problem: Problem,
+    job: JobView | None = None,
+    *,
+    fatal: bool = False,
+) -> StepUnderway | StepFailed:
     """Record a failed attempt and go on with what follows it."""
-    finished = (job.finished_at if job else None) or work.now
+    finished = (job.finished_at if job else None) or view.now
     counted = not (job and job.disrupted)
     ended = as_failed(
         attempt, finished, problem, fatal=fatal, counted=counted, exit_code=job.exit_code if job else None
     )
-    return _retry(_with(work, ended), plan, ended)
+    return _retry(_with(view, ended), request, ended)
 
 
-def _envelope(work: Work, plan: Plan[T], attempt: Attempt, job: JobView) -> StepResult | Problem | None:
-    """Return the termination message as the envelope of this very attempt, or why it is none."""
-    if not job.termination_message:
-        return None
-    try:
-        said = parse_json(job.termination_message, StepResult)
-    except InvalidObject as error:
-        return Problem("ResultInvalid", f"the result of {plan.step} cannot be read: {error}")
-    expected = (RESULT_SCHEMA, plan.step, work.uid, attempt.attempt)
-    found = (said.schema, said.step, said.owner, said.attempt)
-    if found != expected:
-        wrong = "; ".join(f"{f!r}, not {e!r}" for f, e in zip(found, expected, strict=True) if f != e)
-        return Problem("ResultInvalid", f"the result in {job.name} belongs to something else: {wrong[:400]}")
-    return said
-
-
-def _job(work: Work, plan: Plan[T], attempt: Attempt) -> CreateJob:
+def _job(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> CreateJob:
     return CreateJob(
         name=attempt.job,
         step=attempt.step,
         attempt=attempt.attempt,
-        template="cpu" if attempt.collect else plan.source,
-        snapshot=work.snapshot,
-        inputs=plan.inputs(attempt),
+        template="cpu" if attempt.collect else request.role,
+        snapshot=view.snapshot,
+        step_inputs=request.step_inputs(attempt),
         round=attempt.round,
         collect=attempt.collect,
     )
 
 
-def _with(work: Work, attempt: Attempt) -> Work:
-    """Return the work with this attempt in the place of its former self."""
+def _with(view: AttemptsView, attempt: Attempt) -> AttemptsView:
+    """Return the view with this attempt in the place of its former self."""
     key = (attempt.step, attempt.attempt)
-    attempts = tuple(attempt if (a.step, a.attempt) == key else a for a in work.attempts)
-    return Work(
-        owner=work.owner,
-        uid=work.uid,
-        snapshot=work.snapshot,
+    attempts = tuple(attempt if (a.step, a.attempt) == key else a for a in view.attempts)
+    return AttemptsView(
+        owner=view.owner,
+        uid=view.uid,
+        snapshot=view.snapshot,
         attempts=attempts,
-        jobs=work.jobs,
-        now=work.now,
-        backoff_limit=work.backoff_limit,
-        deadline=work.deadline,
-        suspended=work.suspended,
+        jobs=view.jobs,
+        now=view.now,
+        backoff_limit=view.backoff_limit,
+        deadline=view.deadline,
+        suspended=view.suspended,
     )
 
 
-def _overdue(work: Work) -> bool:
-    return work.deadline is not None and running_time(work.attempts, work.now) >= work.deadline
+def _overdue(view: AttemptsView) -> bool:
+    return view.deadline is not None and running_time(view.attempts, view.now) >= view.deadline
 
 
-def _until_deadline(work: Work, attempt: Attempt) -> timedelta | None:
-    if work.deadline is None or attempt.started_at is None:
+def _until_deadline(view: AttemptsView, attempt: Attempt) -> timedelta | None:
+    if view.deadline is None or attempt.started_at is None:
         return None
-    return work.deadline - running_time(work.attempts, work.now)
+    return view.deadline - running_time(view.attempts, view.now)
 
 
-def _deadline_problem(work: Work) -> Problem:
-    limit = int(work.deadline.total_seconds()) if work.deadline else 0
-    told = f"its pods ran longer than activeDeadlineSeconds ({limit} s); train less, on faster hardware, or raise it"
-    return Problem("DeadlineExceeded", told)
+def _deadline_problem(view: AttemptsView) -> Problem:
+    limit = int(view.deadline.total_seconds()) if view.deadline else 0
+    message = f"its pods ran longer than activeDeadlineSeconds ({limit} s); train less, on faster hardware, or raise it"
+    return Problem("DeadlineExceeded", message)
 
 
-def _running(attempt: Attempt) -> Problem:
-    return Problem("Running", f"{attempt.step}, attempt {attempt.attempt}: Job {attempt.job}")
+def _running(attempt: Attempt) -> Explanation:
+    return Explanation("Running", f"{attempt.step}, attempt {attempt.attempt}: Job {attempt.job}")
 
 
-def _told(problem: Problem) -> str:
+def _in_words(problem: Problem) -> str:
     return f"{problem.reason}: {problem.message}"

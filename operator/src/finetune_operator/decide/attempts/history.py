@@ -6,15 +6,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.run import Attempt, Step
+from .. import limits
 from ..decision import Action, DeleteJob
 from ..views import JobView, Problem
 
 FIRST_BACKOFF: Final = timedelta(seconds=10)
 MAX_BACKOFF: Final = timedelta(seconds=300)
-# Status stays under 32 KiB: what older attempts said is cut, and suspended ones beyond this number are dropped.
-OLD_MESSAGE: Final = 120
-NEW_MESSAGE: Final = 600
-MAX_SUSPENDED: Final = 5
 
 
 def latest(attempts: tuple[Attempt, ...], step: Step, round_: int = 0) -> Attempt | None:
@@ -50,9 +47,14 @@ def leftovers(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> tuple
 def compact(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     """Return the attempts with what older ones said cut short, and without the oldest suspended ones."""
     suspended = [a for a in attempts if a.outcome == "Suspended"]
-    dropped = {(a.step, a.attempt) for a in suspended[:-MAX_SUSPENDED]}
+    dropped = {(a.step, a.attempt) for a in suspended[: -limits.SUSPENDED_ATTEMPTS]}
     kept = (a for a in attempts if (a.step, a.attempt) not in dropped)
-    return tuple(a if len(a.message) <= OLD_MESSAGE else replace(a, message=a.message[:OLD_MESSAGE]) for a in kept)
+    return tuple(
+        a
+        if len(a.message) <= limits.OLD_ATTEMPT_MESSAGE
+        else replace(a, message=a.message[: limits.OLD_ATTEMPT_MESSAGE])
+        for a in kept
+    )
 
 
 def backoff(counted: int) -> timedelta:
@@ -60,7 +62,7 @@ def backoff(counted: int) -> timedelta:
     return min(FIRST_BACKOFF * (1 << min(counted - 1, 8)), MAX_BACKOFF)
 
 
-def failed(
+def as_failed(
     attempt: Attempt,
     finished_at: datetime,
     problem: Problem,
@@ -78,5 +80,5 @@ def failed(
         counted=counted,
         fatal=fatal,
         reason=problem.reason,
-        message=problem.message[:NEW_MESSAGE],
+        message=problem.message[: limits.ATTEMPT_MESSAGE],
     )

@@ -21,7 +21,7 @@ class Trained:
 
     artifact: ModelArtifact
     checkpoint: Artifact
-    told: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def trained(document: RunDocument, said: StepResult) -> Trained | Problem:
     )
     if wrong:
         return _invalid("train", wrong)
-    told = f"{result.epochs} epochs over {result.images} images in {result.seconds} s on {result.device[:64]}"
-    return Trained(artifact, checkpoint, told)
+    summary = f"{result.epochs} epochs over {result.images} images in {result.seconds} s on {result.device[:64]}"
+    return Trained(artifact, checkpoint, summary)
 
 
 def evaluated(
@@ -97,7 +97,9 @@ def evaluated(
         ("test set", inputs.digests.get("testSet"), result.test_set.digest),
         ("new samples", inputs.digests.get("newSet"), new_set.digest if new_set else None),
     )
-    wrong = [f"{what} {_short(found)}, not {_short(asked)}" for what, asked, found in expected if asked != found]
+    wrong = [
+        f"{what} {_short(measured)}, not {_short(asked)}" for what, asked, measured in expected if asked != measured
+    ]
     if wrong:
         return Problem("EvidenceMismatch", f"evaluate measured something else than it was asked: {'; '.join(wrong)}")
     if said.manifest is None:

@@ -13,9 +13,21 @@ from msgspec.structs import replace
 from ...api.names import FIELD_MANAGER
 from ...api.policy import InFlight, LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
-from .. import deployment as target
+from .. import limits, times
 from ..decision import Action, ApplyKeys, Decision, Emit
-from ..promotion.checks import Clear, candidates, identity
+from ..deployment import (
+    deployment_problem,
+    epoch_of,
+    forbids_writes,
+    is_observed,
+    is_rolled_out,
+    keys_of,
+    manager_in_words,
+    rollout_patience,
+    written_by_others,
+)
+from ..promotion.proposal import Clear
+from ..promotion.waiting import candidates, identity
 from ..views import DeploymentView, PolicyView
 from . import memory
 
@@ -40,7 +52,7 @@ LOOK_AGAIN: Final = timedelta(seconds=15)
 
 def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[PolicyStatus]:
     """Return the decision to flip to a version for which the way is clear (row D7)."""
-    status, found, spec = view.policy.status, clear.deployment, clear.version.spec
+    status, deployment, spec = view.policy.status, clear.deployment, clear.version.spec
     to = LiveVersion(
         version=spec.version,
         model_version=clear.version.metadata.name,
@@ -48,7 +60,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         sha256=spec.artifact.sha256,
     )
     name, spec_hash = identity(promotion)
-    now = memory.moment(view.now)
+    now = times.moment(view.now)
     flight = InFlight(
         promotion=name,
         promotion_uid=promotion.metadata.uid,
@@ -56,35 +68,35 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         phase="Flipping",
         to=to,
         back=memory.way_back(status, to),
-        epoch=_next_epoch(status, found),
-        deployment_uid=found.uid,
-        template_hash=found.template_hash,
-        generation=found.generation,
+        epoch=_next_epoch(status, deployment),
+        deployment_uid=deployment.uid,
+        template_hash=deployment.template_hash,
+        generation=deployment.generation,
         started_at=now,
         phase_since=now,
-        deadline=target.later(now, target.patience(found)),
+        deadline=times.later(now, rollout_patience(deployment)),
     )
     lifted = status.hold is not None and promotion.spec.release_hold
     flying = replace(memory.released(status) if lifted else status, in_flight=flight, epoch=flight.epoch)
     applied: tuple[Action, ...] = ()
-    if found.keys != target.keys_of(to):
-        applied = (_apply(found, to, flight.epoch),)
-    told = Emit("Normal", "Flipping", f"promotion '{name}': flipping to '{to.version}'")
-    return Decision(flying, (*applied, told), _until(view, flight.deadline))
+    if deployment.keys != keys_of(to):
+        applied = (_apply(deployment, to, flight.epoch),)
+    event = Emit("Normal", "Flipping", f"promotion '{name}': flipping to '{to.version}'")
+    return Decision(flying, (*applied, event), _until(view, flight.deadline))
 
 
 def advance(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     """Return the next step of the flight."""
-    found = view.deployment
-    if found is None or found.deleting or found.uid != flight.deployment_uid:
+    deployment = view.deployment
+    if deployment is None or deployment.deleting or deployment.uid != flight.deployment_uid:
         return _target_gone(view, flight)
     match flight.phase:
         case "Flipping":
-            return _flipping(view, flight, found)
+            return _flipping(view, flight, deployment)
         case "Watching":
-            return _watching(view, flight, found)
+            return _watching(view, flight, deployment)
         case "Returning":
-            return _returning(view, flight, found)
+            return _returning(view, flight, deployment)
         case _:
             assert_never(flight.phase)
 
@@ -101,59 +113,71 @@ def stuck(view: PolicyView) -> str | None:
     )
 
 
-def _flipping(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    if found.keys != target.keys_of(flight.to):
-        return _apply_late(view, flight, found) if _unapplied(flight, found) else _foreign(view, flight, found)
-    if target.rolled_out(found):
-        return _watch(view, flight, found)
-    if _deadline_reported(view, flight, found):
-        return _return(view, flight, found, _fault(found, "RolloutFailed"), f"no progress: {_progress(found)}")
+def _flipping(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    if deployment.keys != keys_of(flight.to):
+        return (
+            _apply_late(view, flight, deployment)
+            if _unapplied(flight, deployment)
+            else _foreign(view, flight, deployment)
+        )
+    if is_rolled_out(deployment):
+        return _watch(view, flight, deployment)
+    if _deadline_reported(view, flight, deployment):
+        return _return(
+            view, flight, deployment, _fault(deployment, "RolloutFailed"), f"no progress: {_progress(deployment)}"
+        )
     if view.now >= flight.deadline:
-        return _return(view, flight, found, "RolloutTimedOut", f"not complete in time: {_progress(found)}")
-    return Decision(view.policy.status, requeue_after=_until(view, _next_look(view, flight, found)))
+        return _return(view, flight, deployment, "RolloutTimedOut", f"not complete in time: {_progress(deployment)}")
+    return Decision(view.policy.status, requeue_after=_until(view, _next_look(view, flight, deployment)))
 
 
-def _fault(found: DeploymentView, reason: str) -> str:
+def _fault(deployment: DeploymentView, reason: str) -> str:
     """Return why a rollout failed: the version's own fault, unless its pods never ran."""
-    return found.trouble.reason if found.trouble is not None and found.trouble.reason in NEVER_RAN else reason
+    return (
+        deployment.trouble.reason
+        if deployment.trouble is not None and deployment.trouble.reason in NEVER_RAN
+        else reason
+    )
 
 
-def _unapplied(flight: InFlight, found: DeploymentView) -> bool:
+def _unapplied(flight: InFlight, deployment: DeploymentView) -> bool:
     """Tell whether the Deployment is still as the flight met it, so that a crash came before the apply.
 
     After `rollout undo` it looks the same but for who wrote the keys.
     """
-    untouched = found.keys.absent or found.keys == target.keys_of(flight.back)
-    return untouched and target.epoch_of(found) < flight.epoch and target.written_by_others(found) is None
+    untouched = deployment.keys.absent or deployment.keys == keys_of(flight.back)
+    return untouched and epoch_of(deployment) < flight.epoch and written_by_others(deployment) is None
 
 
-def _apply_late(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+def _apply_late(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     """Apply the keys after a crash or a conflict (row D9); time counts from when they can be applied."""
     if view.now >= flight.deadline:
         if view.now - flight.started_at >= NEVER_APPLIED:
-            return _return(view, flight, found, "RolloutTimedOut", "the keys could not be applied to the Deployment")
-        now = memory.moment(view.now)
-        flight = replace(flight, phase_since=now, deadline=target.later(now, target.patience(found)))
-    return _apply_again(view, flight, found, flight.to)
+            return _return(
+                view, flight, deployment, "RolloutTimedOut", "the keys could not be applied to the Deployment"
+            )
+        now = times.moment(view.now)
+        flight = replace(flight, phase_since=now, deadline=times.later(now, rollout_patience(deployment)))
+    return _apply_again(view, flight, deployment, flight.to)
 
 
 def _apply_again(
-    view: PolicyView, flight: InFlight, found: DeploymentView, version: LiveVersion | None
+    view: PolicyView, flight: InFlight, deployment: DeploymentView, version: LiveVersion | None
 ) -> Decision[PolicyStatus]:
     """Repeat the apply that is due, as the same one only where it provably was not committed."""
     status = view.policy.status
-    if found.generation != flight.generation:
-        flight = replace(flight, epoch=_next_epoch(status, found), generation=found.generation)
+    if deployment.generation != flight.generation:
+        flight = replace(flight, epoch=_next_epoch(status, deployment), generation=deployment.generation)
     status = replace(status, in_flight=flight, epoch=max(status.epoch, flight.epoch))
-    return Decision(status, _apply_if_ours(view, found, version, flight.epoch), _until(view, flight.deadline))
+    return Decision(status, _apply_if_ours(view, deployment, version, flight.epoch), _until(view, flight.deadline))
 
 
-def _watch(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+def _watch(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     """The rollout is complete (row D10): begin to watch, for as long as the policy says now."""
-    now = memory.moment(view.now)
+    now = times.moment(view.now)
     seconds = timedelta(seconds=max(view.policy.spec.watch.seconds, 0))
     watching = replace(
-        flight, phase="Watching", phase_since=now, deadline=target.later(now, seconds), replicas=found.replicas
+        flight, phase="Watching", phase_since=now, deadline=times.later(now, seconds), replicas=deployment.replicas
     )
     text = f"'{flight.to.version}' is rolled out; watching it for {seconds.total_seconds():.0f} s"
     status = replace(view.policy.status, in_flight=watching)
@@ -162,17 +186,17 @@ def _watch(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decisio
     )
 
 
-def _watching(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    if found.keys != target.keys_of(flight.to):
-        return _foreign(view, flight, found)
-    if _deadline_reported(view, flight, found):
-        why = _fault(found, "Unhealthy")
-        return _return(view, flight, found, why, f"a rollout made no progress: {_progress(found)}")
-    if _rolling_something_else(flight, found):
-        return _watch_other_rollout(view, flight, found)
+def _watching(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    if deployment.keys != keys_of(flight.to):
+        return _foreign(view, flight, deployment)
+    if _deadline_reported(view, flight, deployment):
+        why = _fault(deployment, "Unhealthy")
+        return _return(view, flight, deployment, why, f"a rollout made no progress: {_progress(deployment)}")
+    if _rolling_something_else(flight, deployment):
+        return _watch_other_rollout(view, flight, deployment)
     # An autoscaler's new pods need time to start, so only the replicas that were there count.
-    if found.available < min(found.replicas, flight.replicas):
-        return _watch_unhealthy(view, flight, found)
+    if deployment.available < min(deployment.replicas, flight.replicas):
+        return _watch_unhealthy(view, flight, deployment)
     if flight.unhealthy_since is not None:
         flight = replace(flight, unhealthy_since=None)
     if view.now >= flight.deadline:
@@ -180,26 +204,30 @@ def _watching(view: PolicyView, flight: InFlight, found: DeploymentView) -> Deci
     return Decision(replace(view.policy.status, in_flight=flight), requeue_after=_until(view, flight.deadline))
 
 
-def _watch_unhealthy(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    since = flight.unhealthy_since or memory.moment(view.now)
+def _watch_unhealthy(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    since = flight.unhealthy_since or times.moment(view.now)
     if view.now - since >= UNHEALTHY_FOR:
-        why = _fault(found, "Unhealthy")
-        return _return(view, flight, found, why, f"pods fail after the rollout: {_progress(found)}")
+        why = _fault(deployment, "Unhealthy")
+        return _return(view, flight, deployment, why, f"pods fail after the rollout: {_progress(deployment)}")
     status = replace(view.policy.status, in_flight=replace(flight, unhealthy_since=since))
-    return Decision(status, requeue_after=_until(view, target.later(since, UNHEALTHY_FOR)))
+    return Decision(status, requeue_after=_until(view, times.later(since, UNHEALTHY_FOR)))
 
 
-def _rolling_something_else(flight: InFlight, found: DeploymentView) -> bool:
+def _rolling_something_else(flight: InFlight, deployment: DeploymentView) -> bool:
     """Tell whether somebody's change of the template (an image from Git, say) is being rolled out."""
-    underway = not target.observed(found) or found.updated < found.replicas or found.total > found.updated
-    return found.template_hash != flight.template_hash and underway
+    underway = (
+        not is_observed(deployment) or deployment.updated < deployment.replicas or deployment.total > deployment.updated
+    )
+    return deployment.template_hash != flight.template_hash and underway
 
 
-def _watch_other_rollout(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+def _watch_other_rollout(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     """Kubernetes judges the other rollout by its own deadline; we wait for its end, though not for ever."""
-    given_up = target.later(flight.deadline, target.patience(found))
+    given_up = times.later(flight.deadline, rollout_patience(deployment))
     if view.now >= given_up:
-        return _return(view, flight, found, "ConcurrentChange", f"another rollout does not end: {_progress(found)}")
+        return _return(
+            view, flight, deployment, "ConcurrentChange", f"another rollout does not end: {_progress(deployment)}"
+        )
     return Decision(view.policy.status, requeue_after=_until(view, given_up))
 
 
@@ -212,44 +240,44 @@ def _live(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
 
 
 def _return(
-    view: PolicyView, flight: InFlight, found: DeploymentView, why: str, message: str
+    view: PolicyView, flight: InFlight, deployment: DeploymentView, why: str, message: str
 ) -> Decision[PolicyStatus]:
     """Go back (rows D11, D14, D15): the intent first, then the old keys with the next epoch."""
-    if found.template_hash != flight.template_hash:
+    if deployment.template_hash != flight.template_hash:
         why, message = "ConcurrentChange", f"{message}; the pod template was changed by somebody else meanwhile"
-    status, now = view.policy.status, memory.moment(view.now)
+    status, now = view.policy.status, times.moment(view.now)
     returning = replace(
         flight,
         phase="Returning",
         why=why,
-        message=message[: memory.CONSUMED_MESSAGE],
-        epoch=_next_epoch(status, found),
-        generation=found.generation,
+        message=message[: limits.CONSUMED_MESSAGE],
+        epoch=_next_epoch(status, deployment),
+        generation=deployment.generation,
         phase_since=now,
-        deadline=target.later(now, target.patience(found)),
+        deadline=times.later(now, rollout_patience(deployment)),
         unhealthy_since=None,
     )
     back = "no version" if flight.back is None else f"'{flight.back.version}'"
-    told = Emit("Warning", "Returning", f"promotion '{flight.promotion}': {why}, back to {back}: {message}")
+    event = Emit("Warning", "Returning", f"promotion '{flight.promotion}': {why}, back to {back}: {message}")
     return Decision(
         replace(status, in_flight=returning, epoch=returning.epoch),
-        (*_apply_if_ours(view, found, flight.back, returning.epoch), told),
+        (*_apply_if_ours(view, deployment, flight.back, returning.epoch), event),
         _until(view, returning.deadline),
     )
 
 
-def _returning(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    back, overdue = target.keys_of(flight.back), view.now >= flight.deadline
+def _returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    back, overdue = keys_of(flight.back), view.now >= flight.deadline
     # Even where the old keys never left, one apply moves the resourceVersion, so that no apply of the flight
     # that is still on its way from a paused process can commit after the flight.
-    fenced = target.epoch_of(found) >= flight.epoch
-    if found.keys == back and (fenced or overdue):
-        if flight.back is None or found.settled:
+    fenced = epoch_of(deployment) >= flight.epoch
+    if deployment.keys == back and (fenced or overdue):
+        if flight.back is None or deployment.settled:
             return _returned(view, flight)
-    elif not fenced and (found.keys.absent or found.keys in (back, target.keys_of(flight.to))):
-        return _apply_again(view, flight, found, flight.back)
+    elif not fenced and (deployment.keys.absent or deployment.keys in (back, keys_of(flight.to))):
+        return _apply_again(view, flight, deployment, flight.back)
     else:
-        return _foreign_on_return(view, flight, found)
+        return _foreign_on_return(view, flight, deployment)
     if overdue and any(promotion.spec.release_hold for promotion in candidates(view.policy, view.promotions)):
         return _returned(view, flight, "; the old version was not available again when the next promotion took over")
     return Decision(view.policy.status, requeue_after=_until(view, flight.deadline))
@@ -280,15 +308,15 @@ def _quarantined_if_at_fault(status: PolicyStatus, flight: InFlight, now: dateti
     return memory.quarantined(status, flight.to, flight.why, now) if flight.why in FAULTS else status
 
 
-def _foreign(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
+def _foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     """Somebody else wrote or removed the keys in mid-flight (row D12): hands off."""
-    message = f"{_seen(found)} while '{flight.to.version}' was {flight.phase.lower()}"
-    return _give_up(view, flight, "ConcurrentWriter", message, target.written_by_others(found))
+    message = f"{_seen(deployment)} while '{flight.to.version}' was {flight.phase.lower()}"
+    return _give_up(view, flight, "ConcurrentWriter", message, written_by_others(deployment))
 
 
-def _foreign_on_return(view: PolicyView, flight: InFlight, found: DeploymentView) -> Decision[PolicyStatus]:
-    message = f"{_seen(found)} on the way back from '{flight.to.version}' ({flight.why})"
-    return _give_up(view, flight, "ConcurrentWriter", message, target.written_by_others(found))
+def _foreign_on_return(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    message = f"{_seen(deployment)} on the way back from '{flight.to.version}' ({flight.why})"
+    return _give_up(view, flight, "ConcurrentWriter", message, written_by_others(deployment))
 
 
 def _give_up(view: PolicyView, flight: InFlight, reason: str, message: str, by: str | None) -> Decision[PolicyStatus]:
@@ -298,9 +326,9 @@ def _give_up(view: PolicyView, flight: InFlight, reason: str, message: str, by: 
     return Decision(held, (Emit("Warning", reason, f"promotion '{flight.promotion}': {message}"),))
 
 
-def _seen(found: DeploymentView) -> str:
-    what = "the keys were removed" if found.keys.absent else f"the keys were set to '{found.keys.version}'"
-    return f"{what} by {target.manager_in_words(found)}"
+def _seen(deployment: DeploymentView) -> str:
+    what = "the keys were removed" if deployment.keys.absent else f"the keys were set to '{deployment.keys.version}'"
+    return f"{what} by {manager_in_words(deployment)}"
 
 
 def _target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
@@ -313,39 +341,42 @@ def _target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     return Decision(landed, (Emit("Warning", "TargetGone", f"promotion '{flight.promotion}': {message}"),))
 
 
-def _deadline_reported(view: PolicyView, flight: InFlight, found: DeploymentView) -> bool:
+def _deadline_reported(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> bool:
     settled_in = view.now - flight.phase_since >= REPORT_LAG
-    return found.deadline_exceeded and target.observed(found) and settled_in
+    return deployment.deadline_exceeded and is_observed(deployment) and settled_in
 
 
-def _next_look(view: PolicyView, flight: InFlight, found: DeploymentView) -> datetime:
-    lagging = target.later(flight.phase_since, REPORT_LAG)
-    again = lagging if found.deadline_exceeded and view.now < lagging else target.later(view.now, LOOK_AGAIN)
+def _next_look(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> datetime:
+    lagging = times.later(flight.phase_since, REPORT_LAG)
+    again = lagging if deployment.deadline_exceeded and view.now < lagging else times.later(view.now, LOOK_AGAIN)
     return min(again, flight.deadline)
 
 
-def _next_epoch(status: PolicyStatus, found: DeploymentView) -> int:
-    return max(status.epoch, target.epoch_of(found)) + 1
+def _next_epoch(status: PolicyStatus, deployment: DeploymentView) -> int:
+    return max(status.epoch, epoch_of(deployment)) + 1
 
 
-def _apply(found: DeploymentView, version: LiveVersion | None, epoch: int) -> ApplyKeys:
-    keys = target.keys_of(version)
-    return ApplyKeys(found.name, found.uid, found.resource_version, keys.version, keys.uri, keys.sha256, epoch)
+def _apply(deployment: DeploymentView, version: LiveVersion | None, epoch: int) -> ApplyKeys:
+    keys = keys_of(version)
+    return ApplyKeys(
+        deployment.name, deployment.uid, deployment.resource_version, keys.version, keys.uri, keys.sha256, epoch
+    )
 
 
 def _apply_if_ours(
-    view: PolicyView, found: DeploymentView, version: LiveVersion | None, epoch: int
+    view: PolicyView, deployment: DeploymentView, version: LiveVersion | None, epoch: int
 ) -> tuple[Action, ...]:
     """Nothing, where the Deployment has left our care (row D1); the flight then waits, and says so."""
-    return () if target.forbids_writes(target.problem(view)) else (_apply(found, version, epoch),)
+    return () if forbids_writes(deployment_problem(view)) else (_apply(deployment, version, epoch),)
 
 
-def _progress(found: DeploymentView | None) -> str:
-    if found is None:
+def _progress(deployment: DeploymentView | None) -> str:
+    if deployment is None:
         return "the Deployment is gone"
-    paused = ", paused" if found.paused else ""
-    trouble = "" if found.trouble is None else f"; {found.trouble.reason}: {found.trouble.message}"
-    return f"{found.updated} of {found.replicas} replicas updated, {found.available} available{paused}{trouble}"
+    paused = ", paused" if deployment.paused else ""
+    trouble = "" if deployment.trouble is None else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
+    replicas = f"{deployment.updated} of {deployment.replicas} replicas updated, {deployment.available} available"
+    return f"{replicas}{paused}{trouble}"
 
 
 def _until(view: PolicyView, moment: datetime) -> timedelta | None:

@@ -13,33 +13,21 @@ from ...api.policy import (
     InFlight,
     Live,
     LiveVersion,
-    Outcome,
     PolicyStatus,
+    PromotionOutcome,
     Quarantined,
 )
+from .. import limits
+from ..times import moment
 
-CONSUMED: Final = 64
-CONSUMED_MESSAGES: Final = 8
-"""Only the newest entries keep their message: the promotions themselves carry it, and a status stays small."""
-
-QUARANTINED: Final = 50
-LAST_GOOD: Final = 5
-RESERVATIONS: Final = 50
-HOLD_MESSAGE: Final = 800
-CONSUMED_MESSAGE: Final = 300
 RESERVATION_REST: Final = timedelta(minutes=10)
 """How long a reservation outlives the creation of its version, so that no stale reader reserves a second one."""
-
-
-def moment(now: datetime) -> datetime:
-    """Return `now` as it is recorded: whole seconds, as the Kubernetes API has them."""
-    return now.replace(microsecond=0)
 
 
 def held(status: PolicyStatus, by: str, reason: str, message: str, now: datetime) -> PolicyStatus:
     """Return `status` with that hold; an equal hold stays as it is, with its time."""
     old = status.hold
-    text = message[:HOLD_MESSAGE]
+    text = message[: limits.HOLD_MESSAGE]
     if old is not None and (old.by, old.reason, old.message) == (by, reason, text):
         return status
     return replace(status, hold=Hold(by=by, reason=reason, message=text, since=moment(now)))
@@ -53,7 +41,7 @@ def released(status: PolicyStatus) -> PolicyStatus:
 def consumed(
     status: PolicyStatus,
     promotion: tuple[str, str],
-    outcome: Outcome,
+    outcome: PromotionOutcome,
     reason: str,
     message: str,
     now: datetime,
@@ -70,19 +58,19 @@ def consumed(
         outcome=outcome,
         reason=reason,
         at=moment(now),
-        message=message[:CONSUMED_MESSAGE],
+        message=message[: limits.CONSUMED_MESSAGE],
     )
     entries = [entry for entry in status.consumed if (entry.name, entry.spec_hash) != promotion]
-    while len(entries) >= CONSUMED:
+    while len(entries) >= limits.CONSUMED:
         spare = (i for i, entry in enumerate(entries) if (entry.name, entry.spec_hash) not in waiting)
         del entries[next(spare, 0)]
-    silent = max(len(entries) + 1 - CONSUMED_MESSAGES, 0)
+    silent = max(len(entries) + 1 - limits.CONSUMED_MESSAGES, 0)
     kept = [replace(entry, message="") if i < silent else entry for i, entry in enumerate(entries)]
     return replace(status, consumed=(*kept, new))
 
 
 def landed(
-    status: PolicyStatus, flight: InFlight, outcome: Outcome, reason: str, message: str, now: datetime
+    status: PolicyStatus, flight: InFlight, outcome: PromotionOutcome, reason: str, message: str, now: datetime
 ) -> PolicyStatus:
     """Return `status` with the flight ended and its promotion consumed."""
     ended = replace(status, in_flight=None)
@@ -94,7 +82,7 @@ def quarantined(status: PolicyStatus, version: LiveVersion, reason: str, now: da
     if is_quarantined(status, version.sha256):
         return status
     new = Quarantined(version=version.version, sha256=version.sha256, reason=reason, since=moment(now))
-    return replace(status, quarantined=(*status.quarantined, new)[-QUARANTINED:])
+    return replace(status, quarantined=(*status.quarantined, new)[-limits.QUARANTINED :])
 
 
 def is_quarantined(status: PolicyStatus, sha256: str) -> bool:
@@ -127,7 +115,7 @@ def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicySt
         known = any(version.sha256 == other.sha256 for other in good)
         if not known and not is_quarantined(status, version.sha256):
             good.append(version)
-    return replace(status, live=as_live(flight.to, flight.epoch, now), last_good=tuple(good[:LAST_GOOD]))
+    return replace(status, live=as_live(flight.to, flight.epoch, now), last_good=tuple(good[: limits.LAST_GOOD]))
 
 
 def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
@@ -152,5 +140,5 @@ def without_spent_reservations(
         and version.metadata.creation_timestamp is not None
         and now - version.metadata.creation_timestamp >= RESERVATION_REST
     }
-    kept = tuple(entry for entry in status.reservations if entry.version not in made)[-RESERVATIONS:]
+    kept = tuple(entry for entry in status.reservations if entry.version not in made)[-limits.RESERVATIONS :]
     return status if kept == status.reservations else replace(status, reservations=kept)

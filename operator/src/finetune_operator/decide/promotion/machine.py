@@ -8,10 +8,12 @@ from msgspec.structs import replace
 from ...api.meta import Condition, ConditionStatus, find, is_true, with_condition
 from ...api.policy import Consumed, FlightPhase, InFlight, Policy
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
+from .. import limits, times
 from ..decision import Decision, Emit
-from ..policy import memory
 from ..views import Problem, PromotionView
-from .checks import Clear, Proposal, identity, judge
+from .checks import judge
+from .proposal import Clear, Proposal
+from .waiting import identity
 
 SHOWN_AS: Final[dict[FlightPhase, PromotionPhase]] = {
     "Flipping": "Flipping",
@@ -99,18 +101,18 @@ def _status(
     finished_at: datetime | None = None,
 ) -> Decision[PromotionStatus]:
     promotion, old = view.promotion, view.promotion.status
-    now, generation = memory.moment(view.now), promotion.metadata.generation
+    now, generation = times.moment(view.now), promotion.metadata.generation
     conditions = old.conditions
     for kind, (status, reason), text in (("Accepted", accepted, message), ("Finished", finished, "")):
-        told = text if status == "False" else ""
-        new = Condition(type=kind, status=status, reason=reason, message=told, observed_generation=generation)
+        shown = text if status == "False" else ""
+        new = Condition(type=kind, status=status, reason=reason, message=shown, observed_generation=generation)
         conditions = with_condition(conditions, new, now)
     return Decision(
         replace(
             old,
             observed_generation=generation,
             phase=phase,
-            message=message[: memory.HOLD_MESSAGE],
+            message=message[: limits.HOLD_MESSAGE],
             started_at=started_at or old.started_at,
             finished_at=finished_at or old.finished_at,
             conditions=conditions,

@@ -6,8 +6,9 @@ from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.names import series_of
 from ...api.policy import Policy
+from ..templates import usable_template
 from ..text import listed
-from ..views import Problem, RunView, TemplateView
+from ..views import Problem, RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,19 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     policy = usable_policy(view)
     if isinstance(policy, Problem):
         return Waits(policy)
-    found = _base(view, policy)
-    if not isinstance(found, ModelVersion):
-        return found
-    unfit = _unfit(found, policy)
+    base = _base(view, policy)
+    if not isinstance(base, ModelVersion):
+        return base
+    unfit = _unfit(base, policy)
     if unfit:
         return Refused(unfit)
-    for template in (view.cpu_template, view.train_template):
-        usable = usable_template(template, policy)
-        if isinstance(usable, Problem):
-            return Waits(usable)
-        if usable.problem:
-            return Waits(usable.problem)
-    return Accepted(policy, found)
+    for template in (
+        usable_template("cpu", view.cpu_template, policy),
+        usable_template("train", view.train_template, policy),
+    ):
+        if isinstance(template, Problem):
+            return Waits(template)
+    return Accepted(policy, base)
 
 
 def usable_policy(view: RunView) -> Policy | Problem:
@@ -73,19 +74,6 @@ def policy_not_found(name: str, namespace: str) -> Problem:
     )
 
 
-def usable_template(template: TemplateView | None, policy: Policy | None) -> TemplateView | Problem:
-    """Return the template, or why there is none to look at."""
-    if template is not None:
-        return template
-    if policy is None:
-        return Problem("PolicyNotFound", "the policy, which names the PodTemplates, is gone; create it again")
-    names = policy.spec.pod_templates
-    return Problem(
-        "PodTemplateNotFound",
-        f"waiting for the PodTemplates {names.cpu!r} and {names.train!r} that the policy names; create them",
-    )
-
-
 def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
     """Return the base that the run names, or the newest one of the model."""
     model, asked = policy.spec.model, view.run.spec.base_version
@@ -104,11 +92,13 @@ def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
     # A base of that name goes first: names are unique only by convention.
     named = sorted((v for v in versions if v.spec.version == asked), key=lambda v: v.spec.type != "Base")
     if not named:
-        told = f"model {model!r} has no base {asked!r}; known bases: {known}; import it, or make a run that names one"
-        return Waits(Problem("BaseNotFound", told))
+        message = (
+            f"model {model!r} has no base {asked!r}; known bases: {known}; import it, or make a run that names one"
+        )
+        return Waits(Problem("BaseNotFound", message))
     if named[0].spec.type != "Base":
-        told = f"{asked} is a fine-tune, and a fine-tune never starts from a fine-tune; name a base: {known}"
-        return Refused(Problem("BaseIsFineTuned", told))
+        message = f"{asked} is a fine-tune, and a fine-tune never starts from a fine-tune; name a base: {known}"
+        return Refused(Problem("BaseIsFineTuned", message))
     return named[0]
 
 
@@ -123,8 +113,8 @@ def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:
     name, digest = base.spec.version, base.spec.artifact.sha256
     quarantined = next((q for q in policy.status.quarantined if q.sha256 == digest), None)
     if quarantined:
-        told = f"{name} is quarantined ({quarantined.reason}); make a run that names another base"
-        return Problem("BaseQuarantined", told)
+        message = f"{name} is quarantined ({quarantined.reason}); make a run that names another base"
+        return Problem("BaseQuarantined", message)
     if base.spec.classes != policy.spec.classes:
         return Problem("ClassListDiffers", _difference(base, policy))
     return None

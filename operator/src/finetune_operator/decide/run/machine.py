@@ -1,4 +1,4 @@
-"""What a FineTuneRun does next: docs/state-machines.md, rows R1 to R38, as a chain of stages."""
+"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R38, as a chain of stages."""
 
 from datetime import timedelta
 from typing import Final
@@ -13,23 +13,25 @@ from ..decision import Action, CreateSnapshot, Decision
 from ..snapshot import run_document
 from ..views import Problem, RunView
 from .acceptance import Refused, Waits, accept
-from .review import gates_known, promoted, recorded, rejected, released, reviewed, still_current
-from .stage import Case, Stage, suspended
+from .promote import leave_to_people, promote
+from .record import record_version
+from .review import await_review, check_still_current, end_rejected, show_verdict
+from .stage import RunContext, Stage, suspended
 from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
 from .work import adopt, evaluate, prepare, train
 
 STAGES: Final[tuple[Stage, ...]] = (
-    prepare,
-    adopt,
-    train,
-    evaluate,
-    still_current,
-    gates_known,
-    reviewed,
-    recorded,
-    rejected,
-    released,
-    promoted,
+    prepare,  # draw the mix, and fix every digest
+    adopt,  # end with the result of a run that trained the same on the same samples
+    train,  # fine-tune the base, and export
+    evaluate,  # measure candidate, base and what is live; judge
+    check_still_current,  # measure again, or give way, when another version went live meanwhile
+    show_verdict,  # end a run whose gates could not be judged
+    await_review,  # wait for a person where a gate asks for one
+    record_version,  # reserve a number and make the ModelVersion
+    end_rejected,  # end what a gate or a person rejected, or what nobody decided
+    leave_to_people,  # end where the policy promotes by hand, or holds
+    promote,  # ask for the promotion, and end as it ends
 )
 # A cache that starts may show a Job before the document that it was made from.
 DOCUMENT_GRACE: Final = timedelta(seconds=30)
@@ -54,7 +56,7 @@ def _next(view: RunView, status: RunStatus) -> Decision[RunStatus]:
         return finish(view, status, "Failed", view.snapshot_problem.reason, view.snapshot_problem.message)
     if view.snapshot is None or status.snapshot is None:
         return _accepted(view, status)
-    return _staged(Case(view, view.snapshot), status)
+    return _staged(RunContext(view, view.snapshot), status)
 
 
 def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
@@ -72,13 +74,13 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
         return Decision(say(unblocked(view, status), "Suspended", held.message))
     document = view.snapshot or run_document(view.run, accepted.policy, accepted.base)
     name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
-    return _staged(Case(view, document), replace(status, snapshot=name), (CreateSnapshot(name, document),))
+    return _staged(RunContext(view, document), replace(status, snapshot=name), (CreateSnapshot(name, document),))
 
 
-def _staged(case: Case, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:
+def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:
     """Follow the stages, and take along the actions of those that did not stop."""
     for stage in STAGES:
-        step = stage(case, status)
+        step = stage(context, status)
         actions = (*actions, *step.actions)
         if isinstance(step, Decision):
             return Decision(step.status, actions, step.requeue_after)
@@ -87,11 +89,11 @@ def _staged(case: Case, status: RunStatus, actions: tuple[Action, ...] = ()) -> 
 
 
 def _document_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
-    """End a run whose document was deleted: what it was to be judged by cannot be told any more (R38)."""
-    told = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
+    """End a run whose document was deleted: what it was to be judged by cannot be known any more (R38)."""
+    message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
     condition = find(status.conditions, "Accepted")
-    since = condition.last_transition_time if condition and condition.reason == "DocumentMissing" else None
+    since = condition.last_transition_time if condition and condition.reason == "SnapshotMissing" else None
     if since is None or view.now - since < DOCUMENT_GRACE:
-        waiting = blocked(view, status, Problem("DocumentMissing", told), status.phase or "Pending")
+        waiting = blocked(view, status, Problem("SnapshotMissing", message), status.phase or "Pending")
         return Decision(waiting.status, (), DOCUMENT_GRACE)
-    return finish(view, status, "Failed", "DocumentLost", told)
+    return finish(view, status, "Failed", "SnapshotLost", message)

@@ -1,8 +1,7 @@
-"""What the stages of a run share: the case before them, and how they pass it on."""
+"""What the stages of a run share: the context before them, and how they pass it on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from ...api.contract import RunDocument
 from ...api.meta import Artifact
@@ -10,15 +9,14 @@ from ...api.model_version import ModelVersion
 from ...api.names import snapshot_name
 from ...api.policy import LiveVersion, Policy
 from ...api.run import RunStatus
-from ..attempts.engine import Work
+from ..attempts.engine import AttemptsView
 from ..decision import Action, Decision
-from ..views import Problem, RunView
-
-_LONGEST = 10**9
+from ..times import span
+from ..views import Explanation, RunView
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RunContext:
     """A run whose snapshot is in place. The policy is looked at only for what is live, held or manual now."""
 
     view: RunView
@@ -42,7 +40,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Go:
+class Continue:
     """Nothing to wait for: the next stage goes on with this status, and these actions are to be taken."""
 
     status: RunStatus
@@ -50,7 +48,7 @@ class Go:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelReference:
     """A version as Jobs are told of it."""
 
     version: str
@@ -58,51 +56,51 @@ class Model:
     inputs: Artifact | None
 
 
-Stage = Callable[[Case, RunStatus], Go | Decision[RunStatus]]
+Stage = Callable[[RunContext, RunStatus], Continue | Decision[RunStatus]]
 
 
-def work_of(case: Case, status: RunStatus) -> Work:
+def attempts_view(context: RunContext, status: RunStatus) -> AttemptsView:
     """Return what the attempt engine needs to know of a run."""
-    run = case.view.run
-    return Work(
+    run = context.view.run
+    return AttemptsView(
         owner=run.metadata.name,
         uid=run.metadata.uid,
         snapshot=status.snapshot or snapshot_name(run.metadata.name, run.metadata.uid),
         attempts=status.attempts,
-        jobs=case.view.jobs,
-        now=case.view.now,
+        jobs=context.view.jobs,
+        now=context.view.now,
         backoff_limit=run.spec.backoff_limit,
-        deadline=timedelta(seconds=min(max(run.spec.active_deadline_seconds, 0), _LONGEST)),
-        suspended=suspended(case.view),
+        deadline=span(run.spec.active_deadline_seconds),
+        suspended=suspended(context.view),
     )
 
 
-def suspended(view: RunView) -> Problem | None:
+def suspended(view: RunView) -> Explanation | None:
     """Return who suspended the run, and how it goes on."""
     if view.run.spec.suspend:
-        return Problem("Suspended", "suspended by spec.suspend of the run; set it to false to go on")
+        return Explanation("Suspended", "suspended by spec.suspend of the run; set it to false to go on")
     if view.policy is not None and view.policy.spec.suspend:
         name = view.policy.metadata.name
-        return Problem(
+        return Explanation(
             "PolicySuspended", f"suspended by spec.suspend of FineTunePolicy {name}; set it to false to go on"
         )
     return None
 
 
-def model_of(case: Case, sha256: str | None) -> Model | None:
+def model_reference(context: RunContext, sha256: str | None) -> ModelReference | None:
     """Return the version with that digest: the live one first, since digests can have more than one name."""
     if sha256 is None:
         return None
-    versions = {v.spec.version: v for v in case.view.versions if v.spec.artifact.sha256 == sha256}
-    status = case.policy.status if case.policy else None
+    versions = {v.spec.version: v for v in context.view.versions if v.spec.artifact.sha256 == sha256}
+    status = context.policy.status if context.policy else None
     served = [v for v in (status.live, *status.last_good) if v and v.sha256 == sha256] if status else []
     if served:
         named = versions.get(served[0].version)
         artifact = Artifact(uri=served[0].uri, sha256=sha256)
-        return Model(served[0].version, artifact, _inputs(named) if named else None)
+        return ModelReference(served[0].version, artifact, _inputs(named) if named else None)
     for name, version in sorted(versions.items()):
         artifact = Artifact(uri=version.spec.artifact.uri, sha256=sha256)
-        return Model(name, artifact, _inputs(version))
+        return ModelReference(name, artifact, _inputs(version))
     return None
 
 

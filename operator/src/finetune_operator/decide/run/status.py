@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from ...api.contract import ProgressLine
 from ...api.meta import Condition, ConditionStatus, find, with_condition
 from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
+from .. import limits
 from ..attempts.history import active_jobs, deletions, latest
 from ..decision import Action, Decision, Emit
-from ..views import Problem, RunView
+from ..views import Explanation, RunView
 
 CONDITIONS: Final = ("Accepted", "Prepared", "Trained", "Evaluated", "GatesPassed", "Promoted", "Finished")
 PHASE_OF: Final[dict[Step, RunPhase]] = {
@@ -26,7 +27,6 @@ CONDITION_OF: Final[dict[Step, str]] = {
     "verify": "Evaluated",
 }
 PROGRESS_EVERY: Final = timedelta(seconds=30)
-MAX_MESSAGE: Final = 1024
 _MAX_LOSSES: Final = 8
 _WARNINGS: Final = frozenset(("Rejected", "Expired", "RolledBack", "Failed"))
 
@@ -59,13 +59,13 @@ def mark(
 
 def say(status: RunStatus, phase: RunPhase, message: str) -> RunStatus:
     """Return the status with its summary set."""
-    return replace(status, phase=phase, message=message[:MAX_MESSAGE])
+    return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 
-def blocked(view: RunView, status: RunStatus, problem: Problem, phase: RunPhase) -> Decision[RunStatus]:
+def blocked(view: RunView, status: RunStatus, explanation: Explanation, phase: RunPhase) -> Decision[RunStatus]:
     """Wait for something that people have to bring; `Accepted` says what."""
-    status = mark(view, status, "Accepted", "False", problem.reason, problem.message)
-    return Decision(say(status, phase, problem.message))
+    status = mark(view, status, "Accepted", "False", explanation.reason, explanation.message)
+    return Decision(say(status, phase, explanation.message))
 
 
 def unblocked(view: RunView, status: RunStatus) -> RunStatus:
@@ -137,19 +137,19 @@ def worth_writing(before: RunStatus, after: RunStatus) -> RunStatus:
 
 def events(before: RunStatus, after: RunStatus) -> tuple[Action, ...]:
     """Return the Events of a change: phases, what blocks the run, and failed attempts."""
-    found: list[Action] = []
+    actions: list[Action] = []
     if after.phase != before.phase and after.phase is not None and after.phase != "Pending":
-        found.append(Emit("Warning" if after.phase in _WARNINGS else "Normal", after.phase, after.message))
+        actions.append(Emit("Warning" if after.phase in _WARNINGS else "Normal", after.phase, after.message))
     for kind in ("Accepted", "Prepared", "Trained", "Evaluated"):
         old, new = find(before.conditions, kind), find(after.conditions, kind)
         if new and new.status == "False" and (old is None or (old.status, old.reason) != (new.status, new.reason)):
-            found.append(Emit("Warning", new.reason, new.message))
-    found.extend(
+            actions.append(Emit("Warning", new.reason, new.message))
+    actions.extend(
         Emit("Warning", attempt.reason, f"{attempt.step}, attempt {attempt.attempt}: {attempt.message}")
         for attempt in after.attempts
         if attempt.outcome == "Failed" and not _was_failed(before, attempt)
     )
-    return tuple(found)
+    return tuple(actions)
 
 
 def _was_failed(before: RunStatus, attempt: Attempt) -> bool:

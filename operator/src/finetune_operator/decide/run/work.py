@@ -9,18 +9,17 @@ from msgspec.structs import replace
 from ...api.contract import StepResult
 from ...api.meta import Artifact, ConditionStatus
 from ...api.policy import LiveVersion
-from ...api.run import Attempt, Inputs, RunStatus
-from ...api.run import Decision as Ruling
+from ...api.run import Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
-from ..attempts.engine import Done, Moving, Over, Plan, advance
+from ..attempts.engine import StepFailed, StepRequest, StepSucceeded, StepUnderway, advance
 from ..decision import Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
 from ..snapshot import inputs_hash, spec_hash
+from ..templates import usable_template
 from ..views import Problem
-from .acceptance import usable_template
-from .stage import Case, Go, Model, model_of, work_of
+from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference
 from .status import (
     CONDITION_OF,
     PHASE_OF,
@@ -41,143 +40,149 @@ MAX_ROUNDS: Final = 3
 _PATIENCE: Final = frozenset(("Queued", "PodsEnding", "JobDeleting", "PodTemplateChanged"))
 
 
-def prepare(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
+def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Draw the mix and fix every digest."""
     if status.inputs is not None:
-        return Go(status)
-    plan = Plan(
+        return Continue(status)
+    request = StepRequest(
         step="prepare",
-        source="cpu",
-        template=usable_template(case.view.cpu_template, case.policy),
-        inputs=partial(_prepare_inputs, case),
-        accept=lambda _, said: results.prepared(case.document, said),
-        live=_digest(case.live),
+        role="cpu",
+        template=usable_template("cpu", context.view.cpu_template, context.policy),
+        step_inputs=partial(_prepare_inputs, context),
+        accept=lambda _, said: results.prepared(context.document, said),
+        live=_digest(context.live),
     )
-    return _carry_on(case, status, plan, partial(_record_inputs, case))
+    return _carry_on(context, status, request, partial(_record_inputs, context))
 
 
-def adopt(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
+def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Take over the result of a finished run that asked for the same with the same inputs (R20)."""
     inputs = status.inputs
     assert inputs is not None
     if status.candidate is not None or any(a.step == "train" for a in status.attempts):
-        return Go(status)
-    asked = spec_hash(case.document, case.view.run), inputs_hash(inputs, case.document)
-    for version in case.view.versions:
+        return Continue(status)
+    asked = spec_hash(context.document, context.view.run), inputs_hash(inputs, context.document)
+    for version in context.view.versions:
         lineage, evidence = version.spec.lineage, version.spec.evidence
         if version.metadata.deletion_timestamp or lineage is None or evidence is None:
             continue
         if (lineage.spec_hash, lineage.inputs_hash) != asked:
             continue
-        told = (
+        message = (
             f"run {lineage.run} trained the same on the same samples: {version.spec.version}, verdict "
             f"{evidence.verdict}; to train anew, make a run with another spec.mixing.seed"
         )
         status = replace(status, model_version=version.metadata.name, version=version.spec.version)
-        return finish(case.view, status, "Adopted", "SameSpecAndInputs", told)
-    return Go(status)
+        return finish(context.view, status, "Adopted", "SameSpecAndInputs", message)
+    return Continue(status)
 
 
-def train(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
+def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Fine-tune the base by the plan, and export."""
     inputs = status.inputs
     assert inputs is not None
     if status.candidate is not None:
-        return Go(status)
-    plan = Plan(
+        return Continue(status)
+    request = StepRequest(
         step="train",
-        source="train",
-        template=usable_template(case.view.train_template, case.policy),
-        inputs=lambda attempt: _text({"attempt": attempt.attempt, "plan": plain(inputs.plan)}),
-        accept=lambda _, said: results.trained(case.document, said),
+        role="train",
+        template=usable_template("train", context.view.train_template, context.policy),
+        step_inputs=lambda attempt: _text({"attempt": attempt.attempt, "plan": plain(inputs.plan)}),
+        accept=lambda _, said: results.trained(context.document, said),
     )
-    return _carry_on(case, status, plan, partial(_record_candidate, case))
+    return _carry_on(context, status, request, partial(_record_candidate, context))
 
 
-def evaluate(case: Case, status: RunStatus) -> Go | Decision[RunStatus]:
+def evaluate(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Measure candidate, base and what is live now; judge by the gates of the snapshot."""
     inputs, candidate = status.inputs, status.candidate
     assert inputs is not None
     assert candidate is not None
     if status.verdict is not None:
-        return Go(status)
+        return Continue(status)
     number = current_round(status)
     if number > MAX_ROUNDS:
-        told = f"what is live changed during each of {MAX_ROUNDS} evaluations; make a new run when it stays"
-        return finish(case.view, status, "Failed", "LiveKeepsChanging", told)
-    plan = Plan(
+        message = f"what is live changed during each of {MAX_ROUNDS} evaluations; make a new run when it stays"
+        return finish(context.view, status, "Failed", "LiveKeepsChanging", message)
+    request = StepRequest(
         step="evaluate",
-        source="cpu",
-        template=usable_template(case.view.cpu_template, case.policy),
-        inputs=partial(_evaluate_inputs, case, status),
-        accept=partial(_accept_evaluation, case, status),
+        role="cpu",
+        template=usable_template("cpu", context.view.cpu_template, context.policy),
+        step_inputs=partial(_evaluate_inputs, context, status),
+        accept=partial(_accept_evaluation, context, status),
         round=number,
-        live=_digest(case.live),
+        live=_digest(context.live),
     )
-    return _carry_on(case, status, plan, partial(_record_judgement, case))
+    return _carry_on(context, status, request, partial(_record_judgement, context))
 
 
 def _carry_on(
-    case: Case, status: RunStatus, plan: Plan[T], record: Callable[[RunStatus, T], RunStatus]
-) -> Go | Decision[RunStatus]:
+    context: RunContext, status: RunStatus, request: StepRequest[T], record: Callable[[RunStatus, T], RunStatus]
+) -> Continue | Decision[RunStatus]:
     """Let the attempt engine go on, and put what it says into the status."""
-    kind = CONDITION_OF[plan.step]
-    match advance(work_of(case, status), plan):
-        case Done(attempts, value):
-            return Go(record(replace(status, attempts=attempts), value))
-        case Over(attempts, problem):
-            status = mark(case.view, replace(status, attempts=attempts), kind, "False", problem.reason, problem.message)
-            return finish(case.view, status, "Failed", problem.reason, problem.message)
-        case Moving() as moving:
-            return _moving(case, status, plan, moving)
+    kind = CONDITION_OF[request.step]
+    match advance(attempts_view(context, status), request):
+        case StepSucceeded(attempts, value):
+            return Continue(record(replace(status, attempts=attempts), value))
+        case StepFailed(attempts, problem):
+            status = mark(
+                context.view, replace(status, attempts=attempts), kind, "False", problem.reason, problem.message
+            )
+            return finish(context.view, status, "Failed", problem.reason, problem.message)
+        case StepUnderway() as underway:
+            return _show_underway(context, status, request, underway)
 
 
-def _moving(case: Case, status: RunStatus, plan: Plan[T], moving: Moving) -> Decision[RunStatus]:
+def _show_underway(
+    context: RunContext, status: RunStatus, request: StepRequest[T], underway: StepUnderway
+) -> Decision[RunStatus]:
     """Show a step that is not over."""
-    view, note = case.view, moving.note
-    kind, phase = CONDITION_OF[plan.step], PHASE_OF[plan.step]
-    if _newest(moving.attempts) != _newest(status.attempts):
+    view, explanation = context.view, underway.explanation
+    kind, phase = CONDITION_OF[request.step], PHASE_OF[request.step]
+    if _newest(underway.attempts) != _newest(status.attempts):
         status = replace(status, progress=None)
-    status = replace(status, attempts=moving.attempts)
-    match moving.state:
+    status = replace(status, attempts=underway.attempts)
+    match underway.state:
         case "Blocked":
-            decision = blocked(view, status, note, phase)
+            decision = blocked(view, status, explanation, phase)
         case "Suspended":
-            status = mark(view, status, kind, "Unknown", note.reason, note.message)
-            decision = Decision(say(status, "Suspended", note.message))
+            status = mark(view, status, kind, "Unknown", explanation.reason, explanation.message)
+            decision = Decision(say(status, "Suspended", explanation.message))
         case "Waiting":
-            value: ConditionStatus = "Unknown" if note.reason in _PATIENCE else "False"
-            status = mark(view, unblocked(view, status), kind, value, note.reason, note.message)
-            decision = Decision(say(status, phase, f"{plan.step} waits: {note.reason}: {note.message}"))
+            value: ConditionStatus = "Unknown" if explanation.reason in _PATIENCE else "False"
+            status = mark(view, unblocked(view, status), kind, value, explanation.reason, explanation.message)
+            decision = Decision(
+                say(status, phase, f"{request.step} waits: {explanation.reason}: {explanation.message}")
+            )
         case "Running":
-            status = mark(view, unblocked(view, status), kind, "Unknown", note.reason, note.message)
-            status = progressed(view, status, plan.step)
-            shown = progress_text(status.progress, plan.step)
-            decision = Decision(say(status, phase, f"{note.message}: {shown}" if shown else note.message))
-    return Decision(decision.status, moving.actions, moving.requeue_after)
+            status = mark(view, unblocked(view, status), kind, "Unknown", explanation.reason, explanation.message)
+            status = progressed(view, status, request.step)
+            shown = progress_text(status.progress, request.step)
+            decision = Decision(say(status, phase, f"{explanation.message}: {shown}" if shown else explanation.message))
+    return Decision(decision.status, underway.actions, underway.requeue_after)
 
 
-def _record_inputs(case: Case, status: RunStatus, inputs: Inputs) -> RunStatus:
-    told = (
+def _record_inputs(context: RunContext, status: RunStatus, inputs: Inputs) -> RunStatus:
+    message = (
         f"{inputs.pool} samples in the pool ({inputs.fresh} fresh, {inputs.held_out} held out); training on "
         f"{inputs.train}: {inputs.new} new and {inputs.old} of {inputs.anchor} old ones, ratio {inputs.ratio}"
     )
-    return mark(case.view, replace(status, inputs=inputs), "Prepared", "True", "Prepared", told)
+    return mark(context.view, replace(status, inputs=inputs), "Prepared", "True", "Prepared", message)
 
 
-def _record_candidate(case: Case, status: RunStatus, trained: results.Trained) -> RunStatus:
+def _record_candidate(context: RunContext, status: RunStatus, trained: results.Trained) -> RunStatus:
     status = replace(status, candidate=trained.artifact, checkpoint=trained.checkpoint)
-    return mark(case.view, status, "Trained", "True", "Trained", trained.told)
+    return mark(context.view, status, "Trained", "True", "Trained", trained.summary)
 
 
-def _record_judgement(case: Case, status: RunStatus, evaluated: results.Evaluated) -> RunStatus:
+def _record_judgement(context: RunContext, status: RunStatus, evaluated: results.Evaluated) -> RunStatus:
     """Judge, and bind the verdict to its evidence (R22)."""
-    judgement = judge(case.document, evaluated.result)
+    judgement = judge(context.document, evaluated.result)
     number = current_round(status) - 1
     live_sha256 = next(a.live for a in reversed(status.attempts) if a.step == "evaluate")
-    live = model_of(case, live_sha256)
+    live = model_reference(context, live_sha256)
     evidence = evidence_of(
-        case.document,
+        context.document,
         evaluated.result,
         judgement.gates,
         # A version that nobody knows any more keeps its digest as its name: "nothing was live" would be untrue.
@@ -186,61 +191,61 @@ def _record_judgement(case: Case, status: RunStatus, evaluated: results.Evaluate
         round_=number,
         uri=evaluated.uri,
     )
-    told = (
+    message = (
         f"measured on {evaluated.result.test_set.images} test images, round {number}, against {_against(evidence.live)}"
     )
     return replace(
-        mark(case.view, status, "Evaluated", "True", "Evaluated", told),
+        mark(context.view, status, "Evaluated", "True", "Evaluated", message),
         gates=judgement.gates,
         verdict=judgement.verdict,
         measurements=judgement.measurements,
         evidence=evidence,
-        decision=_ruling(case, judgement.verdict),
+        decision=_ruling(context, judgement.verdict),
     )
 
 
-def _ruling(case: Case, verdict: str) -> Ruling | None:
+def _ruling(context: RunContext, verdict: str) -> Ruling | None:
     """Return the decision that needs no human."""
     match verdict:
         case "Pass":
-            return Ruling(verdict="Approve", by="gates", at=case.view.now, reason="every gate passed")
+            return Ruling(verdict="Approve", by="gates", at=context.view.now, reason="every gate passed")
         case "Reject":
-            return Ruling(verdict="Reject", by="gates", at=case.view.now, reason="a gate rejected it")
+            return Ruling(verdict="Reject", by="gates", at=context.view.now, reason="a gate rejected it")
         case _:
             return None
 
 
 def _accept_evaluation(
-    case: Case, status: RunStatus, attempt: Attempt, said: StepResult
+    context: RunContext, status: RunStatus, attempt: Attempt, said: StepResult
 ) -> results.Evaluated | Problem:
     assert status.inputs is not None
     assert status.candidate is not None
-    return results.evaluated(case.document, status.inputs, status.candidate, attempt, said)
+    return results.evaluated(context.document, status.inputs, status.candidate, attempt, said)
 
 
-def _prepare_inputs(case: Case, attempt: Attempt) -> str:
-    live = _measured_beside(case, attempt)
+def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
+    live = _measured_beside(context, attempt)
     known = {"version": live.version, "inputs": plain(live.inputs)} if live and live.inputs else None
     return _text({"attempt": attempt.attempt, "live": known})
 
 
-def _evaluate_inputs(case: Case, status: RunStatus, attempt: Attempt) -> str:
+def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -> str:
     assert status.inputs is not None
     assert status.candidate is not None
-    live = _measured_beside(case, attempt)
-    told = {
+    live = _measured_beside(context, attempt)
+    step_inputs = {
         "attempt": attempt.attempt,
         "round": attempt.round,
         "plan": plain(status.inputs.plan),
         "candidate": plain(Artifact(uri=status.candidate.uri, sha256=status.candidate.sha256)),
         "live": live and {"version": live.version, "artifact": plain(live.artifact), "inputs": plain(live.inputs)},
     }
-    return _text(told)
+    return _text(step_inputs)
 
 
-def _measured_beside(case: Case, attempt: Attempt) -> Model | None:
+def _measured_beside(context: RunContext, attempt: Attempt) -> ModelReference | None:
     """Return the live version of that attempt, unless it is the base, which is measured anyway."""
-    return None if attempt.live == case.document.base.artifact.sha256 else model_of(case, attempt.live)
+    return None if attempt.live == context.document.base.artifact.sha256 else model_reference(context, attempt.live)
 
 
 def _against(live: str | None) -> str:

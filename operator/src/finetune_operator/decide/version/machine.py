@@ -10,14 +10,15 @@ from ...api.model_version import VersionEvidence, VersionPhase, VersionStatus
 from ...api.names import snapshot_name
 from ...api.policy import Policy
 from ...api.value import canonical_json
+from .. import limits
 from ..attempts import results
-from ..attempts.engine import Done, Moving, Over, Plan, Work, advance
+from ..attempts.engine import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway, advance
 from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.verdict import share
-from ..run.acceptance import usable_template
 from ..snapshot import verify_document
-from ..views import Problem, VersionView
+from ..templates import usable_template
+from ..views import Explanation, Problem, VersionView
 
 BACKOFF_LIMIT: Final = 2
 CONDITIONS: Final = ("Verified", "Live")
@@ -57,15 +58,17 @@ def _measured(view: VersionView, status: VersionStatus) -> Decision[VersionStatu
     """Return what is known of the version's quality; an imported base is measured by a Job of its own."""
     evidence = view.version.spec.evidence
     if evidence is not None:
-        told = f"measured by run {view.version.spec.lineage.run}" if view.version.spec.lineage else "measured by a run"
+        message = (
+            f"measured by run {view.version.spec.lineage.run}" if view.version.spec.lineage else "measured by a run"
+        )
         status = replace(status, map50=evidence.measurements.candidate_map50)
-        return Decision(_mark(view, status, "Verified", "True", "EvaluatedByRun", told))
+        return Decision(_mark(view, status, "Verified", "True", "EvaluatedByRun", message))
     verified = find(status.conditions, "Verified")
     if verified is not None and verified.status != "Unknown":
         return Decision(status, deletions(active_jobs(view.jobs)))
     if view.version.spec.type != "Base":
-        told = "a fine-tuned version without evidence was not made by a run; it cannot be promoted"
-        return Decision(_mark(view, status, "Verified", "False", "NoEvidence", told))
+        message = "a fine-tuned version without evidence was not made by a run; it cannot be promoted"
+        return Decision(_mark(view, status, "Verified", "False", "NoEvidence", message))
     return _verify(view, status)
 
 
@@ -73,19 +76,19 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
     """Measure an imported base on the anchor of its policy (V1 to V5)."""
     policy = owner_policy(view)
     if policy is None:
-        told = f"waiting for a FineTunePolicy of model {view.version.spec.model!r}, which says what to measure it on"
-        return Decision(_mark(view, status, "Verified", "Unknown", "PolicyNotFound", told))
+        message = f"waiting for a FineTunePolicy of model {view.version.spec.model!r}, which says what to measure it on"
+        return Decision(_mark(view, status, "Verified", "Unknown", "PolicyNotFound", message))
     if view.snapshot_problem is not None:
         return Decision(_refused(view, status, view.snapshot_problem))
     document = view.snapshot or verify_document(view.version, policy)
-    plan = Plan(
+    request = StepRequest(
         step="verify",
-        source="cpu",
-        template=usable_template(view.cpu_template, policy),
-        inputs=lambda attempt: canonical_json({"attempt": attempt.attempt}).decode(),
+        role="cpu",
+        template=usable_template("cpu", view.cpu_template, policy),
+        step_inputs=lambda attempt: canonical_json({"attempt": attempt.attempt}).decode(),
         accept=lambda _, said: results.verified(said),
     )
-    work = Work(
+    attempts_view = AttemptsView(
         owner=view.version.metadata.name,
         uid=view.version.metadata.uid,
         snapshot=snapshot_name(view.version.metadata.name, view.version.metadata.uid),
@@ -93,48 +96,50 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         jobs=view.jobs,
         now=view.now,
         backoff_limit=BACKOFF_LIMIT,
-        suspended=Problem("PolicySuspended", f"FineTunePolicy {policy.metadata.name} is suspended")
+        suspended=Explanation("PolicySuspended", f"FineTunePolicy {policy.metadata.name} is suspended")
         if policy.spec.suspend
         else None,
     )
-    match advance(work, plan):
-        case Done(attempts, result):
+    match advance(attempts_view, request):
+        case StepSucceeded(attempts, result):
             return Decision(_judged(view, replace(status, attempts=attempts), result))
-        case Over(attempts, problem):
+        case StepFailed(attempts, problem):
             status = _refused(view, replace(status, attempts=attempts), problem)
             return Decision(status, deletions(active_jobs(view.jobs)))
-        case Moving() as moving:
-            return _moving(view, status, moving, work.snapshot, document)
+        case StepUnderway() as underway:
+            return _show_underway(view, status, underway, attempts_view.snapshot, document)
 
 
-def _moving(
-    view: VersionView, status: VersionStatus, moving: Moving, name: str, document: RunDocument
+def _show_underway(
+    view: VersionView, status: VersionStatus, underway: StepUnderway, name: str, document: RunDocument
 ) -> Decision[VersionStatus]:
     """Show a verification that is not over; its document goes before its first Job."""
-    note = moving.note
-    told = note.message if moving.state == "Running" else f"waiting: {note.message}"
-    status = _mark(view, replace(status, attempts=moving.attempts), "Verified", "Unknown", note.reason, told)
-    creates = moving.state == "Running" and bool(moving.actions)
+    explanation = underway.explanation
+    message = explanation.message if underway.state == "Running" else f"waiting: {explanation.message}"
+    status = _mark(
+        view, replace(status, attempts=underway.attempts), "Verified", "Unknown", explanation.reason, message
+    )
+    creates = underway.state == "Running" and bool(underway.actions)
     before: tuple[Action, ...] = (CreateSnapshot(name, document),) if creates and view.snapshot is None else ()
-    return Decision(status, (*before, *moving.actions), moving.requeue_after)
+    return Decision(status, (*before, *underway.actions), underway.requeue_after)
 
 
 def _judged(view: VersionView, status: VersionStatus, result: EvaluateResult) -> VersionStatus:
     """Record the measurement, if it is of the bytes that the version names (V4, V5)."""
-    asked, found = view.version.spec.artifact.sha256, result.models.base.sha256
-    hashed = result.artifact.sha256 if result.artifact else found
+    asked, measured = view.version.spec.artifact.sha256, result.models.base.sha256
+    hashed = result.artifact.sha256 if result.artifact else measured
     map50 = share(result.models.base.map50)
-    if not asked == found == hashed:
-        told = (
+    if not asked == measured == hashed:
+        message = (
             f"the artifact at {view.version.spec.artifact.uri} has sha256 {hashed[:64]}, not {asked}; "
             f"put the bytes back, or import what is there as a new version"
         )
-        return _refused(view, status, Problem("DigestMismatch", told))
+        return _refused(view, status, Problem("DigestMismatch", message))
     if map50 is None:
-        told = f"mAP50 {result.models.base.map50[:32]!r} is no share; import the base anew"
-        return _refused(view, status, Problem("NotANumber", told))
-    told = f"mAP50 {map50} on {result.test_set.images} test images"
-    return _mark(view, replace(status, map50=str(map50)), "Verified", "True", "Verified", told)
+        message = f"mAP50 {result.models.base.map50[:32]!r} is no share; import the base anew"
+        return _refused(view, status, Problem("NotANumber", message))
+    message = f"mAP50 {map50} on {result.test_set.images} test images"
+    return _mark(view, replace(status, map50=str(map50)), "Verified", "True", "Verified", message)
 
 
 def _refused(view: VersionView, status: VersionStatus, problem: Problem) -> VersionStatus:
@@ -147,9 +152,9 @@ def _served(view: VersionView, status: VersionStatus) -> VersionStatus:
     live = next((p for p in view.policies if p.status.live and p.status.live.sha256 == digest), None)
     was_live = find(status.conditions, "Live")
     if live is not None and live.status.live is not None:
-        told = f"live on Deployment {live.spec.deployment} by policy {live.metadata.name}"
+        message = f"live on Deployment {live.spec.deployment} by policy {live.metadata.name}"
         status = replace(status, live_since=live.status.live.since)
-        return _mark(view, status, "Live", "True", "Live", told)
+        return _mark(view, status, "Live", "True", "Live", message)
     if was_live is not None and was_live.status == "True":
         status = replace(status, last_live=view.now)
     if status.last_live is None:
@@ -162,7 +167,7 @@ def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
     verified, live = find(status.conditions, "Verified"), find(status.conditions, "Live")
     phase = _phase(view, status)
     message = live.message if live and phase == "Live" else verified.message if verified else ""
-    return replace(status, phase=phase, message=message[:1024])
+    return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 
 def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
@@ -201,10 +206,10 @@ def _mark(
 
 def _events(before: VersionStatus, after: VersionStatus) -> tuple[Action, ...]:
     """Return the Events of a change: phases, and why a base was not verified."""
-    found: list[Action] = []
+    events: list[Action] = []
     if after.phase != before.phase and after.phase not in (None, "Imported"):
-        found.append(Emit("Warning" if after.phase == "Quarantined" else "Normal", str(after.phase), after.message))
+        events.append(Emit("Warning" if after.phase == "Quarantined" else "Normal", str(after.phase), after.message))
     old, new = find(before.conditions, "Verified"), find(after.conditions, "Verified")
     if new and new.status == "False" and (old is None or old.status != "False"):
-        found.append(Emit("Warning", new.reason, new.message))
-    return tuple(found)
+        events.append(Emit("Warning", new.reason, new.message))
+    return tuple(events)

@@ -1,0 +1,33 @@
+"""What a verdict stands on, and how it is said."""
+
+from dataclasses import dataclass
+
+from ...api.meta import Artifact, ModelArtifact
+from ...api.run import Evidence, Inputs, Measurements, RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a verdict stands on; all of it is in the status once there is a verdict."""
+
+    inputs: Inputs
+    candidate: ModelArtifact
+    checkpoint: Artifact
+    evidence: Evidence
+    measurements: Measurements | None
+    """None when the gates could not be judged."""
+
+
+def grounds_of(status: RunStatus) -> Grounds | None:
+    """Return what the verdict stands on, or None when the status was tampered with."""
+    if status.inputs is None or status.candidate is None or status.checkpoint is None or status.evidence is None:
+        return None
+    if status.verdict != "Error" and status.measurements is None:
+        return None
+    return Grounds(status.inputs, status.candidate, status.checkpoint, status.evidence, status.measurements)
+
+
+def gates_text(status: RunStatus) -> str:
+    """Return what the gates say, the ones that did not pass first."""
+    ordered = sorted(status.gates, key=lambda gate: gate.verdict == "Pass")
+    return "; ".join(f"{gate.name} {gate.verdict}: {gate.message}" for gate in ordered)
