@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from unit.decide.run_world import World, base, evaluate_result, policy, train_result
 
 from finetune_operator.api import contract
 from finetune_operator.api.meta import ModelArtifact
@@ -23,6 +22,7 @@ from house.crds import Schema, crds, leaves
 from house.messages import problems
 from house.samples import changed, sample
 from house.schemas import LIMITS, allowed, limit, part, without_null
+from unit.decide.run.world import World, base, evaluate_result, policy, train_result
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document", contract.RunDocument, "same"),
@@ -190,6 +190,13 @@ def test_a_status_holds_every_line_of_progress() -> None:
     for name in status.keys() & line.keys():
         stands = limit(without_null(line[name])[0], "maximum")
         assert stands is None or stands <= status[name]["maximum"], name
+
+
+def test_exit_codes_are_those_of_the_contract() -> None:
+    codes = part("result")["x-exit-codes"]
+    assert (codes["BadInput"], codes["BadTraining"]) == (contract.EXIT_BAD_INPUT, contract.EXIT_BAD_TRAINING)
+    assert (codes["OutOfMemory"], codes["Unavailable"]) == (contract.EXIT_OUT_OF_MEMORY, contract.EXIT_UNAVAILABLE)
+    assert codes["Preempted"] == contract.EXIT_PREEMPTED
 
 
 def test_another_limit_in_a_crd_is_found() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetune_server.errors import StartError
+from finetune_server.errors import ExitCode, StartError
 from finetune_server.model import (
     LONGEST_CLASS_NAME,
     MAX_CLASSES,
@@ -96,6 +96,12 @@ def test_every_field_is_needed(name: str) -> None:
 def test_too_many_classes_are_refused_with_the_limit() -> None:
     with pytest.raises(StartError, match="there are 81 classes; 1 to 80 are possible"):
         parse_settings(text(classes=[f"class-{n}" for n in range(81)]))
+
+
+def test_the_server_ends_with_the_codes_of_a_step() -> None:
+    codes = part("result")["x-exit-codes"]
+    assert (codes["BadInput"], codes["Unavailable"]) == (ExitCode.BAD_INPUT, ExitCode.UNAVAILABLE)
+    assert codes["Preempted"] == ExitCode.TERMINATED
 
 
 def test_limits_in_the_code_are_those_of_the_contract() -> None:
