@@ -175,21 +175,21 @@ def test_runs_are_counted_by_phase_with_every_phase_there_from_the_start() -> No
     metrics.registry.register(State(store, healthy()[1]))
     for name, phase in (("a", "Training"), ("b", "Training"), ("c", "")):
         store.put(Kind.RUN, run_object(name, phase))
-    found = series(metrics)
-    assert found['finetune_runs{namespace="ml",phase="Training"}'] == 2
-    assert found['finetune_runs{namespace="ml",phase="Pending"}'] == 1
-    assert found['finetune_runs{namespace="ml",phase="RolledBack"}'] == 0
-    assert found["finetune_queue_depth"] == 0
+    samples = series(metrics)
+    assert samples['finetune_runs{namespace="ml",phase="Training"}'] == 2
+    assert samples['finetune_runs{namespace="ml",phase="Pending"}'] == 1
+    assert samples['finetune_runs{namespace="ml",phase="RolledBack"}'] == 0
+    assert samples["finetune_queue_depth"] == 0
 
 
 def test_a_verdict_is_counted_and_the_gates_figures_are_shown() -> None:
     metrics = Metrics()
     metrics.judged("ml", "invoices", "Reject", (("regression", "4.250000"), ("newSamples", "")))
-    found = series(metrics)
-    assert found['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Reject"}'] == 1
-    assert found['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Pass"}'] == 0
-    assert found['finetune_gate_value{gate="regression",model="invoices",namespace="ml"}'] == 4.25
-    assert not any("newSamples" in name for name in found)
+    samples = series(metrics)
+    assert samples['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Reject"}'] == 1
+    assert samples['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Pass"}'] == 0
+    assert samples['finetune_gate_value{gate="regression",model="invoices",namespace="ml"}'] == 4.25
+    assert not any("newSamples" in name for name in samples)
 
 
 def test_every_metric_has_our_prefix() -> None:
