@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from unit.decide.run_world import World, base, evaluate_result, policy, train_result
 
 from finetune_operator.api import contract
 from finetune_operator.api.policy import Policy
@@ -21,6 +20,7 @@ from house.crds import Schema, crds, leaves
 from house.messages import problems
 from house.samples import changed, sample
 from house.schemas import LIMITS, allowed, limit, part, without_null
+from unit.decide.run.world import World, base, evaluate_result, policy, train_result
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document", contract.RunDocument, "same"),
@@ -232,7 +232,7 @@ EDGES = [
     (kind, path, value)
     for kind in ("FineTunePolicy", "FineTuneRun")
     for path, schema in leaves(crds()[kind].spec)
-    if path[0] in ("serving", "mixing", "training", "minPoolSamples", "gates")
+    if path[0] in ("data", "serving", "mixing", "training", "minPoolSamples", "gates")
     for value in edges(schema)
 ]
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from e2e.readme import Machine, lay_out, record_command, write_commands
 
 from e2e.own_data import NAMES, PAGE, TEXT, check_story
-from e2e.readme import Machine, lay_out, record_command, write_commands
 from finetune_demo.environment import cluster_command
 from finetune_demo.story import Story
 from house.crds import ROOT

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from e2e.readme import Machine, record_command, write_commands
 
 from e2e.own_data import NAMES, PAGE, TEXT, check_story
-from e2e.readme import Machine, record_command, write_commands
 from finetune_operator.cluster.port import Kind
 from house.api_server import ApiServer
 from house.crds import ROOT, crds

@@ -92,7 +92,9 @@ def document_json(document: RunDocument) -> dict[str, Any]:
     Absent parts are left out rather than null, because the trainer refuses fields that a mode does not know.
     """
     data = {key: value for key, value in complete(document).items() if value is not None}
-    data["data"] = {key: value for key, value in data["data"].items() if value is not None}
+    for part in (data["data"], *data.get("gates", {}).values()):
+        for key in [key for key, value in part.items() if value is None]:
+            del part[key]
     return data
 
 

@@ -61,7 +61,7 @@ def test_a_measurement_that_is_no_share_fails_the_run(number: str) -> None:
     world = World().judged(candidate=number)
     assert (world.phase(), world.status.verdict) == ("Failed", "Error")
     assert world.condition("Finished") == ("True", "GateError")
-    assert world.status.measurements is None
+    assert world.status.figures == ()
     assert (made(world, CreateModelVersion), made(world, CreatePromotion)) == (0, 0)
 
 

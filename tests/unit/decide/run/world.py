@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from msgspec.structs import replace as updated
@@ -16,13 +15,12 @@ from finetune_operator.api.model_version import ModelVersion, VersionSpec
 from finetune_operator.api.names import sha256_of
 from finetune_operator.api.policy import (
     Data,
-    Gates,
     Live,
-    NewSamplesGate,
     PodTemplates,
     Policy,
     PolicySpec,
     PolicyStatus,
+    Pool,
     Reservation,
     Serving,
     Source,
@@ -79,7 +77,7 @@ def policy(**changes: Any) -> Policy:
         model="invoice-fields",
         deployment="invoice-detector",
         classes=CLASSES,
-        data=Data(anchor=Source(uri="file:///data/anchor"), pool=Source(uri="file:///data/pool")),
+        data=Data(anchor=Source(uri="file:///data/anchor"), pool=Pool(uri="file:///data/pool")),
         artifacts=Source(uri="file:///artifacts"),
         pod_templates=PodTemplates(train="gpu-trainer", cpu="cpu-trainer"),
         serving=Serving(image_size=320),
@@ -401,10 +399,6 @@ class World:
 
     def events(self) -> list[str]:
         return [a.reason for a in self.history if isinstance(a, Emit)]
-
-
-def with_gates(minimum: str = "0.80", holdout: str = "0") -> Gates:
-    return Gates(new_samples=NewSamplesGate(minimum=Decimal(minimum), holdout=Decimal(holdout)))
 
 
 def deleted(meta: ObjectMeta) -> ObjectMeta:

@@ -198,7 +198,7 @@ def _record_judgement(context: RunContext, status: RunStatus, evaluated: results
         mark(context.view, status, "Evaluated", "True", "Evaluated", message),
         gates=judgement.gates,
         verdict=judgement.verdict,
-        measurements=judgement.measurements,
+        figures=judgement.figures or (),
         evidence=evidence,
         decision=_ruling(context, judgement.verdict),
     )
