@@ -41,21 +41,25 @@ lint: ## style, layers, that generated files are fresh, that links lead somewher
 	  $(call in,operator-dev)/lint-imports --no-logo --no-cache
 	diff -r crds charts/finetune-operator/files/crds
 	$(call in,operator-dev)/python scripts/reference --check
+	$(call in,operator-dev)/python scripts/contracts --check
 	python3 scripts/pages
 
 .PHONY: types
 types: ## mypy --strict, every member in its own environment
 	$(call MYPY,operator-dev) operator/src local-cluster/src demo/src tests/house tests/unit tests/simulation \
-	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py
+	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py \
+	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer \
-	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py
+	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py \
+	  tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \
-	  tests/contract/test_server_fixture.py
+	  tests/contract/test_server_fixture.py tests/contract/test_server_contracts.py
 	$(call MYPY,example-dev) --config-file examples/invoices/pyproject.toml examples/invoices/src
 
 .PHONY: unit
-unit: ## the operator's pure parts, the CRDs' agreement with the types, the chart
-	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/unit tests/contract/test_operator_messages.py
+unit: ## the operator's pure parts, the agreement of CRDs, contracts and types, the chart
+	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/unit tests/contract/test_operator_messages.py \
+	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 
 .PHONY: simulation
 simulation: ## crashes before and after every write of every story, in virtual time
@@ -76,11 +80,11 @@ example-test: ## the rendered invoices: deterministic, disjoint, boxes inside th
 .PHONY: trainer-test
 trainer-test: ## a real, tiny fine-tune, every trap of the trainer, the shared fixture
 	$(call PYTEST,trainer-dev) tests/trainer tests/contract/test_evaluator_fixture.py \
-	  tests/contract/test_trainer_messages.py
+	  tests/contract/test_trainer_messages.py tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 
 .PHONY: server-test
 server-test: ## the server: digest, readiness, answers, drain, metrics, the shared fixture
-	$(call PYTEST,server-dev) tests/server tests/contract/test_server_fixture.py
+	$(call PYTEST,server-dev) tests/server tests/contract/test_server_fixture.py tests/contract/test_server_contracts.py
 
 .PHONY: demo
 demo: ## the main job on this machine, from an untrained model to live and back (DEMO_CONTEXT, DEMO_REGISTRY: elsewhere)
@@ -103,11 +107,12 @@ bench: setup ## measure the operator on a control plane without a node (BENCH="-
 	PYTHONPATH=tests:operator/src:local-cluster/src $(call in,operator-dev)/python -m benchmarks.runs_300 $(BENCH)
 
 .PHONY: format
-format: ## format, sort imports, copy the CRDs into the chart, make the reference
+format: ## format, sort imports, copy the CRDs into the chart, make the reference and the contracts' tables
 	$(call in,operator-dev)/ruff check --fix --select I .
 	$(call in,operator-dev)/ruff format .
 	cp crds/*.yaml charts/finetune-operator/files/crds/
 	$(call in,operator-dev)/python scripts/reference
+	$(call in,operator-dev)/python scripts/contracts
 
 .PHONY: locks
 locks: ## resolve requirements/*.txt anew (versions move only with --upgrade: make locks UPGRADE=--upgrade)

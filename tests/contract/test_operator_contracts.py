@@ -10,8 +10,10 @@ import jsonschema
 import pytest
 
 from finetune_operator.api import contract
+from finetune_operator.api.meta import ModelArtifact
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
+from finetune_operator.api.training import Training
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.decision import CreateModelVersion
 from finetune_operator.decide.snapshot import run_document, verify_document
@@ -60,7 +62,7 @@ PLANTED: dict[str, tuple[str, type, Direction, Callable[[Schema], object], str]]
     ),
     "an option that only the policy knows": (
         "run-document#/$defs/training",
-        contract.Training,
+        Training,
         "writes",
         lambda schema: schema["properties"]["optimizer"]["enum"].remove("MuSGD"),
         ".optimizer: enum",
@@ -190,6 +192,13 @@ def test_a_status_holds_every_line_of_progress() -> None:
         assert stands is None or stands <= status[name]["maximum"], name
 
 
+def test_exit_codes_are_those_of_the_contract() -> None:
+    codes = part("result")["x-exit-codes"]
+    assert (codes["BadInput"], codes["BadTraining"]) == (contract.EXIT_BAD_INPUT, contract.EXIT_BAD_TRAINING)
+    assert (codes["OutOfMemory"], codes["Unavailable"]) == (contract.EXIT_OUT_OF_MEMORY, contract.EXIT_UNAVAILABLE)
+    assert codes["Preempted"] == contract.EXIT_PREEMPTED
+
+
 def test_another_limit_in_a_crd_is_found() -> None:
     crd = copy.deepcopy(crd_part("FineTunePolicy.spec"))
     crd["properties"]["training"]["properties"]["nominalBatch"]["maximum"] = 4096
@@ -291,6 +300,6 @@ def test_a_uri_that_a_run_takes_is_taken_by_the_model_version(length: int) -> No
 
 
 def test_a_verified_base_of_the_longest_name_fits() -> None:
-    far = base(artifact=contract.ModelArtifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
+    far = base(artifact=ModelArtifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
     made = verify_document(far, policy())
     assert problems("run-document", json.loads(json.dumps(plain(contract.document_json(made))))) == []

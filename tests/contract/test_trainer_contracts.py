@@ -29,7 +29,7 @@ from finetune_trainer.documents.result import (
 )
 from finetune_trainer.documents.run import FineTuneDocument, Mixing, Training, VerifyDocument
 from finetune_trainer.documents.serving import Lineage, ServingMetadata
-from finetune_trainer.errors import ErrorClass, Reason
+from finetune_trainer.errors import ErrorClass, Reason, exit_code
 from house.agreement import Direction, contract_differences
 from house.crds import Schema, crds
 from house.schemas import COMMON, allowed, contracts, limit, part, without_null
@@ -158,6 +158,7 @@ def test_a_planted_drift_is_found(name: str) -> None:
 def test_the_classes_of_errors_are_those_of_the_contract() -> None:
     schema = part("result#/$defs/error")["properties"]
     assert {item.value for item in ErrorClass} == set(allowed(schema["class"]))
+    assert {item.value: exit_code(item) for item in ErrorClass} == part("result")["x-exit-codes"]
     assert all(re.search(schema["reason"]["pattern"], item.value) for item in Reason)
 
 

@@ -171,7 +171,7 @@ def test_a_verification_fits_with_the_longest_uri_of_an_artifact() -> None:
     assert json.loads(data)["result"]["models"]["base"]["map50"] == "0.999999"
 
 
-BAD_NAMES = (
+BAD_NAMES: tuple[tuple[list[str], str], ...] = (
     ([f"class-{n}" for n in range(81)], "has 81 classes; 1 to 80 are possible"),
     ([], "has 0 classes; 1 to 80 are possible"),
     (["number", "c" * 64], "calls class 1 'ccc"),
