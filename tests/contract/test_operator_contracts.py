@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from finetune_operator.api import contract
-from finetune_operator.api.meta import ModelArtifact
+from finetune_operator.api.meta import Artifact
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
 from finetune_operator.api.training import Training
@@ -300,6 +300,6 @@ def test_a_uri_that_a_run_takes_is_taken_by_the_model_version(length: int) -> No
 
 
 def test_a_verified_base_of_the_longest_name_fits() -> None:
-    far = base(artifact=ModelArtifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
+    far = base(artifact=Artifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
     made = verify_document(far, policy())
     assert problems("run-document", json.loads(json.dumps(plain(contract.document_json(made))))) == []

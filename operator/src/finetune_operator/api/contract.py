@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from .meta import Artifact, ModelArtifact
+from .meta import Artifact, FileReference
 from .policy import Gates, Serving, Source
 from .run import Step
 from .training import Training
@@ -46,9 +46,9 @@ class DocumentBase(Value, frozen=True, kw_only=True, omit_defaults=False):
     """The base that is fine-tuned (or verified)."""
 
     version: str
-    artifact: Artifact
-    checkpoint: Artifact
-    inputs: Artifact | None = None
+    artifact: FileReference
+    checkpoint: FileReference
+    inputs: FileReference | None = None
 
 
 class DocumentData(Value, frozen=True, kw_only=True):
@@ -156,7 +156,7 @@ class NewSet(Value, frozen=True, kw_only=True):
 class PrepareResult(Value, frozen=True, kw_only=True):
     """What was drawn."""
 
-    plan: Artifact
+    plan: FileReference
     pool: int
     fresh: int
     held_out: int
@@ -173,8 +173,8 @@ class PrepareResult(Value, frozen=True, kw_only=True):
 class TrainResult(Value, frozen=True, kw_only=True):
     """What was trained."""
 
-    artifact: ModelArtifact
-    checkpoint: Artifact
+    artifact: Artifact
+    checkpoint: FileReference
     epochs: int
     batch: int
     images: int
@@ -194,7 +194,7 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     test_set: TestImages
     models: Models
     new_set: NewSet | None = None
-    artifact: ModelArtifact | None = None
+    artifact: Artifact | None = None
 
 
 class StepResult(Value, frozen=True, kw_only=True):
@@ -205,7 +205,7 @@ class StepResult(Value, frozen=True, kw_only=True):
     owner: str
     attempt: int
     outcome: Literal["Succeeded", "Failed"]
-    manifest: Artifact | None = None
+    manifest: FileReference | None = None
     result: dict[str, object] = {}
     error: ResultError | None = None
 

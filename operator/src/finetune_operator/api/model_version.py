@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec.structs import force_setattr
 
 from .figures import Figure, Measurements, either
-from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
+from .meta import Artifact, Condition, FileReference, ObjectMeta
 from .policy import Serving
 from .run import Attempt, GateVerdict, Ruling, Verdict
 from .value import Value
@@ -47,7 +47,7 @@ class Lineage(Value, frozen=True, kw_only=True):
     run_uid: str
     policy: str
     base_sha256: str
-    inputs: Artifact
+    inputs: FileReference
     spec_hash: str
     inputs_hash: str
     pool: int
@@ -61,12 +61,12 @@ class VersionSpec(Value, frozen=True, kw_only=True):
     model: str
     version: str
     type: Literal["Base", "FineTuned"]
-    artifact: ModelArtifact
-    checkpoint: Artifact
+    artifact: Artifact
+    checkpoint: FileReference
     classes: tuple[str, ...]
     serving: Serving
     base: str | None = None
-    inputs: Artifact | None = None
+    inputs: FileReference | None = None
     lineage: Lineage | None = None
     evidence: VersionEvidence | None = None
 

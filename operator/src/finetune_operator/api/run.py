@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from .figures import Figure, Measurements
-from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
+from .meta import Artifact, Condition, FileReference, ObjectMeta
 from .training import TrainingOverrides
 from .value import Value
 
@@ -110,7 +110,7 @@ class Progress(Value, frozen=True, kw_only=True):
 class Inputs(Value, frozen=True, kw_only=True):
     """What `prepare` drew: counts of samples, and the digests that the evidence is bound to."""
 
-    plan: Artifact
+    plan: FileReference
     pool: int
     fresh: int
     held_out: int
@@ -170,8 +170,8 @@ class RunStatus(Value, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     inputs: Inputs | None = None
-    candidate: ModelArtifact | None = None
-    checkpoint: Artifact | None = None
+    candidate: Artifact | None = None
+    checkpoint: FileReference | None = None
     figures: tuple[Figure, ...] = ()
     measurements: Measurements | None = None
     gates: tuple[GateVerdict, ...] = ()

@@ -13,7 +13,7 @@ from ..api.contract import (
     Location,
     RunDocument,
 )
-from ..api.meta import Artifact, ObjectMeta
+from ..api.meta import FileReference, ObjectMeta
 from ..api.model_version import ModelVersion
 from ..api.names import sha256_of
 from ..api.policy import Gates, Policy, Source
@@ -117,7 +117,7 @@ def _base(version: ModelVersion) -> DocumentBase:
     artifact = version.spec.artifact
     return DocumentBase(
         version=version.spec.version,
-        artifact=Artifact(uri=artifact.uri, sha256=artifact.sha256),
+        artifact=FileReference(uri=artifact.uri, sha256=artifact.sha256),
         checkpoint=version.spec.checkpoint,
         inputs=version.spec.inputs,
     )

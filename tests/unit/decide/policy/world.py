@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from finetune_operator.api.figures import Figure
-from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, ModelArtifact, ObjectMeta
+from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, FileReference, ObjectMeta
 from finetune_operator.api.model_version import ModelVersion, VersionEvidence, VersionSpec, VersionStatus
 from finetune_operator.api.names import FIELD_MANAGER, model_version_name, sha256_of
 from finetune_operator.api.policy import (
@@ -66,8 +66,8 @@ def _version_spec(version: str, **spec: Any) -> VersionSpec:
         "model": MODEL,
         "version": version,
         "type": "Base",
-        "artifact": ModelArtifact(uri=f"file:///artifacts/{version}.onnx", sha256=sha256_of(version.encode())),
-        "checkpoint": Artifact(uri=f"file:///artifacts/{version}.pt", sha256="0" * 64),
+        "artifact": Artifact(uri=f"file:///artifacts/{version}.onnx", sha256=sha256_of(version.encode())),
+        "checkpoint": FileReference(uri=f"file:///artifacts/{version}.pt", sha256="0" * 64),
         "classes": CLASSES,
         "serving": Serving(),
     }

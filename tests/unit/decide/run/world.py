@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.contract import ProgressLine, RunDocument, document_json
-from finetune_operator.api.meta import Artifact, Condition, ModelArtifact, ObjectMeta, find
+from finetune_operator.api.meta import Artifact, Condition, FileReference, ObjectMeta, find
 from finetune_operator.api.model_version import ModelVersion, VersionSpec
 from finetune_operator.api.names import sha256_of
 from finetune_operator.api.policy import (
@@ -62,8 +62,8 @@ def base(version: str = "base_v1", digest: str = BASE, **changes: Any) -> ModelV
         model="invoice-fields",
         version=version,
         type="Base",
-        artifact=ModelArtifact(uri=f"file:///models/{version}.onnx", sha256=digest, bytes=10),
-        checkpoint=Artifact(uri=f"file:///models/{version}.pt", sha256=sha(version)),
+        artifact=Artifact(uri=f"file:///models/{version}.onnx", sha256=digest, bytes=10),
+        checkpoint=FileReference(uri=f"file:///models/{version}.pt", sha256=sha(version)),
         classes=CLASSES,
         serving=Serving(image_size=320),
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ...api.figures import Figure, either
-from ...api.meta import Artifact, ModelArtifact
+from ...api.meta import Artifact, FileReference
 from ...api.run import Evidence, Inputs, RunStatus
 
 
@@ -12,8 +12,8 @@ class Grounds:
     """What a verdict stands on; all of it is in the status once there is a verdict."""
 
     inputs: Inputs
-    candidate: ModelArtifact
-    checkpoint: Artifact
+    candidate: Artifact
+    checkpoint: FileReference
     evidence: Evidence
     figures: tuple[Figure, ...]
     """Empty when the gates could not be judged."""
