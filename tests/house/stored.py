@@ -71,4 +71,6 @@ def crd_of_the_last_release(crd: Crd) -> Object:
             evidence = spec["evidence"]
             del evidence["properties"]["figures"], evidence["x-kubernetes-validations"]
             evidence["required"] = ["digest", "verdict", "gates", "measurements"]
+        case _:
+            pass
     return manifest

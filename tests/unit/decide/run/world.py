@@ -37,6 +37,7 @@ from finetune_operator.decide.decision import (
     Decision,
     DeleteJob,
     Emit,
+    RecordMetric,
     ReserveVersion,
 )
 from finetune_operator.decide.run.machine import decide
@@ -273,7 +274,7 @@ class World:
             case CreatePromotion():
                 meta = ObjectMeta(name=action.name, namespace="ml", uid="promotion-uid")
                 self.promotion = Promotion(metadata=meta, spec=action.spec)
-            case Emit():
+            case Emit() | RecordMetric():
                 pass
             case _:
                 raise AssertionError(f"a run never asks for {action}")

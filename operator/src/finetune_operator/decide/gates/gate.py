@@ -6,8 +6,9 @@ from decimal import Decimal
 from typing import Generic, TypeVar
 
 from ...api.contract import EvaluateResult
+from ...api.figures import Figure
 from ...api.policy import Gates
-from ...api.run import Figure, GateVerdict
+from ...api.run import GateVerdict
 
 L = TypeVar("L")
 
