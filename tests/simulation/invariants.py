@@ -68,11 +68,11 @@ def _flips_have_evidence(world: World) -> list[str]:
             continue
         earlier = world.server.log[:index]
         versions = [w.after for w in earlier if w.kind is Kind.MODEL_VERSION and w.after is not None]
-        found = [v for v in versions if v["spec"]["version"] == now[0] and v["spec"]["artifact"]["sha256"] == now[1]]
-        if not found:
+        same = [v for v in versions if v["spec"]["version"] == now[0] and v["spec"]["artifact"]["sha256"] == now[1]]
+        if not same:
             broken.append(f"flip to {now} without a recorded ModelVersion of that digest")
             continue
-        broken += [f"flip to {now[0]}: {why}" for why in _unjudged(found[-1], earlier)]
+        broken += [f"flip to {now[0]}: {why}" for why in _unjudged(same[-1], earlier)]
     return broken
 
 
@@ -144,15 +144,15 @@ def _owned_keys(log: list[Write]) -> list[str]:
 
 
 def _leaves(item: Object) -> dict[str, str]:
-    found: dict[str, str] = {}
+    leaves: dict[str, str] = {}
 
     def walk(node: object, path: str) -> None:
         if isinstance(node, dict):
             for key, value in node.items():
                 walk(value, f"{path}/{key}")
         else:
-            found[path] = repr(node)
+            leaves[path] = repr(node)
 
     walk({k: v for k, v in item.items() if k != "status"}, "")
     ignored = ("/metadata/resourceVersion", "/metadata/generation", "/metadata/managedFields")
-    return {path: value for path, value in found.items() if not path.startswith(ignored)}
+    return {path: value for path, value in leaves.items() if not path.startswith(ignored)}

@@ -108,9 +108,9 @@ class World:
 
     def get(self, kind: Kind, name: str) -> Object:
         """Return an object that must be there."""
-        found = self.server.get(kind, NAMESPACE, name)
-        assert found is not None, f"{name} is gone"
-        return found | {"status": found.get("status") or {}}
+        obj = self.server.get(kind, NAMESPACE, name)
+        assert obj is not None, f"{name} is gone"
+        return obj | {"status": obj.get("status") or {}}
 
     def settle(self) -> None:
         """Let everybody act at this moment of virtual time until nobody writes any more."""
@@ -177,8 +177,8 @@ class World:
 
     def summary(self) -> dict[str, Any]:
         """Return the end state with everything that may differ from life to life (uids, times) left out."""
-        found = self.server.get(Kind.RUN, NAMESPACE, "first") or {}
-        status = found.get("status") or {}
+        obj = self.server.get(Kind.RUN, NAMESPACE, "first") or {}
+        status = obj.get("status") or {}
         policy = (self.server.get(Kind.POLICY, NAMESPACE, "invoice-fields") or {}).get("status") or {}
         deployment = self.get(Kind.DEPLOYMENT, "invoice-detector")
         annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}

@@ -44,9 +44,9 @@ def checks(facts: Mapping[str, Any]) -> list[Check]:
     ]
 
 
-def render(found: list[Check], durations: Mapping[str, float]) -> str:
+def render(checked: list[Check], durations: Mapping[str, float]) -> str:
     """Return the closing tables."""
-    rows = [("check", "figure", "")] + [(what, figure, "ok" if good else "NOT OK") for what, figure, good in found]
+    rows = [("check", "figure", "")] + [(what, figure, "ok" if good else "NOT OK") for what, figure, good in checked]
     times = [("step", "seconds")] + [(title, f"{seconds:.0f}") for title, seconds in durations.items()]
     return f"\n{table(rows)}\n\n{table(times)}\n"
 

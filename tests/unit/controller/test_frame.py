@@ -175,11 +175,11 @@ def test_runs_are_counted_by_phase_with_every_phase_there_from_the_start() -> No
     metrics.registry.register(State(store, healthy()[1]))
     for name, phase in (("a", "Training"), ("b", "Training"), ("c", "")):
         store.put(Kind.RUN, run_object(name, phase))
-    found = series(metrics)
-    assert found['finetune_runs{namespace="ml",phase="Training"}'] == 2
-    assert found['finetune_runs{namespace="ml",phase="Pending"}'] == 1
-    assert found['finetune_runs{namespace="ml",phase="RolledBack"}'] == 0
-    assert found["finetune_queue_depth"] == 0
+    samples = series(metrics)
+    assert samples['finetune_runs{namespace="ml",phase="Training"}'] == 2
+    assert samples['finetune_runs{namespace="ml",phase="Pending"}'] == 1
+    assert samples['finetune_runs{namespace="ml",phase="RolledBack"}'] == 0
+    assert samples["finetune_queue_depth"] == 0
 
 
 def test_a_verdict_is_counted_and_the_gates_figures_are_shown() -> None:
@@ -187,10 +187,10 @@ def test_a_verdict_is_counted_and_the_gates_figures_are_shown() -> None:
     labels = {"namespace": "ml", "model": "invoices"}
     metrics.record(RecordMetric("finetune_verdicts", {**labels, "verdict": "Reject"}))
     metrics.record(RecordMetric("finetune_gate_value", {**labels, "gate": "regression"}, 4.25))
-    found = series(metrics)
-    assert found['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Reject"}'] == 1
-    assert found['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Pass"}'] == 0
-    assert found['finetune_gate_value{gate="regression",model="invoices",namespace="ml"}'] == 4.25
+    samples = series(metrics)
+    assert samples['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Reject"}'] == 1
+    assert samples['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Pass"}'] == 0
+    assert samples['finetune_gate_value{gate="regression",model="invoices",namespace="ml"}'] == 4.25
 
 
 def test_a_value_that_no_metric_is_declared_for_is_said_and_dropped(caplog: pytest.LogCaptureFixture) -> None:

@@ -73,7 +73,7 @@ class NameTaken(Invalid):
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Acted:
     """What a decision led to: `again` asks for another look at once, since a read of it will differ."""
 
     wrote: bool
@@ -86,7 +86,7 @@ async def act(
     decision: Decision[S],
     outlets: Outlets,
     refuse: Refuse[S] | None = None,
-) -> Done:
+) -> Acted:
     """Write the status if it differs, then run the actions. Raises ClusterError; then nothing more is done.
 
     A decision from a stale view fails at the status write, before anything happened. `refuse` says what to
@@ -106,8 +106,8 @@ async def act(
             answer = refuse(raw, conflict)
             await write_status(cluster, observed.kind, raw, plain(answer.status))
             _tell_all(observed, answer, outlets)
-            return Done(wrote=True, again=True)
-    return Done(wrote=wrote, again=again)
+            return Acted(wrote=True, again=True)
+    return Acted(wrote=wrote, again=again)
 
 
 async def _check_unchanged(cluster: Cluster, observed: Observed[V]) -> None:
@@ -211,10 +211,10 @@ async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys
             raise
         except Conflict:
             raw = await cluster.get(Kind.DEPLOYMENT, namespace, action.deployment, fresh=True)
-            found = None if raw is None else deployment_view(raw)
-            if seen is None or found is None or not is_same_target(seen, found):
+            now_there = None if raw is None else deployment_view(raw)
+            if seen is None or now_there is None or not is_same_target(seen, now_there):
                 raise
-            action = replace(action, resource_version=found.resource_version)
+            action = replace(action, resource_version=now_there.resource_version)
         else:
             return
     raise Conflict(f"Deployment {action.deployment!r} changed {_APPLY_TRIES} times while the keys were applied")
@@ -222,10 +222,10 @@ async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys
 
 async def _create_snapshot(cluster: Cluster, observed: Observed[V], action: CreateSnapshot) -> None:
     owner = _owner(observed)
-    manifest = build_document(action, owner)
+    manifest, wanted = build_document(action, owner), document_text(action.document)
 
-    def same(found: Object) -> bool:
-        return is_owned(found, owner.uid) and document_text(read_document(found)) == document_text(action.document)
+    def same(config_map: Object) -> bool:
+        return is_owned(config_map, owner.uid) and document_text(read_document(config_map)) == wanted
 
     await _create(cluster, Kind.CONFIG_MAP, manifest, same)
 
@@ -236,17 +236,17 @@ async def _create_job(cluster: Cluster, observed: Observed[V], action: CreateJob
     if template is None:
         raise Invalid(f"the PodTemplate for {action.template!r} Jobs is gone")
     manifest = build_job(action, owner, template, observed.run)
-    await _create(cluster, Kind.JOB, manifest, lambda found: is_owned(found, owner.uid))
+    await _create(cluster, Kind.JOB, manifest, lambda job: is_owned(job, owner.uid))
 
 
 async def _create_version(cluster: Cluster, observed: Observed[V], action: CreateModelVersion) -> None:
     manifest = build_model_version(action, _owner(observed))
-    await _create(cluster, Kind.MODEL_VERSION, manifest, lambda found: parse(found, ModelVersion).spec == action.spec)
+    await _create(cluster, Kind.MODEL_VERSION, manifest, lambda there: parse(there, ModelVersion).spec == action.spec)
 
 
 async def _create_promotion(cluster: Cluster, observed: Observed[V], action: CreatePromotion) -> None:
     manifest = build_promotion(action, _owner(observed))
-    await _create(cluster, Kind.PROMOTION, manifest, lambda found: parse(found, Promotion).spec == action.spec)
+    await _create(cluster, Kind.PROMOTION, manifest, lambda there: parse(there, Promotion).spec == action.spec)
 
 
 async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Callable[[Object], bool]) -> None:
@@ -258,18 +258,18 @@ async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Calla
     try:
         await cluster.create(kind, namespace, manifest)
     except AlreadyExists as error:
-        found = await cluster.get(kind, namespace, name, fresh=True)
-        if found is None:
+        there = await cluster.get(kind, namespace, name, fresh=True)
+        if there is None:
             raise ClusterError(f"{manifest['kind']} {name!r} was there and is gone again: look again") from error
-        if not _adoptable(found, is_same):
+        if not _adoptable(there, is_same):
             raise NameTaken(
                 f"{manifest['kind']} {name!r} exists and is not what this object needs: rename or delete it"
             ) from error
 
 
-def _adoptable(found: Object, is_same: Callable[[Object], bool]) -> bool:
+def _adoptable(there: Object, is_same: Callable[[Object], bool]) -> bool:
     try:
-        return is_same(found)
+        return is_same(there)
     except InvalidObject:
         return False
 

@@ -14,7 +14,7 @@ from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import PromotionStatus
 from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain
-from ..cluster.act import Done, Outlets, act, write_status
+from ..cluster.act import Acted, Outlets, act, write_status
 from ..cluster.errors import FieldConflict, Forbidden, Invalid
 from ..cluster.kinds import KINDS, Kind
 from ..cluster.object_ref import ObjectRef
@@ -92,8 +92,8 @@ class Reconciler:
         if trouble is not None:
             now = observed.view.now
             decision = with_changes(decision, status=_with_trouble(decision.status, trouble, now))
-        done: Done = await act(self.cluster, observed, decision, self.outlets, refuse)
-        return Outcome(wrote=done.wrote, again=done.again, after=_soonest(decision.requeue_after, observed.poll))
+        acted: Acted = await act(self.cluster, observed, decision, self.outlets, refuse)
+        return Outcome(wrote=acted.wrote, again=acted.again, after=_soonest(decision.requeue_after, observed.poll))
 
     async def _say_invalid(self, kind: Kind, raw: Object, message: str, now: datetime) -> bool:
         """Put what is wrong with the object into its condition; it is looked at again when it changes."""

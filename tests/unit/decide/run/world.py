@@ -390,13 +390,13 @@ class World:
         return world
 
     def condition(self, kind: str) -> tuple[str, str]:
-        found = find(self.status.conditions, kind)
-        assert found is not None, f"no condition {kind}"
-        return found.status, found.reason
+        shown = find(self.status.conditions, kind)
+        assert shown is not None, f"no condition {kind}"
+        return shown.status, shown.reason
 
     def message(self, kind: str) -> str:
-        found = find(self.status.conditions, kind)
-        return found.message if found else ""
+        shown = find(self.status.conditions, kind)
+        return shown.message if shown else ""
 
     def events(self) -> list[str]:
         return [a.reason for a in self.history if isinstance(a, Emit)]
