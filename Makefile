@@ -34,27 +34,32 @@ test: setup ## everything that needs no node: all suites below, then one summary
 	@scripts/suites $(REPORTS) $(SUITES)
 
 .PHONY: lint
-lint: ## style, layers, and that generated files are fresh
+lint: ## style, layers, that generated files are fresh, that links lead somewhere
 	$(call in,operator-dev)/ruff check .
 	$(call in,operator-dev)/ruff format --check .
 	PYTHONPATH=operator/src:trainer-image/src:serving-image/src:local-cluster/src \
 	  $(call in,operator-dev)/lint-imports --no-logo --no-cache
 	diff -r crds charts/finetune-operator/files/crds
 	$(call in,operator-dev)/python scripts/reference --check
+	$(call in,operator-dev)/python scripts/contracts --check
+	python3 scripts/pages
 
 .PHONY: types
 types: ## mypy --strict, every member in its own environment
 	$(call MYPY,operator-dev) operator/src local-cluster/src demo/src tests/house tests/unit tests/simulation \
-	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py
+	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py \
+	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer \
-	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py
+	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py \
+	  tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \
-	  tests/contract/test_server_fixture.py
+	  tests/contract/test_server_fixture.py tests/contract/test_server_contracts.py
 	$(call MYPY,example-dev) --config-file examples/invoices/pyproject.toml examples/invoices/src
 
 .PHONY: unit
-unit: ## the operator's pure parts, the CRDs' agreement with the types, the chart
-	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/unit tests/contract/test_operator_messages.py
+unit: ## the operator's pure parts, the agreement of CRDs, contracts and types, the chart
+	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/unit tests/contract/test_operator_messages.py \
+	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 
 .PHONY: simulation
 simulation: ## crashes before and after every write of every story, in virtual time
@@ -75,11 +80,11 @@ example-test: ## the rendered invoices: deterministic, disjoint, boxes inside th
 .PHONY: trainer-test
 trainer-test: ## a real, tiny fine-tune, every trap of the trainer, the shared fixture
 	$(call PYTEST,trainer-dev) tests/trainer tests/contract/test_evaluator_fixture.py \
-	  tests/contract/test_trainer_messages.py
+	  tests/contract/test_trainer_messages.py tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 
 .PHONY: server-test
 server-test: ## the server: digest, readiness, answers, drain, metrics, the shared fixture
-	$(call PYTEST,server-dev) tests/server tests/contract/test_server_fixture.py
+	$(call PYTEST,server-dev) tests/server tests/contract/test_server_fixture.py tests/contract/test_server_contracts.py
 
 .PHONY: demo
 demo: ## the main job on this machine, from an untrained model to live and back (DEMO_CONTEXT, DEMO_REGISTRY: elsewhere)
@@ -90,19 +95,24 @@ demo-clean: ## remove all that the demo left
 	@PYTHONPATH=demo/src python3 -m finetune_demo clean
 
 .PHONY: e2e
-e2e: setup ## every story on the node cluster, with the images baked from their Dockerfiles
-	$(call PYTEST,operator-dev) $(ASYNC) --capture=no tests/e2e
+e2e: setup ## every story on the node cluster, with images baked from their Dockerfiles (STORY=name: one; ON_DEMO=mounted)
+	$(call PYTEST,operator-dev) $(ASYNC) --capture=no tests/e2e $(if $(STORY),-k '$(STORY)') $(if $(ON_DEMO),--on-demo=$(ON_DEMO))
+
+.PHONY: stories
+stories: ## print the names for make e2e STORY=name
+	@$(call in,operator-dev)/python -m pytest --collect-only --quiet $(ASYNC) tests/e2e | sed -n 's/^tests.*:://p'
 
 .PHONY: bench
 bench: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")
 	PYTHONPATH=tests:operator/src:local-cluster/src $(call in,operator-dev)/python -m benchmarks.runs_300 $(BENCH)
 
 .PHONY: format
-format: ## format, sort imports, copy the CRDs into the chart, make the reference
+format: ## format, sort imports, copy the CRDs into the chart, make the reference and the contracts' tables
 	$(call in,operator-dev)/ruff check --fix --select I .
 	$(call in,operator-dev)/ruff format .
 	cp crds/*.yaml charts/finetune-operator/files/crds/
 	$(call in,operator-dev)/python scripts/reference
+	$(call in,operator-dev)/python scripts/contracts
 
 .PHONY: locks
 locks: ## resolve requirements/*.txt anew (versions move only with --upgrade: make locks UPGRADE=--upgrade)

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.contract import EvaluateResult, ProgressLine, StepResult, document_json
-from finetune_operator.api.meta import Artifact
+from finetune_operator.api.meta import FileReference
 from finetune_operator.api.value import canonical_json, parse
-from finetune_operator.decide import results, version
-from finetune_operator.decide.actions import CreateJob, CreateSnapshot
+from finetune_operator.decide.attempts import results
+from finetune_operator.decide.decision import CreateJob, CreateSnapshot
+from finetune_operator.decide.version import machine as version
 from finetune_operator.decide.views import VersionView
-from unit.decide.run_world import LIVE, START, World, base, policy, template
+from unit.decide.run.world import LIVE, START, World, base, policy, template
 
 MESSAGES = Path(__file__).parent / "messages"
 Message = dict[str, Any]
@@ -33,7 +34,7 @@ def message(name: str) -> Message:
 @cache
 def written() -> dict[str, Message]:
     """Return what the operator writes for a run beside a live fine-tune, and for an imported base."""
-    plan = Artifact(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
+    plan = FileReference(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
     earlier = base("ft_v1.1", LIVE, type="FineTuned", inputs=plan)
     world = World(versions=(base(inputs=plan), earlier))
     world.go_live("ft_v1.1")
@@ -46,7 +47,7 @@ def written() -> dict[str, Message]:
                 case CreateSnapshot():
                     found[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
                 case CreateJob():
-                    found[f"inputs-{action.step}"] = json.loads(action.inputs)
+                    found[f"inputs-{action.step}"] = json.loads(action.step_inputs)
                 case _:
                     pass
     return found

@@ -1,36 +1,45 @@
 """What a Markdown page of ours holds: code blocks with their reasons not to be run, links, reasons, fields."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from house.crds import ROOT, crds
 
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
-NOT_RUN = re.compile(r"^<!-- not run: *(.*?) *-->$")
+README: Final = ROOT / "README.md"
+DOCS: Final = ROOT / "docs"
+GUIDE: Final = (
+    DOCS / "guide" / "README.md",
+    *sorted((DOCS / "guide").glob("[0-9]*.md")),
+    DOCS / "operate" / "uninstall.md",
+)
+"""The pages that are executed, in this order and in one shell: from a reader's data to a live fine-tune, and away."""
+
+NOT_RUN: Final = re.compile(r"^<!-- not run: *(.*?) *-->$")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: its language, its text, the line of its fence, and why it is not run (None: it is)."""
+    """A fenced block: language, text, the line of its fence, why it is not run (None: it is), and its page's name."""
 
     language: str
     text: str
     line: int
     not_run: str | None
+    page: str = ""
 
 
 class PageError(Exception):
     """A page that cannot be read as meant; the message names the line."""
 
 
-def blocks(text: str) -> list[Block]:
+def blocks(text: str, page: str = "") -> list[Block]:
     """Return the fenced blocks of a page. Raises PageError for a fence that never closes."""
-    found: list[Block] = []
+    fenced: list[Block] = []
     lines = text.splitlines()
     start, above = -1, ""
     for number, line in enumerate(lines, start=1):
@@ -43,43 +52,52 @@ def blocks(text: str) -> list[Block]:
             continue
         comment = NOT_RUN.match(above)
         body = "".join(f"{inner}\n" for inner in lines[start : number - 1])
-        found.append(Block(lines[start - 1][3:].strip(), body, start, comment[1] if comment else None))
+        fenced.append(Block(lines[start - 1][3:].strip(), body, start, comment[1] if comment else None, page))
         start, above = -1, line
     if start >= 0:
-        raise PageError(f"line {start}: the block never ends; close it with ```")
-    return found
+        raise PageError(f"{page} line {start}: the block never ends; close it with ```".lstrip())
+    return fenced
 
 
-def runnable(text: str) -> list[Block]:
-    """Return the sh blocks of a page that are to be run, in order."""
-    return [block for block in blocks(text) if block.language == "sh" and block.not_run is None]
+def page_name(page: Path) -> str:
+    """Return a page's path from the repository's root, for people."""
+    return page.relative_to(ROOT).as_posix()
 
 
-def session(shell: Sequence[Block], after_each: str = "", page: str = "README.md") -> str:
-    """Return one bash script of the blocks, which stops at the first failure; each says its line when it begins.
+def blocks_of(pages: Iterable[Path]) -> list[Block]:
+    """Return the fenced blocks of several pages, in order."""
+    return [block for page in pages for block in blocks(page.read_text(), page_name(page))]
 
-    `after_each` is a command that is run between blocks, with the block's line as its argument; `page` is the name
-    that the blocks say.
+
+def runnable(among: Iterable[Block]) -> list[Block]:
+    """Return the sh blocks that are to be run, in order."""
+    return [block for block in among if block.language == "sh" and block.not_run is None]
+
+
+def session(shell: Sequence[Block], after_each: str = "") -> str:
+    """Return one bash script of the blocks, which stops at the first failure; each says its place when it begins.
+
+    `after_each` is a command that is run after each block, with the block's number, from 1, as its argument.
     """
     parts = ["set -euo pipefail\n"]
-    for block in shell:
-        parts += [f"echo '### {page} line {block.line}' >&2\n", block.text]
+    for number, block in enumerate(shell, start=1):
+        parts += [f"echo '### {block.page} line {block.line}' >&2\n", block.text]
         if after_each:
-            parts.append(f"{after_each} {block.line}\n")
+            parts.append(f"{after_each} {number}\n")
     return "".join(parts)
 
 
-def manifests(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of our kinds that a page applies from here-documents, with the line of their block.
+def manifests(among: Iterable[Block]) -> Iterator[tuple[Block, dict[str, Any]]]:
+    """Yield the objects of our kinds that blocks apply from here-documents, each with its block.
 
     Shell variables become the text `variable`, or 64 where the object wants a number.
     """
-    for block in blocks(text):
+    for block in among:
         for document in re.findall(r"<<EOF\n(.*?)\nEOF\n", block.text, re.DOTALL):
             filled = re.sub(r"\$[A-Z_]+", "variable", re.sub(r"\$IMAGE_SIZE", "64", document))
             for parsed in yaml.safe_load_all(filled):
                 if parsed["kind"] in crds():
-                    yield block.line, parsed
+                    yield block, parsed
 
 
 def unknown_fields(value: object, schema: dict[str, Any], path: str = "") -> list[str]:
@@ -101,13 +119,6 @@ def paths_of(schema: dict[str, Any], prefix: str) -> Iterator[str]:
         yield from paths_of(child, f"{prefix}.{key}")
 
 
-def links(text: str) -> list[str]:
-    """Return the targets of a page's relative links and images, without their anchors; code is no link."""
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose))
-    return [target.partition("#")[0] for target in targets if "://" not in target and not target.startswith("#")]
-
-
 def named_fields(text: str) -> set[str]:
     """Return the field paths in code spans: `spec.a.b`, `.status.a`."""
     spans = re.findall(r"`\.?((?:spec|status)\.[A-Za-z0-9.]+)(?:: [^`]*)?`", text)
@@ -116,7 +127,7 @@ def named_fields(text: str) -> set[str]:
 
 def reasons_of_tables(text: str) -> set[str]:
     """Return the reasons in the tables of a page: the code spans in their column `reason`."""
-    found: set[str] = set()
+    reasons: set[str] = set()
     column = -1
     for line in text.splitlines():
         if not line.startswith("|"):
@@ -126,8 +137,8 @@ def reasons_of_tables(text: str) -> set[str]:
         if column < 0:
             column = cells.index("reason") if "reason" in cells else len(cells)
         elif column < len(cells):
-            found |= set(re.findall(r"`([A-Z][A-Za-z]+)`", cells[column]))
-    return found
+            reasons |= set(re.findall(r"`([A-Z][A-Za-z]+)`", cells[column]))
+    return reasons
 
 
 def source_reasons() -> set[str]:

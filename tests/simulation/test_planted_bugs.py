@@ -10,12 +10,14 @@ import pytest
 
 from finetune_operator.api import names, value
 from finetune_operator.cluster import act as acting
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.observe import Observed
-from finetune_operator.cluster.port import Cluster, Kind
+from finetune_operator.cluster.port import Cluster
 from finetune_operator.controller import reconcile
-from finetune_operator.decide import gates, steps
-from finetune_operator.decide.actions import ApplyKeys, Decision
-from finetune_operator.manifests import keys
+from finetune_operator.decide.attempts import engine as steps
+from finetune_operator.decide.decision import ApplyKeys, Decision
+from finetune_operator.decide.gates import verdict as gates
+from finetune_operator.manifests import served_keys as keys
 
 from .invariants import violations
 from .stories import STORIES, Story, World
@@ -59,7 +61,7 @@ def every_verdict_passes(patch: pytest.MonkeyPatch) -> None:
     """The gates are judged, and then the verdict does not look at them."""
     honest = gates.judge
     patch.setattr(
-        "finetune_operator.decide.run_steps.judge", lambda *a: replace(honest(*a), verdict="Pass"), raising=False
+        "finetune_operator.decide.run.work.judge", lambda *a: replace(honest(*a), verdict="Pass"), raising=False
     )
     patch.setattr(gates, "worst", lambda _: "Pass")
 

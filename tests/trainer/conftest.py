@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from finetune_trainer.documents.run import Serving
+from finetune_trainer.documents.model_version import PlainServing
 from finetune_trainer.environment import prepare_process, variables
 from finetune_trainer.importing import ImportRequest, import_base
 from trainer.world import CLASSES, SIDE, TINY_MODEL, World, add_to_pool, index, write_anchor, write_new_pages
@@ -93,7 +93,7 @@ def base(best_pt: Path, shared_world: World, tmp_path_factory: pytest.TempPathFa
         artifacts=shared_world.artifacts.as_uri(),
         namespace="ml",
         classes=CLASSES,
-        serving=Serving(SIDE, "0.25", "0.7", 300),
+        serving=PlainServing(SIDE, "0.25", "0.7", 300),
         pretrained=None,
     )
     spec = yaml.safe_load(import_base(request, tmp_path_factory.mktemp("import")))["spec"]

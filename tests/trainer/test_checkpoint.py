@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from finetune_trainer.cli import main
+from finetune_trainer.documents.serving import Lineage
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.evaluation.detector import Lineage, open_detector
+from finetune_trainer.evaluation.detector import open_detector
 from finetune_trainer.storage import local_path
 from finetune_trainer.training.checkpoint import (
     check_is_base,
@@ -188,4 +189,4 @@ def test_options_are_checked_before_anything_is_loaded(
 ) -> None:
     arguments = command(world.root / "missing.pt", world, option, value)
     assert main(arguments) == 10
-    assert "DocumentInvalid" in capsys.readouterr().err
+    assert "ContractViolated" in capsys.readouterr().err

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
 
-from finetune_trainer.documents.codec import Located
+from finetune_trainer.data.anchor import build_index
+from finetune_trainer.documents.classes import check_class_names
+from finetune_trainer.documents.codec import LONGEST_URI, Located
 from finetune_trainer.documents.result import (
     RESULT_LIMIT,
     RESULT_SCHEMA,
+    Artifact,
     Emitted,
     EvaluateResult,
     Measured,
@@ -19,10 +26,16 @@ from finetune_trainer.documents.result import (
     NewSet,
     Rates,
     TestSet,
+    TrainResult,
+    VerifiedModels,
+    VerifyResult,
 )
 from finetune_trainer.documents.run import parse_run_document
 from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.importing import ImportRequest
 from finetune_trainer.steps.job import fitting
+from finetune_trainer.storage import Storage
+from house.crds import crds
 from trainer.world import World
 
 SHA = "a" * 64
@@ -37,7 +50,7 @@ BASE = {
 def parse_error(content: dict[str, Any]) -> StepError:
     with pytest.raises(StepError) as caught:
         parse_run_document(json.dumps(content).encode())
-    assert caught.value.reason is Reason.DOCUMENT_INVALID
+    assert caught.value.reason is Reason.CONTRACT_VIOLATED
     return caught.value
 
 
@@ -45,6 +58,8 @@ def parse_error(content: dict[str, Any]) -> StepError:
     ("change", "value", "named"),
     [
         ("training__optimizer", "auto", "$.training.optimizer"),
+        ("training__optimizer", "RMSProp", "$.training.optimizer"),
+        ("training__nominalBatch", 65_537, "$.training.nominalBatch"),
         ("training__lr0", 0.001, "$.training.lr0"),
         ("training__lr0", "fast", "$.training.lr0"),
         ("training__epochs", 0, "$.training.epochs"),
@@ -55,6 +70,9 @@ def parse_error(content: dict[str, Any]) -> StepError:
         ("mixing__ratio", "lots", "$.mixing.ratio"),
         ("mixing__seed", -1, "$.mixing.seed"),
         ("classes", [], "$.classes"),
+        ("classes", [f"class-{n}" for n in range(81)], "length <= 80"),
+        ("classes", ["c" * 64], "$.classes"),
+        ("classes", ["number,date"], "$.classes"),
         ("mode", "Rebuild", "mode"),
         ("base__artifact__sha256", "short", "$.base.artifact.sha256"),
         ("surprise", True, "surprise"),
@@ -107,3 +125,153 @@ def test_a_result_always_fits_and_keeps_what_a_verdict_hangs_on(classes: int, ur
         assert result["models"][name]["fresh"]["matched"] == 99_999
     if classes <= 40:
         assert len(result["models"]["live"]["ap50"]) == classes
+
+
+LONGEST_PREFIX = crds()["FineTunePolicy"].spec["properties"]["artifacts"]["properties"]["uri"]["maxLength"]
+
+
+def below(step: str, name: str) -> Located:
+    """A file of a step below the longest prefix that a policy may have."""
+    owner = "p" * LONGEST_PREFIX + "/" + "n" * 63 + "/" + "u" * 36
+    return Located(f"{owner}/attempt-1000/{step}/{name}", SHA)
+
+
+def test_a_result_of_training_fits_below_the_longest_prefix() -> None:
+    artifact, checkpoint = below("train", "01234567/model.onnx"), below("train", "01234567/checkpoint.pt")
+    losses = dict.fromkeys(("box", "cls", "dfl", "l1"), "123456.7891")
+    result = TrainResult(
+        artifact=Artifact(artifact.uri, SHA, 2**40),
+        checkpoint=checkpoint,
+        epochs=1000,
+        batch=4096,
+        images=1_000_000,
+        seconds=1_000_000,
+        device="NVIDIA H100 80GB HBM3, MIG 1g.10gb",
+        losses=losses,
+    )
+    manifest = below("train", "manifest.json")
+    emitted = Emitted(RESULT_SCHEMA, "train", "u" * 36, 1000, "Succeeded", manifest, msgspec.to_builtins(result))
+    assert len(fitting(emitted)) <= RESULT_LIMIT
+
+
+def test_a_verification_fits_with_the_longest_uri_of_an_artifact() -> None:
+    uri = "s3://" + "b" * (LONGEST_URI - 5)
+    measured = Measured(SHA, "0.999999", ("0.9999",) * 80, None, None)
+    result = VerifyResult(
+        settings=SHA,
+        evaluator="finetune-trainer 0.1.0",
+        test_set=TestSet(SHA, 100_000, 1_000_000),
+        models=VerifiedModels(measured),
+        artifact=Artifact(uri, SHA, 2**40),
+    )
+    manifest = below("verify", "manifest.json")
+    emitted = Emitted(RESULT_SCHEMA, "verify", "u" * 36, 1000, "Succeeded", manifest, msgspec.to_builtins(result))
+    data = fitting(emitted)
+    assert len(data) <= RESULT_LIMIT
+    assert json.loads(data)["result"]["models"]["base"]["map50"] == "0.999999"
+
+
+BAD_NAMES: tuple[tuple[list[str], str], ...] = (
+    ([f"class-{n}" for n in range(81)], "has 81 classes; 1 to 80 are possible"),
+    ([], "has 0 classes; 1 to 80 are possible"),
+    (["number", "c" * 64], "calls class 1 'ccc"),
+    (["number,date"], "calls class 0 'number,date'"),
+    ([" number"], "calls class 0 ' number'"),
+    (["number\n"], "calls class 0"),
+    (["number", "date", "number"], "the name 'number' twice, for class 0 and class 2"),
+)
+
+
+@pytest.mark.parametrize(("names", "message"), BAD_NAMES, ids=[message for _, message in BAD_NAMES])
+def test_class_names_that_a_policy_refuses_are_refused_where_they_come_in(
+    tmp_path: Path, names: list[str], message: str
+) -> None:
+    with pytest.raises(StepError, match=re.escape(message)) as caught:
+        check_class_names(names, "It")
+    assert caught.value.reason is Reason.CLASS_LIST_INVALID
+    if names:  # an anchor is refused before any of its pages is read
+        (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": names, "train": "nowhere"}))
+        with pytest.raises(StepError, match=re.escape(message)):
+            build_index(Storage(), tmp_path.as_uri(), allow_background=False)
+
+
+@pytest.mark.parametrize("names", [[f"class-{n}" for n in range(80)], ["c" * 63], ["öre", "total amount", "発行日"]])
+def test_class_names_that_a_policy_takes_are_taken(names: list[str]) -> None:
+    check_class_names(names, "It")
+
+
+def options(**changes: object) -> argparse.Namespace:
+    """What `import` is given on its command line."""
+    given: dict[str, object] = {
+        "checkpoint": Path("best.pt"),
+        "model": "marks",
+        "version": "base_v1",
+        "artifacts": "s3://bucket/artifacts",
+        "namespace": "ml",
+        "classes": None,
+        "image_size": 320,
+        "confidence": "0.25",
+        "nms_iou": "0.7",
+        "max_detections": 300,
+        "pretrained": None,
+    }
+    return argparse.Namespace(**given | changes)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "remedy"),
+    [
+        ("model", "m" * 31, "at most 30"),
+        ("model", "Marks", "lower-case"),
+        ("model", "marks\n", "lower-case"),
+        ("version", "base_v100000", "base_v99999"),
+        ("version", "base_v01", "base_v1"),
+        ("namespace", "n" * 64, "at most 63"),
+        ("namespace", "ml.team", "DNS label"),
+        ("confidence", "1e-1", "at most 10 decimals"),
+        ("confidence", "0.12345678901", "at most 10 decimals"),
+        ("nms_iou", "2", "shares (0..1)"),
+        ("image_size", 4128, "multiple of 32"),
+        ("artifacts", "s3://bucket/" + "x" * 800, "at most 800"),
+        ("artifacts", "s3://bucket/my folder", "spaces"),
+        ("artifacts", "/data/my folder", "'%'"),
+        ("artifacts", "s3://bucket/a/../b", "'..'"),
+        ("artifacts", "s3://b/a", "s3://bucket/prefix"),
+        ("classes", "number,,date", "1 to 63 characters"),
+        ("classes", ",".join(f"class-{n}" for n in range(81)), "fewer classes"),
+    ],
+)
+def test_an_import_refuses_what_the_api_server_would_refuse_after_the_upload(
+    option: str, value: object, remedy: str
+) -> None:
+    with pytest.raises(StepError) as caught:
+        ImportRequest.from_options(options(**{option: value}))
+    assert remedy in caught.value.remedy
+    assert caught.value.reason in (Reason.CONTRACT_VIOLATED, Reason.CLASS_LIST_INVALID)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("model", "m" * 30),
+        ("model", "7marks"),
+        ("version", "base_v99999"),
+        ("namespace", "n" * 63),
+        ("namespace", "a-very-long-namespace-that-kubernetes-takes-of-course"),
+        ("artifacts", "/data/artifacts"),
+        ("artifacts", "gs://bucket"),
+        ("confidence", "0.1234567890"),
+    ],
+)
+def test_an_import_takes_what_the_api_server_takes(option: str, value: str) -> None:
+    assert ImportRequest.from_options(options(**{option: value}))
+
+
+def test_an_import_whose_object_would_have_too_long_a_name_is_refused() -> None:
+    with pytest.raises(StepError, match="--model is") as caught:
+        ImportRequest.from_options(options(model="m" * 30, version="base_v1000"))
+    assert "at most 40 characters" in caught.value.remedy
+
+
+def test_a_seldom_large_nominal_batch_of_a_policy_is_taken(shared_world: World) -> None:
+    assert shared_world.parsed(BASE, training__nominalBatch=65_536).training.nominal_batch == 65_536

@@ -172,7 +172,7 @@ def test_documents_that_cannot_be_read_are_bad_input(
     code, _ = job.run("prepare", document, inputs)
     assert code == 10
     error = job.message()["error"]
-    assert (error["class"], error["reason"]) == ("BadInput", "DocumentInvalid")
+    assert (error["class"], error["reason"]) == ("BadInput", "ContractViolated")
     assert said in error["message"]
     assert error["remedy"]
 

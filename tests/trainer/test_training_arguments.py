@@ -56,6 +56,22 @@ def test_each_argument_is_what_is_meant(name: str, value: object) -> None:
     assert arguments()[name] == value
 
 
+OTHER: dict[str, object] = {"optimizer": "SGD", "cosLr": False}
+"""Another value of each option that is no number."""
+
+OPTIONS = [name for name in training_parameters() if name not in ("amp", "augment")]  # for amp, see below
+AUGMENT = [f"augment.{name}" for name in training_parameters()["augment"]]
+
+
+@pytest.mark.parametrize("option", OPTIONS + AUGMENT)
+def test_every_option_of_the_run_document_reaches_ultralytics(option: str) -> None:
+    parent, _, name = option.rpartition(".")
+    given = training_parameters()[parent] if parent else training_parameters()
+    other = OTHER.get(name, "0.015625" if isinstance(given[name], str) else 1)
+    changed = {parent: {**given, name: other}} if parent else {name: other}
+    assert arguments(**changed) != arguments()
+
+
 def test_every_argument_is_one_that_ultralytics_knows() -> None:
     from ultralytics.cfg import get_cfg
     from ultralytics.utils import DEFAULT_CFG

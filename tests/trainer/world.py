@@ -21,6 +21,7 @@ from finetune_trainer.steps.context import StepContext
 from finetune_trainer.steps.publish import Publisher
 from finetune_trainer.storage import Storage
 
+RUN_DOCUMENT = Path(__file__).resolve().parents[1] / "contract" / "messages" / "run-finetune.json"
 CLASSES = ("number", "date", "total")
 SIDE = 128  # pixels of a page and of the network's input
 BATCH_TIME = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -183,37 +184,9 @@ class World:
 
 
 def training_parameters(**changes: Any) -> dict[str, Any]:
-    """The seeds' parameters for two epochs; `changes` replace values, `augment` as a whole."""
-    return {
-        "epochs": 2,
-        "lr0": "0.001",
-        "lrf": "0.01",
-        "freeze": 2,
-        "warmupEpochs": "1",
-        "warmupBiasLr": "0",
-        "cosLr": True,
-        "optimizer": "AdamW",
-        "momentum": "0.9",
-        "weightDecay": "0.0005",
-        "batch": 16,
-        "nominalBatch": 16,
-        "closeMosaic": 0,
-        "patience": 0,
-        "workers": 0,
-        "amp": "Auto",
-        "augment": {
-            "fliplr": "0",
-            "flipud": "0",
-            "mosaic": "0",
-            "mixup": "0",
-            "scale": "0.2",
-            "translate": "0.1",
-            "degrees": "0",
-            "hsvH": "0",
-            "hsvS": "0.2",
-            "hsvV": "0.2",
-        },
-    } | changes
+    """A policy's defaults as the operator writes them, for two epochs; `changes` replace values, `augment` whole."""
+    defaults = json.loads(RUN_DOCUMENT.read_text())["training"]
+    return {**defaults, "epochs": 2, "freeze": 2, "nominalBatch": 16, **changes}
 
 
 def context(step: Any, document: FineTuneDocument | VerifyDocument, scratch: Path, attempt: int = 1) -> StepContext:

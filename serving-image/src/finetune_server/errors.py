@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes of both commands; the numbers are those of the Jobs (docs/contracts.md, section 2)."""
+    """Exit codes of both commands; the numbers are those of the Jobs (docs/reference/contracts.md, section 2)."""
 
     OK = 0
     BAD_INPUT = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -20,6 +21,10 @@ from finetune_server.preprocess import Tensor
 SETTINGS_KEY: Final = "finetune.serving"
 SETTINGS_SCHEMA: Final = "finetune-operator.io/serving/v1"
 PREPROCESS: Final = "letterbox-114-linear-rgb"
+# Copies of contracts/serving.schema.json; tests/contract/test_server_contracts.py tries every limit.
+MAX_CLASSES: Final = 80
+LONGEST_CLASS_NAME: Final = 63
+_CLASS_NAME: Final = re.compile(r"[^\x00-\x20\x7f,]([^\x00-\x1f\x7f,]*[^\x00-\x20\x7f,])?")
 _EXPORT_AGAIN: Final = "Export the model with this release's finetune-trainer, which writes what the server needs"
 
 
@@ -106,15 +111,12 @@ def parse_settings(text: str | None) -> ServingSettings:
                 f"this server knows {SETTINGS_SCHEMA!r}, {PREPROCESS!r}",
                 "Use the server of the release that exported the model, or export it again",
             )
-        classes = raw["classes"]
-        if not classes or not all(isinstance(name, str) and name for name in classes) or len({*classes}) < len(classes):
-            raise ValueError(f"classes are {classes!r}")
         return ServingSettings(
-            classes=tuple(classes),
-            image_size=_in_range("imageSize", int(raw["imageSize"]), 32, 8192),
+            classes=_class_names(raw["classes"]),
+            image_size=_in_range("imageSize", raw["imageSize"], 32, 4096, multiple_of=32),
             confidence=_fraction("confidence", raw["confidence"]),
             nms_iou=_fraction("nmsIou", raw["nmsIou"]),
-            max_detections=_in_range("maxDetections", int(raw["maxDetections"]), 1, 10_000),
+            max_detections=_in_range("maxDetections", raw["maxDetections"], 1, 10_000),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StartError(
@@ -122,17 +124,33 @@ def parse_settings(text: str | None) -> ServingSettings:
         ) from error
 
 
-def _in_range(name: str, value: int, low: int, high: int) -> int:
-    if not low <= value <= high:
-        raise ValueError(f"{name} is {value}, not in {low}..{high}")
+def _class_names(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list) or not 1 <= len(names) <= MAX_CLASSES:
+        count = len(names) if isinstance(names, list) else "no list of"
+        raise ValueError(f"there are {count} classes; 1 to {MAX_CLASSES} are possible")
+    for name in names:
+        if not isinstance(name, str) or len(name) > LONGEST_CLASS_NAME or _CLASS_NAME.fullmatch(name) is None:
+            raise ValueError(
+                f"class {str(name)[:80]!r} is not 1 to {LONGEST_CLASS_NAME} characters without commas, control "
+                "characters and spaces at its ends"
+            )
+    if len({*names}) < len(names):
+        raise ValueError(f"a class is named twice in {names!r}")
+    return tuple(names)
+
+
+def _in_range(name: str, value: object, low: int, high: int, multiple_of: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high or value % multiple_of:
+        steps = f" in steps of {multiple_of}" if multiple_of > 1 else ""
+        raise ValueError(f"{name} is {value!r}, not in {low}..{high}{steps}")
     return value
 
 
 def _fraction(name: str, text: object) -> float:
     try:
-        value = Decimal(str(text))
+        value = Decimal(text if isinstance(text, str) else "NaN")
     except InvalidOperation:
-        raise ValueError(f"{name} is {text!r}, not a decimal") from None
+        raise ValueError(f"{name} is {text!r}, not a decimal in quotes") from None
     if not (value.is_finite() and 0 <= value <= 1):
         raise ValueError(f"{name} is {text!r}, not in 0..1")
     return float(value)

@@ -1,4 +1,4 @@
-"""From the network's raw output to boxes: threshold, class-wise NMS, limit (docs/contracts.md section 4)."""
+"""From the network's raw output to boxes: threshold, class-wise NMS, limit (docs/reference/contracts.md section 4)."""
 
 from __future__ import annotations
 

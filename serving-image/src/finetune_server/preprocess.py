@@ -1,4 +1,4 @@
-"""Letterboxing: from a page to the network's input, as docs/contracts.md section 4 defines it."""
+"""Letterboxing: from a page to the network's input, as docs/reference/contracts.md section 4 defines it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,6 @@ BAD_URIS = (
     ("file:///data/%2e%2e/etc", "must have no spaces, '%'"),
     ("file:///data\\pool", "backslashes"),
     ("s3://bucket/p\u00f6l", "outside ASCII; rename the folder"),
-    ("s3://bucket/" + "x" * 1024, "may not be more than 1024"),
 )
 URIS = (
     (POLICY, "data.anchor.uri"),
@@ -131,6 +130,13 @@ CASES = (
     Bad(POLICY, "classes", ["a", "b", "a"], "must not repeat a name; give every class a name of its own"),
     Bad(POLICY, "classes", ["c" * 64], "may not be more than 63", field="classes[0]"),
     Bad(POLICY, "classes", [""], "should be at least 1 chars long", field="classes[0]"),
+    *(
+        Bad(
+            name, "classes", ["fine", value], "must be a name without commas and control characters", field="classes[1]"
+        )
+        for name in (POLICY, BASE)
+        for value in ("a,b", " a", "a ", "a\tb", "a\n", "\x7f", ",")
+    ),
     Bad(POLICY, "podTemplates.train", "Gpu", NAME),
     Bad(POLICY, "podTemplates.cpu", "cpu/other", NAME),
     Bad(POLICY, "serving.imageSize", 330, "should be a multiple of 32"),
@@ -141,7 +147,18 @@ CASES = (
     Bad(POLICY, "gates.regression.reviewAtPoints", "101", POINTS),
     Bad(POLICY, "gates.regression.rejectAbovePoints", "-3", POINTS),
     Bad(POLICY, "gates.regression.reviewAtPoints", "2.1", "lower reviewAtPoints or raise rejectAbovePoints"),
-    Bad(POLICY, "gates.newSamples.holdout", "1", 'must be a decimal from 0 to 0.9, in quotes, for example "0.2"'),
+    *(
+        Bad(POLICY, path, "1", 'must be a decimal from 0 to 0.9, in quotes, for example "0.2"')
+        for path in ("data.pool.holdout", "gates.newSamples.holdout")
+    ),
+    Bad(
+        POLICY,
+        "gates.newSamples.holdout",
+        "0.3",
+        "moved to spec.data.pool.holdout, and the two differ; remove the former",
+        field="data.pool.holdout",
+    ),
+    Bad(TUNED, "evidence.figures", [], "has no figures, so nobody could tell what the gates saw"),
     Bad(POLICY, "triggers", {}, 'unknown field "spec.triggers"', field="-"),
     # The run: what it trains, never on what data, against which gates or in which pod.
     *(
@@ -160,7 +177,10 @@ CASES = (
         Bad(RUN, "baseVersion", value, "must be a base version such as base_v1")
         for value in ("v1", "base_v0", "base_v01")
     ),
-    *(Bad(RUN, "mixing.ratio", value, "must be Auto, or a decimal from 0 to 1000") for value in ("auto", "-1", "1001")),
+    *(
+        Bad(RUN, "mixing.ratio", value, "must be Auto, or a decimal from 0 to 1000")
+        for value in ("auto", "-1", "1001", "1.1234567")
+    ),
     Bad(RUN, "training.lr0", "0", RATE),
     Bad(RUN, "resources.limits", {"memory": "lots"}, "must be quantities that are not negative, for example 1, 500m"),
     Bad(RUN, "resources.requests", {"cpu": "-1"}, "must be quantities that are not negative"),
@@ -258,6 +278,9 @@ GOOD = (
     (POLICY, "gates.newSamples.minimum", "1"),
     (POLICY, "gates.newSamples.minimum", "1.000"),
     (POLICY, "gates.regression.reviewAtPoints", "2"),
+    (POLICY, "gates.newSamples.holdout", "0.10"),
+    (POLICY, "gates.newSamples.holdout", "0"),
+    (POLICY, "data.pool.holdout", "0.9"),
     (POLICY, "serving.imageSize", 32),
     (RUN, "mixing.ratio", "0"),
     (RUN, "baseVersion", "ft_v1.1"),

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from finetune_operator.api.contract import DocumentBase, DocumentData, DocumentOwner, Location, RunDocument
-from finetune_operator.api.meta import Artifact
+from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import PolicyStatus, Serving, Source
 from finetune_operator.api.promotion import PromotionSpec
@@ -17,9 +17,10 @@ from finetune_operator.api.run import RunStatus
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.act import NameTaken, act
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Unavailable
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.observe import Observed, Observer
-from finetune_operator.cluster.port import Kind, Object
-from finetune_operator.decide.actions import (
+from finetune_operator.cluster.port import Object
+from finetune_operator.decide.decision import (
     Action,
     ApplyKeys,
     CreateJob,
@@ -47,8 +48,8 @@ DOCUMENT = RunDocument(
     artifacts=Location(uri="file:///b"),
     base=DocumentBase(
         version="base_v1",
-        artifact=Artifact(uri="file:///c", sha256="c"),
-        checkpoint=Artifact(uri="file:///d", sha256="d"),
+        artifact=FileReference(uri="file:///c", sha256="c"),
+        checkpoint=FileReference(uri="file:///d", sha256="d"),
     ),
 )
 JOB = CreateJob("first-prepare-1", "prepare", 1, "cpu", "document", '{"attempt":1}')

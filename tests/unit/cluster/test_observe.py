@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.observe import PROGRESS_EVERY, Observer
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.port import Object
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import promotion, run, stage
@@ -153,7 +154,7 @@ def test_a_document_is_asked_for_only_once_the_status_says_that_there_is_one(wor
     assert world.client.fresh == ["document"]
 
 
-@pytest.mark.parametrize(("owner", "reason"), [("somebody", "NameTaken"), ("the run", "DocumentInvalid")])
+@pytest.mark.parametrize(("owner", "reason"), [("somebody", "NameTaken"), ("the run", "SnapshotInvalid")])
 def test_a_document_that_cannot_be_used_is_a_problem_with_a_reason(world: World, owner: str, reason: str) -> None:
     world.child(Kind.CONFIG_MAP, "document", world.uid if owner == "the run" else owner, {})
     world.status(Kind.RUN, "first", {"snapshot": "document"})

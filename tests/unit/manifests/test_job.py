@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from finetune_operator.api.run import RunSpec, Step
-from finetune_operator.decide.actions import CreateJob
+from finetune_operator.decide.decision import CreateJob
 from finetune_operator.manifests.job import build_job
 from finetune_operator.manifests.owner import Owner
 
@@ -44,7 +44,7 @@ def job(step: str = "train", run: RunSpec | None = None, template: dict[str, Any
         attempt=1,
         template="train",
         snapshot="document",
-        inputs='{"attempt":1}',
+        step_inputs='{"attempt":1}',
         **more,
     )
     return build_job(action, OWNER, template, run)

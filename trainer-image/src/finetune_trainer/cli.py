@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
     job = commands.add_parser("job", help="run one step of a run (started by the operator)")
     job.add_argument("step", choices=get_args(StepName))
-    job.add_argument("--inputs", required=True, metavar="JSON", help="the step's inputs (docs/contracts.md)")
+    job.add_argument("--inputs", required=True, metavar="JSON", help="the step's inputs (docs/reference/contracts.md)")
 
     anchor = commands.add_parser("anchor", help="the anchor data set").add_subparsers(dest="action", required=True)
     index = anchor.add_parser("index", help="check the data set and write finetune-index.json beside data.yaml")

@@ -7,7 +7,7 @@ from typing import assert_never
 
 
 class ErrorClass(StrEnum):
-    """What the operator does about an error; see "Exit codes" in docs/contracts.md."""
+    """What the operator does about an error; see "Exit codes" in docs/reference/contracts.md."""
 
     BAD_INPUT = "BadInput"
     BAD_TRAINING = "BadTraining"
@@ -24,6 +24,7 @@ class Reason(StrEnum):
     DATA_UNREADABLE = "DataUnreadable"
     ANCHOR_INDEX_MISSING = "AnchorIndexMissing"
     CLASS_LIST_DIFFERS = "ClassListDiffers"
+    CLASS_LIST_INVALID = "ClassListInvalid"
     LABELS_OUT_OF_RANGE = "LabelsOutOfRange"
     LABEL_COLUMNS = "LabelColumns"
     LABEL_MISSING = "LabelMissing"
@@ -35,7 +36,7 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "DigestMismatch"
     BASE_UNUSABLE = "BaseUnusable"
     DUPLICATE_SAMPLE = "DuplicateSample"
-    DOCUMENT_INVALID = "DocumentInvalid"
+    CONTRACT_VIOLATED = "ContractViolated"
     PRECISION_UNSUPPORTED = "PrecisionUnsupported"
     SHARED_MEMORY_TOO_SMALL = "SharedMemoryTooSmall"
     STORAGE_UNAVAILABLE = "StorageUnavailable"

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import yaml
 
 from finetune_trainer.data.anchor import check_classes
-from finetune_trainer.documents.run import Serving
+from finetune_trainer.documents.classes import check_class_names
+from finetune_trainer.documents.codec import Located
+from finetune_trainer.documents.model_version import (
+    BaseVersion,
+    PlainServing,
+    check_artifacts,
+    check_names,
+    checked_serving,
+    object_name,
+)
+from finetune_trainer.documents.result import Artifact
+from finetune_trainer.documents.serving import Lineage
 from finetune_trainer.errors import Reason, bad_input
 from finetune_trainer.storage import Storage, join, normalise, sha256_of
-
-_VERSION: Final = re.compile(r"^base_v[1-9][0-9]{0,5}$")
-_NAME: Final = re.compile(r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$")
 
 
 @dataclass(frozen=True)
@@ -30,41 +36,30 @@ class ImportRequest:
     artifacts: str
     namespace: str
     classes: tuple[str, ...] | None
-    serving: Serving
+    serving: PlainServing
     pretrained: str | None
 
     @staticmethod
     def from_options(options: argparse.Namespace) -> ImportRequest:
-        """Checked options; StepError DocumentInvalid says which one is wrong."""
+        """Checked options; StepError ContractViolated or ClassListInvalid says which one is wrong."""
         serving = {
             "imageSize": options.image_size,
             "confidence": options.confidence,
             "nmsIou": options.nms_iou,
             "maxDetections": options.max_detections,
         }
-        try:
-            checked = msgspec.convert(serving, Serving)
-        except msgspec.ValidationError as error:
-            raise bad_input(
-                Reason.DOCUMENT_INVALID,
-                f"The serving settings are not valid: {error}.",
-                "--image-size is a multiple of 32; --confidence and --nms-iou are shares (0..1).",
-            ) from error
-        if not _VERSION.match(options.version):
-            raise bad_input(Reason.DOCUMENT_INVALID, f"--version is {options.version!r}.", "Name it base_v1, base_v2.")
-        for flag in ("model", "namespace"):
-            if not _NAME.match(getattr(options, flag)):
-                raise bad_input(
-                    Reason.DOCUMENT_INVALID,
-                    f"--{flag} is {getattr(options, flag)!r}.",
-                    "Use a DNS label of at most 40 characters.",
-                )
+        checked = checked_serving(serving)
+        check_names(options.model, options.version, options.namespace)
+        artifacts = normalise(options.artifacts)
+        check_artifacts(artifacts)
         classes = tuple(c.strip() for c in options.classes.split(",")) if options.classes else None
+        if classes is not None:
+            check_class_names(classes, "--classes")
         return ImportRequest(
             options.checkpoint,
             options.model,
             options.version,
-            normalise(options.artifacts),
+            artifacts,
             options.namespace,
             classes,
             checked,
@@ -77,7 +72,7 @@ def import_base(request: ImportRequest, scratch: Path) -> str:
 
     Raises StepError BaseUnusable for a fine-tune or an unreadable checkpoint, ClassListDiffers for other classes.
     """
-    from finetune_trainer.evaluation.detector import Lineage, serving_metadata
+    from finetune_trainer.evaluation.detector import serving_metadata
     from finetune_trainer.training.checkpoint import (
         check_detector,
         check_is_base,
@@ -96,6 +91,7 @@ def import_base(request: ImportRequest, scratch: Path) -> str:
     check_detector(loaded, where)
     check_is_base(loaded, where, request.pretrained)
     classes = class_names(loaded)
+    check_class_names(classes, f"The checkpoint {where}")
     if request.classes is not None:
         check_classes(classes, request.classes, f"The checkpoint {where}")
     lineage = Lineage(type="Base", base=request.version)
@@ -113,26 +109,21 @@ def _upload(request: ImportRequest, classes: tuple[str, ...], model: bytes, chec
     storage.write_once(join(folder, "model.onnx"), model)
     stored = join(folder, f"checkpoint-{sha256_of(checkpoint)[:12]}.pt")
     storage.write_once(stored, checkpoint)
+    spec = BaseVersion(
+        model=request.model,
+        version=request.version,
+        artifact=Artifact(join(folder, "model.onnx"), sha256_of(model), len(model)),
+        checkpoint=Located(stored, sha256_of(checkpoint)),
+        classes=classes,
+        serving=request.serving,
+    )
     manifest = {
         "apiVersion": "finetune-operator.io/v1alpha1",
         "kind": "ModelVersion",
         "metadata": {
-            "name": f"{request.model}-{request.version.replace('_', '-')}",
+            "name": object_name(request.model, request.version),
             "namespace": request.namespace,
         },
-        "spec": {
-            "model": request.model,
-            "version": request.version,
-            "type": "Base",
-            "artifact": {
-                "uri": join(folder, "model.onnx"),
-                "sha256": sha256_of(model),
-                "format": "onnx",
-                "bytes": len(model),
-            },
-            "checkpoint": {"uri": stored, "sha256": sha256_of(checkpoint)},
-            "classes": list(classes),
-            "serving": msgspec.to_builtins(request.serving),
-        },
+        "spec": msgspec.to_builtins(spec),
     }
     return yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True)

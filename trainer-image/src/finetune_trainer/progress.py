@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
-import msgspec
-
-from finetune_trainer.documents.result import PROGRESS_SCHEMA, StepName
+from finetune_trainer.documents.codec import encode
+from finetune_trainer.documents.result import PROGRESS_SCHEMA, ProgressLine, StepName
 
 Clock = Callable[[], datetime]
 
@@ -37,19 +36,19 @@ class Progress:
         activity: str | None = None,
     ) -> None:
         """One line; what is None is left out. `epoch` counts finished epochs from 1 (0: the first is running)."""
-        line: dict[str, object] = {"schema": PROGRESS_SCHEMA, "step": self._step}
-        optional = {
-            "epoch": epoch,
-            "epochs": epochs,
-            "percent": percent,
-            "remainingSeconds": remaining_seconds,
-            "losses": losses,
-            "activity": activity,
-        }
-        line |= {key: value for key, value in optional.items() if value is not None}
-        line["at"] = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        line = ProgressLine(
+            schema=PROGRESS_SCHEMA,
+            step=self._step,
+            epoch=epoch,
+            epochs=epochs,
+            percent=percent,
+            remaining_seconds=remaining_seconds,
+            losses=None if losses is None else dict(losses),
+            activity=activity,
+            at=self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
         try:
-            self._stream.write(msgspec.json.encode(line).decode() + "\n")
+            self._stream.write(encode(line).decode() + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             return

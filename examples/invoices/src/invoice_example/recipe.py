@@ -72,7 +72,7 @@ FINE_TUNE: Mapping[str, Any] = {
         "hsvV": "0.1",
     },
 }
-"""`FineTunePolicy.spec.training`: the seeds' parameters; only batch and augmentation are the example's own."""
+"""`FineTunePolicy.spec.training`: the defaults; only batch and augmentation are the example's own."""
 
 SCALE = (0.33, 0.125, 256)
 """Depth, width and most channels of the model: 0.28 million parameters (yolo11n has 2.6)."""

@@ -1,10 +1,13 @@
-"""The trainer's side of the contract: run document, step inputs, step results, progress (docs/contracts.md)."""
+"""The trainer's side of the contract: run document, step results, progress.
+
+`contracts/*.schema.json` are the sources; tests/contract holds these types to them, in the direction that counts.
+"""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from .meta import Artifact, ModelArtifact
+from .meta import Artifact, FileReference
 from .policy import Gates, Serving, Source
 from .run import Step
 from .training import Training
@@ -13,6 +16,9 @@ from .value import Value, complete
 DOCUMENT_SCHEMA = "finetune-operator.io/run-document/v1"
 RESULT_SCHEMA = "finetune-operator.io/step-result/v1"
 PROGRESS_SCHEMA = "finetune-operator.io/progress/v1"
+
+LONGEST_URI = 2048
+"""Characters of a URI; the policy's artifacts.uri is so much shorter that what steps append always fits."""
 
 EXIT_BAD_INPUT = 10
 EXIT_BAD_TRAINING = 11
@@ -40,9 +46,9 @@ class DocumentBase(Value, frozen=True, kw_only=True, omit_defaults=False):
     """The base that is fine-tuned (or verified)."""
 
     version: str
-    artifact: Artifact
-    checkpoint: Artifact
-    inputs: Artifact | None = None
+    artifact: FileReference
+    checkpoint: FileReference
+    inputs: FileReference | None = None
 
 
 class DocumentData(Value, frozen=True, kw_only=True):
@@ -86,7 +92,9 @@ def document_json(document: RunDocument) -> dict[str, Any]:
     Absent parts are left out rather than null, because the trainer refuses fields that a mode does not know.
     """
     data = {key: value for key, value in complete(document).items() if value is not None}
-    data["data"] = {key: value for key, value in data["data"].items() if value is not None}
+    for part in (data["data"], *data.get("gates", {}).values()):
+        for key in [key for key, value in part.items() if value is None]:
+            del part[key]
     return data
 
 
@@ -148,7 +156,7 @@ class NewSet(Value, frozen=True, kw_only=True):
 class PrepareResult(Value, frozen=True, kw_only=True):
     """What was drawn."""
 
-    plan: Artifact
+    plan: FileReference
     pool: int
     fresh: int
     held_out: int
@@ -165,8 +173,8 @@ class PrepareResult(Value, frozen=True, kw_only=True):
 class TrainResult(Value, frozen=True, kw_only=True):
     """What was trained."""
 
-    artifact: ModelArtifact
-    checkpoint: Artifact
+    artifact: Artifact
+    checkpoint: FileReference
     epochs: int
     batch: int
     images: int
@@ -186,7 +194,7 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     test_set: TestImages
     models: Models
     new_set: NewSet | None = None
-    artifact: ModelArtifact | None = None
+    artifact: Artifact | None = None
 
 
 class StepResult(Value, frozen=True, kw_only=True):
@@ -197,7 +205,7 @@ class StepResult(Value, frozen=True, kw_only=True):
     owner: str
     attempt: int
     outcome: Literal["Succeeded", "Failed"]
-    manifest: Artifact | None = None
+    manifest: FileReference | None = None
     result: dict[str, object] = {}
     error: ResultError | None = None
 

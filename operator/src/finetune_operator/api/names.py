@@ -62,12 +62,12 @@ def model_version_name(model: str, version: str) -> str:
 
 
 def base_version(series: int) -> str:
-    """Return the seeds' name of a base: base_v1."""
+    """Return the version of the base of a series: base_v1."""
     return f"base_v{series}"
 
 
 def tuned_version(series: int, number: int) -> str:
-    """Return the seeds' name of a fine-tune of base `series`: ft_v1.2."""
+    """Return the version of the numbered fine-tune of a series' base: ft_v1.2."""
     return f"ft_v{series}.{number}"
 
 

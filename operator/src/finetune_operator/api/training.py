@@ -1,4 +1,4 @@
-"""Training parameters: the seeds' values as they are meant, as defaults of every policy."""
+"""Training parameters of a careful fine-tune, as defaults of every policy."""
 
 from decimal import Decimal
 from typing import Literal
@@ -22,8 +22,9 @@ class Augment(Value, frozen=True, kw_only=True):
 
 
 class Training(Value, frozen=True, kw_only=True):
-    """Parameters of a fine-tune (epochs, lr0, freeze, warm-up, cosine: the seeds' best practices).
+    """Parameters of a fine-tune that keeps what the base knows.
 
+    Few epochs, a tenth of ultralytics' learning rate on a cosine, one warm-up epoch, the backbone (10 layers) frozen.
     `warmup_bias_lr` is 0 because ultralytics' default of 0.1 is 100 x lr0; `optimizer` is never
     `auto`, which would ignore lr0; the candidate is the last epoch unless `patience` is set.
     """

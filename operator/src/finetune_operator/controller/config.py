@@ -33,10 +33,10 @@ class Config:
 
 
 def configure(environment: Mapping[str, str]) -> Config:
-    """Return the configuration that `environment` describes (docs/contracts.md, section 6). Raises BadConfiguration.
+    """Return the configuration that `environment` describes (docs/reference/contracts.md, section 6).
 
-    Beside the contract's: FINETUNE_WORKERS, FINETUNE_RESYNC_SECONDS, FINETUNE_REQUEST_TIMEOUT_SECONDS,
-    FINETUNE_ADDRESS, and FINETUNE_CONTEXT of the kubeconfig.
+    Raises BadConfiguration. Beside the contract's: FINETUNE_WORKERS, FINETUNE_RESYNC_SECONDS,
+    FINETUNE_REQUEST_TIMEOUT_SECONDS, FINETUNE_ADDRESS, and FINETUNE_CONTEXT of the kubeconfig.
     """
     kubeconfig = environment.get("KUBECONFIG", "").partition(":")[0]
     level = environment.get("FINETUNE_LOG_LEVEL", "info").lower()

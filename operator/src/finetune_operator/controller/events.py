@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Final
 
 from ..cluster.errors import ClusterError
-from ..cluster.port import Cluster, Kind
-from ..decide.actions import Emit
+from ..cluster.kinds import Kind
+from ..cluster.port import Cluster
+from ..decide.decision import Emit
 from ..manifests.events import Regarding, build_event
 
 WAITING: Final = 2_000

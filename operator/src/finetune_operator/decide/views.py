@@ -12,11 +12,16 @@ from ..api.run import Run, Step
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Why something cannot be used: a CamelCase reason, and a message that says how to mend it."""
+class Explanation:
+    """Why something is as it is: a CamelCase reason and a message, as a condition shows them."""
 
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem(Explanation):
+    """Why something cannot be used; the message says how to mend it."""
 
 
 @dataclass(frozen=True, slots=True)

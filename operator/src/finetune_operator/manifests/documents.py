@@ -5,7 +5,7 @@ from typing import Any
 
 from ..api.contract import RunDocument, document_json
 from ..api.value import InvalidObject, canonical_json, parse_json
-from ..decide.actions import CreateSnapshot
+from ..decide.decision import CreateSnapshot
 from .owner import Owner, labels, reference
 
 DOCUMENT_KEY = "run.json"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..api import names
-from ..decide.actions import Emit
+from ..decide.decision import Emit
 
 
 @dataclass(frozen=True, slots=True)

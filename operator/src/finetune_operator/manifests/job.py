@@ -1,4 +1,4 @@
-"""The Job of one attempt, made from the policy's PodTemplate (docs/contracts.md, section 2)."""
+"""The Job of one attempt, made from the policy's PodTemplate (docs/reference/contracts.md, section 2)."""
 
 import copy
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from ..api import names
 from ..api.run import RunSpec
-from ..decide.actions import CreateJob
+from ..decide.decision import CreateJob
 from .owner import Owner, labels, reference
 
 DOCUMENT_FILE = "/finetune/document/run.json"
@@ -90,7 +90,7 @@ def _trainer(container: dict[str, Any], action: CreateJob) -> dict[str, Any]:
     mounts.append({"name": DOCUMENT_VOLUME, "mountPath": "/finetune/document", "readOnly": True})
     return {
         **container,
-        "args": ["job", action.step, "--inputs", action.inputs],
+        "args": ["job", action.step, "--inputs", action.step_inputs],
         "env": [*env, *({"name": name, "value": value} for name, value in ours.items())],
         "volumeMounts": mounts,
         "terminationMessagePath": "/dev/termination-log",

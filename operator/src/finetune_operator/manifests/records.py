@@ -4,7 +4,7 @@ from typing import Any
 
 from ..api import names
 from ..api.value import plain
-from ..decide.actions import CreateModelVersion, CreatePromotion
+from ..decide.decision import CreateModelVersion, CreatePromotion
 from .owner import Owner, labels
 
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import yaml
 
 from finetune_trainer.data.images import IMAGE_SUFFIXES
+from finetune_trainer.documents.classes import check_class_names
 from finetune_trainer.errors import Reason, StepError, bad_input
 from finetune_trainer.storage import Storage, join, local_path
 
@@ -27,7 +28,10 @@ class DataYaml:
 
 
 def parse_data_yaml(data: bytes, where: str) -> DataYaml:
-    """Parse a data.yaml; StepError DataUnreadable for what it cannot mean. `download` is ignored on purpose."""
+    """Parse a data.yaml; `download` is ignored on purpose.
+
+    Raises StepError DataUnreadable for what it cannot mean, ClassListInvalid for its class names.
+    """
     try:
         content = yaml.safe_load(data)
     except yaml.YAMLError as error:
@@ -57,6 +61,7 @@ def _names(value: object, where: str) -> tuple[str, ...]:
         value = [value[i] for i in range(len(value))]
     if not isinstance(value, list) or not value or not all(isinstance(n, str) and n for n in value):
         raise _unreadable(where, "has no names: (a list, or a mapping from index to name)")
+    check_class_names(value, where)
     return tuple(value)
 
 

@@ -1,1 +1,1 @@
-"""The documents that pass between operator and trainer (docs/contracts.md), as frozen values."""
+"""The documents that pass between operator and trainer (docs/reference/contracts.md), as frozen values."""

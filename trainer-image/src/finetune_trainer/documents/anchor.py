@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
-from finetune_trainer.documents.codec import ClassNames, Document, Sha256, decode
+from finetune_trainer.documents.codec import Bytes, ClassNames, Count, Document, Sha256, decode
 
 SCHEMA: Final = "finetune-operator.io/anchor-index/v1"
 INDEX_NAME: Final = "finetune-index.json"
@@ -17,8 +17,8 @@ class Entry(Document, frozen=True):
     label: str | None
     image_sha256: Sha256
     label_sha256: Sha256 | None
-    bytes: int
-    boxes: int
+    bytes: Bytes
+    boxes: Count
 
 
 class Splits(Document, frozen=True):
@@ -32,11 +32,11 @@ class Splits(Document, frozen=True):
 class AnchorIndex(Document, frozen=True, kw_only=True):
     """The whole index; class order is index order."""
 
-    schema: str = SCHEMA
+    schema: Literal["finetune-operator.io/anchor-index/v1"] = SCHEMA
     classes: ClassNames
     splits: Splits
 
 
 def parse_anchor_index(data: bytes, where: str) -> AnchorIndex:
-    """Parse `finetune-index.json`; StepError DocumentInvalid."""
+    """Parse `finetune-index.json`; StepError ContractViolated."""
     return decode(data, AnchorIndex, f"The anchor index {where}", SCHEMA)

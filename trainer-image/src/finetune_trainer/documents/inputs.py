@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-
-from finetune_trainer.documents.codec import Document, Located
-
-Attempt = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+from finetune_trainer.documents.codec import Attempt, Document, Located, Round, VersionName
 
 
 class LiveInputs(Document, frozen=True):
     """The live fine-tune whose training inputs tell which pool samples are fresh."""
 
-    version: str
+    version: VersionName
     inputs: Located
 
 
 class LiveModel(Document, frozen=True):
     """The live version to measure beside the candidate."""
 
-    version: str
+    version: VersionName
     artifact: Located
     inputs: Located | None = None
 
@@ -44,7 +38,7 @@ class EvaluateInputs(Document, frozen=True):
     """What to measure; `round` counts evaluations of one candidate, from 1."""
 
     attempt: Attempt
-    round: Annotated[int, msgspec.Meta(ge=1, le=100)]
+    round: Round
     plan: Located
     candidate: Located
     live: LiveModel | None = None

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from finetune_trainer.documents.codec import ClassNames, Document, Located, Sha256, Uri, decode
+from finetune_trainer.documents.codec import (
+    Bytes,
+    ClassNames,
+    Count,
+    Document,
+    Located,
+    Ratio,
+    Seed,
+    Sha256,
+    Uid,
+    Uri,
+    VersionName,
+    decode,
+)
 
 SCHEMA: Final = "finetune-operator.io/plan/v1"
 
@@ -14,8 +27,8 @@ class Sample(Document, frozen=True):
 
     image: Located
     label: Located | None
-    bytes: int
-    boxes: int
+    bytes: Bytes
+    boxes: Count
 
 
 class TrainSample(Sample, frozen=True):
@@ -47,35 +60,35 @@ class Digests(Document, frozen=True):
 class Counts(Document, frozen=True):
     """Numbers of images; `heldOut` of the pool; `anchor` is the whole train split that `old` is drawn from."""
 
-    pool: int
-    fresh: int
-    held_out: int
-    train: int
-    new: int
-    old: int
-    anchor: int
-    val: int
-    test: int
+    pool: Count
+    fresh: Count
+    held_out: Count
+    train: Count
+    new: Count
+    old: Count
+    anchor: Count
+    val: Count
+    test: Count
 
 
 class PlanBase(Document, frozen=True):
     """The base that the plan was made for."""
 
-    version: str
+    version: VersionName
     checkpoint: Located
 
 
 class Plan(Document, frozen=True, kw_only=True):
     """`pool` lists the image digests of every pool sample at the time, for later runs to tell what is fresh."""
 
-    schema: str = SCHEMA
-    owner: str
+    schema: Literal["finetune-operator.io/plan/v1"] = SCHEMA
+    owner: Uid
     classes: ClassNames
     base: PlanBase
     anchor_uri: Uri
     pool_uri: Uri
-    seed: int
-    ratio: str
+    seed: Seed
+    ratio: Ratio
     counts: Counts
     digests: Digests
     train: tuple[TrainSample, ...]
@@ -87,5 +100,5 @@ class Plan(Document, frozen=True, kw_only=True):
 
 
 def parse_plan(data: bytes, where: str) -> Plan:
-    """Parse `plan.json`; StepError DocumentInvalid."""
+    """Parse `plan.json`; StepError ContractViolated."""
     return decode(data, Plan, f"The plan {where}", SCHEMA)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
-from finetune_trainer.documents.codec import ClassNames, Document, Sha256, decode
+from finetune_trainer.documents.codec import Bytes, ClassNames, Document, Sha256, decode
 
 SCHEMA: Final = "finetune-operator.io/pool-batch/v1"
 
@@ -14,7 +14,7 @@ class ImageFile(Document, frozen=True):
 
     path: str
     sha256: Sha256
-    bytes: int
+    bytes: Bytes
 
 
 class LabelFile(Document, frozen=True):
@@ -38,7 +38,7 @@ class BatchSample(Document, frozen=True):
 class PoolBatch(Document, frozen=True, kw_only=True):
     """One batch; `created_at` is RFC 3339."""
 
-    schema: str = SCHEMA
+    schema: Literal["finetune-operator.io/pool-batch/v1"] = SCHEMA
     id: str
     created_at: str
     classes: ClassNames
@@ -46,5 +46,5 @@ class PoolBatch(Document, frozen=True, kw_only=True):
 
 
 def parse_pool_batch(data: bytes, where: str) -> PoolBatch:
-    """Parse a batch manifest; StepError DocumentInvalid."""
+    """Parse a batch manifest; StepError ContractViolated."""
     return decode(data, PoolBatch, f"The pool batch {where}", SCHEMA)

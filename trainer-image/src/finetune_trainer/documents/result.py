@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from finetune_trainer.documents.codec import Document, Located
+import msgspec
+
+from finetune_trainer.documents.codec import Attempt, Bytes, Document, Located, Round, Sha256, Uid, Uri
 from finetune_trainer.documents.plan import Counts, Digests
 
 RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
 MANIFEST_SCHEMA: Final = "finetune-operator.io/step-manifest/v1"
 PROGRESS_SCHEMA: Final = "finetune-operator.io/progress/v1"
-# The kubelet cuts a termination message at 4,096 bytes; half a JSON document would be no result at all.
+# x-max-bytes of contracts/result.schema.json. The kubelet cuts a termination message at 4,096 bytes; half a JSON
+# text would be no result at all.
 RESULT_LIMIT: Final = 4095
 
 StepName = Literal["prepare", "train", "evaluate", "verify"]
@@ -27,9 +30,9 @@ class PrepareResult(Counts, frozen=True, kw_only=True):
 class Artifact(Document, frozen=True):
     """The exported model."""
 
-    uri: str
-    sha256: str
-    bytes: int
+    uri: Uri
+    sha256: Sha256
+    bytes: Bytes
     format: Literal["onnx"] = "onnx"
 
 
@@ -127,7 +130,7 @@ class ErrorReport(Document, frozen=True, rename={"error_class": "class"}):
     """Why a step failed."""
 
     error_class: str
-    reason: str
+    reason: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Za-z]*$")]
     message: str
     remedy: str
 
@@ -135,10 +138,10 @@ class ErrorReport(Document, frozen=True, rename={"error_class": "class"}):
 class Emitted(Document, frozen=True, omit_defaults=True):
     """The termination message. `manifest` is added when the manifest's own digest is known."""
 
-    schema: str
+    schema: Literal["finetune-operator.io/step-result/v1"]
     step: StepName
-    owner: str
-    attempt: int
+    owner: Annotated[str, msgspec.Meta(max_length=64)]
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=1000)]
     outcome: Literal["Succeeded", "Failed"]
     manifest: Located | None = None
     result: dict[str, object] | None = None
@@ -149,17 +152,31 @@ class ManifestFile(Document, frozen=True):
     """Path relative to the manifest's folder."""
 
     path: str
-    sha256: str
-    bytes: int
+    sha256: Sha256
+    bytes: Bytes
 
 
 class Manifest(Document, frozen=True):
     """Everything that one step made; what no manifest lists does not exist."""
 
-    schema: str
+    schema: Literal["finetune-operator.io/step-manifest/v1"]
     step: StepName
-    owner: str
-    attempt: int
-    round: int | None
+    owner: Uid
+    attempt: Attempt
+    round: Round | None
     files: tuple[ManifestFile, ...]
     emitted: dict[str, object]
+
+
+class ProgressLine(Document, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of standard output; `at` is RFC 3339 in UTC. What is None is left out."""
+
+    schema: Literal["finetune-operator.io/progress/v1"]
+    step: StepName
+    epoch: int | None = None
+    epochs: int | None = None
+    percent: int
+    remaining_seconds: int | None = None
+    losses: dict[str, str] | None = None
+    activity: str | None = None
+    at: str

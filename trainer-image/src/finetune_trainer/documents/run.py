@@ -6,30 +6,43 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from finetune_trainer.documents.codec import ClassNames, Decimal, Document, Located, Share, Uri, decode
+from finetune_trainer.documents.codec import (
+    ClassNames,
+    Decimal,
+    Document,
+    ImageSize,
+    Located,
+    MaxDetections,
+    ModelName,
+    Seed,
+    Share,
+    Uid,
+    Uri,
+    VersionName,
+    decode,
+)
 
 SCHEMA: Final = "finetune-operator.io/run-document/v1"
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Epochs = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
 class Owner(Document, frozen=True):
     """The object whose Job this is."""
 
     kind: Literal["FineTuneRun", "ModelVersion"]
-    namespace: str
-    name: str
-    uid: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    namespace: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    uid: Uid
 
 
 class Serving(Document, frozen=True):
     """How the artifact is served: pixels of the square input, and what counts as a detection."""
 
-    image_size: Annotated[int, msgspec.Meta(ge=32, le=4096, multiple_of=32)]
+    image_size: ImageSize
     confidence: Share
     nms_iou: Share
-    max_detections: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    max_detections: MaxDetections
 
 
 class Place(Document, frozen=True):
@@ -54,7 +67,7 @@ class VerifyData(Document, frozen=True):
 class Base(Document, frozen=True):
     """The base: its artifact, its checkpoint, and the plan that it was trained by, if there is one."""
 
-    version: str
+    version: VersionName
     artifact: Located
     checkpoint: Located
     inputs: Located | None
@@ -63,11 +76,11 @@ class Base(Document, frozen=True):
 class Mixing(Document, frozen=True):
     """How the mix is drawn; `ratio` is Auto (the table) or old pages per new page."""
 
-    min_pool_samples: Positive
-    max_old: Count
+    min_pool_samples: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    max_old: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
     interpolation: Literal["Steps", "LogLog"]
-    ratio: Annotated[str, msgspec.Meta(pattern=r"^(Auto|[0-9]{1,4}(\.[0-9]{1,6})?)$")]
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    ratio: Annotated[str, msgspec.Meta(max_length=16, pattern=r"^(Auto|[0-9]{1,4}(\.[0-9]{1,6})?)$")]
+    seed: Seed
 
 
 class Augment(Document, frozen=True):
@@ -88,29 +101,29 @@ class Augment(Document, frozen=True):
 class Training(Document, frozen=True):
     """Training parameters as they are meant. `auto` is no optimizer here: it would ignore lr0."""
 
-    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=1000)]
     lr0: Share
     lrf: Share
-    freeze: Annotated[int, msgspec.Meta(ge=0, le=1000)]
+    freeze: Annotated[int, msgspec.Meta(ge=0, le=200)]
     warmup_epochs: Decimal
     warmup_bias_lr: Share
     cos_lr: bool
-    optimizer: Literal["AdamW", "Adam", "NAdam", "RAdam", "SGD", "RMSProp", "MuSGD"]
+    optimizer: Literal["AdamW", "Adam", "SGD", "MuSGD"]
     momentum: Share
     weight_decay: Share
     batch: Annotated[int, msgspec.Meta(ge=1, le=4096)]
-    nominal_batch: Annotated[int, msgspec.Meta(ge=1, le=4096)]
-    close_mosaic: Count
-    patience: Count
+    nominal_batch: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+    close_mosaic: Epochs
+    patience: Epochs
     workers: Annotated[int, msgspec.Meta(ge=0, le=64)]
     amp: Literal["Auto", "BF16", "Off"]
     augment: Augment
 
 
 class _Common(Document, frozen=True, tag_field="mode"):
-    schema: str
+    schema: Literal["finetune-operator.io/run-document/v1"]
     owner: Owner
-    model: str
+    model: ModelName
     classes: ClassNames
     serving: Serving
     artifacts: Place
@@ -138,6 +151,6 @@ RunDocument = FineTuneDocument | VerifyDocument
 
 
 def parse_run_document(data: bytes) -> RunDocument:
-    """Parse `run.json`; StepError DocumentInvalid for another schema, unknown fields or values out of range."""
+    """Parse `run.json`; StepError ContractViolated for another schema, unknown fields or values out of range."""
     kind: type[RunDocument] = FineTuneDocument | VerifyDocument  # type: ignore[assignment]
     return decode(data, kind, "The run document", SCHEMA)

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import onnxruntime
 
-from finetune_trainer.documents.codec import ClassNames, Document, decode
+from finetune_trainer.documents.codec import decode
 from finetune_trainer.documents.run import Serving
+from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, SERVING_SCHEMA, Lineage, ServingMetadata
 from finetune_trainer.errors import Reason, bad_input
 from finetune_trainer.evaluation.postprocess import Detections, postprocess
-from finetune_trainer.evaluation.preprocess import NAME, Pixels, prepare
-
-SERVING_KEY: Final = "finetune.serving"
-SERVING_SCHEMA: Final = "finetune-operator.io/serving/v1"
-LINEAGE_KEY: Final = "finetune.lineage"
-
-
-class ServingMetadata(Document, frozen=True, kw_only=True):
-    """What the artifact says about its own serving; one digest binds it to the weights."""
-
-    schema: str = SERVING_SCHEMA
-    classes: ClassNames
-    image_size: int
-    confidence: str
-    nms_iou: str
-    max_detections: int
-    preprocess: str = NAME
+from finetune_trainer.evaluation.preprocess import Pixels, prepare
 
 
 def serving_metadata(classes: tuple[str, ...], serving: Serving) -> ServingMetadata:
@@ -41,14 +26,6 @@ def serving_metadata(classes: tuple[str, ...], serving: Serving) -> ServingMetad
         nms_iou=serving.nms_iou,
         max_detections=serving.max_detections,
     )
-
-
-class Lineage(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the weights come from: a base, or a fine-tune of one (which is no base for another)."""
-
-    type: str
-    base: str | None = None
-    owner: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Page to network input, exactly as the server does it (docs/contracts.md section 4)."""
+"""Page to network input, exactly as the server does it (docs/reference/contracts.md section 4)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from finetune_trainer.documents.serving import PREPROCESS
+
 Pixels = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.float32]
 
-NAME: Final = "letterbox-114-linear-rgb"
+NAME: Final = PREPROCESS
 _GREY: Final = 114
 
 

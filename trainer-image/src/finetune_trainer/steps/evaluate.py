@@ -9,6 +9,7 @@ import msgspec
 from finetune_trainer.documents.codec import encode
 from finetune_trainer.documents.inputs import EvaluateInputs
 from finetune_trainer.documents.plan import Plan
+from finetune_trainer.documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, Report
 from finetune_trainer.documents.result import EvaluateResult, Models, NewSet, TestSet
 from finetune_trainer.documents.run import FineTuneDocument
 from finetune_trainer.evaluation.evaluate import EVALUATOR, load_pages, settings_digest
@@ -69,13 +70,13 @@ def _publish(
     measurements: Mapping[str, Measurement],
 ) -> None:
     confidence = float(document.serving.confidence)
-    report = {
-        "schema": "finetune-operator.io/evaluation-report/v1",
-        "classes": document.classes,
-        "result": msgspec.to_builtins(result),
-        "details": {name: details(m, confidence) for name, m in measurements.items()},
-        "plan": plan.digests,
-    }
+    report = Report(
+        schema=REPORT_SCHEMA,
+        classes=document.classes,
+        result=msgspec.to_builtins(result),
+        details={name: details(m, confidence) for name, m in measurements.items()},
+        plan=plan.digests,
+    )
     context.publisher.file("report.json", encode(report))
     curves = {name: m.curves for name, m in measurements.items()}
     context.publisher.file("plots/precision-recall.png", precision_recall(curves, document.classes))
@@ -85,11 +86,11 @@ def _publish(
         context.publisher.file("plots/new-pages.jpg", picture)
 
 
-def details(measurement: Measurement, confidence: float) -> dict[str, object]:
+def details(measurement: Measurement, confidence: float) -> ModelDetails:
     """A model's part of the report beside its measured figures."""
-    return {
-        "meanConfidence": f"{mean_confidence(measurement.test, confidence):.6f}",
-        "milliseconds": {"p50": f"{measurement.speed.p50:.2f}", "p95": f"{measurement.speed.p95:.2f}"},
-        "test": [page_counts(r, confidence) for r in measurement.test],
-        "new": [page_counts(r, confidence) for r in measurement.new],
-    }
+    return ModelDetails(
+        mean_confidence=f"{mean_confidence(measurement.test, confidence):.6f}",
+        milliseconds=Milliseconds(f"{measurement.speed.p50:.2f}", f"{measurement.speed.p95:.2f}"),
+        test=tuple(page_counts(r, confidence) for r in measurement.test),
+        new=tuple(page_counts(r, confidence) for r in measurement.new),
+    )

@@ -40,7 +40,7 @@ class Job:
 
 
 def run_job(job: Job) -> int:
-    """Run the step and report it; returns the exit code of docs/contracts.md. Never raises."""
+    """Run the step and report it; returns the exit code of docs/reference/contracts.md. Never raises."""
     owner, attempt = "", 0
     try:
         with _preemptible():
@@ -77,7 +77,7 @@ def run_job(job: Job) -> int:
 
 
 def parse_inputs(step: StepName, raw: str) -> StepInputs:
-    """`--inputs` of a step; StepError DocumentInvalid."""
+    """`--inputs` of a step; StepError ContractViolated."""
     data, what = raw.encode(), f"--inputs of {step}"
     match step:
         case "prepare":
@@ -97,7 +97,7 @@ def _document(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise bad_input(
-            Reason.DOCUMENT_INVALID,
+            Reason.CONTRACT_VIOLATED,
             f"The run document {path} cannot be read: {error.strerror}.",
             "Mount the run's ConfigMap there (FINETUNE_DOCUMENT).",
         ) from error
@@ -135,7 +135,7 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
             return lambda: verify(context, document)
         case _:
             raise bad_input(
-                Reason.DOCUMENT_INVALID,
+                Reason.CONTRACT_VIOLATED,
                 f"The step does not go with a document of mode {type(document).__name__.removesuffix('Document')}.",
                 "verify belongs to mode Verify, the other steps to mode FineTune.",
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetune_trainer.documents.plan import PoolSample
+from finetune_trainer.documents.report import PageLine
 from finetune_trainer.documents.result import Measured, Rates
 from finetune_trainer.documents.run import Serving
 from finetune_trainer.evaluation.average_precision import PrecisionRecall, match, mean_average_precision
@@ -75,13 +76,13 @@ def mean_confidence(results: Sequence[PageResult], confidence: float) -> float:
     return float(scores.mean()) if len(scores) else 0.0
 
 
-def page_counts(result: PageResult, confidence: float) -> dict[str, object]:
+def page_counts(result: PageResult, confidence: float) -> PageLine:
     """One page's line in the report: labels, detections above `confidence`, and matches of these."""
     shown = result.detections.above(confidence)
-    return {
-        "image": result.page.sample.image.uri,
-        "sha256": result.page.sample.image.sha256,
-        "labels": len(result.truth.fields),
-        "detections": len(shown.scores),
-        "matched": int((match(shown, result.truth) >= 0).sum()),
-    }
+    return PageLine(
+        image=result.page.sample.image.uri,
+        sha256=result.page.sample.image.sha256,
+        labels=len(result.truth.fields),
+        detections=len(shown.scores),
+        matched=int((match(shown, result.truth) >= 0).sum()),
+    )

@@ -57,7 +57,7 @@ def _trained_pool(context: StepContext, inputs: Located | None) -> frozenset[str
 
 
 def read_plan(context: StepContext, located: Located) -> Plan:
-    """A plan by URI and digest; StepError DigestMismatch or DocumentInvalid."""
+    """A plan by URI and digest; StepError DigestMismatch or ContractViolated."""
     uri = normalise(located.uri)
     data = context.storage.read(uri)
     check_digest(uri, sha256_of(data), located.sha256)

@@ -11,8 +11,9 @@ from finetune_trainer.documents.inputs import TrainInputs
 from finetune_trainer.documents.plan import Plan
 from finetune_trainer.documents.result import Artifact, TrainResult
 from finetune_trainer.documents.run import FineTuneDocument
+from finetune_trainer.documents.serving import Lineage
 from finetune_trainer.errors import Reason, bad_input
-from finetune_trainer.evaluation.detector import Lineage, serving_metadata
+from finetune_trainer.evaluation.detector import serving_metadata
 from finetune_trainer.report.training import loss_curves
 from finetune_trainer.steps.context import StepContext
 from finetune_trainer.steps.prepare import read_plan
@@ -69,7 +70,7 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
 def _check_plan(plan: Plan, document: FineTuneDocument) -> None:
     if plan.owner != document.owner.uid:
         raise bad_input(
-            Reason.DOCUMENT_INVALID,
+            Reason.CONTRACT_VIOLATED,
             f"The plan belongs to {plan.owner}, not to {document.owner.uid}.",
             "Start the run again.",
         )

@@ -8,6 +8,7 @@ from finetune_trainer.data.anchor import check_classes, check_splits, read_index
 from finetune_trainer.data.mixing import set_digest
 from finetune_trainer.data.plan import anchor_sample, check_labels
 from finetune_trainer.documents.codec import encode
+from finetune_trainer.documents.report import REPORT_SCHEMA, Report
 from finetune_trainer.documents.result import Artifact, TestSet, VerifiedModels, VerifyResult
 from finetune_trainer.documents.run import VerifyDocument
 from finetune_trainer.errors import Reason, bad_input
@@ -54,12 +55,12 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
         models=VerifiedModels(base=measurement.measured),
         artifact=Artifact(base.artifact.uri, base.artifact.sha256, _size(context, base.artifact.uri)),
     )
-    report = {
-        "schema": "finetune-operator.io/evaluation-report/v1",
-        "classes": document.classes,
-        "result": msgspec.to_builtins(result),
-        "details": {"base": details(measurement, float(document.serving.confidence))},
-    }
+    report = Report(
+        schema=REPORT_SCHEMA,
+        classes=document.classes,
+        result=msgspec.to_builtins(result),
+        details={"base": details(measurement, float(document.serving.confidence))},
+    )
     context.publisher.file("report.json", encode(report))
     curves = precision_recall({"base": measurement.curves}, document.classes)
     context.publisher.file("plots/precision-recall.png", curves)

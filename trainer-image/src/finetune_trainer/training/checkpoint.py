@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from finetune_trainer.documents.serving import Lineage
 from finetune_trainer.errors import Reason, bad_input
-from finetune_trainer.evaluation.detector import Lineage
 
 MARKER_KEY: Final = "finetune_operator"
 # Values of these arguments are places on the machine that trained.

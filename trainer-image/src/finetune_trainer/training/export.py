@@ -10,7 +10,8 @@ import msgspec
 import onnx
 
 from finetune_trainer.documents.codec import encode
-from finetune_trainer.evaluation.detector import LINEAGE_KEY, SERVING_KEY, Lineage, ServingMetadata, open_detector
+from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, ServingMetadata
+from finetune_trainer.evaluation.detector import open_detector
 
 # What ultralytics writes that names the machine or the moment; the same weights should give the same digest.
 _DROPPED: Final = frozenset({"date", "description", "args"})

@@ -1,0 +1,146 @@
+"""Which results of a step are taken: every figure in range, every digest the one that was asked for."""
+
+import re
+from dataclasses import dataclass
+
+from ...api.contract import LONGEST_URI, EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
+from ...api.meta import Artifact, FileReference
+from ...api.run import Attempt, Inputs
+from ...api.value import InvalidObject, parse
+from ..views import Problem
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RATIO = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+_DIGESTS = ("pool", "anchor", "testSet", "newSet")
+_MAX_COUNT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What `train` left: the artifact that is served, and the checkpoint."""
+
+    artifact: Artifact
+    checkpoint: FileReference
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What `evaluate` measured, and where its report lies."""
+
+    result: EvaluateResult
+    uri: str
+
+
+def prepared(document: RunDocument, said: StepResult) -> Inputs | Problem:
+    """Return what was drawn, or why the result is not taken."""
+    try:
+        result = parse(said.result, PrepareResult)
+    except InvalidObject as error:
+        return _unreadable("prepare", error)
+    counts = (result.pool, result.fresh, result.held_out, result.anchor, result.new, result.old, result.train)
+    wrong = (
+        _misplaced(document, result.plan.uri, result.plan.sha256)
+        or _out_of_range(counts)
+        or (None if _RATIO.fullmatch(result.ratio) else f"ratio {result.ratio[:32]!r} is no number")
+        or next((f"digest {key!r} is missing" for key in _DIGESTS if not _is_sha256(result.digests.get(key))), None)
+    )
+    if wrong:
+        return _invalid("prepare", wrong)
+    return Inputs(
+        plan=result.plan,
+        pool=result.pool,
+        fresh=result.fresh,
+        held_out=result.held_out,
+        anchor=result.anchor,
+        new=result.new,
+        old=result.old,
+        train=result.train,
+        ratio=result.ratio,
+        digests={key: result.digests[key] for key in _DIGESTS},
+    )
+
+
+def trained(document: RunDocument, said: StepResult) -> Trained | Problem:
+    """Return what was trained, or why the result is not taken."""
+    try:
+        result = parse(said.result, TrainResult)
+    except InvalidObject as error:
+        return _unreadable("train", error)
+    artifact, checkpoint = result.artifact, result.checkpoint
+    wrong = (
+        _misplaced(document, artifact.uri, artifact.sha256)
+        or _misplaced(document, checkpoint.uri, checkpoint.sha256)
+        or _out_of_range((result.epochs, result.batch, result.images, result.seconds, min(artifact.bytes, _MAX_COUNT)))
+    )
+    if wrong:
+        return _invalid("train", wrong)
+    summary = f"{result.epochs} epochs over {result.images} images in {result.seconds} s on {result.device[:64]}"
+    return Trained(artifact, checkpoint, summary)
+
+
+def evaluated(
+    document: RunDocument, inputs: Inputs, candidate: Artifact, attempt: Attempt, said: StepResult
+) -> Evaluated | Problem:
+    """Return what was measured, if it was measured on the models and samples that were asked for."""
+    try:
+        result = parse(said.result, EvaluateResult)
+    except InvalidObject as error:
+        return _unreadable("evaluate", error)
+    base = document.base.artifact.sha256
+    live = None if attempt.live == base else attempt.live
+    models, new_set = result.models, result.new_set
+    expected = (
+        ("candidate", candidate.sha256, models.candidate.sha256 if models.candidate else None),
+        ("base", base, models.base.sha256),
+        ("live version", live, models.live.sha256 if models.live else None),
+        ("test set", inputs.digests.get("testSet"), result.test_set.digest),
+        ("new samples", inputs.digests.get("newSet"), new_set.digest if new_set else None),
+    )
+    wrong = [
+        f"{what} {_short(measured)}, not {_short(asked)}" for what, asked, measured in expected if asked != measured
+    ]
+    if wrong:
+        return Problem("EvidenceMismatch", f"evaluate measured something else than it was asked: {'; '.join(wrong)}")
+    if said.manifest is None:
+        return _invalid("evaluate", "it names no manifest")
+    misplaced = _misplaced(document, said.manifest.uri, said.manifest.sha256)
+    if misplaced:
+        return _invalid("evaluate", misplaced)
+    return Evaluated(result, said.manifest.uri)
+
+
+def verified(said: StepResult) -> EvaluateResult | Problem:
+    """Return what was measured of an imported base; whose digest it is, is looked at afterwards."""
+    try:
+        return parse(said.result, EvaluateResult)
+    except InvalidObject as error:
+        return _unreadable("verify", error)
+
+
+def _misplaced(document: RunDocument, uri: str, sha256: str) -> str | None:
+    """Return what is wrong with the place of bytes that a step wrote: only the owner's own prefix is its to write."""
+    prefix = document.artifacts.uri + "/"
+    if not uri.startswith(prefix) or ".." in uri.split("/") or len(uri) > LONGEST_URI:
+        return f"{uri[:200]!r} is not under {prefix!r}"
+    return None if _is_sha256(sha256) else f"sha256 {sha256[:80]!r} is no digest"
+
+
+def _out_of_range(counts: tuple[int, ...]) -> str | None:
+    return next((f"{count} is no count" for count in counts if not 0 <= count <= _MAX_COUNT), None)
+
+
+def _is_sha256(text: str | None) -> bool:
+    return text is not None and _SHA256.fullmatch(text) is not None
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "none"
+
+
+def _unreadable(step: str, error: InvalidObject) -> Problem:
+    return Problem("ResultInvalid", f"the result of {step} does not fit the contract: {error}")
+
+
+def _invalid(step: str, wrong: str) -> Problem:
+    return Problem("ResultInvalid", f"the result of {step} is not taken: {wrong}")

@@ -1,0 +1,113 @@
+"""What decisions can ask for: a closed union of frozen actions, and the decision itself."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, Literal, TypeVar
+
+from ..api.contract import RunDocument
+from ..api.model_version import VersionSpec
+from ..api.promotion import PromotionSpec
+from ..api.run import Step
+
+S = TypeVar("S")
+
+TemplateRole = Literal["train", "cpu"]
+"""Which of the policy's two PodTemplates a Job is made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSnapshot:
+    """Create the immutable ConfigMap with the run document. Idempotent: the name is made from the uid."""
+
+    name: str
+    document: RunDocument
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Create the one Job of an attempt. Idempotent by name; `step_inputs` is the JSON text of --inputs."""
+
+    name: str
+    step: Step
+    attempt: int
+    template: TemplateRole
+    snapshot: str
+    step_inputs: str
+    round: int = 0
+    collect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete a Job of ours with its pods (background propagation), if it still has that uid."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveVersion:
+    """Reserve the next version number of a series for a run, by compare-and-swap in the policy's status."""
+
+    policy: str
+    run_uid: str
+    series: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateModelVersion:
+    """Create a ModelVersion (no ownerReference). Idempotent: the name is made from the reserved version."""
+
+    name: str
+    spec: VersionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePromotion:
+    """Create a ModelPromotion (no ownerReference). Idempotent by name."""
+
+    name: str
+    spec: PromotionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyKeys:
+    """Server-side apply of the operator's keys on the Deployment; None releases the three keys.
+
+    The one action that changes what is served: conditional on uid and resourceVersion, never forced.
+    """
+
+    deployment: str
+    uid: str
+    resource_version: str
+    version: str | None
+    uri: str | None
+    sha256: str | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Post an Event about the object under decision."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+Action = (
+    CreateSnapshot | CreateJob | DeleteJob | ReserveVersion | CreateModelVersion | CreatePromotion | ApplyKeys | Emit
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[S]):
+    """The whole next status (written first, only if it differs), then the actions in order.
+
+    The status is the intent log: what an action is about to do stands in it before the action runs, and
+    writing it with the resourceVersion that was looked at refuses decisions made from a stale view.
+    """
+
+    status: S
+    actions: tuple[Action, ...] = ()
+    requeue_after: timedelta | None = None

@@ -1,0 +1,120 @@
+"""The inference Deployment as a target: what keeps it from being flipped, and how a rollout on it stands."""
+
+from datetime import timedelta
+from typing import Final
+
+from ..api.names import (
+    ARTIFACT_SHA256_KEY,
+    ARTIFACT_URI_KEY,
+    EPOCH_KEY,
+    FIELD_MANAGER,
+    MANAGED_LABEL,
+    MODEL_VERSION_KEY,
+)
+from ..api.policy import LiveVersion
+from .views import DeploymentView, PolicyView, Problem, ServedKeys
+
+NO_DEADLINE: Final = 2**31 - 1
+"""What Kubernetes takes for `progressDeadlineSeconds: never`."""
+
+HIGHEST_EPOCH: Final = 2**52
+"""An epoch beyond is nobody's count of flips but a foreign text, and would not fit into a status."""
+
+DEFAULT_PROGRESS_DEADLINE: Final = 600
+LONGEST_PROGRESS_DEADLINE: Final = 86_400
+SLACK: Final = 60
+"""Seconds that Kubernetes gets on top to report a missed progress deadline before we call it ourselves."""
+
+
+def deployment_problem(view: PolicyView) -> Problem | None:
+    """Return why the policy's Deployment must not be written to (rows D1), or None."""
+    name = view.policy.spec.deployment
+    deployment = view.deployment
+    if deployment is None or deployment.deleting:
+        return Problem(
+            "DeploymentNotFound",
+            f"Deployment '{name}' is not there; create it, or correct spec.deployment in a new policy",
+        )
+    if view.rivals:
+        return Problem(
+            "DeploymentTaken",
+            f"Deployment '{name}' already belongs to the older policy '{view.rivals[0]}'; "
+            "one policy per Deployment: delete one of the two policies",
+        )
+    if not deployment.managed:
+        return Problem(
+            "DeploymentNotManaged",
+            f"Deployment '{name}' has not opted in; run: kubectl label deployment {name} {MANAGED_LABEL}=true",
+        )
+    if deployment.null_annotations:
+        return Problem(
+            "AnnotationsNull",
+            f"Deployment '{name}' was applied with a null map at spec.template.metadata.annotations, which would "
+            "sweep the operator's keys at the next apply; leave the map out, or give it one annotation",
+        )
+    return None
+
+
+def forbids_writes(deployment: Problem | None) -> bool:
+    """Tell whether even the end of a flight must not write: the Deployment is not ours to touch.
+
+    A null annotations map is no such reason: a bad version must be taken back even if the map may be swept later.
+    """
+    return deployment is not None and deployment.reason != "AnnotationsNull"
+
+
+def keys_of(version: LiveVersion | None) -> ServedKeys:
+    """Return the keys by which a Deployment serves `version`; all absent for None."""
+    if version is None:
+        return ServedKeys()
+    return ServedKeys(version.version, version.uri, version.sha256)
+
+
+def written_by_others(deployment: DeploymentView) -> str | None:
+    """Return the foreign field manager that owns one of our keys, if there is one."""
+    return deployment.keys_manager if deployment.keys_manager not in (None, FIELD_MANAGER) else None
+
+
+def manager_in_words(deployment: DeploymentView) -> str:
+    """Return who last wrote our keys, for messages."""
+    foreign = written_by_others(deployment)
+    return f"field manager '{foreign}'" if foreign else "an unknown writer"
+
+
+def letting_go(deployment: str) -> str:
+    """Return the command that takes the four keys from whoever owns them, so that the operator can write again."""
+    keys = ",".join(f'"{key}":null' for key in (MODEL_VERSION_KEY, ARTIFACT_URI_KEY, ARTIFACT_SHA256_KEY))
+    patch = (
+        f'{{"metadata":{{"annotations":{{"{EPOCH_KEY}":null}}}},'
+        f'"spec":{{"template":{{"metadata":{{"annotations":{{{keys}}}}}}}}}}}'
+    )
+    return f"kubectl patch deployment {deployment} --type=merge -p '{patch}'"
+
+
+def epoch_of(deployment: DeploymentView) -> int:
+    """Return the number of the last flip that the Deployment shows; 0 where it shows none that can be."""
+    return deployment.epoch if deployment.epoch is not None and 0 <= deployment.epoch <= HIGHEST_EPOCH else 0
+
+
+def is_observed(deployment: DeploymentView) -> bool:
+    """Tell whether the Deployment's status speaks of its current spec."""
+    return deployment.observed_generation >= deployment.generation
+
+
+def is_rolled_out(deployment: DeploymentView) -> bool:
+    """Tell whether the current template is proven: complete, and by at least one replica."""
+    return deployment.settled and deployment.replicas > 0
+
+
+def rollout_patience(deployment: DeploymentView) -> timedelta:
+    """Return how long one rollout may take before we call it ourselves.
+
+    Kubernetes counts progressDeadlineSeconds from the last sign of progress, so a rollout of n replicas may
+    rightly take n times as long. This is the last resort where Kubernetes says nothing: paused, scaled to zero,
+    no deadline set, controller away.
+    """
+    seconds = deployment.progress_deadline_seconds
+    if seconds >= NO_DEADLINE or seconds <= 0:
+        seconds = DEFAULT_PROGRESS_DEADLINE
+    steps = min(max(deployment.replicas, 1), 1000)
+    return timedelta(seconds=min(seconds, LONGEST_PROGRESS_DEADLINE) * steps + SLACK)

@@ -1,0 +1,40 @@
+"""Evidence: what a verdict is bound to, under one digest that a reviewer names."""
+
+from ...api.contract import EvaluateResult, RunDocument
+from ...api.names import sha256_of
+from ...api.run import Evidence, GateVerdict
+from ...api.value import canonical_json, complete, plain
+
+
+def evidence_of(
+    document: RunDocument,
+    result: EvaluateResult,
+    gates: tuple[GateVerdict, ...],
+    *,
+    live: str | None,
+    live_sha256: str | None,
+    round_: int,
+    uri: str,
+) -> Evidence:
+    """Return the evidence of one evaluation round.
+
+    The digest covers the owner, the round, candidate and base digests, test-set and new-set digests,
+    evaluation settings and evaluator, the gates' limits and verdicts, what was live, and all measurements.
+    """
+    bound = {
+        "owner": document.owner.uid,
+        "round": round_,
+        "candidate": result.models.candidate.sha256 if result.models.candidate else None,
+        "base": result.models.base.sha256,
+        "testSet": result.test_set.digest,
+        "newSet": result.new_set.digest if result.new_set else None,
+        "settings": result.settings,
+        "evaluator": result.evaluator,
+        "limits": complete(document.gates) if document.gates else None,
+        "gates": [plain(gate) for gate in gates],
+        "live": live,
+        "liveSha256": live_sha256,
+        "models": complete(result.models),
+    }
+    digest = f"sha256:{sha256_of(canonical_json(bound))}"
+    return Evidence(digest=digest, uri=uri, live=live, live_sha256=live_sha256, round=round_)

@@ -1,0 +1,55 @@
+"""The verdict over all gates, from the run document and the result of an evaluation, and from nothing else.
+
+Whatever is missing, not a number, infinite, outside 0..1 or contradicts itself is an Error, never a Pass.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...api.contract import EvaluateResult, RunDocument
+from ...api.run import GateVerdict, Verdict
+from .gate import Figures, Gate
+from .new_samples import NEW_SAMPLES
+from .regression import REGRESSION
+
+GATES: Final[tuple[Gate[Any], ...]] = (REGRESSION, NEW_SAMPLES)
+"""Every gate, in the order in which verdicts and figures are recorded."""
+
+_STRICTNESS: Final[dict[Verdict, int]] = {"Pass": 0, "Review": 1, "Reject": 2, "Error": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The gates' verdicts, the strictest of them, and the figures they saw (None when these are not all numbers)."""
+
+    gates: tuple[GateVerdict, ...]
+    verdict: Verdict
+    figures: Figures | None
+
+
+def judge(document: RunDocument, result: EvaluateResult, gates: tuple[Gate[Any], ...] = GATES) -> Judgement:
+    """Judge one evaluation by the gates' limits in the run document."""
+    limits = document.gates
+    if limits is None:
+        message = "the run document names no gates; make a new run"
+        missing = tuple(GateVerdict(name=gate.name, verdict="Error", message=message) for gate in gates)
+        return Judgement(missing, "Error", None)
+    verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, result))
+    figures = _figures(gates, result)
+    return Judgement(verdicts, "Error" if figures is None else worst(verdicts), figures)
+
+
+def worst(gates: tuple[GateVerdict, ...]) -> Verdict:
+    """Return the worst verdict: Error > Reject > Review > Pass; no gate at all is an Error."""
+    return max((gate.verdict for gate in gates), key=_STRICTNESS.__getitem__, default="Error")
+
+
+def _figures(gates: tuple[Gate[Any], ...], result: EvaluateResult) -> Figures | None:
+    """Return the figures of all gates, or None when one of them lacks a number that its verdict hangs on."""
+    seen: list[Figures] = []
+    for gate in gates:
+        figures = gate.figures(result)
+        if figures is None:
+            return None
+        seen.append(figures)
+    return tuple(figure for figures in seen for figure in figures)

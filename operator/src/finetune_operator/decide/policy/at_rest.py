@@ -1,0 +1,205 @@
+"""The Deployment while no promotion is in flight: adopt, promote, put back, keep hands off (rows D3 to D8)."""
+
+from dataclasses import replace as with_changes
+from datetime import timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.contract import LONGEST_URI
+from ...api.names import FIELD_MANAGER, model_version_name
+from ...api.policy import LiveVersion, PolicyStatus
+from ...api.promotion import Promotion
+from .. import limits, times
+from ..decision import ApplyKeys, Decision, Emit
+from ..deployment import deployment_problem, epoch_of, keys_of, manager_in_words, written_by_others
+from ..promotion.checks import judge
+from ..promotion.eligibility import passed_by_itself
+from ..promotion.proposal import Clear, Proposal, Refuse
+from ..promotion.waiting import candidates, identity
+from ..views import DeploymentView, PolicyView, ServedKeys
+from . import memory
+from .flight import begin
+from .rules import Rule, changes_deployment, side_by_side
+
+REASSERT_WINDOW: Final = timedelta(minutes=10)
+
+
+REASSERT_LIMIT: Final = 2
+
+
+BACKLOG: Final = timedelta(seconds=5)
+"""When refusals had to wait for earlier ones to be mirrored, look again so soon."""
+
+
+LONGEST_NAME: Final = 100
+
+
+SHA256_DIGITS: Final = 64
+
+
+HEX_DIGITS: Final = frozenset("0123456789abcdef")
+
+
+def _adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
+    """A policy without memory (new, or re-created) takes over what the Deployment says, and holds (D3, D23)."""
+    status, deployment = view.policy.status, view.deployment
+    if status.epoch > 0 or status.live is not None or deployment_problem(view) is not None or deployment is None:
+        return None
+    version = _version_by_keys(view, deployment.keys)
+    if version is None:
+        return None
+    epoch = max(epoch_of(deployment), 1)
+    adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
+    text = (
+        f"Deployment '{deployment.name}' already served '{version.version}' when this policy first saw it; "
+        "a promotion with releaseHold: true lifts the hold"
+    )
+    held = memory.held(adopted, FIELD_MANAGER, "Adopted", text, view.now)
+    return Decision(held, (Emit("Warning", "Adopted", text),))
+
+
+def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
+    """Return the version that complete and plausible keys name, or None; they may be anybody's text."""
+    version, uri, sha256 = keys.version, keys.uri, keys.sha256
+    if not version or not uri or not sha256:
+        return None
+    if len(version) > LONGEST_NAME or len(uri) > LONGEST_URI:
+        return None
+    if len(sha256) != SHA256_DIGITS or not HEX_DIGITS.issuperset(sha256):
+        return None
+    known = (v.metadata.name for v in view.versions if v.spec.version == version and v.spec.artifact.sha256 == sha256)
+    name = next(known, model_version_name(view.policy.spec.model, version))
+    return LiveVersion(version=version, model_version=name, uri=uri, sha256=sha256)
+
+
+def _promote(view: PolicyView) -> Decision[PolicyStatus] | None:
+    """Start the oldest promotion that may act (D7); consume those that never will (D8)."""
+    policy, status = view.policy, view.policy.status
+    waiting = candidates(policy, view.promotions)
+    if not waiting:
+        return None
+    problem, events = deployment_problem(view), list[Emit]()
+    unmirrored = _unmirrored(view)
+    for promotion in waiting:
+        current = replace(policy, status=status)
+        finding = judge(Proposal(promotion, current, view.versions, view.deployment, problem))
+        if isinstance(finding, Clear):
+            begun = begin(with_changes(view, policy=current), promotion, finding)
+            return with_changes(begun, actions=(*begun.actions, *events))
+        if not isinstance(finding, Refuse):
+            continue
+        if len(unmirrored) >= limits.CONSUMED:
+            return Decision(status, tuple(events), BACKLOG)
+        unmirrored.add(identity(promotion))
+        status = _refuse(view, status, promotion, finding, unmirrored)
+        events.append(_refusal_event(promotion, finding))
+    return None if status is policy.status else Decision(status, tuple(events))
+
+
+def _unmirrored(view: PolicyView) -> set[tuple[str, str]]:
+    """Return the consumed promotions whose objects do not show it yet: forgetting those would act twice."""
+    remembered = {(entry.name, entry.spec_hash) for entry in view.policy.status.consumed}
+    return {
+        key
+        for promotion in view.promotions
+        if promotion.status.finished_at is None
+        for key in (identity(promotion),)
+        if key in remembered
+    }
+
+
+def _refuse(
+    view: PolicyView,
+    status: PolicyStatus,
+    promotion: Promotion,
+    finding: Refuse,
+    unmirrored: set[tuple[str, str]],
+) -> PolicyStatus:
+    if finding.outcome == "Succeeded" and promotion.spec.release_hold:
+        status = memory.released(status)
+    return memory.consumed(
+        status, identity(promotion), finding.outcome, finding.reason, finding.message, view.now, unmirrored
+    )
+
+
+def _refusal_event(promotion: Promotion, finding: Refuse) -> Emit:
+    text = f"promotion '{promotion.metadata.name}': {finding.message}"
+    return Emit("Warning" if finding.outcome == "Failed" else "Normal", finding.reason, text)
+
+
+def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
+    """The keys are gone (Deployment re-created, replaced, swept): put live back, at most twice in ten minutes (D5)."""
+    status, deployment = view.policy.status, view.deployment
+    live = status.live
+    if live is None or deployment is None or not deployment.keys.absent or deployment_problem(view) is not None:
+        return None
+    if (status.hold is not None and status.hold.reason == "ConflictingWriter") or not _proven(view, live):
+        return None
+    recent = tuple(at for at in status.reasserted_at if view.now - at < REASSERT_WINDOW)
+    if len(recent) >= REASSERT_LIMIT:
+        return _conflicting(view, deployment, live)
+    epoch = max(status.epoch, live.epoch, epoch_of(deployment)) + 1
+    asserted = replace(
+        status, live=replace(live, epoch=epoch), epoch=epoch, reasserted_at=(*recent, times.moment(view.now))
+    )
+    text = f"the keys on Deployment '{deployment.name}' were gone; putting '{live.version}' back"
+    return Decision(asserted, (_apply_live(deployment, live, epoch), Emit("Warning", "Reasserted", text)))
+
+
+def _proven(view: PolicyView, live: LiveVersion) -> bool:
+    """Tell whether live may be written by us: it passed a watch here, or was adopted and is known as passed.
+
+    What was merely deployment on the Deployment is recorded, and never put live by the operator without evidence.
+    """
+    if any(good.sha256 == live.sha256 for good in view.policy.status.last_good):
+        return True
+    return any(
+        passed_by_itself(version)
+        for version in view.versions
+        if (version.spec.version, version.spec.artifact.sha256) == (live.version, live.sha256)
+        and version.spec.model == view.policy.spec.model
+    )
+
+
+def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion) -> Decision[PolicyStatus]:
+    text = (
+        f"the keys of '{live.version}' on Deployment '{deployment.name}' disappear again and again, by "
+        f"{manager_in_words(deployment)}; see that nothing replaces the Deployment or its template annotations, "
+        "then create a promotion with releaseHold: true"
+    )
+    by = written_by_others(deployment) or "unknown"
+    held = memory.held(view.policy.status, by, "ConflictingWriter", text, view.now)
+    return Decision(held, (Emit("Warning", "ConflictingWriter", text),))
+
+
+def _apply_live(deployment: DeploymentView, live: LiveVersion, epoch: int) -> ApplyKeys:
+    return ApplyKeys(
+        deployment.name, deployment.uid, deployment.resource_version, live.version, live.uri, live.sha256, epoch
+    )
+
+
+def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
+    """Somebody changed the keys: record it, hold, never overwrite (D6)."""
+    status, deployment = view.policy.status, view.deployment
+    if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
+        return None
+    if deployment.keys == keys_of(status.live):
+        return None
+    recorded = "nothing" if status.live is None else f"'{status.live.version}'"
+    served = (deployment.keys.version or "")[:64]
+    text = (
+        f"Deployment '{deployment.name}' was set to '{served}' by {manager_in_words(deployment)}, "
+        f"recorded as live is {recorded}; a promotion with releaseHold: true settles which one it shall be"
+    )
+    held = memory.held(status, written_by_others(deployment) or "unknown", "External", text, view.now)
+    return None if held is status else Decision(held, (Emit("Warning", "External", text),))
+
+
+RULES: Final[tuple[Rule, ...]] = (_adopt, _promote, _reassert, _hold_for_foreign_keys)
+"""A promotion that may act comes before putting back what it would replace."""
+
+
+def at_rest(view: PolicyView) -> Decision[PolicyStatus]:
+    """Return what all rules together want, up to the one that changes the Deployment."""
+    return side_by_side(view, RULES, until=changes_deployment)

@@ -1,0 +1,76 @@
+"""FineTunePolicy: the only writer of the Deployment, and the memory of what is live there (rows D1-D24)."""
+
+from dataclasses import replace as with_changes
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.meta import find, set_condition
+from ...api.policy import PolicyStatus
+from .. import times
+from ..decision import Decision, Emit
+from ..deployment import letting_go
+from ..views import PolicyView
+from . import memory
+from .at_rest import at_rest
+from .conditions import facts
+from .flight import FAULTS, advance
+from .rules import Rule, side_by_side
+
+
+def decide(view: PolicyView) -> Decision[PolicyStatus]:
+    """Return the next status of the policy, and the one change of its Deployment if there is one. Total."""
+    if view.policy.metadata.deletion_timestamp is not None:
+        return Decision(view.policy.status)
+    return _summed_up(view, side_by_side(view, CONCERNS))
+
+
+def serve(view: PolicyView) -> Decision[PolicyStatus]:
+    """Look after what the Deployment serves: the promotion in flight, or what is at rest."""
+    flight = view.policy.status.in_flight
+    return at_rest(view) if flight is None else advance(view, flight)
+
+
+def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
+    """Let go of version numbers whose ModelVersion is there (row D24)."""
+    policy = view.policy
+    return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model, view.now))
+
+
+CONCERNS: Final[tuple[Rule, ...]] = (serve, forget_reservations)
+"""What a policy looks after, side by side; only `serve` changes the Deployment."""
+
+
+def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStatus]:
+    """Return the decision after an apply met a field of ours that `manager` owns (row D20): hands off, and a hold.
+
+    `message` is the API server's. The flight, if there is one, ends; the Deployment is as it was.
+    """
+    status, name = view.policy.status, view.policy.spec.deployment
+    owner = manager or "unknown"
+    conflict = f"field manager '{owner}' owns a field of the operator on Deployment '{name}'"
+    text = f"{conflict}; take it out of that manifest and let go of it: {letting_go(name)}"
+    flight = status.in_flight
+    if flight is not None:
+        if flight.why in FAULTS:
+            status = memory.quarantined(status, flight.to, flight.why, view.now)
+        status = memory.landed(status, flight, "Failed", "FieldOwned", conflict, view.now)
+    held = memory.held(status, owner, "FieldOwned", text, view.now)
+    events = () if held == view.policy.status else (Emit("Warning", "FieldOwned", f"{conflict}: {message}"),)
+    return _summed_up(view, Decision(held, events))
+
+
+def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[PolicyStatus]:
+    """Return the decision with the conditions that follow from its status."""
+    policy, status = view.policy, decision.status
+    after = with_changes(view, policy=replace(policy, status=status))
+    conditions = status.conditions
+    generation, now = policy.metadata.generation, times.moment(view.now)
+    for kind, value, reason, message in facts(after):
+        conditions = set_condition(conditions, kind, value, reason, message, generation=generation, now=now)
+    actions = decision.actions
+    ready, before = find(conditions, "Ready"), find(policy.status.conditions, "Ready")
+    if ready is not None and ready.reason == "RollbackBlocked" and (before is None or before.reason != ready.reason):
+        actions = (*actions, Emit("Warning", "RollbackBlocked", ready.message))
+    status = replace(status, conditions=conditions, observed_generation=policy.metadata.generation)
+    return Decision(status, actions, decision.requeue_after)

@@ -1,0 +1,144 @@
+"""Changes of a policy's durable memory: holds, consumed promotions, quarantine, what was good; all bounded."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.model_version import ModelVersion
+from ...api.policy import (
+    Consumed,
+    Hold,
+    InFlight,
+    Live,
+    LiveVersion,
+    PolicyStatus,
+    PromotionOutcome,
+    Quarantined,
+)
+from .. import limits
+from ..times import moment
+
+RESERVATION_REST: Final = timedelta(minutes=10)
+"""How long a reservation outlives the creation of its version, so that no stale reader reserves a second one."""
+
+
+def held(status: PolicyStatus, by: str, reason: str, message: str, now: datetime) -> PolicyStatus:
+    """Return `status` with that hold; an equal hold stays as it is, with its time."""
+    old = status.hold
+    text = message[: limits.HOLD_MESSAGE]
+    if old is not None and (old.by, old.reason, old.message) == (by, reason, text):
+        return status
+    return replace(status, hold=Hold(by=by, reason=reason, message=text, since=moment(now)))
+
+
+def released(status: PolicyStatus) -> PolicyStatus:
+    """Return `status` without a hold, with the count of re-assertions begun anew."""
+    return replace(status, hold=None, reasserted_at=())
+
+
+def consumed(
+    status: PolicyStatus,
+    promotion: tuple[str, str],
+    outcome: PromotionOutcome,
+    reason: str,
+    message: str,
+    now: datetime,
+    waiting: Collection[tuple[str, str]] = (),
+) -> PolicyStatus:
+    """Return `status` with the promotion (name, spec hash) acted upon, for good.
+
+    Beyond the bound the oldest entries leave, but those in `waiting` (not yet mirrored by their objects) last.
+    """
+    name, spec_hash = promotion
+    new = Consumed(
+        name=name,
+        spec_hash=spec_hash,
+        outcome=outcome,
+        reason=reason,
+        at=moment(now),
+        message=message[: limits.CONSUMED_MESSAGE],
+    )
+    entries = [entry for entry in status.consumed if (entry.name, entry.spec_hash) != promotion]
+    while len(entries) >= limits.CONSUMED:
+        spare = (i for i, entry in enumerate(entries) if (entry.name, entry.spec_hash) not in waiting)
+        del entries[next(spare, 0)]
+    silent = max(len(entries) + 1 - limits.CONSUMED_MESSAGES, 0)
+    kept = [replace(entry, message="") if i < silent else entry for i, entry in enumerate(entries)]
+    return replace(status, consumed=(*kept, new))
+
+
+def landed(
+    status: PolicyStatus, flight: InFlight, outcome: PromotionOutcome, reason: str, message: str, now: datetime
+) -> PolicyStatus:
+    """Return `status` with the flight ended and its promotion consumed."""
+    ended = replace(status, in_flight=None)
+    return consumed(ended, (flight.promotion, flight.spec_hash), outcome, reason, message, now)
+
+
+def quarantined(status: PolicyStatus, version: LiveVersion, reason: str, now: datetime) -> PolicyStatus:
+    """Return `status` with the version's digest never to be promoted or returned to again."""
+    if is_quarantined(status, version.sha256):
+        return status
+    new = Quarantined(version=version.version, sha256=version.sha256, reason=reason, since=moment(now))
+    return replace(status, quarantined=(*status.quarantined, new)[-limits.QUARANTINED :])
+
+
+def is_quarantined(status: PolicyStatus, sha256: str) -> bool:
+    """Tell whether a digest failed in production here."""
+    return any(entry.sha256 == sha256 for entry in status.quarantined)
+
+
+def as_live(version: LiveVersion, epoch: int, since: datetime) -> Live:
+    """Return `version` as what the Deployment serves since then."""
+    return Live(
+        version=version.version,
+        model_version=version.model_version,
+        uri=version.uri,
+        sha256=version.sha256,
+        epoch=epoch,
+        since=moment(since),
+    )
+
+
+def as_version(live: LiveVersion) -> LiveVersion:
+    """Return the version alone, without since when and by which flip."""
+    return LiveVersion(version=live.version, model_version=live.model_version, uri=live.uri, sha256=live.sha256)
+
+
+def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:
+    """Return `status` with the flight's version live and the newest of the good ones, its predecessor second."""
+    before = () if status.live is None else (as_version(status.live),)
+    good: list[LiveVersion] = []
+    for version in (flight.to, *before, *status.last_good):
+        known = any(version.sha256 == other.sha256 for other in good)
+        if not known and not is_quarantined(status, version.sha256):
+            good.append(version)
+    return replace(status, live=as_live(flight.to, flight.epoch, now), last_good=tuple(good[: limits.LAST_GOOD]))
+
+
+def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
+    """Return what a failed flight to `to` returns to: live, else the newest good one; never a quarantined digest."""
+    recorded = () if status.live is None else (status.live,)
+    for version in (*recorded, *status.last_good):
+        if version.sha256 != to.sha256 and not is_quarantined(status, version.sha256):
+            return as_version(version)
+    return None
+
+
+def without_spent_reservations(
+    status: PolicyStatus, versions: tuple[ModelVersion, ...], model: str, now: datetime
+) -> PolicyStatus:
+    """Return `status` without the reservations whose ModelVersion is there for a while (row D24)."""
+    if not status.reservations:
+        return status
+    made = {
+        version.spec.version
+        for version in versions
+        if version.spec.model == model
+        and version.metadata.creation_timestamp is not None
+        and now - version.metadata.creation_timestamp >= RESERVATION_REST
+    }
+    kept = tuple(entry for entry in status.reservations if entry.version not in made)[-limits.RESERVATIONS :]
+    return status if kept == status.reservations else replace(status, reservations=kept)

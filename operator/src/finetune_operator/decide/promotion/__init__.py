@@ -1,0 +1,1 @@
+"""ModelPromotion: which promotion may act now, and what its status says."""

@@ -1,0 +1,79 @@
+"""Whether a version may ever go live here: by its evidence, its verification, or because it served before."""
+
+from ...api.meta import find, is_true
+from ...api.model_version import ModelVersion
+from ...api.policy import Policy
+from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
+
+
+def was_live(policy: Policy, version: ModelVersion) -> bool:
+    """Tell whether the version has served before: by this policy's memory, or by the version's own record.
+
+    The record outlives a re-created policy, but another policy's approval is none here: it counts only for bases
+    and for fine-tunes that passed by themselves.
+    """
+    live = () if policy.status.live is None else (policy.status.live,)
+    if any(entry.sha256 == version.spec.artifact.sha256 for entry in (*live, *policy.status.last_good)):
+        return True
+    served = version.status.live_since is not None or version.status.last_live is not None
+    return served and passed_by_itself(version)
+
+
+def passed_by_itself(version: ModelVersion) -> bool:
+    """Tell whether the object alone says that its version may serve: a verified base, or all gates passed."""
+    if version.spec.type == "Base":
+        return is_true(version.status.conditions, "Verified")
+    return version.spec.evidence is not None and version.spec.evidence.verdict == "Pass"
+
+
+def eligible(context: CheckContext) -> Obstacle | None:
+    """Return why the version can never go live here as things are, or what it still waits for."""
+    if context.version.spec.classes != context.policy.spec.classes:
+        return _ineligible(context.version, "its classes differ from the policy's spec.classes")
+    if context.version.spec.type == "Base":
+        return _base_eligible(context.policy, context.version)
+    return _tuned_eligible(context)
+
+
+def _base_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
+    name = version.spec.version
+    if not is_true(version.status.conditions, "Verified"):
+        verified = find(version.status.conditions, "Verified")
+        if verified is None or verified.status == "Unknown":
+            return Wait("NotVerified", f"'{name}' is not verified yet; the promotion goes on when it is")
+        return _ineligible(version, f"its verification failed ({verified.reason}: {verified.message}); import it anew")
+    if policy.status.live is None or was_live(policy, version):
+        return None
+    return _ineligible(
+        version, "a base goes live first, or again; while another version is live, promote a fine-tune of this base"
+    )
+
+
+def _tuned_eligible(context: CheckContext) -> Obstacle | None:
+    version = context.version
+    evidence = version.spec.evidence
+    if evidence is None:
+        return _ineligible(version, "it carries no evidence; only a FineTuneRun can make a promotable fine-tune")
+    if evidence.verdict in ("Reject", "Error"):
+        return _ineligible(version, f"its verdict is {evidence.verdict}; that is never promoted")
+    if was_live(context.policy, version):
+        return None
+    approval = context.promotion.spec.approval
+    if evidence.verdict == "Review" and (approval is None or approval.evidence != evidence.digest):
+        return _ineligible(version, f"its verdict is Review; spec.approval.evidence must name {evidence.digest}")
+    return _evidence_current(context.policy, version, evidence.baseline)
+
+
+def _evidence_current(policy: Policy, version: ModelVersion, baseline: str | None) -> Obstacle | None:
+    """A verdict says something only against what was live when it was made (the base, where none is named)."""
+    live = policy.status.live
+    measured = baseline if baseline is not None else version.spec.base
+    if live is None or measured in (live.version, live.sha256):
+        return None
+    return _ineligible(
+        version, f"its evidence was measured against {quoted(measured)}, but live is '{live.version}'; start a new run"
+    )
+
+
+def _ineligible(version: ModelVersion, why: str) -> Refuse:
+    return Refuse("Failed", "NotEligible", f"'{version.spec.version}' cannot go live: {why}")

@@ -1,0 +1,36 @@
+"""Which promotions still wait to act, oldest first, and how one is known after its object is gone."""
+
+from ...api.meta import oldest_first
+from ...api.names import sha256_of
+from ...api.policy import Policy
+from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionSpec
+from ...api.value import canonical_json
+
+
+def spec_hash(spec: PromotionSpec) -> str:
+    """Return 16 hex digits of the SHA-256 of the spec's canonical JSON: what `consumed` knows it by."""
+    return sha256_of(canonical_json(spec))[:16]
+
+
+def identity(promotion: Promotion) -> tuple[str, str]:
+    """Return name and spec hash, by which a promotion is remembered beyond its object's life."""
+    return promotion.metadata.name, spec_hash(promotion.spec)
+
+
+def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promotion, ...]:
+    """Return the policy's promotions that have not acted yet, oldest first; the one in flight is none of them.
+
+    A promotion whose own status is final has acted even if `consumed`, which is bounded, forgot it.
+    """
+    done = {(entry.name, entry.spec_hash) for entry in policy.status.consumed}
+    if policy.status.in_flight is not None:
+        done.add((policy.status.in_flight.promotion, policy.status.in_flight.spec_hash))
+    waiting = [
+        promotion
+        for promotion in promotions
+        if promotion.spec.policy == policy.metadata.name
+        and promotion.metadata.deletion_timestamp is None
+        and promotion.status.phase not in FINAL_PROMOTION_PHASES
+        and identity(promotion) not in done
+    ]
+    return tuple(oldest_first(waiting))

@@ -1,0 +1,1 @@
+"""FineTuneRun: from acceptance to the end of its promotion, as a chain of stages."""

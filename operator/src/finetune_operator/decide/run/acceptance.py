@@ -1,0 +1,135 @@
+"""What a run needs before anything starts: a chain of checks that return what is wrong and how to mend it."""
+
+from dataclasses import dataclass
+
+from ...api.meta import find
+from ...api.model_version import ModelVersion
+from ...api.names import series_of
+from ...api.policy import Policy
+from ..templates import usable_template
+from ..text import listed
+from ..views import Problem, RunView
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The policy and the base that the snapshot is made from."""
+
+    policy: Policy
+    base: ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Something is missing that people can still bring."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The run can never be carried out as it is."""
+
+    problem: Problem
+
+
+def accept(view: RunView) -> Accepted | Waits | Refused:
+    """Check policy, base and templates, in this order."""
+    policy = usable_policy(view)
+    if isinstance(policy, Problem):
+        return Waits(policy)
+    base = _base(view, policy)
+    if not isinstance(base, ModelVersion):
+        return base
+    unfit = _unfit(base, policy)
+    if unfit:
+        return Refused(unfit)
+    for template in (
+        usable_template("cpu", view.cpu_template, policy),
+        usable_template("train", view.train_template, policy),
+    ):
+        if isinstance(template, Problem):
+            return Waits(template)
+    return Accepted(policy, base)
+
+
+def usable_policy(view: RunView) -> Policy | Problem:
+    """Return the run's policy, or why it cannot be worked with yet."""
+    name, policy = view.run.spec.policy, view.policy
+    if policy is None or policy.metadata.deletion_timestamp is not None:
+        return policy_not_found(name, view.run.metadata.namespace)
+    ready = find(policy.status.conditions, "Ready")
+    if policy.status.observed_generation == 0 or ready is None or ready.reason == "NotYet":
+        return Problem("PolicyNotReady", f"waiting for FineTunePolicy {name!r} to be looked at")
+    if ready.status != "True":
+        return Problem("PolicyNotReady", f"FineTunePolicy {name!r} is not ready: {ready.reason}: {ready.message}")
+    return policy
+
+
+def policy_not_found(name: str, namespace: str) -> Problem:
+    """Return the words for a policy that is not there."""
+    return Problem(
+        "PolicyNotFound",
+        f"waiting for FineTunePolicy {name!r} in namespace {namespace!r}; create it, or make a run that names another",
+    )
+
+
+def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
+    """Return the base that the run names, or the newest one of the model."""
+    model, asked = policy.spec.model, view.run.spec.base_version
+    versions = [v for v in view.versions if v.spec.model == model and v.metadata.deletion_timestamp is None]
+    bases = [v for v in versions if v.spec.type == "Base"]
+    known = listed(sorted(v.spec.version for v in bases))
+    if asked is None:
+        newest = max(bases, key=_age, default=None)
+        return newest or Waits(
+            Problem(
+                "BaseNotFound",
+                f"model {model!r} has no base yet; make one of a trained checkpoint with "
+                f"`finetune-trainer import` and apply the ModelVersion that it prints",
+            )
+        )
+    # A base of that name goes first: names are unique only by convention.
+    named = sorted((v for v in versions if v.spec.version == asked), key=lambda v: v.spec.type != "Base")
+    if not named:
+        message = (
+            f"model {model!r} has no base {asked!r}; known bases: {known}; import it, or make a run that names one"
+        )
+        return Waits(Problem("BaseNotFound", message))
+    if named[0].spec.type != "Base":
+        message = f"{asked} is a fine-tune, and a fine-tune never starts from a fine-tune; name a base: {known}"
+        return Refused(Problem("BaseIsFineTuned", message))
+    return named[0]
+
+
+def _age(base: ModelVersion) -> tuple[int, str]:
+    """Order bases by series, then by creation."""
+    created = base.metadata.creation_timestamp
+    return series_of(base.spec.version) or 0, created.isoformat() if created else ""
+
+
+def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:
+    """Return why this base can never be used under this policy."""
+    name, digest = base.spec.version, base.spec.artifact.sha256
+    quarantined = next((q for q in policy.status.quarantined if q.sha256 == digest), None)
+    if quarantined:
+        message = f"{name} is quarantined ({quarantined.reason}); make a run that names another base"
+        return Problem("BaseQuarantined", message)
+    if base.spec.classes != policy.spec.classes:
+        return Problem("ClassListDiffers", _difference(base, policy))
+    return None
+
+
+def _difference(base: ModelVersion, policy: Policy) -> str:
+    ours, theirs = policy.spec.classes, base.spec.classes
+    missing = [name for name in ours if name not in theirs]
+    extra = [name for name in theirs if name not in ours]
+    what = (
+        f"missing in the base: {listed(missing)}; only in the base: {listed(extra)}"
+        if missing or extra
+        else "the same names in another order, and the order is the class index"
+    )
+    return (
+        f"the class list of {base.spec.version} differs from the policy's: {what}; "
+        f"import a base with the policy's classes, or make a policy for these"
+    )

@@ -1,0 +1,99 @@
+"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R38, as a chain of stages."""
+
+from datetime import timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.meta import find
+from ...api.names import snapshot_name
+from ...api.run import FINAL_PHASES, RunStatus
+from ..attempts.history import active_jobs, deletions
+from ..decision import Action, CreateSnapshot, Decision
+from ..snapshot import run_document
+from ..views import Problem, RunView
+from .acceptance import Refused, Waits, accept
+from .promote import leave_to_people, promote
+from .record import record_version
+from .review import await_review, check_still_current, end_rejected, show_verdict
+from .stage import RunContext, Stage, suspended
+from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
+from .work import adopt, evaluate, prepare, train
+
+STAGES: Final[tuple[Stage, ...]] = (
+    prepare,  # draw the mix, and fix every digest
+    adopt,  # end with the result of a run that trained the same on the same samples
+    train,  # fine-tune the base, and export
+    evaluate,  # measure candidate, base and what is live; judge
+    check_still_current,  # measure again, or give way, when another version went live meanwhile
+    show_verdict,  # end a run whose gates could not be judged
+    await_review,  # wait for a person where a gate asks for one
+    record_version,  # reserve a number and make the ModelVersion
+    end_rejected,  # end what a gate or a person rejected, or what nobody decided
+    leave_to_people,  # end where the policy promotes by hand, or holds
+    promote,  # ask for the promotion, and end as it ends
+)
+# A cache that starts may show a Job before the document that it was made from.
+DOCUMENT_GRACE: Final = timedelta(seconds=30)
+
+
+def decide(view: RunView) -> Decision[RunStatus]:
+    """Return the next status of a run and what is to be done. Total: it never raises."""
+    before = view.run.status
+    if view.run.metadata.deletion_timestamp is not None:
+        return Decision(before)
+    if before.phase in FINAL_PHASES:
+        return Decision(before, deletions(active_jobs(view.jobs)))
+    decision = concluded(view, _next(view, first_visit(view)))
+    seen = replace(decision.status, observed_generation=view.run.metadata.generation)
+    status = worth_writing(before, seen)
+    return Decision(status, (*decision.actions, *events(before, status)), decision.requeue_after)
+
+
+def _next(view: RunView, status: RunStatus) -> Decision[RunStatus]:
+    """Fix the snapshot first; then follow the stages up to the one that has something to wait for."""
+    if view.snapshot_problem is not None:
+        return finish(view, status, "Failed", view.snapshot_problem.reason, view.snapshot_problem.message)
+    if view.snapshot is None or status.snapshot is None:
+        return _accepted(view, status)
+    return _staged(RunContext(view, view.snapshot), status)
+
+
+def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
+    """Take in policy and base, and fix them in the document, before the first Job (R4, R6 to R11)."""
+    if any(attempt.job_uid is not None for attempt in status.attempts):
+        return _document_missing(view, status)
+    accepted = accept(view)
+    if isinstance(accepted, Waits):
+        return blocked(view, status, accepted.problem, "Pending")
+    if isinstance(accepted, Refused):
+        problem = accepted.problem
+        return finish(view, blocked(view, status, problem, "Pending").status, "Failed", problem.reason, problem.message)
+    held = suspended(view)
+    if held is not None:
+        return Decision(say(unblocked(view, status), "Suspended", held.message))
+    document = view.snapshot or run_document(view.run, accepted.policy, accepted.base)
+    name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
+    return _staged(RunContext(view, document), replace(status, snapshot=name), (CreateSnapshot(name, document),))
+
+
+def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:
+    """Follow the stages, and take along the actions of those that did not stop."""
+    for stage in STAGES:
+        step = stage(context, status)
+        actions = (*actions, *step.actions)
+        if isinstance(step, Decision):
+            return Decision(step.status, actions, step.requeue_after)
+        status = step.status
+    return Decision(status, actions)
+
+
+def _document_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
+    """End a run whose document was deleted: what it was to be judged by cannot be known any more (R38)."""
+    message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
+    condition = find(status.conditions, "Accepted")
+    since = condition.last_transition_time if condition and condition.reason == "SnapshotMissing" else None
+    if since is None or view.now - since < DOCUMENT_GRACE:
+        waiting = blocked(view, status, Problem("SnapshotMissing", message), status.phase or "Pending")
+        return Decision(waiting.status, (), DOCUMENT_GRACE)
+    return finish(view, status, "Failed", "SnapshotLost", message)

@@ -1,0 +1,133 @@
+"""The stages between the verdict and its record: is it still current, does a human have to decide (rows R23 to R30)."""
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from ...api.meta import ConditionStatus, find
+from ...api.policy import Policy
+from ...api.run import Evidence, Ruling, RunStatus
+from ..decision import Decision
+from ..times import span
+from .acceptance import policy_not_found
+from .grounds import gates_text, grounds_of
+from .stage import Continue, RunContext
+from .status import blocked, finish, mark, say, unblocked
+from .work import evaluate
+
+
+def check_still_current(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """Void a verdict that was measured against something else than what is live now (R23)."""
+    if status.promotion is not None:
+        return Continue(status)
+    view, grounds = context.view, grounds_of(status)
+    if grounds is None:
+        message = "the status lost what the verdict stands on; make a new run"
+        return finish(view, status, "Failed", "StatusIncomplete", message)
+    if context.policy is None:
+        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
+        return blocked(view, status, problem, status.phase or "Evaluating")
+    status = unblocked(view, status)
+    live = context.policy.status.live
+    if (live.sha256 if live else None) == grounds.evidence.live_sha256:
+        return Continue(status)
+    served = live.version if live else "nothing"
+    if live and _pool_of(context, live.sha256) > grounds.inputs.pool:
+        message = f"{live.version}, trained on a larger pool, went live meanwhile"
+        status = mark(view, status, "GatesPassed", "Unknown", "LiveChanged", message)
+        return finish(view, status, "Superseded", "NewerPoolIsLive", message)
+    message = f"{served} is live now, {grounds.evidence.live or 'nothing'} was when this was measured: measuring again"
+    return evaluate(context, _voided(context, status, message))
+
+
+def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """Show the verdict; end a run whose gates could not be judged (R26)."""
+    view, message = context.view, gates_text(status)
+    match status.verdict:
+        case "Pass":
+            return Continue(mark(view, status, "GatesPassed", "True", "Pass", message))
+        case "Reject":
+            return Continue(mark(view, status, "GatesPassed", "False", "Reject", message))
+        case "Review":
+            return Continue(status)
+        case _:
+            status = mark(view, status, "GatesPassed", "False", "GateError", message)
+            return finish(view, status, "Failed", "GateError", message)
+
+
+def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """Wait for a human, until the review expires (R27 to R30)."""
+    evidence, policy = status.evidence, context.policy
+    if status.verdict != "Review" or status.decision is not None or evidence is None or policy is None:
+        return Continue(status)
+    view, review = context.view, context.view.run.spec.review
+    since = status.review_since or view.now
+    status = replace(status, review_since=since)
+    if review is not None and review.evidence == evidence.digest:
+        ruling = Ruling(verdict=review.decision, by=review.by, at=view.now, reason=review.reason)
+        approved = review.decision == "Approve"
+        value: ConditionStatus = "True" if approved else "False"
+        ruled = "approved" if approved else "rejected"
+        message = f"{ruled} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status)}"
+        return Continue(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", message))
+    left = since + _review_time(policy) - view.now
+    if left <= timedelta():
+        message = f"nobody decided within {int(_review_time(policy).total_seconds())} s"
+        return Continue(mark(view, status, "GatesPassed", "False", "ReviewExpired", message))
+    reason, message = _review_needed(context, evidence)
+    status = mark(view, status, "GatesPassed", "Unknown", reason, f"{message}; {gates_text(status)}")
+    return Decision(say(status, "InReview", f"{message}; {gates_text(status)}"), (), left)
+
+
+def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """End what was rejected, by a gate or a human, or what nobody decided (R25, R28, R30)."""
+    view, ruling = context.view, status.decision
+    if ruling is None:
+        condition = find(status.conditions, "GatesPassed")
+        return finish(view, status, "Expired", "ReviewExpired", condition.message if condition else "")
+    if ruling.verdict == "Reject":
+        status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {ruling.by}")
+        message = (
+            f"{status.version} was rejected by {ruling.by}: {ruling.reason or 'no reason given'}; {gates_text(status)}"
+        )
+        return finish(view, status, "Rejected", "Rejected", message)
+    return Continue(status)
+
+
+def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
+    status = mark(context.view, status, "GatesPassed", "Unknown", "LiveChanged", message)
+    status = mark(context.view, status, "Evaluated", "Unknown", "LiveChanged", message)
+    return replace(
+        status,
+        verdict=None,
+        gates=(),
+        figures=(),
+        measurements=None,
+        evidence=None,
+        decision=None,
+        review_since=None,
+    )
+
+
+def _pool_of(context: RunContext, sha256: str) -> int:
+    """Return the pool size that the version of that digest was trained from; 0 for a base."""
+    lineages = (v.spec.lineage for v in context.view.versions if v.spec.artifact.sha256 == sha256)
+    return max((lineage.pool for lineage in lineages if lineage), default=0)
+
+
+def _review_time(policy: Policy) -> timedelta:
+    return span(policy.spec.review.timeout_seconds)
+
+
+def _review_needed(context: RunContext, evidence: Evidence) -> tuple[str, str]:
+    """Return reason and message of a review that is to be made, with the command that makes it."""
+    run, review = context.view.run, context.view.run.spec.review
+    patch = f'{{"spec":{{"review":{{"decision":"Approve","evidence":"{evidence.digest}","by":"YOUR NAME"}}}}}}'
+    command = f"kubectl -n {run.metadata.namespace} patch finetunerun {run.metadata.name} --type merge -p '{patch}'"
+    if review is None:
+        return "ReviewNeeded", f"a human decides (Approve or Reject): {command}"
+    message = (
+        f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]}); look at report.json beside "
+        f"{evidence.uri} and"
+    )
+    return "ReviewNotForThisEvidence", f"{message} {command}"

@@ -1,0 +1,111 @@
+"""What the stages of a run share: the context before them, and how they pass it on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...api.contract import RunDocument
+from ...api.meta import FileReference
+from ...api.model_version import ModelVersion
+from ...api.names import snapshot_name
+from ...api.policy import LiveVersion, Policy
+from ...api.run import RunStatus
+from ..attempts.engine import AttemptsView
+from ..decision import Action, Decision
+from ..times import span
+from ..views import Explanation, RunView
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """A run whose snapshot is in place. The policy is looked at only for what is live, held or manual now."""
+
+    view: RunView
+    document: RunDocument
+
+    @property
+    def uid(self) -> str:
+        """The run's uid: what every child and every hash is made from."""
+        return self.view.run.metadata.uid
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy, unless it is gone or going."""
+        policy = self.view.policy
+        return None if policy is None or policy.metadata.deletion_timestamp is not None else policy
+
+    @property
+    def live(self) -> LiveVersion | None:
+        """What is live now, if anything is and the policy is there to say so."""
+        return self.policy.status.live if self.policy else None
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Nothing to wait for: the next stage goes on with this status, and these actions are to be taken."""
+
+    status: RunStatus
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReference:
+    """A version as Jobs are told of it."""
+
+    version: str
+    artifact: FileReference
+    inputs: FileReference | None
+
+
+Stage = Callable[[RunContext, RunStatus], Continue | Decision[RunStatus]]
+
+
+def attempts_view(context: RunContext, status: RunStatus) -> AttemptsView:
+    """Return what the attempt engine needs to know of a run."""
+    run = context.view.run
+    return AttemptsView(
+        owner=run.metadata.name,
+        uid=run.metadata.uid,
+        snapshot=status.snapshot or snapshot_name(run.metadata.name, run.metadata.uid),
+        attempts=status.attempts,
+        jobs=context.view.jobs,
+        now=context.view.now,
+        backoff_limit=run.spec.backoff_limit,
+        deadline=span(run.spec.active_deadline_seconds),
+        suspended=suspended(context.view),
+    )
+
+
+def suspended(view: RunView) -> Explanation | None:
+    """Return who suspended the run, and how it goes on."""
+    if view.run.spec.suspend:
+        return Explanation("Suspended", "suspended by spec.suspend of the run; set it to false to go on")
+    if view.policy is not None and view.policy.spec.suspend:
+        name = view.policy.metadata.name
+        return Explanation(
+            "PolicySuspended", f"suspended by spec.suspend of FineTunePolicy {name}; set it to false to go on"
+        )
+    return None
+
+
+def model_reference(context: RunContext, sha256: str | None) -> ModelReference | None:
+    """Return the version with that digest: the live one first, since digests can have more than one name."""
+    if sha256 is None:
+        return None
+    versions = {v.spec.version: v for v in context.view.versions if v.spec.artifact.sha256 == sha256}
+    status = context.policy.status if context.policy else None
+    served = [v for v in (status.live, *status.last_good) if v and v.sha256 == sha256] if status else []
+    if served:
+        named = versions.get(served[0].version)
+        artifact = FileReference(uri=served[0].uri, sha256=sha256)
+        return ModelReference(served[0].version, artifact, _inputs(named) if named else None)
+    for name, version in sorted(versions.items()):
+        artifact = FileReference(uri=version.spec.artifact.uri, sha256=sha256)
+        return ModelReference(name, artifact, _inputs(version))
+    return None
+
+
+def _inputs(version: ModelVersion) -> FileReference | None:
+    """Return the manifest of what the version was trained on."""
+    if version.spec.inputs is not None:
+        return version.spec.inputs
+    return version.spec.lineage.inputs if version.spec.lineage else None

@@ -1,0 +1,264 @@
+"""The stages of a run that do work: prepare, adopt, train, evaluate (rows R4, R5, R10 to R22)."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
+
+from ...api.contract import StepResult
+from ...api.meta import ConditionStatus, FileReference
+from ...api.policy import LiveVersion
+from ...api.run import Attempt, Inputs, Ruling, RunStatus
+from ...api.value import canonical_json, plain
+from ..attempts import results
+from ..attempts.engine import StepFailed, StepRequest, StepSucceeded, StepUnderway, advance
+from ..decision import Decision
+from ..gates.evidence import evidence_of
+from ..gates.verdict import judge
+from ..snapshot import inputs_hash, spec_hash
+from ..templates import usable_template
+from ..views import Problem
+from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference
+from .status import (
+    CONDITION_OF,
+    PHASE_OF,
+    blocked,
+    current_round,
+    finish,
+    mark,
+    progress_text,
+    progressed,
+    say,
+    unblocked,
+)
+
+T = TypeVar("T")
+
+MAX_ROUNDS: Final = 3
+# Waiting for these is nobody's mistake: the step's condition stays Unknown.
+_PATIENCE: Final = frozenset(("Queued", "PodsEnding", "JobDeleting", "PodTemplateChanged"))
+
+
+def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """Draw the mix and fix every digest."""
+    if status.inputs is not None:
+        return Continue(status)
+    request = StepRequest(
+        step="prepare",
+        role="cpu",
+        template=usable_template("cpu", context.view.cpu_template, context.policy),
+        step_inputs=partial(_prepare_inputs, context),
+        accept=lambda _, said: results.prepared(context.document, said),
+        live=_digest(context.live),
+    )
+    return _carry_on(context, status, request, partial(_record_inputs, context))
+
+
+def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """Take over the result of a finished run that asked for the same with the same inputs (R20)."""
+    inputs = status.inputs
+    assert inputs is not None
+    if status.candidate is not None or any(a.step == "train" for a in status.attempts):
+        return Continue(status)
+    asked = spec_hash(context.document, context.view.run), inputs_hash(inputs, context.document)
+    for version in context.view.versions:
+        lineage, evidence = version.spec.lineage, version.spec.evidence
+        if version.metadata.deletion_timestamp or lineage is None or evidence is None:
+            continue
+        if (lineage.spec_hash, lineage.inputs_hash) != asked:
+            continue
+        message = (
+            f"run {lineage.run} trained the same on the same samples: {version.spec.version}, verdict "
+            f"{evidence.verdict}; to train anew, make a run with another spec.mixing.seed"
+        )
+        status = replace(status, model_version=version.metadata.name, version=version.spec.version)
+        return finish(context.view, status, "Adopted", "SameSpecAndInputs", message)
+    return Continue(status)
+
+
+def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """Fine-tune the base by the plan, and export."""
+    inputs = status.inputs
+    assert inputs is not None
+    if status.candidate is not None:
+        return Continue(status)
+    request = StepRequest(
+        step="train",
+        role="train",
+        template=usable_template("train", context.view.train_template, context.policy),
+        step_inputs=lambda attempt: _text({"attempt": attempt.attempt, "plan": plain(inputs.plan)}),
+        accept=lambda _, said: results.trained(context.document, said),
+    )
+    return _carry_on(context, status, request, partial(_record_candidate, context))
+
+
+def evaluate(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """Measure candidate, base and what is live now; judge by the gates of the snapshot."""
+    inputs, candidate = status.inputs, status.candidate
+    assert inputs is not None
+    assert candidate is not None
+    if status.verdict is not None:
+        return Continue(status)
+    number = current_round(status)
+    if number > MAX_ROUNDS:
+        message = f"what is live changed during each of {MAX_ROUNDS} evaluations; make a new run when it stays"
+        return finish(context.view, status, "Failed", "LiveKeepsChanging", message)
+    request = StepRequest(
+        step="evaluate",
+        role="cpu",
+        template=usable_template("cpu", context.view.cpu_template, context.policy),
+        step_inputs=partial(_evaluate_inputs, context, status),
+        accept=partial(_accept_evaluation, context, status),
+        round=number,
+        live=_digest(context.live),
+    )
+    return _carry_on(context, status, request, partial(_record_judgement, context))
+
+
+def _carry_on(
+    context: RunContext, status: RunStatus, request: StepRequest[T], record: Callable[[RunStatus, T], RunStatus]
+) -> Continue | Decision[RunStatus]:
+    """Let the attempt engine go on, and put what it says into the status."""
+    kind = CONDITION_OF[request.step]
+    match advance(attempts_view(context, status), request):
+        case StepSucceeded(attempts, value):
+            return Continue(record(replace(status, attempts=attempts), value))
+        case StepFailed(attempts, problem):
+            status = mark(
+                context.view, replace(status, attempts=attempts), kind, "False", problem.reason, problem.message
+            )
+            return finish(context.view, status, "Failed", problem.reason, problem.message)
+        case StepUnderway() as underway:
+            return _show_underway(context, status, request, underway)
+
+
+def _show_underway(
+    context: RunContext, status: RunStatus, request: StepRequest[T], underway: StepUnderway
+) -> Decision[RunStatus]:
+    """Show a step that is not over."""
+    view, explanation = context.view, underway.explanation
+    kind, phase = CONDITION_OF[request.step], PHASE_OF[request.step]
+    if _newest(underway.attempts) != _newest(status.attempts):
+        status = replace(status, progress=None)
+    status = replace(status, attempts=underway.attempts)
+    match underway.state:
+        case "Blocked":
+            decision = blocked(view, status, explanation, phase)
+        case "Suspended":
+            status = mark(view, status, kind, "Unknown", explanation.reason, explanation.message)
+            decision = Decision(say(status, "Suspended", explanation.message))
+        case "Waiting":
+            value: ConditionStatus = "Unknown" if explanation.reason in _PATIENCE else "False"
+            status = mark(view, unblocked(view, status), kind, value, explanation.reason, explanation.message)
+            decision = Decision(
+                say(status, phase, f"{request.step} waits: {explanation.reason}: {explanation.message}")
+            )
+        case "Running":
+            status = mark(view, unblocked(view, status), kind, "Unknown", explanation.reason, explanation.message)
+            status = progressed(view, status, request.step)
+            shown = progress_text(status.progress, request.step)
+            decision = Decision(say(status, phase, f"{explanation.message}: {shown}" if shown else explanation.message))
+    return Decision(decision.status, underway.actions, underway.requeue_after)
+
+
+def _record_inputs(context: RunContext, status: RunStatus, inputs: Inputs) -> RunStatus:
+    message = (
+        f"{inputs.pool} samples in the pool ({inputs.fresh} fresh, {inputs.held_out} held out); training on "
+        f"{inputs.train}: {inputs.new} new and {inputs.old} of {inputs.anchor} old ones, ratio {inputs.ratio}"
+    )
+    return mark(context.view, replace(status, inputs=inputs), "Prepared", "True", "Prepared", message)
+
+
+def _record_candidate(context: RunContext, status: RunStatus, trained: results.Trained) -> RunStatus:
+    status = replace(status, candidate=trained.artifact, checkpoint=trained.checkpoint)
+    return mark(context.view, status, "Trained", "True", "Trained", trained.summary)
+
+
+def _record_judgement(context: RunContext, status: RunStatus, evaluated: results.Evaluated) -> RunStatus:
+    """Judge, and bind the verdict to its evidence (R22)."""
+    judgement = judge(context.document, evaluated.result)
+    number = current_round(status) - 1
+    live_sha256 = next(a.live for a in reversed(status.attempts) if a.step == "evaluate")
+    live = model_reference(context, live_sha256)
+    evidence = evidence_of(
+        context.document,
+        evaluated.result,
+        judgement.gates,
+        # A version that nobody knows any more keeps its digest as its name: "nothing was live" would be untrue.
+        live=live.version if live else live_sha256,
+        live_sha256=live_sha256,
+        round_=number,
+        uri=evaluated.uri,
+    )
+    message = (
+        f"measured on {evaluated.result.test_set.images} test images, round {number}, against {_against(evidence.live)}"
+    )
+    return replace(
+        mark(context.view, status, "Evaluated", "True", "Evaluated", message),
+        gates=judgement.gates,
+        verdict=judgement.verdict,
+        figures=judgement.figures or (),
+        evidence=evidence,
+        decision=_ruling(context, judgement.verdict),
+    )
+
+
+def _ruling(context: RunContext, verdict: str) -> Ruling | None:
+    """Return the decision that needs no human."""
+    match verdict:
+        case "Pass":
+            return Ruling(verdict="Approve", by="gates", at=context.view.now, reason="every gate passed")
+        case "Reject":
+            return Ruling(verdict="Reject", by="gates", at=context.view.now, reason="a gate rejected it")
+        case _:
+            return None
+
+
+def _accept_evaluation(
+    context: RunContext, status: RunStatus, attempt: Attempt, said: StepResult
+) -> results.Evaluated | Problem:
+    assert status.inputs is not None
+    assert status.candidate is not None
+    return results.evaluated(context.document, status.inputs, status.candidate, attempt, said)
+
+
+def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
+    live = _measured_beside(context, attempt)
+    known = {"version": live.version, "inputs": plain(live.inputs)} if live and live.inputs else None
+    return _text({"attempt": attempt.attempt, "live": known})
+
+
+def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -> str:
+    assert status.inputs is not None
+    assert status.candidate is not None
+    live = _measured_beside(context, attempt)
+    step_inputs = {
+        "attempt": attempt.attempt,
+        "round": attempt.round,
+        "plan": plain(status.inputs.plan),
+        "candidate": plain(FileReference(uri=status.candidate.uri, sha256=status.candidate.sha256)),
+        "live": live and {"version": live.version, "artifact": plain(live.artifact), "inputs": plain(live.inputs)},
+    }
+    return _text(step_inputs)
+
+
+def _measured_beside(context: RunContext, attempt: Attempt) -> ModelReference | None:
+    """Return the live version of that attempt, unless it is the base, which is measured anyway."""
+    return None if attempt.live == context.document.base.artifact.sha256 else model_reference(context, attempt.live)
+
+
+def _against(live: str | None) -> str:
+    return f"{live}, which is live" if live else "the base; nothing is live"
+
+
+def _digest(live: LiveVersion | None) -> str | None:
+    return live.sha256 if live else None
+
+
+def _newest(attempts: tuple[Attempt, ...]) -> tuple[str, int] | None:
+    return (attempts[-1].step, attempts[-1].attempt) if attempts else None
+
+
+def _text(inputs: dict[str, object]) -> str:
+    return canonical_json(inputs).decode()

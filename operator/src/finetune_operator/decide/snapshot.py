@@ -1,0 +1,123 @@
+"""The snapshot: what a run's Jobs work from and what its verdict is judged by; and hashes of what it asks for."""
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from ..api.contract import (
+    DocumentBase,
+    DocumentData,
+    DocumentMixing,
+    DocumentOwner,
+    Location,
+    RunDocument,
+)
+from ..api.meta import FileReference, ObjectMeta
+from ..api.model_version import ModelVersion
+from ..api.names import sha256_of
+from ..api.policy import Gates, Policy, Source
+from ..api.run import Inputs, Run
+from ..api.training import Training, TrainingOverrides
+from ..api.value import canonical_json, complete
+
+
+def run_document(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
+    """Return the document of a run, from run, policy and base as they are now."""
+    rules, asked = policy.spec, run.spec.mixing
+    return RunDocument(
+        owner=_owner("FineTuneRun", run.metadata),
+        mode="FineTune",
+        model=rules.model,
+        classes=rules.classes,
+        serving=rules.serving,
+        data=DocumentData(anchor=rules.data.anchor, pool=Source(uri=rules.data.pool.uri)),
+        artifacts=_prefix(policy, run.metadata),
+        base=_base(base),
+        mixing=DocumentMixing(
+            min_pool_samples=rules.min_pool_samples,
+            max_old=rules.mixing.max_old,
+            interpolation=rules.mixing.interpolation,
+            ratio=asked.ratio,
+            seed=default_seed(run.metadata.uid) if asked.seed is None else asked.seed,
+        ),
+        holdout=rules.holdout,
+        training=overridden(rules.training, run.spec.training),
+        gates=_limits(rules.gates),
+    )
+
+
+def verify_document(version: ModelVersion, policy: Policy) -> RunDocument:
+    """Return the document by which an imported base is measured on the policy's anchor."""
+    return RunDocument(
+        owner=_owner("ModelVersion", version.metadata),
+        mode="Verify",
+        model=version.spec.model,
+        classes=version.spec.classes,
+        serving=version.spec.serving,
+        data=DocumentData(anchor=policy.spec.data.anchor),
+        artifacts=_prefix(policy, version.metadata),
+        base=_base(version),
+    )
+
+
+def overridden(defaults: Training, overrides: TrainingOverrides) -> Training:
+    """Return the policy's parameters with what the run sets differently."""
+    changes = {
+        field.name: value
+        for field in msgspec.structs.fields(overrides)
+        if (value := getattr(overrides, field.name)) is not None
+    }
+    return replace(defaults, **changes) if changes else defaults
+
+
+def default_seed(uid: str) -> int:
+    """Return the seed of a run that names none: the same for one run, another for the next (31 bits)."""
+    return int(sha256_of(uid.encode())[:8], 16) & 0x7FFFFFFF
+
+
+def spec_hash(document: RunDocument, run: Run) -> str:
+    """Return a hash of what the run asks for: equal for a run that was applied again, under whatever name.
+
+    It covers the snapshot (base, mixing, training, hold-out, gates, serving) but not who owns it, where it
+    writes or how its pods run; nor a seed made from the uid, which nobody asked for.
+    """
+    asked: dict[str, Any] = complete(document)
+    for key in ("owner", "artifacts"):
+        del asked[key]
+    if run.spec.mixing.seed is None and asked["mixing"]:
+        del asked["mixing"]["seed"]
+    return sha256_of(canonical_json(asked))
+
+
+def inputs_hash(inputs: Inputs, document: RunDocument) -> str:
+    """Return a hash of the data that a run saw: pool and anchor, and which share of the pool is held out."""
+    seen = {
+        "pool": inputs.digests.get("pool", ""),
+        "anchor": inputs.digests.get("anchor", ""),
+        "holdout": str(document.holdout),
+    }
+    return sha256_of(canonical_json(seen))
+
+
+def _limits(gates: Gates) -> Gates:
+    """Return the gates without what is the pool's: the hold-out travels once."""
+    return replace(gates, new_samples=replace(gates.new_samples, holdout=None))
+
+
+def _owner(kind: Any, meta: ObjectMeta) -> DocumentOwner:
+    return DocumentOwner(kind=kind, namespace=meta.namespace, name=meta.name, uid=meta.uid)
+
+
+def _prefix(policy: Policy, meta: ObjectMeta) -> Location:
+    return Location(uri=f"{policy.spec.artifacts.uri.rstrip('/')}/{meta.namespace}/{meta.uid}")
+
+
+def _base(version: ModelVersion) -> DocumentBase:
+    artifact = version.spec.artifact
+    return DocumentBase(
+        version=version.spec.version,
+        artifact=FileReference(uri=artifact.uri, sha256=artifact.sha256),
+        checkpoint=version.spec.checkpoint,
+        inputs=version.spec.inputs,
+    )

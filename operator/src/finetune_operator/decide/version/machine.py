@@ -1,0 +1,208 @@
+"""What a ModelVersion's status says: what became of it, and how an imported base was measured (rows V1 to V7)."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.contract import EvaluateResult, RunDocument
+from ...api.meta import ConditionStatus, find, oldest_first, set_condition, with_all
+from ...api.model_version import VersionEvidence, VersionPhase, VersionStatus
+from ...api.names import snapshot_name
+from ...api.policy import Policy
+from ...api.value import canonical_json
+from .. import limits
+from ..attempts import results
+from ..attempts.engine import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway, advance
+from ..attempts.history import active_jobs, deletions
+from ..decision import Action, CreateSnapshot, Decision, Emit
+from ..gates.regression import CANDIDATE_MAP50
+from ..gates.shares import share
+from ..snapshot import verify_document
+from ..templates import usable_template
+from ..views import Explanation, Problem, VersionView
+
+BACKOFF_LIMIT: Final = 2
+CONDITIONS: Final = ("Verified", "Live")
+
+
+def decide(view: VersionView) -> Decision[VersionStatus]:
+    """Return the next status of a version and what is to be done. Total: it never raises."""
+    before = view.version.status
+    if view.version.metadata.deletion_timestamp is not None:
+        return Decision(before)
+    measured = _measured(view, _first_visit(view))
+    status = _summary(view, _served(view, measured.status))
+    status = replace(status, observed_generation=view.version.metadata.generation)
+    return Decision(status, (*measured.actions, *_events(before, status)), measured.requeue_after)
+
+
+def owner_policy(view: VersionView) -> Policy | None:
+    """Return the policy that a base is measured by: the oldest of its model."""
+    mine = (policy for policy in view.policies if policy.spec.model == view.version.spec.model)
+    return next(iter(oldest_first(mine)), None)
+
+
+def _first_visit(view: VersionView) -> VersionStatus:
+    status, generation = view.version.status, view.version.metadata.generation
+    return replace(status, conditions=with_all(status.conditions, CONDITIONS, generation=generation, now=view.now))
+
+
+def _measured(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]:
+    """Return what is known of the version's quality; an imported base is measured by a Job of its own."""
+    evidence = view.version.spec.evidence
+    if evidence is not None:
+        message = (
+            f"measured by run {view.version.spec.lineage.run}" if view.version.spec.lineage else "measured by a run"
+        )
+        status = replace(status, map50=evidence.figure(CANDIDATE_MAP50))
+        return Decision(_mark(view, status, "Verified", "True", "EvaluatedByRun", message))
+    verified = find(status.conditions, "Verified")
+    if verified is not None and verified.status != "Unknown":
+        return Decision(status, deletions(active_jobs(view.jobs)))
+    if view.version.spec.type != "Base":
+        message = "a fine-tuned version without evidence was not made by a run; it cannot be promoted"
+        return Decision(_mark(view, status, "Verified", "False", "NoEvidence", message))
+    return _verify(view, status)
+
+
+def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]:
+    """Measure an imported base on the anchor of its policy (V1 to V5)."""
+    policy = owner_policy(view)
+    if policy is None:
+        message = f"waiting for a FineTunePolicy of model {view.version.spec.model!r}, which says what to measure it on"
+        return Decision(_mark(view, status, "Verified", "Unknown", "PolicyNotFound", message))
+    if view.snapshot_problem is not None:
+        return Decision(_refused(view, status, view.snapshot_problem))
+    document = view.snapshot or verify_document(view.version, policy)
+    request = StepRequest(
+        step="verify",
+        role="cpu",
+        template=usable_template("cpu", view.cpu_template, policy),
+        step_inputs=lambda attempt: canonical_json({"attempt": attempt.attempt}).decode(),
+        accept=lambda _, said: results.verified(said),
+    )
+    attempts_view = AttemptsView(
+        owner=view.version.metadata.name,
+        uid=view.version.metadata.uid,
+        snapshot=snapshot_name(view.version.metadata.name, view.version.metadata.uid),
+        attempts=status.attempts,
+        jobs=view.jobs,
+        now=view.now,
+        backoff_limit=BACKOFF_LIMIT,
+        suspended=Explanation("PolicySuspended", f"FineTunePolicy {policy.metadata.name} is suspended")
+        if policy.spec.suspend
+        else None,
+    )
+    match advance(attempts_view, request):
+        case StepSucceeded(attempts, result):
+            return Decision(_judged(view, replace(status, attempts=attempts), result))
+        case StepFailed(attempts, problem):
+            status = _refused(view, replace(status, attempts=attempts), problem)
+            return Decision(status, deletions(active_jobs(view.jobs)))
+        case StepUnderway() as underway:
+            return _show_underway(view, status, underway, attempts_view.snapshot, document)
+
+
+def _show_underway(
+    view: VersionView, status: VersionStatus, underway: StepUnderway, name: str, document: RunDocument
+) -> Decision[VersionStatus]:
+    """Show a verification that is not over; its document goes before its first Job."""
+    explanation = underway.explanation
+    message = explanation.message if underway.state == "Running" else f"waiting: {explanation.message}"
+    status = _mark(
+        view, replace(status, attempts=underway.attempts), "Verified", "Unknown", explanation.reason, message
+    )
+    creates = underway.state == "Running" and bool(underway.actions)
+    before: tuple[Action, ...] = (CreateSnapshot(name, document),) if creates and view.snapshot is None else ()
+    return Decision(status, (*before, *underway.actions), underway.requeue_after)
+
+
+def _judged(view: VersionView, status: VersionStatus, result: EvaluateResult) -> VersionStatus:
+    """Record the measurement, if it is of the bytes that the version names (V4, V5)."""
+    asked, measured = view.version.spec.artifact.sha256, result.models.base.sha256
+    hashed = result.artifact.sha256 if result.artifact else measured
+    map50 = share(result.models.base.map50)
+    if not asked == measured == hashed:
+        message = (
+            f"the artifact at {view.version.spec.artifact.uri} has sha256 {hashed[:64]}, not {asked}; "
+            f"put the bytes back, or import what is there as a new version"
+        )
+        return _refused(view, status, Problem("DigestMismatch", message))
+    if map50 is None:
+        message = f"mAP50 {result.models.base.map50[:32]!r} is no share; import the base anew"
+        return _refused(view, status, Problem("NotANumber", message))
+    message = f"mAP50 {map50} on {result.test_set.images} test images"
+    return _mark(view, replace(status, map50=str(map50)), "Verified", "True", "Verified", message)
+
+
+def _refused(view: VersionView, status: VersionStatus, problem: Problem) -> VersionStatus:
+    return _mark(view, status, "Verified", "False", problem.reason, problem.message)
+
+
+def _served(view: VersionView, status: VersionStatus) -> VersionStatus:
+    """Record that the version went live or ceased to be (V6)."""
+    digest = view.version.spec.artifact.sha256
+    live = next((p for p in view.policies if p.status.live and p.status.live.sha256 == digest), None)
+    was_live = find(status.conditions, "Live")
+    if live is not None and live.status.live is not None:
+        message = f"live on Deployment {live.spec.deployment} by policy {live.metadata.name}"
+        status = replace(status, live_since=live.status.live.since)
+        return _mark(view, status, "Live", "True", "Live", message)
+    if was_live is not None and was_live.status == "True":
+        status = replace(status, last_live=view.now)
+    if status.last_live is None:
+        return _mark(view, status, "Live", "False", "NeverLive", "")
+    return _mark(view, status, "Live", "False", "Retired", "")
+
+
+def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
+    """Derive the phase from the conditions and the policies."""
+    verified, live = find(status.conditions, "Verified"), find(status.conditions, "Live")
+    phase = _phase(view, status)
+    message = live.message if live and phase == "Live" else verified.message if verified else ""
+    return replace(status, phase=phase, message=message[: limits.MESSAGE])
+
+
+def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
+    spec = view.version.spec
+    if any(q.sha256 == spec.artifact.sha256 for p in view.policies for q in p.status.quarantined):
+        return "Quarantined"
+    if _is(status, "Live"):
+        return "Live"
+    if status.last_live is not None:
+        return "Retired"
+    if spec.evidence is not None and _was_rejected(spec.evidence):
+        return "Rejected"
+    if spec.type == "FineTuned":
+        return "Candidate"
+    return "Verified" if _is(status, "Verified") else "Imported"
+
+
+def _was_rejected(evidence: VersionEvidence) -> bool:
+    """Tell whether a gate said so, or a human in the review that the gates asked for."""
+    by_human = evidence.decision is not None and evidence.decision.verdict == "Reject"
+    return by_human or evidence.verdict in ("Reject", "Error")
+
+
+def _is(status: VersionStatus, kind: str) -> bool:
+    condition = find(status.conditions, kind)
+    return condition is not None and condition.status == "True"
+
+
+def _mark(
+    view: VersionView, status: VersionStatus, kind: str, value: ConditionStatus, reason: str, message: str
+) -> VersionStatus:
+    generation = view.version.metadata.generation
+    conditions = set_condition(status.conditions, kind, value, reason, message, generation=generation, now=view.now)
+    return replace(status, conditions=conditions)
+
+
+def _events(before: VersionStatus, after: VersionStatus) -> tuple[Action, ...]:
+    """Return the Events of a change: phases, and why a base was not verified."""
+    events: list[Action] = []
+    if after.phase != before.phase and after.phase not in (None, "Imported"):
+        events.append(Emit("Warning" if after.phase == "Quarantined" else "Normal", str(after.phase), after.message))
+    old, new = find(before.conditions, "Verified"), find(after.conditions, "Verified")
+    if new and new.status == "False" and (old is None or old.status != "False"):
+        events.append(Emit("Warning", new.reason, new.message))
+    return tuple(events)

@@ -1,0 +1,143 @@
+"""The files that the trainer writes are exactly the messages of this folder, and it reads them in full.
+
+`test_contracts.py` holds the messages to contracts/. WRITE_MESSAGES=1 makes them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from finetune_trainer.documents.anchor import AnchorIndex, Entry, Splits, parse_anchor_index
+from finetune_trainer.documents.codec import Located, encode
+from finetune_trainer.documents.plan import (
+    Counts,
+    Digests,
+    Plan,
+    PlanBase,
+    PoolSample,
+    Sample,
+    TrainSample,
+    parse_plan,
+)
+from finetune_trainer.documents.pool import BatchSample, ImageFile, LabelFile, PoolBatch, parse_pool_batch
+from finetune_trainer.documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, PageLine, Report
+from finetune_trainer.documents.result import MANIFEST_SCHEMA, EvaluateResult, Manifest, ManifestFile
+from finetune_trainer.documents.run import Serving
+from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, ServingMetadata
+from finetune_trainer.evaluation.detector import serving_metadata
+
+MESSAGES = Path(__file__).parent / "messages"
+CLASSES = ("invoice_number", "amount_total")
+OWNER = "11111111-2222-3333-4444-555555555555"
+DIGESTS = Digests(pool="a1" * 32, anchor="a2" * 32, test_set="a3" * 32, new_set="a4" * 32)
+
+
+def file(place: str, number: int) -> Located:
+    return Located(f"file:///data/{place}", f"{number:02x}" * 32)
+
+
+def plan() -> Plan:
+    return Plan(
+        owner=OWNER,
+        classes=CLASSES,
+        base=PlanBase("base_v1", file("base.pt", 1)),
+        anchor_uri="file:///data/anchor",
+        pool_uri="file:///data/pool",
+        seed=7,
+        ratio="12.5",
+        counts=Counts(pool=2, fresh=1, held_out=1, train=2, new=1, old=1, anchor=1, val=1, test=1),
+        digests=DIGESTS,
+        train=(
+            TrainSample(file("pool/files/02.png", 2), file("pool/files/03.txt", 3), 100, 2, "pool"),
+            TrainSample(file("anchor/images/train/a.png", 4), None, 90, 0, "anchor"),
+        ),
+        val=(Sample(file("anchor/images/val/b.png", 5), file("anchor/labels/val/b.txt", 6), 80, 1),),
+        test=(Sample(file("anchor/images/test/c.png", 7), file("anchor/labels/test/c.txt", 8), 70, 1),),
+        new_set=(PoolSample(file("pool/files/09.png", 9), file("pool/files/0a.txt", 10), 60, 1, "doc-17", True, True),),
+        held_out_documents=("doc-17",),
+        pool=("02" * 32, "09" * 32),
+    )
+
+
+def index() -> AnchorIndex:
+    labelled = Entry("images/test/c.png", "labels/test/c.txt", "07" * 32, "08" * 32, 70, 1)
+    background = Entry("images/train/a.png", None, "04" * 32, None, 90, 0)
+    return AnchorIndex(classes=CLASSES, splits=Splits(train=(background,), val=(labelled,), test=(labelled,)))
+
+
+def batch() -> PoolBatch:
+    image, label = "09" * 32, "0a" * 32
+    sample = BatchSample(
+        image=ImageFile(f"files/09/{image}.png", image, 60),
+        label=LabelFile(f"files/0a/{label}.txt", label),
+        document="doc-17",
+        source="report-4711",
+        verified_by="ann@example.com",
+        verified_at="2026-11-20",
+    )
+    return PoolBatch(
+        id="20261120T120000Z-0123abcd", created_at="2026-11-20T12:00:00Z", classes=CLASSES, samples=(sample,)
+    )
+
+
+def manifest() -> Manifest:
+    emitted = json.loads((MESSAGES / "result-train.json").read_text())
+    del emitted["manifest"]
+    files = tuple(ManifestFile(f"01234567/{name}", "0b" * 32, 9) for name in ("model.onnx", "checkpoint.pt"))
+    return Manifest(MANIFEST_SCHEMA, "train", OWNER, 1, None, files, emitted)
+
+
+def report() -> Report:
+    result = json.loads((MESSAGES / "result-evaluate.json").read_text())["result"]
+    msgspec.convert(result, EvaluateResult)
+    line = PageLine("file:///data/anchor/images/test/c.png", "07" * 32, 6, 7, 5)
+    details = ModelDetails("0.912345", Milliseconds("21.40", "30.05"), (line,), (line,))
+    return Report(
+        schema=REPORT_SCHEMA,
+        classes=CLASSES,
+        result=result,
+        details={"candidate": details, "base": details},
+        plan=DIGESTS,
+    )
+
+
+def artifact() -> dict[str, Any]:
+    """The metadata of an artifact, as JSON by key; in the file each value is text."""
+    serving = serving_metadata(CLASSES, Serving(320, "0.25", "0.7", 300))
+    lineage = Lineage(type="FineTuned", base="base_v1", owner=OWNER)
+    return {SERVING_KEY: msgspec.to_builtins(serving), LINEAGE_KEY: msgspec.to_builtins(lineage)}
+
+
+WRITTEN: dict[str, Any] = {
+    "plan": plan,
+    "anchor-index": index,
+    "pool-batch": batch,
+    "manifest": manifest,
+    "report": report,
+    "artifact-metadata": artifact,
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_file_is_written_as_the_contract_says(name: str) -> None:
+    written = json.loads(encode(WRITTEN[name]()))
+    path = MESSAGES / f"{name}.json"
+    if os.environ.get("WRITE_MESSAGES"):
+        path.write_text(json.dumps(written, indent=2) + "\n")
+    assert written == json.loads(path.read_text())
+
+
+def test_files_are_read_back_in_full() -> None:
+    assert parse_plan((MESSAGES / "plan.json").read_bytes(), "it") == plan()
+    assert parse_anchor_index((MESSAGES / "anchor-index.json").read_bytes(), "it") == index()
+    assert parse_pool_batch((MESSAGES / "pool-batch.json").read_bytes(), "it") == batch()
+    assert msgspec.json.decode((MESSAGES / "manifest.json").read_bytes(), type=Manifest) == manifest()
+    metadata = json.loads((MESSAGES / "artifact-metadata.json").read_text())
+    assert json.loads(encode(msgspec.convert(metadata[SERVING_KEY], ServingMetadata))) == metadata[SERVING_KEY]
+    assert json.loads(encode(msgspec.convert(metadata[LINEAGE_KEY], Lineage))) == metadata[LINEAGE_KEY]

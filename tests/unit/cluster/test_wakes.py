@@ -1,0 +1,152 @@
+"""A change wakes whom it concerns, and nobody else: a burst of one kind stays a burst of that kind."""
+
+from typing import Any
+
+import pytest
+
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.store import Change, Store
+from finetune_operator.cluster.wakes import dependents
+from finetune_operator.controller.app import on_change
+
+OURS = {"app.kubernetes.io/managed-by": "finetune-operator"}
+
+
+class World:
+    """A store, and who was woken by the changes since `quiet`."""
+
+    def __init__(self) -> None:
+        self.woken: set[tuple[str, str]] = set()
+        self.store = Store(self._heard)
+        self.version = 0
+
+    def _heard(self, change: Change) -> None:
+        self.woken |= {(key.kind.value[2], key.name) for key in dependents(change, self.store)}
+
+    def put(self, kind: Kind, name: str, **more: Any) -> set[tuple[str, str]]:
+        """Return who is woken when the object comes or changes."""
+        self.woken = set()
+        self.version += 1
+        labels = more.pop("labels", {})
+        metadata = {"namespace": "ml", "name": name, "uid": f"uid-{name}", "resourceVersion": str(self.version)}
+        self.store.put(kind, {"metadata": metadata | {"labels": labels} | more.pop("metadata", {}), **more})
+        return self.woken
+
+
+@pytest.fixture
+def world() -> World:
+    """One policy with its Deployment, templates and model, a base, five runs of which two have ended."""
+    world = World()
+    world.put(Kind.POLICY, "p", spec=POLICY)
+    world.put(Kind.POLICY, "other", spec={"deployment": "elsewhere", "model": "m2", "podTemplates": {"cpu": "c2"}})
+    world.put(Kind.MODEL_VERSION, "base", spec={"model": "m", "type": "Base"})
+    phases = {"new": "", "training": "Training", "review": "InReview", "done": "Promoted", "bad": "Failed"}
+    for name, phase in phases.items():
+        world.put(Kind.RUN, name, spec={"policy": "p"}, status={"phase": phase})
+    world.put(Kind.PROMOTION, "waiting", spec={"policy": "p"}, status={"phase": "Pending"})
+    world.put(Kind.PROMOTION, "over", spec={"policy": "p"}, status={"phase": "Succeeded"})
+    return world
+
+
+POLICY = {"deployment": "d", "model": "m", "podTemplates": {"train": "t", "cpu": "c"}}
+OPEN_RUNS = {("finetuneruns", "new"), ("finetuneruns", "training"), ("finetuneruns", "review")}
+WAITING = ("modelpromotions", "waiting")
+P = ("finetunepolicies", "p")
+
+
+@pytest.mark.parametrize("kind", [Kind.JOB, Kind.POD, Kind.CONFIG_MAP])
+def test_a_child_wakes_the_owner_that_its_uid_names(world: World, kind: Kind) -> None:
+    labels = {**OURS, "finetune-operator.io/owner-uid": "uid-training", "finetune-operator.io/owner-name": "new"}
+    assert world.put(kind, "child", labels=labels) == {("finetuneruns", "training")}
+
+
+def test_a_child_of_a_run_that_is_gone_wakes_nobody(world: World) -> None:
+    assert world.put(Kind.JOB, "child", labels={**OURS, "finetune-operator.io/owner-uid": "uid-of-old"}) == set()
+
+
+def test_a_deployment_wakes_its_policy_and_what_waits_for_it(world: World) -> None:
+    labels = {"finetune-operator.io/managed": "true"}
+    assert world.put(Kind.DEPLOYMENT, "d", labels=labels) == {P, WAITING}
+    assert world.put(Kind.DEPLOYMENT, "unknown", labels=labels) == set()
+
+
+def test_a_pod_template_wakes_who_may_wait_for_it(world: World) -> None:
+    assert world.put(Kind.POD_TEMPLATE, "t") == {P, WAITING, ("modelversions", "base")} | OPEN_RUNS
+
+
+@pytest.mark.parametrize(
+    "bookkeeping",
+    [
+        {"reservations": [{"runUid": "u", "version": "ft_v1.1"}]},
+        {"inFlight": {"phase": "Watching"}},
+        {"consumed": [{"name": "x"}]},
+    ],
+)
+def test_a_policys_bookkeeping_wakes_its_promotions_but_no_run(world: World, bookkeeping: Any) -> None:
+    assert world.put(Kind.POLICY, "p", spec=POLICY, status=bookkeeping) == {P, WAITING}
+
+
+@pytest.mark.parametrize(
+    "matter",
+    [
+        {"live": {"version": "ft_v1.1", "sha256": "x"}},
+        {"hold": {"since": "2026-11-21T12:00:00Z"}},
+        {"quarantined": [{"sha256": "x"}]},
+        {"conditions": [{"type": "Ready", "status": "True"}]},
+    ],
+)
+def test_what_runs_look_at_wakes_the_open_ones_and_the_models_versions(world: World, matter: Any) -> None:
+    woken = world.put(Kind.POLICY, "p", spec=POLICY, status=matter)
+    assert woken == {P, WAITING, ("modelversions", "base")} | OPEN_RUNS
+
+
+def test_an_edited_policy_wakes_its_open_runs(world: World) -> None:
+    assert world.put(Kind.POLICY, "p", spec=POLICY, metadata={"generation": 2}) >= OPEN_RUNS
+
+
+def test_policies_of_one_deployment_hear_of_each_other(world: World) -> None:
+    assert P in world.put(Kind.POLICY, "rival", spec={**POLICY, "model": "m3"})
+
+
+def test_a_promotion_wakes_its_policy_and_the_run_that_asked_for_it(world: World) -> None:
+    world.put(Kind.RUN, "review", spec={"policy": "p"}, status={"phase": "Promoting", "promotion": "new-one"})
+    woken = world.put(Kind.PROMOTION, "new-one", spec={"policy": "p"})
+    assert woken == {P, ("modelpromotions", "new-one"), ("finetuneruns", "review")}
+    again = world.put(Kind.PROMOTION, "new-one", spec={"policy": "p"}, status={"message": "waits"})
+    assert again == {("modelpromotions", "new-one")}
+
+
+def test_a_base_wakes_runs_that_may_wait_for_it_and_a_fine_tune_does_not(world: World) -> None:
+    base = world.put(Kind.MODEL_VERSION, "base", spec={"model": "m", "type": "Base"}, status={"phase": "Verified"})
+    assert base == {P, WAITING, ("modelversions", "base")} | OPEN_RUNS
+    tuned = world.put(Kind.MODEL_VERSION, "ft", spec={"model": "m", "type": "FineTuned"})
+    assert tuned == {P, WAITING, ("modelversions", "ft")}
+
+
+def test_a_finished_run_wakes_itself_alone(world: World) -> None:
+    assert world.put(Kind.RUN, "done", spec={"policy": "p"}, status={"phase": "Promoted"}) == {("finetuneruns", "done")}
+
+
+class Woken:
+    """A queue that only remembers."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def wake(self, key: Any) -> None:
+        self.keys.append(key.name)
+
+
+@pytest.mark.parametrize(("conditions", "woken"), [([{"type": "Complete", "status": "True"}], []), ([], ["done"])])
+def test_ended_runs_are_left_alone_at_the_start_unless_a_job_of_theirs_still_runs(
+    conditions: Any, woken: list[str]
+) -> None:
+    queue = Woken()
+    store = Store()
+    store.listen(lambda change: on_change(change, store, queue, lambda uid: None))  # type: ignore[arg-type]
+    metadata = {"namespace": "ml", "name": "done", "uid": "uid-done", "resourceVersion": "1"}
+    store.put(Kind.RUN, {"metadata": metadata, "spec": {"policy": "p"}, "status": {"phase": "Promoted"}})
+    labels = {**OURS, "finetune-operator.io/owner-uid": "uid-done"}
+    job = {"namespace": "ml", "name": "j", "uid": "j", "resourceVersion": "2", "labels": labels}
+    store.put(Kind.JOB, {"metadata": job, "status": {"conditions": conditions}})
+    assert queue.keys == woken

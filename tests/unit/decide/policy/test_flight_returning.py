@@ -1,0 +1,126 @@
+"""The way back: the old keys, hold and quarantine, and what ends the waiting."""
+
+from typing import Any
+
+import pytest
+
+from finetune_operator.api.meta import find
+from finetune_operator.api.policy import Policy
+from finetune_operator.decide.policy import flight as flip
+from finetune_operator.decide.policy.machine import decide
+from finetune_operator.decide.views import ServedKeys
+from unit.decide.policy.flight import (
+    ASKED,
+    BASE,
+    TUNED,
+    VERSIONS,
+    at,
+    flight_of,
+    flying,
+    served,
+)
+from unit.decide.policy.world import (
+    NOW,
+    applied,
+    deployment,
+    events,
+    keys,
+    live,
+    policy,
+    promotion,
+    seconds,
+    view,
+)
+
+
+def returning(*, first: bool = False, **changes: Any) -> Policy:
+    given: dict[str, Any] = {"why": "RolloutFailed", "message": "1 of 2 updated", "epoch": 3, "generation": 6}
+    given |= {"phase_since": NOW + seconds(100), "deadline": NOW + seconds(300)}
+    return flying("Returning", first=first, **(given | changes))
+
+
+class TestReturning:
+    @pytest.mark.row("D17")
+    def test_the_old_keys_are_applied_until_they_are_there(self) -> None:
+        asked = applied(decide(at(110, returning(), served())))
+        assert asked is not None
+        assert (asked.version, asked.epoch) == ("base_v1", 3)
+
+    @pytest.mark.row("D17")
+    def test_an_apply_that_may_have_been_committed_is_repeated_under_the_next_epoch(self) -> None:
+        """The generation moved: our apply and somebody's undo, or only a change of scale."""
+        asked = applied(decide(at(110, returning(), served(generation=7, observed_generation=7))))
+        assert asked is not None
+        assert (asked.version, asked.epoch) == ("base_v1", 4)
+
+    @pytest.mark.row("D17")
+    def test_where_nothing_was_live_the_keys_are_released(self) -> None:
+        asked = applied(decide(at(110, returning(first=True), served())))
+        assert asked is not None
+        assert ServedKeys(asked.version, asked.uri, asked.sha256).absent
+
+    @pytest.mark.row("D17")
+    def test_old_keys_that_never_left_are_written_once_to_fence_off_a_late_apply(self) -> None:
+        asked = applied(decide(at(110, returning(generation=5), deployment(keys(BASE)))))
+        assert asked is not None
+        assert (asked.version, asked.epoch) == ("base_v1", 3)
+
+    @pytest.mark.row("D18")
+    def test_the_return_ends_in_a_hold_and_a_quarantine(self) -> None:
+        decision = decide(at(130, returning(), deployment(keys(BASE), epoch=3)))
+        status = decision.status
+        assert (status.consumed[-1].outcome, status.consumed[-1].reason) == ("RolledBack", "RolloutFailed")
+        assert status.hold is not None
+        assert status.hold.reason == "RolledBack"
+        assert [(entry.version, entry.sha256) for entry in status.quarantined] == [
+            ("ft_v1.1", TUNED.spec.artifact.sha256)
+        ]
+        assert status.live is not None
+        assert (status.live.version, status.live.epoch, status.live.since) == ("base_v1", 3, live(BASE).live.since)  # type: ignore[union-attr]
+        assert events(decision) == ["RolledBack"]
+
+    @pytest.mark.row("D18")
+    @pytest.mark.parametrize("why", ["ConcurrentChange", "RolloutTimedOut", *sorted(flip.NEVER_RAN)])
+    def test_what_was_not_the_versions_fault_quarantines_nobody(self, why: str) -> None:
+        status = decide(at(130, returning(why=why), deployment(keys(BASE), epoch=3))).status
+        assert status.quarantined == ()
+        assert status.hold is not None
+
+    @pytest.mark.row("D18")
+    def test_a_failed_first_promotion_leaves_nothing_live(self) -> None:
+        found = deployment(epoch=3, available=0, updated=0)
+        status = decide(at(130, returning(first=True), found)).status
+        assert (status.live, status.in_flight) == (None, None)
+        assert status.consumed[-1].outcome == "RolledBack"
+
+    @pytest.mark.row("D18")
+    def test_until_the_old_rollout_is_complete_the_return_goes_on(self) -> None:
+        decision = decide(at(130, returning(), deployment(keys(BASE), epoch=3, updated=1, total=3)))
+        assert flight_of(decision).phase == "Returning"
+        assert applied(decision) is None
+
+    @pytest.mark.row("D19")
+    def test_a_return_that_does_not_complete_is_reported_and_waits_without_writing(self) -> None:
+        stuck = deployment(keys(BASE), epoch=3, available=0)
+        decision = decide(at(301, returning(), stuck))
+        ready = find(decision.status.conditions, "Ready")
+        assert ready is not None
+        assert (ready.status, ready.reason) == ("False", "RollbackBlocked")
+        assert events(decision) == ["RollbackBlocked"]
+        again = decide(at(400, policy(decision.status), stuck))
+        assert (again.status, again.actions) == (decision.status, ())
+
+    @pytest.mark.row("D19")
+    def test_a_person_with_release_hold_ends_the_waiting(self) -> None:
+        stuck = deployment(keys(BASE), epoch=3, available=0)
+        person = promotion("base_v0", "base_v1", release_hold=True)
+        decision = decide(view(returning(), stuck, ASKED, person, versions=VERSIONS, now=NOW + seconds(301)))
+        assert decision.status.in_flight is None
+        assert decision.status.consumed[-1].outcome == "RolledBack"
+
+    @pytest.mark.row("D19")
+    def test_not_before_the_deadline(self) -> None:
+        stuck = deployment(keys(BASE), epoch=3, available=0)
+        person = promotion("base_v0", "base_v1", release_hold=True)
+        decision = decide(view(returning(), stuck, ASKED, person, versions=VERSIONS, now=NOW + seconds(299)))
+        assert decision.status.in_flight is not None

@@ -1,0 +1,113 @@
+"""While a flip is watched: what means back, what is waited for, and when it is live."""
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.policy import Watch
+from finetune_operator.decide.policy.machine import decide
+from finetune_operator.decide.views import DeploymentView
+from unit.decide.policy.flight import (
+    COMPLETE,
+    at,
+    flight_of,
+    flying,
+    served,
+    watching,
+)
+from unit.decide.policy.world import (
+    NOW,
+    applied,
+    events,
+    policy,
+    seconds,
+)
+
+
+class TestWatching:
+    @pytest.mark.row("D16")
+    def test_a_watch_that_passes_makes_the_version_live_and_good(self) -> None:
+        decision = decide(at(80, watching(), served(**COMPLETE)))
+        status = decision.status
+        assert status.live is not None
+        assert (status.live.version, status.live.epoch, status.live.since) == ("ft_v1.1", 2, NOW + seconds(80))
+        assert [good.version for good in status.last_good] == ["ft_v1.1", "base_v1"]
+        assert (status.consumed[-1].outcome, status.in_flight, status.hold) == ("Succeeded", None, None)
+        assert applied(decision) is None
+        assert events(decision) == ["Promoted"]
+
+    @pytest.mark.row("D16")
+    def test_not_a_second_earlier(self) -> None:
+        decision = decide(at(79, watching(), served(**COMPLETE)))
+        assert flight_of(decision).phase == "Watching"
+        assert decision.requeue_after == seconds(1)
+
+    @pytest.mark.row("D22")
+    def test_an_edited_policy_does_not_move_the_end_of_a_watch(self) -> None:
+        of = watching()
+        edited = replace(of, spec=replace(of.spec, watch=Watch(seconds=86_400)))
+        assert decide(at(80, edited, served(**COMPLETE))).status.in_flight is None
+
+    @pytest.mark.row("D14")
+    def test_pods_unavailable_for_half_a_minute_mean_back(self) -> None:
+        sick = served(**COMPLETE, available=1)
+        first = decide(at(30, watching(), sick))
+        assert flight_of(first).unhealthy_since == NOW + seconds(30)
+        assert first.requeue_after == seconds(30)
+        of = policy(first.status)
+        assert flight_of(decide(at(59, of, sick))).phase == "Watching"
+        back = decide(at(60, of, sick))
+        asked = applied(back)
+        assert (flight_of(back).phase, flight_of(back).why) == ("Returning", "Unhealthy")
+        assert asked is not None
+        assert asked.version == "base_v1"
+
+    @pytest.mark.row("D14")
+    def test_a_blip_is_forgiven(self) -> None:
+        first = decide(at(30, watching(), served(**COMPLETE, available=1)))
+        again = decide(at(40, policy(first.status), served(**COMPLETE)))
+        assert flight_of(again).unhealthy_since is None
+
+    @pytest.mark.row("D14")
+    def test_no_watch_ends_well_while_pods_are_unavailable(self) -> None:
+        first = decide(at(79, watching(), served(**COMPLETE, available=1)))
+        assert flight_of(decide(at(90, policy(first.status), served(**COMPLETE, available=1)))).phase == "Watching"
+
+    @pytest.mark.row("D14")
+    @pytest.mark.parametrize(
+        "found",
+        [
+            served(replicas=5, updated=5, total=5, available=2),
+            served(replicas=1, updated=1, total=1, available=1),
+            served(replicas=0, updated=0, total=0, available=0),
+        ],
+        ids=["scaled up, new pods starting", "scaled down", "scaled to zero by its owner"],
+    )
+    def test_an_autoscaler_is_no_trouble(self, found: DeploymentView) -> None:
+        decision = decide(at(80, watching(), found))
+        assert decision.status.live is not None
+        assert decision.status.live.version == "ft_v1.1"
+
+    @pytest.mark.row("D15")
+    def test_trouble_after_somebody_elses_change_goes_back_under_that_reason(self) -> None:
+        found = served(**COMPLETE, template_hash="template-b", deadline_exceeded=True)
+        assert flight_of(decide(at(40, watching(), found))).why == "ConcurrentChange"
+
+    @pytest.mark.row("D15")
+    def test_also_while_flipping(self) -> None:
+        found = served(template_hash="template-b", deadline_exceeded=True)
+        assert flight_of(decide(at(40, flying(), found))).why == "ConcurrentChange"
+
+    @pytest.mark.row("D15")
+    def test_somebody_elses_rollout_under_way_is_waited_for_beyond_the_watch(self) -> None:
+        found = served(template_hash="template-b", available=1)
+        decision = decide(at(200, watching(), found))
+        assert flight_of(decision).phase == "Watching"
+        assert decision.requeue_after is not None
+        done = decide(at(230, policy(decision.status), served(**COMPLETE, template_hash="template-b")))
+        assert done.status.live is not None
+        assert done.status.live.version == "ft_v1.1"
+
+    @pytest.mark.row("D15")
+    def test_but_not_for_ever(self) -> None:
+        decision = decide(at(5000, watching(), served(template_hash="template-b", available=1)))
+        assert (flight_of(decision).phase, flight_of(decision).why) == ("Returning", "ConcurrentChange")

@@ -1,0 +1,139 @@
+"""Whole flights in virtual time end where they should."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from unit.decide.policy.flight import (
+    ASKED,
+    BASE,
+    TUNED,
+)
+from unit.decide.policy.world import (
+    NOW,
+    ModelDeployment,
+    World,
+    keys,
+    promotion,
+    running,
+    seconds,
+    tuned,
+)
+
+
+class TestWholeFlights:
+    def test_a_good_version_goes_live_with_one_write(self) -> None:
+        world = running(BASE, TUNED)
+        world.ask(ASKED)
+        world.run(200)
+        assert world.phase("to-ft-v1-1") == "Succeeded"
+        assert [(commit.after, commit.epoch) for commit in world.commits] == [(keys(TUNED), 2)]
+        assert world.status_writes <= 7
+
+    def test_a_person_rolls_back_to_the_base_and_forward_again(self) -> None:
+        world = running(BASE, TUNED)
+        world.ask(ASKED)
+        world.run(200)
+        world.ask(promotion("base_v1", "ft_v1.1", name="rollback"))
+        world.run(200)
+        assert world.phase("rollback") == "Succeeded"
+        world.ask(promotion("ft_v1.1", "base_v1", name="forward", reason="it was the camera"))
+        world.run(200)
+        assert world.phase("forward") == "Succeeded"
+        assert [commit.epoch for commit in world.commits] == [2, 3, 4]
+
+    def test_a_version_that_never_starts_is_taken_back_and_never_tried_again(self) -> None:
+        world = running(BASE, TUNED, behaviour={"ft_v1.1": "never"})
+        world.ask(ASKED)
+        world.run(400)
+        assert world.phase("to-ft-v1-1") == "RolledBack"
+        assert [commit.after for commit in world.commits] == [keys(TUNED), keys(BASE)]
+        world.ask(promotion("ft_v1.1", "base_v1", name="again", release_hold=True))
+        world.run(100)
+        assert world.phase("again") == "Failed"
+        assert len(world.commits) == 2
+
+    def test_a_version_that_crashes_under_watch_is_taken_back(self) -> None:
+        world = running(BASE, TUNED, behaviour={"ft_v1.1": "crash"})
+        world.ask(ASKED)
+        world.run(400)
+        assert world.phase("to-ft-v1-1") == "RolledBack"
+        assert world.policy.status.live is not None
+        assert world.policy.status.live.version == "base_v1"
+
+    @pytest.mark.parametrize("works", [True, False])
+    def test_the_very_first_promotion(self, works: bool) -> None:
+        behaviour = {} if works else {"base_v1": "never"}
+        world = World(target=ModelDeployment(now=NOW, behaviour=behaviour), versions=(BASE,))
+        world.ask(promotion("base_v1"))
+        world.run(400)
+        assert world.target is not None
+        if works:
+            assert world.phase("to-base-v1") == "Succeeded"
+            assert world.target.keys == keys(BASE)
+        else:
+            assert world.phase("to-base-v1") == "RolledBack"
+            assert world.target.keys.absent
+            assert world.policy.status.live is None
+
+    def test_of_two_promotions_from_one_version_the_younger_is_superseded(self) -> None:
+        world = running(BASE, TUNED, tuned("ft_v1.2"))
+        world.ask(promotion("ft_v1.2", "base_v1", age=10), promotion("ft_v1.1", "base_v1", age=20))
+        world.run(300)
+        assert (world.phase("to-ft-v1-1"), world.phase("to-ft-v1-2")) == ("Succeeded", "Superseded")
+
+    def test_promotion_and_version_deleted_in_mid_flight_stop_nothing(self) -> None:
+        world = running(BASE, TUNED)
+        world.ask(ASKED)
+        world.run(15)
+        world.promotions.clear()
+        world.versions = ()
+        world.run(200)
+        assert world.policy.status.live is not None
+        assert world.policy.status.live.version == "ft_v1.1"
+        assert len(world.commits) == 1
+
+    def test_a_pause_in_mid_flight_is_waited_for_and_then_taken_back_without_blame(self) -> None:
+        world = running(BASE, TUNED)
+        world.ask(ASKED)
+        world.turn()
+        assert world.target is not None
+        world.target.paused = True
+        world.run(500)
+        assert world.target.keys == keys(BASE)
+        world.target.paused = False
+        world.run(100)
+        assert world.phase("to-ft-v1-1") == "RolledBack"
+        assert world.policy.status.quarantined == ()
+
+    def test_rollout_undo_in_mid_flight_wins(self) -> None:
+        world = running(BASE, TUNED)
+        world.ask(ASKED)
+        world.run(15)
+        assert world.target is not None
+        world.target.write(keys(BASE), 1, "kubectl-rollout")
+        world.run(200)
+        assert world.target.keys == keys(BASE)
+        assert world.phase("to-ft-v1-1") == "Failed"
+        assert len(world.commits) == 1
+
+    @pytest.mark.parametrize("behaviour", ["fine", "never", "crash"])
+    @pytest.mark.parametrize("crash_at", range(8))
+    def test_a_crash_between_status_and_write_ends_as_no_crash_does(self, behaviour: str, crash_at: int) -> None:
+        ends = []
+        for crash in (None, crash_at):
+            world = running(BASE, TUNED, behaviour={"ft_v1.1": behaviour})
+            world.ask(ASKED)
+            for turn in range(200):
+                world.turn(crash=turn == crash)
+                world.now += seconds(2)
+            assert world.target is not None
+            status = world.policy.status
+            ends.append((world.phase("to-ft-v1-1"), world.target.keys, world.target.epoch, status.live, status.epoch))
+        assert _without_time(ends[0]) == _without_time(ends[1])
+
+
+def _without_time(end: tuple[Any, ...]) -> tuple[Any, ...]:
+    phase, served_keys, epoch, recorded, highest = end
+    return phase, served_keys, epoch, None if recorded is None else replace(recorded, since=NOW), highest

@@ -1,0 +1,383 @@
+"""Whatever happens to a Deployment, in whatever order: the promises about flips hold, and the world comes to rest."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from finetune_operator.api.names import FIELD_MANAGER
+from finetune_operator.api.policy import Hold, InFlight, Policy, PolicyStatus, Quarantined
+from finetune_operator.api.promotion import Approval, Promotion
+from finetune_operator.api.value import canonical_json
+from finetune_operator.decide.decision import ApplyKeys
+from finetune_operator.decide.deployment import HIGHEST_EPOCH
+from finetune_operator.decide.policy import machine as policy_decide
+from finetune_operator.decide.promotion import machine as promotion_decide
+from finetune_operator.decide.promotion.waiting import identity
+from finetune_operator.decide.views import DeploymentView, PolicyView, PromotionView, ServedKeys
+from unit.decide.policy.world import (
+    NOW,
+    Commit,
+    ModelDeployment,
+    World,
+    base,
+    keys,
+    live,
+    live_version,
+    policy,
+    promotion,
+    seconds,
+    tuned,
+    view,
+)
+
+BASE, GOOD, SICK, SLOW, BAD = (
+    base(),
+    tuned("ft_v1.1"),
+    tuned("ft_v1.2"),
+    tuned("ft_v1.3", verdict="Review"),
+    tuned("ft_v1.4", verdict="Reject"),
+)
+VERSIONS = (BASE, GOOD, SICK, SLOW, BAD)
+APPROVED = Approval(by="ann", evidence=SLOW.spec.evidence.digest if SLOW.spec.evidence else "")
+EVERY_KEY = {version.spec.version: keys(version) for version in VERSIONS}
+
+Event = Callable[[World], None]
+
+
+def ask(version: str, came_from: str | None, release: bool, number: int) -> Event:
+    def event(world: World) -> None:
+        approval = APPROVED if version == "ft_v1.3" else None
+        name = f"p{number}-{version.replace('_', '-').replace('.', '-')}"
+        world.ask(promotion(version, came_from, name=name, release_hold=release, approval=approval))
+
+    return event
+
+
+def foreign(served: ServedKeys, manager: str, epoch: int | None) -> Event:
+    def event(world: World) -> None:
+        if world.target is not None:
+            world.target.write(served, epoch, manager)
+
+    return event
+
+
+def recreate(world: World) -> None:
+    uid = f"uid-since-{(world.now - NOW).total_seconds()}"
+    world.target = ModelDeployment(now=world.now, uid=uid, changed_at=world.now, behaviour=BEHAVIOUR)
+
+
+def delete(world: World) -> None:
+    world.target = None
+
+
+BEHAVIOUR = {"ft_v1.2": "crash", "ft_v1.3": "never"}
+
+
+def change(**changes: Any) -> Event:
+    def event(world: World) -> None:
+        for name, value in changes.items():
+            if world.target is not None:
+                setattr(world.target, name, value)
+
+    return event
+
+
+def scale(replicas: int) -> Event:
+    def event(world: World) -> None:
+        if world.target is not None:
+            world.target.scale(replicas)
+
+    return event
+
+
+def retemplate(world: World) -> None:
+    if world.target is not None:
+        found = world.target
+        found.write(found.keys, found.epoch, found.manager or FIELD_MANAGER, template=f"{found.template_hash}x")
+
+
+def suspend(on: bool) -> Event:
+    def event(world: World) -> None:
+        world.policy = replace(world.policy, spec=replace(world.policy.spec, suspend=on))
+
+    return event
+
+
+def forget_promotions(world: World) -> None:
+    world.promotions.clear()
+
+
+def wait(duration: float) -> Event:
+    return lambda world: world.run(duration, step=max(5, duration / 20))
+
+
+def crash(world: World) -> None:
+    world.turn(crash=True)
+
+
+def act_on_a_stale_view(world: World) -> None:
+    """An old process decides from what it saw a while ago, and its status write is refused."""
+    old = world.view()
+    world.run(30)
+    world.turn(stale=old)
+
+
+NAMES = [version.spec.version for version in VERSIONS]
+EVENTS = st.one_of(
+    st.builds(ask, st.sampled_from(NAMES), st.sampled_from([None, *NAMES]), st.booleans(), st.integers(0, 3)),
+    st.builds(
+        foreign,
+        st.sampled_from([*EVERY_KEY.values(), ServedKeys(), ServedKeys("junk", None, "x")]),
+        st.sampled_from(["kubectl-rollout", "argocd-controller"]),
+        st.sampled_from([None, 1, 2, 3]),
+    ),
+    st.sampled_from([wait(5), wait(15), wait(40), wait(90), wait(700)]),
+    st.sampled_from(
+        [
+            recreate,
+            delete,
+            crash,
+            act_on_a_stale_view,
+            retemplate,
+            forget_promotions,
+            change(paused=True),
+            change(paused=False),
+            change(managed=False),
+            change(managed=True),
+            scale(0),
+            scale(2),
+            scale(5),
+            suspend(True),
+            suspend(False),
+        ]
+    ),
+)
+
+
+def servable(commit: Commit) -> bool:
+    """The keys of a commit are what the status before it named: live, or the flight's way there or back."""
+    status = commit.status
+    named = [ServedKeys()] if status.in_flight is not None and status.in_flight.back is None else []
+    versions = [status.live, *([status.in_flight.to, status.in_flight.back] if status.in_flight else [])]
+    named += [ServedKeys(v.version, v.uri, v.sha256) for v in versions if v is not None]
+    return commit.after in named
+
+
+def check_promises(world: World) -> None:
+    epochs = [commit.epoch for commit in world.commits]
+    assert epochs == sorted(set(epochs)), f"epochs must grow: {epochs}"
+    recorded = [status.epoch for status in world.statuses]
+    assert recorded == sorted(recorded), "the recorded epoch never falls"
+    for commit in world.commits:
+        assert servable(commit), "an apply without an intent in the status"
+        assert commit.before_manager in (None, FIELD_MANAGER) or commit.before == commit.after, "overwrote foreign keys"
+        flight, quarantined = commit.status.in_flight, {entry.sha256 for entry in commit.status.quarantined}
+        assert commit.after.sha256 not in quarantined, "a quarantined digest was put live"
+        back = flight is not None and flight.phase == "Returning"
+        assert back or commit.after != keys(BAD), "a rejected version was put live"
+        if flight is not None and flight.phase == "Flipping":
+            assert commit.after == ServedKeys(flight.to.version, flight.to.uri, flight.to.sha256)
+    for before, after in zip(world.statuses, world.statuses[1:], strict=False):
+        one, two = before.in_flight, after.in_flight
+        if one is not None and two is not None:
+            assert one.promotion_uid == two.promotion_uid, "a second flight began before the first had ended"
+
+
+def check_rest(world: World) -> None:
+    """After everything was mended, nothing is written any more and no promotion that could act is left."""
+    if world.target is None:
+        recreate(world)
+    assert world.target is not None
+    change(paused=False, managed=True)(world)
+    scale(2)(world)
+    suspend(False)(world)
+    world.run(8000, step=100)
+    writes, commits = world.status_writes, len(world.commits)
+    world.run(4000, step=200)
+    assert (world.status_writes, len(world.commits)) == (writes, commits), "at rest there are no writes"
+    for one in world.promotions.values():
+        assert one.status.phase is not None
+    consumed = [(entry.name, entry.spec_hash) for entry in world.policy.status.consumed]
+    assert len(consumed) == len(set(consumed)), "a promotion acts once"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(first=st.booleans(), script=st.lists(EVENTS, max_size=14))
+def test_the_promises_hold_whatever_happens(first: bool, script: list[Event]) -> None:
+    target = ModelDeployment(now=NOW, behaviour=BEHAVIOUR)
+    world = World(target=target, versions=VERSIONS)
+    if not first:
+        target.write(keys(BASE), 1, FIELD_MANAGER)
+        target.changed_at = NOW - seconds(3600)
+        world.policy = policy(live(BASE))
+    for event in script:
+        event(world)
+        world.turn()
+        world.now += seconds(2)
+        check_promises(world)
+    check_rest(world)
+    check_promises(world)
+
+
+TIMES = st.integers(-100_000, 100_000).map(lambda offset: NOW + timedelta(seconds=offset))
+KEYS = st.builds(
+    ServedKeys,
+    st.sampled_from([None, "", "base_v1", "ft_v1.1", "x" * 500]),
+    st.sampled_from([None, "", BASE.spec.artifact.uri, "u" * 5000]),
+    st.sampled_from([None, "", "zz", BASE.spec.artifact.sha256, "é" * 64]),
+) | st.sampled_from([ServedKeys(), *EVERY_KEY.values()])
+COUNTS = st.integers(-3, 5) | st.just(2**31 - 1)
+DEPLOYMENTS = st.none() | st.builds(
+    DeploymentView,
+    name=st.just("invoice-detector"),
+    uid=st.sampled_from(["deployment-uid", "other"]),
+    resource_version=st.just("7"),
+    managed=st.booleans(),
+    keys=KEYS,
+    epoch=st.none() | st.sampled_from([-1, 0, 1, 2, 3, 10**30]),
+    template_hash=st.sampled_from(["template-a", "template-b"]),
+    generation=st.integers(0, 3),
+    observed_generation=st.integers(0, 3),
+    replicas=COUNTS,
+    updated=COUNTS,
+    ready=COUNTS,
+    available=COUNTS,
+    total=COUNTS,
+    paused=st.booleans(),
+    deadline_exceeded=st.booleans(),
+    can_surge=st.booleans(),
+    null_annotations=st.booleans(),
+    keys_manager=st.sampled_from([None, "", FIELD_MANAGER, "kubectl"]),
+    deleting=st.booleans(),
+    progress_deadline_seconds=st.sampled_from([-1, 0, 1, 600, 2**31 - 1, 10**15]),
+)
+LIVE_VERSIONS = st.sampled_from([live_version(version) for version in VERSIONS])
+FLIGHTS = st.none() | st.builds(
+    InFlight,
+    promotion=st.sampled_from(["to-ft-v1-1", "gone"]),
+    promotion_uid=st.sampled_from(["uid-ft_v1.1", "gone"]),
+    spec_hash=st.just("0" * 16),
+    phase=st.sampled_from(["Flipping", "Watching", "Returning"]),
+    to=LIVE_VERSIONS,
+    back=st.none() | LIVE_VERSIONS,
+    epoch=st.integers(0, 4),
+    deployment_uid=st.just("deployment-uid"),
+    template_hash=st.just("template-a"),
+    started_at=TIMES,
+    phase_since=TIMES,
+    deadline=TIMES,
+    why=st.sampled_from(["", "Unhealthy", "ConcurrentChange"]),
+    message=st.text(max_size=5),
+    replicas=COUNTS,
+    unhealthy_since=st.none() | TIMES,
+)
+STATUSES = st.builds(
+    lambda recorded, flight, hold, quarantined, reasserted, epoch: replace(
+        live(recorded) if recorded else PolicyStatus(),
+        in_flight=flight,
+        hold=hold,
+        quarantined=quarantined,
+        reasserted_at=reasserted,
+        epoch=max(epoch, flight.epoch if flight else 0, 1 if recorded else 0),
+    ),
+    st.none() | st.sampled_from(VERSIONS),
+    FLIGHTS,
+    st.none()
+    | st.builds(
+        Hold,
+        by=st.just("x"),
+        reason=st.sampled_from(["External", "ConflictingWriter", "FieldOwned"]),
+        message=st.text(max_size=5),
+        since=TIMES,
+    ),
+    st.lists(
+        st.builds(
+            Quarantined,
+            version=st.just("v"),
+            sha256=st.sampled_from([version.spec.artifact.sha256 for version in VERSIONS]),
+            reason=st.just("Unhealthy"),
+            since=TIMES,
+        ),
+        max_size=2,
+    ).map(tuple),
+    st.lists(TIMES, max_size=3).map(tuple),
+    st.integers(0, 5),
+)
+PROMOTIONS = st.builds(
+    lambda version, came_from, release, age, phase: replace(
+        promotion(version, came_from, release_hold=release, age=age),
+        status=replace(promotion(version).status, phase=phase),
+    ),
+    st.sampled_from([*NAMES, "base_v7"]),
+    st.sampled_from([None, *NAMES]),
+    st.booleans(),
+    st.integers(-5, 5),
+    st.sampled_from([None, "Pending", "Failed"]),
+)
+
+
+def policies() -> st.SearchStrategy[Policy]:
+    return st.builds(lambda status, suspended: policy(status, suspend=suspended), STATUSES, st.booleans())
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    of=policies(),
+    found=DEPLOYMENTS,
+    asked=st.lists(PROMOTIONS, max_size=3),
+    versions=st.lists(st.sampled_from(VERSIONS), max_size=5).map(tuple),
+    now=TIMES,
+    rivals=st.sampled_from([(), ("older",)]),
+    manager=st.sampled_from(["", "kubectl"]),
+)
+def test_every_view_has_a_decision_and_a_decision_without_a_write_is_the_last(
+    of: Policy,
+    found: DeploymentView | None,
+    asked: list[Promotion],
+    versions: Any,
+    now: Any,
+    rivals: Any,
+    manager: str,
+) -> None:
+    seen = view(of, found, *asked, versions=versions, now=now, rivals=rivals)
+    decision = policy_decide.decide(seen)
+    policy_decide.refused(seen, manager, "conflict")
+    for one in asked:
+        promotion_decide.decide(PromotionView(one, now, of, found, versions))
+    assert decision.status.epoch >= of.status.epoch
+    assert len(canonical_json(decision.status)) < 32 * 1024
+    for action in decision.actions:
+        if isinstance(action, ApplyKeys):
+            assert found is not None
+            assert (action.uid, action.resource_version) == (found.uid, found.resource_version)
+            assert found.epoch is None or found.epoch > HIGHEST_EPOCH or action.epoch > found.epoch
+            assert decision.status.epoch >= action.epoch
+    check_settles(seen)
+
+
+def check_settles(seen: PolicyView) -> None:
+    """In a world that does not move, repeated decisions end in one that changes nothing."""
+    for _ in range(20):
+        decision = policy_decide.decide(seen)
+        if decision.status == seen.policy.status:
+            break
+        seen = view(
+            replace(seen.policy, status=decision.status),
+            seen.deployment,
+            *seen.promotions,
+            versions=seen.versions,
+            now=seen.now,
+            rivals=seen.rivals,
+        )
+    else:
+        raise AssertionError("no end of status writes")
+    assert policy_decide.decide(seen) == decision
+
+
+def test_identities_do_not_collide_in_these_worlds() -> None:
+    asked = [promotion(name, came_from, name="one") for name in NAMES for came_from in NAMES]
+    assert len({identity(one) for one in asked}) == len(asked)

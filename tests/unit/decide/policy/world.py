@@ -1,0 +1,352 @@
+"""A policy, its promotions and a small model of its Deployment, for tests of the flip in virtual time."""
+
+from dataclasses import dataclass, field
+from dataclasses import replace as with_changes
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from finetune_operator.api.figures import Figure
+from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, FileReference, ObjectMeta
+from finetune_operator.api.model_version import ModelVersion, VersionEvidence, VersionSpec, VersionStatus
+from finetune_operator.api.names import FIELD_MANAGER, model_version_name, sha256_of
+from finetune_operator.api.policy import (
+    Data,
+    Live,
+    LiveVersion,
+    PodTemplates,
+    Policy,
+    PolicySpec,
+    PolicyStatus,
+    Pool,
+    Serving,
+    Source,
+    Watch,
+)
+from finetune_operator.api.promotion import Promotion, PromotionSpec
+from finetune_operator.api.run import Verdict
+from finetune_operator.decide.decision import ApplyKeys, Decision, Emit
+from finetune_operator.decide.policy import machine as policy_decide
+from finetune_operator.decide.promotion import machine as promotion_decide
+from finetune_operator.decide.views import (
+    DeploymentView,
+    PolicyView,
+    PromotionView,
+    ServedKeys,
+    TemplateView,
+)
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+MODEL = "invoice-fields"
+CLASSES = ("number", "total")
+TEMPLATE = TemplateView(name="cpu-trainer", hash="aaaa")
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+def policy(status: PolicyStatus | None = None, **spec: Any) -> Policy:
+    given: dict[str, Any] = {
+        "model": MODEL,
+        "deployment": "invoice-detector",
+        "classes": CLASSES,
+        "data": Data(anchor=Source(uri="file:///anchor"), pool=Pool(uri="file:///pool")),
+        "artifacts": Source(uri="file:///artifacts"),
+        "pod_templates": PodTemplates(train="gpu-trainer", cpu="cpu-trainer"),
+        "watch": Watch(seconds=60),
+    }
+    meta = ObjectMeta(name=MODEL, namespace="ml", uid="policy-uid", generation=3)
+    return Policy(metadata=meta, spec=PolicySpec(**(given | spec)), status=status or PolicyStatus())
+
+
+def _version_spec(version: str, **spec: Any) -> VersionSpec:
+    given: dict[str, Any] = {
+        "model": MODEL,
+        "version": version,
+        "type": "Base",
+        "artifact": Artifact(uri=f"file:///artifacts/{version}.onnx", sha256=sha256_of(version.encode())),
+        "checkpoint": FileReference(uri=f"file:///artifacts/{version}.pt", sha256="0" * 64),
+        "classes": CLASSES,
+        "serving": Serving(),
+    }
+    return VersionSpec(**(given | spec))
+
+
+def base(version: str = "base_v1", verified: ConditionStatus | None = "True", **spec: Any) -> ModelVersion:
+    conditions = () if verified is None else (Condition(type="Verified", status=verified, reason="Measured"),)
+    meta = ObjectMeta(name=model_version_name(MODEL, version), namespace="ml", uid=f"uid-{version}")
+    return ModelVersion(metadata=meta, spec=_version_spec(version, **spec), status=VersionStatus(conditions=conditions))
+
+
+def tuned(
+    version: str = "ft_v1.1", verdict: Verdict | None = "Pass", baseline: str | None = "base_v1", **spec: Any
+) -> ModelVersion:
+    figures = (Figure(name="candidateMap50", value="0.960000"), Figure(name="baseMap50", value="0.960000"))
+    evidence = None
+    if verdict is not None:
+        digest = f"sha256:{sha256_of(f'evidence of {version}'.encode())}"
+        evidence = VersionEvidence(digest=digest, verdict=verdict, gates=(), figures=figures, baseline=baseline)
+    given: dict[str, Any] = {"type": "FineTuned", "base": "base_v1", "evidence": evidence}
+    meta = ObjectMeta(name=model_version_name(MODEL, version), namespace="ml", uid=f"uid-{version}")
+    return ModelVersion(metadata=meta, spec=_version_spec(version, **(given | spec)))
+
+
+def live_version(version: ModelVersion) -> LiveVersion:
+    spec = version.spec
+    return LiveVersion(
+        version=spec.version, model_version=version.metadata.name, uri=spec.artifact.uri, sha256=spec.artifact.sha256
+    )
+
+
+def keys(version: ModelVersion) -> ServedKeys:
+    return ServedKeys(version.spec.version, version.spec.artifact.uri, version.spec.artifact.sha256)
+
+
+def live(version: ModelVersion, epoch: int = 1, *good: ModelVersion) -> PolicyStatus:
+    """A status with `version` live since the flip `epoch`, and the `good` ones before it."""
+    found = live_version(version)
+    recorded = Live(
+        version=found.version,
+        model_version=found.model_version,
+        uri=found.uri,
+        sha256=found.sha256,
+        epoch=epoch,
+        since=NOW - seconds(3600),
+    )
+    return PolicyStatus(live=recorded, epoch=epoch, last_good=(found, *(live_version(v) for v in good)))
+
+
+def promotion(version: str, came_from: str | None = None, *, name: str = "", age: float = 60, **spec: Any) -> Promotion:
+    meta = ObjectMeta(
+        name=name or f"to-{version.replace('_', '-').replace('.', '-')}",
+        namespace="ml",
+        uid=f"uid-{name or version}",
+        generation=1,
+        creation_timestamp=NOW - seconds(age),
+    )
+    given: dict[str, Any] = {"policy": MODEL, "version": version, "from_version": came_from}
+    return Promotion(metadata=meta, spec=PromotionSpec(**(given | spec)))
+
+
+def deployment(serves: ServedKeys | None = None, **changes: Any) -> DeploymentView:
+    """A settled Deployment of two replicas."""
+    served = ServedKeys() if serves is None else serves
+    given: dict[str, Any] = {
+        "name": "invoice-detector",
+        "uid": "deployment-uid",
+        "resource_version": "100",
+        "managed": True,
+        "keys": served,
+        "epoch": None if served.absent else 1,
+        "template_hash": "template-a",
+        "generation": 5,
+        "observed_generation": 5,
+        "replicas": 2,
+        "updated": 2,
+        "ready": 2,
+        "available": 2,
+        "total": 2,
+        "keys_manager": None if served.absent else FIELD_MANAGER,
+    }
+    return DeploymentView(**(given | changes))
+
+
+def view(
+    of: Policy,
+    found: DeploymentView | None,
+    *promotions: Promotion,
+    versions: tuple[ModelVersion, ...] = (),
+    now: datetime = NOW,
+    **changes: Any,
+) -> PolicyView:
+    given: dict[str, Any] = {"train_template": TEMPLATE, "cpu_template": TEMPLATE}
+    return PolicyView(
+        policy=of, now=now, deployment=found, promotions=promotions, versions=versions, **(given | changes)
+    )
+
+
+def applied(decision: Decision[PolicyStatus]) -> ApplyKeys | None:
+    """The one change of the Deployment that a decision asks for."""
+    asked = [action for action in decision.actions if isinstance(action, ApplyKeys)]
+    assert len(asked) <= 1, "never two writes in one decision"
+    return asked[0] if asked else None
+
+
+def events(decision: Decision[Any]) -> list[str]:
+    return [action.reason for action in decision.actions if isinstance(action, Emit)]
+
+
+@dataclass
+class ModelDeployment:
+    """What Kubernetes makes of the Deployment: a rollout takes ten seconds, or fails as `behaviour` says.
+
+    `behaviour` by version: `never` (pods never ready, reported after 60 s), `crash` (fails 25 s after the change);
+    without a model (no keys) pods wait, unless `pinned`.
+    """
+
+    now: datetime
+    uid: str = "deployment-uid-1"
+    behaviour: dict[str, str] = field(default_factory=dict)
+    pinned: bool = False
+    resource_version: int = 100
+    generation: int = 1
+    keys: ServedKeys = field(default_factory=ServedKeys)
+    epoch: int | None = None
+    manager: str | None = None
+    template_hash: str = "template-a"
+    replicas: int = 2
+    paused: bool = False
+    managed: bool = True
+    changed_at: datetime = NOW - seconds(3600)
+    settled_keys: ServedKeys = field(default_factory=ServedKeys)
+
+    def view(self) -> DeploymentView:
+        age = (self.now - self.changed_at).total_seconds()
+        seen = self.generation if age >= 1 else self.generation - 1
+        kind = self._behaviour()
+        done = kind == "fine" and age >= 10 and not self.paused
+        crashed = kind == "crash" and age >= 25
+        done = done or (kind == "crash" and age >= 10 and not self.paused)
+        up = 0 if crashed else self.replicas
+        late = not done and age >= 60 and not self.paused and self.replicas > 0
+        return DeploymentView(
+            name="invoice-detector",
+            uid=self.uid,
+            resource_version=str(self.resource_version),
+            managed=self.managed,
+            keys=self.keys,
+            epoch=self.epoch,
+            template_hash=self.template_hash,
+            generation=self.generation,
+            observed_generation=seen,
+            replicas=self.replicas,
+            updated=self.replicas if done else min(1, self.replicas),
+            ready=up,
+            available=up,
+            total=self.replicas if done or self.replicas == 0 else self.replicas + 1,
+            paused=self.paused,
+            deadline_exceeded=late,
+            keys_manager=self.manager,
+            progress_deadline_seconds=60,
+        )
+
+    def _behaviour(self) -> str:
+        if self.keys.version is None:
+            return "fine" if self.pinned else "never"
+        return self.behaviour.get(self.keys.version, "fine")
+
+    def write(self, served: ServedKeys, epoch: int | None, manager: str, *, template: str | None = None) -> None:
+        """Anybody's write of keys, epoch and template."""
+        if served != self.keys or template not in (None, self.template_hash):
+            self.generation += 1
+            self.changed_at = self.now
+        self.resource_version += 1
+        self.manager = None if served.absent and epoch is None else manager
+        self.keys, self.epoch = served, epoch
+        self.template_hash = template or self.template_hash
+
+    def scale(self, replicas: int) -> None:
+        self.replicas = replicas
+        self.generation += 1
+        self.resource_version += 1
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One committed apply of the operator, with what the policy's status said when it was committed."""
+
+    uid: str
+    before: ServedKeys
+    before_manager: str | None
+    after: ServedKeys
+    epoch: int
+    status: PolicyStatus
+
+
+@dataclass
+class World:
+    """The operator's two reconcilers against one Deployment, with the writes that were committed."""
+
+    policy: Policy = field(default_factory=policy)
+    target: ModelDeployment | None = field(default_factory=lambda: ModelDeployment(now=NOW))
+    versions: tuple[ModelVersion, ...] = ()
+    promotions: dict[str, Promotion] = field(default_factory=dict)
+    now: datetime = NOW
+    commits: list[Commit] = field(default_factory=list)
+    status_writes: int = 0
+    statuses: list[PolicyStatus] = field(default_factory=list)
+
+    def ask(self, *wanted: Promotion) -> None:
+        for one in wanted:
+            self.promotions[one.metadata.name] = one
+
+    def view(self) -> PolicyView:
+        found = None
+        if self.target is not None:
+            self.target.now = self.now
+            found = self.target.view()
+        return view(self.policy, found, *self.promotions.values(), versions=self.versions, now=self.now)
+
+    def turn(self, *, crash: bool = False, stale: PolicyView | None = None) -> None:
+        """Reconcile once: the status first (refused from a stale view), then the actions (lost in a crash)."""
+        seen = stale or self.view()
+        decision = policy_decide.decide(seen)
+        if decision.status != seen.policy.status:
+            if seen.policy.status != self.policy.status:
+                return
+            self.policy = replace(self.policy, status=decision.status)
+            self.statuses.append(decision.status)
+            self.status_writes += 1
+        asked = applied(decision)
+        if asked is not None and not crash:
+            self._apply(asked, seen)
+        self._mirror()
+
+    def _apply(self, asked: ApplyKeys, seen: PolicyView) -> None:
+        found = self.target
+        if found is None or found.uid != asked.uid or str(found.resource_version) != asked.resource_version:
+            return
+        wanted = ServedKeys(asked.version, asked.uri, asked.sha256)
+        foreign = found.manager not in (None, FIELD_MANAGER)
+        if foreign and (wanted != found.keys or asked.epoch != found.epoch):
+            self._refused(seen)
+            return
+        self.commits.append(Commit(found.uid, found.keys, found.manager, wanted, asked.epoch, self.policy.status))
+        found.write(wanted, asked.epoch, FIELD_MANAGER)
+
+    def _refused(self, seen: PolicyView) -> None:
+        assert self.target is not None
+        current = with_changes(seen, policy=self.policy)
+        decision = policy_decide.refused(current, self.target.manager or "", "conflict with .spec.template")
+        self.policy = replace(self.policy, status=decision.status)
+        self.statuses.append(decision.status)
+        self.status_writes += 1
+
+    def _mirror(self) -> None:
+        found = None if self.target is None else self.target.view()
+        for name, one in self.promotions.items():
+            seen = PromotionView(one, self.now, self.policy, found, self.versions)
+            status = promotion_decide.decide(seen).status
+            if status != one.status:
+                self.promotions[name] = replace(one, status=status)
+                self.status_writes += 1
+
+    def run(self, duration: float, step: float = 5) -> None:
+        """Let time pass, reconciling twice a step so that what one write wakes is done."""
+        end = self.now + seconds(duration)
+        while self.now < end:
+            self.turn()
+            self.turn()
+            self.now += seconds(step)
+        self.turn()
+
+    def phase(self, name: str) -> str | None:
+        return self.promotions[name].status.phase
+
+
+def running(version: ModelVersion, *others: ModelVersion, **changes: Any) -> World:
+    """A world in which `version` is live and settled, and `others` exist."""
+    target = ModelDeployment(now=NOW, keys=keys(version), epoch=1, manager=FIELD_MANAGER, **changes)
+    return World(policy=policy(live(version)), target=target, versions=(version, *others))

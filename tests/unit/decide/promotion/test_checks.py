@@ -1,0 +1,304 @@
+"""Promotion checks: who may go live, who waits, who never will, and what each is told."""
+
+from dataclasses import replace as with_changes
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.model_version import ModelVersion, VersionStatus
+from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, Rollout
+from finetune_operator.api.promotion import Approval, Promotion
+from finetune_operator.decide.promotion.checks import judge
+from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait
+from finetune_operator.decide.promotion.waiting import candidates, identity, spec_hash
+from finetune_operator.decide.views import DeploymentView, Problem
+from unit.decide.policy.world import NOW, base, deployment, keys, live, live_version, policy, promotion, seconds, tuned
+
+BASE, TUNED = base(), tuned()
+HOLD = Hold(by="finetune-operator", reason="RolledBack", message="ft_v1.0 was rolled back", since=NOW)
+SICK = Quarantined(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, reason="Unhealthy", since=NOW)
+REVIEWED = tuned(verdict="Review")
+DIGEST = REVIEWED.spec.evidence.digest if REVIEWED.spec.evidence else ""
+
+
+def proposal(
+    asked: Promotion | None = None,
+    of: Policy | None = None,
+    versions: tuple[ModelVersion, ...] = (BASE, TUNED),
+    found: DeploymentView | None = None,
+    problem: Problem | None = None,
+) -> Proposal:
+    """A fine-tune that may replace the live base, but for what a test changes."""
+    return Proposal(
+        promotion=asked or promotion("ft_v1.1", "base_v1"),
+        policy=of or policy(live(BASE)),
+        versions=versions,
+        deployment=found or deployment(keys(BASE)),
+        problem=problem,
+    )
+
+
+def nothing_live(version: ModelVersion, **spec: Any) -> Proposal:
+    asked = promotion(version.spec.version, None, **spec)
+    return proposal(asked, policy(), (version,), deployment(available=0, updated=0))
+
+
+def live_status(**changes: Any) -> PolicyStatus:
+    return replace(live(BASE), **changes)
+
+
+CLEAR = {
+    "a fine-tune that passed against what is live": proposal(),
+    "a fine-tune in review, approved by its evidence": proposal(
+        promotion("ft_v1.1", "base_v1", approval=Approval(by="ann", evidence=DIGEST)), versions=(BASE, REVIEWED)
+    ),
+    "a fine-tune whose baseline is named by digest": proposal(
+        versions=(BASE, tuned(baseline=BASE.spec.artifact.sha256))
+    ),
+    "a fine-tune that names no baseline, while its base is live": proposal(versions=(BASE, tuned(baseline=None))),
+    "the first base, while pods still wait for a model": nothing_live(BASE),
+    "a base that was live before": proposal(
+        promotion("base_v1", "ft_v1.1"), policy(live(TUNED, 2, BASE)), found=deployment(keys(TUNED))
+    ),
+    "a base that served before the policy was re-created": proposal(
+        promotion("base_v1", "ft_v1.1"),
+        policy(live(TUNED, 2)),
+        (replace(BASE, status=replace(BASE.status, last_live=NOW)), TUNED),
+        deployment(keys(TUNED)),
+    ),
+    "a rollback while what is live crashes": proposal(
+        promotion("base_v1", "ft_v1.1"), policy(live(TUNED, 2, BASE)), found=deployment(keys(TUNED), available=0)
+    ),
+    "a reviewed fine-tune that was live before, unapproved": proposal(
+        promotion("ft_v1.1", "base_v1"), policy(live(BASE, 3, REVIEWED)), (BASE, REVIEWED)
+    ),
+    "releaseHold while held": proposal(
+        promotion("ft_v1.1", "base_v1", release_hold=True), policy(live_status(hold=HOLD))
+    ),
+    "releaseHold over foreign keys": proposal(
+        promotion("ft_v1.1", "base_v1", release_hold=True), found=deployment(keys(tuned("ft_v9.9")))
+    ),
+    "no surge where downtime is allowed": proposal(
+        of=policy(live(BASE), rollout=Rollout(capacity="AllowDowntime")), found=deployment(keys(BASE), can_surge=False)
+    ),
+}
+
+
+@pytest.mark.row("D7")
+@pytest.mark.parametrize("case", CLEAR)
+def test_the_way_is_clear_for(case: str) -> None:
+    finding = judge(CLEAR[case])
+    assert isinstance(finding, Clear), finding
+    assert finding.version.spec.version == CLEAR[case].promotion.spec.version
+
+
+WAIT = {
+    "no such version yet": (proposal(versions=(BASE,)), "VersionNotFound", "import it"),
+    "that version is of another model": (
+        proposal(versions=(BASE, tuned(model="receipts"))),
+        "VersionOfOtherModel",
+        "receipts",
+    ),
+    "the version is being deleted": (
+        proposal(
+            versions=(BASE, replace(TUNED, metadata=replace(TUNED.metadata, deletion_timestamp=NOW))),
+        ),
+        "VersionNotFound",
+        "ft_v1.1",
+    ),
+    "two objects claim the version": (
+        proposal(versions=(BASE, TUNED, replace(TUNED, metadata=replace(TUNED.metadata, name="copy")))),
+        "VersionAmbiguous",
+        "copy",
+    ),
+    "the base is not verified yet": (nothing_live(base(verified=None)), "NotVerified", "goes on when it is"),
+    "the base is being verified": (nothing_live(base(verified="Unknown")), "NotVerified", "goes on when it is"),
+    "a hold": (proposal(of=policy(live_status(hold=HOLD))), "Held", "releaseHold: true"),
+    "the policy is suspended": (proposal(of=policy(live(BASE), suspend=True)), "Suspended", "spec.suspend"),
+    "the target has a problem": (
+        proposal(problem=Problem("DeploymentNotManaged", "label it")),
+        "TargetNotReady",
+        "label it",
+    ),
+    "the Deployment is paused": (proposal(found=deployment(keys(BASE), paused=True)), "Paused", "rollout resume"),
+    "the Deployment is scaled to zero": (
+        proposal(found=deployment(keys(BASE), replicas=0, updated=0, available=0, total=0)),
+        "NoReplicas",
+        "scaled to zero",
+    ),
+    "another rollout is under way": (proposal(found=deployment(keys(BASE), updated=1)), "NotSettled", "1 updated"),
+    "no room for a surge": (proposal(found=deployment(keys(BASE), can_surge=False)), "NoSurge", "AllowDowntime"),
+    "somebody else's keys": (
+        proposal(found=deployment(keys(tuned("ft_v9.9")), keys_manager="kubectl")),
+        "ForeignKeys",
+        "kubectl patch deployment invoice-detector",
+    ),
+    "our keys in somebody else's hands": (
+        proposal(found=deployment(keys(BASE), keys_manager="argocd-controller")),
+        "ForeignKeys",
+        "argocd-controller",
+    ),
+}
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize("case", WAIT)
+def test_a_promotion_waits_and_says_for_what_while(case: str) -> None:
+    given, reason, hint = WAIT[case]
+    finding = judge(given)
+    assert isinstance(finding, Wait), finding
+    assert finding.reason == reason
+    assert hint in finding.message
+
+
+def test_without_a_deployment_a_promotion_waits() -> None:
+    assert judge(with_changes(proposal(), deployment=None)) == Wait(
+        "TargetNotReady", "Deployment 'invoice-detector' is not there"
+    )
+
+
+def unverifiable() -> ModelVersion:
+    return base(verified="False")
+
+
+REFUSE = {
+    "a quarantined digest": (proposal(of=policy(live_status(quarantined=(SICK,)))), "Failed", "Quarantined"),
+    "a quarantined digest, releaseHold or not": (
+        proposal(
+            promotion("ft_v1.1", "base_v1", release_hold=True), policy(live_status(quarantined=(SICK,), hold=HOLD))
+        ),
+        "Failed",
+        "Quarantined",
+    ),
+    "a quarantined digest under another name": (
+        proposal(
+            promotion("ft_v1.2", "base_v1"),
+            policy(live_status(quarantined=(SICK,))),
+            (BASE, tuned("ft_v1.2", artifact=TUNED.spec.artifact)),
+        ),
+        "Failed",
+        "Quarantined",
+    ),
+    "what is live already": (proposal(promotion("base_v1", None)), "Succeeded", "AlreadyLive"),
+    "from a version that is not live": (proposal(promotion("ft_v1.1", "ft_v1.0")), "Superseded", "FromIsNotLive"),
+    "from nothing while something is live": (proposal(promotion("ft_v1.1", None)), "Superseded", "FromIsNotLive"),
+    "from something while nothing is live": (
+        proposal(promotion("ft_v1.1", "base_v1"), policy(), found=deployment()),
+        "Superseded",
+        "FromIsNotLive",
+    ),
+    "other classes than the policy's": (
+        proposal(versions=(BASE, tuned(classes=("total", "number")))),
+        "Failed",
+        "NotEligible",
+    ),
+    "a base whose verification failed": (nothing_live(unverifiable()), "Failed", "NotEligible"),
+    "a new base over what is live": (
+        proposal(promotion("base_v2", "base_v1"), versions=(BASE, base("base_v2"))),
+        "Failed",
+        "NotEligible",
+    ),
+    "a fine-tune without evidence": (proposal(versions=(BASE, tuned(verdict=None))), "Failed", "NotEligible"),
+    "a rejected fine-tune": (proposal(versions=(BASE, tuned(verdict="Reject"))), "Failed", "NotEligible"),
+    "a fine-tune with a gate in error": (proposal(versions=(BASE, tuned(verdict="Error"))), "Failed", "NotEligible"),
+    "a rejected fine-tune with an approval": (
+        proposal(
+            promotion("ft_v1.1", "base_v1", approval=Approval(by="ann", evidence=DIGEST)),
+            versions=(BASE, tuned(verdict="Reject")),
+        ),
+        "Failed",
+        "NotEligible",
+    ),
+    "a rejected fine-tune, even if it was live": (
+        proposal(of=policy(live(BASE, 3, TUNED)), versions=(BASE, tuned(verdict="Reject"))),
+        "Failed",
+        "NotEligible",
+    ),
+    "a reviewed fine-tune without approval": (proposal(versions=(BASE, REVIEWED)), "Failed", "NotEligible"),
+    "an approval of other evidence": (
+        proposal(
+            promotion("ft_v1.1", "base_v1", approval=Approval(by="ann", evidence="sha256:other")),
+            versions=(BASE, REVIEWED),
+        ),
+        "Failed",
+        "NotEligible",
+    ),
+    "a reviewed fine-tune that served elsewhere": (
+        proposal(versions=(BASE, replace(REVIEWED, status=VersionStatus(live_since=NOW)))),
+        "Failed",
+        "NotEligible",
+    ),
+    "evidence against a version that is no longer live": (
+        proposal(
+            promotion("ft_v1.2", "ft_v1.1"),
+            policy(live(TUNED, 2, BASE)),
+            (BASE, TUNED, tuned("ft_v1.2", baseline="base_v1")),
+            deployment(keys(TUNED)),
+        ),
+        "Failed",
+        "NotEligible",
+    ),
+    "evidence that names no baseline, while a fine-tune is live": (
+        proposal(
+            promotion("ft_v1.2", "ft_v1.1"),
+            policy(live(TUNED, 2, BASE)),
+            (BASE, TUNED, tuned("ft_v1.2", baseline=None)),
+            deployment(keys(TUNED)),
+        ),
+        "Failed",
+        "NotEligible",
+    ),
+}
+
+
+@pytest.mark.row("D8")
+@pytest.mark.parametrize("case", REFUSE)
+def test_never_promoted(case: str) -> None:
+    given, outcome, reason = REFUSE[case]
+    finding = judge(given)
+    assert isinstance(finding, Refuse), finding
+    assert (finding.outcome, finding.reason) == (outcome, reason)
+    assert finding.message
+
+
+def test_what_is_live_but_was_overwritten_is_not_live_already() -> None:
+    """After `rollout undo`, a releaseHold promotion of what is on record puts it back."""
+    asked = promotion("base_v1", "base_v1", release_hold=True)
+    assert isinstance(judge(proposal(asked, found=deployment(keys(TUNED), keys_manager="kubectl"))), Clear)
+
+
+def test_the_spec_hash_tells_specs_apart_and_only_specs() -> None:
+    one = promotion("ft_v1.1", "base_v1")
+    assert spec_hash(one.spec) == spec_hash(promotion("ft_v1.1", "base_v1", name="other").spec)
+    assert spec_hash(one.spec) != spec_hash(promotion("ft_v1.1", "base_v1", release_hold=True).spec)
+    assert len(spec_hash(one.spec)) == 16
+
+
+class TestCandidates:
+    def test_the_oldest_comes_first_and_ties_go_by_name(self) -> None:
+        asked = (promotion("b", age=10), promotion("c", age=20, name="z"), promotion("c", age=20, name="a"))
+        assert [one.metadata.name for one in candidates(policy(), asked)] == ["a", "z", "to-b"]
+
+    def test_what_acted_once_never_acts_again(self) -> None:
+        asked = promotion("ft_v1.1", "base_v1")
+        final = replace(asked, status=replace(asked.status, phase="Superseded"))
+        deleted = replace(asked, metadata=replace(asked.metadata, deletion_timestamp=NOW + seconds(1)))
+        foreign = promotion("ft_v1.1", policy="other")
+        assert candidates(policy(), (final, deleted, foreign)) == ()
+
+    def test_a_restored_promotion_is_known_by_name_and_spec(self) -> None:
+        from finetune_operator.decide.policy.memory import consumed
+
+        asked = promotion("ft_v1.1", "base_v1")
+        after = consumed(PolicyStatus(), identity(asked), "Succeeded", "WatchPassed", "", NOW)
+        restored = replace(asked, metadata=replace(asked.metadata, uid="restored"))
+        changed = promotion("ft_v1.1", "base_v1", reason="another spec under the same name")
+        assert candidates(policy(after), (restored,)) == ()
+        assert candidates(policy(after), (changed,)) == (changed,)
+
+
+def test_what_a_version_becomes_is_what_its_object_says() -> None:
+    found = live_version(TUNED)
+    assert (found.version, found.model_version) == ("ft_v1.1", "invoice-fields-ft-v1.1")
+    assert (found.uri, found.sha256) == (TUNED.spec.artifact.uri, TUNED.spec.artifact.sha256)

@@ -1,0 +1,196 @@
+"""Attempts that fail: lost and false results, retries and their end."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from finetune_operator.api.value import plain
+from finetune_operator.decide.decision import CreateJob
+from unit.decide.run.attempts import error, newest, outcomes, training
+from unit.decide.run.world import (
+    ROOT,
+    World,
+    envelope,
+    prepare_result,
+    run,
+    sha,
+    train_result,
+)
+
+
+@pytest.mark.row("R14")
+def test_a_job_that_vanished_is_a_counted_failure() -> None:
+    world = training()
+    world.remove_job(world.job("train").name)
+    world.settle()
+    assert outcomes(world, "train") == [("Failed", "JobVanished")]
+    world.wait(10)
+    world.settle()
+    assert [a.attempt for a in world.status.attempts if a.step == "train"] == [1, 2]
+
+
+@pytest.mark.row("R14")
+def test_another_job_under_the_recorded_name_is_not_ours() -> None:
+    world = training()
+    world.change_job(world.job("train").name, uid="somebody-elses")
+    world.settle()
+    assert outcomes(world, "train")[0] == ("Failed", "JobVanished")
+
+
+@pytest.mark.row("R15")
+def test_a_lost_result_is_collected_once() -> None:
+    world = training()
+    world.complete("train", None)
+    collect = world.job("train")
+    assert collect.collect
+    (asked,) = [a for a in world.history if isinstance(a, CreateJob) and a.collect]
+    assert asked.template == "cpu", "reading a manifest needs no GPU"
+    assert len([a for a in world.status.attempts if a.step == "train"]) == 1
+    world.complete("train", train_result())
+    assert world.phase() == "Evaluating"
+    assert world.jobs_made("train") == 2
+
+
+@pytest.mark.row("R15")
+@pytest.mark.parametrize("end", ["complete", "fail", "vanish"])
+def test_a_result_that_is_missing_twice_is_a_failed_attempt(end: str) -> None:
+    world = training()
+    world.complete("train", None)
+    if end == "complete":
+        world.complete("train", None)
+    elif end == "fail":
+        world.fail("train", 1)
+    else:
+        world.remove_job(world.job("train").name)
+        world.settle()
+    assert outcomes(world, "train") == [("Failed", "JobVanished" if end == "vanish" else "ResultMissing")]
+    assert world.status.candidate is None
+
+
+ELSEWHERE = {"uri": "file:///etc/model.onnx", "sha256": sha("x"), "bytes": 1}
+FALSE_RESULTS: dict[str, Any] = {
+    "no JSON": "Traceback (most recent call last): ...",
+    "cut": '{"schema": "finetune-operator.io/step-res',
+    "another owner": {"owner": "somebody"},
+    "another step": {"step": "evaluate"},
+    "another attempt": {"attempt": 7},
+    "another schema": {"schema": "finetune-operator.io/step-result/v2"},
+    "no artifact": {"result": {}},
+    "artifact elsewhere": {"result": train_result(artifact=ELSEWHERE)},
+    "artifact above": {"result": train_result(artifact={**ELSEWHERE, "uri": f"{ROOT}/attempt-1/../../x/model.onnx"})},
+    "no digest": {"result": train_result(checkpoint={"uri": "file:///artifacts/ml/x", "sha256": "none"})},
+    "negative count": {"result": train_result(epochs=-1)},
+    "result is null": {"result": None},
+    "nested nonsense": '{"a":' * 2000,
+}
+
+
+@pytest.mark.row("R16")
+@pytest.mark.parametrize("case", FALSE_RESULTS)
+def test_a_result_that_is_not_this_attempts_is_a_failed_attempt(case: str) -> None:
+    said = FALSE_RESULTS[case]
+    world = training()
+    text = said if isinstance(said, str) else json.dumps({**envelope(world.job("train"), train_result()), **said})
+    world.complete("train", text)
+    assert outcomes(world, "train") == [("Failed", "ResultInvalid")]
+    assert newest(world).counted
+    assert world.status.candidate is None
+
+
+@pytest.mark.row("R16")
+def test_a_failed_pod_that_claims_success_is_not_believed() -> None:
+    world = training()
+    job = world.job("train")
+    text = json.dumps(envelope(job, train_result()))
+    world.fail("train", 1, termination_message=text)
+    assert outcomes(world, "train") == [("Failed", "ResultInvalid")]
+
+
+@pytest.mark.row("R17")
+@pytest.mark.parametrize(
+    ("step", "code", "kind", "reason"),
+    [
+        ("prepare", 10, "BadInput", "PoolTooSmall"),
+        ("prepare", 10, "BadInput", "HeldOutPageInPool"),
+        ("train", 11, "BadTraining", "NotANumber"),
+        ("train", 12, "OutOfMemory", "OutOfMemory"),
+        ("evaluate", 10, "BadInput", "DigestMismatch"),
+    ],
+)
+def test_what_a_retry_cannot_mend_ends_the_run_with_the_trainers_words(
+    step: str, code: int, kind: str, reason: str
+) -> None:
+    world = World.at(step)
+    world.fail(step, code, error(kind, reason))
+    assert world.phase() == "Failed"
+    assert world.condition("Finished") == ("True", reason)
+    kinds = {"prepare": "Prepared", "train": "Trained", "evaluate": "Evaluated"}
+    assert world.condition(kinds[step]) == ("False", reason)
+    assert world.status.message == "what and where. How to mend it."
+    assert world.jobs_made(step) == 1
+
+
+@pytest.mark.row("R17")
+def test_an_exit_code_alone_is_enough_to_stop() -> None:
+    world = training()
+    world.fail("train", 12)
+    assert world.condition("Finished") == ("True", "OutOfMemory")
+    assert "batch" in world.status.message
+
+
+def test_a_reason_that_no_condition_may_carry_is_replaced() -> None:
+    world = training()
+    world.fail("train", 10, error("BadInput", "no reason at all!\n"))
+    assert world.condition("Finished") == ("True", "Internal")
+
+
+@pytest.mark.row("R18")
+def test_other_failures_are_retried_after_a_growing_while() -> None:
+    world = World(run=run(backoff_limit=2)).prepared()
+    for number, pause in ((1, 10), (2, 20)):
+        world.fail("train", 13, error("Unavailable", "StorageUnavailable"))
+        assert world.phase() == "Training"
+        assert world.jobs_made("train") == number
+        assert world.condition("Trained") == ("False", "StorageUnavailable")
+        world.wait(pause - 1)
+        decision = world.settle()
+        assert decision.requeue_after == timedelta(seconds=1)
+        assert world.jobs_made("train") == number
+        world.wait(1)
+        world.settle()
+        assert world.jobs_made("train") == number + 1
+    world.fail("train", 13, error("Unavailable", "StorageUnavailable"))
+    assert world.phase() == "Failed"
+    assert world.condition("Finished") == ("True", "BackoffLimitExceeded")
+    assert "StorageUnavailable" in world.status.message
+
+
+@pytest.mark.row("R18")
+def test_disruptions_cost_no_retry_but_have_an_end() -> None:
+    world = World(run=run(backoff_limit=0)).prepared()
+    for _ in range(20):
+        assert world.phase() == "Training"
+        world.fail("train", 143, disrupted=True)
+        assert (newest(world).reason, newest(world).counted) == ("Disrupted", False)
+        world.wait(10)
+        world.settle()
+    assert world.phase() == "Failed"
+    assert world.condition("Finished") == ("True", "TooManyDisruptions")
+    assert world.jobs_made("train") == 20
+
+
+@pytest.mark.row("R18")
+def test_a_status_stays_small_however_much_went_wrong() -> None:
+    world = World(run=run(backoff_limit=10))
+    world.settle()
+    long = {"class": "Internal", "reason": "Internal", "message": "x" * 3000, "remedy": "y" * 900}
+    for step, result in (("prepare", prepare_result()), ("train", train_result()), ("evaluate", None)):
+        for number in range(16):
+            world.fail(step, 1, long, disrupted=number >= 10)
+            world.wait(300)
+            world.settle()
+        world.complete(step, result)
+    assert len(world.status.attempts) == 51
+    assert len(json.dumps(plain(world.status))) < 32 * 1024

@@ -1,0 +1,92 @@
+"""What decisions write is what the CRDs take: a status that the API server refuses or prunes would stop a run."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from finetune_operator.api.run import Review
+from finetune_operator.api.value import plain
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
+from house.crds import Schema, crds
+from unit.decide.run.world import World, envelope, evaluate_result, prepare_result, train_result
+
+
+def closed(schema: Schema) -> Schema:
+    """The schema with pruning as an error: fields that it does not know would silently be lost."""
+    closed_ = {key: closed(value) if isinstance(value, dict) else value for key, value in schema.items()}
+    if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        closed_["additionalProperties"] = False
+    return closed_
+
+
+def misfits(schema: Schema, value: Any) -> list[str]:
+    validator = jsonschema.Draft7Validator(closed(schema))
+    return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(value)]
+
+
+def rejected_by_hand() -> World:
+    world = World().in_review()
+    assert world.status.evidence is not None
+    world.edit(review=Review(decision="Approve", evidence=world.status.evidence.digest, by="ann", reason="y" * 900))
+    world.settle()
+    return world
+
+
+def failing(step: str, text: str) -> World:
+    """A trainer that says as much as a termination message holds."""
+    world = World.at(step)
+    error = {"class": "Internal", "reason": "R" * 400, "message": text * 3000, "remedy": text * 400}
+    for _ in range(3):
+        world.fail(step, 2**31 - 1, error)
+        world.wait(300)
+        world.settle()
+    return world
+
+
+def extreme_results() -> World:
+    """Figures at the edge of what the contract allows."""
+    world = World.at("prepare")
+    world.complete("prepare", prepare_result(ratio="999999.999999", pool=2**31 - 1, old=0))
+    job = world.job("train")
+    uri = f"{envelope(job, {})['manifest']['uri'].rsplit('/', 1)[0]}/{'x' * 1900}.onnx"
+    artifact = {"uri": uri, "sha256": "ca" * 32, "bytes": 2**40, "format": "onnx"}
+    world.complete("train", train_result(artifact=artifact, device="d" * 3000))
+    world.complete("evaluate", evaluate_result(candidate="0.970000000000000000000000000000000001"))
+    return world
+
+
+PLACES: dict[str, Callable[[], World]] = {
+    **{place: lambda place=place: World.at(place) for place in ("new", "prepare", "train", "evaluate", "review")},  # type: ignore[misc]
+    "passed": lambda: World().judged(),
+    "rejected": lambda: World().judged(candidate="0.9"),
+    "error": lambda: World().judged(candidate="NaN" * 500),
+    "error in rates": lambda: World().judged(matched=-7),
+    "approved": rejected_by_hand,
+    "failing": lambda: failing("train", "x"),
+    "failing in Unicode": lambda: failing("prepare", "ж\n\x00"),
+    "extreme": extreme_results,
+}
+
+
+def written(world: World) -> Iterator[tuple[str, Schema, Any]]:
+    yield "status", crds()["FineTuneRun"].status, plain(world.status)
+    for action in world.history:
+        if isinstance(action, CreateModelVersion):
+            yield action.name, crds()["ModelVersion"].spec, plain(action.spec)
+        if isinstance(action, CreatePromotion):
+            yield action.name, crds()["ModelPromotion"].spec, plain(action.spec)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_run_writes_fits_its_crd(place: str) -> None:
+    found = {what: misfits(schema, value) for what, schema, value in written(PLACES[place]())}
+    assert {what: wrong for what, wrong in found.items() if wrong} == {}
+
+
+def test_a_field_that_the_crd_does_not_know_is_found() -> None:
+    status = json.loads(json.dumps(plain(World.at("train").status)))
+    status["attempts"][0]["surprise"] = 1
+    assert misfits(crds()["FineTuneRun"].status, status) != []

@@ -1,0 +1,264 @@
+"""A step on its way: its Job, its progress, its template, its end; never two Jobs of one attempt."""
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.contract import ProgressLine
+from finetune_operator.decide.decision import CreateJob
+from finetune_operator.decide.views import Problem, TemplateView
+from unit.decide.run.attempts import error, newest, outcomes, training
+from unit.decide.run.world import (
+    START,
+    World,
+    base,
+    evaluate_result,
+    prepare_result,
+    run,
+    template,
+    train_result,
+)
+
+
+@pytest.mark.row("R12")
+@pytest.mark.parametrize("step", ["prepare", "train", "evaluate"])
+def test_a_crash_between_status_and_job_is_made_good(step: str) -> None:
+    world = World()
+    if step == "prepare":
+        world.decide(crash=True)
+    else:
+        world = World().prepared() if step == "train" else World().trained()
+        world.jobs = tuple(j for j in world.jobs if j.step != step)
+        assert newest(world).job_uid is not None
+        last = world.status.attempts[-1]
+        attempts = (*world.status.attempts[:-1], replace(last, job_uid=None, outcome="Planned"))
+        world.run = replace(world.run, status=replace(world.status, attempts=attempts))
+    planned = newest(world)
+    made = world.jobs_made(step)
+    world.settle()
+    assert world.jobs_made(step) == made + 1
+    assert newest(world).job == planned.job == world.job(step).name
+
+
+@pytest.mark.row("R13")
+def test_a_job_is_recorded_when_it_is_seen() -> None:
+    world = World()
+    world.settle()
+    assert newest(world).job_uid == world.job("prepare").uid
+    assert newest(world).outcome == "Running"
+
+
+@pytest.mark.row("R13")
+def test_a_start_time_alone_costs_no_write() -> None:
+    world = World()
+    world.settle()
+    before = world.writes
+    world.start("prepare")
+    assert world.writes == before
+    world.complete("prepare", prepare_result())
+    assert world.status.attempts[0].started_at == START
+
+
+def line(epoch: int, percent: int, left: int = 60) -> ProgressLine:
+    return ProgressLine(
+        schema="finetune-operator.io/progress/v1",
+        step="train",
+        at=START,
+        percent=percent,
+        epoch=epoch,
+        epochs=10,
+        remaining_seconds=left,
+        losses={"box": "1.2"},
+    )
+
+
+@pytest.mark.row("R13")
+def test_progress_is_written_once_an_epoch_or_every_thirty_seconds() -> None:
+    world = training()
+    world.progress = line(1, 10)
+    world.settle()
+    assert "epoch 1 of 10, 10 %, about 60 s left" in world.status.message
+    before = world.writes
+    for percent in (11, 12, 13):
+        world.wait(5)
+        world.progress = line(1, percent)
+        world.settle()
+    assert world.writes == before
+    world.progress = line(2, 20)
+    world.settle()
+    assert world.writes == before + 1
+    assert world.status.progress is not None
+    assert (world.status.progress.epoch, world.status.progress.losses) == (2, {"box": "1.2"})
+    world.wait(31)
+    world.progress = line(2, 25)
+    world.settle()
+    assert world.writes == before + 2
+    world.wait(300)
+    world.settle()
+    assert world.writes == before + 2, "the same line again is nothing new"
+
+
+@pytest.mark.row("R13")
+def test_progress_out_of_bounds_is_brought_within_the_status_schema() -> None:
+    world = training()
+    world.progress = line(-3, 4000, -1)
+    world.settle()
+    assert world.status.progress is not None
+    assert (world.status.progress.percent, world.status.progress.epoch) == (100, 0)
+    assert world.status.progress.remaining_seconds == 0
+
+
+@pytest.mark.row("R13")
+@pytest.mark.parametrize("reason", ["ImagePullFailed", "Unschedulable"])
+def test_why_a_pod_does_not_start_stands_in_the_steps_condition(reason: str) -> None:
+    world = World().prepared()
+    world.change_job(world.job("train").name, waiting=Problem(reason, "check the image name"))
+    world.settle()
+    assert world.condition("Trained") == ("False", reason)
+    assert "check the image name" in world.status.message
+    assert world.events()[-1] == reason
+    world.change_job(world.job("train").name, waiting=None, running_since=world.now)
+    world.settle()
+    assert world.condition("Trained") == ("Unknown", "Running")
+
+
+@pytest.mark.row("R13")
+@pytest.mark.row("R39")
+def test_a_job_that_gets_no_pod_says_so_after_a_minute_and_heals_with_its_template() -> None:
+    world = World().prepared()
+    name = world.job("train").name
+    world.change_job(name, podless_since=world.now)
+    assert world.settle().requeue_after == timedelta(seconds=60)
+    world.wait(59)
+    world.settle()
+    assert world.condition("Trained") == ("Unknown", "Running")
+    world.wait(1)
+    world.settle()
+    assert world.condition("Trained") == ("False", "PodNotCreated")
+    assert f"kubectl describe job {name}" in world.status.message
+    world.train_template = TemplateView("gpu-trainer", "mended")
+    world.settle()
+    world.remove_job(name)
+    world.settle()
+    assert outcomes(world, "train") == [("Suspended", "PodTemplateChanged"), ("Running", "")]
+
+
+@pytest.mark.row("R13")
+def test_a_queued_job_is_nobodys_mistake() -> None:
+    world = World().prepared()
+    world.change_job(world.job("train").name, suspended=True)
+    world.settle()
+    assert world.condition("Trained") == ("Unknown", "Queued")
+
+
+@pytest.mark.row("R36")
+def test_no_final_phase_before_the_pods_are_gone() -> None:
+    world = training()
+    world.fail("train", 10, error("BadInput", "LabelsOutOfRange"), pods_gone=False)
+    assert world.phase() == "Training"
+    assert world.condition("Finished") == ("Unknown", "NotYet")
+    assert world.status.finished_at is None
+    assert world.job("train").deleting
+    world.remove_job(world.job("train").name)
+    world.settle()
+    assert world.phase() == "Failed"
+    assert world.condition("Finished") == ("True", "LabelsOutOfRange")
+    assert world.events().count("Failed") == 1
+
+
+MISMATCHES: dict[str, tuple[str, ...]] = {
+    "candidate": ("models", "candidate", "sha256"),
+    "base": ("models", "base", "sha256"),
+    "live version": ("models", "live", "sha256"),
+    "test set": ("testSet", "digest"),
+    "new samples": ("newSet", "digest"),
+}
+
+
+@pytest.mark.row("R22")
+@pytest.mark.parametrize("what", MISMATCHES)
+def test_measurements_of_something_else_are_no_evidence(what: str) -> None:
+    world = World(versions=(base(), base("ft_v1.1", "1e" * 32, type="FineTuned")))
+    world.go_live("ft_v1.1")
+    world.trained()
+    result = evaluate_result(live_map50="0.98")
+    place = result
+    *path, last = MISMATCHES[what]
+    for key in path:
+        place = place[key]
+    place[last] = "ff" * 32
+    world.complete("evaluate", result)
+    assert outcomes(world, "evaluate") == [("Failed", "EvidenceMismatch")]
+    assert what in newest(world).message
+    assert world.status.verdict is None
+
+
+@pytest.mark.row("R22")
+def test_a_live_version_that_nobody_asked_for_is_no_evidence() -> None:
+    world = World().trained()
+    world.complete("evaluate", evaluate_result(live_map50="0.1"))
+    assert outcomes(world, "evaluate") == [("Failed", "EvidenceMismatch")]
+
+
+@pytest.mark.row("R21")
+def test_evaluation_is_asked_against_what_is_live_when_it_is_planned() -> None:
+    world = World().prepared()
+    world.go_live("base_v1", "ba" * 32)
+    world.complete("train", train_result())
+    assert newest(world).live == "ba" * 32
+    assert (world.status.candidate is not None, world.status.checkpoint is not None) == (True, True)
+
+
+def test_the_templates_hash_is_recorded_per_attempt() -> None:
+    world = World()
+    world.settle()
+    assert newest(world).template_hash == template("cpu-trainer").hash
+
+
+def test_one_job_per_attempt_whatever_happens_first() -> None:
+    world = World()
+    for _ in range(5):
+        world.decide(crash=True)
+    world.settle()
+    made = [a.name for a in world.history if isinstance(a, CreateJob)]
+    assert len(made) == len(set(made)) == 1
+
+
+@pytest.mark.row("R39")
+def test_mending_the_template_heals_a_run_whose_pod_never_ran() -> None:
+    world = World(run=run(backoff_limit=0)).prepared()
+    world.change_job(world.job("train").name, waiting=Problem("ImagePullFailed", "check the image name"))
+    world.settle()
+    assert world.jobs_made("train") == 1
+    world.train_template = template("gpu-trainer, mended")
+    world.settle()
+    assert world.job("train").deleting
+    assert (newest(world).outcome, newest(world).reason) == ("Suspended", "PodTemplateChanged")
+    world.remove_job(world.job("train").name)
+    world.settle()
+    assert world.jobs_made("train") == 2
+    assert newest(world).template_hash == template("gpu-trainer, mended").hash
+    assert world.condition("Trained") == ("Unknown", "Running")
+
+
+@pytest.mark.row("R39")
+def test_a_pod_that_takes_the_place_of_one_that_ran_is_waited_for() -> None:
+    world = training()
+    world.change_job(world.job("train").name, waiting=Problem("Unschedulable", "no node"))
+    world.train_template = template("another")
+    world.settle()
+    assert not world.job("train").deleting
+
+
+@pytest.mark.row("R39")
+@pytest.mark.parametrize("problem", [None, Problem("NoTrainerContainer", "name a container trainer")])
+def test_a_template_that_changes_under_a_running_pod_touches_nothing(problem: Problem | None) -> None:
+    world = training()
+    if problem:
+        world = World().prepared()
+        world.change_job(world.job("train").name, waiting=Problem("Unschedulable", "no node"))
+    world.train_template = template("another", problem)
+    world.settle()
+    assert not world.job("train").deleting
+    assert world.jobs_made("train") == 1

@@ -1,0 +1,411 @@
+"""After the gates: reviews bound to their evidence, what is live meanwhile, and how promotions end."""
+
+import json
+
+import pytest
+from msgspec.structs import replace as updated
+
+from finetune_operator.api.meta import Condition, ObjectMeta
+from finetune_operator.api.model_version import Lineage, ModelVersion
+from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, ReviewRules
+from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
+from finetune_operator.api.run import Review
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, ReserveVersion
+from unit.decide.run.world import (
+    BASE,
+    LIVE,
+    START,
+    World,
+    base,
+    envelope,
+    evaluate_result,
+    policy,
+    sha,
+    template,
+    train_result,
+)
+
+HOLD = Hold(by="operator", reason="RolledBack", message="ft_v1.1 was rolled back", since=START)
+
+
+def digest(world: World) -> str:
+    assert world.status.evidence is not None
+    return world.status.evidence.digest
+
+
+def review(world: World, decision: str, evidence: str = "") -> None:
+    named = Review(decision=decision, evidence=evidence or digest(world), by="ann", reason="I looked")  # type: ignore[arg-type]
+    world.edit(review=named)
+    world.settle()
+
+
+def made(world: World, kind: type) -> int:
+    return sum(isinstance(a, kind) for a in world.history)
+
+
+@pytest.mark.row("R25")
+def test_a_rejected_candidate_ends_the_run_and_touches_nothing() -> None:
+    world = World().judged(candidate="0.900000")
+    assert (world.phase(), world.status.verdict) == ("Rejected", "Reject")
+    assert world.condition("GatesPassed") == ("False", "Reject")
+    assert world.status.decision is not None
+    assert world.status.decision.by == "gates"
+    assert "8.500000" in {g.value for g in world.status.gates}
+    assert world.status.version == "ft_v1.1", "the record of it is kept"
+    assert (made(world, CreateModelVersion), made(world, CreatePromotion)) == (1, 0)
+
+
+@pytest.mark.row("R26")
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-0", "", "1.000001", "abc", "sNaN"])
+def test_a_measurement_that_is_no_share_fails_the_run(number: str) -> None:
+    world = World().judged(candidate=number)
+    assert (world.phase(), world.status.verdict) == ("Failed", "Error")
+    assert world.condition("Finished") == ("True", "GateError")
+    assert world.status.figures == ()
+    assert (made(world, CreateModelVersion), made(world, CreatePromotion)) == (0, 0)
+
+
+@pytest.mark.row("R27")
+def test_a_run_in_review_waits_and_says_how_to_decide() -> None:
+    world = World().in_review()
+    assert (world.phase(), world.status.verdict) == ("InReview", "Review")
+    assert world.status.review_since == START.replace(minute=2, second=10)
+    assert world.condition("GatesPassed") == ("Unknown", "ReviewNeeded")
+    assert digest(world) in world.status.message
+    assert "kubectl -n ml patch finetunerun first" in world.status.message
+    assert "regression Review" in world.status.message
+    assert made(world, CreateModelVersion) == 0, "what a review may still void is not recorded for good"
+    assert world.settle().requeue_after is not None
+
+
+@pytest.mark.row("R28")
+def test_an_approval_of_this_evidence_goes_live_and_carries_the_approval() -> None:
+    world = World().in_review()
+    review(world, "Approve")
+    assert world.phase() == "Promoting"
+    (asked,) = [a for a in world.history if isinstance(a, CreatePromotion)]
+    assert asked.spec.approval is not None
+    assert (asked.spec.approval.by, asked.spec.approval.evidence) == ("ann", digest(world))
+    (record,) = [a for a in world.history if isinstance(a, CreateModelVersion)]
+    assert record.spec.evidence is not None
+    assert (record.spec.evidence.verdict, record.spec.evidence.digest) == ("Review", digest(world))
+    assert world.condition("GatesPassed") == ("True", "Reviewed")
+
+
+@pytest.mark.row("R28")
+def test_a_rejection_ends_the_run_with_the_reviewers_words() -> None:
+    world = World().in_review()
+    review(world, "Reject")
+    assert world.phase() == "Rejected"
+    assert world.status.decision is not None
+    assert (world.status.decision.by, world.status.decision.reason) == ("ann", "I looked")
+    assert "ann" in world.status.message
+    assert made(world, CreatePromotion) == 0
+
+
+@pytest.mark.row("R29")
+@pytest.mark.parametrize("decision", ["Approve", "Reject"])
+def test_a_review_of_other_evidence_decides_nothing(decision: str) -> None:
+    world = World().in_review()
+    review(world, decision, "sha256:" + "0" * 64)
+    assert world.phase() == "InReview"
+    assert world.condition("GatesPassed") == ("Unknown", "ReviewNotForThisEvidence")
+    assert digest(world) in world.message("GatesPassed")
+    review(world, "Approve")
+    assert world.phase() == "Promoting"
+
+
+@pytest.mark.row("R30")
+def test_a_review_that_nobody_makes_expires() -> None:
+    world = World()
+    world.set_rules(review=ReviewRules(timeout_seconds=3600))
+    world.in_review()
+    world.wait(3599)
+    world.settle()
+    assert world.phase() == "InReview"
+    world.wait(1)
+    world.settle()
+    assert world.phase() == "Expired"
+    assert world.condition("GatesPassed") == ("False", "ReviewExpired")
+    assert world.status.decision is None
+    assert made(world, CreatePromotion) == 0
+
+
+@pytest.mark.row("R31")
+@pytest.mark.parametrize("why", ["PromotionManual", "Held"])
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_a_version_that_may_go_live_waits_for_people_who_promote_by_hand(why: str, reviewed: bool) -> None:
+    world = World()
+    if why == "Held":
+        world.set_policy(hold=HOLD)
+    else:
+        world.set_rules(promotion="Manual")
+    if reviewed:
+        review(world.in_review(), "Approve")
+    else:
+        world.judged()
+    assert world.phase() == "Passed"
+    assert world.condition("Promoted") == ("False", why)
+    assert "version: ft_v1.1" in world.status.message
+    assert ("releaseHold: true" in world.status.message) == (why == "Held")
+    assert ("approval:" in world.status.message) == reviewed
+    assert (made(world, CreateModelVersion), made(world, CreatePromotion)) == (1, 0)
+
+
+def tuned(version: str, digest_: str, pool: int) -> ModelVersion:
+    lineage = Lineage(
+        run="other",
+        run_uid="other-uid",
+        policy="invoice-fields",
+        base_sha256=BASE,
+        inputs=base().spec.checkpoint,
+        spec_hash="s",
+        inputs_hash="i",
+        pool=pool,
+        seed=1,
+        created_at=START,
+    )
+    return base(version, digest_, type="FineTuned", base="base_v1", lineage=lineage)
+
+
+@pytest.mark.row("R23")
+@pytest.mark.parametrize("place", ["while it was measured", "in review"])
+def test_what_went_live_meanwhile_is_measured_against_and_voids_the_review(place: str) -> None:
+    world = World()
+    if place == "in review":
+        world.in_review()
+        first = digest(world)
+    else:
+        world.trained()
+        first = ""
+    world.versions = (*world.versions, tuned("ft_v1.9", LIVE, 60))
+    world.go_live("ft_v1.9")
+    if place == "in review":
+        world.settle()
+    else:
+        world.complete("evaluate", evaluate_result())
+    assert (world.phase(), world.status.verdict) == ("Evaluating", None)
+    assert (world.status.gates, world.status.evidence, world.status.review_since) == ((), None, None)
+    assert world.status.attempts[-1].round == 2
+    world.complete("evaluate", evaluate_result(candidate="0.97", live_map50="0.985000"))
+    assert world.phase() == "InReview"
+    assert world.status.evidence is not None
+    assert (world.status.evidence.round, world.status.evidence.live) == (2, "ft_v1.9")
+    if first:
+        review(world, "Approve", first)
+        assert world.phase() == "InReview", "an approval of the old evidence is void"
+
+
+@pytest.mark.row("R23")
+def test_a_live_version_trained_on_a_larger_pool_supersedes_the_run() -> None:
+    world = World().in_review()
+    world.versions = (*world.versions, tuned("ft_v1.9", LIVE, 61))
+    world.go_live("ft_v1.9")
+    world.settle()
+    assert world.phase() == "Superseded"
+    assert world.condition("Finished") == ("True", "NewerPoolIsLive")
+    assert made(world, CreatePromotion) == 0
+
+
+@pytest.mark.row("R23")
+def test_an_approval_that_was_not_carried_out_yet_is_void_as_well() -> None:
+    world = World().in_review()
+    world.edit(review=Review(decision="Approve", evidence=digest(world), by="ann"))
+    assert world.decide(crash=True).status.decision is not None
+    world.go_live("base_v1", BASE)
+    world.settle()
+    assert (world.phase(), world.status.decision) == ("Evaluating", None)
+    assert made(world, CreatePromotion) == 0
+
+
+@pytest.mark.row("R23")
+def test_three_rounds_are_enough() -> None:
+    world = World().trained()
+    for number in (1, 2, 3):
+        world.go_live(f"ft_v1.{number}", sha(f"live {number}"))
+        result = evaluate_result(live_map50="0.98" if number > 1 else None)
+        if number > 1:
+            result["models"]["live"]["sha256"] = sha(f"live {number - 1}")
+        world.complete("evaluate", result)
+    assert world.phase() == "Failed"
+    assert world.condition("Finished") == ("True", "LiveKeepsChanging")
+    assert made(world, CreatePromotion) == 0
+
+
+@pytest.mark.row("R24")
+def test_a_number_is_reserved_before_the_version_is_made() -> None:
+    world = World().judged()
+    order = [type(a) for a in world.history if isinstance(a, ReserveVersion | CreateModelVersion | CreatePromotion)]
+    assert order == [ReserveVersion, CreateModelVersion, CreatePromotion]
+
+
+@pytest.mark.row("R24")
+def test_a_version_and_its_promotion_that_a_crash_lost_are_made_again_the_same() -> None:
+    world = World().judged()
+    lost = World(run=world.run, policy=world.policy, snapshot=world.snapshot, jobs=world.jobs, now=world.now)
+    requested = Condition(type="Promoted", status="Unknown", reason="Requested")
+    conditions = tuple(requested if c.type == "Promoted" else c for c in world.status.conditions)
+    lost.run = updated(world.run, status=updated(world.status, conditions=conditions))
+    lost.wait(100)
+    lost.settle()
+    kinds = (CreateModelVersion, CreatePromotion)
+    assert [a for a in lost.history if isinstance(a, kinds)] == [a for a in world.history if isinstance(a, kinds)]
+    assert lost.phase() == "Promoting"
+
+
+@pytest.mark.row("R24")
+def test_a_version_deleted_after_its_promotion_began_is_not_made_again() -> None:
+    world = World().judged()
+    world.versions = world.versions[:1]
+    world.settle()
+    assert made(world, CreateModelVersion) == 1
+
+
+@pytest.mark.row("R24")
+def test_a_rejected_run_is_not_final_before_its_record_is_made() -> None:
+    world = World().trained()
+    job = world.job("evaluate")
+    text = json.dumps(envelope(job, evaluate_result(candidate="0.9")))
+    world.change_job(job.name, state="Complete", exit_code=0, termination_message=text, pods_gone=True)
+    world.decide()
+    for _ in range(6):
+        world.decide(crash=True)
+    assert world.status.version == "ft_v1.1"
+    assert world.phase() == "Evaluating"
+    world.settle()
+    assert world.phase() == "Rejected"
+    assert world.status.model_version in {v.metadata.name for v in world.versions}
+
+
+@pytest.mark.row("R24")
+def test_a_foreign_version_under_the_reserved_name_is_left_alone() -> None:
+    world = World(versions=(base(), base("ft_v1.1", "ab" * 32, type="FineTuned"))).judged()
+    assert world.phase() == "Failed"
+    assert world.condition("Finished") == ("True", "NameTaken")
+    assert made(world, CreatePromotion) == 0
+
+
+ENDINGS: list[tuple[PromotionPhase, str, str]] = [
+    ("Succeeded", "Succeeded", "Promoted"),
+    ("RolledBack", "RolloutFailed", "RolledBack"),
+    ("Failed", "FieldOwned", "Failed"),
+    ("Superseded", "FromIsNotLive", "Superseded"),
+]
+
+
+@pytest.mark.row("R33")
+@pytest.mark.parametrize(("phase", "reason", "ends"), ENDINGS)
+def test_a_run_ends_as_its_promotion_ends(phase: PromotionPhase, reason: str, ends: str) -> None:
+    world = World().judged()
+    world.promotion_is(phase, reason, "these words")
+    assert world.phase() == ends
+    assert world.condition("Finished") == ("True", reason)
+    assert world.status.message == "these words"
+
+
+@pytest.mark.row("R33")
+@pytest.mark.parametrize(("phase", "reason", "ends"), ENDINGS)
+def test_a_promotion_that_is_gone_is_remembered_by_the_policy(phase: PromotionPhase, reason: str, ends: str) -> None:
+    world = World().judged()
+    world.settle()
+    world.promotion = None
+    assert world.status.promotion is not None
+    entry = Consumed(name=world.status.promotion, spec_hash="x", outcome=phase, reason=reason, at=START)  # type: ignore[arg-type]
+    world.set_policy(consumed=(entry,))
+    world.settle()
+    assert world.phase() == ends
+
+
+@pytest.mark.row("R33")
+def test_a_promotion_deleted_before_it_acted_ends_the_run() -> None:
+    world = World().judged()
+    world.settle()
+    world.promotion = None
+    world.settle()
+    assert world.phase() == "Failed"
+    assert world.condition("Finished") == ("True", "PromotionDeleted")
+    assert made(world, CreatePromotion) == 1
+
+
+@pytest.mark.row("R33")
+def test_a_flight_goes_on_without_its_promotion() -> None:
+    world = World().judged()
+    world.settle()
+    world.promotion = None
+    assert world.status.promotion is not None
+    flight = InFlight(
+        promotion=world.status.promotion,
+        promotion_uid="u",
+        spec_hash="x",
+        phase="Flipping",
+        to=LiveVersion(version="ft_v1.1", model_version="m", uri="u", sha256=LIVE),
+        back=None,
+        epoch=1,
+        deployment_uid="d",
+        template_hash="t",
+        started_at=START,
+        phase_since=START,
+        deadline=START,
+    )
+    world.set_policy(in_flight=flight)
+    world.settle()
+    assert world.phase() == "Promoting"
+
+
+@pytest.mark.row("R32")
+def test_a_foreign_promotion_under_our_name_is_not_followed() -> None:
+    world = World().judged()
+    assert world.status.promotion is not None
+    spec = PromotionSpec(policy="invoice-fields", version="base_v1")
+    status = PromotionStatus(phase="Succeeded")
+    world.promotion = Promotion(metadata=ObjectMeta(name=world.status.promotion), spec=spec, status=status)
+    world.settle()
+    assert world.condition("Finished") == ("True", "NameTaken")
+
+
+def test_a_promotion_that_waits_says_why_in_the_run() -> None:
+    world = World().judged()
+    assert world.promotion is not None
+    waits = Condition(type="Accepted", status="False", reason="NoSurge", message="allow a surge")
+    status = PromotionStatus(phase="Pending", conditions=(waits,))
+    world.promotion = updated(world.promotion, status=status)
+    world.settle()
+    assert world.condition("Promoted") == ("Unknown", "NoSurge")
+    assert "allow a surge" in world.status.message
+
+
+@pytest.mark.row("R34")
+def test_without_its_policy_a_run_goes_on_to_the_gates_and_no_further() -> None:
+    world = World().prepared()
+    world.start("train")
+    kept, world.policy = world.policy, None
+    world.settle()
+    assert world.phase() == "Training"
+    world.complete("train", train_result())
+    world.complete("evaluate", evaluate_result())
+    assert world.status.verdict == "Pass"
+    assert world.condition("Accepted") == ("False", "PolicyNotFound")
+    assert (world.phase(), made(world, CreatePromotion)) == ("Evaluating", 0)
+    world.policy = kept
+    world.settle()
+    assert world.phase() == "Promoting"
+
+
+@pytest.mark.row("R34")
+def test_without_policy_and_templates_the_next_job_waits() -> None:
+    world = World().prepared()
+    world.start("train")
+    world.policy = world.train_template = world.cpu_template = None
+    world.complete("train", train_result())
+    assert world.condition("Accepted") == ("False", "PolicyNotFound")
+    assert world.jobs_made("evaluate") == 0
+    world.policy, world.cpu_template = policy(), template("cpu-trainer")
+    world.settle()
+    assert world.jobs_made("evaluate") == 1
+
+
+def test_a_status_that_lost_its_evidence_is_never_promoted() -> None:
+    world = World().in_review()
+    world.run = updated(world.run, status=updated(world.status, evidence=None))
+    world.settle()
+    assert world.condition("Finished") == ("True", "StatusIncomplete")

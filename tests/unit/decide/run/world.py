@@ -1,0 +1,405 @@
+"""A small obedient world for one FineTuneRun: it carries decisions out, and tests play people, pods and storage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace as updated
+
+from finetune_operator.api.contract import ProgressLine, RunDocument, document_json
+from finetune_operator.api.meta import Artifact, Condition, FileReference, ObjectMeta, find
+from finetune_operator.api.model_version import ModelVersion, VersionSpec
+from finetune_operator.api.names import sha256_of
+from finetune_operator.api.policy import (
+    Data,
+    Live,
+    PodTemplates,
+    Policy,
+    PolicySpec,
+    PolicyStatus,
+    Pool,
+    Reservation,
+    Serving,
+    Source,
+)
+from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionStatus
+from finetune_operator.api.run import Run, RunSpec, RunStatus
+from finetune_operator.api.value import parse, plain
+from finetune_operator.decide.decision import (
+    Action,
+    CreateJob,
+    CreateModelVersion,
+    CreatePromotion,
+    CreateSnapshot,
+    Decision,
+    DeleteJob,
+    Emit,
+    ReserveVersion,
+)
+from finetune_operator.decide.run.machine import decide
+from finetune_operator.decide.views import JobView, Problem, RunView, TemplateView
+
+START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+UID = "11111111-2222-3333-4444-555555555555"
+CLASSES = ("invoice_number", "amount_total")
+ROOT = f"file:///artifacts/ml/{UID}"
+CANDIDATE = "ca" * 32
+BASE = "ba" * 32
+LIVE = "1e" * 32
+DIGESTS = {"pool": "a1" * 32, "anchor": "a2" * 32, "testSet": "a3" * 32, "newSet": "a4" * 32}
+
+
+def sha(text: str) -> str:
+    """Return the digest of a text."""
+    return sha256_of(text.encode())
+
+
+def base(version: str = "base_v1", digest: str = BASE, **changes: Any) -> ModelVersion:
+    spec = VersionSpec(
+        model="invoice-fields",
+        version=version,
+        type="Base",
+        artifact=Artifact(uri=f"file:///models/{version}.onnx", sha256=digest, bytes=10),
+        checkpoint=FileReference(uri=f"file:///models/{version}.pt", sha256=sha(version)),
+        classes=CLASSES,
+        serving=Serving(image_size=320),
+    )
+    name = f"invoice-fields-{version.replace('_', '-')}"
+    metadata = ObjectMeta(name=name, namespace="ml", uid=sha(name)[:36])
+    return ModelVersion(metadata=metadata, spec=updated(spec, **changes))
+
+
+def policy(**changes: Any) -> Policy:
+    spec = PolicySpec(
+        model="invoice-fields",
+        deployment="invoice-detector",
+        classes=CLASSES,
+        data=Data(anchor=Source(uri="file:///data/anchor"), pool=Pool(uri="file:///data/pool")),
+        artifacts=Source(uri="file:///artifacts"),
+        pod_templates=PodTemplates(train="gpu-trainer", cpu="cpu-trainer"),
+        serving=Serving(image_size=320),
+    )
+    ready = Condition(type="Ready", status="True", reason="Ready", observed_generation=1)
+    return Policy(
+        metadata=ObjectMeta(name="invoice-fields", namespace="ml", uid="policy-uid", generation=1),
+        spec=updated(spec, **changes),
+        status=PolicyStatus(observed_generation=1, conditions=(ready,)),
+    )
+
+
+def run(**changes: Any) -> Run:
+    return Run(
+        metadata=ObjectMeta(name="first", namespace="ml", uid=UID, generation=1),
+        spec=updated(RunSpec(policy="invoice-fields"), **changes),
+    )
+
+
+def template(name: str, problem: Problem | None = None) -> TemplateView:
+    return TemplateView(name=name, hash=sha(name)[:16], problem=problem)
+
+
+def live(version: str, digest: str) -> Live:
+    return Live(
+        version=version,
+        model_version=f"invoice-fields-{version.replace('_', '-')}",
+        uri=f"file:///models/{version}.onnx",
+        sha256=digest,
+        epoch=1,
+        since=START,
+    )
+
+
+def envelope(job: JobView, result: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A termination message as the trainer writes it."""
+    folder = f"{ROOT}/attempt-{job.attempt}/{job.step}"
+    return {
+        "schema": "finetune-operator.io/step-result/v1",
+        "step": job.step,
+        "owner": UID,
+        "attempt": job.attempt,
+        "outcome": "Succeeded",
+        "manifest": {"uri": f"{folder}/manifest.json", "sha256": sha("manifest")},
+        "result": result,
+        **changes,
+    }
+
+
+def prepare_result(**changes: Any) -> dict[str, Any]:
+    return {
+        "plan": {"uri": f"{ROOT}/attempt-1/prepare/plan.json", "sha256": sha("plan")},
+        "pool": 60,
+        "fresh": 60,
+        "heldOut": 0,
+        "train": 1260,
+        "new": 60,
+        "old": 1200,
+        "ratio": "20",
+        "anchor": 1500,
+        "val": 100,
+        "test": 200,
+        "digests": DIGESTS,
+        **changes,
+    }
+
+
+def train_result(**changes: Any) -> dict[str, Any]:
+    return {
+        "artifact": {"uri": f"{ROOT}/attempt-1/train/model.onnx", "sha256": CANDIDATE, "bytes": 9, "format": "onnx"},
+        "checkpoint": {"uri": f"{ROOT}/attempt-1/train/checkpoint.pt", "sha256": sha("pt")},
+        "epochs": 10,
+        "batch": 16,
+        "images": 1260,
+        "seconds": 130,
+        "device": "cpu",
+        "losses": {"box": "1.1"},
+        **changes,
+    }
+
+
+def scores(matched: int, boxes: int = 1000) -> dict[str, Any]:
+    rate = f"{matched / boxes:.6f}" if boxes else ""
+    return {"boxes": boxes, "matched": matched, "rate": rate, "documentRate": rate, "precision": ""}
+
+
+def measured(digest: str, map50: str, matched: int = 950) -> dict[str, Any]:
+    return {"sha256": digest, "map50": map50, "ap50": ["0.9", "0.9"], "pool": scores(matched), "fresh": scores(matched)}
+
+
+def evaluate_result(
+    candidate: str = "0.981000", base_map50: str = "0.985000", live_map50: str | None = None, matched: int = 950
+) -> dict[str, Any]:
+    """Measurements that pass unless told otherwise."""
+    return {
+        "settings": sha("settings"),
+        "evaluator": "finetune-trainer 0.1.0",
+        "testSet": {"digest": DIGESTS["testSet"], "images": 200, "boxes": 1200},
+        "newSet": {"digest": DIGESTS["newSet"], "documents": 60, "fresh": 60, "trainedOn": True},
+        "models": {
+            "candidate": measured(CANDIDATE, candidate, matched),
+            "base": measured(BASE, base_map50, 400),
+            "live": measured(LIVE, live_map50) if live_map50 else None,
+        },
+    }
+
+
+@dataclass
+class World:
+    """The objects around one run."""
+
+    run: Run = field(default_factory=run)
+    now: datetime = START
+    policy: Policy | None = field(default_factory=policy)
+    versions: tuple[ModelVersion, ...] = field(default_factory=lambda: (base(),))
+    train_template: TemplateView | None = field(default_factory=lambda: template("gpu-trainer"))
+    cpu_template: TemplateView | None = field(default_factory=lambda: template("cpu-trainer"))
+    snapshot: RunDocument | None = None
+    snapshot_problem: Problem | None = None
+    jobs: tuple[JobView, ...] = ()
+    progress: ProgressLine | None = None
+    promotion: Promotion | None = None
+    history: list[Action] = field(default_factory=list)
+    writes: int = 0
+
+    @property
+    def status(self) -> RunStatus:
+        return self.run.status
+
+    def phase(self) -> str | None:
+        return self.run.status.phase
+
+    def view(self) -> RunView:
+        return RunView(
+            run=self.run,
+            now=self.now,
+            policy=self.policy,
+            versions=self.versions,
+            train_template=self.train_template,
+            cpu_template=self.cpu_template,
+            snapshot=self.snapshot,
+            snapshot_problem=self.snapshot_problem,
+            jobs=self.jobs,
+            progress=self.progress,
+            promotion=self.promotion,
+        )
+
+    def decide(self, *, crash: bool = False) -> Decision[RunStatus]:
+        """Decide once and carry it out; `crash` loses everything after the status write."""
+        decision = decide(self.view())
+        if decision.status != self.status:
+            self.writes += 1
+            # As the API server keeps it: what does not survive JSON would not survive a restart.
+            self.run = updated(self.run, status=parse(plain(decision.status), RunStatus))
+        if not crash:
+            for action in decision.actions:
+                self._carry_out(action)
+        return decision
+
+    def settle(self) -> Decision[RunStatus]:
+        """Decide until nothing changes any more."""
+        for _ in range(20):
+            before = self.view()
+            decision = self.decide()
+            if self.view() == before and not decision.actions:
+                return decision
+        raise AssertionError(f"the run does not settle: {decision}")
+
+    def _carry_out(self, action: Action) -> None:
+        self.history.append(action)
+        match action:
+            case CreateSnapshot():
+                self.snapshot = parse(json.loads(json.dumps(document_json(action.document))), RunDocument)
+            case CreateJob():
+                job = JobView(
+                    name=action.name,
+                    uid=f"uid-of-{action.name}",
+                    step=action.step,
+                    attempt=action.attempt,
+                    round=action.round,
+                    collect=action.collect,
+                    pods_gone=False,
+                )
+                assert action.name not in {j.name for j in self.jobs}, f"two Jobs named {action.name}"
+                self.jobs = (*self.jobs, job)
+            case DeleteJob():
+                self.jobs = tuple(replace(j, deleting=True) if j.name == action.name else j for j in self.jobs)
+            case ReserveVersion():
+                self._reserve(action)
+            case CreateModelVersion():
+                meta = ObjectMeta(name=action.name, namespace="ml", uid=sha(action.name)[:36])
+                self.versions = (*self.versions, ModelVersion(metadata=meta, spec=action.spec))
+            case CreatePromotion():
+                meta = ObjectMeta(name=action.name, namespace="ml", uid="promotion-uid")
+                self.promotion = Promotion(metadata=meta, spec=action.spec)
+            case Emit():
+                pass
+            case _:
+                raise AssertionError(f"a run never asks for {action}")
+
+    def _reserve(self, action: ReserveVersion) -> None:
+        assert self.policy is not None
+        version = f"ft_v{action.series}.{1 + len(self.policy.status.reservations)}"
+        kept = (*self.policy.status.reservations, Reservation(run_uid=action.run_uid, version=version))
+        self.policy = updated(self.policy, status=updated(self.policy.status, reservations=kept))
+
+    # What people and the cluster do.
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def job(self, step: str) -> JobView:
+        """The newest Job of a step."""
+        return [j for j in self.jobs if j.step == step][-1]
+
+    def jobs_made(self, step: str) -> int:
+        return sum(isinstance(a, CreateJob) and a.step == step for a in self.history)
+
+    def change_job(self, name: str, **changes: Any) -> None:
+        assert any(j.name == name for j in self.jobs)
+        self.jobs = tuple(replace(j, **changes) if j.name == name else j for j in self.jobs)
+
+    def remove_job(self, name: str) -> None:
+        self.jobs = tuple(j for j in self.jobs if j.name != name)
+
+    def start(self, step: str) -> None:
+        self.change_job(self.job(step).name, running_since=self.now)
+        self.settle()
+
+    def complete(self, step: str, result: dict[str, Any] | str | None, **changes: Any) -> None:
+        """Let the newest Job of a step end well, with a result, a raw text, or nothing to read."""
+        job = self.job(step)
+        text = json.dumps(envelope(job, result, **changes)) if isinstance(result, dict) else result
+        self.change_job(
+            job.name, state="Complete", finished_at=self.now, exit_code=0, termination_message=text, pods_gone=True
+        )
+        self.settle()
+
+    def fail(self, step: str, exit_code: int | None, error: dict[str, str] | None = None, **changes: Any) -> None:
+        """Let the newest Job of a step fail."""
+        job = self.job(step)
+        text = json.dumps(envelope(job, {}, outcome="Failed", error=error, manifest=None)) if error else None
+        ended: dict[str, Any] = {"state": "Failed", "finished_at": self.now, "pods_gone": True}
+        self.change_job(job.name, **{**ended, "exit_code": exit_code, "termination_message": text, **changes})
+        self.settle()
+
+    def go_live(self, version: str | None, digest: str = LIVE) -> None:
+        self.set_policy(live=live(version, digest) if version else None)
+
+    def set_policy(self, **changes: Any) -> None:
+        assert self.policy is not None
+        self.policy = updated(self.policy, status=updated(self.policy.status, **changes))
+
+    def set_rules(self, **changes: Any) -> None:
+        assert self.policy is not None
+        self.policy = updated(self.policy, spec=updated(self.policy.spec, **changes))
+
+    def edit(self, **changes: Any) -> None:
+        """Edit the run's spec, as a patch does."""
+        meta = updated(self.run.metadata, generation=self.run.metadata.generation + 1)
+        self.run = updated(self.run, metadata=meta, spec=updated(self.run.spec, **changes))
+
+    def promotion_is(self, phase: PromotionPhase, reason: str = "", message: str = "") -> None:
+        assert self.promotion is not None
+        finished = Condition(type="Finished", status="True", reason=reason or phase, message=message)
+        status = PromotionStatus(phase=phase, message=message, conditions=(finished,))
+        self.promotion = updated(self.promotion, status=status)
+        self.settle()
+
+    # Short cuts to a place in the flow.
+
+    def prepared(self) -> World:
+        self.settle()
+        self.start("prepare")
+        self.complete("prepare", prepare_result())
+        return self
+
+    def trained(self) -> World:
+        self.prepared()
+        self.start("train")
+        self.wait(130)
+        self.complete("train", train_result())
+        return self
+
+    def judged(self, **measurements: Any) -> World:
+        self.trained()
+        self.start("evaluate")
+        self.complete("evaluate", evaluate_result(**measurements))
+        return self
+
+    def in_review(self) -> World:
+        return self.judged(candidate="0.970000")
+
+    @staticmethod
+    def at(step: str) -> World:
+        """A world whose newest Job is of that step."""
+        world = World()
+        match step:
+            case "prepare":
+                world.settle()
+            case "train":
+                world.prepared()
+            case "evaluate":
+                world.trained()
+            case "review":
+                world.in_review()
+            case _:
+                pass
+        return world
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        found = find(self.status.conditions, kind)
+        assert found is not None, f"no condition {kind}"
+        return found.status, found.reason
+
+    def message(self, kind: str) -> str:
+        found = find(self.status.conditions, kind)
+        return found.message if found else ""
+
+    def events(self) -> list[str]:
+        return [a.reason for a in self.history if isinstance(a, Emit)]
+
+
+def deleted(meta: ObjectMeta) -> ObjectMeta:
+    return updated(meta, deletion_timestamp=START)

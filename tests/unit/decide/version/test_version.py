@@ -1,0 +1,312 @@
+"""A ModelVersion: imported bases are measured once; every version shows what became of it."""
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace as updated
+
+from finetune_operator.api.contract import RunDocument, document_json
+from finetune_operator.api.meta import find
+from finetune_operator.api.model_version import ModelVersion, VersionStatus
+from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
+from finetune_operator.api.run import Review
+from finetune_operator.api.value import parse, plain
+from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
+from finetune_operator.decide.version.machine import decide, owner_policy
+from finetune_operator.decide.views import JobView, Problem, TemplateView, VersionView
+from unit.decide.run.world import BASE, LIVE, START, World, base, deleted, live, policy, sha, template
+
+
+@dataclass
+class Shelf:
+    """The objects around one version."""
+
+    version: ModelVersion = field(default_factory=base)
+    policies: tuple[Policy, ...] = field(default_factory=lambda: (policy(),))
+    cpu_template: TemplateView | None = field(default_factory=lambda: template("cpu-trainer"))
+    snapshot: RunDocument | None = None
+    snapshot_problem: Problem | None = None
+    jobs: tuple[JobView, ...] = ()
+    now: datetime = START
+    history: list[Action] = field(default_factory=list)
+
+    def view(self) -> VersionView:
+        return VersionView(
+            version=self.version,
+            now=self.now,
+            policies=self.policies,
+            cpu_template=self.cpu_template,
+            snapshot=self.snapshot,
+            snapshot_problem=self.snapshot_problem,
+            jobs=self.jobs,
+        )
+
+    def settle(self) -> Decision[VersionStatus]:
+        for _ in range(10):
+            before = self.view()
+            decision = decide(before)
+            self.version = updated(self.version, status=parse(plain(decision.status), VersionStatus))
+            for action in decision.actions:
+                self._carry_out(action)
+            if self.view() == before and not decision.actions:
+                return decision
+        raise AssertionError("the version does not settle")
+
+    def _carry_out(self, action: Action) -> None:
+        self.history.append(action)
+        match action:
+            case CreateSnapshot():
+                self.snapshot = parse(document_json(action.document), RunDocument)
+            case CreateJob():
+                job = JobView(name=action.name, uid=f"uid-of-{action.name}", step=action.step, attempt=action.attempt)
+                self.jobs = (*self.jobs, replace(job, running_since=self.now, pods_gone=False))
+            case DeleteJob():
+                self.jobs = tuple(j for j in self.jobs if j.name != action.name)
+            case _:
+                pass
+
+    def end(self, state: str, text: str | None, code: int) -> None:
+        changed = replace(
+            self.jobs[-1],
+            state=state,  # type: ignore[arg-type]
+            termination_message=text,
+            exit_code=code,
+            pods_gone=True,
+            finished_at=self.now,
+        )
+        self.jobs = (*self.jobs[:-1], changed)
+        self.settle()
+
+    def say(self, result: dict[str, Any], **changes: Any) -> None:
+        self.end("Complete", json.dumps({**self.envelope(), "result": result, **changes}), 0)
+
+    def envelope(self) -> dict[str, Any]:
+        return {
+            "schema": "finetune-operator.io/step-result/v1",
+            "step": "verify",
+            "owner": self.version.metadata.uid,
+            "attempt": self.jobs[-1].attempt,
+            "outcome": "Succeeded",
+        }
+
+    def phase(self) -> str | None:
+        return self.version.status.phase
+
+    def verified(self) -> tuple[str, str]:
+        found = find(self.version.status.conditions, "Verified")
+        assert found is not None
+        return found.status, found.reason
+
+    def live(self) -> tuple[str, str]:
+        found = find(self.version.status.conditions, "Live")
+        assert found is not None
+        return found.status, found.reason
+
+
+def result(digest: str = BASE, map50: str = "0.951234", **changes: Any) -> dict[str, Any]:
+    return {
+        "settings": sha("s"),
+        "evaluator": "finetune-trainer 0.1.0",
+        "testSet": {"digest": sha("t"), "images": 200, "boxes": 1200},
+        "models": {"base": {"sha256": digest, "map50": map50}},
+        "artifact": {"uri": "file:///models/base_v1.onnx", "sha256": digest, "bytes": 3, "format": "onnx"},
+        **changes,
+    }
+
+
+@pytest.mark.row("V1")
+@pytest.mark.parametrize("policies", [(), (policy(model="letters"),)])
+def test_a_base_without_a_policy_of_its_model_waits(policies: tuple[Policy, ...]) -> None:
+    shelf = Shelf(policies=policies)
+    shelf.settle()
+    assert (shelf.phase(), shelf.verified(), shelf.jobs) == ("Imported", ("Unknown", "PolicyNotFound"), ())
+
+
+@pytest.mark.row("V2")
+def test_an_imported_base_is_measured_by_a_job_of_its_own() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    assert [type(a) for a in shelf.history] == [CreateSnapshot, CreateJob]
+    document = document_json(shelf.snapshot) if shelf.snapshot else {}
+    assert (document["mode"], document["owner"]["kind"]) == ("Verify", "ModelVersion")
+    assert document["data"] == {"anchor": {"uri": "file:///data/anchor"}}
+    assert not {"mixing", "holdout", "training", "gates"} & document.keys()
+    assert shelf.jobs[0].step == "verify"
+    assert shelf.phase() == "Imported"
+
+
+@pytest.mark.row("V2")
+@pytest.mark.parametrize("problem", [None, Problem("PodTemplateNotLabelled", "label it")])
+def test_a_base_waits_for_a_usable_template(problem: Problem | None) -> None:
+    shelf = Shelf(cpu_template=template("cpu-trainer", problem) if problem else None)
+    shelf.settle()
+    assert shelf.verified() == ("Unknown", problem.reason if problem else "PodTemplateNotFound")
+    assert shelf.jobs == ()
+    shelf.cpu_template = template("cpu-trainer")
+    shelf.settle()
+    assert len(shelf.jobs) == 1
+
+
+@pytest.mark.row("V2")
+def test_a_suspended_policy_starts_no_verification() -> None:
+    shelf = Shelf(policies=(policy(suspend=True),))
+    shelf.settle()
+    assert (shelf.verified(), shelf.jobs) == (("Unknown", "PolicySuspended"), ())
+
+
+@pytest.mark.row("V4")
+def test_a_measured_base_is_verified() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.say(result())
+    assert (shelf.phase(), shelf.verified()) == ("Verified", ("True", "Verified"))
+    assert shelf.version.status.map50 == "0.951234"
+    made = len(shelf.history)
+    shelf.now += timedelta(days=1)
+    shelf.jobs, shelf.snapshot = (), None
+    shelf.settle()
+    assert len(shelf.history) == made, "it is measured once"
+
+
+@pytest.mark.row("V5")
+@pytest.mark.parametrize(
+    "said", [result("ff" * 32), result(artifact={"uri": "u", "sha256": "ff" * 32, "bytes": 1, "format": "onnx"})]
+)
+def test_bytes_that_are_not_the_named_ones_are_never_verified(said: dict[str, Any]) -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.say(said)
+    assert (shelf.phase(), shelf.verified()) == ("Imported", ("False", "DigestMismatch"))
+    assert shelf.version.status.map50 is None
+
+
+@pytest.mark.row("V4")
+def test_a_measurement_that_is_no_number_verifies_nothing() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.say(result(map50="NaN"))
+    assert shelf.verified() == ("False", "NotANumber")
+
+
+@pytest.mark.row("V3")
+def test_a_refusal_of_the_trainer_is_final_with_its_words() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    error = {"class": "BadInput", "reason": "ClassListDiffers", "message": "m.", "remedy": "r."}
+    shelf.end("Failed", json.dumps({**shelf.envelope(), "outcome": "Failed", "error": error}), 10)
+    assert shelf.verified() == ("False", "ClassListDiffers")
+    assert shelf.version.status.message == "m. r."
+    assert sum(isinstance(a, CreateJob) for a in shelf.history) == 1
+
+
+@pytest.mark.row("V3")
+def test_other_failures_are_tried_three_times() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    for _ in range(3):
+        shelf.end("Failed", None, 1)
+        shelf.now += timedelta(seconds=300)
+        shelf.settle()
+    assert shelf.verified() == ("False", "BackoffLimitExceeded")
+    assert sum(isinstance(a, CreateJob) for a in shelf.history) == 3
+
+
+@pytest.mark.row("V3")
+def test_a_foreign_document_is_not_used() -> None:
+    shelf = Shelf(snapshot_problem=Problem("NameTaken", "somebody else's"))
+    shelf.settle()
+    assert (shelf.verified(), shelf.jobs) == (("False", "NameTaken"), ())
+
+
+def serving(version: str | None, digest: str = BASE) -> tuple[Policy, ...]:
+    status = PolicyStatus(live=live(version, digest) if version else None)
+    return (updated(policy(), status=status),)
+
+
+def tuned(verdict: str = "Pass") -> ModelVersion:
+    """A version as a run makes it."""
+    world = World().judged(candidate={"Pass": "0.981", "Reject": "0.9"}[verdict])
+    return world.versions[-1]
+
+
+@pytest.mark.row("V6")
+def test_going_live_and_ceasing_to_be_leave_their_times() -> None:
+    made = tuned()
+    shelf = Shelf(version=made, policies=serving(None))
+    shelf.settle()
+    assert (shelf.phase(), shelf.live(), shelf.verified()) == (
+        "Candidate",
+        ("False", "NeverLive"),
+        ("True", "EvaluatedByRun"),
+    )
+    shelf.policies = serving("ft_v1.1", made.spec.artifact.sha256)
+    shelf.settle()
+    assert (shelf.phase(), shelf.live(), shelf.version.status.live_since) == ("Live", ("True", "Live"), START)
+    shelf.now += timedelta(hours=1)
+    shelf.policies = serving("base_v1")
+    shelf.settle()
+    assert (shelf.phase(), shelf.live()) == ("Retired", ("False", "Retired"))
+    assert shelf.version.status.last_live == START + timedelta(hours=1)
+    shelf.policies = serving("ft_v1.1", made.spec.artifact.sha256)
+    shelf.settle()
+    assert shelf.phase() == "Live"
+
+
+def test_a_rejected_candidate_shows_as_rejected() -> None:
+    shelf = Shelf(version=tuned("Reject"))
+    shelf.settle()
+    assert shelf.phase() == "Rejected"
+
+
+@pytest.mark.parametrize(("decision", "phase"), [("Approve", "Candidate"), ("Reject", "Rejected")])
+def test_a_candidate_keeps_what_a_human_decided_about_it(decision: str, phase: str) -> None:
+    world = World().in_review()
+    assert world.status.evidence is not None
+    review = Review(decision=decision, evidence=world.status.evidence.digest, by="ann", reason="I looked")  # type: ignore[arg-type]
+    world.edit(review=review)
+    world.settle()
+    made = world.versions[-1]
+    assert made.spec.evidence is not None
+    assert made.spec.evidence.decision is not None
+    assert (made.spec.evidence.decision.by, made.spec.evidence.decision.reason) == ("ann", "I looked")
+    shelf = Shelf(version=made)
+    shelf.settle()
+    assert shelf.phase() == phase
+
+
+def test_quarantine_outweighs_everything() -> None:
+    entry = Quarantined(version="base_v1", sha256=BASE, reason="Unhealthy", since=START)
+    status = PolicyStatus(live=live("base_v1", BASE), quarantined=(entry,))
+    shelf = Shelf(policies=(updated(policy(), status=status),))
+    shelf.settle()
+    assert shelf.phase() == "Quarantined"
+
+
+def test_a_live_base_that_is_not_measured_yet_is_live() -> None:
+    shelf = Shelf(policies=serving("base_v1"))
+    shelf.settle()
+    assert (shelf.phase(), shelf.verified()[0]) == ("Live", "Unknown")
+
+
+def test_a_fine_tune_that_no_run_made_is_never_verified() -> None:
+    shelf = Shelf(version=base("ft_v1.1", LIVE, type="FineTuned"))
+    shelf.settle()
+    assert (shelf.verified(), shelf.jobs) == (("False", "NoEvidence"), ())
+
+
+@pytest.mark.row("V7")
+def test_a_deleted_version_decides_nothing() -> None:
+    version = updated(base(), metadata=deleted(base().metadata))
+    decision = decide(replace(Shelf(policies=serving("base_v1")).view(), version=version))
+    assert (decision.status, decision.actions) == (version.status, ())
+
+
+def test_the_oldest_policy_of_the_model_measures_a_base() -> None:
+    young = updated(policy(), metadata=updated(policy().metadata, name="a", creation_timestamp=START))
+    old = updated(policy(), metadata=updated(policy().metadata, name="b", creation_timestamp=START - timedelta(days=1)))
+    chosen = owner_policy(Shelf(policies=(young, old)).view())
+    assert chosen is not None
+    assert chosen.metadata.name == "b"

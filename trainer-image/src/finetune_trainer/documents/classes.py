@@ -1,0 +1,36 @@
+"""The one rule for lists of class names: how many, how long, of which form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from finetune_trainer.documents.codec import CLASS_NAME, LONGEST_CLASS_NAME, MAX_CLASSES
+from finetune_trainer.errors import Reason, bad_input
+
+
+def check_class_names(names: Sequence[str], what: str) -> None:
+    """Raise StepError ClassListInvalid unless policy, base, anchor and server would all take these names.
+
+    Said where a list comes in, before anything is read, exported or trained.
+    """
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise bad_input(
+            Reason.CLASS_LIST_INVALID,
+            f"{what} has {len(names)} classes; 1 to {MAX_CLASSES} are possible.",
+            "Use a model for fewer classes: a result carries figures for each in a message of 4,095 bytes.",
+        )
+    for index, name in enumerate(names):
+        if len(name) > LONGEST_CLASS_NAME or re.fullmatch(CLASS_NAME, name) is None:
+            raise bad_input(
+                Reason.CLASS_LIST_INVALID,
+                f"{what} calls class {index} {name[:80]!r}.",
+                f"Name classes with 1 to {LONGEST_CLASS_NAME} characters, without commas and control characters, "
+                "and without a space at either end.",
+            )
+        if name in names[:index]:
+            raise bad_input(
+                Reason.CLASS_LIST_INVALID,
+                f"{what} has the name {name!r} twice, for class {names.index(name)} and class {index}.",
+                "Give every class a name of its own.",
+            )
