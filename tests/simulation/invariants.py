@@ -21,8 +21,23 @@ def violations(world: World) -> list[str]:
         *_final_is_final(log),
         *_one_flight_at_a_time(log),
         *_owned_keys(log),
+        *_judgements_counted_once(world),
         *(f"{write.kind.value[2]} {write.name} was changed in memory" for write in log if not is_intact(write)),
     ]
+
+
+def judgements(log: list[Write]) -> int:
+    """Return how many judgements the statuses of runs have shown."""
+    runs = (write for write in log if write.kind is Kind.RUN and write.after is not None)
+    statuses = ((write.name, (write.after or {}).get("status") or {}) for write in runs)
+    return len({(name, status["evidence"]["digest"]) for name, status in statuses if "evidence" in status})
+
+
+def _judgements_counted_once(world: World) -> list[str]:
+    counted = sum(action.metric == "finetune_verdicts" for action in world.metrics)
+    made = judgements(world.server.log)
+    # A crash between the status and its metric loses the count, and nothing repeats it.
+    return [] if made - world.crashes <= counted <= made else [f"{counted} verdicts were counted of {made}"]
 
 
 def _one_job_per_attempt(log: list[Write]) -> list[str]:

@@ -13,7 +13,7 @@ def checks(facts: Mapping[str, Any]) -> list[Check]:
     """Return (what, figure, whether it holds) for every promise of the demo."""
     run, load = facts["run"], facts["load"]
     before, after, back = facts["before"], facts["after"], facts["back"]
-    measured = run["measurements"]
+    measured = {figure["name"]: figure["value"] for figure in run["figures"]}
     return [
         ("base model, mAP50 on its own suppliers", facts["base mAP50"], float(facts["base mAP50"]) >= 0.95),
         ("training of the base", f"{facts['base seconds']:.0f} s", True),

@@ -17,6 +17,7 @@ from ..decide.decision import (
     Decision,
     DeleteJob,
     Emit,
+    RecordMetric,
     ReserveVersion,
 )
 from ..decide.views import PolicyView
@@ -51,6 +52,22 @@ class Recorder(Protocol):
         ...
 
 
+class MetricRecorder(Protocol):
+    """Takes values of metrics; never fails and never waits."""
+
+    def __call__(self, action: RecordMetric, /) -> None:
+        """Record the value, or drop what no metric is declared for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where goes what is no object: Events, and values of metrics."""
+
+    events: Recorder
+    metrics: MetricRecorder
+
+
 class NameTaken(Invalid):
     """An object of another owner or content has a name that we need."""
 
@@ -67,7 +84,7 @@ async def act(
     cluster: Cluster,
     observed: Observed[V],
     decision: Decision[S],
-    record: Recorder,
+    outlets: Outlets,
     refuse: Refuse[S] | None = None,
 ) -> Acted:
     """Write the status if it differs, then run the actions. Raises ClusterError; then nothing more is done.
@@ -82,13 +99,13 @@ async def act(
         if isinstance(action, ApplyKeys) and not wrote:
             await _check_unchanged(cluster, observed)
         try:
-            again |= await _run(cluster, observed, action, record)
+            again |= await _run(cluster, observed, action, outlets)
         except FieldConflict as conflict:
             if refuse is None:
                 raise
             answer = refuse(raw, conflict)
             await write_status(cluster, observed.kind, raw, plain(answer.status))
-            _emit_all(observed, answer, record)
+            _tell_all(observed, answer, outlets)
             return Acted(wrote=True, again=True)
     return Acted(wrote=wrote, again=again)
 
@@ -133,18 +150,26 @@ def regarding(observed: Observed[V]) -> Regarding:
     return Regarding(kinds[observed.kind], metadata.get("namespace", ""), metadata["name"], metadata["uid"])
 
 
-def _emit_all(observed: Observed[V], decision: Decision[S], record: Recorder) -> None:
+def _tell_all(observed: Observed[V], decision: Decision[S], outlets: Outlets) -> None:
     for action in decision.actions:
-        if isinstance(action, Emit):
-            record(regarding(observed), action)
+        if isinstance(action, Emit | RecordMetric):
+            _tell(observed, action, outlets)
 
 
-async def _run(cluster: Cluster, observed: Observed[V], action: Action, record: Recorder) -> bool:
+def _tell(observed: Observed[V], action: Emit | RecordMetric, outlets: Outlets) -> None:
+    match action:
+        case Emit():
+            outlets.events(regarding(observed), action)
+        case RecordMetric():
+            outlets.metrics(action)
+
+
+async def _run(cluster: Cluster, observed: Observed[V], action: Action, outlets: Outlets) -> bool:
     """Run one action; tell whether the object under decision should be looked at again at once."""
     namespace = observed.raw["metadata"].get("namespace", "")
     match action:
-        case Emit():
-            record(regarding(observed), action)
+        case Emit() | RecordMetric():
+            _tell(observed, action, outlets)
             return False
         case CreateSnapshot():
             await _create_snapshot(cluster, observed, action)

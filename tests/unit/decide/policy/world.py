@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, ModelArtifact, ObjectMeta
+from finetune_operator.api.figures import Figure
+from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, FileReference, ObjectMeta
 from finetune_operator.api.model_version import ModelVersion, VersionEvidence, VersionSpec, VersionStatus
 from finetune_operator.api.names import FIELD_MANAGER, model_version_name, sha256_of
 from finetune_operator.api.policy import (
@@ -18,12 +19,13 @@ from finetune_operator.api.policy import (
     Policy,
     PolicySpec,
     PolicyStatus,
+    Pool,
     Serving,
     Source,
     Watch,
 )
 from finetune_operator.api.promotion import Promotion, PromotionSpec
-from finetune_operator.api.run import Measurements, Verdict
+from finetune_operator.api.run import Verdict
 from finetune_operator.decide.decision import ApplyKeys, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
@@ -50,7 +52,7 @@ def policy(status: PolicyStatus | None = None, **spec: Any) -> Policy:
         "model": MODEL,
         "deployment": "invoice-detector",
         "classes": CLASSES,
-        "data": Data(anchor=Source(uri="file:///anchor"), pool=Source(uri="file:///pool")),
+        "data": Data(anchor=Source(uri="file:///anchor"), pool=Pool(uri="file:///pool")),
         "artifacts": Source(uri="file:///artifacts"),
         "pod_templates": PodTemplates(train="gpu-trainer", cpu="cpu-trainer"),
         "watch": Watch(seconds=60),
@@ -64,8 +66,8 @@ def _version_spec(version: str, **spec: Any) -> VersionSpec:
         "model": MODEL,
         "version": version,
         "type": "Base",
-        "artifact": ModelArtifact(uri=f"file:///artifacts/{version}.onnx", sha256=sha256_of(version.encode())),
-        "checkpoint": Artifact(uri=f"file:///artifacts/{version}.pt", sha256="0" * 64),
+        "artifact": Artifact(uri=f"file:///artifacts/{version}.onnx", sha256=sha256_of(version.encode())),
+        "checkpoint": FileReference(uri=f"file:///artifacts/{version}.pt", sha256="0" * 64),
         "classes": CLASSES,
         "serving": Serving(),
     }
@@ -81,11 +83,11 @@ def base(version: str = "base_v1", verified: ConditionStatus | None = "True", **
 def tuned(
     version: str = "ft_v1.1", verdict: Verdict | None = "Pass", baseline: str | None = "base_v1", **spec: Any
 ) -> ModelVersion:
-    figures = Measurements(candidate_map50="0.960000", base_map50="0.960000")
+    figures = (Figure(name="candidateMap50", value="0.960000"), Figure(name="baseMap50", value="0.960000"))
     evidence = None
     if verdict is not None:
         digest = f"sha256:{sha256_of(f'evidence of {version}'.encode())}"
-        evidence = VersionEvidence(digest=digest, verdict=verdict, gates=(), measurements=figures, baseline=baseline)
+        evidence = VersionEvidence(digest=digest, verdict=verdict, gates=(), figures=figures, baseline=baseline)
     given: dict[str, Any] = {"type": "FineTuned", "base": "base_v1", "evidence": evidence}
     meta = ObjectMeta(name=model_version_name(MODEL, version), namespace="ml", uid=f"uid-{version}")
     return ModelVersion(metadata=meta, spec=_version_spec(version, **(given | spec)))

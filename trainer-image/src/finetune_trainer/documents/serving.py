@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from finetune_trainer.documents.codec import ClassNames, Document, ImageSize, MaxDetections, Share
+from .codec import ClassNames, Document, ImageSize, MaxDetections, ModelName, Share
 
 SERVING_KEY: Final = "finetune.serving"
 SERVING_SCHEMA: Final = "finetune-operator.io/serving/v1"
@@ -27,8 +27,12 @@ class ServingMetadata(Document, frozen=True, kw_only=True):
 
 
 class Lineage(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the weights come from: a base, or a fine-tune of one (which is no base for another)."""
+    """Where the weights come from: a base, or a fine-tune of one (which is no base for another).
+
+    `model` is the model that this is a version of; older artifacts do not name it.
+    """
 
     type: Literal["Base", "FineTuned"]
+    model: ModelName | None = None
     base: str | None = None
     owner: str | None = None
