@@ -34,9 +34,9 @@ FIGURES = (
 
 
 def evidence(version: dict[str, Any]) -> VersionEvidence:
-    found = parse(version, ModelVersion).spec.evidence
-    assert found is not None
-    return found
+    evidence = parse(version, ModelVersion).spec.evidence
+    assert evidence is not None
+    return evidence
 
 
 class TestFigures:
@@ -110,9 +110,9 @@ class TestHoldout:
 
 
 def holdouts() -> list[tuple[tuple[str, ...], Schema]]:
-    found = [(path, schema) for path, schema in leaves(crds()["FineTunePolicy"].spec) if path[-1] == "holdout"]
-    assert [path[:-1] for path, _ in found] == [("data", "pool"), ("gates", "newSamples")]
-    return found
+    holdouts = [(path, schema) for path, schema in leaves(crds()["FineTunePolicy"].spec) if path[-1] == "holdout"]
+    assert [path[:-1] for path, _ in holdouts] == [("data", "pool"), ("gates", "newSamples")]
+    return holdouts
 
 
 def old_run_document() -> dict[str, Any]:
