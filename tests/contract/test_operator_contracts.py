@@ -15,6 +15,7 @@ from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
 from finetune_operator.api.training import Training
 from finetune_operator.api.value import parse, plain
+from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateModelVersion
 from finetune_operator.decide.snapshot import run_document, verify_document
 from house.agreement import Direction, contract_differences
@@ -131,6 +132,8 @@ SAME_LIMITS = (
     ("ModelVersion.spec.model", "common#/$defs/modelName"),
     ("ModelVersion.spec.version", "common#/$defs/versionName"),
     ("FineTuneRun.spec.baseVersion", "common#/$defs/versionName"),
+    ("ModelPromotion.spec.version", "common#/$defs/versionName"),
+    ("ModelPromotion.spec.from", "common#/$defs/versionName"),
     ("FineTunePolicy.spec.classes", "common#/$defs/classNames"),
     ("ModelVersion.spec.classes", "common#/$defs/classNames"),
     ("FineTunePolicy.spec.serving", "run-document#/$defs/serving"),
@@ -190,6 +193,21 @@ def test_a_status_holds_every_line_of_progress() -> None:
     for name in status.keys() & line.keys():
         stands = limit(without_null(line[name])[0], "maximum")
         assert stands is None or stands <= status[name]["maximum"], name
+
+
+def test_one_set_of_rules_holds_for_every_uri_that_people_write() -> None:
+    paths = (
+        "FineTunePolicy.spec.data.anchor.uri",
+        "FineTunePolicy.spec.data.pool.uri",
+        "FineTunePolicy.spec.artifacts.uri",
+    )
+    rules = [crd_part(path)["x-kubernetes-validations"] for path in (*paths, "ModelVersion.spec.artifact.uri")]
+    assert all(rule == rules[0] for rule in rules)
+    assert all(crd_part(path)["maxLength"] <= contract.LONGEST_URI for path in paths)
+
+
+def test_a_count_is_what_the_contract_says() -> None:
+    assert part("common#/$defs/count")["maximum"] == results._MAX_COUNT
 
 
 def test_exit_codes_are_those_of_the_contract() -> None:

@@ -184,7 +184,7 @@ class World:
 
 
 def training_parameters(**changes: Any) -> dict[str, Any]:
-    """A policy's defaults, as the operator writes them, for two epochs; `changes` replace values, `augment` as a whole."""
+    """A policy's defaults as the operator writes them, for two epochs; `changes` replace values, `augment` whole."""
     defaults = json.loads(RUN_DOCUMENT.read_text())["training"]
     return {**defaults, "epochs": 2, "freeze": 2, "nominalBatch": 16, **changes}
 
