@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.kinds import Kind
 from house.api_server import ApiServer, Object
 from house.planes import make_namespace
 from integration.operator.node import ScriptedNode

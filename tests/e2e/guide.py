@@ -65,14 +65,14 @@ def bucket(folder: Path, python: Path) -> Iterator[str]:
         )
     try:
         end = time.monotonic() + START_SECONDS
-        while not (found := re.search(r"Running on (http://[\d.]+:\d+)", log.read_text())):
+        while not (address := re.search(r"Running on (http://[\d.]+:\d+)", log.read_text())):
             if server.poll() is not None or time.monotonic() > end:
                 raise Unready(f"the S3 server did not start on {HOST_ADDRESS}: {log.read_text()[-2000:]}")
             time.sleep(0.1)
         make = "import boto3, sys; boto3.client('s3').create_bucket(Bucket=sys.argv[1])"
-        environment = {"PATH": os.environ["PATH"], "AWS_ENDPOINT_URL": found[1], **CREDENTIALS}
+        environment = {"PATH": os.environ["PATH"], "AWS_ENDPOINT_URL": address[1], **CREDENTIALS}
         subprocess.run([python, "-c", make, BUCKET], env=environment, check=True)
-        yield found[1]
+        yield address[1]
     finally:
         server.kill()
         server.wait()
@@ -113,11 +113,11 @@ class Machine:
 
     def states(self) -> list[dict[str, Any]]:
         """Return what was in the namespace after each block: objects of ours by kind and name, in order of blocks."""
-        found = []
+        states = []
         for path in sorted(self.records.glob("*.json"), key=lambda path: int(path.stem)):
             items = json.loads(path.read_text() or "{}").get("items", [])
-            found.append({f"{item['kind']}/{item['metadata']['name']}": item for item in items})
-        return found
+            states.append({f"{item['kind']}/{item['metadata']['name']}": item for item in items})
+        return states
 
 
 def served(states: list[dict[str, Any]]) -> list[str]:

@@ -3,10 +3,9 @@
 from itertools import groupby
 from typing import Any
 
-from house.crds import ROOT
+from house.pages import DOCS, blocks_of
 
-PAGE = "docs/guide/local-cluster.md"
-TEXT = (ROOT / PAGE).read_text()
+BLOCKS = blocks_of([DOCS / "guide" / "local-cluster.md"])
 NAMES = {"MODEL": "page-fields", "DETECTOR": "page-reader", "NAMESPACE": "own-data", "BUCKET": "pages-of-ann"}
 """Every name is another one than the page's defaults, so that what is not renamed fails."""
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.own_data import NAMES, PAGE, TEXT, check_story
-from e2e.readme import Machine, lay_out, record_command, write_commands
+from e2e.guide import Machine, lay_out, record_command, write_commands
+from e2e.own_data import BLOCKS, NAMES, check_story
 from finetune_demo.environment import cluster_command
 from finetune_demo.story import Story
 from house.crds import ROOT
@@ -43,5 +43,5 @@ def reader(stage: Story, tmp_path: Path) -> Iterator[Machine]:
 
 def test_own_data_goes_live_on_the_local_cluster(reader: Machine) -> None:
     """Every block ends with 0: images, bucket, overlay and every name are as the page says."""
-    reader.run(session(runnable(TEXT), after_each=str(reader.record), page=PAGE), SECONDS)
+    reader.run(session(runnable(BLOCKS), after_each=str(reader.record)), SECONDS)
     check_story(reader.states())

@@ -14,8 +14,20 @@ FENCE: Final = re.compile(r"^ {0,3}(```|~~~)")
 LINK: Final = re.compile(r"\]\(<?([^)<>\s]+)>?(?: +\"[^\"]*\")?\)")
 REFERENCE: Final = re.compile(r"^ {0,3}\[[^\]]+\]: +(\S+)")
 TAG: Final = re.compile(r"<a +(?:id|name)=\"([^\"]+)\"|<img [^>]*src=\"([^\"]+)\"")
-# A page that code or a text names by its path from the root, for example in a docstring.
 NAMED_PAGE: Final = re.compile(r"(?<![\w/.-])((?:docs|local-cluster|examples)/[\w./-]*\.md)\b")
+"""A page that code or a text names by its path from the root, for example in a docstring."""
+
+NAMED_CODE: Final = re.compile(r"`((?:[\w-]+/)+[\w-]+\.(?:py|yaml|json|toml|svg))`")
+"""A file of code in a code span of a page: from the root, from a member's package, or from the page's folder."""
+
+PACKAGES: Final = (
+    "operator/src/finetune_operator",
+    "trainer-image/src/finetune_trainer",
+    "serving-image/src/finetune_server",
+    "local-cluster/src/local_cluster",
+)
+"""Where the members' packages lie; their pages name modules from there."""
+
 ELSEWHERE: Final = re.compile(r"\bDESIGN\b|\b[Tt]he seeds\b|\b[Ss]ection \d+[a-z]\b|(?<![\w/-])(?:facts|seeds)/\w+\.md")
 """Words for texts outside the repository. What they say is to stand here, in our own words."""
 
@@ -91,6 +103,15 @@ def lost_pages(path: str, text: str, root: Path) -> Iterator[Finding]:
         for named in NAMED_PAGE.findall(line):
             if not (root / named).exists():
                 yield Finding(path, number, f"{named} is not there; name the page where it is now")
+
+
+def lost_code(path: str, text: str, root: Path) -> Iterator[Finding]:
+    """Yield the files of code that a page names and that are not there."""
+    folders = ("", Path(path).parent.as_posix(), *PACKAGES)
+    for number, line in enumerate(text.splitlines(), start=1):
+        for named in NAMED_CODE.findall(line):
+            if not any((root / folder / named).exists() for folder in folders):
+                yield Finding(path, number, f"{named} is not there; name the file where it is now")
 
 
 def texts_elsewhere(path: str, text: str) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ class PageError(Exception):
 
 def blocks(text: str, page: str = "") -> list[Block]:
     """Return the fenced blocks of a page. Raises PageError for a fence that never closes."""
-    found: list[Block] = []
+    fenced: list[Block] = []
     lines = text.splitlines()
     start, above = -1, ""
     for number, line in enumerate(lines, start=1):
@@ -52,11 +52,11 @@ def blocks(text: str, page: str = "") -> list[Block]:
             continue
         comment = NOT_RUN.match(above)
         body = "".join(f"{inner}\n" for inner in lines[start : number - 1])
-        found.append(Block(lines[start - 1][3:].strip(), body, start, comment[1] if comment else None, page))
+        fenced.append(Block(lines[start - 1][3:].strip(), body, start, comment[1] if comment else None, page))
         start, above = -1, line
     if start >= 0:
         raise PageError(f"{page} line {start}: the block never ends; close it with ```".lstrip())
-    return found
+    return fenced
 
 
 def page_name(page: Path) -> str:
@@ -127,7 +127,7 @@ def named_fields(text: str) -> set[str]:
 
 def reasons_of_tables(text: str) -> set[str]:
     """Return the reasons in the tables of a page: the code spans in their column `reason`."""
-    found: set[str] = set()
+    reasons: set[str] = set()
     column = -1
     for line in text.splitlines():
         if not line.startswith("|"):
@@ -137,8 +137,8 @@ def reasons_of_tables(text: str) -> set[str]:
         if column < 0:
             column = cells.index("reason") if "reason" in cells else len(cells)
         elif column < len(cells):
-            found |= set(re.findall(r"`([A-Z][A-Za-z]+)`", cells[column]))
-    return found
+            reasons |= set(re.findall(r"`([A-Z][A-Za-z]+)`", cells[column]))
+    return reasons
 
 
 def source_reasons() -> set[str]:

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from e2e.own_data import NAMES, PAGE, TEXT, check_story
-from e2e.readme import Machine, record_command, write_commands
+from e2e.guide import Machine, record_command, write_commands
+from e2e.own_data import BLOCKS, NAMES, check_story
 from finetune_operator.cluster.port import Kind
 from house.api_server import ApiServer
 from house.crds import ROOT, crds
-from house.pages import blocks, manifests, runnable, session, unknown_fields
+from house.pages import manifests, runnable, session, unknown_fields
 from house.planes import plane_with_crds
 from integration.operator.node import ScriptedNode
 from integration.operator.world import Operator
@@ -73,7 +73,8 @@ def test_the_bucket_s_volume_is_on_the_node(s3: dict[str, Object]) -> None:
     volume = s3["PersistentVolume/finetune-s3"]["spec"]
     (term,) = volume["nodeAffinity"]["required"]["nodeSelectorTerms"]
     assert term["matchExpressions"][0]["values"] == [node_config.NODE_NAME]
-    assert f"s|{volume['local']['path']}|" in TEXT, "the page puts its own folder there"
+    shell = "".join(block.text for block in BLOCKS)
+    assert f"s|{volume['local']['path']}|" in shell, "the page puts its own folder there"
 
 
 def test_the_overlay_changes_images_replicas_and_requests_alone(kubectl: str) -> None:
@@ -115,16 +116,16 @@ def _without_sizes(item: Object) -> Object:
 
 
 def test_every_block_parses_and_most_are_run() -> None:
-    shell = [block for block in blocks(TEXT) if block.language == "sh"]
+    shell = [block for block in BLOCKS if block.language == "sh"]
     done = subprocess.run(["bash", "-n"], input=session(shell), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(runnable(TEXT)) >= 4 * sum(block.not_run is not None for block in shell)
+    assert len(runnable(BLOCKS)) >= 4 * sum(block.not_run is not None for block in shell)
 
 
 def test_every_object_on_the_page_has_only_fields_that_exist() -> None:
-    found = list(manifests(TEXT))
-    assert {item["kind"] for _, item in found} == {"FineTunePolicy", "FineTuneRun", "ModelPromotion"}
-    bad = {line: unknown_fields(item["spec"], crds()[item["kind"]].spec, "spec") for line, item in found}
+    applied = list(manifests(BLOCKS))
+    assert {item["kind"] for _, item in applied} == {"FineTunePolicy", "FineTuneRun", "ModelPromotion"}
+    bad = {b.line: unknown_fields(item["spec"], crds()[item["kind"]].spec, "spec") for b, item in applied}
     assert {line: fields for line, fields in bad.items() if fields} == {}
 
 
@@ -149,7 +150,7 @@ def test_the_page_leads_to_a_live_fine_tune(
     """Renamed throughout: bucket and overlay are admitted under restricted Pod Security, waits and patch end well."""
     reader = _machine(f"{kubectl} --kubeconfig={plane.kubeconfig}", tmp_path)
     with ScriptedNode(ApiServer(plane), NAMES["NAMESPACE"]), closing(ApiServer(plane)) as server:
-        reader.run(session(runnable(TEXT), after_each=str(reader.record), page=PAGE), 240)
+        reader.run(session(runnable(BLOCKS), after_each=str(reader.record)), 240)
         left = server.request("GET", "/api/v1/persistentvolumes").body["items"]
     check_story(reader.states())
     assert left == []

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Invalid, NotFound
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
 
 WITH_STATUS = frozenset(
     (Kind.POLICY, Kind.RUN, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.JOB, Kind.DEPLOYMENT, Kind.POD)

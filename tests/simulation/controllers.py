@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
 
 from .api_server import ApiServer, merge
 

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
 
 from .api_server import Write, is_intact
 from .stories import World

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from finetune_operator.cluster.errors import ClusterError
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
-from finetune_operator.cluster.port import Cluster, Kind, Object
-from finetune_operator.controller.keys import Key
+from finetune_operator.cluster.port import Cluster, Object
 from finetune_operator.controller.reconcile import Reconciler
 from finetune_operator.decide.decision import Emit
 from finetune_operator.manifests.events import Regarding
@@ -128,9 +129,9 @@ class World:
         self.due = {key: at for key, at in self.due.items() if self.server.get(key[0], NAMESPACE, key[1])}
         for kind in KINDS:
             for item in self.server.list(kind, NAMESPACE):
-                await self._reconcile(Key(kind, NAMESPACE, item["metadata"]["name"]))
+                await self._reconcile(ObjectRef(kind, NAMESPACE, item["metadata"]["name"]))
 
-    async def _reconcile(self, key: Key) -> None:
+    async def _reconcile(self, key: ObjectRef) -> None:
         self.due.pop((key.kind, key.name), None)
         try:
             outcome = await self.operator.reconcile(key)

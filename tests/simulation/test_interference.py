@@ -5,7 +5,8 @@ from functools import cache
 
 import pytest
 
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
 
 from .api_server import Write
 from .controllers import NAMESPACE

@@ -10,13 +10,14 @@ import pytest
 
 from finetune_operator.api import names, value
 from finetune_operator.cluster import act as acting
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.observe import Observed
-from finetune_operator.cluster.port import Cluster, Kind
+from finetune_operator.cluster.port import Cluster
 from finetune_operator.controller import reconcile
 from finetune_operator.decide.attempts import engine as steps
 from finetune_operator.decide.decision import ApplyKeys, Decision
 from finetune_operator.decide.gates import verdict as gates
-from finetune_operator.manifests import keys
+from finetune_operator.manifests import served_keys as keys
 
 from .invariants import violations
 from .stories import STORIES, Story, World

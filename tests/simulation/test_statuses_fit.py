@@ -3,7 +3,7 @@
 import jsonschema
 import pytest
 
-from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.kinds import Kind
 from house.crds import crds
 
 from .stories import STORIES, Story

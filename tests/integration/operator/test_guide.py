@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e.guide import Machine, check_story, kubectl_command, record_command, write_commands
-from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.kinds import Kind
 from house.api_server import ApiServer
 from house.crds import ROOT
 from house.pages import GUIDE, blocks_of, manifests, runnable, session

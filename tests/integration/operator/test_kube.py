@@ -8,11 +8,12 @@ import pytest
 
 from finetune_operator.cluster import errors
 from finetune_operator.cluster.cache import CachedCluster, resync
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.kube import KubeCluster, connect
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.store import Store
 from finetune_operator.decide.decision import ApplyKeys
-from finetune_operator.manifests.keys import build_keys
+from finetune_operator.manifests.served_keys import build_keys
 from local_cluster import ControlPlane
 from simulation.stories import run
 
@@ -176,8 +177,8 @@ def test_a_resync_reads_every_page_and_sweeps_what_is_gone(
         space.apply({**run(f"r-{number}"), "spec": {"policy": "nobodys"}})
     store = Store()
     call(lambda kube: resync(kube, store, (space.namespace,)))
-    assert {name for _, name, _ in store.notes(Kind.RUN)} == {f"r-{n}" for n in range(5)}
-    assert {name for _, name, _ in store.notes(Kind.DEPLOYMENT)} == {"invoice-detector"}
+    assert {name for _, name, _ in store.projections(Kind.RUN)} == {f"r-{n}" for n in range(5)}
+    assert {name for _, name, _ in store.projections(Kind.DEPLOYMENT)} == {"invoice-detector"}
     space.delete("finetuneruns", "r-3")
     assert call(lambda kube: resync(kube, store, (space.namespace,))) == 1
     assert store.get(Kind.RUN, space.namespace, "r-3") is None

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.kube import connect
-from finetune_operator.cluster.port import Cluster, Kind, Object
+from finetune_operator.cluster.port import Cluster, Object
 from house.api_server import ApiServer as RealServer
 from integration.operator.world import Space
 from local_cluster import ControlPlane

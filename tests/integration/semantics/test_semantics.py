@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from finetune_operator.cluster.errors import ClusterError, FieldConflict
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
 from local_cluster import ControlPlane
 from simulation.stories import run, stage
 

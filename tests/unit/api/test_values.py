@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.api.meta import Condition, find, is_true, with_condition
+from finetune_operator.api.meta import Condition, find, is_true, set_condition
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Policy, PolicySpec
 from finetune_operator.api.promotion import Promotion
@@ -97,10 +97,10 @@ def test_equal_values_have_one_canonical_text_whatever_their_order() -> None:
 
 
 def test_a_condition_keeps_its_transition_time_while_its_status_stays() -> None:
-    first = with_condition((), Condition(type="Ready", status="False", reason="Waiting"), NOW)
+    first = set_condition((), "Ready", "False", "Waiting", generation=1, now=NOW)
     later = NOW + timedelta(minutes=5)
-    same = with_condition(first, Condition(type="Ready", status="False", reason="Other"), later)
-    moved = with_condition(same, Condition(type="Ready", status="True", reason="Done"), later)
+    same = set_condition(first, "Ready", "False", "Other", generation=1, now=later)
+    moved = set_condition(same, "Ready", "True", "Done", generation=1, now=later)
     assert [c.last_transition_time for c in (*first, *same, *moved)] == [NOW, NOW, later]
     assert [c.reason for c in same] == ["Other"]
     assert is_true(moved, "Ready")
@@ -111,13 +111,13 @@ def test_a_condition_replaces_its_own_type_in_place() -> None:
     names = ("A", "B", "C")
     conditions: tuple[Condition, ...] = ()
     for name in names:
-        conditions = with_condition(conditions, Condition(type=name, status="Unknown", reason="NotYet"), NOW)
-    conditions = with_condition(conditions, Condition(type="B", status="True", reason="Done"), NOW)
+        conditions = set_condition(conditions, name, "Unknown", "NotYet", generation=1, now=NOW)
+    conditions = set_condition(conditions, "B", "True", "Done", generation=1, now=NOW)
     assert tuple(condition.type for condition in conditions) == names
     assert find(conditions, "Z") is None
 
 
 @given(st.text(max_size=3000))
 def test_a_condition_s_message_fits_the_schema(message: str) -> None:
-    (condition,) = with_condition((), Condition(type="A", status="True", reason="R", message=message), NOW)
+    (condition,) = set_condition((), "A", "True", "R", message, generation=1, now=NOW)
     assert condition.message == message[:1024]

@@ -17,8 +17,9 @@ from finetune_operator.api.run import RunStatus
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.act import NameTaken, act
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Unavailable
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.observe import Observed, Observer
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.port import Object
 from finetune_operator.decide.decision import (
     Action,
     ApplyKeys,

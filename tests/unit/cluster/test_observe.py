@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.observe import PROGRESS_EVERY, Observer
-from finetune_operator.cluster.port import Kind, Object
+from finetune_operator.cluster.port import Object
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import promotion, run, stage

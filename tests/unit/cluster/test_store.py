@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.store import Change, Store
 
 OURS = {"app.kubernetes.io/managed-by": "finetune-operator", "finetune-operator.io/owner-uid": "run-1"}
@@ -69,7 +69,7 @@ def test_a_list_sweeps_ghosts_but_nothing_that_is_newer_than_the_list() -> None:
     for name, version in (("gone", 5), ("kept", 6), ("newer", 30)):
         store.put(Kind.RUN, run(name, uid=name, version=version))
     assert store.sweep(Kind.RUN, None, {("ml", "kept"): "kept"}, 20) == 1
-    assert {name for _, name, _ in store.notes(Kind.RUN)} == {"kept", "newer"}
+    assert {name for _, name, _ in store.projections(Kind.RUN)} == {"kept", "newer"}
 
 
 def test_references_follow_the_objects() -> None:

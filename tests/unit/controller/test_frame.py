@@ -9,13 +9,13 @@ from typing import Any
 import kopf
 import pytest
 
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.kube import Connection
-from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.store import Store
 from finetune_operator.cluster.watched import WATCHED, selector
 from finetune_operator.controller.config import BadConfiguration, Config, configure
 from finetune_operator.controller.events import EventPoster
-from finetune_operator.controller.keys import Key
 from finetune_operator.controller.metrics import Metrics, State
 from finetune_operator.controller.probes import STALLED, Health
 from finetune_operator.controller.queue import WorkQueue
@@ -100,9 +100,9 @@ def test_watch_events_of_every_type_reach_the_store() -> None:
 
     for kind, version in ((None, 1), ("ADDED", 1), ("MODIFIED", 2)):
         observe(store, Kind.RUN, event(kind, version))
-    assert store.note(Kind.RUN, "ml", "first") is not None
+    assert store.projection(Kind.RUN, "ml", "first") is not None
     observe(store, Kind.RUN, event("DELETED", 3))
-    assert store.note(Kind.RUN, "ml", "first") is None
+    assert store.projection(Kind.RUN, "ml", "first") is None
 
 
 class Clock:
@@ -115,13 +115,13 @@ class Clock:
         return self.at
 
 
-def healthy(*, dead: tuple[str, ...] = (), outage: bool = False) -> tuple[Health, WorkQueue[Key], Clock]:
+def healthy(*, dead: tuple[str, ...] = (), outage: bool = False) -> tuple[Health, WorkQueue[ObjectRef], Clock]:
     clock = Clock()
-    queue: WorkQueue[Key] = WorkQueue(lambda key: 0, clock, lambda: 0.0)
+    queue: WorkQueue[ObjectRef] = WorkQueue(lambda key: 0, clock, lambda: 0.0)
     return Health(queue, lambda: dead, lambda: outage, ready=True), queue, clock
 
 
-KEY = Key(Kind.RUN, "ml", "first")
+KEY = ObjectRef(Kind.RUN, "ml", "first")
 
 
 def test_the_operator_is_alive_while_keys_get_worked_off() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from finetune_operator.cluster.errors import ClusterError, Conflict, Forbidden, Unavailable
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
-from finetune_operator.cluster.port import Kind, Object
-from finetune_operator.controller.keys import Key
+from finetune_operator.cluster.port import Object
 from finetune_operator.controller.loop import OUTAGE, Loop
 from finetune_operator.controller.metrics import Metrics
 from finetune_operator.controller.queue import WorkQueue
@@ -17,9 +18,9 @@ from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import run, stage
 
-RUN = Key(Kind.RUN, NAMESPACE, "first")
-POLICY = Key(Kind.POLICY, NAMESPACE, "invoice-fields")
-VERSION = Key(Kind.MODEL_VERSION, NAMESPACE, "invoice-fields-base-v1")
+RUN = ObjectRef(Kind.RUN, NAMESPACE, "first")
+POLICY = ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields")
+VERSION = ObjectRef(Kind.MODEL_VERSION, NAMESPACE, "invoice-fields-base-v1")
 
 
 class Refusing(Client):
@@ -48,15 +49,15 @@ class World:
     def now(self) -> Any:
         return self.server.now
 
-    def reconcile(self, *keys: Key) -> Outcome:
+    def reconcile(self, *keys: ObjectRef) -> Outcome:
         for key in keys:
             outcome = asyncio.run(self.reconciler.reconcile(key))
         return outcome
 
-    def get(self, key: Key) -> Any:
+    def get(self, key: ObjectRef) -> Any:
         return self.server.get(key.kind, key.namespace, key.name)
 
-    def condition(self, key: Key, kind: str) -> Any:
+    def condition(self, key: ObjectRef, kind: str) -> Any:
         return next(c for c in self.get(key)["status"]["conditions"] if c["type"] == kind)
 
 
@@ -116,7 +117,7 @@ class Scripted:
         self.outcomes = list(outcomes)
         self.tries = 0
 
-    async def reconcile(self, key: Key) -> Outcome:
+    async def reconcile(self, key: ObjectRef) -> Outcome:
         self.tries += 1
         outcome = self.outcomes.pop(0) if self.outcomes else Outcome()
         if isinstance(outcome, Exception):
@@ -129,7 +130,7 @@ def played(*outcomes: Outcome | Exception, seconds: float = 1.5) -> tuple[Script
 
     async def story() -> tuple[Scripted, Loop]:
         scripted = Scripted(*outcomes)
-        queue: WorkQueue[Key] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
+        queue: WorkQueue[ObjectRef] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
         loop = Loop(queue, scripted, Client(ApiServer()), Metrics())  # type: ignore[arg-type]
         queue.wake(RUN)
         worker = asyncio.create_task(loop.worker())
@@ -162,10 +163,10 @@ def test_an_outage_is_asked_about_by_one_worker_and_ends_with_the_first_answer()
     async def story() -> int:
         down = [Unavailable("away")] * (OUTAGE + 2)
         scripted = Scripted(*down)
-        queue: WorkQueue[Key] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
+        queue: WorkQueue[ObjectRef] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
         loop = Loop(queue, scripted, Client(ApiServer()), Metrics())  # type: ignore[arg-type]
         for number in range(40):
-            queue.wake(Key(Kind.RUN, "ml", f"r-{number}"))
+            queue.wake(ObjectRef(Kind.RUN, "ml", f"r-{number}"))
         workers = [asyncio.create_task(loop.worker()) for _ in range(OUTAGE)]
         await asyncio.sleep(0.5)
         tries = scripted.tries

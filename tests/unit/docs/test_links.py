@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from house.links import anchors, dead_links, links, lost_pages, slug_of, texts_elsewhere
+from house.links import anchors, dead_links, links, lost_code, lost_pages, slug_of, texts_elsewhere
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,16 @@ def test_a_page_that_code_names_has_to_be_there(tmp_path: Path) -> None:
     code = '"""See docs/here.md."""\n# docs/gone.md, section 2\nURL = "https://example.com/docs/other.md"\n'
     assert [str(finding) for finding in lost_pages("a.py", code, tmp_path)] == [
         "a.py:2: docs/gone.md is not there; name the page where it is now"
+    ]
+
+
+def test_a_file_of_code_that_a_page_names_has_to_be_there(tmp_path: Path) -> None:
+    module = tmp_path / "operator/src/finetune_operator/decide/limits.py"
+    module.parent.mkdir(parents=True)
+    module.touch()
+    text = "`decide/limits.py`, `operator/src/finetune_operator/decide/limits.py`\n`decide/gone.py`, `<name>/x.py`\n"
+    assert [str(finding) for finding in lost_code("docs/page.md", text, tmp_path)] == [
+        "docs/page.md:2: decide/gone.py is not there; name the file where it is now"
     ]
 
 

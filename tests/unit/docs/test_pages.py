@@ -185,3 +185,16 @@ def test_the_page_of_metrics_names_the_charts_service() -> None:
     template = (ROOT / "charts/finetune-operator/templates/service.yaml").read_text()
     assert '{{ include "finetune-operator.fullname" . }}-metrics' in template
     assert "`finetune-operator-metrics`" in METRICS.read_text()
+
+
+def test_the_architecture_names_every_package_and_every_layer() -> None:
+    text = (DOCS / "develop" / "architecture.md").read_text()
+    sources = (ROOT / "operator/src/finetune_operator", ROOT / "trainer-image/src/finetune_trainer")
+    packages = {path.parent.name for source in sources for path in source.rglob("*/__init__.py")}
+    assert {name for name in packages if not re.search(rf"`{name}/?`", text)} == set()
+
+
+def test_every_image_is_shown_and_has_a_text_for_those_who_cannot_see_it() -> None:
+    images = {path.name for path in (DOCS / "images").iterdir()}
+    shown = {Path(image).name for page in PAGES for image in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text())}
+    assert images == shown

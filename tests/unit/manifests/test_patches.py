@@ -12,10 +12,10 @@ from finetune_operator.api.value import InvalidObject
 from finetune_operator.decide.decision import ApplyKeys, CreatePromotion, Emit
 from finetune_operator.manifests.documents import read_document
 from finetune_operator.manifests.events import Regarding, build_event
-from finetune_operator.manifests.keys import build_keys
 from finetune_operator.manifests.merge_patch import merge_patch
 from finetune_operator.manifests.owner import Owner, is_owned
 from finetune_operator.manifests.records import build_promotion
+from finetune_operator.manifests.served_keys import build_keys
 from simulation.api_server import merge
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 250_000, tzinfo=UTC)

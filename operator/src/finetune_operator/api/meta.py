@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from .value import Value
 
@@ -41,28 +41,68 @@ def find(conditions: Iterable[Condition], kind: str) -> Condition | None:
 
 def is_true(conditions: Iterable[Condition], kind: str) -> bool:
     """Tell whether the condition of that type has status True."""
-    found = find(conditions, kind)
-    return found is not None and found.status == "True"
+    condition = find(conditions, kind)
+    return condition is not None and condition.status == "True"
 
 
-def with_condition(conditions: tuple[Condition, ...], new: Condition, now: datetime) -> tuple[Condition, ...]:
-    """Return `conditions` with `new` in its place; the transition time moves only with the status.
+def set_condition(
+    conditions: tuple[Condition, ...],
+    kind: str,
+    status: ConditionStatus,
+    reason: str,
+    message: str = "",
+    *,
+    generation: int,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """Return `conditions` with that one in its place; the transition time moves only with the status.
 
     The message is cut at 1,024 characters so that a status stays small.
     """
-    old = find(conditions, new.type)
-    moved = old is None or old.status != new.status
-    stamped = Condition(
-        type=new.type,
-        status=new.status,
-        reason=new.reason,
-        message=new.message[:1024],
-        last_transition_time=now if moved or old is None else old.last_transition_time,
-        observed_generation=new.observed_generation,
+    old = find(conditions, kind)
+    new = Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message[:1024],
+        last_transition_time=now if old is None or old.status != status else old.last_transition_time,
+        observed_generation=generation,
     )
     if old is None:
-        return (*conditions, stamped)
-    return tuple(stamped if c.type == new.type else c for c in conditions)
+        return (*conditions, new)
+    return tuple(new if c.type == kind else c for c in conditions)
+
+
+def with_all(
+    conditions: tuple[Condition, ...], kinds: Iterable[str], *, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """Return `conditions` with every one of `kinds` present: what is not known yet is Unknown (NotYet)."""
+    for kind in kinds:
+        if find(conditions, kind) is None:
+            conditions = set_condition(conditions, kind, "Unknown", "NotYet", generation=generation, now=now)
+    return conditions
+
+
+class Named(Protocol):
+    """An object with metadata."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """The object's metadata."""
+        ...
+
+
+NamedT = TypeVar("NamedT", bound=Named)
+
+
+def oldest_first(objects: Iterable[NamedT]) -> list[NamedT]:
+    """Return the objects by age, then by name; one that the API server has not stamped yet comes last."""
+    return sorted(objects, key=_age)
+
+
+def _age(obj: Named) -> tuple[bool, float, str]:
+    created = obj.metadata.creation_timestamp
+    return created is None, 0.0 if created is None else created.timestamp(), obj.metadata.name
 
 
 class Artifact(Value, frozen=True, kw_only=True):

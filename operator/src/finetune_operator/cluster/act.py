@@ -23,14 +23,15 @@ from ..decide.views import PolicyView
 from ..manifests.documents import build_document, document_text, read_document
 from ..manifests.events import Regarding
 from ..manifests.job import build_job
-from ..manifests.keys import build_keys
 from ..manifests.merge_patch import merge_patch
 from ..manifests.owner import Owner, is_owned
 from ..manifests.records import build_model_version, build_promotion
+from ..manifests.served_keys import build_keys
 from .deployment_views import deployment_view, is_same_target
 from .errors import AlreadyExists, ClusterError, Conflict, FieldConflict, Invalid
+from .kinds import Kind
 from .observe import Observed
-from .port import Cluster, Kind, Object
+from .port import Cluster, Object
 from .reserve import reserve
 
 _APPLY_TRIES: Final = 8

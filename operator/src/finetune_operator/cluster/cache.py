@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..api import names
+from .kinds import Kind
 from .kube import KubeCluster
-from .port import Kind, Object
+from .port import Object
 from .store import Store
 from .watched import WATCHED
 
@@ -24,7 +25,7 @@ class CachedCluster:
         """Return the object, or None."""
         if not fresh and kind in WATCHED:
             return self.store.get(kind, namespace, name)
-        known = self.store.note(kind, namespace, name)
+        known = self.store.projection(kind, namespace, name)
         found = await self.kube.get(kind, namespace, name)
         if found is not None:
             self._remember(kind, found)

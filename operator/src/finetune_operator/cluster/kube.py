@@ -17,7 +17,8 @@ from kubernetes.aio.client.configuration import Configuration
 
 from ..api import names
 from . import errors
-from .port import Kind, Object
+from .kinds import Kind
+from .port import Object
 from .watched import selector
 
 MERGE_PATCH: Final = "application/merge-patch+json"

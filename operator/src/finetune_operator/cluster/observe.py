@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final, Generic, TypeVar
+from itertools import takewhile
+from typing import Any, Final, Generic, TypeVar
 
 from ..api import names
 from ..api.contract import PROGRESS_SCHEMA, ProgressLine, RunDocument
-from ..api.meta import ObjectMeta
+from ..api.meta import ObjectMeta, oldest_first
 from ..api.model_version import ModelVersion
 from ..api.policy import Policy
 from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
@@ -28,8 +29,9 @@ from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
 from .job_views import job_views, running_train_pod
+from .kinds import Kind
 from .pod_trouble import why_not_ready
-from .port import Cluster, Kind, Object
+from .port import Cluster, Object
 
 PROGRESS_EVERY: Final = timedelta(seconds=5)
 LOG_LINES: Final = 20
@@ -74,6 +76,20 @@ class Observer:
         self._parsed.pop(uid, None)
         self._progress.pop(uid, None)
 
+    async def observe(self, kind: Kind, raw: Object, now: datetime) -> Observed[Any]:
+        """Return everything that the next decision about an object hangs on. Raises InvalidObject."""
+        match kind:
+            case Kind.RUN:
+                return await self.run(raw, now)
+            case Kind.MODEL_VERSION:
+                return await self.version(raw, now)
+            case Kind.POLICY:
+                return await self.policy(raw, now)
+            case Kind.PROMOTION:
+                return await self.promotion(raw, now)
+            case _:
+                raise AssertionError(f"{kind} is not reconciled")
+
     async def run(self, raw: Object, now: datetime) -> Observed[RunView]:
         """Return everything that a FineTuneRun's next step hangs on. Raises InvalidObject."""
         run = parse(raw, Run)
@@ -115,7 +131,7 @@ class Observer:
         version = self._parse(raw, ModelVersion)
         namespace, uid = version.metadata.namespace, version.metadata.uid
         policies = tuple(p for p in await self._policies(namespace) if p.spec.model == version.spec.model)
-        first = min(policies, key=_age, default=None)
+        first = next(iter(oldest_first(policies)), None)
         templates = await self._templates(namespace, first)
         imported = version.spec.type == "Base"
         jobs, _ = await self._jobs(namespace, uid, version.status.attempts) if imported else ((), ())
@@ -144,11 +160,12 @@ class Observer:
         namespace = policy.metadata.namespace
         templates = await self._templates(namespace, policy)
         promotions = [self._try(p, Promotion) for p in await self._cluster.list(Kind.PROMOTION, namespace)]
-        rivals = [
-            other.metadata.name
+        others = [
+            other
             for other in await self._policies(namespace)
-            if other.spec.deployment == policy.spec.deployment and _age(other) < _age(policy)
+            if other.spec.deployment == policy.spec.deployment and other.metadata.name != policy.metadata.name
         ]
+        older = takewhile(lambda other: other is not policy, oldest_first([*others, policy]))
         view = PolicyView(
             policy=policy,
             now=now,
@@ -157,7 +174,7 @@ class Observer:
             cpu_template=_template(policy, "cpu", templates),
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
-            rivals=tuple(sorted(rivals)),
+            rivals=tuple(other.metadata.name for other in older),
         )
         return Observed(Kind.POLICY, raw, view, templates=templates)
 
@@ -327,12 +344,6 @@ def _template(policy: Policy | None, use: str, templates: Mapping[str, Object]) 
         return None
     names_of = policy.spec.pod_templates
     return template_view(names_of.train if use == "train" else names_of.cpu, templates.get(use))
-
-
-def _age(policy: Policy) -> tuple[float, str]:
-    """Return what policies are ordered by, oldest first."""
-    created = _created(policy.metadata)
-    return created, policy.metadata.name
 
 
 def _created(metadata: ObjectMeta) -> float:

@@ -1,26 +1,12 @@
 """The handful of verbs by which the operator talks to an API server, real or simulated."""
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any, Protocol
+
+from .kinds import Kind
 
 Object = dict[str, Any]
 """A Kubernetes object as plain JSON data."""
-
-
-class Kind(Enum):
-    """The kinds that the operator touches: group, version, plural."""
-
-    POLICY = ("finetune-operator.io", "v1alpha1", "finetunepolicies")
-    RUN = ("finetune-operator.io", "v1alpha1", "finetuneruns")
-    MODEL_VERSION = ("finetune-operator.io", "v1alpha1", "modelversions")
-    PROMOTION = ("finetune-operator.io", "v1alpha1", "modelpromotions")
-    JOB = ("batch", "v1", "jobs")
-    DEPLOYMENT = ("apps", "v1", "deployments")
-    POD = ("", "v1", "pods")
-    POD_TEMPLATE = ("", "v1", "podtemplates")
-    CONFIG_MAP = ("", "v1", "configmaps")
-    EVENT = ("events.k8s.io", "v1", "events")
 
 
 class Cluster(Protocol):

@@ -1,22 +1,26 @@
 """What the operator may do: the one list that the chart's roles and the tests are held against."""
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-RULES: Final[dict[tuple[str, str], frozenset[str]]] = {
-    ("finetune-operator.io", "finetunepolicies"): frozenset(("get", "list", "watch")),
-    ("finetune-operator.io", "finetunepolicies/status"): frozenset(("patch",)),
-    ("finetune-operator.io", "finetuneruns"): frozenset(("get", "list", "watch")),
-    ("finetune-operator.io", "finetuneruns/status"): frozenset(("patch",)),
-    ("finetune-operator.io", "modelversions"): frozenset(("get", "list", "watch", "create")),
-    ("finetune-operator.io", "modelversions/status"): frozenset(("patch",)),
-    ("finetune-operator.io", "modelpromotions"): frozenset(("get", "list", "watch", "create")),
-    ("finetune-operator.io", "modelpromotions/status"): frozenset(("patch",)),
-    ("batch", "jobs"): frozenset(("get", "list", "watch", "create", "delete")),
-    ("apps", "deployments"): frozenset(("get", "list", "watch", "patch")),
-    ("", "pods"): frozenset(("get", "list", "watch")),
-    ("", "pods/log"): frozenset(("get",)),
-    ("", "configmaps"): frozenset(("get", "list", "watch", "create")),
-    ("", "podtemplates"): frozenset(("get", "list", "watch")),
-    ("events.k8s.io", "events"): frozenset(("create",)),
-}
-"""(API group, resource or subresource) -> verbs, in the watched namespaces (cluster-wide: in all)."""
+from .kinds import KINDS, Kind, KindEntry
+
+Rights = dict[tuple[str, str], frozenset[str]]
+"""(API group, resource or subresource) -> verbs."""
+
+
+def rights(kinds: Mapping[Kind, KindEntry]) -> Rights:
+    """Return what the table of kinds asks for."""
+    return dict(_rules(kinds))
+
+
+def _rules(kinds: Mapping[Kind, KindEntry]) -> Iterator[tuple[tuple[str, str], frozenset[str]]]:
+    for kind, entry in kinds.items():
+        group, _, plural = kind.value
+        yield (group, plural), entry.verbs
+        for subresource, verbs in entry.subresources.items():
+            yield (group, f"{plural}/{subresource}"), verbs
+
+
+RULES: Final = rights(KINDS)
+"""In the watched namespaces (cluster-wide: in all)."""

@@ -10,7 +10,8 @@ from ..api.policy import NextVersion, Policy, PolicyStatus, Reservation
 from ..api.value import parse, plain
 from ..manifests.merge_patch import merge_patch
 from .errors import Conflict, NotFound
-from .port import Cluster, Kind
+from .kinds import Kind
+from .port import Cluster
 
 _TRIES: Final = 8
 

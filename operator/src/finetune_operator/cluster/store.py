@@ -7,12 +7,11 @@ from typing import Final
 
 import msgspec
 
-from .notes import Note, note_of
-from .port import Kind, Object
+from .kinds import KINDS, Kind
+from .port import Object
+from .projection import Projection, project
 from .watched import is_watched
 
-_PACKED: Final = frozenset((Kind.RUN, Kind.JOB, Kind.POD, Kind.CONFIG_MAP))
-"""Kinds of which there are thousands: kept as JSON text, a tenth of the size of parsed objects."""
 _TOMBSTONES: Final = 20_000
 _FOREVER: Final = 2**63
 
@@ -22,13 +21,13 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object came, changed or went: what was noted before, and what is noted now."""
+    """One object came, changed or went: what was seen of it before, and what is now."""
 
     kind: Kind
     namespace: str
     name: str
-    before: Note | None
-    after: Note | None
+    before: Projection | None
+    after: Projection | None
 
 
 Listener = Callable[[Change], None]
@@ -37,7 +36,7 @@ Listener = Callable[[Change], None]
 @dataclass(frozen=True, slots=True)
 class _Entry:
     version: int
-    note: Note
+    projection: Projection
     data: bytes | Object
 
 
@@ -71,13 +70,13 @@ class Store:
             return False
         if not is_watched(kind, obj):
             return self.remove(kind, namespace, name, uid, version)
-        if current is not None and current.note.uid != uid:
-            self._bury(current.note.uid, _FOREVER)
-        note = note_of(kind, obj)
+        if current is not None and current.projection.uid != uid:
+            self._bury(current.projection.uid, _FOREVER)
+        projection = project(kind, obj)
         slim = _slim(kind, obj)
-        table[namespace, name] = _Entry(version, note, msgspec.json.encode(slim) if kind in _PACKED else slim)
-        self._reindex(kind, namespace, name, current.note if current else None, note)
-        self._tell(Change(kind, namespace, name, current.note if current else None, note))
+        table[namespace, name] = _Entry(version, projection, msgspec.json.encode(slim) if KINDS[kind].packed else slim)
+        self._reindex(kind, namespace, name, current.projection if current else None, projection)
+        self._notify(Change(kind, namespace, name, current.projection if current else None, projection))
         return True
 
     def remove(self, kind: Kind, namespace: str, name: str, uid: str, version: int | None = None) -> bool:
@@ -88,11 +87,11 @@ class Store:
         """
         self._bury(uid, _FOREVER if version is None else version)
         current = self._tables[kind].get((namespace, name))
-        if current is None or current.note.uid != uid or (version is not None and current.version > version):
+        if current is None or current.projection.uid != uid or (version is not None and current.version > version):
             return False
         del self._tables[kind][namespace, name]
-        self._reindex(kind, namespace, name, current.note, None)
-        self._tell(Change(kind, namespace, name, current.note, None))
+        self._reindex(kind, namespace, name, current.projection, None)
+        self._notify(Change(kind, namespace, name, current.projection, None))
         return True
 
     def sweep(self, kind: Kind, namespace: str | None, listed: Mapping[Name, str], version: int) -> int:
@@ -104,10 +103,10 @@ class Store:
             (key, entry)
             for key, entry in self._tables[kind].items()
             if (namespace is None or key[0] == namespace) and entry.version <= version
-            and listed.get(key) != entry.note.uid
+            and listed.get(key) != entry.projection.uid
         ]  # fmt: skip
         for (space, name), entry in ghosts:
-            self.remove(kind, space, name, entry.note.uid)
+            self.remove(kind, space, name, entry.projection.uid)
         return len(ghosts)
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -117,36 +116,36 @@ class Store:
 
     def all(self, kind: Kind, namespace: str) -> tuple[Object, ...]:
         """Return the objects of a namespace, sorted by name; the same tuple while none of them changed."""
-        found = self._lists.get((kind, namespace))
-        if found is None:
+        objects = self._lists.get((kind, namespace))
+        if objects is None:
             keys = sorted(key for key in self._tables[kind] if key[0] == namespace)
-            found = tuple(_unpack(self._tables[kind][key]) for key in keys)
-            if kind not in _PACKED:
-                self._lists[kind, namespace] = found
-        return found
+            objects = tuple(_unpack(self._tables[kind][key]) for key in keys)
+            if not KINDS[kind].packed:
+                self._lists[kind, namespace] = objects
+        return objects
 
     def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[str, ...]:
         """Return the names of the objects with that reference, sorted."""
         return tuple(sorted(self._index.get((kind, namespace, ref, value), ())))
 
-    def note(self, kind: Kind, namespace: str, name: str) -> Note | None:
-        """Return what is noted of the object, without unpacking it."""
+    def projection(self, kind: Kind, namespace: str, name: str) -> Projection | None:
+        """Return the projection of the object, without unpacking it."""
         entry = self._tables[kind].get((namespace, name))
-        return None if entry is None else entry.note
+        return None if entry is None else entry.projection
 
-    def notes(self, kind: Kind) -> Iterator[tuple[str, str, Note]]:
-        """Yield namespace, name and note of every object of a kind."""
+    def projections(self, kind: Kind) -> Iterator[tuple[str, str, Projection]]:
+        """Yield namespace, name and projection of every object of a kind."""
         for (namespace, name), entry in self._tables[kind].items():
-            yield namespace, name, entry.note
+            yield namespace, name, entry.projection
 
-    def _reindex(self, kind: Kind, namespace: str, name: str, old: Note | None, new: Note | None) -> None:
+    def _reindex(self, kind: Kind, namespace: str, name: str, old: Projection | None, new: Projection | None) -> None:
         self._lists.pop((kind, namespace), None)
-        for ref, value in old.refs if old else ():
+        for ref, value in old.references if old else ():
             members = self._index.get((kind, namespace, ref, value), set())
             members.discard(name)
             if not members:
                 self._index.pop((kind, namespace, ref, value), None)
-        for ref, value in new.refs if new else ():
+        for ref, value in new.references if new else ():
             self._index.setdefault((kind, namespace, ref, value), set()).add(name)
 
     def _bury(self, uid: str, version: int) -> None:
@@ -154,21 +153,21 @@ class Store:
         if len(self._gone) > _TOMBSTONES:
             self._gone.popitem(last=False)
 
-    def _tell(self, change: Change) -> None:
+    def _notify(self, change: Change) -> None:
         if self._listener is not None:
             self._listener(change)
 
 
 def _slim(kind: Kind, obj: Object) -> Object:
-    """Return `obj` without what nobody reads; who manages a field is read of Deployments alone."""
+    """Return `obj` without what nobody reads; who manages a field is read of few kinds."""
     metadata = obj["metadata"]
-    if kind is Kind.DEPLOYMENT or "managedFields" not in metadata:
+    if KINDS[kind].managed_fields or "managedFields" not in metadata:
         return obj
     return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
 
 
 def _unpack(entry: _Entry) -> Object:
     if isinstance(entry.data, bytes):
-        found: Object = msgspec.json.decode(entry.data)
-        return found
+        obj: Object = msgspec.json.decode(entry.data)
+        return obj
     return entry.data

@@ -3,23 +3,19 @@
 from collections.abc import Mapping
 from typing import Final
 
-from ..api import names
-from .port import Kind, Object
+from .kinds import KINDS, Kind, KindEntry
+from .port import Object
 
-_OURS = {names.MANAGED_BY_LABEL: names.FIELD_MANAGER}
+Watched = Mapping[Kind, Mapping[str, str]]
+"""Kind -> labels that an object must carry to be watched."""
 
-WATCHED: Final[Mapping[Kind, Mapping[str, str]]] = {
-    Kind.POLICY: {},
-    Kind.RUN: {},
-    Kind.MODEL_VERSION: {},
-    Kind.PROMOTION: {},
-    Kind.POD_TEMPLATE: {},
-    Kind.DEPLOYMENT: {names.MANAGED_LABEL: "true"},
-    Kind.CONFIG_MAP: _OURS,
-    Kind.JOB: _OURS,
-    Kind.POD: _OURS,
-}
-"""Kind -> labels that an object must carry to be watched; without the filter every Job of a cluster would come."""
+
+def watched(kinds: Mapping[Kind, KindEntry]) -> Watched:
+    """Return what the table of kinds wants to be watched."""
+    return {kind: entry.watch_labels for kind, entry in kinds.items() if entry.watch_labels is not None}
+
+
+WATCHED: Final = watched(KINDS)
 
 
 def is_watched(kind: Kind, obj: Object) -> bool:

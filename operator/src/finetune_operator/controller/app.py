@@ -14,15 +14,14 @@ from aiohttp import web
 
 from ..cluster.cache import CachedCluster, resync
 from ..cluster.errors import ClusterError
+from ..cluster.kinds import RECONCILED, Kind, is_final
 from ..cluster.kube import KubeCluster, connect
-from ..cluster.notes import is_final_run
+from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observer
-from ..cluster.port import Kind
 from ..cluster.store import Change, Store
+from ..cluster.wakes import dependents
 from .config import Config
-from .dependents import dependents
 from .events import EventPoster
-from .keys import RECONCILED, Key
 from .loop import Loop
 from .metrics import Metrics, State
 from .probes import Health, metrics_app, probe_app
@@ -49,7 +48,7 @@ class App:
     config: Config
     kube: KubeCluster
     store: Store
-    queue: WorkQueue[Key]
+    queue: WorkQueue[ObjectRef]
     loop: Loop
     poster: EventPoster
     metrics: Metrics
@@ -98,7 +97,7 @@ def build(config: Config, kube: KubeCluster, metrics: Metrics) -> App:
     """Return the operator's parts, wired but at rest."""
     store = Store()
     cluster = CachedCluster(kube, store)
-    queue: WorkQueue[Key] = WorkQueue(
+    queue: WorkQueue[ObjectRef] = WorkQueue(
         lane=partial(lane, store=store),
         clock=asyncio.get_running_loop().time,
         chance=random.random,
@@ -113,29 +112,27 @@ def build(config: Config, kube: KubeCluster, metrics: Metrics) -> App:
     return App(config, kube, store, queue, loop, poster, metrics, health, tasks)
 
 
-def lane(key: Key, store: Store) -> tuple[Kind, str, bool]:
-    """Return whom a key shares its turns with: its kind and namespace; runs that wait for their first Job apart."""
-    note = store.note(key.kind, key.namespace, key.name)
-    return key.kind, key.namespace, note is not None and not note.phase
+def lane(ref: ObjectRef, store: Store) -> tuple[Kind, str, bool]:
+    """Return whom an object shares its turns with: its kind and namespace; runs that wait for their first Job apart."""
+    projection = store.projection(ref.kind, ref.namespace, ref.name)
+    return ref.kind, ref.namespace, projection is not None and not projection.phase
 
 
-def on_change(change: Change, store: Store, queue: WorkQueue[Key], forget: Callable[[str], None]) -> None:
-    """Wake whom a change concerns; runs that were final when first seen are left alone."""
+def on_change(change: Change, store: Store, queue: WorkQueue[ObjectRef], forget: Callable[[str], None]) -> None:
+    """Wake whom a change concerns; what was final when first seen is left alone."""
     if change.after is None and change.before is not None and change.kind in RECONCILED:
         forget(change.before.uid)
-    for key in dependents(change, store):
-        if change.before is None and _is_history(key, change, store):
+    for ref in dependents(change, store):
+        if change.before is None and _is_history(ref, change, store):
             continue
-        queue.wake(key)
+        queue.wake(ref)
 
 
-def _is_history(key: Key, change: Change, store: Store) -> bool:
-    """Tell whether a run has ended long ago and what was now seen of it (itself, a finished child) has, too."""
-    if key.kind is not Kind.RUN:
-        return False
-    note = store.note(Kind.RUN, key.namespace, key.name)
+def _is_history(ref: ObjectRef, change: Change, store: Store) -> bool:
+    """Tell whether an object ended long ago and what was now seen of it (itself, a finished child) has, too."""
+    projection = store.projection(ref.kind, ref.namespace, ref.name)
     active = change.kind is Kind.JOB and change.after is not None and change.after.phase == "Active"
-    return note is not None and is_final_run(note) and not active
+    return projection is not None and is_final(ref.kind, projection.phase) and not active
 
 
 async def first_list(app: App) -> None:
@@ -182,9 +179,9 @@ async def _resync_for_ever(app: App) -> None:
             continue
         app.metrics.ghosts.inc(ghosts)
         for kind in RECONCILED:
-            for namespace, name, note in list(app.store.notes(kind)):
-                if kind is not Kind.RUN or not is_final_run(note):
-                    app.queue.wake(Key(kind, namespace, name))
+            for namespace, name, projection in list(app.store.projections(kind)):
+                if not is_final(kind, projection.phase):
+                    app.queue.wake(ObjectRef(kind, namespace, name))
 
 
 async def _until_the_end(app: App, kopf_task: asyncio.Task[None]) -> None:

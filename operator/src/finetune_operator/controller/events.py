@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from ..cluster.errors import ClusterError
-from ..cluster.port import Cluster, Kind
+from ..cluster.kinds import Kind
+from ..cluster.port import Cluster
 from ..decide.decision import Emit
 from ..manifests.events import Regarding, build_event
 

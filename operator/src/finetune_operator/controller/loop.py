@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..cluster.errors import ClusterError, Conflict, Forbidden, Invalid, NotFound, Unavailable
+from ..cluster.object_ref import ObjectRef
 from ..cluster.port import Cluster
-from .keys import Key
 from .metrics import Metrics
 from .queue import WorkQueue
 from .reconcile import Outcome, Reconciler
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Loop:
     """Works off the queue with a bounded number of workers."""
 
-    queue: WorkQueue[Key]
+    queue: WorkQueue[ObjectRef]
     reconciler: Reconciler
     cluster: Cluster
     metrics: Metrics
@@ -58,7 +58,7 @@ class Loop:
             await self.work(key)
         return key is not None
 
-    async def work(self, key: Key) -> None:
+    async def work(self, key: ObjectRef) -> None:
         """Reconcile `key` and give it back to the queue; only cancellation gets out of here."""
         started = self.clock()
         outcome = "error"
@@ -70,7 +70,7 @@ class Loop:
         finally:
             self.metrics.reconciled(key.kind, outcome, self.clock() - started)
 
-    async def _reconcile(self, key: Key) -> str:
+    async def _reconcile(self, key: ObjectRef) -> str:
         try:
             result = await self.reconciler.reconcile(key)
         except (Conflict, NotFound) as error:
@@ -90,7 +90,7 @@ class Loop:
         self._unanswered = 0
         return self._done(key, result)
 
-    async def _look_again(self, key: Key) -> str:
+    async def _look_again(self, key: ObjectRef) -> str:
         """After a conflict: read past the cache, so that the next try does not decide from the same stale view."""
         try:
             await self.cluster.get(key.kind, key.namespace, key.name, fresh=True)
@@ -99,7 +99,7 @@ class Loop:
         self.queue.failed(key)
         return "conflict"
 
-    def _done(self, key: Key, result: Outcome) -> str:
+    def _done(self, key: ObjectRef, result: Outcome) -> str:
         if result.gone:
             self.queue.forget(key)
             return "settled"
@@ -112,5 +112,5 @@ class Loop:
         return "wrote" if result.wrote else "settled"
 
 
-def _where(key: Key) -> dict[str, str]:
+def _where(key: ObjectRef) -> dict[str, str]:
     return {"kind": key.kind.value[2], "namespace": key.namespace, "object": key.name}

@@ -10,9 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..api.run import RunPhase, Verdict
-from ..cluster.port import Kind
+from ..cluster.kinds import RECONCILED, Kind
 from ..cluster.store import Store
-from .keys import RECONCILED
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 OUTCOMES: Final = ("settled", "wrote", "conflict", "unavailable", "refused", "invalid", "error")
@@ -104,13 +103,15 @@ class State(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield runs by phase, objects by kind, and the queue's figures."""
         runs = GaugeMetricFamily("finetune_runs", "FineTuneRuns by phase.", labels=("namespace", "phase"))
-        tally = Tally((namespace, note.phase or "Pending") for namespace, _, note in self._store.notes(Kind.RUN))
+        tally = Tally(
+            (namespace, projection.phase or "Pending") for namespace, _, projection in self._store.projections(Kind.RUN)
+        )
         for namespace in sorted({namespace for namespace, _ in tally}):
             for phase in get_args(RunPhase):
                 runs.add_metric((namespace, phase), tally[namespace, phase])
         objects = GaugeMetricFamily("finetune_objects", "Objects that are reconciled.", labels=("kind",))
         for kind in RECONCILED:
-            objects.add_metric((kind.value[2],), sum(1 for _ in self._store.notes(kind)))
+            objects.add_metric((kind.value[2],), sum(1 for _ in self._store.projections(kind)))
         depth = GaugeMetricFamily("finetune_queue_depth", "Keys that wait for a worker.", value=self._queue.depth())
         wait = GaugeMetricFamily(
             "finetune_queue_longest_wait_seconds", "How long the first key waits.", value=self._queue.longest_wait()

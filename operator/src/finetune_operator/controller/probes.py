@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from .keys import Key
+from ..cluster.object_ref import ObjectRef
 from .metrics import Metrics
 from .queue import WorkQueue
 
@@ -18,7 +18,7 @@ STALLED: Final = 120.0
 class Health:
     """What the probes look at; `dead` names the parts that have ended though they never should."""
 
-    queue: WorkQueue[Key]
+    queue: WorkQueue[ObjectRef]
     dead: Callable[[], Sequence[str]]
     is_outage: Callable[[], bool]
     ready: bool = False

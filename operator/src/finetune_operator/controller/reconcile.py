@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from ..api.meta import Condition, with_condition
+from ..api.meta import Condition, set_condition
 from ..api.model_version import VersionStatus
 from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import PromotionStatus
@@ -16,25 +16,15 @@ from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain
 from ..cluster.act import Done, Recorder, act, write_status
 from ..cluster.errors import FieldConflict, Forbidden, Invalid
+from ..cluster.kinds import KINDS, Kind
+from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observed, Observer
-from ..cluster.port import Cluster, Kind, Object
+from ..cluster.port import Cluster, Object
 from ..decide.decision import Decision
 from ..decide.policy import machine as decide_policy
-from ..decide.promotion import machine as decide_promotion
-from ..decide.run import machine as decide_run
-from ..decide.version import machine as decide_version
 from ..decide.views import PolicyView
-from .keys import Key
 
 S = TypeVar("S", RunStatus, VersionStatus, PolicyStatus, PromotionStatus)
-
-_CONDITION: Final = {
-    Kind.RUN: "Accepted",
-    Kind.PROMOTION: "Accepted",
-    Kind.POLICY: "Ready",
-    Kind.MODEL_VERSION: "Verified",
-}
-"""The condition of each kind that says whether its object can be worked on at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +49,7 @@ class Reconciler:
     clock: Callable[[], datetime]
     _trouble: dict[str, str] = field(default_factory=dict)
 
-    async def reconcile(self, key: Key) -> Outcome:
+    async def reconcile(self, key: ObjectRef) -> Outcome:
         """Bring the object of `key` one decision further. Raises ClusterError when the API server refuses."""
         raw = await self.cluster.get(key.kind, key.namespace, key.name)
         if raw is None:
@@ -87,21 +77,14 @@ class Reconciler:
         self.observer.forget(uid)
 
     async def _decided(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
-        match kind:
-            case Kind.RUN:
-                run = await self.observer.run(raw, now)
-                return await self._judged(run, decide_run.decide(run.view), run.view.run.status)
-            case Kind.MODEL_VERSION:
-                version = await self.observer.version(raw, now)
-                return await self._act(version, decide_version.decide(version.view))
-            case Kind.POLICY:
-                policy = await self.observer.policy(raw, now)
-                return await self._act(policy, decide_policy.decide(policy.view), _refuser(policy))
-            case Kind.PROMOTION:
-                promotion = await self.observer.promotion(raw, now)
-                return await self._act(promotion, decide_promotion.decide(promotion.view))
-            case _:
-                raise AssertionError(f"{kind} is not reconciled")
+        observed = await self.observer.observe(kind, raw, now)
+        reconciled = KINDS[kind].reconciled
+        if reconciled is None:
+            raise AssertionError(f"{kind} is not reconciled")
+        decision = reconciled.decide(observed.view)
+        if kind is Kind.RUN:
+            return await self._judged(observed, decision, observed.view.run.status)
+        return await self._act(observed, decision, _refuser(observed) if kind is Kind.POLICY else None)
 
     async def _judged(self, observed: Observed[Any], decision: Decision[RunStatus], before: RunStatus) -> Outcome:
         outcome = await self._act(observed, decision)
@@ -127,16 +110,18 @@ class Reconciler:
         """Put what is wrong with the object into its condition; it is looked at again when it changes."""
         status: dict[str, Any] = raw.get("status") or {}
         generation = int(raw["metadata"].get("generation") or 0)
-        found = Condition(
-            type=_CONDITION[kind],
-            status="False",
-            reason="Invalid",
-            message=f"this object cannot be read: {message}; correct it, or update the operator",
-            observed_generation=generation,
+        message = f"this object cannot be read: {message}; correct it, or update the operator"
+        conditions = set_condition(
+            _conditions(status), _condition_of(kind), "False", "Invalid", message, generation=generation, now=now
         )
-        new = {**status, "conditions": plain(with_condition(_conditions(status), found, now))}
+        new = {**status, "conditions": plain(conditions)}
         written = await write_status(self.cluster, kind, raw, new)
         return written is not raw
+
+
+def _condition_of(kind: Kind) -> str:
+    reconciled = KINDS[kind].reconciled
+    return reconciled.condition if reconciled else "Ready"
 
 
 def _refuser(observed: Observed[PolicyView]) -> Callable[[Object, FieldConflict], Decision[PolicyStatus]]:
@@ -152,14 +137,11 @@ def _with_trouble(status: S, trouble: str, now: datetime) -> S:
     message = f"the API server refuses: {trouble}"[:1024]
     if not isinstance(status, PolicyStatus):
         return replace(status, message=message)
-    ready = Condition(
-        type="Ready",
-        status="False",
-        reason="WriteRefused",
-        message=message,
-        observed_generation=status.observed_generation,
+    generation = status.observed_generation
+    conditions = set_condition(
+        status.conditions, "Ready", "False", "WriteRefused", message, generation=generation, now=now
     )
-    return replace(status, conditions=with_condition(status.conditions, ready, now))
+    return replace(status, conditions=conditions)
 
 
 def _conditions(status: dict[str, Any]) -> tuple[Condition, ...]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import kopf
 
+from ..cluster.kinds import Kind
 from ..cluster.kube import Login
-from ..cluster.port import Kind
 from ..cluster.store import Store
 from ..cluster.watched import WATCHED
 

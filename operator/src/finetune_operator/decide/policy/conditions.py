@@ -1,6 +1,6 @@
 """The conditions of a policy, derived from its status and from what is seen of its Deployment and templates."""
 
-from ...api.meta import Condition, ConditionStatus
+from ...api.meta import ConditionStatus
 from ..deployment import deployment_problem, keys_of, manager_in_words
 from ..templates import templates_problem
 from ..views import PolicyView, Problem
@@ -9,21 +9,15 @@ from .flight import stuck
 Fact = tuple[ConditionStatus, str, str]
 
 
-def conditions_of(view: PolicyView) -> tuple[Condition, ...]:
-    """Return all conditions of a policy, for the status in `view`."""
-    templates = templates_problem(view)
-    target_problem = _target_problem(view)
-    parts = (
-        ("Ready", *_ready(view, target_problem or templates)),
-        ("TargetReady", *_good_unless(target_problem, "DeploymentReady")),
+def facts(view: PolicyView) -> tuple[tuple[str, ConditionStatus, str, str], ...]:
+    """Return type, status, reason and message of every condition of a policy, for the status in `view`."""
+    templates, target = templates_problem(view), _target_problem(view)
+    return (
+        ("Ready", *_ready(view, target or templates)),
+        ("TargetReady", *_good_unless(target, "DeploymentReady")),
         ("TemplatesReady", *_good_unless(templates, "TemplatesFound")),
         ("InSync", *_in_sync(view)),
         ("Held", *_held(view)),
-    )
-    generation = view.policy.metadata.generation
-    return tuple(
-        Condition(type=kind, status=status, reason=reason, message=message, observed_generation=generation)
-        for kind, status, reason, message in parts
     )
 
 

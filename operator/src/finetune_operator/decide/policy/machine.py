@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.meta import find, with_condition
+from ...api.meta import find, set_condition
 from ...api.policy import PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
@@ -13,7 +13,7 @@ from ..deployment import letting_go
 from ..views import PolicyView
 from . import memory
 from .at_rest import at_rest
-from .conditions import conditions_of
+from .conditions import facts
 from .flight import FAULTS, advance
 from .rules import Rule, side_by_side
 
@@ -65,8 +65,9 @@ def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[P
     policy, status = view.policy, decision.status
     after = with_changes(view, policy=replace(policy, status=status))
     conditions = status.conditions
-    for condition in conditions_of(after):
-        conditions = with_condition(conditions, condition, times.moment(view.now))
+    generation, now = policy.metadata.generation, times.moment(view.now)
+    for kind, value, reason, message in facts(after):
+        conditions = set_condition(conditions, kind, value, reason, message, generation=generation, now=now)
     actions = decision.actions
     ready, before = find(conditions, "Ready"), find(policy.status.conditions, "Ready")
     if ready is not None and ready.reason == "RollbackBlocked" and (before is None or before.reason != ready.reason):

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.meta import Condition, ConditionStatus, find, is_true, with_condition
+from ...api.meta import ConditionStatus, find, is_true, set_condition
 from ...api.policy import Consumed, FlightPhase, InFlight, Policy
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
 from .. import limits, times
@@ -105,8 +105,7 @@ def _status(
     conditions = old.conditions
     for kind, (status, reason), text in (("Accepted", accepted, message), ("Finished", finished, "")):
         shown = text if status == "False" else ""
-        new = Condition(type=kind, status=status, reason=reason, message=shown, observed_generation=generation)
-        conditions = with_condition(conditions, new, now)
+        conditions = set_condition(conditions, kind, status, reason, shown, generation=generation, now=now)
     return Decision(
         replace(
             old,

@@ -1,5 +1,6 @@
 """Which promotions still wait to act, oldest first, and how one is known after its object is gone."""
 
+from ...api.meta import oldest_first
 from ...api.names import sha256_of
 from ...api.policy import Policy
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionSpec
@@ -32,9 +33,4 @@ def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promo
         and promotion.status.phase not in FINAL_PROMOTION_PHASES
         and identity(promotion) not in done
     ]
-    return tuple(sorted(waiting, key=_age))
-
-
-def _age(promotion: Promotion) -> tuple[bool, float, str]:
-    created = promotion.metadata.creation_timestamp
-    return created is None, 0.0 if created is None else created.timestamp(), promotion.metadata.name
+    return tuple(oldest_first(waiting))

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.contract import ProgressLine
-from ...api.meta import Condition, ConditionStatus, find, with_condition
+from ...api.meta import ConditionStatus, find, set_condition, with_all
 from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
 from .. import limits
 from ..attempts.history import active_jobs, deletions, latest
@@ -36,24 +36,17 @@ def first_visit(view: RunView) -> RunStatus:
     status = view.run.status
     if status.started_at is None:
         status = replace(status, phase="Pending", started_at=view.now)
-    for kind in CONDITIONS:
-        if find(status.conditions, kind) is None:
-            status = mark(view, status, kind, "Unknown", "NotYet")
-    return status
+    generation = view.run.metadata.generation
+    conditions = with_all(status.conditions, CONDITIONS, generation=generation, now=view.now)
+    return status if conditions == status.conditions else replace(status, conditions=conditions)
 
 
 def mark(
     view: RunView, status: RunStatus, kind: str, value: ConditionStatus, reason: str, message: str = ""
 ) -> RunStatus:
     """Return the status with one condition set."""
-    condition = Condition(
-        type=kind,
-        status=value,
-        reason=reason,
-        message=message,
-        observed_generation=view.run.metadata.generation,
-    )
-    conditions = with_condition(status.conditions, condition, view.now)
+    generation = view.run.metadata.generation
+    conditions = set_condition(status.conditions, kind, value, reason, message, generation=generation, now=view.now)
     return status if conditions == status.conditions else replace(status, conditions=conditions)
 
 

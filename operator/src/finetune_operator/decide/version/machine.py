@@ -5,7 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.contract import EvaluateResult, RunDocument
-from ...api.meta import Condition, ConditionStatus, find, with_condition
+from ...api.meta import ConditionStatus, find, oldest_first, set_condition, with_all
 from ...api.model_version import VersionEvidence, VersionPhase, VersionStatus
 from ...api.names import snapshot_name
 from ...api.policy import Policy
@@ -37,21 +37,13 @@ def decide(view: VersionView) -> Decision[VersionStatus]:
 
 def owner_policy(view: VersionView) -> Policy | None:
     """Return the policy that a base is measured by: the oldest of its model."""
-    mine = [p for p in view.policies if p.spec.model == view.version.spec.model]
-    return min(mine, key=_age, default=None)
-
-
-def _age(policy: Policy) -> tuple[str, str]:
-    created = policy.metadata.creation_timestamp
-    return created.isoformat() if created else "", policy.metadata.name
+    mine = (policy for policy in view.policies if policy.spec.model == view.version.spec.model)
+    return next(iter(oldest_first(mine)), None)
 
 
 def _first_visit(view: VersionView) -> VersionStatus:
-    status = view.version.status
-    for kind in CONDITIONS:
-        if find(status.conditions, kind) is None:
-            status = _mark(view, status, kind, "Unknown", "NotYet", "")
-    return status
+    status, generation = view.version.status, view.version.metadata.generation
+    return replace(status, conditions=with_all(status.conditions, CONDITIONS, generation=generation, now=view.now))
 
 
 def _measured(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]:
@@ -200,8 +192,8 @@ def _mark(
     view: VersionView, status: VersionStatus, kind: str, value: ConditionStatus, reason: str, message: str
 ) -> VersionStatus:
     generation = view.version.metadata.generation
-    new = Condition(type=kind, status=value, reason=reason, message=message, observed_generation=generation)
-    return replace(status, conditions=with_condition(status.conditions, new, view.now))
+    conditions = set_condition(status.conditions, kind, value, reason, message, generation=generation, now=view.now)
+    return replace(status, conditions=conditions)
 
 
 def _events(before: VersionStatus, after: VersionStatus) -> tuple[Action, ...]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.store import Change, Store
+from finetune_operator.cluster.wakes import dependents
 from finetune_operator.controller.app import on_change
-from finetune_operator.controller.dependents import dependents
 
 OURS = {"app.kubernetes.io/managed-by": "finetune-operator"}
 

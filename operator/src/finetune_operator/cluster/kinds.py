@@ -1,0 +1,220 @@
+"""The kinds: one entry each, from which watches, rights, wake-ups, conditions and the reconcile loop derive."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from ..api import names
+from ..api.promotion import FINAL_PROMOTION_PHASES
+from ..api.run import FINAL_PHASES
+from ..decide.decision import Decision
+from ..decide.policy import machine as policy
+from ..decide.promotion import machine as promotion
+from ..decide.run import machine as run
+from ..decide.version import machine as version
+from . import fields
+from .fields import at
+
+Json = Mapping[str, Any]
+
+
+class Kind(Enum):
+    """The kinds that the operator touches: group, version, plural."""
+
+    POLICY = ("finetune-operator.io", "v1alpha1", "finetunepolicies")
+    RUN = ("finetune-operator.io", "v1alpha1", "finetuneruns")
+    MODEL_VERSION = ("finetune-operator.io", "v1alpha1", "modelversions")
+    PROMOTION = ("finetune-operator.io", "v1alpha1", "modelpromotions")
+    JOB = ("batch", "v1", "jobs")
+    DEPLOYMENT = ("apps", "v1", "deployments")
+    POD = ("", "v1", "pods")
+    POD_TEMPLATE = ("", "v1", "podtemplates")
+    CONFIG_MAP = ("", "v1", "configmaps")
+    EVENT = ("events.k8s.io", "v1", "events")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wake:
+    """Whom a change concerns: objects of `kind` whose `find_by` is the changed object's `value`.
+
+    Both are the name of a reference (see KindEntry.references), or "name" for the object's own name.
+    """
+
+    kind: Kind
+    find_by: str
+    value: str
+    always: bool = False
+    """Also when what others look at (the digest) stayed the same."""
+    open_only: bool = False
+    """Not those that are final: nothing reaches them any more."""
+    only: tuple[str, str] | None = None
+    """Only when the changed object has that reference with that value."""
+    then: tuple["Wake", ...] = ()
+    """Who looks at the same through the objects found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What is needed of a kind that the operator reconciles."""
+
+    decide: Callable[[Any], Decision[Any]]
+    """From the view that cluster/observe.py makes of the object."""
+    condition: str
+    """Says whether the object can be worked on at all."""
+    final_phases: frozenset[str] = frozenset()
+    """In these nothing is decided any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindEntry:
+    """All that the operator knows of a kind."""
+
+    verbs: frozenset[str]
+    """What the operator may do, and does."""
+    subresources: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    watch_labels: Mapping[str, str] | None = None
+    """Labels that the API server filters by; None: not watched."""
+    references: Mapping[str, Callable[[Json], Iterable[object]]] = field(default_factory=dict)
+    """How an object names others, and what others find it by."""
+    phase: Callable[[Json], str] = fields.phase
+    digest: Callable[[Json], Hashable] = fields.nothing
+    """What other objects look at: while it stays the same, a change wakes nobody else."""
+    packed: bool = False
+    """There are thousands of it: kept in memory as JSON text, a tenth of the size of parsed objects."""
+    managed_fields: bool = False
+    """Who manages a field is read of it, so that it is kept in memory."""
+    wakes: tuple[Wake, ...] = ()
+    reconciled: Reconciled | None = None
+
+
+_READ: Final = frozenset(("get", "list", "watch"))
+_OWNER: Final = {"owner": at("metadata", "labels", names.OWNER_UID_LABEL)}
+_OURS: Final = {names.MANAGED_BY_LABEL: names.FIELD_MANAGER}
+"""Without this filter every Job of a cluster would come."""
+
+_STATUS: Final = {"status": frozenset(("patch",))}
+
+_OPEN_PROMOTIONS: Final = Wake(kind=Kind.PROMOTION, find_by="policy", value="name", always=True, open_only=True)
+_OPEN_RUNS: Final = Wake(kind=Kind.RUN, find_by="policy", value="name", open_only=True)
+# By uid: a name may belong to another by now.
+_OWNERS: Final = tuple(
+    Wake(kind=kind, find_by="uid", value="owner", always=True) for kind in (Kind.RUN, Kind.MODEL_VERSION)
+)
+
+KINDS: Final[Mapping[Kind, KindEntry]] = {
+    Kind.POLICY: KindEntry(
+        verbs=_READ,
+        subresources=_STATUS,
+        watch_labels={},
+        references={
+            "deployment": at("spec", "deployment"),
+            "model": at("spec", "model"),
+            "template": fields.templates,
+        },
+        phase=fields.no_phase,
+        digest=fields.policy_digest,
+        wakes=(
+            _OPEN_PROMOTIONS,
+            _OPEN_RUNS,
+            Wake(kind=Kind.MODEL_VERSION, find_by="model", value="model"),
+            Wake(kind=Kind.POLICY, find_by="deployment", value="deployment"),  # the oldest one owns it
+        ),
+        reconciled=Reconciled(decide=policy.decide, condition="Ready"),
+    ),
+    Kind.RUN: KindEntry(
+        verbs=_READ,
+        subresources=_STATUS,
+        watch_labels={},
+        references={
+            "policy": at("spec", "policy"),
+            "uid": at("metadata", "uid"),
+            "promotion": at("status", "promotion"),
+        },
+        packed=True,
+        reconciled=Reconciled(decide=run.decide, condition="Accepted", final_phases=frozenset(FINAL_PHASES)),
+    ),
+    Kind.MODEL_VERSION: KindEntry(
+        verbs=_READ | {"create"},
+        subresources=_STATUS,
+        watch_labels={},
+        references={"model": at("spec", "model"), "uid": at("metadata", "uid"), "type": at("spec", "type")},
+        digest=fields.phase,
+        wakes=(
+            Wake(
+                kind=Kind.POLICY,
+                find_by="model",
+                value="model",
+                # A new or verified base also lets waiting runs begin.
+                then=(
+                    _OPEN_PROMOTIONS,
+                    Wake(kind=Kind.RUN, find_by="policy", value="name", open_only=True, only=("type", "Base")),
+                ),
+            ),
+        ),
+        reconciled=Reconciled(decide=version.decide, condition="Verified"),
+    ),
+    Kind.PROMOTION: KindEntry(
+        verbs=_READ | {"create"},
+        subresources=_STATUS,
+        watch_labels={},
+        references={"policy": at("spec", "policy")},
+        digest=fields.phase,
+        wakes=(
+            Wake(kind=Kind.POLICY, find_by="name", value="policy"),
+            Wake(kind=Kind.RUN, find_by="promotion", value="name"),
+        ),
+        reconciled=Reconciled(
+            decide=promotion.decide, condition="Accepted", final_phases=frozenset(FINAL_PROMOTION_PHASES)
+        ),
+    ),
+    Kind.JOB: KindEntry(
+        verbs=_READ | {"create", "delete"},
+        watch_labels=_OURS,
+        references=_OWNER,
+        phase=fields.job_phase,
+        packed=True,
+        wakes=_OWNERS,
+    ),
+    Kind.POD: KindEntry(
+        verbs=_READ,
+        subresources={"log": frozenset(("get",))},
+        watch_labels=_OURS,
+        references=_OWNER,
+        packed=True,
+        wakes=_OWNERS,
+    ),
+    Kind.CONFIG_MAP: KindEntry(
+        verbs=_READ | {"create"}, watch_labels=_OURS, references=_OWNER, packed=True, wakes=_OWNERS
+    ),
+    Kind.DEPLOYMENT: KindEntry(
+        verbs=_READ | {"patch"},
+        watch_labels={names.MANAGED_LABEL: "true"},
+        phase=fields.no_phase,
+        managed_fields=True,
+        wakes=(Wake(kind=Kind.POLICY, find_by="deployment", value="name", always=True, then=(_OPEN_PROMOTIONS,)),),
+    ),
+    Kind.POD_TEMPLATE: KindEntry(
+        verbs=_READ,
+        watch_labels={},
+        phase=fields.no_phase,
+        wakes=(
+            Wake(
+                kind=Kind.POLICY,
+                find_by="template",
+                value="name",
+                always=True,
+                then=(_OPEN_PROMOTIONS, _OPEN_RUNS, Wake(kind=Kind.MODEL_VERSION, find_by="model", value="model")),
+            ),
+        ),
+    ),
+    Kind.EVENT: KindEntry(verbs=frozenset(("create",)), phase=fields.no_phase),
+}
+
+RECONCILED: Final = tuple(kind for kind, entry in KINDS.items() if entry.reconciled is not None)
+
+
+def is_final(kind: Kind, phase: str) -> bool:
+    """Tell whether nothing is decided any more of an object of that kind in that phase."""
+    reconciled = KINDS[kind].reconciled
+    return reconciled is not None and phase in reconciled.final_phases
