@@ -10,20 +10,20 @@ import jsonschema
 import pytest
 
 from finetune_operator.api import contract
-from finetune_operator.api.meta import ModelArtifact
+from finetune_operator.api.meta import Artifact, ModelArtifact
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
 from finetune_operator.api.training import Training
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.attempts import results
-from finetune_operator.decide.decision import CreateModelVersion
+from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreateSnapshot
 from finetune_operator.decide.snapshot import run_document, verify_document
 from house.agreement import Direction, contract_differences
 from house.crds import Schema, crds, leaves
 from house.messages import problems
 from house.samples import changed, sample
 from house.schemas import LIMITS, allowed, limit, part, without_null
-from unit.decide.run.world import World, base, evaluate_result, policy, train_result
+from unit.decide.run.world import LIVE, World, base, evaluate_result, policy, train_result
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document", contract.RunDocument, "same"),
@@ -321,3 +321,32 @@ def test_a_verified_base_of_the_longest_name_fits() -> None:
     far = base(artifact=ModelArtifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
     made = verify_document(far, policy())
     assert problems("run-document", json.loads(json.dumps(plain(contract.document_json(made))))) == []
+
+
+# What a run writes for its steps, whatever is live: the operator has no types for step inputs, so all are tried.
+
+PLAN = Artifact(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
+LIVE_VERSIONS = {
+    "nothing is live": None,
+    "the base is live": "base_v1",
+    "a fine-tune is live": "ft_v1.1",
+    "a fine-tune without a plan is live": "ft_v1.2",
+}
+
+
+@pytest.mark.parametrize("name", LIVE_VERSIONS)
+def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str) -> None:
+    tuned = base("ft_v1.1", LIVE, type="FineTuned", inputs=PLAN)
+    unknown = base("ft_v1.2", LIVE, type="FineTuned")
+    world = World(versions=(base(inputs=PLAN), tuned, unknown))
+    if version := LIVE_VERSIONS[name]:
+        world.go_live(version)
+    world.trained()
+    steps = []
+    for action in world.history:
+        if isinstance(action, CreateJob):
+            steps.append(action.step)
+            assert problems(f"step-inputs#/$defs/{action.step}", json.loads(action.step_inputs)) == []
+        if isinstance(action, CreateSnapshot):
+            assert problems("run-document", contract.document_json(action.document)) == []
+    assert steps == ["prepare", "train", "evaluate"]
