@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import onnxruntime
+from msgspec.structs import asdict
 
 from finetune_trainer.documents.codec import decode
 from finetune_trainer.documents.run import Serving
@@ -19,13 +20,7 @@ from finetune_trainer.evaluation.preprocess import Pixels, prepare
 
 def serving_metadata(classes: tuple[str, ...], serving: Serving) -> ServingMetadata:
     """The metadata of an artifact with these classes and settings."""
-    return ServingMetadata(
-        classes=classes,
-        image_size=serving.image_size,
-        confidence=serving.confidence,
-        nms_iou=serving.nms_iou,
-        max_detections=serving.max_detections,
-    )
+    return ServingMetadata(classes=classes, **asdict(serving))
 
 
 @dataclass(frozen=True)
