@@ -20,10 +20,11 @@ from finetune_operator.decide.decision import CreateJob, CreateModelVersion, Cre
 from finetune_operator.decide.snapshot import run_document, verify_document
 from house.agreement import Direction, contract_differences
 from house.crds import Schema, crds, leaves
-from house.messages import problems
+from house.messages import message, problems
 from house.samples import changed, sample
 from house.schemas import LIMITS, allowed, limit, part, without_null
-from unit.decide.run.world import LIVE, World, base, evaluate_result, policy, train_result
+from simulation.trainer_script import Trainer
+from unit.decide.run.world import LIVE, World, base, evaluate_result, policy, prepare_result, train_result
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document", contract.RunDocument, "same"),
@@ -350,3 +351,21 @@ def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str) -> None:
         if isinstance(action, CreateSnapshot):
             assert problems("run-document", contract.document_json(action.document)) == []
     assert steps == ["prepare", "train", "evaluate"]
+
+
+# Stand-ins for the trainer in other suites say what the trainer says, or those suites would prove nothing.
+
+
+@pytest.mark.parametrize("step", allowed(part("common#/$defs/step")))
+def test_the_scripted_trainer_of_the_simulation_keeps_to_the_contract(step: str) -> None:
+    run = message("run-verify" if step == "verify" else "run-finetune")
+    code, said = Trainer()(step, run, message(f"inputs-{step}"))
+    assert code == 0
+    assert problems("result", said) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "result"), [("prepare", prepare_result()), ("train", train_result()), ("evaluate", evaluate_result())]
+)
+def test_the_results_of_the_unit_tests_keep_to_the_contract(step: str, result: dict[str, Any]) -> None:
+    assert problems(f"result#/$defs/{step}", result) == []
