@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from finetune_trainer.evaluation.detector import Detector, open_detector
-from finetune_trainer.evaluation.postprocess import overlap
+from finetune_trainer.evaluation.postprocess import Thresholds, overlap
 from finetune_trainer.evaluation.preprocess import decode
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -26,15 +26,15 @@ def detector() -> Detector:
 def test_the_evaluator_returns_the_expected_boxes(detector: Detector, page: str) -> None:
     image = decode((FIXTURES / "pages" / page).read_bytes())
     assert image is not None
-    settings = (EXPECTED["confidence"], EXPECTED["nmsIou"], EXPECTED["maxDetections"])
-    found = detector.detect(image, *settings)
+    thresholds = Thresholds(EXPECTED["confidence"], EXPECTED["nmsIou"], EXPECTED["maxDetections"])
+    detections = detector.detect(image, thresholds)
     expected = EXPECTED["pages"][page]
-    assert len(found.scores) == len(expected)
+    assert len(detections.scores) == len(expected)
     boxes = np.array([b["box"] for b in expected], dtype=np.float32)
-    same = (overlap(found.boxes, boxes) >= 0.99) & (
-        np.abs(found.scores[:, None] - np.array([b["confidence"] for b in expected])) <= 0.001
+    same = (overlap(detections.boxes, boxes) >= 0.99) & (
+        np.abs(detections.scores[:, None] - np.array([b["confidence"] for b in expected])) <= 0.001
     )
-    names = np.array(detector.serving.classes)[found.fields]
+    names = np.array(detector.serving.classes)[detections.fields]
     same &= names[:, None] == np.array([b["field"] for b in expected])
     # One to one: scores that differ by rounding alone may come in either order.
     assert same.any(axis=0).all()
@@ -50,7 +50,7 @@ def test_the_fixture_asks_for_every_rule(detector: Detector) -> None:
     for name, boxes in pages.items():
         image = decode((FIXTURES / "pages" / name).read_bytes())
         assert image is not None
-        everything = detector.detect(image, EXPECTED["confidence"], 1.0, 10_000)
+        everything = detector.detect(image, Thresholds(EXPECTED["confidence"], nms_iou=1.0, max_detections=10_000))
         suppressed += len(everything.scores) - len(boxes)
         corners = [tuple(box) for box in everything.boxes.tolist()]
         shared += len(corners) - len(set(corners))

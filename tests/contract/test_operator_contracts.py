@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from finetune_operator.api import contract
-from finetune_operator.api.meta import Artifact, ModelArtifact
+from finetune_operator.api.meta import Artifact, FileReference
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
 from finetune_operator.api.training import Training
@@ -260,7 +260,7 @@ EDGES = [
     (kind, path, value)
     for kind in ("FineTunePolicy", "FineTuneRun")
     for path, schema in leaves(crds()[kind].spec)
-    if path[0] in ("serving", "mixing", "training", "minPoolSamples", "gates")
+    if path[0] in ("data", "serving", "mixing", "training", "minPoolSamples", "gates")
     for value in edges(schema)
 ]
 
@@ -319,14 +319,14 @@ def test_a_uri_that_a_run_takes_is_taken_by_the_model_version(length: int) -> No
 
 
 def test_a_verified_base_of_the_longest_name_fits() -> None:
-    far = base(artifact=ModelArtifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
+    far = base(artifact=Artifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
     made = verify_document(far, policy())
     assert problems("run-document", json.loads(json.dumps(plain(contract.document_json(made))))) == []
 
 
 # What a run writes for its steps, whatever is live: the operator has no types for step inputs, so all are tried.
 
-PLAN = Artifact(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
+PLAN = FileReference(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
 LIVE_VERSIONS = {
     "nothing is live": None,
     "the base is live": "base_v1",
@@ -359,9 +359,9 @@ def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str) -> None:
 @pytest.mark.parametrize("step", allowed(part("common#/$defs/step")))
 def test_the_scripted_trainer_of_the_simulation_keeps_to_the_contract(step: str) -> None:
     run = message("run-verify" if step == "verify" else "run-finetune")
-    code, said = Trainer()(step, run, message(f"inputs-{step}"))
+    code, result = Trainer()(step, run, message(f"inputs-{step}"))
     assert code == 0
-    assert problems("result", said) == []
+    assert problems("result", result) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.contract import EvaluateResult, ProgressLine, StepResult, document_json
-from finetune_operator.api.meta import Artifact
+from finetune_operator.api.meta import FileReference
 from finetune_operator.api.value import canonical_json, parse
 from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateJob, CreateSnapshot
@@ -34,7 +34,7 @@ def message(name: str) -> Message:
 @cache
 def written() -> dict[str, Message]:
     """Return what the operator writes for a run beside a live fine-tune, and for an imported base."""
-    plan = Artifact(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
+    plan = FileReference(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
     earlier = base("ft_v1.1", LIVE, type="FineTuned", inputs=plan)
     world = World(versions=(base(inputs=plan), earlier))
     world.go_live("ft_v1.1")

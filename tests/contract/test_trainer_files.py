@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from finetune_trainer.documents.anchor import AnchorIndex, Entry, Splits, parse_anchor_index
-from finetune_trainer.documents.codec import Located, encode
+from finetune_trainer.artifact.metadata import serving_metadata
+from finetune_trainer.documents.anchor import AnchorIndex, AnchorPage, Splits, parse_anchor_index
+from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.plan import (
     Counts,
     Digests,
@@ -30,7 +31,6 @@ from finetune_trainer.documents.report import REPORT_SCHEMA, Milliseconds, Model
 from finetune_trainer.documents.result import MANIFEST_SCHEMA, EvaluateResult, Manifest, ManifestFile
 from finetune_trainer.documents.run import Serving
 from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, ServingMetadata
-from finetune_trainer.evaluation.detector import serving_metadata
 
 MESSAGES = Path(__file__).parent / "messages"
 CLASSES = ("invoice_number", "amount_total")
@@ -38,8 +38,8 @@ OWNER = "11111111-2222-3333-4444-555555555555"
 DIGESTS = Digests(pool="a1" * 32, anchor="a2" * 32, test_set="a3" * 32, new_set="a4" * 32)
 
 
-def file(place: str, number: int) -> Located:
-    return Located(f"file:///data/{place}", f"{number:02x}" * 32)
+def file(place: str, number: int) -> FileReference:
+    return FileReference(f"file:///data/{place}", f"{number:02x}" * 32)
 
 
 def plan() -> Plan:
@@ -66,8 +66,8 @@ def plan() -> Plan:
 
 
 def index() -> AnchorIndex:
-    labelled = Entry("images/test/c.png", "labels/test/c.txt", "07" * 32, "08" * 32, 70, 1)
-    background = Entry("images/train/a.png", None, "04" * 32, None, 90, 0)
+    labelled = AnchorPage("images/test/c.png", "labels/test/c.txt", "07" * 32, "08" * 32, 70, 1)
+    background = AnchorPage("images/train/a.png", None, "04" * 32, None, 90, 0)
     return AnchorIndex(classes=CLASSES, splits=Splits(train=(background,), val=(labelled,), test=(labelled,)))
 
 
@@ -110,7 +110,7 @@ def report() -> Report:
 def artifact() -> dict[str, Any]:
     """The metadata of an artifact, as JSON by key; in the file each value is text."""
     serving = serving_metadata(CLASSES, Serving(320, "0.25", "0.7", 300))
-    lineage = Lineage(type="FineTuned", base="base_v1", owner=OWNER)
+    lineage = Lineage(type="FineTuned", model="invoice-fields", base="base_v1", owner=OWNER)
     return {SERVING_KEY: msgspec.to_builtins(serving), LINEAGE_KEY: msgspec.to_builtins(lineage)}
 
 

@@ -40,8 +40,8 @@ Object = dict[str, Any]
 
 
 def _documents(text: str) -> dict[str, Object]:
-    found = [item for item in yaml.safe_load_all(text) if item]
-    return {f"{item['kind']}/{item['metadata']['name']}": item for item in found}
+    items = [item for item in yaml.safe_load_all(text) if item]
+    return {f"{item['kind']}/{item['metadata']['name']}": item for item in items}
 
 
 @pytest.fixture(scope="module")

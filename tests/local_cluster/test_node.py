@@ -86,8 +86,8 @@ def snapshot() -> dict[str, str]:
 
 def of_the_node() -> list[str]:
     """The command lines of processes that belong to a node."""
-    found = (path.read_bytes().replace(b"\0", b" ").decode() for path in Path("/proc").glob("[0-9]*/cmdline"))
-    return [line for line in found if "containerd" in line or "kubelet" in line.split(" ")[0]]
+    commands = (path.read_bytes().replace(b"\0", b" ").decode() for path in Path("/proc").glob("[0-9]*/cmdline"))
+    return [line for line in commands if "containerd" in line or "kubelet" in line.split(" ")[0]]
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +133,13 @@ def test_a_restricted_pod_with_a_local_volume_is_reached_from_the_host_and_calls
     kubectl(running, "apply", "--filename=-", text=manifest)
     kubectl(running, "--namespace=strict", "wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
     address = kubectl(running, "--namespace=strict", "get", "service/web", "--output=jsonpath={.spec.clusterIP}")
-    told = subprocess.run(
+    ran = subprocess.run(
         ["curl", "--silent", "--show-error", "--max-time", "5", "--noproxy", "*", f"http://{address}/hello"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.stdout == "from a volume", told.stderr
+    assert ran.stdout == "from a volume", ran.stderr
     script = CALL_IN.replace("ADDRESS", address)
     answers = kubectl(running, "--namespace=strict", "exec", "web", "--", "python3", "-c", script)
     assert answers.splitlines() == ["API 200", "SERVICE from a volume"]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from finetune_trainer.commands.import_base import ImportRequest, import_base
 from finetune_trainer.documents.model_version import PlainServing
 from finetune_trainer.environment import prepare_process, variables
-from finetune_trainer.importing import ImportRequest, import_base
 from trainer.world import CLASSES, SIDE, TINY_MODEL, World, add_to_pool, index, write_anchor, write_new_pages
 
 

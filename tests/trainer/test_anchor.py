@@ -23,7 +23,7 @@ def anchor(tmp_path: Path) -> Path:
 
 
 def build(anchor: Path, allow_background: bool = False) -> AnchorIndex:
-    return build_index(Storage(), anchor.as_uri(), allow_background)
+    return build_index(Storage(), anchor.as_uri(), allow_background=allow_background)
 
 
 def rewrite(anchor: Path, **changes: Any) -> None:

@@ -68,9 +68,9 @@ def test_an_import_prints_a_model_version_of_what_it_stored(
     model = local_path(spec["artifact"]["uri"])
     assert model is not None
     assert model.stat().st_size == spec["artifact"]["bytes"]
-    detector = open_detector(model, "model", 1)
+    detector = open_detector(model, "model", threads=1)
     assert detector.serving.classes == CLASSES
-    assert detector.lineage == Lineage(type="Base", base="base_v1")
+    assert detector.lineage == Lineage(type="Base", model="marks", base="base_v1")
 
 
 def test_importing_the_same_checkpoint_again_gives_the_same_artifact(

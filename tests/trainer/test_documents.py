@@ -12,9 +12,10 @@ import msgspec
 import pytest
 import yaml
 
+from finetune_trainer.commands.import_base import ImportRequest
 from finetune_trainer.data.anchor import build_index
 from finetune_trainer.documents.classes import check_class_names
-from finetune_trainer.documents.codec import LONGEST_URI, Located
+from finetune_trainer.documents.codec import LONGEST_URI, FileReference
 from finetune_trainer.documents.result import (
     RESULT_LIMIT,
     RESULT_SCHEMA,
@@ -32,7 +33,6 @@ from finetune_trainer.documents.result import (
 )
 from finetune_trainer.documents.run import parse_run_document
 from finetune_trainer.errors import Reason, StepError, bad_input
-from finetune_trainer.importing import ImportRequest
 from finetune_trainer.steps.job import failed, fitting
 from finetune_trainer.storage import Storage
 from house.crds import crds
@@ -110,7 +110,7 @@ def evaluation(classes: int, uri_length: int) -> Emitted:
     models = Models(measured(True), measured(False), measured(False))
     new_set = NewSet(SHA, 10_000, 10_000, True)
     result = EvaluateResult(SHA, "finetune-trainer 0.1.0", TestSet(SHA, 100_000, 1_000_000), new_set, models)
-    manifest = Located("s3://" + "b" * uri_length, SHA)
+    manifest = FileReference("s3://" + "b" * uri_length, SHA)
     return Emitted(RESULT_SCHEMA, "evaluate", "u" * 36, 1, "Succeeded", manifest, msgspec.to_builtins(result))
 
 
@@ -130,10 +130,10 @@ def test_a_result_always_fits_and_keeps_what_a_verdict_hangs_on(classes: int, ur
 LONGEST_PREFIX = crds()["FineTunePolicy"].spec["properties"]["artifacts"]["properties"]["uri"]["maxLength"]
 
 
-def below(step: str, name: str) -> Located:
+def below(step: str, name: str) -> FileReference:
     """A file of a step below the longest prefix that a policy may have."""
     owner = "p" * LONGEST_PREFIX + "/" + "n" * 63 + "/" + "u" * 36
-    return Located(f"{owner}/attempt-1000/{step}/{name}", SHA)
+    return FileReference(f"{owner}/attempt-1000/{step}/{name}", SHA)
 
 
 def test_a_result_of_training_fits_below_the_longest_prefix() -> None:
@@ -176,9 +176,9 @@ def test_an_error_fits_however_its_text_is_written_in_json(text: str) -> None:
     error = bad_input(Reason.DATA_UNREADABLE, text, text)
     data = fitting(failed("prepare", "u" * 36, 1, error))
     assert len(data) <= RESULT_LIMIT
-    said = json.loads(data)["error"]
-    assert (said["class"], said["reason"]) == ("BadInput", "DataUnreadable")
-    assert said["message"][:5] == text[:5]
+    written = json.loads(data)["error"]
+    assert (written["class"], written["reason"]) == ("BadInput", "DataUnreadable")
+    assert written["message"][:5] == text[:5]
 
 
 BAD_NAMES: tuple[tuple[list[str], str], ...] = (

@@ -11,10 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from finetune_trainer.documents.codec import FileReference
+from finetune_trainer.documents.plan import PoolSample
 from finetune_trainer.evaluation.average_precision import Truth, average_precision, match, per_class
-from finetune_trainer.evaluation.postprocess import Detections, non_maximum_suppression, overlap, postprocess, to_page
+from finetune_trainer.evaluation.evaluate import VALIDATION
+from finetune_trainer.evaluation.pages import Page, PageResult
+from finetune_trainer.evaluation.postprocess import (
+    Detections,
+    non_maximum_suppression,
+    overlap,
+    postprocess,
+    to_page,
+)
 from finetune_trainer.evaluation.preprocess import decode, geometry, prepare
-from finetune_trainer.evaluation.rates import JudgedPage, rates
+from finetune_trainer.evaluation.rates import rates
 
 SIDES = st.integers(8, 400)
 
@@ -29,14 +39,14 @@ def boxes(draw: st.DrawFn, most: int = 25) -> np.ndarray[Any, np.dtype[np.float3
 
 @given(SIDES, SIDES, st.sampled_from([64, 96, 320]))
 def test_boxes_go_to_the_square_and_back(height: int, width: int, size: int) -> None:
-    placed = geometry(height, width, size)
-    assert max(placed.scaled_width, placed.scaled_height) == size
+    letterbox = geometry(height=height, width=width, size=size)
+    assert max(letterbox.scaled_width, letterbox.scaled_height) == size
     page = np.array([[0, 0, width, height], [width / 4, height / 4, width / 2, height / 2]], dtype=np.float32)
-    scale = np.array([placed.scaled_width / width, placed.scaled_height / height] * 2)
-    square = (page * scale + np.array([placed.left, placed.top] * 2)).astype(np.float32)
-    np.testing.assert_allclose(to_page(square, placed), page, atol=0.01)
-    assert 0 <= placed.left <= size - placed.scaled_width
-    assert 0 <= placed.top <= size - placed.scaled_height
+    scale = np.array([letterbox.scaled_width / width, letterbox.scaled_height / height] * 2)
+    square = (page * scale + np.array([letterbox.left, letterbox.top] * 2)).astype(np.float32)
+    np.testing.assert_allclose(to_page(square, letterbox), page, atol=0.01)
+    assert 0 <= letterbox.left <= size - letterbox.scaled_width
+    assert 0 <= letterbox.top <= size - letterbox.scaled_height
 
 
 @given(SIDES, SIDES, st.sampled_from([64, 96]))
@@ -61,9 +71,9 @@ def test_the_square_is_the_one_that_ultralytics_validates_on(
 def test_the_square_is_grey_around_the_page_and_rgb() -> None:
     red = np.zeros((10, 40, 3), np.uint8)
     red[:, :, 2] = 255  # BGR
-    tensor, placed = prepare(red, 32)
+    tensor, letterbox = prepare(red, 32)
     assert tensor.shape == (1, 3, 32, 32)
-    assert (placed.left, placed.top) == (0, 12)
+    assert (letterbox.left, letterbox.top) == (0, 12)
     np.testing.assert_allclose(tensor[0, :, 0, 0], 114 / 255)
     np.testing.assert_allclose(tensor[0, :, 15, 15], [1, 0, 0])
 
@@ -75,33 +85,33 @@ def test_what_opencv_cannot_decode_is_none() -> None:
 @given(boxes(), st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.7]), st.integers(1, 30))
 @settings(deadline=None)
 def test_suppression_keeps_what_the_naive_loop_keeps(
-    found: np.ndarray[Any, np.dtype[np.float32]], seed: int, iou: float, most: int
+    detected: np.ndarray[Any, np.dtype[np.float32]], seed: int, iou: float, most: int
 ) -> None:
-    fields = np.random.default_rng(seed).integers(0, 2, len(found))
-    overlaps = overlap(found, found)
+    fields = np.random.default_rng(seed).integers(0, 2, len(detected))
+    overlaps = overlap(detected, detected)
     kept: list[int] = []
-    for i in range(len(found)):
+    for i in range(len(detected)):
         if all(fields[i] != fields[k] or overlaps[k, i] <= np.float32(iou) for k in kept):
             kept.append(i)
-    assert non_maximum_suppression(found, fields, iou, most).tolist() == kept[:most]
+    assert non_maximum_suppression(detected, fields, iou=iou, most=most).tolist() == kept[:most]
 
 
 @given(boxes(12), st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=60)
 def test_postprocessing_returns_what_ultralytics_returns(
-    found: np.ndarray[Any, np.dtype[np.float32]], seed: int
+    detected: np.ndarray[Any, np.dtype[np.float32]], seed: int
 ) -> None:
     import torch
     from ultralytics.utils.nms import non_max_suppression
 
     # Six candidates look like a head without NMS to ultralytics: (1, n, 6).
-    found = found[:5] if len(found) == 6 else found
+    detected = detected[:5] if len(detected) == 6 else detected
     random = np.random.default_rng(seed)
-    centre = np.concatenate([(found[:, :2] + found[:, 2:]) / 2, found[:, 2:] - found[:, :2]], axis=1)
-    scores = random.permutation(np.linspace(0.0005, 0.99, 3 * len(found))).reshape(len(found), 3)
+    centre = np.concatenate([(detected[:, :2] + detected[:, 2:]) / 2, detected[:, 2:] - detected[:, :2]], axis=1)
+    scores = random.permutation(np.linspace(0.0005, 0.99, 3 * len(detected))).reshape(len(detected), 3)
     output = np.concatenate([centre, scores], axis=1).T.astype(np.float32)
-    placed = geometry(128, 128, 128)
-    ours = postprocess(output, placed, 0.001, 0.7, 300)
+    letterbox = geometry(height=128, width=128, size=128)
+    ours = postprocess(output, letterbox, VALIDATION)
     [theirs] = non_max_suppression(torch.from_numpy(output[None]), 0.001, 0.7, multi_label=True, max_det=300)
     expected = theirs.numpy()
     np.testing.assert_allclose(ours.scores, expected[:, 4], rtol=1e-6)
@@ -113,32 +123,32 @@ def test_postprocessing_returns_what_ultralytics_returns(
 def pages(draw: st.DrawFn) -> list[tuple[Detections, Truth]]:
     result = []
     for _ in range(draw(st.integers(1, 5))):
-        found, labels = draw(boxes(12)), draw(boxes(6))
+        detected, labels = draw(boxes(12)), draw(boxes(6))
         random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         if len(labels):  # so that some detections hit
-            near = labels[random.integers(0, len(labels), len(found))] + random.normal(0, 2, (len(found), 4))
-            found = np.where(random.random((len(found), 1)) < 0.6, near, found).astype(np.float32)
-        scores = np.sort(random.random(len(found)).astype(np.float32))[::-1]
-        detections = Detections(found, scores, random.integers(0, 3, len(found)))
+            near = labels[random.integers(0, len(labels), len(detected))] + random.normal(0, 2, (len(detected), 4))
+            detected = np.where(random.random((len(detected), 1)) < 0.6, near, detected).astype(np.float32)
+        scores = np.sort(random.random(len(detected)).astype(np.float32))[::-1]
+        detections = Detections(detected, scores, random.integers(0, 3, len(detected)))
         result.append((detections, Truth(labels, random.integers(0, 3, len(labels)))))
     return result
 
 
 @given(pages())
 @settings(deadline=None, max_examples=100)
-def test_average_precision_is_ultralytics_formula(found: list[tuple[Detections, Truth]]) -> None:
+def test_average_precision_is_ultralytics_formula(detected: list[tuple[Detections, Truth]]) -> None:
     from ultralytics.utils.metrics import ap_per_class
 
-    hits = [match(d, t) >= 0 for d, t in found]
-    target = np.concatenate([t.fields for _, t in found])
-    ours = per_class(found, 3)
+    hits = [match(d, t) >= 0 for d, t in detected]
+    target = np.concatenate([t.fields for _, t in detected])
+    ours = per_class(detected, 3)
     assert set(ours) == set(target.tolist())
     if not len(target):
         return
     theirs = ap_per_class(
         np.concatenate(hits)[:, None],
-        np.concatenate([d.scores for d, _ in found]),
-        np.concatenate([d.fields for d, _ in found]),
+        np.concatenate([d.scores for d, _ in detected]),
+        np.concatenate([d.fields for d, _ in detected]),
         target,
     )
     np.testing.assert_allclose([ours[i].ap for i in theirs[6]], theirs[5][:, 0], atol=1e-9)
@@ -147,14 +157,14 @@ def test_average_precision_is_ultralytics_formula(found: list[tuple[Detections, 
 @given(pages())
 @settings(deadline=None, max_examples=60)
 def test_matching_is_one_to_one_within_a_class_and_as_ultralytics_matches(
-    found: list[tuple[Detections, Truth]],
+    detected: list[tuple[Detections, Truth]],
 ) -> None:
     import torch
     from ultralytics.models.yolo.detect import DetectionValidator
 
     validator = DetectionValidator.__new__(DetectionValidator)
     validator.iouv = torch.tensor([0.5])
-    for detections, truth in found:
+    for detections, truth in detected:
         taken = match(detections, truth)
         claimed = taken[taken >= 0].tolist()
         assert len(claimed) == len(set(claimed))
@@ -174,15 +184,19 @@ def test_the_ends_of_average_precision(hits: list[bool], labels: int, ap: float)
     assert average_precision(np.array(hits, dtype=bool), labels).ap == pytest.approx(ap, abs=0.006)
 
 
-def judged(document: str, found: list[tuple[list[int], int]], labels: list[tuple[list[int], int]]) -> JudgedPage:
+FILE = FileReference("file:///page", "0" * 64)
+
+
+def judged(document: str, detected: list[tuple[list[int], int]], labels: list[tuple[list[int], int]]) -> PageResult:
     def array(rows: list[tuple[list[int], int]]) -> tuple[Any, Any]:
         corners = np.array([box for box, _ in rows], dtype=np.float32).reshape(-1, 4)
         return corners, np.array([field for _, field in rows], dtype=np.int64)
 
-    corners, fields = array(found)
-    return JudgedPage(
-        document,
-        Detections(corners, np.linspace(0.9, 0.5, len(found), dtype=np.float32), fields),
+    corners, fields = array(detected)
+    sample = PoolSample(FILE, FILE, bytes=0, boxes=len(labels), document=document, fresh=True, held_out=False)
+    return PageResult(
+        Page(sample, b"", ()),
+        Detections(corners, np.linspace(0.9, 0.5, len(detected), dtype=np.float32), fields),
         Truth(*array(labels)),
     )
 
@@ -203,7 +217,7 @@ A, B = [0, 0, 10, 10], [20, 20, 30, 30]
         ([], ("", "", "")),
     ],
 )
-def test_rates_mean_what_gate_2_says(pages: list[JudgedPage], expected: tuple[str, str, str]) -> None:
+def test_rates_mean_what_gate_2_says(pages: list[PageResult], expected: tuple[str, str, str]) -> None:
     result = rates(pages, 2, with_fields=True)
     assert (result.rate, result.document_rate, result.precision) == expected
 

@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from finetune_trainer.data.labels import LabelProblem, parse_label
-from finetune_trainer.documents.codec import Located
+from finetune_trainer.digests import sha256_of
+from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.plan import Sample
 from finetune_trainer.evaluation.average_precision import mean_average_precision
 from finetune_trainer.evaluation.detector import open_detector
-from finetune_trainer.evaluation.evaluate import CONFIDENCE, IOU, MAX_DETECTIONS, load_pages, measure_map, run_model
-from finetune_trainer.storage import Storage, local_path, sha256_of
+from finetune_trainer.evaluation.evaluate import VALIDATION, measure_map, run_model
+from finetune_trainer.evaluation.pages import load_pages
+from finetune_trainer.storage import Storage, local_path
 from trainer.world import CLASSES, SIDE, page
 
 PAGES = 160
@@ -43,11 +45,11 @@ def ours(model: Path, pages: Path) -> float:
         label = pages / "labels/test" / f"{image.stem}.txt"
         boxes = parse_label(label.read_bytes(), len(CLASSES))
         assert not isinstance(boxes, LabelProblem)
-        places = [Located(p.as_uri(), sha256_of(p.read_bytes())) for p in (image, label)]
+        places = [FileReference(p.as_uri(), sha256_of(p.read_bytes())) for p in (image, label)]
         samples.append(Sample(places[0], places[1], image.stat().st_size, len(boxes)))
     detector = open_detector(model, "the model", threads=2)
     loaded = load_pages(Storage(), samples, len(CLASSES))
-    results, _ = run_model(detector, loaded, CONFIDENCE, IOU, MAX_DETECTIONS)
+    results, _ = run_model(detector, loaded, VALIDATION)
     return mean_average_precision(measure_map(results, len(CLASSES)))
 
 
@@ -59,9 +61,9 @@ def theirs(checkpoint: Path, pages: Path, output: Path) -> float:
         split="test",
         imgsz=SIDE,
         rect=False,
-        conf=CONFIDENCE,
-        iou=IOU,
-        max_det=MAX_DETECTIONS,
+        conf=VALIDATION.confidence,
+        iou=VALIDATION.nms_iou,
+        max_det=VALIDATION.max_detections,
         nms=None,
         batch=16,
         plots=False,

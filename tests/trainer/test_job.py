@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from finetune_trainer.documents.codec import Located
+from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import PrepareInputs, TrainInputs
 from finetune_trainer.documents.plan import Counts, Digests
 from finetune_trainer.documents.result import PrepareResult
@@ -105,13 +105,13 @@ def job(tmp_path: Path) -> Pod:
 
 
 @pytest.fixture
-def plan(world: World, base: dict[str, Any], tmp_path: Path) -> Located:
+def plan(world: World, base: dict[str, Any], tmp_path: Path) -> FileReference:
     document = world.parsed(base, mixing__ratio="1")
     return prepare(context("prepare", document, tmp_path / "prepare"), document, PrepareInputs(1)).plan
 
 
 def test_training_needs_no_network_and_writes_only_to_scratch_and_artifacts(
-    job: Pod, world: World, base: dict[str, Any], plan: Located
+    job: Pod, world: World, base: dict[str, Any], plan: FileReference
 ) -> None:
     document = world.document(base, mixing__ratio="1", training=training_parameters(epochs=1))
     before = {p for p in world.root.rglob("*") if not p.is_relative_to(job.folder)}
@@ -139,7 +139,7 @@ def test_training_needs_no_network_and_writes_only_to_scratch_and_artifacts(
 
 
 def test_sigterm_ends_training_at_once_as_preempted(
-    job: Pod, world: World, base: dict[str, Any], plan: Located
+    job: Pod, world: World, base: dict[str, Any], plan: FileReference
 ) -> None:
     document = world.document(base, mixing__ratio="1", training=training_parameters(epochs=500))
     process = job.start("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
@@ -211,7 +211,7 @@ def test_exit_codes_are_those_of_the_contract(error_class: ErrorClass, code: int
 def result(pool: int) -> PrepareResult:
     counts = Counts(pool=pool, fresh=pool, held_out=0, train=1, new=1, old=0, anchor=1, val=1, test=1)
     digests = Digests("p", "a", "t", "n")
-    return PrepareResult(**asdict(counts), plan=Located("file:///plan", "0" * 64), ratio="5", digests=digests)
+    return PrepareResult(**asdict(counts), plan=FileReference("file:///plan", "0" * 64), ratio="5", digests=digests)
 
 
 def test_of_two_pods_of_one_attempt_the_first_to_finish_counts(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_manifest_lists_every_file_with_its_digest(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_other_classes_never_trains(
-    world: World, base: dict[str, Any], plan: Located, tmp_path: Path
+    world: World, base: dict[str, Any], plan: FileReference, tmp_path: Path
 ) -> None:
     """The operator's snapshot and the plan agree, but the checkpoint's weights mean other fields."""
     import hashlib

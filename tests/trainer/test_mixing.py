@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_trainer.data.mixing import draw, is_held_out, multiplier, old_count, set_digest
+from finetune_trainer.data.mixing import draw, is_held_out, multiplier, old_count
+from finetune_trainer.digests import set_digest
 
 DIGESTS = st.sets(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=60)
 
@@ -24,7 +25,7 @@ def test_steps_are_the_rows_of_the_table(pool: int, times: int) -> None:
 @pytest.mark.parametrize(("pool", "old"), [(10, 500), (50, 1000), (200, 2000), (500, 2500), (1000, 3000)])
 def test_the_totals_are_those_of_the_table(pool: int, old: int) -> None:
     for interpolation in ("Steps", "LogLog"):
-        assert old_count(pool, multiplier(pool, interpolation), 3000, 25_000) == old
+        assert old_count(trained_new=pool, times=multiplier(pool, interpolation), max_old=3000, anchor=25_000) == old
 
 
 @given(st.integers(1, 5000))
@@ -36,7 +37,10 @@ def test_between_the_points_more_pages_never_mean_fewer_old_ones(pool: int) -> N
 
 
 def test_steps_do_mean_fewer_at_an_edge() -> None:
-    assert old_count(50, multiplier(50, "Steps"), 3000, 25_000) < old_count(49, multiplier(49, "Steps"), 3000, 25_000)
+    fewer, more = (
+        old_count(trained_new=pool, times=multiplier(pool, "Steps"), max_old=3000, anchor=25_000) for pool in (49, 50)
+    )
+    assert more < fewer
 
 
 @pytest.mark.parametrize(
@@ -46,27 +50,29 @@ def test_steps_do_mean_fewer_at_an_edge() -> None:
 def test_old_pages_are_limited_by_the_policy_and_by_the_anchor(
     new: int, times: str, most: int, anchor: int, old: int
 ) -> None:
-    assert old_count(new, Decimal(times), most, anchor) == old
+    assert old_count(trained_new=new, times=Decimal(times), max_old=most, anchor=anchor) == old
 
 
 @given(DIGESTS, st.integers(0, 80), st.integers(0, 2**31 - 1))
 def test_a_draw_is_without_replacement_and_hangs_on_seed_and_set_alone(
     digests: set[str], count: int, seed: int
 ) -> None:
-    drawn = draw(sorted(digests), count, seed)
+    drawn = draw(sorted(digests), count=count, seed=seed)
     assert len(drawn) == len(set(drawn)) == min(count, len(digests))
     assert set(drawn) <= digests
-    assert drawn == draw(sorted(digests, reverse=True), count, seed)
-    assert drawn[: count // 2] == draw(digests, count // 2, seed), "a smaller draw is the start of a larger one"
+    assert drawn == draw(sorted(digests, reverse=True), count=count, seed=seed)
+    assert drawn[: count // 2] == draw(digests, count=count // 2, seed=seed), (
+        "a smaller draw is the start of a larger one"
+    )
 
 
 def test_another_seed_draws_other_pages() -> None:
     digests = [f"{i:064x}" for i in range(500)]
-    assert set(draw(digests, 50, 1)) != set(draw(digests, 50, 2))
+    assert set(draw(digests, count=50, seed=1)) != set(draw(digests, count=50, seed=2))
 
 
 def test_the_draw_of_a_seed_never_changes() -> None:
-    assert draw([f"{i:064x}" for i in range(100)], 3, 1234) == [f"{i:064x}" for i in (18, 68, 51)]
+    assert draw([f"{i:064x}" for i in range(100)], count=3, seed=1234) == [f"{i:064x}" for i in (18, 68, 51)]
 
 
 @given(st.text(min_size=1), st.floats(0, 1))

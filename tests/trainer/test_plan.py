@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from finetune_trainer.data.anchor import read_index
-from finetune_trainer.documents.codec import Located
+from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import LiveInputs, PrepareInputs
 from finetune_trainer.documents.plan import Plan, parse_plan
 from finetune_trainer.documents.result import PrepareResult
@@ -224,7 +224,7 @@ def test_the_same_seed_makes_the_same_plan_and_another_one_another(
 def test_a_page_that_the_live_version_has_seen_is_not_fresh(world: World, base: dict[str, Any], tmp_path: Path) -> None:
     first = run(world, base, tmp_path / "s1")
     add_to_pool(world.pool, write_new_pages(tmp_path / "more", count=5, first=8000), world.anchor)
-    live = LiveInputs("ft_v1.1", Located(first.plan.uri, first.plan.sha256))
+    live = LiveInputs("ft_v1.1", FileReference(first.plan.uri, first.plan.sha256))
     second = run(world, base, tmp_path / "s2", live, attempt=2)
     assert (second.pool, second.fresh) == (17, 5)
     assert sum(s.fresh for s in plan_of(second).new_set) == 5

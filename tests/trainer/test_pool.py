@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from finetune_trainer.cli import main
-from finetune_trainer.data.pool import add_batch, pool_stats, read_pool
+from finetune_trainer.data.pool import pool_stats, read_pool
+from finetune_trainer.data.pool_batch import NewBatch, add_batch
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, write_new_pages
@@ -104,17 +105,10 @@ def test_one_bad_page_refuses_the_batch_and_leaves_the_pool_as_it_was(
 
 
 def test_a_batch_without_a_verifier_is_refused(world: World, folder: Path) -> None:
+    nobody = replace(VERIFICATION, by=" ")
+    new = NewBatch(folder.as_uri(), world.anchor.as_uri(), nobody, {}, allow_background=False)
     with pytest.raises(StepError) as caught:
-        add_batch(
-            Storage(),
-            world.pool.as_uri(),
-            folder.as_uri(),
-            world.anchor.as_uri(),
-            replace(VERIFICATION, by=" "),
-            {},
-            False,
-            BATCH_TIME,
-        )
+        add_batch(Storage(), world.pool.as_uri(), new, BATCH_TIME)
     assert caught.value.reason is Reason.VERIFIER_MISSING
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from finetune_trainer.documents.codec import Located
+from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import EvaluateResult, PrepareResult, TrainResult
 from finetune_trainer.steps.evaluate import evaluate
@@ -41,7 +41,7 @@ def evaluated(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> EvaluateResult:
     document = shared_world.parsed(base)
-    candidate = Located(trained.artifact.uri, trained.artifact.sha256)
+    candidate = FileReference(trained.artifact.uri, trained.artifact.sha256)
     inputs = EvaluateInputs(1, 1, prepared.plan, candidate)
     return evaluate(context("evaluate", document, tmp_path_factory.mktemp("e")), document, inputs)
 

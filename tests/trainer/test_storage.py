@@ -12,9 +12,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from finetune_trainer.data.anchor import build_index, write_index
-from finetune_trainer.data.pool import add_batch, read_pool
+from finetune_trainer.data.pool import read_pool
+from finetune_trainer.data.pool_batch import NewBatch, add_batch
+from finetune_trainer.digests import sha256_of
 from finetune_trainer.errors import ErrorClass, Reason, StepError
-from finetune_trainer.storage import Storage, join, local_path, normalise, sha256_of
+from finetune_trainer.storage import Storage, join, local_path, normalise
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, write_anchor, write_new_pages
 
 
@@ -134,7 +136,8 @@ def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[st
             storage.write_once(join(s3, "world", name, str(file.relative_to(folder))), file.read_bytes())
     anchor, pool = join(s3, "world/anchor"), join(s3, "world/pool")
     write_index(storage, anchor, build_index(storage, anchor, allow_background=False))
-    add_batch(storage, pool, join(s3, "world/new"), anchor, VERIFICATION, {}, False, BATCH_TIME)
+    new = NewBatch(join(s3, "world/new"), anchor, VERIFICATION, {}, allow_background=False)
+    add_batch(storage, pool, new, BATCH_TIME)
     assert len(read_pool(storage, pool, CLASSES)) == 10
     document = world.parsed(base, data__anchor__uri=anchor, data__pool__uri=pool)
     plan = make_plan(storage, document, Known(frozenset(), frozenset()))

@@ -12,12 +12,13 @@ import msgspec
 import pytest
 
 from finetune_trainer.data.materialise import materialise, write_data_yaml
-from finetune_trainer.documents.codec import Located
+from finetune_trainer.digests import sha256_of
+from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.plan import Sample
 from finetune_trainer.documents.run import Training
 from finetune_trainer.errors import ErrorClass, Reason, StepError
 from finetune_trainer.progress import Progress
-from finetune_trainer.storage import Storage, local_path, sha256_of
+from finetune_trainer.storage import Storage, local_path
 from finetune_trainer.training.arguments import train_arguments
 from finetune_trainer.training.yolo import Trained, train
 from trainer.world import CLASSES, SIDE, World, training_parameters
@@ -41,7 +42,7 @@ def samples(folder: Path, split: str, boxes: int = 3) -> list[Sample]:
     result = []
     for image in sorted((folder / "images" / split).iterdir()):
         label = folder / "labels" / split / f"{image.stem}.txt"
-        places = [Located(p.as_uri(), sha256_of(p.read_bytes())) for p in (image, label)]
+        places = [FileReference(p.as_uri(), sha256_of(p.read_bytes())) for p in (image, label)]
         result.append(Sample(places[0], places[1], image.stat().st_size, boxes))
     return result
 
@@ -170,7 +171,7 @@ def test_a_page_that_the_loader_drops_ends_the_training_before_it_starts(trainin
     folder.mkdir()
     label = folder / "label.txt"
     label.write_text("0 0.5 0.5 0.1 0.1 0.9\n")  # six columns: ultralytics drops the page with a log line
-    bad = Located(label.as_uri(), sha256_of(label.read_bytes()))
+    bad = FileReference(label.as_uri(), sha256_of(label.read_bytes()))
     training.train[0] = Sample(first.image, bad, first.bytes, 1)
     with pytest.raises(StepError, match=r"15 images.*the plan has 16") as caught:
         training.run({"epochs": 1})
@@ -227,7 +228,7 @@ def test_a_jpeg_without_end_marker_trains_from_a_mended_copy_never_from_a_rewrit
     assert page is not None
     data = cv2.imencode(".jpg", cv2.imread(str(page)))[1].tobytes()[:-2]
     (store / "page.jpg").write_bytes(data)
-    cut = Located((store / "page.jpg").as_uri(), sha256_of(data))
+    cut = FileReference((store / "page.jpg").as_uri(), sha256_of(data))
     training.train[0] = Sample(cut, first.label, len(data), first.boxes)
     training.run({"epochs": 1})
     assert (store / "page.jpg").read_bytes() == data
@@ -248,7 +249,7 @@ def test_a_page_that_changed_since_the_plan_is_refused(training: TinyTraining, t
 
 def replaced(sample: Sample, folder: Path) -> Sample:
     (folder / "changed.png").write_bytes(b"other bytes")
-    return msgspec.structs.replace(sample, image=Located((folder / "changed.png").as_uri(), sample.image.sha256))
+    return msgspec.structs.replace(sample, image=FileReference((folder / "changed.png").as_uri(), sample.image.sha256))
 
 
 def test_images_with_one_name_in_two_folders_do_not_collide(shared_world: World, tmp_path: Path) -> None:
@@ -259,7 +260,7 @@ def test_images_with_one_name_in_two_folders_do_not_collide(shared_world: World,
         (tmp_path / str(number)).mkdir()
         shutil.copy(source, tmp_path / str(number) / "1.png")
     moved = [
-        msgspec.structs.replace(s, image=Located((tmp_path / str(i) / "1.png").as_uri(), s.image.sha256))
+        msgspec.structs.replace(s, image=FileReference((tmp_path / str(i) / "1.png").as_uri(), s.image.sha256))
         for i, s in enumerate(twice)
     ]
     assert len({p.name for p in materialise(Storage(), moved, tmp_path / "out")}) == 2

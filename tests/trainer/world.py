@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from finetune_trainer.data.anchor import build_index, write_index
-from finetune_trainer.data.pool import Verification, add_batch
+from finetune_trainer.data.pool_batch import NewBatch, Verification, add_batch
 from finetune_trainer.documents.anchor import AnchorIndex
 from finetune_trainer.documents.run import FineTuneDocument, VerifyDocument, parse_run_document
 from finetune_trainer.progress import Progress
@@ -110,9 +110,8 @@ VERIFICATION = Verification("ann@example.com", date(2026, 11, 20), "report-1")
 
 def add_to_pool(pool: Path, folder: Path, anchor: Path, documents: dict[str, str] | None = None) -> None:
     """Add a folder to the pool, as `pool add` does."""
-    add_batch(
-        Storage(), pool.as_uri(), folder.as_uri(), anchor.as_uri(), VERIFICATION, documents or {}, False, BATCH_TIME
-    )
+    new = NewBatch(folder.as_uri(), anchor.as_uri(), VERIFICATION, documents or {}, allow_background=False)
+    add_batch(Storage(), pool.as_uri(), new, BATCH_TIME)
 
 
 @dataclass(frozen=True)

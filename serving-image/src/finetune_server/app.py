@@ -22,13 +22,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from finetune_server.config import Limits
-from finetune_server.drain import Drain
-from finetune_server.errors import RequestError
-from finetune_server.metrics import Metrics, Stage
-from finetune_server.model import Detector
-from finetune_server.pages import PageDecoder, PageRequest
-from finetune_server.reading import Reading, read_page
+from .config import Limits
+from .drain import Drain
+from .errors import RequestError
+from .metrics import Metrics, Stage
+from .model import Detector
+from .pages import PageDecoder, PageRequest
+from .reading import Reading, read_page
 
 log = logging.getLogger(__name__)
 

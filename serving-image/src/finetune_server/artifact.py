@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from finetune_server.errors import StartError
+from .errors import StartError
 
 SCHEMES: Final = ("file", "s3", "gs")
 MODEL_FILE: Final = "model.onnx"

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
-from finetune_server import __version__
-from finetune_server.config import fetch_config, serve_config
-from finetune_server.errors import ExitCode, StartError
+from . import __version__
+from .config import fetch_config, serve_config
+from .errors import ExitCode, StartError
 
 log = logging.getLogger("finetune_server")
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fetch() -> None:
     # Imported here: each command pays only for its own libraries at start, in a container that waits for it.
-    from finetune_server.fetch import fetch, wait_for_a_model
+    from .fetch import fetch, wait_for_a_model
 
     config = fetch_config(os.environ)
     if config.wanted is None:
@@ -78,7 +78,7 @@ def _fetch() -> None:
 def _serve() -> None:
     # onnxruntime's official builds report to their maker by default, and read this before any call could say no.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    from finetune_server.server import serve
+    from .server import serve
 
     serve(serve_config(os.environ))
 

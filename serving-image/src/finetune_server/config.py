@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_server.artifact import ArtifactRef, checked_ref
-from finetune_server.cpu import available_cpus
-from finetune_server.errors import StartError
+from .artifact import ArtifactRef, checked_ref
+from .cpu import available_cpus
+from .errors import StartError
 
 MIB = 1024 * 1024
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from finetune_server.config import DrainConfig
+from .config import DrainConfig
 
 
 class Drain:

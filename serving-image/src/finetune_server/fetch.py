@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from finetune_server.artifact import MODEL_FILE, RECORD_FILE, ArtifactRef, write_record
-from finetune_server.config import FetchConfig
-from finetune_server.errors import ExitCode, StartError
+from .artifact import MODEL_FILE, RECORD_FILE, ArtifactRef, write_record
+from .config import FetchConfig
+from .errors import ExitCode, StartError
 
 log = logging.getLogger(__name__)
 

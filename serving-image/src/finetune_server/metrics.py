@@ -10,8 +10,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from finetune_server.artifact import ArtifactRef
-from finetune_server.config import Identity
+from .artifact import ArtifactRef
+from .config import Identity
 
 # Finer towards 1, where a healthy model's confidences lie and a drop begins.
 CONFIDENCE_BUCKETS: Final = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 1.0)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from finetune_server.artifact import MODEL_FILE, ArtifactRef, read_record
-from finetune_server.errors import StartError
-from finetune_server.preprocess import Tensor
+from .artifact import MODEL_FILE, ArtifactRef, read_record
+from .errors import StartError
+from .preprocess import Tensor
 
 SETTINGS_KEY: Final = "finetune.serving"
 SETTINGS_SCHEMA: Final = "finetune-operator.io/serving/v1"

@@ -14,8 +14,8 @@ import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
-from finetune_server.errors import RequestError
-from finetune_server.preprocess import Page
+from .errors import RequestError
+from .preprocess import Page
 
 POINTS_PER_INCH: Final = 72
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from finetune_server.errors import RequestError
-from finetune_server.metrics import Metrics, Stage
-from finetune_server.model import Detector
-from finetune_server.pages import PageDecoder, PageRequest
-from finetune_server.postprocess import select
-from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
+from .errors import RequestError
+from .metrics import Metrics, Stage
+from .model import Detector
+from .pages import PageDecoder, PageRequest
+from .postprocess import select
+from .preprocess import letterbox_geometry, to_page, to_tensor
 
 
 @dataclass(frozen=True, slots=True)

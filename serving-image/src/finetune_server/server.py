@@ -14,13 +14,13 @@ import cv2
 import prometheus_client
 import uvicorn
 
-from finetune_server.app import Loaded, ServingState, create_app
-from finetune_server.config import ServeConfig
-from finetune_server.drain import Drain
-from finetune_server.errors import StartError
-from finetune_server.metrics import Metrics
-from finetune_server.model import load_detector
-from finetune_server.pages import PageDecoder
+from .app import Loaded, ServingState, create_app
+from .config import ServeConfig
+from .drain import Drain
+from .errors import StartError
+from .metrics import Metrics
+from .model import load_detector
+from .pages import PageDecoder
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Paths:
     """Where a step may write; everything else may be read-only."""
 

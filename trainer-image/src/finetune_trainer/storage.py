@@ -15,7 +15,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import fsspec
 
-from finetune_trainer.errors import ErrorClass, Reason, StepError, bad_input
+from .digests import check_digest
+from .errors import ErrorClass, Reason, StepError, bad_input
 
 SCHEMES: Final = ("file", "s3", "gs")
 _CHUNK: Final = 4 * 1024 * 1024
@@ -59,17 +60,6 @@ def local_path(uri: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
-def sha256_of(data: bytes) -> str:
-    """Hex sha256 of bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def sha256_of_file(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 class Storage:
     """All object access of a step. Holds one file system per scheme, so that connections are reused."""
 
@@ -88,7 +78,7 @@ class Storage:
         """The bytes of many objects; remote ones are fetched concurrently."""
         wanted = list(dict.fromkeys(uris))
         remote = [u for u in wanted if local_path(u) is None]
-        found = {u: self.read(u) for u in wanted if local_path(u) is not None}
+        contents = {u: self.read(u) for u in wanted if local_path(u) is not None}
         for scheme in {urlsplit(u).scheme for u in remote}:
             group = [u for u in remote if urlsplit(u).scheme == scheme]
             with _translated(group[0], "read"):
@@ -99,8 +89,8 @@ class Storage:
                 with _translated(uri, "read"):
                     if isinstance(value, BaseException):
                         raise value
-                found[uri] = value
-        return found
+                contents[uri] = value
+        return contents
 
     def sizes(self, uris: Iterable[str]) -> dict[str, int | None]:
         """Size in bytes of each object, None where there is none. Remote ones by one listing per folder."""
@@ -150,7 +140,7 @@ class Storage:
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
                 sink.write(chunk)
-        check_digest(uri, digest.hexdigest(), sha256)
+        check_digest(uri, actual=digest.hexdigest(), expected=sha256)
         return target
 
     def write_once(self, uri: str, data: bytes) -> None:
@@ -196,16 +186,6 @@ class Storage:
         if scheme not in self._systems:
             self._systems[scheme] = fsspec.filesystem(scheme, **_OPTIONS.get(scheme, {}))
         return self._systems[scheme]
-
-
-def check_digest(uri: str, actual: str, expected: str) -> None:
-    """Raise StepError DigestMismatch unless both hex digests are equal."""
-    if actual != expected:
-        raise bad_input(
-            Reason.DIGEST_MISMATCH,
-            f"{uri} has sha256 {actual}, expected {expected}.",
-            "Restore the file as it was recorded, or index or import the data again.",
-        )
 
 
 def _key(uri: str) -> str:

@@ -10,15 +10,23 @@ from msgspec.structs import replace
 
 from finetune_operator.api.contract import EvaluateResult, RunDocument
 from finetune_operator.api.policy import Gates, NewSamplesGate, RegressionGate
-from finetune_operator.api.run import Gate
+from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.evidence import evidence_of
-from finetune_operator.decide.gates.verdict import judge, new_samples, regression, share, worst
+from finetune_operator.decide.gates.new_samples import judge as new_samples
+from finetune_operator.decide.gates.regression import judge as judge_regression
+from finetune_operator.decide.gates.shares import share
+from finetune_operator.decide.gates.verdict import judge, worst
 from finetune_operator.decide.snapshot import run_document
 from unit.decide.run.world import base, evaluate_result, policy, run, scores
 
 LIMITS = RegressionGate()
 MINIMUM = NewSamplesGate()
+
+
+def regression(limits: RegressionGate, result: EvaluateResult) -> GateVerdict:
+    (verdict,) = judge_regression(limits, result)
+    return verdict
 
 
 def document(gates: Gates | None = None) -> RunDocument:
@@ -145,7 +153,7 @@ def test_an_empty_test_set_is_an_error() -> None:
     ],
 )
 def test_the_worst_gate_decides(verdicts: list[Any], expected: str) -> None:
-    assert worst(tuple(Gate(name="g", verdict=v) for v in verdicts)) == expected
+    assert worst(tuple(GateVerdict(name="g", verdict=v) for v in verdicts)) == expected
 
 
 shares = st.decimals(0, 1, places=6).map(lambda d: f"{d:.6f}")

@@ -8,14 +8,14 @@ from typing import Final
 
 import numpy as np
 
-from finetune_trainer.errors import Reason
+from ..errors import Reason
 
 # Rounding in other tools lets a box reach a little over the page's edge; ultralytics tolerates a hundredth.
 EDGE_TOLERANCE: Final = 0.01
 COLUMNS: Final = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Box:
     """Class index, and centre and size as shares of the page (0..1)."""
 
@@ -26,7 +26,7 @@ class Box:
     height: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelProblem:
     """Why a label file is refused; `message` names the line."""
 

@@ -9,10 +9,11 @@ from typing import Final
 
 import yaml
 
-from finetune_trainer.data.images import is_complete_jpeg
-from finetune_trainer.documents.codec import Located
-from finetune_trainer.documents.plan import Sample
-from finetune_trainer.storage import Storage, check_digest, local_path, sha256_of_file
+from ..digests import check_digest, sha256_of_file
+from ..documents.codec import FileReference
+from ..documents.plan import Sample
+from ..storage import Storage, local_path
+from .images import is_complete_jpeg
 
 _FETCHERS: Final = 16  # threads; fetching waits for the network, not for a CPU
 _END_OF_IMAGE: Final = b"\xff\xd9"
@@ -43,14 +44,14 @@ def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> li
         return list(pool.map(place, enumerate(samples)))
 
 
-def _place(storage: Storage, source: Located, target: Path) -> None:
+def _place(storage: Storage, source: FileReference, target: Path) -> None:
     path = local_path(source.uri)
     if path is None:
         storage.fetch(source.uri, source.sha256, target)
         return
     if not path.is_file():
         storage.read(source.uri)  # raises the error that names the place and the remedy
-    check_digest(source.uri, sha256_of_file(path), source.sha256)
+    check_digest(source.uri, actual=sha256_of_file(path), expected=source.sha256)
     if _is_complete(path):
         target.symlink_to(path)
     else:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, Literal
 
 Interpolation = Literal["Steps", "LogLog"]
 
-# Pool size -> old pages per new page (the fine-tuning guide's "Data Mixing Ratios").
 TABLE: Final[tuple[tuple[int, int], ...]] = ((10, 50), (50, 20), (200, 10), (500, 5))
+"""Pool size -> old pages per new page (the fine-tuning guide's "Data Mixing Ratios")."""
 
 
 def multiplier(pool: int, interpolation: Interpolation) -> Decimal:
-    """Old pages per new page for a pool of `pool` pages (at least 1), to six digits.
+    """Return the old pages per new page for a pool of `pool` pages (at least 1), to six digits.
 
     Steps: the row of the largest threshold that the pool has reached; below the first threshold, its row.
     LogLog: the *total* of old pages, linear in log-log between the table's points, so that more verified pages
@@ -32,14 +32,14 @@ def multiplier(pool: int, interpolation: Interpolation) -> Decimal:
     return Decimal(total / pool).quantize(Decimal("0.000001"))
 
 
-def old_count(trained_new: int, times: Decimal, max_old: int, anchor: int) -> int:
-    """Number of old pages: the product, limited by `max_old` and by what the anchor has."""
+def old_count(*, trained_new: int, times: Decimal, max_old: int, anchor: int) -> int:
+    """Return the number of old pages: the product, limited by `max_old` and by what the anchor has."""
     product = int((times * trained_new).to_integral_value(rounding=ROUND_HALF_UP))
     return min(product, max_old, anchor)
 
 
-def draw(digests: Iterable[str], count: int, seed: int) -> list[str]:
-    """`count` of the image digests, without replacement, the same for the same seed and set, in no given order.
+def draw(digests: Iterable[str], *, count: int, seed: int) -> list[str]:
+    """Return `count` of the image digests, without replacement, the same for the same seed and set, in no given order.
 
     Ranks by sha256(seed:digest) instead of a random generator: no library's version can change a drawn set.
     """
@@ -51,17 +51,11 @@ def draw(digests: Iterable[str], count: int, seed: int) -> list[str]:
 
 
 def is_held_out(document: str, holdout: Decimal) -> bool:
-    """Whether a document belongs to the share that never trains: by hash of its id, so that all its pages do."""
+    """Tell whether a document belongs to the share that never trains: by hash of its id, so that all its pages do."""
     fraction = int(hashlib.sha256(f"holdout:{document}".encode()).hexdigest()[:12], 16) / 16**12
     return fraction < holdout
 
 
 def format_ratio(times: Decimal) -> str:
-    """`20`, `12.5`: the multiplier without trailing zeros."""
+    """Return the multiplier as `20` or `12.5`, without trailing zeros."""
     return f"{times.normalize():f}"
-
-
-def set_digest(pairs: Sequence[tuple[str, str | None]]) -> str:
-    """sha256 over the sorted (image digest, label digest) pairs of a set; independent of order and places."""
-    lines = sorted(f"{image} {label or '-'}\n" for image, label in pairs)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from finetune_trainer.errors import Reason, bad_input
+from ..errors import Reason, bad_input
 
 _SHOWN: Final = 5
 
@@ -23,7 +23,7 @@ _REMEDIES: Final[dict[Reason, str]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong at one place."""
 

@@ -9,16 +9,16 @@ from typing import Final, Literal
 
 import yaml
 
-from finetune_trainer.data.images import IMAGE_SUFFIXES
-from finetune_trainer.documents.classes import check_class_names
-from finetune_trainer.errors import Reason, StepError, bad_input
-from finetune_trainer.storage import Storage, join, local_path
+from ..documents.classes import check_class_names
+from ..errors import Reason, StepError, bad_input
+from ..storage import Storage, join, local_path
+from .images import IMAGE_SUFFIXES
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DataYaml:
     """Class names by index, and each split's places as written (directories, .txt lists or images)."""
 
@@ -69,7 +69,7 @@ def _unreadable(where: str, what: str) -> StepError:
     return bad_input(Reason.DATA_UNREADABLE, f"{where} {what}.", "Write data.yaml as ultralytics documents it.")
 
 
-def label_place(image: str) -> str:
+def label_path(image: str) -> str:
     """Where the label of an image lies: the last `images` folder becomes `labels`; else beside the image."""
     path = PurePosixPath(image)
     parts = list(path.parts)

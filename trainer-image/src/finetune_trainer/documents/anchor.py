@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from finetune_trainer.documents.codec import Bytes, ClassNames, Count, Document, Sha256, decode
+from .codec import Bytes, ClassNames, Count, Document, Sha256, decode
 
 SCHEMA: Final = "finetune-operator.io/anchor-index/v1"
 INDEX_NAME: Final = "finetune-index.json"
 
 
-class Entry(Document, frozen=True):
+class AnchorPage(Document, frozen=True):
     """Paths relative to the anchor's URI; `label` and its digest are null for a declared background page."""
 
     image: str
@@ -24,9 +24,9 @@ class Entry(Document, frozen=True):
 class Splits(Document, frozen=True):
     """The entries of each split."""
 
-    train: tuple[Entry, ...]
-    val: tuple[Entry, ...]
-    test: tuple[Entry, ...]
+    train: tuple[AnchorPage, ...]
+    val: tuple[AnchorPage, ...]
+    test: tuple[AnchorPage, ...]
 
 
 class AnchorIndex(Document, frozen=True, kw_only=True):

@@ -1,12 +1,12 @@
-"""The one rule for lists of class names: how many, how long, of which form."""
+"""The rules for lists of class names: how many, how long, of which form, and that two lists are the same."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from finetune_trainer.documents.codec import CLASS_NAME, LONGEST_CLASS_NAME, MAX_CLASSES
-from finetune_trainer.errors import Reason, bad_input
+from ..errors import Reason, bad_input
+from .codec import CLASS_NAME, LONGEST_CLASS_NAME, MAX_CLASSES
 
 
 def check_class_names(names: Sequence[str], what: str) -> None:
@@ -34,3 +34,22 @@ def check_class_names(names: Sequence[str], what: str) -> None:
                 f"{what} has the name {name!r} twice, for class {names.index(name)} and class {index}.",
                 "Give every class a name of its own.",
             )
+
+
+def check_classes(names: Sequence[str], expected: Sequence[str], what: str) -> None:
+    """Raise StepError ClassListDiffers unless both lists are equal, in order: a label is only an index into it."""
+    if tuple(names) == tuple(expected):
+        return
+    differing = next(
+        (i for i, (a, b) in enumerate(zip(names, expected, strict=False)) if a != b), min(len(names), len(expected))
+    )
+    raise bad_input(
+        Reason.CLASS_LIST_DIFFERS,
+        f"{what} has {len(names)} classes, expected {len(expected)}; the first difference is at index {differing}: "
+        f"{_at(names, differing)} instead of {_at(expected, differing)}.",
+        "Use the same classes in the same order in policy, base, anchor and pool; renumber labels where they differ.",
+    )
+
+
+def _at(names: Sequence[str], index: int) -> str:
+    return repr(names[index]) if index < len(names) else "nothing"

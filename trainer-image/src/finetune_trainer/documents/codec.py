@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from finetune_trainer.errors import Reason, bad_input
-from finetune_trainer.storage import sha256_of
+from ..digests import sha256_of
+from ..errors import Reason, bad_input
 
 # These limits are copies: contracts/common.schema.json is their source, and tests/contract holds them to it.
 LONGEST_URI: Final = 2048
@@ -51,7 +51,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """Base of all contract values: immutable, camelCase on the wire, unknown fields refused."""
 
 
-class Located(Document, frozen=True):
+class FileReference(Document, frozen=True):
     """An object by URI and digest."""
 
     uri: Uri
@@ -69,11 +69,11 @@ def decode(data: bytes, kind: type[DocumentT], what: str, schema: str | None = N
     """
     try:
         if schema is not None:
-            found = msgspec.json.decode(data, type=_Header).schema
-            if found != schema:
+            written = msgspec.json.decode(data, type=_Header).schema
+            if written != schema:
                 raise bad_input(
                     Reason.CONTRACT_VIOLATED,
-                    f"{what} has schema {found!r}; this trainer reads {schema!r}.",
+                    f"{what} has schema {written!r}; this trainer reads {schema!r}.",
                     "Use operator and trainer images of the same release.",
                 )
         return msgspec.json.decode(data, type=kind)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from finetune_trainer.documents.codec import Attempt, Document, Located, Round, VersionName
+from .codec import Attempt, Document, FileReference, Round, VersionName
 
 
 class LiveInputs(Document, frozen=True):
     """The live fine-tune whose training inputs tell which pool samples are fresh."""
 
     version: VersionName
-    inputs: Located
+    inputs: FileReference
 
 
 class LiveModel(Document, frozen=True):
     """The live version to measure beside the candidate."""
 
     version: VersionName
-    artifact: Located
-    inputs: Located | None = None
+    artifact: FileReference
+    inputs: FileReference | None = None
 
 
 class PrepareInputs(Document, frozen=True):
@@ -31,7 +31,7 @@ class TrainInputs(Document, frozen=True):
     """The plan to train by."""
 
     attempt: Attempt
-    plan: Located
+    plan: FileReference
 
 
 class EvaluateInputs(Document, frozen=True):
@@ -39,8 +39,8 @@ class EvaluateInputs(Document, frozen=True):
 
     attempt: Attempt
     round: Round
-    plan: Located
-    candidate: Located
+    plan: FileReference
+    candidate: FileReference
     live: LiveModel | None = None
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from finetune_trainer.documents.codec import ClassNames, Document, Located, ModelName, VersionName
-from finetune_trainer.documents.result import Artifact
-from finetune_trainer.documents.run import Serving
-from finetune_trainer.errors import Reason, StepError, bad_input
+from ..errors import Reason, StepError, bad_input
+from .codec import ClassNames, Document, FileReference, ModelName, VersionName
+from .result import Artifact
+from .run import Serving
 
 # Copies of what the CRDs say; tests/contract/test_trainer_contracts.py holds them to their sources.
 MODEL_NAME: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -41,7 +41,7 @@ class BaseVersion(Document, frozen=True, kw_only=True):
     version: VersionName
     type: Literal["Base"] = "Base"
     artifact: Artifact
-    checkpoint: Located
+    checkpoint: FileReference
     classes: ClassNames
     serving: PlainServing
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from finetune_trainer.documents.codec import (
+from .codec import (
     Bytes,
     ClassNames,
     Count,
     Document,
-    Located,
+    FileReference,
     Ratio,
     Seed,
     Sha256,
@@ -25,8 +25,8 @@ SCHEMA: Final = "finetune-operator.io/plan/v1"
 class Sample(Document, frozen=True):
     """One page with its label. `label` is null for a declared background page."""
 
-    image: Located
-    label: Located | None
+    image: FileReference
+    label: FileReference | None
     bytes: Bytes
     boxes: Count
 
@@ -75,7 +75,7 @@ class PlanBase(Document, frozen=True):
     """The base that the plan was made for."""
 
     version: VersionName
-    checkpoint: Located
+    checkpoint: FileReference
 
 
 class Plan(Document, frozen=True, kw_only=True):

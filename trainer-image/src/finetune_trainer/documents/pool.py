@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from finetune_trainer.documents.codec import Bytes, ClassNames, Document, Sha256, decode
+from .codec import Bytes, ClassNames, Document, Sha256, decode
 
 SCHEMA: Final = "finetune-operator.io/pool-batch/v1"
 

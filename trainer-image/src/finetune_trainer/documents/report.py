@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from finetune_trainer.documents.codec import Document
-from finetune_trainer.documents.plan import Digests
+from .codec import Document
+from .plan import Digests
 
 REPORT_SCHEMA: Final = "finetune-operator.io/evaluation-report/v1"
 

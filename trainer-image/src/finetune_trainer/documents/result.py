@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from finetune_trainer.documents.codec import Attempt, Bytes, Document, Located, Round, Sha256, Uid, Uri
-from finetune_trainer.documents.plan import Counts, Digests
+from .codec import Attempt, Bytes, Document, FileReference, Round, Sha256, Uid, Uri
+from .plan import Counts, Digests
 
 RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
 MANIFEST_SCHEMA: Final = "finetune-operator.io/step-manifest/v1"
@@ -22,7 +22,7 @@ StepName = Literal["prepare", "train", "evaluate", "verify"]
 class PrepareResult(Counts, frozen=True, kw_only=True):
     """What the plan says, in short: its counts, how many old pages for a new one, the digests of its sets."""
 
-    plan: Located
+    plan: FileReference
     ratio: str
     digests: Digests
 
@@ -40,7 +40,7 @@ class TrainResult(Document, frozen=True):
     """`batch` is what ran (it may be less than asked for); `losses` are the last epoch's means."""
 
     artifact: Artifact
-    checkpoint: Located
+    checkpoint: FileReference
     epochs: int
     batch: int
     images: int
@@ -143,7 +143,7 @@ class Emitted(Document, frozen=True, omit_defaults=True):
     owner: Annotated[str, msgspec.Meta(max_length=64)]
     attempt: Annotated[int, msgspec.Meta(ge=0, le=1000)]
     outcome: Literal["Succeeded", "Failed"]
-    manifest: Located | None = None
+    manifest: FileReference | None = None
     result: dict[str, object] | None = None
     error: ErrorReport | None = None
 

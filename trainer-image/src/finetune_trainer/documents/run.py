@@ -6,12 +6,12 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from finetune_trainer.documents.codec import (
+from .codec import (
     ClassNames,
     Decimal,
     Document,
+    FileReference,
     ImageSize,
-    Located,
     MaxDetections,
     ModelName,
     Seed,
@@ -45,7 +45,7 @@ class Serving(Document, frozen=True):
     max_detections: MaxDetections
 
 
-class Place(Document, frozen=True):
+class Location(Document, frozen=True):
     """A URI."""
 
     uri: Uri
@@ -54,23 +54,23 @@ class Place(Document, frozen=True):
 class FineTuneData(Document, frozen=True):
     """What a run reads."""
 
-    anchor: Place
-    pool: Place
+    anchor: Location
+    pool: Location
 
 
 class VerifyData(Document, frozen=True):
     """What a verification reads."""
 
-    anchor: Place
+    anchor: Location
 
 
 class Base(Document, frozen=True):
     """The base: its artifact, its checkpoint, and the plan that it was trained by, if there is one."""
 
     version: VersionName
-    artifact: Located
-    checkpoint: Located
-    inputs: Located | None
+    artifact: FileReference
+    checkpoint: FileReference
+    inputs: FileReference | None
 
 
 class Mixing(Document, frozen=True):
@@ -126,7 +126,7 @@ class _Common(Document, frozen=True, tag_field="mode"):
     model: ModelName
     classes: ClassNames
     serving: Serving
-    artifacts: Place
+    artifacts: Location
     base: Base
 
 

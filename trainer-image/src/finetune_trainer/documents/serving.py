@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from finetune_trainer.documents.codec import ClassNames
-from finetune_trainer.documents.run import Serving
+from .codec import ClassNames, ModelName
+from .run import Serving
 
 SERVING_KEY: Final = "finetune.serving"
 SERVING_SCHEMA: Final = "finetune-operator.io/serving/v1"
@@ -24,8 +24,12 @@ class ServingMetadata(Serving, frozen=True, kw_only=True):
 
 
 class Lineage(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the weights come from: a base, or a fine-tune of one (which is no base for another)."""
+    """Where the weights come from: a base, or a fine-tune of one (which is no base for another).
+
+    `model` is the model that this is a version of; older artifacts do not name it.
+    """
 
     type: Literal["Base", "FineTuned"]
+    model: ModelName | None = None
     base: str | None = None
     owner: str | None = None

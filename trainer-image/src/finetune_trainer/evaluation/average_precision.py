@@ -9,14 +9,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from finetune_trainer.evaluation.postprocess import Detections, Floats, Ints, overlap
+from .postprocess import Detections, Floats, Ints, overlap
 
 MATCH_IOU: Final = 0.5
-# 101 recall points (COCO), integrated by trapezoids between them (ultralytics' compute_ap; COCO takes their mean).
+"""Least overlap of a detection with the label that it takes."""
+
 _RECALL_POINTS: Final = np.linspace(0, 1, 101)
+"""COCO's 101 recall points; between them trapezoids are integrated (ultralytics' compute_ap; COCO takes their mean)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Truth:
     """Labelled boxes of one page: (n, 4) as x1 y1 x2 y2 in page pixels, class indices (n,)."""
 
@@ -24,7 +26,7 @@ class Truth:
     fields: Ints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PrecisionRecall:
     """AP of one class, and its curve: recall and precision after each detection, best first."""
 
@@ -34,7 +36,7 @@ class PrecisionRecall:
 
 
 def match(detections: Detections, truth: Truth, iou: float = MATCH_IOU) -> Ints:
-    """For each detection, in descending score, the index of the label it takes, or -1.
+    """Return for each detection, in descending score, the index of the label it takes, or -1.
 
     One to one and within a class: a detection takes the unclaimed label of its class that it overlaps most,
     if by at least `iou`.
@@ -54,7 +56,7 @@ def match(detections: Detections, truth: Truth, iou: float = MATCH_IOU) -> Ints:
 
 
 def average_precision(hits: npt.NDArray[np.bool_], labels: int) -> PrecisionRecall:
-    """AP of one class from its detections in descending score (`hits`: matched or not) and its number of labels."""
+    """Return the AP of one class with `labels` labels; `hits` says of its detections, best first, which are matched."""
     true = np.cumsum(hits)
     false = np.cumsum(~hits)
     recall = true / labels
@@ -69,7 +71,7 @@ def average_precision(hits: npt.NDArray[np.bool_], labels: int) -> PrecisionReca
 def per_class(
     pages: Sequence[tuple[Detections, Truth]], classes: int, iou: float = MATCH_IOU
 ) -> dict[int, PrecisionRecall]:
-    """AP by class index over all pages, for the classes that have labels (others have no AP)."""
+    """Return AP by class index over all pages, for the classes that have labels (others have no AP)."""
     scores: list[Floats] = [np.zeros(0, np.float32)]
     fields: list[Ints] = [np.zeros(0, np.int64)]
     hits: list[npt.NDArray[np.bool_]] = [np.zeros(0, bool)]
@@ -90,5 +92,5 @@ def per_class(
 
 
 def mean_average_precision(results: dict[int, PrecisionRecall]) -> float:
-    """Mean AP over the classes that have labels."""
+    """Return the mean AP over the classes that have labels."""
     return float(np.mean([r.ap for r in results.values()])) if results else 0.0

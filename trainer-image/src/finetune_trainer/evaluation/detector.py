@@ -1,4 +1,4 @@
-"""The served artifact, opened and checked: an ONNX file whose metadata says how it is served."""
+"""The artifact as the evaluator opens it, checked against what it says about itself."""
 
 from __future__ import annotations
 
@@ -6,24 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import onnxruntime
-from msgspec.structs import asdict
 
-from finetune_trainer.documents.codec import decode
-from finetune_trainer.documents.run import Serving
-from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, SERVING_SCHEMA, Lineage, ServingMetadata
-from finetune_trainer.errors import Reason, bad_input
-from finetune_trainer.evaluation.postprocess import Detections, postprocess
-from finetune_trainer.evaluation.preprocess import Pixels, prepare
+from ..artifact.metadata import parse_metadata
+from ..documents.serving import Lineage, ServingMetadata
+from ..errors import Reason, bad_input
+from .postprocess import Detections, Thresholds, postprocess
+from .preprocess import Pixels, prepare
 
 
-def serving_metadata(classes: tuple[str, ...], serving: Serving) -> ServingMetadata:
-    """The metadata of an artifact with these classes and settings."""
-    return ServingMetadata(classes=classes, **asdict(serving))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Detector:
     """An open model. `session` is onnxruntime's; `lineage` is None for artifacts of other origin."""
 
@@ -31,14 +23,14 @@ class Detector:
     serving: ServingMetadata
     lineage: Lineage | None
 
-    def detect(self, image: Pixels, confidence: float, iou: float, most: int) -> Detections:
-        """Detections on a BGR page (height, width, 3)."""
-        tensor, placed = prepare(image, self.serving.image_size)
+    def detect(self, image: Pixels, thresholds: Thresholds) -> Detections:
+        """Return the detections on a BGR page (height, width, 3)."""
+        tensor, letterbox = prepare(image, self.serving.image_size)
         output = self.session.run(None, {self.session.get_inputs()[0].name: tensor})[0]
-        return postprocess(output[0], placed, confidence, iou, most)
+        return postprocess(output[0], letterbox, thresholds)
 
 
-def open_detector(path: Path, where: str, threads: int) -> Detector:
+def open_detector(path: Path, where: str, *, threads: int) -> Detector:
     """Open an artifact on CPU; StepError BaseUnusable when it is none of ours or not of the contract's shape."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -51,17 +43,9 @@ def open_detector(path: Path, where: str, threads: int) -> Detector:
         raise bad_input(
             Reason.BASE_UNUSABLE, f"{where} is no usable ONNX model: {error}.", "Import the model again."
         ) from error
-    metadata = session.get_modelmeta().custom_metadata_map
-    if SERVING_KEY not in metadata:
-        raise bad_input(
-            Reason.BASE_UNUSABLE,
-            f"{where} carries no {SERVING_KEY} metadata.",
-            "Make the artifact with `finetune-trainer import`, which binds classes and settings to the weights.",
-        )
-    serving = decode(metadata[SERVING_KEY].encode(), ServingMetadata, f"{SERVING_KEY} of {where}", SERVING_SCHEMA)
-    _check_shapes(session, serving, where)
-    lineage = metadata.get(LINEAGE_KEY)
-    return Detector(session, serving, msgspec.json.decode(lineage, type=Lineage) if lineage else None)
+    metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, where)
+    _check_shapes(session, metadata.serving, where)
+    return Detector(session, metadata.serving, metadata.lineage)
 
 
 def _check_shapes(session: Any, serving: ServingMetadata, where: str) -> None:

@@ -10,16 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from finetune_trainer.documents.serving import PREPROCESS
-
 Pixels = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.float32]
 
-NAME: Final = PREPROCESS
 _GREY: Final = 114
+"""Of the padding around a page, as ultralytics pads."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Letterbox:
     """How a page lies in the square, all in pixels: the page's own size, its scaled size, padding left and top."""
 
@@ -32,26 +30,28 @@ class Letterbox:
 
 
 def decode(data: bytes) -> Pixels | None:
-    """BGR pixels (height, width, 3) with EXIF orientation applied, or None for what OpenCV cannot decode."""
+    """Return BGR pixels (height, width, 3) with EXIF orientation applied, or None for what OpenCV cannot decode."""
     image: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     return image
 
 
-def geometry(height: int, width: int, size: int) -> Letterbox:
-    """Placement of a page of `height` x `width` pixels in a square of `size`."""
+def geometry(*, height: int, width: int, size: int) -> Letterbox:
+    """Return the placement of a page of `height` x `width` pixels in a square of `size`."""
     scale = min(size / height, size / width)
     # Rounded up, as ultralytics loads images for training and validation; its predict rounds to nearest, which
     # moves mAP50 by tenths of a point on small inputs.
     scaled_width, scaled_height = (min(math.ceil(side * scale), size) for side in (width, height))
     # The 0.1 settles where an odd pixel of padding goes (ultralytics' LetterBox): to the right and the bottom.
     left, top = (round((size - side) / 2 - 0.1) for side in (scaled_width, scaled_height))
-    return Letterbox(width, height, scaled_width, scaled_height, left, top)
+    return Letterbox(
+        width=width, height=height, scaled_width=scaled_width, scaled_height=scaled_height, left=left, top=top
+    )
 
 
 def prepare(image: Pixels, size: int) -> tuple[Tensor, Letterbox]:
-    """The input (1, 3, size, size), RGB in 0..1, and how to get back to the page."""
+    """Return the input (1, 3, size, size), RGB in 0..1, and how to get back to the page."""
     height, width = image.shape[:2]
-    box = geometry(height, width, size)
+    box = geometry(height=height, width=width, size=size)
     if (box.scaled_height, box.scaled_width) != (height, width):
         image = cv2.resize(image, (box.scaled_width, box.scaled_height), interpolation=cv2.INTER_LINEAR)
     square = np.full((size, size, 3), _GREY, dtype=np.uint8)

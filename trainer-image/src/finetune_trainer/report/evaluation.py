@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from finetune_trainer.evaluation.average_precision import PrecisionRecall, match
-from finetune_trainer.evaluation.evaluate import PageResult
-from finetune_trainer.evaluation.preprocess import Pixels, decode
-from finetune_trainer.report.training import png
+from ..evaluation.average_precision import PrecisionRecall, match
+from ..evaluation.pages import PageResult
+from ..evaluation.preprocess import Pixels, decode
+from .training import png
 
 _SHOWN = 6  # pages in the gallery
 _SIDE = 420  # pixels of a page's longer side in the gallery

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_trainer.progress import Progress
-from finetune_trainer.steps.publish import Publisher
-from finetune_trainer.storage import Storage
+from ..progress import Progress
+from ..storage import Storage
+from .publish import Publisher
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StepContext:
     """Storage, the publisher of this step's files, its progress, a folder to write in, CPUs to use."""
 

@@ -6,25 +6,26 @@ from collections.abc import Mapping
 
 import msgspec
 
-from finetune_trainer.documents.codec import encode
-from finetune_trainer.documents.inputs import EvaluateInputs
-from finetune_trainer.documents.plan import Plan
-from finetune_trainer.documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, Report
-from finetune_trainer.documents.result import EvaluateResult, Models, NewSet, TestSet
-from finetune_trainer.documents.run import FineTuneDocument
-from finetune_trainer.evaluation.evaluate import EVALUATOR, load_pages, settings_digest
-from finetune_trainer.report.evaluation import gallery, precision_recall
-from finetune_trainer.steps.context import StepContext
-from finetune_trainer.steps.measure import Measurement, mean_confidence, measure, page_counts
-from finetune_trainer.steps.models import fetch_base, fetch_detector
-from finetune_trainer.steps.prepare import read_plan
+from ..data.plan import read_plan
+from ..documents.codec import encode
+from ..documents.inputs import EvaluateInputs
+from ..documents.plan import Plan
+from ..documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, Report
+from ..documents.result import EvaluateResult, Models, NewSet, TestSet
+from ..documents.run import FineTuneDocument
+from ..evaluation.evaluate import EVALUATOR, settings_digest
+from ..evaluation.pages import load_pages
+from ..report.evaluation import gallery, precision_recall
+from .context import StepContext
+from .measure import Measurement, mean_confidence, measure, page_counts
+from .models import fetch_base, fetch_detector
 
 
 def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateInputs) -> EvaluateResult:
     """Measure all models on the test set and the new set; publish report and plots."""
     progress = context.progress
     progress.report(percent=0, activity="fetching models")
-    plan = read_plan(context, inputs.plan)
+    plan = read_plan(context.storage, inputs.plan)
     classes = document.classes
     detectors = {
         "candidate": (fetch_detector(context, inputs.candidate, "candidate", classes), inputs.candidate.sha256),
@@ -39,7 +40,9 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     measurements: dict[str, Measurement] = {}
     for number, (name, (detector, sha256)) in enumerate(detectors.items()):
         progress.report(percent=15 + 75 * number // len(detectors), activity=f"measuring {name}")
-        measurements[name] = measure(detector, sha256, test, new, document.serving, name == "candidate")
+        measurements[name] = measure(
+            detector, sha256, document.serving, test=test, new=new, with_fields=name == "candidate"
+        )
     result = EvaluateResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,
@@ -87,7 +90,7 @@ def _publish(
 
 
 def details(measurement: Measurement, confidence: float) -> ModelDetails:
-    """A model's part of the report beside its measured figures."""
+    """Return a model's part of the report beside its measured figures."""
     return ModelDetails(
         mean_confidence=f"{mean_confidence(measurement.test, confidence):.6f}",
         milliseconds=Milliseconds(f"{measurement.speed.p50:.2f}", f"{measurement.speed.p95:.2f}"),

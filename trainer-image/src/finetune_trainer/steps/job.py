@@ -15,21 +15,21 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from finetune_trainer.documents.codec import decode, encode
-from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, StepInputs, TrainInputs, VerifyInputs
-from finetune_trainer.documents.result import RESULT_LIMIT, RESULT_SCHEMA, Emitted, ErrorReport, StepName, StepResult
-from finetune_trainer.documents.run import FineTuneDocument, RunDocument, VerifyDocument, parse_run_document
-from finetune_trainer.environment import Paths
-from finetune_trainer.errors import ErrorClass, Preempted, Reason, StepError, bad_input, exit_code
-from finetune_trainer.progress import Progress
-from finetune_trainer.steps.context import StepContext
-from finetune_trainer.steps.publish import Publisher
-from finetune_trainer.storage import Storage
+from ..documents.codec import decode, encode
+from ..documents.inputs import EvaluateInputs, PrepareInputs, StepInputs, TrainInputs, VerifyInputs
+from ..documents.result import RESULT_LIMIT, RESULT_SCHEMA, Emitted, ErrorReport, StepName, StepResult
+from ..documents.run import FineTuneDocument, RunDocument, VerifyDocument, parse_run_document
+from ..environment import Paths
+from ..errors import ErrorClass, Preempted, Reason, StepError, bad_input, exit_code
+from ..progress import Progress
+from ..storage import Storage
+from .context import StepContext
+from .publish import Publisher
 
 _LONGEST_TEXT: Final = 1500  # bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One step to run, with its raw inputs."""
 
@@ -118,19 +118,19 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
     # Imported when chosen: only training needs torch, which takes seconds to import.
     match document, inputs:
         case FineTuneDocument(), PrepareInputs():
-            from finetune_trainer.steps.prepare import prepare
+            from .prepare import prepare
 
             return lambda: prepare(context, document, inputs)
         case FineTuneDocument(), TrainInputs():
-            from finetune_trainer.steps.train import train
+            from .train import train
 
             return lambda: train(context, document, inputs)
         case FineTuneDocument(), EvaluateInputs():
-            from finetune_trainer.steps.evaluate import evaluate
+            from .evaluate import evaluate
 
             return lambda: evaluate(context, document, inputs)
         case VerifyDocument(), VerifyInputs():
-            from finetune_trainer.steps.verify import verify
+            from .verify import verify
 
             return lambda: verify(context, document)
         case _:

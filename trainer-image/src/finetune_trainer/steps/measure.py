@@ -7,27 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune_trainer.documents.plan import PoolSample
-from finetune_trainer.documents.report import PageLine
-from finetune_trainer.documents.result import Measured, Rates
-from finetune_trainer.documents.run import Serving
-from finetune_trainer.evaluation.average_precision import PrecisionRecall, match, mean_average_precision
-from finetune_trainer.evaluation.detector import Detector
-from finetune_trainer.evaluation.evaluate import (
-    CONFIDENCE,
-    IOU,
-    MAX_DETECTIONS,
-    Page,
-    PageResult,
-    Speed,
-    judged,
-    measure_map,
-    run_model,
-)
-from finetune_trainer.evaluation.rates import rates
+from ..documents.report import PageLine
+from ..documents.result import Measured, Rates
+from ..documents.run import Serving
+from ..evaluation.average_precision import PrecisionRecall, match, mean_average_precision
+from ..evaluation.detector import Detector
+from ..evaluation.evaluate import VALIDATION, Speed, measure_map, run_model
+from ..evaluation.pages import Page, PageResult
+from ..evaluation.postprocess import Thresholds
+from ..evaluation.rates import rates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """A model's result with what the report and the plots show beside it."""
 
@@ -41,25 +32,24 @@ class Measurement:
 def measure(
     detector: Detector,
     sha256: str,
+    serving: Serving,
+    *,
     test: Sequence[Page],
     new: Sequence[Page] | None,
-    serving: Serving,
     with_fields: bool,
 ) -> Measurement:
-    """mAP50 on `test`; rates on `new` (all of it, and its fresh pages) at the serving settings."""
+    """Measure mAP50 on `test`, and rates on `new` (all of it, and its fresh pages) at the serving settings."""
     classes = len(detector.serving.classes)
-    test_results, speed = run_model(detector, test, CONFIDENCE, IOU, MAX_DETECTIONS)
+    test_results, speed = run_model(detector, test, VALIDATION)
     curves = measure_map(test_results, classes)
     pool: Rates | None = None
     fresh: Rates | None = None
     new_results: list[PageResult] = []
     if new is not None:
-        new_results, _ = run_model(
-            detector, new, float(serving.confidence), float(serving.nms_iou), serving.max_detections
-        )
-        pool = rates(judged(new_results), classes, with_fields)
-        fresh_results = [r for r in new_results if isinstance(r.page.sample, PoolSample) and r.page.sample.fresh]
-        fresh = rates(judged(fresh_results), classes, False) if fresh_results else None
+        new_results, _ = run_model(detector, new, _thresholds(serving))
+        pool = rates(new_results, classes, with_fields=with_fields)
+        fresh_results = [result for result in new_results if result.fresh]
+        fresh = rates(fresh_results, classes, with_fields=False) if fresh_results else None
     measured = Measured(
         sha256=sha256,
         map50=f"{mean_average_precision(curves):.6f}",
@@ -70,14 +60,18 @@ def measure(
     return Measurement(measured, curves, test_results, new_results, speed)
 
 
+def _thresholds(serving: Serving) -> Thresholds:
+    return Thresholds(float(serving.confidence), float(serving.nms_iou), serving.max_detections)
+
+
 def mean_confidence(results: Sequence[PageResult], confidence: float) -> float:
-    """Mean score of the detections above `confidence`, 0 when there are none: the baseline for drift alerts."""
+    """Return the mean score above `confidence`, 0 when there is none: the baseline for drift alerts."""
     scores = np.concatenate([r.detections.above(confidence).scores for r in results] or [np.zeros(0, np.float32)])
     return float(scores.mean()) if len(scores) else 0.0
 
 
 def page_counts(result: PageResult, confidence: float) -> PageLine:
-    """One page's line in the report: labels, detections above `confidence`, and matches of these."""
+    """Return one page's line in the report: labels, detections above `confidence`, and matches of these."""
     shown = result.detections.above(confidence)
     return PageLine(
         image=result.page.sample.image.uri,

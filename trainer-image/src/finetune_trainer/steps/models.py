@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetune_trainer.data.anchor import check_classes
-from finetune_trainer.documents.codec import Located
-from finetune_trainer.documents.run import Base
-from finetune_trainer.errors import Reason, StepError, bad_input
-from finetune_trainer.evaluation.detector import Detector, open_detector
-from finetune_trainer.steps.context import StepContext
-from finetune_trainer.storage import normalise
+from ..documents.classes import check_classes
+from ..documents.codec import FileReference
+from ..documents.run import Base
+from ..errors import Reason, StepError, bad_input
+from ..evaluation.detector import Detector, open_detector
+from ..storage import normalise
+from .context import StepContext
 
 
-def fetch_detector(context: StepContext, artifact: Located, name: str, classes: Sequence[str]) -> Detector:
+def fetch_detector(context: StepContext, artifact: FileReference, name: str, classes: Sequence[str]) -> Detector:
     """Download, hash and open an artifact; StepError DigestMismatch, BaseUnusable or ClassListDiffers."""
     target = context.scratch / f"{name}-{artifact.sha256[:12]}.onnx"
     if not target.exists():
         context.storage.fetch(normalise(artifact.uri), artifact.sha256, target)
-    detector = open_detector(target, artifact.uri, context.cpus)
+    detector = open_detector(target, artifact.uri, threads=context.cpus)
     check_classes(detector.serving.classes, classes, f"The model {artifact.uri}")
     return detector
 

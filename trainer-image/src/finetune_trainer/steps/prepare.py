@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from finetune_trainer.data.plan import Known, make_plan
-from finetune_trainer.documents.codec import Located, encode
-from finetune_trainer.documents.inputs import PrepareInputs
-from finetune_trainer.documents.plan import Plan, parse_plan
-from finetune_trainer.documents.result import PrepareResult
-from finetune_trainer.documents.run import FineTuneDocument
-from finetune_trainer.errors import Reason, bad_input
-from finetune_trainer.steps.context import StepContext
-from finetune_trainer.steps.models import fetch_base
-from finetune_trainer.storage import check_digest, normalise, sha256_of
+from ..data.plan import Known, make_plan, read_plan
+from ..documents.codec import FileReference, encode
+from ..documents.inputs import PrepareInputs
+from ..documents.result import PrepareResult
+from ..documents.run import FineTuneDocument
+from ..errors import Reason, bad_input
+from ..storage import normalise
+from .context import StepContext
+from .models import fetch_base
 
 
 def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInputs) -> PrepareResult:
@@ -26,9 +25,9 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     )
     context.progress.report(percent=20, activity="checking pool and anchor")
     plan = make_plan(context.storage, document, known)
-    located = context.publisher.file("plan.json", encode(plan))
+    written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
-    return PrepareResult(**asdict(plan.counts), plan=located, ratio=plan.ratio, digests=plan.digests)
+    return PrepareResult(**asdict(plan.counts), plan=written, ratio=plan.ratio, digests=plan.digests)
 
 
 def _check_base(context: StepContext, document: FineTuneDocument) -> None:
@@ -49,16 +48,8 @@ def _check_base(context: StepContext, document: FineTuneDocument) -> None:
         )
 
 
-def _trained_pool(context: StepContext, inputs: Located | None) -> frozenset[str]:
-    """Image digests of the pool that a model was trained on, by its plan; none when it has no plan."""
+def _trained_pool(context: StepContext, inputs: FileReference | None) -> frozenset[str]:
+    """Return the image digests of the pool that a model was trained on, by its plan; none when it has no plan."""
     if inputs is None:
         return frozenset()
-    return frozenset(s.image.sha256 for s in read_plan(context, inputs).train if s.origin == "pool")
-
-
-def read_plan(context: StepContext, located: Located) -> Plan:
-    """A plan by URI and digest; StepError DigestMismatch or ContractViolated."""
-    uri = normalise(located.uri)
-    data = context.storage.read(uri)
-    check_digest(uri, sha256_of(data), located.sha256)
-    return parse_plan(data, uri)
+    return frozenset(s.image.sha256 for s in read_plan(context.storage, inputs).train if s.origin == "pool")

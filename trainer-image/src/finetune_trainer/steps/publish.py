@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
-from finetune_trainer.documents.codec import Located, decode, encode
-from finetune_trainer.documents.result import (
+from ..digests import sha256_of
+from ..documents.codec import FileReference, decode, encode
+from ..documents.result import (
     MANIFEST_SCHEMA,
     RESULT_SCHEMA,
     Emitted,
@@ -17,16 +19,18 @@ from finetune_trainer.documents.result import (
     StepName,
     StepResult,
 )
-from finetune_trainer.errors import ErrorClass, Reason, StepError
-from finetune_trainer.storage import Storage, join, normalise, sha256_of
+from ..errors import ErrorClass, Reason, StepError
+from ..storage import Storage, join, normalise
 
-MANIFEST_NAME = "manifest.json"
+MANIFEST_NAME: Final = "manifest.json"
+"""The file that is written last; what none lists does not exist."""
 
 
 class Publisher:
-    """Publishes the files of one step. Two pods of one attempt can run for a moment: each has its own folder,
+    """The files of one step as they are published.
 
-    and the manifest, created exclusively, decides whose files count.
+    Two pods of one attempt can run for a moment: each has its own folder, and the manifest, created exclusively,
+    decides whose files count.
     """
 
     def __init__(
@@ -42,14 +46,14 @@ class Publisher:
         self._execution = secrets.token_hex(4)
         self._files: list[ManifestFile] = []
 
-    def file(self, name: str, data: bytes) -> Located:
-        """Write one file (once) and return its URI and digest."""
+    def file(self, name: str, data: bytes) -> FileReference:
+        """Write one file (once), and return its URI and digest."""
         path = f"{self._execution}/{name}"
         uri = join(self._folder, path)
         self._storage.write_once(uri, data)
         digest = sha256_of(data)
         self._files.append(ManifestFile(path, digest, len(data)))
-        return Located(uri, digest)
+        return FileReference(uri, digest)
 
     def finish(self, result: StepResult) -> Emitted:
         """Write the manifest, last, and return what to emit: ours, or another pod's that was first."""
@@ -86,7 +90,7 @@ class Publisher:
         return existing
 
     def existing(self) -> Emitted | None:
-        """What a complete manifest of this step says, with its digest, or None when there is none."""
+        """Return what a complete manifest of this step says, with its digest, or None when there is none."""
         uri = join(self._folder, MANIFEST_NAME)
         if not self._storage.exists(uri):
             return None
@@ -99,10 +103,10 @@ class Publisher:
                 f"{uri} belongs to {manifest.owner}, not to {self._owner}.",
                 "Give each owner an artifact prefix of its own.",
             )
-        return emitted_of(manifest, Located(uri, sha256_of(data)))
+        return emitted_of(manifest, FileReference(uri, sha256_of(data)))
 
 
-def emitted_of(manifest: Manifest, located: Located) -> Emitted:
-    """The result in a manifest, completed by the manifest's own place and digest."""
-    emitted: Mapping[str, object] = {**manifest.emitted, "manifest": msgspec.to_builtins(located)}
+def emitted_of(manifest: Manifest, written: FileReference) -> Emitted:
+    """Return the result in a manifest, completed by the manifest's own file reference."""
+    emitted: Mapping[str, object] = {**manifest.emitted, "manifest": msgspec.to_builtins(written)}
     return msgspec.convert(emitted, Emitted)

@@ -5,26 +5,26 @@ from __future__ import annotations
 import shutil
 import time
 
-from finetune_trainer.data.anchor import check_classes
-from finetune_trainer.data.materialise import materialise, write_data_yaml
-from finetune_trainer.documents.inputs import TrainInputs
-from finetune_trainer.documents.plan import Plan
-from finetune_trainer.documents.result import Artifact, TrainResult
-from finetune_trainer.documents.run import FineTuneDocument
-from finetune_trainer.documents.serving import Lineage
-from finetune_trainer.errors import Reason, bad_input
-from finetune_trainer.evaluation.detector import serving_metadata
-from finetune_trainer.report.training import loss_curves
-from finetune_trainer.steps.context import StepContext
-from finetune_trainer.steps.prepare import read_plan
-from finetune_trainer.storage import normalise
-from finetune_trainer.training.arguments import check_shared_memory, train_arguments
-from finetune_trainer.training.checkpoint import check_is_base, class_names, load_checkpoint, publishable
-from finetune_trainer.training.export import export_onnx, save_checkpoint
-from finetune_trainer.training.precision import amp_argument, detect_hardware
-from finetune_trainer.training.settings import prepare_ultralytics
-from finetune_trainer.training.yolo import Trained
-from finetune_trainer.training.yolo import train as run_training
+from ..artifact.metadata import ArtifactMetadata, serving_metadata
+from ..data.materialise import materialise, write_data_yaml
+from ..data.plan import read_plan
+from ..documents.classes import check_classes
+from ..documents.inputs import TrainInputs
+from ..documents.plan import Plan
+from ..documents.result import Artifact, TrainResult
+from ..documents.run import FineTuneDocument
+from ..documents.serving import Lineage
+from ..errors import Reason, bad_input
+from ..report.training import loss_curves
+from ..storage import normalise
+from ..training.arguments import check_shared_memory, train_arguments
+from ..training.checkpoint import check_is_base, class_names, load_checkpoint, publishable
+from ..training.export import export_onnx, save_checkpoint
+from ..training.precision import amp_argument, detect_hardware
+from ..training.settings import prepare_ultralytics
+from ..training.yolo import Trained
+from ..training.yolo import train as run_training
+from .context import StepContext
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where the kernel has it, not a temporary file
 
@@ -34,7 +34,7 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
     started = time.monotonic()
     training = document.training
     context.progress.report(percent=0, epoch=0, epochs=training.epochs, activity="fetching data")
-    plan = read_plan(context, inputs.plan)
+    plan = read_plan(context.storage, inputs.plan)
     _check_plan(plan, document)
     prepare_ultralytics(context.scratch / "home" / "yolo")
     folder = context.scratch / "train"
@@ -81,21 +81,22 @@ def _publish(
     context: StepContext, document: FineTuneDocument, plan: Plan, trained: Trained, device: str, started: float
 ) -> TrainResult:
     context.progress.report(percent=99, epoch=trained.epochs, epochs=trained.epochs, activity="exporting")
-    lineage = Lineage(type="FineTuned", base=document.base.version, owner=document.owner.uid)
+    lineage = Lineage(type="FineTuned", model=document.model, base=document.base.version, owner=document.owner.uid)
+    metadata = ArtifactMetadata(serving_metadata(document.classes, document.serving), lineage)
     folder = context.scratch / "export"
     folder.mkdir()
     loaded = load_checkpoint(trained.checkpoint, "The trained checkpoint")
     path = save_checkpoint(publishable(loaded, lineage), folder / "checkpoint.pt")
-    model = export_onnx(path, serving_metadata(document.classes, document.serving), lineage).read_bytes()
+    exported = export_onnx(path, metadata).read_bytes()
     publisher = context.publisher
-    artifact = publisher.file("model.onnx", model)
+    artifact = publisher.file("model.onnx", exported)
     checkpoint = publisher.file("checkpoint.pt", path.read_bytes())
     publisher.file("results.csv", trained.results.read_bytes())
     publisher.file("train.log", trained.log.read_bytes())
     publisher.file("plots/losses.png", loss_curves(trained.results))
     context.progress.report(percent=100, epoch=trained.epochs, epochs=trained.epochs, remaining_seconds=0)
     return TrainResult(
-        artifact=Artifact(artifact.uri, artifact.sha256, len(model)),
+        artifact=Artifact(artifact.uri, artifact.sha256, len(exported)),
         checkpoint=checkpoint,
         epochs=trained.epochs,
         batch=trained.batch,

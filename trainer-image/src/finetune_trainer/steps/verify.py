@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from finetune_trainer.data.anchor import check_classes, check_splits, read_index
-from finetune_trainer.data.mixing import set_digest
-from finetune_trainer.data.plan import anchor_sample, check_labels
-from finetune_trainer.documents.codec import encode
-from finetune_trainer.documents.report import REPORT_SCHEMA, Report
-from finetune_trainer.documents.result import Artifact, TestSet, VerifiedModels, VerifyResult
-from finetune_trainer.documents.run import VerifyDocument
-from finetune_trainer.errors import Reason, bad_input
-from finetune_trainer.evaluation.evaluate import EVALUATOR, load_pages, settings_digest
-from finetune_trainer.report.evaluation import precision_recall
-from finetune_trainer.steps.context import StepContext
-from finetune_trainer.steps.evaluate import details
-from finetune_trainer.steps.measure import measure
-from finetune_trainer.steps.models import fetch_base
-from finetune_trainer.storage import normalise
+from ..data.anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
+from ..documents.classes import check_classes
+from ..documents.codec import encode
+from ..documents.report import REPORT_SCHEMA, Report
+from ..documents.result import Artifact, TestSet, VerifiedModels, VerifyResult
+from ..documents.run import VerifyDocument
+from ..errors import Reason, bad_input
+from ..evaluation.evaluate import EVALUATOR, settings_digest
+from ..evaluation.pages import load_pages
+from ..report.evaluation import precision_recall
+from ..storage import normalise
+from .context import StepContext
+from .evaluate import details
+from .measure import measure
+from .models import fetch_base
 
 
 def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
@@ -39,16 +39,16 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     index = read_index(context.storage, anchor)
     check_classes(index.classes, document.classes, f"The anchor {anchor}")
     check_splits(index, anchor)
-    samples = [anchor_sample(anchor, e) for e in index.splits.test]
+    samples = [anchor_sample(anchor, page) for page in index.splits.test]
     check_labels(context.storage, samples, len(document.classes), "the anchor " + anchor)
     context.progress.report(percent=30, activity="measuring")
     pages = load_pages(context.storage, samples, len(document.classes))
-    measurement = measure(detector, base.artifact.sha256, pages, None, document.serving, False)
+    measurement = measure(detector, base.artifact.sha256, document.serving, test=pages, new=None, with_fields=False)
     result = VerifyResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,
         test_set=TestSet(
-            set_digest([(e.image_sha256, e.label_sha256) for e in index.splits.test]),
+            pages_digest(index.splits.test),
             len(pages),
             sum(len(p.labels) for p in pages),
         ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from finetune_trainer.documents.run import Training
-from finetune_trainer.errors import Reason, bad_input
+from ..documents.run import Training
+from ..errors import Reason, bad_input
 
 # Ultralytics keeps this many batches ahead per worker, of fp32-free uint8 images, all through /dev/shm.
 _PREFETCH: Final = 4

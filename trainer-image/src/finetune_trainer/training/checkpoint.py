@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from finetune_trainer.documents.serving import Lineage
-from finetune_trainer.errors import Reason, bad_input
+from ..documents.serving import Lineage
+from ..errors import Reason, bad_input
 
 MARKER_KEY: Final = "finetune_operator"
 # Values of these arguments are places on the machine that trained.

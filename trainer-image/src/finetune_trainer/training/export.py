@@ -1,4 +1,4 @@
-"""From a checkpoint to the artifact: ONNX of fixed shape, with its serving settings bound into it."""
+"""From a checkpoint to the artifact: ONNX of fixed shape, with its metadata bound into it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import onnx
 
-from finetune_trainer.documents.codec import encode
-from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, ServingMetadata
-from finetune_trainer.evaluation.detector import open_detector
+from ..artifact.metadata import ArtifactMetadata, written
+from ..evaluation.detector import open_detector
 
-# What ultralytics writes that names the machine or the moment; the same weights should give the same digest.
 _DROPPED: Final = frozenset({"date", "description", "args"})
+"""What ultralytics writes that names the machine or the moment; the same weights should give the same digest."""
 
 
 def save_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> Path:
-    """Write a checkpoint dictionary."""
+    """Write a checkpoint dictionary, and return the path."""
     import torch
 
     torch.save(dict(checkpoint), path)
     return path
 
 
-def export_onnx(checkpoint: Path, serving: ServingMetadata, lineage: Lineage) -> Path:
+def export_onnx(checkpoint: Path, metadata: ArtifactMetadata) -> Path:
     """Export the checkpoint beside itself as model.onnx, check its shape, and return the path.
 
     The one-to-many head is exported, with NMS outside: the same boxes from evaluator and server, whatever the
@@ -35,7 +33,7 @@ def export_onnx(checkpoint: Path, serving: ServingMetadata, lineage: Lineage) ->
 
     exported = YOLO(str(checkpoint), task="detect").export(
         format="onnx",
-        imgsz=serving.image_size,
+        imgsz=metadata.serving.image_size,
         batch=1,
         dynamic=False,
         simplify=True,
@@ -45,9 +43,8 @@ def export_onnx(checkpoint: Path, serving: ServingMetadata, lineage: Lineage) ->
     )
     model = onnx.load(str(exported))
     kept = {p.key: p.value for p in model.metadata_props if p.key not in _DROPPED}
-    kept |= {SERVING_KEY: encode(serving).decode(), LINEAGE_KEY: msgspec.json.encode(lineage).decode()}
-    onnx.helper.set_model_props(model, kept)
+    onnx.helper.set_model_props(model, kept | written(metadata))
     target = checkpoint.with_name("model.onnx")
     target.write_bytes(model.SerializeToString(deterministic=True))
-    open_detector(target, "the exported model", 1)
+    open_detector(target, "the exported model", threads=1)
     return target

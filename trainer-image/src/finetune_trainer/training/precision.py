@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-from finetune_trainer.errors import Reason, bad_input
+from ..errors import Reason, bad_input
 
 Amp = Literal["Auto", "BF16", "Off"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Hardware:
     """What torch found. `bf16` only for native support: emulated bf16 is slower than fp32."""
 

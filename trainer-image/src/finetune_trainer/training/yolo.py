@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from finetune_trainer.documents.plan import Sample
-from finetune_trainer.errors import ErrorClass, Reason, StepError
-from finetune_trainer.progress import Progress
+from ..documents.plan import Sample
+from ..errors import ErrorClass, Reason, StepError
+from ..progress import Progress
 
 _BETWEEN_LINES: Final = 5.0  # seconds between progress lines within an epoch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trained:
     """What training made: the candidate's checkpoint (with optimizer state), results.csv, and what really ran."""
 

@@ -1,0 +1,1 @@
+"""The artifact: what it says about itself."""

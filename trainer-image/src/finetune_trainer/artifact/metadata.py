@@ -1,0 +1,46 @@
+"""Metadata of the artifact: how it is served, and what it is a version of. One digest binds both to the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import asdict
+
+from ..documents.codec import decode, encode
+from ..documents.run import Serving
+from ..documents.serving import LINEAGE_KEY, SERVING_KEY, SERVING_SCHEMA, Lineage, ServingMetadata
+from ..errors import Reason, bad_input
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactMetadata:
+    """What an artifact says about itself; `lineage` is None for artifacts of other origin."""
+
+    serving: ServingMetadata
+    lineage: Lineage | None
+
+
+def serving_metadata(classes: tuple[str, ...], serving: Serving) -> ServingMetadata:
+    """Return the serving metadata of an artifact with these classes and settings."""
+    return ServingMetadata(classes=classes, **asdict(serving))
+
+
+def written(metadata: ArtifactMetadata) -> dict[str, str]:
+    """Return the metadata as the ONNX file carries it: compact JSON by key."""
+    lineage = {} if metadata.lineage is None else {LINEAGE_KEY: encode(metadata.lineage).decode()}
+    return {SERVING_KEY: encode(metadata.serving).decode(), **lineage}
+
+
+def parse_metadata(properties: Mapping[str, str], where: str) -> ArtifactMetadata:
+    """Parse the properties of an ONNX file; StepError BaseUnusable where they are none of ours, ContractViolated."""
+    if SERVING_KEY not in properties:
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{where} carries no {SERVING_KEY} metadata.",
+            "Make the artifact with `finetune-trainer import`, which binds classes and settings to the weights.",
+        )
+    serving = decode(properties[SERVING_KEY].encode(), ServingMetadata, f"{SERVING_KEY} of {where}", SERVING_SCHEMA)
+    text = properties.get(LINEAGE_KEY)
+    lineage = decode(text.encode(), Lineage, f"{LINEAGE_KEY} of {where}") if text else None
+    return ArtifactMetadata(serving, lineage)

@@ -1,0 +1,68 @@
+"""`pool add URI`: a YOLO folder that somebody verified becomes one batch of the pool."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from ..errors import Reason, StepError, bad_input
+from ..progress import PageLines, utc_now
+
+HELP: Final = "add a YOLO folder as one batch, or refuse it with a list of problems"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("uri", help="the pool")
+    parser.add_argument("--from", dest="source_folder", required=True, metavar="YOLO_DIR")
+    parser.add_argument(
+        "--anchor", required=True, metavar="URI", help="its classes count; its val and test pages do not"
+    )
+    parser.add_argument("--verified-by", required=True, metavar="NAME")
+    parser.add_argument("--verified-at", required=True, type=_date, metavar="YYYY-MM-DD")
+    parser.add_argument("--source", required=True, help="where the pages come from, a ticket or report")
+    parser.add_argument("--documents", type=Path, metavar="JSON", help="map from file stem to document id")
+    parser.add_argument("--allow-background", action="store_true", help="empty labels mean pages without any field")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, _scratch: Path) -> str:
+    """Add the batch, and return its id and size."""
+    from ..data.pool_batch import NewBatch, Verification, add_batch
+    from ..storage import Storage, normalise
+
+    new = NewBatch(
+        folder_uri=normalise(options.source_folder),
+        anchor_uri=normalise(options.anchor),
+        verification=Verification(by=options.verified_by, at=options.verified_at, source=options.source),
+        documents=_documents(options.documents),
+        allow_background=options.allow_background,
+    )
+    batch = add_batch(Storage(), normalise(options.uri), new, utc_now(), PageLines("pool add"))
+    return f"batch {batch.id}: {len(batch.samples)} pages added"
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date (YYYY-MM-DD)") from error
+
+
+def _documents(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _no_map(f"--documents {path} cannot be read: {error}.") from error
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise _no_map(f"--documents {path} is no map of texts.")
+    return content
+
+
+def _no_map(message: str) -> StepError:
+    return bad_input(Reason.DATA_UNREADABLE, message, 'Write JSON: {"stem": "document"}.')

@@ -1,0 +1,77 @@
+"""Pages in memory, with their labels, and what a model detected on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data.labels import Box, LabelProblem, parse_label
+from ..digests import check_digest, sha256_of
+from ..documents.codec import FileReference
+from ..documents.plan import PoolSample, Sample
+from ..errors import bad_input
+from ..storage import Storage
+from .average_precision import Truth
+from .postprocess import Detections
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A sample in memory: encoded image (decoded when it is its turn) and labels."""
+
+    sample: Sample
+    image: bytes
+    labels: tuple[Box, ...]
+
+    def truth(self, *, height: int, width: int) -> Truth:
+        """Return the labels in pixels of a page of this size."""
+        rows = [
+            ((b.x - b.width / 2) * width, (b.y - b.height / 2) * height, (b.x + b.width / 2) * width,
+             (b.y + b.height / 2) * height)
+            for b in self.labels
+        ]  # fmt: skip
+        boxes = np.array(rows, dtype=np.float32).reshape(-1, 4)
+        return Truth(boxes, np.array([b.field for b in self.labels], dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class PageResult:
+    """What one model detected on one page."""
+
+    page: Page
+    detections: Detections
+    truth: Truth
+
+    @property
+    def document(self) -> str:
+        """Return the document of the page, or "" where it is unknown: the anchor's pages name none."""
+        return self.page.sample.document if isinstance(self.page.sample, PoolSample) else ""
+
+    @property
+    def fresh(self) -> bool:
+        """Tell whether the live version was not trained on the page."""
+        return isinstance(self.page.sample, PoolSample) and self.page.sample.fresh
+
+
+def load_pages(storage: Storage, samples: Sequence[Sample], classes: int) -> list[Page]:
+    """Read and verify the pages of a set; StepError DigestMismatch when one is not what the plan lists."""
+    uris = [s.image.uri for s in samples] + [s.label.uri for s in samples if s.label]
+    contents = storage.read_many(uris)
+    pages: list[Page] = []
+    for sample in samples:
+        image = contents[sample.image.uri]
+        check_digest(sample.image.uri, actual=sha256_of(image), expected=sample.image.sha256)
+        labels = _labels(sample.label, contents, classes) if sample.label else ()
+        pages.append(Page(sample, image, labels))
+    return pages
+
+
+def _labels(label: FileReference, contents: Mapping[str, bytes], classes: int) -> tuple[Box, ...]:
+    text = contents[label.uri]
+    check_digest(label.uri, actual=sha256_of(text), expected=label.sha256)
+    boxes = parse_label(text, classes)
+    if isinstance(boxes, LabelProblem):
+        raise bad_input(boxes.reason, f"{label.uri}: {boxes.message}.", "Mend the label and prepare again.")
+    return boxes
