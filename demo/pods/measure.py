@@ -38,11 +38,11 @@ def labelled(path: Path, classes: list[str], width: int, height: int) -> list[tu
     return boxes
 
 
-def matched(truth: list[tuple[str, Box]], found: list[dict[str, Any]]) -> int:
+def matched(truth: list[tuple[str, Box]], detections: list[dict[str, Any]]) -> int:
     """Return how many labelled boxes are matched, surest detections first."""
     open_boxes = list(truth)
     count = 0
-    for detection in sorted(found, key=lambda d: -float(d["confidence"])):
+    for detection in sorted(detections, key=lambda d: -float(d["confidence"])):
         box: Box = tuple(detection["box"])
         best = max(
             (t for t in open_boxes if t[0] == detection["field"] and iou(t[1], box) >= 0.5),

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from finetune_operator.api import contract
-from finetune_operator.api.meta import ModelArtifact
+from finetune_operator.api.meta import Artifact
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
 from finetune_operator.api.training import Training
@@ -204,12 +204,12 @@ def test_another_limit_in_a_crd_is_found() -> None:
     crd["properties"]["training"]["properties"]["nominalBatch"]["maximum"] = 4096
     crd["properties"]["classes"]["items"]["maxLength"] = 64
     crd["properties"]["classes"]["items"].pop("x-kubernetes-validations")
-    found = [
+    drifts = [
         line.partition(" ")[0]
         for name, place in (("training", "run-document#/$defs/training"), ("classes", "common#/$defs/classNames"))
         for line in other_limits(crd["properties"][name], part(place), name)
     ]
-    assert found == ["training.nominalBatch:", "classes[]:", "classes[]:"]
+    assert drifts == ["training.nominalBatch:", "classes[]:", "classes[]:"]
 
 
 # What the CRDs take travels: the document of every edge of policy and run fits the contract.
@@ -241,7 +241,7 @@ EDGES = [
     (kind, path, value)
     for kind in ("FineTunePolicy", "FineTuneRun")
     for path, schema in leaves(crds()[kind].spec)
-    if path[0] in ("serving", "mixing", "training", "minPoolSamples", "gates")
+    if path[0] in ("data", "serving", "mixing", "training", "minPoolSamples", "gates")
     for value in edges(schema)
 ]
 
@@ -300,6 +300,6 @@ def test_a_uri_that_a_run_takes_is_taken_by_the_model_version(length: int) -> No
 
 
 def test_a_verified_base_of_the_longest_name_fits() -> None:
-    far = base(artifact=ModelArtifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
+    far = base(artifact=Artifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
     made = verify_document(far, policy())
     assert problems("run-document", json.loads(json.dumps(plain(contract.document_json(made))))) == []

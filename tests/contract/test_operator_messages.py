@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.contract import EvaluateResult, ProgressLine, StepResult, document_json
-from finetune_operator.api.meta import Artifact
+from finetune_operator.api.meta import FileReference
 from finetune_operator.api.value import canonical_json, parse
 from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateJob, CreateSnapshot
@@ -27,30 +27,30 @@ Message = dict[str, Any]
 
 def message(name: str) -> Message:
     """Return a message of the contract."""
-    found: Message = json.loads((MESSAGES / f"{name}.json").read_text())
-    return found
+    content: Message = json.loads((MESSAGES / f"{name}.json").read_text())
+    return content
 
 
 @cache
 def written() -> dict[str, Message]:
     """Return what the operator writes for a run beside a live fine-tune, and for an imported base."""
-    plan = Artifact(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
+    plan = FileReference(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
     earlier = base("ft_v1.1", LIVE, type="FineTuned", inputs=plan)
     world = World(versions=(base(inputs=plan), earlier))
     world.go_live("ft_v1.1")
     world.trained()
     view = VersionView(version=base(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"))
-    found = {}
+    messages = {}
     for of, actions in (("finetune", world.history), ("verify", version.decide(view).actions)):
         for action in actions:
             match action:
                 case CreateSnapshot():
-                    found[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
+                    messages[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
                 case CreateJob():
-                    found[f"inputs-{action.step}"] = json.loads(action.step_inputs)
+                    messages[f"inputs-{action.step}"] = json.loads(action.step_inputs)
                 case _:
                     pass
-    return found
+    return messages
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ class Crd:
 @cache
 def crds() -> dict[str, Crd]:
     """Return every CRD of crds/ by kind."""
-    found = [Crd(path, yaml.safe_load(path.read_text())) for path in sorted(CRDS.glob("*.yaml"))]
-    return {crd.kind: crd for crd in found}
+    parsed = [Crd(path, yaml.safe_load(path.read_text())) for path in sorted(CRDS.glob("*.yaml"))]
+    return {crd.kind: crd for crd in parsed}
 
 
 def with_defaults(schema: Schema, value: Any) -> Any:
@@ -83,7 +83,7 @@ def properties(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 def leaves(schema: Schema) -> Iterator[tuple[tuple[str, ...], Schema]]:
     """Yield the path and schema of every property that has no properties of its own."""
-    return (found for found in properties(schema) if "properties" not in found[1])
+    return (item for item in properties(schema) if "properties" not in item[1])
 
 
 def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:

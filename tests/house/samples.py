@@ -25,7 +25,10 @@ def _policy(first: bool) -> Object:
         "classes": ["number", "date"] if first else ["date", "number"],
         "data": {
             "anchor": {"uri": "file:///data/anchor" if first else "s3://bucket/anchor"},
-            "pool": {"uri": "file:///data/pool" if first else "gs://bucket/pool"},
+            "pool": {
+                "uri": "file:///data/pool" if first else "gs://bucket/pool",
+                "holdout": "0.1" if first else "0.2",
+            },
         },
         "artifacts": {"uri": "file:///artifacts" if first else "s3://bucket"},
         "podTemplates": {"train": "gpu" if first else "big-gpu", "cpu": "cpu" if first else "big-cpu"},
@@ -72,7 +75,7 @@ def _policy(first: bool) -> Object:
                 "reviewAtPoints": "0.5" if first else "0.6",
                 "rejectAbovePoints": "2" if first else "2.5",
             },
-            "newSamples": {"minimum": "0.7" if first else "0.9", "holdout": "0.1" if first else "0.2"},
+            "newSamples": {"minimum": "0.7" if first else "0.9"},
         },
         "review": {"timeoutSeconds": 100 if first else 200},
         "promotion": "Manual" if first else "Automatic",
@@ -176,17 +179,11 @@ def _tuned(first: bool) -> Object:
                     "message": "fine" if first else "doubtful",
                 }
             ],
-            "measurements": {
-                "candidateMap50": "0.99" if first else "0.98",
-                "baseMap50": "0.98" if first else "0.97",
-                "liveMap50": "0.97" if first else "0.96",
-                "poolRate": "0.96" if first else "0.95",
-                "freshRate": "0.95" if first else "0.94",
-                "basePoolRate": "0.5" if first else "0.4",
-                "boxes": 300 if first else 200,
-                "documents": 60 if first else 40,
-            },
-            "uri": "file:///a/report.json" if first else "s3://bucket/report.json",
+            "figures": [
+                {"name": "candidateMap50", "value": "0.99" if first else "0.98"},
+                {"name": "boxes" if first else "documents", "value": "60"},
+            ],
+            "uri": "file:///a/manifest.json" if first else "s3://bucket/manifest.json",
             "baseline": "base_v1" if first else "base_v2",
             "decision": {
                 "verdict": "Approve" if first else "Reject",

@@ -54,8 +54,8 @@ class Client:
     def items(self, path: str) -> list[dict[str, dict[str, object]]]:
         status, body = self.plane.get(path)
         assert status == 200, (path, status, body)
-        found: list[dict[str, dict[str, object]]] = json.loads(body)["items"]
-        return found
+        items: list[dict[str, dict[str, object]]] = json.loads(body)["items"]
+        return items
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:

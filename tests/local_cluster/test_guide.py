@@ -20,7 +20,7 @@ import yaml
 
 from e2e.guide import Machine, record_command, write_commands
 from e2e.own_data import BLOCKS, NAMES, check_story
-from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.kinds import Kind
 from house.api_server import ApiServer
 from house.crds import ROOT, crds
 from house.pages import manifests, runnable, session, unknown_fields
@@ -40,8 +40,8 @@ Object = dict[str, Any]
 
 
 def _documents(text: str) -> dict[str, Object]:
-    found = [item for item in yaml.safe_load_all(text) if item]
-    return {f"{item['kind']}/{item['metadata']['name']}": item for item in found}
+    items = [item for item in yaml.safe_load_all(text) if item]
+    return {f"{item['kind']}/{item['metadata']['name']}": item for item in items}
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ HOME = Path(__file__).resolve().parents[2] / "local-cluster"
 
 
 def test_ports_handed_out_together_differ_and_are_below_the_ephemeral_range() -> None:
-    found = ports.free_ports(50)
-    assert len(set(found)) == 50
-    assert all(ports.FIRST <= port <= ports.LAST < 30000 for port in found)
+    free = ports.free_ports(50)
+    assert len(set(free)) == 50
+    assert all(ports.FIRST <= port <= ports.LAST < 30000 for port in free)
 
 
 def test_the_api_servers_service_and_the_nodes_addresses_do_not_meet() -> None:

@@ -13,11 +13,11 @@ from local_cluster.errors import ClusterError
 
 def test_a_recorded_process_is_found_and_ended_by_a_later_command(tmp_path: Path) -> None:
     processes.start(tmp_path, "sleeper", ["sleep", "60"])
-    (found,) = processes.read_records(tmp_path)
-    assert processes.is_running(found)
-    processes.stop(found)
-    assert not processes.is_running(found)
-    processes.stop(found)  # Stopping what is gone is no error.
+    (record,) = processes.read_records(tmp_path)
+    assert processes.is_running(record)
+    processes.stop(record)
+    assert not processes.is_running(record)
+    processes.stop(record)  # Stopping what is gone is no error.
 
 
 def test_a_process_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:

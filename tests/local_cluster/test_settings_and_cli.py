@@ -10,8 +10,8 @@ from local_cluster.settings import Settings, default_state, own, settings_from
 
 
 def test_folders_come_from_the_environment() -> None:
-    found = settings_from({"FINETUNE_CACHE": "/c", "FINETUNE_STATE": "/s"})
-    assert (found.cache, found.node_state, found.control_plane_state("a")) == (
+    settings = settings_from({"FINETUNE_CACHE": "/c", "FINETUNE_STATE": "/s"})
+    assert (settings.cache, settings.node_state, settings.control_plane_state("a")) == (
         Path("/c"),
         Path("/s/node"),
         Path("/s/control-planes/a"),
@@ -77,9 +77,9 @@ def test_a_bad_command_says_what_and_how_to_mend_it(
 ) -> None:
     environ = {"FINETUNE_CACHE": str(tmp_path), "FINETUNE_STATE": "/tmp/finetune-test-none"}
     assert cli.main(arguments, environ) == 1
-    told = capsys.readouterr().err
-    assert says in told
-    assert "remedy: " in told
+    printed = capsys.readouterr().err
+    assert says in printed
+    assert "remedy: " in printed
 
 
 def test_the_node_is_told_absent_where_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,12 +72,12 @@ class ApiServer:
     def list(self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None) -> tuple[Object, ...]:
         """Return the objects with all the labels, by name."""
         wanted = (labels or {}).items()
-        found = [
+        items = [
             item
             for (k, ns, _), item in self.objects.items()
             if k is kind and ns == namespace and wanted <= (item["metadata"].get("labels") or {}).items()
         ]
-        return tuple(sorted(found, key=lambda o: str(o["metadata"]["name"])))
+        return tuple(sorted(items, key=lambda o: str(o["metadata"]["name"])))
 
     def create(self, actor: str, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create; the status of kinds with a status subresource is dropped."""

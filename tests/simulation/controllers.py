@@ -115,8 +115,8 @@ class Jobs:
 
     def _document(self, pod: Object) -> Object:
         volume = next(v for v in pod["spec"]["volumes"] if v["name"] == "finetune-document")
-        found = self.server.get(Kind.CONFIG_MAP, NAMESPACE, volume["configMap"]["name"])
-        document: Object = json.loads((found or {"data": {"run.json": "{}"}})["data"]["run.json"])
+        config_map = self.server.get(Kind.CONFIG_MAP, NAMESPACE, volume["configMap"]["name"])
+        document: Object = json.loads((config_map or {"data": {"run.json": "{}"}})["data"]["run.json"])
         return document
 
     def _status(self, kind: Kind, item: Object, status: Object) -> None:

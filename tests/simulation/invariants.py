@@ -21,8 +21,23 @@ def violations(world: World) -> list[str]:
         *_final_is_final(log),
         *_one_flight_at_a_time(log),
         *_owned_keys(log),
+        *_judgements_counted_once(world),
         *(f"{write.kind.value[2]} {write.name} was changed in memory" for write in log if not is_intact(write)),
     ]
+
+
+def judgements(log: list[Write]) -> int:
+    """Return how many judgements the statuses of runs have shown."""
+    runs = (write for write in log if write.kind is Kind.RUN and write.after is not None)
+    statuses = ((write.name, (write.after or {}).get("status") or {}) for write in runs)
+    return len({(name, status["evidence"]["digest"]) for name, status in statuses if "evidence" in status})
+
+
+def _judgements_counted_once(world: World) -> list[str]:
+    counted = sum(action.metric == "finetune_verdicts" for action in world.metrics)
+    made = judgements(world.server.log)
+    # A crash between the status and its metric loses the count, and nothing repeats it.
+    return [] if made - world.crashes <= counted <= made else [f"{counted} verdicts were counted of {made}"]
 
 
 def _one_job_per_attempt(log: list[Write]) -> list[str]:
@@ -53,11 +68,11 @@ def _flips_have_evidence(world: World) -> list[str]:
             continue
         earlier = world.server.log[:index]
         versions = [w.after for w in earlier if w.kind is Kind.MODEL_VERSION and w.after is not None]
-        found = [v for v in versions if v["spec"]["version"] == now[0] and v["spec"]["artifact"]["sha256"] == now[1]]
-        if not found:
+        same = [v for v in versions if v["spec"]["version"] == now[0] and v["spec"]["artifact"]["sha256"] == now[1]]
+        if not same:
             broken.append(f"flip to {now} without a recorded ModelVersion of that digest")
             continue
-        broken += [f"flip to {now[0]}: {why}" for why in _unjudged(found[-1], earlier)]
+        broken += [f"flip to {now[0]}: {why}" for why in _unjudged(same[-1], earlier)]
     return broken
 
 
@@ -129,15 +144,15 @@ def _owned_keys(log: list[Write]) -> list[str]:
 
 
 def _leaves(item: Object) -> dict[str, str]:
-    found: dict[str, str] = {}
+    leaves: dict[str, str] = {}
 
     def walk(node: object, path: str) -> None:
         if isinstance(node, dict):
             for key, value in node.items():
                 walk(value, f"{path}/{key}")
         else:
-            found[path] = repr(node)
+            leaves[path] = repr(node)
 
     walk({k: v for k, v in item.items() if k != "status"}, "")
     ignored = ("/metadata/resourceVersion", "/metadata/generation", "/metadata/managedFields")
-    return {path: value for path, value in found.items() if not path.startswith(ignored)}
+    return {path: value for path, value in leaves.items() if not path.startswith(ignored)}

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from finetune_operator.cluster.act import Outlets
 from finetune_operator.cluster.errors import ClusterError
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Cluster, Object
+from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.controller.reconcile import Reconciler
-from finetune_operator.decide.decision import Emit
+from finetune_operator.decide.decision import Emit, RecordMetric
 from finetune_operator.manifests.events import Regarding
 
 from .api_server import ApiServer, Client, Crash
@@ -54,6 +56,7 @@ class World:
     """Puts something between the operator and its client: planted bugs."""
     crashes: int = 0
     events: list[tuple[str, str]] = field(default_factory=list)
+    metrics: list[RecordMetric] = field(default_factory=list)
     due: dict[tuple[Kind, str], datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,11 +72,18 @@ class World:
         """Return a new life of the operator: it remembers nothing but what the API server holds."""
         cluster = self.wrap(self.client) if self.wrap else self.client
         return Reconciler(
-            cluster=cluster, observer=Observer(cluster), record=self._record, clock=lambda: self.server.now
+            cluster=cluster,
+            observer=Observer(cluster),
+            outlets=Outlets(self._record, self._record_metric),
+            clock=lambda: self.server.now,
         )
 
     def _record(self, regarding: Regarding, emit: Emit) -> None:
         self.events.append((regarding.name, emit.reason))
+
+    def _record_metric(self, action: RecordMetric) -> None:
+        assert set(DOMAIN[action.metric].labels) == action.labels.keys()
+        self.metrics.append(action)
 
     def play(self, *, hours: float = 3) -> None:
         """Let everybody act until nothing changes and no timer is left. Raises AssertionError if that never comes."""
@@ -98,9 +108,9 @@ class World:
 
     def get(self, kind: Kind, name: str) -> Object:
         """Return an object that must be there."""
-        found = self.server.get(kind, NAMESPACE, name)
-        assert found is not None, f"{name} is gone"
-        return found | {"status": found.get("status") or {}}
+        obj = self.server.get(kind, NAMESPACE, name)
+        assert obj is not None, f"{name} is gone"
+        return obj | {"status": obj.get("status") or {}}
 
     def settle(self) -> None:
         """Let everybody act at this moment of virtual time until nobody writes any more."""
@@ -167,8 +177,8 @@ class World:
 
     def summary(self) -> dict[str, Any]:
         """Return the end state with everything that may differ from life to life (uids, times) left out."""
-        found = self.server.get(Kind.RUN, NAMESPACE, "first") or {}
-        status = found.get("status") or {}
+        obj = self.server.get(Kind.RUN, NAMESPACE, "first") or {}
+        status = obj.get("status") or {}
         policy = (self.server.get(Kind.POLICY, NAMESPACE, "invoice-fields") or {}).get("status") or {}
         deployment = self.get(Kind.DEPLOYMENT, "invoice-detector")
         annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}

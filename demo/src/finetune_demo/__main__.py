@@ -41,11 +41,11 @@ def up(console: Console, settings: Settings) -> int:
         tale.roll_back()
         tale.measure("back", "base_v1")
     tale.facts["load"] = tale.stop_load()
-    found = summary.checks(tale.facts)
-    print(summary.render(found, console.durations), flush=True)
+    checks = summary.checks(tale.facts)
+    print(summary.render(checks, console.durations), flush=True)
     print(cluster.kube.kubectl("get", "finetunepolicies,finetuneruns,modelversions,modelpromotions"), flush=True)
     print(summary.look_around(settings), flush=True)
-    bad = [what for what, _, good in found if not good]
+    bad = [what for what, _, good in checks if not good]
     return fail("; ".join(bad)) if bad else 0
 
 

@@ -50,8 +50,8 @@ class Kube:
     def items(self, kind: str, selector: str = "") -> list[Object]:
         """Return the objects of a kind that match the label selector."""
         words = ("-l", selector) if selector else ()
-        found: list[Object] = json.loads(self.kubectl("get", kind, "-o", "json", *words))["items"]
-        return found
+        items: list[Object] = json.loads(self.kubectl("get", kind, "-o", "json", *words))["items"]
+        return items
 
     def wait(self, what: str, ready: Callable[[], bool], seconds: float, *, every: float = 1.0) -> None:
         """Wait until `ready()`; raises Failed with the state of the namespace when the time is over."""

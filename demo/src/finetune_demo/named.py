@@ -30,13 +30,13 @@ def connect(console: Console, named: ExistingCluster) -> Kube:
             raise Failed(f"DEMO_CONTEXT needs {needed} on the PATH")
     kube = _kube(console, named)
     for namespace in (SYSTEM, NAMESPACE):
-        if (found := kube.get("namespace", namespace)) is not None and not _is_ours(found):
+        if (there := kube.get("namespace", namespace)) is not None and not _is_ours(there):
             raise Failed(
                 f"namespace {namespace!r} of context {named.context!r} is there and is not the demo's, which would "
                 "change what runs in it; name another cluster, or rename or remove that namespace"
             )
     for crd in CRDS:
-        if (found := kube.get("crd", crd)) is not None and not _is_of_our_release(found):
+        if (there := kube.get("crd", crd)) is not None and not _is_of_our_release(there):
             raise Failed(
                 f"context {named.context!r} has {crd} of another installation, which the demo would take over; "
                 "name a cluster where finetune-operator is not installed"

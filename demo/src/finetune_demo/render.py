@@ -125,10 +125,10 @@ def _example_env(trainer: Runtime) -> list[dict[str, str]]:
 
 def _trainer_values(trainer: Runtime) -> dict[str, Any]:
     tmp = mount("tmp", "/tmp")
-    found = _env(PYTHONPATH=trainer.path, PYTHONUNBUFFERED="1") if trainer.path else []
+    extra = _env(PYTHONPATH=trainer.path, PYTHONUNBUFFERED="1") if trainer.path else []
     return {
         "PYTHON_COMMAND": [trainer.python],
-        "TRAINER_ENV": [*found, *_env(TMPDIR="/tmp", HOME="/tmp", **QUIET)],
+        "TRAINER_ENV": [*extra, *_env(TMPDIR="/tmp", HOME="/tmp", **QUIET)],
         "EXAMPLE_ENV": _example_env(trainer),
         "TRAINER_VOLUMES": [volume("data", read_only=False), *trainer.volumes, TMP],
         "WORKBENCH_MOUNTS": [mount("data", "/data"), tmp, *trainer.mounts],

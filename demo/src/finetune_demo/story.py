@@ -165,13 +165,13 @@ class Story:
     def measure(self, label: str, version: str) -> float:
         """Measure the detection rate on unseen pages of the new suppliers, through the Service."""
         words = ("python3", "/data/pods/measure.py", "--host", self.values["SERVICE_IP"], "--data", "/data/unseen")
-        found = json.loads(self.cluster.kube.kubectl("exec", "workbench", "--", *words))
-        if found["versions"] != [version]:
-            raise Failed(f"the Service was answered by {found['versions']}, expected {version}")
-        hits = f"{found['matched']} of {found['boxes']} fields on {found['pages']} unseen pages"
-        self.console.say(f"     {version} found {hits}: {found['rate']:.1%}")
-        self.facts[label] = found
-        return float(found["rate"])
+        measured = json.loads(self.cluster.kube.kubectl("exec", "workbench", "--", *words))
+        if measured["versions"] != [version]:
+            raise Failed(f"the Service was answered by {measured['versions']}, expected {version}")
+        hits = f"{measured['matched']} of {measured['boxes']} fields on {measured['pages']} unseen pages"
+        self.console.say(f"     {version} found {hits}: {measured['rate']:.1%}")
+        self.facts[label] = measured
+        return float(measured["rate"])
 
     def start_load(self) -> None:
         """Start the steady traffic."""

@@ -13,7 +13,7 @@ def checks(facts: Mapping[str, Any]) -> list[Check]:
     """Return (what, figure, whether it holds) for every promise of the demo."""
     run, load = facts["run"], facts["load"]
     before, after, back = facts["before"], facts["after"], facts["back"]
-    measured = run["measurements"]
+    measured = {figure["name"]: figure["value"] for figure in run["figures"]}
     return [
         ("base model, mAP50 on its own suppliers", facts["base mAP50"], float(facts["base mAP50"]) >= 0.95),
         ("training of the base", f"{facts['base seconds']:.0f} s", True),
@@ -44,9 +44,9 @@ def checks(facts: Mapping[str, Any]) -> list[Check]:
     ]
 
 
-def render(found: list[Check], durations: Mapping[str, float]) -> str:
+def render(checked: list[Check], durations: Mapping[str, float]) -> str:
     """Return the closing tables."""
-    rows = [("check", "figure", "")] + [(what, figure, "ok" if good else "NOT OK") for what, figure, good in found]
+    rows = [("check", "figure", "")] + [(what, figure, "ok" if good else "NOT OK") for what, figure, good in checked]
     times = [("step", "seconds")] + [(title, f"{seconds:.0f}") for title, seconds in durations.items()]
     return f"\n{table(rows)}\n\n{table(times)}\n"
 

@@ -118,19 +118,19 @@ def is_healthy(plane: ControlPlane) -> bool:
 
 def up(settings: Settings, name: str, report: tools.Report = tools.say) -> ControlPlane:
     """Return the healthy control plane of that name, starting it where it is not there; replaces a crashed one."""
-    found = existing(settings, name)
-    if found is not None:
-        if is_healthy(found):
-            return found
-        found.stop()
+    plane = existing(settings, name)
+    if plane is not None:
+        if is_healthy(plane):
+            return plane
+        plane.stop()
     return start_fresh(settings, name, report)
 
 
 def down(settings: Settings, name: str) -> None:
     """Stop the control plane of that name; nothing happens where there is none."""
-    found = existing(settings, name)
-    if found is not None:
-        found.stop()
+    plane = existing(settings, name)
+    if plane is not None:
+        plane.stop()
 
 
 def start_fresh(settings: Settings, name: str, report: tools.Report) -> ControlPlane:

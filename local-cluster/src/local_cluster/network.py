@@ -37,15 +37,15 @@ def link_exists(name: str = HOST_LINK) -> bool:
 def taken_ranges(routes_json: str, wanted: Sequence[str] = (POD_RANGE, SERVICE_RANGE, "10.213.0.0/30")) -> list[str]:
     """Return the destinations in `ip -json route` output that overlap what the node wants, but for its own."""
     ranges = [IPv4Network(text) for text in wanted]
-    found: list[str] = []
+    routes: list[str] = []
     for route in json.loads(routes_json or "[]"):
         destination = str(route.get("dst", "default"))
         if destination == "default" or route.get("dev") == HOST_LINK:
             continue
         network = IPv4Network(destination, strict=False)
         if any(network.overlaps(one) for one in ranges):
-            found.append(f"{destination} dev {route.get('dev', '?')}")
-    return found
+            routes.append(f"{destination} dev {route.get('dev', '?')}")
+    return routes
 
 
 def join_host(namespace_pid: int) -> None:

@@ -42,20 +42,20 @@ def status(settings: Settings) -> Status:
     records = processes.read_records(files.state)
     if not records:
         return Status("absent", "", ready=False)
-    told = _told(files)
+    last = _last_said(files)
     if not all(map(processes.is_running, records)):
-        return Status("stopped", told.problem or "its processes are gone", ready=False)
-    if told.step != "started":
-        return told
+        return Status("stopped", last.problem or "its processes are gone", ready=False)
+    if last.step != "started":
+        return last
     return Status("started", "", ready=node_is_ready(control_plane_of(settings)))
 
 
-def _told(files: node_config.Files) -> Status:
+def _last_said(files: node_config.Files) -> Status:
     try:
-        told = json.loads((files.state / "status.json").read_text())
+        last = json.loads((files.state / "status.json").read_text())
     except FileNotFoundError:
         return Status("starting", "", ready=False)
-    return Status(told["step"], told["problem"], ready=False)
+    return Status(last["step"], last["problem"], ready=False)
 
 
 def up(settings: Settings, report: tools.Report = tools.say) -> Path:
@@ -104,9 +104,9 @@ def _first_process(outer: processes.Record, files: node_config.Files) -> int:
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     deadline = time.monotonic() + 10
     while processes.is_running(outer) and time.monotonic() < deadline:
-        found = children.read_text().split()
-        if found:
-            return int(found[0])
+        pids = children.read_text().split()
+        if pids:
+            return int(pids[0])
         time.sleep(0.01)
     raise ClusterError(
         f"the node's namespaces could not be made:\n{processes.log_tail(files.state, 'node')}",
@@ -171,8 +171,8 @@ def _children(record: processes.Record) -> tuple[processes.Record, ...]:
     if not processes.is_running(record):
         return ()
     pids = [int(text) for text in Path(f"/proc/{record.pid}/task/{record.pid}/children").read_text().split()]
-    found = ((pid, processes.start_time(pid)) for pid in pids)
-    return tuple(processes.Record("node", pid, started) for pid, started in found if started is not None)
+    started_at = ((pid, processes.start_time(pid)) for pid in pids)
+    return tuple(processes.Record("node", pid, started) for pid, started in started_at if started is not None)
 
 
 def _remove(folder: Path) -> None:

@@ -25,10 +25,10 @@ def _candidates(address: str, stack: ExitStack) -> Iterator[int]:
 def free_ports(count: int, address: str = "127.0.0.1") -> tuple[int, ...]:
     """Return `count` different ports nobody listens on; drawn at random, so that parallel callers rarely meet."""
     with ExitStack() as stack:
-        found = tuple(port for port, _ in zip(_candidates(address, stack), range(count), strict=False))
-    if len(found) < count:
+        ports = tuple(port for port, _ in zip(_candidates(address, stack), range(count), strict=False))
+    if len(ports) < count:
         raise ClusterError(
             f"fewer than {count} free TCP ports between {FIRST} and {LAST} on {address}",
             "stop what listens there (ss -ltnp)",
         )
-    return found
+    return ports

@@ -25,25 +25,26 @@ class Finding:
 
 def require(findings: Iterable[Finding]) -> None:
     """Raise ClusterError that lists every finding; return where there is none."""
-    found = tuple(findings)
-    if found:
+    all_findings = tuple(findings)
+    if all_findings:
         raise ClusterError(
-            "; ".join(finding.problem for finding in found), "; ".join(finding.remedy for finding in found)
+            "; ".join(finding.problem for finding in all_findings),
+            "; ".join(finding.remedy for finding in all_findings),
         )
 
 
 def control_plane_findings(settings: Settings) -> tuple[Finding, ...]:
     """Return what a control plane lacks on this machine."""
-    found: list[Finding] = []
+    faults: list[Finding] = []
     if shutil.which("openssl") is None:
-        found.append(Finding("openssl is not installed", "apt-get install openssl"))
+        faults.append(Finding("openssl is not installed", "apt-get install openssl"))
     if any(not tools.is_built(settings, name) for name in tools.CONTROL_PLANE_TOOLS):
-        found += _disk_finding(settings.cache, BUILD_GIB, "FINETUNE_CACHE")
+        faults += _disk_finding(settings.cache, BUILD_GIB, "FINETUNE_CACHE")
     try:
         free_ports(3)
     except ClusterError as error:
-        found.append(Finding(error.problem, error.remedy))
-    return tuple(found)
+        faults.append(Finding(error.problem, error.remedy))
+    return tuple(faults)
 
 
 def node_findings(settings: Settings, disk_gib: float = NODE_GIB) -> tuple[Finding, ...]:
@@ -51,21 +52,21 @@ def node_findings(settings: Settings, disk_gib: float = NODE_GIB) -> tuple[Findi
     if os.geteuid() != 0:
         # Most of what follows cannot even be asked without it.
         return (Finding("not root", "run it as root (sudo -E)"),)
-    found = list(control_plane_findings(settings))
+    faults = list(control_plane_findings(settings))
     missing = packages.missing(packages.NODE)
     if missing:
-        found.append(
+        faults.append(
             Finding(f"Debian packages are missing: {' '.join(missing)}", "run: local-cluster/cluster packages install")
         )
-    found += _disk_finding(settings.state, disk_gib, "FINETUNE_STATE")
-    found += _kernel_findings()
-    found += _network_findings(settings)
+    faults += _disk_finding(settings.state, disk_gib, "FINETUNE_STATE")
+    faults += _kernel_findings()
+    faults += _network_findings(settings)
     for covered in ("/run", *traces.COVERED):
         if settings.state.is_relative_to(covered) or settings.cache.is_relative_to(covered):
-            found.append(
+            faults.append(
                 Finding(f"the state or the cache is below {covered}, which the node hides", "choose another folder")
             )
-    return tuple(found)
+    return tuple(faults)
 
 
 def _disk_finding(folder: Path, gib: float, variable: str) -> list[Finding]:
@@ -77,22 +78,22 @@ def _disk_finding(folder: Path, gib: float, variable: str) -> list[Finding]:
 
 
 def _kernel_findings() -> list[Finding]:
-    found = [
+    faults = [
         Finding(f"the kernel has no {name} namespaces", "use another kernel or machine")
         for name in ("net", "mnt", "pid")
         if not Path(f"/proc/self/ns/{name}").exists()
     ]
     filesystems = Path("/proc/filesystems").read_text().split()
     if "overlay" not in filesystems and not _module_available("overlay"):
-        found.append(Finding("the kernel has no overlay filesystem", "modprobe overlay, or use another kernel"))
+        faults.append(Finding("the kernel has no overlay filesystem", "modprobe overlay, or use another kernel"))
     if not Path("/dev/kmsg").exists():
-        found.append(Finding("/dev/kmsg is missing, which kubelet reads", "use a machine, not a container"))
+        faults.append(Finding("/dev/kmsg is missing, which kubelet reads", "use a machine, not a container"))
     roots = traces.cgroup_roots() if traces.CGROUPS.exists() else ()
     if not roots:
-        found.append(Finding("no cgroups are mounted at /sys/fs/cgroup", "mount them (systemd does)"))
+        faults.append(Finding("no cgroups are mounted at /sys/fs/cgroup", "mount them (systemd does)"))
     elif not os.access(roots[0], os.W_OK):
-        found.append(Finding(f"{roots[0]} is not writable", "use a machine, not a container"))
-    return found
+        faults.append(Finding(f"{roots[0]} is not writable", "use a machine, not a container"))
+    return faults
 
 
 def _module_available(name: str) -> bool:
@@ -103,16 +104,16 @@ def _module_available(name: str) -> bool:
 def _network_findings(settings: Settings) -> list[Finding]:
     if shutil.which("ip") is None:
         return [Finding("the ip command is missing", "apt-get install iproute2")]
-    found = [
+    faults = [
         Finding(f"the route to {taken} overlaps the node's addresses", "remove it, or use another machine")
         for taken in network.taken_ranges(network.ip("-json", "route", "show", "table", "main"))
     ]
     ours = any(map(processes.is_running, processes.read_records(settings.node_state)))
     if network.link_exists() and not ours:
-        found.append(
+        faults.append(
             Finding(
                 f"a network link {network.HOST_LINK} is there: another node cluster runs on this machine",
                 "stop it with its own FINETUNE_STATE: local-cluster/cluster node down",
             )
         )
-    return found
+    return faults

@@ -42,8 +42,8 @@ def default_state(uid: int) -> str:
 def own(folder: Path) -> None:
     """Make `folder` ours alone; raise ClusterError where somebody else made it first, as anyone can in /var/tmp."""
     folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise ClusterError(f"{folder} belongs to another user", "remove it, or set FINETUNE_STATE to another folder")
     folder.chmod(0o700)
 

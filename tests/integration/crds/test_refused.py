@@ -147,7 +147,18 @@ CASES = (
     Bad(POLICY, "gates.regression.reviewAtPoints", "101", POINTS),
     Bad(POLICY, "gates.regression.rejectAbovePoints", "-3", POINTS),
     Bad(POLICY, "gates.regression.reviewAtPoints", "2.1", "lower reviewAtPoints or raise rejectAbovePoints"),
-    Bad(POLICY, "gates.newSamples.holdout", "1", 'must be a decimal from 0 to 0.9, in quotes, for example "0.2"'),
+    *(
+        Bad(POLICY, path, "1", 'must be a decimal from 0 to 0.9, in quotes, for example "0.2"')
+        for path in ("data.pool.holdout", "gates.newSamples.holdout")
+    ),
+    Bad(
+        POLICY,
+        "gates.newSamples.holdout",
+        "0.3",
+        "moved to spec.data.pool.holdout, and the two differ; remove the former",
+        field="data.pool.holdout",
+    ),
+    Bad(TUNED, "evidence.figures", [], "has no figures, so nobody could tell what the gates saw"),
     Bad(POLICY, "triggers", {}, 'unknown field "spec.triggers"', field="-"),
     # The run: what it trains, never on what data, against which gates or in which pod.
     *(
@@ -267,6 +278,9 @@ GOOD = (
     (POLICY, "gates.newSamples.minimum", "1"),
     (POLICY, "gates.newSamples.minimum", "1.000"),
     (POLICY, "gates.regression.reviewAtPoints", "2"),
+    (POLICY, "gates.newSamples.holdout", "0.10"),
+    (POLICY, "gates.newSamples.holdout", "0"),
+    (POLICY, "data.pool.holdout", "0.9"),
     (POLICY, "serving.imageSize", 32),
     (RUN, "mixing.ratio", "0"),
     (RUN, "baseVersion", "ft_v1.1"),

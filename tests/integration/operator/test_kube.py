@@ -191,9 +191,9 @@ def test_what_was_written_is_read_back_without_a_request(space: Space, call: Cal
         await kube.close()
         return await cluster.get(Kind.RUN, space.namespace, "own")
 
-    found = call(body)
-    assert found is not None
-    assert found["spec"]["policy"] == "nobodys"
+    made = call(body)
+    assert made is not None
+    assert made["spec"]["policy"] == "nobodys"
 
 
 def test_an_api_server_that_is_away_is_unavailable(call: Caller, plane: ControlPlane) -> None:

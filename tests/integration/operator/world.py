@@ -109,9 +109,9 @@ class Space:
 
     def there(self, resource: str, name: str) -> Object:
         """Return an object that must be there, with a status."""
-        found = self.get(resource, name)
-        assert found is not None, f"{resource} {name} is not there"
-        return {"status": {}, **found}
+        obj = self.get(resource, name)
+        assert obj is not None, f"{resource} {name} is not there"
+        return {"status": {}, **obj}
 
     def all(self, resource: str) -> list[Object]:
         """Return every object of a kind."""
@@ -136,8 +136,8 @@ class Space:
 
     def phase(self, name: str, resource: str = "finetuneruns") -> str:
         """Return the phase of an object; empty while there is none."""
-        found = self.get(resource, name) or {}
-        return str(found.get("status", {}).get("phase", ""))
+        obj = self.get(resource, name) or {}
+        return str(obj.get("status", {}).get("phase", ""))
 
     def keys(self) -> dict[str, str]:
         """Return the operator's annotations in the Deployment's pod template."""
@@ -158,8 +158,8 @@ def eventually(check: Callable[[], T], *, seconds: float = 30, what: str = "it")
     """Return the first truthy result of `check`, asked for again and again; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        found = check()
-        if found:
-            return found
+        answer = check()
+        if answer:
+            return answer
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.05)

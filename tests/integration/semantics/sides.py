@@ -67,9 +67,9 @@ class Simulated:
 
     async def settled(self, kind: Kind, name: str) -> Object:
         """See Side."""
-        found = self.server.get(kind, self.namespace, name)
-        assert found is not None
-        return found
+        obj = self.server.get(kind, self.namespace, name)
+        assert obj is not None
+        return obj
 
     async def garbage_collected(self) -> None:
         """See Side."""
@@ -107,12 +107,12 @@ class Real:
         """See Side; a Deployment's status follows each change of it."""
         before: Object | None = None
         for _ in range(400):
-            found = await self.cluster.get(kind, self.namespace, name)
-            assert found is not None
-            seen = (found.get("status") or {}).get("observedGeneration") == found["metadata"]["generation"]
-            if found == before and (seen or kind is not Kind.DEPLOYMENT):
-                return found
-            before = found
+            now_there = await self.cluster.get(kind, self.namespace, name)
+            assert now_there is not None
+            seen = (now_there.get("status") or {}).get("observedGeneration") == now_there["metadata"]["generation"]
+            if now_there == before and (seen or kind is not Kind.DEPLOYMENT):
+                return now_there
+            before = now_there
             await asyncio.sleep(SETTLE)
         raise AssertionError(f"{name} does not settle")
 

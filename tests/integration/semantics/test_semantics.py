@@ -90,14 +90,14 @@ def annotated(item: Object) -> dict[str, Any]:
 
 
 def _managers(item: Object, *path: str) -> list[str]:
-    found = []
+    managers = []
     for entry in item["metadata"].get("managedFields") or ():
         node = entry["fieldsV1"]
         for part in path:
             node = node.get(f"f:{part}") if node is not None else None
         if node is not None:
-            found.append(entry["manager"])
-    return sorted(found)
+            managers.append(entry["manager"])
+    return sorted(managers)
 
 
 def generations(*items: Object) -> list[int]:
@@ -298,9 +298,9 @@ async def selection_by_labels(side: Side) -> object:
         await make(
             side, CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": marks}}
         )
-    found = await side.cluster.list(CONFIG_MAP, side.namespace, {"a": "1", "b": "2"})
+    both = await side.cluster.list(CONFIG_MAP, side.namespace, {"a": "1", "b": "2"})
     one = await side.cluster.list(CONFIG_MAP, side.namespace, {"a": "1"})
-    return [[item["metadata"]["name"] for item in items] for items in (found, one)]
+    return [[item["metadata"]["name"] for item in items] for items in (both, one)]
 
 
 TEAM = {"team": "documents"}

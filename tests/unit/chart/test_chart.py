@@ -25,8 +25,8 @@ def _of_kind(manifests: list[Manifest], kind: str) -> Iterator[Manifest]:
 
 
 def _the(manifests: list[Manifest], kind: str) -> Manifest:
-    (found,) = _of_kind(manifests, kind)
-    return found
+    (only,) = _of_kind(manifests, kind)
+    return only
 
 
 def _rights(role: Manifest) -> Rights:

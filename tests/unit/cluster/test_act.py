@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from finetune_operator.api.contract import DocumentBase, DocumentData, DocumentOwner, Location, RunDocument
-from finetune_operator.api.meta import Artifact
+from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import PolicyStatus, Serving, Source
 from finetune_operator.api.promotion import PromotionSpec
 from finetune_operator.api.run import RunStatus
 from finetune_operator.api.value import parse
-from finetune_operator.cluster.act import NameTaken, act
+from finetune_operator.cluster.act import NameTaken, Outlets, act
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Unavailable
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.observe import Observed, Observer
@@ -30,6 +30,7 @@ from finetune_operator.decide.decision import (
     Decision,
     DeleteJob,
     Emit,
+    RecordMetric,
     ReserveVersion,
 )
 from finetune_operator.manifests.events import Regarding
@@ -48,8 +49,8 @@ DOCUMENT = RunDocument(
     artifacts=Location(uri="file:///b"),
     base=DocumentBase(
         version="base_v1",
-        artifact=Artifact(uri="file:///c", sha256="c"),
-        checkpoint=Artifact(uri="file:///d", sha256="d"),
+        artifact=FileReference(uri="file:///c", sha256="c"),
+        checkpoint=FileReference(uri="file:///d", sha256="d"),
     ),
 )
 JOB = CreateJob("first-prepare-1", "prepare", 1, "cpu", "document", '{"attempt":1}')
@@ -62,6 +63,8 @@ class World:
         self.server = ApiServer()
         self.client = Client(self.server)
         self.events: list[tuple[str, str]] = []
+        self.metrics: list[RecordMetric] = []
+        self.outlets = Outlets(self.record, self.metrics.append)
         for kind, manifest in stage():
             self.server.create("user", kind, NAMESPACE, manifest)
         self.server.create("user", Kind.RUN, NAMESPACE, run())
@@ -78,7 +81,7 @@ class World:
 
     def act(self, observed: Observed[Any], *actions: Action, status: Any = None, refuse: Any = None) -> Any:
         status = status if status is not None else RunStatus(phase="Pending")
-        return self.do(act(self.client, observed, Decision(status, actions), self.record, refuse))
+        return self.do(act(self.client, observed, Decision(status, actions), self.outlets, refuse))
 
     def record(self, regarding: Regarding, emit: Emit) -> None:
         self.events.append((regarding.name, emit.reason))
@@ -104,6 +107,24 @@ def test_an_unchanged_status_is_not_written(world: World) -> None:
     world.act(world.run())
     done = world.act(world.run())
     assert (done.wrote, world.written()) == (False, [("patch_status", "first")])
+
+
+VERDICT = RecordMetric("finetune_verdicts", {"verdict": "Pass"})
+
+
+def test_a_metric_is_recorded_once_its_status_is_written_whatever_comes_of_the_actions_after_it(world: World) -> None:
+    world.server.create("user", Kind.JOB, NAMESPACE, {"metadata": {"name": JOB.name, "namespace": NAMESPACE}})
+    with pytest.raises(NameTaken):
+        world.act(world.run(), VERDICT, JOB)
+    assert (world.written(), world.metrics) == ([("patch_status", "first")], [VERDICT])
+
+
+def test_a_decision_from_a_stale_view_is_not_counted(world: World) -> None:
+    stale = world.run()
+    world.server.update_spec("user", Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(suspend=True))
+    with pytest.raises(Conflict):
+        world.act(stale, VERDICT)
+    assert world.metrics == []
 
 
 def test_a_decision_from_a_stale_view_does_nothing(world: World) -> None:

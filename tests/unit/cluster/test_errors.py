@@ -40,6 +40,6 @@ def test_each_refusal_has_its_error(code: int, verb: Verb, body: Any, error: typ
 
 
 def test_a_field_conflict_names_who_owns_the_field() -> None:
-    found = translate(Answer(409, json.dumps(status("Conflict", causes=OWNED)).encode()), "apply")
-    assert isinstance(found, errors.FieldConflict)
-    assert found.manager == "helm"
+    error = translate(Answer(409, json.dumps(status("Conflict", causes=OWNED)).encode()), "apply")
+    assert isinstance(error, errors.FieldConflict)
+    assert error.manager == "helm"

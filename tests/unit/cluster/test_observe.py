@@ -60,9 +60,9 @@ class World:
         self.uid = self.server.create("user", Kind.RUN, NAMESPACE, run())["metadata"]["uid"]
 
     def status(self, kind: Kind, name: str, status: Object) -> None:
-        found = self.server.get(kind, NAMESPACE, name)
-        assert found is not None
-        meta = found["metadata"]
+        obj = self.server.get(kind, NAMESPACE, name)
+        assert obj is not None
+        meta = obj["metadata"]
         self.server.patch_status("user", kind, NAMESPACE, name, meta["uid"], meta["resourceVersion"], status)
 
     def child(self, kind: Kind, name: str, owner: str, labels: dict[str, str]) -> str:

@@ -27,8 +27,8 @@ def job(name: str = "j", uid: str = "j1", version: int = 1, labels: dict[str, st
 
 
 def phase(store: Store) -> str | None:
-    found = store.get(Kind.RUN, "ml", "first")
-    return None if found is None else str(found["status"]["phase"])
+    obj = store.get(Kind.RUN, "ml", "first")
+    return None if obj is None else str(obj["status"]["phase"])
 
 
 def test_an_older_event_never_replaces_what_was_written() -> None:
@@ -111,9 +111,9 @@ def test_managed_fields_are_kept_only_where_they_are_read(kind: Kind, kept: bool
     labels = {"finetune-operator.io/managed": "true"}
     metadata = {"namespace": "ml", "name": "x", "uid": "x", "resourceVersion": "1", "labels": labels}
     store.put(kind, {"metadata": {**metadata, "managedFields": [{"manager": "helm"}]}})
-    found = store.get(kind, "ml", "x")
-    assert found is not None
-    assert ("managedFields" in found["metadata"]) is kept
+    obj = store.get(kind, "ml", "x")
+    assert obj is not None
+    assert ("managedFields" in obj["metadata"]) is kept
 
 
 @given(st.permutations([("put", v) for v in range(1, 6)] + [("gone", 6)]))

@@ -46,22 +46,22 @@ def waiting(reason: str, message: str) -> dict[str, Any]:
 
 
 def view(jobs: list[Any], pods: list[Any]) -> JobView:
-    (found,) = job_views("run-1", jobs, pods)
-    return found
+    (only,) = job_views("run-1", jobs, pods)
+    return only
 
 
 def test_a_running_pod_dates_the_attempt() -> None:
-    found = view([job(active=1)], [pod("Running", {"running": {"startedAt": "2026-11-21T12:00:05Z"}})])
-    assert (found.step, found.attempt, found.round, found.state) == ("train", 2, 1, "Active")
-    assert found.running_since == datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
-    assert not found.pods_gone
+    seen = view([job(active=1)], [pod("Running", {"running": {"startedAt": "2026-11-21T12:00:05Z"}})])
+    assert (seen.step, seen.attempt, seen.round, seen.state) == ("train", 2, 1, "Active")
+    assert seen.running_since == datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
+    assert not seen.pods_gone
 
 
 def test_a_finished_pod_tells_its_exit_code_and_result() -> None:
     ended = {"terminated": {"exitCode": 10, "message": "{}", "finishedAt": "2026-11-21T12:01:05Z"}}
-    found = view([job(conditions=[{"type": "Failed", "status": "True"}])], [pod("Failed", ended)])
-    assert (found.state, found.exit_code, found.termination_message, found.pods_gone) == ("Failed", 10, "{}", True)
-    assert found.finished_at == datetime(2026, 11, 21, 12, 1, 5, tzinfo=UTC)
+    seen = view([job(conditions=[{"type": "Failed", "status": "True"}])], [pod("Failed", ended)])
+    assert (seen.state, seen.exit_code, seen.termination_message, seen.pods_gone) == ("Failed", 10, "{}", True)
+    assert seen.finished_at == datetime(2026, 11, 21, 12, 1, 5, tzinfo=UTC)
 
 
 def test_a_job_is_over_only_with_its_final_condition() -> None:
@@ -73,20 +73,20 @@ def test_the_newest_pod_speaks_for_the_job_after_a_disruption() -> None:
     old = pod("Failed", {"terminated": {"exitCode": 143}}, conditions=[{"type": "DisruptionTarget", "status": "True"}])
     new = pod("Running", {"running": {"startedAt": "2026-11-21T12:09:00Z"}})
     new["metadata"]["creationTimestamp"] = "2026-11-21T12:08:00Z"
-    found = view([job()], [new, old])
-    assert (found.exit_code, found.disrupted, found.pods_gone) == (None, False, False)
+    seen = view([job()], [new, old])
+    assert (seen.exit_code, seen.disrupted, seen.pods_gone) == (None, False, False)
 
 
 @pytest.mark.parametrize(
-    ("found", "reason", "says"),
+    ("waiting", "reason", "says"),
     [
         (pod("Pending", waiting("ImagePullBackOff", "denied")), "ImagePullFailed", "trainer:1"),
         (pod("Pending", waiting("CreateContainerConfigError", "no secret s")), "ContainerConfig", "secret"),
         (pod("Pending", conditions=[{**NO_NODE, "message": "0/3 nodes"}]), "Unschedulable", "0/3 nodes"),
     ],
 )  # fmt: skip
-def test_why_a_pod_waits_is_said(found: dict[str, Any], reason: str, says: str) -> None:
-    problem = view([job()], [found]).waiting
+def test_why_a_pod_waits_is_said(waiting: dict[str, Any], reason: str, says: str) -> None:
+    problem = view([job()], [waiting]).waiting
     assert problem is not None
     assert problem.reason == reason
     assert says in problem.message
@@ -119,8 +119,8 @@ def test_a_forged_label_makes_no_child() -> None:
 
 
 def test_pods_of_a_deleted_job_are_waited_for() -> None:
-    found = view([], [pod("Running", {"running": {}})])
-    assert (found.deleting, found.pods_gone, found.name) == (True, False, "first-train-2-abc")
+    seen = view([], [pod("Running", {"running": {}})])
+    assert (seen.deleting, seen.pods_gone, seen.name) == (True, False, "first-train-2-abc")
     assert job_views("run-1", [], [pod("Failed")]) == ()
 
 
@@ -149,8 +149,8 @@ LINE = (
     ],
 )
 def test_the_newest_whole_progress_line_counts(tail: str, epoch: int | None) -> None:
-    found = last_progress(tail)
-    assert (found and found.epoch) == epoch
+    progress = last_progress(tail)
+    assert (progress and progress.epoch) == epoch
 
 
 def deployment(annotations: Any = None, **more: Any) -> dict[str, Any]:
@@ -175,9 +175,9 @@ def deployment(annotations: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def test_keys_and_epoch_are_read() -> None:
-    found = deployment_view(deployment({KEY: "ft_v1.1"}, metadata={"annotations": {"finetune-operator.io/epoch": "4"}}))
-    assert found.keys == ServedKeys("ft_v1.1", None, None)
-    assert (found.epoch, found.managed, found.replicas) == (4, True, 2)
+    seen = deployment_view(deployment({KEY: "ft_v1.1"}, metadata={"annotations": {"finetune-operator.io/epoch": "4"}}))
+    assert seen.keys == ServedKeys("ft_v1.1", None, None)
+    assert (seen.epoch, seen.managed, seen.replicas) == (4, True, 2)
 
 
 def test_the_hash_changes_with_everything_but_our_keys() -> None:
@@ -211,8 +211,8 @@ def test_whether_a_new_pod_may_run_beside_the_old_ones(strategy: Any, replicas: 
 )
 def test_an_annotations_map_written_as_nothing_is_seen(metadata: Any, is_null: bool) -> None:
     applied = json.dumps({"spec": {"template": {"metadata": metadata}}})
-    found = deployment(metadata={"annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied}})
-    assert deployment_view(found).null_annotations is is_null
+    manifest = deployment(metadata={"annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied}})
+    assert deployment_view(manifest).null_annotations is is_null
 
 
 def claim(manager: str, *path: str, time: str = "2026-11-21T12:00:00Z") -> dict[str, Any]:

@@ -16,12 +16,12 @@ from finetune_operator.cluster.store import Store
 from finetune_operator.cluster.watched import WATCHED, selector
 from finetune_operator.controller.config import BadConfiguration, Config, configure
 from finetune_operator.controller.events import EventPoster
-from finetune_operator.controller.metrics import Metrics, State
+from finetune_operator.controller.metrics import DOMAIN, Metrics, State
 from finetune_operator.controller.probes import STALLED, Health
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.settings import make_settings, scope
 from finetune_operator.controller.watch import make_registry, observe
-from finetune_operator.decide.decision import Emit
+from finetune_operator.decide.decision import Emit, RecordMetric
 from finetune_operator.manifests.events import Regarding
 from simulation.api_server import ApiServer, Client
 
@@ -175,21 +175,40 @@ def test_runs_are_counted_by_phase_with_every_phase_there_from_the_start() -> No
     metrics.registry.register(State(store, healthy()[1]))
     for name, phase in (("a", "Training"), ("b", "Training"), ("c", "")):
         store.put(Kind.RUN, run_object(name, phase))
-    found = series(metrics)
-    assert found['finetune_runs{namespace="ml",phase="Training"}'] == 2
-    assert found['finetune_runs{namespace="ml",phase="Pending"}'] == 1
-    assert found['finetune_runs{namespace="ml",phase="RolledBack"}'] == 0
-    assert found["finetune_queue_depth"] == 0
+    samples = series(metrics)
+    assert samples['finetune_runs{namespace="ml",phase="Training"}'] == 2
+    assert samples['finetune_runs{namespace="ml",phase="Pending"}'] == 1
+    assert samples['finetune_runs{namespace="ml",phase="RolledBack"}'] == 0
+    assert samples["finetune_queue_depth"] == 0
 
 
 def test_a_verdict_is_counted_and_the_gates_figures_are_shown() -> None:
     metrics = Metrics()
-    metrics.judged("ml", "invoices", "Reject", (("regression", "4.250000"), ("newSamples", "")))
-    found = series(metrics)
-    assert found['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Reject"}'] == 1
-    assert found['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Pass"}'] == 0
-    assert found['finetune_gate_value{gate="regression",model="invoices",namespace="ml"}'] == 4.25
-    assert not any("newSamples" in name for name in found)
+    labels = {"namespace": "ml", "model": "invoices"}
+    metrics.record(RecordMetric("finetune_verdicts", {**labels, "verdict": "Reject"}))
+    metrics.record(RecordMetric("finetune_gate_value", {**labels, "gate": "regression"}, 4.25))
+    samples = series(metrics)
+    assert samples['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Reject"}'] == 1
+    assert samples['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Pass"}'] == 0
+    assert samples['finetune_gate_value{gate="regression",model="invoices",namespace="ml"}'] == 4.25
+
+
+def test_a_value_that_no_metric_is_declared_for_is_said_and_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    before = series(metrics)
+    metrics.record(RecordMetric("finetune_unknown", {}))
+    metrics.record(RecordMetric("finetune_verdicts", {"namespace": "ml"}))
+    assert series(metrics) == before
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+@pytest.mark.parametrize("name", DOMAIN)
+def test_a_metric_of_the_domain_is_recorded_by_its_declaration_alone(name: str) -> None:
+    metrics = Metrics()
+    labels = {label: DOMAIN[name].closed.get(label, ("any",))[0] for label in DOMAIN[name].labels}
+    metrics.record(RecordMetric(name, labels, 3.0))
+    shown = {key: value for key, value in series(metrics).items() if key.startswith(name) and "_created" not in key}
+    assert max(shown.values()) == 3.0
 
 
 def test_every_metric_has_our_prefix() -> None:

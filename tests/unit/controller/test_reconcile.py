@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from finetune_operator.cluster.act import Outlets
 from finetune_operator.cluster.errors import ClusterError, Conflict, Forbidden, Unavailable
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
@@ -43,7 +44,8 @@ class World:
         for kind, manifest in stage():
             self.server.create("user", kind, NAMESPACE, manifest)
         self.server.create("user", Kind.RUN, NAMESPACE, run())
-        self.reconciler = Reconciler(self.client, Observer(self.client), lambda regarding, emit: None, self.now)
+        outlets = Outlets(events=lambda regarding, emit: None, metrics=lambda action: None)
+        self.reconciler = Reconciler(self.client, Observer(self.client), outlets, self.now)
         self.reconcile(POLICY, VERSION)
 
     def now(self) -> Any:

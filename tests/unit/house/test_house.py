@@ -166,9 +166,9 @@ def test_every_target_of_the_makefile_says_what_it_does() -> None:
 def test_no_file_of_the_repository_names_a_registry_or_this_machine() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     pattern = re.compile(r"(?<![\w.-])/(?:work|root)/[a-z.]|[a-z0-9.-]+\.internal\b")
-    found = []
+    named = []
     for name in filter(None, listed.stdout.split("\0")):
         path = ROOT / name
         if path.is_file() and path.suffix in {"", ".md", ".py", ".toml", ".txt", ".yaml", ".in", ".mod", ".json"}:
-            found += [f"{name}: {match[0]}" for match in pattern.finditer(path.read_text(errors="replace"))]
-    assert found == []
+            named += [f"{name}: {match[0]}" for match in pattern.finditer(path.read_text(errors="replace"))]
+    assert named == []

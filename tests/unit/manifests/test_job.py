@@ -59,14 +59,14 @@ def trainer(manifest: Any) -> Any:
 
 
 def test_the_trainer_is_told_its_step_and_inputs_and_where_it_reads_and_writes() -> None:
-    found = trainer(job())
-    assert found["args"] == ["job", "train", "--inputs", '{"attempt":1}']
-    assert {e["name"]: e["value"] for e in found["env"]} == {
+    container = trainer(job())
+    assert container["args"] == ["job", "train", "--inputs", '{"attempt":1}']
+    assert {e["name"]: e["value"] for e in container["env"]} == {
         "A": "1",
         "FINETUNE_DOCUMENT": "/finetune/document/run.json",
         "FINETUNE_SCRATCH": "/finetune/scratch",
     }
-    assert {m["mountPath"]: m["name"] for m in found["volumeMounts"]} == {
+    assert {m["mountPath"]: m["name"] for m in container["volumeMounts"]} == {
         "/dev/shm": "shm",
         "/finetune/scratch": "finetune-scratch",
         "/finetune/document": "finetune-document",
@@ -77,10 +77,10 @@ def test_the_trainer_is_told_its_step_and_inputs_and_where_it_reads_and_writes()
 
 
 def test_what_the_template_says_is_kept() -> None:
-    found = trainer(job())
+    container = trainer(job())
     wrote = TEMPLATE["template"]["spec"]["containers"][0]
     for key in ("image", "command", "resources", "securityContext"):
-        assert found[key] == wrote[key]
+        assert container[key] == wrote[key]
     assert pod(job())["containers"][1] == {"name": "sidecar", "image": "sidecar:1"}
     assert job()["spec"]["template"]["metadata"]["labels"]["team"] == "vision"
     assert job()["spec"]["template"]["metadata"]["annotations"] == {"sidecar": "no"}

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from .meta import Artifact, ModelArtifact
+from .meta import Artifact, FileReference
 from .policy import Gates, Serving, Source
 from .run import Step
 from .training import Training
@@ -46,9 +46,9 @@ class DocumentBase(Value, frozen=True, kw_only=True, omit_defaults=False):
     """The base that is fine-tuned (or verified)."""
 
     version: str
-    artifact: Artifact
-    checkpoint: Artifact
-    inputs: Artifact | None = None
+    artifact: FileReference
+    checkpoint: FileReference
+    inputs: FileReference | None = None
 
 
 class DocumentData(Value, frozen=True, kw_only=True):
@@ -92,7 +92,9 @@ def document_json(document: RunDocument) -> dict[str, Any]:
     Absent parts are left out rather than null, because the trainer refuses fields that a mode does not know.
     """
     data = {key: value for key, value in complete(document).items() if value is not None}
-    data["data"] = {key: value for key, value in data["data"].items() if value is not None}
+    for part in (data["data"], *data.get("gates", {}).values()):
+        for key in [key for key, value in part.items() if value is None]:
+            del part[key]
     return data
 
 
@@ -154,7 +156,7 @@ class NewSet(Value, frozen=True, kw_only=True):
 class PrepareResult(Value, frozen=True, kw_only=True):
     """What was drawn."""
 
-    plan: Artifact
+    plan: FileReference
     pool: int
     fresh: int
     held_out: int
@@ -171,8 +173,8 @@ class PrepareResult(Value, frozen=True, kw_only=True):
 class TrainResult(Value, frozen=True, kw_only=True):
     """What was trained."""
 
-    artifact: ModelArtifact
-    checkpoint: Artifact
+    artifact: Artifact
+    checkpoint: FileReference
     epochs: int
     batch: int
     images: int
@@ -192,7 +194,7 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     test_set: TestImages
     models: Models
     new_set: NewSet | None = None
-    artifact: ModelArtifact | None = None
+    artifact: Artifact | None = None
 
 
 class StepResult(Value, frozen=True, kw_only=True):
@@ -203,7 +205,7 @@ class StepResult(Value, frozen=True, kw_only=True):
     owner: str
     attempt: int
     outcome: Literal["Succeeded", "Failed"]
-    manifest: Artifact | None = None
+    manifest: FileReference | None = None
     result: dict[str, object] = {}
     error: ResultError | None = None
 

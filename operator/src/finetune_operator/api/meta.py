@@ -105,14 +105,14 @@ def _age(obj: Named) -> tuple[bool, float, str]:
     return created is None, 0.0 if created is None else created.timestamp(), obj.metadata.name
 
 
-class Artifact(Value, frozen=True, kw_only=True):
+class FileReference(Value, frozen=True, kw_only=True):
     """Bytes by digest: where they lie, what they hash to (64 hex digits)."""
 
     uri: str
     sha256: str
 
 
-class ModelArtifact(Value, frozen=True, kw_only=True):
+class Artifact(Value, frozen=True, kw_only=True):
     """The artifact that is served."""
 
     uri: str

@@ -3,9 +3,12 @@
 from datetime import datetime
 from typing import Literal
 
-from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
+from msgspec.structs import force_setattr
+
+from .figures import Figure, Measurements, either
+from .meta import Artifact, Condition, FileReference, ObjectMeta
 from .policy import Serving
-from .run import Attempt, Gate, Measurements, Ruling, Verdict
+from .run import Attempt, GateVerdict, Ruling, Verdict
 from .value import Value
 
 VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "Rejected", "Quarantined"]
@@ -15,15 +18,26 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
     """The judgement that a fine-tuned version carries with it, whatever becomes of its run.
 
     `decision` is the gates' or, where they asked for one, a human's; None where nobody decided in time.
+    `measurements` is what the last release wrote: taken in as `figures`, so nobody has to look at both.
     """
 
     digest: str
     verdict: Verdict
-    gates: tuple[Gate, ...]
-    measurements: Measurements
+    gates: tuple[GateVerdict, ...]
+    figures: tuple[Figure, ...] = ()
+    measurements: Measurements | None = None
     uri: str = ""
     baseline: str | None = None
     decision: Ruling | None = None
+
+    def __post_init__(self) -> None:
+        """Have one form, whichever was stored: the spec of an old version is immutable and stays as it is."""
+        force_setattr(self, "figures", either(self.figures, self.measurements))
+        force_setattr(self, "measurements", None)
+
+    def figure(self, name: str) -> str | None:
+        """Return the figure of that name, if it was recorded."""
+        return next((figure.value for figure in self.figures if figure.name == name), None)
 
 
 class Lineage(Value, frozen=True, kw_only=True):
@@ -33,7 +47,7 @@ class Lineage(Value, frozen=True, kw_only=True):
     run_uid: str
     policy: str
     base_sha256: str
-    inputs: Artifact
+    inputs: FileReference
     spec_hash: str
     inputs_hash: str
     pool: int
@@ -47,12 +61,12 @@ class VersionSpec(Value, frozen=True, kw_only=True):
     model: str
     version: str
     type: Literal["Base", "FineTuned"]
-    artifact: ModelArtifact
-    checkpoint: Artifact
+    artifact: Artifact
+    checkpoint: FileReference
     classes: tuple[str, ...]
     serving: Serving
     base: str | None = None
-    inputs: Artifact | None = None
+    inputs: FileReference | None = None
     lineage: Lineage | None = None
     evidence: VersionEvidence | None = None
 

@@ -15,11 +15,17 @@ class Source(Value, frozen=True, kw_only=True):
     uri: str
 
 
+class Pool(Source, frozen=True, kw_only=True):
+    """The pool, and the share of it that is measured on and not trained on (see `PolicySpec.holdout`)."""
+
+    holdout: Decimal | None = None
+
+
 class Data(Value, frozen=True, kw_only=True):
     """What runs train on and are judged on."""
 
     anchor: Source
-    pool: Source
+    pool: Pool
 
 
 class Serving(Value, frozen=True, kw_only=True):
@@ -46,10 +52,10 @@ class RegressionGate(Value, frozen=True, kw_only=True):
 
 
 class NewSamplesGate(Value, frozen=True, kw_only=True):
-    """Gate 2: the least detection rate on the pool, and the share of the pool that is not trained on."""
+    """Gate 2: the least detection rate on the pool. `holdout` is where the last release had what is the pool's now."""
 
     minimum: Decimal = Decimal("0.80")
-    holdout: Decimal = Decimal(0)
+    holdout: Decimal | None = None
 
 
 class Gates(Value, frozen=True, kw_only=True):
@@ -103,6 +109,12 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     rollout: Rollout = Rollout()
     watch: Watch = Watch()
     suspend: bool = False
+
+    @property
+    def holdout(self) -> Decimal:
+        """The share of the pool that is measured on and not trained on, from 0 to 0.9, wherever it is stored."""
+        stored = (self.data.pool.holdout, self.gates.new_samples.holdout)
+        return next((share for share in stored if share is not None), Decimal(0))
 
 
 class LiveVersion(Value, frozen=True, kw_only=True):

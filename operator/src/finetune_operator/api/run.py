@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from .meta import Artifact, Condition, ModelArtifact, ObjectMeta
+from .figures import Figure, Measurements
+from .meta import Artifact, Condition, FileReference, ObjectMeta
 from .training import TrainingOverrides
 from .value import Value
 
@@ -109,7 +110,7 @@ class Progress(Value, frozen=True, kw_only=True):
 class Inputs(Value, frozen=True, kw_only=True):
     """What `prepare` drew: counts of samples, and the digests that the evidence is bound to."""
 
-    plan: Artifact
+    plan: FileReference
     pool: int
     fresh: int
     held_out: int
@@ -121,8 +122,8 @@ class Inputs(Value, frozen=True, kw_only=True):
     digests: dict[str, str]
 
 
-class Gate(Value, frozen=True, kw_only=True):
-    """One gate's verdict with its figures, as decimal strings."""
+class GateVerdict(Value, frozen=True, kw_only=True):
+    """What one gate says: its verdict, and the number that it hangs on as a decimal string ("" for none)."""
 
     name: str
     verdict: Verdict
@@ -132,7 +133,10 @@ class Gate(Value, frozen=True, kw_only=True):
 
 
 class Evidence(Value, frozen=True, kw_only=True):
-    """What a verdict is bound to: `digest` is sha256:<hex> over everything below and the measurements."""
+    """What a verdict is bound to: `digest` is sha256:<hex> over everything below and all measurements.
+
+    `uri` is the manifest of the evaluation; report.json lies beside it.
+    """
 
     digest: str
     uri: str
@@ -150,21 +154,11 @@ class Ruling(Value, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Measurements(Value, frozen=True, kw_only=True):
-    """The figures that the gates saw, six-digit decimals."""
-
-    candidate_map50: str
-    base_map50: str
-    live_map50: str | None = None
-    pool_rate: str = ""
-    fresh_rate: str | None = None
-    base_pool_rate: str | None = None
-    boxes: int = 0
-    documents: int = 0
-
-
 class RunStatus(Value, frozen=True, kw_only=True):
-    """What happened so far. `phase` is a summary; conditions and attempts are the record."""
+    """What happened so far. `phase` is a summary; conditions and attempts are the record.
+
+    `measurements` stands in for `figures` where the last release judged.
+    """
 
     observed_generation: int = 0
     phase: RunPhase | None = None
@@ -176,10 +170,11 @@ class RunStatus(Value, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     inputs: Inputs | None = None
-    candidate: ModelArtifact | None = None
-    checkpoint: Artifact | None = None
+    candidate: Artifact | None = None
+    checkpoint: FileReference | None = None
+    figures: tuple[Figure, ...] = ()
     measurements: Measurements | None = None
-    gates: tuple[Gate, ...] = ()
+    gates: tuple[GateVerdict, ...] = ()
     verdict: Verdict | None = None
     evidence: Evidence | None = None
     decision: Ruling | None = None

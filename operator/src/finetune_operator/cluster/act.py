@@ -17,6 +17,7 @@ from ..decide.decision import (
     Decision,
     DeleteJob,
     Emit,
+    RecordMetric,
     ReserveVersion,
 )
 from ..decide.views import PolicyView
@@ -51,12 +52,28 @@ class Recorder(Protocol):
         ...
 
 
+class MetricRecorder(Protocol):
+    """Takes values of metrics; never fails and never waits."""
+
+    def __call__(self, action: RecordMetric, /) -> None:
+        """Record the value, or drop what no metric is declared for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where goes what is no object: Events, and values of metrics."""
+
+    events: Recorder
+    metrics: MetricRecorder
+
+
 class NameTaken(Invalid):
     """An object of another owner or content has a name that we need."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Acted:
     """What a decision led to: `again` asks for another look at once, since a read of it will differ."""
 
     wrote: bool
@@ -67,9 +84,9 @@ async def act(
     cluster: Cluster,
     observed: Observed[V],
     decision: Decision[S],
-    record: Recorder,
+    outlets: Outlets,
     refuse: Refuse[S] | None = None,
-) -> Done:
+) -> Acted:
     """Write the status if it differs, then run the actions. Raises ClusterError; then nothing more is done.
 
     A decision from a stale view fails at the status write, before anything happened. `refuse` says what to
@@ -82,15 +99,15 @@ async def act(
         if isinstance(action, ApplyKeys) and not wrote:
             await _check_unchanged(cluster, observed)
         try:
-            again |= await _run(cluster, observed, action, record)
+            again |= await _run(cluster, observed, action, outlets)
         except FieldConflict as conflict:
             if refuse is None:
                 raise
             answer = refuse(raw, conflict)
             await write_status(cluster, observed.kind, raw, plain(answer.status))
-            _emit_all(observed, answer, record)
-            return Done(wrote=True, again=True)
-    return Done(wrote=wrote, again=again)
+            _tell_all(observed, answer, outlets)
+            return Acted(wrote=True, again=True)
+    return Acted(wrote=wrote, again=again)
 
 
 async def _check_unchanged(cluster: Cluster, observed: Observed[V]) -> None:
@@ -133,18 +150,26 @@ def regarding(observed: Observed[V]) -> Regarding:
     return Regarding(kinds[observed.kind], metadata.get("namespace", ""), metadata["name"], metadata["uid"])
 
 
-def _emit_all(observed: Observed[V], decision: Decision[S], record: Recorder) -> None:
+def _tell_all(observed: Observed[V], decision: Decision[S], outlets: Outlets) -> None:
     for action in decision.actions:
-        if isinstance(action, Emit):
-            record(regarding(observed), action)
+        if isinstance(action, Emit | RecordMetric):
+            _tell(observed, action, outlets)
 
 
-async def _run(cluster: Cluster, observed: Observed[V], action: Action, record: Recorder) -> bool:
+def _tell(observed: Observed[V], action: Emit | RecordMetric, outlets: Outlets) -> None:
+    match action:
+        case Emit():
+            outlets.events(regarding(observed), action)
+        case RecordMetric():
+            outlets.metrics(action)
+
+
+async def _run(cluster: Cluster, observed: Observed[V], action: Action, outlets: Outlets) -> bool:
     """Run one action; tell whether the object under decision should be looked at again at once."""
     namespace = observed.raw["metadata"].get("namespace", "")
     match action:
-        case Emit():
-            record(regarding(observed), action)
+        case Emit() | RecordMetric():
+            _tell(observed, action, outlets)
             return False
         case CreateSnapshot():
             await _create_snapshot(cluster, observed, action)
@@ -186,10 +211,10 @@ async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys
             raise
         except Conflict:
             raw = await cluster.get(Kind.DEPLOYMENT, namespace, action.deployment, fresh=True)
-            found = None if raw is None else deployment_view(raw)
-            if seen is None or found is None or not is_same_target(seen, found):
+            now_there = None if raw is None else deployment_view(raw)
+            if seen is None or now_there is None or not is_same_target(seen, now_there):
                 raise
-            action = replace(action, resource_version=found.resource_version)
+            action = replace(action, resource_version=now_there.resource_version)
         else:
             return
     raise Conflict(f"Deployment {action.deployment!r} changed {_APPLY_TRIES} times while the keys were applied")
@@ -197,10 +222,10 @@ async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys
 
 async def _create_snapshot(cluster: Cluster, observed: Observed[V], action: CreateSnapshot) -> None:
     owner = _owner(observed)
-    manifest = build_document(action, owner)
+    manifest, wanted = build_document(action, owner), document_text(action.document)
 
-    def same(found: Object) -> bool:
-        return is_owned(found, owner.uid) and document_text(read_document(found)) == document_text(action.document)
+    def same(config_map: Object) -> bool:
+        return is_owned(config_map, owner.uid) and document_text(read_document(config_map)) == wanted
 
     await _create(cluster, Kind.CONFIG_MAP, manifest, same)
 
@@ -211,17 +236,17 @@ async def _create_job(cluster: Cluster, observed: Observed[V], action: CreateJob
     if template is None:
         raise Invalid(f"the PodTemplate for {action.template!r} Jobs is gone")
     manifest = build_job(action, owner, template, observed.run)
-    await _create(cluster, Kind.JOB, manifest, lambda found: is_owned(found, owner.uid))
+    await _create(cluster, Kind.JOB, manifest, lambda job: is_owned(job, owner.uid))
 
 
 async def _create_version(cluster: Cluster, observed: Observed[V], action: CreateModelVersion) -> None:
     manifest = build_model_version(action, _owner(observed))
-    await _create(cluster, Kind.MODEL_VERSION, manifest, lambda found: parse(found, ModelVersion).spec == action.spec)
+    await _create(cluster, Kind.MODEL_VERSION, manifest, lambda there: parse(there, ModelVersion).spec == action.spec)
 
 
 async def _create_promotion(cluster: Cluster, observed: Observed[V], action: CreatePromotion) -> None:
     manifest = build_promotion(action, _owner(observed))
-    await _create(cluster, Kind.PROMOTION, manifest, lambda found: parse(found, Promotion).spec == action.spec)
+    await _create(cluster, Kind.PROMOTION, manifest, lambda there: parse(there, Promotion).spec == action.spec)
 
 
 async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Callable[[Object], bool]) -> None:
@@ -233,18 +258,18 @@ async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Calla
     try:
         await cluster.create(kind, namespace, manifest)
     except AlreadyExists as error:
-        found = await cluster.get(kind, namespace, name, fresh=True)
-        if found is None:
+        there = await cluster.get(kind, namespace, name, fresh=True)
+        if there is None:
             raise ClusterError(f"{manifest['kind']} {name!r} was there and is gone again: look again") from error
-        if not _adoptable(found, is_same):
+        if not _adoptable(there, is_same):
             raise NameTaken(
                 f"{manifest['kind']} {name!r} exists and is not what this object needs: rename or delete it"
             ) from error
 
 
-def _adoptable(found: Object, is_same: Callable[[Object], bool]) -> bool:
+def _adoptable(there: Object, is_same: Callable[[Object], bool]) -> bool:
     try:
-        return is_same(found)
+        return is_same(there)
     except InvalidObject:
         return False
 

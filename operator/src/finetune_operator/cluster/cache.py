@@ -26,12 +26,12 @@ class CachedCluster:
         if not fresh and kind in WATCHED:
             return self.store.get(kind, namespace, name)
         known = self.store.projection(kind, namespace, name)
-        found = await self.kube.get(kind, namespace, name)
-        if found is not None:
-            self._remember(kind, found)
+        now_there = await self.kube.get(kind, namespace, name)
+        if now_there is not None:
+            self._remember(kind, now_there)
         elif known is not None:
             self.store.remove(kind, namespace, name, known.uid)
-        return found
+        return now_there
 
     async def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, fresh: bool = False
@@ -42,13 +42,13 @@ class CachedCluster:
             return await self.kube.list(kind, namespace, wanted)
         owner = wanted.get(names.OWNER_UID_LABEL)
         if owner is None:
-            found = self.store.all(kind, namespace)
+            objects = self.store.all(kind, namespace)
         else:
             members = self.store.find(kind, namespace, "owner", owner)
-            found = tuple(o for o in (self.store.get(kind, namespace, name) for name in members) if o is not None)
+            objects = tuple(o for o in (self.store.get(kind, namespace, name) for name in members) if o is not None)
         if not wanted:
-            return found
-        return tuple(o for o in found if wanted.items() <= (o["metadata"].get("labels") or {}).items())
+            return objects
+        return tuple(o for o in objects if wanted.items() <= (o["metadata"].get("labels") or {}).items())
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create, and remember what was made."""

@@ -79,9 +79,9 @@ def serves(pod: Object, sha256: str) -> bool:
     return (pod["metadata"].get("annotations") or {}).get(names.ARTIFACT_SHA256_KEY) == sha256
 
 
-def is_same_target(seen: DeploymentView, found: DeploymentView) -> bool:
+def is_same_target(seen: DeploymentView, now_there: DeploymentView) -> bool:
     """Tell whether nothing that a flip was decided by differs; pods that come and go are no reason not to write."""
-    return _facts(seen) == _facts(found)
+    return _facts(seen) == _facts(now_there)
 
 
 def _facts(view: DeploymentView) -> tuple[object, ...]:
@@ -159,7 +159,7 @@ def _owns_keys(fields: Mapping[str, Any]) -> bool:
 
 
 def _under(fields: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    found: Any = fields
+    value: Any = fields
     for part in path:
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}

@@ -104,8 +104,8 @@ def _state(pod: Object | None, state: str) -> dict[str, Any] | None:
         return None
     for status in (pod.get("status") or {}).get("containerStatuses") or ():
         if status.get("name") == names.TRAINER_CONTAINER:
-            found = (status.get("state") or {}).get(state)
-            return found if isinstance(found, dict) else None
+            details = (status.get("state") or {}).get(state)
+            return details if isinstance(details, dict) else None
     return None
 
 
@@ -115,8 +115,8 @@ def _exit_code(terminated: dict[str, Any] | None) -> int | None:
 
 
 def _condition(pod: Object, kind: str) -> str | None:
-    found = (c.get("status") for c in (pod.get("status") or {}).get("conditions") or () if c.get("type") == kind)
-    return next(found, None)
+    statuses = (c.get("status") for c in (pod.get("status") or {}).get("conditions") or () if c.get("type") == kind)
+    return next(statuses, None)
 
 
 def _has_ended(pod: Object) -> bool:

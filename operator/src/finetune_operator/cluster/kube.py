@@ -79,10 +79,10 @@ class KubeCluster:
     ) -> tuple[Object, ...]:
         """Return the objects of a namespace that carry all `labels`, sorted by name; `fresh` says nothing here."""
         del fresh
-        found: list[Object] = []
+        objects: list[Object] = []
         async for page, _ in self.pages(kind, namespace, labels or {}):
-            found.extend(page)
-        return tuple(sorted(found, key=_name))
+            objects.extend(page)
+        return tuple(sorted(objects, key=_name))
 
     async def pages(
         self, kind: Kind, namespace: str | None, labels: Mapping[str, str]
@@ -213,8 +213,8 @@ def _conflicting_manager(status: Mapping[str, Any]) -> str | None:
     """Return who owns the field that an apply ran into: `conflict with "helm" using apps/v1` -> helm."""
     for cause in _causes(status):
         if cause.get("reason") == "FieldManagerConflict":
-            found = re.search(r'conflict with "([^"]*)"', str(cause.get("message", "")))
-            return found.group(1) if found else "another field manager"
+            named = re.search(r'conflict with "([^"]*)"', str(cause.get("message", "")))
+            return named.group(1) if named else "another field manager"
     return None
 
 
@@ -224,12 +224,12 @@ def _is_other_uid(status: Mapping[str, Any]) -> bool:
 
 def _object(answer: Answer) -> Object:
     try:
-        found = msgspec.json.decode(answer.body)
+        body = msgspec.json.decode(answer.body)
     except msgspec.DecodeError as error:
         raise errors.Unavailable(f"the API server's answer is no JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(body, dict):
         raise errors.Unavailable("the API server's answer is no object")
-    return found
+    return body
 
 
 def _resource(kind: Kind) -> str:

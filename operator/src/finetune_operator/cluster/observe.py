@@ -216,8 +216,8 @@ class Observer:
         return None if raw is None else self._try(raw, Policy)
 
     async def _policies(self, namespace: str) -> tuple[Policy, ...]:
-        found = [self._try(raw, Policy) for raw in await self._cluster.list(Kind.POLICY, namespace)]
-        return tuple(p for p in found if p is not None)
+        policies = [self._try(raw, Policy) for raw in await self._cluster.list(Kind.POLICY, namespace)]
+        return tuple(p for p in policies if p is not None)
 
     async def _promotion(self, namespace: str, name: str) -> Promotion | None:
         """Return the promotion; a missing one is asked for anew, because its absence ends a run."""
@@ -239,24 +239,24 @@ class Observer:
         raw = await self._raw_deployment(namespace, policy.spec.deployment)
         if raw is None:
             return None
-        found, labels, flight = deployment_view(raw), pod_labels(raw), policy.status.in_flight
-        if flight is None or found.settled or not labels:
-            return found
+        deployment, labels, flight = deployment_view(raw), pod_labels(raw), policy.status.in_flight
+        if flight is None or deployment.settled or not labels:
+            return deployment
         awaited = flight.back if flight.phase == "Returning" else flight.to
         if awaited is None:
-            return found
+            return deployment
         try:
             pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
         except ClusterError:
-            return found  # the way back must not hang on what only explains it
-        return replace(found, trouble=why_not_ready(pod for pod in pods if serves(pod, awaited.sha256)))
+            return deployment  # the way back must not hang on what only explains it
+        return replace(deployment, trouble=why_not_ready(pod for pod in pods if serves(pod, awaited.sha256)))
 
     async def _templates(self, namespace: str, policy: Policy | None) -> dict[str, Object]:
         if policy is None:
             return {}
         wanted = {"train": policy.spec.pod_templates.train, "cpu": policy.spec.pod_templates.cpu}
-        found = {use: await self._cluster.get(Kind.POD_TEMPLATE, namespace, name) for use, name in wanted.items()}
-        return {use: raw for use, raw in found.items() if raw is not None}
+        raws = {use: await self._cluster.get(Kind.POD_TEMPLATE, namespace, name) for use, name in wanted.items()}
+        return {use: raw for use, raw in raws.items() if raw is not None}
 
     async def _models(self, namespace: str, model: str | None) -> tuple[ModelVersion, ...]:
         if model is None:
@@ -331,11 +331,11 @@ def last_progress(tail: str) -> ProgressLine | None:
         if PROGRESS_SCHEMA not in line:
             continue
         try:
-            found = parse_json(line, ProgressLine)
+            progress = parse_json(line, ProgressLine)
         except InvalidObject:
             continue
-        if found.schema == PROGRESS_SCHEMA and 0 <= found.percent <= 100 and len(found.losses) <= 10:
-            return found
+        if progress.schema == PROGRESS_SCHEMA and 0 <= progress.percent <= 100 and len(progress.losses) <= 10:
+            return progress
     return None
 
 

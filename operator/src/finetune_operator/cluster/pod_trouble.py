@@ -29,8 +29,8 @@ def why_waiting(pod: Object | None) -> Problem | None:
                 "check its name and imagePullSecrets",
             )
         if reason in _CONFIG_REASONS:
-            told = f"the container cannot be made ({reason}): {message}; check the pod's template"
-            return Problem("ContainerConfig", told)
+            remedy = f"the container cannot be made ({reason}): {message}; check the pod's template"
+            return Problem("ContainerConfig", remedy)
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return Problem("Unschedulable", f"no node takes the pod: {condition.get('message', '')}")

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import kopf
 from aiohttp import web
 
+from ..cluster.act import Outlets
 from ..cluster.cache import CachedCluster, resync
 from ..cluster.errors import ClusterError
 from ..cluster.kinds import RECONCILED, Kind, is_final
@@ -103,7 +104,7 @@ def build(config: Config, kube: KubeCluster, metrics: Metrics) -> App:
         chance=random.random,
     )
     poster = EventPoster(cluster, _now, config.instance, metrics.events_dropped.inc, lambda: queue.depth() > 0)
-    reconciler = Reconciler(cluster, Observer(cluster), poster.record, _now)
+    reconciler = Reconciler(cluster, Observer(cluster), Outlets(poster.record, metrics.record), _now)
     metrics.registry.register(State(store, queue))
     store.listen(partial(on_change, store=store, queue=queue, forget=reconciler.forget))
     tasks: dict[str, asyncio.Task[None]] = {}

@@ -103,9 +103,6 @@ class Loop:
         if result.gone:
             self.queue.forget(key)
             return "settled"
-        if result.judged is not None and result.judged.verdict is not None:
-            gates = ((gate.name, gate.value) for gate in result.judged.gates)
-            self.metrics.judged(key.namespace, result.model, result.judged.verdict, gates)
         if result.again:
             self.queue.wake(key)
         self.queue.done(key, None if result.after is None else max(result.after.total_seconds(), SOONEST))

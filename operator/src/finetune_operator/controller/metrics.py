@@ -1,7 +1,8 @@
 """Prometheus metrics of the operator, prefix finetune_; base units, bounded labels."""
 
+import logging
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -12,9 +13,36 @@ from prometheus_client.registry import Collector
 from ..api.run import RunPhase, Verdict
 from ..cluster.kinds import RECONCILED, Kind
 from ..cluster.store import Store
+from ..decide.decision import RecordMetric
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 OUTCOMES: Final = ("settled", "wrote", "conflict", "unavailable", "refused", "invalid", "error")
+
+
+Series = Counter | Gauge | Histogram
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A metric of the domain. `closed` names labels with a closed set of values: each has its series from the first."""
+
+    type: type[Counter] | type[Gauge] | type[Histogram]
+    meaning: str
+    labels: tuple[str, ...]
+    closed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+DOMAIN: Final[Mapping[str, Declared]] = {
+    "finetune_verdicts": Declared(
+        Counter, "Judgements of runs.", ("namespace", "model", "verdict"), {"verdict": get_args(Verdict)}
+    ),
+    "finetune_gate_value": Declared(
+        Gauge, "What each gate saw in the last judged run of a model.", ("namespace", "model", "gate")
+    ),
+}
+"""What `decide` records, by the action RecordMetric; `make format` writes it into docs/operate/metrics.md."""
 
 
 def _kinds() -> tuple[str, ...]:
@@ -30,10 +58,9 @@ class Metrics:
     reconcile_seconds: Histogram = field(init=False)
     requests: Counter = field(init=False)
     request_seconds: Histogram = field(init=False)
-    verdicts: Counter = field(init=False)
-    gates: Gauge = field(init=False)
     events_dropped: Counter = field(init=False)
     ghosts: Counter = field(init=False)
+    _domain: dict[str, Series] = field(init=False)
 
     def __post_init__(self) -> None:
         registry = self.registry
@@ -51,19 +78,16 @@ class Metrics:
             "finetune_api_request_duration_seconds", "Time of one request to the API server.", ("verb",),
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
-        self.verdicts = Counter(
-            "finetune_verdicts", "Judgements of runs.", ("namespace", "model", "verdict"), registry=registry
-        )
-        self.gates = Gauge(
-            "finetune_gate_value", "What each gate saw in the last judged run of a model.",
-            ("namespace", "model", "gate"), registry=registry,
-        )  # fmt: skip
         self.events_dropped = Counter(
             "finetune_events_dropped", "Events that were not posted, under load or refused.", registry=registry
         )
         self.ghosts = Counter(
             "finetune_watch_ghosts", "Objects whose deletion the watch never told.", registry=registry
         )
+        self._domain = {
+            name: declared.type(name, declared.meaning, declared.labels, registry=registry)
+            for name, declared in DOMAIN.items()
+        }
         for kind in _kinds():
             self.reconcile_seconds.labels(kind)
             for outcome in OUTCOMES:
@@ -79,14 +103,23 @@ class Metrics:
         self.reconciles.labels(kind.value[2], outcome).inc()
         self.reconcile_seconds.labels(kind.value[2]).observe(seconds)
 
-    def judged(self, namespace: str, model: str, verdict: Verdict, gates: Iterable[tuple[str, str]]) -> None:
-        """Record the judgement of a run: its verdict, and the value of each gate where it is a number."""
-        for known in get_args(Verdict):
-            self.verdicts.labels(namespace, model, known).inc(known == verdict)
-        for gate, value in gates:
-            number = _decimal(value)
-            if number is not None:
-                self.gates.labels(namespace, model, gate).set(number)
+    def record(self, action: RecordMetric) -> None:
+        """Record a value that `decide` asked for; what is not declared here is said in the log and dropped."""
+        declared = DOMAIN.get(action.metric)
+        if declared is None or action.labels.keys() != set(declared.labels):
+            log.error("no metric %s with labels %s is declared", action.metric, sorted(action.labels))
+            return
+        series = self._domain[action.metric]
+        for label, values in declared.closed.items():
+            for value in values:
+                series.labels(**{**action.labels, label: value})
+        match series.labels(**action.labels):
+            case Counter() as counter:
+                counter.inc(action.value)
+            case Gauge() as gauge:
+                gauge.set(action.value)
+            case Histogram() as histogram:
+                histogram.observe(action.value)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
@@ -117,10 +150,3 @@ class State(Collector):
             "finetune_queue_longest_wait_seconds", "How long the first key waits.", value=self._queue.longest_wait()
         )
         return (runs, objects, depth, wait)
-
-
-def _decimal(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

@@ -14,7 +14,7 @@ from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import PromotionStatus
 from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain
-from ..cluster.act import Done, Recorder, act, write_status
+from ..cluster.act import Acted, Outlets, act, write_status
 from ..cluster.errors import FieldConflict, Forbidden, Invalid
 from ..cluster.kinds import KINDS, Kind
 from ..cluster.object_ref import ObjectRef
@@ -35,8 +35,6 @@ class Outcome:
     wrote: bool = False
     again: bool = False
     after: timedelta | None = None
-    judged: RunStatus | None = None
-    model: str = ""
 
 
 @dataclass(slots=True)
@@ -45,7 +43,7 @@ class Reconciler:
 
     cluster: Cluster
     observer: Observer
-    record: Recorder
+    outlets: Outlets
     clock: Callable[[], datetime]
     _trouble: dict[str, str] = field(default_factory=dict)
 
@@ -82,16 +80,7 @@ class Reconciler:
         if reconciled is None:
             raise AssertionError(f"{kind} is not reconciled")
         decision = reconciled.decide(observed.view)
-        if kind is Kind.RUN:
-            return await self._judged(observed, decision, observed.view.run.status)
         return await self._act(observed, decision, _refuser(observed) if kind is Kind.POLICY else None)
-
-    async def _judged(self, observed: Observed[Any], decision: Decision[RunStatus], before: RunStatus) -> Outcome:
-        outcome = await self._act(observed, decision)
-        status = decision.status
-        new = status.evidence is not None and status.evidence != before.evidence
-        snapshot = observed.view.snapshot
-        return with_changes(outcome, judged=status, model=snapshot.model if snapshot else "") if new else outcome
 
     async def _act(
         self,
@@ -103,8 +92,8 @@ class Reconciler:
         if trouble is not None:
             now = observed.view.now
             decision = with_changes(decision, status=_with_trouble(decision.status, trouble, now))
-        done: Done = await act(self.cluster, observed, decision, self.record, refuse)
-        return Outcome(wrote=done.wrote, again=done.again, after=_soonest(decision.requeue_after, observed.poll))
+        acted: Acted = await act(self.cluster, observed, decision, self.outlets, refuse)
+        return Outcome(wrote=acted.wrote, again=acted.again, after=_soonest(decision.requeue_after, observed.poll))
 
     async def _say_invalid(self, kind: Kind, raw: Object, message: str, now: datetime) -> bool:
         """Put what is wrong with the object into its condition; it is looked at again when it changes."""

@@ -15,14 +15,14 @@ def make_registry(store: Store, login: Login) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        found = await login()
+        connection = await login()
         return kopf.ConnectionInfo(
-            server=found.server,
-            ca_path=found.ca_path,
-            scheme="Bearer" if found.token else None,
-            token=found.token,
-            certificate_path=found.certificate_path,
-            private_key_path=found.private_key_path,
+            server=connection.server,
+            ca_path=connection.ca_path,
+            scheme="Bearer" if connection.token else None,
+            token=connection.token,
+            certificate_path=connection.certificate_path,
+            private_key_path=connection.private_key_path,
         )
 
     kopf.on.login(registry=registry, id="login")(log_in)

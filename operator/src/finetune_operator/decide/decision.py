@@ -1,5 +1,6 @@
 """What decisions can ask for: a closed union of frozen actions, and the decision itself."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Literal, TypeVar
@@ -95,8 +96,29 @@ class Emit:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class RecordMetric:
+    """Record a value in a metric, which controller/metrics.py declares: counted, shown, or put into its bucket.
+
+    The value is recorded at most once. A status that says what it is about is written first, so a crash in between
+    loses it, and no other decision repeats it.
+    """
+
+    metric: str
+    labels: Mapping[str, str]
+    value: float = 1.0
+
+
 Action = (
-    CreateSnapshot | CreateJob | DeleteJob | ReserveVersion | CreateModelVersion | CreatePromotion | ApplyKeys | Emit
+    CreateSnapshot
+    | CreateJob
+    | DeleteJob
+    | ReserveVersion
+    | CreateModelVersion
+    | CreatePromotion
+    | ApplyKeys
+    | Emit
+    | RecordMetric
 )
 
 

@@ -13,10 +13,10 @@ from ..api.contract import (
     Location,
     RunDocument,
 )
-from ..api.meta import Artifact, ObjectMeta
+from ..api.meta import FileReference, ObjectMeta
 from ..api.model_version import ModelVersion
 from ..api.names import sha256_of
-from ..api.policy import Policy
+from ..api.policy import Gates, Policy, Source
 from ..api.run import Inputs, Run
 from ..api.training import Training, TrainingOverrides
 from ..api.value import canonical_json, complete
@@ -31,7 +31,7 @@ def run_document(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
         model=rules.model,
         classes=rules.classes,
         serving=rules.serving,
-        data=DocumentData(anchor=rules.data.anchor, pool=rules.data.pool),
+        data=DocumentData(anchor=rules.data.anchor, pool=Source(uri=rules.data.pool.uri)),
         artifacts=_prefix(policy, run.metadata),
         base=_base(base),
         mixing=DocumentMixing(
@@ -41,9 +41,9 @@ def run_document(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
             ratio=asked.ratio,
             seed=default_seed(run.metadata.uid) if asked.seed is None else asked.seed,
         ),
-        holdout=rules.gates.new_samples.holdout,
+        holdout=rules.holdout,
         training=overridden(rules.training, run.spec.training),
-        gates=rules.gates,
+        gates=_limits(rules.gates),
     )
 
 
@@ -100,6 +100,11 @@ def inputs_hash(inputs: Inputs, document: RunDocument) -> str:
     return sha256_of(canonical_json(seen))
 
 
+def _limits(gates: Gates) -> Gates:
+    """Return the gates without what is the pool's: the hold-out travels once."""
+    return replace(gates, new_samples=replace(gates.new_samples, holdout=None))
+
+
 def _owner(kind: Any, meta: ObjectMeta) -> DocumentOwner:
     return DocumentOwner(kind=kind, namespace=meta.namespace, name=meta.name, uid=meta.uid)
 
@@ -112,7 +117,7 @@ def _base(version: ModelVersion) -> DocumentBase:
     artifact = version.spec.artifact
     return DocumentBase(
         version=version.spec.version,
-        artifact=Artifact(uri=artifact.uri, sha256=artifact.sha256),
+        artifact=FileReference(uri=artifact.uri, sha256=artifact.sha256),
         checkpoint=version.spec.checkpoint,
         inputs=version.spec.inputs,
     )

@@ -10,15 +10,23 @@ from msgspec.structs import replace
 
 from finetune_operator.api.contract import EvaluateResult, RunDocument
 from finetune_operator.api.policy import Gates, NewSamplesGate, RegressionGate
-from finetune_operator.api.run import Gate
+from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.evidence import evidence_of
-from finetune_operator.decide.gates.verdict import judge, new_samples, regression, share, worst
+from finetune_operator.decide.gates.new_samples import judge as new_samples
+from finetune_operator.decide.gates.regression import judge as judge_regression
+from finetune_operator.decide.gates.shares import share
+from finetune_operator.decide.gates.verdict import judge, worst
 from finetune_operator.decide.snapshot import run_document
 from unit.decide.run.world import base, evaluate_result, policy, run, scores
 
 LIMITS = RegressionGate()
 MINIMUM = NewSamplesGate()
+
+
+def regression(limits: RegressionGate, result: EvaluateResult) -> GateVerdict:
+    (verdict,) = judge_regression(limits, result)
+    return verdict
 
 
 def document(gates: Gates | None = None) -> RunDocument:
@@ -145,7 +153,7 @@ def test_an_empty_test_set_is_an_error() -> None:
     ],
 )
 def test_the_worst_gate_decides(verdicts: list[Any], expected: str) -> None:
-    assert worst(tuple(Gate(name="g", verdict=v) for v in verdicts)) == expected
+    assert worst(tuple(GateVerdict(name="g", verdict=v) for v in verdicts)) == expected
 
 
 shares = st.decimals(0, 1, places=6).map(lambda d: f"{d:.6f}")
@@ -178,8 +186,8 @@ def test_a_pass_needs_numbers(candidate: str, base_map50: str, live: str | None,
 
 @given(text=junk | shares)
 def test_a_share_is_six_digits_in_range_or_nothing(text: str) -> None:
-    found = share(text)
-    assert found is None or (0 <= found <= 1 and str(found) == f"{found:.6f}")
+    value = share(text)
+    assert value is None or (0 <= value <= 1 and str(value) == f"{value:.6f}")
 
 
 BOUND: dict[str, Any] = {

@@ -26,8 +26,8 @@ ASKED = promotion("ft_v1.1", "base_v1")
 VERSIONS = (BASE, TUNED)
 
 
-def start(found: DeploymentView | None = None, of: Policy | None = None) -> Decision[PolicyStatus]:
-    return decide(view(of or policy(live(BASE)), found or deployment(keys(BASE)), ASKED, versions=VERSIONS))
+def start(there: DeploymentView | None = None, of: Policy | None = None) -> Decision[PolicyStatus]:
+    return decide(view(of or policy(live(BASE)), there or deployment(keys(BASE)), ASKED, versions=VERSIONS))
 
 
 def flying(phase: str = "Flipping", *, first: bool = False, **changes: Any) -> Policy:
@@ -50,8 +50,8 @@ def served(**changes: Any) -> DeploymentView:
     return deployment(keys(TUNED), **(given | changes))
 
 
-def at(age: float, of: Policy, found: DeploymentView | None, **changes: Any) -> PolicyView:
-    return view(of, found, ASKED, versions=VERSIONS, now=NOW + seconds(age), **changes)
+def at(age: float, of: Policy, there: DeploymentView | None, **changes: Any) -> PolicyView:
+    return view(of, there, ASKED, versions=VERSIONS, now=NOW + seconds(age), **changes)
 
 
 COMPLETE: dict[str, Any] = {"updated": 2, "total": 2}

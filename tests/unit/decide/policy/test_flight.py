@@ -58,8 +58,8 @@ class TestBegin:
     def test_keys_that_are_there_already_are_not_written_again(self) -> None:
         """A person's `rollout undo`, made official by a promotion with releaseHold."""
         asked = promotion("base_v1", "ft_v1.1", release_hold=True)
-        found = deployment(keys(BASE), epoch=1, keys_manager="kubectl")
-        decision = decide(view(policy(live(TUNED, 2, BASE)), found, asked, versions=VERSIONS))
+        there = deployment(keys(BASE), epoch=1, keys_manager="kubectl")
+        decision = decide(view(policy(live(TUNED, 2, BASE)), there, asked, versions=VERSIONS))
         assert flight_of(decision).to == live_version(BASE)
         assert applied(decision) is None
 
@@ -204,7 +204,7 @@ class TestForeignHands:
     @pytest.mark.row("D12")
     @pytest.mark.parametrize("phase", ["Flipping", "Watching"])
     @pytest.mark.parametrize(
-        ("found", "by"),
+        ("there", "by"),
         [
             (deployment(keys(OTHER), epoch=2, keys_manager="kubectl-edit"), "kubectl-edit"),
             (deployment(keys(BASE), epoch=1, keys_manager="kubectl-rollout"), "kubectl-rollout"),
@@ -215,9 +215,9 @@ class TestForeignHands:
         ids=["other keys", "rollout undo", "old keys after ours", "keys removed", "one key removed"],
     )
     def test_the_flight_ends_without_a_write_and_the_hold_names_the_writer(
-        self, phase: str, found: DeploymentView, by: str
+        self, phase: str, there: DeploymentView, by: str
     ) -> None:
-        decision = decide(at(20, flying(phase), found))
+        decision = decide(at(20, flying(phase), there))
         assert decision.status.in_flight is None
         assert decision.status.live == live(BASE).live
         assert applied(decision) is None
@@ -238,14 +238,14 @@ class TestForeignHands:
     @pytest.mark.row("D13")
     @pytest.mark.parametrize("phase", ["Flipping", "Watching"])
     @pytest.mark.parametrize(
-        "found",
+        "there",
         [None, deployment(uid="another"), deployment(keys(TUNED), deleting=True)],
         ids=["gone", "replaced", "going"],
     )
     def test_without_its_deployment_a_flight_fails_and_live_stays_on_record(
-        self, phase: str, found: DeploymentView | None
+        self, phase: str, there: DeploymentView | None
     ) -> None:
-        decision = decide(at(20, flying(phase), found))
+        decision = decide(at(20, flying(phase), there))
         assert decision.status.in_flight is None
         assert applied(decision) is None
         assert decision.status.consumed[-1].reason == "TargetGone"
@@ -269,5 +269,5 @@ def test_a_suspended_policy_finishes_its_flight(phase: str) -> None:
 
 
 def test_our_own_manager_is_no_foreign_writer() -> None:
-    found = deployment(keys(BASE), keys_manager=FIELD_MANAGER)
-    assert applied(decide(at(5, flying(), found))) is not None
+    there = deployment(keys(BASE), keys_manager=FIELD_MANAGER)
+    assert applied(decide(at(5, flying(), there))) is not None

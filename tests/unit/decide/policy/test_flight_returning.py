@@ -88,8 +88,8 @@ class TestReturning:
 
     @pytest.mark.row("D18")
     def test_a_failed_first_promotion_leaves_nothing_live(self) -> None:
-        found = deployment(epoch=3, available=0, updated=0)
-        status = decide(at(130, returning(first=True), found)).status
+        there = deployment(epoch=3, available=0, updated=0)
+        status = decide(at(130, returning(first=True), there)).status
         assert (status.live, status.in_flight) == (None, None)
         assert status.consumed[-1].outcome == "RolledBack"
 

@@ -74,7 +74,7 @@ class TestWatching:
 
     @pytest.mark.row("D14")
     @pytest.mark.parametrize(
-        "found",
+        "there",
         [
             served(replicas=5, updated=5, total=5, available=2),
             served(replicas=1, updated=1, total=1, available=1),
@@ -82,25 +82,25 @@ class TestWatching:
         ],
         ids=["scaled up, new pods starting", "scaled down", "scaled to zero by its owner"],
     )
-    def test_an_autoscaler_is_no_trouble(self, found: DeploymentView) -> None:
-        decision = decide(at(80, watching(), found))
+    def test_an_autoscaler_is_no_trouble(self, there: DeploymentView) -> None:
+        decision = decide(at(80, watching(), there))
         assert decision.status.live is not None
         assert decision.status.live.version == "ft_v1.1"
 
     @pytest.mark.row("D15")
     def test_trouble_after_somebody_elses_change_goes_back_under_that_reason(self) -> None:
-        found = served(**COMPLETE, template_hash="template-b", deadline_exceeded=True)
-        assert flight_of(decide(at(40, watching(), found))).why == "ConcurrentChange"
+        there = served(**COMPLETE, template_hash="template-b", deadline_exceeded=True)
+        assert flight_of(decide(at(40, watching(), there))).why == "ConcurrentChange"
 
     @pytest.mark.row("D15")
     def test_also_while_flipping(self) -> None:
-        found = served(template_hash="template-b", deadline_exceeded=True)
-        assert flight_of(decide(at(40, flying(), found))).why == "ConcurrentChange"
+        there = served(template_hash="template-b", deadline_exceeded=True)
+        assert flight_of(decide(at(40, flying(), there))).why == "ConcurrentChange"
 
     @pytest.mark.row("D15")
     def test_somebody_elses_rollout_under_way_is_waited_for_beyond_the_watch(self) -> None:
-        found = served(template_hash="template-b", available=1)
-        decision = decide(at(200, watching(), found))
+        there = served(template_hash="template-b", available=1)
+        decision = decide(at(200, watching(), there))
         assert flight_of(decision).phase == "Watching"
         assert decision.requeue_after is not None
         done = decide(at(230, policy(decision.status), served(**COMPLETE, template_hash="template-b")))

@@ -39,9 +39,9 @@ ASKED = promotion("ft_v1.1", "base_v1")
 
 
 def condition(decision: Decision[PolicyStatus], kind: str) -> Condition:
-    found = find(decision.status.conditions, kind)
-    assert found is not None
-    return found
+    shown = find(decision.status.conditions, kind)
+    assert shown is not None
+    return shown
 
 
 TARGETS: dict[str, tuple[DeploymentView | None, dict[str, Any], str, str]] = {
@@ -60,9 +60,9 @@ class TestReadiness:
     def test_a_deployment_that_cannot_be_flipped_is_named_with_the_remedy_and_not_touched(
         self, case: str, status: PolicyStatus
     ) -> None:
-        found, changes, reason, remedy = TARGETS[case]
+        there, changes, reason, remedy = TARGETS[case]
         first = promotion("base_v1")
-        decision = decide(view(policy(status), found, first, ASKED, versions=VERSIONS, **changes))
+        decision = decide(view(policy(status), there, first, ASKED, versions=VERSIONS, **changes))
         ready = condition(decision, "TargetReady")
         assert (ready.status, ready.reason) == ("False", reason)
         assert remedy in ready.message
@@ -86,9 +86,9 @@ class TestReadiness:
         self, train: TemplateView | None, reason: str, hint: str
     ) -> None:
         decision = decide(view(policy(), deployment(), train_template=train))
-        found = condition(decision, "TemplatesReady")
-        assert (found.status, found.reason) == ("False", reason)
-        assert hint in found.message
+        shown = condition(decision, "TemplatesReady")
+        assert (shown.status, shown.reason) == ("False", reason)
+        assert hint in shown.message
         assert condition(decision, "Ready").status == "False"
         assert condition(decision, "TargetReady").status == "True"
 
@@ -162,12 +162,12 @@ class TestAtRest:
         assert (again.status, again.actions, again.requeue_after) == (settled.status, (), None)
 
     @pytest.mark.row("D5")
-    @pytest.mark.parametrize("found", [deployment(uid="new"), deployment(epoch=1)], ids=["re-created", "swept"])
-    def test_keys_that_are_gone_are_put_back_with_the_next_epoch(self, found: DeploymentView) -> None:
-        decision = decide(view(policy(live(BASE)), found))
+    @pytest.mark.parametrize("there", [deployment(uid="new"), deployment(epoch=1)], ids=["re-created", "swept"])
+    def test_keys_that_are_gone_are_put_back_with_the_next_epoch(self, there: DeploymentView) -> None:
+        decision = decide(view(policy(live(BASE)), there))
         asked = applied(decision)
         assert asked is not None
-        assert (asked.uid, asked.version, asked.epoch) == (found.uid, "base_v1", 2)
+        assert (asked.uid, asked.version, asked.epoch) == (there.uid, "base_v1", 2)
         assert decision.status.live is not None
         assert decision.status.live.epoch == decision.status.epoch == 2
         assert events(decision) == ["Reasserted"]
@@ -227,15 +227,15 @@ class TestAtRest:
 
     @pytest.mark.row("D6")
     def test_changed_keys_are_never_overwritten_and_the_hold_names_the_manager(self) -> None:
-        found = deployment(keys(OTHER), keys_manager="kubectl-edit")
-        decision = decide(view(policy(live(BASE)), found))
+        there = deployment(keys(OTHER), keys_manager="kubectl-edit")
+        decision = decide(view(policy(live(BASE)), there))
         hold = decision.status.hold
         assert hold is not None
         assert (hold.reason, hold.by) == ("External", "kubectl-edit")
         assert "ft_v9.9" in hold.message
         assert condition(decision, "InSync").status == "False"
         assert applied(decision) is None
-        again = decide(view(policy(decision.status), found, now=NOW + seconds(99)))
+        again = decide(view(policy(decision.status), there, now=NOW + seconds(99)))
         assert (again.status, again.actions) == (decision.status, ())
 
     @pytest.mark.row("D6")

@@ -96,8 +96,8 @@ def scale(replicas: int) -> Event:
 
 def retemplate(world: World) -> None:
     if world.target is not None:
-        found = world.target
-        found.write(found.keys, found.epoch, found.manager or FIELD_MANAGER, template=f"{found.template_hash}x")
+        there = world.target
+        there.write(there.keys, there.epoch, there.manager or FIELD_MANAGER, template=f"{there.template_hash}x")
 
 
 def suspend(on: bool) -> Event:
@@ -327,7 +327,7 @@ def policies() -> st.SearchStrategy[Policy]:
 @settings(max_examples=400, deadline=None)
 @given(
     of=policies(),
-    found=DEPLOYMENTS,
+    there=DEPLOYMENTS,
     asked=st.lists(PROMOTIONS, max_size=3),
     versions=st.lists(st.sampled_from(VERSIONS), max_size=5).map(tuple),
     now=TIMES,
@@ -336,25 +336,25 @@ def policies() -> st.SearchStrategy[Policy]:
 )
 def test_every_view_has_a_decision_and_a_decision_without_a_write_is_the_last(
     of: Policy,
-    found: DeploymentView | None,
+    there: DeploymentView | None,
     asked: list[Promotion],
     versions: Any,
     now: Any,
     rivals: Any,
     manager: str,
 ) -> None:
-    seen = view(of, found, *asked, versions=versions, now=now, rivals=rivals)
+    seen = view(of, there, *asked, versions=versions, now=now, rivals=rivals)
     decision = policy_decide.decide(seen)
     policy_decide.refused(seen, manager, "conflict")
     for one in asked:
-        promotion_decide.decide(PromotionView(one, now, of, found, versions))
+        promotion_decide.decide(PromotionView(one, now, of, there, versions))
     assert decision.status.epoch >= of.status.epoch
     assert len(canonical_json(decision.status)) < 32 * 1024
     for action in decision.actions:
         if isinstance(action, ApplyKeys):
-            assert found is not None
-            assert (action.uid, action.resource_version) == (found.uid, found.resource_version)
-            assert found.epoch is None or found.epoch > HIGHEST_EPOCH or action.epoch > found.epoch
+            assert there is not None
+            assert (action.uid, action.resource_version) == (there.uid, there.resource_version)
+            assert there.epoch is None or there.epoch > HIGHEST_EPOCH or action.epoch > there.epoch
             assert decision.status.epoch >= action.epoch
     check_settles(seen)
 

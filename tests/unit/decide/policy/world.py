@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, ModelArtifact, ObjectMeta
+from finetune_operator.api.figures import Figure
+from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, FileReference, ObjectMeta
 from finetune_operator.api.model_version import ModelVersion, VersionEvidence, VersionSpec, VersionStatus
 from finetune_operator.api.names import FIELD_MANAGER, model_version_name, sha256_of
 from finetune_operator.api.policy import (
@@ -18,12 +19,13 @@ from finetune_operator.api.policy import (
     Policy,
     PolicySpec,
     PolicyStatus,
+    Pool,
     Serving,
     Source,
     Watch,
 )
 from finetune_operator.api.promotion import Promotion, PromotionSpec
-from finetune_operator.api.run import Measurements, Verdict
+from finetune_operator.api.run import Verdict
 from finetune_operator.decide.decision import ApplyKeys, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
@@ -50,7 +52,7 @@ def policy(status: PolicyStatus | None = None, **spec: Any) -> Policy:
         "model": MODEL,
         "deployment": "invoice-detector",
         "classes": CLASSES,
-        "data": Data(anchor=Source(uri="file:///anchor"), pool=Source(uri="file:///pool")),
+        "data": Data(anchor=Source(uri="file:///anchor"), pool=Pool(uri="file:///pool")),
         "artifacts": Source(uri="file:///artifacts"),
         "pod_templates": PodTemplates(train="gpu-trainer", cpu="cpu-trainer"),
         "watch": Watch(seconds=60),
@@ -64,8 +66,8 @@ def _version_spec(version: str, **spec: Any) -> VersionSpec:
         "model": MODEL,
         "version": version,
         "type": "Base",
-        "artifact": ModelArtifact(uri=f"file:///artifacts/{version}.onnx", sha256=sha256_of(version.encode())),
-        "checkpoint": Artifact(uri=f"file:///artifacts/{version}.pt", sha256="0" * 64),
+        "artifact": Artifact(uri=f"file:///artifacts/{version}.onnx", sha256=sha256_of(version.encode())),
+        "checkpoint": FileReference(uri=f"file:///artifacts/{version}.pt", sha256="0" * 64),
         "classes": CLASSES,
         "serving": Serving(),
     }
@@ -81,11 +83,11 @@ def base(version: str = "base_v1", verified: ConditionStatus | None = "True", **
 def tuned(
     version: str = "ft_v1.1", verdict: Verdict | None = "Pass", baseline: str | None = "base_v1", **spec: Any
 ) -> ModelVersion:
-    figures = Measurements(candidate_map50="0.960000", base_map50="0.960000")
+    figures = (Figure(name="candidateMap50", value="0.960000"), Figure(name="baseMap50", value="0.960000"))
     evidence = None
     if verdict is not None:
         digest = f"sha256:{sha256_of(f'evidence of {version}'.encode())}"
-        evidence = VersionEvidence(digest=digest, verdict=verdict, gates=(), measurements=figures, baseline=baseline)
+        evidence = VersionEvidence(digest=digest, verdict=verdict, gates=(), figures=figures, baseline=baseline)
     given: dict[str, Any] = {"type": "FineTuned", "base": "base_v1", "evidence": evidence}
     meta = ObjectMeta(name=model_version_name(MODEL, version), namespace="ml", uid=f"uid-{version}")
     return ModelVersion(metadata=meta, spec=_version_spec(version, **(given | spec)))
@@ -104,16 +106,16 @@ def keys(version: ModelVersion) -> ServedKeys:
 
 def live(version: ModelVersion, epoch: int = 1, *good: ModelVersion) -> PolicyStatus:
     """A status with `version` live since the flip `epoch`, and the `good` ones before it."""
-    found = live_version(version)
+    made = live_version(version)
     recorded = Live(
-        version=found.version,
-        model_version=found.model_version,
-        uri=found.uri,
-        sha256=found.sha256,
+        version=made.version,
+        model_version=made.model_version,
+        uri=made.uri,
+        sha256=made.sha256,
         epoch=epoch,
         since=NOW - seconds(3600),
     )
-    return PolicyStatus(live=recorded, epoch=epoch, last_good=(found, *(live_version(v) for v in good)))
+    return PolicyStatus(live=recorded, epoch=epoch, last_good=(made, *(live_version(v) for v in good)))
 
 
 def promotion(version: str, came_from: str | None = None, *, name: str = "", age: float = 60, **spec: Any) -> Promotion:
@@ -153,7 +155,7 @@ def deployment(serves: ServedKeys | None = None, **changes: Any) -> DeploymentVi
 
 def view(
     of: Policy,
-    found: DeploymentView | None,
+    there: DeploymentView | None,
     *promotions: Promotion,
     versions: tuple[ModelVersion, ...] = (),
     now: datetime = NOW,
@@ -161,7 +163,7 @@ def view(
 ) -> PolicyView:
     given: dict[str, Any] = {"train_template": TEMPLATE, "cpu_template": TEMPLATE}
     return PolicyView(
-        policy=of, now=now, deployment=found, promotions=promotions, versions=versions, **(given | changes)
+        policy=of, now=now, deployment=there, promotions=promotions, versions=versions, **(given | changes)
     )
 
 
@@ -281,11 +283,11 @@ class World:
             self.promotions[one.metadata.name] = one
 
     def view(self) -> PolicyView:
-        found = None
+        there = None
         if self.target is not None:
             self.target.now = self.now
-            found = self.target.view()
-        return view(self.policy, found, *self.promotions.values(), versions=self.versions, now=self.now)
+            there = self.target.view()
+        return view(self.policy, there, *self.promotions.values(), versions=self.versions, now=self.now)
 
     def turn(self, *, crash: bool = False, stale: PolicyView | None = None) -> None:
         """Reconcile once: the status first (refused from a stale view), then the actions (lost in a crash)."""
@@ -303,16 +305,16 @@ class World:
         self._mirror()
 
     def _apply(self, asked: ApplyKeys, seen: PolicyView) -> None:
-        found = self.target
-        if found is None or found.uid != asked.uid or str(found.resource_version) != asked.resource_version:
+        there = self.target
+        if there is None or there.uid != asked.uid or str(there.resource_version) != asked.resource_version:
             return
         wanted = ServedKeys(asked.version, asked.uri, asked.sha256)
-        foreign = found.manager not in (None, FIELD_MANAGER)
-        if foreign and (wanted != found.keys or asked.epoch != found.epoch):
+        foreign = there.manager not in (None, FIELD_MANAGER)
+        if foreign and (wanted != there.keys or asked.epoch != there.epoch):
             self._refused(seen)
             return
-        self.commits.append(Commit(found.uid, found.keys, found.manager, wanted, asked.epoch, self.policy.status))
-        found.write(wanted, asked.epoch, FIELD_MANAGER)
+        self.commits.append(Commit(there.uid, there.keys, there.manager, wanted, asked.epoch, self.policy.status))
+        there.write(wanted, asked.epoch, FIELD_MANAGER)
 
     def _refused(self, seen: PolicyView) -> None:
         assert self.target is not None
@@ -323,9 +325,9 @@ class World:
         self.status_writes += 1
 
     def _mirror(self) -> None:
-        found = None if self.target is None else self.target.view()
+        there = None if self.target is None else self.target.view()
         for name, one in self.promotions.items():
-            seen = PromotionView(one, self.now, self.policy, found, self.versions)
+            seen = PromotionView(one, self.now, self.policy, there, self.versions)
             status = promotion_decide.decide(seen).status
             if status != one.status:
                 self.promotions[name] = replace(one, status=status)

@@ -26,7 +26,7 @@ def proposal(
     asked: Promotion | None = None,
     of: Policy | None = None,
     versions: tuple[ModelVersion, ...] = (BASE, TUNED),
-    found: DeploymentView | None = None,
+    there: DeploymentView | None = None,
     problem: Problem | None = None,
 ) -> Proposal:
     """A fine-tune that may replace the live base, but for what a test changes."""
@@ -34,7 +34,7 @@ def proposal(
         promotion=asked or promotion("ft_v1.1", "base_v1"),
         policy=of or policy(live(BASE)),
         versions=versions,
-        deployment=found or deployment(keys(BASE)),
+        deployment=there or deployment(keys(BASE)),
         problem=problem,
     )
 
@@ -59,7 +59,7 @@ CLEAR = {
     "a fine-tune that names no baseline, while its base is live": proposal(versions=(BASE, tuned(baseline=None))),
     "the first base, while pods still wait for a model": nothing_live(BASE),
     "a base that was live before": proposal(
-        promotion("base_v1", "ft_v1.1"), policy(live(TUNED, 2, BASE)), found=deployment(keys(TUNED))
+        promotion("base_v1", "ft_v1.1"), policy(live(TUNED, 2, BASE)), there=deployment(keys(TUNED))
     ),
     "a base that served before the policy was re-created": proposal(
         promotion("base_v1", "ft_v1.1"),
@@ -68,7 +68,7 @@ CLEAR = {
         deployment(keys(TUNED)),
     ),
     "a rollback while what is live crashes": proposal(
-        promotion("base_v1", "ft_v1.1"), policy(live(TUNED, 2, BASE)), found=deployment(keys(TUNED), available=0)
+        promotion("base_v1", "ft_v1.1"), policy(live(TUNED, 2, BASE)), there=deployment(keys(TUNED), available=0)
     ),
     "a reviewed fine-tune that was live before, unapproved": proposal(
         promotion("ft_v1.1", "base_v1"), policy(live(BASE, 3, REVIEWED)), (BASE, REVIEWED)
@@ -77,10 +77,10 @@ CLEAR = {
         promotion("ft_v1.1", "base_v1", release_hold=True), policy(live_status(hold=HOLD))
     ),
     "releaseHold over foreign keys": proposal(
-        promotion("ft_v1.1", "base_v1", release_hold=True), found=deployment(keys(tuned("ft_v9.9")))
+        promotion("ft_v1.1", "base_v1", release_hold=True), there=deployment(keys(tuned("ft_v9.9")))
     ),
     "no surge where downtime is allowed": proposal(
-        of=policy(live(BASE), rollout=Rollout(capacity="AllowDowntime")), found=deployment(keys(BASE), can_surge=False)
+        of=policy(live(BASE), rollout=Rollout(capacity="AllowDowntime")), there=deployment(keys(BASE), can_surge=False)
     ),
 }
 
@@ -121,21 +121,21 @@ WAIT = {
         "TargetNotReady",
         "label it",
     ),
-    "the Deployment is paused": (proposal(found=deployment(keys(BASE), paused=True)), "Paused", "rollout resume"),
+    "the Deployment is paused": (proposal(there=deployment(keys(BASE), paused=True)), "Paused", "rollout resume"),
     "the Deployment is scaled to zero": (
-        proposal(found=deployment(keys(BASE), replicas=0, updated=0, available=0, total=0)),
+        proposal(there=deployment(keys(BASE), replicas=0, updated=0, available=0, total=0)),
         "NoReplicas",
         "scaled to zero",
     ),
-    "another rollout is under way": (proposal(found=deployment(keys(BASE), updated=1)), "NotSettled", "1 updated"),
-    "no room for a surge": (proposal(found=deployment(keys(BASE), can_surge=False)), "NoSurge", "AllowDowntime"),
+    "another rollout is under way": (proposal(there=deployment(keys(BASE), updated=1)), "NotSettled", "1 updated"),
+    "no room for a surge": (proposal(there=deployment(keys(BASE), can_surge=False)), "NoSurge", "AllowDowntime"),
     "somebody else's keys": (
-        proposal(found=deployment(keys(tuned("ft_v9.9")), keys_manager="kubectl")),
+        proposal(there=deployment(keys(tuned("ft_v9.9")), keys_manager="kubectl")),
         "ForeignKeys",
         "kubectl patch deployment invoice-detector",
     ),
     "our keys in somebody else's hands": (
-        proposal(found=deployment(keys(BASE), keys_manager="argocd-controller")),
+        proposal(there=deployment(keys(BASE), keys_manager="argocd-controller")),
         "ForeignKeys",
         "argocd-controller",
     ),
@@ -184,7 +184,7 @@ REFUSE = {
     "from a version that is not live": (proposal(promotion("ft_v1.1", "ft_v1.0")), "Superseded", "FromIsNotLive"),
     "from nothing while something is live": (proposal(promotion("ft_v1.1", None)), "Superseded", "FromIsNotLive"),
     "from something while nothing is live": (
-        proposal(promotion("ft_v1.1", "base_v1"), policy(), found=deployment()),
+        proposal(promotion("ft_v1.1", "base_v1"), policy(), there=deployment()),
         "Superseded",
         "FromIsNotLive",
     ),
@@ -265,7 +265,7 @@ def test_never_promoted(case: str) -> None:
 def test_what_is_live_but_was_overwritten_is_not_live_already() -> None:
     """After `rollout undo`, a releaseHold promotion of what is on record puts it back."""
     asked = promotion("base_v1", "base_v1", release_hold=True)
-    assert isinstance(judge(proposal(asked, found=deployment(keys(TUNED), keys_manager="kubectl"))), Clear)
+    assert isinstance(judge(proposal(asked, there=deployment(keys(TUNED), keys_manager="kubectl"))), Clear)
 
 
 def test_the_spec_hash_tells_specs_apart_and_only_specs() -> None:
@@ -299,6 +299,6 @@ class TestCandidates:
 
 
 def test_what_a_version_becomes_is_what_its_object_says() -> None:
-    found = live_version(TUNED)
-    assert (found.version, found.model_version) == ("ft_v1.1", "invoice-fields-ft-v1.1")
-    assert (found.uri, found.sha256) == (TUNED.spec.artifact.uri, TUNED.spec.artifact.sha256)
+    made = live_version(TUNED)
+    assert (made.version, made.model_version) == ("ft_v1.1", "invoice-fields-ft-v1.1")
+    assert (made.uri, made.sha256) == (TUNED.spec.artifact.uri, TUNED.spec.artifact.sha256)

@@ -82,8 +82,8 @@ def written(world: World) -> Iterator[tuple[str, Schema, Any]]:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_what_a_run_writes_fits_its_crd(place: str) -> None:
-    found = {what: misfits(schema, value) for what, schema, value in written(PLACES[place]())}
-    assert {what: wrong for what, wrong in found.items() if wrong} == {}
+    wrong_by_place = {what: misfits(schema, value) for what, schema, value in written(PLACES[place]())}
+    assert {what: wrong for what, wrong in wrong_by_place.items() if wrong} == {}
 
 
 def test_a_field_that_the_crd_does_not_know_is_found() -> None:

@@ -10,7 +10,8 @@ from finetune_operator.api.model_version import Lineage, ModelVersion
 from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, ReviewRules
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
 from finetune_operator.api.run import Review
-from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, ReserveVersion
+from finetune_operator.controller.metrics import DOMAIN
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric, ReserveVersion
 from unit.decide.run.world import (
     BASE,
     LIVE,
@@ -61,8 +62,35 @@ def test_a_measurement_that_is_no_share_fails_the_run(number: str) -> None:
     world = World().judged(candidate=number)
     assert (world.phase(), world.status.verdict) == ("Failed", "Error")
     assert world.condition("Finished") == ("True", "GateError")
-    assert world.status.measurements is None
+    assert world.status.figures == ()
     assert (made(world, CreateModelVersion), made(world, CreatePromotion)) == (0, 0)
+
+
+def recorded(world: World) -> list[tuple[str, str, float]]:
+    actions = [action for action in world.history if isinstance(action, RecordMetric)]
+    labels = {"namespace": "ml", "model": "invoice-fields"}
+    assert all(action.labels.items() >= labels.items() for action in actions)
+    assert all(action.labels.keys() == set(DOMAIN[action.metric].labels) for action in actions)
+    return [(action.metric, str([*action.labels.values()][-1]), action.value) for action in actions]
+
+
+@pytest.mark.row("R22")
+def test_a_judgement_is_counted_once_and_the_gates_values_are_shown() -> None:
+    world = World().judged(candidate="0.900000")
+    assert recorded(world) == [
+        ("finetune_verdicts", "Reject", 1.0),
+        ("finetune_gate_value", "regression", 8.5),
+        ("finetune_gate_value", "newSamples", 0.95),
+        ("finetune_gate_value", "newSamplesFresh", 0.95),
+    ]
+    world.settle()
+    assert len(recorded(world)) == 4
+
+
+@pytest.mark.row("R22")
+def test_a_gate_without_a_value_shows_none() -> None:
+    assert ("finetune_verdicts", "Error", 1.0) in recorded(World().judged(candidate="NaN"))
+    assert "regression" not in {label for _, label, _ in recorded(World().judged(candidate="NaN"))}
 
 
 @pytest.mark.row("R27")

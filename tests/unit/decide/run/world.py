@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.contract import ProgressLine, RunDocument, document_json
-from finetune_operator.api.meta import Artifact, Condition, ModelArtifact, ObjectMeta, find
+from finetune_operator.api.meta import Artifact, Condition, FileReference, ObjectMeta, find
 from finetune_operator.api.model_version import ModelVersion, VersionSpec
 from finetune_operator.api.names import sha256_of
 from finetune_operator.api.policy import (
     Data,
-    Gates,
     Live,
-    NewSamplesGate,
     PodTemplates,
     Policy,
     PolicySpec,
     PolicyStatus,
+    Pool,
     Reservation,
     Serving,
     Source,
@@ -39,6 +37,7 @@ from finetune_operator.decide.decision import (
     Decision,
     DeleteJob,
     Emit,
+    RecordMetric,
     ReserveVersion,
 )
 from finetune_operator.decide.run.machine import decide
@@ -64,8 +63,8 @@ def base(version: str = "base_v1", digest: str = BASE, **changes: Any) -> ModelV
         model="invoice-fields",
         version=version,
         type="Base",
-        artifact=ModelArtifact(uri=f"file:///models/{version}.onnx", sha256=digest, bytes=10),
-        checkpoint=Artifact(uri=f"file:///models/{version}.pt", sha256=sha(version)),
+        artifact=Artifact(uri=f"file:///models/{version}.onnx", sha256=digest, bytes=10),
+        checkpoint=FileReference(uri=f"file:///models/{version}.pt", sha256=sha(version)),
         classes=CLASSES,
         serving=Serving(image_size=320),
     )
@@ -79,7 +78,7 @@ def policy(**changes: Any) -> Policy:
         model="invoice-fields",
         deployment="invoice-detector",
         classes=CLASSES,
-        data=Data(anchor=Source(uri="file:///data/anchor"), pool=Source(uri="file:///data/pool")),
+        data=Data(anchor=Source(uri="file:///data/anchor"), pool=Pool(uri="file:///data/pool")),
         artifacts=Source(uri="file:///artifacts"),
         pod_templates=PodTemplates(train="gpu-trainer", cpu="cpu-trainer"),
         serving=Serving(image_size=320),
@@ -275,7 +274,7 @@ class World:
             case CreatePromotion():
                 meta = ObjectMeta(name=action.name, namespace="ml", uid="promotion-uid")
                 self.promotion = Promotion(metadata=meta, spec=action.spec)
-            case Emit():
+            case Emit() | RecordMetric():
                 pass
             case _:
                 raise AssertionError(f"a run never asks for {action}")
@@ -391,20 +390,16 @@ class World:
         return world
 
     def condition(self, kind: str) -> tuple[str, str]:
-        found = find(self.status.conditions, kind)
-        assert found is not None, f"no condition {kind}"
-        return found.status, found.reason
+        shown = find(self.status.conditions, kind)
+        assert shown is not None, f"no condition {kind}"
+        return shown.status, shown.reason
 
     def message(self, kind: str) -> str:
-        found = find(self.status.conditions, kind)
-        return found.message if found else ""
+        shown = find(self.status.conditions, kind)
+        return shown.message if shown else ""
 
     def events(self) -> list[str]:
         return [a.reason for a in self.history if isinstance(a, Emit)]
-
-
-def with_gates(minimum: str = "0.80", holdout: str = "0") -> Gates:
-    return Gates(new_samples=NewSamplesGate(minimum=Decimal(minimum), holdout=Decimal(holdout)))
 
 
 def deleted(meta: ObjectMeta) -> ObjectMeta:

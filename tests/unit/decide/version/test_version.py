@@ -96,14 +96,14 @@ class Shelf:
         return self.version.status.phase
 
     def verified(self) -> tuple[str, str]:
-        found = find(self.version.status.conditions, "Verified")
-        assert found is not None
-        return found.status, found.reason
+        shown = find(self.version.status.conditions, "Verified")
+        assert shown is not None
+        return shown.status, shown.reason
 
     def live(self) -> tuple[str, str]:
-        found = find(self.version.status.conditions, "Live")
-        assert found is not None
-        return found.status, found.reason
+        shown = find(self.version.status.conditions, "Live")
+        assert shown is not None
+        return shown.status, shown.reason
 
 
 def result(digest: str = BASE, map50: str = "0.951234", **changes: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from ...api.contract import LONGEST_URI, EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
-from ...api.meta import Artifact, ModelArtifact
+from ...api.meta import Artifact, FileReference
 from ...api.run import Attempt, Inputs
 from ...api.value import InvalidObject, parse
 from ..views import Problem
@@ -19,8 +19,8 @@ _MAX_COUNT = 2**31 - 1
 class Trained:
     """What `train` left: the artifact that is served, and the checkpoint."""
 
-    artifact: ModelArtifact
-    checkpoint: Artifact
+    artifact: Artifact
+    checkpoint: FileReference
     summary: str
 
 
@@ -80,7 +80,7 @@ def trained(document: RunDocument, said: StepResult) -> Trained | Problem:
 
 
 def evaluated(
-    document: RunDocument, inputs: Inputs, candidate: ModelArtifact, attempt: Attempt, said: StepResult
+    document: RunDocument, inputs: Inputs, candidate: Artifact, attempt: Attempt, said: StepResult
 ) -> Evaluated | Problem:
     """Return what was measured, if it was measured on the models and samples that were asked for."""
     try:

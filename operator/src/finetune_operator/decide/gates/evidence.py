@@ -2,14 +2,14 @@
 
 from ...api.contract import EvaluateResult, RunDocument
 from ...api.names import sha256_of
-from ...api.run import Evidence, Gate
+from ...api.run import Evidence, GateVerdict
 from ...api.value import canonical_json, complete, plain
 
 
 def evidence_of(
     document: RunDocument,
     result: EvaluateResult,
-    gates: tuple[Gate, ...],
+    gates: tuple[GateVerdict, ...],
     *,
     live: str | None,
     live_sha256: str | None,

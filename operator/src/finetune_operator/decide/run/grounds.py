@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from ...api.meta import Artifact, ModelArtifact
-from ...api.run import Evidence, Inputs, Measurements, RunStatus
+from ...api.figures import Figure, either
+from ...api.meta import Artifact, FileReference
+from ...api.run import Evidence, Inputs, RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,20 +12,21 @@ class Grounds:
     """What a verdict stands on; all of it is in the status once there is a verdict."""
 
     inputs: Inputs
-    candidate: ModelArtifact
-    checkpoint: Artifact
+    candidate: Artifact
+    checkpoint: FileReference
     evidence: Evidence
-    measurements: Measurements | None
-    """None when the gates could not be judged."""
+    figures: tuple[Figure, ...]
+    """Empty when the gates could not be judged."""
 
 
 def grounds_of(status: RunStatus) -> Grounds | None:
     """Return what the verdict stands on, or None when the status was tampered with."""
     if status.inputs is None or status.candidate is None or status.checkpoint is None or status.evidence is None:
         return None
-    if status.verdict != "Error" and status.measurements is None:
+    figures = either(status.figures, status.measurements)
+    if status.verdict != "Error" and not figures:
         return None
-    return Grounds(status.inputs, status.candidate, status.checkpoint, status.evidence, status.measurements)
+    return Grounds(status.inputs, status.candidate, status.checkpoint, status.evidence, figures)
 
 
 def gates_text(status: RunStatus) -> str:

@@ -13,6 +13,7 @@ from ..decision import Action, CreateSnapshot, Decision
 from ..snapshot import run_document
 from ..views import Problem, RunView
 from .acceptance import Refused, Waits, accept
+from .metrics import metrics
 from .promote import leave_to_people, promote
 from .record import record_version
 from .review import await_review, check_still_current, end_rejected, show_verdict
@@ -47,7 +48,9 @@ def decide(view: RunView) -> Decision[RunStatus]:
     decision = concluded(view, _next(view, first_visit(view)))
     seen = replace(decision.status, observed_generation=view.run.metadata.generation)
     status = worth_writing(before, seen)
-    return Decision(status, (*decision.actions, *events(before, status)), decision.requeue_after)
+    # Metrics go first: nothing asks for them a second time when another action is refused.
+    actions = (*metrics(view, status), *decision.actions, *events(before, status))
+    return Decision(status, actions, decision.requeue_after)
 
 
 def _next(view: RunView, status: RunStatus) -> Decision[RunStatus]:

@@ -47,7 +47,6 @@ def _is_ours(version: ModelVersion, context: RunContext) -> bool:
 
 def _version_spec(context: RunContext, status: RunStatus, grounds: Grounds, version: str) -> VersionSpec:
     """Return the immutable record. It is the same whenever it is made: nothing in it is read from the clock."""
-    assert grounds.measurements is not None
     assert status.verdict is not None
     run, document = context.view.run, context.document
     return VersionSpec(
@@ -75,7 +74,7 @@ def _version_spec(context: RunContext, status: RunStatus, grounds: Grounds, vers
             digest=grounds.evidence.digest,
             verdict=status.verdict,
             gates=status.gates,
-            measurements=grounds.measurements,
+            figures=grounds.figures,
             uri=grounds.evidence.uri,
             baseline=grounds.evidence.live,
             decision=status.decision,

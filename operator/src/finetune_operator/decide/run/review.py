@@ -101,6 +101,7 @@ def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
         status,
         verdict=None,
         gates=(),
+        figures=(),
         measurements=None,
         evidence=None,
         decision=None,
@@ -126,6 +127,7 @@ def _review_needed(context: RunContext, evidence: Evidence) -> tuple[str, str]:
     if review is None:
         return "ReviewNeeded", f"a human decides (Approve or Reject): {command}"
     message = (
-        f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]}); look at {evidence.uri} and"
+        f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]}); look at report.json beside "
+        f"{evidence.uri} and"
     )
     return "ReviewNotForThisEvidence", f"{message} {command}"

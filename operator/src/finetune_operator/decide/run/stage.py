@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...api.contract import RunDocument
-from ...api.meta import Artifact
+from ...api.meta import FileReference
 from ...api.model_version import ModelVersion
 from ...api.names import snapshot_name
 from ...api.policy import LiveVersion, Policy
@@ -52,8 +52,8 @@ class ModelReference:
     """A version as Jobs are told of it."""
 
     version: str
-    artifact: Artifact
-    inputs: Artifact | None
+    artifact: FileReference
+    inputs: FileReference | None
 
 
 Stage = Callable[[RunContext, RunStatus], Continue | Decision[RunStatus]]
@@ -96,15 +96,15 @@ def model_reference(context: RunContext, sha256: str | None) -> ModelReference |
     served = [v for v in (status.live, *status.last_good) if v and v.sha256 == sha256] if status else []
     if served:
         named = versions.get(served[0].version)
-        artifact = Artifact(uri=served[0].uri, sha256=sha256)
+        artifact = FileReference(uri=served[0].uri, sha256=sha256)
         return ModelReference(served[0].version, artifact, _inputs(named) if named else None)
     for name, version in sorted(versions.items()):
-        artifact = Artifact(uri=version.spec.artifact.uri, sha256=sha256)
+        artifact = FileReference(uri=version.spec.artifact.uri, sha256=sha256)
         return ModelReference(name, artifact, _inputs(version))
     return None
 
 
-def _inputs(version: ModelVersion) -> Artifact | None:
+def _inputs(version: ModelVersion) -> FileReference | None:
     """Return the manifest of what the version was trained on."""
     if version.spec.inputs is not None:
         return version.spec.inputs

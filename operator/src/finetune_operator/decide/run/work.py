@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from ...api.contract import StepResult
-from ...api.meta import Artifact, ConditionStatus
+from ...api.meta import ConditionStatus, FileReference
 from ...api.policy import LiveVersion
 from ...api.run import Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
@@ -198,7 +198,7 @@ def _record_judgement(context: RunContext, status: RunStatus, evaluated: results
         mark(context.view, status, "Evaluated", "True", "Evaluated", message),
         gates=judgement.gates,
         verdict=judgement.verdict,
-        measurements=judgement.measurements,
+        figures=judgement.figures or (),
         evidence=evidence,
         decision=_ruling(context, judgement.verdict),
     )
@@ -237,7 +237,7 @@ def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -
         "attempt": attempt.attempt,
         "round": attempt.round,
         "plan": plain(status.inputs.plan),
-        "candidate": plain(Artifact(uri=status.candidate.uri, sha256=status.candidate.sha256)),
+        "candidate": plain(FileReference(uri=status.candidate.uri, sha256=status.candidate.sha256)),
         "live": live and {"version": live.version, "artifact": plain(live.artifact), "inputs": plain(live.inputs)},
     }
     return _text(step_inputs)

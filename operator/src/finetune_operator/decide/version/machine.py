@@ -15,7 +15,8 @@ from ..attempts import results
 from ..attempts.engine import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway, advance
 from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision, Emit
-from ..gates.verdict import share
+from ..gates.regression import CANDIDATE_MAP50
+from ..gates.shares import share
 from ..snapshot import verify_document
 from ..templates import usable_template
 from ..views import Explanation, Problem, VersionView
@@ -53,7 +54,7 @@ def _measured(view: VersionView, status: VersionStatus) -> Decision[VersionStatu
         message = (
             f"measured by run {view.version.spec.lineage.run}" if view.version.spec.lineage else "measured by a run"
         )
-        status = replace(status, map50=evidence.measurements.candidate_map50)
+        status = replace(status, map50=evidence.figure(CANDIDATE_MAP50))
         return Decision(_mark(view, status, "Verified", "True", "EvaluatedByRun", message))
     verified = find(status.conditions, "Verified")
     if verified is not None and verified.status != "Unknown":

@@ -1,0 +1,76 @@
+"""Objects as the last release stored them, and its CRDs where they differ (docs/develop/stored-objects.md)."""
+
+import copy
+
+from house.crds import Crd, Schema
+from house.samples import DIGEST_A, Object, sample
+
+MEASUREMENTS: Object = {
+    "candidateMap50": "0.981000",
+    "baseMap50": "0.985000",
+    "poolRate": "0.950000",
+    "basePoolRate": "0.400000",
+    "boxes": 300,
+    "documents": 60,
+}
+NUMBER: Schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 9007199254740991}
+
+
+def old_version() -> Object:
+    """Return a fine-tuned version with the last release's form of the figures."""
+    manifest = sample("ModelVersion of a fine-tune")
+    evidence = manifest["spec"]["evidence"]
+    del evidence["figures"]
+    evidence["measurements"] = dict(MEASUREMENTS)
+    return manifest
+
+
+def old_run() -> Object:
+    """Return a run that the last release judged, and that waits for a review."""
+    place = {"uri": "file:///artifacts/plan.json", "sha256": DIGEST_A}
+    counts = dict.fromkeys(("pool", "fresh", "heldOut", "anchor", "new", "old", "train"), 60)
+    gate = {"name": "regression", "verdict": "Review", "value": "1.500000"}
+    status = {
+        "phase": "InReview",
+        "snapshot": "sample-document",
+        "inputs": {"plan": place, **counts, "ratio": "20", "digests": {"pool": DIGEST_A}},
+        "candidate": {**place, "bytes": 9},
+        "checkpoint": place,
+        "measurements": dict(MEASUREMENTS),
+        "gates": [gate],
+        "verdict": "Review",
+        "evidence": {"digest": f"sha256:{DIGEST_A}", "uri": "file:///artifacts/manifest.json"},
+    }
+    return {**sample("FineTuneRun"), "status": status}
+
+
+def old_policy(holdout: str | None = None) -> Object:
+    """Return a policy that says `holdout` where the last release had it; with None it says nothing about it."""
+    manifest = sample("FineTunePolicy")
+    del manifest["spec"]["data"]["pool"]["holdout"]
+    if holdout is not None:
+        manifest["spec"]["gates"]["newSamples"]["holdout"] = holdout
+    return manifest
+
+
+def crd_of_the_last_release(crd: Crd) -> Object:
+    """Return a CRD's manifest as the last release had it, in all that differs for what is stored."""
+    manifest = copy.deepcopy(crd.manifest)
+    (version,) = manifest["spec"]["versions"]
+    parts = version["schema"]["openAPIV3Schema"]["properties"]
+    spec, status = parts["spec"]["properties"], parts["status"]["properties"]
+    match crd.kind:
+        case "FineTunePolicy":
+            del spec["data"]["properties"]["pool"]["properties"]["holdout"]
+            spec["gates"]["properties"]["newSamples"]["properties"]["holdout"]["default"] = "0"
+            rules = parts["spec"]["x-kubernetes-validations"]
+            parts["spec"]["x-kubernetes-validations"] = [rule for rule in rules if "holdout" not in rule["rule"]]
+        case "FineTuneRun":
+            del status["figures"]
+        case "ModelVersion":
+            evidence = spec["evidence"]
+            del evidence["properties"]["figures"], evidence["x-kubernetes-validations"]
+            evidence["required"] = ["digest", "verdict", "gates", "measurements"]
+        case _:
+            pass
+    return manifest

@@ -1,0 +1,70 @@
+"""What a gate brings with it is all that judging knows of it: its limits, its verdicts and its figures."""
+
+import pkgutil
+from importlib import import_module
+
+import pytest
+
+from finetune_operator.api.contract import EvaluateResult
+from finetune_operator.api.figures import Figure
+from finetune_operator.api.policy import Gates
+from finetune_operator.api.run import GateVerdict, Verdict
+from finetune_operator.api.value import parse
+from finetune_operator.decide import gates as package
+from finetune_operator.decide.gates.gate import Figures, Gate, figures
+from finetune_operator.decide.gates.verdict import GATES, judge
+from finetune_operator.decide.snapshot import run_document
+from unit.decide.run.world import base, evaluate_result, policy, run
+
+DOCUMENT = run_document(run(), policy(gates=Gates()), base())
+
+
+def result() -> EvaluateResult:
+    return parse(evaluate_result(), EvaluateResult)
+
+
+def gate(verdict: Verdict, seen: Figures | None) -> Gate[Gates]:
+    return Gate(
+        name="another",
+        limits=lambda gates: gates,
+        judge=lambda limits, result: (GateVerdict(name="another", verdict=verdict),),
+        figures=lambda result: seen,
+    )
+
+
+@pytest.mark.row("R22")
+@pytest.mark.parametrize("verdict", ["Pass", "Review", "Reject", "Error"])
+def test_another_gate_is_judged_and_recorded_by_its_entry_alone(verdict: Verdict) -> None:
+    alone = judge(DOCUMENT, result())
+    judgement = judge(DOCUMENT, result(), (*GATES, gate(verdict, (Figure(name="seen", value="3"),))))
+    assert judgement.verdict == verdict
+    assert judgement.gates == (*alone.gates, GateVerdict(name="another", verdict=verdict))
+    assert alone.figures is not None
+    assert judgement.figures == (*alone.figures, Figure(name="seen", value="3"))
+
+
+@pytest.mark.row("R22")
+def test_a_gate_that_lacks_a_number_makes_an_error_of_whatever_the_gates_say() -> None:
+    judgement = judge(DOCUMENT, result(), (*GATES, gate("Pass", None)))
+    assert (judgement.verdict, judgement.figures) == ("Error", None)
+
+
+def test_a_gate_gets_its_own_limits() -> None:
+    assert [known.limits(Gates()) for known in GATES] == [Gates().regression, Gates().new_samples]
+
+
+def test_every_gate_of_the_package_is_judged() -> None:
+    modules = (import_module(f"{package.__name__}.{module.name}") for module in pkgutil.iter_modules(package.__path__))
+    made = {id(item) for module in modules for item in vars(module).values() if isinstance(item, Gate)}
+    assert made == {id(known) for known in GATES}
+
+
+def test_verdicts_and_figures_have_names_of_their_own() -> None:
+    judgement = judge(DOCUMENT, result())
+    assert judgement.figures is not None
+    for names in ([gate.name for gate in judgement.gates], [figure.name for figure in judgement.figures]):
+        assert len(names) == len(set(names)) > 0
+
+
+def test_what_was_not_measured_is_no_figure() -> None:
+    assert figures(a=1, b=None, c=0) == (Figure(name="a", value="1"), Figure(name="c", value="0"))
