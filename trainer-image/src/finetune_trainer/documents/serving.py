@@ -23,7 +23,7 @@ class ServingMetadata(Serving, frozen=True, kw_only=True):
     preprocess: Literal["letterbox-114-linear-rgb"] = PREPROCESS
 
 
-class Lineage(msgspec.Struct, frozen=True, rename="camel"):
+class Lineage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where the weights come from: a base, or a fine-tune of one (which is no base for another).
 
     `model` is the model that this is a version of; older artifacts do not name it.
