@@ -27,8 +27,8 @@ Message = dict[str, Any]
 
 def message(name: str) -> Message:
     """Return a message of the contract."""
-    found: Message = json.loads((MESSAGES / f"{name}.json").read_text())
-    return found
+    content: Message = json.loads((MESSAGES / f"{name}.json").read_text())
+    return content
 
 
 @cache
@@ -40,17 +40,17 @@ def written() -> dict[str, Message]:
     world.go_live("ft_v1.1")
     world.trained()
     view = VersionView(version=base(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"))
-    found = {}
+    messages = {}
     for of, actions in (("finetune", world.history), ("verify", version.decide(view).actions)):
         for action in actions:
             match action:
                 case CreateSnapshot():
-                    found[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
+                    messages[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
                 case CreateJob():
-                    found[f"inputs-{action.step}"] = json.loads(action.step_inputs)
+                    messages[f"inputs-{action.step}"] = json.loads(action.step_inputs)
                 case _:
                     pass
-    return found
+    return messages
 
 
 @pytest.mark.parametrize(

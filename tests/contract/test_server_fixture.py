@@ -34,11 +34,11 @@ def iou(a: list[float], b: list[float]) -> float:
     return width * height / (sum(areas) - width * height)
 
 
-def is_the_same(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+def is_the_same(detection: dict[str, Any], expected: dict[str, Any]) -> bool:
     return (
-        found["field"] == expected["field"]
-        and abs(found["confidence"] - expected["confidence"]) <= 0.001
-        and iou(found["box"], expected["box"]) >= 0.99
+        detection["field"] == expected["field"]
+        and abs(detection["confidence"] - expected["confidence"]) <= 0.001
+        and iou(detection["box"], expected["box"]) >= 0.99
     )
 
 
@@ -49,8 +49,8 @@ def test_the_server_returns_the_expected_boxes(server: ServerProcess, page: str)
     left = list(answer.json["fields"])
     assert len(left) == len(EXPECTED["pages"][page])
     for expected in EXPECTED["pages"][page]:
-        match = next((found for found in left if is_the_same(found, expected)), None)
+        match = next((detection for detection in left if is_the_same(detection, expected)), None)
         assert match is not None, f"{expected} is not among {left}"
         left.remove(match)
-    confidences = [found["confidence"] for found in answer.json["fields"]]
+    confidences = [detection["confidence"] for detection in answer.json["fields"]]
     assert confidences == sorted(confidences, reverse=True)

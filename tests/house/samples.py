@@ -195,6 +195,30 @@ def _tuned(first: bool) -> Object:
     }
 
 
+def _policy_of_the_last_release(first: bool) -> Object:
+    """A policy that has the hold-out among the limits of a gate."""
+    spec = _policy(first)
+    spec["gates"]["newSamples"]["holdout"] = spec["data"]["pool"].pop("holdout")
+    return spec
+
+
+def _tuned_of_the_last_release(first: bool) -> Object:
+    """A version that has its figures as an object."""
+    spec = _tuned(first)
+    del spec["evidence"]["figures"]
+    spec["evidence"]["measurements"] = {
+        "candidateMap50": "0.981000" if first else "0.971000",
+        "baseMap50": "0.985000" if first else "0.975000",
+        "liveMap50": "0.970000" if first else "0.960000",
+        "poolRate": "0.950000" if first else "0.940000",
+        "freshRate": "0.940000" if first else "0.930000",
+        "basePoolRate": "0.400000" if first else "0.300000",
+        "boxes": 300 if first else 200,
+        "documents": 60 if first else 40,
+    }
+    return spec
+
+
 def _promotion(first: bool) -> Object:
     return {
         "policy": "invoices" if first else "receipts",
@@ -216,6 +240,8 @@ _SPECS = {
     "ModelVersion of a base": ("ModelVersion", _base),
     "ModelVersion of a fine-tune": ("ModelVersion", _tuned),
     "ModelPromotion": ("ModelPromotion", _promotion),
+    "FineTunePolicy of the last release": ("FineTunePolicy", _policy_of_the_last_release),
+    "ModelVersion of the last release": ("ModelVersion", _tuned_of_the_last_release),
 }
 SAMPLES = tuple(_SPECS)
 

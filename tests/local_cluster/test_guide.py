@@ -20,7 +20,7 @@ import yaml
 
 from e2e.guide import Machine, record_command, write_commands
 from e2e.own_data import BLOCKS, NAMES, check_story
-from finetune_operator.cluster.port import Kind
+from finetune_operator.cluster.kinds import Kind
 from house.api_server import ApiServer
 from house.crds import ROOT, crds
 from house.pages import manifests, runnable, session, unknown_fields

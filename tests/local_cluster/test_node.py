@@ -1,5 +1,7 @@
 """The node runs pods that the host and other pods reach, and leaves the machine as it was."""
 
+import base64
+import json
 import os
 import subprocess
 import time
@@ -144,6 +146,27 @@ def test_a_restricted_pod_with_a_local_volume_is_reached_from_the_host_and_calls
     answers = kubectl(running, "--namespace=strict", "exec", "web", "--", "python3", "-c", script)
     assert answers.splitlines() == ["API 200", "SERVICE from a volume"]
     assert "GET /hello" in kubectl(running, "--namespace=strict", "logs", "web")
+
+
+def test_the_examples_bucket_is_reached_from_the_host_at_the_address_in_its_secret(
+    running: Settings, tmp_path: Path
+) -> None:
+    images.import_s3_server(running, lambda _: None)
+    manifest = (running.home.parent / "examples" / "manifests" / "local" / "s3.yaml").read_text()
+    kubectl(running, "create", "namespace", "bucket")
+    kubectl(running, "label", "namespace", "bucket", "pod-security.kubernetes.io/enforce=restricted")
+    manifest = manifest.replace("/var/tmp/finetune-s3", str(tmp_path))
+    kubectl(running, "--namespace=bucket", "apply", "--filename=-", text=manifest)
+    kubectl(running, "--namespace=bucket", "rollout", "status", "deployment/s3", "--timeout=60s")
+    keys = kubectl(running, "--namespace=bucket", "get", "secret/artifact-storage", "--output=json")
+    endpoint = base64.b64decode(json.loads(keys)["data"]["AWS_ENDPOINT_URL"]).decode()
+    answer = subprocess.run(
+        ["curl", "--silent", "--max-time", "5", "--noproxy", "*", "--write-out", "%{http_code}", f"{endpoint}/healthz"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.stdout.endswith("200"), answer.stderr
 
 
 def test_a_pods_cpu_request_is_its_weight(running: Settings) -> None:

@@ -18,13 +18,15 @@ from finetune_operator.decide.snapshot import run_document
 from finetune_operator.manifests.documents import read_document
 from house.crds import Schema, crds, leaves
 from house.samples import changed, sample
-from house.stored import MEASUREMENTS, old_policy, old_run, old_version
+from house.stored import old_policy, old_run, old_version
 from unit.decide.run.world import base, evaluate_result, policy, run
 
 FIGURES = (
     Figure(name="candidateMap50", value="0.981000"),
     Figure(name="baseMap50", value="0.985000"),
+    Figure(name="liveMap50", value="0.970000"),
     Figure(name="poolRate", value="0.950000"),
+    Figure(name="freshRate", value="0.940000"),
     Figure(name="basePoolRate", value="0.400000"),
     Figure(name="boxes", value="300"),
     Figure(name="documents", value="60"),
@@ -32,16 +34,20 @@ FIGURES = (
 
 
 def evidence(version: dict[str, Any]) -> VersionEvidence:
-    found = parse(version, ModelVersion).spec.evidence
-    assert found is not None
-    return found
+    evidence = parse(version, ModelVersion).spec.evidence
+    assert evidence is not None
+    return evidence
 
 
 class TestFigures:
     def test_a_version_of_the_last_release_has_its_measurements_as_figures(self) -> None:
         assert evidence(old_version()).figures == FIGURES
         assert evidence(old_version()).figure("candidateMap50") == "0.981000"
-        assert evidence(old_version()).figure("liveMap50") is None, "nothing was live"
+
+    def test_what_was_not_measured_is_no_figure(self) -> None:
+        nothing_live = changed(old_version(), ("spec", "evidence", "measurements", "liveMap50"), None)
+        assert evidence(nothing_live).figure("liveMap50") is None
+        assert len(evidence(nothing_live).figures) == len(FIGURES) - 1
 
     def test_both_forms_are_one_value(self) -> None:
         new = copy.deepcopy(old_version())
@@ -55,7 +61,7 @@ class TestFigures:
 
     def test_figures_that_are_there_are_not_replaced(self) -> None:
         manifest = sample("ModelVersion of a fine-tune")
-        manifest["spec"]["evidence"]["measurements"] = MEASUREMENTS
+        manifest["spec"]["evidence"]["measurements"] = old_version()["spec"]["evidence"]["measurements"]
         assert evidence(manifest).figure("candidateMap50") == "0.99"
 
     def test_a_verdict_of_the_last_release_stands_on_its_measurements(self) -> None:
@@ -104,9 +110,9 @@ class TestHoldout:
 
 
 def holdouts() -> list[tuple[tuple[str, ...], Schema]]:
-    found = [(path, schema) for path, schema in leaves(crds()["FineTunePolicy"].spec) if path[-1] == "holdout"]
-    assert [path[:-1] for path, _ in found] == [("data", "pool"), ("gates", "newSamples")]
-    return found
+    holdouts = [(path, schema) for path, schema in leaves(crds()["FineTunePolicy"].spec) if path[-1] == "holdout"]
+    assert [path[:-1] for path, _ in holdouts] == [("data", "pool"), ("gates", "newSamples")]
+    return holdouts
 
 
 def old_run_document() -> dict[str, Any]:

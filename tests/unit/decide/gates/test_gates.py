@@ -186,8 +186,8 @@ def test_a_pass_needs_numbers(candidate: str, base_map50: str, live: str | None,
 
 @given(text=junk | shares)
 def test_a_share_is_six_digits_in_range_or_nothing(text: str) -> None:
-    found = share(text)
-    assert found is None or (0 <= found <= 1 and str(found) == f"{found:.6f}")
+    value = share(text)
+    assert value is None or (0 <= value <= 1 and str(value) == f"{value:.6f}")
 
 
 BOUND: dict[str, Any] = {
