@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from finetune_server.errors import ExitCode, StartError
-from finetune_server.model import (
+from finetune_server.metadata import (
     LONGEST_CLASS_NAME,
     MAX_CLASSES,
     PREPROCESS,
-    SETTINGS_KEY,
-    SETTINGS_SCHEMA,
+    SERVING_KEY,
+    SERVING_SCHEMA,
     parse_settings,
 )
 from house.crds import ROOT, Schema
-from house.schemas import part, without_null
+from house.schemas import part, resolved, without_null
 
 MESSAGE = json.loads((ROOT / "tests" / "contract" / "messages" / "artifact-metadata.json").read_text())
-SERVING = part("serving#/$defs/serving")["properties"]
+SERVING = resolved(part("serving#/$defs/serving"))["properties"]
 SHARES = ("0", "1", "0.5", "0.123456789012", "1.000", "1E-8", "5e-07")
 
 
@@ -32,7 +32,7 @@ def field(name: str) -> Schema:
 
 
 def text(**changes: Any) -> str:
-    return json.dumps({**MESSAGE[SETTINGS_KEY], **changes})
+    return json.dumps({**MESSAGE[SERVING_KEY], **changes})
 
 
 def within() -> Iterator[tuple[str, Any]]:
@@ -67,7 +67,7 @@ def beyond() -> Iterator[tuple[str, Any]]:
 
 
 def test_the_message_is_read_in_full() -> None:
-    settings, said = parse_settings(text()), MESSAGE[SETTINGS_KEY]
+    settings, said = parse_settings(text()), MESSAGE[SERVING_KEY]
     assert list(settings.classes) == said["classes"]
     assert (settings.image_size, settings.max_detections) == (said["imageSize"], said["maxDetections"])
     assert (settings.confidence, settings.nms_iou) == (float(said["confidence"]), float(said["nmsIou"]))
@@ -87,7 +87,7 @@ def test_what_the_contract_does_not_allow_is_not_served(name: str, value: Any) -
 
 @pytest.mark.parametrize("name", SERVING)
 def test_every_field_is_needed(name: str) -> None:
-    said = copy.deepcopy(MESSAGE[SETTINGS_KEY])
+    said = copy.deepcopy(MESSAGE[SERVING_KEY])
     del said[name]
     with pytest.raises(StartError):
         parse_settings(json.dumps(said))
@@ -107,6 +107,6 @@ def test_the_server_ends_with_the_codes_of_a_step() -> None:
 def test_limits_in_the_code_are_those_of_the_contract() -> None:
     assert field("classes")["maxItems"] == MAX_CLASSES
     assert without_null(field("classes")["items"])[0]["maxLength"] == LONGEST_CLASS_NAME
-    assert field("schema")["const"] == SETTINGS_SCHEMA
+    assert field("schema")["const"] == SERVING_SCHEMA
     assert field("preprocess")["const"] == PREPROCESS
-    assert {SETTINGS_KEY} == set(part("serving")["required"])
+    assert {SERVING_KEY} == set(part("serving")["required"])

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from finetune_server.model import SETTINGS_KEY, parse_settings
+from finetune_server.metadata import SERVING_KEY, parse_settings
 from finetune_server.postprocess import select
 from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
 from server.support import ServerProcess, install_model
@@ -33,7 +33,7 @@ def bare(model: Path, pages: list[Path], threads: int, seconds: float) -> float:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    settings = parse_settings(session.get_modelmeta().custom_metadata_map[SETTINGS_KEY])
+    settings = parse_settings(session.get_modelmeta().custom_metadata_map[SERVING_KEY])
     name = session.get_inputs()[0].name
     contents = [page.read_bytes() for page in pages]
 
@@ -41,8 +41,8 @@ def bare(model: Path, pages: list[Path], threads: int, seconds: float) -> float:
         page = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), np.uint8)
         box = letterbox_geometry(page.shape[1], page.shape[0], settings.image_size)
         output = session.run(None, {name: to_tensor(page, box)})[0][0]
-        found = select(output, settings.confidence, settings.nms_iou, settings.max_detections)
-        to_page(found.boxes, box)
+        detections = select(output, settings.confidence, settings.nms_iou, settings.max_detections)
+        to_page(detections.boxes, box)
 
     for content in contents[:5]:
         read(content)

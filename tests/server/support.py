@@ -31,6 +31,7 @@ def tiny_model(
     classes: tuple[str, ...] = CLASSES,
     settings: dict[str, Any] | None = None,
     *,
+    lineage: dict[str, Any] | None = None,
     poison: float | None = None,
     size: int = SIZE,
 ) -> bytes:
@@ -62,7 +63,8 @@ def tiny_model(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     metadata = serving_settings(classes, size) if settings is None else settings
-    helper.set_model_props(model, {"finetune.serving": json.dumps(metadata)} if metadata else {})
+    properties = {"finetune.serving": metadata, "finetune.lineage": lineage}
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in properties.items() if value})
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 

@@ -19,7 +19,7 @@ from typing import IO
 import boto3
 import pytest
 
-from finetune_server.artifact import ArtifactRef
+from finetune_server.artifact import Artifact
 from finetune_server.config import FetchConfig, fetch_config
 from finetune_server.errors import ExitCode, StartError
 from finetune_server.fetch import fetch
@@ -92,14 +92,14 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         )
     try:
         deadline = time.monotonic() + 60
-        while not (found := re.search(r"Running on (http://127.0.0.1:\d+)", log.read_text())):
+        while not (listening := re.search(r"Running on (http://127.0.0.1:\d+)", log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        environment = CREDENTIALS | {"AWS_ENDPOINT_URL": found.group(1)}
+        environment = CREDENTIALS | {"AWS_ENDPOINT_URL": listening.group(1)}
         boto3.client(
             "s3",
-            endpoint_url=found.group(1),
+            endpoint_url=listening.group(1),
             aws_access_key_id="a",
             aws_secret_access_key="b",
             region_name="eu-north-1",
@@ -188,10 +188,10 @@ def test_the_operators_keys_win_over_the_pin() -> None:
         "FINETUNE_PINNED_URI": "file:///a/m",
         "FINETUNE_PINNED_SHA256": "a" * 64,
     }
-    wanted = fetch_config(keys | pin).wanted
-    assert wanted
-    assert wanted.version == "ft_v1.2"
-    pinned = fetch_config(dict.fromkeys(KEYS, "") | pin).wanted
+    artifact = fetch_config(keys | pin).artifact
+    assert artifact
+    assert artifact.version == "ft_v1.2"
+    pinned = fetch_config(dict.fromkeys(KEYS, "") | pin).artifact
     assert pinned
     assert pinned.version == "base_v1"
 
@@ -238,10 +238,10 @@ def attempts(*outcomes: Exception | Callable[[], IO[bytes]]) -> Callable[[str], 
     return open_next
 
 
-def config(tmp_path: Path, **changes: int) -> tuple[FetchConfig, ArtifactRef]:
-    wanted = ArtifactRef("ft_v1.1", "s3://models/model.onnx", sha256(MODEL))
+def config(tmp_path: Path, **changes: int) -> tuple[FetchConfig, Artifact]:
+    artifact = Artifact("ft_v1.1", "s3://models/model.onnx", sha256(MODEL))
     limits = {"max_bytes": 10**9, "patience_seconds": 300} | changes
-    return FetchConfig(wanted, tmp_path / "model", **limits), wanted
+    return FetchConfig(artifact, tmp_path / "model", **limits), artifact
 
 
 @pytest.mark.parametrize(
@@ -256,18 +256,18 @@ def config(tmp_path: Path, **changes: int) -> tuple[FetchConfig, ArtifactRef]:
 @pytest.mark.parametrize("breaks", ["opening", "half-way"])
 def test_a_passing_failure_of_the_store_is_outlived(tmp_path: Path, error: Exception, breaks: str) -> None:
     bad: Exception | Callable[[], IO[bytes]] = error if breaks == "opening" else lambda: BreaksAfter(MODEL[:100], error)
-    settings, wanted = config(tmp_path)
+    settings, artifact = config(tmp_path)
     clock = FakeClock()
-    fetch(settings, wanted, clock, attempts(bad, bad, lambda: io.BytesIO(MODEL)))
+    fetch(settings, artifact, clock, attempts(bad, bad, lambda: io.BytesIO(MODEL)))
     assert (tmp_path / "model" / "model.onnx").read_bytes() == MODEL
     assert clock.pauses == [1, 2]
 
 
 def test_pauses_grow_to_half_a_minute_and_patience_ends(tmp_path: Path) -> None:
-    settings, wanted = config(tmp_path)
+    settings, artifact = config(tmp_path)
     clock = FakeClock()
     with pytest.raises(StartError) as caught:
-        fetch(settings, wanted, clock, attempts(ConnectionResetError("reset")))
+        fetch(settings, artifact, clock, attempts(ConnectionResetError("reset")))
     assert (caught.value.reason, caught.value.exit_code) == ("StorageUnavailable", ExitCode.UNAVAILABLE)
     assert clock.pauses[:6] == [1, 2, 4, 8, 16, 30]
     assert 270 < clock.now <= 300
@@ -283,58 +283,58 @@ def test_pauses_grow_to_half_a_minute_and_patience_ends(tmp_path: Path) -> None:
     ],
 )
 def test_what_waiting_cannot_mend_fails_at_once(tmp_path: Path, error: Exception, reason: str) -> None:
-    settings, wanted = config(tmp_path)
+    settings, artifact = config(tmp_path)
     clock = FakeClock()
     with pytest.raises(StartError) as caught:
-        fetch(settings, wanted, clock, attempts(error))
+        fetch(settings, artifact, clock, attempts(error))
     assert caught.value.reason == reason
     assert clock.pauses == []
 
 
 def test_more_bytes_than_allowed_are_not_stored(tmp_path: Path) -> None:
-    settings, wanted = config(tmp_path, max_bytes=len(MODEL) - 1)
+    settings, artifact = config(tmp_path, max_bytes=len(MODEL) - 1)
     with pytest.raises(StartError) as caught:
-        fetch(settings, wanted, FakeClock(), attempts(lambda: io.BytesIO(MODEL)))
+        fetch(settings, artifact, FakeClock(), attempts(lambda: io.BytesIO(MODEL)))
     assert caught.value.reason == "ArtifactTooLarge"
     assert nothing_was_left(tmp_path / "model")
 
 
 def test_a_verified_model_is_not_fetched_again(tmp_path: Path) -> None:
-    settings, wanted = config(tmp_path)
-    fetch(settings, wanted, FakeClock(), attempts(lambda: io.BytesIO(MODEL)))
+    settings, artifact = config(tmp_path)
+    fetch(settings, artifact, FakeClock(), attempts(lambda: io.BytesIO(MODEL)))
     (tmp_path / "model" / "model.json").unlink()
-    fetch(settings, wanted, FakeClock(), attempts(AssertionError("opened again")))
+    fetch(settings, artifact, FakeClock(), attempts(AssertionError("opened again")))
     assert (tmp_path / "model" / "model.json").exists()
 
 
 def test_a_new_version_replaces_the_old_one_and_leftovers(tmp_path: Path) -> None:
-    settings, wanted = config(tmp_path)
+    settings, artifact = config(tmp_path)
     (tmp_path / "model").mkdir()
     for name in ("model.onnx", "model.json", ".model.onnx.part", ".model.json.part"):
         (tmp_path / "model" / name).write_bytes(b"old")
-    fetch(settings, wanted, FakeClock(), attempts(lambda: io.BytesIO(MODEL)))
+    fetch(settings, artifact, FakeClock(), attempts(lambda: io.BytesIO(MODEL)))
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.onnx"]
 
 
 def test_while_a_fetch_fails_no_record_vouches_for_the_old_file(tmp_path: Path) -> None:
-    settings, wanted = config(tmp_path)
+    settings, artifact = config(tmp_path)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.json").write_text("{}")
     with pytest.raises(StartError):
-        fetch(settings, wanted, FakeClock(), attempts(FileNotFoundError("gone")))
+        fetch(settings, artifact, FakeClock(), attempts(FileNotFoundError("gone")))
     assert not (tmp_path / "model" / "model.json").exists()
 
 
 def test_a_volume_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    settings, wanted = config(tmp_path)
+    settings, artifact = config(tmp_path)
     (tmp_path / "model").write_text("a file where the volume should be")
     with pytest.raises(StartError) as caught:
-        fetch(settings, wanted, FakeClock(), attempts(lambda: io.BytesIO(MODEL)))
+        fetch(settings, artifact, FakeClock(), attempts(lambda: io.BytesIO(MODEL)))
     assert caught.value.reason == "VolumeUnusable"
 
 
 def test_a_full_volume_is_not_taken_for_a_failing_store(tmp_path: Path) -> None:
-    settings, wanted = config(tmp_path)
+    settings, artifact = config(tmp_path)
     (tmp_path / "model").mkdir()
     clock = FakeClock()
 
@@ -343,6 +343,6 @@ def test_a_full_volume_is_not_taken_for_a_failing_store(tmp_path: Path) -> None:
         return io.BytesIO(MODEL)
 
     with pytest.raises(StartError) as caught:
-        fetch(settings, wanted, clock, open_on_full_volume)
+        fetch(settings, artifact, clock, open_on_full_volume)
     assert caught.value.reason == "VolumeUnusable"
     assert clock.pauses == []

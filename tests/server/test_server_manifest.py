@@ -31,16 +31,16 @@ def environment(container: dict[str, Any], annotations: dict[str, str]) -> dict[
 
 
 def test_both_containers_learn_the_model_from_the_annotations() -> None:
-    wanted = fetch_config(environment(INIT, ANNOTATIONS)).wanted
+    artifact = fetch_config(environment(INIT, ANNOTATIONS)).artifact
     served = serve_config(environment(SERVER, ANNOTATIONS))
-    assert wanted == served.wanted
-    assert wanted is not None
-    assert (wanted.version, wanted.uri, wanted.sha256) == tuple(ANNOTATIONS.values())
-    assert (served.identity.namespace, served.identity.deployment) == ("ml", DEPLOYMENT["metadata"]["name"])
+    assert artifact == served.artifact
+    assert artifact is not None
+    assert (artifact.version, artifact.uri, artifact.sha256) == tuple(ANNOTATIONS.values())
+    assert (served.namespace, served.deployment) == ("ml", DEPLOYMENT["metadata"]["name"])
 
 
 def test_without_annotations_the_init_step_waits() -> None:
-    assert fetch_config(environment(INIT, {})).wanted is None
+    assert fetch_config(environment(INIT, {})).artifact is None
 
 
 def test_probes_and_port_are_the_servers() -> None:

@@ -206,8 +206,8 @@ def test_jpeg_is_decoded_as_opencv_does(server: ServerProcess) -> None:
     assert decoded is not None
     small = cv2.resize(decoded, (64, 64), interpolation=cv2.INTER_LINEAR).astype(np.float64) / 255
     best = small[:, :, 2].reshape(8, 8, 8, 8).mean(axis=(1, 3)).max()
-    found = [f["confidence"] for f in server.predict(data, "image/jpeg").json["fields"] if f["field"] == "red"]
-    assert max(found) == pytest.approx(best, abs=1e-3)
+    confidences = [f["confidence"] for f in server.predict(data, "image/jpeg").json["fields"] if f["field"] == "red"]
+    assert max(confidences) == pytest.approx(best, abs=1e-3)
 
 
 def test_version_says_what_is_loaded(server: ServerProcess) -> None:

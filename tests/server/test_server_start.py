@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from finetune_server.artifact import ArtifactRef
+from finetune_server.artifact import Artifact
 from finetune_server.config import serve_config
 from finetune_server.errors import StartError
 from finetune_server.model import load_detector
@@ -72,11 +72,11 @@ def never_was_ready(server: ServerProcess) -> tuple[int, str]:
     return server.wait_end(), server.last_message()
 
 
-def refused(directory: Path, sha256_wanted: str) -> str:
+def refused(directory: Path, digest: str) -> str:
     """The reason for which a model volume is not loaded."""
-    wanted = ArtifactRef("ft_v1.1", "file:///artifacts/model.onnx", sha256_wanted)
+    artifact = Artifact("ft_v1.1", "file:///artifacts/model.onnx", digest)
     with pytest.raises(StartError) as caught:
-        load_detector(directory, wanted, threads=1)
+        load_detector(directory, artifact, threads=1)
     assert caught.value.remedy
     return caught.value.reason
 
@@ -179,7 +179,7 @@ GOOD = {
     ],
 )
 def test_a_wrong_setting_is_named_with_a_remedy(changes: dict[str, str], reason: str, named: str) -> None:
-    assert serve_config(GOOD).identity.namespace == "ml"
+    assert serve_config(GOOD).namespace == "ml"
     with pytest.raises(StartError) as caught:
         serve_config(GOOD | changes)
     assert caught.value.reason == reason
@@ -254,3 +254,44 @@ def test_sigterm_before_the_server_listens_ends_it_at_once(model_dir: Path, star
     assert server.status_of_readyz() is None
     server.terminate()
     assert server.wait_end(10) == 143
+
+
+BASE: dict[str, Any] = {"type": "Base", "base": "base_v1", "owner": None}
+
+
+@pytest.mark.parametrize(
+    ("lineage", "setting", "name", "warned"),
+    [
+        (BASE | {"model": "letters"}, "invoice-fields", "letters", True),
+        (BASE | {"model": "letters"}, "letters", "letters", False),
+        (BASE | {"model": "letters"}, "", "letters", False),
+        (BASE | {"model": None}, "invoice-fields", "invoice-fields", False),
+        (BASE, "invoice-fields", "invoice-fields", False),
+        (None, "invoice-fields", "invoice-fields", False),
+    ],
+)
+def test_the_artifact_says_which_model_it_is_and_the_environment_only_where_it_does_not(
+    tmp_path: Path, start_server: StartServer, lineage: dict[str, Any], setting: str, name: str, warned: bool
+) -> None:
+    server = start_server(install_model(tmp_path / "model", tiny_model(lineage=lineage)), FINETUNE_MODEL=setting)
+    server.wait_ready()
+    assert server.get("/version").json["name"] == name
+    assert server.predict(encode(page_with("red", at=(16, 16)))).json["model"]["name"] == name
+    documents = [series for series in server.metrics() if series.startswith("finetune_documents_total{")]
+    assert [f'model="{name}"' in series for series in documents] == [True]
+    warnings = [json.loads(line) for line in server.log.read_text().splitlines() if '"warning"' in line]
+    assert [all(word in warning["message"] for word in (setting, name)) for warning in warnings] == [True] * warned
+
+
+def test_a_model_that_nobody_names_is_not_served(tmp_path: Path, start_server: StartServer) -> None:
+    directory = install_model(tmp_path / "model", tiny_model(lineage=BASE))
+    code, message = never_was_ready(start_server(directory, FINETUNE_MODEL=""))
+    assert code == 10
+    assert message.startswith("SettingMissing: ")
+    assert "FINETUNE_MODEL" in message
+
+
+@pytest.mark.parametrize("name", ["", "Letters", "a" * 31, "-a", "a\n", 1, ["a"]])
+def test_a_record_that_is_no_name_is_refused(tmp_path: Path, name: object) -> None:
+    model = tiny_model(lineage=BASE | {"model": name})
+    assert refused(install_model(tmp_path / "model", model), sha256(model)) == "ModelSettingsInvalid"

@@ -19,6 +19,7 @@ from finetune_server.cpu import available_cpus
 from finetune_server.drain import Drain
 from finetune_server.postprocess import select, suppress
 from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
+from house import cpu_quotas
 
 SIDES = st.integers(1, 4000)
 SIZES = st.sampled_from([32, 320, 640])
@@ -114,14 +115,14 @@ def test_nms_keeps_what_the_definition_keeps(
 
 def test_every_class_above_the_threshold_is_a_detection_of_its_own() -> None:
     output = np.array([[10, 40], [10, 40], [8, 8], [8, 8], [0.9, 0.25], [0.6, 0.1]], np.float32)
-    found = select(output, confidence=0.25, nms_iou=0.7, limit=300)
-    assert found.classes.tolist() == [0, 1]  # and 0.25 is not above 0.25
-    assert found.boxes.tolist() == [[6, 6, 14, 14]] * 2
+    detections = select(output, confidence=0.25, nms_iou=0.7, limit=300)
+    assert detections.classes.tolist() == [0, 1]  # and 0.25 is not above 0.25
+    assert detections.boxes.tolist() == [[6, 6, 14, 14]] * 2
 
 
 def test_no_candidate_is_no_detection() -> None:
-    found = select(np.zeros((7, 0), np.float32), 0.25, 0.7, 300)
-    assert found.boxes.shape == (0, 4)
+    detections = select(np.zeros((7, 0), np.float32), 0.25, 0.7, 300)
+    assert detections.boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -157,25 +158,10 @@ def test_the_drain_ends_when_nobody_is_left(story: str, connections: int, now: f
     assert drain.finished(connections) is finished
 
 
-@pytest.mark.parametrize(
-    ("files", "cpus"),
-    [
-        ({}, 64),
-        ({"cpu.max": "max 100000"}, 64),
-        ({"cpu.max": "200000 100000"}, 2),
-        ({"cpu.max": "250000 100000"}, 2),
-        ({"cpu.max": "50000 100000"}, 1),
-        ({"cpu.max": "99900000 100000"}, 64),
-        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
-        ({"cpu.max": ""}, 64),
-    ],
-)
+@pytest.mark.parametrize(("files", "cpus"), cpu_quotas.QUOTAS)
 def test_threads_follow_the_cgroups_quota(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cpus: int
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
-    (tmp_path / "cpu").mkdir()
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpu_quotas.AFFINITY)))
+    cpu_quotas.write(tmp_path, files)
     assert available_cpus(tmp_path) == cpus

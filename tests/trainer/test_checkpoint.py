@@ -85,7 +85,7 @@ def test_importing_the_same_checkpoint_again_gives_the_same_artifact(
 def test_nothing_of_the_machine_is_published(best_pt: Path, pod: Path, tmp_path: Path) -> None:
     original = raw(best_pt)
     original["git"] = {"origin": "https://token:secret@git.example.com/team/repo.git", "root": str(pod)}
-    path = saved(publishable(original, Lineage("Base", "base_v1")), tmp_path)
+    path = saved(publishable(original, Lineage(type="Base", base="base_v1")), tmp_path)
     with zipfile.ZipFile(path) as archive:
         [pickled] = [archive.read(n) for n in archive.namelist() if n.endswith("data.pkl")]
     assert b"secret" not in pickled
@@ -94,7 +94,7 @@ def test_nothing_of_the_machine_is_published(best_pt: Path, pod: Path, tmp_path:
 
 
 def test_a_published_checkpoint_still_loads_safely_and_knows_what_it_is(best_pt: Path, tmp_path: Path) -> None:
-    path = saved(publishable(raw(best_pt), Lineage("FineTuned", "base_v1", "uid")), tmp_path)
+    path = saved(publishable(raw(best_pt), Lineage(type="FineTuned", base="base_v1", owner="uid")), tmp_path)
     checkpoint = load_checkpoint(path, "it")
     assert class_names(checkpoint) == CLASSES
     with pytest.raises(StepError, match="itself a fine-tune, of base_v1") as caught:
@@ -105,7 +105,7 @@ def test_a_published_checkpoint_still_loads_safely_and_knows_what_it_is(best_pt:
 def test_a_fine_tune_is_refused_by_import(
     best_pt: Path, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = saved(publishable(raw(best_pt), Lineage("FineTuned", "base_v1", "uid")), tmp_path)
+    path = saved(publishable(raw(best_pt), Lineage(type="FineTuned", base="base_v1", owner="uid")), tmp_path)
     assert main(command(path, world)) == 10
     assert "BaseUnusable" in capsys.readouterr().err
     assert not world.artifacts.exists()

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from finetune_trainer.environment import cpu_count, paths_from, prepare_process
+from finetune_trainer.cpu import available_cpus
+from finetune_trainer.environment import paths_from, prepare_process
+from house import cpu_quotas
 
-AFFINITY = len(os.sched_getaffinity(0))
+
+@pytest.mark.parametrize(("files", "cpus"), cpu_quotas.QUOTAS)
+def test_threads_follow_the_containers_quota_not_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cpus: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpu_quotas.AFFINITY)))
+    cpu_quotas.write(tmp_path, files)
+    assert available_cpus(tmp_path) == cpus
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, AFFINITY),
-        ({"cpu.max": "max 100000\n"}, AFFINITY),
-        ({"cpu.max": "50000 100000\n"}, 1),
-        ({"cpu.max": "100000 100000\n"}, 1),
-        ({"cpu.max": "6400000 100000\n"}, AFFINITY),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, AFFINITY),
-        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
-        ({"cpu.max": "nonsense"}, AFFINITY),
-    ],
-)
-def test_threads_follow_the_containers_quota_not_the_node(tmp_path: Path, files: dict[str, str], expected: int) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert cpu_count(tmp_path) == expected
+HEAVY = ("torch", "ultralytics", "numpy", "cv2", "onnxruntime", "matplotlib", "fsspec", "PIL")
+
+
+def test_help_comes_at_once_and_the_environment_is_set_before_anything_heavy_reads_it() -> None:
+    program = f"import sys, finetune_trainer.cli; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_every_place_that_is_written_lies_below_scratch(tmp_path: Path) -> None:

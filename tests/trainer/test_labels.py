@@ -67,10 +67,10 @@ def test_ultralytics_reads_the_same_boxes_from_every_label_that_we_accept(
     label.write_text("\n".join(lines))
     ours = parse_label(label.read_bytes(), 3)
     assert not isinstance(ours, LabelProblem)
-    _, found, *_, corrupt, _ = verify_image_label((str(image), str(label), "", False, 3, 0, 0, False))
+    _, theirs, *_, corrupt, _ = verify_image_label((str(image), str(label), "", False, 3, 0, 0, False))
     assert corrupt == 0
     mine = np.array([[b.field, b.x, b.y, b.width, b.height] for b in ours], dtype=np.float32)
-    assert sorted(map(tuple, found.tolist())) == sorted(map(tuple, mine.tolist()))
+    assert sorted(map(tuple, theirs.tolist())) == sorted(map(tuple, mine.tolist()))
 
 
 def test_this_table_is_what_ultralytics_would_have_dropped_silently(tmp_path: Path) -> None:
@@ -79,5 +79,5 @@ def test_this_table_is_what_ultralytics_would_have_dropped_silently(tmp_path: Pa
     image, label = tmp_path / "a.png", tmp_path / "a.txt"
     cv2.imwrite(str(image), np.zeros((20, 20, 3), np.uint8))
     label.write_text("0 0.5 0.5 0.2 0.2 0.91")
-    found = verify_image_label((str(image), str(label), "", False, 3, 0, 0, False))
-    assert found[0] is None, "the page is left out, with no error"
+    kept = verify_image_label((str(image), str(label), "", False, 3, 0, 0, False))
+    assert kept[0] is None, "the page is left out, with no error"

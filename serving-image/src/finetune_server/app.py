@@ -39,8 +39,9 @@ MAX_DOCUMENT_ID: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model that may answer: verified, loaded, warmed up."""
+    """A model that may answer: verified, loaded, warmed up, and the name that answers and series give it."""
 
+    name: str
     detector: Detector
     metrics: Metrics
 
@@ -49,7 +50,6 @@ class Loaded:
 class ServingState:
     """What the routes share: `loaded` is None until the model may answer; `in_work` counts pages being answered."""
 
-    model: str
     limits: Limits
     drain: Drain
     pool: ThreadPoolExecutor
@@ -103,7 +103,7 @@ class Routes:
                 reading = await asyncio.get_running_loop().run_in_executor(
                     self._state.pool, self._read, page, loaded, perf_counter()
                 )
-        return JSONResponse(self._prediction(loaded, reading))
+        return JSONResponse(_prediction(loaded, reading))
 
     def _read(self, page: PageRequest, loaded: Loaded, queued_at: float) -> Reading:
         loaded.metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
@@ -131,11 +131,12 @@ class Routes:
 
     async def version(self, _request: Request) -> Response:
         """What is loaded."""
-        detector = self._state.require_loaded().detector
+        loaded = self._state.require_loaded()
+        detector = loaded.detector
         return JSONResponse(
             {
-                **self._identity(detector),
-                "uri": detector.ref.uri,
+                **_identity(loaded),
+                "uri": detector.artifact.uri,
                 "classes": detector.settings.classes,
                 "imageSize": detector.settings.image_size,
             }
@@ -145,7 +146,7 @@ class Routes:
         """200 only when verified, loaded, warmed up and not draining."""
         if self._state.drain.draining:
             raise RequestError(503, "Draining", "the server is about to stop")
-        return JSONResponse({"ready": True, "version": self._state.require_loaded().detector.ref.version})
+        return JSONResponse({"ready": True, "version": self._state.require_loaded().detector.artifact.version})
 
     async def livez(self, _request: Request) -> Response:
         """200 while the event loop turns."""
@@ -154,23 +155,6 @@ class Routes:
     async def metrics(self, _request: Request) -> Response:
         """The monitoring contract, in Prometheus' text format."""
         return Response(generate_latest(self._state.registry), headers={"content-type": CONTENT_TYPE_LATEST})
-
-    def _identity(self, detector: Detector) -> dict[str, str]:
-        return {"name": self._state.model, "version": detector.ref.version, "sha256": detector.ref.sha256}
-
-    def _prediction(self, loaded: Loaded, reading: Reading) -> dict[str, object]:
-        return {
-            "model": self._identity(loaded.detector),
-            "page": {"width": reading.width, "height": reading.height},
-            "fields": [
-                {
-                    "field": found.name,
-                    "confidence": round(found.confidence, 6),
-                    "box": [round(corner, 3) for corner in found.box],
-                }
-                for found in reading.fields
-            ],
-        }
 
 
 class DrainMiddleware:
@@ -198,6 +182,26 @@ class DrainMiddleware:
             await self._app(scope, receive, closing)
         finally:
             self._drain.left()
+
+
+def _identity(loaded: Loaded) -> dict[str, str]:
+    artifact = loaded.detector.artifact
+    return {"name": loaded.name, "version": artifact.version, "sha256": artifact.sha256}
+
+
+def _prediction(loaded: Loaded, reading: Reading) -> dict[str, object]:
+    return {
+        "model": _identity(loaded),
+        "page": {"width": reading.width, "height": reading.height},
+        "fields": [
+            {
+                "field": field.name,
+                "confidence": round(field.confidence, 6),
+                "box": [round(corner, 3) for corner in field.box],
+            }
+            for field in reading.fields
+        ],
+    }
 
 
 async def _body(request: Request, limit: int, seconds: float) -> bytes:

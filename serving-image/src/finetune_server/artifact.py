@@ -18,16 +18,16 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class ArtifactRef:
-    """A version by name, URI and sha256 (64 lower-case hexadecimal digits)."""
+class Artifact:
+    """A version's artifact: the version's name, URI and sha256 (64 lower-case hexadecimal digits)."""
 
     version: str
     uri: str
     sha256: str
 
 
-def checked_ref(version: str, uri: str, sha256: str, source: str) -> ArtifactRef:
-    """Build an `ArtifactRef` from text that came from `source` (named in errors).
+def checked_artifact(*, version: str, uri: str, sha256: str, source: str) -> Artifact:
+    """Return an `Artifact` made of text that came from `source` (named in errors).
 
     Raises `StartError` when the URI is not `file|s3|gs`, carries credentials, a query or a fragment,
     or when the digest is not a sha256.
@@ -52,18 +52,18 @@ def checked_ref(version: str, uri: str, sha256: str, source: str) -> ArtifactRef
             f"{source} has a URI with user information, a query or a fragment",
             "Give credentials by the pod's service account or envFrom, and the plain URI here",
         )
-    return ArtifactRef(version=version, uri=uri, sha256=sha256)
+    return Artifact(version=version, uri=uri, sha256=sha256)
 
 
-def write_record(directory: Path, ref: ArtifactRef) -> None:
+def write_record(directory: Path, artifact: Artifact) -> None:
     """Write `model.json` atomically; readers see the old record or the new one, never half of one."""
     part = directory / f".{RECORD_FILE}.part"
-    part.write_text(json.dumps(asdict(ref)) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(asdict(artifact)) + "\n", encoding="utf-8")
     part.replace(directory / RECORD_FILE)
 
 
-def read_record(directory: Path) -> ArtifactRef:
-    """Read `model.json`. Raises `StartError` when it is missing or not what `write_record` writes."""
+def read_record(directory: Path) -> Artifact:
+    """Return what `model.json` says. Raises `StartError` when it is missing or not what `write_record` writes."""
     path = directory / RECORD_FILE
     remedy = "Run `finetune-server fetch` in an init container that shares FINETUNE_MODEL_DIR"
     try:
@@ -74,6 +74,6 @@ def read_record(directory: Path) -> ArtifactRef:
         raise StartError("RecordUnreadable", f"{path}: {error}", remedy) from error
     match raw:
         case {"version": str(version), "uri": str(uri), "sha256": str(sha256)}:
-            return checked_ref(version, uri, sha256, str(path))
+            return checked_artifact(version=version, uri=uri, sha256=sha256, source=str(path))
         case _:
             raise StartError("RecordUnreadable", f"{path} lacks version, uri or sha256", remedy)

@@ -25,7 +25,7 @@ class JsonLines(logging.Formatter):
     """One JSON object a line, so that a message with a line break cannot forge another entry."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as `{"at", "level", "logger", "message"[, "trace"]}`."""
+        """Return the record as `{"at", "level", "logger", "message"[, "trace"]}`."""
         entry = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -38,7 +38,7 @@ class JsonLines(logging.Formatter):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
+    """Run a command, and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="finetune-server", description="Serves the model that the pod template names. Settings: environment."
     )
@@ -69,10 +69,10 @@ def _fetch() -> None:
     from .fetch import fetch, wait_for_a_model
 
     config = fetch_config(os.environ)
-    if config.wanted is None:
+    if config.artifact is None:
         wait_for_a_model(time)
     else:
-        fetch(config, config.wanted, time)
+        fetch(config, config.artifact, time)
 
 
 def _serve() -> None:
@@ -90,6 +90,6 @@ def _terminate(_sig: int, _frame: FrameType | None) -> NoReturn:
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    # Libraries speak up from warnings on: their own notes ("found credentials in ...") are not this program's.
+    # Libraries speak up from warnings on: their own messages ("found credentials in ...") are not this program's.
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(logging.INFO)

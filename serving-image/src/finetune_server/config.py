@@ -1,4 +1,4 @@
-"""The environment, read once and checked: the only module that knows the variables' names."""
+"""The settings from the environment, read once and checked: no other module knows the variables' names."""
 
 from __future__ import annotations
 
@@ -6,28 +6,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from .artifact import ArtifactRef, checked_ref
+from .artifact import Artifact, checked_artifact
 from .cpu import available_cpus
 from .errors import StartError
 
-MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The labels of every series: where this server runs and what it is called."""
-
-    namespace: str
-    deployment: str
-    model: str
+MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class FetchConfig:
-    """Settings of `fetch`. `wanted` is None while nothing is live and Git pins nothing."""
+    """Settings of `fetch`. `artifact` is None while nothing is live and Git pins nothing."""
 
-    wanted: ArtifactRef | None
+    artifact: Artifact | None
     directory: Path
     max_bytes: int
     patience_seconds: float
@@ -54,11 +46,13 @@ class DrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """Settings of `serve`."""
+    """Settings of `serve`. `model` is the model's name for an artifact that does not record it."""
 
-    wanted: ArtifactRef
+    artifact: Artifact
     directory: Path
-    identity: Identity
+    namespace: str
+    deployment: str
+    model: str | None
     expected_fields: tuple[str, ...]
     host: str
     port: int
@@ -69,9 +63,9 @@ class ServeConfig:
 
 
 def fetch_config(env: Mapping[str, str]) -> FetchConfig:
-    """Settings of `fetch` from `env`; raises `StartError` naming the variable."""
+    """Return the settings of `fetch` from `env`; raises `StartError` naming the variable."""
     return FetchConfig(
-        wanted=wanted_artifact(env),
+        artifact=artifact_from(env),
         directory=_directory(env),
         max_bytes=int(_number(env, "FINETUNE_MAX_MODEL_BYTES", 2048 * MIB, low=1)),
         patience_seconds=_number(env, "FINETUNE_FETCH_SECONDS", 300, low=0),
@@ -79,9 +73,9 @@ def fetch_config(env: Mapping[str, str]) -> FetchConfig:
 
 
 def serve_config(env: Mapping[str, str]) -> ServeConfig:
-    """Settings of `serve` from `env`; raises `StartError` naming the variable."""
-    wanted = wanted_artifact(env)
-    if wanted is None:
+    """Return the settings of `serve` from `env`; raises `StartError` naming the variable."""
+    artifact = artifact_from(env)
+    if artifact is None:
         raise StartError(
             "NothingToServe",
             "neither the operator's annotations nor a pin in Git name a model",
@@ -89,13 +83,11 @@ def serve_config(env: Mapping[str, str]) -> ServeConfig:
         )
     threads = int(_number(env, "FINETUNE_THREADS", available_cpus(), low=1, high=256))
     return ServeConfig(
-        wanted=wanted,
+        artifact=artifact,
         directory=_directory(env),
-        identity=Identity(
-            namespace=_required(env, "FINETUNE_NAMESPACE"),
-            deployment=_required(env, "FINETUNE_DEPLOYMENT"),
-            model=_required(env, "FINETUNE_MODEL"),
-        ),
+        namespace=_required(env, "FINETUNE_NAMESPACE"),
+        deployment=_required(env, "FINETUNE_DEPLOYMENT"),
+        model=env.get("FINETUNE_MODEL") or None,
         expected_fields=tuple(f.strip() for f in env.get("FINETUNE_EXPECTED_FIELDS", "").split(",") if f.strip()),
         host=env.get("FINETUNE_HOST") or "0.0.0.0",  # noqa: S104 - a pod is reached by its address
         port=int(_number(env, "FINETUNE_PORT", 8080, low=1, high=65535)),
@@ -106,8 +98,8 @@ def serve_config(env: Mapping[str, str]) -> ServeConfig:
     )
 
 
-def wanted_artifact(env: Mapping[str, str]) -> ArtifactRef | None:
-    """The operator's three keys, else the pin from Git, else None. A half-filled triple is an error.
+def artifact_from(env: Mapping[str, str]) -> Artifact | None:
+    """Return what the operator's three keys name, else the pin from Git, else None. A half-filled triple is an error.
 
     The Downward API gives an empty string for an absent annotation, so empty means absent.
     """
@@ -117,7 +109,7 @@ def wanted_artifact(env: Mapping[str, str]) -> ArtifactRef | None:
     ):
         version, uri, sha256 = values = [env.get(name, "") for name in names]
         if all(values):
-            return checked_ref(version, uri, sha256, source=f"the {prefix}")
+            return checked_artifact(version=version, uri=uri, sha256=sha256, source=f"the {prefix}")
         if any(values):
             missing = [name for name, value in zip(names, values, strict=True) if not value]
             raise StartError(
@@ -155,7 +147,9 @@ def _required(env: Mapping[str, str], name: str) -> str:
     value = env.get(name, "")
     if not value:
         raise StartError(
-            "SettingMissing", f"{name} is not set", "Set it in the pod template (see deploy/deployment.yaml)"
+            "SettingMissing",
+            f"{name} is not set",
+            "Set it in the pod template (as examples/manifests/deployment.yaml does)",
         )
     return value
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from .artifact import MODEL_FILE, RECORD_FILE, ArtifactRef, write_record
+from .artifact import MODEL_FILE, RECORD_FILE, Artifact, write_record
 from .config import FetchConfig
 from .errors import ExitCode, StartError
 
@@ -63,7 +63,7 @@ def wait_for_a_model(clock: Clock) -> None:
         clock.sleep(WAITING_LOG_SECONDS)
 
 
-def fetch(config: FetchConfig, wanted: ArtifactRef, clock: Clock, opener: Opener = open_uri) -> None:
+def fetch(config: FetchConfig, artifact: Artifact, clock: Clock, opener: Opener = open_uri) -> None:
     """Leave verified `model.onnx` and its `model.json` in the directory, or raise `StartError`.
 
     Failures of network and store are tried again, with growing pauses, for `patience_seconds`;
@@ -73,18 +73,20 @@ def fetch(config: FetchConfig, wanted: ArtifactRef, clock: Clock, opener: Opener
         config.directory.mkdir(parents=True, exist_ok=True)
         for part in config.directory.glob(".*.part"):
             part.unlink()
-    if _digest_of(config.directory / MODEL_FILE) == wanted.sha256:
+    if _digest_of(config.directory / MODEL_FILE) == artifact.sha256:
         # The init container runs again when the sandbox is rebuilt; the volume survives that.
-        log.info("%s is here already and verified", wanted.version)
+        log.info("%s is here already and verified", artifact.version)
     else:
         (config.directory / RECORD_FILE).unlink(missing_ok=True)
-        size = _with_retries(lambda: _download(config, wanted, opener), wanted, config.patience_seconds, clock)
-        log.info("fetched %s from %s: %d bytes, sha256 %s verified", wanted.version, wanted.uri, size, wanted.sha256)
+        size = _with_retries(lambda: _download(config, artifact, opener), artifact, config.patience_seconds, clock)
+        log.info(
+            "fetched %s from %s: %d bytes, sha256 %s verified", artifact.version, artifact.uri, size, artifact.sha256
+        )
     with _local_disk(config.directory):
-        write_record(config.directory, wanted)
+        write_record(config.directory, artifact)
 
 
-def _with_retries(attempt: Callable[[], int], wanted: ArtifactRef, patience: float, clock: Clock) -> int:
+def _with_retries(attempt: Callable[[], int], artifact: Artifact, patience: float, clock: Clock) -> int:
     deadline, delay = clock.monotonic() + patience, FIRST_DELAY_SECONDS
     while True:
         try:
@@ -92,53 +94,53 @@ def _with_retries(attempt: Callable[[], int], wanted: ArtifactRef, patience: flo
         except StartError:
             raise
         except Exception as error:  # stores raise errors of their own, without a common base
-            _raise_if_lasting(error, wanted)
+            _raise_if_lasting(error, artifact)
             detail = f"{type(error).__name__}: {error}"
             if clock.monotonic() + delay > deadline:
                 raise StartError(
                     "StorageUnavailable",
-                    f"{wanted.uri} could not be read within {patience:g} s, last {detail}",
+                    f"{artifact.uri} could not be read within {patience:g} s, last {detail}",
                     "Check store, endpoint (AWS_ENDPOINT_URL) and network policies; the kubelet starts this step again",
                     ExitCode.UNAVAILABLE,
                 ) from error
-            log.warning("%s could not be read, trying again in %g s: %s", wanted.uri, delay, detail)
+            log.warning("%s could not be read, trying again in %g s: %s", artifact.uri, delay, detail)
         clock.sleep(delay)
         delay = min(2 * delay, MAX_DELAY_SECONDS)
 
 
-def _raise_if_lasting(error: Exception, wanted: ArtifactRef) -> None:
+def _raise_if_lasting(error: Exception, artifact: Artifact) -> None:
     """Turn what another attempt cannot mend into a `StartError`."""
     match error:
         case FileNotFoundError() | IsADirectoryError():
             raise StartError(
                 "ArtifactNotFound",
-                f"{wanted.uri} does not exist",
+                f"{artifact.uri} does not exist",
                 "Check the URI, bucket and mount; artifacts of live versions must not be deleted",
             ) from error
         case PermissionError():
             raise StartError(
                 "ArtifactForbidden",
-                f"{wanted.uri}: {error}",
+                f"{artifact.uri}: {error}",
                 "Give the pod credentials that may read it: service account or envFrom (AWS_ACCESS_KEY_ID, ...)",
             ) from error
         case ImportError() | ValueError():
-            raise StartError("UriUnsupported", f"{wanted.uri}: {error}", "Use file://, s3:// or gs://") from error
+            raise StartError("UriUnsupported", f"{artifact.uri}: {error}", "Use file://, s3:// or gs://") from error
         case _:
             return
 
 
-def _download(config: FetchConfig, wanted: ArtifactRef, opener: Opener) -> int:
+def _download(config: FetchConfig, artifact: Artifact, opener: Opener) -> int:
     """One attempt; returns the size in bytes. The model appears under its name only when its digest is right."""
     part = config.directory / f".{MODEL_FILE}.part"
     digest, size = hashlib.sha256(), 0
     try:
-        with opener(wanted.uri) as source, _writable(part) as target:
+        with opener(artifact.uri) as source, _writable(part) as target:
             while chunk := source.read(CHUNK_BYTES):
                 size += len(chunk)
                 if size > config.max_bytes:
                     raise StartError(
                         "ArtifactTooLarge",
-                        f"{wanted.uri} is larger than {config.max_bytes} bytes",
+                        f"{artifact.uri} is larger than {config.max_bytes} bytes",
                         "Raise FINETUNE_MAX_MODEL_BYTES and the volume's sizeLimit if that is meant",
                     )
                 digest.update(chunk)
@@ -146,10 +148,10 @@ def _download(config: FetchConfig, wanted: ArtifactRef, opener: Opener) -> int:
                     target.write(chunk)
             with _local_disk(config.directory):
                 os.fsync(target.fileno())
-        if digest.hexdigest() != wanted.sha256:
+        if digest.hexdigest() != artifact.sha256:
             raise StartError(
                 "DigestMismatch",
-                f"{wanted.uri} has sha256 {digest.hexdigest()}, {wanted.version} has {wanted.sha256}",
+                f"{artifact.uri} has sha256 {digest.hexdigest()}, {artifact.version} has {artifact.sha256}",
                 "Somebody wrote over the artifact, or the digest is another version's; restore the one that was judged",
             )
         with _local_disk(config.directory):

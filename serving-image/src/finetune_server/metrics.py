@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from time import perf_counter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from .artifact import ArtifactRef
-from .config import Identity
+from .artifact import Artifact
 
-# Finer towards 1, where a healthy model's confidences lie and a drop begins.
 CONFIDENCE_BUCKETS: Final = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 1.0)
+"""Finer towards 1, where a healthy model's confidences lie and a drop begins."""
+
 SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The labels of every series: where this server runs, and the model that it serves."""
+
+    namespace: str
+    deployment: str
+    model: str
 
 
 class Stage(Enum):
@@ -40,7 +50,8 @@ class Metrics:
         self,
         registry: CollectorRegistry,
         identity: Identity,
-        ref: ArtifactRef,
+        artifact: Artifact,
+        *,
         classes: Iterable[str],
         expected: Iterable[str],
     ) -> None:
@@ -49,7 +60,7 @@ class Metrics:
             "namespace": identity.namespace,
             "deployment": identity.deployment,
             "model": identity.model,
-            "version": ref.version,
+            "version": artifact.version,
         }
         names = tuple(common)
 
@@ -57,8 +68,10 @@ class Metrics:
             return Counter(name, text, (*names, *extra), registry=registry)
 
         documents = counter("finetune_documents", "Pages answered")
-        wanted = counter("finetune_field_expected", "Pages that should carry the field, by configuration", "field")
-        found = counter(
+        expectations = counter(
+            "finetune_field_expected", "Pages that should carry the field, by configuration", "field"
+        )
+        detected = counter(
             "finetune_field_detected", "Pages with at least one box of the field at the serving confidence", "field"
         )
         feedback = counter("finetune_feedback", "Documents that a user reported as read wrongly")
@@ -77,12 +90,12 @@ class Metrics:
             registry=registry,
         )
         info = Gauge("finetune_model_info", "1, for the digest that is loaded", (*names, "digest"), registry=registry)
-        info.labels(**common, digest=ref.sha256).set(1)
+        info.labels(**common, digest=artifact.sha256).set(1)
         self._documents = documents.labels(**common)
         self._feedback = feedback.labels(**common)
-        every_expected = {field: wanted.labels(**common, field=field) for field in fields}
+        every_expected = {field: expectations.labels(**common, field=field) for field in fields}
         self._expected = [every_expected[field] for field in expected]
-        self._detected = {field: found.labels(**common, field=field) for field in fields}
+        self._detected = {field: detected.labels(**common, field=field) for field in fields}
         self._confidence = {field: confidence.labels(**common, field=field) for field in fields}
         self._stages = {stage: duration.labels(**common, stage=stage.value) for stage in Stage}
 

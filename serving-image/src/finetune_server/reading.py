@@ -1,4 +1,4 @@
-"""Reads one page from bytes to named fields: the work of a request, done in a worker thread."""
+"""One page from bytes to named fields: the work of a request, done in a worker thread."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def read_page(request: PageRequest, decoder: PageDecoder, detector: Detector, me
         except FloatingPointError as error:
             raise RequestError(500, "OutputNotFinite", str(error)) from error
     with metrics.timed(Stage.POSTPROCESS):
-        found = select(output, settings.confidence, settings.nms_iou, settings.max_detections)
-        boxes = to_page(found.boxes, letterbox)
+        detections = select(output, settings.confidence, settings.nms_iou, settings.max_detections)
+        boxes = to_page(detections.boxes, letterbox)
         fields = tuple(
             Field(settings.classes[index], score, (x1, y1, x2, y2))
             for index, score, (x1, y1, x2, y2) in zip(
-                found.classes.tolist(), found.scores.tolist(), boxes.tolist(), strict=True
+                detections.classes.tolist(), detections.scores.tolist(), boxes.tolist(), strict=True
             )
         )
     # Reversed, so that the best box of a field, which comes first, is the one that stays.

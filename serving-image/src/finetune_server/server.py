@@ -18,7 +18,7 @@ from .app import Loaded, ServingState, create_app
 from .config import ServeConfig
 from .drain import Drain
 from .errors import StartError
-from .metrics import Metrics
+from .metrics import Identity, Metrics
 from .model import load_detector
 from .pages import PageDecoder
 
@@ -62,7 +62,6 @@ async def _serve(config: ServeConfig) -> None:
     drain = Drain(config.drain, monotonic)
     with ThreadPoolExecutor(config.workers, thread_name_prefix="page") as pool:
         state = ServingState(
-            model=config.identity.model,
             limits=config.limits,
             drain=drain,
             pool=pool,
@@ -80,26 +79,52 @@ async def _serve(config: ServeConfig) -> None:
 async def _load(config: ServeConfig, state: ServingState, server: uvicorn.Server) -> None:
     """Make the state ready, or stop the server; the failure is the task's result."""
     try:
-        detector = await asyncio.to_thread(load_detector, config.directory, config.wanted, config.threads)
+        detector = await asyncio.to_thread(load_detector, config.directory, config.artifact, config.threads)
         classes = detector.settings.classes
-        expected = _expected(config.expected_fields, classes)
-        metrics = Metrics(state.registry, config.identity, detector.ref, classes, expected)
+        expected = _expected(configured=config.expected_fields, classes=classes)
+        name = model_name(recorded=detector.model, configured=config.model)
+        identity = Identity(namespace=config.namespace, deployment=config.deployment, model=name)
+        metrics = Metrics(state.registry, identity, detector.artifact, classes=classes, expected=expected)
     except BaseException:
         server.should_exit = True
         raise
-    state.loaded = Loaded(detector, metrics)
-    log.info("ready: %s, sha256 %s, %d threads", detector.ref.version, detector.ref.sha256, config.threads)
+    state.loaded = Loaded(name, detector, metrics)
+    artifact = detector.artifact
+    log.info("ready: %s %s, sha256 %s, %d threads", name, artifact.version, artifact.sha256, config.threads)
 
 
-def _expected(wanted: tuple[str, ...], classes: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = [name for name in wanted if name not in classes]
+def model_name(*, recorded: str | None, configured: str | None) -> str:
+    """Return the model's name for answers and series. Raises `StartError` when nobody says it.
+
+    The artifact's own record counts: a name in the pod template is copied from elsewhere too easily, and would
+    mislabel every answer.
+    """
+    if recorded is None and configured is None:
+        raise StartError(
+            "SettingMissing",
+            "the artifact does not record which model it is a version of, and FINETUNE_MODEL is not set",
+            "Set FINETUNE_MODEL in the pod template (see examples/manifests/deployment.yaml)",
+        )
+    if recorded is not None and configured not in (None, recorded):
+        log.warning(
+            "FINETUNE_MODEL is %s, but the artifact is a version of %s: answers and series bear %s; "
+            "take FINETUNE_MODEL out of the pod template, or correct it",
+            configured,
+            recorded,
+            recorded,
+        )
+    return recorded or configured or ""
+
+
+def _expected(*, configured: tuple[str, ...], classes: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in configured if name not in classes]
     if unknown:
         raise StartError(
             "FieldUnknown",
             f"FINETUNE_EXPECTED_FIELDS names {', '.join(unknown)}",
             f"The model knows {', '.join(classes)}",
         )
-    return wanted or classes
+    return configured or classes
 
 
 def _registry() -> prometheus_client.CollectorRegistry:

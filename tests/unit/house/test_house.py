@@ -50,6 +50,8 @@ def test_the_layers_and_borders_are_kept() -> None:
 
 
 OPERATOR = "operator/src/finetune_operator"
+SERVER = "serving-image/src/finetune_server"
+TRAINER = "trainer-image/src/finetune_trainer"
 PLANTED = {
     "decide looks up at cluster": ("layers", f"{OPERATOR}/decide", "import finetune_operator.cluster.kube"),
     "api looks up at decide": ("layers", f"{OPERATOR}/api", "from ..decide import views"),
@@ -66,10 +68,17 @@ PLANTED = {
     "manifests does I/O": ("pure", f"{OPERATOR}/manifests", "import asyncio"),
     "controller reads the environment": ("environment", f"{OPERATOR}/controller", "import os"),
     "operator imports trainer": ("members", f"{OPERATOR}/api", "import finetune_trainer"),
-    "server imports operator": ("members", "serving-image/src/finetune_server", "import finetune_operator"),
-    "trainer imports server": ("members", "trainer-image/src/finetune_trainer", "import finetune_server"),
-    "server unpickles": ("server", "serving-image/src/finetune_server", "import pickle"),
-    "server has torch": ("server", "serving-image/src/finetune_server", "import torch"),
+    "data looks up at steps": ("trainer-layers", f"{TRAINER}/data", "from ..steps import job"),
+    "artifact looks up at evaluation": ("trainer-layers", f"{TRAINER}/artifact", "from ..evaluation import detector"),
+    "documents look up at data": ("trainer-layers", f"{TRAINER}/documents", "from ..data import labels"),
+    "report knows training": ("trainer-layers", f"{TRAINER}/report", "from ..training import yolo"),
+    "evaluation has torch": ("torch", f"{TRAINER}/evaluation", "import torch"),
+    "data has ultralytics": ("torch", f"{TRAINER}/data", "import ultralytics"),
+    "a room of the server without a layer": ("server-layers", SERVER, "import json"),
+    "server imports operator": ("members", SERVER, "import finetune_operator"),
+    "trainer imports server": ("members", TRAINER, "import finetune_server"),
+    "server unpickles": ("server", SERVER, "import pickle"),
+    "server has torch": ("server", SERVER, "import torch"),
 }
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_CGROUP = Path("/sys/fs/cgroup")
+from .cpu import available_cpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class Paths:
 
 
 def paths_from(environ: Mapping[str, str]) -> Paths:
-    """The step's paths as the operator sets them.
+    """Return the step's paths as the operator sets them.
 
     The kubelet puts the termination log's file into the container; where there is none, as in a shell, none is made.
     """
@@ -34,37 +32,8 @@ def paths_from(environ: Mapping[str, str]) -> Paths:
     )
 
 
-def cpu_count(cgroup: Path = _CGROUP) -> int:
-    """CPUs that this container may use: the scheduler's affinity, limited by the cgroup's quota, at least 1.
-
-    `os.cpu_count()` tells the node's CPUs; threads beyond the quota are only throttled.
-    """
-    allowed = len(os.sched_getaffinity(0))
-    quota = _quota_v2(cgroup / "cpu.max")
-    if quota is None:
-        quota = _quota_v1(cgroup / "cpu")
-    return max(1, min(allowed, math.ceil(quota)) if quota is not None else allowed)
-
-
-def _quota_v2(file: Path) -> float | None:
-    try:
-        limit, period = file.read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else int(limit) / int(period)
-
-
-def _quota_v1(folder: Path) -> float | None:
-    try:
-        limit = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return None if limit <= 0 else limit / period
-
-
 def variables(scratch: Path, cpus: int) -> dict[str, str]:
-    """Environment variables for a step that writes only below `scratch` and uses `cpus` threads."""
+    """Return the environment variables for a step that writes only below `scratch` and uses `cpus` threads."""
     home = scratch / "home"
     return {
         "HOME": str(home),
@@ -96,11 +65,11 @@ def variables(scratch: Path, cpus: int) -> dict[str, str]:
 
 
 def prepare_process(scratch: Path, environ: MutableMapping[str, str]) -> int:
-    """Point caches, homes and threads to where they belong; returns the number of CPUs to use.
+    """Point caches, homes and threads to where they belong, and return the number of CPUs to use.
 
     Must run before anything heavy is imported: these packages read the environment at import time.
     """
-    cpus = cpu_count()
+    cpus = available_cpus()
     for key, value in variables(scratch, cpus).items():
         environ[key] = value
     for key in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR", "YOLO_CONFIG_DIR"):

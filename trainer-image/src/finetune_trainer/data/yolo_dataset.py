@@ -94,14 +94,14 @@ def split_images(storage: Storage, uri: str, data: DataYaml, split: Split, objec
             images.add(place)
         else:
             prefix = f"{place}/" if place else ""
-            found = {o for o in objects if o.startswith(prefix) and PurePosixPath(o).suffix.lower() in IMAGE_SUFFIXES}
-            if not found:
+            below = {o for o in objects if o.startswith(prefix) and PurePosixPath(o).suffix.lower() in IMAGE_SUFFIXES}
+            if not below:
                 raise bad_input(
                     Reason.DATA_UNREADABLE,
                     f"{split}: {written} in data.yaml names no image below {uri}.",
                     "Name directories, .txt lists or images that exist, relative to data.yaml.",
                 )
-            images.update(found)
+            images.update(below)
     return tuple(sorted(images))
 
 

@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from .codec import ClassNames, Document, ImageSize, MaxDetections, ModelName, Share
+from .codec import ClassNames, ModelName
+from .run import Serving
 
 SERVING_KEY: Final = "finetune.serving"
 SERVING_SCHEMA: Final = "finetune-operator.io/serving/v1"
@@ -14,19 +15,15 @@ LINEAGE_KEY: Final = "finetune.lineage"
 PREPROCESS: Final = "letterbox-114-linear-rgb"
 
 
-class ServingMetadata(Document, frozen=True, kw_only=True):
-    """What the artifact says about its own serving; one digest binds it to the weights."""
+class ServingMetadata(Serving, frozen=True, kw_only=True):
+    """What the artifact says about its own serving, the settings among it; one digest binds it to the weights."""
 
     schema: Literal["finetune-operator.io/serving/v1"] = SERVING_SCHEMA
     classes: ClassNames
-    image_size: ImageSize
-    confidence: Share
-    nms_iou: Share
-    max_detections: MaxDetections
     preprocess: Literal["letterbox-114-linear-rgb"] = PREPROCESS
 
 
-class Lineage(msgspec.Struct, frozen=True, rename="camel"):
+class Lineage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Where the weights come from: a base, or a fine-tune of one (which is no base for another).
 
     `model` is the model that this is a version of; older artifacts do not name it.

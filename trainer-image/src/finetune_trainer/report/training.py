@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 
 def loss_curves(results: Path) -> bytes:
-    """A PNG with the training losses over the epochs."""
+    """Return a PNG with the training losses over the epochs."""
     with results.open(newline="", encoding="utf-8") as stream:
         rows = [{k.strip(): v for k, v in row.items()} for row in csv.DictReader(stream)]
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -26,7 +26,7 @@ def loss_curves(results: Path) -> bytes:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG bytes."""
+    """Return the figure as PNG bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()

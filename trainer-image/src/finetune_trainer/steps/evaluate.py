@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,9 +13,10 @@ from ..documents.plan import Plan
 from ..documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, Report
 from ..documents.result import EvaluateResult, Models, NewSet, TestSet
 from ..documents.run import FineTuneDocument
+from ..evaluation.average_precision import PrecisionRecall
 from ..evaluation.evaluate import EVALUATOR, settings_digest
 from ..evaluation.pages import load_pages
-from ..report.evaluation import gallery, precision_recall
+from ..report.evaluation import class_table, gallery, precision_recall
 from .context import StepContext
 from .measure import Measurement, mean_confidence, measure, page_counts
 from .models import fetch_base, fetch_detector
@@ -81,12 +82,20 @@ def _publish(
         plan=plan.digests,
     )
     context.publisher.file("report.json", encode(report))
-    curves = {name: m.curves for name, m in measurements.items()}
-    context.publisher.file("plots/precision-recall.png", precision_recall(curves, document.classes))
+    publish_curves(context, {name: m.curves for name, m in measurements.items()}, document.classes)
     before = measurements.get("live", measurements["base"])
     picture = gallery(before.new, measurements["candidate"].new, document.classes)
     if picture is not None:
         context.publisher.file("plots/new-pages.jpg", picture)
+
+
+def publish_curves(
+    context: StepContext, curves: Mapping[str, Mapping[int, PrecisionRecall]], classes: Sequence[str]
+) -> None:
+    """Publish the precision-recall curves, and the table of classes where plots write indices for names."""
+    context.publisher.file("plots/precision-recall.png", precision_recall(curves, classes))
+    if (table := class_table(classes)) is not None:
+        context.publisher.file("plots/classes.txt", table)
 
 
 def details(measurement: Measurement, confidence: float) -> ModelDetails:

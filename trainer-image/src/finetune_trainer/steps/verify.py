@@ -13,10 +13,9 @@ from ..documents.run import VerifyDocument
 from ..errors import Reason, bad_input
 from ..evaluation.evaluate import EVALUATOR, settings_digest
 from ..evaluation.pages import load_pages
-from ..report.evaluation import precision_recall
 from ..storage import normalise
 from .context import StepContext
-from .evaluate import details
+from .evaluate import details, publish_curves
 from .measure import measure
 from .models import fetch_base
 
@@ -62,8 +61,7 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
         details={"base": details(measurement, float(document.serving.confidence))},
     )
     context.publisher.file("report.json", encode(report))
-    curves = precision_recall({"base": measurement.curves}, document.classes)
-    context.publisher.file("plots/precision-recall.png", curves)
+    publish_curves(context, {"base": measurement.curves}, document.classes)
     context.progress.report(percent=100)
     return result
 

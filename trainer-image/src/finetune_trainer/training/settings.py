@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-# Looked up by name in the configuration folder; where they are missing, ultralytics tries to download them.
+from ..fonts import font_file
+
 _FONTS: Final = ("Arial.ttf", "Arial.Unicode.ttf")
+"""Looked up by name in the configuration folder; where they are missing, ultralytics tries to download them."""
 
 
 def prepare_ultralytics(configuration: Path) -> None:
@@ -15,15 +17,11 @@ def prepare_ultralytics(configuration: Path) -> None:
 
     Trackers are on by default as soon as their package can be imported.
     """
-    import matplotlib
-
     folder = configuration / "Ultralytics"
     folder.mkdir(parents=True, exist_ok=True)
-    # DejaVu covers more scripts than Arial, and matplotlib always brings it.
-    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     for name in _FONTS:
         if not (folder / name).exists():
-            shutil.copyfile(font, folder / name)
+            shutil.copyfile(font_file(), folder / name)
     from ultralytics import settings
 
     trackers = ("clearml", "comet", "dvc", "mlflow", "neptune", "raytune", "tensorboard", "wandb", "hub", "platform")

@@ -13,9 +13,7 @@ from typing import Any, Final
 
 from ..documents.plan import Sample
 from ..errors import ErrorClass, Reason, StepError
-from ..progress import Progress
-
-_BETWEEN_LINES: Final = 5.0  # seconds between progress lines within an epoch
+from ..progress import BETWEEN_LINES, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +101,17 @@ class _Watch:
     def check_data(self, trainer: Any) -> None:
         """Compare what the loader kept with the plan: ultralytics drops pages that it dislikes with a log line."""
         labels = trainer.train_loader.dataset.labels
-        found = (len(labels), sum(len(entry["cls"]) for entry in labels), sum(not len(e["cls"]) for e in labels))
+        loaded = (len(labels), sum(len(entry["cls"]) for entry in labels), sum(not len(e["cls"]) for e in labels))
         planned = (
             len(self._samples),
             sum(s.boxes for s in self._samples),
             sum(s.boxes == 0 for s in self._samples),
         )
-        if found != planned:
+        if loaded != planned:
             raise StepError(
                 ErrorClass.BAD_INPUT,
                 Reason.DATA_UNREADABLE,
-                f"The loader has {found[0]} images, {found[1]} boxes, {found[2]} background pages; "
+                f"The loader has {loaded[0]} images, {loaded[1]} boxes, {loaded[2]} background pages; "
                 f"the plan has {planned[0]}, {planned[1]}, {planned[2]}.",
                 "See train.log for the pages that were dropped, and mend or remove them.",
             )
@@ -136,7 +134,7 @@ class _Watch:
         """A line every few seconds, so that a long epoch shows movement."""
         self._steps += 1
         now = time.monotonic()
-        if now - self._last_line < _BETWEEN_LINES:
+        if now - self._last_line < BETWEEN_LINES:
             return
         self._last_line = now
         total = max(len(trainer.train_loader) * trainer.epochs, 1)

@@ -1,0 +1,42 @@
+"""The CPUs that this container may use: its cgroup's quota, never more than its affinity mask."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+
+def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the CPUs by quota (cgroup v2, then v1), at least 1; `os.cpu_count()` would return the node's.
+
+    Rounded up, in trainer and server alike. Rounded down, a container of 1.9 CPUs would leave 0.9 idle, always. Rounded
+    up, its threads are throttled for the rest of a period now and then, and all of the quota is used: threads that
+    wait use none of it, because both members turn spinning off.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    quota = _quota_v2(cgroup / "cpu.max") or _quota_v1(cgroup / "cpu")
+    return min(allowed, max(1, math.ceil(quota))) if quota else allowed
+
+
+def _quota_v2(path: Path) -> float | None:
+    match _words(path):
+        case [quota, period] if quota.isdigit() and period.isdigit() and int(period) > 0:
+            return int(quota) / int(period)
+        case _:  # "max 100000": no limit
+            return None
+
+
+def _quota_v1(folder: Path) -> float | None:
+    match [*_words(folder / "cpu.cfs_quota_us"), *_words(folder / "cpu.cfs_period_us")]:
+        case [quota, period] if quota.isdigit() and period.isdigit() and int(period) > 0:
+            return int(quota) / int(period)
+        case _:  # "-1": no limit
+            return None
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except OSError:
+        return []
