@@ -1,7 +1,10 @@
 """Two complete, valid objects of every kind that differ in every leaf of their spec."""
 
 import copy
+from decimal import Decimal
 from typing import Any
+
+from house.crds import crds
 
 Object = dict[str, Any]
 
@@ -15,6 +18,19 @@ def _object(kind: str, name: str, spec: Object) -> Object:
         "kind": kind,
         "metadata": {"name": name, "namespace": "default"},
         "spec": spec,
+    }
+
+
+def _gates(share: str) -> Object:
+    """Return every limit of every gate, at `share` of its default: a gate of decimals needs no sample of its own."""
+    gates = crds()["FineTunePolicy"].spec["properties"]["gates"]["properties"]
+    return {
+        name: {
+            limit: str(Decimal(schema["default"]) * Decimal(share))
+            for limit, schema in gate["properties"].items()
+            if "default" in schema
+        }
+        for name, gate in gates.items()
     }
 
 
@@ -70,13 +86,7 @@ def _policy(first: bool) -> Object:
                 "hsvV": "0.1" if first else "0.3",
             },
         },
-        "gates": {
-            "regression": {
-                "reviewAtPoints": "0.5" if first else "0.6",
-                "rejectAbovePoints": "2" if first else "2.5",
-            },
-            "newSamples": {"minimum": "0.7" if first else "0.9"},
-        },
+        "gates": _gates("0.9" if first else "0.8"),
         "review": {"timeoutSeconds": 100 if first else 200},
         "promotion": "Manual" if first else "Automatic",
         "rollout": {"capacity": "AllowDowntime" if first else "RequireSurge"},
