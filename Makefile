@@ -41,6 +41,7 @@ lint: ## style, layers, that generated files are fresh, that links lead somewher
 	  $(call in,operator-dev)/lint-imports --no-logo --no-cache
 	diff -r crds charts/finetune-operator/files/crds
 	$(call in,operator-dev)/python scripts/reference --check
+	$(call in,operator-dev)/python scripts/rights --check
 	$(call in,operator-dev)/python scripts/contracts --check
 	python3 scripts/pages
 
@@ -112,6 +113,7 @@ format: ## format, sort imports, copy the CRDs into the chart, make the referenc
 	$(call in,operator-dev)/ruff format .
 	cp crds/*.yaml charts/finetune-operator/files/crds/
 	$(call in,operator-dev)/python scripts/reference
+	$(call in,operator-dev)/python scripts/rights
 	$(call in,operator-dev)/python scripts/contracts
 
 .PHONY: locks

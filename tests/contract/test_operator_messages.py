@@ -18,7 +18,7 @@ from finetune_operator.api.value import canonical_json, parse
 from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateJob, CreateSnapshot
 from finetune_operator.decide.version import machine as version
-from finetune_operator.decide.views import VersionView
+from finetune_operator.decide.version.view import VersionView
 from unit.decide.run.world import LIVE, START, World, base, policy, template
 
 MESSAGES = Path(__file__).parent / "messages"

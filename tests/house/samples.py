@@ -4,6 +4,10 @@ import copy
 from decimal import Decimal
 from typing import Any
 
+from finetune_operator.api.model_version import ModelVersion
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.promotion import Promotion
+from finetune_operator.api.run import Run
 from house.crds import crds
 
 Object = dict[str, Any]
@@ -253,6 +257,14 @@ _SPECS = {
     "FineTunePolicy of the last release": ("FineTunePolicy", _policy_of_the_last_release),
     "ModelVersion of the last release": ("ModelVersion", _tuned_of_the_last_release),
 }
+TYPES: dict[str, Any] = {
+    "FineTunePolicy": Policy,
+    "FineTuneRun": Run,
+    "ModelVersion": ModelVersion,
+    "ModelPromotion": Promotion,
+}
+"""The operator's value of each kind."""
+
 SAMPLES = tuple(_SPECS)
 
 

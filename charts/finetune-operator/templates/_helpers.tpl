@@ -55,33 +55,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* What the operator may do where it watches; tests hold it against cluster/rbac.py. */}}
+{{/* Rules of one role: operator, view, edit or admin. files/rights.yaml is made from the operator's table of kinds. */}}
 {{- define "finetune-operator.rules" -}}
-- apiGroups: [finetune-operator.io]
-  resources: [finetunepolicies, finetuneruns]
-  verbs: [get, list, watch]
-- apiGroups: [finetune-operator.io]
-  resources: [modelversions, modelpromotions]
-  verbs: [get, list, watch, create]
-- apiGroups: [finetune-operator.io]
-  resources: [finetunepolicies/status, finetuneruns/status, modelversions/status, modelpromotions/status]
-  verbs: [patch]
-- apiGroups: [batch]
-  resources: [jobs]
-  verbs: [get, list, watch, create, delete]
-- apiGroups: [apps]
-  resources: [deployments]
-  verbs: [get, list, watch, patch]
-- apiGroups: [""]
-  resources: [pods, podtemplates]
-  verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [pods/log]
-  verbs: [get]
-- apiGroups: [""]
-  resources: [configmaps]
-  verbs: [get, list, watch, create]
-- apiGroups: [events.k8s.io]
-  resources: [events]
-  verbs: [create]
+{{- index (.root.Files.Get "files/rights.yaml" | fromYaml) .role | toYaml -}}
 {{- end -}}

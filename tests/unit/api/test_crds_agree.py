@@ -2,22 +2,16 @@
 
 import copy
 from collections.abc import Callable
+from typing import get_type_hints
 
 import pytest
 
-from finetune_operator.api.model_version import VersionSpec, VersionStatus
-from finetune_operator.api.policy import PolicySpec, PolicyStatus
-from finetune_operator.api.promotion import PromotionSpec, PromotionStatus
-from finetune_operator.api.run import RunSpec, RunStatus
+from finetune_operator.api.policy import PolicySpec
 from house.agreement import differences
 from house.crds import Schema, crds, nodes
+from house.samples import TYPES
 
-KINDS = {
-    "FineTunePolicy": (PolicySpec, PolicyStatus),
-    "FineTuneRun": (RunSpec, RunStatus),
-    "ModelVersion": (VersionSpec, VersionStatus),
-    "ModelPromotion": (PromotionSpec, PromotionStatus),
-}
+KINDS = {name: (get_type_hints(kind)["spec"], get_type_hints(kind)["status"]) for name, kind in TYPES.items()}
 
 
 def test_every_kind_has_a_crd_and_every_crd_a_kind() -> None:

@@ -9,20 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune_operator.api.meta import Condition, find, is_true, set_condition
-from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Policy, PolicySpec
-from finetune_operator.api.promotion import Promotion
-from finetune_operator.api.run import Run
 from finetune_operator.api.training import Training
 from finetune_operator.api.value import InvalidObject, canonical_json, complete, parse, parse_json, plain
-from house.samples import SAMPLES, changed, sample
+from house.samples import SAMPLES, TYPES, changed, sample
 
-TYPES: dict[str, Any] = {
-    "FineTunePolicy": Policy,
-    "FineTuneRun": Run,
-    "ModelVersion": ModelVersion,
-    "ModelPromotion": Promotion,
-}
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ..api import names
 from ..api.promotion import FINAL_PROMOTION_PHASES
@@ -73,6 +73,8 @@ class KindEntry:
     verbs: frozenset[str]
     """What the operator may do, and does."""
     subresources: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    made_by: Literal["edit", "admin"] | None = None
+    """Which of Kubernetes' roles for people lets them make and change objects of this kind, if any of ours does."""
     watch_labels: Mapping[str, str] | None = None
     """Labels that the API server filters by; None: not watched."""
     references: Mapping[str, Callable[[Json], Iterable[object]]] = field(default_factory=dict)
@@ -106,6 +108,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
     Kind.POLICY: KindEntry(
         verbs=_READ,
         subresources=_STATUS,
+        made_by="admin",
         watch_labels={},
         references={
             "deployment": at("spec", "deployment"),
@@ -125,6 +128,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
     Kind.RUN: KindEntry(
         verbs=_READ,
         subresources=_STATUS,
+        made_by="edit",
         watch_labels={},
         references={
             "policy": at("spec", "policy"),
@@ -137,6 +141,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
     Kind.MODEL_VERSION: KindEntry(
         verbs=_READ | {"create"},
         subresources=_STATUS,
+        made_by="admin",
         watch_labels={},
         references={"model": at("spec", "model"), "uid": at("metadata", "uid"), "type": at("spec", "type")},
         digest=fields.phase,
@@ -157,6 +162,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
     Kind.PROMOTION: KindEntry(
         verbs=_READ | {"create"},
         subresources=_STATUS,
+        made_by="admin",
         watch_labels={},
         references={"policy": at("spec", "policy")},
         digest=fields.phase,

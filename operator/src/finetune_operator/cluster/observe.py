@@ -14,16 +14,10 @@ from ..api.policy import Policy
 from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
 from ..api.run import FINAL_PHASES, Attempt, Run, RunSpec
 from ..api.value import InvalidObject, parse, parse_json
-from ..decide.views import (
-    DeploymentView,
-    JobView,
-    PolicyView,
-    Problem,
-    PromotionView,
-    RunView,
-    TemplateView,
-    VersionView,
-)
+from ..decide.promotion.view import PromotionView
+from ..decide.run.view import RunView
+from ..decide.version.view import VersionView
+from ..decide.views import DeploymentView, JobView, PolicyView, Problem, TemplateView
 from ..manifests.documents import read_document
 from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, serves, template_view

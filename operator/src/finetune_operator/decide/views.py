@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from ..api.contract import ProgressLine, RunDocument
 from ..api.model_version import ModelVersion
 from ..api.policy import Policy
 from ..api.promotion import Promotion
-from ..api.run import Run, Step
+from ..api.run import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +53,6 @@ class JobView:
     pods_gone: bool = True
     waiting: Problem | None = None
     deleting: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """Everything that a run's next step hangs on."""
-
-    run: Run
-    now: datetime
-    policy: Policy | None = None
-    versions: tuple[ModelVersion, ...] = ()
-    train_template: TemplateView | None = None
-    cpu_template: TemplateView | None = None
-    snapshot: RunDocument | None = None
-    snapshot_problem: Problem | None = None
-    jobs: tuple[JobView, ...] = ()
-    progress: ProgressLine | None = None
-    promotion: Promotion | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VersionView:
-    """Everything that a ModelVersion's status hangs on."""
-
-    version: ModelVersion
-    now: datetime
-    policies: tuple[Policy, ...] = ()
-    cpu_template: TemplateView | None = None
-    snapshot: RunDocument | None = None
-    snapshot_problem: Problem | None = None
-    jobs: tuple[JobView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +123,3 @@ class PolicyView:
     promotions: tuple[Promotion, ...] = ()
     rivals: tuple[str, ...] = field(default=())
     """Names of older policies on the same Deployment; the oldest one owns it."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromotionView:
-    """Everything that a promotion's status hangs on."""
-
-    promotion: Promotion
-    now: datetime
-    policy: Policy | None = None
-    deployment: DeploymentView | None = None
-    versions: tuple[ModelVersion, ...] = ()

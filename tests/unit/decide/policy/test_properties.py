@@ -16,8 +16,9 @@ from finetune_operator.decide.decision import ApplyKeys
 from finetune_operator.decide.deployment import HIGHEST_EPOCH
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
+from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity
-from finetune_operator.decide.views import DeploymentView, PolicyView, PromotionView, ServedKeys
+from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys
 from unit.decide.policy.world import (
     NOW,
     Commit,

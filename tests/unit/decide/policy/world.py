@@ -29,13 +29,8 @@ from finetune_operator.api.run import Verdict
 from finetune_operator.decide.decision import ApplyKeys, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
-from finetune_operator.decide.views import (
-    DeploymentView,
-    PolicyView,
-    PromotionView,
-    ServedKeys,
-    TemplateView,
-)
+from finetune_operator.decide.promotion.view import PromotionView
+from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys, TemplateView
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 MODEL = "invoice-fields"

@@ -12,8 +12,8 @@ from finetune_operator.decide.decision import Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.policy.memory import consumed, landed
 from finetune_operator.decide.promotion.machine import decide
+from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity
-from finetune_operator.decide.views import PromotionView
 from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, promotion, seconds, tuned, view
 
 BASE, TUNED = base(), tuned()

@@ -41,7 +41,8 @@ from finetune_operator.decide.decision import (
     ReserveVersion,
 )
 from finetune_operator.decide.run.machine import decide
-from finetune_operator.decide.views import JobView, Problem, RunView, TemplateView
+from finetune_operator.decide.run.view import RunView
+from finetune_operator.decide.views import JobView, Problem, TemplateView
 
 START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 UID = "11111111-2222-3333-4444-555555555555"

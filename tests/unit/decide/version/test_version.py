@@ -16,7 +16,8 @@ from finetune_operator.api.run import Review
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
 from finetune_operator.decide.version.machine import decide, owner_policy
-from finetune_operator.decide.views import JobView, Problem, TemplateView, VersionView
+from finetune_operator.decide.version.view import VersionView
+from finetune_operator.decide.views import JobView, Problem, TemplateView
 from unit.decide.run.world import BASE, LIVE, START, World, base, deleted, live, policy, sha, template
 
 

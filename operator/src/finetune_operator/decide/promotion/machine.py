@@ -10,9 +10,10 @@ from ...api.policy import Consumed, FlightPhase, InFlight, Policy
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
 from .. import limits, times
 from ..decision import Decision, Emit
-from ..views import Problem, PromotionView
+from ..views import Problem
 from .checks import judge
 from .proposal import Clear, Proposal
+from .view import PromotionView
 from .waiting import identity
 
 SHOWN_AS: Final[dict[FlightPhase, PromotionPhase]] = {

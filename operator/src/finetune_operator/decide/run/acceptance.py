@@ -8,7 +8,8 @@ from ...api.names import series_of
 from ...api.policy import Policy
 from ..templates import usable_template
 from ..text import listed
-from ..views import Problem, RunView
+from ..views import Problem
+from .view import RunView
 
 
 @dataclass(frozen=True, slots=True)

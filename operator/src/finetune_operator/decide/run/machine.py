@@ -11,7 +11,7 @@ from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision
 from ..snapshot import run_document
-from ..views import Problem, RunView
+from ..views import Problem
 from .acceptance import Refused, Waits, accept
 from .metrics import metrics
 from .promote import leave_to_people, promote
@@ -19,6 +19,7 @@ from .record import record_version
 from .review import await_review, check_still_current, end_rejected, show_verdict
 from .stage import RunContext, Stage, suspended
 from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
+from .view import RunView
 from .work import adopt, evaluate, prepare, train
 
 STAGES: Final[tuple[Stage, ...]] = (

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ...api.run import RunStatus
 from ..decision import RecordMetric
-from ..views import RunView
+from .view import RunView
 
 
 def metrics(view: RunView, after: RunStatus) -> Iterator[RecordMetric]:

@@ -12,7 +12,8 @@ from ...api.run import RunStatus
 from ..attempts.engine import AttemptsView
 from ..decision import Action, Decision
 from ..times import span
-from ..views import Explanation, RunView
+from ..views import Explanation
+from .view import RunView
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Ste
 from .. import limits
 from ..attempts.history import active_jobs, deletions, latest
 from ..decision import Action, Decision, Emit
-from ..views import Explanation, RunView
+from ..views import Explanation
+from .view import RunView
 
 CONDITIONS: Final = ("Accepted", "Prepared", "Trained", "Evaluated", "GatesPassed", "Promoted", "Finished")
 PHASE_OF: Final[dict[Step, RunPhase]] = {

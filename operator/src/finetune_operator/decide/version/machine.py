@@ -19,7 +19,8 @@ from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
 from ..snapshot import verify_document
 from ..templates import usable_template
-from ..views import Explanation, Problem, VersionView
+from ..views import Explanation, Problem
+from .view import VersionView
 
 BACKOFF_LIMIT: Final = 2
 CONDITIONS: Final = ("Verified", "Live")

@@ -1,0 +1,22 @@
+"""What a ModelVersion's status hangs on."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...api.contract import RunDocument
+from ...api.model_version import ModelVersion
+from ...api.policy import Policy
+from ..views import JobView, Problem, TemplateView
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """Everything that a ModelVersion's status hangs on."""
+
+    version: ModelVersion
+    now: datetime
+    policies: tuple[Policy, ...] = ()
+    cpu_template: TemplateView | None = None
+    snapshot: RunDocument | None = None
+    snapshot_problem: Problem | None = None
+    jobs: tuple[JobView, ...] = ()
