@@ -15,12 +15,14 @@ from ..documents.plan import Sample
 from ..storage import Storage, local_path
 from .images import is_complete_jpeg
 
-_FETCHERS: Final = 16  # threads; fetching waits for the network, not for a CPU
+_FETCHERS: Final = 16
+"""Threads that fetch; they wait for the network, not for a CPU."""
+
 _END_OF_IMAGE: Final = b"\xff\xd9"
 
 
 def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> list[Path]:
-    """Lay out `samples` as `folder/images/*` and `folder/labels/*.txt`; returns the image paths in order.
+    """Lay out `samples` as `folder/images/*` and `folder/labels/*.txt`, and return the image paths in order.
 
     Local files become symbolic links: nothing is copied, and label caches and image caches land in the scratch
     folder, never in the store. Every file is hashed; StepError DigestMismatch when it is not what the plan lists.
@@ -68,8 +70,8 @@ def _is_complete(path: Path) -> bool:
         return is_complete_jpeg(head, stream.read(2))
 
 
-def write_data_yaml(file: Path, classes: Sequence[str], train: Path, val: Path) -> Path:
-    """A data.yaml of our own: absolute places, names by index. A user's is never used: it can carry code."""
+def write_data_yaml(file: Path, classes: Sequence[str], *, train: Path, val: Path) -> Path:
+    """Write a data.yaml of our own, and return it. A user's is never used: it can carry code."""
     content = {"train": str(train), "val": str(val), "names": dict(enumerate(classes))}
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return file

@@ -70,7 +70,7 @@ def _unreadable(where: str, what: str) -> StepError:
 
 
 def label_path(image: str) -> str:
-    """Where the label of an image lies: the last `images` folder becomes `labels`; else beside the image."""
+    """Return where the label of an image lies: the last `images` folder becomes `labels`; else beside the image."""
     path = PurePosixPath(image)
     parts = list(path.parts)
     folders = [i for i, part in enumerate(parts[:-1]) if part == "images"]
@@ -80,7 +80,7 @@ def label_path(image: str) -> str:
 
 
 def split_images(storage: Storage, uri: str, data: DataYaml, split: Split, objects: frozenset[str]) -> tuple[str, ...]:
-    """Paths of a split's images relative to `uri`, sorted, each once; `objects` are all paths below `uri`.
+    """Return the paths of a split's images relative to `uri`, sorted, each once; `objects` are all paths below `uri`.
 
     Raises StepError DataUnreadable for places outside of `uri` and for listed images that are not there.
     """
@@ -125,7 +125,7 @@ def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -
 
 
 def _relative(uri: str, folder: str, written: str, what: str) -> str:
-    """`written` as a path relative to the data set at `uri`; "" is the data set itself."""
+    """Return `written` as a path relative to the data set at `uri`; "" is the data set itself."""
     path = PurePosixPath(written)
     if path.is_absolute():
         root = local_path(uri)

@@ -47,7 +47,7 @@ class BaseVersion(Document, frozen=True, kw_only=True):
 
 
 def object_name(model: str, version: str) -> str:
-    """The name of the ModelVersion object: invoice-fields, base_v1 -> invoice-fields-base-v1."""
+    """Return the name of the ModelVersion object: invoice-fields, base_v1 -> invoice-fields-base-v1."""
     return f"{model}-{version.replace('_', '-')}"
 
 
@@ -68,7 +68,7 @@ def check_names(model: str, version: str, namespace: str) -> None:
 
 
 def checked_serving(settings: dict[str, object]) -> PlainServing:
-    """The settings as the API server takes them; StepError ContractViolated for others, such as a share of 1e-1."""
+    """Return the settings as the API server takes them; StepError ContractViolated for others, such as 1e-1."""
     try:
         msgspec.convert(settings, Serving)
         return msgspec.convert(settings, PlainServing)

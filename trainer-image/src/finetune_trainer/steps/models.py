@@ -24,7 +24,7 @@ def fetch_detector(context: StepContext, artifact: FileReference, name: str, cla
 
 
 def fetch_base(context: StepContext, base: Base, classes: Sequence[str]) -> Detector:
-    """The base's detector; a base that cannot be read, or is a fine-tune, is BaseUnusable."""
+    """Return the base's detector; a base that cannot be read, or is a fine-tune, is BaseUnusable."""
     try:
         detector = fetch_detector(context, base.artifact, "base", classes)
     except StepError as error:
