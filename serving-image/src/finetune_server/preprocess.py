@@ -34,7 +34,7 @@ class Letterbox:
     top: int
 
 
-def letterbox_geometry(width: int, height: int, size: int) -> Letterbox:
+def letterbox_geometry(*, width: int, height: int, size: int) -> Letterbox:
     """Fit a `width` x `height` page into a square of side `size`, centred.
 
     The -0.1 puts the odd pixel of padding right and below, as the trainer's tool does.

@@ -134,8 +134,8 @@ class Storage:
             prefix = _key(uri) + "/"
             return sorted(k.removeprefix(prefix) for k in self._system(uri).find(_key(uri)))
 
-    def fetch(self, uri: str, sha256: str, target: Path) -> Path:
-        """Copy `uri` to `target` and verify it; StepError DigestMismatch when the bytes are others."""
+    def fetch(self, uri: str, target: Path, *, sha256: str) -> Path:
+        """Copy `uri` to `target`, and return the target; StepError DigestMismatch when the bytes are others."""
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with _translated(uri, "read"), self._system(uri).open(_key(uri), "rb") as source, target.open("wb") as sink:

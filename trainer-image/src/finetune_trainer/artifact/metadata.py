@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import asdict
+
 from ..documents.codec import decode, encode
-from ..documents.run import Serving
-from ..documents.serving import LINEAGE_KEY, SERVING_KEY, SERVING_SCHEMA, Lineage, ServingMetadata
+from ..documents.serving import LINEAGE_KEY, SERVING_KEY, SERVING_SCHEMA, Lineage, Serving, ServingMetadata
 from ..errors import Reason, bad_input
 
 
@@ -21,13 +22,7 @@ class ArtifactMetadata:
 
 def serving_metadata(classes: tuple[str, ...], serving: Serving) -> ServingMetadata:
     """Return the serving metadata of an artifact with these classes and settings."""
-    return ServingMetadata(
-        classes=classes,
-        image_size=serving.image_size,
-        confidence=serving.confidence,
-        nms_iou=serving.nms_iou,
-        max_detections=serving.max_detections,
-    )
+    return ServingMetadata(classes=classes, **asdict(serving))
 
 
 def written(metadata: ArtifactMetadata) -> dict[str, str]:

@@ -34,7 +34,7 @@ def image_problem(data: bytes) -> str | None:
     return None
 
 
-def is_complete_jpeg(head: bytes, tail: bytes) -> bool:
+def is_complete_jpeg(*, head: bytes, tail: bytes) -> bool:
     """Tell whether the file is no JPEG, or a JPEG that ends as it should.
 
     `head` and `tail` are its first three and last two bytes. Ultralytics re-encodes a JPEG without the end marker,

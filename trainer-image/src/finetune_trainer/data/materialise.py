@@ -49,7 +49,7 @@ def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> li
 def _place(storage: Storage, source: FileReference, target: Path) -> None:
     path = local_path(source.uri)
     if path is None:
-        storage.fetch(source.uri, source.sha256, target)
+        storage.fetch(source.uri, target, sha256=source.sha256)
         return
     if not path.is_file():
         storage.read(source.uri)  # raises the error that names the place and the remedy
@@ -67,7 +67,7 @@ def _is_complete(path: Path) -> bool:
         head = stream.read(3)
         stream.seek(0, 2)
         stream.seek(max(stream.tell() - 2, 0))
-        return is_complete_jpeg(head, stream.read(2))
+        return is_complete_jpeg(head=head, tail=stream.read(2))
 
 
 def write_data_yaml(file: Path, classes: Sequence[str], *, train: Path, val: Path) -> Path:

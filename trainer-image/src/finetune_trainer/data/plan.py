@@ -40,7 +40,7 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known) -> Pla
     """Check pool and anchor and draw the mix; StepError (BadInput) names everything that is wrong."""
     anchor_uri = normalise(document.data.anchor.uri)
     index = read_index(storage, anchor_uri)
-    check_classes(index.classes, document.classes, f"The anchor {anchor_uri}")
+    check_classes(index.classes, f"The anchor {anchor_uri}", expected=document.classes)
     check_splits(index, anchor_uri)
     pool = _read_pool(storage, document, index, known)
     new = _new_samples(pool, document.holdout)

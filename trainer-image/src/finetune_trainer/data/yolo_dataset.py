@@ -84,10 +84,10 @@ def split_images(storage: Storage, uri: str, data: DataYaml, split: Split, objec
 
     Raises StepError DataUnreadable for places outside of `uri` and for listed images that are not there.
     """
-    root = _relative(uri, "", data.root, f"path: {data.root}")
+    root = _relative(uri, folder="", written=data.root, what=f"path: {data.root}")
     images: set[str] = set()
     for written in data.splits[split]:
-        place = _relative(uri, root, written, f"{split}: {written}")
+        place = _relative(uri, folder=root, written=written, what=f"{split}: {written}")
         if place in objects and PurePosixPath(place).suffix.lower() == ".txt":
             images.update(_listed(storage, uri, place, objects))
         elif place in objects:
@@ -113,7 +113,12 @@ def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -
         if not (entry := line.strip()):
             continue
         # As ultralytics reads a list: "./" is relative to the list; anything else to the data set's root.
-        image = _relative(uri, folder if entry.startswith("./") else "", entry, f"{listing} line {number}")
+        image = _relative(
+            uri,
+            folder=folder if entry.startswith("./") else "",
+            written=entry,
+            what=f"{listing} line {number}",
+        )
         if image not in objects:
             raise bad_input(
                 Reason.DATA_UNREADABLE,
@@ -124,7 +129,7 @@ def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -
     return images
 
 
-def _relative(uri: str, folder: str, written: str, what: str) -> str:
+def _relative(uri: str, *, folder: str, written: str, what: str) -> str:
     """Return `written` as a path relative to the data set at `uri`; "" is the data set itself."""
     path = PurePosixPath(written)
     if path.is_absolute():

@@ -10,7 +10,7 @@ import msgspec
 from ..errors import Reason, StepError, bad_input
 from .codec import ClassNames, Document, FileReference, ModelName, VersionName
 from .result import Artifact
-from .run import Serving
+from .serving import Serving
 
 # Copies of what the CRDs say; tests/contract/test_trainer_contracts.py holds them to their sources.
 MODEL_NAME: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"

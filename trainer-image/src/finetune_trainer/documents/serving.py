@@ -14,15 +14,20 @@ LINEAGE_KEY: Final = "finetune.lineage"
 PREPROCESS: Final = "letterbox-114-linear-rgb"
 
 
-class ServingMetadata(Document, frozen=True, kw_only=True):
-    """What the artifact says about its own serving; one digest binds it to the weights."""
+class Serving(Document, frozen=True):
+    """How the artifact is served: pixels of the square input, and what counts as a detection."""
 
-    schema: Literal["finetune-operator.io/serving/v1"] = SERVING_SCHEMA
-    classes: ClassNames
     image_size: ImageSize
     confidence: Share
     nms_iou: Share
     max_detections: MaxDetections
+
+
+class ServingMetadata(Serving, frozen=True, kw_only=True):
+    """What the artifact says about its own serving; one digest binds it to the weights."""
+
+    schema: Literal["finetune-operator.io/serving/v1"] = SERVING_SCHEMA
+    classes: ClassNames
     preprocess: Literal["letterbox-114-linear-rgb"] = PREPROCESS
 
 

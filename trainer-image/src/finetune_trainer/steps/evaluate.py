@@ -102,7 +102,7 @@ def _publish(
     context.publisher.file("report.json", encode(report))
     publish_curves(context, {name: m.curves for name, m in measurements.items()}, document.classes)
     before = measurements.get("live", measurements["base"])
-    picture = gallery(before.new, measurements["candidate"].new, document.classes)
+    picture = gallery(document.classes, before=before.new, after=measurements["candidate"].new)
     if picture is not None:
         context.publisher.file("plots/new-pages.jpg", picture)
 

@@ -106,7 +106,14 @@ def _document(path: Path) -> bytes:
 def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
     storage = Storage()
     round_ = inputs.round if isinstance(inputs, EvaluateInputs) else None
-    publisher = Publisher(storage, document.artifacts.uri, document.owner.uid, job.step, inputs.attempt, round_)
+    publisher = Publisher(
+        storage,
+        artifacts=document.artifacts.uri,
+        owner=document.owner.uid,
+        step=job.step,
+        attempt=inputs.attempt,
+        round_=round_,
+    )
     if (done := publisher.existing()) is not None:
         return done
     job.paths.scratch.mkdir(parents=True, exist_ok=True)

@@ -52,10 +52,10 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
 
 def _fetch_base(context: StepContext, document: FineTuneDocument, target: Path) -> Path:
     version, checkpoint = document.base.version, document.base.checkpoint
-    context.storage.fetch(normalise(checkpoint.uri), checkpoint.sha256, target)
+    context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256)
     loaded = load_checkpoint(target, version)
     check_is_base(loaded, version, pretrained=target.name)
-    check_classes(class_names(loaded), document.classes, f"The checkpoint of {version}")
+    check_classes(class_names(loaded), f"The checkpoint of {version}", expected=document.classes)
     return target
 
 
@@ -91,7 +91,7 @@ def _check_plan(plan: Plan, document: FineTuneDocument) -> None:
             f"The plan belongs to {plan.owner}, not to {document.owner.uid}.",
             "Start the run again.",
         )
-    check_classes(plan.classes, document.classes, "The plan")
+    check_classes(plan.classes, "The plan", expected=document.classes)
 
 
 def _publish(

@@ -28,7 +28,9 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     context.progress.report(percent=0, activity="fetching the base")
     base = document.base
     detector = _fetch_base(context, document)
-    context.storage.fetch(normalise(base.checkpoint.uri), base.checkpoint.sha256, context.scratch / "checkpoint.pt")
+    context.storage.fetch(
+        normalise(base.checkpoint.uri), context.scratch / "checkpoint.pt", sha256=base.checkpoint.sha256
+    )
     index, samples = _read_test_set(context, document)
     context.progress.report(percent=30, activity="measuring")
     pages = load_pages(context.storage, samples, len(document.classes))
@@ -68,7 +70,7 @@ def _fetch_base(context: StepContext, document: VerifyDocument) -> Detector:
 def _read_test_set(context: StepContext, document: VerifyDocument) -> tuple[AnchorIndex, list[Sample]]:
     anchor = normalise(document.data.anchor.uri)
     index = read_index(context.storage, anchor)
-    check_classes(index.classes, document.classes, f"The anchor {anchor}")
+    check_classes(index.classes, f"The anchor {anchor}", expected=document.classes)
     check_splits(index, anchor)
     samples = [anchor_sample(anchor, page) for page in index.splits.test]
     check_labels(context.storage, samples, len(document.classes), "the anchor " + anchor)
