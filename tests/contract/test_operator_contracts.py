@@ -10,19 +10,21 @@ import jsonschema
 import pytest
 
 from finetune_operator.api import contract
-from finetune_operator.api.meta import Artifact
+from finetune_operator.api.meta import Artifact, FileReference
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
 from finetune_operator.api.training import Training
 from finetune_operator.api.value import parse, plain
-from finetune_operator.decide.decision import CreateModelVersion
+from finetune_operator.decide.attempts import results
+from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreateSnapshot
 from finetune_operator.decide.snapshot import run_document, verify_document
 from house.agreement import Direction, contract_differences
 from house.crds import Schema, crds, leaves
-from house.messages import problems
+from house.messages import message, problems
 from house.samples import changed, sample
 from house.schemas import LIMITS, allowed, limit, part, without_null
-from unit.decide.run.world import World, base, evaluate_result, policy, train_result
+from simulation.trainer_script import Trainer
+from unit.decide.run.world import LIVE, World, base, evaluate_result, policy, prepare_result, train_result
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document", contract.RunDocument, "same"),
@@ -131,6 +133,8 @@ SAME_LIMITS = (
     ("ModelVersion.spec.model", "common#/$defs/modelName"),
     ("ModelVersion.spec.version", "common#/$defs/versionName"),
     ("FineTuneRun.spec.baseVersion", "common#/$defs/versionName"),
+    ("ModelPromotion.spec.version", "common#/$defs/versionName"),
+    ("ModelPromotion.spec.from", "common#/$defs/versionName"),
     ("FineTunePolicy.spec.classes", "common#/$defs/classNames"),
     ("ModelVersion.spec.classes", "common#/$defs/classNames"),
     ("FineTunePolicy.spec.serving", "run-document#/$defs/serving"),
@@ -190,6 +194,21 @@ def test_a_status_holds_every_line_of_progress() -> None:
     for name in status.keys() & line.keys():
         stands = limit(without_null(line[name])[0], "maximum")
         assert stands is None or stands <= status[name]["maximum"], name
+
+
+def test_one_set_of_rules_holds_for_every_uri_that_people_write() -> None:
+    paths = (
+        "FineTunePolicy.spec.data.anchor.uri",
+        "FineTunePolicy.spec.data.pool.uri",
+        "FineTunePolicy.spec.artifacts.uri",
+    )
+    rules = [crd_part(path)["x-kubernetes-validations"] for path in (*paths, "ModelVersion.spec.artifact.uri")]
+    assert all(rule == rules[0] for rule in rules)
+    assert all(crd_part(path)["maxLength"] <= contract.LONGEST_URI for path in paths)
+
+
+def test_a_count_is_what_the_contract_says() -> None:
+    assert part("common#/$defs/count")["maximum"] == results._MAX_COUNT
 
 
 def test_exit_codes_are_those_of_the_contract() -> None:
@@ -303,3 +322,50 @@ def test_a_verified_base_of_the_longest_name_fits() -> None:
     far = base(artifact=Artifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
     made = verify_document(far, policy())
     assert problems("run-document", json.loads(json.dumps(plain(contract.document_json(made))))) == []
+
+
+# What a run writes for its steps, whatever is live: the operator has no types for step inputs, so all are tried.
+
+PLAN = FileReference(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
+LIVE_VERSIONS = {
+    "nothing is live": None,
+    "the base is live": "base_v1",
+    "a fine-tune is live": "ft_v1.1",
+    "a fine-tune without a plan is live": "ft_v1.2",
+}
+
+
+@pytest.mark.parametrize("name", LIVE_VERSIONS)
+def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str) -> None:
+    tuned = base("ft_v1.1", LIVE, type="FineTuned", inputs=PLAN)
+    unknown = base("ft_v1.2", LIVE, type="FineTuned")
+    world = World(versions=(base(inputs=PLAN), tuned, unknown))
+    if version := LIVE_VERSIONS[name]:
+        world.go_live(version)
+    world.trained()
+    steps = []
+    for action in world.history:
+        if isinstance(action, CreateJob):
+            steps.append(action.step)
+            assert problems(f"step-inputs#/$defs/{action.step}", json.loads(action.step_inputs)) == []
+        if isinstance(action, CreateSnapshot):
+            assert problems("run-document", contract.document_json(action.document)) == []
+    assert steps == ["prepare", "train", "evaluate"]
+
+
+# Stand-ins for the trainer in other suites say what the trainer says, or those suites would prove nothing.
+
+
+@pytest.mark.parametrize("step", allowed(part("common#/$defs/step")))
+def test_the_scripted_trainer_of_the_simulation_keeps_to_the_contract(step: str) -> None:
+    run = message("run-verify" if step == "verify" else "run-finetune")
+    code, result = Trainer()(step, run, message(f"inputs-{step}"))
+    assert code == 0
+    assert problems("result", result) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "result"), [("prepare", prepare_result()), ("train", train_result()), ("evaluate", evaluate_result())]
+)
+def test_the_results_of_the_unit_tests_keep_to_the_contract(step: str, result: dict[str, Any]) -> None:
+    assert problems(f"result#/$defs/{step}", result) == []

@@ -19,10 +19,10 @@ from finetune_server.metadata import (
     parse_settings,
 )
 from house.crds import ROOT, Schema
-from house.schemas import part, without_null
+from house.schemas import part, resolved, without_null
 
 MESSAGE = json.loads((ROOT / "tests" / "contract" / "messages" / "artifact-metadata.json").read_text())
-SERVING = part("serving#/$defs/serving")["properties"]
+SERVING = resolved(part("serving#/$defs/serving"))["properties"]
 SHARES = ("0", "1", "0.5", "0.123456789012", "1.000", "1E-8", "5e-07")
 
 

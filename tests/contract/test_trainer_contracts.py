@@ -77,8 +77,8 @@ PLANTED: dict[str, tuple[str, type, Direction, Callable[[Schema], object], str]]
         "run-document#/$defs/training",
         Training,
         "reads",
-        lambda schema: schema["properties"].update(dropout={"type": "string"}),
-        ".dropout: only in the schema",
+        lambda schema: schema["properties"].update(knob={"type": "string"}),
+        ".knob: only in the schema",
     ),
     "a field that the trainer would miss": (
         "run-document#/$defs/training",

@@ -1,7 +1,10 @@
 """Two complete, valid objects of every kind that differ in every leaf of their spec."""
 
 import copy
+from decimal import Decimal
 from typing import Any
+
+from house.crds import crds
 
 Object = dict[str, Any]
 
@@ -15,6 +18,19 @@ def _object(kind: str, name: str, spec: Object) -> Object:
         "kind": kind,
         "metadata": {"name": name, "namespace": "default"},
         "spec": spec,
+    }
+
+
+def _gates(share: str) -> Object:
+    """Return every limit of every gate, at `share` of its default: a gate of decimals needs no sample of its own."""
+    gates = crds()["FineTunePolicy"].spec["properties"]["gates"]["properties"]
+    return {
+        name: {
+            limit: str(Decimal(schema["default"]) * Decimal(share))
+            for limit, schema in gate["properties"].items()
+            if "default" in schema
+        }
+        for name, gate in gates.items()
     }
 
 
@@ -70,13 +86,7 @@ def _policy(first: bool) -> Object:
                 "hsvV": "0.1" if first else "0.3",
             },
         },
-        "gates": {
-            "regression": {
-                "reviewAtPoints": "0.5" if first else "0.6",
-                "rejectAbovePoints": "2" if first else "2.5",
-            },
-            "newSamples": {"minimum": "0.7" if first else "0.9"},
-        },
+        "gates": _gates("0.9" if first else "0.8"),
         "review": {"timeoutSeconds": 100 if first else 200},
         "promotion": "Manual" if first else "Automatic",
         "rollout": {"capacity": "AllowDowntime" if first else "RequireSurge"},
@@ -195,6 +205,30 @@ def _tuned(first: bool) -> Object:
     }
 
 
+def _policy_of_the_last_release(first: bool) -> Object:
+    """A policy that has the hold-out among the limits of a gate."""
+    spec = _policy(first)
+    spec["gates"]["newSamples"]["holdout"] = spec["data"]["pool"].pop("holdout")
+    return spec
+
+
+def _tuned_of_the_last_release(first: bool) -> Object:
+    """A version that has its figures as an object."""
+    spec = _tuned(first)
+    del spec["evidence"]["figures"]
+    spec["evidence"]["measurements"] = {
+        "candidateMap50": "0.981000" if first else "0.971000",
+        "baseMap50": "0.985000" if first else "0.975000",
+        "liveMap50": "0.970000" if first else "0.960000",
+        "poolRate": "0.950000" if first else "0.940000",
+        "freshRate": "0.940000" if first else "0.930000",
+        "basePoolRate": "0.400000" if first else "0.300000",
+        "boxes": 300 if first else 200,
+        "documents": 60 if first else 40,
+    }
+    return spec
+
+
 def _promotion(first: bool) -> Object:
     return {
         "policy": "invoices" if first else "receipts",
@@ -216,6 +250,8 @@ _SPECS = {
     "ModelVersion of a base": ("ModelVersion", _base),
     "ModelVersion of a fine-tune": ("ModelVersion", _tuned),
     "ModelPromotion": ("ModelPromotion", _promotion),
+    "FineTunePolicy of the last release": ("FineTunePolicy", _policy_of_the_last_release),
+    "ModelVersion of the last release": ("ModelVersion", _tuned_of_the_last_release),
 }
 SAMPLES = tuple(_SPECS)
 

@@ -65,10 +65,19 @@ def part(place: str) -> Schema:
 
 
 def resolved(schema: Schema) -> Schema:
-    """Return `schema` with its reference followed; what stands beside the reference goes before it."""
+    """Return `schema` with its references followed; what stands beside a reference goes before it.
+
+    Objects that an allOf refers to are taken in, with their properties and what they require.
+    """
     while "$ref" in schema:
         beside = {key: value for key, value in schema.items() if key != "$ref"}
         schema = {**part(schema["$ref"]), **beside}
+    for item in schema.get("allOf", ()):
+        if "$ref" in item:
+            whole = resolved(item)
+            properties = {**whole["properties"], **schema.get("properties", {})}
+            required = sorted({*whole["required"], *schema.get("required", ())})
+            schema = {**whole, **schema, "properties": properties, "required": required}
     return schema
 
 

@@ -2,27 +2,13 @@
 
 import copy
 
-from house.crds import Crd, Schema
-from house.samples import DIGEST_A, Object, sample
-
-MEASUREMENTS: Object = {
-    "candidateMap50": "0.981000",
-    "baseMap50": "0.985000",
-    "poolRate": "0.950000",
-    "basePoolRate": "0.400000",
-    "boxes": 300,
-    "documents": 60,
-}
-NUMBER: Schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": 9007199254740991}
+from house.crds import Crd
+from house.samples import DIGEST_A, Object, changed, sample
 
 
 def old_version() -> Object:
     """Return a fine-tuned version with the last release's form of the figures."""
-    manifest = sample("ModelVersion of a fine-tune")
-    evidence = manifest["spec"]["evidence"]
-    del evidence["figures"]
-    evidence["measurements"] = dict(MEASUREMENTS)
-    return manifest
+    return sample("ModelVersion of the last release")
 
 
 def old_run() -> Object:
@@ -36,7 +22,7 @@ def old_run() -> Object:
         "inputs": {"plan": place, **counts, "ratio": "20", "digests": {"pool": DIGEST_A}},
         "candidate": {**place, "bytes": 9},
         "checkpoint": place,
-        "measurements": dict(MEASUREMENTS),
+        "measurements": old_version()["spec"]["evidence"]["measurements"],
         "gates": [gate],
         "verdict": "Review",
         "evidence": {"digest": f"sha256:{DIGEST_A}", "uri": "file:///artifacts/manifest.json"},
@@ -46,11 +32,7 @@ def old_run() -> Object:
 
 def old_policy(holdout: str | None = None) -> Object:
     """Return a policy that says `holdout` where the last release had it; with None it says nothing about it."""
-    manifest = sample("FineTunePolicy")
-    del manifest["spec"]["data"]["pool"]["holdout"]
-    if holdout is not None:
-        manifest["spec"]["gates"]["newSamples"]["holdout"] = holdout
-    return manifest
+    return changed(sample("FineTunePolicy of the last release"), ("spec", "gates", "newSamples", "holdout"), holdout)
 
 
 def crd_of_the_last_release(crd: Crd) -> Object:

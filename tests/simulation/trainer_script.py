@@ -24,6 +24,11 @@ def scores(rate: str) -> Object:
     }
 
 
+def measured(artifact: Object, map50: str, pool: Object | None, fresh: Object | None) -> Object:
+    """Return the figures of one model of two classes."""
+    return {"sha256": artifact["sha256"], "map50": map50, "ap50": ["0.9700", ""], "pool": pool, "fresh": fresh}
+
+
 @dataclass(frozen=True, slots=True)
 class Trainer:
     """Answers every step; `candidate` and `rate` are the figures that the gates see."""
@@ -65,38 +70,28 @@ class Trainer:
             "artifact": {"uri": f"{uri}/model.onnx", "sha256": digest(name), "bytes": 1000, "format": "onnx"},
             "checkpoint": {"uri": f"{uri}/checkpoint.pt", "sha256": digest("checkpoint" + name)},
             "epochs": 10, "batch": 16, "images": 1260, "seconds": 130,
+            "device": "cpu", "losses": {"box": "1.1000"},
         }  # fmt: skip
 
     def _evaluate(self, document: Object, inputs: Object) -> Object:
         live = inputs.get("live")
+        rate, other = scores(self.rate), scores("0.400000")
         models = {
-            "candidate": {
-                "sha256": inputs["candidate"]["sha256"],
-                "map50": self.candidate,
-                "pool": scores(self.rate),
-                "fresh": scores(self.rate),
-            },
-            "base": {
-                "sha256": document["base"]["artifact"]["sha256"],
-                "map50": self.base,
-                "pool": scores("0.400000"),
-                "fresh": scores("0.400000"),
-            },
-            "live": live
-            and {"sha256": live["artifact"]["sha256"], "map50": self.base, "pool": scores("0.400000"), "fresh": None},
+            "candidate": measured(inputs["candidate"], self.candidate, rate, rate),
+            "base": measured(document["base"]["artifact"], self.base, other, other),
+            "live": live and measured(live["artifact"], self.base, other, None),
         }
-        return {
-            "settings": digest("settings"),
-            "evaluator": "finetune-trainer 0.1.0",
-            "testSet": {"digest": digest("testSet"), "images": 200, "boxes": 1200},
-            "newSet": {"digest": digest("newSet"), "documents": 60, "fresh": 60, "trainedOn": True},
-            "models": models,
-        }
+        new_set = {"digest": digest("newSet"), "documents": 60, "fresh": 60, "trainedOn": True}
+        return {**self._measurement(), "newSet": new_set, "models": models}
 
     def _verify(self, document: Object, inputs: Object) -> Object:
+        artifact = document["base"]["artifact"]
+        models = {"base": measured(artifact, self.base, None, None)}
+        return {**self._measurement(), "models": models, "artifact": {**artifact, "bytes": 1000, "format": "onnx"}}
+
+    def _measurement(self) -> Object:
         return {
             "settings": digest("settings"),
             "evaluator": "finetune-trainer 0.1.0",
             "testSet": {"digest": digest("testSet"), "images": 200, "boxes": 1200},
-            "models": {"base": {"sha256": document["base"]["artifact"]["sha256"], "map50": self.base}},
         }

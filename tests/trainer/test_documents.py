@@ -32,8 +32,8 @@ from finetune_trainer.documents.result import (
     VerifyResult,
 )
 from finetune_trainer.documents.run import parse_run_document
-from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.steps.job import fitting
+from finetune_trainer.errors import Reason, StepError, bad_input
+from finetune_trainer.steps.job import failed, fitting
 from finetune_trainer.storage import Storage
 from house.crds import crds
 from trainer.world import World
@@ -169,6 +169,16 @@ def test_a_verification_fits_with_the_longest_uri_of_an_artifact() -> None:
     data = fitting(emitted)
     assert len(data) <= RESULT_LIMIT
     assert json.loads(data)["result"]["models"]["base"]["map50"] == "0.999999"
+
+
+@pytest.mark.parametrize("text", ['"' * 3000, "\n" * 3000, "\x00" * 3000, "ж" * 3000, "x" * 3000, "short"])
+def test_an_error_fits_however_its_text_is_written_in_json(text: str) -> None:
+    error = bad_input(Reason.DATA_UNREADABLE, text, text)
+    data = fitting(failed("prepare", "u" * 36, 1, error))
+    assert len(data) <= RESULT_LIMIT
+    written = json.loads(data)["error"]
+    assert (written["class"], written["reason"]) == ("BadInput", "DataUnreadable")
+    assert written["message"][:5] == text[:5]
 
 
 BAD_NAMES: tuple[tuple[list[str], str], ...] = (

@@ -179,12 +179,6 @@ class Story:
         self.apply("75-load.yaml")
         kube.wait("load pod", lambda: kube.pod_running("load"), 120)
 
-    def load_totals(self) -> dict[str, Any]:
-        """Return the last line of the load pod's log."""
-        lines = self.cluster.kube.kubectl("logs", "load", "--tail=1").strip().splitlines()
-        totals: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-        return totals
-
     def stop_load(self) -> dict[str, Any]:
         """Stop the traffic and return its summary."""
         kube = self.cluster.kube

@@ -17,7 +17,7 @@ IMMUTABLE = {"FineTunePolicy": {"model", "deployment", "classes"}}
 """Of a policy everything else, of a run nothing else can change; versions and promotions are immutable."""
 
 
-_BOUND_TO_TYPE = {("base",), ("lineage",), ("evidence",)}
+_BOUND = {("base",), ("lineage",), ("evidence",), ("evidence", "figures"), ("evidence", "measurements")}
 """A fine-tune cannot exist without them, a base not with them: as a whole they can neither be added nor removed."""
 
 
@@ -53,7 +53,7 @@ def _is_valid_alone(manifest: Object, path: Path) -> bool:
     for name in path[:-1]:
         schema = schema["properties"][name]
     enum = schema["properties"][path[-1]].get("enum", ())
-    return path[-1] not in schema.get("required", ()) and len(enum) != 1 and path[1:] not in _BOUND_TO_TYPE
+    return path[-1] not in schema.get("required", ()) and len(enum) != 1 and path[1:] not in _BOUND
 
 
 def test_the_samples_have_every_field_of_the_schemas() -> None:

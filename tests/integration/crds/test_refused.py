@@ -146,7 +146,7 @@ CASES = (
     Bad(POLICY, "training.augment.degrees", "181", "must be a decimal from 0 to 180"),
     Bad(POLICY, "gates.regression.reviewAtPoints", "101", POINTS),
     Bad(POLICY, "gates.regression.rejectAbovePoints", "-3", POINTS),
-    Bad(POLICY, "gates.regression.reviewAtPoints", "2.1", "lower reviewAtPoints or raise rejectAbovePoints"),
+    Bad(POLICY, "gates.regression.reviewAtPoints", "2.8", "lower reviewAtPoints or raise rejectAbovePoints"),
     *(
         Bad(POLICY, path, "1", 'must be a decimal from 0 to 0.9, in quotes, for example "0.2"')
         for path in ("data.pool.holdout", "gates.newSamples.holdout")
@@ -277,7 +277,7 @@ GOOD = (
     (POLICY, "classes", ["moms", "\u00f6re", "total amount"]),
     (POLICY, "gates.newSamples.minimum", "1"),
     (POLICY, "gates.newSamples.minimum", "1.000"),
-    (POLICY, "gates.regression.reviewAtPoints", "2"),
+    (POLICY, "gates.regression.reviewAtPoints", "2.7"),
     (POLICY, "gates.newSamples.holdout", "0.10"),
     (POLICY, "gates.newSamples.holdout", "0"),
     (POLICY, "data.pool.holdout", "0.9"),

@@ -18,13 +18,15 @@ from finetune_operator.decide.snapshot import run_document
 from finetune_operator.manifests.documents import read_document
 from house.crds import Schema, crds, leaves
 from house.samples import changed, sample
-from house.stored import MEASUREMENTS, old_policy, old_run, old_version
+from house.stored import old_policy, old_run, old_version
 from unit.decide.run.world import base, evaluate_result, policy, run
 
 FIGURES = (
     Figure(name="candidateMap50", value="0.981000"),
     Figure(name="baseMap50", value="0.985000"),
+    Figure(name="liveMap50", value="0.970000"),
     Figure(name="poolRate", value="0.950000"),
+    Figure(name="freshRate", value="0.940000"),
     Figure(name="basePoolRate", value="0.400000"),
     Figure(name="boxes", value="300"),
     Figure(name="documents", value="60"),
@@ -41,7 +43,11 @@ class TestFigures:
     def test_a_version_of_the_last_release_has_its_measurements_as_figures(self) -> None:
         assert evidence(old_version()).figures == FIGURES
         assert evidence(old_version()).figure("candidateMap50") == "0.981000"
-        assert evidence(old_version()).figure("liveMap50") is None, "nothing was live"
+
+    def test_what_was_not_measured_is_no_figure(self) -> None:
+        nothing_live = changed(old_version(), ("spec", "evidence", "measurements", "liveMap50"), None)
+        assert evidence(nothing_live).figure("liveMap50") is None
+        assert evidence(nothing_live).figures == tuple(figure for figure in FIGURES if figure.name != "liveMap50")
 
     def test_both_forms_are_one_value(self) -> None:
         new = copy.deepcopy(old_version())
@@ -55,7 +61,7 @@ class TestFigures:
 
     def test_figures_that_are_there_are_not_replaced(self) -> None:
         manifest = sample("ModelVersion of a fine-tune")
-        manifest["spec"]["evidence"]["measurements"] = MEASUREMENTS
+        manifest["spec"]["evidence"]["measurements"] = old_version()["spec"]["evidence"]["measurements"]
         assert evidence(manifest).figure("candidateMap50") == "0.99"
 
     def test_a_verdict_of_the_last_release_stands_on_its_measurements(self) -> None:
@@ -87,7 +93,7 @@ class TestHoldout:
         document = document_json(run_document(run(), policy, base()))
         assert document["holdout"] == "0.2"
         assert document["data"]["pool"] == {"uri": policy.spec.data.pool.uri}
-        assert document["gates"]["newSamples"] == {"minimum": "0.7"}
+        assert document["gates"]["newSamples"] == {"minimum": "0.720"}
 
     def test_neither_schema_makes_a_holdout_of_nothing(self) -> None:
         """A default would stand beside, and hide, what an old policy says in the other place."""

@@ -70,13 +70,17 @@ def uses_of_code(source: str) -> Iterator[Use]:
 
 
 def uses_of_page(text: str) -> Iterator[Use]:
-    """Yield the prose of a Markdown page, line by line: code is somebody's to name, `like this` or in a block."""
-    fenced = False
-    for number, line in enumerate(text.splitlines(), start=1):
+    """Yield the prose of a Markdown page by paragraphs: code is somebody's to name, `like this` or in a block."""
+    fenced, first, paragraph = False, 1, ""
+    for number, line in enumerate((*text.splitlines(), ""), start=1):
         fence = line.lstrip().startswith("```")
         fenced ^= fence
-        if not fence and not fenced:
-            yield Use("prose", re.sub(r"`[^`]*`", "", line), number)
+        if line.strip() and not fence and not fenced:
+            first = first if paragraph else number
+            paragraph += f"{line}\n"
+        elif paragraph:
+            yield Use("prose", re.sub(r"`[^`]*`", "", paragraph), first)
+            paragraph = ""
 
 
 def refused(uses: Iterator[Use], words: dict[str, dict[str, str]]) -> list[str]:
@@ -183,6 +187,6 @@ def test_what_only_looks_like_one_is_left_alone(name: str) -> None:
 
 
 def test_a_page_is_refused_for_its_prose_and_not_for_its_code() -> None:
-    text = "the snapshot document\n\n```sh\n# the snapshot document\n```\n`snapshot document`\n* a Snapshot Document\n"
+    text = "the snapshot document\n\n```sh\n# the snapshot document\n```\n`snapshot document`\n\na Snapshot\nDocument\n"
     faults = refused(uses_of_page(text), retired(RULES))
-    assert [fault.partition(":")[0] for fault in faults] == ["line 1", "line 7"]
+    assert [fault.partition(":")[0] for fault in faults] == ["line 1", "line 8"]

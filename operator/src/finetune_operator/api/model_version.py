@@ -24,7 +24,7 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
     digest: str
     verdict: Verdict
     gates: tuple[GateVerdict, ...]
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[Figure, ...] | None = None
     measurements: Measurements | None = None
     uri: str = ""
     baseline: str | None = None
@@ -32,12 +32,12 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Have one form, whichever was stored: the spec of an old version is immutable and stays as it is."""
-        force_setattr(self, "figures", either(self.figures, self.measurements))
+        force_setattr(self, "figures", either(self.figures or (), self.measurements))
         force_setattr(self, "measurements", None)
 
     def figure(self, name: str) -> str | None:
         """Return the figure of that name, if it was recorded."""
-        return next((figure.value for figure in self.figures if figure.name == name), None)
+        return next((figure.value for figure in self.figures or () if figure.name == name), None)
 
 
 class Lineage(Value, frozen=True, kw_only=True):

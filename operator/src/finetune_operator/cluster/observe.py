@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from ..api import names
 from ..api.contract import PROGRESS_SCHEMA, ProgressLine, RunDocument
-from ..api.meta import ObjectMeta, oldest_first
+from ..api.meta import oldest_first
 from ..api.model_version import ModelVersion
 from ..api.policy import Policy
 from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
@@ -344,7 +344,3 @@ def _template(policy: Policy | None, use: str, templates: Mapping[str, Object]) 
         return None
     names_of = policy.spec.pod_templates
     return template_view(names_of.train if use == "train" else names_of.cpu, templates.get(use))
-
-
-def _created(metadata: ObjectMeta) -> float:
-    return metadata.creation_timestamp.timestamp() if metadata.creation_timestamp else 0.0

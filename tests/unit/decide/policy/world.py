@@ -200,7 +200,6 @@ class ModelDeployment:
     paused: bool = False
     managed: bool = True
     changed_at: datetime = NOW - seconds(3600)
-    settled_keys: ServedKeys = field(default_factory=ServedKeys)
 
     def view(self) -> DeploymentView:
         age = (self.now - self.changed_at).total_seconds()

@@ -26,7 +26,7 @@ from ..storage import Storage
 from .context import StepContext
 from .publish import Publisher
 
-_LONGEST_TEXT: Final = 1500  # bytes of an error's message and of its remedy; the limit of the whole is 4,096
+_LONGEST_TEXT: Final = 1500  # bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def run_job(job: Job) -> int:
             f"{type(error).__name__}: {error}",
             "See the pod's log; if the operator's retries fail alike, report it.",
         )
-    _emit(job.paths.termination_log, _failure(job.step, owner, attempt, failure))
+    _emit(job.paths.termination_log, failed(job.step, owner, attempt, failure))
     return exit_code(failure.error_class)
 
 
@@ -148,14 +148,20 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
             )
 
 
-def _failure(step: StepName, owner: str, attempt: int, error: StepError) -> Emitted:
+def failed(step: StepName, owner: str, attempt: int, error: StepError) -> Emitted:
+    """What is reported of a step that failed; its texts are cut so that it always fits."""
     report = ErrorReport(error.error_class.value, error.reason.value, _clipped(error.message), _clipped(error.remedy))
     return Emitted(RESULT_SCHEMA, step, owner, attempt, "Failed", error=report)
 
 
 def _clipped(text: str) -> str:
-    data = text.encode()
-    return text if len(data) <= _LONGEST_TEXT else data[: _LONGEST_TEXT - 3].decode(errors="ignore") + "…"
+    """The text, cut so that it takes at most `_LONGEST_TEXT` bytes as JSON, where a quote takes two and a NUL six."""
+    if len(encode(text)) <= _LONGEST_TEXT:
+        return text
+    text = text[:_LONGEST_TEXT]
+    while len(encode(f"{text}…")) > _LONGEST_TEXT:
+        text = text[: len(text) * 9 // 10]
+    return f"{text}…"
 
 
 def _emit(termination_log: Path | None, emitted: Emitted) -> None:
