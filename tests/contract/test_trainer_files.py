@@ -29,8 +29,7 @@ from finetune_trainer.documents.plan import (
 from finetune_trainer.documents.pool import BatchSample, ImageFile, LabelFile, PoolBatch, parse_pool_batch
 from finetune_trainer.documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, PageLine, Report
 from finetune_trainer.documents.result import MANIFEST_SCHEMA, EvaluateResult, Manifest, ManifestFile
-from finetune_trainer.documents.run import Serving
-from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, ServingMetadata
+from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, Serving, ServingMetadata
 
 MESSAGES = Path(__file__).parent / "messages"
 CLASSES = ("invoice_number", "amount_total")

@@ -27,7 +27,7 @@ SIZES = st.sampled_from([32, 320, 640])
 
 @given(SIDES, SIDES, SIZES)
 def test_the_letterbox_lies_in_the_square_and_is_centred(width: int, height: int, size: int) -> None:
-    box = letterbox_geometry(width, height, size)
+    box = letterbox_geometry(width=width, height=height, size=size)
     right, below = size - box.left - box.inner_width, size - box.top - box.inner_height
     assert max(box.inner_width, box.inner_height) == size
     assert min(box.left, box.top, right, below) >= 0
@@ -40,7 +40,7 @@ def test_a_box_comes_back_to_where_it_was_on_the_page(width: int, height: int, s
     xs = sorted(data.draw(st.lists(st.floats(0, width, width=32), min_size=2, max_size=2)))
     ys = sorted(data.draw(st.lists(st.floats(0, height, width=32), min_size=2, max_size=2)))
     there = np.array([[xs[0], ys[0], xs[1], ys[1]]], np.float32)
-    box = letterbox_geometry(width, height, size)
+    box = letterbox_geometry(width=width, height=height, size=size)
     scale = np.array([box.inner_width / width, box.inner_height / height] * 2, np.float32)
     inside = there * scale + np.array([box.left, box.top] * 2, np.float32)
     np.testing.assert_allclose(to_page(inside, box), there, atol=2e-3 * max(1, 1 / float(scale.min())))
@@ -48,7 +48,7 @@ def test_a_box_comes_back_to_where_it_was_on_the_page(width: int, height: int, s
 
 @given(SIDES, SIDES, SIZES, hnp.arrays(np.float32, (5, 4), elements=st.floats(-1e4, 1e4, width=32)))
 def test_boxes_never_leave_the_page(width: int, height: int, size: int, raw: npt.NDArray[np.float32]) -> None:
-    boxes = to_page(raw, letterbox_geometry(width, height, size))
+    boxes = to_page(raw, letterbox_geometry(width=width, height=height, size=size))
     assert boxes.min() >= 0
     assert boxes[:, ::2].max() <= width
     assert boxes[:, 1::2].max() <= height
@@ -65,7 +65,7 @@ def test_the_tensor_is_the_page_resized_padded_and_turned_to_rgb(width: int, hei
     grey = (114, 114, 114)
     square = cv2.copyMakeBorder(inner, top, 64 - high - top, left, 64 - wide - left, cv2.BORDER_CONSTANT, value=grey)
     expected = cv2.cvtColor(square, cv2.COLOR_BGR2RGB).transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
-    np.testing.assert_array_equal(to_tensor(page, letterbox_geometry(width, height, 64)), expected)
+    np.testing.assert_array_equal(to_tensor(page, letterbox_geometry(width=width, height=height, size=64)), expected)
 
 
 def naive_iou(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
@@ -108,7 +108,7 @@ def test_nms_keeps_what_the_definition_keeps(
     drawn: tuple[npt.NDArray[np.float32], list[float], list[int]], iou: float, limit: int
 ) -> None:
     boxes, scores, classes = drawn
-    kept = suppress(boxes, np.array(scores, np.float32), np.array(classes, np.intp), iou, limit)
+    kept = suppress(boxes, np.array(scores, np.float32), np.array(classes, np.intp), nms_iou=iou, limit=limit)
     assert set(kept.tolist()) == naive_nms(boxes, scores, classes, iou, limit)
     assert [scores[i] for i in kept] == sorted((scores[i] for i in kept), reverse=True)
 
@@ -121,7 +121,7 @@ def test_every_class_above_the_threshold_is_a_detection_of_its_own() -> None:
 
 
 def test_no_candidate_is_no_detection() -> None:
-    detections = select(np.zeros((7, 0), np.float32), 0.25, 0.7, 300)
+    detections = select(np.zeros((7, 0), np.float32), confidence=0.25, nms_iou=0.7, limit=300)
     assert detections.boxes.shape == (0, 4)
 
 

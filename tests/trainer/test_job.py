@@ -208,6 +208,10 @@ def test_exit_codes_are_those_of_the_contract(error_class: ErrorClass, code: int
     assert exit_code(error_class) == code
 
 
+def publisher_of(artifacts: str, owner: str, attempt: int) -> Publisher:
+    return Publisher(Storage(), artifacts=artifacts, owner=owner, step="prepare", attempt=attempt, round_=None)
+
+
 def result(pool: int) -> PrepareResult:
     counts = Counts(pool=pool, fresh=pool, held_out=0, train=1, new=1, old=0, anchor=1, val=1, test=1)
     digests = Digests("p", "a", "t", "n")
@@ -216,7 +220,7 @@ def result(pool: int) -> PrepareResult:
 
 def test_of_two_pods_of_one_attempt_the_first_to_finish_counts(tmp_path: Path) -> None:
     artifacts = (tmp_path / "artifacts").as_uri()
-    one, other = (Publisher(Storage(), artifacts, "uid-1", "prepare", 1, None) for _ in range(2))
+    one, other = (publisher_of(artifacts, "uid-1", 1) for _ in range(2))
     mine, theirs = one.file("plan.json", b"{1}"), other.file("plan.json", b"{2}")
     assert mine.uri != theirs.uri
     first = one.finish(result(60))
@@ -227,15 +231,15 @@ def test_of_two_pods_of_one_attempt_the_first_to_finish_counts(tmp_path: Path) -
 
 def test_a_manifest_of_another_owner_is_an_error_not_a_result(tmp_path: Path) -> None:
     artifacts = (tmp_path / "artifacts").as_uri()
-    Publisher(Storage(), artifacts, "uid-1", "prepare", 1, None).finish(result(60))
+    publisher_of(artifacts, "uid-1", 1).finish(result(60))
     from finetune_trainer.errors import StepError
 
     with pytest.raises(StepError, match="belongs to uid-1"):
-        Publisher(Storage(), artifacts, "uid-2", "prepare", 1, None).existing()
+        publisher_of(artifacts, "uid-2", 1).existing()
 
 
 def test_a_manifest_lists_every_file_with_its_digest(tmp_path: Path) -> None:
-    publisher = Publisher(Storage(), tmp_path.as_uri(), "uid-1", "prepare", 2, None)
+    publisher = publisher_of(tmp_path.as_uri(), "uid-1", 2)
     located = publisher.file("plan.json", b"{}")
     publisher.finish(result(60))
     manifest = json.loads((tmp_path / "attempt-2" / "prepare" / "manifest.json").read_text())

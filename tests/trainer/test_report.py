@@ -75,7 +75,7 @@ def test_the_gallery_is_drawn_whatever_the_names(tmp_path: Path, name: str) -> N
         Detections(box, np.array([0.9], np.float32), field),
         Truth(box, field),
     )
-    picture = gallery([result], [result], [name])
+    picture = gallery([name], before=[result], after=[result])
     assert picture is not None
     drawn = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     assert drawn is not None

@@ -70,9 +70,9 @@ def test_an_object_is_written_once(place: str) -> None:
 def test_a_fetched_file_is_what_its_digest_says_or_an_error(place: str, tmp_path: Path) -> None:
     uri = join(place, "model.onnx")
     Storage().write_once(uri, b"model")
-    assert Storage().fetch(uri, sha256_of(b"model"), tmp_path / "to" / "model").read_bytes() == b"model"
+    assert Storage().fetch(uri, tmp_path / "to" / "model", sha256=sha256_of(b"model")).read_bytes() == b"model"
     with pytest.raises(StepError) as caught:
-        Storage().fetch(uri, "0" * 64, tmp_path / "other")
+        Storage().fetch(uri, tmp_path / "other", sha256="0" * 64)
     assert caught.value.reason is Reason.DIGEST_MISMATCH
 
 

@@ -21,7 +21,15 @@ NEW_GPU = Hardware("0", "NVIDIA H100", True)
 
 def arguments(**changes: Any) -> dict[str, object]:
     training = msgspec.convert(training_parameters(**changes), Training)
-    return train_arguments(training, 128, 7, Path("/s/data.yaml"), Path("/s/run"), "cpu", False)
+    return train_arguments(
+        training,
+        image_size=128,
+        seed=7,
+        data_yaml=Path("/s/data.yaml"),
+        output=Path("/s/run"),
+        device="cpu",
+        amp=False,
+    )
 
 
 @pytest.mark.parametrize(

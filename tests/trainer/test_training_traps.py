@@ -66,12 +66,22 @@ class TinyTraining:
         materialise(Storage(), self.train, self.folder / "data" / "train")
         materialise(Storage(), self.val, self.folder / "data" / "val")
         data_yaml = write_data_yaml(
-            self.folder / "data.yaml", CLASSES, self.folder / "data" / "train", self.folder / "data" / "val"
+            self.folder / "data.yaml", CLASSES, train=self.folder / "data" / "train", val=self.folder / "data" / "val"
         )
         training = msgspec.convert(training_parameters(**(changes or {})), Training)
-        arguments = train_arguments(training, SIDE, 7, data_yaml, self.folder / "run", "cpu", False)
+        output = self.folder / "run"
+        arguments = train_arguments(
+            training, image_size=SIDE, seed=7, data_yaml=data_yaml, output=output, device="cpu", amp=False
+        )
         progress = Progress("train", self.lines)  # type: ignore[arg-type]
-        return train(self.base, arguments | (overrides or {}), self.train, self.folder / "run", progress, threads)
+        return train(
+            self.base,
+            arguments | (overrides or {}),
+            self.train,
+            progress,
+            log=output.parent / "train.log",
+            threads=threads,
+        )
 
 
 @pytest.fixture

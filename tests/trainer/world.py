@@ -193,5 +193,12 @@ def context(step: Any, document: FineTuneDocument | VerifyDocument, scratch: Pat
     scratch.mkdir(parents=True, exist_ok=True)
     storage = Storage()
     round_ = 1 if step == "evaluate" else None
-    publisher = Publisher(storage, document.artifacts.uri, document.owner.uid, step, attempt, round_)
+    publisher = Publisher(
+        storage,
+        artifacts=document.artifacts.uri,
+        owner=document.owner.uid,
+        step=step,
+        attempt=attempt,
+        round_=round_,
+    )
     return StepContext(storage, publisher, Progress(step), scratch, cpus=2)

@@ -59,14 +59,14 @@ class ServingState:
     in_work: int = 0
 
     def require_loaded(self) -> Loaded:
-        """The loaded model; raises `RequestError` 503 while there is none."""
+        """Return the loaded model; raises `RequestError` 503 while there is none."""
         if self.loaded is None:
             raise RequestError(503, "NotReady", "the model is being verified and loaded")
         return self.loaded
 
 
 def create_app(state: ServingState) -> ASGIApp:
-    """The ASGI application over `state`."""
+    """Return the ASGI application over `state`."""
     routes = Routes(state)
     return Starlette(
         routes=[
@@ -89,7 +89,7 @@ class Routes:
         self._state = state
 
     async def predict(self, request: Request) -> Response:
-        """Bytes of an image or PDF in, fields with boxes and confidence out."""
+        """Answer the bytes of an image or PDF with fields, boxes and confidence."""
         loaded = self._state.require_loaded()
         with loaded.metrics.timed(Stage.TOTAL):
             async with self._slot():
@@ -111,7 +111,7 @@ class Routes:
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
-        """Bounds the memory that waiting requests hold: beyond the limit a request is turned away at once."""
+        """Bound the memory that waiting requests hold: beyond the limit a request is turned away at once."""
         if self._state.in_work >= self._state.limits.max_in_flight:
             raise RequestError(503, "Overloaded", f"{self._state.in_work} pages are being answered; try again")
         self._state.in_work += 1
@@ -121,7 +121,7 @@ class Routes:
             self._state.in_work -= 1
 
     async def feedback(self, request: Request) -> Response:
-        """A user reports that a document was read wrongly; the fields, when given, must be the model's."""
+        """Take a user's report that a document was read wrongly; the fields, when given, must be the model's."""
         loaded = self._state.require_loaded()
         body = await _body(request, MAX_FEEDBACK_BYTES, self._state.limits.body_seconds)
         document, fields = _parse_feedback(body, loaded.detector.settings.classes)
@@ -130,7 +130,7 @@ class Routes:
         return JSONResponse({"accepted": True}, status_code=202)
 
     async def version(self, _request: Request) -> Response:
-        """What is loaded."""
+        """Say what is loaded."""
         loaded = self._state.require_loaded()
         detector = loaded.detector
         return JSONResponse(
@@ -143,17 +143,17 @@ class Routes:
         )
 
     async def readyz(self, _request: Request) -> Response:
-        """200 only when verified, loaded, warmed up and not draining."""
+        """Answer 200 only when verified, loaded, warmed up and not draining."""
         if self._state.drain.draining:
             raise RequestError(503, "Draining", "the server is about to stop")
         return JSONResponse({"ready": True, "version": self._state.require_loaded().detector.artifact.version})
 
     async def livez(self, _request: Request) -> Response:
-        """200 while the event loop turns."""
+        """Answer 200 while the event loop turns."""
         return JSONResponse({"live": True})
 
     async def metrics(self, _request: Request) -> Response:
-        """The monitoring contract, in Prometheus' text format."""
+        """Return the monitoring contract, in Prometheus' text format."""
         return Response(generate_latest(self._state.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 

@@ -25,26 +25,26 @@ class Drain:
 
     @property
     def draining(self) -> bool:
-        """Whether SIGTERM has come."""
+        """Tell whether SIGTERM has come."""
         return self._since is not None
 
     def begin(self) -> None:
-        """SIGTERM has come; further ones change nothing."""
+        """Begin, as SIGTERM has come; further ones change nothing."""
         if self._since is None:
             self._since = self._clock()
 
     def entered(self) -> None:
-        """A request (not a probe, not a scrape) has begun."""
+        """Count a request (not a probe, not a scrape) that has begun."""
         self.in_flight += 1
         self._last_activity = self._clock()
 
     def left(self) -> None:
-        """It has been answered."""
+        """Count one that has been answered."""
         self.in_flight -= 1
         self._last_activity = self._clock()
 
     def finished(self, open_connections: int) -> bool:
-        """Whether the process may go now. At the latest `seconds` after `begin`."""
+        """Tell whether the process may go now. At the latest `seconds` after `begin`."""
         if self._since is None:
             return False
         now = self._clock()

@@ -29,7 +29,7 @@ class Clock(Protocol):
     """Time as the fetch needs it; `time` is one."""
 
     def monotonic(self) -> float:
-        """Seconds since some moment."""
+        """Return the seconds since some moment."""
         ...
 
     def sleep(self, seconds: float, /) -> None:
@@ -130,7 +130,7 @@ def _raise_if_lasting(error: Exception, artifact: Artifact) -> None:
 
 
 def _download(config: FetchConfig, artifact: Artifact, opener: Opener) -> int:
-    """One attempt; returns the size in bytes. The model appears under its name only when its digest is right."""
+    """Try once, and return the size in bytes. The model appears under its name only when its digest is right."""
     part = config.directory / f".{MODEL_FILE}.part"
     digest, size = hashlib.sha256(), 0
     try:
@@ -169,7 +169,7 @@ def _writable(part: Path) -> IO[bytes]:
 
 @contextmanager
 def _local_disk(directory: Path) -> Iterator[None]:
-    """The volume's failures (full, read-only, not ours) are told from the store's: no retry mends them."""
+    """Tell the volume's failures (full, read-only, not ours) from the store's: no retry mends them."""
     try:
         yield
     except OSError as error:

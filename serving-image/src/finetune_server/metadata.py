@@ -15,9 +15,11 @@ SERVING_KEY: Final = "finetune.serving"
 SERVING_SCHEMA: Final = "finetune-operator.io/serving/v1"
 LINEAGE_KEY: Final = "finetune.lineage"
 PREPROCESS: Final = "letterbox-114-linear-rgb"
-# Copies of contracts/serving.schema.json; tests/contract/test_server_contracts.py tries every limit.
+
 MAX_CLASSES: Final = 80
 LONGEST_CLASS_NAME: Final = 63
+"""Copies, as the patterns below, of contracts/serving.schema.json; tests/contract tries every limit."""
+
 _CLASS_NAME: Final = re.compile(r"[^\x00-\x20\x7f,]([^\x00-\x1f\x7f,]*[^\x00-\x20\x7f,])?")
 _MODEL_NAME: Final = re.compile(r"(?=.{1,30}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 

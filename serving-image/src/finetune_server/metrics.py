@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from time import perf_counter
 from typing import Final
@@ -39,6 +39,48 @@ class Stage(Enum):
     TOTAL = "total"
 
 
+@dataclass(frozen=True, slots=True)
+class _Families:
+    """The metrics, before they have labels."""
+
+    documents: Counter
+    feedback: Counter
+    expected: Counter
+    detected: Counter
+    confidence: Histogram
+    duration: Histogram
+    info: Gauge
+
+
+def _families(registry: CollectorRegistry, names: tuple[str, ...]) -> _Families:
+    def counter(name: str, text: str, *extra: str) -> Counter:
+        return Counter(name, text, (*names, *extra), registry=registry)
+
+    return _Families(
+        documents=counter("finetune_documents", "Pages answered"),
+        feedback=counter("finetune_feedback", "Documents that a user reported as read wrongly"),
+        expected=counter("finetune_field_expected", "Pages that should carry the field, by configuration", "field"),
+        detected=counter(
+            "finetune_field_detected", "Pages with at least one box of the field at the serving confidence", "field"
+        ),
+        confidence=Histogram(
+            "finetune_detection_confidence",
+            "Confidence of the best box of the field, for pages on which it was detected",
+            (*names, "field"),
+            buckets=CONFIDENCE_BUCKETS,
+            registry=registry,
+        ),
+        duration=Histogram(
+            "finetune_inference_duration_seconds",
+            "Seconds spent in a stage of answering a page; stage total is the whole request",
+            (*names, "stage"),
+            buckets=SECONDS_BUCKETS,
+            registry=registry,
+        ),
+        info=Gauge("finetune_model_info", "1, for the digest that is loaded", (*names, "digest"), registry=registry),
+    )
+
+
 class Metrics:
     """The series of one loaded model, all present at 0 once this is made.
 
@@ -56,48 +98,16 @@ class Metrics:
         expected: Iterable[str],
     ) -> None:
         fields = tuple(classes)
-        common = {
-            "namespace": identity.namespace,
-            "deployment": identity.deployment,
-            "model": identity.model,
-            "version": artifact.version,
-        }
-        names = tuple(common)
-
-        def counter(name: str, text: str, *extra: str) -> Counter:
-            return Counter(name, text, (*names, *extra), registry=registry)
-
-        documents = counter("finetune_documents", "Pages answered")
-        expectations = counter(
-            "finetune_field_expected", "Pages that should carry the field, by configuration", "field"
-        )
-        detected = counter(
-            "finetune_field_detected", "Pages with at least one box of the field at the serving confidence", "field"
-        )
-        feedback = counter("finetune_feedback", "Documents that a user reported as read wrongly")
-        confidence = Histogram(
-            "finetune_detection_confidence",
-            "Confidence of the best box of the field, for pages on which it was detected",
-            (*names, "field"),
-            buckets=CONFIDENCE_BUCKETS,
-            registry=registry,
-        )
-        duration = Histogram(
-            "finetune_inference_duration_seconds",
-            "Seconds spent in a stage of answering a page; stage total is the whole request",
-            (*names, "stage"),
-            buckets=SECONDS_BUCKETS,
-            registry=registry,
-        )
-        info = Gauge("finetune_model_info", "1, for the digest that is loaded", (*names, "digest"), registry=registry)
-        info.labels(**common, digest=artifact.sha256).set(1)
-        self._documents = documents.labels(**common)
-        self._feedback = feedback.labels(**common)
-        every_expected = {field: expectations.labels(**common, field=field) for field in fields}
+        common = {**asdict(identity), "version": artifact.version}
+        families = _families(registry, tuple(common))
+        families.info.labels(**common, digest=artifact.sha256).set(1)
+        self._documents = families.documents.labels(**common)
+        self._feedback = families.feedback.labels(**common)
+        every_expected = {field: families.expected.labels(**common, field=field) for field in fields}
         self._expected = [every_expected[field] for field in expected]
-        self._detected = {field: detected.labels(**common, field=field) for field in fields}
-        self._confidence = {field: confidence.labels(**common, field=field) for field in fields}
-        self._stages = {stage: duration.labels(**common, stage=stage.value) for stage in Stage}
+        self._detected = {field: families.detected.labels(**common, field=field) for field in fields}
+        self._confidence = {field: families.confidence.labels(**common, field=field) for field in fields}
+        self._stages = {stage: families.duration.labels(**common, stage=stage.value) for stage in Stage}
 
     def document(self, best: Mapping[str, float]) -> None:
         """Count one answered page; `best` gives the highest confidence (0..1) of each field that was found."""

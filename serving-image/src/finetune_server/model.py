@@ -21,7 +21,7 @@ class Session(Protocol):
     """The one call of an onnxruntime session that is used here."""
 
     def run(self, output_names: None, input_feed: dict[str, Tensor]) -> list[npt.NDArray[np.float32]]:
-        """All outputs for these inputs by name."""
+        """Return all outputs for these inputs by name."""
         ...
 
 
@@ -39,7 +39,7 @@ class Detector:
     input_name: str
 
     def run(self, tensor: Tensor) -> npt.NDArray[np.float32]:
-        """(1, 3, S, S) -> (4 + classes, candidates). Raises `FloatingPointError` on NaN or infinity."""
+        """Run on (1, 3, S, S) -> (4 + classes, candidates). Raises `FloatingPointError` on NaN or infinity."""
         output: npt.NDArray[np.float32] = self.session.run(None, {self.input_name: tensor})[0][0]
         if not np.isfinite(output).all():
             raise FloatingPointError("the network's output is not finite")
@@ -113,7 +113,7 @@ def _checked_input(session: ort.InferenceSession, settings: ServingSettings) -> 
 
 
 def _warm_up(detector: Detector) -> None:
-    """Two full runs: the first allocates and picks kernels, the second shows that the result has the right shape."""
+    """Run twice in full: the first run allocates and picks kernels, the second shows the result's shape."""
     size, rows = detector.settings.image_size, 4 + len(detector.settings.classes)
     page = np.full((1, 3, size, size), 0.5, np.float32)
     for _ in range(2):

@@ -52,7 +52,7 @@ class PageDecoder:
         self._pdfium_lock = threading.Lock()
 
     def decode(self, request: PageRequest) -> Page:
-        """The page as BGR (height, width, 3), EXIF orientation applied. Raises `RequestError` (400, 415, 422)."""
+        """Return the page as BGR (height, width, 3), EXIF applied. Raises `RequestError` (400, 415, 422)."""
         kind = _kind(request)
         if kind is Kind.PDF:
             with self._pdfium_lock:
@@ -142,8 +142,10 @@ def _sniff(content: bytes) -> Kind | None:
 
 
 def _is_complete(content: bytes, kind: Kind) -> bool:
-    """False for what OpenCV must not see: of a cut JPEG it makes a page that is grey where data is missing, whose
-    fields are just not found; and for a PNG chunk it allocates whatever length, up to 4 GiB, the chunk claims.
+    """Tell whether OpenCV may see it.
+
+    Of a cut JPEG it makes a page that is grey where data is missing, whose fields are just not detected. For a PNG
+    chunk it allocates whatever length, up to 4 GiB, the chunk claims.
     """
     match kind:
         case Kind.JPEG:
@@ -155,7 +157,7 @@ def _is_complete(content: bytes, kind: Kind) -> bool:
 
 
 def _png_is_complete(content: bytes) -> bool:
-    """Whether the chunks lie end to end within the data, up to the one that ends the image."""
+    """Tell whether the chunks lie end to end within the data, up to the one that ends the image."""
     at = 8
     while at + 12 <= len(content):
         length, name = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
@@ -166,7 +168,7 @@ def _png_is_complete(content: bytes) -> bool:
 
 
 def _jpeg_is_complete(content: bytes) -> bool:
-    """Whether an end marker follows the first scan; segments before it (thumbnails among them) are skipped."""
+    """Tell whether an end marker follows the first scan; segments before it (thumbnails among them) are skipped."""
     at = 2
     while content[at : at + 1] == b"\xff":
         marker, length = content[at + 1 : at + 2], content[at + 2 : at + 4]

@@ -19,7 +19,7 @@ class Detections:
     classes: npt.NDArray[np.intp]
 
 
-def select(output: Floats, confidence: float, nms_iou: float, limit: int) -> Detections:
+def select(output: Floats, *, confidence: float, nms_iou: float, limit: int) -> Detections:
     """Decode one image's head output (4 + classes, candidates), boxes as centre and size.
 
     Multi-label: every class score of a candidate above `confidence` is a detection of its own.
@@ -32,12 +32,12 @@ def select(output: Floats, confidence: float, nms_iou: float, limit: int) -> Det
     scores = output[4:][classes, columns]
     centre, half = output[:2, columns].T, output[2:4, columns].T / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)
-    keep = suppress(boxes, scores, classes, nms_iou, limit)
+    keep = suppress(boxes, scores, classes, nms_iou=nms_iou, limit=limit)
     return Detections(boxes[keep], scores[keep], classes[keep])
 
 
 def suppress(
-    boxes: Floats, scores: Floats, classes: npt.NDArray[np.intp], nms_iou: float, limit: int
+    boxes: Floats, scores: Floats, classes: npt.NDArray[np.intp], *, nms_iou: float, limit: int
 ) -> npt.NDArray[np.intp]:
     """Greedy class-wise non-maximum suppression: indices of the kept boxes by falling score, at most `limit`.
 

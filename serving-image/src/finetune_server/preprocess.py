@@ -14,6 +14,7 @@ Page = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.float32]
 
 PAD_VALUE: Final = 114
+"""Grey of the padding around a page, as the trainer's tool pads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Letterbox:
     top: int
 
 
-def letterbox_geometry(width: int, height: int, size: int) -> Letterbox:
+def letterbox_geometry(*, width: int, height: int, size: int) -> Letterbox:
     """Fit a `width` x `height` page into a square of side `size`, centred.
 
     The -0.1 puts the odd pixel of padding right and below, as the trainer's tool does.
@@ -53,7 +54,7 @@ def letterbox_geometry(width: int, height: int, size: int) -> Letterbox:
 
 
 def to_tensor(page: Page, box: Letterbox) -> Tensor:
-    """BGR page (height, width, 3) -> RGB float32 (1, 3, size, size) in 0..1."""
+    """Turn a BGR page (height, width, 3) into RGB float32 (1, 3, size, size) in 0..1."""
     inner = page
     if page.shape[:2] != (box.inner_height, box.inner_width):
         inner = np.asarray(
@@ -68,7 +69,7 @@ def to_tensor(page: Page, box: Letterbox) -> Tensor:
 
 
 def to_page(boxes: npt.NDArray[np.float32], box: Letterbox) -> npt.NDArray[np.float32]:
-    """Corners (n, 4) x1 y1 x2 y2 in the square -> in the page's pixels, clipped to the page."""
+    """Move corners (n, 4) x1 y1 x2 y2 from the square to the page's pixels, clipped to the page."""
     offset = np.array([box.left, box.top] * 2, np.float32)
     limit = np.array([box.width, box.height] * 2, np.float32)
     inner = np.array([box.inner_width, box.inner_height] * 2, np.float32)

@@ -37,7 +37,7 @@ def read_page(request: PageRequest, decoder: PageDecoder, detector: Detector, me
         page = decoder.decode(request)
     height, width = page.shape[:2]
     with metrics.timed(Stage.PREPROCESS):
-        letterbox = letterbox_geometry(width, height, settings.image_size)
+        letterbox = letterbox_geometry(width=width, height=height, size=settings.image_size)
         tensor = to_tensor(page, letterbox)
     with metrics.timed(Stage.INFERENCE):
         try:
@@ -45,7 +45,12 @@ def read_page(request: PageRequest, decoder: PageDecoder, detector: Detector, me
         except FloatingPointError as error:
             raise RequestError(500, "OutputNotFinite", str(error)) from error
     with metrics.timed(Stage.POSTPROCESS):
-        detections = select(output, settings.confidence, settings.nms_iou, settings.max_detections)
+        detections = select(
+            output,
+            confidence=settings.confidence,
+            nms_iou=settings.nms_iou,
+            limit=settings.max_detections,
+        )
         boxes = to_page(detections.boxes, letterbox)
         fields = tuple(
             Field(settings.classes[index], score, (x1, y1, x2, y2))

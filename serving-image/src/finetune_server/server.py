@@ -24,11 +24,14 @@ from .pages import PageDecoder
 
 log = logging.getLogger(__name__)
 
-# An idle pooled connection that the server closes is a request that its client may lose, so the
-# server waits longer than clients and proxies do (60 s is the usual figure there).
 KEEP_ALIVE_SECONDS: Final = 75
-# What requests that are still being answered at the drain's end get.
+"""How long idle connections are kept: longer than clients and proxies keep theirs (60 s is the usual figure there).
+
+An idle pooled connection that the server closes is a request that its client may lose.
+"""
+
 LAST_ANSWERS_SECONDS: Final = 10
+"""What requests that are still being answered at the drain's end get."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -39,13 +42,13 @@ class DrainingServer(uvicorn.Server):
         self._drain = drain
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """First signal: drain. Another one, or SIGINT: stop now."""
+        """Drain at the first signal; stop at once at another one, or at SIGINT."""
         if self._drain.draining or sig == signal.SIGINT:
             self.should_exit = True
         self._drain.begin()
 
     async def on_tick(self, counter: int) -> bool:
-        """Every 0.1 s: whether to stop."""
+        """Tell, every 0.1 s, whether to stop."""
         return await super().on_tick(counter) or self._drain.finished(len(self.server_state.connections))
 
 

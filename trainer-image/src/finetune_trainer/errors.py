@@ -47,7 +47,7 @@ class Reason(StrEnum):
 
 
 def exit_code(error_class: ErrorClass) -> int:
-    """The process's exit code for an error of this class."""
+    """Return the process's exit code for an error of this class."""
     match error_class:
         case ErrorClass.BAD_INPUT:
             return 10
@@ -77,7 +77,7 @@ class StepError(Exception):
 
 
 def bad_input(reason: Reason, message: str, remedy: str) -> StepError:
-    """An error that a retry cannot mend: the data, the document or the base is wrong."""
+    """Return an error that a retry cannot mend: the data, the document or the base is wrong."""
     return StepError(ErrorClass.BAD_INPUT, reason, message, remedy)
 
 

@@ -20,6 +20,8 @@ from .errors import ErrorClass, Reason, StepError, bad_input
 
 SCHEMES: Final = ("file", "s3", "gs")
 _CHUNK: Final = 4 * 1024 * 1024
+"""Bytes that are copied at once."""
+
 _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     # An unreachable endpoint should end the attempt within minutes; the operator retries with a new one.
     "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 4}}},
@@ -27,7 +29,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def normalise(uri: str) -> str:
-    """A URI of a known scheme without trailing slash; a bare path becomes `file://`.
+    """Return a URI of a known scheme without trailing slash; a bare path becomes `file://`.
 
     Raises StepError (DataUnreadable) for other schemes, user info or a query: credentials come from the pod.
     """
@@ -50,12 +52,12 @@ def normalise(uri: str) -> str:
 
 
 def join(uri: str, *parts: str) -> str:
-    """`uri` with path parts appended."""
+    """Return `uri` with path parts appended."""
     return "/".join([uri.rstrip("/"), *(p.strip("/") for p in parts)])
 
 
 def local_path(uri: str) -> Path | None:
-    """The path behind a `file://` URI, or None for a remote one."""
+    """Return the path behind a `file://` URI, or None for a remote one."""
     parts = urlsplit(uri)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
@@ -67,7 +69,7 @@ class Storage:
         self._systems: dict[str, Any] = {}
 
     def read(self, uri: str) -> bytes:
-        """The bytes at `uri`; StepError DataUnreadable or StorageUnavailable."""
+        """Return the bytes at `uri`; StepError DataUnreadable or StorageUnavailable."""
         with _translated(uri, "read"):
             if (path := local_path(uri)) is not None:
                 return path.read_bytes()
@@ -75,7 +77,7 @@ class Storage:
             return data
 
     def read_many(self, uris: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of many objects; remote ones are fetched concurrently."""
+        """Return the bytes of many objects; remote ones are fetched concurrently."""
         wanted = list(dict.fromkeys(uris))
         remote = [u for u in wanted if local_path(u) is None]
         contents = {u: self.read(u) for u in wanted if local_path(u) is not None}
@@ -93,7 +95,7 @@ class Storage:
         return contents
 
     def sizes(self, uris: Iterable[str]) -> dict[str, int | None]:
-        """Size in bytes of each object, None where there is none. Remote ones by one listing per folder."""
+        """Return the size in bytes of each object, None where there is none; remote ones by a listing per folder."""
         result: dict[str, int | None] = {}
         listings: dict[str, dict[str, int]] = {}
         for uri in uris:
@@ -111,29 +113,29 @@ class Storage:
         return result
 
     def exists(self, uri: str) -> bool:
-        """Whether an object or a local file is at `uri`."""
+        """Tell whether an object or a local file is at `uri`."""
         with _translated(uri, "look up"):
             if (path := local_path(uri)) is not None:
                 return path.exists()
             return bool(self._system(uri).exists(_key(uri)))
 
     def names(self, uri: str) -> list[str]:
-        """Names directly below `uri`, sorted; empty when there is no such folder."""
+        """Return the names directly below `uri`, sorted; empty when there is no such folder."""
         with _translated(uri, "list"):
             if (path := local_path(uri)) is not None:
                 return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
         return sorted(self._listing(uri))
 
     def walk(self, uri: str) -> list[str]:
-        """Paths of all objects below `uri`, relative to it, sorted."""
+        """Return the paths of all objects below `uri`, relative to it, sorted."""
         with _translated(uri, "list"):
             if (path := local_path(uri)) is not None:
                 return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
             prefix = _key(uri) + "/"
             return sorted(k.removeprefix(prefix) for k in self._system(uri).find(_key(uri)))
 
-    def fetch(self, uri: str, sha256: str, target: Path) -> Path:
-        """Copy `uri` to `target` and verify it; StepError DigestMismatch when the bytes are others."""
+    def fetch(self, uri: str, target: Path, *, sha256: str) -> Path:
+        """Copy `uri` to `target`, and return the target; StepError DigestMismatch when the bytes are others."""
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with _translated(uri, "read"), self._system(uri).open(_key(uri), "rb") as source, target.open("wb") as sink:
@@ -218,12 +220,12 @@ def _create_local(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-# Wordings of the object stores' clients for what a retry cannot mend.
-_CONFIGURATION = re.compile(
+_CONFIGURATION: Final = re.compile(
     r"NoCredentials|InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|InvalidBucketName|NoSuchBucket"
     r"|DefaultCredentialsError|anonymous caller",
     re.IGNORECASE,
 )
+"""Wordings of the object stores' clients for what a retry cannot mend."""
 
 
 @contextmanager
@@ -255,6 +257,7 @@ def _translated(uri: str, action: str) -> Iterator[None]:
 
 
 _CLIENTS: Final = frozenset({"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "asyncio", "fsspec", "s3fs"})
+"""Packages whose errors mean that the storage is away."""
 
 
 def _no_access(uri: str, action: str, error: Exception) -> StepError:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from msgspec.structs import asdict
 
 from ..documents.codec import decode, encode
-from ..documents.run import Serving
-from ..documents.serving import LINEAGE_KEY, SERVING_KEY, SERVING_SCHEMA, Lineage, ServingMetadata
+from ..documents.serving import LINEAGE_KEY, SERVING_KEY, SERVING_SCHEMA, Lineage, Serving, ServingMetadata
 from ..errors import Reason, bad_input
 
 

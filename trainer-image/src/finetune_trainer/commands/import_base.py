@@ -111,7 +111,7 @@ def import_base(request: ImportRequest, scratch: Path) -> str:
     classes = class_names(loaded)
     check_class_names(classes, f"The checkpoint {where}")
     if request.classes is not None:
-        check_classes(classes, request.classes, f"The checkpoint {where}")
+        check_classes(classes, f"The checkpoint {where}", expected=request.classes)
     lineage = Lineage(type="Base", model=request.model, base=request.version)
     checkpoint = save_checkpoint(publishable(loaded, lineage), scratch / "checkpoint.pt")
     metadata = ArtifactMetadata(serving_metadata(classes, request.serving), lineage)

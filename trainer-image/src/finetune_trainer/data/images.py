@@ -10,11 +10,17 @@ import numpy as np
 from PIL import Image
 
 IMAGE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-_SMALLEST: Final = 10  # pixels; ultralytics drops smaller images
+"""Of the files that are taken for pages."""
+
+_SMALLEST: Final = 10
+"""Pixels of a side; ultralytics drops smaller images."""
 
 
 def image_problem(data: bytes) -> str | None:
-    """Why these bytes are no usable page, or None. Tries Pillow (training scans with it) and OpenCV (all decode)."""
+    """Return why these bytes are no usable page, or None.
+
+    Pillow tries them, which training scans with, and OpenCV, which all decode with.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             size = image.size
@@ -28,8 +34,8 @@ def image_problem(data: bytes) -> str | None:
     return None
 
 
-def is_complete_jpeg(head: bytes, tail: bytes) -> bool:
-    """Whether the file is no JPEG, or a JPEG that ends as it should.
+def is_complete_jpeg(*, head: bytes, tail: bytes) -> bool:
+    """Tell whether the file is no JPEG, or a JPEG that ends as it should.
 
     `head` and `tail` are its first three and last two bytes. Ultralytics re-encodes a JPEG without the end marker,
     in place.

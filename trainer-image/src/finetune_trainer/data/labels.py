@@ -10,8 +10,9 @@ import numpy as np
 
 from ..errors import Reason
 
-# Rounding in other tools lets a box reach a little over the page's edge; ultralytics tolerates a hundredth.
 EDGE_TOLERANCE: Final = 0.01
+"""How far a box may reach over the page's edge, as other tools' rounding lets it; ultralytics tolerates the same."""
+
 COLUMNS: Final = 5
 
 
@@ -35,7 +36,7 @@ class LabelProblem:
 
 
 def parse_label(data: bytes, classes: int) -> tuple[Box, ...] | LabelProblem:
-    """The boxes of a label file with `classes` classes; an empty file has none. Repeated rows count once.
+    """Return the boxes of a label file with `classes` classes; an empty file has none. Repeated rows count once.
 
     A row is `class x y width height`. Six columns (pseudo-labels with a confidence), polygons, coordinates in
     pixels, and unknown classes make ultralytics leave out the whole page with a log line; here they are problems.

@@ -15,12 +15,14 @@ from ..documents.plan import Sample
 from ..storage import Storage, local_path
 from .images import is_complete_jpeg
 
-_FETCHERS: Final = 16  # threads; fetching waits for the network, not for a CPU
+_FETCHERS: Final = 16
+"""Threads that fetch; they wait for the network, not for a CPU."""
+
 _END_OF_IMAGE: Final = b"\xff\xd9"
 
 
 def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> list[Path]:
-    """Lay out `samples` as `folder/images/*` and `folder/labels/*.txt`; returns the image paths in order.
+    """Lay out `samples` as `folder/images/*` and `folder/labels/*.txt`, and return the image paths in order.
 
     Local files become symbolic links: nothing is copied, and label caches and image caches land in the scratch
     folder, never in the store. Every file is hashed; StepError DigestMismatch when it is not what the plan lists.
@@ -47,7 +49,7 @@ def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> li
 def _place(storage: Storage, source: FileReference, target: Path) -> None:
     path = local_path(source.uri)
     if path is None:
-        storage.fetch(source.uri, source.sha256, target)
+        storage.fetch(source.uri, target, sha256=source.sha256)
         return
     if not path.is_file():
         storage.read(source.uri)  # raises the error that names the place and the remedy
@@ -65,11 +67,11 @@ def _is_complete(path: Path) -> bool:
         head = stream.read(3)
         stream.seek(0, 2)
         stream.seek(max(stream.tell() - 2, 0))
-        return is_complete_jpeg(head, stream.read(2))
+        return is_complete_jpeg(head=head, tail=stream.read(2))
 
 
-def write_data_yaml(file: Path, classes: Sequence[str], train: Path, val: Path) -> Path:
-    """A data.yaml of our own: absolute places, names by index. A user's is never used: it can carry code."""
+def write_data_yaml(file: Path, classes: Sequence[str], *, train: Path, val: Path) -> Path:
+    """Write a data.yaml of our own, and return it. A user's is never used: it can carry code."""
     content = {"train": str(train), "val": str(val), "names": dict(enumerate(classes))}
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -38,50 +38,28 @@ def read_plan(storage: Storage, plan: FileReference) -> Plan:
 
 def make_plan(storage: Storage, document: FineTuneDocument, known: Known) -> Plan:
     """Check pool and anchor and draw the mix; StepError (BadInput) names everything that is wrong."""
-    anchor_uri, pool_uri = normalise(document.data.anchor.uri), normalise(document.data.pool.uri)
+    anchor_uri = normalise(document.data.anchor.uri)
     index = read_index(storage, anchor_uri)
-    check_classes(index.classes, document.classes, f"The anchor {anchor_uri}")
+    check_classes(index.classes, f"The anchor {anchor_uri}", expected=document.classes)
     check_splits(index, anchor_uri)
     pool = _read_pool(storage, document, index, known)
-    new = [sample for sample in pool if not sample.held_out]
-    if not new:
-        raise bad_input(
-            Reason.POOL_TOO_SMALL,
-            f"All {len(pool)} pages of the pool are held out (holdout {document.holdout}); none is left to train on.",
-            "Verify pages of more documents, or hold out a smaller share.",
-        )
+    new = _new_samples(pool, document.holdout)
     times = _times(document.mixing, len(pool))
-    old = _draw_old(index, pool, times=times, new=len(new), mixing=document.mixing)
-    train = (
-        *(_train_sample(sample, "pool") for sample in new),
-        *(_train_sample(anchor_sample(anchor_uri, page), "anchor") for page in old),
-    )
-    val = tuple(anchor_sample(anchor_uri, page) for page in index.splits.val)
-    test = tuple(anchor_sample(anchor_uri, page) for page in index.splits.test)
-    checked = [*train[len(new) :], *val, *test]
-    check_labels(storage, checked, len(index.classes), "the anchor " + anchor_uri)
+    drawn = _draw_old(index, pool, times=times, new=len(new), mixing=document.mixing)
+    old, val, test = (_anchor_samples(anchor_uri, pages) for pages in (drawn, index.splits.val, index.splits.test))
+    check_labels(storage, [*old, *val, *test], len(index.classes), "the anchor " + anchor_uri)
     new_set = _new_set(pool, index, known, only_held_out=Decimal(document.holdout) > 0)
     return Plan(
         owner=document.owner.uid,
         classes=document.classes,
         base=PlanBase(document.base.version, document.base.checkpoint),
         anchor_uri=anchor_uri,
-        pool_uri=pool_uri,
+        pool_uri=normalise(document.data.pool.uri),
         seed=document.mixing.seed,
         ratio=format_ratio(times),
-        counts=Counts(
-            pool=len(pool),
-            fresh=sum(sample.fresh for sample in pool),
-            held_out=len(pool) - len(new),
-            train=len(train),
-            new=len(new),
-            old=len(old),
-            anchor=len(index.splits.train),
-            val=len(val),
-            test=len(test),
-        ),
+        counts=_counts(pool, index, new=len(new), old=len(old)),
         digests=_digests(pool, index, new_set),
-        train=train,
+        train=(*_train_samples(new, "pool"), *_train_samples(old, "anchor")),
         val=val,
         test=test,
         new_set=new_set,
@@ -114,6 +92,17 @@ def _read_pool(storage: Storage, document: FineTuneDocument, index: AnchorIndex,
     return [planned(stored, sample) for stored, sample in checked]
 
 
+def _new_samples(pool: Sequence[PoolSample], holdout: str) -> list[PoolSample]:
+    new = [sample for sample in pool if not sample.held_out]
+    if not new:
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"All {len(pool)} pages of the pool are held out (holdout {holdout}); none is left to train on.",
+            "Verify pages of more documents, or hold out a smaller share.",
+        )
+    return new
+
+
 def _times(mixing: Mixing, pool: int) -> Decimal:
     return multiplier(pool, mixing.interpolation) if mixing.ratio == "Auto" else Decimal(mixing.ratio)
 
@@ -126,6 +115,24 @@ def _draw_old(
     candidates = {page.image_sha256: page for page in index.splits.train if page.image_sha256 not in verified}
     count = old_count(trained_new=new, times=times, max_old=mixing.max_old, anchor=len(candidates))
     return [candidates[digest] for digest in draw(candidates, count=count, seed=mixing.seed)]
+
+
+def _anchor_samples(uri: str, pages: Sequence[AnchorPage]) -> tuple[Sample, ...]:
+    return tuple(anchor_sample(uri, page) for page in pages)
+
+
+def _counts(pool: Sequence[PoolSample], index: AnchorIndex, *, new: int, old: int) -> Counts:
+    return Counts(
+        pool=len(pool),
+        fresh=sum(sample.fresh for sample in pool),
+        held_out=len(pool) - new,
+        train=new + old,
+        new=new,
+        old=old,
+        anchor=len(index.splits.train),
+        val=len(index.splits.val),
+        test=len(index.splits.test),
+    )
 
 
 def _digests(pool: Sequence[PoolSample], index: AnchorIndex, new_set: Sequence[PoolSample]) -> Digests:
@@ -142,8 +149,9 @@ def _samples_digest(samples: Sequence[Sample]) -> str:
     return set_digest((sample.image.sha256, sample.label.sha256 if sample.label else None) for sample in samples)
 
 
-def _train_sample(sample: Sample, origin: Literal["pool", "anchor"]) -> TrainSample:
-    return TrainSample(sample.image, sample.label, sample.bytes, sample.boxes, origin)
+def _train_samples(samples: Sequence[Sample], origin: Literal["pool", "anchor"]) -> Iterator[TrainSample]:
+    for sample in samples:
+        yield TrainSample(sample.image, sample.label, sample.bytes, sample.boxes, origin)
 
 
 def _new_set(

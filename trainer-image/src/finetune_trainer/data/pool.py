@@ -63,7 +63,7 @@ def read_pool(storage: Storage, uri: str, classes: Sequence[str]) -> list[Stored
     for name in names:
         where = join(uri, "batches", name)
         batch = parse_pool_batch(contents[where], where)
-        check_classes(batch.classes, classes, f"The pool batch {where}")
+        check_classes(batch.classes, f"The pool batch {where}", expected=classes)
         for sample in batch.samples:
             if (trouble := _verifier_problem(sample)) is not None:
                 problems.append(Problem(Reason.VERIFIER_MISSING, f"{name} {sample.image.path}", trouble))

@@ -64,7 +64,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     if not new.verification.by.strip():
         raise bad_input(Reason.VERIFIER_MISSING, "--verified-by is empty.", "Name the person who verified the labels.")
     index = read_index(storage, new.anchor_uri)
-    check_classes(_folder_classes(storage, new.folder_uri), index.classes, f"The folder {new.folder_uri}")
+    check_classes(_folder_classes(storage, new.folder_uri), f"The folder {new.folder_uri}", expected=index.classes)
     known = {sample.image.sha256: sample.batch for sample in read_pool(storage, uri, index.classes)}
     pages, problems = _read_folder(storage, new, len(index.classes), counted)
     problems += _collisions(pages, known=known, held_out=held_out_pages(index))

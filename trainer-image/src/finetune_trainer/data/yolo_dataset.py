@@ -70,7 +70,7 @@ def _unreadable(where: str, what: str) -> StepError:
 
 
 def label_path(image: str) -> str:
-    """Where the label of an image lies: the last `images` folder becomes `labels`; else beside the image."""
+    """Return where the label of an image lies: the last `images` folder becomes `labels`; else beside the image."""
     path = PurePosixPath(image)
     parts = list(path.parts)
     folders = [i for i, part in enumerate(parts[:-1]) if part == "images"]
@@ -80,14 +80,14 @@ def label_path(image: str) -> str:
 
 
 def split_images(storage: Storage, uri: str, data: DataYaml, split: Split, objects: frozenset[str]) -> tuple[str, ...]:
-    """Paths of a split's images relative to `uri`, sorted, each once; `objects` are all paths below `uri`.
+    """Return the paths of a split's images relative to `uri`, sorted, each once; `objects` are all paths below `uri`.
 
     Raises StepError DataUnreadable for places outside of `uri` and for listed images that are not there.
     """
-    root = _relative(uri, "", data.root, f"path: {data.root}")
+    root = _relative(uri, folder="", written=data.root, what=f"path: {data.root}")
     images: set[str] = set()
     for written in data.splits[split]:
-        place = _relative(uri, root, written, f"{split}: {written}")
+        place = _relative(uri, folder=root, written=written, what=f"{split}: {written}")
         if place in objects and PurePosixPath(place).suffix.lower() == ".txt":
             images.update(_listed(storage, uri, place, objects))
         elif place in objects:
@@ -113,7 +113,12 @@ def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -
         if not (entry := line.strip()):
             continue
         # As ultralytics reads a list: "./" is relative to the list; anything else to the data set's root.
-        image = _relative(uri, folder if entry.startswith("./") else "", entry, f"{listing} line {number}")
+        image = _relative(
+            uri,
+            folder=folder if entry.startswith("./") else "",
+            written=entry,
+            what=f"{listing} line {number}",
+        )
         if image not in objects:
             raise bad_input(
                 Reason.DATA_UNREADABLE,
@@ -124,8 +129,8 @@ def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -
     return images
 
 
-def _relative(uri: str, folder: str, written: str, what: str) -> str:
-    """`written` as a path relative to the data set at `uri`; "" is the data set itself."""
+def _relative(uri: str, *, folder: str, written: str, what: str) -> str:
+    """Return `written` as a path relative to the data set at `uri`; "" is the data set itself."""
     path = PurePosixPath(written)
     if path.is_absolute():
         root = local_path(uri)

@@ -36,7 +36,7 @@ def check_class_names(names: Sequence[str], what: str) -> None:
             )
 
 
-def check_classes(names: Sequence[str], expected: Sequence[str], what: str) -> None:
+def check_classes(names: Sequence[str], what: str, *, expected: Sequence[str]) -> None:
     """Raise StepError ClassListDiffers unless both lists are equal, in order: a label is only an index into it."""
     if tuple(names) == tuple(expected):
         return

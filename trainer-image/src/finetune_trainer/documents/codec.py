@@ -86,10 +86,10 @@ def decode(data: bytes, kind: type[DocumentT], what: str, schema: str | None = N
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON in the declared order of fields."""
+    """Return compact JSON in the declared order of fields."""
     return msgspec.json.encode(value)
 
 
 def digest(value: Any) -> str:
-    """sha256 of the value's canonical JSON (sorted keys)."""
+    """Return the sha256 of the value's canonical JSON (sorted keys)."""
     return sha256_of(msgspec.json.encode(value, order="deterministic"))

@@ -10,7 +10,7 @@ import msgspec
 from ..errors import Reason, StepError, bad_input
 from .codec import ClassNames, Document, FileReference, ModelName, VersionName
 from .result import Artifact
-from .run import Serving
+from .serving import Serving
 
 # Copies of what the CRDs say; tests/contract/test_trainer_contracts.py holds them to their sources.
 MODEL_NAME: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -47,7 +47,7 @@ class BaseVersion(Document, frozen=True, kw_only=True):
 
 
 def object_name(model: str, version: str) -> str:
-    """The name of the ModelVersion object: invoice-fields, base_v1 -> invoice-fields-base-v1."""
+    """Return the name of the ModelVersion object: invoice-fields, base_v1 -> invoice-fields-base-v1."""
     return f"{model}-{version.replace('_', '-')}"
 
 
@@ -68,7 +68,7 @@ def check_names(model: str, version: str, namespace: str) -> None:
 
 
 def checked_serving(settings: dict[str, object]) -> PlainServing:
-    """The settings as the API server takes them; StepError ContractViolated for others, such as a share of 1e-1."""
+    """Return the settings as the API server takes them; StepError ContractViolated for others, such as 1e-1."""
     try:
         msgspec.convert(settings, Serving)
         return msgspec.convert(settings, PlainServing)

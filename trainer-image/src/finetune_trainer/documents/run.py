@@ -11,8 +11,6 @@ from .codec import (
     Decimal,
     Document,
     FileReference,
-    ImageSize,
-    MaxDetections,
     ModelName,
     Seed,
     Share,
@@ -21,6 +19,7 @@ from .codec import (
     VersionName,
     decode,
 )
+from .serving import Serving
 
 SCHEMA: Final = "finetune-operator.io/run-document/v1"
 
@@ -34,15 +33,6 @@ class Owner(Document, frozen=True):
     namespace: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
     uid: Uid
-
-
-class Serving(Document, frozen=True):
-    """How the artifact is served: pixels of the square input, and what counts as a detection."""
-
-    image_size: ImageSize
-    confidence: Share
-    nms_iou: Share
-    max_detections: MaxDetections
 
 
 class Location(Document, frozen=True):

@@ -6,8 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from .codec import ClassNames, ModelName
-from .run import Serving
+from .codec import ClassNames, Document, ImageSize, MaxDetections, ModelName, Share
 
 SERVING_KEY: Final = "finetune.serving"
 SERVING_SCHEMA: Final = "finetune-operator.io/serving/v1"
@@ -15,8 +14,17 @@ LINEAGE_KEY: Final = "finetune.lineage"
 PREPROCESS: Final = "letterbox-114-linear-rgb"
 
 
+class Serving(Document, frozen=True):
+    """How the artifact is served: pixels of the square input, and what counts as a detection."""
+
+    image_size: ImageSize
+    confidence: Share
+    nms_iou: Share
+    max_detections: MaxDetections
+
+
 class ServingMetadata(Serving, frozen=True, kw_only=True):
-    """What the artifact says about its own serving, the settings among it; one digest binds it to the weights."""
+    """What the artifact says about its own serving; one digest binds it to the weights."""
 
     schema: Literal["finetune-operator.io/serving/v1"] = SERVING_SCHEMA
     classes: ClassNames

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec import to_builtins
 
 from .. import __version__
 from ..documents.codec import digest
-from ..documents.run import Serving
-from ..documents.serving import PREPROCESS
+from ..documents.serving import PREPROCESS, Serving
 from ..errors import Reason, bad_input
-from .average_precision import PrecisionRecall, per_class
+from .average_precision import MATCH_IOU, PrecisionRecall, per_class
 from .detector import Detector
 from .pages import Page, PageResult
 from .postprocess import Thresholds
@@ -33,6 +33,7 @@ _AHEAD: Final = 8
 
 def settings_digest(serving: Serving) -> str:
     """Return the sha256 of everything that a number depends on beside model and pages."""
+    settings: dict[str, object] = to_builtins(serving)
     return digest(
         {
             "evaluator": EVALUATOR,
@@ -44,13 +45,8 @@ def settings_digest(serving: Serving) -> str:
             "averagePrecision": "101 points, trapezoids, IoU 0.5, mean over labelled classes",
             "preprocess": PREPROCESS,
             "multiLabel": True,
-            "rates": {
-                "confidence": serving.confidence,
-                "nmsIou": serving.nms_iou,
-                "maxDetections": serving.max_detections,
-                "matchIou": "0.5",
-            },
-            "imageSize": serving.image_size,
+            "imageSize": settings.pop("imageSize"),
+            "rates": {**settings, "matchIou": str(MATCH_IOU)},
         }
     )
 

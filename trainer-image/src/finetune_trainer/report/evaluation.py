@@ -78,7 +78,7 @@ def curves(models: Mapping[str, Mapping[int, PrecisionRecall]], classes: Sequenc
     return figure
 
 
-def gallery(before: Sequence[PageResult], after: Sequence[PageResult], classes: Sequence[str]) -> bytes | None:
+def gallery(classes: Sequence[str], *, before: Sequence[PageResult], after: Sequence[PageResult]) -> bytes | None:
     """Return a JPEG of new pages, before and after side by side, most change first; None without pages.
 
     Green boxes are matched, red ones wrong, blue ones labels that were missed.

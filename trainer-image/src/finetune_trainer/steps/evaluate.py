@@ -14,8 +14,9 @@ from ..documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, Report
 from ..documents.result import EvaluateResult, Models, NewSet, TestSet
 from ..documents.run import FineTuneDocument
 from ..evaluation.average_precision import PrecisionRecall
+from ..evaluation.detector import Detector
 from ..evaluation.evaluate import EVALUATOR, settings_digest
-from ..evaluation.pages import load_pages
+from ..evaluation.pages import Page, load_pages
 from ..report.evaluation import class_table, gallery, precision_recall
 from .context import StepContext
 from .measure import Measurement, mean_confidence, measure, page_counts
@@ -27,33 +28,21 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     progress = context.progress
     progress.report(percent=0, activity="fetching models")
     plan = read_plan(context.storage, inputs.plan)
-    classes = document.classes
-    detectors = {
-        "candidate": (fetch_detector(context, inputs.candidate, "candidate", classes), inputs.candidate.sha256),
-        "base": (fetch_base(context, document.base, classes), document.base.artifact.sha256),
-    }
-    if inputs.live is not None:
-        live = inputs.live.artifact
-        detectors["live"] = (fetch_detector(context, live, "live", classes), live.sha256)
+    models = _fetch_models(context, document, inputs)
     progress.report(percent=10, activity="reading pages")
-    test = load_pages(context.storage, plan.test, len(classes))
-    new = load_pages(context.storage, plan.new_set, len(classes))
+    test = load_pages(context.storage, plan.test, len(document.classes))
+    new = load_pages(context.storage, plan.new_set, len(document.classes))
     measurements: dict[str, Measurement] = {}
-    for number, (name, (detector, sha256)) in enumerate(detectors.items()):
-        progress.report(percent=15 + 75 * number // len(detectors), activity=f"measuring {name}")
+    for number, (name, (detector, sha256)) in enumerate(models.items()):
+        progress.report(percent=15 + 75 * number // len(models), activity=f"measuring {name}")
         measurements[name] = measure(
             detector, sha256, document.serving, test=test, new=new, with_fields=name == "candidate"
         )
     result = EvaluateResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,
-        test_set=TestSet(plan.digests.test_set, len(test), sum(len(p.labels) for p in test)),
-        new_set=NewSet(
-            digest=plan.digests.new_set,
-            documents=len({s.document for s in plan.new_set}),
-            fresh=len({s.document for s in plan.new_set if s.fresh}),
-            trained_on=any(not s.held_out for s in plan.new_set),
-        ),
+        test_set=count_test_set(plan.digests.test_set, test),
+        new_set=_count_new_set(plan),
         models=Models(
             candidate=measurements["candidate"].measured,
             base=measurements["base"].measured,
@@ -64,6 +53,35 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     _publish(context, document, plan, result, measurements)
     progress.report(percent=100)
     return result
+
+
+def _fetch_models(
+    context: StepContext, document: FineTuneDocument, inputs: EvaluateInputs
+) -> dict[str, tuple[Detector, str]]:
+    """Return each model by its part in the verdict, with the digest of its artifact."""
+    classes = document.classes
+    models = {
+        "candidate": (fetch_detector(context, inputs.candidate, "candidate", classes), inputs.candidate.sha256),
+        "base": (fetch_base(context, document.base, classes), document.base.artifact.sha256),
+    }
+    if inputs.live is not None:
+        live = inputs.live.artifact
+        models["live"] = (fetch_detector(context, live, "live", classes), live.sha256)
+    return models
+
+
+def count_test_set(digest: str, pages: Sequence[Page]) -> TestSet:
+    """Return what mAP50 is measured on, by digest and count."""
+    return TestSet(digest, images=len(pages), boxes=sum(len(page.labels) for page in pages))
+
+
+def _count_new_set(plan: Plan) -> NewSet:
+    return NewSet(
+        digest=plan.digests.new_set,
+        documents=len({s.document for s in plan.new_set}),
+        fresh=len({s.document for s in plan.new_set if s.fresh}),
+        trained_on=any(not s.held_out for s in plan.new_set),
+    )
 
 
 def _publish(
@@ -84,7 +102,7 @@ def _publish(
     context.publisher.file("report.json", encode(report))
     publish_curves(context, {name: m.curves for name, m in measurements.items()}, document.classes)
     before = measurements.get("live", measurements["base"])
-    picture = gallery(before.new, measurements["candidate"].new, document.classes)
+    picture = gallery(document.classes, before=before.new, after=measurements["candidate"].new)
     if picture is not None:
         context.publisher.file("plots/new-pages.jpg", picture)
 

@@ -40,7 +40,7 @@ class Job:
 
 
 def run_job(job: Job) -> int:
-    """Run the step and report it; returns the exit code of docs/reference/contracts.md. Never raises."""
+    """Run the step and report it, and return the exit code of docs/reference/contracts.md. Never raises."""
     owner, attempt = "", 0
     try:
         with _preemptible():
@@ -77,7 +77,7 @@ def run_job(job: Job) -> int:
 
 
 def parse_inputs(step: StepName, raw: str) -> StepInputs:
-    """`--inputs` of a step; StepError ContractViolated."""
+    """Parse `--inputs` of a step; StepError ContractViolated."""
     data, what = raw.encode(), f"--inputs of {step}"
     match step:
         case "prepare":
@@ -106,7 +106,14 @@ def _document(path: Path) -> bytes:
 def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
     storage = Storage()
     round_ = inputs.round if isinstance(inputs, EvaluateInputs) else None
-    publisher = Publisher(storage, document.artifacts.uri, document.owner.uid, job.step, inputs.attempt, round_)
+    publisher = Publisher(
+        storage,
+        artifacts=document.artifacts.uri,
+        owner=document.owner.uid,
+        step=job.step,
+        attempt=inputs.attempt,
+        round_=round_,
+    )
     if (done := publisher.existing()) is not None:
         return done
     job.paths.scratch.mkdir(parents=True, exist_ok=True)
@@ -167,7 +174,7 @@ def _emit(termination_log: Path | None, emitted: Emitted) -> None:
 
 
 def fitting(emitted: Emitted) -> bytes:
-    """The result within the limit of a termination message; with very many classes, details stay in the manifest.
+    """Return the result within the limit of a termination message; with very many classes, details are left out.
 
     What a verdict hangs on is never left out: first the AP50 per class of base and live version go, then the
     candidate's tables per class. StepError (Internal) when even that does not fit.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..documents.report import PageLine
 from ..documents.result import Measured, Rates
-from ..documents.run import Serving
+from ..documents.serving import Serving
 from ..evaluation.average_precision import PrecisionRecall, match, mean_average_precision
 from ..evaluation.detector import Detector
 from ..evaluation.evaluate import VALIDATION, Speed, measure_map, run_model

@@ -17,14 +17,14 @@ def fetch_detector(context: StepContext, artifact: FileReference, name: str, cla
     """Download, hash and open an artifact; StepError DigestMismatch, BaseUnusable or ClassListDiffers."""
     target = context.scratch / f"{name}-{artifact.sha256[:12]}.onnx"
     if not target.exists():
-        context.storage.fetch(normalise(artifact.uri), artifact.sha256, target)
+        context.storage.fetch(normalise(artifact.uri), target, sha256=artifact.sha256)
     detector = open_detector(target, artifact.uri, threads=context.cpus)
-    check_classes(detector.serving.classes, classes, f"The model {artifact.uri}")
+    check_classes(detector.serving.classes, f"The model {artifact.uri}", expected=classes)
     return detector
 
 
 def fetch_base(context: StepContext, base: Base, classes: Sequence[str]) -> Detector:
-    """The base's detector; a base that cannot be read, or is a fine-tune, is BaseUnusable."""
+    """Return the base's detector; a base that cannot be read, or is a fine-tune, is BaseUnusable."""
     try:
         detector = fetch_detector(context, base.artifact, "base", classes)
     except StepError as error:

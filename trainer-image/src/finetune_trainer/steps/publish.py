@@ -34,7 +34,7 @@ class Publisher:
     """
 
     def __init__(
-        self, storage: Storage, artifacts: str, owner: str, step: StepName, attempt: int, round_: int | None
+        self, storage: Storage, *, artifacts: str, owner: str, step: StepName, attempt: int, round_: int | None
     ) -> None:
         self._storage = storage
         self._owner = owner

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+from pathlib import Path
+from typing import Final
 
 from ..artifact.metadata import ArtifactMetadata, serving_metadata
 from ..data.materialise import materialise, write_data_yaml
@@ -20,51 +22,66 @@ from ..storage import normalise
 from ..training.arguments import check_shared_memory, train_arguments
 from ..training.checkpoint import check_is_base, class_names, load_checkpoint, publishable
 from ..training.export import export_onnx, save_checkpoint
-from ..training.precision import amp_argument, detect_hardware
+from ..training.precision import Hardware, amp_argument, detect_hardware
 from ..training.settings import prepare_ultralytics
 from ..training.yolo import Trained
 from ..training.yolo import train as run_training
 from .context import StepContext
 
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where the kernel has it, not a temporary file
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - where the kernel has it, not a temporary file
 
 
 def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs) -> TrainResult:
     """Train and publish; StepError for a base that does not fit, NaN, lack of memory, changed data."""
     started = time.monotonic()
-    training = document.training
-    context.progress.report(percent=0, epoch=0, epochs=training.epochs, activity="fetching data")
+    context.progress.report(percent=0, epoch=0, epochs=document.training.epochs, activity="fetching data")
     plan = read_plan(context.storage, inputs.plan)
     _check_plan(plan, document)
     prepare_ultralytics(context.scratch / "home" / "yolo")
     folder = context.scratch / "train"
     folder.mkdir()
-    base = context.storage.fetch(
-        normalise(document.base.checkpoint.uri), document.base.checkpoint.sha256, folder / "base.pt"
-    )
-    checkpoint = load_checkpoint(base, document.base.version)
-    check_is_base(checkpoint, document.base.version, pretrained="base.pt")
-    check_classes(class_names(checkpoint), document.classes, f"The checkpoint of {document.base.version}")
-    materialise(context.storage, plan.train, folder / "data" / "train")
-    materialise(context.storage, plan.val, folder / "data" / "val")
-    data_yaml = write_data_yaml(
-        folder / "data" / "data.yaml", plan.classes, folder / "data" / "train", folder / "data" / "val"
-    )
+    base = _fetch_base(context, document, folder / "base.pt")
+    data_yaml = _lay_out(context, plan, folder / "data")
     hardware = detect_hardware()
-    size = document.serving.image_size
-    if hardware.device != "cpu":
-        check_shared_memory(training.workers, training.batch, size, shutil.disk_usage(_SHARED_MEMORY).free)
-    arguments = train_arguments(
-        training,
-        size,
-        plan.seed,
-        data_yaml,
-        folder / "run",
-        hardware.device,
-        amp_argument(training.amp, hardware),
+    arguments = _arguments(document, hardware, seed=plan.seed, data_yaml=data_yaml, output=folder / "run")
+    trained = run_training(
+        base, arguments, plan.train, context.progress, log=folder / "train.log", threads=context.cpus
     )
-    trained = run_training(base, arguments, plan.train, folder / "run", context.progress, context.cpus)
-    return _publish(context, document, plan, trained, hardware.name, started)
+    return _publish(context, document, plan, trained, device=hardware.name, started=started)
+
+
+def _fetch_base(context: StepContext, document: FineTuneDocument, target: Path) -> Path:
+    version, checkpoint = document.base.version, document.base.checkpoint
+    context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256)
+    loaded = load_checkpoint(target, version)
+    check_is_base(loaded, version, pretrained=target.name)
+    check_classes(class_names(loaded), f"The checkpoint of {version}", expected=document.classes)
+    return target
+
+
+def _lay_out(context: StepContext, plan: Plan, folder: Path) -> Path:
+    """Put the plan's files below `folder`, and return their data.yaml."""
+    materialise(context.storage, plan.train, folder / "train")
+    materialise(context.storage, plan.val, folder / "val")
+    return write_data_yaml(folder / "data.yaml", plan.classes, train=folder / "train", val=folder / "val")
+
+
+def _arguments(
+    document: FineTuneDocument, hardware: Hardware, *, seed: int, data_yaml: Path, output: Path
+) -> dict[str, object]:
+    training, size = document.training, document.serving.image_size
+    if hardware.device != "cpu":
+        available = shutil.disk_usage(_SHARED_MEMORY).free
+        check_shared_memory(workers=training.workers, batch=training.batch, image_size=size, available=available)
+    return train_arguments(
+        training,
+        image_size=size,
+        seed=seed,
+        data_yaml=data_yaml,
+        output=output,
+        device=hardware.device,
+        amp=amp_argument(training.amp, hardware),
+    )
 
 
 def _check_plan(plan: Plan, document: FineTuneDocument) -> None:
@@ -74,11 +91,11 @@ def _check_plan(plan: Plan, document: FineTuneDocument) -> None:
             f"The plan belongs to {plan.owner}, not to {document.owner.uid}.",
             "Start the run again.",
         )
-    check_classes(plan.classes, document.classes, "The plan")
+    check_classes(plan.classes, "The plan", expected=document.classes)
 
 
 def _publish(
-    context: StepContext, document: FineTuneDocument, plan: Plan, trained: Trained, device: str, started: float
+    context: StepContext, document: FineTuneDocument, plan: Plan, trained: Trained, *, device: str, started: float
 ) -> TrainResult:
     context.progress.report(percent=99, epoch=trained.epochs, epochs=trained.epochs, activity="exporting")
     lineage = Lineage(type="FineTuned", model=document.model, base=document.base.version, owner=document.owner.uid)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import msgspec
 
 from ..data.anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
+from ..documents.anchor import AnchorIndex
 from ..documents.classes import check_classes
 from ..documents.codec import encode
+from ..documents.plan import Sample
 from ..documents.report import REPORT_SCHEMA, Report
-from ..documents.result import Artifact, TestSet, VerifiedModels, VerifyResult
+from ..documents.result import Artifact, VerifiedModels, VerifyResult
 from ..documents.run import VerifyDocument
 from ..errors import Reason, bad_input
+from ..evaluation.detector import Detector
 from ..evaluation.evaluate import EVALUATOR, settings_digest
 from ..evaluation.pages import load_pages
 from ..storage import normalise
 from .context import StepContext
-from .evaluate import details, publish_curves
+from .evaluate import count_test_set, details, publish_curves
 from .measure import measure
 from .models import fetch_base
 
@@ -24,33 +27,18 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     """Measure the base on the anchor's test split; publish the report."""
     context.progress.report(percent=0, activity="fetching the base")
     base = document.base
-    detector = fetch_base(context, base, document.classes)
-    if detector.serving.image_size != document.serving.image_size:
-        raise bad_input(
-            Reason.BASE_UNUSABLE,
-            f"{base.version} takes {detector.serving.image_size} pixels, its ModelVersion says "
-            f"{document.serving.image_size}.",
-            "Import the base again, and apply the ModelVersion that the import prints.",
-        )
-    checkpoint = context.scratch / "checkpoint.pt"
-    context.storage.fetch(normalise(base.checkpoint.uri), base.checkpoint.sha256, checkpoint)
-    anchor = normalise(document.data.anchor.uri)
-    index = read_index(context.storage, anchor)
-    check_classes(index.classes, document.classes, f"The anchor {anchor}")
-    check_splits(index, anchor)
-    samples = [anchor_sample(anchor, page) for page in index.splits.test]
-    check_labels(context.storage, samples, len(document.classes), "the anchor " + anchor)
+    detector = _fetch_base(context, document)
+    context.storage.fetch(
+        normalise(base.checkpoint.uri), context.scratch / "checkpoint.pt", sha256=base.checkpoint.sha256
+    )
+    index, samples = _read_test_set(context, document)
     context.progress.report(percent=30, activity="measuring")
     pages = load_pages(context.storage, samples, len(document.classes))
     measurement = measure(detector, base.artifact.sha256, document.serving, test=pages, new=None, with_fields=False)
     result = VerifyResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,
-        test_set=TestSet(
-            pages_digest(index.splits.test),
-            len(pages),
-            sum(len(p.labels) for p in pages),
-        ),
+        test_set=count_test_set(pages_digest(index.splits.test), pages),
         models=VerifiedModels(base=measurement.measured),
         artifact=Artifact(base.artifact.uri, base.artifact.sha256, _size(context, base.artifact.uri)),
     )
@@ -64,6 +52,29 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     publish_curves(context, {"base": measurement.curves}, document.classes)
     context.progress.report(percent=100)
     return result
+
+
+def _fetch_base(context: StepContext, document: VerifyDocument) -> Detector:
+    base = document.base
+    detector = fetch_base(context, base, document.classes)
+    if detector.serving.image_size != document.serving.image_size:
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{base.version} takes {detector.serving.image_size} pixels, its ModelVersion says "
+            f"{document.serving.image_size}.",
+            "Import the base again, and apply the ModelVersion that the import prints.",
+        )
+    return detector
+
+
+def _read_test_set(context: StepContext, document: VerifyDocument) -> tuple[AnchorIndex, list[Sample]]:
+    anchor = normalise(document.data.anchor.uri)
+    index = read_index(context.storage, anchor)
+    check_classes(index.classes, f"The anchor {anchor}", expected=document.classes)
+    check_splits(index, anchor)
+    samples = [anchor_sample(anchor, page) for page in index.splits.test]
+    check_labels(context.storage, samples, len(document.classes), "the anchor " + anchor)
+    return index, samples
 
 
 def _size(context: StepContext, uri: str) -> int:

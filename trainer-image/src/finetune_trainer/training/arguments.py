@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from ..documents.run import Training
+from ..documents.run import Augment, Training
 from ..errors import Reason, bad_input
 
-# Ultralytics keeps this many batches ahead per worker, of fp32-free uint8 images, all through /dev/shm.
 _PREFETCH: Final = 4
+"""Batches of uint8 images that ultralytics keeps ahead per worker, all through /dev/shm."""
+
+FIXED: Final[Mapping[str, object]] = {
+    "split": "val",
+    "deterministic": True,
+    "pretrained": True,
+    # Class names are compared before; remapping rows by name would hide a difference in order.
+    "cls_remap": False,
+    # Validation and export use the one-to-many head with NMS outside, as the artifact is served.
+    "nms": None,
+    "single_cls": False,
+    "rect": False,
+    "cache": False,
+    "fraction": 1.0,
+    "resume": False,
+    "compile": False,
+    "multi_scale": 0.0,
+    "save": True,
+    "save_period": -1,
+    "plots": False,
+    "verbose": False,
+    "exist_ok": True,
+    "cutmix": 0.0,
+    "copy_paste": 0.0,
+    "shear": 0.0,
+    "perspective": 0.0,
+    "bgr": 0.0,
+}
+"""Arguments that no policy sets."""
 
 
 def train_arguments(
     training: Training,
+    *,
     image_size: int,
     seed: int,
     data_yaml: Path,
@@ -21,11 +51,23 @@ def train_arguments(
     device: Literal["cpu", "0"],
     amp: Literal["bf16", False],
 ) -> dict[str, object]:
-    """Keyword arguments of `YOLO.train` for these parameters; images of `image_size` pixels, results in `output`."""
-    augment = training.augment
+    """Return the keyword arguments of `YOLO.train`; images of `image_size` pixels, results in `output`."""
     return {
+        **FIXED,
+        **_parameters(training),
+        **_augmentation(training.augment),
         "data": str(data_yaml),
         "imgsz": image_size,
+        "device": device,
+        "amp": amp,
+        "seed": seed,
+        "project": str(output.parent),
+        "name": output.name,
+    }
+
+
+def _parameters(training: Training) -> dict[str, object]:
+    return {
         "epochs": training.epochs,
         # An optimizer by name, or lr0, momentum and warmup_bias_lr would be replaced by `auto`'s own.
         "optimizer": training.optimizer,
@@ -45,50 +87,26 @@ def train_arguments(
         "patience": training.patience,
         # Validation picks a checkpoint only where patience is set; otherwise the last epoch is the candidate.
         "val": training.patience > 0,
-        "split": "val",
         "workers": training.workers,
-        "device": device,
-        "amp": amp,
-        "seed": seed,
-        "deterministic": True,
-        "pretrained": True,
-        # Class names are compared before; remapping rows by name would hide a difference in order.
-        "cls_remap": False,
-        # Validation and export use the one-to-many head with NMS outside, as the artifact is served.
-        "nms": None,
-        "single_cls": False,
-        "rect": False,
-        "cache": False,
-        "fraction": 1.0,
-        "resume": False,
-        "compile": False,
-        "multi_scale": 0.0,
-        "save": True,
-        "save_period": -1,
-        "plots": False,
-        "verbose": False,
-        "exist_ok": True,
-        "project": str(output.parent),
-        "name": output.name,
+    }
+
+
+def _augmentation(augment: Augment) -> dict[str, object]:
+    return {
         "fliplr": float(augment.fliplr),
         "flipud": float(augment.flipud),
         "mosaic": float(augment.mosaic),
         "mixup": float(augment.mixup),
-        "cutmix": 0.0,
-        "copy_paste": 0.0,
         "scale": float(augment.scale),
         "translate": float(augment.translate),
         "degrees": float(augment.degrees),
-        "shear": 0.0,
-        "perspective": 0.0,
-        "bgr": 0.0,
         "hsv_h": float(augment.hsv_h),
         "hsv_s": float(augment.hsv_s),
         "hsv_v": float(augment.hsv_v),
     }
 
 
-def check_shared_memory(workers: int, batch: int, image_size: int, available: int) -> None:
+def check_shared_memory(*, workers: int, batch: int, image_size: int, available: int) -> None:
     """Raise StepError before loader workers die of a bus error; `available` bytes of /dev/shm.
 
     Workers hand over batches of uint8 images through shared memory, which is 64 MiB in a pod by default.

@@ -12,8 +12,10 @@ from ..documents.serving import Lineage
 from ..errors import Reason, bad_input
 
 MARKER_KEY: Final = "finetune_operator"
-# Values of these arguments are places on the machine that trained.
+"""Where a checkpoint of ours carries its lineage."""
+
 _PLACES: Final = ("data", "model", "project", "name", "save_dir", "cfg", "tracker", "source", "distill_model")
+"""Arguments whose values are places on the machine that trained."""
 
 
 def load_checkpoint(path: Path, where: str) -> dict[str, Any]:
@@ -34,12 +36,12 @@ def load_checkpoint(path: Path, where: str) -> dict[str, Any]:
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> Any:
-    """The model in a checkpoint: the averaged weights while training, else the final ones."""
+    """Return the model in a checkpoint: the averaged weights while training, else the final ones."""
     return checkpoint.get("ema") or checkpoint["model"]
 
 
 def class_names(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
-    """Class names by index."""
+    """Return the class names by index."""
     names = weights_of(checkpoint).names
     return tuple(str(names[i]) for i in range(len(names)))
 
@@ -78,7 +80,7 @@ def check_is_base(checkpoint: Mapping[str, Any], where: str, pretrained: str | N
 
 
 def parent_checkpoint(checkpoint: Mapping[str, Any]) -> str | None:
-    """File name of the weights that training started from, or None when it started from random ones."""
+    """Return the file name of the weights that training started from, or None when it started from random ones."""
     arguments = checkpoint.get("train_args") or {}
     if arguments.get("resume"):
         return None  # `model` is then the run's own last.pt, and the start is not recorded
@@ -89,14 +91,14 @@ def parent_checkpoint(checkpoint: Mapping[str, Any]) -> str | None:
 
 
 def is_published(name: str) -> bool:
-    """Whether `name` is one of the checkpoints that ultralytics publishes."""
+    """Tell whether `name` is one of the checkpoints that ultralytics publishes."""
     from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
     return name in GITHUB_ASSETS_NAMES
 
 
 def publishable(checkpoint: Mapping[str, Any], lineage: Lineage) -> dict[str, Any]:
-    """A checkpoint that may leave the machine: weights and parameters, our mark, no places and no git origin.
+    """Return a checkpoint that may leave the machine: weights, parameters and our mark, no places, no git origin.
 
     Ultralytics records the origin URL of the repository around its own package, tokens included, and the paths
     of the data. The optimizer's state goes too: a published model is not resumed.
@@ -127,7 +129,7 @@ def publishable(checkpoint: Mapping[str, Any], lineage: Lineage) -> dict[str, An
 
 
 def without_places(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Training arguments without paths: a file is named, not placed."""
+    """Return training arguments without paths: a file is named, not placed."""
     return {
         key: Path(value).name if key in _PLACES and isinstance(value, str) else value
         for key, value in arguments.items()

@@ -20,7 +20,7 @@ class Hardware:
 
 
 def detect_hardware() -> Hardware:
-    """The first GPU, or the CPU. One device only: more would start processes that first delete the output folder."""
+    """Return the first GPU, or the CPU. More devices would start processes that first delete the output folder."""
     import torch
 
     if not torch.cuda.is_available():
@@ -29,7 +29,7 @@ def detect_hardware() -> Hardware:
 
 
 def amp_argument(wanted: Amp, hardware: Hardware) -> Literal["bf16", False]:
-    """Ultralytics' `amp`. Never True: that downloads a model to check fp16 with, and crashes on a read-only root."""
+    """Return ultralytics' `amp`. Never True: that downloads a model to check fp16 with, into a read-only root."""
     match wanted:
         case "Auto":
             return "bf16" if hardware.bf16 else False

@@ -32,11 +32,12 @@ def train(
     base: Path,
     arguments: Mapping[str, object],
     samples: Sequence[Sample],
-    output: Path,
     progress: Progress,
+    *,
+    log: Path,
     threads: int,
 ) -> Trained:
-    """Fine-tune the checkpoint `base` with `threads` CPU threads.
+    """Train the checkpoint `base` further with `threads` CPU threads; ultralytics' log goes to `log`.
 
     The candidate is the last epoch; the best one on `val` only when the arguments set patience. StepError for NaN
     losses, lack of memory, and data that arrived differently.
@@ -44,7 +45,6 @@ def train(
     from ultralytics import YOLO
 
     watch = _Watch(samples, progress, threads)
-    log = output.parent / "train.log"
     with _logging_to(log):
         model = YOLO(str(base), task="detect")
         # Public extension points only: callbacks, and a trainer class that leaves out the final evaluation.
@@ -131,7 +131,7 @@ class _Watch:
         self._started = time.monotonic()
 
     def batch_ended(self, trainer: Any) -> None:
-        """A line every few seconds, so that a long epoch shows movement."""
+        """Write a line every few seconds, so that a long epoch shows movement."""
         self._steps += 1
         now = time.monotonic()
         if now - self._last_line < BETWEEN_LINES:
@@ -159,7 +159,7 @@ class _Watch:
         self.losses = {name: f"{value:.4f}" for name, value in losses.items()}
 
     def epoch_ended(self, trainer: Any) -> None:
-        """The epoch's line."""
+        """Write the epoch's line."""
         self.epochs_done = trainer.epoch + 1
         # An epoch that was restarted with a smaller batch leaves the count of steps behind.
         self._steps = self.epochs_done * len(trainer.train_loader)
@@ -176,6 +176,7 @@ class _Watch:
 
 
 _MEMORY_SIGNS: Final = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""Wordings of a lack of memory."""
 
 
 def _translated(error: Exception, watch: _Watch) -> Exception:
@@ -191,7 +192,7 @@ def _translated(error: Exception, watch: _Watch) -> Exception:
 
 @contextmanager
 def _logging_to(file: Path) -> Iterator[None]:
-    """Ultralytics' log in a file: it is evidence, but on standard output it would bury the progress lines."""
+    """Keep ultralytics' log in a file: it is evidence, but on standard output it would bury the progress lines."""
     from ultralytics.utils import LOGGER
 
     handler = logging.FileHandler(file, encoding="utf-8")
