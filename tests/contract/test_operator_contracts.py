@@ -223,12 +223,12 @@ def test_another_limit_in_a_crd_is_found() -> None:
     crd["properties"]["training"]["properties"]["nominalBatch"]["maximum"] = 4096
     crd["properties"]["classes"]["items"]["maxLength"] = 64
     crd["properties"]["classes"]["items"].pop("x-kubernetes-validations")
-    places = [
+    drifts = [
         line.partition(" ")[0]
         for name, place in (("training", "run-document#/$defs/training"), ("classes", "common#/$defs/classNames"))
         for line in other_limits(crd["properties"][name], part(place), name)
     ]
-    assert places == ["training.nominalBatch:", "classes[]:", "classes[]:"]
+    assert drifts == ["training.nominalBatch:", "classes[]:", "classes[]:"]
 
 
 # What the CRDs take travels: the document of every edge of policy and run fits the contract.

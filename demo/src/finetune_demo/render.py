@@ -103,7 +103,7 @@ def _server_env(server: Runtime) -> list[dict[str, Any]]:
         _from_annotation("FINETUNE_ARTIFACT_URI", "artifact-uri"),
         _from_annotation("FINETUNE_ARTIFACT_SHA256", "artifact-sha256"),
         {"name": "FINETUNE_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
-        *_env(FINETUNE_DEPLOYMENT="invoice-detector", FINETUNE_MODEL="invoice-fields", FINETUNE_MODEL_DIR="/model"),
+        *_env(FINETUNE_DEPLOYMENT="invoice-detector", FINETUNE_MODEL_DIR="/model"),
         *(_env(PYTHONPATH=server.path) if server.path else []),
     ]
 
