@@ -163,7 +163,8 @@ def train_result(**changes: Any) -> dict[str, Any]:
 
 def scores(matched: int, boxes: int = 1000) -> dict[str, Any]:
     rate = f"{matched / boxes:.6f}" if boxes else ""
-    return {"boxes": boxes, "matched": matched, "rate": rate, "documentRate": rate, "precision": ""}
+    precision = "0.980000" if boxes else ""
+    return {"boxes": boxes, "matched": matched, "rate": rate, "documentRate": rate, "precision": precision}
 
 
 def measured(digest: str, map50: str, matched: int = 950) -> dict[str, Any]:
