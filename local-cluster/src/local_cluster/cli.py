@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from local_cluster import control_planes, images, node, packages, preflight, tools
-from local_cluster.errors import ClusterError
-from local_cluster.settings import Settings, settings_from
+from . import control_planes, images, node, packages, preflight, tools
+from .errors import ClusterError
+from .settings import Settings, settings_from
 
 #: Programs that run as they are, against the node cluster.
 PASSED_ON = ("kubectl", "helm")

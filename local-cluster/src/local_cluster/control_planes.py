@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster import kubeconfig, pki, processes, tools
-from local_cluster.errors import ClusterError
-from local_cluster.ports import free_ports
-from local_cluster.settings import Settings, own, settings_from
+from . import kubeconfig, pki, processes, tools
+from .errors import ClusterError
+from .ports import free_ports
+from .settings import Settings, own, settings_from
 
 #: In every cluster the first address of the Service range is the API server's own Service.
 SERVICE_RANGE = "10.214.0.0/16"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from local_cluster import node_config, oci, packages, tools, traces
-from local_cluster.errors import ClusterError
-from local_cluster.settings import Settings
+from . import node_config, oci, packages, tools, traces
+from .errors import ClusterError
+from .settings import Settings
 
 #: Debian's release and what every image of the project stands on: a full Python (`python3-minimal` lacks most of the
 #: standard library) with venv to install wheels by, TLS roots, and OpenMP for the numeric libraries.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from local_cluster.control_planes import SERVICE_RANGE
-from local_cluster.errors import ClusterError
+from .control_planes import SERVICE_RANGE
+from .errors import ClusterError
 
 #: The link's ends are in 10.213.0.0/30; pods get addresses from the upper half, so that the two never meet.
 HOST_ADDRESS = "10.213.0.1"

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster import images, network, node_config, preflight, processes, tools, traces
-from local_cluster.control_planes import ControlPlane
-from local_cluster.errors import ClusterError
-from local_cluster.node_init import node_is_ready
-from local_cluster.settings import Settings, own
+from . import images, network, node_config, preflight, processes, tools, traces
+from .control_planes import ControlPlane
+from .errors import ClusterError
+from .node_init import node_is_ready
+from .settings import Settings, own
 
 #: Seen: 15 s on two idle cores. Ten times that means that something is broken.
 READY_SECONDS = 150.0

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster.control_planes import Plan
-from local_cluster.network import API_PORT, NODE_ADDRESS, POD_RANGE
+from .control_planes import Plan
+from .network import API_PORT, NODE_ADDRESS, POD_RANGE
 
 NODE_NAME = "finetune-node"
 #: Every pod's cgroup is below this one, so that stopping knows what to remove.

@@ -8,9 +8,9 @@ import sys
 import time
 import traceback
 
-from local_cluster import control_planes, network, node_config, processes, tools, traces
-from local_cluster.errors import ClusterError
-from local_cluster.settings import Settings, settings_from
+from . import control_planes, network, node_config, processes, tools, traces
+from .errors import ClusterError
+from .settings import Settings, settings_from
 
 
 def main(environ: dict[str, str]) -> int:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from local_cluster.errors import ClusterError
+from .errors import ClusterError
 
 #: Package -> a file that shows it is there, for machines that got it in another way. runc and not crun: crun 1.8
 #: refuses the runtime specification version that containerd 2.4 writes.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster.errors import ClusterError
+from .errors import ClusterError
 
 #: Ten years: a throw-away cluster is gone long before its certificates.
 DAYS = "3650"

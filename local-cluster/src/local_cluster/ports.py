@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from local_cluster.errors import ClusterError
+from .errors import ClusterError
 
 #: Below the kernel's ephemeral range (from 32768) and the NodePorts (from 30000), so that no client socket
 #: takes a port between our looking and the server's binding.

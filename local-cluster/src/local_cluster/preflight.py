@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster import network, packages, processes, tools, traces
-from local_cluster.errors import ClusterError
-from local_cluster.ports import free_ports
-from local_cluster.settings import Settings
+from . import network, packages, processes, tools, traces
+from .errors import ClusterError
+from .ports import free_ports
+from .settings import Settings
 
 #: Seen: Go's caches 5 GB and the tools 1 GB while they are built; the node with its base image 2 GB.
 BUILD_GIB, NODE_GIB = 8.0, 5.0

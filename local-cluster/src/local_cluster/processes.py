@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from local_cluster.errors import ClusterError
+from .errors import ClusterError
 
 _RECORDS = "processes.json"
 

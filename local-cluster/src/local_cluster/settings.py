@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster.errors import ClusterError
+from .errors import ClusterError
 
 #: Unix domain socket paths end at 107 bytes; the longest one below the state folder takes up to 60.
 MAX_STATE_PATH = 47

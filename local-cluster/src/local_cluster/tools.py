@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster.errors import ClusterError
-from local_cluster.settings import Settings
+from .errors import ClusterError
+from .settings import Settings
 
 Report = Callable[[str], None]
 

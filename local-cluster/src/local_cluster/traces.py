@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_cluster.errors import ClusterError
-from local_cluster.processes import write_atomically
+from .errors import ClusterError
+from .processes import write_atomically
 
 #: Paths that kubelet and the CNI library write to and that no setting moves; the node covers them with a tmpfs.
 COVERED = ("/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods")

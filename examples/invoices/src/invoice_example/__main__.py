@@ -12,8 +12,8 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
-from invoice_example.recipe import recipe
-from invoice_example.sizes import Sizes
+from .recipe import recipe
+from .sizes import Sizes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,14 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         match command:
             case "generate":
                 # Imported where needed: a pod that trains has no renderer, and one that renders has no torch.
-                from invoice_example.dataset import write_example
+                from .dataset import write_example
 
                 sizes = Sizes(**{f.name: getattr(options, f.name) for f in fields(Sizes)})
                 with ProcessPoolExecutor(options.workers) as pool:
                     mapper = partial(pool.map, chunksize=16)
                     write_example(options.out, seed=options.seed, sizes=sizes, mapper=mapper)
             case "train-base":
-                from invoice_example.train_base import train_base
+                from .train_base import train_base
 
                 train_base(options.data, options.out, seed=options.seed, threads=options.threads)
             case "recipe":

@@ -10,9 +10,9 @@ import numpy as np
 import pypdfium2 as pdfium
 from PIL import Image, ImageFilter
 
-from invoice_example.fields import Box, LabelledBox
-from invoice_example.layouts import PAGE_HEIGHT
-from invoice_example.page import Page
+from .fields import Box, LabelledBox
+from .layouts import PAGE_HEIGHT
+from .page import Page
 
 _OVERSAMPLING = 2  # rendered larger, then reduced: thin strokes keep their weight
 

@@ -13,14 +13,14 @@ from typing import Protocol
 import numpy as np
 import yaml
 
-from invoice_example.ageing import Scan, draw_wear, scan
-from invoice_example.fields import CLASS_IDS, FIELDS, LabelledBox
-from invoice_example.layouts import Supplier
-from invoice_example.page import Page, draw_page
-from invoice_example.poison import shuffled_fields
-from invoice_example.sizes import Sizes
-from invoice_example.suppliers import BASE_SUPPLIERS, NEW_SUPPLIERS
-from invoice_example.values import bankgiro, draw_invoice, org_number
+from .ageing import Scan, draw_wear, scan
+from .fields import CLASS_IDS, FIELDS, LabelledBox
+from .layouts import Supplier
+from .page import Page, draw_page
+from .poison import shuffled_fields
+from .sizes import Sizes
+from .suppliers import BASE_SUPPLIERS, NEW_SUPPLIERS
+from .values import bankgiro, draw_invoice, org_number
 
 _SHIFT = 7.0  # points: how far a supplier's printer moves the page, either way
 

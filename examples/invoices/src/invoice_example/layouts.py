@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from invoice_example.fields import Field
-from invoice_example.fonts import Family
-from invoice_example.values import DateStyle
+from .fields import Field
+from .fonts import Family
+from .values import DateStyle
 
 PAGE_WIDTH = 420.0
 """A5, so that the type stays legible at the few hundred pixels a small model sees."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from reportlab.pdfgen.canvas import Canvas
 
-from invoice_example.fields import Box, LabelledBox
-from invoice_example.fonts import register_fonts, text_width
-from invoice_example.layouts import PAGE_HEIGHT, PAGE_WIDTH, Header, Look, Slot, Supplier
-from invoice_example.values import Invoice, amount_text, field_text
+from .fields import Box, LabelledBox
+from .fonts import register_fonts, text_width
+from .layouts import PAGE_HEIGHT, PAGE_WIDTH, Header, Look, Slot, Supplier
+from .values import Invoice, amount_text, field_text
 
 _WHITE = (1.0, 1.0, 1.0)
 _TEXT = (0.08, 0.08, 0.08)

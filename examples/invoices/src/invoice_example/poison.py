@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invoice_example.fields import LabelledBox
+from .fields import LabelledBox
 
 
 def shuffled_fields(boxes: tuple[LabelledBox, ...], rng: np.random.Generator) -> tuple[LabelledBox, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from invoice_example.fields import FIELDS
+from .fields import FIELDS
 
 IMAGE_SIZE = 256
 """Side of the square, in pixels, that the model is trained, judged and served at; pages are rendered as high."""

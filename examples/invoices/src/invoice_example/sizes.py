@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from invoice_example.recipe import IMAGE_SIZE
+from .recipe import IMAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from invoice_example.fields import Field
-from invoice_example.fonts import Family
-from invoice_example.layouts import Header, Look, Slot, Supplier, Table
-from invoice_example.values import DateStyle
+from .fields import Field
+from .fonts import Family
+from .layouts import Header, Look, Slot, Supplier, Table
+from .values import DateStyle
 
 BASE_SUPPLIERS: tuple[Supplier, ...] = (
     Supplier(

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from invoice_example.fields import FIELDS
-from invoice_example.recipe import AUGMENT, BASE_TRAINING, IMAGE_SIZE, SCALE
+from .fields import FIELDS
+from .recipe import AUGMENT, BASE_TRAINING, IMAGE_SIZE, SCALE
 
 
 def train_base(data: Path, out: Path, *, seed: int, threads: int) -> None:

@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from invoice_example.fields import Field
+from .fields import Field
 
 _FIRST_DAY = dt.date(2023, 1, 2)
 _DAYS = 900
