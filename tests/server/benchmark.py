@@ -41,12 +41,7 @@ def bare(model: Path, pages: list[Path], threads: int, seconds: float) -> float:
         page = np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), np.uint8)
         box = letterbox_geometry(width=page.shape[1], height=page.shape[0], size=settings.image_size)
         output = session.run(None, {name: to_tensor(page, box)})[0][0]
-        detections = select(
-            output,
-            confidence=settings.confidence,
-            nms_iou=settings.nms_iou,
-            limit=settings.max_detections,
-        )
+        detections = select(output, settings)
         to_page(detections.boxes, box)
 
     for content in contents[:5]:

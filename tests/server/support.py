@@ -22,6 +22,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+MESSAGE = Path(__file__).resolve().parents[1] / "contract" / "messages" / "artifact-metadata.json"
 CLASSES = ("red", "green", "blue")
 SIZE = 64
 GRID = 8
@@ -70,16 +71,9 @@ def tiny_model(
 
 
 def serving_settings(classes: tuple[str, ...] = CLASSES, size: int = SIZE, **changes: Any) -> dict[str, Any]:
-    """The metadata of contract section 4."""
-    return {
-        "schema": "finetune-operator.io/serving/v1",
-        "classes": list(classes),
-        "imageSize": size,
-        "confidence": "0.6",
-        "nmsIou": "0.7",
-        "maxDetections": 300,
-        "preprocess": "letterbox-114-linear-rgb",
-    } | changes
+    """The metadata of contract section 4: the contract's message, for the tiny model."""
+    message: dict[str, Any] = json.loads(MESSAGE.read_text())["finetune.serving"]
+    return message | {"classes": list(classes), "imageSize": size, "confidence": "0.6"} | changes
 
 
 def sha256(content: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
@@ -17,9 +18,11 @@ from hypothesis.extra import numpy as hnp
 from finetune_server.config import DrainConfig
 from finetune_server.cpu import available_cpus
 from finetune_server.drain import Drain
+from finetune_server.metadata import parse_settings
 from finetune_server.postprocess import select, suppress
 from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
 from house import cpu_quotas
+from server.support import serving_settings
 
 SIDES = st.integers(1, 4000)
 SIZES = st.sampled_from([32, 320, 640])
@@ -113,15 +116,18 @@ def test_nms_keeps_what_the_definition_keeps(
     assert [scores[i] for i in kept] == sorted((scores[i] for i in kept), reverse=True)
 
 
+SERVED = parse_settings(json.dumps(serving_settings(confidence="0.25")))
+
+
 def test_every_class_above_the_threshold_is_a_detection_of_its_own() -> None:
     output = np.array([[10, 40], [10, 40], [8, 8], [8, 8], [0.9, 0.25], [0.6, 0.1]], np.float32)
-    detections = select(output, confidence=0.25, nms_iou=0.7, limit=300)
+    detections = select(output, SERVED)
     assert detections.classes.tolist() == [0, 1]  # and 0.25 is not above 0.25
     assert detections.boxes.tolist() == [[6, 6, 14, 14]] * 2
 
 
 def test_no_candidate_is_no_detection() -> None:
-    detections = select(np.zeros((7, 0), np.float32), confidence=0.25, nms_iou=0.7, limit=300)
+    detections = select(np.zeros((7, 0), np.float32), SERVED)
     assert detections.boxes.shape == (0, 4)
 
 

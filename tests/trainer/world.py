@@ -140,7 +140,7 @@ class World:
             "mode": "FineTune",
             "model": "marks",
             "classes": list(CLASSES),
-            "serving": {"imageSize": SIDE, "confidence": "0.25", "nmsIou": "0.7", "maxDetections": 300},
+            "serving": {**json.loads(RUN_DOCUMENT.read_text())["serving"], "imageSize": SIDE},
             "data": {"anchor": {"uri": self.anchor.as_uri()}, "pool": {"uri": self.pool.as_uri()}},
             "artifacts": {"uri": (self.artifacts / "ml" / "uid-1").as_uri()},
             "base": base,

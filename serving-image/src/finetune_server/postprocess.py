@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .metadata import ServingSettings
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -19,12 +21,12 @@ class Detections:
     classes: npt.NDArray[np.intp]
 
 
-def select(output: Floats, *, confidence: float, nms_iou: float, limit: int) -> Detections:
+def select(output: Floats, settings: ServingSettings) -> Detections:
     """Decode one image's head output (4 + classes, candidates), boxes as centre and size.
 
-    Multi-label: every class score of a candidate above `confidence` is a detection of its own.
+    Multi-label: every class score of a candidate above the serving confidence is a detection of its own.
     """
-    above = output[4:] > np.float32(confidence)
+    above = output[4:] > np.float32(settings.confidence)
     candidates = np.flatnonzero(above.any(axis=0))
     # Candidate-major order, so that equal scores keep the order in which the evaluator sees them.
     at, classes = np.nonzero(above[:, candidates].T)
@@ -32,7 +34,7 @@ def select(output: Floats, *, confidence: float, nms_iou: float, limit: int) -> 
     scores = output[4:][classes, columns]
     centre, half = output[:2, columns].T, output[2:4, columns].T / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)
-    keep = suppress(boxes, scores, classes, nms_iou=nms_iou, limit=limit)
+    keep = suppress(boxes, scores, classes, nms_iou=settings.nms_iou, limit=settings.max_detections)
     return Detections(boxes[keep], scores[keep], classes[keep])
 
 

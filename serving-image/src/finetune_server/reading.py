@@ -45,12 +45,7 @@ def read_page(request: PageRequest, decoder: PageDecoder, detector: Detector, me
         except FloatingPointError as error:
             raise RequestError(500, "OutputNotFinite", str(error)) from error
     with metrics.timed(Stage.POSTPROCESS):
-        detections = select(
-            output,
-            confidence=settings.confidence,
-            nms_iou=settings.nms_iou,
-            limit=settings.max_detections,
-        )
+        detections = select(output, settings)
         boxes = to_page(detections.boxes, letterbox)
         fields = tuple(
             Field(settings.classes[index], score, (x1, y1, x2, y2))

@@ -31,6 +31,16 @@ def written(metadata: ArtifactMetadata) -> dict[str, str]:
     return {SERVING_KEY: encode(metadata.serving).decode(), **lineage}
 
 
+def check_lineage(lineage: Lineage, where: str) -> None:
+    """Raise StepError BaseUnusable for a fine-tune: chains of fine-tunes drift, so each starts from a base."""
+    if lineage.type != "Base":
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{where} is itself a fine-tune, of {lineage.base}.",
+            "Start from a version of type Base; to build on all that was learned since, train a new base on all data.",
+        )
+
+
 def parse_metadata(properties: Mapping[str, str], where: str) -> ArtifactMetadata:
     """Parse the properties of an ONNX file; StepError BaseUnusable where they are none of ours, ContractViolated."""
     if SERVING_KEY not in properties:

@@ -15,7 +15,7 @@ from ..storage import Storage, join
 from .labels import LabelProblem, parse_label
 from .pages import PageFiles, count_boxes
 from .problems import Problem, raise_first
-from .yolo_dataset import SPLITS, label_path, parse_data_yaml, split_images
+from .yolo_dataset import SPLITS, label_of, parse_data_yaml, split_images
 
 _AT_ONCE: Final = 64
 """Pages that are read together, so that a large remote set is never held at once."""
@@ -57,7 +57,7 @@ def _batched(images: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _read_pages(storage: Storage, uri: str, images: Sequence[str], objects: frozenset[str]) -> Iterator[PageFiles]:
-    labels = {image: label_path(image) for image in images}
+    labels = {image: label_of(image) for image in images}
     present = [path for path in labels.values() if path in objects]
     contents = storage.read_many(join(uri, path) for path in (*images, *present))
     for image in images:

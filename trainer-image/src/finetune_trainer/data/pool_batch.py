@@ -20,7 +20,7 @@ from .images import IMAGE_SUFFIXES
 from .pages import PageFiles, count_boxes
 from .pool import read_pool
 from .problems import Problem, raise_first
-from .yolo_dataset import label_path, parse_data_yaml
+from .yolo_dataset import label_of, parse_data_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,6 @@ class NewBatch:
     allow_background: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FolderPage:
-    """A page of a YOLO folder that passed all checks."""
-
-    image: str
-    image_data: bytes
-    label_data: bytes
-    document: str
-
-
 def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted: Counted = uncounted) -> PoolBatch:
     """Copy a folder into the pool as one immutable batch; all of it or, with a list of problems, nothing.
 
@@ -76,7 +66,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
             "Name a YOLO folder with images/ and labels/.",
         )
     # Files first, the manifest last: what no manifest names does not exist, so a crash leaves nothing half added.
-    samples = tuple(_store(storage, uri, page, new.verification) for page in pages)
+    samples = tuple(_store(storage, uri, page, new) for page in pages)
     stamp = now.astimezone(UTC)
     identity = f"{stamp:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     batch = PoolBatch(id=identity, created_at=f"{stamp:%Y-%m-%dT%H:%M:%SZ}", classes=index.classes, samples=samples)
@@ -99,14 +89,14 @@ def _folder_classes(storage: Storage, uri: str) -> tuple[str, ...]:
 
 def _read_folder(
     storage: Storage, new: NewBatch, classes: int, counted: Counted
-) -> tuple[list[FolderPage], list[Problem]]:
+) -> tuple[list[PageFiles], list[Problem]]:
     uri = new.folder_uri
     objects = frozenset(storage.walk(uri))
     images = sorted(o for o in objects if PurePosixPath(o).suffix.lower() in IMAGE_SUFFIXES)
-    pages: list[FolderPage] = []
+    pages: list[PageFiles] = []
     problems: list[Problem] = []
     for number, image in enumerate(images, start=1):
-        label = label_path(image)
+        label = label_of(image)
         label_data = storage.read(join(uri, label)) if label in objects else None
         files = PageFiles(image, storage.read(join(uri, image)), label, label_data)
         # A sample of the pool always has a label file, so that its absence never looks like a decision.
@@ -114,13 +104,12 @@ def _read_folder(
         if isinstance(boxes, Problem):
             problems.append(boxes)
         else:
-            stem = PurePosixPath(image).stem
-            pages.append(FolderPage(image, files.image_data, label_data or b"", new.documents.get(stem, stem)))
+            pages.append(files)
         counted(number, len(images))
     return pages, problems
 
 
-def _collisions(pages: Iterable[FolderPage], *, known: Mapping[str, str], held_out: Mapping[str, str]) -> list[Problem]:
+def _collisions(pages: Iterable[PageFiles], *, known: Mapping[str, str], held_out: Mapping[str, str]) -> list[Problem]:
     problems: list[Problem] = []
     seen: dict[str, str] = {}
     for page in pages:
@@ -137,17 +126,19 @@ def _collisions(pages: Iterable[FolderPage], *, known: Mapping[str, str], held_o
     return sorted(problems, key=lambda p: p.reason is not Reason.HELD_OUT_PAGE_IN_POOL)
 
 
-def _store(storage: Storage, uri: str, page: FolderPage, verification: Verification) -> BatchSample:
-    image, label = sha256_of(page.image_data), sha256_of(page.label_data)
-    image_path = f"files/{image[:2]}/{image}{PurePosixPath(page.image).suffix.lower()}"
-    label_file = f"files/{label[:2]}/{label}.txt"
+def _store(storage: Storage, uri: str, page: PageFiles, new: NewBatch) -> BatchSample:
+    label_data = page.label_data or b""
+    image, label = sha256_of(page.image_data), sha256_of(label_data)
+    path = PurePosixPath(page.image)
+    image_path = f"files/{image[:2]}/{image}{path.suffix.lower()}"
+    label_path = f"files/{label[:2]}/{label}.txt"
     storage.write_once(join(uri, image_path), page.image_data)
-    storage.write_once(join(uri, label_file), page.label_data)
+    storage.write_once(join(uri, label_path), label_data)
     return BatchSample(
         image=ImageFile(image_path, image, len(page.image_data)),
-        label=LabelFile(label_file, label),
-        document=page.document,
-        source=verification.source,
-        verified_by=verification.by.strip(),
-        verified_at=verification.at.isoformat(),
+        label=LabelFile(label_path, label),
+        document=new.documents.get(path.stem, path.stem),
+        source=new.verification.source,
+        verified_by=new.verification.by.strip(),
+        verified_at=new.verification.at.isoformat(),
     )

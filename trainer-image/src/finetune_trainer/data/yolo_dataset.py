@@ -69,7 +69,7 @@ def _unreadable(where: str, what: str) -> StepError:
     return bad_input(Reason.DATA_UNREADABLE, f"{where} {what}.", "Write data.yaml as ultralytics documents it.")
 
 
-def label_path(image: str) -> str:
+def label_of(image: str) -> str:
     """Return where the label of an image lies: the last `images` folder becomes `labels`; else beside the image."""
     path = PurePosixPath(image)
     parts = list(path.parts)

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ..documents.serving import Serving
 from .preprocess import Letterbox, Tensor
 
 Floats = npt.NDArray[np.float32]
@@ -24,6 +25,11 @@ class Thresholds:
     confidence: float
     nms_iou: float
     max_detections: int
+
+    @staticmethod
+    def of(serving: Serving) -> Thresholds:
+        """Return the thresholds that a model is served with."""
+        return Thresholds(float(serving.confidence), float(serving.nms_iou), serving.max_detections)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def measure(
     fresh: Rates | None = None
     new_results: list[PageResult] = []
     if new is not None:
-        new_results, _ = run_model(detector, new, _thresholds(serving))
+        new_results, _ = run_model(detector, new, Thresholds.of(serving))
         pool = rates(new_results, classes, with_fields=with_fields)
         fresh_results = [result for result in new_results if result.fresh]
         fresh = rates(fresh_results, classes, with_fields=False) if fresh_results else None
@@ -58,10 +58,6 @@ def measure(
         fresh=fresh,
     )
     return Measurement(measured, curves, test_results, new_results, speed)
-
-
-def _thresholds(serving: Serving) -> Thresholds:
-    return Thresholds(float(serving.confidence), float(serving.nms_iou), serving.max_detections)
 
 
 def mean_confidence(results: Sequence[PageResult], confidence: float) -> float:

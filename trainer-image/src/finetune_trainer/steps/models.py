@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..artifact.metadata import check_lineage
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
 from ..documents.run import Base
@@ -33,10 +34,6 @@ def fetch_base(context: StepContext, base: Base, classes: Sequence[str]) -> Dete
         raise bad_input(
             Reason.BASE_UNUSABLE, f"The artifact of {base.version}: {error.message}", error.remedy
         ) from error
-    if detector.lineage is not None and detector.lineage.type != "Base":
-        raise bad_input(
-            Reason.BASE_UNUSABLE,
-            f"{base.version} ({base.artifact.uri}) is itself a fine-tune, of {detector.lineage.base}.",
-            "Choose a version of type Base: fine-tunes of fine-tunes drift.",
-        )
+    if detector.lineage is not None:
+        check_lineage(detector.lineage, f"{base.version} ({base.artifact.uri})")
     return detector

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..artifact.metadata import check_lineage
 from ..documents.serving import Lineage
 from ..errors import Reason, bad_input
 
@@ -62,13 +63,7 @@ def check_is_base(checkpoint: Mapping[str, Any], where: str, pretrained: str | N
     """
     marker = checkpoint.get(MARKER_KEY)
     if marker is not None:
-        lineage = msgspec.convert(marker, Lineage)
-        if lineage.type != "Base":
-            raise bad_input(
-                Reason.BASE_UNUSABLE,
-                f"{where} is itself a fine-tune, of {lineage.base}.",
-                "Start from the base; to build on everything learned since, train a new base on all data.",
-            )
+        check_lineage(msgspec.convert(marker, Lineage), where)
         return
     parent = parent_checkpoint(checkpoint)
     if parent is not None and parent != pretrained and not is_published(parent):
