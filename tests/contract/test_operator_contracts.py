@@ -24,7 +24,8 @@ from house.messages import message, problems
 from house.samples import changed, sample
 from house.schemas import LIMITS, allowed, limit, part, without_null
 from simulation.trainer_script import Trainer
-from unit.decide.run.world import LIVE, World, base, evaluate_result, policy, prepare_result, train_result
+from unit.decide.run.results import LIVE, evaluate_result, prepare_result, train_result
+from unit.decide.run.world import World, base, policy
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document", contract.RunDocument, "same"),

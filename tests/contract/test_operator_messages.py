@@ -20,7 +20,8 @@ from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateJob, CreateSnapshot
 from finetune_operator.decide.version import machine as version
 from finetune_operator.decide.version.view import VersionView
-from unit.decide.run.world import LIVE, START, World, base, policy, template
+from unit.decide.run.results import LIVE, START
+from unit.decide.run.world import World, base, policy, template
 
 MESSAGES = Path(__file__).parent / "messages"
 Message = dict[str, Any]

@@ -19,7 +19,8 @@ from finetune_operator.manifests.documents import read_document
 from house.crds import Schema, crds, leaves
 from house.samples import changed, sample
 from house.stored import old_policy, old_run, old_version
-from unit.decide.run.world import base, evaluate_result, policy, run
+from unit.decide.run.results import evaluate_result
+from unit.decide.run.world import base, policy, run
 
 FIGURES = (
     Figure(name="candidateMap50", value="0.981000"),

@@ -22,9 +22,6 @@ SOURCES = (
     "examples/invoices/src",
     "tests",
 )
-NOT_YET: tuple[str, ...] = ()
-"""Folders in which retired words still stand. None is to be added; one that is clean is to be taken off."""
-
 KINDS = frozenset(("prose", "types", "variables"))
 
 
@@ -122,14 +119,8 @@ def test_the_glossary_says_which_words_are_retired_and_what_as() -> None:
 def test_no_retired_word_names_anything_in_code(folder: str) -> None:
     faults = []
     for path in sorted((ROOT / folder).rglob("*.py")):
-        if not any(path.is_relative_to(ROOT / unclean) for unclean in NOT_YET):
-            faults += faults_of(path, WORDS)
+        faults += faults_of(path, WORDS)
     assert faults == []
-
-
-@pytest.mark.parametrize("folder", NOT_YET)
-def test_a_folder_that_is_clean_is_taken_off_the_list(folder: str) -> None:
-    assert any(faults_of(path, WORDS) for path in (ROOT / folder).rglob("*.py")), f"take {folder} out of NOT_YET"
 
 
 def test_no_retired_word_stands_in_the_docs() -> None:

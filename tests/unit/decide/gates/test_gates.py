@@ -18,7 +18,8 @@ from finetune_operator.decide.gates.regression import judge as judge_regression
 from finetune_operator.decide.gates.shares import share
 from finetune_operator.decide.gates.verdict import judge, worst
 from finetune_operator.decide.snapshot import run_document
-from unit.decide.run.world import base, evaluate_result, policy, run, scores
+from unit.decide.run.results import evaluate_result, scores
+from unit.decide.run.world import base, policy, run
 
 LIMITS = RegressionGate()
 MINIMUM = NewSamplesGate()

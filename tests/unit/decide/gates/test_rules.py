@@ -14,7 +14,8 @@ from finetune_operator.decide import gates as package
 from finetune_operator.decide.gates.gate import Figures, Gate, figures
 from finetune_operator.decide.gates.verdict import GATES, judge
 from finetune_operator.decide.snapshot import run_document
-from unit.decide.run.world import base, evaluate_result, policy, run
+from unit.decide.run.results import evaluate_result
+from unit.decide.run.world import base, policy, run
 
 DOCUMENT = run_document(run(), policy(gates=Gates()), base())
 

@@ -6,25 +6,20 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.meta import Condition, find
-from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, Reservation
-from finetune_operator.api.value import canonical_json
+from finetune_operator.api.policy import Hold, PolicyStatus
 from finetune_operator.decide import limits
-from finetune_operator.decide.decision import Decision
-from finetune_operator.decide.policy import memory
-from finetune_operator.decide.policy.machine import decide, refused
+from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, Problem, ServedKeys, TemplateView
+from unit.decide.policy.pair import ASKED, BASE, OTHER, TUNED, VERSIONS, condition
 from unit.decide.policy.world import (
     NOW,
     ModelDeployment,
     World,
     applied,
-    base,
     deployment,
     events,
     keys,
     live,
-    live_version,
     policy,
     promotion,
     running,
@@ -32,17 +27,6 @@ from unit.decide.policy.world import (
     tuned,
     view,
 )
-
-BASE, TUNED, OTHER = base(), tuned(), tuned("ft_v9.9")
-VERSIONS = (BASE, TUNED)
-ASKED = promotion("ft_v1.1", "base_v1")
-
-
-def condition(decision: Decision[PolicyStatus], kind: str) -> Condition:
-    shown = find(decision.status.conditions, kind)
-    assert shown is not None
-    return shown
-
 
 TARGETS: dict[str, tuple[DeploymentView | None, dict[str, Any], str, str]] = {
     "missing": (None, {}, "DeploymentNotFound", "create it"),
@@ -337,110 +321,6 @@ class TestPromotions:
         of = policy(live(BASE), suspend=True)
         assert applied(decide(view(of, deployment(keys(BASE)), ASKED, versions=VERSIONS))) is None
         assert applied(decide(view(of, deployment(uid="new"), ASKED, versions=VERSIONS))) is not None
-
-
-def flying() -> Policy:
-    return policy(decide(view(policy(live(BASE)), deployment(keys(BASE)), ASKED, versions=VERSIONS)).status)
-
-
-@pytest.mark.row("D20")
-class TestRefused:
-    def test_a_refused_flip_fails_names_the_owner_and_holds(self) -> None:
-        decision = refused(view(flying(), deployment(keys(BASE))), "argocd-controller", "Apply failed with 1 conflict")
-        status = decision.status
-        assert (status.consumed[-1].outcome, status.consumed[-1].reason) == ("Failed", "FieldOwned")
-        assert status.in_flight is None
-        assert status.hold is not None
-        assert (status.hold.reason, status.hold.by) == ("FieldOwned", "argocd-controller")
-        assert status.hold.message.endswith("}'"), "the whole command that mends it"
-        ready = condition(decision, "TargetReady")
-        assert (ready.status, ready.reason) == ("False", "FieldOwned")
-        assert applied(decision) is None
-        assert events(decision) == ["FieldOwned"]
-
-    def test_it_still_shows_when_nothing_happens_afterwards(self) -> None:
-        first = refused(view(flying(), deployment(keys(BASE))), "argocd-controller", "conflict")
-        again = decide(view(policy(first.status), deployment(keys(BASE)), now=NOW + seconds(60)))
-        assert (again.status, again.actions) == (first.status, ())
-
-    def test_a_refused_re_assertion_is_tried_twice_and_then_held(self) -> None:
-        of, tries = policy(live(BASE)), 0
-        for minute in range(30):
-            seen = view(of, deployment(epoch=1), now=NOW + seconds(minute))
-            decision = decide(seen)
-            of = policy(decision.status)
-            if applied(decision) is not None:
-                tries += 1
-                of = policy(refused(with_changes(seen, policy=of), "argocd-controller", "conflict").status)
-        assert tries == 2
-        assert of.status.hold is not None
-        assert of.status.hold.reason == "ConflictingWriter"
-
-    def test_a_refused_way_back_quarantines_what_failed(self) -> None:
-        of = flying()
-        assert of.status.in_flight is not None
-        flight = replace(of.status.in_flight, phase="Returning", why="Unhealthy")
-        decision = refused(
-            view(policy(replace(of.status, in_flight=flight)), deployment(keys(TUNED))), "kubectl", "conflict"
-        )
-        assert [entry.version for entry in decision.status.quarantined] == ["ft_v1.1"]
-
-    def test_without_a_known_manager_it_says_so(self) -> None:
-        decision = refused(view(flying(), deployment(keys(BASE))), "", "conflict")
-        assert decision.status.hold is not None
-        assert decision.status.hold.by == "unknown"
-
-
-class TestMemory:
-    @pytest.mark.row("D24")
-    def test_a_reservation_leaves_once_its_version_is_there_for_a_while(self) -> None:
-        status = replace(
-            live(BASE),
-            reservations=(Reservation(run_uid="a", version="ft_v1.1"), Reservation(run_uid="b", version="ft_v1.2")),
-        )
-        made = replace(TUNED, metadata=replace(TUNED.metadata, creation_timestamp=NOW))
-        for age, expected in ((0, ["ft_v1.1", "ft_v1.2"]), (599, ["ft_v1.1", "ft_v1.2"]), (600, ["ft_v1.2"])):
-            seen = view(policy(status), deployment(keys(BASE)), versions=(BASE, made), now=NOW + seconds(age))
-            assert [entry.version for entry in decide(seen).status.reservations] == expected
-
-    def test_what_is_remembered_of_a_consumed_promotion_outlives_a_hundred_others(self) -> None:
-        status = PolicyStatus()
-        mine = ("mine", "0" * 16)
-        status = memory.consumed(status, mine, "Succeeded", "WatchPassed", "", NOW)
-        for n in range(limits.CONSUMED - 1):
-            status = memory.consumed(status, (f"p{n}", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
-        assert status.consumed[0].name == "mine"
-        status = memory.consumed(status, ("last", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
-        assert len(status.consumed) == limits.CONSUMED
-        assert status.consumed[0].name == "mine", "not mirrored yet: it stays"
-        status = memory.consumed(status, ("later", "1" * 16), "Failed", "NotEligible", "why", NOW)
-        assert status.consumed[0].name != "mine"
-
-    def test_a_quarantined_version_is_nobodys_way_back(self) -> None:
-        status = replace(
-            live(TUNED, 3, OTHER, BASE),
-            quarantined=(
-                Quarantined(version="ft_v9.9", sha256=OTHER.spec.artifact.sha256, reason="Unhealthy", since=NOW),
-            ),
-        )
-        assert memory.way_back(status, live_version(TUNED)) == live_version(BASE)
-        assert memory.way_back(status, live_version(BASE)) == live_version(TUNED)
-
-    def test_a_status_at_all_its_bounds_stays_below_32_kib(self) -> None:
-        status = flying().status
-        version = replace(live_version(TUNED), uri="s3://" + "u" * 200)
-        for n in range(limits.QUARANTINED + 5):
-            digest = f"{n:064x}"
-            status = memory.quarantined(status, replace(version, sha256=digest), "RolloutFailed", NOW)
-        for n in range(limits.CONSUMED + 5):
-            name = "a-run-name-of-forty-characters-in-length-promotion-" + f"{n:06}"
-            status = memory.consumed(status, (name, f"{n:016x}"), "RolledBack", "RolloutFailed", "m" * 999, NOW)
-        reservations = tuple(Reservation(run_uid="u" * 36, version=f"ft_v10.{n}") for n in range(limits.RESERVATIONS))
-        status = replace(status, reservations=reservations, last_good=(version,) * limits.LAST_GOOD)
-        status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)
-        decided = decide(view(policy(status), deployment(keys(OTHER)), versions=VERSIONS)).status
-        assert len(decided.consumed) == limits.CONSUMED
-        assert len(canonical_json(decided)) <= 32 * 1024
 
 
 def test_the_world_of_these_tests_refuses_stale_writes() -> None:

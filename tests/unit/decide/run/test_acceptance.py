@@ -8,19 +8,8 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import Condition
 from finetune_operator.api.policy import PolicyStatus, Quarantined
 from finetune_operator.decide.views import Problem
-from unit.decide.run.world import (
-    BASE,
-    CLASSES,
-    LIVE,
-    START,
-    World,
-    base,
-    deleted,
-    policy,
-    prepare_result,
-    run,
-    template,
-)
+from unit.decide.run.results import BASE, CLASSES, LIVE, START, prepare_result
+from unit.decide.run.world import World, base, deleted, policy, run, template
 
 NO_LABEL = Problem("PodTemplateNotLabelled", "label it finetune-operator.io/pod-template=true")
 NO_CONTAINER = Problem("NoTrainerContainer", "name a container trainer")

@@ -9,15 +9,8 @@ import pytest
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob
 from unit.decide.run.attempts import error, newest, outcomes, training
-from unit.decide.run.world import (
-    ROOT,
-    World,
-    envelope,
-    prepare_result,
-    run,
-    sha,
-    train_result,
-)
+from unit.decide.run.results import ROOT, envelope, prepare_result, sha, train_result
+from unit.decide.run.world import World, run
 
 
 @pytest.mark.row("R14")

@@ -11,7 +11,8 @@ from finetune_operator.api.run import Review
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
 from house.crds import Schema, crds
-from unit.decide.run.world import World, envelope, evaluate_result, prepare_result, train_result
+from unit.decide.run.results import envelope, evaluate_result, prepare_result, train_result
+from unit.decide.run.world import World
 
 
 def closed(schema: Schema) -> Schema:

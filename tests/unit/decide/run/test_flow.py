@@ -12,23 +12,20 @@ from finetune_operator.api.run import Review, RunMixing
 from finetune_operator.api.training import TrainingOverrides
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion, CreateSnapshot
 from finetune_operator.decide.views import Problem
-from unit.decide.run.world import (
+from unit.decide.run.results import (
     BASE,
     CANDIDATE,
     CLASSES,
     LIVE,
     START,
     UID,
-    World,
-    base,
-    deleted,
     envelope,
     evaluate_result,
     prepare_result,
-    run,
     sha,
     train_result,
 )
+from unit.decide.run.world import World, base, deleted, run
 
 
 def told(world: World, step: str) -> dict[str, object]:

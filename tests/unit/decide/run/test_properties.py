@@ -19,20 +19,8 @@ from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from finetune_operator.decide.run.machine import decide
 from finetune_operator.decide.views import JobView, Problem
-from unit.decide.run.world import (
-    BASE,
-    LIVE,
-    START,
-    World,
-    base,
-    envelope,
-    evaluate_result,
-    policy,
-    prepare_result,
-    sha,
-    template,
-    train_result,
-)
+from unit.decide.run.results import BASE, LIVE, START, envelope, evaluate_result, prepare_result, sha, train_result
+from unit.decide.run.world import World, base, policy, template
 
 SHARES = st.sampled_from(["0.99", "0.981", "0.97", "0.9", "NaN", "", "1e999", "-0"])
 HOLD = Hold(by="operator", reason="RolledBack", message="", since=START)

@@ -9,16 +9,8 @@ from finetune_operator.api.contract import ProgressLine
 from finetune_operator.decide.decision import CreateJob
 from finetune_operator.decide.views import Problem, TemplateView
 from unit.decide.run.attempts import error, newest, outcomes, training
-from unit.decide.run.world import (
-    START,
-    World,
-    base,
-    evaluate_result,
-    prepare_result,
-    run,
-    template,
-    train_result,
-)
+from unit.decide.run.results import START, evaluate_result, prepare_result, train_result
+from unit.decide.run.world import World, base, run, template
 
 
 @pytest.mark.row("R12")

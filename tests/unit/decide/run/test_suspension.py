@@ -5,11 +5,8 @@ from datetime import timedelta
 import pytest
 
 from unit.decide.run.attempts import error, newest
-from unit.decide.run.world import (
-    World,
-    run,
-    train_result,
-)
+from unit.decide.run.results import train_result
+from unit.decide.run.world import World, run
 
 
 def test_suspending_for_ever_does_not_grow_the_status() -> None:

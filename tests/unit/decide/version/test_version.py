@@ -18,7 +18,8 @@ from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot,
 from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.version.view import VersionView
 from finetune_operator.decide.views import JobView, Problem, TemplateView
-from unit.decide.run.world import BASE, LIVE, START, World, base, deleted, live, policy, sha, template
+from unit.decide.run.results import BASE, LIVE, START, sha
+from unit.decide.run.world import World, base, deleted, live, policy, template
 
 
 @dataclass

@@ -1,0 +1,73 @@
+"""What a policy remembers: bounded, and nothing that is needed is forgotten."""
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.policy import PolicyStatus, Quarantined, Reservation
+from finetune_operator.api.value import canonical_json
+from finetune_operator.decide import limits
+from finetune_operator.decide.policy import memory
+from finetune_operator.decide.policy.machine import decide
+from unit.decide.policy.pair import BASE, OTHER, TUNED, VERSIONS, flying
+from unit.decide.policy.world import (
+    NOW,
+    deployment,
+    keys,
+    live,
+    live_version,
+    policy,
+    seconds,
+    view,
+)
+
+
+class TestMemory:
+    @pytest.mark.row("D24")
+    def test_a_reservation_leaves_once_its_version_is_there_for_a_while(self) -> None:
+        status = replace(
+            live(BASE),
+            reservations=(Reservation(run_uid="a", version="ft_v1.1"), Reservation(run_uid="b", version="ft_v1.2")),
+        )
+        made = replace(TUNED, metadata=replace(TUNED.metadata, creation_timestamp=NOW))
+        for age, expected in ((0, ["ft_v1.1", "ft_v1.2"]), (599, ["ft_v1.1", "ft_v1.2"]), (600, ["ft_v1.2"])):
+            seen = view(policy(status), deployment(keys(BASE)), versions=(BASE, made), now=NOW + seconds(age))
+            assert [entry.version for entry in decide(seen).status.reservations] == expected
+
+    def test_what_is_remembered_of_a_consumed_promotion_outlives_a_hundred_others(self) -> None:
+        status = PolicyStatus()
+        mine = ("mine", "0" * 16)
+        status = memory.consumed(status, mine, "Succeeded", "WatchPassed", "", NOW)
+        for n in range(limits.CONSUMED - 1):
+            status = memory.consumed(status, (f"p{n}", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
+        assert status.consumed[0].name == "mine"
+        status = memory.consumed(status, ("last", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
+        assert len(status.consumed) == limits.CONSUMED
+        assert status.consumed[0].name == "mine", "not mirrored yet: it stays"
+        status = memory.consumed(status, ("later", "1" * 16), "Failed", "NotEligible", "why", NOW)
+        assert status.consumed[0].name != "mine"
+
+    def test_a_quarantined_version_is_nobodys_way_back(self) -> None:
+        status = replace(
+            live(TUNED, 3, OTHER, BASE),
+            quarantined=(
+                Quarantined(version="ft_v9.9", sha256=OTHER.spec.artifact.sha256, reason="Unhealthy", since=NOW),
+            ),
+        )
+        assert memory.way_back(status, live_version(TUNED)) == live_version(BASE)
+        assert memory.way_back(status, live_version(BASE)) == live_version(TUNED)
+
+    def test_a_status_at_all_its_bounds_stays_below_32_kib(self) -> None:
+        status = flying().status
+        version = replace(live_version(TUNED), uri="s3://" + "u" * 200)
+        for n in range(limits.QUARANTINED + 5):
+            digest = f"{n:064x}"
+            status = memory.quarantined(status, replace(version, sha256=digest), "RolloutFailed", NOW)
+        for n in range(limits.CONSUMED + 5):
+            name = "a-run-name-of-forty-characters-in-length-promotion-" + f"{n:06}"
+            status = memory.consumed(status, (name, f"{n:016x}"), "RolledBack", "RolloutFailed", "m" * 999, NOW)
+        reservations = tuple(Reservation(run_uid="u" * 36, version=f"ft_v10.{n}") for n in range(limits.RESERVATIONS))
+        status = replace(status, reservations=reservations, last_good=(version,) * limits.LAST_GOOD)
+        status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)
+        decided = decide(view(policy(status), deployment(keys(OTHER)), versions=VERSIONS)).status
+        assert len(decided.consumed) == limits.CONSUMED
+        assert len(canonical_json(decided)) <= 32 * 1024

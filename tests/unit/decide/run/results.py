@@ -1,0 +1,97 @@
+"""What the steps of a run report, as the trainer would."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from finetune_operator.api.names import sha256_of
+from finetune_operator.decide.views import JobView
+
+START = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+UID = "11111111-2222-3333-4444-555555555555"
+CLASSES = ("invoice_number", "amount_total")
+ROOT = f"file:///artifacts/ml/{UID}"
+CANDIDATE = "ca" * 32
+BASE = "ba" * 32
+LIVE = "1e" * 32
+DIGESTS = {"pool": "a1" * 32, "anchor": "a2" * 32, "testSet": "a3" * 32, "newSet": "a4" * 32}
+
+
+def sha(text: str) -> str:
+    """Return the digest of a text."""
+    return sha256_of(text.encode())
+
+
+def envelope(job: JobView, result: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A termination message as the trainer writes it."""
+    folder = f"{ROOT}/attempt-{job.attempt}/{job.step}"
+    return {
+        "schema": "finetune-operator.io/step-result/v1",
+        "step": job.step,
+        "owner": UID,
+        "attempt": job.attempt,
+        "outcome": "Succeeded",
+        "manifest": {"uri": f"{folder}/manifest.json", "sha256": sha("manifest")},
+        "result": result,
+        **changes,
+    }
+
+
+def prepare_result(**changes: Any) -> dict[str, Any]:
+    return {
+        "plan": {"uri": f"{ROOT}/attempt-1/prepare/plan.json", "sha256": sha("plan")},
+        "pool": 60,
+        "fresh": 60,
+        "heldOut": 0,
+        "train": 1260,
+        "new": 60,
+        "old": 1200,
+        "ratio": "20",
+        "anchor": 1500,
+        "val": 100,
+        "test": 200,
+        "digests": DIGESTS,
+        **changes,
+    }
+
+
+def train_result(**changes: Any) -> dict[str, Any]:
+    return {
+        "artifact": {"uri": f"{ROOT}/attempt-1/train/model.onnx", "sha256": CANDIDATE, "bytes": 9, "format": "onnx"},
+        "checkpoint": {"uri": f"{ROOT}/attempt-1/train/checkpoint.pt", "sha256": sha("pt")},
+        "epochs": 10,
+        "batch": 16,
+        "images": 1260,
+        "seconds": 130,
+        "device": "cpu",
+        "losses": {"box": "1.1"},
+        **changes,
+    }
+
+
+def scores(matched: int, boxes: int = 1000) -> dict[str, Any]:
+    rate = f"{matched / boxes:.6f}" if boxes else ""
+    precision = "0.980000" if boxes else ""
+    return {"boxes": boxes, "matched": matched, "rate": rate, "documentRate": rate, "precision": precision}
+
+
+def measured(digest: str, map50: str, matched: int = 950) -> dict[str, Any]:
+    return {"sha256": digest, "map50": map50, "ap50": ["0.9", "0.9"], "pool": scores(matched), "fresh": scores(matched)}
+
+
+def evaluate_result(
+    candidate: str = "0.981000", base_map50: str = "0.985000", live_map50: str | None = None, matched: int = 950
+) -> dict[str, Any]:
+    """Measurements that pass unless told otherwise."""
+    return {
+        "settings": sha("settings"),
+        "evaluator": "finetune-trainer 0.1.0",
+        "testSet": {"digest": DIGESTS["testSet"], "images": 200, "boxes": 1200},
+        "newSet": {"digest": DIGESTS["newSet"], "documents": 60, "fresh": 60, "trainedOn": True},
+        "models": {
+            "candidate": measured(CANDIDATE, candidate, matched),
+            "base": measured(BASE, base_map50, 400),
+            "live": measured(LIVE, live_map50) if live_map50 else None,
+        },
+    }
