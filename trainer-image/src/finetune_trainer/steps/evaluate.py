@@ -62,7 +62,7 @@ def _fetch_models(
     classes = document.classes
     models = {
         "candidate": (fetch_detector(context, inputs.candidate, "candidate", classes), inputs.candidate.sha256),
-        "base": (fetch_base(context, document.base, classes), document.base.artifact.sha256),
+        "base": (fetch_base(context, document), document.base.artifact.sha256),
     }
     if inputs.live is not None:
         live = inputs.live.artifact

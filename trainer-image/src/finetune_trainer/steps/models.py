@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..artifact.metadata import check_lineage
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
-from ..documents.run import Base
+from ..documents.run import RunDocument
 from ..errors import Reason, StepError, bad_input
 from ..evaluation.detector import Detector, open_detector
 from ..storage import normalise
@@ -24,10 +24,11 @@ def fetch_detector(context: StepContext, artifact: FileReference, name: str, cla
     return detector
 
 
-def fetch_base(context: StepContext, base: Base, classes: Sequence[str]) -> Detector:
-    """Return the base's detector; a base that cannot be read, or is a fine-tune, is BaseUnusable."""
+def fetch_base(context: StepContext, document: RunDocument) -> Detector:
+    """Return the base's detector; a base that cannot be read, is a fine-tune or has another size is BaseUnusable."""
+    base, size = document.base, document.serving.image_size
     try:
-        detector = fetch_detector(context, base.artifact, "base", classes)
+        detector = fetch_detector(context, base.artifact, "base", document.classes)
     except StepError as error:
         if error.reason is not Reason.DATA_UNREADABLE:
             raise
@@ -36,4 +37,11 @@ def fetch_base(context: StepContext, base: Base, classes: Sequence[str]) -> Dete
         ) from error
     if detector.lineage is not None:
         check_lineage(detector.lineage, f"{base.version} ({base.artifact.uri})")
+    if detector.serving.image_size != size:
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{base.version} takes {detector.serving.image_size} pixels, its serving settings say {size}.",
+            f"Import the base with --image-size {size} and apply the ModelVersion that the import prints, or change "
+            "serving.imageSize.",
+        )
     return detector

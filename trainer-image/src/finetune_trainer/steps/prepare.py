@@ -31,14 +31,7 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
 
 
 def _check_base(context: StepContext, document: FineTuneDocument) -> None:
-    detector = fetch_base(context, document.base, document.classes)
-    if detector.serving.image_size != document.serving.image_size:
-        raise bad_input(
-            Reason.BASE_UNUSABLE,
-            f"{document.base.version} takes {detector.serving.image_size} pixels, the policy serves "
-            f"{document.serving.image_size}.",
-            "Import the base with the policy's serving.imageSize, or change the policy.",
-        )
+    fetch_base(context, document)
     checkpoint = document.base.checkpoint
     if not context.storage.exists(normalise(checkpoint.uri)):
         raise bad_input(

@@ -12,8 +12,6 @@ from ..documents.plan import Sample
 from ..documents.report import REPORT_SCHEMA, Report
 from ..documents.result import Artifact, VerifiedModels, VerifyResult
 from ..documents.run import VerifyDocument
-from ..errors import Reason, bad_input
-from ..evaluation.detector import Detector
 from ..evaluation.evaluate import EVALUATOR, settings_digest
 from ..evaluation.pages import load_pages
 from ..storage import normalise
@@ -27,7 +25,7 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     """Measure the base on the anchor's test split; publish the report."""
     context.progress.report(percent=0, activity="fetching the base")
     base = document.base
-    detector = _fetch_base(context, document)
+    detector = fetch_base(context, document)
     context.storage.fetch(
         normalise(base.checkpoint.uri), context.scratch / "checkpoint.pt", sha256=base.checkpoint.sha256
     )
@@ -52,19 +50,6 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     publish_curves(context, {"base": measurement.curves}, document.classes)
     context.progress.report(percent=100)
     return result
-
-
-def _fetch_base(context: StepContext, document: VerifyDocument) -> Detector:
-    base = document.base
-    detector = fetch_base(context, base, document.classes)
-    if detector.serving.image_size != document.serving.image_size:
-        raise bad_input(
-            Reason.BASE_UNUSABLE,
-            f"{base.version} takes {detector.serving.image_size} pixels, its ModelVersion says "
-            f"{document.serving.image_size}.",
-            "Import the base again, and apply the ModelVersion that the import prints.",
-        )
-    return detector
 
 
 def _read_test_set(context: StepContext, document: VerifyDocument) -> tuple[AnchorIndex, list[Sample]]:
