@@ -230,6 +230,9 @@ def test_a_failing_gate_touches_nothing(operator: Operator, space: Space, node: 
     space.apply(run())
     eventually(lambda: space.phase("first") == "Rejected", seconds=60, what="it is rejected")
     assert space.there("deployments", "invoice-detector")["metadata"]["generation"] == before
+    named = f'namespace="{space.namespace}"'
+    assert operator.metric("finetune_verdicts_total", named) == 1
+    assert operator.metric("finetune_verdicts_total", f'{named},verdict="Reject"') == 1
 
 
 def test_bad_input_reaches_the_status_with_its_remedy(operator: Operator, space: Space, node: ScriptedNode) -> None:

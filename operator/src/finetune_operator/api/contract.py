@@ -119,7 +119,7 @@ class Scores(Value, frozen=True, kw_only=True):
 
 
 class Measured(Value, frozen=True, kw_only=True):
-    """One model on the test set (mAP50, a decimal string: gates.py says what counts) and on the new samples."""
+    """One model on the test set (mAP50, a decimal string: decide/gates says what counts) and on the new samples."""
 
     sha256: str
     map50: str
