@@ -17,7 +17,7 @@ from finetune_operator.api.training import Training
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreateSnapshot
-from finetune_operator.decide.snapshot import run_document, verify_document
+from finetune_operator.decide.snapshot import snapshot_of_base, snapshot_of_run
 from house.agreement import Direction, contract_differences
 from house.crds import Schema, crds, leaves
 from house.messages import message, problems
@@ -267,7 +267,7 @@ EDGES = [
 
 
 def document(policy_object: Any, run_object: Any) -> Any:
-    made = run_document(parse(run_object, Run), parse(policy_object, Policy), base())
+    made = snapshot_of_run(parse(run_object, Run), parse(policy_object, Policy), base())
     return json.loads(json.dumps(plain(contract.document_json(made))))
 
 
@@ -321,7 +321,7 @@ def test_a_uri_that_a_run_takes_is_taken_by_the_model_version(length: int) -> No
 
 def test_a_verified_base_of_the_longest_name_fits() -> None:
     far = base(artifact=Artifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
-    made = verify_document(far, policy())
+    made = snapshot_of_base(far, policy())
     assert problems("run-document", json.loads(json.dumps(plain(contract.document_json(made))))) == []
 
 

@@ -47,7 +47,7 @@ def written() -> dict[str, Message]:
         for action in actions:
             match action:
                 case CreateSnapshot():
-                    messages[f"run-{of}"] = json.loads(canonical_json(document_json(action.document)))
+                    messages[f"run-{of}"] = json.loads(canonical_json(document_json(action.run_document)))
                 case CreateJob():
                     messages[f"inputs-{action.step}"] = json.loads(action.step_inputs)
                 case _:

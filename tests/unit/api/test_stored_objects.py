@@ -14,7 +14,7 @@ from finetune_operator.api.run import Run, RunStatus
 from finetune_operator.api.value import canonical_json, parse, plain
 from finetune_operator.decide.gates.verdict import judge
 from finetune_operator.decide.run.grounds import grounds_of
-from finetune_operator.decide.snapshot import run_document
+from finetune_operator.decide.snapshot import snapshot_of_run
 from finetune_operator.manifests.documents import read_document
 from house.crds import Schema, crds, leaves
 from house.samples import changed, sample
@@ -91,7 +91,7 @@ class TestHoldout:
     @pytest.mark.parametrize("path", [("data", "pool", "holdout"), ("gates", "newSamples", "holdout")])
     def test_the_run_document_carries_it_once(self, path: tuple[str, ...]) -> None:
         policy = parse(changed(old_policy(), ("spec", *path), "0.2"), Policy)
-        document = document_json(run_document(run(), policy, base()))
+        document = document_json(snapshot_of_run(run(), policy, base()))
         assert document["holdout"] == "0.2"
         assert document["data"]["pool"] == {"uri": policy.spec.data.pool.uri}
         assert document["gates"]["newSamples"] == {"minimum": "0.720"}
@@ -118,7 +118,7 @@ def holdouts() -> list[tuple[tuple[str, ...], Schema]]:
 
 def old_run_document() -> dict[str, Any]:
     """A document of the last release: the hold-out travelled a second time, among the limits of a gate."""
-    document: dict[str, Any] = document_json(run_document(run(), policy(), base()))
+    document: dict[str, Any] = document_json(snapshot_of_run(run(), policy(), base()))
     document["holdout"] = document["gates"]["newSamples"]["holdout"] = "0.2"
     return document
 

@@ -86,12 +86,12 @@ class RunDocument(Value, frozen=True, kw_only=True):
     gates: Gates | None = None
 
 
-def document_json(document: RunDocument) -> dict[str, Any]:
+def document_json(run_document: RunDocument) -> dict[str, Any]:
     """Return `run.json` as plain data: every setting spelled out, and no field that its mode does not have.
 
     Absent parts are left out rather than null, because the trainer refuses fields that a mode does not know.
     """
-    data = {key: value for key, value in complete(document).items() if value is not None}
+    data = {key: value for key, value in complete(run_document).items() if value is not None}
     for part in (data["data"], *data.get("gates", {}).values()):
         for key in [key for key, value in part.items() if value is None]:
             del part[key]

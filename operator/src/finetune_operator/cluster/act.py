@@ -222,7 +222,7 @@ async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys
 
 async def _create_snapshot(cluster: Cluster, observed: Observed[V], action: CreateSnapshot) -> None:
     owner = _owner(observed)
-    manifest, wanted = build_document(action, owner), document_text(action.document)
+    manifest, wanted = build_document(action, owner), document_text(action.run_document)
 
     def same(config_map: Object) -> bool:
         return is_owned(config_map, owner.uid) and document_text(read_document(config_map)) == wanted

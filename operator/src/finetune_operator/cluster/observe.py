@@ -93,7 +93,7 @@ class Observer:
             return Observed(Kind.RUN, raw, RunView(run=run, now=now, jobs=jobs), run=run.spec)
         policy = await self._policy(namespace, run.spec.policy)
         templates = await self._templates(namespace, policy)
-        snapshot, problem = await self._document(namespace, uid, run.status.snapshot or names.snapshot_name(
+        snapshot, problem = await self._snapshot(namespace, uid, run.status.snapshot or names.snapshot_name(
             run.metadata.name, uid), expected=run.status.snapshot is not None)  # fmt: skip
         model = policy.spec.model if policy else snapshot.model if snapshot else None
         promotion = run.status.promotion
@@ -131,7 +131,7 @@ class Observer:
         jobs, _ = await self._jobs(namespace, uid, version.status.attempts) if imported else ((), ())
         expected = bool(version.status.attempts)
         name = names.snapshot_name(version.metadata.name, uid)
-        snapshot, problem = await self._document(namespace, uid, name, expected=expected) if imported else (None, None)
+        snapshot, problem = await self._snapshot(namespace, uid, name, expected=expected) if imported else (None, None)
         return Observed(
             Kind.MODEL_VERSION,
             raw,
@@ -263,10 +263,10 @@ class Observer:
             self._versions[namespace] = known
         return tuple(v for v in known[1] if v.spec.model == model)
 
-    async def _document(
+    async def _snapshot(
         self, namespace: str, uid: str, name: str, *, expected: bool
     ) -> tuple[RunDocument | None, Problem | None]:
-        """Return the owner's document, or why there is none to be used.
+        """Return the run document in the owner's snapshot, or why there is none to be used.
 
         `expected`: the status says that it was to be made, so a miss is looked up past the cache.
         """

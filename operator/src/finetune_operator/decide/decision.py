@@ -21,7 +21,7 @@ class CreateSnapshot:
     """Create the immutable ConfigMap with the run document. Idempotent: the name is made from the uid."""
 
     name: str
-    document: RunDocument
+    run_document: RunDocument
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from ..api.training import Training, TrainingOverrides
 from ..api.value import canonical_json, complete
 
 
-def run_document(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
-    """Return the document of a run, from run, policy and base as they are now."""
+def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
+    """Return the run document of a run, from run, policy and base as they are now."""
     rules, asked = policy.spec, run.spec.mixing
     return RunDocument(
         owner=_owner("FineTuneRun", run.metadata),
@@ -47,8 +47,8 @@ def run_document(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
     )
 
 
-def verify_document(version: ModelVersion, policy: Policy) -> RunDocument:
-    """Return the document by which an imported base is measured on the policy's anchor."""
+def snapshot_of_base(version: ModelVersion, policy: Policy) -> RunDocument:
+    """Return the run document by which an imported base is measured on the policy's anchor."""
     return RunDocument(
         owner=_owner("ModelVersion", version.metadata),
         mode="Verify",
@@ -76,13 +76,13 @@ def default_seed(uid: str) -> int:
     return int(sha256_of(uid.encode())[:8], 16) & 0x7FFFFFFF
 
 
-def spec_hash(document: RunDocument, run: Run) -> str:
+def spec_hash(run_document: RunDocument, run: Run) -> str:
     """Return a hash of what the run asks for: equal for a run that was applied again, under whatever name.
 
     It covers the snapshot (base, mixing, training, hold-out, gates, serving) but not who owns it, where it
     writes or how its pods run; nor a seed made from the uid, which nobody asked for.
     """
-    asked: dict[str, Any] = complete(document)
+    asked: dict[str, Any] = complete(run_document)
     for key in ("owner", "artifacts"):
         del asked[key]
     if run.spec.mixing.seed is None and asked["mixing"]:
@@ -90,12 +90,12 @@ def spec_hash(document: RunDocument, run: Run) -> str:
     return sha256_of(canonical_json(asked))
 
 
-def inputs_hash(inputs: Inputs, document: RunDocument) -> str:
+def inputs_hash(inputs: Inputs, run_document: RunDocument) -> str:
     """Return a hash of the data that a run saw: pool and anchor, and which share of the pool is held out."""
     seen = {
         "pool": inputs.digests.get("pool", ""),
         "anchor": inputs.digests.get("anchor", ""),
-        "holdout": str(document.holdout),
+        "holdout": str(run_document.holdout),
     }
     return sha256_of(canonical_json(seen))
 

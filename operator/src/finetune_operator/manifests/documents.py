@@ -11,9 +11,9 @@ from .owner import Owner, labels, reference
 DOCUMENT_KEY = "run.json"
 
 
-def document_text(document: RunDocument) -> str:
+def document_text(run_document: RunDocument) -> str:
     """Return the JSON text that Jobs read: sorted, the same for equal documents."""
-    return canonical_json(document_json(document)).decode()
+    return canonical_json(document_json(run_document)).decode()
 
 
 def build_document(action: CreateSnapshot, owner: Owner) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def build_document(action: CreateSnapshot, owner: Owner) -> dict[str, Any]:
             "ownerReferences": [reference(owner)],
         },
         "immutable": True,
-        "data": {DOCUMENT_KEY: document_text(action.document)},
+        "data": {DOCUMENT_KEY: document_text(action.run_document)},
     }
 
 

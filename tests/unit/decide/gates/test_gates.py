@@ -17,7 +17,7 @@ from finetune_operator.decide.gates.new_samples import judge as new_samples
 from finetune_operator.decide.gates.regression import judge as judge_regression
 from finetune_operator.decide.gates.shares import share
 from finetune_operator.decide.gates.verdict import judge, worst
-from finetune_operator.decide.snapshot import run_document
+from finetune_operator.decide.snapshot import snapshot_of_run
 from unit.decide.run.results import evaluate_result, scores
 from unit.decide.run.world import base, policy, run
 
@@ -31,7 +31,7 @@ def regression(limits: RegressionGate, result: EvaluateResult) -> GateVerdict:
 
 
 def document(gates: Gates | None = None) -> RunDocument:
-    return run_document(run(), policy(gates=gates or Gates()), base())
+    return snapshot_of_run(run(), policy(gates=gates or Gates()), base())
 
 
 def measured(**figures: Any) -> EvaluateResult:

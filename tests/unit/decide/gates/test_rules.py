@@ -13,11 +13,11 @@ from finetune_operator.api.value import parse
 from finetune_operator.decide import gates as package
 from finetune_operator.decide.gates.gate import Figures, Gate, figures
 from finetune_operator.decide.gates.verdict import GATES, judge
-from finetune_operator.decide.snapshot import run_document
+from finetune_operator.decide.snapshot import snapshot_of_run
 from unit.decide.run.results import evaluate_result
 from unit.decide.run.world import base, policy, run
 
-DOCUMENT = run_document(run(), policy(gates=Gates()), base())
+DOCUMENT = snapshot_of_run(run(), policy(gates=Gates()), base())
 
 
 def result() -> EvaluateResult:

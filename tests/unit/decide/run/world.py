@@ -176,7 +176,7 @@ class World:
         self.history.append(action)
         match action:
             case CreateSnapshot():
-                self.snapshot = parse(json.loads(json.dumps(document_json(action.document))), RunDocument)
+                self.snapshot = parse(json.loads(json.dumps(document_json(action.run_document))), RunDocument)
             case CreateJob():
                 job = JobView(
                     name=action.name,

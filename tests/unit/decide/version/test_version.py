@@ -61,7 +61,7 @@ class Shelf:
         self.history.append(action)
         match action:
             case CreateSnapshot():
-                self.snapshot = parse(document_json(action.document), RunDocument)
+                self.snapshot = parse(document_json(action.run_document), RunDocument)
             case CreateJob():
                 job = JobView(name=action.name, uid=f"uid-of-{action.name}", step=action.step, attempt=action.attempt)
                 self.jobs = (*self.jobs, replace(job, running_since=self.now, pods_gone=False))

@@ -32,7 +32,7 @@ class Evaluated:
     uri: str
 
 
-def prepared(document: RunDocument, said: StepResult) -> Inputs | Problem:
+def prepared(run_document: RunDocument, said: StepResult) -> Inputs | Problem:
     """Return what was drawn, or why the result is not taken."""
     try:
         result = parse(said.result, PrepareResult)
@@ -40,7 +40,7 @@ def prepared(document: RunDocument, said: StepResult) -> Inputs | Problem:
         return _unreadable("prepare", error)
     counts = (result.pool, result.fresh, result.held_out, result.anchor, result.new, result.old, result.train)
     wrong = (
-        _misplaced(document, result.plan.uri, result.plan.sha256)
+        _misplaced(run_document, result.plan.uri, result.plan.sha256)
         or _out_of_range(counts)
         or (None if _RATIO.fullmatch(result.ratio) else f"ratio {result.ratio[:32]!r} is no number")
         or next((f"digest {key!r} is missing" for key in _DIGESTS if not _is_sha256(result.digests.get(key))), None)
@@ -61,7 +61,7 @@ def prepared(document: RunDocument, said: StepResult) -> Inputs | Problem:
     )
 
 
-def trained(document: RunDocument, said: StepResult) -> Trained | Problem:
+def trained(run_document: RunDocument, said: StepResult) -> Trained | Problem:
     """Return what was trained, or why the result is not taken."""
     try:
         result = parse(said.result, TrainResult)
@@ -69,8 +69,8 @@ def trained(document: RunDocument, said: StepResult) -> Trained | Problem:
         return _unreadable("train", error)
     artifact, checkpoint = result.artifact, result.checkpoint
     wrong = (
-        _misplaced(document, artifact.uri, artifact.sha256)
-        or _misplaced(document, checkpoint.uri, checkpoint.sha256)
+        _misplaced(run_document, artifact.uri, artifact.sha256)
+        or _misplaced(run_document, checkpoint.uri, checkpoint.sha256)
         or _out_of_range((result.epochs, result.batch, result.images, result.seconds, min(artifact.bytes, _MAX_COUNT)))
     )
     if wrong:
@@ -80,14 +80,14 @@ def trained(document: RunDocument, said: StepResult) -> Trained | Problem:
 
 
 def evaluated(
-    document: RunDocument, inputs: Inputs, candidate: Artifact, attempt: Attempt, said: StepResult
+    run_document: RunDocument, inputs: Inputs, candidate: Artifact, attempt: Attempt, said: StepResult
 ) -> Evaluated | Problem:
     """Return what was measured, if it was measured on the models and samples that were asked for."""
     try:
         result = parse(said.result, EvaluateResult)
     except InvalidObject as error:
         return _unreadable("evaluate", error)
-    base = document.base.artifact.sha256
+    base = run_document.base.artifact.sha256
     live = None if attempt.live == base else attempt.live
     models, new_set = result.models, result.new_set
     expected = (
@@ -104,7 +104,7 @@ def evaluated(
         return Problem("EvidenceMismatch", f"evaluate measured something else than it was asked: {'; '.join(wrong)}")
     if said.manifest is None:
         return _invalid("evaluate", "it names no manifest")
-    misplaced = _misplaced(document, said.manifest.uri, said.manifest.sha256)
+    misplaced = _misplaced(run_document, said.manifest.uri, said.manifest.sha256)
     if misplaced:
         return _invalid("evaluate", misplaced)
     return Evaluated(result, said.manifest.uri)
@@ -118,9 +118,9 @@ def verified(said: StepResult) -> EvaluateResult | Problem:
         return _unreadable("verify", error)
 
 
-def _misplaced(document: RunDocument, uri: str, sha256: str) -> str | None:
+def _misplaced(run_document: RunDocument, uri: str, sha256: str) -> str | None:
     """Return what is wrong with the place of bytes that a step wrote: only the owner's own prefix is its to write."""
-    prefix = document.artifacts.uri + "/"
+    prefix = run_document.artifacts.uri + "/"
     if not uri.startswith(prefix) or ".." in uri.split("/") or len(uri) > LONGEST_URI:
         return f"{uri[:200]!r} is not under {prefix!r}"
     return None if _is_sha256(sha256) else f"sha256 {sha256[:80]!r} is no digest"

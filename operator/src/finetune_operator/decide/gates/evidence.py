@@ -7,7 +7,7 @@ from ...api.value import canonical_json, complete, plain
 
 
 def evidence_of(
-    document: RunDocument,
+    run_document: RunDocument,
     result: EvaluateResult,
     gates: tuple[GateVerdict, ...],
     *,
@@ -22,7 +22,7 @@ def evidence_of(
     evaluation settings and evaluator, the gates' limits and verdicts, what was live, and all measurements.
     """
     bound = {
-        "owner": document.owner.uid,
+        "owner": run_document.owner.uid,
         "round": round_,
         "candidate": result.models.candidate.sha256 if result.models.candidate else None,
         "base": result.models.base.sha256,
@@ -30,7 +30,7 @@ def evidence_of(
         "newSet": result.new_set.digest if result.new_set else None,
         "settings": result.settings,
         "evaluator": result.evaluator,
-        "limits": complete(document.gates) if document.gates else None,
+        "limits": complete(run_document.gates) if run_document.gates else None,
         "gates": [plain(gate) for gate in gates],
         "live": live,
         "liveSha256": live_sha256,

@@ -27,9 +27,9 @@ class Judgement:
     figures: Figures | None
 
 
-def judge(document: RunDocument, result: EvaluateResult, gates: tuple[Gate[Any], ...] = GATES) -> Judgement:
+def judge(run_document: RunDocument, result: EvaluateResult, gates: tuple[Gate[Any], ...] = GATES) -> Judgement:
     """Judge one evaluation by the gates' limits in the run document."""
-    limits = document.gates
+    limits = run_document.gates
     if limits is None:
         message = "the run document names no gates; make a new run"
         missing = tuple(GateVerdict(name=gate.name, verdict="Error", message=message) for gate in gates)

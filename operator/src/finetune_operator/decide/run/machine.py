@@ -10,7 +10,7 @@ from ...api.names import snapshot_name
 from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision
-from ..snapshot import run_document
+from ..snapshot import snapshot_of_run
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
 from .metrics import metrics
@@ -35,7 +35,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     leave_to_people,  # end where the policy promotes by hand, or holds
     promote,  # ask for the promotion, and end as it ends
 )
-# A cache that starts may show a Job before the document that it was made from.
+# A cache that starts may show a Job before the snapshot that it was made from.
 DOCUMENT_GRACE: Final = timedelta(seconds=30)
 
 
@@ -64,9 +64,9 @@ def _next(view: RunView, status: RunStatus) -> Decision[RunStatus]:
 
 
 def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
-    """Take in policy and base, and fix them in the document, before the first Job (R4, R6 to R11)."""
+    """Take in policy and base, and fix them in the snapshot, before the first Job (R4, R6 to R11)."""
     if any(attempt.job_uid is not None for attempt in status.attempts):
-        return _document_missing(view, status)
+        return _snapshot_missing(view, status)
     accepted = accept(view)
     if isinstance(accepted, Waits):
         return blocked(view, status, accepted.problem, "Pending")
@@ -76,9 +76,11 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     held = suspended(view)
     if held is not None:
         return Decision(say(unblocked(view, status), "Suspended", held.message))
-    document = view.snapshot or run_document(view.run, accepted.policy, accepted.base)
+    run_document = view.snapshot or snapshot_of_run(view.run, accepted.policy, accepted.base)
     name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
-    return _staged(RunContext(view, document), replace(status, snapshot=name), (CreateSnapshot(name, document),))
+    return _staged(
+        RunContext(view, run_document), replace(status, snapshot=name), (CreateSnapshot(name, run_document),)
+    )
 
 
 def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:
@@ -92,8 +94,8 @@ def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] 
     return Decision(status, actions)
 
 
-def _document_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
-    """End a run whose document was deleted: what it was to be judged by cannot be known any more (R38)."""
+def _snapshot_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
+    """End a run whose snapshot was deleted: what it was to be judged by cannot be known any more (R38)."""
     message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
     condition = find(status.conditions, "Accepted")
     since = condition.last_transition_time if condition and condition.reason == "SnapshotMissing" else None

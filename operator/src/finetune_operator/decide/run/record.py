@@ -21,10 +21,10 @@ def record_version(context: RunContext, status: RunStatus) -> Continue | Decisio
         return Continue(status)
     version = status.version or (_reserved(policy, context.uid) if policy else None)
     if version is None:
-        series = series_of(context.document.base.version) or 1
+        series = series_of(context.run_document.base.version) or 1
         action = ReserveVersion(policy=view.run.spec.policy, run_uid=context.uid, series=series)
         return Decision(say(status, status.phase or "Evaluating", "reserving a version number"), (action,))
-    name = model_version_name(context.document.model, version)
+    name = model_version_name(context.run_document.model, version)
     existing = next((v for v in view.versions if v.metadata.name == name), None)
     if existing is not None and not _is_ours(existing, context):
         message = (
@@ -48,26 +48,26 @@ def _is_ours(version: ModelVersion, context: RunContext) -> bool:
 def _version_spec(context: RunContext, status: RunStatus, grounds: Grounds, version: str) -> VersionSpec:
     """Return the immutable record. It is the same whenever it is made: nothing in it is read from the clock."""
     assert status.verdict is not None
-    run, document = context.view.run, context.document
+    run, run_document = context.view.run, context.run_document
     return VersionSpec(
-        model=document.model,
+        model=run_document.model,
         version=version,
         type="FineTuned",
         artifact=grounds.candidate,
         checkpoint=grounds.checkpoint,
-        classes=document.classes,
-        serving=document.serving,
-        base=document.base.version,
+        classes=run_document.classes,
+        serving=run_document.serving,
+        base=run_document.base.version,
         lineage=Lineage(
             run=run.metadata.name,
             run_uid=context.uid,
             policy=run.spec.policy,
-            base_sha256=document.base.artifact.sha256,
+            base_sha256=run_document.base.artifact.sha256,
             inputs=grounds.inputs.plan,
-            spec_hash=spec_hash(document, run),
-            inputs_hash=inputs_hash(grounds.inputs, document),
+            spec_hash=spec_hash(run_document, run),
+            inputs_hash=inputs_hash(grounds.inputs, run_document),
             pool=grounds.inputs.pool,
-            seed=document.mixing.seed if document.mixing else default_seed(context.uid),
+            seed=run_document.mixing.seed if run_document.mixing else default_seed(context.uid),
             created_at=status.started_at or context.view.now,
         ),
         evidence=VersionEvidence(

@@ -21,7 +21,7 @@ class RunContext:
     """A run whose snapshot is in place. The policy is looked at only for what is live, held or manual now."""
 
     view: RunView
-    document: RunDocument
+    run_document: RunDocument
 
     @property
     def uid(self) -> str:

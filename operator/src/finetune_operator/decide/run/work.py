@@ -49,7 +49,7 @@ def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         role="cpu",
         template=usable_template("cpu", context.view.cpu_template, context.policy),
         step_inputs=partial(_prepare_inputs, context),
-        accept=lambda _, said: results.prepared(context.document, said),
+        accept=lambda _, said: results.prepared(context.run_document, said),
         live=_digest(context.live),
     )
     return _carry_on(context, status, request, partial(_record_inputs, context))
@@ -61,7 +61,7 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     assert inputs is not None
     if status.candidate is not None or any(a.step == "train" for a in status.attempts):
         return Continue(status)
-    asked = spec_hash(context.document, context.view.run), inputs_hash(inputs, context.document)
+    asked = spec_hash(context.run_document, context.view.run), inputs_hash(inputs, context.run_document)
     for version in context.view.versions:
         lineage, evidence = version.spec.lineage, version.spec.evidence
         if version.metadata.deletion_timestamp or lineage is None or evidence is None:
@@ -88,7 +88,7 @@ def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
         role="train",
         template=usable_template("train", context.view.train_template, context.policy),
         step_inputs=lambda attempt: _text({"attempt": attempt.attempt, "plan": plain(inputs.plan)}),
-        accept=lambda _, said: results.trained(context.document, said),
+        accept=lambda _, said: results.trained(context.run_document, said),
     )
     return _carry_on(context, status, request, partial(_record_candidate, context))
 
@@ -177,12 +177,12 @@ def _record_candidate(context: RunContext, status: RunStatus, trained: results.T
 
 def _record_judgement(context: RunContext, status: RunStatus, evaluated: results.Evaluated) -> RunStatus:
     """Judge, and bind the verdict to its evidence (R22)."""
-    judgement = judge(context.document, evaluated.result)
+    judgement = judge(context.run_document, evaluated.result)
     number = current_round(status) - 1
     live_sha256 = next(a.live for a in reversed(status.attempts) if a.step == "evaluate")
     live = model_reference(context, live_sha256)
     evidence = evidence_of(
-        context.document,
+        context.run_document,
         evaluated.result,
         judgement.gates,
         # A version that nobody knows any more keeps its digest as its name: "nothing was live" would be untrue.
@@ -220,7 +220,7 @@ def _accept_evaluation(
 ) -> results.Evaluated | Problem:
     assert status.inputs is not None
     assert status.candidate is not None
-    return results.evaluated(context.document, status.inputs, status.candidate, attempt, said)
+    return results.evaluated(context.run_document, status.inputs, status.candidate, attempt, said)
 
 
 def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
@@ -245,7 +245,7 @@ def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -
 
 def _measured_beside(context: RunContext, attempt: Attempt) -> ModelReference | None:
     """Return the live version of that attempt, unless it is the base, which is measured anyway."""
-    return None if attempt.live == context.document.base.artifact.sha256 else model_reference(context, attempt.live)
+    return None if attempt.live == context.run_document.base.artifact.sha256 else model_reference(context, attempt.live)
 
 
 def _against(live: str | None) -> str:

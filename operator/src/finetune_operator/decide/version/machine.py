@@ -17,7 +17,7 @@ from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
-from ..snapshot import verify_document
+from ..snapshot import snapshot_of_base
 from ..templates import usable_template
 from ..views import Explanation, Problem
 from .view import VersionView
@@ -74,7 +74,7 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         return Decision(_mark(view, status, "Verified", "Unknown", "PolicyNotFound", message))
     if view.snapshot_problem is not None:
         return Decision(_refused(view, status, view.snapshot_problem))
-    document = view.snapshot or verify_document(view.version, policy)
+    run_document = view.snapshot or snapshot_of_base(view.version, policy)
     request = StepRequest(
         step="verify",
         role="cpu",
@@ -101,20 +101,20 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
             status = _refused(view, replace(status, attempts=attempts), problem)
             return Decision(status, deletions(active_jobs(view.jobs)))
         case StepUnderway() as underway:
-            return _show_underway(view, status, underway, attempts_view.snapshot, document)
+            return _show_underway(view, status, underway, attempts_view.snapshot, run_document)
 
 
 def _show_underway(
-    view: VersionView, status: VersionStatus, underway: StepUnderway, name: str, document: RunDocument
+    view: VersionView, status: VersionStatus, underway: StepUnderway, name: str, run_document: RunDocument
 ) -> Decision[VersionStatus]:
-    """Show a verification that is not over; its document goes before its first Job."""
+    """Show a verification that is not over; its snapshot goes before its first Job."""
     explanation = underway.explanation
     message = explanation.message if underway.state == "Running" else f"waiting: {explanation.message}"
     status = _mark(
         view, replace(status, attempts=underway.attempts), "Verified", "Unknown", explanation.reason, message
     )
     creates = underway.state == "Running" and bool(underway.actions)
-    before: tuple[Action, ...] = (CreateSnapshot(name, document),) if creates and view.snapshot is None else ()
+    before: tuple[Action, ...] = (CreateSnapshot(name, run_document),) if creates and view.snapshot is None else ()
     return Decision(status, (*before, *underway.actions), underway.requeue_after)
 
 
