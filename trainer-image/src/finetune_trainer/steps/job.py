@@ -156,7 +156,7 @@ def failed(step: StepName, owner: str, attempt: int, error: StepError) -> Emitte
 
 
 def _clipped(text: str) -> str:
-    """Return the text, cut so that it takes at most `_LONGEST_TEXT` bytes as JSON, where a quote takes two and a NUL six."""
+    """Return the text, cut so that it takes at most `_LONGEST_TEXT` bytes as JSON, where a NUL takes six."""
     if len(encode(text)) <= _LONGEST_TEXT:
         return text
     text = text[:_LONGEST_TEXT]
