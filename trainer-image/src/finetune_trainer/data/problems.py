@@ -9,6 +9,7 @@ from typing import Final
 from ..errors import Reason, bad_input
 
 _SHOWN: Final = 5
+"""Places that a message lists."""
 
 _REMEDIES: Final[dict[Reason, str]] = {
     Reason.LABELS_OUT_OF_RANGE: "Write class indices of the class list and coordinates as shares of the page (0..1).",
@@ -19,8 +20,8 @@ _REMEDIES: Final[dict[Reason, str]] = {
     Reason.DUPLICATE_SAMPLE: "Leave out pages that the pool has already; each page counts once.",
     Reason.VERIFIER_MISSING: "Record who verified each page and when; unverified pages never train.",
     Reason.DIGEST_MISMATCH: "Restore the file as it was recorded, or index or add the data again.",
-    Reason.DATA_UNREADABLE: "Put the file back; the data sets are append-only.",
 }
+"""How each kind of problem is mended."""
 
 
 @dataclass(frozen=True, slots=True)

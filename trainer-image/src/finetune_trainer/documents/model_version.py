@@ -17,7 +17,9 @@ MODEL_NAME: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 LONGEST_MODEL_NAME: Final = 30
 BASE_NAME: Final = r"base_v[1-9][0-9]{0,4}"
 LONGEST_OBJECT_NAME: Final = 40
-NAMESPACE: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"  # a DNS label, as Kubernetes has it
+NAMESPACE: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+"""A DNS label, as Kubernetes has it."""
+
 LONGEST_NAMESPACE: Final = 63
 LONGEST_PREFIX: Final = 800
 PLACE: Final = r"^(file:///|(s3|gs)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|$))"

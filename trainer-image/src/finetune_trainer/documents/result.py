@@ -12,9 +12,11 @@ from .plan import Counts, Digests
 RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
 MANIFEST_SCHEMA: Final = "finetune-operator.io/step-manifest/v1"
 PROGRESS_SCHEMA: Final = "finetune-operator.io/progress/v1"
-# x-max-bytes of contracts/result.schema.json. The kubelet cuts a termination message at 4,096 bytes; half a JSON
-# text would be no result at all.
 RESULT_LIMIT: Final = 4095
+"""Bytes of a termination message: x-max-bytes of contracts/result.schema.json.
+
+The kubelet cuts it at 4,096 bytes; half a JSON text would be no result at all.
+"""
 
 StepName = Literal["prepare", "train", "evaluate", "verify"]
 

@@ -26,7 +26,8 @@ from ..storage import Storage
 from .context import StepContext
 from .publish import Publisher
 
-_LONGEST_TEXT: Final = 1500  # bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT
+_LONGEST_TEXT: Final = 1500
+"""Bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +150,13 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
 
 
 def failed(step: StepName, owner: str, attempt: int, error: StepError) -> Emitted:
-    """What is reported of a step that failed; its texts are cut so that it always fits."""
+    """Return what is reported of a step that failed; its texts are cut so that it always fits."""
     report = ErrorReport(error.error_class.value, error.reason.value, _clipped(error.message), _clipped(error.remedy))
     return Emitted(RESULT_SCHEMA, step, owner, attempt, "Failed", error=report)
 
 
 def _clipped(text: str) -> str:
-    """The text, cut so that it takes at most `_LONGEST_TEXT` bytes as JSON, where a quote takes two and a NUL six."""
+    """Return the text, cut so that it takes at most `_LONGEST_TEXT` bytes as JSON, where a NUL takes six."""
     if len(encode(text)) <= _LONGEST_TEXT:
         return text
     text = text[:_LONGEST_TEXT]
