@@ -142,7 +142,7 @@ def test_a_component_that_ends_at_once_is_told_with_its_log_and_the_others_are_s
     tmp_path: Path, settings: Settings
 ) -> None:
     taken = processes.start(tmp_path, "holder", ["python3", "-m", "http.server", "29998", "--bind", "127.0.0.1"])
-    plan = control_planes.Plan("broken", tmp_path / "broken", "127.0.0.1", 29996, 29998, 29997, on_node=False)
+    plan = control_planes.Layout("broken", tmp_path / "broken", "127.0.0.1", 29996, 29998, 29997, on_node=False)
     try:
         eventually(lambda: _listens(29998))
         with pytest.raises(ClusterError, match="etcd ended") as caught:

@@ -14,7 +14,7 @@ class Failed(Exception):
     """The demo cannot go on; the message says why and what to look at."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Console:
     """Prints steps as they happen and remembers how long each took (seconds)."""
 

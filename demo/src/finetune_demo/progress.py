@@ -10,7 +10,7 @@ from .kube import Kube, Object
 FINAL = ("Promoted", "Passed", "Adopted", "Rejected", "Expired", "Superseded", "RolledBack", "Failed")
 
 
-@dataclass
+@dataclass(slots=True)
 class Followed:
     """What the watch saw: the last state, the phases in order, the epochs reported while training ran."""
 

@@ -16,7 +16,7 @@ from .settings import RELEASE, SYSTEM, Settings
 RUN = "new-suppliers"
 
 
-@dataclass
+@dataclass(slots=True)
 class Story:
     """The running demo. `facts` collects what the closing table shows."""
 

@@ -27,8 +27,8 @@ READY_SECONDS = 100.0
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, slots=True)
+class Layout:
     """What one control plane is made of, before anything is started.
 
     `address` is where the API server listens; `on_node` says that kubelets will join and pods will call in.
@@ -48,7 +48,7 @@ class Plan:
         return f"https://{self.address}:{self.api_port}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ControlPlane:
     """A running control plane: how to reach it, and how to stop it."""
 
@@ -137,7 +137,7 @@ def start_fresh(settings: Settings, name: str, report: tools.Report) -> ControlP
     """Start a new control plane on loopback; one of the same name must not be there."""
     tools.build(settings, tools.CONTROL_PLANE_TOOLS, report)
     api_port, etcd_port, etcd_peer_port = free_ports(3)
-    plan = Plan(
+    layout = Layout(
         name=check_name(name),
         folder=settings.control_plane_state(name),
         address="127.0.0.1",
@@ -146,7 +146,7 @@ def start_fresh(settings: Settings, name: str, report: tools.Report) -> ControlP
         etcd_peer_port=etcd_peer_port,
         on_node=False,
     )
-    return start(settings, plan)
+    return start(settings, layout)
 
 
 @contextmanager
@@ -164,25 +164,25 @@ def control_plane(name: str, settings: Settings | None = None) -> Iterator[Contr
         plane.stop()
 
 
-def start(settings: Settings, plan: Plan) -> ControlPlane:
+def start(settings: Settings, layout: Layout) -> ControlPlane:
     """Start the planned control plane and return it ready; on failure nothing of it is left running."""
     own(settings.state)
-    plan.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-    plane = ControlPlane(plan.name, plan.url, plan.folder)
+    layout.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    plane = ControlPlane(layout.name, layout.url, layout.folder)
     try:
-        write_credentials(plan)
-        processes.start(plan.folder, "etcd", etcd_command(tools.tool_path(settings, "etcd"), plan))
+        write_credentials(layout)
+        processes.start(layout.folder, "etcd", etcd_command(tools.tool_path(settings, "etcd"), layout))
         processes.start(
-            plan.folder, "kube-apiserver", api_server_command(tools.tool_path(settings, "kube-apiserver"), plan)
+            layout.folder, "kube-apiserver", api_server_command(tools.tool_path(settings, "kube-apiserver"), layout)
         )
-        wait_for("the API server", lambda: plane.get("/readyz")[0] == 200, plan.folder)
+        wait_for("the API server", lambda: plane.get("/readyz")[0] == 200, layout.folder)
         manager = tools.tool_path(settings, "kube-controller-manager")
-        processes.start(plan.folder, "kube-controller-manager", controller_manager_command(manager, plan))
+        processes.start(layout.folder, "kube-controller-manager", controller_manager_command(manager, layout))
         # Pods need their namespace's service account; its being there also shows that the controllers work.
         account = "/api/v1/namespaces/default/serviceaccounts/default"
-        wait_for("the controller manager", lambda: plane.get(account)[0] == 200, plan.folder)
+        wait_for("the controller manager", lambda: plane.get(account)[0] == 200, layout.folder)
     except BaseException:
-        for record in reversed(processes.read_records(plan.folder)):
+        for record in reversed(processes.read_records(layout.folder)):
             processes.stop(record)
         raise
     return plane
@@ -201,38 +201,38 @@ def wait_for(what: str, condition: Callable[[], bool], folder: Path, seconds: fl
         time.sleep(0.05)
 
 
-def write_credentials(plan: Plan) -> None:
+def write_credentials(layout: Layout) -> None:
     """Write the authority, the certificates, the tokens and every component's kubeconfig into the folder."""
-    folder = plan.folder
+    folder = layout.folder
     authority = pki.make_authority(folder)
     pki.make_signing_key(folder)
     names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-    addresses = {"127.0.0.1", plan.address, SERVICE_ADDRESS}
+    addresses = {"127.0.0.1", layout.address, SERVICE_ADDRESS}
     alternatives = [f"DNS:{name}" for name in names] + [f"IP:{address}" for address in sorted(addresses)]
     pki.issue(authority, "api-server", "/CN=kube-apiserver", "serverAuth", alternatives)
     users = {
         "admin": kubeconfig.new_user("admin", "system:masters"),
         "controller-manager": kubeconfig.new_user("system:kube-controller-manager"),
     }
-    if plan.on_node:
+    if layout.on_node:
         pki.issue(authority, "kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client", "clientAuth")
-        pki.issue(authority, "kubelet", "/CN=kubelet", "serverAuth", [f"IP:{plan.address}"])
+        pki.issue(authority, "kubelet", "/CN=kubelet", "serverAuth", [f"IP:{layout.address}"])
         users["scheduler"] = kubeconfig.new_user("system:kube-scheduler")
         users["proxy"] = kubeconfig.new_user("system:kube-proxy")
-        users["kubelet"] = kubeconfig.new_user(f"system:node:{plan.name}", "system:nodes")
+        users["kubelet"] = kubeconfig.new_user(f"system:node:{layout.name}", "system:nodes")
     processes.write_atomically(folder / "tokens.csv", kubeconfig.token_file(users.values()))
     certificate = authority.certificate.read_bytes()
     for component, user in users.items():
-        text = kubeconfig.kubeconfig(plan.url, certificate, user, f"finetune-{plan.name}")
+        text = kubeconfig.kubeconfig(layout.url, certificate, user, f"finetune-{layout.name}")
         processes.write_atomically(folder / f"{component}.kubeconfig", text)
 
 
-def etcd_command(binary: Path, plan: Plan) -> list[str]:
+def etcd_command(binary: Path, layout: Layout) -> list[str]:
     """Return etcd's command line. It listens on loopback alone; without fsync, for its data is thrown away."""
-    client, peer = (f"http://127.0.0.1:{port}" for port in (plan.etcd_port, plan.etcd_peer_port))
+    client, peer = (f"http://127.0.0.1:{port}" for port in (layout.etcd_port, layout.etcd_peer_port))
     return [
         str(binary),
-        f"--data-dir={plan.folder}/etcd",
+        f"--data-dir={layout.folder}/etcd",
         f"--listen-client-urls={client}",
         f"--advertise-client-urls={client}",
         f"--listen-peer-urls={peer}",
@@ -243,15 +243,15 @@ def etcd_command(binary: Path, plan: Plan) -> list[str]:
     ]
 
 
-def api_server_command(binary: Path, plan: Plan) -> list[str]:
+def api_server_command(binary: Path, layout: Layout) -> list[str]:
     """Return kube-apiserver's command line; admission is at its defaults (Pod Security, admission policies)."""
-    folder = plan.folder
+    folder = layout.folder
     command = [
         str(binary),
-        f"--etcd-servers=http://127.0.0.1:{plan.etcd_port}",
-        f"--bind-address={plan.address}",
-        f"--advertise-address={plan.address}",
-        f"--secure-port={plan.api_port}",
+        f"--etcd-servers=http://127.0.0.1:{layout.etcd_port}",
+        f"--bind-address={layout.address}",
+        f"--advertise-address={layout.address}",
+        f"--secure-port={layout.api_port}",
         f"--cert-dir={folder}/generated",
         f"--tls-cert-file={folder}/api-server.crt",
         f"--tls-private-key-file={folder}/api-server.key",
@@ -266,7 +266,7 @@ def api_server_command(binary: Path, plan: Plan) -> list[str]:
         "--allow-privileged=true",
         "--profiling=false",
     ]
-    if plan.on_node:
+    if layout.on_node:
         command += [
             f"--client-ca-file={folder}/ca.crt",
             f"--kubelet-certificate-authority={folder}/ca.crt",
@@ -281,9 +281,9 @@ def api_server_command(binary: Path, plan: Plan) -> list[str]:
     return command
 
 
-def controller_manager_command(binary: Path, plan: Plan) -> list[str]:
+def controller_manager_command(binary: Path, layout: Layout) -> list[str]:
     """Return kube-controller-manager's command line; rates are at their defaults, so timings compare."""
-    folder = plan.folder
+    folder = layout.folder
     return [
         str(binary),
         f"--kubeconfig={folder}/controller-manager.kubeconfig",

@@ -121,7 +121,7 @@ def import_base(settings: Settings, report: tools.Report) -> str:
     return base_image()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """What to build: a Dockerfile with `ARG BASE_IMAGE`, its context, a tag, and further build arguments."""
 

@@ -21,7 +21,7 @@ READY_SECONDS = 150.0
 NODE_TOOLS = tuple(tool.name for tool in tools.TOOLS if tool.name != "helm")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Status:
     """What `cluster node status` tells. `step` is `absent`, `stopped`, a step of starting, `started` or `failed`."""
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .control_planes import Plan
+from .control_planes import Layout
 from .network import API_PORT, NODE_ADDRESS, POD_RANGE
 
 NODE_NAME = "finetune-node"
@@ -14,7 +14,7 @@ PAUSE_IMAGE = "localhost/finetune-pause:1"
 CNI_PLUGINS = "/usr/lib/cni"  # Debian's containernetworking-plugins
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Files:
     """Where the node's parts are in its state folder. `images` survives stopping, all else is thrown away."""
 
@@ -41,9 +41,9 @@ class Files:
         return self.work / "containerd.sock"
 
 
-def plan(files: Files) -> Plan:
+def plan(files: Files) -> Layout:
     """Return the plan of the node's control plane; fixed ports, for the namespace is its own."""
-    return Plan(
+    return Layout(
         name=NODE_NAME,
         folder=files.control_plane,
         address=NODE_ADDRESS,

@@ -11,7 +11,7 @@ from .errors import ClusterError
 DAYS = "3650"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class KeyPair:
     """The paths of a certificate and its private key, both PEM."""
 

@@ -15,7 +15,7 @@ from .settings import Settings
 BUILD_GIB, NODE_GIB = 8.0, 5.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is missing, and its remedy."""
 

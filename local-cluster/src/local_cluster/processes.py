@@ -15,7 +15,7 @@ from .errors import ClusterError
 _RECORDS = "processes.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One started process. `started` is its kernel start time in clock ticks: a re-used pid has another one."""
 

@@ -12,7 +12,7 @@ from .errors import ClusterError
 MAX_STATE_PATH = 47
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The folders this package works in.
 

@@ -22,7 +22,7 @@ from .settings import Settings
 Report = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tool:
     """One program: its name, the folder of pins under `tools/`, and the Go package that it is."""
 

@@ -23,7 +23,7 @@ TUNABLES = (
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Traces:
     """What to undo: folders that we made (parents first), and kernel settings as they were."""
 

@@ -1,5 +1,6 @@
 """The house's rules hold, and the tools that hold them would notice: a planted violation fails."""
 
+import ast
 import operator
 import os
 import re
@@ -172,3 +173,26 @@ def test_no_file_of_the_repository_names_a_registry_or_this_machine() -> None:
         if path.is_file() and path.suffix in {"", ".md", ".py", ".toml", ".txt", ".yaml", ".in", ".mod", ".json"}:
             named += [f"{name}: {match[0]}" for match in pattern.finditer(path.read_text(errors="replace"))]
     assert named == []
+
+
+def _without_slots(source: str) -> list[str]:
+    """Return the dataclasses of a module that have no slots."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+        for decorator in map(ast.unparse, node.decorator_list)
+        if decorator.startswith("dataclass") and "slots=True" not in decorator
+    ]
+
+
+def test_a_dataclass_without_slots_is_found() -> None:
+    assert _without_slots("@dataclass(frozen=True)\nclass A:\n    x: int\n") == ["A"]
+    assert _without_slots("@dataclass(frozen=True, slots=True)\nclass A:\n    x: int\n") == []
+
+
+@pytest.mark.parametrize("folder", [*MEMBERS.values(), "demo/src", "examples/invoices/src"])
+def test_every_dataclass_has_slots(folder: str) -> None:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files
+    assert {str(f.relative_to(ROOT)): names for f in files if (names := _without_slots(f.read_text()))} == {}
