@@ -350,7 +350,7 @@ def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str) -> None:
             steps.append(action.step)
             assert problems(f"step-inputs#/$defs/{action.step}", json.loads(action.step_inputs)) == []
         if isinstance(action, CreateSnapshot):
-            assert problems("run-document", contract.document_json(action.document)) == []
+            assert problems("run-document", contract.document_json(action.run_document)) == []
     assert steps == ["prepare", "train", "evaluate"]
 
 

@@ -8,7 +8,7 @@ from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.promotion import Promotion
 from finetune_operator.api.run import Run
-from house.crds import crds
+from house.crds import Schema, crds
 
 Object = dict[str, Any]
 
@@ -38,6 +38,20 @@ def _gates(share: str) -> Object:
     }
 
 
+def _serving(share: str) -> Object:
+    """Return every serving setting, at `share` of its default: one that is a number needs no sample of its own."""
+    settings = crds()["FineTunePolicy"].spec["properties"]["serving"]["properties"]
+    return {name: _part(schema, Decimal(share)) for name, schema in settings.items()}
+
+
+def _part(schema: Schema, share: Decimal) -> int | str:
+    part = Decimal(schema["default"]) * share
+    if schema["type"] != "integer":
+        return str(part)
+    step = int(schema.get("multipleOf", 1))
+    return int(part) // step * step
+
+
 def _policy(first: bool) -> Object:
     return {
         "model": "invoices" if first else "receipts",
@@ -52,12 +66,7 @@ def _policy(first: bool) -> Object:
         },
         "artifacts": {"uri": "file:///artifacts" if first else "s3://bucket"},
         "podTemplates": {"train": "gpu" if first else "big-gpu", "cpu": "cpu" if first else "big-cpu"},
-        "serving": {
-            "imageSize": 320 if first else 352,
-            "confidence": "0.3" if first else "0.4",
-            "nmsIou": "0.6" if first else "0.5",
-            "maxDetections": 100 if first else 200,
-        },
+        "serving": _serving("0.5" if first else "0.6"),
         "minPoolSamples": 60 if first else 70,
         "mixing": {"maxOld": 1000 if first else 2000, "interpolation": "LogLog" if first else "Steps"},
         "training": {
@@ -152,12 +161,7 @@ def _base(first: bool) -> Object:
         },
         "checkpoint": {"uri": "file:///artifacts/a.pt" if first else "s3://bucket/b.pt", "sha256": digest},
         "classes": ["number", "date"] if first else ["date", "number"],
-        "serving": {
-            "imageSize": 320 if first else 352,
-            "confidence": "0.3" if first else "0.4",
-            "nmsIou": "0.6" if first else "0.5",
-            "maxDetections": 100 if first else 200,
-        },
+        "serving": _serving("0.5" if first else "0.6"),
         "inputs": {"uri": "file:///artifacts/a.json" if first else "s3://bucket/b.json", "sha256": digest},
     }
 
