@@ -8,6 +8,7 @@ from typing import Any
 
 import kopf
 import pytest
+from prometheus_client import CollectorRegistry, Histogram
 
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.kube import Connection
@@ -16,7 +17,7 @@ from finetune_operator.cluster.store import Store
 from finetune_operator.cluster.watched import WATCHED, selector
 from finetune_operator.controller.config import BadConfiguration, Config, configure
 from finetune_operator.controller.events import EventPoster
-from finetune_operator.controller.metrics import DOMAIN, Metrics, State
+from finetune_operator.controller.metrics import DOMAIN, Declared, Metrics, State
 from finetune_operator.controller.probes import STALLED, Health
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.settings import make_settings, scope
@@ -209,6 +210,18 @@ def test_a_metric_of_the_domain_is_recorded_by_its_declaration_alone(name: str) 
     metrics.record(RecordMetric(name, labels, 3.0))
     shown = {key: value for key, value in series(metrics).items() if key.startswith(name) and "_created" not in key}
     assert max(shown.values()) == 3.0
+
+
+def test_a_histogram_is_declared_with_its_buckets() -> None:
+    with pytest.raises(ValueError, match="declare its buckets"):
+        Declared(Histogram, "Time.", ("model",)).series("finetune_x", CollectorRegistry())
+    series = Declared(Histogram, "Time.", ("model",), buckets=(60.0,)).series("finetune_x", CollectorRegistry())
+    assert isinstance(series, Histogram)
+    series.labels("a").observe(30.0)
+    assert {s.labels["le"]: s.value for m in series.collect() for s in m.samples if s.name.endswith("_bucket")} == {
+        "60.0": 1.0,
+        "+Inf": 1.0,
+    }
 
 
 def test_every_metric_has_our_prefix() -> None:

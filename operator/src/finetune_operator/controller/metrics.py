@@ -26,12 +26,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A metric of the domain. `closed` names labels with a closed set of values: each has its series from the first."""
+    """A metric of the domain. `closed` names labels with a closed set of values: each has its series from the first.
+
+    `buckets` are the upper bounds of a histogram, in its unit; a histogram without them is refused.
+    """
 
     type: type[Counter] | type[Gauge] | type[Histogram]
     meaning: str
     labels: tuple[str, ...]
     closed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    buckets: tuple[float, ...] = ()
+
+    def series(self, name: str, registry: CollectorRegistry) -> Series:
+        """Return this metric under `name`. Raises ValueError for a histogram without buckets of its own."""
+        if self.type is not Histogram:
+            return self.type(name, self.meaning, self.labels, registry=registry)
+        if not self.buckets:
+            raise ValueError(f"{name} is a histogram: declare its buckets")
+        return Histogram(name, self.meaning, self.labels, buckets=self.buckets, registry=registry)
 
 
 DOMAIN: Final[Mapping[str, Declared]] = {
@@ -39,7 +51,10 @@ DOMAIN: Final[Mapping[str, Declared]] = {
         Counter, "Judgements of runs.", ("namespace", "model", "verdict"), {"verdict": get_args(Verdict)}
     ),
     "finetune_gate_value": Declared(
-        Gauge, "What each gate saw in the last judged run of a model.", ("namespace", "model", "gate")
+        Gauge,
+        "What each gate saw in the last judged run of a model: for `regression` the drop in points (higher is worse), "
+        "for `newSamples` and `newSamplesFresh` the share of boxes found (higher is better).",
+        ("namespace", "model", "gate"),
     ),
 }
 """What `decide` records, by the action RecordMetric; `make format` writes it into docs/operate/metrics.md."""
@@ -51,7 +66,7 @@ def _kinds() -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class Metrics:
-    """Every series of the operator; those with a closed set of labels exist at 0 from the start."""
+    """Every series of the operator; a closed set of labels is there whole from the first record."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     reconciles: Counter = field(init=False)
@@ -84,10 +99,7 @@ class Metrics:
         self.ghosts = Counter(
             "finetune_watch_ghosts", "Objects whose deletion the watch never told.", registry=registry
         )
-        self._domain = {
-            name: declared.type(name, declared.meaning, declared.labels, registry=registry)
-            for name, declared in DOMAIN.items()
-        }
+        self._domain = {name: declared.series(name, registry) for name, declared in DOMAIN.items()}
         for kind in _kinds():
             self.reconcile_seconds.labels(kind)
             for outcome in OUTCOMES:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 Interpolation = Literal["Steps", "LogLog"]
 
 TABLE: Final[tuple[tuple[int, int], ...]] = ((10, 50), (50, 20), (200, 10), (500, 5))
-"""Pool size -> old pages per new page (the fine-tuning guide's "Data Mixing Ratios")."""
+"""Pool size -> old pages per new page: few new pages need many old ones beside them, lest the model forget."""
 
 
 def multiplier(pool: int, interpolation: Interpolation) -> Decimal:

@@ -1,4 +1,4 @@
-"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R38, as a chain of stages."""
+"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R39, as a chain of stages."""
 
 from datetime import timedelta
 from typing import Final
@@ -86,11 +86,11 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
 def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:
     """Follow the stages, and take along the actions of those that did not stop."""
     for stage in STAGES:
-        step = stage(context, status)
-        actions = (*actions, *step.actions)
-        if isinstance(step, Decision):
-            return Decision(step.status, actions, step.requeue_after)
-        status = step.status
+        outcome = stage(context, status)
+        actions = (*actions, *outcome.actions)
+        if isinstance(outcome, Decision):
+            return Decision(outcome.status, actions, outcome.requeue_after)
+        status = outcome.status
     return Decision(status, actions)
 
 
