@@ -35,6 +35,12 @@ def old_policy(holdout: str | None = None) -> Object:
     return changed(sample("FineTunePolicy of the last release"), ("spec", "gates", "newSamples", "holdout"), holdout)
 
 
+def odd_policy() -> Object:
+    """Return a policy with class names and a prefix that the last release took and this one refuses."""
+    odd = changed(old_policy(), ("spec", "classes"), ["net, gross", " total"])
+    return changed(odd, ("spec", "artifacts", "uri"), "file:///" + "a" * 1016)
+
+
 def crd_of_the_last_release(crd: Crd) -> Object:
     """Return a CRD's manifest as the last release had it, in all that differs for what is stored."""
     manifest = copy.deepcopy(crd.manifest)
@@ -43,6 +49,8 @@ def crd_of_the_last_release(crd: Crd) -> Object:
     spec, status = parts["spec"]["properties"], parts["status"]["properties"]
     match crd.kind:
         case "FineTunePolicy":
+            del spec["classes"]["items"]["x-kubernetes-validations"]
+            spec["artifacts"]["properties"]["uri"]["maxLength"] = 1024
             del spec["data"]["properties"]["pool"]["properties"]["holdout"]
             spec["gates"]["properties"]["newSamples"]["properties"]["holdout"]["default"] = "0"
             rules = parts["spec"]["x-kubernetes-validations"]

@@ -17,6 +17,7 @@ import pytest
 from finetune_server.artifact import Artifact
 from finetune_server.config import serve_config
 from finetune_server.errors import StartError
+from finetune_server.metadata import parse_model, parse_settings
 from finetune_server.model import load_detector
 from server.support import (
     ServerProcess,
@@ -289,6 +290,20 @@ def test_a_model_that_nobody_names_is_not_served(tmp_path: Path, start_server: S
     assert code == 10
     assert message.startswith("SettingMissing: ")
     assert "FINETUNE_MODEL" in message
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": ' * 100_000], ids=["lists", "objects"])
+def test_metadata_nested_without_end_is_refused_in_words(text: str) -> None:
+    for parse in (parse_settings, parse_model):
+        with pytest.raises(StartError) as caught:
+            parse(text)
+        assert caught.value.reason == "ModelSettingsInvalid"
+
+
+def test_a_class_name_that_no_answer_could_carry_is_refused() -> None:
+    with pytest.raises(StartError) as caught:
+        parse_settings(json.dumps(serving_settings(classes=("half a character: \ud800",))))
+    assert caught.value.reason == "ModelSettingsInvalid"
 
 
 @pytest.mark.parametrize("name", ["", "Letters", "a" * 31, "-a", "a\n", 1, ["a"]])

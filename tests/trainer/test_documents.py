@@ -94,6 +94,17 @@ def test_another_schema_is_an_error_that_names_both_versions(shared_world: World
     assert "run-document/v1" in message
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b'{"schema": "\xff"}', b'{"mode": "FineTune", "gates": ' + b'{"a": ' * 100_000, b"\xef\xbb\xbf{}", b"", b"NaN"],
+    ids=["no UTF-8", "nested without end", "a byte order mark", "nothing", "no number"],
+)
+def test_bytes_that_are_no_document_are_refused_as_one(data: bytes) -> None:
+    with pytest.raises(StepError) as caught:
+        parse_run_document(data)
+    assert caught.value.reason is Reason.CONTRACT_VIOLATED
+
+
 def test_very_small_decimals_arrive_with_an_exponent(shared_world: World) -> None:
     document = shared_world.parsed(BASE, training__lr0="1E-8")
     assert float(document.training.lr0) == 1e-8

@@ -238,7 +238,7 @@ def _parse_feedback(body: bytes, classes: tuple[str, ...]) -> tuple[str, list[st
     shape = '{"document": "...", "fields": ["..."]}'
     try:
         raw = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RequestError(400, "BodyNotJson", f"send {shape}") from None
     if not isinstance(raw, dict) or not {"document"} <= raw.keys() <= {"document", "fields"}:
         raise RequestError(422, "FeedbackInvalid", f"send {shape}; fields may be left out")

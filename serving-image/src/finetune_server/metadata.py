@@ -72,7 +72,7 @@ def parse_settings(text: str | None) -> ServingSettings:
             nms_iou=_fraction("nmsIou", raw["nmsIou"]),
             max_detections=_in_range("maxDetections", raw["maxDetections"], low=1, high=10_000),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise _invalid(SERVING_KEY, error) from error
 
 
@@ -84,7 +84,7 @@ def parse_model(text: str | None) -> str | None:
         name = json.loads(text).get("model")
         if name is not None and (not isinstance(name, str) or _MODEL_NAME.fullmatch(name) is None):
             raise ValueError(f"model is {name!r}, not 1 to 30 lower-case letters, digits and '-'")
-    except (AttributeError, ValueError) as error:
+    except (AttributeError, ValueError, RecursionError) as error:
         raise _invalid(LINEAGE_KEY, error) from error
     return name
 
@@ -103,6 +103,7 @@ def _class_names(names: object) -> tuple[str, ...]:
                 f"class {str(name)[:80]!r} is not 1 to {LONGEST_CLASS_NAME} characters without commas, control "
                 "characters and spaces at its ends"
             )
+        name.encode()  # JSON can escape half a character; no answer and no series could carry it
     if len({*names}) < len(names):
         raise ValueError(f"a class is named twice in {names!r}")
     return tuple(names)

@@ -16,7 +16,7 @@ from house.api_server import Answer, ApiServer, collection
 from house.crds import crds
 from house.planes import GROUP, SERVED_SECONDS
 from house.samples import Object, changed, sample
-from house.stored import crd_of_the_last_release, old_policy, old_run, old_version
+from house.stored import crd_of_the_last_release, odd_policy, old_policy, old_run, old_version
 from local_cluster import control_plane
 
 pytestmark = pytest.mark.control_plane
@@ -27,6 +27,7 @@ def named(manifest: Object, name: str) -> Object:
 
 
 SILENT, SAYS = named(old_policy(), "silent"), named(old_policy("0.2"), "says")
+ODD = named(odd_policy(), "odd")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def upgraded() -> Iterator[ApiServer]:
             assert answer.accepted, answer.message
         for crd in crds().values():
             until(lambda plural=crd.plural: server.request("GET", f"{GROUP}/namespaces/default/{plural}"))
-        for manifest in (old_version(), old_run(), SILENT, SAYS):
+        for manifest in (old_version(), old_run(), SILENT, SAYS, ODD):
             answer = server.create(changed(manifest, ("status",), None))
             assert answer.accepted, answer.message
         assert server.merge_status(old_run(), old_run()["status"]).accepted
@@ -127,6 +128,13 @@ class TestPolicy:
         answer = upgraded.merge_status(SAYS, {"observedGeneration": 1})
         assert answer.accepted, answer.message
         assert str(parse(answer.body, Policy).spec.holdout) == "0.2"
+
+    def test_what_this_release_refuses_stays_and_is_worked_on(self, upgraded: ApiServer) -> None:
+        assert upgraded.merge_status(ODD, {"observedGeneration": 1}).accepted
+        assert edit(upgraded, ODD, {"spec": {"minPoolSamples": 77, "suspend": True}}).accepted
+        for path, field in ((("spec", "classes"), "spec.classes[0]"), (("spec", "artifacts"), "spec.artifacts.uri")):
+            anew = changed(named(sample("FineTunePolicy"), "anew"), path, ODD["spec"][path[1]])
+            assert field in {cause.split(":")[0] for cause in upgraded.create(anew, dry_run=True).causes}
 
     @pytest.mark.parametrize("manifest", [SILENT, SAYS])
     def test_the_pools_holdout_can_be_set_by_an_apply(self, upgraded: ApiServer, manifest: Object) -> None:

@@ -77,7 +77,7 @@ def decode(data: bytes, kind: type[DocumentT], what: str, schema: str | None = N
                     "Use operator and trainer images of the same release.",
                 )
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise bad_input(
             Reason.CONTRACT_VIOLATED,
             f"{what} is not valid: {error}.",

@@ -150,7 +150,7 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
 def _proven(view: PolicyView, live: LiveVersion) -> bool:
     """Tell whether live may be written by us: it passed a watch here, or was adopted and is known as passed.
 
-    What was merely deployment on the Deployment is recorded, and never put live by the operator without evidence.
+    What was merely found on the Deployment is recorded, and never put live by the operator without evidence.
     """
     if any(good.sha256 == live.sha256 for good in view.policy.status.last_good):
         return True
