@@ -45,7 +45,7 @@ def test_swapped_labels_do_not_pass_and_change_nothing_live(stories: Stories) ->
 
 
 def test_a_review_approved_by_a_patch_goes_live(stories: Stories) -> None:
-    """REVIEW waits for a human; an approval of other evidence is not taken, of this evidence it is."""
+    """REVIEW waits for a person; an approval of other evidence is not taken, of this evidence it is."""
     stories.patch_policy(**STRICT)
     try:
         stories.start("reviewed", **quick("reviewed"))

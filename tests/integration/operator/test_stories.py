@@ -286,7 +286,7 @@ def test_a_review_approved_by_a_patch_goes_live(operator: Operator, space: Space
     base_live(space)
     node.answer = Trainer(candidate="0.951000")
     space.apply(run())
-    eventually(lambda: space.phase("first") == "InReview", seconds=60, what="it waits for a human")
+    eventually(lambda: space.phase("first") == "InReview", seconds=60, what="it waits for a person")
     time.sleep(1)
     assert space.served() == "base_v1"
     digest = space.there("finetuneruns", "first")["status"]["evidence"]["digest"]

@@ -17,7 +17,7 @@ VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "
 class VersionEvidence(Value, frozen=True, kw_only=True):
     """The judgement that a fine-tuned version carries with it, whatever becomes of its run.
 
-    `decision` is the gates' or, where they asked for one, a human's; None where nobody decided in time.
+    `decision` is the gates' or, where they asked for one, a person's; None where nobody decided in time.
     `measurements` is what the last release wrote: taken in as `figures`, so nobody has to look at both.
     """
 

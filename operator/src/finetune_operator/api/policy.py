@@ -66,7 +66,7 @@ class Gates(Value, frozen=True, kw_only=True):
 
 
 class ReviewRules(Value, frozen=True, kw_only=True):
-    """How long a run waits for a human."""
+    """How long a run waits for a person."""
 
     timeout_seconds: int = 1_209_600
 

@@ -11,7 +11,7 @@ FINAL_PROMOTION_PHASES: frozenset[PromotionPhase] = frozenset(("Succeeded", "Rol
 
 
 class Approval(Value, frozen=True, kw_only=True):
-    """The human decision that lets a version with verdict Review go live."""
+    """A person's decision that lets a version with verdict Review go live."""
 
     by: str
     evidence: str

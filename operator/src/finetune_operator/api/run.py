@@ -40,7 +40,7 @@ class RunMixing(Value, frozen=True, kw_only=True):
 
 
 class Review(Value, frozen=True, kw_only=True):
-    """A human's decision, bound to the evidence that they saw."""
+    """A person's decision, bound to the evidence that they saw."""
 
     decision: Literal["Approve", "Reject"]
     evidence: str
@@ -146,7 +146,7 @@ class Evidence(Value, frozen=True, kw_only=True):
 
 
 class Ruling(Value, frozen=True, kw_only=True):
-    """How a judgement was decided, and by whom; `by` is `gates` when no human was needed, else self-declared."""
+    """How a judgement was decided, and by whom; `by` is `gates` when no person was needed, else self-declared."""
 
     verdict: Literal["Approve", "Reject"]
     by: str

@@ -1,4 +1,4 @@
-"""The stages between the verdict and its record: is it still current, does a human have to decide (rows R23 to R30)."""
+"""The stages between verdict and record: is it still current, does a person have to decide (rows R23 to R30)."""
 
 from datetime import timedelta
 
@@ -56,7 +56,7 @@ def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[
 
 
 def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
-    """Wait for a human, until the review expires (R27 to R30)."""
+    """Wait for a person, until the review expires (R27 to R30)."""
     evidence, policy = status.evidence, context.policy
     if status.verdict != "Review" or status.decision is not None or evidence is None or policy is None:
         return Continue(status)
@@ -80,7 +80,7 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
 
 
 def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
-    """End what was rejected, by a gate or a human, or what nobody decided (R25, R28, R30)."""
+    """End what was rejected, by a gate or a person, or what nobody decided (R25, R28, R30)."""
     view, ruling = context.view, status.decision
     if ruling is None:
         condition = find(status.conditions, "GatesPassed")
@@ -125,7 +125,7 @@ def _review_needed(context: RunContext, evidence: Evidence) -> tuple[str, str]:
     patch = f'{{"spec":{{"review":{{"decision":"Approve","evidence":"{evidence.digest}","by":"YOUR NAME"}}}}}}'
     command = f"kubectl -n {run.metadata.namespace} patch finetunerun {run.metadata.name} --type merge -p '{patch}'"
     if review is None:
-        return "ReviewNeeded", f"a human decides (Approve or Reject): {command}"
+        return "ReviewNeeded", f"a person decides (Approve or Reject): {command}"
     message = (
         f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]}); look at report.json beside "
         f"{evidence.uri} and"

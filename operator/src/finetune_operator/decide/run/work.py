@@ -205,7 +205,7 @@ def _record_judgement(context: RunContext, status: RunStatus, evaluated: results
 
 
 def _ruling(context: RunContext, verdict: str) -> Ruling | None:
-    """Return the decision that needs no human."""
+    """Return the decision that needs no person."""
     match verdict:
         case "Pass":
             return Ruling(verdict="Approve", by="gates", at=context.view.now, reason="every gate passed")

@@ -180,9 +180,9 @@ def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
 
 
 def _was_rejected(evidence: VersionEvidence) -> bool:
-    """Tell whether a gate said so, or a human in the review that the gates asked for."""
-    by_human = evidence.decision is not None and evidence.decision.verdict == "Reject"
-    return by_human or evidence.verdict in ("Reject", "Error")
+    """Tell whether a gate said so, or a person in the review that the gates asked for."""
+    by_person = evidence.decision is not None and evidence.decision.verdict == "Reject"
+    return by_person or evidence.verdict in ("Reject", "Error")
 
 
 def _is(status: VersionStatus, kind: str) -> bool:
