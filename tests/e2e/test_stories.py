@@ -33,9 +33,7 @@ def test_swapped_labels_do_not_pass_and_change_nothing_live(stories: Stories) ->
     finally:
         stories.patch_policy(data={"pool": {"uri": "file:///data/pool/invoices"}})
     assert status["phase"] in ("InReview", "Rejected")
-    assert {gate["verdict"] for gate in status["gates"]} > {"Pass"} or "Pass" not in {
-        gate["verdict"] for gate in status["gates"]
-    }
+    assert any(gate["verdict"] != "Pass" for gate in status["gates"])
     assert all(gate["value"] for gate in status["gates"])
     assert stories.replica_sets() == before
     if status["phase"] == "InReview":
