@@ -29,7 +29,7 @@ PLANTED = {
         watch_labels={"ours": "true"},
         references={"policy": lambda obj: (obj["spec"]["policy"],)},
         wakes=(Wake(kind=Kind.POLICY, find_by="name", value="policy"),),
-        reconciled=Reconciled(decide=settled, condition="Accepted"),
+        reconciled=Reconciled(name="Planted", decide=settled, condition="Accepted"),
     ),
 }
 
@@ -61,3 +61,4 @@ def test_the_final_phases_of_a_kind_are_those_of_its_crd(kind: Kind) -> None:
     assert entry is not None
     (crd,) = (crd for crd in crds().values() if crd.plural == kind.value[2])
     assert entry.final_phases <= set(crd.status["properties"].get("phase", {}).get("enum", ()))
+    assert entry.name == crd.kind

@@ -30,7 +30,7 @@ from ..manifests.records import build_model_version, build_promotion
 from ..manifests.served_keys import build_keys
 from .deployment_views import deployment_view, is_same_target
 from .errors import AlreadyExists, ClusterError, Conflict, FieldConflict, Invalid
-from .kinds import Kind
+from .kinds import Kind, reconciled
 from .observe import Observed
 from .port import Cluster, Object
 from .reserve import reserve
@@ -141,13 +141,7 @@ async def write_status(cluster: Cluster, kind: Kind, raw: Object, status: dict[s
 def regarding(observed: Observed[V]) -> Regarding:
     """Return the object under decision as Events name it."""
     metadata = observed.raw["metadata"]
-    kinds = {
-        Kind.RUN: "FineTuneRun",
-        Kind.POLICY: "FineTunePolicy",
-        Kind.MODEL_VERSION: "ModelVersion",
-        Kind.PROMOTION: "ModelPromotion",
-    }
-    return Regarding(kinds[observed.kind], metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+    return Regarding(reconciled(observed.kind).name, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
 
 
 def _tell_all(observed: Observed[V], decision: Decision[S], outlets: Outlets) -> None:

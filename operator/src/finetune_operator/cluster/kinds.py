@@ -58,8 +58,12 @@ class Wake:
 class Reconciled:
     """What is needed of a kind that the operator reconciles."""
 
+    name: str
+    """The kind's name in manifests and Events."""
     decide: Callable[[Any], Decision[Any]]
     """From the view that cluster/observe.py makes of the object."""
+    refused: Callable[[Any, str, str], Decision[Any]] | None = None
+    """What is decided after an apply met a field of another manager: from the view, that manager and the message."""
     condition: str
     """Says whether the object can be worked on at all."""
     final_phases: frozenset[str] = frozenset()
@@ -123,7 +127,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             Wake(kind=Kind.MODEL_VERSION, find_by="model", value="model"),
             Wake(kind=Kind.POLICY, find_by="deployment", value="deployment"),  # the oldest one owns it
         ),
-        reconciled=Reconciled(decide=policy.decide, condition="Ready"),
+        reconciled=Reconciled(name="FineTunePolicy", decide=policy.decide, refused=policy.refused, condition="Ready"),
     ),
     Kind.RUN: KindEntry(
         verbs=_READ,
@@ -136,7 +140,9 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "promotion": at("status", "promotion"),
         },
         packed=True,
-        reconciled=Reconciled(decide=run.decide, condition="Accepted", final_phases=frozenset(FINAL_PHASES)),
+        reconciled=Reconciled(
+            name="FineTuneRun", decide=run.decide, condition="Accepted", final_phases=frozenset(FINAL_PHASES)
+        ),
     ),
     Kind.MODEL_VERSION: KindEntry(
         verbs=_READ | {"create"},
@@ -157,7 +163,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
                 ),
             ),
         ),
-        reconciled=Reconciled(decide=version.decide, condition="Verified"),
+        reconciled=Reconciled(name="ModelVersion", decide=version.decide, condition="Verified"),
     ),
     Kind.PROMOTION: KindEntry(
         verbs=_READ | {"create"},
@@ -171,7 +177,10 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             Wake(kind=Kind.RUN, find_by="promotion", value="name"),
         ),
         reconciled=Reconciled(
-            decide=promotion.decide, condition="Accepted", final_phases=frozenset(FINAL_PROMOTION_PHASES)
+            name="ModelPromotion",
+            decide=promotion.decide,
+            condition="Accepted",
+            final_phases=frozenset(FINAL_PROMOTION_PHASES),
         ),
     ),
     Kind.JOB: KindEntry(
@@ -220,7 +229,14 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
 RECONCILED: Final = tuple(kind for kind, entry in KINDS.items() if entry.reconciled is not None)
 
 
+def reconciled(kind: Kind) -> Reconciled:
+    """Return what is needed of a kind that is reconciled; asking it of another is a bug."""
+    entry = KINDS[kind].reconciled
+    assert entry is not None, f"{kind} is not reconciled"
+    return entry
+
+
 def is_final(kind: Kind, phase: str) -> bool:
     """Tell whether nothing is decided any more of an object of that kind in that phase."""
-    reconciled = KINDS[kind].reconciled
-    return reconciled is not None and phase in reconciled.final_phases
+    entry = KINDS[kind].reconciled
+    return entry is not None and phase in entry.final_phases

@@ -16,13 +16,11 @@ from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain
 from ..cluster.act import Acted, Outlets, act, write_status
 from ..cluster.errors import FieldConflict, Forbidden, Invalid
-from ..cluster.kinds import KINDS, Kind
+from ..cluster.kinds import Kind, reconciled
 from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observed, Observer
 from ..cluster.port import Cluster, Object
 from ..decide.decision import Decision
-from ..decide.policy import machine as decide_policy
-from ..decide.views import PolicyView
 
 S = TypeVar("S", RunStatus, VersionStatus, PolicyStatus, PromotionStatus)
 
@@ -76,11 +74,8 @@ class Reconciler:
 
     async def _decided(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
         observed = await self.observer.observe(kind, raw, now)
-        reconciled = KINDS[kind].reconciled
-        if reconciled is None:
-            raise AssertionError(f"{kind} is not reconciled")
-        decision = reconciled.decide(observed.view)
-        return await self._act(observed, decision, _refuser(observed) if kind is Kind.POLICY else None)
+        decision = reconciled(kind).decide(observed.view)
+        return await self._act(observed, decision, _refuser(observed))
 
     async def _act(
         self,
@@ -101,22 +96,22 @@ class Reconciler:
         generation = int(raw["metadata"].get("generation") or 0)
         message = f"this object cannot be read: {message}; correct it, or update the operator"
         conditions = set_condition(
-            _conditions(status), _condition_of(kind), "False", "Invalid", message, generation=generation, now=now
+            _conditions(status), reconciled(kind).condition, "False", "Invalid", message, generation=generation, now=now
         )
         new = {**status, "conditions": plain(conditions)}
         written = await write_status(self.cluster, kind, raw, new)
         return written is not raw
 
 
-def _condition_of(kind: Kind) -> str:
-    reconciled = KINDS[kind].reconciled
-    return reconciled.condition if reconciled else "Ready"
+def _refuser(observed: Observed[Any]) -> Callable[[Object, FieldConflict], Decision[Any]] | None:
+    """Return what records a refused apply in the object as it is by then; None for a kind that applies nothing."""
+    refused = reconciled(observed.kind).refused
+    if refused is None:
+        return None
 
-
-def _refuser(observed: Observed[PolicyView]) -> Callable[[Object, FieldConflict], Decision[PolicyStatus]]:
-    def refuse(raw: Object, conflict: FieldConflict) -> Decision[PolicyStatus]:
+    def refuse(raw: Object, conflict: FieldConflict) -> Decision[Any]:
         now_there = parse(raw, Policy)
-        return decide_policy.refused(with_changes(observed.view, policy=now_there), conflict.manager, str(conflict))
+        return refused(with_changes(observed.view, policy=now_there), conflict.manager, str(conflict))
 
     return refuse
 

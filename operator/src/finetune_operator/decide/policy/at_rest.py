@@ -23,21 +23,16 @@ from .flight import begin
 from .rules import Rule, changes_deployment, side_by_side
 
 REASSERT_WINDOW: Final = timedelta(minutes=10)
-
-
 REASSERT_LIMIT: Final = 2
-
+"""Times that lost keys are put back within the window, before somebody else's will is assumed."""
 
 BACKLOG: Final = timedelta(seconds=5)
 """When refusals had to wait for earlier ones to be mirrored, look again so soon."""
 
-
 LONGEST_NAME: Final = 100
-
+"""Characters of a version's name that may be adopted from a Deployment's keys."""
 
 SHA256_DIGITS: Final = 64
-
-
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
 

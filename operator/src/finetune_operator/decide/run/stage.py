@@ -106,7 +106,7 @@ def model_reference(context: RunContext, sha256: str | None) -> ModelReference |
 
 
 def _inputs(version: ModelVersion) -> FileReference | None:
-    """Return the manifest of what the version was trained on."""
+    """Return the plan that the version was trained by."""
     if version.spec.inputs is not None:
         return version.spec.inputs
     return version.spec.lineage.inputs if version.spec.lineage else None
