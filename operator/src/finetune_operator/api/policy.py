@@ -83,6 +83,13 @@ class Watch(Value, frozen=True, kw_only=True):
     seconds: int = 300
 
 
+class JobRules(Value, frozen=True, kw_only=True):
+    """What holds for every Job of the policy; `keep` is how many finished ones stay."""
+
+    queue_name: str | None = None
+    keep: int = 10
+
+
 class PodTemplates(Value, frozen=True, kw_only=True):
     """Names of the core/v1 PodTemplates that Jobs are made from."""
 
@@ -108,6 +115,8 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     promotion: Literal["Automatic", "Manual"] = "Automatic"
     rollout: Rollout = Rollout()
     watch: Watch = Watch()
+    concurrency: int = 1
+    jobs: JobRules = JobRules()
     suspend: bool = False
 
     @property

@@ -10,6 +10,10 @@ PromotionPhase = Literal["Pending", "Flipping", "Watching", "Succeeded", "Rolled
 FINAL_PROMOTION_PHASES: frozenset[PromotionPhase] = frozenset(("Succeeded", "RolledBack", "Failed", "Superseded"))
 
 
+Overruled = Literal["Quarantined", "TakenBack", "NotSettled"]
+"""A check that a promotion may overrule knowingly."""
+
+
 class Approval(Value, frozen=True, kw_only=True):
     """A person's decision that lets a version with verdict Review go live."""
 
@@ -19,13 +23,17 @@ class Approval(Value, frozen=True, kw_only=True):
 
 
 class PromotionSpec(Value, frozen=True, kw_only=True, rename={"from_version": "from", "release_hold": "releaseHold"}):
-    """Immutable. `from` is the version that must be live now (absent: nothing is live)."""
+    """Immutable. `from` is the version that must be live now (absent: nothing is live).
+
+    `despite` names the checks that this promotion overrules; `reason` then says why.
+    """
 
     policy: str
     version: str
     from_version: str | None = None
     reason: str = ""
     release_hold: bool = False
+    despite: tuple[Overruled, ...] = ()
     approval: Approval | None = None
 
 
