@@ -104,7 +104,7 @@ def _policy(first: bool) -> Object:
         "promotion": "Manual" if first else "Automatic",
         "rollout": {"capacity": "AllowDowntime" if first else "RequireSurge"},
         "watch": {"seconds": 10 if first else 20},
-        "concurrency": 1 if first else 2,
+        "concurrency": 2 if first else 3,
         "jobs": {"queueName": "gpu" if first else "cpu", "keep": 3 if first else 0},
         "suspend": first,
     }
@@ -246,7 +246,10 @@ def _promotion(first: bool) -> Object:
         "from": "base_v1" if first else "base_v2",
         "reason": "better" if first else "much better",
         "releaseHold": first,
-        "despite": ["Quarantined"] if first else ["TakenBack", "NotSettled"],
+        "despite": {
+            "checks": ["Quarantined"] if first else ["TakenBack", "NotSettled"],
+            "reason": "retrained since" if first else "live is sick",
+        },
         "approval": {
             "by": "ann@example.com" if first else "bo@example.com",
             "evidence": f"sha256:{DIGEST_A if first else DIGEST_B}",

@@ -109,7 +109,7 @@ def _beyond(schema: Schema, value: Any) -> Iterator[tuple[Any, str]]:
     if "maximum" in schema:
         yield schema["maximum"] + 1, f"should be less than or equal to {schema['maximum']}"
         yield schema["minimum"] - 1, f"should be greater than or equal to {schema['minimum']}"
-    if "maxItems" in schema:
+    if "maxItems" in schema and schema.get("x-kubernetes-list-type") != "set":
         yield value * (schema["maxItems"] + 1), f"must have at most {schema['maxItems']} items"
     if schema.get("minItems"):
         yield [], f"should have at least {schema['minItems']} items"

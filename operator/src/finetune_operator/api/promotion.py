@@ -14,6 +14,13 @@ Overruled = Literal["Quarantined", "TakenBack", "NotSettled"]
 """A check that a promotion may overrule knowingly."""
 
 
+class Despite(Value, frozen=True, kw_only=True):
+    """The checks that a promotion overrules, and why that is right."""
+
+    checks: tuple[Overruled, ...]
+    reason: str
+
+
 class Approval(Value, frozen=True, kw_only=True):
     """A person's decision that lets a version with verdict Review go live."""
 
@@ -23,17 +30,14 @@ class Approval(Value, frozen=True, kw_only=True):
 
 
 class PromotionSpec(Value, frozen=True, kw_only=True, rename={"from_version": "from", "release_hold": "releaseHold"}):
-    """Immutable. `from` is the version that must be live now (absent: nothing is live).
-
-    `despite` names the checks that this promotion overrules; `reason` then says why.
-    """
+    """Immutable. `from` is the version that must be live now (absent: nothing is live)."""
 
     policy: str
     version: str
     from_version: str | None = None
     reason: str = ""
     release_hold: bool = False
-    despite: tuple[Overruled, ...] = ()
+    despite: Despite | None = None
     approval: Approval | None = None
 
 
