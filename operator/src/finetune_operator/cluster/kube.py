@@ -181,6 +181,9 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
     status = _status_of(answer)
     message = str(status.get("message") or f"HTTP {answer.status}")
     reason = str(status.get("reason") or "")
+    by_admission = _refused_by_admission(message)
+    if by_admission is not None:
+        return by_admission
     if answer.status == 409:
         manager = _conflicting_manager(status) if verb == "apply" else None
         if manager is not None:
@@ -195,6 +198,18 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
     if answer.status in {410, 429} or answer.status >= 500:
         return errors.Unavailable(message)
     return errors.Invalid(message)
+
+
+def _refused_by_admission(message: str) -> errors.ClusterError | None:
+    """Return the refusal of an admission webhook, whatever code it chose: 500 when it is away, any when it denies.
+
+    The words are those of k8s.io/apiserver, in pkg/admission/plugin/webhook and pkg/quota.
+    """
+    if "failed calling webhook" in message or "resource quota evaluation timed out" in message:
+        return errors.AdmissionUnavailable(message)
+    if message.startswith("admission webhook ") and "denied the request" in message:
+        return errors.Forbidden(message)
+    return None
 
 
 def _status_of(answer: Answer) -> dict[str, Any]:

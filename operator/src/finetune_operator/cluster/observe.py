@@ -45,6 +45,7 @@ class Observed(Generic[V]):
     view: V
     owner: Owner | None = None
     run: RunSpec | None = None
+    policy: Policy | None = None
     templates: Mapping[str, Object] = field(default_factory=dict)
     poll: timedelta | None = None
 
@@ -116,6 +117,7 @@ class Observer:
             ),
             owner=Owner("FineTuneRun", namespace, run.metadata.name, uid),
             run=run.spec,
+            policy=policy,
             templates=templates,
             poll=poll,
         )
@@ -145,6 +147,7 @@ class Observer:
                 jobs=jobs,
             ),
             owner=Owner("ModelVersion", namespace, version.metadata.name, uid),
+            policy=first,
             templates=templates,
         )
 
@@ -337,4 +340,5 @@ def _template(policy: Policy | None, use: str, templates: Mapping[str, Object]) 
     if policy is None:
         return None
     names_of = policy.spec.pod_templates
-    return template_view(names_of.train if use == "train" else names_of.cpu, templates.get(use))
+    name = names_of.train if use == "train" else names_of.cpu
+    return template_view(name, templates.get(use), policy.spec.jobs.queue_name)

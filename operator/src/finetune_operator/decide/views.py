@@ -1,8 +1,9 @@
 """What decisions look at: frozen views of the world, gathered by cluster/observe.py."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from ..api.model_version import ModelVersion
 from ..api.policy import Policy
@@ -25,11 +26,19 @@ class Problem(Explanation):
 
 @dataclass(frozen=True, slots=True)
 class TemplateView:
-    """A PodTemplate: its hash (recorded per attempt), or what is wrong with it."""
+    """A PodTemplate: its hash (recorded per attempt), or what is wrong with it; `resources` are its trainer's.
+
+    Behind a point the hash has what decides whether and where a Job is admitted: labels, annotations, queue.
+    """
 
     name: str
     hash: str
     problem: Problem | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+    def admits_like(self, recorded: str | None) -> bool:
+        """Tell whether Jobs made from it are admitted as one that was made when that hash was recorded."""
+        return self.hash.partition(".")[2] == (recorded or "").partition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)

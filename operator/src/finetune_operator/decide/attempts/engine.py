@@ -194,6 +194,8 @@ def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: J
         problem = _deadline_problem(view)
         ended = as_failed(attempt, view.now, problem, fatal=True)
         return StepFailed(_with(view, ended).attempts, problem)
+    if job.suspended and _admission_mended(request, attempt):
+        return _replaced(view, attempt, job)
     if job.suspended:
         return StepUnderway(view.attempts, "Waiting", job.waiting or Explanation("Queued", f"Job {job.name} is queued"))
     waiting = job.waiting or _podless(view, attempt, job)
@@ -209,7 +211,7 @@ def _podless(view: AttemptsView, attempt: Attempt, job: JobView) -> Problem | No
     if job.podless_since is None or attempt.started_at is not None or view.now - job.podless_since < PODLESS:
         return None
     text = (
-        f"Job {job.name} has no pod: a missing RuntimeClass, a quota or Pod Security may refuse it; "
+        f"Job {job.name} has no pod: a missing RuntimeClass or PriorityClass, a quota or Pod Security may refuse it; "
         f"kubectl describe job {job.name} says why; mend that, or the PodTemplate"
     )
     return Problem("PodNotCreated", text)
@@ -225,6 +227,11 @@ def _next_look(view: AttemptsView, attempt: Attempt, job: JobView) -> timedelta 
 def _template_mended(request: StepRequest[T], attempt: Attempt) -> bool:
     """Tell whether the PodTemplate was edited since the attempt was planned, and can be used."""
     return isinstance(request.template, TemplateView) and request.template.hash != attempt.template_hash
+
+
+def _admission_mended(request: StepRequest[T], attempt: Attempt) -> bool:
+    """Tell whether what admits a Job was edited; a template edited otherwise costs it no place in its queue (R54)."""
+    return isinstance(request.template, TemplateView) and not request.template.admits_like(attempt.template_hash)
 
 
 def _replaced(view: AttemptsView, attempt: Attempt, job: JobView) -> StepUnderway:

@@ -1,0 +1,37 @@
+"""How a policy tells of a write that the API server refuses (rows R50, D27)."""
+
+from dataclasses import replace as with_changes
+
+from msgspec.structs import replace
+
+from ...api.meta import ConditionStatus, find
+from ...api.policy import PolicyStatus
+from .. import times
+from ..decision import Decision, DeleteJob
+from ..refusal import Refusal, events, with_refusal
+from ..views import PolicyView
+
+
+def say_refused(view: PolicyView, decision: Decision[PolicyStatus], refusal: Refusal) -> Decision[PolicyStatus]:
+    """Return the decision saying in `Ready` that one of its writes was refused at the last try.
+
+    A Job that cannot be deleted is in nobody's way: `Ready` says so, and stays as good as it is.
+    """
+    if not refusal.is_repeated_by(decision.actions):
+        return decision
+    before, ready = view.policy.status.conditions, find(decision.status.conditions, "Ready")
+    left = isinstance(refusal.action, DeleteJob)
+    value: ConditionStatus = ready.status if left and ready is not None else "False"
+    if left and value != "True":
+        return decision
+    conditions = with_refusal(
+        decision.status.conditions,
+        before,
+        "Ready",
+        value,
+        refusal,
+        generation=view.policy.metadata.generation,
+        now=times.moment(view.now),
+    )
+    status = replace(decision.status, conditions=conditions)
+    return with_changes(decision, status=status, actions=(*events(before, "Ready", refusal), *decision.actions))

@@ -1,0 +1,30 @@
+"""How a ModelVersion tells of a write that the API server refuses (row R50)."""
+
+from dataclasses import replace as with_changes
+
+from msgspec.structs import replace
+
+from ...api.meta import find
+from ...api.model_version import VersionStatus
+from .. import limits
+from ..decision import Decision
+from ..refusal import Refusal, events, with_refusal
+from .view import VersionView
+
+
+def say_refused(view: VersionView, decision: Decision[VersionStatus], refusal: Refusal) -> Decision[VersionStatus]:
+    """Return the decision saying in `Verified` that one of its writes was refused at the last try.
+
+    A verdict that stands is not touched. Until there is one, Unknown is what keeps the verification going on.
+    """
+    before = view.version.status.conditions
+    verified = find(decision.status.conditions, "Verified")
+    decided = verified is not None and verified.status != "Unknown"
+    if decided or not refusal.is_repeated_by(decision.actions):
+        return decision
+    generation = view.version.metadata.generation
+    conditions = with_refusal(
+        decision.status.conditions, before, "Verified", "Unknown", refusal, generation=generation, now=view.now
+    )
+    status = replace(decision.status, conditions=conditions, message=f"waits: {refusal.text}"[: limits.MESSAGE])
+    return with_changes(decision, status=status, actions=(*events(before, "Verified", refusal), *decision.actions))
