@@ -14,6 +14,7 @@ import msgspec
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Invalid, NotFound
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.port import Object
+from finetune_operator.cluster.projection import project
 
 WITH_STATUS = frozenset(
     (Kind.POLICY, Kind.RUN, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.JOB, Kind.DEPLOYMENT, Kind.POD)
@@ -329,6 +330,11 @@ class Client:
     ) -> tuple[Object, ...]:
         """See Cluster.list."""
         return self.server.list(kind, namespace, labels)
+
+    async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
+        """See Cluster.find."""
+        objects = self.server.list(kind, namespace)
+        return tuple(o["metadata"]["name"] for o in objects if (reference, value) in project(kind, o).references)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """See Cluster.create."""

@@ -149,4 +149,13 @@ def test_ended_runs_are_left_alone_at_the_start_unless_a_job_of_theirs_still_run
     labels = {**OURS, "finetune-operator.io/owner-uid": "uid-done"}
     job = {"namespace": "ml", "name": "j", "uid": "j", "resourceVersion": "2", "labels": labels}
     store.put(Kind.JOB, {"metadata": job, "status": {"conditions": conditions}})
-    assert queue.keys == woken
+    assert [name for name in queue.keys if name != "p"] == woken  # the policy is looked at anyway
+
+
+def test_a_run_that_left_a_finished_job_behind_wakes_its_policy_and_its_progress_does_not(world: World) -> None:
+    run = ("finetuneruns", "new")
+    for phase in ("Pending", "Preparing"):
+        assert world.put(Kind.RUN, "new", spec={"policy": "p"}, status={"phase": phase}) == {run}
+    for phase in ("Training", "Evaluating", "Failed"):
+        assert world.put(Kind.RUN, "new", spec={"policy": "p"}, status={"phase": phase}) == {run, P}
+        assert world.put(Kind.RUN, "new", spec={"policy": "p"}, status={"phase": phase, "message": "x"}) == {run}

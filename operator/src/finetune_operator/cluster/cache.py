@@ -50,6 +50,10 @@ class CachedCluster:
             return objects
         return tuple(o for o in objects if wanted.items() <= (o["metadata"].get("labels") or {}).items())
 
+    async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
+        """Return the names of the objects with that reference, sorted."""
+        return self.store.find(kind, namespace, reference, value)
+
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create, and remember what was made."""
         return self._remember(kind, await self.kube.create(kind, namespace, manifest))

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
+from ..api import names
+
 Json = Mapping[str, Any]
 
 
@@ -31,6 +33,17 @@ def job_phase(job: Json) -> str:
     conditions = _items(job, "status", "conditions")
     finished = any(c.get("type") in {"Complete", "Failed"} and c.get("status") == "True" for c in conditions)
     return "Finished" if finished else "Active"
+
+
+def finished_of(job: Json) -> Iterable[object]:
+    """Return the policy of a Job that has finished; of one that has not, nothing."""
+    return (_value(job, "metadata", "labels", names.POLICY_LABEL),) if job_phase(job) == "Finished" else ()
+
+
+def past(phases: Iterable[str]) -> Callable[[Json], Iterable[object]]:
+    """Return a function that yields "true" for an object that has left those phases behind, and is in another."""
+    first = frozenset(phases)
+    return lambda obj: () if phase(obj) in first else ("true",)
 
 
 def templates(policy: Json) -> Iterable[object]:

@@ -150,8 +150,12 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "policy": at("spec", "policy"),
             "uid": at("metadata", "uid"),
             "promotion": at("status", "promotion"),
+            "past_first_job": fields.past(("", "Pending", "Preparing", "Suspended")),
         },
+        digest=fields.phase,
         packed=True,
+        # With each phase a run leaves a finished Job behind, and its policy removes those that are too many.
+        wakes=(Wake(kind=Kind.POLICY, find_by="name", value="policy", only=("past_first_job", "true")),),
         reconciled=Reconciled(
             name="FineTuneRun",
             decide=run.decide,
@@ -207,7 +211,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
     Kind.JOB: KindEntry(
         verbs=_READ | {"create", "delete"},
         watch_labels=_OURS,
-        references=_OWNER,
+        references={**_OWNER, "finished_of": fields.finished_of},
         phase=fields.job_phase,
         packed=True,
         wakes=_OWNERS,

@@ -19,6 +19,7 @@ from ..api import names
 from . import errors
 from .kinds import Kind
 from .port import Object
+from .projection import project
 from .watched import selector
 
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -83,6 +84,11 @@ class KubeCluster:
         async for page, _ in self.pages(kind, namespace, labels or {}):
             objects.extend(page)
         return tuple(sorted(objects, key=_name))
+
+    async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
+        """Return the names of the objects with that reference, sorted; all objects are listed for it."""
+        objects = await self.list(kind, namespace)
+        return tuple(_name(obj) for obj in objects if (reference, value) in project(kind, obj).references)
 
     async def pages(
         self, kind: Kind, namespace: str | None, labels: Mapping[str, str]

@@ -22,6 +22,7 @@ from ..manifests.documents import read_document
 from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
+from .finished_jobs import finished_jobs
 from .job_views import job_views, running_train_pod
 from .kinds import Kind
 from .pod_trouble import why_not_ready
@@ -172,6 +173,7 @@ class Observer:
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
             rivals=tuple(other.metadata.name for other in older),
+            finished_jobs=await finished_jobs(self._cluster, namespace, policy),
         )
         return Observed(Kind.POLICY, raw, view, templates=templates)
 

@@ -25,6 +25,13 @@ class Cluster(Protocol):
         """
         ...
 
+    async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
+        """Return the names of the objects with that reference (see KindEntry.references), sorted.
+
+        Of watched kinds alone, from memory, and without reading an object.
+        """
+        ...
+
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create. Raises AlreadyExists for a taken name, Invalid, Forbidden."""
         ...

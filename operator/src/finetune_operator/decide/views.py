@@ -65,6 +65,16 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedJob:
+    """A Job of a policy's run or base that has finished; `harvested`: its owner needs nothing more of it."""
+
+    name: str
+    uid: str
+    finished_at: datetime | None
+    harvested: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ServedKeys:
     """The three keys under spec.template.metadata.annotations; None where a key is absent."""
 
@@ -132,3 +142,5 @@ class PolicyView:
     promotions: tuple[Promotion, ...] = ()
     rivals: tuple[str, ...] = field(default=())
     """Names of older policies on the same Deployment; the oldest one owns it."""
+    finished_jobs: tuple[FinishedJob, ...] = ()
+    """None while there are not more of them than stay."""
