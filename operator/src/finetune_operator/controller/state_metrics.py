@@ -4,6 +4,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, get_args
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -81,14 +82,14 @@ class State(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield every series."""
         families = {name: GaugeMetricFamily(name, shown.meaning, labels=shown.labels) for name, shown in STATE.items()}
-        for policy in self.policies():
-            for name, labels, number in _policy(policy):
-                families[name].add_metric(labels, number)
-        for name, labels, number in (*self._phases(), *self._operator()):
+        policies = self.policies()
+        spaces = {policy.metadata.namespace for policy in policies}
+        samples = (sample for policy in policies for sample in _policy(policy))
+        for name, labels, number in chain(samples, self._phases(spaces), self._operator()):
             families[name].add_metric(labels, number)
         return families.values()
 
-    def policies(self) -> Iterable[Policy]:
+    def policies(self) -> tuple[Policy, ...]:
         """Return the policy of every Deployment: the oldest, which owns it; two would make one series twice.
 
         One that cannot be read says so in its own status.
@@ -102,7 +103,7 @@ class State(Collector):
         owners: dict[tuple[str, str], Policy] = {}
         for policy in oldest_first(policies):
             owners.setdefault((policy.metadata.namespace, policy.spec.deployment), policy)
-        return owners.values()
+        return tuple(owners.values())
 
     def scopes(self) -> Iterator[Mapping[str, str]]:
         """Yield the labels of every policy: series of what decisions record are there for each from its first day."""
@@ -110,8 +111,7 @@ class State(Collector):
             spec = policy.spec
             yield {"namespace": policy.metadata.namespace, "deployment": spec.deployment, "model": spec.model}
 
-    def _phases(self) -> Iterator[Sample]:
-        spaces = {policy.metadata.namespace for policy in self.policies()}
+    def _phases(self, spaces: set[str]) -> Iterator[Sample]:
         yield from self._by_phase(Kind.RUN, "finetune_runs", get_args(RunPhase), FINAL_PHASES, spaces)
         phases = get_args(PromotionPhase)
         yield from self._by_phase(Kind.PROMOTION, "finetune_promotions", phases, FINAL_PROMOTION_PHASES, spaces)
