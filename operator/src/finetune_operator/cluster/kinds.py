@@ -90,6 +90,8 @@ class KindEntry:
     references: Mapping[str, Callable[[Json], Iterable[object]]] = field(default_factory=dict)
     """How an object names others, and what others find it by."""
     phase: Callable[[Json], str] = fields.phase
+    since: Callable[[Json], str] = fields.no_phase
+    """Since when it is in that phase."""
     digest: Callable[[Json], Hashable] = fields.nothing
     """What other objects look at: while it stays the same, a change wakes nobody else."""
     packed: bool = False
@@ -153,6 +155,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "past_first_job": fields.past(("", "Pending", "Preparing", "Suspended")),
         },
         digest=fields.phase,
+        since=fields.run_since,
         packed=True,
         # With each phase a run leaves a finished Job behind, and its policy removes those that are too many.
         wakes=(Wake(kind=Kind.POLICY, find_by="name", value="policy", only=("past_first_job", "true")),),
@@ -196,6 +199,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         made_by="admin",
         watch_labels={},
         references={"policy": at("spec", "policy")},
+        since=fields.since,
         digest=fields.phase,
         wakes=(
             Wake(kind=Kind.POLICY, find_by="name", value="policy"),

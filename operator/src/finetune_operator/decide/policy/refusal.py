@@ -10,6 +10,7 @@ from .. import times
 from ..decision import Decision, DeleteJob
 from ..refusal import Refusal, events, with_refusal
 from ..views import PolicyView
+from .summary import summary
 
 
 def say_refused(view: PolicyView, decision: Decision[PolicyStatus], refusal: Refusal) -> Decision[PolicyStatus]:
@@ -19,7 +20,8 @@ def say_refused(view: PolicyView, decision: Decision[PolicyStatus], refusal: Ref
     """
     if not refusal.is_repeated_by(decision.actions):
         return decision
-    before, ready = view.policy.status.conditions, find(decision.status.conditions, "Ready")
+    policy, before = view.policy, view.policy.status.conditions
+    ready = find(decision.status.conditions, "Ready")
     left = isinstance(refusal.action, DeleteJob)
     value: ConditionStatus = ready.status if left and ready is not None else "False"
     if left and value != "True":
@@ -30,8 +32,10 @@ def say_refused(view: PolicyView, decision: Decision[PolicyStatus], refusal: Ref
         "Ready",
         value,
         refusal,
-        generation=view.policy.metadata.generation,
+        generation=policy.metadata.generation,
         now=times.moment(view.now),
     )
-    status = replace(decision.status, conditions=conditions)
+    status = replace(decision.status, conditions=conditions, message=policy.status.message, since=policy.status.since)
+    message, since = summary(with_changes(view, policy=replace(policy, status=status)))
+    status = replace(status, message=message, since=since)
     return with_changes(decision, status=status, actions=(*events(before, "Ready", refusal), *decision.actions))

@@ -9,6 +9,7 @@ from ...api.run import FINAL_PHASES, RunStatus
 from .. import limits
 from ..decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
 from ..refusal import Refusal, events, with_refusal
+from ..since import dated
 from .status import CONDITION_OF
 from .view import RunView
 
@@ -32,7 +33,7 @@ def say_refused(view: RunView, decision: Decision[RunStatus], refusal: Refusal) 
         now=view.now,
     )
     message = f"waits: {refusal.reason}: {refusal.text}"[: limits.MESSAGE]
-    status = replace(decision.status, conditions=conditions, message=message)
+    status = dated(before, replace(decision.status, conditions=conditions, message=message), view.now)
     # The Event goes first: the actions end at the write that is refused.
     return with_changes(decision, status=status, actions=(*events(before.conditions, kind, refusal), *decision.actions))
 

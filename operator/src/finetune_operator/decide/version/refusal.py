@@ -9,6 +9,7 @@ from ...api.model_version import VersionStatus
 from .. import limits
 from ..decision import Decision
 from ..refusal import Refusal, events, with_refusal
+from ..since import dated
 from .view import VersionView
 
 
@@ -17,14 +18,21 @@ def say_refused(view: VersionView, decision: Decision[VersionStatus], refusal: R
 
     A verdict that stands is not touched. Until there is one, Unknown is what keeps the verification going on.
     """
-    before = view.version.status.conditions
+    before = view.version.status
     verified = find(decision.status.conditions, "Verified")
     decided = verified is not None and verified.status != "Unknown"
     if decided or not refusal.is_repeated_by(decision.actions):
         return decision
     generation = view.version.metadata.generation
     conditions = with_refusal(
-        decision.status.conditions, before, "Verified", "Unknown", refusal, generation=generation, now=view.now
+        decision.status.conditions,
+        before.conditions,
+        "Verified",
+        "Unknown",
+        refusal,
+        generation=generation,
+        now=view.now,
     )
-    status = replace(decision.status, conditions=conditions, message=f"waits: {refusal.text}"[: limits.MESSAGE])
-    return with_changes(decision, status=status, actions=(*events(before, "Verified", refusal), *decision.actions))
+    said = replace(decision.status, conditions=conditions, message=f"waits: {refusal.text}"[: limits.MESSAGE])
+    actions = (*events(before.conditions, "Verified", refusal), *decision.actions)
+    return with_changes(decision, status=dated(before, said, view.now), actions=actions)
