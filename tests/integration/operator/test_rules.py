@@ -1,12 +1,16 @@
 """Clusters with rules: what admission, quotas and queues refuse is said, and goes on when it is mended."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from finetune_operator.cluster.kinds import Kind
 from house.api_server import Object
+from house.planes import make_namespace
+from local_cluster import ControlPlane
 from simulation.stories import promotion, run, stage
 
 from .node import ScriptedNode
@@ -40,14 +44,14 @@ def rules(space: Space, **objects: Object) -> Iterator[None]:
             space.server.request("DELETE", path)
 
 
-def webhook_down(space: Space) -> dict[str, Object]:
+def webhook_down(space: Space, port: int = 9, seconds: int = 2) -> dict[str, Object]:
     webhook = {
         "name": "vjob.kb.io",
         "admissionReviewVersions": ["v1"],
         "sideEffects": "None",
         "failurePolicy": "Fail",
-        "timeoutSeconds": 2,
-        "clientConfig": {"url": "https://127.0.0.1:9/validate"},
+        "timeoutSeconds": seconds,
+        "clientConfig": {"url": f"https://127.0.0.1:{port}/validate"},
         "namespaceSelector": here(space),
         "rules": [JOBS],
     }
@@ -141,6 +145,30 @@ def test_an_admission_webhook_that_is_down_is_said_and_heals_and_is_no_outage(
         assert operator.metric("finetune_reconciles_total", 'outcome="unavailable"') == 0
     eventually(lambda: condition(space, "Prepared", "r-0")[0] == "True", seconds=90, what="it goes on by itself")
     assert "webhook" not in str(space.there("finetuneruns", "r-0")["status"].get("message"))
+
+
+def test_a_webhook_that_hangs_holds_no_other_namespace(
+    operator: Operator, plane: ControlPlane, space: Space, node: ScriptedNode
+) -> None:
+    base_live(space)
+    other = f"{space.namespace}-hangs"
+    make_namespace(space.server, other)
+    hanging = Space(space.server, other)
+    for kind, manifest in stage():
+        if kind is not Kind.MODEL_VERSION:
+            hanging.apply(manifest)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.listen(128)
+        with rules(hanging, **webhook_down(hanging, silent.getsockname()[1], seconds=10)):
+            hanging.apply(next(m for k, m in stage() if k is Kind.MODEL_VERSION))
+            assert hanging.patch("finetunepolicies", "invoice-fields", {"spec": {"concurrency": 100}}).accepted
+            for number in range(60):
+                hanging.apply(run(f"r-{number}"))
+            eventually(lambda: "AdmissionUnavailable" in str(hanging.all("finetuneruns")), what="it is away")
+            began = time.monotonic()
+            space.apply(run())
+            eventually(lambda: space.phase("first") == "Promoted", seconds=60, what="nobody waits for the webhook")
+            assert time.monotonic() - began < 40
 
 
 def test_labels_that_a_rule_demands_of_jobs_come_from_the_pod_template(

@@ -1,9 +1,11 @@
 """A Cluster whose reads come from memory and whose writes are known at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from ..api import names
+from .admission import Admission
 from .kinds import Kind
 from .kube import KubeCluster
 from .port import Object
@@ -20,6 +22,7 @@ class CachedCluster:
 
     kube: KubeCluster
     store: Store
+    admission: Admission = field(default_factory=Admission)
 
     async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
         """Return the object, or None."""
@@ -56,7 +59,8 @@ class CachedCluster:
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create, and remember what was made."""
-        return self._remember(kind, await self.kube.create(kind, namespace, manifest))
+        request = partial(self.kube.create, kind, namespace, manifest)
+        return self._remember(kind, await self.admission.create(kind, namespace, request))
 
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, patch: Object

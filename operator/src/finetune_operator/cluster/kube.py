@@ -26,6 +26,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON: Final = "application/json"
 PAGE: Final = 500
+ADMISSION_SECONDS: Final = 5.0
+"""A write may take so much longer: a webhook has up to 30 s, and the API server's word of it is no silence."""
 
 Verb = Literal["get", "list", "create", "patch_status", "apply", "delete", "log"]
 RequestObserver = Callable[[Verb, Kind, str, float], None]
@@ -159,7 +161,8 @@ class KubeCluster:
         started = time.perf_counter()
         outcome = "error"
         try:
-            answer = await self._exchange(method, path, body, content)
+            seconds = self._timeout + (0.0 if method == "GET" else ADMISSION_SECONDS)
+            answer = await self._exchange(method, path, body, content, seconds)
             outcome = str(answer.status)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise errors.Unavailable(f"{method} {path.partition('?')[0]}: {error or type(error).__name__}") from error
@@ -170,14 +173,14 @@ class KubeCluster:
             return answer
         raise translate(answer, verb)
 
-    async def _exchange(self, method: str, path: str, body: Object | None, content: str) -> Answer:
+    async def _exchange(self, method: str, path: str, body: Object | None, content: str, seconds: float) -> Answer:
         configuration = self._client.configuration
         headers = {"Accept": JSON, "Content-Type": content, "User-Agent": names.FIELD_MANAGER}
         token = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if token:
             headers["Authorization"] = token
         response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
-            method, configuration.host + path, headers=headers, body=body, _request_timeout=self._timeout
+            method, configuration.host + path, headers=headers, body=body, _request_timeout=seconds
         )
         return Answer(response.status, await response.read())
 
