@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from finetune_operator.api.policy import JobRules
+from finetune_operator.decide.snapshot import snapshot_of_run, spec_hash
 from finetune_operator.decide.views import Problem
 from unit.decide.run.attempts import outcomes
-from unit.decide.run.world import World, policy, run, template
+from unit.decide.run.world import World, base, policy, run, template
 
 
 @pytest.mark.row("R54")
@@ -121,3 +122,10 @@ def test_words_that_change_under_one_reason_are_shown_without_another_event() ->
         assert words in world.message("Trained")
         assert words in world.status.message
     assert world.events().count("Unschedulable") == 1
+
+
+def test_how_jobs_are_admitted_is_no_part_of_what_is_asked_for() -> None:
+    ruled = policy(jobs=JobRules(queue_name="rules", keep=3))
+    document = snapshot_of_run(run(), policy(), base())
+    assert snapshot_of_run(run(), ruled, base()) == document
+    assert spec_hash(document, run(queue_name="night")) == spec_hash(document, run())

@@ -236,7 +236,7 @@ def _admission_mended(request: StepRequest[T], attempt: Attempt) -> bool:
 
 def _replaced(view: AttemptsView, attempt: Attempt, job: JobView) -> StepUnderway:
     """Give up a Job whose pod never ran: a Job keeps the pod template that it was made with (R39)."""
-    text = f"the PodTemplate changed before the pod of {job.name} ran; another attempt follows"
+    text = f"the PodTemplate, or the policy's queue, changed before the pod of {job.name} ran; another attempt follows"
     explanation = Explanation("PodTemplateChanged", text)
     ended = replace(
         attempt,
