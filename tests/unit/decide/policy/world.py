@@ -30,7 +30,7 @@ from finetune_operator.decide.decision import ApplyKeys, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.view import PromotionView
-from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys, TemplateView
+from finetune_operator.decide.views import DeploymentView, Fault, PolicyView, ServedKeys, TemplateView
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 MODEL = "invoice-fields"
@@ -224,7 +224,16 @@ class ModelDeployment:
             deadline_exceeded=late,
             keys_manager=self.manager,
             progress_deadline_seconds=60,
+            fault=self._fault(kind, crashed=crashed),
         )
+
+    def _fault(self, kind: str, *, crashed: bool) -> Fault | None:
+        """What a look at the pods would show: only a version is ever to blame, not pods that wait for one."""
+        if crashed:
+            return Fault("Ended", "container 'server' of pod 'a' ended with exit code 1: it crashed", self.now)
+        if kind == "never" and self.keys.version is not None:
+            return Fault("NotReady", "container 'server' of pod 'a' runs and is not ready", self.changed_at)
+        return None
 
     def _behaviour(self) -> str:
         if self.keys.version is None:

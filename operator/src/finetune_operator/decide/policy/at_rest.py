@@ -12,13 +12,13 @@ from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
 from ..decision import ApplyKeys, Decision, Emit
-from ..deployment import deployment_problem, epoch_of, keys_of, manager_in_words, written_by_others
+from ..deployment import deployment_problem, epoch_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Clear, Proposal, Refuse
 from ..promotion.waiting import candidates, identity
 from ..views import DeploymentView, PolicyView, ServedKeys
-from . import memory
+from . import holds, memory
 from .flight import begin
 from .rules import Rule, changes_deployment, side_by_side
 
@@ -46,12 +46,9 @@ def _adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
         return None
     epoch = max(epoch_of(deployment), 1)
     adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
-    text = (
-        f"Deployment '{deployment.name}' already served '{version.version}' when this policy first saw it; "
-        "a promotion with releaseHold: true lifts the hold"
-    )
-    held = memory.held(adopted, FIELD_MANAGER, "Adopted", text, view.now)
-    return Decision(held, (Emit("Warning", "Adopted", text),))
+    cause = f"Deployment '{deployment.name}' already served '{version.version}' when this policy first saw it"
+    ways = holds.lifting(replace(view.policy, status=adopted))
+    return Decision(*holds.hold(view, adopted, FIELD_MANAGER, "Adopted", cause, ways))
 
 
 def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
@@ -158,14 +155,12 @@ def _proven(view: PolicyView, live: LiveVersion) -> bool:
 
 
 def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion) -> Decision[PolicyStatus]:
-    text = (
+    cause = (
         f"the keys of '{live.version}' on Deployment '{deployment.name}' disappear again and again, by "
-        f"{manager_in_words(deployment)}; see that nothing replaces the Deployment or its template annotations, "
-        "then create a promotion with releaseHold: true"
+        f"{manager_in_words(deployment)}; see that nothing replaces the Deployment or its template annotations"
     )
     by = written_by_others(deployment) or "unknown"
-    held = memory.held(view.policy.status, by, "ConflictingWriter", text, view.now)
-    return Decision(held, (Emit("Warning", "ConflictingWriter", text),))
+    return Decision(*holds.hold(view, view.policy.status, by, "ConflictingWriter", cause, holds.lifting(view.policy)))
 
 
 def _apply_live(deployment: DeploymentView, live: LiveVersion, epoch: int) -> ApplyKeys:
@@ -179,16 +174,10 @@ def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
     status, deployment = view.policy.status, view.deployment
     if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
         return None
-    if deployment.keys == keys_of(status.live):
+    if not holds.differs(status, deployment) or holds.is_kept(status, deployment):
         return None
-    recorded = "nothing" if status.live is None else f"'{status.live.version}'"
-    served = (deployment.keys.version or "")[:64]
-    text = (
-        f"Deployment '{deployment.name}' was set to '{served}' by {manager_in_words(deployment)}, "
-        f"recorded as live is {recorded}; a promotion with releaseHold: true settles which one it shall be"
-    )
-    held = memory.held(status, written_by_others(deployment) or "unknown", "External", text, view.now)
-    return None if held is status else Decision(held, (Emit("Warning", "External", text),))
+    held, events = holds.external(view, status, deployment)
+    return None if held is status else Decision(held, events)
 
 
 RULES: Final[tuple[Rule, ...]] = (_adopt, _promote, _reassert, _hold_for_foreign_keys)
