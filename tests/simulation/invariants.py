@@ -123,14 +123,16 @@ def _one_flight_at_a_time(log: list[Write]) -> list[str]:
 
 def _blamed_on_evidence(log: list[Write]) -> list[str]:
     """A version is quarantined only after the server's own container failed in a pod of it; and that is named."""
-    broken, failed = [], set[str]()
+    broken, failed = list[str](), set[str]()
     for write in log:
         if write.kind is Kind.POD and write.after is not None and _server_failed(write.after):
             failed.add(str((write.after["metadata"].get("annotations") or {}).get(KEY + "artifact-sha256")))
         if write.kind is Kind.POLICY and write.after is not None:
-            for entry in (write.after.get("status") or {}).get("quarantined", ()):
-                if entry["sha256"] not in failed or "'server'" not in entry.get("evidence", ""):
-                    broken.append(f"{entry['version']} is blamed for nothing that its server did")
+            broken += [
+                f"{entry['version']} is blamed for nothing that its server did"
+                for entry in (write.after.get("status") or {}).get("quarantined", ())
+                if entry["sha256"] not in failed or "'server'" not in entry.get("evidence", "")
+            ]
     return broken
 
 

@@ -184,9 +184,9 @@ def _settled(context: CheckContext) -> Obstacle | None:
         "NotSettled",
         f"Deployment '{deployment.name}' is not whole ({deployment.updated} updated, "
         f"{deployment.available} available of {deployment.replicas}){ails}; the promotion goes on when it is{room}; "
-        f"to make '{context.version.spec.version}' live at once: "
-        f"{_again(context, release=held, despite='NotSettled')} - then trouble of the flip cannot be told from what "
-        f"is there now: nobody is quarantined, and the way back leads to '{live.version}' as it is",
+        f"to make '{context.version.spec.version}' live at once (then trouble of the flip cannot be told from what "
+        f"is there now: nobody is quarantined, and the way back leads to '{live.version}' as it is): "
+        f"{_again(context, release=held, despite='NotSettled')}",
     )
 
 
@@ -215,12 +215,14 @@ def _keys_are_ours(context: CheckContext) -> Obstacle | None:
             return None
     elif foreign is None and deployment.keys == keys_of(live):
         return None
-    back = "nothing is served until then" if live is None else f"'{live.version}', on record as live, is put back"
+    back = f"nothing is served until '{spec.version}' goes live"
+    if live is not None:
+        then = "" if live.version == spec.version else f", and '{spec.version}' goes live"
+        back = f"'{live.version}', on record as live, is put back then{then}"
     return Wait(
         "ForeignKeys",
         f"the operator's keys on Deployment '{deployment.name}' belong to {manager_in_words(deployment)}; take them "
-        f"out of its manifest and let go of them ({back}, then '{spec.version}' goes live): "
-        f"{letting_go(context.policy)}",
+        f"out of its manifest and let go of them ({back}): {letting_go(context.policy)}",
     )
 
 
