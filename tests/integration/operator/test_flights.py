@@ -184,7 +184,7 @@ def test_a_quarantine_names_its_evidence_and_is_lifted_by_the_promotion_that_the
     assert ends(space, "go") == "RolledBack"
     status = space.policy_status()
     (entry,) = status["quarantined"]
-    assert re.match(r"container 'server' of pod 'invoice-detector-\S+' runs and is not ready", entry["evidence"])
+    assert re.search(r"container 'server' of pod 'invoice-detector-\S+' runs and is not ready", entry["evidence"])
     node.broken.clear()
     again = proposed(status["hold"]["message"], "ft_v1.1")
     assert again["spec"]["despite"]["checks"] == ["Quarantined"]
