@@ -39,6 +39,12 @@ def templates(policy: Json) -> Iterable[object]:
     return sorted({str(name) for name in named.values()}) if isinstance(named, Mapping) else ()
 
 
+def promotion_digest(promotion: Json) -> Hashable:
+    """Return what the run that asked for it looks at: its phase, and why it waits."""
+    accepted: Json = next((c for c in _items(promotion, "status", "conditions") if c.get("type") == "Accepted"), {})
+    return phase(promotion), accepted.get("status"), accepted.get("reason")
+
+
 def policy_digest(policy: Json) -> Hashable:
     """Return what runs and versions look at: rules, readiness, what is live, the hold, the verdicts."""
     ready: Json = next((c for c in _items(policy, "status", "conditions") if c.get("type") == "Ready"), {})

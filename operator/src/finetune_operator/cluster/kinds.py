@@ -171,10 +171,10 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         made_by="admin",
         watch_labels={},
         references={"policy": at("spec", "policy")},
-        digest=fields.phase,
+        digest=fields.promotion_digest,
         wakes=(
             Wake(kind=Kind.POLICY, find_by="name", value="policy"),
-            Wake(kind=Kind.RUN, find_by="promotion", value="name", always=True),  # it says what its promotion waits for
+            Wake(kind=Kind.RUN, find_by="promotion", value="name"),
         ),
         reconciled=Reconciled(
             name="ModelPromotion",

@@ -56,7 +56,7 @@ def texts(decision: Decision[PolicyStatus]) -> Iterator[str]:
 
 def asked_for(text: str) -> list[dict[str, Any]]:
     """The specs of the promotions that a text proposes."""
-    return [json.loads(found)["spec"] for found in MANIFEST.findall(text)]
+    return [json.loads(one)["spec"] for one in MANIFEST.findall(text)]
 
 
 def check(text: str) -> None:
@@ -65,8 +65,8 @@ def check(text: str) -> None:
     assert text.count("kubectl patch deployment") == len(LETTING_GO.findall(text)), text
     assert len(text) <= limits.HOLD_MESSAGE
     schema = jsonschema.Draft202012Validator(crds()["ModelPromotion"].schema)
-    for found in MANIFEST.findall(text):
-        manifest = json.loads(found)
+    for one in MANIFEST.findall(text):
+        manifest = json.loads(one)
         assert [str(error) for error in schema.iter_errors(manifest)] == []
         assert manifest["metadata"]["namespace"] == "ml"
         spec = manifest["spec"]
