@@ -158,7 +158,7 @@ def test_events_carry_every_command_whole_though_a_note_is_short() -> None:
     assert decision.status.hold is not None
     for text in (*notes, decision.status.hold.message, condition(decision, "InSync").message):
         check(text)
-    assert all(len(note) <= limits.EVENT for note in notes)
+    assert all(len(text) <= limits.EVENT for text in notes)
     assert len(LETTING_GO.findall(" ".join(notes))) == 1
     assert len(MANIFEST.findall(" ".join(notes))) == 2
 
