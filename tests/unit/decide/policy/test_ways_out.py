@@ -117,6 +117,10 @@ SAYS: dict[str, tuple[Decision[PolicyStatus], list[tuple[str, str]]]] = {
         machine.refused(view(flying(), deployment(keys(BASE))), "argocd-controller", "conflict"),
         [("ft_v1.1", "base_v1")],
     ),
+    "a conflict on the way back": (
+        machine.refused(view(STUCK, served()), "argocd-controller", "conflict"),
+        [("base_v1", "base_v1")],
+    ),
     "a conflict at rest": (
         machine.refused(view(policy(live(BASE)), deployment()), "argocd-controller", "conflict"),
         [("base_v1", "base_v1")],

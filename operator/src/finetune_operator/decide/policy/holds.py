@@ -67,10 +67,11 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
     policy = replace(view.policy, status=status)
     cause = f"field manager '{owner}' owns a field of the operator on Deployment '{view.policy.spec.deployment}'"
     live = None if status.live is None else status.live.version
+    wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
     first = lifting(policy)
-    if flight is not None and not memory.is_quarantined(status, flight.to.sha256):
-        again = promoting(policy, flight.to.version, live, release=True)
-        first = (f"to make '{flight.to.version}' live once they are let go of, and lift the hold: {again}",)
+    if wanted is not None and wanted.version != live and not memory.is_quarantined(status, wanted.sha256):
+        again = promoting(policy, wanted.version, live, release=True)
+        first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
     let_go = (
         f"take the keys out of that manifest and let go of them (live on record is {quoted(live)}, which is put back "
         f"then): {letting_go(policy)}"
