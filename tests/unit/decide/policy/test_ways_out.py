@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from msgspec.structs import replace
 
+from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Approval
 from finetune_operator.decide import limits
@@ -32,6 +33,7 @@ from unit.decide.policy.world import (
     promotion,
     running,
     seconds,
+    tuned,
     view,
 )
 
@@ -168,10 +170,14 @@ def test_events_carry_every_command_whole_though_a_note_is_short() -> None:
 
 
 @pytest.mark.row("D35")
-def test_what_is_quarantined_is_not_proposed_to_be_kept() -> None:
-    status = replace(live(BASE), quarantined=(SICK,))
-    there = deployment(keys(TUNED), epoch=2, keys_manager="kubectl")
-    hold = decide(view(policy(status), there, versions=VERSIONS)).status.hold
+@pytest.mark.parametrize(
+    ("status", "served_version"),
+    [(replace(live(BASE), quarantined=(SICK,)), TUNED), (live(BASE), tuned(verdict="Reject"))],
+    ids=["quarantined", "rejected"],
+)
+def test_what_would_be_refused_is_not_proposed_to_be_kept(status: PolicyStatus, served_version: ModelVersion) -> None:
+    there = deployment(keys(served_version), epoch=2, keys_manager="kubectl")
+    hold = decide(view(policy(status), there, versions=(BASE, served_version))).status.hold
     assert hold is not None
     assert [spec["version"] for spec in asked_for(hold.message)] == ["base_v1"]
 

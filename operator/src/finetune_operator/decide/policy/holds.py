@@ -4,11 +4,13 @@ from msgspec.structs import replace
 
 from ...api.names import FIELD_MANAGER
 from ...api.policy import InFlight, Policy, PolicyStatus
+from ...api.promotion import Promotion, PromotionSpec
 from ..commands import letting_go, promoting, releasing, said_whole
 from ..decision import Emit
 from ..deployment import keys_of, manager_in_words, written_by_others
-from ..promotion.proposal import quoted
-from ..views import DeploymentView, PolicyView
+from ..promotion.checks import judge
+from ..promotion.proposal import Proposal, Refuse, quoted
+from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
 
 Held = tuple[PolicyStatus, tuple[Emit, ...]]
@@ -35,25 +37,25 @@ def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView)
 
 def _ways_out(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
     live = policy.status.live
-    there = next(
-        (v.spec for v in view.versions if _triple(v.spec.version, v.spec.artifact.uri, v.spec.artifact.sha256)
-         == _triple(deployment.keys.version, deployment.keys.uri, deployment.keys.sha256)),
-        None,
-    )  # fmt: skip
-    recorded = None if live is None else live.version
-    ways: list[str] = []
-    if there is not None and policy.status.quarantine_of(there.artifact.sha256) is None:
-        keep = promoting(policy, there.version, recorded, release=True)
-        ways.append(f"to keep '{there.version}' as what is live, and lift the hold: {keep}")
     back = "nothing is served then" if live is None else f"the operator puts '{live.version}' back then"
-    if not deployment.keys.absent:
-        ways.append(f"to undo that, let go of the keys ({back}): {letting_go(policy)}")
-    ways += lifting(policy)
-    return tuple(ways)
+    undo = f"to undo that, let go of the keys ({back}): {letting_go(policy)}"
+    undoing = () if deployment.keys.absent else (undo,)
+    return (*_keeping(view, policy, deployment), *undoing, *lifting(policy))
 
 
-def _triple(*keys: str | None) -> tuple[str | None, ...]:
-    return keys
+def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
+    """Return the way that makes official what is there; none where such a promotion would be refused."""
+    live = None if policy.status.live is None else policy.status.live.version
+    for version in view.versions:
+        spec = version.spec
+        if ServedKeys(spec.version, spec.artifact.uri, spec.artifact.sha256) != deployment.keys:
+            continue
+        wanted = PromotionSpec(policy=policy.metadata.name, version=spec.version, from_version=live, release_hold=True)
+        asked = Promotion(metadata=policy.metadata, spec=wanted)
+        if not isinstance(judge(Proposal(asked, policy, view.versions, deployment)), Refuse):
+            command = promoting(policy, spec.version, live, release=True)
+            return (f"to keep '{spec.version}' as what is live, and lift the hold: {command}",)
+    return ()
 
 
 def lifting(policy: Policy) -> tuple[str, ...]:
