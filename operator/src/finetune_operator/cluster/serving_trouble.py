@@ -179,6 +179,8 @@ def _beside(pod: Object, others: list[Mapping[str, Any]]) -> Problem | None:
             which = _which(pod, container)
             words = f"{which} is not ready" if ended is None else _said(which, container, ended)
             return Problem("SidecarFails", f"{words}; the server beside it is well")
+    if not status.get("containerStatuses"):
+        return None  # its node has not said a word yet
     node = (pod.get("spec") or {}).get("nodeName") or "unknown"
     return Problem("PodNotReady", f"pod {name!r} is not ready though its containers are; look at its node {node!r}")
 

@@ -6,6 +6,7 @@ from ..commands import promoting, releasing
 from ..deployment import deployment_problem, keys_of, manager_in_words
 from ..templates import templates_problem
 from ..views import PolicyView, Problem
+from .availability import available
 from .returning import stuck
 from .writes import ailing
 
@@ -20,6 +21,7 @@ def facts(view: PolicyView) -> tuple[tuple[str, ConditionStatus, str, str], ...]
         ("TargetReady", *_good_unless(target, "DeploymentReady")),
         ("TemplatesReady", *_good_unless(templates, "TemplatesFound")),
         ("InSync", *_in_sync(view)),
+        ("Available", *available(view)),
         ("Held", *_held(view)),
     )
 

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from ...api.names import FIELD_MANAGER
-from ...api.policy import InFlight, Policy, PolicyStatus
+from ...api.policy import Hold, InFlight, Policy, PolicyStatus
 from ...api.promotion import Promotion, PromotionSpec
 from ..commands import letting_go, promoting, releasing, said_whole
 from ..decision import Emit
@@ -21,6 +21,11 @@ def hold(view: PolicyView, status: PolicyStatus, by: str, reason: str, cause: st
     """Hold, and say why and how out of it."""
     held = memory.held(status, by, reason, "; ".join((cause, *ways)), view.now)
     return held, () if held.hold == status.hold else said_whole(reason, cause, ways)
+
+
+def cause_of(standing: Hold) -> str:
+    """Return why a hold stands, without its ways out: the first of them begins with "to"."""
+    return standing.message.partition("; to ")[0]
 
 
 def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView) -> Held:
