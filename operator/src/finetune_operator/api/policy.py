@@ -258,6 +258,10 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     reasserted_at: tuple[datetime, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
+    def is_good(self, sha256: str) -> bool:
+        """Tell whether those bytes are among the versions that can be gone back to."""
+        return any(entry.sha256 == sha256 for entry in self.last_good)
+
     def quarantine_of(self, sha256: str) -> Quarantined | None:
         """Return the quarantine of those bytes that stands; None also where it was lifted."""
         return next((e for e in self.quarantined if e.sha256 == sha256 and e.lifted is None), None)

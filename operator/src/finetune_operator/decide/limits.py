@@ -5,7 +5,7 @@ from typing import Final
 MESSAGE: Final = 1024
 """Characters of a run's or a version's summary."""
 
-HOLD_MESSAGE: Final = 800
+HOLD_MESSAGE: Final = 1024
 """Characters of a hold's message, and of a promotion's."""
 
 CONSUMED: Final = 64
@@ -19,6 +19,18 @@ CONSUMED_MESSAGE: Final = 300
 
 QUARANTINED: Final = 50
 """Digests that a policy remembers as failed in production."""
+
+TAKEN_BACK: Final = 50
+"""Versions that a policy remembers as taken back by people."""
+
+SERVED_ON: Final = 16
+"""Deployments that a version's service record names, the newest."""
+
+NAME: Final = 253
+"""Characters of an object's name."""
+
+MARK: Final = 160
+"""Characters of a reason, and of evidence, that a record keeps of a verdict in production."""
 
 LAST_GOOD: Final = 5
 """Versions that a policy can go back to."""

@@ -26,6 +26,7 @@ from ..deployment import (
     rollout_patience,
     written_by_others,
 )
+from ..promotion.eligibility import takes_back
 from ..promotion.proposal import Clear
 from ..promotion.waiting import candidates, identity
 from ..views import DeploymentView, PolicyView
@@ -62,6 +63,8 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
     name, spec_hash = identity(promotion)
     now = times.moment(view.now)
     flight = InFlight(
+        takes_back=takes_back(view.policy, promotion, clear.version),
+        reason=promotion.spec.reason[: limits.MARK],
         promotion=name,
         promotion_uid=promotion.metadata.uid,
         spec_hash=spec_hash,

@@ -15,6 +15,7 @@ from . import memory
 from .at_rest import at_rest
 from .conditions import facts
 from .flight import FAULTS, advance
+from .recall import recall
 from .rules import Rule, side_by_side
 
 
@@ -37,7 +38,7 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
     return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model, view.now))
 
 
-CONCERNS: Final[tuple[Rule, ...]] = (serve, forget_reservations)
+CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations)
 """What a policy looks after, side by side; only `serve` changes the Deployment."""
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from ...api.model_version import ModelVersion
 from ..deployment import keys_of, letting_go, manager_in_words, written_by_others
-from .eligibility import eligible, was_live
+from .eligibility import eligible, not_taken_back, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 
 
@@ -52,7 +52,7 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
 
 def _not_quarantined(context: CheckContext) -> Obstacle | None:
     sha256 = context.version.spec.artifact.sha256
-    entry = next((e for e in context.policy.status.quarantined if e.sha256 == sha256), None)
+    entry = context.policy.status.quarantine_of(sha256)
     if entry is None:
         return None
     return Refuse(
@@ -170,6 +170,7 @@ def _keys_are_ours(context: CheckContext) -> Obstacle | None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     _not_quarantined,
+    not_taken_back,
     _not_live_already,
     _from_is_live,
     eligible,
