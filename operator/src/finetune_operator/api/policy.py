@@ -258,6 +258,11 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     reasserted_at: tuple[datetime, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
+    @property
+    def remembers(self) -> bool:
+        """Whether anything of the Deployment is known yet: a policy is new, or made anew, until it is."""
+        return self.epoch > 0 or self.live is not None
+
     def is_good(self, sha256: str) -> bool:
         """Tell whether those bytes are among the versions that can be gone back to."""
         return any(entry.sha256 == sha256 for entry in self.last_good)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ...api.contract import LONGEST_URI
 from ...api.model_version import ModelVersion
 from ...api.names import FIELD_MANAGER, model_version_name
-from ...api.policy import Lifted, LiveVersion, PolicyStatus, Quarantined, TakenBack
+from ...api.policy import Hold, Lifted, LiveVersion, PolicyStatus, Quarantined, TakenBack
 from ...api.promotion import Overruled
 from ...api.record import Mark, Service, services
 from .. import limits, text
@@ -21,7 +21,7 @@ from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Proposal, Refuse
 from ..promotion.waiting import candidates
-from ..remedies import promotion_command, quarantined_in_words, taken_back_in_words
+from ..remedies import promotion_command, quarantined_in_words
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
 
@@ -133,7 +133,7 @@ def _as_version(version: ModelVersion) -> LiveVersion:
 def adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
     """A policy without memory (new, or re-created) takes over what is rolled out, and holds (D3, D23, D39, D40)."""
     status, deployment = view.policy.status, view.deployment
-    if not _without_memory(status):
+    if status.remembers:
         return None
     version = adoptable(view)
     if version is None or deployment is None:
@@ -157,13 +157,9 @@ def explain(view: PolicyView) -> Decision[PolicyStatus] | None:
 def adoptable(view: PolicyView) -> LiveVersion | None:
     """Return the version that a policy without memory adopts as soon as it is rolled out, if there is one."""
     deployment = view.deployment
-    if not _without_memory(view.policy.status) or deployment is None or deployment_problem(view) is not None:
+    if view.policy.status.remembers or deployment is None or deployment_problem(view) is not None:
         return None
     return _version_by_keys(view, deployment.keys)
-
-
-def _without_memory(status: PolicyStatus) -> bool:
-    return status.epoch == 0 and status.live is None
 
 
 def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
@@ -270,12 +266,19 @@ def _instead(view: PolicyView, status: PolicyStatus, version: LiveVersion | None
 
 
 def _then(view: PolicyView, status: PolicyStatus) -> str:
-    """Return which waiting promotions would act, or go on waiting for something else, without the hold."""
-    free = replace(view.policy, status=replace(status, hold=None))
+    """Return which waiting promotions would act, or go on waiting for something else, without the hold.
+
+    While it is not known what is live, that is every one that only waits for that.
+    """
+    held = None if status.remembers else Hold(by=FIELD_MANAGER, reason="NotRolledOut", message="", since=view.now)
+    assumed = replace(view.policy, status=replace(status, hold=held))
     problem = deployment_problem(view)
     names = [
-        f"'{promotion.metadata.name}' ({promotion.spec.version})"
+        f"'{promotion.metadata.name}' ({promotion.spec.from_version or 'nothing'} -> {promotion.spec.version})"
         for promotion in candidates(view.policy, view.promotions)
-        if not isinstance(judge(Proposal(promotion, free, view.versions, view.deployment, problem)), Refuse)
+        if not isinstance(judge(Proposal(promotion, assumed, view.versions, view.deployment, problem)), Refuse)
     ]
-    return f"; once it is lifted these promotions go on: {text.listed(names)}" if names else ""
+    condition = "" if status.remembers else " if what they come from is live then"
+    return (
+        f"; these promotions wait, and go on once the hold is lifted{condition}: {text.listed(names)}" if names else ""
+    )

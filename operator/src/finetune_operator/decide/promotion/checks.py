@@ -74,10 +74,12 @@ def _not_live_already(context: CheckContext) -> Obstacle | None:
 
 
 def _from_is_live(context: CheckContext) -> Obstacle | None:
-    live = context.policy.status.live
-    wanted, actual = context.promotion.spec.from_version, None if live is None else live.version
+    status = context.policy.status
+    wanted, actual = context.promotion.spec.from_version, None if status.live is None else status.live.version
     if wanted == actual:
         return None
+    if not status.remembers and _not_held(context) is not None:
+        return None  # what is live is not known yet (D39, D40): it waits for that below
     return Refuse(
         "Superseded",
         "FromIsNotLive",
