@@ -31,6 +31,8 @@ from finetune_operator.decide.decision import Annotate, ApplyKeys, Decision, Emi
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.view import PromotionView
+from finetune_operator.decide.version.record import record_due
+from finetune_operator.decide.version.view import VersionView
 from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys, TemplateView
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -337,6 +339,7 @@ class World:
 
     def _mirror(self) -> None:
         there = None if self.target is None else self.target.view()
+        self.versions = tuple(self._with_record(version) for version in self.versions)
         for name in self.promotions:
             for _ in range(2):  # its outcome goes onto the object first, into its status with the next look
                 one = self.promotions[name]
@@ -344,6 +347,10 @@ class World:
                 changed = annotated(replace(one, status=decision.status), decision)
                 self.promotions[name] = changed
                 self.status_writes += changed != one
+
+    def _with_record(self, version: ModelVersion) -> ModelVersion:
+        due = record_due(VersionView(version=version, now=self.now, policies=(self.policy,)))
+        return version if due is None else annotated(version, Decision(version.status, (due,)))
 
     def run(self, duration: float, step: float = 5) -> None:
         """Let time pass, reconciling twice a step so that what one write wakes is done."""
