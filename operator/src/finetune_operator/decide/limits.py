@@ -5,7 +5,7 @@ from typing import Final
 MESSAGE: Final = 1024
 """Characters of a run's or a version's summary."""
 
-HOLD_MESSAGE: Final = 1024
+HOLD_MESSAGE: Final = 2200
 """Characters of a hold's message, and of a promotion's."""
 
 CONSUMED: Final = 64

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -234,8 +234,19 @@ def test_the_promises_hold_whatever_happens(first: bool, script: list[Event]) ->
     check_promises(world)
 
 
+FAILED: list[Event] = [ask("ft_v1.2", "base_v1", False, 0), wait(700)]
+LEFT: list[Event] = [
+    ask("ft_v1.1", "base_v1", False, 0),
+    wait(90),
+    ask("base_v1", "ft_v1.1", False, 1),
+    wait(90),
+]
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(EVENTS | st.just(lose_the_status), max_size=14))
+@example(script=[*FAILED, lose_the_status, wait(40), ask("ft_v1.2", "base_v1", True, 1), wait(90)])
+@example(script=[*LEFT, lose_the_status, wait(40), ask("ft_v1.1", "base_v1", True, 1), wait(90)])
 def test_what_failed_or_was_taken_back_stays_so_whenever_the_status_is_lost(script: list[Event]) -> None:
     """Also where it is lost right after it was written: the versions' reconcilers had seen it by then."""
     target = ModelDeployment(now=NOW, behaviour=BEHAVIOUR)

@@ -136,7 +136,7 @@ class TestAdoption:
         decision = look(ROLLING, *asked, versions=(BASE, TUNED))
         reason, message = hold(decision)
         assert (decision.status.live, reason) == (None, "NotRolledOut")
-        assert "0 of 2 pods" in message
+        assert "0 are available" in message
         assert "'to-ft-v1-1' (base_v1 -> ft_v1.1)" in message, "it names what waits for it"
         assert condition(decision, "InSync").reason == "NotRolledOut"
         assert (condition(decision, "Ready").status, condition(decision, "Held").status) == ("False", "True")
@@ -179,6 +179,20 @@ class TestAdoption:
         assert "base_v1, ft_v1.1 served before" in message
         assert "'to-base-v1' (nothing -> base_v1)" in message
         assert commands(message) == [{"policy": "invoice-fields", "version": "base_v1", "releaseHold": True}]
+
+    @pytest.mark.row("D40")
+    def test_a_base_that_is_verified_again_later_can_be_gone_back_to_as_well(self) -> None:
+        waits = with_record(base(verified="Unknown"), GOOD)
+        first = look(EMPTY, versions=(waits, with_record(TUNED, GOOD)))
+        assert [spec["version"] for spec in commands(hold(first)[1])] == ["ft_v1.1"]
+        later = look(EMPTY, versions=(with_record(BASE, GOOD), with_record(TUNED, GOOD)), of=policy(first.status))
+        assert sorted(spec["version"] for spec in commands(hold(later)[1])) == ["base_v1", "ft_v1.1"]
+
+    @pytest.mark.row("D39")
+    def test_keys_of_another_manager_are_let_go_of_first(self) -> None:
+        foreign = deployment(keys(TUNED), updated=1, available=0, keys_manager="velero-server")
+        message = hold(look(foreign, versions=(with_record(BASE, GOOD), TUNED)))[1]
+        assert "let go of the keys, kubectl patch deployment" in message
 
     @pytest.mark.row("D40")
     def test_without_records_the_first_promotion_acts(self) -> None:

@@ -71,8 +71,7 @@ def test_a_way_back_that_fails_takes_nothing_back() -> None:
 @pytest.mark.row("D42")
 def test_the_record_of_the_version_tells_that_it_was_live_here_where_the_policy_forgot() -> None:
     world = serving(live(TUNED, 1))
-    served = replace(BASE, status=replace(BASE.status, last_live=NOW))
-    world.versions = (with_record(served, Service(good=NOW)), TUNED)
+    world.versions = (with_record(BASE, Service(good=NOW)), TUNED)
     world.ask(BACK)
     world.run(200)
     assert [version for version, _, _ in taken_back(world)] == ["ft_v1.1"]

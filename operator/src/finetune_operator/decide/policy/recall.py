@@ -16,7 +16,7 @@ from ...api.promotion import Overruled
 from ...api.record import Mark, Service, services
 from .. import limits, text
 from ..decision import Decision, Emit
-from ..deployment import deployment_problem, epoch_of, is_rolled_out
+from ..deployment import deployment_problem, epoch_of, is_rolled_out, letting_go, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Proposal, Refuse
@@ -30,6 +30,9 @@ LONGEST_NAME: Final = 100
 
 SHA256_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
+
+LOST: Final = frozenset(("Adopted", "NotRolledOut", "Recalled"))
+"""Holds of a policy whose status was lost, or that is new, until somebody says what shall be live."""
 
 Served = tuple[ModelVersion, Service]
 """A version with what it did on the policy's Deployment."""
@@ -107,8 +110,12 @@ def _taken_back(version: ModelVersion, mark: Mark) -> TakenBack:
 
 
 def _with_good(status: PolicyStatus, served: tuple[Served, ...]) -> PolicyStatus:
-    """Only what passed by itself, and only while nothing good is remembered: a record alone makes nothing good."""
-    if status.last_good or status.in_flight is not None:
+    """Only what passed by itself, and only until somebody releases the hold: a record alone makes nothing good.
+
+    A base is verified anew after a restore, and the versions may come after their policy.
+    """
+    held = status.hold is not None and status.hold.reason in LOST
+    if status.in_flight is not None or (status.remembers and not held):
         return status
     good = {
         version.spec.artifact.sha256: (service.good, _as_version(version))
@@ -118,9 +125,10 @@ def _with_good(status: PolicyStatus, served: tuple[Served, ...]) -> PolicyStatus
         and not memory.is_quarantined(status, version.spec.artifact.sha256)
     }
     newest = sorted(good.values(), key=lambda item: item[0], reverse=True)
-    versions = [version for _, version in newest]
+    versions = [*(version for _, version in newest), *(v for v in status.last_good if v.sha256 not in good)]
     versions.sort(key=lambda version: status.taken_back_of(version.sha256) is not None)
-    return replace(status, last_good=tuple(versions[: limits.LAST_GOOD])) if versions else status
+    last_good = tuple(versions[: limits.LAST_GOOD])
+    return status if last_good == status.last_good else replace(status, last_good=last_good)
 
 
 def _as_version(version: ModelVersion) -> LiveVersion:
@@ -190,7 +198,7 @@ def _hold_what_served_before(view: PolicyView) -> Decision[PolicyStatus] | None:
     One whose keys went while they were waited for is not, either.
     """
     status, served = view.policy.status, _served(view)
-    waited = status.hold is not None and status.hold.reason in ("NotRolledOut", "Recalled")
+    waited = status.hold is not None and status.hold.reason in LOST
     if view.rivals or not (served or waited):
         return None
     if view.deployment is not None and not view.deployment.keys.absent:
@@ -198,7 +206,7 @@ def _hold_what_served_before(view: PolicyView) -> Decision[PolicyStatus] | None:
     names = text.listed(sorted(version.spec.version for version, _ in served))
     message = (
         f"this policy remembers nothing of Deployment '{view.policy.spec.deployment}', on which {names} served before; "
-        f"nothing goes live until a promotion with releaseHold: true says what{_instead(view, status, None)}"
+        f"nothing goes live until a promotion with releaseHold: true says what{_instead(view, status, None, most=2)}"
         f"{_then(view, status)}"
     )
     return _hold(view, status, "Recalled", message)
@@ -208,7 +216,7 @@ def _not_rolled_out(view: PolicyView, deployment: DeploymentView, version: LiveV
     pods = (
         "it is scaled to zero"
         if deployment.replicas == 0
-        else f"{min(deployment.updated, deployment.available)} of {deployment.replicas} pods are ready with it"
+        else f"{deployment.updated} of {deployment.replicas} pods are made of it, {deployment.available} are available"
     )
     return (
         f"Deployment '{deployment.name}' names '{version.version}'{_standing(view.policy.status, version)}, but is not "
@@ -246,23 +254,24 @@ def _to_overrule(status: PolicyStatus, version: LiveVersion) -> tuple[Overruled,
     return (*(("Quarantined",) if quarantined else ()), *(("TakenBack",) if taken else ()))
 
 
-def _instead(view: PolicyView, status: PolicyStatus, version: LiveVersion | None) -> str:
+def _instead(view: PolicyView, status: PolicyStatus, version: LiveVersion | None, *, most: int = 1) -> str:
     """Return how to have the newest good version served, where what is there is not known to be good."""
-    if version is not None and view.policy.status.live is not None and not _to_overrule(status, version):
+    if version is not None and status.live is not None and not _to_overrule(status, version):
         return ""
-    good = next(
-        (
-            entry
-            for entry in status.last_good
-            if (version is None or entry.sha256 != version.sha256) and not _to_overrule(status, entry)
-        ),
-        None,
-    )
-    if good is None:
-        return ""
+    good = [
+        entry
+        for entry in status.last_good
+        if (version is None or entry.sha256 != version.sha256) and not _to_overrule(status, entry)
+    ]
     came_from = None if status.live is None else status.live.version
-    command = promotion_command(view.policy, version=good.version, came_from=came_from, release_hold=True)
-    return f"; to have '{good.version}' served: {command}"
+    deployment = view.deployment
+    foreign = deployment is not None and not deployment.keys.absent and written_by_others(deployment) is not None
+    first = f"let go of the keys, {letting_go(view.policy.spec.deployment)}, and then " if foreign else ""
+    commands = (
+        (entry, promotion_command(view.policy, version=entry.version, came_from=came_from, release_hold=True))
+        for entry in good[:most]
+    )
+    return "".join(f"; to have '{entry.version}' served: {first}{command}" for entry, command in commands)
 
 
 def _then(view: PolicyView, status: PolicyStatus) -> str:

@@ -13,14 +13,20 @@ from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
 def was_live(policy: Policy, version: ModelVersion) -> bool:
     """Tell whether the version has served before: by this policy's memory, or by the version's own record.
 
-    The record outlives a re-created policy, but another policy's approval is none here: it counts only for bases
-    and for fine-tunes that passed by themselves.
+    The record (its status, or where that was lost, its service record of this Deployment) outlives a re-created policy,
+    but another policy's approval is none here: it counts only for bases and for fine-tunes that passed by themselves.
     """
     live = () if policy.status.live is None else (policy.status.live,)
     if any(entry.sha256 == version.spec.artifact.sha256 for entry in (*live, *policy.status.last_good)):
         return True
     served = version.status.live_since is not None or version.status.last_live is not None
-    return served and passed_by_itself(version)
+    return (served or _was_good_here(policy, version)) and passed_by_itself(version)
+
+
+def _was_good_here(policy: Policy, version: ModelVersion) -> bool:
+    """Tell whether the version's own record says that it passed a watch on this Deployment."""
+    here = services(version.metadata.annotations, version.spec.artifact.sha256).get(policy.spec.deployment)
+    return here is not None and here.good is not None
 
 
 def takes_back(policy: Policy, promotion: Promotion, version: ModelVersion) -> bool:
@@ -31,9 +37,7 @@ def takes_back(policy: Policy, promotion: Promotion, version: ModelVersion) -> b
     """
     if policy.status.live is None or promotion.metadata.labels.get(OWNER_KIND_LABEL) == "FineTuneRun":
         return False
-    sha256 = version.spec.artifact.sha256
-    here = services(version.metadata.annotations, sha256).get(policy.spec.deployment)
-    return policy.status.is_good(sha256) or (here is not None and here.good is not None)
+    return policy.status.is_good(version.spec.artifact.sha256) or _was_good_here(policy, version)
 
 
 def not_taken_back(context: CheckContext) -> Obstacle | None:
