@@ -24,8 +24,8 @@ from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
 from .job_views import job_views, running_train_pod
 from .kinds import Kind
-from .pod_trouble import why_not_ready
 from .port import Cluster, Object
+from .serving_trouble import what_ails
 
 PROGRESS_EVERY: Final = timedelta(seconds=5)
 LOG_LINES: Final = 20
@@ -243,7 +243,8 @@ class Observer:
             pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
         except ClusterError:
             return deployment  # the way back must not hang on what only explains it
-        return replace(deployment, trouble=why_not_ready(pod for pod in pods if serves(pod, awaited.sha256)))
+        ails = what_ails(pod for pod in pods if serves(pod, awaited.sha256))
+        return replace(deployment, trouble=ails.problem or deployment.trouble, fault=ails.fault)
 
     async def _templates(self, namespace: str, policy: Policy | None) -> dict[str, Object]:
         if policy is None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from finetune_operator.api.names import FIELD_MANAGER
-from finetune_operator.api.policy import Hold, InFlight, Policy, PolicyStatus, Quarantined
+from finetune_operator.api.policy import Brake, Hold, InFlight, Policy, PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Approval, Despite, Promotion, PromotionStatus
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide.decision import ApplyKeys
@@ -18,7 +18,7 @@ from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity
-from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys
+from finetune_operator.decide.views import DeploymentView, Fault, PolicyView, Problem, ServedKeys
 from unit.decide.policy.world import (
     NOW,
     Commit,
@@ -55,6 +55,26 @@ def ask(version: str, came_from: str | None, release: bool, number: int) -> Even
         name = f"p{number}-{version.replace('_', '-').replace('.', '-')}"
         despite = Despite(checks=("TakenBack",), reason="sure") if number == 3 else None
         world.ask(promotion(version, came_from, name=name, release_hold=release, approval=approval, despite=despite))
+
+    return event
+
+
+def pull_the_brake(world: World) -> None:
+    """Somebody goes back from what is in flight, or from what is live, to the base."""
+    flight, recorded = world.policy.status.in_flight, world.policy.status.live
+    came_from = flight.to.version if flight is not None else None if recorded is None else recorded.version
+    asked = promotion("base_v1", came_from, name=f"brake-{(world.now - NOW).total_seconds():.0f}")
+    world.ask(replace(asked, metadata=replace(asked.metadata, creation_timestamp=world.now)))
+
+
+def knowingly(version: str, came_from: str | None, number: int) -> Event:
+    """A promotion that overrules whatever can be overruled."""
+    despite = Despite(checks=("Quarantined", "NotSettled"), reason="it is mended")
+
+    def event(world: World) -> None:
+        name = f"despite{number}-{version.replace('_', '-').replace('.', '-')}"
+        approval = APPROVED if version == "ft_v1.3" else None
+        world.ask(promotion(version, came_from, name=name, release_hold=True, approval=approval, despite=despite))
 
     return event
 
@@ -140,6 +160,7 @@ def act_on_a_stale_view(world: World) -> None:
 NAMES = [version.spec.version for version in VERSIONS]
 EVENTS = st.one_of(
     st.builds(ask, st.sampled_from(NAMES), st.sampled_from([None, *NAMES]), st.booleans(), st.integers(0, 3)),
+    st.builds(knowingly, st.sampled_from(NAMES), st.sampled_from([None, *NAMES]), st.integers(0, 1)),
     st.builds(
         foreign,
         st.sampled_from([*EVERY_KEY.values(), ServedKeys(), ServedKeys("junk", None, "x")]),
@@ -152,6 +173,7 @@ EVENTS = st.one_of(
             recreate,
             delete,
             crash,
+            pull_the_brake,
             act_on_a_stale_view,
             retemplate,
             forget_promotions,
@@ -186,12 +208,17 @@ def check_promises(world: World) -> None:
     for commit in world.commits:
         assert servable(commit), "an apply without an intent in the status"
         assert commit.before_manager in (None, FIELD_MANAGER) or commit.before == commit.after, "overwrote foreign keys"
-        flight, quarantined = commit.status.in_flight, {entry.sha256 for entry in commit.status.quarantined}
-        assert commit.after.sha256 not in quarantined, "a quarantined digest was put live"
+        flight = commit.status.in_flight
+        put_live = commit.after.sha256
+        assert put_live is None or commit.status.quarantine_of(put_live) is None, "a quarantined digest was put live"
         back = flight is not None and flight.phase == "Returning"
         assert back or commit.after != keys(BAD), "a rejected version was put live"
         if flight is not None and flight.phase == "Flipping":
             assert commit.after == ServedKeys(flight.to.version, flight.to.uri, flight.to.sha256)
+    for status in world.statuses:
+        for entry in status.quarantined:
+            assert entry.version in BEHAVIOUR, "a version was blamed that never failed"
+            assert "'server'" in entry.evidence, "a version was blamed without evidence"
     for before, after in zip(world.statuses, world.statuses[1:], strict=False):
         one, two = before.in_flight, after.in_flight
         if one is not None and two is not None:
@@ -309,6 +336,10 @@ DEPLOYMENTS = st.none() | st.builds(
     keys_manager=st.sampled_from([None, "", FIELD_MANAGER, "kubectl"]),
     deleting=st.booleans(),
     progress_deadline_seconds=st.sampled_from([-1, 0, 1, 600, 2**31 - 1, 10**15]),
+    trouble=st.none()
+    | st.builds(Problem, st.sampled_from(["Unschedulable", "SidecarFails", "PodReplaced"]), st.text()),
+    fault=st.none()
+    | st.builds(Fault, st.sampled_from(["Ended", "StoppedReady", "NotReady"]), st.text(), st.none() | TIMES),
 )
 LIVE_VERSIONS = st.sampled_from([live_version(version) for version in VERSIONS])
 FLIGHTS = st.none() | st.builds(
@@ -329,6 +360,17 @@ FLIGHTS = st.none() | st.builds(
     message=st.text(max_size=5),
     replicas=COUNTS,
     unhealthy_since=st.none() | TIMES,
+    missing_since=st.none() | TIMES,
+    unsettled=st.booleans(),
+    evidence=st.text(max_size=5),
+    brake=st.none()
+    | st.builds(
+        Brake,
+        promotion=st.sampled_from(["to-base-v1", "gone"]),
+        promotion_uid=st.sampled_from(["uid-base_v1", "gone"]),
+        spec_hash=st.just("0" * 16),
+        release_hold=st.booleans(),
+    ),
 )
 STATUSES = st.builds(
     lambda recorded, flight, hold, quarantined, reasserted, epoch: replace(

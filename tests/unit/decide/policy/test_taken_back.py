@@ -138,3 +138,36 @@ def test_a_failed_flight_returns_to_live_and_not_to_what_was_taken_back() -> Non
     world.ask(promotion("ft_v1.3", "base_v1"))
     world.run(400)
     assert (world.phase("to-ft-v1-3"), world.target.keys) == ("RolledBack", keys(BASE))
+
+
+@pytest.mark.row("D42")
+def test_who_ends_a_flight_takes_back_what_was_in_flight() -> None:
+    world = running(BASE, TUNED)
+    world.ask(promotion("ft_v1.1", "base_v1"))
+    world.run(30)
+    brake = promotion("base_v1", "ft_v1.1", name="brake", reason="amounts are read wrongly", age=-30)
+    world.ask(brake)
+    world.run(100)
+    assert (world.phase("brake"), world.phase("to-ft-v1-1")) == ("Succeeded", "RolledBack")
+    assert taken_back(world) == [("ft_v1.1", "brake", "amounts are read wrongly")]
+
+
+@pytest.mark.row("D42")
+def test_who_ends_a_way_back_does_not_speak_against_where_it_led() -> None:
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(BACK)
+    world.run(30)
+    world.ask(promotion("ft_v1.1", "base_v1", name="stay", age=-30))
+    world.run(100)
+    assert (world.phase("stay"), world.phase("back"), taken_back(world)) == ("Succeeded", "RolledBack", [])
+
+
+@pytest.mark.row("D42")
+def test_the_hold_after_an_ended_flight_has_the_command_that_overrules_it() -> None:
+    world = running(BASE, TUNED)
+    world.ask(promotion("ft_v1.1", "base_v1"))
+    world.run(30)
+    world.ask(promotion("base_v1", "ft_v1.1", name="brake", age=-30))
+    world.run(100)
+    assert world.policy.status.hold is not None
+    assert '"despite":{"checks":["TakenBack"]' in world.policy.status.hold.message

@@ -24,7 +24,7 @@ from finetune_operator.api.policy import (
     Source,
     Watch,
 )
-from finetune_operator.api.promotion import Promotion, PromotionSpec
+from finetune_operator.api.promotion import Promotion, PromotionSpec, PromotionStatus
 from finetune_operator.api.record import Service, record_text
 from finetune_operator.api.run import Verdict
 from finetune_operator.decide.decision import Annotate, ApplyKeys, Decision, Emit
@@ -33,7 +33,7 @@ from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.version.record import record_due
 from finetune_operator.decide.version.view import VersionView
-from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys, TemplateView
+from finetune_operator.decide.views import DeploymentView, Fault, PolicyView, ServedKeys, TemplateView
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 MODEL = "invoice-fields"
@@ -188,6 +188,12 @@ def annotated(obj: T, decision: Decision[Any]) -> T:
     return obj if meta == obj.metadata else replace(obj, metadata=meta)
 
 
+def mirrored(seen: PromotionView) -> PromotionStatus:
+    """What a promotion says at rest: an outcome stands on the object first, and in the status with the next look."""
+    recorded = annotated(seen.promotion, promotion_decide.decide(seen))
+    return promotion_decide.decide(with_changes(seen, promotion=recorded)).status
+
+
 def events(decision: Decision[Any]) -> list[str]:
     return [action.reason for action in decision.actions if isinstance(action, Emit)]
 
@@ -243,7 +249,16 @@ class ModelDeployment:
             deadline_exceeded=late,
             keys_manager=self.manager,
             progress_deadline_seconds=60,
+            fault=self._fault(kind, crashed=crashed),
         )
+
+    def _fault(self, kind: str, *, crashed: bool) -> Fault | None:
+        """What a look at the pods would show: only a version is ever to blame, not pods that wait for one."""
+        if crashed:
+            return Fault("Ended", "container 'server' of pod 'a' ended with exit code 1: it crashed", self.now)
+        if kind == "never" and self.keys.version is not None:
+            return Fault("NotReady", "container 'server' of pod 'a' runs and is not ready", self.changed_at)
+        return None
 
     def _behaviour(self) -> str:
         if self.keys.version is None:

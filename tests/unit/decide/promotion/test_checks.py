@@ -337,10 +337,14 @@ def test_while_it_is_not_known_what_is_live_no_from_is_wrong() -> None:
     assert waits.reason == "Held"
 
 
-def test_what_is_live_but_was_overwritten_is_not_live_already() -> None:
-    """After `rollout undo`, a releaseHold promotion of what is on record puts it back."""
+def test_what_is_live_but_was_overwritten_waits_for_its_keys_and_does_not_run_into_a_refusal() -> None:
+    """After `rollout undo`, a releaseHold promotion of what is on record puts it back once the keys are let go of."""
     asked = promotion("base_v1", "base_v1", release_hold=True)
-    assert isinstance(judge(proposal(asked, there=deployment(keys(TUNED), keys_manager="kubectl"))), Clear)
+    waits = judge(proposal(asked, there=deployment(keys(TUNED), keys_manager="kubectl")))
+    assert isinstance(waits, Wait)
+    assert waits.reason == "ForeignKeys"
+    assert "'base_v1', on record as live, is put back" in waits.message
+    assert isinstance(judge(proposal(asked, there=deployment(keys(TUNED), keys_manager=None))), Clear)
 
 
 def test_the_spec_hash_tells_specs_apart_and_only_specs() -> None:

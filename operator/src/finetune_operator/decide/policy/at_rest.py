@@ -10,13 +10,13 @@ from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
 from ..decision import ApplyKeys, Decision, Emit
-from ..deployment import deployment_problem, epoch_of, keys_of, manager_in_words, written_by_others
+from ..deployment import deployment_problem, epoch_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Clear, Proposal, Refuse
 from ..promotion.waiting import candidates, identity
 from ..views import DeploymentView, PolicyView
-from . import memory
+from . import holds, memory
 from .flight import begin
 from .recall import adopt, adoptable, explain
 from .rules import Rule, changes_deployment, side_by_side
@@ -125,14 +125,12 @@ def _proven(view: PolicyView, live: LiveVersion) -> bool:
 
 
 def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion) -> Decision[PolicyStatus]:
-    text = (
+    cause = (
         f"the keys of '{live.version}' on Deployment '{deployment.name}' disappear again and again, by "
-        f"{manager_in_words(deployment)}; see that nothing replaces the Deployment or its template annotations, "
-        "then create a promotion with releaseHold: true"
+        f"{manager_in_words(deployment)}; see that nothing replaces the Deployment or its template annotations"
     )
     by = written_by_others(deployment) or "unknown"
-    held = memory.held(view.policy.status, by, "ConflictingWriter", text, view.now)
-    return Decision(held, (Emit("Warning", "ConflictingWriter", text),))
+    return Decision(*holds.hold(view, view.policy.status, by, "ConflictingWriter", cause, holds.lifting(view.policy)))
 
 
 def _apply_live(deployment: DeploymentView, live: LiveVersion, epoch: int) -> ApplyKeys:
@@ -146,16 +144,10 @@ def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
     status, deployment = view.policy.status, view.deployment
     if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
         return None
-    if deployment.keys == keys_of(status.live) or adoptable(view) is not None:
+    if not holds.differs(status, deployment) or holds.is_kept(status, deployment) or adoptable(view) is not None:
         return None
-    recorded = "nothing" if status.live is None else f"'{status.live.version}'"
-    served = (deployment.keys.version or "")[:64]
-    text = (
-        f"Deployment '{deployment.name}' was set to '{served}' by {manager_in_words(deployment)}, "
-        f"recorded as live is {recorded}; a promotion with releaseHold: true settles which one it shall be"
-    )
-    held = memory.held(status, written_by_others(deployment) or "unknown", "External", text, view.now)
-    return None if held is status else Decision(held, (Emit("Warning", "External", text),))
+    held, events = holds.external(view, status, deployment)
+    return None if held is status else Decision(held, events)
 
 
 RULES: Final[tuple[Rule, ...]] = (adopt, explain, _promote, _reassert, _hold_for_foreign_keys)

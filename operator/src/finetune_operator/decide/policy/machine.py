@@ -9,13 +9,14 @@ from ...api.meta import find, set_condition
 from ...api.policy import PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
-from ..deployment import letting_go
 from ..views import PolicyView
-from . import memory
+from . import holds, memory
 from .at_rest import at_rest
-from .conditions import facts
-from .flight import FAULTS, advance
+from .blame import quarantined_if_at_fault
+from .conditions import facts, serving
+from .flight import advance
 from .recall import recall
+from .returning import landed
 from .rules import Rule, side_by_side
 
 
@@ -49,16 +50,12 @@ def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStat
     """
     status, name = view.policy.status, view.policy.spec.deployment
     owner = manager or "unknown"
-    conflict = f"field manager '{owner}' owns a field of the operator on Deployment '{name}'"
-    text = f"{conflict}; take it out of that manifest and let go of it: {letting_go(name)}"
     flight = status.in_flight
     if flight is not None:
-        if flight.why in FAULTS:
-            status = memory.quarantined(status, flight.to, flight.why, view.now)
-        status = memory.landed(status, flight, "Failed", "FieldOwned", conflict, view.now)
-    held = memory.held(status, owner, "FieldOwned", text, view.now)
-    events = () if held == view.policy.status else (Emit("Warning", "FieldOwned", f"{conflict}: {message}"),)
-    return _summed_up(view, Decision(held, events))
+        conflict = f"field manager '{owner}' owns a field of the operator on Deployment '{name}'"
+        status = quarantined_if_at_fault(status, flight, view.now)
+        status = landed(status, flight, "Failed", "FieldOwned", f"{conflict}: {message}", view.now)
+    return _summed_up(view, Decision(*holds.field_owned(view, status, flight, owner)))
 
 
 def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[PolicyStatus]:
@@ -73,5 +70,7 @@ def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[P
     ready, before = find(conditions, "Ready"), find(policy.status.conditions, "Ready")
     if ready is not None and ready.reason == "RollbackBlocked" and (before is None or before.reason != ready.reason):
         actions = (*actions, Emit("Warning", "RollbackBlocked", ready.message))
-    status = replace(status, conditions=conditions, observed_generation=policy.metadata.generation)
+    status = replace(
+        status, conditions=conditions, serving=serving(status), observed_generation=policy.metadata.generation
+    )
     return Decision(status, actions, decision.requeue_after)

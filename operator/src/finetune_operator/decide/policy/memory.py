@@ -11,6 +11,7 @@ from ...api.policy import (
     Consumed,
     Hold,
     InFlight,
+    Lifted,
     Live,
     LiveVersion,
     PolicyStatus,
@@ -79,13 +80,33 @@ def landed(
     return consumed(ended, (flight.promotion, flight.spec_hash), outcome, reason, message, now)
 
 
-def quarantined(status: PolicyStatus, version: LiveVersion, reason: str, now: datetime) -> PolicyStatus:
-    """Return `status` with the version's digest never to be promoted or returned to again."""
+def quarantined(
+    status: PolicyStatus, version: LiveVersion, reason: str, now: datetime, evidence: str = ""
+) -> PolicyStatus:
+    """Return `status` with the version's digest not to be promoted or returned to again, and on what evidence."""
     if is_quarantined(status, version.sha256):
         return status
-    new = Quarantined(version=version.version, sha256=version.sha256, reason=reason, since=moment(now))
-    others = tuple(entry for entry in status.quarantined if entry.sha256 != version.sha256)
-    return replace(status, quarantined=(*others, new)[-limits.QUARANTINED :])
+    new = Quarantined(
+        version=version.version,
+        sha256=version.sha256,
+        reason=reason,
+        since=moment(now),
+        evidence=evidence[: limits.EVIDENCE],
+    )
+    entries = [entry for entry in status.quarantined if entry.sha256 != version.sha256][1 - limits.QUARANTINED :]
+    silent = max(len(entries) + 1 - limits.EVIDENCES, 0)
+    kept = (replace(entry, evidence="") if i < silent else entry for i, entry in enumerate(entries))
+    return replace(status, quarantined=(*kept, new))
+
+
+def lifted(status: PolicyStatus, sha256: str, by: str, reason: str, now: datetime) -> PolicyStatus:
+    """Return `status` with the quarantine of those bytes lifted, by that promotion and for that reason."""
+    word = Lifted(at=moment(now), by=by, reason=reason[: limits.EVIDENCE])
+    entries = (
+        replace(entry, lifted=word) if entry.sha256 == sha256 and entry.lifted is None else entry
+        for entry in status.quarantined
+    )
+    return replace(status, quarantined=tuple(entries))
 
 
 def is_quarantined(status: PolicyStatus, sha256: str) -> bool:

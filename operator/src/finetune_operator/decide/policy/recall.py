@@ -4,6 +4,7 @@ A status can be lost: by a backup restored without it, or with the policy itself
 stands on the objects that it is about (decision 12); what cannot be known is held (rows D3, D37 to D41).
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,16 +13,15 @@ from ...api.contract import LONGEST_URI
 from ...api.model_version import ModelVersion
 from ...api.names import FIELD_MANAGER, model_version_name
 from ...api.policy import Hold, Lifted, LiveVersion, PolicyStatus, Quarantined, TakenBack
-from ...api.promotion import Overruled
 from ...api.record import Mark, Service, services
 from .. import limits, text
-from ..decision import Decision, Emit
-from ..deployment import deployment_problem, epoch_of, is_rolled_out, letting_go, written_by_others
+from ..commands import letting_go, overruling, promoting, said_whole
+from ..decision import Decision
+from ..deployment import deployment_problem, epoch_of, is_rolled_out, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Proposal, Refuse
 from ..promotion.waiting import candidates
-from ..remedies import promotion_command, quarantined_in_words
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
 
@@ -77,7 +77,7 @@ def _quarantined(version: ModelVersion, mark: Mark, lifted: Mark | None) -> Quar
         sha256=version.spec.artifact.sha256,
         reason=text.reason_or(mark.reason, "Recalled"),
         since=mark.at,
-        evidence=mark.evidence[: limits.MARK],
+        evidence=mark.evidence[: limits.EVIDENCE],
         lifted=None
         if lifted is None
         else Lifted(at=lifted.at, by=lifted.by[: limits.NAME], reason=lifted.reason[: limits.MARK]),
@@ -147,10 +147,10 @@ def adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
     if version is None or deployment is None:
         return _hold_what_served_before(view)
     if not is_rolled_out(deployment):
-        return _hold(view, status, "NotRolledOut", _not_rolled_out(view, deployment, version))
+        return _hold_until_rolled_out(view, deployment, version)
     epoch = max(epoch_of(deployment), 1)
     adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
-    return _hold(view, adopted, "Adopted", _adopted(view, adopted, version))
+    return _hold_adopted(view, adopted, version)
 
 
 def explain(view: PolicyView) -> Decision[PolicyStatus] | None:
@@ -158,7 +158,7 @@ def explain(view: PolicyView) -> Decision[PolicyStatus] | None:
     status = view.policy.status
     if status.hold is None or status.hold.reason != "Adopted" or status.live is None:
         return None
-    held = _hold(view, status, "Adopted", _adopted(view, status, status.live))
+    held = _hold_adopted(view, status, status.live)
     return None if held.status is status else held
 
 
@@ -184,12 +184,15 @@ def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
     return LiveVersion(version=version, model_version=name, uri=uri, sha256=sha256)
 
 
-def _hold(view: PolicyView, status: PolicyStatus, reason: str, message: str) -> Decision[PolicyStatus]:
-    """Return the hold; an Event tells of it once, not of each change of its words."""
-    held = memory.held(status, FIELD_MANAGER, reason, message, view.now)
+def _hold(
+    view: PolicyView, status: PolicyStatus, reason: str, cause: str, ways: Iterable[str]
+) -> Decision[PolicyStatus]:
+    """Return the hold; Events tell of it once, not of each change of its words."""
+    ways = tuple(ways)
+    held = memory.held(status, FIELD_MANAGER, reason, "; ".join((cause, *ways)), view.now)
     old = view.policy.status.hold
     known = old is not None and old.reason == reason
-    return Decision(held, () if known else (Emit("Warning", reason, message),))
+    return Decision(held, () if known else said_whole(reason, cause, ways))
 
 
 def _hold_what_served_before(view: PolicyView) -> Decision[PolicyStatus] | None:
@@ -204,78 +207,68 @@ def _hold_what_served_before(view: PolicyView) -> Decision[PolicyStatus] | None:
     if view.deployment is not None and not view.deployment.keys.absent:
         return None
     names = text.listed(sorted(version.spec.version for version, _ in served))
-    message = (
+    cause = (
         f"this policy remembers nothing of Deployment '{view.policy.spec.deployment}', on which {names} served before; "
-        f"nothing goes live until a promotion with releaseHold: true says what{_instead(view, status, None, most=2)}"
-        f"{_then(view, status)}"
+        "nothing goes live until a promotion with releaseHold: true says what"
     )
-    return _hold(view, status, "Recalled", message)
+    return _hold(view, status, "Recalled", cause, (*_instead(view, status, None, most=2), *_then(view, status)))
 
 
-def _not_rolled_out(view: PolicyView, deployment: DeploymentView, version: LiveVersion) -> str:
+def _hold_until_rolled_out(
+    view: PolicyView, deployment: DeploymentView, version: LiveVersion
+) -> Decision[PolicyStatus]:
+    status = view.policy.status
     pods = (
         "it is scaled to zero"
         if deployment.replicas == 0
         else f"{deployment.updated} of {deployment.replicas} pods are made of it, {deployment.available} are available"
     )
-    return (
-        f"Deployment '{deployment.name}' names '{version.version}'{_standing(view.policy.status, version)}, but is not "
-        f"rolled out: {pods}. It counts as live, and is held, when it is; until then nothing begins"
-        f"{_instead(view, view.policy.status, version)}{_then(view, view.policy.status)}"
+    cause = (
+        f"Deployment '{deployment.name}' names '{version.version}'{_standing(status, version)}, but is not rolled out: "
+        f"{pods}. It counts as live, and is held, when it is; until then nothing begins"
     )
+    return _hold(view, status, "NotRolledOut", cause, (*_instead(view, status, version), *_then(view, status)))
 
 
-def _adopted(view: PolicyView, status: PolicyStatus, version: LiveVersion) -> str:
-    keep = promotion_command(
-        view.policy,
-        version=version.version,
-        came_from=version.version,
-        release_hold=True,
-        despite=_to_overrule(status, version),
+def _hold_adopted(view: PolicyView, status: PolicyStatus, version: LiveVersion) -> Decision[PolicyStatus]:
+    name, policy = version.version, replace(view.policy, status=status)
+    cause = (
+        f"Deployment '{policy.spec.deployment}' already served '{name}' when this policy first saw it"
+        f"{_standing(status, version)}"
     )
-    return (
-        f"Deployment '{view.policy.spec.deployment}' already served '{version.version}' when this policy first saw it"
-        f"{_standing(status, version)}; to keep it and lift the hold: {keep}{_instead(view, status, version)}"
-        f"{_then(view, status)}"
-    )
+    against = overruling(status, version.sha256)
+    keep = f"to lift the hold and stay with '{name}': {promoting(policy, name, name, release=True, despite=against)}"
+    return _hold(view, status, "Adopted", cause, (keep, *_instead(view, status, version), *_then(view, status)))
 
 
 def _standing(status: PolicyStatus, version: LiveVersion) -> str:
     """Return what speaks against a version, in words."""
     quarantined, taken = status.quarantine_of(version.sha256), status.taken_back_of(version.sha256)
     if quarantined is not None:
-        return f" ({quarantined_in_words(quarantined)})"
+        return f" ({text.quarantined_in_words(quarantined)})"
     return "" if taken is None else f" (taken back by promotion '{taken.by}', {taken.since:%Y-%m-%d %H:%M} UTC)"
 
 
-def _to_overrule(status: PolicyStatus, version: LiveVersion) -> tuple[Overruled, ...]:
-    quarantined = status.quarantine_of(version.sha256) is not None
-    taken = status.taken_back_of(version.sha256) is not None
-    return (*(("Quarantined",) if quarantined else ()), *(("TakenBack",) if taken else ()))
-
-
-def _instead(view: PolicyView, status: PolicyStatus, version: LiveVersion | None, *, most: int = 1) -> str:
-    """Return how to have the newest good version served, where what is there is not known to be good."""
-    if version is not None and status.live is not None and not _to_overrule(status, version):
-        return ""
+def _instead(view: PolicyView, status: PolicyStatus, version: LiveVersion | None, *, most: int = 1) -> Iterator[str]:
+    """Yield how to have the newest good versions served, where what is there is not known to be good."""
+    if version is not None and status.live is not None and not overruling(status, version.sha256):
+        return
     good = [
         entry
         for entry in status.last_good
-        if (version is None or entry.sha256 != version.sha256) and not _to_overrule(status, entry)
+        if (version is None or entry.sha256 != version.sha256) and not overruling(status, entry.sha256)
     ]
     came_from = None if status.live is None else status.live.version
     deployment = view.deployment
     foreign = deployment is not None and not deployment.keys.absent and written_by_others(deployment) is not None
-    first = f"let go of the keys, {letting_go(view.policy.spec.deployment)}, and then " if foreign else ""
-    commands = (
-        (entry, promotion_command(view.policy, version=entry.version, came_from=came_from, release_hold=True))
-        for entry in good[:most]
-    )
-    return "".join(f"; to have '{entry.version}' served: {first}{command}" for entry, command in commands)
+    first = f"let go of the keys, {letting_go(view.policy)}, and then " if foreign else ""
+    for entry in good[:most]:
+        command = promoting(view.policy, entry.version, came_from, release=True)
+        yield f"to have '{entry.version}' served: {first}{command}"
 
 
-def _then(view: PolicyView, status: PolicyStatus) -> str:
-    """Return which waiting promotions would act, or go on waiting for something else, without the hold.
+def _then(view: PolicyView, status: PolicyStatus) -> Iterator[str]:
+    """Yield which waiting promotions would act, or go on waiting for something else, without the hold.
 
     While it is not known what is live, that is every one that only waits for that.
     """
@@ -288,6 +281,5 @@ def _then(view: PolicyView, status: PolicyStatus) -> str:
         if not isinstance(judge(Proposal(promotion, assumed, view.versions, view.deployment, problem)), Refuse)
     ]
     condition = "" if status.remembers else " if what they come from is live then"
-    return (
-        f"; these promotions wait, and go on once the hold is lifted{condition}: {text.listed(names)}" if names else ""
-    )
+    if names:
+        yield f"these promotions wait, and go on once the hold is lifted{condition}: {text.listed(names)}"

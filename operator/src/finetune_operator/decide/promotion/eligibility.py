@@ -6,7 +6,8 @@ from ...api.names import OWNER_KIND_LABEL
 from ...api.policy import Policy
 from ...api.promotion import Promotion
 from ...api.record import services
-from ..remedies import promotion_command, taken_back_in_words
+from ..commands import promoting
+from ..text import taken_back_in_words
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
 
 
@@ -47,12 +48,13 @@ def not_taken_back(context: CheckContext) -> Obstacle | None:
     if entry is None or (despite is not None and "TakenBack" in despite.checks):
         return None
     asked = context.promotion.spec
-    again = promotion_command(
+    again = promoting(
         policy,
-        version=asked.version,
-        came_from=asked.from_version,
-        release_hold=asked.release_hold,
+        asked.version,
+        asked.from_version,
+        release=asked.release_hold,
         despite=(*(() if despite is None else despite.checks), "TakenBack"),
+        approval=asked.approval,
     )
     return Refuse(
         "Failed",

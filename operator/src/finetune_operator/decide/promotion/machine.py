@@ -1,4 +1,4 @@
-"""ModelPromotion: its status mirrors what the policy's memory says of it (rows P1-P5, P9, P10)."""
+"""ModelPromotion: its status mirrors what the policy's memory says of it (rows P1-P10)."""
 
 from datetime import datetime
 from typing import Final
@@ -14,8 +14,9 @@ from .. import limits, times
 from ..decision import Annotate, Decision, Emit
 from ..text import reason_or
 from ..views import Problem
+from .braking import goes_back_to
 from .checks import judge
-from .proposal import Clear, Proposal
+from .proposal import Clear, Obstacle, Proposal
 from .view import PromotionView
 from .waiting import identity, recorded_outcome
 
@@ -44,8 +45,11 @@ def decide(view: PromotionView) -> Decision[PromotionStatus]:
     if entry is not None:
         return _ended(view, entry, recorded)
     flight = None if view.policy is None else view.policy.status.in_flight
-    if flight is not None and flight.promotion_uid == promotion.metadata.uid:
-        return _in_flight(view, flight)
+    if view.policy is not None and flight is not None:
+        if flight.brake is not None and flight.brake.promotion_uid == promotion.metadata.uid:
+            return _braking(view, flight)
+        if flight.promotion_uid == promotion.metadata.uid:
+            return _in_flight(view, view.policy, flight)
     if recorded is not None:
         return _finished(view, recorded)
     return _policy_missing(view) if view.policy is None else _pending(view, view.policy, flight)
@@ -109,7 +113,7 @@ def _finished(view: PromotionView, recorded: Outcome) -> Decision[PromotionStatu
     return _status(view, recorded.outcome, recorded.message, accepted, finished=finished, finished_at=recorded.at)
 
 
-def _in_flight(view: PromotionView, flight: InFlight) -> Decision[PromotionStatus]:
+def _in_flight(view: PromotionView, policy: Policy, flight: InFlight) -> Decision[PromotionStatus]:
     match flight.phase:
         case "Flipping":
             text = f"rolling out '{flight.to.version}'"
@@ -118,15 +122,51 @@ def _in_flight(view: PromotionView, flight: InFlight) -> Decision[PromotionStatu
         case "Returning":
             back = "nothing" if flight.back is None else f"'{flight.back.version}'"
             text = f"{flight.why}: going back to {back}: {flight.message}"
+    text += _remarks(policy, flight)
     return _status(view, SHOWN_AS[flight.phase], text, ("True", "ChecksPassed"), started_at=flight.started_at)
+
+
+def _remarks(policy: Policy, flight: InFlight) -> str:
+    """Return what the policy says of the flight beyond its phase: what ails it, and how it is ended at once."""
+    in_sync = find(policy.status.conditions, "InSync")
+    if in_sync is None or in_sync.reason != flight.phase:
+        return ""
+    _, separator, remarks = in_sync.message.partition("; ")
+    return separator + remarks
+
+
+def _braking(view: PromotionView, flight: InFlight) -> Decision[PromotionStatus]:
+    """It ended the flight of another, and waits for its version to be rolled out (row P6)."""
+    back = "nothing" if flight.back is None else f"'{flight.back.version}'"
+    text = f"ended the flight to '{flight.to.version}': going back to {back}"
+    return _status(view, "Flipping", text, ("True", "ChecksPassed"), started_at=flight.phase_since)
 
 
 def _pending(view: PromotionView, policy: Policy, flight: InFlight | None) -> Decision[PromotionStatus]:
     finding = judge(Proposal(view.promotion, policy, view.versions, view.deployment, _problem(policy)))
+    if flight is not None:
+        return _beside_a_flight(view, policy, flight, finding)
     if not isinstance(finding, Clear):
         return _status(view, "Pending", finding.message, ("False", finding.reason))
-    text = "next" if flight is None else f"waits for promotion '{flight.promotion}'"
-    return _status(view, "Pending", text, ("True", "ChecksPassed"))
+    return _status(view, "Pending", "next", ("True", "ChecksPassed"))
+
+
+def _beside_a_flight(
+    view: PromotionView, policy: Policy, flight: InFlight, finding: Clear | Obstacle
+) -> Decision[PromotionStatus]:
+    """Say what becomes of a promotion while another one flies (rows P7, P8)."""
+    if goes_back_to(view.promotion, policy, view.versions) is not None:
+        return _status(view, "Pending", f"ends the flight of promotion '{flight.promotion}'", ("True", "ChecksPassed"))
+    waits = f"waits for promotion '{flight.promotion}'"
+    if flight.phase == "Returning":
+        back = "nothing" if flight.back is None else f"'{flight.back.version}'"
+        waits = f"{waits}, which goes back to {back}"
+    if isinstance(finding, Clear):
+        return _status(view, "Pending", waits, ("True", "ChecksPassed"))
+    if finding.reason == "FromIsNotLive":
+        text = f"{waits}: what is live then is compared with spec.from"
+        return _status(view, "Pending", text, ("False", "FlightUnderway"))
+    return _status(view, "Pending", f"{finding.message} (it {waits})", ("False", finding.reason))
 
 
 def _problem(policy: Policy) -> Problem | None:

@@ -27,14 +27,18 @@ def recorded_outcome(promotion: Promotion) -> Outcome | None:
 
 
 def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promotion, ...]:
-    """Return the policy's promotions that have not acted yet, oldest first; the one in flight is none of them.
+    """Return the policy's promotions that have not acted yet, oldest first; the one in flight is none of them, nor
+    the one that ended it.
 
     A promotion whose own status is final, or whose record says how it ended (P10), has acted even if `consumed`, which
     is bounded and goes with the status, forgot it.
     """
     done = {(entry.name, entry.spec_hash) for entry in policy.status.consumed}
-    if policy.status.in_flight is not None:
-        done.add((policy.status.in_flight.promotion, policy.status.in_flight.spec_hash))
+    flight = policy.status.in_flight
+    if flight is not None:
+        done.add((flight.promotion, flight.spec_hash))
+    if flight is not None and flight.brake is not None:
+        done.add((flight.brake.promotion, flight.brake.spec_hash))
     waiting = [
         promotion
         for promotion in promotions

@@ -17,9 +17,9 @@ from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
-from ..remedies import taken_back_in_words
 from ..snapshot import snapshot_of_base
 from ..templates import usable_template
+from ..text import taken_back_in_words
 from ..views import Explanation, Problem
 from .record import record_due, served_before
 from .view import VersionView

@@ -55,7 +55,7 @@ def _mirrored(service: Service, policy: Policy, sha256: str) -> Service:
 
 
 def _quarantine(entry: Quarantined) -> Mark:
-    return Mark(at=entry.since, reason=entry.reason[: limits.MARK], evidence=entry.evidence[: limits.MARK])
+    return Mark(at=entry.since, reason=entry.reason[: limits.MARK], evidence=entry.evidence[: limits.EVIDENCE])
 
 
 def _lifted(entry: Quarantined) -> Mark | None:
