@@ -23,7 +23,8 @@ class ScriptedNode:
     """Writes pod statuses as a kubelet would; `answer` gives the exit code and the termination message of a step.
 
     `holds` names steps whose pods run but do not end; `broken` names versions whose server runs and never becomes
-    ready, and `crowded` those whose pods find no room on any node.
+    ready, and `crowded` those whose pods find no room on any node. `serves` gives a
+    serving pod's status in place of the script; empty: it is left as it is.
     """
 
     server: ApiServer
@@ -32,6 +33,7 @@ class ScriptedNode:
     holds: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     crowded: set[str] = field(default_factory=set)
+    serves: Callable[[Object], Object | None] = lambda pod: None
     started: list[tuple[str, str]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -55,7 +57,11 @@ class ScriptedNode:
                 if pod["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "finetune-operator":
                     self._step(pod)
                 else:
-                    self._serve(pod)
+                    status = self.serves(pod)
+                    if status:
+                        self._status(pod, status)
+                    elif status is None:
+                        self._serve(pod)
 
     def _step(self, pod: Object) -> None:
         labels, phase = pod["metadata"]["labels"], pod.get("status", {}).get("phase")

@@ -174,7 +174,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         digest=fields.phase,
         wakes=(
             Wake(kind=Kind.POLICY, find_by="name", value="policy"),
-            Wake(kind=Kind.RUN, find_by="promotion", value="name"),
+            Wake(kind=Kind.RUN, find_by="promotion", value="name", always=True),  # it says what its promotion waits for
         ),
         reconciled=Reconciled(
             name="ModelPromotion",

@@ -34,7 +34,7 @@ SURROUNDINGS: Final = re.compile(
 """Reasons in the last words of server and fetch that are about the pod's settings or the store, not the model."""
 
 _KEYS: Final = (names.ARTIFACT_URI_KEY, names.ARTIFACT_SHA256_KEY)
-_SHOWN: Final = 120
+_SHOWN: Final = 200
 """Characters of a container's last words that a message quotes."""
 
 

@@ -26,7 +26,7 @@ CONSUMED_MESSAGES: Final = 4
 CONSUMED_MESSAGE: Final = 800
 """Characters of such a message: one command fits."""
 
-CAUSE: Final = 300
+CAUSE: Final = 400
 """Characters of why a flight ended, before the ways out."""
 
 QUARANTINED: Final = 50

@@ -125,4 +125,4 @@ class TestQuarantined:
         done = decide(view(policy(back.status), landed, versions=VERSIONS, now=NOW + seconds(130)))
         (entry,) = done.status.quarantined
         assert (entry.lifted, entry.reason) == (None, "RolloutFailed")
-        assert "exit code 1: no such operator (2026-11-21T12:00:00Z)" in entry.evidence
+        assert entry.evidence.startswith("2026-11-21T12:00:00Z: container 'server' of pod 'a' ended with exit code 1")

@@ -27,8 +27,8 @@ def surroundings(deployment: DeploymentView, otherwise: str) -> str:
 
 def evidence(fault: Fault) -> str:
     """Return what a quarantine stands on."""
-    since = "" if fault.since is None else f" ({fault.since:%Y-%m-%dT%H:%M:%SZ})"
-    return f"{fault.message}{since}"
+    since = "" if fault.since is None else f"{fault.since:%Y-%m-%dT%H:%M:%SZ}: "
+    return f"{since}{fault.message}"
 
 
 def quarantined_if_at_fault(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:
