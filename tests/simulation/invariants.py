@@ -122,9 +122,14 @@ def _one_flight_at_a_time(log: list[Write]) -> list[str]:
 
 
 def _blamed_on_evidence(log: list[Write]) -> list[str]:
-    """A version is quarantined only after the server's own container failed in a pod of it; and that is named."""
+    """A version is quarantined only after the server's own container failed in a pod of it; and that is named.
+
+    Where a backup was restored, the version's record says that it did.
+    """
     broken, failed = list[str](), set[str]()
     for write in log:
+        if write.kind is Kind.MODEL_VERSION and write.verb == "create" and write.after is not None:
+            failed |= _recorded_failure(write.after)
         if write.kind is Kind.POD and write.after is not None and _server_failed(write.after):
             failed.add(str((write.after["metadata"].get("annotations") or {}).get(KEY + "artifact-sha256")))
         if write.kind is Kind.POLICY and write.after is not None:
@@ -134,6 +139,11 @@ def _blamed_on_evidence(log: list[Write]) -> list[str]:
                 if entry["sha256"] not in failed or "'server'" not in entry.get("evidence", "")
             ]
     return broken
+
+
+def _recorded_failure(version: Object) -> set[str]:
+    record = (version["metadata"].get("annotations") or {}).get(KEY + "service-record", "")
+    return {version["spec"]["artifact"]["sha256"]} if '"quarantined"' in record else set()
 
 
 def _server_failed(pod: Object) -> bool:

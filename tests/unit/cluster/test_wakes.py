@@ -126,6 +126,18 @@ def test_a_base_wakes_runs_that_may_wait_for_it_and_a_fine_tune_does_not(world: 
     assert tuned == {P, WAITING, ("modelversions", "ft")}
 
 
+def test_a_restored_base_wakes_its_policy_when_it_is_verified_and_when_its_record_changes(world: World) -> None:
+    """It is Retired from the start, for its record says that it served."""
+    spec = {"model": "m", "type": "Base"}
+    status: dict[str, object] = {"phase": "Retired"}
+    world.put(Kind.MODEL_VERSION, "base", spec=spec, status=status)
+    status["conditions"] = [{"type": "Verified", "status": "True"}]
+    assert P in world.put(Kind.MODEL_VERSION, "base", spec=spec, status=status)
+    assert P not in world.put(Kind.MODEL_VERSION, "base", spec=spec, status={**status, "message": "measured"})
+    record = {"annotations": {"finetune-operator.io/service-record": "{}"}}
+    assert P in world.put(Kind.MODEL_VERSION, "base", spec=spec, status=status, metadata=record)
+
+
 def test_a_finished_run_wakes_itself_alone(world: World) -> None:
     assert world.put(Kind.RUN, "done", spec={"policy": "p"}, status={"phase": "Promoted"}) == {("finetuneruns", "done")}
 

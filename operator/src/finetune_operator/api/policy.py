@@ -194,6 +194,7 @@ class Brake(Value, frozen=True, kw_only=True):
     promotion_uid: str
     spec_hash: str
     release_hold: bool = False
+    reason: str = ""
 
 
 class InFlight(Value, frozen=True, kw_only=True):
@@ -280,6 +281,15 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     epoch: int = 0
     reasserted_at: tuple[datetime, ...] = ()
     conditions: tuple[Condition, ...] = ()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything of the Deployment is known yet: a policy is new, or made anew, until it is."""
+        return self.epoch > 0 or self.live is not None
+
+    def is_good(self, sha256: str) -> bool:
+        """Tell whether those bytes are among the versions that can be gone back to."""
+        return any(entry.sha256 == sha256 for entry in self.last_good)
 
     def quarantine_of(self, sha256: str) -> Quarantined | None:
         """Return the quarantine of those bytes that stands; None also where it was lifted."""

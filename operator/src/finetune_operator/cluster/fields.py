@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
+from ..api.names import SERVICE_RECORD_KEY
+
 Json = Mapping[str, Any]
 
 
@@ -69,6 +71,12 @@ def policy_digest(policy: Json) -> Hashable:
         tuple((entry.get("sha256"), "lifted" in entry) for entry in _items(policy, "status", "quarantined")),
         tuple(entry.get("sha256") for entry in _items(policy, "status", "takenBack")),
     )
+
+
+def version_digest(version: Json) -> Hashable:
+    """Return what policies, promotions and runs look at: the phase, whether it is verified, its service record."""
+    verified: Json = next((c for c in _items(version, "status", "conditions") if c.get("type") == "Verified"), {})
+    return (phase(version), verified.get("status"), _value(version, "metadata", "annotations", SERVICE_RECORD_KEY))
 
 
 def _value(obj: object, *path: str) -> Any:

@@ -153,7 +153,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         made_by="admin",
         watch_labels={},
         references={"model": at("spec", "model"), "uid": at("metadata", "uid"), "type": at("spec", "type")},
-        digest=fields.phase,
+        digest=fields.version_digest,
         wakes=(
             Wake(
                 kind=Kind.POLICY,

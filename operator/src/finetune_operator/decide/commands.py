@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 from ..api.names import API_VERSION, ARTIFACT_SHA256_KEY, ARTIFACT_URI_KEY, EPOCH_KEY, MODEL_VERSION_KEY
-from ..api.policy import Policy
+from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import Approval, Overruled
 from .decision import Emit
 from .limits import EVENT
@@ -52,10 +52,21 @@ def promoting(
     return f"echo '{text}' | kubectl create -f -"
 
 
+def overruling(status: PolicyStatus, sha256: str) -> tuple[Overruled, ...]:
+    """Return the checks that a promotion of those bytes has to overrule, by what they did here."""
+    quarantined, taken = status.quarantine_of(sha256), status.taken_back_of(sha256)
+    return (
+        *(("Quarantined",) if quarantined is not None else ()),
+        *(("TakenBack",) if taken is not None else ()),
+    )
+
+
 def releasing(policy: Policy) -> str | None:
     """Return the command that lifts the hold and changes nothing else; None while nothing is live."""
     live = policy.status.live
-    return None if live is None else promoting(policy, live.version, live.version, release=True)
+    if live is None:
+        return None
+    return promoting(policy, live.version, live.version, release=True, despite=overruling(policy.status, live.sha256))
 
 
 def said_whole(kind: str, cause: str, ways: tuple[str, ...]) -> tuple[Emit, ...]:

@@ -35,6 +35,18 @@ CAUSE: Final = 400
 QUARANTINED: Final = 50
 """Digests that a policy remembers as failed in production."""
 
+TAKEN_BACK: Final = 50
+"""Versions that a policy remembers as taken back by people."""
+
+SERVED_ON: Final = 16
+"""Deployments that a version's service record names, the newest."""
+
+NAME: Final = 253
+"""Characters of an object's name."""
+
+MARK: Final = 160
+"""Characters of a person's reason that is kept of a version that was taken back."""
+
 LAST_GOOD: Final = 5
 """Versions that a policy can go back to."""
 

@@ -11,7 +11,6 @@ from finetune_operator.api.promotion import Promotion
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy import machine
 from finetune_operator.decide.policy.machine import decide
-from finetune_operator.decide.promotion import machine as promotion_machine
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.views import DeploymentView
 from unit.decide.policy.flight import ASKED, BASE, COMPLETE, OTHER, TUNED, VERSIONS, flight_of, flying, served, watching
@@ -25,6 +24,7 @@ from unit.decide.policy.world import (
     keys,
     live,
     live_version,
+    mirrored,
     policy,
     promotion,
     running,
@@ -220,8 +220,7 @@ class TestNoBrake:
 
 class TestItsStatus:
     def look(self, of: Policy, asked: Promotion) -> tuple[str | None, str, tuple[str, str]]:
-        seen = PromotionView(asked, NOW, of, served(**COMPLETE), VERSIONS)
-        status = promotion_machine.decide(seen).status
+        status = mirrored(PromotionView(asked, NOW, of, served(**COMPLETE), VERSIONS))
         accepted = find(status.conditions, "Accepted")
         assert accepted is not None
         return status.phase, status.message, (accepted.status, accepted.reason)

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from finetune_operator.api.names import FIELD_MANAGER
 from finetune_operator.api.policy import Brake, Hold, InFlight, Policy, PolicyStatus, Quarantined
-from finetune_operator.api.promotion import Approval, Despite, Promotion
+from finetune_operator.api.promotion import Approval, Despite, Promotion, PromotionStatus
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide.decision import ApplyKeys
 from finetune_operator.decide.deployment import HIGHEST_EPOCH
@@ -53,7 +53,8 @@ def ask(version: str, came_from: str | None, release: bool, number: int) -> Even
     def event(world: World) -> None:
         approval = APPROVED if version == "ft_v1.3" else None
         name = f"p{number}-{version.replace('_', '-').replace('.', '-')}"
-        world.ask(promotion(version, came_from, name=name, release_hold=release, approval=approval))
+        despite = Despite(checks=("TakenBack",), reason="sure") if number == 3 else None
+        world.ask(promotion(version, came_from, name=name, release_hold=release, approval=approval, despite=despite))
 
     return event
 
@@ -126,6 +127,15 @@ def suspend(on: bool) -> Event:
         world.policy = replace(world.policy, spec=replace(world.policy.spec, suspend=on))
 
     return event
+
+
+def lose_the_status(world: World) -> None:
+    """The policy is made anew, from a backup or from Git; the versions' records are there."""
+    world.policy = policy()
+    world.statuses.append(world.policy.status)
+    world.promotions = {
+        name: replace(one, status=PromotionStatus()) for name, one in world.promotions.items()
+    }  # what they came to stands on them
 
 
 def forget_promotions(world: World) -> None:
@@ -249,6 +259,50 @@ def test_the_promises_hold_whatever_happens(first: bool, script: list[Event]) ->
         check_promises(world)
     check_rest(world)
     check_promises(world)
+
+
+FAILED: list[Event] = [ask("ft_v1.2", "base_v1", False, 0), wait(700)]
+LEFT: list[Event] = [
+    ask("ft_v1.1", "base_v1", False, 0),
+    wait(90),
+    ask("base_v1", "ft_v1.1", False, 1),
+    wait(90),
+]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(script=st.lists(EVENTS | st.just(lose_the_status), max_size=14))
+@example(script=[*FAILED, lose_the_status, wait(40), ask("ft_v1.2", "base_v1", True, 1), wait(90)])
+@example(script=[*LEFT, lose_the_status, wait(40), ask("ft_v1.1", "base_v1", True, 1), wait(90)])
+def test_what_failed_or_was_taken_back_stays_so_whenever_the_status_is_lost(script: list[Event]) -> None:
+    """Also where it is lost right after it was written: the versions' reconcilers had seen it by then."""
+    target = ModelDeployment(now=NOW, behaviour=BEHAVIOUR)
+    target.write(keys(BASE), 1, FIELD_MANAGER)
+    target.changed_at = NOW - seconds(3600)
+    world = World(target=target, versions=VERSIONS, policy=policy(live(BASE)))
+    for event in script:
+        event(world)
+        world.turn()
+        world.now += seconds(2)
+    check_rest(world)
+    check_memory(world)
+
+
+def check_memory(world: World) -> None:
+    """No flight goes to what was quarantined ever, or to what stood as taken back unless it says so."""
+    failed: set[str] = set()
+    taken: set[str] = set()
+    flown: str | None = None
+    for status in world.statuses:
+        flight = status.in_flight
+        if flight is not None and flight.promotion_uid != flown:
+            flown = flight.promotion_uid
+            assert flight.to.sha256 not in failed, "a quarantined version flew again"
+            assert flight.to.sha256 not in taken or flight.promotion.startswith("p3-"), "taken back, without a word"
+        failed |= {entry.sha256 for entry in status.quarantined}
+        if status.live is not None and status.is_good(status.live.sha256):
+            taken.discard(status.live.sha256)
+        taken |= {entry.sha256 for entry in status.taken_back}
 
 
 TIMES = st.integers(-100_000, 100_000).map(lambda offset: NOW + timedelta(seconds=offset))

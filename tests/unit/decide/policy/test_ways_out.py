@@ -17,7 +17,6 @@ from finetune_operator.decide.decision import Decision, Emit
 from finetune_operator.decide.policy import machine
 from finetune_operator.decide.policy.conditions import serving
 from finetune_operator.decide.policy.machine import decide
-from finetune_operator.decide.promotion import machine as promotion_machine
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.views import DeploymentView, Fault, ServedKeys
 from house.crds import crds
@@ -29,6 +28,7 @@ from unit.decide.policy.world import (
     deployment,
     keys,
     live,
+    mirrored,
     policy,
     promotion,
     running,
@@ -203,7 +203,7 @@ def test_a_promotion_that_waits_or_is_refused_says_whole_how_to_go_on(case: str)
     asked = promotion("ft_v1.1", **({"came_from": "base_v1"} | changes))
     # A look of the policy first, so that its conditions and what it consumed are there.
     seen = decide(view(policy(status), there, asked, versions=VERSIONS, now=NOW + seconds(30))).status
-    shown = promotion_machine.decide(PromotionView(asked, NOW, policy(seen), there, VERSIONS)).status
+    shown = mirrored(PromotionView(asked, NOW, policy(seen), there, VERSIONS))
     assert "kubectl" in shown.message
     check(shown.message)
     for one in shown.conditions:
@@ -238,7 +238,7 @@ class TestAfterUndo:
         world.ask(promotion("ft_v1.1", "ft_v1.1", name="release", release_hold=True))
         world.ask(promotion("base_v1", "ft_v1.1", name="accept", release_hold=True, age=50))
         world.run(150)
-        assert (world.phase("accept"), world.phase("release")) == ("Succeeded", "Superseded")
+        assert (world.phase("accept"), world.phase("release")) == ("Succeeded", "Failed"), "what it names is taken back"
         assert world.policy.status.hold is None
         assert world.policy.status.serving == "base_v1"
 

@@ -6,8 +6,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import LONGEST_URI
-from ...api.names import FIELD_MANAGER, model_version_name
 from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
@@ -17,9 +15,10 @@ from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Clear, Proposal, Refuse
 from ..promotion.waiting import candidates, identity
-from ..views import DeploymentView, PolicyView, ServedKeys
+from ..views import DeploymentView, PolicyView
 from . import holds, memory
 from .flight import begin
+from .recall import adopt, adoptable, explain
 from .rules import Rule, changes_deployment, side_by_side
 
 REASSERT_WINDOW: Final = timedelta(minutes=10)
@@ -28,41 +27,6 @@ REASSERT_LIMIT: Final = 2
 
 BACKLOG: Final = timedelta(seconds=5)
 """When refusals had to wait for earlier ones to be mirrored, look again so soon."""
-
-LONGEST_NAME: Final = 100
-"""Characters of a version's name that may be adopted from a Deployment's keys."""
-
-SHA256_DIGITS: Final = 64
-HEX_DIGITS: Final = frozenset("0123456789abcdef")
-
-
-def _adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
-    """A policy without memory (new, or re-created) takes over what the Deployment says, and holds (D3, D23)."""
-    status, deployment = view.policy.status, view.deployment
-    if status.epoch > 0 or status.live is not None or deployment_problem(view) is not None or deployment is None:
-        return None
-    version = _version_by_keys(view, deployment.keys)
-    if version is None:
-        return None
-    epoch = max(epoch_of(deployment), 1)
-    adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
-    cause = f"Deployment '{deployment.name}' already served '{version.version}' when this policy first saw it"
-    ways = holds.lifting(replace(view.policy, status=adopted))
-    return Decision(*holds.hold(view, adopted, FIELD_MANAGER, "Adopted", cause, ways))
-
-
-def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
-    """Return the version that complete and plausible keys name, or None; they may be anybody's text."""
-    version, uri, sha256 = keys.version, keys.uri, keys.sha256
-    if not version or not uri or not sha256:
-        return None
-    if len(version) > LONGEST_NAME or len(uri) > LONGEST_URI:
-        return None
-    if len(sha256) != SHA256_DIGITS or not HEX_DIGITS.issuperset(sha256):
-        return None
-    known = (v.metadata.name for v in view.versions if v.spec.version == version and v.spec.artifact.sha256 == sha256)
-    name = next(known, model_version_name(view.policy.spec.model, version))
-    return LiveVersion(version=version, model_version=name, uri=uri, sha256=sha256)
 
 
 def _promote(view: PolicyView) -> Decision[PolicyStatus] | None:
@@ -108,6 +72,8 @@ def _refuse(
     finding: Refuse,
     unmirrored: set[tuple[str, str]],
 ) -> PolicyStatus:
+    if finding.outcome == "Succeeded" and status.live is not None:
+        status = memory.kept(status, memory.as_version(status.live))
     if finding.outcome == "Succeeded" and promotion.spec.release_hold:
         status = memory.released(status)
     return memory.consumed(
@@ -142,9 +108,13 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
 def _proven(view: PolicyView, live: LiveVersion) -> bool:
     """Tell whether live may be written by us: it passed a watch here, or was adopted and is known as passed.
 
-    What was merely found on the Deployment is recorded, and never put live by the operator without evidence.
+    What was merely found on the Deployment is recorded, and never put live by the operator without evidence, nor where
+    it was quarantined or taken back.
     """
-    if any(good.sha256 == live.sha256 for good in view.policy.status.last_good):
+    status = view.policy.status
+    if status.quarantine_of(live.sha256) is not None or status.taken_back_of(live.sha256) is not None:
+        return False
+    if status.is_good(live.sha256):
         return True
     return any(
         passed_by_itself(version)
@@ -174,13 +144,13 @@ def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
     status, deployment = view.policy.status, view.deployment
     if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
         return None
-    if not holds.differs(status, deployment) or holds.is_kept(status, deployment):
+    if not holds.differs(status, deployment) or holds.is_kept(status, deployment) or adoptable(view) is not None:
         return None
     held, events = holds.external(view, status, deployment)
     return None if held is status else Decision(held, events)
 
 
-RULES: Final[tuple[Rule, ...]] = (_adopt, _promote, _reassert, _hold_for_foreign_keys)
+RULES: Final[tuple[Rule, ...]] = (adopt, explain, _promote, _reassert, _hold_for_foreign_keys)
 """A promotion that may act comes before putting back what it would replace."""
 
 

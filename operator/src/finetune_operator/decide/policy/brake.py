@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from ...api.policy import Brake, InFlight, LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
+from .. import limits
 from ..decision import Decision
 from ..deployment import keys_of
 from ..promotion.braking import goes_back_to
@@ -41,6 +42,7 @@ def _end(
             promotion_uid=promotion.metadata.uid,
             spec_hash=spec_hash,
             release_hold=promotion.spec.release_hold,
+            reason=promotion.spec.reason[: limits.MARK],
         ),
     )
     decision = turn_back(view, braked, deployment, TAKEN_BACK, message)

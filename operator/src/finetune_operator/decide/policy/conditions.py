@@ -41,7 +41,14 @@ def _ready(view: PolicyView, problem: Problem | None) -> Fact:
     blocked = stuck(view)
     if blocked is not None:
         return "False", "RollbackBlocked", blocked
-    return _good_unless(problem, "Operational")
+    waited = _not_rolled_out(view)
+    return _good_unless(problem, "Operational") if waited is None else ("False", "NotRolledOut", waited)
+
+
+def _not_rolled_out(view: PolicyView) -> str | None:
+    """Return what is waited for before the version that the Deployment names is adopted (D39), or None."""
+    hold = view.policy.status.hold
+    return hold.message if hold is not None and hold.reason == "NotRolledOut" else None
 
 
 def _in_sync(view: PolicyView) -> Fact:
@@ -52,6 +59,9 @@ def _in_sync(view: PolicyView) -> Fact:
         return "Unknown", "DeploymentNotFound", ""
     if deployment.keys == keys_of(status.live):
         return ("Unknown", "NothingLive", "nothing is live yet") if status.live is None else ("True", "AsRecorded", "")
+    waited = _not_rolled_out(view)
+    if waited is not None:
+        return "False", "NotRolledOut", waited
     if deployment.keys.absent:
         command = releasing(view.policy)
         remedy = "it is put back" + ("" if command is None else f", or by this: {command}")

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from ...api.policy import InFlight, LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
-from .. import times
+from .. import limits, times
 from ..decision import Action, Decision, Emit
 from ..deployment import epoch_of, is_rolled_out, keys_of, rollout_patience, written_by_others
+from ..promotion.eligibility import takes_back
 from ..promotion.proposal import Clear
 from ..promotion.waiting import identity
 from ..views import DeploymentView, PolicyView
@@ -41,6 +42,8 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
     name, spec_hash = identity(promotion)
     now = times.moment(view.now)
     flight = InFlight(
+        takes_back=takes_back(view.policy, promotion, clear.version),
+        reason=promotion.spec.reason[: limits.MARK],
         promotion=name,
         promotion_uid=promotion.metadata.uid,
         spec_hash=spec_hash,

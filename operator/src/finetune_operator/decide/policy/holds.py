@@ -4,8 +4,8 @@ from msgspec.structs import replace
 
 from ...api.names import FIELD_MANAGER
 from ...api.policy import Hold, InFlight, Policy, PolicyStatus
-from ...api.promotion import Promotion, PromotionSpec
-from ..commands import letting_go, promoting, releasing, said_whole
+from ...api.promotion import Despite, Promotion, PromotionSpec
+from ..commands import letting_go, overruling, promoting, releasing, said_whole
 from ..decision import Emit
 from ..deployment import keys_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
@@ -55,10 +55,19 @@ def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tu
         spec = version.spec
         if ServedKeys(spec.version, spec.artifact.uri, spec.artifact.sha256) != deployment.keys:
             continue
-        wanted = PromotionSpec(policy=policy.metadata.name, version=spec.version, from_version=live, release_hold=True)
+        against = overruling(policy.status, spec.artifact.sha256)
+        if "Quarantined" in against:
+            return ()
+        wanted = PromotionSpec(
+            policy=policy.metadata.name,
+            version=spec.version,
+            from_version=live,
+            release_hold=True,
+            despite=Despite(checks=against, reason="") if against else None,
+        )
         asked = Promotion(metadata=policy.metadata, spec=wanted)
         if not isinstance(judge(Proposal(asked, policy, view.versions, deployment)), Refuse):
-            command = promoting(policy, spec.version, live, release=True)
+            command = promoting(policy, spec.version, live, release=True, despite=against)
             return (f"to keep '{spec.version}' as what is live, and lift the hold: {command}",)
     return ()
 
@@ -77,7 +86,7 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
     wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
     first = lifting(policy)
     if wanted is not None and wanted.version != live and not memory.is_quarantined(status, wanted.sha256):
-        again = promoting(policy, wanted.version, live, release=True)
+        again = promoting(policy, wanted.version, live, release=True, despite=overruling(status, wanted.sha256))
         first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
     let_go = (
         f"take the keys out of that manifest and let go of them (live on record is {quoted(live)}, which is put back "
@@ -90,11 +99,11 @@ def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause:
     """A version was taken back (row D18): how to try again, and how to go on without it."""
     policy, to = replace(view.policy, status=status), flight.to.version
     live = None if status.live is None else status.live.version
+    against = overruling(status, flight.to.sha256)
+    again = promoting(policy, to, live, release=True, despite=against)
     if memory.is_quarantined(status, flight.to.sha256):
-        again = promoting(policy, to, live, release=True, despite=("Quarantined",))
         way = f"'{to}' is quarantined; to make it live all the same, which lifts that and the hold: {again}"
     else:
-        again = promoting(policy, to, live, release=True)
         way = f"to try '{to}' again once that is mended, and lift the hold: {again}"
     return hold(view, status, FIELD_MANAGER, "RolledBack", cause, (way, *lifting(policy)))
 

@@ -16,6 +16,7 @@ from .blame import quarantined_if_at_fault
 from .conditions import facts, serving
 from .flight import advance
 from .metrics import metrics
+from .recall import recall
 from .returning import landed
 from .rules import Rule, side_by_side
 from .summary import summary
@@ -40,7 +41,7 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
     return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model, view.now))
 
 
-CONCERNS: Final[tuple[Rule, ...]] = (serve, forget_reservations)
+CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations)
 """What a policy looks after, side by side; only `serve` changes the Deployment."""
 
 

@@ -8,7 +8,7 @@ from ...api.promotion import Overruled, Promotion
 from ..commands import letting_go, promoting
 from ..deployment import keys_of, manager_in_words, written_by_others
 from ..views import ServedKeys
-from .eligibility import eligible, was_live
+from .eligibility import eligible, not_taken_back, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 
 
@@ -105,10 +105,12 @@ def _not_live_already(context: CheckContext) -> Obstacle | None:
 
 
 def _from_is_live(context: CheckContext) -> Obstacle | None:
-    live = context.policy.status.live
-    wanted, actual = context.promotion.spec.from_version, None if live is None else live.version
+    status = context.policy.status
+    wanted, actual = context.promotion.spec.from_version, None if status.live is None else status.live.version
     if wanted == actual:
         return None
+    if not status.remembers and _not_held(context) is not None:
+        return None  # what is live is not known yet (D39, D40): it waits for that below
     return Refuse(
         "Superseded",
         "FromIsNotLive",
@@ -228,6 +230,7 @@ def _keys_are_ours(context: CheckContext) -> Obstacle | None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     _not_quarantined,
+    not_taken_back,
     _not_live_already,
     _from_is_live,
     eligible,

@@ -1,4 +1,4 @@
-"""ModelPromotion: its status mirrors what the policy's memory says of it (rows P1-P8)."""
+"""ModelPromotion: its status mirrors what the policy's memory says of it (rows P1-P10)."""
 
 from dataclasses import replace as with_changes
 from datetime import datetime
@@ -7,42 +7,54 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find, is_true, set_condition
-from ...api.policy import Consumed, FlightPhase, InFlight, Policy
+from ...api.names import OUTCOME_KEY
+from ...api.policy import Consumed, FlightPhase, InFlight, Policy, PromotionOutcome
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
+from ...api.record import Outcome, outcome_text
 from .. import limits, times
-from ..decision import Decision, Emit
+from ..decision import Annotate, Decision, Emit
 from ..since import dated
+from ..text import reason_or
 from ..views import DeploymentView, Problem
 from .braking import goes_back_to
 from .checks import judge
 from .proposal import Clear, Obstacle, Proposal
 from .view import PromotionView
-from .waiting import identity
+from .waiting import identity, recorded_outcome
 
 SHOWN_AS: Final[dict[FlightPhase, PromotionPhase]] = {
     "Flipping": "Flipping",
     "Watching": "Watching",
     "Returning": "Flipping",
 }
+OUTCOMES: Final[dict[PromotionPhase, PromotionOutcome]] = {
+    "Succeeded": "Succeeded",
+    "RolledBack": "RolledBack",
+    "Failed": "Failed",
+    "Superseded": "Superseded",
+}
 
 
 def decide(view: PromotionView) -> Decision[PromotionStatus]:
     """Return what the promotion's status should say; it never changes anything else. Total."""
     promotion = view.promotion
-    final = promotion.status.phase in FINAL_PROMOTION_PHASES
-    if promotion.metadata.deletion_timestamp is not None or final:
+    if promotion.metadata.deletion_timestamp is not None:
         return Decision(promotion.status)
-    if view.policy is None:
-        return _policy_missing(view)
-    entry = _consumed(view.policy, promotion)
+    recorded = recorded_outcome(promotion)
+    if promotion.status.phase in FINAL_PROMOTION_PHASES:
+        return _final(promotion, recorded)
+    entry = None if view.policy is None else _consumed(view.policy, promotion)
     if entry is not None:
-        return _finished(view, entry)
-    flight = view.policy.status.in_flight
-    if flight is not None and flight.brake is not None and flight.brake.promotion_uid == promotion.metadata.uid:
-        return _braking(view, flight)
-    if flight is not None and flight.promotion_uid == promotion.metadata.uid:
-        return _in_flight(view, view.policy, flight)
-    return _pending(view, view.policy, flight)
+        return _ended(view, entry, recorded)
+    flight = None if view.policy is None else view.policy.status.in_flight
+    if view.policy is not None and flight is not None:
+        if flight.brake is not None and flight.brake.promotion_uid == promotion.metadata.uid:
+            return _braking(view, flight)
+        if flight.promotion_uid == promotion.metadata.uid:
+            return _in_flight(view, view.policy, flight)
+    if recorded is not None:
+        return _finished(view, recorded)
+    return _policy_missing(view) if view.policy is None else _pending(view, view.policy, flight)
 
 
 def _consumed(policy: Policy, promotion: Promotion) -> Consumed | None:
@@ -56,16 +68,51 @@ def _policy_missing(view: PromotionView) -> Decision[PromotionStatus]:
     return _status(view, "Pending", text, ("False", "PolicyNotFound"))
 
 
-def _finished(view: PromotionView, entry: Consumed) -> Decision[PromotionStatus]:
-    status = view.promotion.status
-    began = is_true(status.conditions, "Accepted") or entry.outcome in ("Succeeded", "RolledBack")
-    accepted: tuple[ConditionStatus, str] = ("True", "ChecksPassed") if began else ("False", entry.reason)
-    decision = _status(
-        view, entry.outcome, entry.message, accepted, finished=("True", entry.reason), finished_at=entry.at
+def _ended(view: PromotionView, entry: Consumed, recorded: Outcome | None) -> Decision[PromotionStatus]:
+    """Put the outcome on the object first, and into its status with the next look: a status can be lost (P9)."""
+    name, spec_hash = identity(view.promotion)
+    outcome = Outcome(
+        name=name,
+        spec_hash=spec_hash,
+        outcome=entry.outcome,
+        reason=reason_or(entry.reason, entry.outcome),
+        at=entry.at,
+        message=entry.message,
     )
-    text = f"{entry.reason}: {entry.message}" if entry.message else entry.reason
-    bad = entry.outcome in ("RolledBack", "Failed")
-    return Decision(decision.status, (Emit("Warning" if bad else "Normal", entry.outcome, text),))
+    # Of older entries the policy keeps no message.
+    if recorded is None or replace(recorded, message=entry.message) != outcome:
+        return Decision(view.promotion.status, (Annotate(OUTCOME_KEY, outcome_text(outcome)),))
+    text = f"{recorded.reason}: {recorded.message}" if recorded.message else recorded.reason
+    bad = recorded.outcome in ("RolledBack", "Failed")
+    event = Emit("Warning" if bad else "Normal", recorded.outcome, text)
+    return Decision(_finished(view, recorded).status, (event,))
+
+
+def _final(promotion: Promotion, recorded: Outcome | None) -> Decision[PromotionStatus]:
+    """Final means final; what the last release ended has no record yet, and what somebody wrote over it is mended."""
+    status, (name, spec_hash) = promotion.status, identity(promotion)
+    finished = find(status.conditions, "Finished")
+    if status.phase not in OUTCOMES or finished is None or status.finished_at is None:
+        return Decision(status)
+    outcome = Outcome(
+        name=name,
+        spec_hash=spec_hash,
+        outcome=OUTCOMES[status.phase],
+        reason=reason_or(finished.reason, status.phase),
+        at=status.finished_at,
+        message=status.message,
+    )
+    said = recorded is not None and replace(recorded, message=outcome.message) == outcome
+    return Decision(status, () if said else (Annotate(OUTCOME_KEY, outcome_text(outcome)),))
+
+
+def _finished(view: PromotionView, recorded: Outcome) -> Decision[PromotionStatus]:
+    """Return the final status that the object's own record stands for."""
+    status = view.promotion.status
+    began = is_true(status.conditions, "Accepted") or recorded.outcome in ("Succeeded", "RolledBack")
+    accepted: tuple[ConditionStatus, str] = ("True", "ChecksPassed") if began else ("False", recorded.reason)
+    finished: tuple[ConditionStatus, str] = ("True", recorded.reason)
+    return _status(view, recorded.outcome, recorded.message, accepted, finished=finished, finished_at=recorded.at)
 
 
 def _in_flight(view: PromotionView, policy: Policy, flight: InFlight) -> Decision[PromotionStatus]:
