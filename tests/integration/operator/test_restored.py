@@ -125,6 +125,8 @@ def test_what_was_taken_back_stays_so_through_a_restore_and_the_way_out_of_the_h
     assert "by promotion 'back'" in message
     assert new.served() == "base_v1"
     follow(new, message, "said")
+    eventually(lambda: "velero-server" in waits(new, "said"), what="the keys belong to who restored them")
+    let_go(new, waits(new, "said"))
     assert ended(new, "said") == "Succeeded"
     assert new.served() == "ft_v1.1"
     eventually(lambda: "takenBack" not in record(new, "ft-v1.1"), what="the record follows")
@@ -166,6 +168,11 @@ def test_a_version_whose_pods_never_get_ready_is_not_live_after_a_restore(
     follow(new, said, "base")
     assert ended(new, "base") == "Succeeded"
     assert (new.policy_status()["live"]["version"], new.served()) == ("base_v1", "base_v1")
+
+
+def waits(space: Space, name: str) -> str:
+    """Return what a promotion waits for."""
+    return str(space.there("modelpromotions", name)["status"].get("message", ""))
 
 
 def let_go(space: Space, message: str) -> None:
