@@ -12,6 +12,7 @@ from ..decide.decision import Decision
 from ..decide.policy import machine as policy
 from ..decide.policy import refusal as policy_refusal
 from ..decide.promotion import machine as promotion
+from ..decide.promotion import refusal as promotion_refusal
 from ..decide.refusal import Refusal
 from ..decide.run import machine as run
 from ..decide.run import refusal as run_refusal
@@ -168,12 +169,12 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         ),
     ),
     Kind.MODEL_VERSION: KindEntry(
-        verbs=_READ | {"create"},
+        verbs=_READ | {"create", "patch"},
         subresources=_STATUS,
         made_by="admin",
         watch_labels={},
         references={"model": at("spec", "model"), "uid": at("metadata", "uid"), "type": at("spec", "type")},
-        digest=fields.phase,
+        digest=fields.version_digest,
         wakes=(
             Wake(
                 kind=Kind.POLICY,
@@ -194,13 +195,13 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         ),
     ),
     Kind.PROMOTION: KindEntry(
-        verbs=_READ | {"create"},
+        verbs=_READ | {"create", "patch"},
         subresources=_STATUS,
         made_by="admin",
         watch_labels={},
         references={"policy": at("spec", "policy")},
         since=fields.since,
-        digest=fields.phase,
+        digest=fields.promotion_digest,
         wakes=(
             Wake(kind=Kind.POLICY, find_by="name", value="policy"),
             Wake(kind=Kind.RUN, find_by="promotion", value="name"),
@@ -208,6 +209,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         reconciled=Reconciled(
             name="ModelPromotion",
             decide=promotion.decide,
+            say_refused=promotion_refusal.say_refused,
             condition="Accepted",
             final_phases=frozenset(FINAL_PROMOTION_PHASES),
         ),

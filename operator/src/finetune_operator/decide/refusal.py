@@ -9,6 +9,7 @@ from ..api.meta import Condition, ConditionStatus, find, set_condition
 from . import limits
 from .decision import (
     Action,
+    Annotate,
     ApplyKeys,
     CreateJob,
     CreateModelVersion,
@@ -103,6 +104,8 @@ def _name(action: Action | None) -> str:
             return f"a version number in the status of FineTunePolicy {policy!r}"
         case ApplyKeys(deployment=deployment):
             return f"the keys on Deployment {deployment!r}"
+        case Annotate(key=key):
+            return f"the annotation {key!r}"
         case Emit() | RecordMetric():
             return type(action).__name__
         case CreateJob() | DeleteJob() | CreateSnapshot() | CreateModelVersion() | CreatePromotion():
