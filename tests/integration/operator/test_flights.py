@@ -58,8 +58,8 @@ def ends(space: Space, name: str, *, seconds: float = 120) -> str:
 
 def proposed(text: str, version: str) -> Object:
     """The promotion of that version that a message proposes, as `kubectl create` would send it."""
-    found = [json.loads(one) for one in re.findall(r"echo '(\{[^']*\})' \| kubectl create -f -", text)]
-    manifest: Object = next(one for one in found if one["spec"]["version"] == version)
+    manifests = [json.loads(one) for one in re.findall(r"echo '(\{[^']*\})' \| kubectl create -f -", text)]
+    manifest: Object = next(one for one in manifests if one["spec"]["version"] == version)
     name = manifest["metadata"].pop("generateName")
     manifest["metadata"]["name"] = f"{name}{version.replace('_', '-').replace('.', '-')}"
     return manifest

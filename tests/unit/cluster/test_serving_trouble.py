@@ -211,6 +211,22 @@ def test_pods_that_are_well_or_say_nothing_ail_nothing(pods: list[Any]) -> None:
     assert what_ails(pods).fault is None
 
 
+def test_of_several_pods_the_one_that_does_not_heal_by_itself_is_shown() -> None:
+    evicted = pod(phase="Failed", reason="Evicted")
+    waits = pod(phase="Pending", conditions=[NO_NODE])
+    sidecar = pod(WELL, container("log-shipper", RUNS))
+    for pods, reason in (([evicted, waits], "Unschedulable"), ([waits, sidecar], "SidecarFails")):
+        problem = what_ails(pods).problem
+        assert problem is not None
+        assert problem.reason == reason
+
+
+def test_how_often_a_server_restarted_is_counted() -> None:
+    fault = what_ails([pod({**container("server", RUNS, last=ended(1)), "restartCount": 3})]).fault
+    assert fault is not None
+    assert (fault.restarts, "(3 restarts)" in fault.message) == (3, True)
+
+
 def test_a_crash_comes_before_pods_that_wait() -> None:
     waits = pod(phase="Pending", conditions=[NO_NODE])
     assert what_ails([waits, pod(container("server", ended(1)))]).fault is not None

@@ -114,6 +114,9 @@ def test_a_promotion_wakes_its_policy_and_the_run_that_asked_for_it(world: World
     assert woken == {P, ("modelpromotions", "new-one"), ("finetuneruns", "review")}
     again = world.put(Kind.PROMOTION, "new-one", spec={"policy": "p"}, status={"message": "waits"})
     assert again == {("modelpromotions", "new-one")}
+    held = {"conditions": [{"type": "Accepted", "status": "False", "reason": "Held"}]}
+    waits = world.put(Kind.PROMOTION, "new-one", spec={"policy": "p"}, status=held)
+    assert ("finetuneruns", "review") in waits, "a run says why its promotion waits"
 
 
 def test_a_base_wakes_runs_that_may_wait_for_it_and_a_fine_tune_does_not(world: World) -> None:

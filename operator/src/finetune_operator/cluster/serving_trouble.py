@@ -34,6 +34,9 @@ SURROUNDINGS: Final = re.compile(
 """Reasons in the last words of server and fetch that are about the pod's settings or the store, not the model."""
 
 _KEYS: Final = (names.ARTIFACT_URI_KEY, names.ARTIFACT_SHA256_KEY)
+_URGENCY: Final = {"SidecarFails": 0, "PodStarting": 2, "PodReplaced": 3}
+"""Which of several pods' problems is shown: an evicted pod stays as an object, and hides nothing."""
+
 _SHOWN: Final = 200
 """Characters of a container's last words that a message quotes."""
 
@@ -47,14 +50,15 @@ class Ails:
 
 
 def what_ails(pods: Iterable[Object]) -> Ails:
-    """Return what ails the pods of a version; a fault of the server comes before pods that wait."""
-    first: Problem | None = None
+    """Return what ails the pods of a version: a fault of the server first, last what heals by itself."""
+    problems: list[Problem] = []
     for pod in pods:
         ails = _pod(pod)
         if ails.fault is not None:
             return ails
-        first = first or ails.problem
-    return Ails(first)
+        if ails.problem is not None:
+            problems.append(ails.problem)
+    return Ails(min(problems, key=lambda problem: _URGENCY.get(problem.reason, 1), default=None))
 
 
 def why_no_pod(deployment_status: Mapping[str, Any]) -> Problem | None:
@@ -120,7 +124,7 @@ def _unready(pod: Object, server: Mapping[str, Any]) -> Ails:
     """Return what the server's own container does instead of being ready."""
     which, ended = _which(pod, server), _ended(server)
     if ended is not None:
-        return _server_ended(_said(which, server, ended), ended)
+        return _server_ended(_said(which, server, ended), ended, int(server.get("restartCount") or 0))
     waiting = (server.get("state") or {}).get("waiting")
     if waiting is not None and waiting.get("reason") == "CrashLoopBackOff":
         words = f"{which} ends again and again"
@@ -136,7 +140,7 @@ def _unready(pod: Object, server: Mapping[str, Any]) -> Ails:
     return Ails(Problem("ServerNotReady", words), Fault("NotReady", words, started))
 
 
-def _server_ended(words: str, ended: Mapping[str, Any]) -> Ails:
+def _server_ended(words: str, ended: Mapping[str, Any], restarts: int) -> Ails:
     code = ended.get("exitCode")
     if code == STORE_AWAY:
         return Ails(Problem("StorageUnavailable", words))
@@ -145,7 +149,7 @@ def _server_ended(words: str, ended: Mapping[str, Any]) -> Ails:
     never_ran = code == CANNOT_RUN and ended.get("reason") in ("StartError", "ContainerCannotRun")
     if never_ran or (code == MUST_CHANGE and _surroundings(ended)):
         return Ails(Problem("ContainerConfig", words))
-    return Ails(Problem("ContainerFails", words), Fault("Ended", words, _time(ended.get("finishedAt"))))
+    return Ails(Problem("ContainerFails", words), Fault("Ended", words, _time(ended.get("finishedAt")), restarts))
 
 
 def _creating(pod: Object) -> Problem | None:
@@ -175,6 +179,8 @@ def _beside(pod: Object, others: list[Mapping[str, Any]]) -> Problem | None:
             which = _which(pod, container)
             words = f"{which} is not ready" if ended is None else _said(which, container, ended)
             return Problem("SidecarFails", f"{words}; the server beside it is well")
+    if not status.get("containerStatuses"):
+        return None  # its node has not said a word yet
     node = (pod.get("spec") or {}).get("nodeName") or "unknown"
     return Problem("PodNotReady", f"pod {name!r} is not ready though its containers are; look at its node {node!r}")
 

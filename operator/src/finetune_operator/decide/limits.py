@@ -5,6 +5,9 @@ from typing import Final
 MESSAGE: Final = 2400
 """Characters of a run's or a version's summary: it may quote a command whole."""
 
+SUMMARY: Final = 1024
+"""Characters of a policy's summary; the hold and the conditions that it sums up say all."""
+
 HOLD_MESSAGE: Final = 2200
 """Characters of a hold's message, and of a promotion's: three commands with the longest names fit."""
 

@@ -28,12 +28,13 @@ class Fault:
     """What the server's own container did with the model in it: the only ground on which a version is blamed.
 
     Ended: it, or the fetch, exited over the artifact. StoppedReady: it was ready in this pod, and is not any more.
-    NotReady: it runs with the artifact, and was never ready. `since` is when that began.
+    NotReady: it runs with the artifact, and was never ready. `since` is when that began; `restarts` counts ends.
     """
 
     kind: Literal["Ended", "StoppedReady", "NotReady"]
     message: str
     since: datetime | None = None
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,12 @@ class TestWatching:
         assert asked is not None
         assert asked.version == "base_v1"
 
+    @pytest.mark.row("D14")
+    @pytest.mark.parametrize(("restarts", "phase"), [(2, "Watching"), (3, "Returning")])
+    def test_a_server_that_comes_back_fast_is_sick_at_its_third_restart(self, restarts: int, phase: str) -> None:
+        crashed = served(**COMPLETE, available=1, fault=Fault("Ended", "it crashed", NOW, restarts))
+        assert flight_of(decide(at(30, watching(), crashed))).phase == phase
+
     @pytest.mark.row("D29")
     @pytest.mark.parametrize("ails", [None, "PodReplaced", "PodStarting", "Unschedulable", "QuotaExceeded"])
     def test_a_pod_on_its_way_is_waited_for_like_a_rollout(self, ails: str | None) -> None:

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from msgspec.structs import replace
 
+from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Approval
 from finetune_operator.decide import limits
@@ -32,6 +33,7 @@ from unit.decide.policy.world import (
     promotion,
     running,
     seconds,
+    tuned,
     view,
 )
 
@@ -56,7 +58,7 @@ def texts(decision: Decision[PolicyStatus]) -> Iterator[str]:
 
 def asked_for(text: str) -> list[dict[str, Any]]:
     """The specs of the promotions that a text proposes."""
-    return [json.loads(found)["spec"] for found in MANIFEST.findall(text)]
+    return [json.loads(one)["spec"] for one in MANIFEST.findall(text)]
 
 
 def check(text: str) -> None:
@@ -65,8 +67,8 @@ def check(text: str) -> None:
     assert text.count("kubectl patch deployment") == len(LETTING_GO.findall(text)), text
     assert len(text) <= limits.HOLD_MESSAGE
     schema = jsonschema.Draft202012Validator(crds()["ModelPromotion"].schema)
-    for found in MANIFEST.findall(text):
-        manifest = json.loads(found)
+    for one in MANIFEST.findall(text):
+        manifest = json.loads(one)
         assert [str(error) for error in schema.iter_errors(manifest)] == []
         assert manifest["metadata"]["namespace"] == "ml"
         spec = manifest["spec"]
@@ -117,6 +119,10 @@ SAYS: dict[str, tuple[Decision[PolicyStatus], list[tuple[str, str]]]] = {
         machine.refused(view(flying(), deployment(keys(BASE))), "argocd-controller", "conflict"),
         [("ft_v1.1", "base_v1")],
     ),
+    "a conflict on the way back": (
+        machine.refused(view(STUCK, served()), "argocd-controller", "conflict"),
+        [("base_v1", "base_v1")],
+    ),
     "a conflict at rest": (
         machine.refused(view(policy(live(BASE)), deployment()), "argocd-controller", "conflict"),
         [("base_v1", "base_v1")],
@@ -158,16 +164,20 @@ def test_events_carry_every_command_whole_though_a_note_is_short() -> None:
     assert decision.status.hold is not None
     for text in (*notes, decision.status.hold.message, condition(decision, "InSync").message):
         check(text)
-    assert all(len(note) <= limits.EVENT for note in notes)
+    assert all(len(text) <= limits.EVENT for text in notes)
     assert len(LETTING_GO.findall(" ".join(notes))) == 1
     assert len(MANIFEST.findall(" ".join(notes))) == 2
 
 
 @pytest.mark.row("D35")
-def test_what_is_quarantined_is_not_proposed_to_be_kept() -> None:
-    status = replace(live(BASE), quarantined=(SICK,))
-    there = deployment(keys(TUNED), epoch=2, keys_manager="kubectl")
-    hold = decide(view(policy(status), there, versions=VERSIONS)).status.hold
+@pytest.mark.parametrize(
+    ("status", "served_version"),
+    [(replace(live(BASE), quarantined=(SICK,)), TUNED), (live(BASE), tuned(verdict="Reject"))],
+    ids=["quarantined", "rejected"],
+)
+def test_what_would_be_refused_is_not_proposed_to_be_kept(status: PolicyStatus, served_version: ModelVersion) -> None:
+    there = deployment(keys(served_version), epoch=2, keys_manager="kubectl")
+    hold = decide(view(policy(status), there, versions=(BASE, served_version))).status.hold
     assert hold is not None
     assert [spec["version"] for spec in asked_for(hold.message)] == ["base_v1"]
 

@@ -1,5 +1,6 @@
 """A promotion's status: what the policy's memory says of it, and why it waits."""
 
+from dataclasses import replace as with_changes
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from finetune_operator.decide.policy.memory import consumed, landed
 from finetune_operator.decide.promotion.machine import decide
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity
+from finetune_operator.decide.views import Problem
 from unit.decide.policy.world import (
     NOW,
     annotated,
@@ -194,6 +196,16 @@ def test_what_the_policy_finds_wrong_with_its_deployment_shows_on_the_promotion(
     decision = look(policy(seen.status))
     assert facts(decision)["Accepted"] == ("False", "TargetNotReady")
     assert "kubectl label" in decision.status.message
+
+
+@pytest.mark.row("P4")
+def test_a_deployment_that_is_not_whole_is_said_with_what_ails_its_pods() -> None:
+    full = Problem("Unschedulable", "no node takes the pod: Insufficient cpu")
+    short = deployment(keys(BASE), replicas=3, updated=3, total=3, available=2)
+    seen = policy_decide.decide(view(policy(live(BASE)), with_changes(short, trouble=full)))
+    decision = look(policy(seen.status), deployment=short)
+    assert facts(decision)["Accepted"] == ("False", "NotSettled")
+    assert "Unschedulable: no node takes the pod: Insufficient cpu" in decision.status.message
 
 
 @pytest.mark.row("P5")

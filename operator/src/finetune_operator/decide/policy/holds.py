@@ -3,12 +3,14 @@
 from msgspec.structs import replace
 
 from ...api.names import FIELD_MANAGER
-from ...api.policy import InFlight, Policy, PolicyStatus
+from ...api.policy import Hold, InFlight, Policy, PolicyStatus
+from ...api.promotion import Despite, Promotion, PromotionSpec
 from ..commands import letting_go, overruling, promoting, releasing, said_whole
 from ..decision import Emit
 from ..deployment import keys_of, manager_in_words, written_by_others
-from ..promotion.proposal import quoted
-from ..views import DeploymentView, PolicyView
+from ..promotion.checks import judge
+from ..promotion.proposal import Proposal, Refuse, quoted
+from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
 
 Held = tuple[PolicyStatus, tuple[Emit, ...]]
@@ -19,6 +21,11 @@ def hold(view: PolicyView, status: PolicyStatus, by: str, reason: str, cause: st
     """Hold, and say why and how out of it."""
     held = memory.held(status, by, reason, "; ".join((cause, *ways)), view.now)
     return held, () if held.hold == status.hold else said_whole(reason, cause, ways)
+
+
+def cause_of(standing: Hold) -> str:
+    """Return why a hold stands, without its ways out: the first of them begins with "to"."""
+    return standing.message.partition("; to ")[0]
 
 
 def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView) -> Held:
@@ -35,26 +42,30 @@ def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView)
 
 def _ways_out(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
     live = policy.status.live
-    there = next(
-        (v.spec for v in view.versions if _triple(v.spec.version, v.spec.artifact.uri, v.spec.artifact.sha256)
-         == _triple(deployment.keys.version, deployment.keys.uri, deployment.keys.sha256)),
-        None,
-    )  # fmt: skip
-    recorded = None if live is None else live.version
-    ways: list[str] = []
-    if there is not None and policy.status.quarantine_of(there.artifact.sha256) is None:
-        against = overruling(policy.status, there.artifact.sha256)
-        keep = promoting(policy, there.version, recorded, release=True, despite=against)
-        ways.append(f"to keep '{there.version}' as what is live, and lift the hold: {keep}")
     back = "nothing is served then" if live is None else f"the operator puts '{live.version}' back then"
-    if not deployment.keys.absent:
-        ways.append(f"to undo that, let go of the keys ({back}): {letting_go(policy)}")
-    ways += lifting(policy)
-    return tuple(ways)
+    undo = f"to undo that, let go of the keys ({back}): {letting_go(policy)}"
+    undoing = () if deployment.keys.absent else (undo,)
+    return (*_keeping(view, policy, deployment), *undoing, *lifting(policy))
 
 
-def _triple(*keys: str | None) -> tuple[str | None, ...]:
-    return keys
+def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
+    """Return the way that makes official what is there; none where such a promotion would be refused."""
+    live = None if policy.status.live is None else policy.status.live.version
+    for version in view.versions:
+        spec = version.spec
+        if ServedKeys(spec.version, spec.artifact.uri, spec.artifact.sha256) != deployment.keys:
+            continue
+        taken = policy.status.taken_back_of(spec.artifact.sha256) is not None
+        despite = Despite(checks=("TakenBack",), reason="WHY") if taken else None
+        wanted = PromotionSpec(
+            policy=policy.metadata.name, version=spec.version, from_version=live, release_hold=True, despite=despite
+        )
+        asked = Promotion(metadata=policy.metadata, spec=wanted)
+        if not isinstance(judge(Proposal(asked, policy, view.versions, deployment)), Refuse):
+            checks = () if despite is None else despite.checks
+            command = promoting(policy, spec.version, live, release=True, despite=checks)
+            return (f"to keep '{spec.version}' as what is live, and lift the hold: {command}",)
+    return ()
 
 
 def lifting(policy: Policy) -> tuple[str, ...]:
@@ -68,11 +79,12 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
     policy = replace(view.policy, status=status)
     cause = f"field manager '{owner}' owns a field of the operator on Deployment '{view.policy.spec.deployment}'"
     live = None if status.live is None else status.live.version
+    wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
     first = lifting(policy)
-    if flight is not None and not memory.is_quarantined(status, flight.to.sha256):
-        against = overruling(status, flight.to.sha256)
-        again = promoting(policy, flight.to.version, live, release=True, despite=against)
-        first = (f"to make '{flight.to.version}' live once they are let go of, and lift the hold: {again}",)
+    if wanted is not None and wanted.version != live and not memory.is_quarantined(status, wanted.sha256):
+        against = overruling(status, wanted.sha256)
+        again = promoting(policy, wanted.version, live, release=True, despite=against)
+        first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
     let_go = (
         f"take the keys out of that manifest and let go of them (live on record is {quoted(live)}, which is put back "
         f"then): {letting_go(policy)}"

@@ -18,6 +18,9 @@ from .writes import LOOK_AGAIN, progress, until
 UNHEALTHY_FOR: Final = timedelta(seconds=30)
 """A container may fail for so long while watching (row D14)."""
 
+CRASHES: Final = 3
+"""A server that restarted so often while watched is sick, however fast it is back."""
+
 REPORT_LAG: Final = timedelta(seconds=10)
 """A missed deadline reported earlier than this after a change is that of the rollout before."""
 
@@ -65,7 +68,8 @@ def _watch_missing(view: PolicyView, flight: InFlight, deployment: DeploymentVie
     beside = deployment.trouble is not None and deployment.trouble.reason == "SidecarFails"
     missing = flight.missing_since or now
     sick = (flight.unhealthy_since or now) if fault is not None or beside else None
-    if sick is not None and view.now - sick >= UNHEALTHY_FOR:
+    crashes = fault is not None and fault.restarts >= CRASHES
+    if crashes or (sick is not None and view.now - sick >= UNHEALTHY_FOR):
         why = "Unhealthy" if fault is not None else "SidecarFails"
         message = f"pods fail after the rollout: {progress(deployment)}"
         return turn_back(view, flight, deployment, why, message, fault)

@@ -1,5 +1,6 @@
 """ModelPromotion: its status mirrors what the policy's memory says of it (rows P1-P10)."""
 
+from dataclasses import replace as with_changes
 from datetime import datetime
 from typing import Final
 
@@ -12,8 +13,9 @@ from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, 
 from ...api.record import Outcome, outcome_text
 from .. import limits, times
 from ..decision import Annotate, Decision, Emit
+from ..since import dated
 from ..text import reason_or
-from ..views import Problem
+from ..views import DeploymentView, Problem
 from .braking import goes_back_to
 from .checks import judge
 from .proposal import Clear, Obstacle, Proposal
@@ -143,7 +145,8 @@ def _braking(view: PromotionView, flight: InFlight) -> Decision[PromotionStatus]
 
 
 def _pending(view: PromotionView, policy: Policy, flight: InFlight | None) -> Decision[PromotionStatus]:
-    finding = judge(Proposal(view.promotion, policy, view.versions, view.deployment, _problem(policy)))
+    deployment = _with_trouble(view.deployment, policy)
+    finding = judge(Proposal(view.promotion, policy, view.versions, deployment, _problem(policy)))
     if flight is not None:
         return _beside_a_flight(view, policy, flight, finding)
     if not isinstance(finding, Clear):
@@ -167,6 +170,15 @@ def _beside_a_flight(
         text = f"{waits}: what is live then is compared with spec.from"
         return _status(view, "Pending", text, ("False", "FlightUnderway"))
     return _status(view, "Pending", f"{finding.message} (it {waits})", ("False", finding.reason))
+
+
+def _with_trouble(deployment: DeploymentView | None, policy: Policy) -> DeploymentView | None:
+    """Return the Deployment with what the policy's own reconciler saw of its pods: nobody else looks at them."""
+    available = find(policy.status.conditions, "Available")
+    if deployment is None or available is None or available.status != "False":
+        return deployment
+    said = available.message.partition(f"{available.reason}: ")[2]
+    return with_changes(deployment, trouble=Problem(available.reason, said))
 
 
 def _problem(policy: Policy) -> Problem | None:
@@ -193,14 +205,13 @@ def _status(
     for kind, (status, reason), text in (("Accepted", accepted, message), ("Finished", finished, "")):
         shown = text if status == "False" else ""
         conditions = set_condition(conditions, kind, status, reason, shown, generation=generation, now=now)
-    return Decision(
-        replace(
-            old,
-            observed_generation=generation,
-            phase=phase,
-            message=message[: limits.HOLD_MESSAGE],
-            started_at=started_at or old.started_at,
-            finished_at=finished_at or old.finished_at,
-            conditions=conditions,
-        )
+    new = replace(
+        old,
+        observed_generation=generation,
+        phase=phase,
+        message=message[: limits.HOLD_MESSAGE],
+        started_at=started_at or old.started_at,
+        finished_at=finished_at or old.finished_at,
+        conditions=conditions,
     )
+    return Decision(dated(old, new, now))

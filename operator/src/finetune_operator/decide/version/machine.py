@@ -17,10 +17,12 @@ from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
+from ..since import dated
 from ..snapshot import snapshot_of_base
 from ..templates import usable_template
 from ..text import taken_back_in_words
 from ..views import Explanation, Problem
+from .metrics import metrics
 from .record import record_due, served_before
 from .view import VersionView
 
@@ -36,9 +38,11 @@ def decide(view: VersionView) -> Decision[VersionStatus]:
     measured = _measured(view, _first_visit(view))
     status = _summary(view, _served(view, measured.status))
     status = replace(status, observed_generation=view.version.metadata.generation)
+    status = dated(before, status, view.now)
     record = record_due(view)
     due = () if record is None else (record,)
-    return Decision(status, (*measured.actions, *_events(before, status), *due), measured.requeue_after)
+    actions = (*metrics(view, status), *measured.actions, *_events(before, status), *due)
+    return Decision(status, actions, measured.requeue_after)
 
 
 def owner_policy(view: VersionView) -> Policy | None:
