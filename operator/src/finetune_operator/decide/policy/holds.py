@@ -55,15 +55,19 @@ def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tu
         spec = version.spec
         if ServedKeys(spec.version, spec.artifact.uri, spec.artifact.sha256) != deployment.keys:
             continue
-        taken = policy.status.taken_back_of(spec.artifact.sha256) is not None
-        despite = Despite(checks=("TakenBack",), reason="WHY") if taken else None
+        against = overruling(policy.status, spec.artifact.sha256)
+        if "Quarantined" in against:
+            return ()
         wanted = PromotionSpec(
-            policy=policy.metadata.name, version=spec.version, from_version=live, release_hold=True, despite=despite
+            policy=policy.metadata.name,
+            version=spec.version,
+            from_version=live,
+            release_hold=True,
+            despite=Despite(checks=against, reason="") if against else None,
         )
         asked = Promotion(metadata=policy.metadata, spec=wanted)
         if not isinstance(judge(Proposal(asked, policy, view.versions, deployment)), Refuse):
-            checks = () if despite is None else despite.checks
-            command = promoting(policy, spec.version, live, release=True, despite=checks)
+            command = promoting(policy, spec.version, live, release=True, despite=against)
             return (f"to keep '{spec.version}' as what is live, and lift the hold: {command}",)
     return ()
 
@@ -82,8 +86,7 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
     wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
     first = lifting(policy)
     if wanted is not None and wanted.version != live and not memory.is_quarantined(status, wanted.sha256):
-        against = overruling(status, wanted.sha256)
-        again = promoting(policy, wanted.version, live, release=True, despite=against)
+        again = promoting(policy, wanted.version, live, release=True, despite=overruling(status, wanted.sha256))
         first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
     let_go = (
         f"take the keys out of that manifest and let go of them (live on record is {quoted(live)}, which is put back "
