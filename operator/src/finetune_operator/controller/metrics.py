@@ -16,7 +16,7 @@ from ..cluster.store import Store
 from ..decide.decision import RecordMetric
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-OUTCOMES: Final = ("settled", "wrote", "conflict", "unavailable", "refused", "invalid", "error")
+OUTCOMES: Final = ("settled", "wrote", "conflict", "unavailable", "refused", "invalid", "away", "error")
 
 
 Series = Counter | Gauge | Histogram
