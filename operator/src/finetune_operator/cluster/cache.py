@@ -16,7 +16,7 @@ class Pages(Protocol):
     """Where whole kinds are read, page by page."""
 
     def pages(
-        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int = ...
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int | None = None
     ) -> AsyncIterator[tuple[Sequence[Object], int]]:
         """Yield pages of objects with the resourceVersion of the whole list."""
         ...

@@ -85,15 +85,15 @@ class KubeCluster:
         return tuple(sorted(objects, key=_name))
 
     async def pages(
-        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int = PAGE
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int | None = None
     ) -> AsyncIterator[tuple[Sequence[Object], int]]:
-        """Yield pages of `limit` objects with the resourceVersion of the whole list; `namespace` None means all.
+        """Yield pages (of `limit` objects) with the resourceVersion of the whole list; `namespace` None means all.
 
         All pages are of one moment. Raises Unavailable when the list expired half-way.
         """
         token = ""
         while True:
-            query = {"limit": str(limit), "continue": token, "labelSelector": selector(labels)}
+            query = {"limit": str(limit or PAGE), "continue": token, "labelSelector": selector(labels)}
             url = f"{_path(kind, namespace)}?{urlencode({k: v for k, v in query.items() if v})}"
             answer = await self._send("list", kind, "GET", url)
             if answer.status == 404:

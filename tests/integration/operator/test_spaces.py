@@ -1,0 +1,147 @@
+"""Several watched namespaces: one that is deleted, or whose rights go, ends nothing for the others."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from finetune_operator.cluster.rbac import RULES
+from house.api_server import ApiServer, Object
+from house.planes import make_namespace
+from local_cluster import ControlPlane
+from simulation.stories import run, stage
+
+from .world import Operator, Space, eventually
+
+pytestmark = pytest.mark.control_plane
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+HOME = "finetune-system"
+
+
+class Cluster:
+    """Namespaces with the chart's Roles, and an operator with the rights of these alone."""
+
+    def __init__(self, plane: ControlPlane, server: ApiServer, folder: Path) -> None:
+        self.server = server
+        self._plane = plane
+        self._folder = folder
+        if not server.request("GET", f"/api/v1/namespaces/{HOME}").accepted:
+            make_namespace(server, HOME)
+            account = {"metadata": {"name": "operator"}}
+            assert server.request("POST", f"/api/v1/namespaces/{HOME}/serviceaccounts", account).accepted
+
+    def space(self, name: str) -> Space:
+        """Make a namespace as a user of the operator does."""
+        make_namespace(self.server, name)
+        space = Space(self.server, name)
+        for _, manifest in stage():
+            space.apply(manifest)
+        rules = [{"apiGroups": [group], "resources": [resource], "verbs": sorted(verbs)}
+                 for (group, resource), verbs in RULES.items()]  # fmt: skip
+        role = {"metadata": {"name": "operator"}, "rules": rules}
+        assert self.server.request("POST", f"{RBAC}/namespaces/{name}/roles", role).accepted
+        self.bind(space)
+        return space
+
+    def bind(self, space: Space) -> None:
+        """Give the operator its rights in a namespace."""
+        account = {"kind": "ServiceAccount", "name": "operator", "namespace": HOME}
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"}
+        binding: Object = {"metadata": {"name": "operator"}, "subjects": [account], "roleRef": role}
+        assert self.server.request("POST", f"{RBAC}/namespaces/{space.namespace}/rolebindings", binding).accepted
+
+    def unbind(self, space: Space) -> None:
+        """Take them away."""
+        path = f"{RBAC}/namespaces/{space.namespace}/rolebindings/operator"
+        assert self.server.request("DELETE", path).accepted
+
+    def remove(self, space: Space) -> None:
+        """Delete a namespace, and wait until it is gone."""
+        path = f"/api/v1/namespaces/{space.namespace}"
+        assert self.server.request("DELETE", path).accepted
+        eventually(lambda: self.server.request("GET", path).status == 404, seconds=90, what="the namespace is gone")
+
+    def operator(self, *spaces: Space) -> Operator:
+        """Return an operator that watches these, not yet started."""
+        path = f"/api/v1/namespaces/{HOME}/serviceaccounts/operator/token"
+        token = self.server.request("POST", path, {"spec": {"expirationSeconds": 3600}})
+        assert token.accepted, token.message
+        config = json.loads(self._plane.kubeconfig.read_text())
+        config["users"][0]["user"] = {"token": token.body["status"]["token"]}
+        kubeconfig = self._folder / "kubeconfig"
+        kubeconfig.write_text(json.dumps(config))
+        names = ",".join(space.namespace for space in spaces)
+        return Operator(kubeconfig, self._folder / "operator.log", names, FINETUNE_RESYNC_SECONDS="3")
+
+
+@pytest.fixture
+def cluster(plane: ControlPlane, server: ApiServer, tmp_path: Path) -> Cluster:
+    return Cluster(plane, server, tmp_path)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[Operator], Operator]]:
+    operators: list[Operator] = []
+
+    def start(operator: Operator) -> Operator:
+        operators.append(operator)
+        operator.start()
+        return operator
+
+    yield start
+    for operator in operators:
+        operator.close()
+
+
+def _watched(operator: Operator, space: Space) -> float:
+    return operator.metric("finetune_namespace_watched", f'namespace="{space.namespace}"')
+
+
+def _lines(operator: Operator, *having: str) -> list[str]:
+    return [line for line in operator.log.read_text().splitlines() if all(text in line for text in having)]
+
+
+def _worked_on(space: Space, name: str) -> None:
+    space.apply(run(name))
+    eventually(lambda: space.phase(name), seconds=30, what=f"{name} in {space.namespace} is looked at")
+
+
+def test_a_namespace_whose_rights_go_is_given_up_alone_and_taken_up_when_they_are_back(
+    cluster: Cluster, started: Callable[[Operator], Operator]
+) -> None:
+    here, there = cluster.space("rights-here"), cluster.space("rights-there")
+    operator = started(cluster.operator(here, there))
+    assert _watched(operator, here) == _watched(operator, there) == 1
+    cluster.unbind(there)
+    eventually(lambda: _watched(operator, there) == 0, seconds=30, what="it is given up")
+    there.apply(run("meanwhile"))
+    _worked_on(here, "meanwhile")
+    assert there.phase("meanwhile") == ""
+    assert operator.probe("readyz") == operator.probe("livez") == 200
+    cluster.bind(there)
+    eventually(lambda: there.phase("meanwhile"), seconds=60, what="it is taken up")
+    assert _watched(operator, there) == 1
+    assert len(_lines(operator, "cannot be read", "rights-there")) == 1
+    assert len(_lines(operator, "is read again", "rights-there")) == 1
+    assert operator.metric("finetune_namespace_failures_total", 'namespace="rights-here"') == 0
+    assert operator.stop() == 0
+
+
+def test_a_deleted_namespace_leaves_the_memory_and_comes_back_without_a_restart(
+    cluster: Cluster, started: Callable[[Operator], Operator]
+) -> None:
+    here, there = cluster.space("gone-here"), cluster.space("gone-there")
+    operator = started(cluster.operator(here, there))
+    _worked_on(there, "first")
+    cluster.remove(there)
+    eventually(lambda: _watched(operator, there) == 0, seconds=30, what="it is given up")
+    assert operator.metric("finetune_runs", 'namespace="gone-there"') == 0
+    _worked_on(here, "second")
+    operator.stop()
+    operator.start()  # as on another node: ready, although one of two is away
+    assert (_watched(operator, here), _watched(operator, there)) == (1, 0)
+    _worked_on(here, "third")
+    again = cluster.space("gone-there")
+    _worked_on(again, "first")
+    assert operator.stop() == 0
