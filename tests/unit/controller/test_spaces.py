@@ -14,7 +14,7 @@ from finetune_operator.cluster.errors import ClusterError, Forbidden, Unavailabl
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.port import Object
-from finetune_operator.cluster.reach import Away, Reach, Scope
+from finetune_operator.cluster.reach import Away, Reach, Scope, WentBack
 from finetune_operator.cluster.store import Store
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.space_metrics import SpaceMetrics
@@ -296,5 +296,130 @@ def test_a_deletion_that_the_watch_missed_is_found_by_the_list() -> None:
         world.server.delete("user", Kind.RUN, "a", "first")
         await asyncio.sleep(1.1 * RESYNC + 1)
         assert not world.known("a")
+
+    story(body)
+
+
+def _phase(world: World, name: str, phase: str) -> None:
+    obj = world.server.objects[Kind.RUN, "a", name]
+    metadata = obj["metadata"]
+    world.server.patch_status(
+        "operator", Kind.RUN, "a", name, metadata["uid"], metadata["resourceVersion"], {"status": {"phase": phase}}
+    )
+
+
+def _seen_phase(world: World, name: str) -> str:
+    projection = world.store.projection(Kind.RUN, "a", name)
+    return "gone" if projection is None else projection.phase
+
+
+async def _restored(world: World, *, writes_since: int = 0) -> None:
+    """Change a run, delete one and make one; then go back to the time before."""
+    for name in ("changed", "deleted"):
+        world.add("a", name)
+    await world.spaces.known()
+    await asyncio.sleep(70)
+    backup = world.server.backup()
+    _phase(world, "changed", "Training")
+    world.server.delete("user", Kind.RUN, "a", "deleted")
+    world.add("a", "made")
+    await asyncio.sleep(2)
+    assert (_seen_phase(world, "changed"), world.known("a") - {"still"}) == ("Training", {"changed", "made"})
+    world.server.restore(backup)
+    world.deaf.add("a")  # a real watch waits for the resourceVersion that it was at
+    for number in range(writes_since):
+        world.add("b", f"other-{number}")
+
+
+async def _is_as_restored(world: World) -> None:
+    assert world.known("a") == {"changed", "deleted"}
+    assert _seen_phase(world, "changed") == ""
+    assert {"a/changed", "a/deleted"} <= await world.taken()
+    assert (world.metric("rewinds_total"), world.metric("watched")) == (1, 1)
+    world.deaf.clear()
+    _phase(world, "changed", "Preparing")
+    await asyncio.sleep(2)
+    assert _seen_phase(world, "changed") == "Preparing"  # its resourceVersion is below one that was seen
+    await asyncio.sleep(1200)
+    assert world.metric("rewinds_total") == 1
+
+
+def test_an_etcd_restored_from_a_backup_is_noticed_and_read_anew(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(world: World) -> None:
+        await _restored(world)
+        await asyncio.sleep(PROBE_SECONDS + 4)
+        await _is_as_restored(world)
+        assert lines(caplog, "etcd was restored from a backup?") == 1
+
+    story(body)
+
+
+def test_a_restored_etcd_whose_resource_versions_have_caught_up_is_noticed_by_the_next_list() -> None:
+    async def body(world: World) -> None:
+        await _restored(world, writes_since=20)
+        await asyncio.sleep(PROBE_SECONDS + 4)
+        assert world.metric("rewinds_total") == 0
+        await asyncio.sleep(1.1 * RESYNC + 4)
+        await _is_as_restored(world)
+
+    story(body)
+
+
+def test_after_an_outage_all_is_read_because_it_may_have_been_a_restore() -> None:
+    async def body(world: World) -> None:
+        await _restored(world, writes_since=20)
+        world.refuse["a"] = Unavailable("503")
+        await asyncio.sleep(PROBE_SECONDS + 1)
+        world.refuse.clear()
+        await asyncio.sleep(10)
+        await _is_as_restored(world)
+
+    story(body)
+
+
+def test_an_answer_from_a_restored_etcd_ends_the_decision_that_asked_and_all_others() -> None:
+    async def body(world: World) -> None:
+        await _restored(world)
+        with pytest.raises(WentBack):
+            await world.cluster.get(Kind.RUN, "a", "changed", fresh=True)
+        with pytest.raises(Away):
+            await world.cluster.list(Kind.RUN, "a")
+        with pytest.raises(Away):
+            await world.cluster.create(Kind.RUN, "a", run("more"))
+        await asyncio.sleep(4)
+        await _is_as_restored(world)
+
+    story(body)
+
+
+def test_a_write_that_a_restored_etcd_took_is_noticed_by_its_answer() -> None:
+    async def body(world: World) -> None:
+        world.add("a", "still")
+        await _restored(world)
+        still = world.store.get(Kind.RUN, "a", "still")
+        assert still is not None
+        metadata = still["metadata"]
+        with pytest.raises(WentBack):
+            await world.cluster.patch_status(
+                Kind.RUN, "a", "still", metadata["uid"], metadata["resourceVersion"], {"status": {"phase": "Passed"}}
+            )
+        with pytest.raises(Away):
+            await world.cluster.list(Kind.RUN, "a")
+
+    story(body)
+
+
+def test_what_was_begun_before_a_restore_ends_before_anything_is_read_anew() -> None:
+    async def body(world: World) -> None:
+        await _restored(world)
+        await world.taken()
+        world.queue.wake(ObjectRef(Kind.RUN, "a", "changed"))
+        begun = await world.queue.take()
+        assert begun is not None
+        await asyncio.sleep(120)
+        assert not world.reach.is_open("a")
+        world.queue.forget(begun)
+        await asyncio.sleep(1)
+        assert world.reach.is_open("a")
 
     story(body)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..api import names
-from .kinds import Kind
+from .kinds import RECONCILED, Kind
 from .port import Cluster, Object
 from .reach import Reach, Scope, WentBack
 from .store import Store
@@ -158,9 +158,12 @@ async def _resync_kind(kube: Pages, store: Store, kind: Kind, scope: Scope, list
 
 
 async def probe(kube: Pages, store: Store, scope: Scope) -> None:
-    """Ask for one object of one kind. Raises ClusterError, WentBack among them."""
-    kind = next(iter(WATCHED))
-    newest = store.newest(kind, scope)
+    """Ask for one object of one kind of ours. Raises ClusterError, WentBack among them.
+
+    All kinds of ours lie in one etcd, so that their resourceVersions tell of each other.
+    """
+    kind = RECONCILED[0]
+    newest = max(store.newest(ours, scope) for ours in RECONCILED)
     async for _, version in kube.pages(kind, scope, WATCHED[kind], 1):
         check_forward(kind, newest, version)
         store.saw(kind, scope or "", version)
