@@ -1,6 +1,9 @@
 """Several watched namespaces: one that is deleted, or whose rights go, ends nothing for the others."""
 
 import json
+import os
+import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,8 +11,8 @@ import pytest
 
 from finetune_operator.cluster.rbac import RULES
 from house.api_server import ApiServer, Object
-from house.planes import make_namespace
-from local_cluster import ControlPlane
+from house.planes import make_namespace, plane_with_crds
+from local_cluster import ControlPlane, processes
 from simulation.stories import run, stage
 
 from .world import Operator, Space, eventually
@@ -145,3 +148,58 @@ def test_a_deleted_namespace_leaves_the_memory_and_comes_back_without_a_restart(
     again = cluster.space("gone-there")
     _worked_on(again, "first")
     assert operator.stop() == 0
+
+
+class Etcd:
+    """The etcd of a control plane, for taking a backup and going back to it."""
+
+    def __init__(self, plane: ControlPlane, copy: Path) -> None:
+        self._plane = plane
+        self._data, self._copy = plane.folder / "etcd", copy
+
+    def backup(self) -> None:
+        """Copy its data as they are."""
+        etcd = next(record for record in processes.read_records(self._plane.folder) if record.name == "etcd")
+        os.kill(etcd.pid, signal.SIGSTOP)
+        shutil.copytree(self._data, self._copy)
+        os.kill(etcd.pid, signal.SIGCONT)
+
+    def restore(self) -> None:
+        """Go back to the copy: stop everything, exchange the data, start everything."""
+        records = processes.read_records(self._plane.folder)
+        commands = {record.name: Path(f"/proc/{record.pid}/cmdline").read_bytes() for record in records}
+        for record in reversed(records):
+            processes.stop(record)
+        shutil.rmtree(self._data)
+        shutil.copytree(self._copy, self._data)
+        for record in records:
+            command = commands[record.name].decode().rstrip("\0").split("\0")
+            processes.start(self._plane.folder, record.name, command)
+        eventually(lambda: self._plane.get("/readyz")[0] == 200, seconds=60, what="the API server is back")
+
+
+def test_a_restored_etcd_is_noticed_and_what_came_after_the_backup_is_forgotten(tmp_path: Path) -> None:
+    with plane_with_crds("test-restore") as plane:
+        etcd = Etcd(plane, tmp_path / "copy")
+        space = Space(ApiServer(plane), "restored")
+        make_namespace(space.server, space.namespace)
+        for _, manifest in stage():
+            space.apply(manifest)
+        operator = Operator(plane.kubeconfig, tmp_path / "operator.log")
+        operator.start()
+        try:
+            _worked_on(space, "kept")
+            etcd.backup()
+            for number in range(200):
+                space.apply(run(f"lost-{number}"))
+            eventually(lambda: operator.metric("finetune_runs") == 201, seconds=60, what="all are seen")
+            etcd.restore()
+            space = Space(ApiServer(plane), space.namespace)
+            eventually(lambda: operator.metric("finetune_namespace_rewinds_total") == 1, seconds=60, what="noticed")
+            eventually(lambda: operator.metric("finetune_namespace_watched") == 1, seconds=30, what="read anew")
+            assert operator.metric("finetune_runs") == 1
+            _worked_on(space, "after")
+            assert operator.metric("finetune_namespace_rewinds_total") == 1
+            assert operator.stop() == 0
+        finally:
+            operator.close()
