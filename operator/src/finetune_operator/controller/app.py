@@ -22,6 +22,7 @@ from ..cluster.reach import Reach, Scope
 from ..cluster.store import Change, Store
 from ..cluster.wakes import dependents
 from .config import Config
+from .decision_log import Journal
 from .events import EventPoster
 from .loop import Loop
 from .metrics import Metrics, State
@@ -101,7 +102,7 @@ def build(config: Config, kube: KubeCluster, login: Login, metrics: Metrics) -> 
         chance=random.random,
     )
     poster = EventPoster(cluster, _now, config.instance, metrics.events_dropped.inc, lambda: queue.depth() > 0)
-    reconciler = Reconciler(cluster, Observer(cluster), Outlets(poster.record, metrics.record), _now)
+    reconciler = Reconciler(Journal(cluster), Observer(cluster), Outlets(poster.record, metrics.record), _now)
     metrics.registry.register(State(store, queue))
 
     def watcher(scope: Scope) -> Watch:

@@ -11,6 +11,7 @@ from ..cluster.errors import ClusterError, Conflict, Forbidden, Invalid, NotFoun
 from ..cluster.object_ref import ObjectRef
 from ..cluster.port import Cluster
 from ..cluster.reach import Away, WentBack
+from .decision_log import decision
 from .metrics import Metrics
 from .queue import WorkQueue
 from .reconcile import Outcome, Reconciler
@@ -75,7 +76,8 @@ class Loop:
 
     async def _reconcile(self, key: ObjectRef) -> str:
         try:
-            result = await self.reconciler.reconcile(key)
+            with decision(key):
+                result = await self.reconciler.reconcile(key)
         except (Away, WentBack) as error:
             log.debug("out of reach: %s", error, extra=_where(key))
             self.queue.forget(key)  # all of its namespace is woken when it is back

@@ -179,7 +179,8 @@ class Space:
     async def _doubted(self, seconds: float) -> None:
         """Wait, until somebody doubts. Raises WentBack when there is no doubt any more."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._doubt.wait(), max(seconds, 0.0))
+            async with asyncio.timeout(max(seconds, 0.0)):  # wait_for may lose a cancellation (until Python 3.12)
+                await self._doubt.wait()
             if self._rewound is None:
                 await asyncio.sleep(DOUBT_SECONDS)
         self._doubt.clear()
