@@ -1,5 +1,6 @@
 """Several watched namespaces: one that is deleted, or whose rights go, ends nothing for the others."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -7,9 +8,15 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import kopf
 import pytest
 
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.kube import connect
 from finetune_operator.cluster.rbac import RULES
+from finetune_operator.cluster.store import Store
+from finetune_operator.controller.settings import make_settings
+from finetune_operator.controller.watch import Watch, WatchEnded
 from house.api_server import ApiServer, Object
 from house.planes import make_namespace, plane_with_crds
 from local_cluster import ControlPlane, processes
@@ -65,8 +72,8 @@ class Cluster:
         assert self.server.request("DELETE", path).accepted
         eventually(lambda: self.server.request("GET", path).status == 404, seconds=90, what="the namespace is gone")
 
-    def operator(self, *spaces: Space) -> Operator:
-        """Return an operator that watches these, not yet started."""
+    def kubeconfig(self) -> Path:
+        """Write a kubeconfig with the operator's rights."""
         path = f"/api/v1/namespaces/{HOME}/serviceaccounts/operator/token"
         token = self.server.request("POST", path, {"spec": {"expirationSeconds": 3600}})
         assert token.accepted, token.message
@@ -74,8 +81,12 @@ class Cluster:
         config["users"][0]["user"] = {"token": token.body["status"]["token"]}
         kubeconfig = self._folder / "kubeconfig"
         kubeconfig.write_text(json.dumps(config))
+        return kubeconfig
+
+    def operator(self, *spaces: Space) -> Operator:
+        """Return an operator that watches these, not yet started."""
         names = ",".join(space.namespace for space in spaces)
-        return Operator(kubeconfig, self._folder / "operator.log", names, FINETUNE_RESYNC_SECONDS="3")
+        return Operator(self.kubeconfig(), self._folder / "operator.log", names, FINETUNE_RESYNC_SECONDS="3")
 
 
 @pytest.fixture
@@ -148,6 +159,49 @@ def test_a_deleted_namespace_leaves_the_memory_and_comes_back_without_a_restart(
     again = cluster.space("gone-there")
     _worked_on(again, "first")
     assert operator.stop() == 0
+
+
+async def _comes(store: Store, kind: Kind, space: Space, name: str) -> None:
+    for _ in range(300):
+        if store.get(kind, space.namespace, name) is not None:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the watch does not tell of {name}")
+
+
+def test_a_watch_that_fails_ends_with_all_its_tasks_and_no_other_watch_notices(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = cluster.space("watch-here"), cluster.space("watch-there")
+    cluster.unbind(there)
+    store = Store()
+
+    def impatient(instance: str) -> kopf.OperatorSettings:
+        settings = make_settings(instance=instance)
+        settings.networking.error_backoffs = (0.1,)
+        return settings
+
+    async def body() -> None:
+        mine = asyncio.all_tasks()
+        kube, login = await connect(cluster.kubeconfig(), None, seconds=20, connections=4, observer=None)
+        stays = asyncio.create_task(Watch(store, login, "test", here.namespace).run())
+        await _comes(store, Kind.POLICY, here, "invoice-fields")
+        before = asyncio.all_tasks()
+        for _ in range(3):
+            with pytest.raises(WatchEnded, match="forbidden"):
+                await asyncio.wait_for(Watch(store, login, "test", there.namespace).run(), 30)
+        left = [task.get_name() for task in asyncio.all_tasks() - before if not task.get_name().startswith("worker")]
+        assert left == []
+        await asyncio.to_thread(here.apply, run("later"))
+        await _comes(store, Kind.RUN, here, "later")
+        assert not stays.done()
+        stays.cancel()
+        await asyncio.gather(stays, return_exceptions=True)
+        assert asyncio.all_tasks() == mine
+        await kube.close()
+
+    monkeypatch.setattr("finetune_operator.controller.watch.make_settings", impatient)
+    asyncio.run(asyncio.wait_for(body(), 60))
 
 
 class Etcd:

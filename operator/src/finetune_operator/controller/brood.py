@@ -34,6 +34,8 @@ class Brood:
     def born(self, task: Task) -> None:
         """Take in a task that was just made."""
         self._parents[task] = asyncio.current_task()
+        # kopf's watchers all fail at once, and it looks at one of them: asyncio would complain of the others.
+        task.add_done_callback(_look_at)
 
     async def end(self, roots: Collection[Task], seconds: float) -> None:
         """Cancel the roots, then their children, then the rest; each lot has `seconds` to put its own in order.
@@ -56,9 +58,11 @@ async def _cancel(tasks: Collection[Task], seconds: float) -> None:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
-    for task in tasks:
-        if task.done() and not task.cancelled():
-            task.exception()  # looked at, or asyncio would complain of it
+
+
+def _look_at(task: Task) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def _bear(
