@@ -25,12 +25,13 @@ from .config import Config
 from .decision_log import Journal
 from .events import EventPoster
 from .loop import Loop
-from .metrics import Metrics, State
+from .metrics import Metrics
 from .probes import Health, metrics_app, probe_app
 from .queue import WorkQueue
 from .reconcile import Reconciler
 from .space_metrics import SpaceMetrics
 from .spaces import Parts, Spaces
+from .state_metrics import State
 from .watch import Watch
 
 STOP_SECONDS: Final = 10.0
@@ -103,7 +104,7 @@ def build(config: Config, kube: KubeCluster, login: Login, metrics: Metrics) -> 
     )
     poster = EventPoster(cluster, _now, config.instance, metrics.events_dropped.inc, lambda: queue.depth() > 0)
     reconciler = Reconciler(Journal(cluster), Observer(cluster), Outlets(poster.record, metrics.record), _now)
-    metrics.registry.register(State(store, queue))
+    metrics.show(State(store, queue))
 
     def watcher(scope: Scope) -> Watch:
         return Watch(store, login, config.instance, scope, app.hear_signals)
