@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from finetune_operator.cluster.cache import CachedCluster
-from finetune_operator.cluster.errors import ClusterError, Forbidden, Unavailable
+from finetune_operator.cluster.errors import ClusterError, Forbidden, Unauthenticated, Unavailable
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.port import Object
@@ -155,13 +155,19 @@ def test_one_namespace_that_cannot_be_read_keeps_no_other_from_being_ready() -> 
     story(body)
 
 
-def test_an_api_server_that_does_not_answer_says_nothing_of_a_namespace() -> None:
+@pytest.mark.parametrize("error", [Unavailable("503"), Unauthenticated("401")])
+def test_an_api_server_that_does_not_answer_or_does_not_know_us_says_nothing_of_a_namespace(
+    error: ClusterError,
+) -> None:
     async def body(world: World) -> None:
-        world.refuse["b"] = Unavailable("503")
+        world.refuse["b"] = error
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(world.spaces.known(), 120)
         world.refuse.clear()
         await asyncio.wait_for(world.spaces.known(), RETRY_CAP + 1)
+        world.refuse["b"] = error
+        await asyncio.sleep(600)
+        assert world.metric("watched", "b") == 1  # its watch goes on
 
     story(body)
 

@@ -33,5 +33,9 @@ class Forbidden(ClusterError):
     """401 or 403: RBAC, quota or admission; the message says which."""
 
 
+class Unauthenticated(Forbidden):
+    """401: who we are is not known (any more); it says nothing of what is asked for."""
+
+
 class Unavailable(ClusterError):
     """Timeout, 410 (expired), 429, 5xx, broken connection: a write may have been committed or not; try again later."""

@@ -190,7 +190,9 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
         return errors.Conflict(message)  # another object has the name by now
     if answer.status == 404:
         return errors.NotFound(message)
-    if answer.status in {401, 403}:
+    if answer.status == 401:
+        return errors.Unauthenticated(message)
+    if answer.status == 403:
         return errors.Forbidden(message)
     if answer.status in {410, 429} or answer.status >= 500:
         return errors.Unavailable(message)

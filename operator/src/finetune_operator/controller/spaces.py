@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ..cluster.cache import Listed, Pages, probe, resync
-from ..cluster.errors import ClusterError, Forbidden, Unavailable
+from ..cluster.errors import ClusterError, Forbidden, Unauthenticated, Unavailable
 from ..cluster.kinds import RECONCILED, Kind, is_final
 from ..cluster.object_ref import ObjectRef
 from ..cluster.reach import Reach, Scope, WentBack
@@ -170,7 +170,7 @@ class Space:
                 else:
                     await probe(self.parts.kube, self.parts.store, self.scope)
                 unsure = False
-            except Unavailable as error:
+            except (Unavailable, Unauthenticated) as error:
                 self._count()
                 if not unsure:
                     log.warning("%s was not read: %s", self, error, extra=self._where())
@@ -217,7 +217,7 @@ class Space:
             log.warning("%s cannot be read, nothing is decided there until it can: %s", self, error,
                         extra=self._where())  # fmt: skip
         self._said = True
-        if self.scope is not None and isinstance(error, Forbidden):
+        if self.scope is not None and isinstance(error, Forbidden) and not isinstance(error, Unauthenticated):
             self.known.set()
 
     def _count(self) -> None:
