@@ -158,7 +158,8 @@ def test_a_list_that_shows_what_had_left_before_it_began_is_of_another_past() ->
 
 
 def test_a_namespace_that_is_forgotten_is_forgotten_whole_and_no_other() -> None:
-    store, changes = Store(), []
+    store = Store()
+    changes: list[Change] = []
     other = run(name="other", uid="u9", version=20)
     other["metadata"]["namespace"] = "elsewhere"
     for obj in (run(version=10), other):

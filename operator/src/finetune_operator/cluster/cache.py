@@ -85,6 +85,15 @@ class CachedCluster:
         changed = await self.kube.patch_status(kind, namespace, name, uid, resource_version, patch)
         return self._written(kind, namespace, changed, newest, resource_version)
 
+    async def annotate(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, annotations: Mapping[str, str]
+    ) -> Object:
+        """Merge-patch the annotations, and remember the outcome."""
+        self.reach.enter(namespace)
+        newest = self.store.newest(kind, namespace)
+        changed = await self.kube.annotate(kind, namespace, name, uid, resource_version, annotations)
+        return self._written(kind, namespace, changed, newest, resource_version)
+
     async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
         """Server-side apply, and remember the outcome."""
         self.reach.enter(namespace)

@@ -85,6 +85,14 @@ class Journal:
             _did("patch status of", kind, name)
         return changed
 
+    async def annotate(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, annotations: Mapping[str, str]
+    ) -> Object:
+        """See Cluster.annotate."""
+        changed = await self.cluster.annotate(kind, namespace, name, uid, resource_version, annotations)
+        _did("annotate", kind, name)
+        return changed
+
     async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
         """See Cluster.apply."""
         changed = await self.cluster.apply(kind, namespace, name, manifest)
