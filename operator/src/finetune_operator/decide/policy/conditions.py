@@ -7,6 +7,7 @@ from ..deployment import deployment_problem, keys_of, manager_in_words
 from ..templates import templates_problem
 from ..views import PolicyView, Problem
 from .availability import available
+from .holds import cause_of
 from .returning import stuck
 from .writes import ailing
 
@@ -48,7 +49,7 @@ def _ready(view: PolicyView, problem: Problem | None) -> Fact:
 def _not_rolled_out(view: PolicyView) -> str | None:
     """Return what is waited for before the version that the Deployment names is adopted (D39), or None."""
     hold = view.policy.status.hold
-    return hold.message if hold is not None and hold.reason == "NotRolledOut" else None
+    return cause_of(hold) if hold is not None and hold.reason == "NotRolledOut" else None
 
 
 def _in_sync(view: PolicyView) -> Fact:

@@ -46,7 +46,7 @@ def _parts(view: PolicyView) -> Iterator[Part]:
     if status.in_flight is not None:
         yield _in_words(status.in_flight), status.in_flight.phase_since
     hold = status.hold
-    if hold is not None and not any(hold.message == condition.message for condition in wrong):
+    if hold is not None and not any(c.message in (hold.message, cause_of(hold)) for c in wrong):
         # The ways out are commands, which are too long for a column; status.hold has them.
         yield f"held ({hold.reason}): {cause_of(hold)}", hold.since
     yield from _waiting(view)
