@@ -62,6 +62,15 @@ class ApiServer:
         """Let virtual time pass."""
         self.now += timedelta(seconds=seconds)
 
+    def backup(self) -> tuple[dict[tuple[Kind, str, str], Object], dict[str, Owners], int]:
+        """Return all that etcd holds, for `restore`."""
+        return dict(self.objects), {uid: dict(owners) for uid, owners in self.owners.items()}, self.counter
+
+    def restore(self, backup: tuple[dict[tuple[Kind, str, str], Object], dict[str, Owners], int]) -> None:
+        """Go back to `backup`; resourceVersions and uids go back, too, and are given out again to others."""
+        objects, owners, self.counter = backup
+        self.objects, self.owners = dict(objects), {uid: dict(kept) for uid, kept in owners.items()}
+
     def stamp(self) -> str:
         """Return the time as the API server writes it."""
         return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -31,7 +31,7 @@ OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" usi
         (422, "create", status("Invalid", causes=[{"field": "spec.x"}]), errors.Invalid),
         (400, "create", status("BadRequest"), errors.Invalid),
         (404, "patch_status", status("NotFound"), errors.NotFound),
-        (401, "get", status("Unauthorized"), errors.Forbidden),
+        (401, "get", status("Unauthorized"), errors.Unauthenticated),
         (403, "create", status("Forbidden"), errors.Forbidden),
         (410, "list", status("Expired"), errors.Unavailable),
         (429, "create", status("TooManyRequests"), errors.Unavailable),

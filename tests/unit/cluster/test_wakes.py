@@ -158,7 +158,7 @@ def test_ended_runs_are_left_alone_at_the_start_unless_a_job_of_theirs_still_run
 ) -> None:
     queue = Woken()
     store = Store()
-    store.listen(lambda change: on_change(change, store, queue, lambda uid: None))  # type: ignore[arg-type]
+    store.listen(lambda change: on_change(change, store, queue.wake, lambda uid: None))
     metadata = {"namespace": "ml", "name": "done", "uid": "uid-done", "resourceVersion": "1"}
     store.put(Kind.RUN, {"metadata": metadata, "spec": {"policy": "p"}, "status": {"phase": "Promoted"}})
     labels = {**OURS, "finetune-operator.io/owner-uid": "uid-done"}

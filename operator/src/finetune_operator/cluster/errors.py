@@ -44,5 +44,9 @@ class AdmissionUnavailable(Forbidden):
     """A 5xx of this one write: its admission webhook does not answer. The API server is well, and serves others."""
 
 
+class Unauthenticated(Forbidden):
+    """401: who we are is not known (any more); it says nothing of what is asked for."""
+
+
 class Unavailable(ClusterError):
     """Timeout, 410 (expired), 429, 5xx, broken connection: a write may have been committed or not; try again later."""

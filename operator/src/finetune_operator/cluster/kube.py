@@ -93,15 +93,15 @@ class KubeCluster:
         return tuple(_name(obj) for obj in objects if (reference, value) in project(kind, obj).references)
 
     async def pages(
-        self, kind: Kind, namespace: str | None, labels: Mapping[str, str]
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int | None = None
     ) -> AsyncIterator[tuple[Sequence[Object], int]]:
-        """Yield pages of objects with the resourceVersion of the whole list; `namespace` None means all of them.
+        """Yield pages (of `limit` objects) with the resourceVersion of the whole list; `namespace` None means all.
 
         All pages are of one moment. Raises Unavailable when the list expired half-way.
         """
         token = ""
         while True:
-            query = {"limit": str(PAGE), "continue": token, "labelSelector": selector(labels)}
+            query = {"limit": str(limit or PAGE), "continue": token, "labelSelector": selector(labels)}
             url = f"{_path(kind, namespace)}?{urlencode({k: v for k, v in query.items() if v})}"
             answer = await self._send("list", kind, "GET", url)
             if answer.status == 404:
@@ -208,13 +208,19 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
         return errors.AlreadyExists(message) if reason == "AlreadyExists" else errors.Conflict(message)
     if answer.status == 422 and _is_other_uid(status):
         return errors.Conflict(message)  # another object has the name by now
-    if answer.status == 404:
-        return errors.NotFound(message)
-    if answer.status in {401, 403}:
-        return errors.Forbidden(message)
-    if answer.status in {410, 429} or answer.status >= 500:
+    if answer.status >= 500:
         return errors.Unavailable(message)
-    return errors.Invalid(message)
+    return BY_STATUS.get(answer.status, errors.Invalid)(message)
+
+
+BY_STATUS: Final[Mapping[int, type[errors.ClusterError]]] = {
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    410: errors.Unavailable,
+    429: errors.Unavailable,
+}
+"""What a status code means by itself."""
 
 
 def _refused_by_admission(message: str) -> errors.ClusterError | None:
