@@ -10,7 +10,7 @@ from finetune_operator.cluster.deployment_views import deployment_view, is_same_
 from finetune_operator.cluster.job_views import job_views, running_train_pod
 from finetune_operator.cluster.observe import last_progress
 from finetune_operator.cluster.pod_trouble import why_not_ready
-from finetune_operator.decide.views import JobView, ServedKeys
+from finetune_operator.decide.views import JobView, ServedKeys, Span
 
 KEY = "finetune-operator.io/model-version"
 
@@ -53,7 +53,7 @@ def view(jobs: list[Any], pods: list[Any]) -> JobView:
 def test_a_running_pod_dates_the_attempt() -> None:
     seen = view([job(active=1)], [pod("Running", {"running": {"startedAt": "2026-11-21T12:00:05Z"}})])
     assert (seen.step, seen.attempt, seen.round, seen.state) == ("train", 2, 1, "Active")
-    assert seen.running_since == datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
+    assert seen.spans == (Span(datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)),)
     assert not seen.pods_gone
 
 
@@ -115,7 +115,7 @@ def test_a_forged_label_makes_no_child() -> None:
     forged["metadata"]["ownerReferences"] = [{"uid": "somebody", "controller": True}]
     assert job_views("run-1", [forged], []) == ()
     (own,) = [v for v in job_views("run-1", [job()], [pod("Running", {"running": {}}, uid="else")]) if not v.deleting]
-    assert own.running_since is None
+    assert own.spans == ()
 
 
 def test_pods_of_a_deleted_job_are_waited_for() -> None:

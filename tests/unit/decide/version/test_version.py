@@ -17,9 +17,9 @@ from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
 from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.version.view import VersionView
-from finetune_operator.decide.views import JobView, Problem, TemplateView
+from finetune_operator.decide.views import JobView, Problem, Span, TemplateView
 from unit.decide.run.results import BASE, LIVE, START, sha
-from unit.decide.run.world import World, base, deleted, live, policy, template
+from unit.decide.run.world import World, base, deleted, ended, live, policy, template
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Shelf:
                 self.snapshot = parse(document_json(action.run_document), RunDocument)
             case CreateJob():
                 job = JobView(name=action.name, uid=f"uid-of-{action.name}", step=action.step, attempt=action.attempt)
-                self.jobs = (*self.jobs, replace(job, running_since=self.now, pods_gone=False))
+                self.jobs = (*self.jobs, replace(job, spans=(Span(self.now),), pods_gone=False))
             case DeleteJob():
                 self.jobs = tuple(j for j in self.jobs if j.name != action.name)
             case _:
@@ -78,6 +78,7 @@ class Shelf:
             exit_code=code,
             pods_gone=True,
             finished_at=self.now,
+            spans=ended(self.jobs[-1], self.now),
         )
         self.jobs = (*self.jobs[:-1], changed)
         self.settle()

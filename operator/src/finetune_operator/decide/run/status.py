@@ -9,6 +9,7 @@ from ...api.contract import ProgressLine
 from ...api.meta import ConditionStatus, find, set_condition, with_all
 from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
 from .. import limits
+from ..attempts.clock import as_recorded
 from ..attempts.history import active_jobs, deletions, latest
 from ..decision import Action, Decision, Emit
 from ..views import Explanation
@@ -119,13 +120,10 @@ def progress_text(progress: Progress | None, step: Step) -> str:
 
 
 def worth_writing(before: RunStatus, after: RunStatus) -> RunStatus:
-    """Return `before` if a pod's start time is all that is new: it is recorded with the next real change."""
+    """Return `before` if time went by and that is all: it is recorded with the next real change."""
     if len(before.attempts) != len(after.attempts):
         return after
-    started = tuple(
-        new if old.job_uid is None else replace(new, started_at=old.started_at)
-        for old, new in zip(before.attempts, after.attempts, strict=True)
-    )
+    started = tuple(as_recorded(old, new) for old, new in zip(before.attempts, after.attempts, strict=True))
     return before if replace(after, attempts=started) == before else after
 
 
