@@ -41,7 +41,7 @@ def running_train_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> str | 
     for pod in pods:
         reader = Pod(pod)
         # A container beside the trainer that waits for its image keeps the whole pod Pending.
-        if _controller_uid(pod) in active and (reader.running or reader.status.get("phase") == "Running"):
+        if _controller_uid(pod) in active and (reader.running is not None or reader.status.get("phase") == "Running"):
             return reader.name
     return None
 
@@ -84,7 +84,7 @@ def _said_by(view: JobView, pods: tuple[Pod, ...]) -> JobView:
         termination_message=ended.get("message"),
         spoke=pod.speaks,
         lingers=pod.speaks and (pod.has_neighbours or others),
-        idle=all(each.has_ended or each.terminated for each in pods),
+        idle=all(each.has_ended or each.terminated is not None for each in pods),
         failure=failure(pod),
         disrupted=pod.is_disrupted,
         pods_gone=all(each.has_ended for each in pods),

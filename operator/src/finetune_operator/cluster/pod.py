@@ -83,6 +83,11 @@ class Pod:
         return state(self.trainer, "terminated")
 
     @property
+    def has_started(self) -> bool:
+        """The trainer runs or has ended."""
+        return self.running is not None or self.terminated is not None
+
+    @property
     def speaks(self) -> bool:
         """The trainer has ended, and nothing will change what it said.
 
@@ -100,7 +105,7 @@ class Pod:
     def has_neighbours(self) -> bool:
         """A container beside the trainer runs, or is to run; native sidecars end with it, and do not count."""
         statuses = () if self.has_ended else self.statuses("containerStatuses")
-        return any(s.get("name") != names.TRAINER_CONTAINER and not state(s, "terminated") for s in statuses)
+        return any(s.get("name") != names.TRAINER_CONTAINER and state(s, "terminated") is None for s in statuses)
 
     @property
     def spans(self) -> tuple[Span, ...]:

@@ -22,7 +22,7 @@ _LONGEST: Final = 300
 def failure(pod: Pod) -> Failure | None:
     """Return what the pod's status says of its end; None where the trainer's own words or exit code say all."""
     ended = pod.terminated or {}
-    if ended.get("exitCode") == 0 or not (pod.has_ended or ended):
+    if ended.get("exitCode") == 0 or not (pod.has_ended or pod.terminated is not None):
         return None
     if ended.get("reason") == "OOMKilled":
         return Failure(_out_of_memory(pod), fatal=True)

@@ -22,7 +22,7 @@ LATE: Final = timedelta(seconds=15)
 
 def waiting(pod: Pod | None) -> Problem | None:
     """Return what keeps the trainer from starting, if that is known for sure."""
-    if pod is None or pod.running or pod.terminated or pod.has_ended:
+    if pod is None or pod.has_started or pod.has_ended:
         return None
     scheduled = pod.condition("PodScheduled")
     if scheduled.get("reason") == "SchedulingGated":
@@ -47,7 +47,7 @@ def overdue(pod: Pod) -> Overdue | None:
     deleted, created = pod.deleted_at, pod.created
     if deleted is not None:
         return Overdue(deleted + LATE, _not_ending(pod, deleted))
-    if pod.running or pod.terminated or created is None or _is_prepared(pod):
+    if pod.has_started or created is None or _is_prepared(pod):
         return None
     if not pod.node:
         return Overdue(created + UNSEEN, _unseen(pod, created))
@@ -67,7 +67,7 @@ def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
     running = moment_of((pod.running or {}).get("startedAt"))
     if running is not None:
         yield running, _says(pod, "runs the trainer", "Running")
-    elif ready is not None and not pod.terminated:
+    elif ready is not None and not pod.has_started:
         yield _before_the_trainer(pod, ready)
     disrupted = pod.since("DisruptionTarget")
     if disrupted is not None:
@@ -122,7 +122,8 @@ def _is_prepared(pod: Pod) -> bool:
     """Tell whether volumes and network are there, so that images are pulled and containers start."""
     if pod.condition("PodReadyToStartContainers").get("status") == "True":
         return True
-    return any(state(status, "running") or state(status, "terminated") for _, status, _ in pod.init_containers())
+    begun = ("running", "terminated")
+    return any(state(status, kind) is not None for _, status, _ in pod.init_containers() for kind in begun)
 
 
 def _says(pod: Pod, doing: str, reason: str = "Starting") -> Explanation:

@@ -138,10 +138,10 @@ def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: J
         return StepUnderway(with_attempt(view, _ended(attempt, view.now)).attempts, "Suspended", view.suspended)
     if is_overdue(view, request):
         return _out_of_time(view, request, attempt)
-    if attempt.started_at is None and not attempt.collect and template_mended(request, attempt):
-        return _replaced(view, attempt, job)
     if job.suspended:
         return StepUnderway(view.attempts, "Waiting", job.waiting or Explanation("Queued", f"Job {job.name} is queued"))
+    if attempt.started_at is None and not attempt.collect and template_mended(request, attempt):
+        return _replaced(view, attempt, job)
     pods = listen(job, view.now, started=attempt.started_at is not None)
     after = soonest(pods.after, until_deadline(view, request, job))
     if pods.problem is not None:
