@@ -37,6 +37,11 @@ class Pod:
         return str(self.spec.get("nodeName") or "")
 
     @property
+    def is_scheduled(self) -> bool:
+        """A node was found for it."""
+        return bool(self.node) or self.condition("PodScheduled").get("status") == "True"
+
+    @property
     def spec(self) -> Json:
         """Its spec."""
         return self.raw.get("spec") or {}

@@ -34,7 +34,8 @@ def _by_the_pods_reason(pod: Pod) -> Failure | None:
     reason, words = str(pod.status.get("reason") or ""), " ".join(str(pod.status.get("message") or "").split())
     said = f"{reason}: {words[:_LONGEST]}" if words else reason
     if not pod.spans and (reason in _REJECTS or reason.startswith("OutOf")):
-        text = f"node {pod.node or '(unknown)'} did not take pod {pod.name} ({said}); it is tried again"
+        node = f"node {pod.node}" if pod.node else "its node"
+        text = f"{node} did not take pod {pod.name} ({said})"
         return Failure(Problem("RejectedByNode", text), counted=False)
     if pod.is_disrupted or reason in _DISRUPTS or "low on resource" in words:
         target = pod.condition("DisruptionTarget")

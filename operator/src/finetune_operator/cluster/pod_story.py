@@ -49,20 +49,22 @@ def overdue(pod: Pod) -> Overdue | None:
         return Overdue(deleted + LATE, _not_ending(pod, deleted))
     if pod.has_started or created is None or _is_prepared(pod):
         return None
-    if not pod.node:
+    if not pod.is_scheduled:
         return Overdue(created + UNSEEN, _unseen(pod, created))
     since = pod.since("PodScheduled") or created
     return Overdue(since + UNPREPARED, _not_starting(pod, since))
 
 
 def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
-    if pod.created is not None:
-        yield pod.created, _says(pod, "has ended" if pod.has_ended else "waits for a node")
-    if pod.has_ended:
+    ended = moment_of((pod.terminated or {}).get("finishedAt")) or pod.since("DisruptionTarget") or pod.created
+    if pod.has_ended and ended is not None:
+        yield ended, _says(pod, "has ended", "Running")
+    if pod.has_ended or pod.created is None:
         return
+    yield pod.created, _says(pod, "waits for a node")
     scheduled = pod.since("PodScheduled")
-    if scheduled is not None and pod.node:
-        yield scheduled, _says(pod, f"is prepared by node {pod.node} (volumes, network)")
+    if scheduled is not None:
+        yield scheduled, _says(pod, f"is prepared by {_node(pod)} (volumes, network)")
     ready = pod.since("PodReadyToStartContainers")
     running = moment_of((pod.running or {}).get("startedAt"))
     if running is not None:
@@ -71,7 +73,10 @@ def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
         yield _before_the_trainer(pod, ready)
     disrupted = pod.since("DisruptionTarget")
     if disrupted is not None:
-        yield disrupted, _says(pod, f"is asked to end ({pod.condition('DisruptionTarget').get('reason', '')})")
+        yield (
+            disrupted,
+            _says(pod, f"is asked to end ({pod.condition('DisruptionTarget').get('reason', '')})", "Running"),
+        )
 
 
 def _before_the_trainer(pod: Pod, ready: datetime) -> tuple[datetime, Explanation]:
@@ -100,7 +105,7 @@ def _unseen(pod: Pod, created: datetime) -> Problem:
 def _not_starting(pod: Pod, since: datetime) -> Problem:
     image = "" if pod.condition("PodReadyToStartContainers") else ", or its image is large"
     text = (
-        f"node {pod.node} has started no container of pod {pod.name} since {stamp(since)}: a volume, Secret, "
+        f"{_node(pod)} has started no container of pod {pod.name} since {stamp(since)}: a volume, Secret, "
         f"ConfigMap or its network is not there{image}; kubectl describe pod {pod.name} says why (FailedMount, "
         "FailedCreatePodSandBox); mend that, or the PodTemplate"
     )
@@ -109,11 +114,11 @@ def _not_starting(pod: Pod, since: datetime) -> Problem:
 
 def _not_ending(pod: Pod, deleted: datetime) -> Problem:
     why = pod.condition("DisruptionTarget").get("message") or "it was deleted"
+    taint = f", or kubectl taint node {pod.node} node.kubernetes.io/out-of-service=gone:NoExecute" if pod.node else ""
     text = (
-        f"pod {pod.name} should have ended by {stamp(deleted)} ({why}), and node {pod.node!r} does not say that it "
-        "has. No other pod is started before: its trainer may still run. It goes on by itself when the node is back. "
-        f"If the machine is off for sure: kubectl delete pod {pod.name} --force, or "
-        f"kubectl taint node {pod.node} node.kubernetes.io/out-of-service=gone:NoExecute"
+        f"pod {pod.name} should have ended by {stamp(deleted)} ({why}), and {_node(pod)} does not say that "
+        "it has. No other pod is started before: its trainer may still run. It goes on when the node is back. "
+        f"If the machine is off for sure: kubectl delete pod {pod.name} --force{taint}"
     )
     return Problem("PodNotEnding", text)
 
@@ -128,6 +133,10 @@ def _is_prepared(pod: Pod) -> bool:
 
 def _says(pod: Pod, doing: str, reason: str = "Starting") -> Explanation:
     return Explanation(reason, f"pod {pod.name} {doing}")
+
+
+def _node(pod: Pod) -> str:
+    return f"node {pod.node}" if pod.node else "its node"
 
 
 def _image(pod: Pod) -> str:

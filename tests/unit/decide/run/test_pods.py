@@ -301,6 +301,22 @@ def test_a_suspended_run_says_which_pod_does_not_end() -> None:
     assert "kubectl delete pod p --force" in world.status.message
 
 
+@pytest.mark.row("R47")
+@pytest.mark.row("R36")
+def test_a_run_that_is_over_says_which_pod_keeps_it() -> None:
+    world = World(run=run(active_deadline_seconds=10)).prepared()
+    world.start("train")
+    world.wait(10)
+    world.settle()
+    world.change_job(world.job("train").name, overdue=NOT_ENDING)
+    assert world.settle().requeue_after == timedelta(seconds=10)
+    world.wait(10)
+    world.settle()
+    assert world.phase() == "Training"
+    assert "activeDeadlineSeconds (10 s)" in world.status.message
+    assert "kubectl delete pod p --force" in world.status.message
+
+
 def test_a_sweep_asks_once() -> None:
     world = training()
     world.edit(suspend=True)

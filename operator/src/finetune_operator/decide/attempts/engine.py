@@ -14,7 +14,7 @@ from ..times import soonest
 from ..views import Explanation, Failure, JobView, Problem
 from .clock import timed
 from .history import as_failed, compact, latest, leftovers
-from .pods import has_spoken, listen, not_ending
+from .pods import has_spoken, listen, not_ending, until_overdue
 from .retries import deadline_problem, given_up, is_overdue, pause, until_deadline
 from .step import (
     AttemptsView,
@@ -51,7 +51,7 @@ def _start(view: AttemptsView, request: StepRequest[T]) -> StepUnderway | StepFa
     left = leftovers(view.attempts, view.jobs)
     if left:
         state: Literal["Suspended", "Waiting"] = "Suspended" if view.suspended else "Waiting"
-        return StepUnderway(view.attempts, state, _ending(view, left), (), _until_overdue(view, left))
+        return StepUnderway(view.attempts, state, _ending(view, left), (), until_overdue(left, view.now))
     if view.suspended:
         return StepUnderway(view.attempts, "Suspended", view.suspended)
     if isinstance(request.template, Problem):
@@ -133,7 +133,7 @@ def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: J
         left = listen(job, view.now, started=True).after
         return StepUnderway(view.attempts, "Running", _running(attempt), (), left)
     if job.deleting:
-        return StepUnderway(view.attempts, "Waiting", _deleting(view, job), (), _until_overdue(view, (job,)))
+        return StepUnderway(view.attempts, "Waiting", _deleting(view, job), (), until_overdue((job,), view.now))
     if view.suspended and not attempt.collect:
         return StepUnderway(with_attempt(view, _ended(attempt, view.now)).attempts, "Suspended", view.suspended)
     if is_overdue(view, request):
@@ -151,12 +151,12 @@ def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: J
 
 def _deleting(view: AttemptsView, job: JobView) -> Explanation:
     ending = f"Job {job.name} is being deleted, not by its owner; its pods are ending"
-    return not_ending(job, view.now) or Explanation("JobDeleting", ending)
+    return not_ending((job,), view.now) or Explanation("JobDeleting", ending)
 
 
 def _ending(view: AttemptsView, left: tuple[JobView, ...]) -> Explanation:
     """Return what is waited for while pods of an earlier attempt end; who suspended says so first."""
-    stuck = next((problem for job in left if (problem := not_ending(job, view.now))), None)
+    stuck = not_ending(left, view.now)
     names = ", ".join(job.name for job in left)
     ending = stuck or Explanation("PodsEnding", f"waiting for the pods of an earlier attempt to end: {names}")
     if view.suspended is None:
@@ -164,11 +164,6 @@ def _ending(view: AttemptsView, left: tuple[JobView, ...]) -> Explanation:
     return Explanation(
         view.suspended.reason, f"{view.suspended.message}; {ending.message}" if stuck else view.suspended.message
     )
-
-
-def _until_overdue(view: AttemptsView, jobs: tuple[JobView, ...]) -> timedelta | None:
-    dues = (job.overdue.due - view.now for job in jobs if job.overdue is not None and job.overdue.due > view.now)
-    return min(dues, default=None)
 
 
 def _out_of_time(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> StepUnderway | StepFailed:

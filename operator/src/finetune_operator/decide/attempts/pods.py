@@ -1,5 +1,6 @@
 """What is to be said of the pods of an active Job: what they do and since when, or what keeps them from it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -54,9 +55,15 @@ def has_spoken(job: JobView, now: datetime) -> bool:
     return job.spoke and (job.lingers or job.deleting or overdue)
 
 
-def not_ending(job: JobView, now: datetime) -> Problem | None:
-    """Return why the pods of a Job do not end, when they should have by now."""
-    return job.overdue.problem if job.overdue is not None and job.deleting and now >= job.overdue.due else None
+def not_ending(jobs: Iterable[JobView], now: datetime) -> Problem | None:
+    """Return why pods of Jobs that are being deleted do not end, when they should have by now."""
+    overdue = (job.overdue for job in jobs if job.deleting and job.overdue is not None)
+    return next((late.problem for late in overdue if now >= late.due), None)
+
+
+def until_overdue(jobs: Iterable[JobView], now: datetime) -> timedelta | None:
+    """Return the time until pods of these Jobs should have ended, or have got further."""
+    return min((job.overdue.due - now for job in jobs if job.overdue and job.overdue.due > now), default=None)
 
 
 def _doing(job: JobView, now: datetime) -> Explanation | None:

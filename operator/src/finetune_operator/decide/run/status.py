@@ -11,6 +11,7 @@ from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Ste
 from .. import limits
 from ..attempts.clock import as_recorded
 from ..attempts.history import active_jobs, deletions, latest
+from ..attempts.pods import not_ending, until_overdue
 from ..decision import Action, Decision, Emit
 from ..views import Explanation
 from .view import RunView
@@ -88,7 +89,10 @@ def concluded(view: RunView, decision: Decision[RunStatus]) -> Decision[RunStatu
     unfinished = find(before.conditions, "Finished")
     conditions = (unfinished if c.type == "Finished" and unfinished else c for c in decision.status.conditions)
     status = replace(decision.status, phase=before.phase or "Pending", finished_at=None, conditions=tuple(conditions))
-    return Decision(status, (*decision.actions, *deletions(left)))
+    stuck = not_ending(left, view.now)
+    if stuck is not None:
+        status = say(status, status.phase or "Pending", f"{status.message}; {stuck.message}")
+    return Decision(status, (*decision.actions, *deletions(left)), until_overdue(left, view.now))
 
 
 def progressed(view: RunView, status: RunStatus, step: Step) -> RunStatus:
