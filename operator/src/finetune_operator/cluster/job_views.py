@@ -15,6 +15,8 @@ from .pod_story import moments, overdue, waiting
 from .port import Object
 
 _STEPS: Final = frozenset(get_args(Step))
+_SHOWN: Final = 200
+"""Characters of a Job's own words that a message quotes."""
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
 
 
@@ -63,6 +65,8 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         suspended=suspended,
         podless_since=None if pods or suspended or _has_had_pods(status) else moment_of(status.get("startTime")),
         finished_at=moment_of((end or {}).get("lastTransitionTime")),
+        said=_words(ended.get("Failed") or {}),
+        has_pods=bool(pods),
         waiting=_queued(labels) if suspended else None,
         deleting=metadata.get("deletionTimestamp") is not None,
     )
@@ -106,6 +110,11 @@ def _speaker(pods: Iterable[Pod]) -> Pod | None:
         ),
         default=None,
     )
+
+
+def _words(condition: Mapping[str, Any]) -> str:
+    said = (str(condition.get(part) or "") for part in ("reason", "message"))
+    return ": ".join(part for part in said if part)[:_SHOWN]
 
 
 def _has_had_pods(status: Mapping[str, Any]) -> bool:

@@ -73,8 +73,8 @@ class JobView:
     `exit_code`, `termination_message` and `finished_at` are the trainer container's. `spoke`: it has ended, and
     neither its neighbours nor another pod can take back what it said. `lingers`: the Job does not end by itself
     all the same, because neighbours run on or another pod was made. `idle`: no trainer runs in any of its pods.
-    `failure` is what the pod's own status says of its end. `podless_since` is when the Job's controller began,
-    while it has no pod. `moments` is what the pod did and does, oldest first.
+    `failure` is what the pod's own status says of its end, and `said` what the Job's says. `podless_since` is when
+    the Job's controller began, while it has no pod. `moments` is what the pod did and does, oldest first.
     """
 
     name: str
@@ -94,6 +94,8 @@ class JobView:
     lingers: bool = False
     idle: bool = False
     failure: Failure | None = None
+    said: str = ""
+    has_pods: bool = False
     disrupted: bool = False
     pods_gone: bool = True
     waiting: Problem | None = None

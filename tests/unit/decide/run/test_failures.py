@@ -58,10 +58,11 @@ def test_what_measures_is_measured_anew_when_its_job_vanished() -> None:
 @pytest.mark.row("R45")
 def test_a_failed_job_whose_pod_is_gone_is_asked_for_what_it_left() -> None:
     world = training()
-    world.fail("train", None)
+    world.fail("train", None, has_pods=False, said="BackoffLimitExceeded: too many")
     assert world.job("train").collect
     world.fail("train", None)
     assert outcomes(world, "train") == [("Failed", "PodVanished")]
+    assert "BackoffLimitExceeded: too many" in newest(world).message
 
 
 @pytest.mark.row("R48")

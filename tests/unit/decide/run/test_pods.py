@@ -188,7 +188,7 @@ def test_what_a_node_rejects_is_not_the_runs_fault_and_has_an_end() -> None:
     pauses = []
     for _ in range(20):
         assert world.phase() == "Training"
-        world.fail("train", None, failure=rejected, moments=(PodMoment(world.now, Explanation("Starting", "")),))
+        world.fail("train", None, failure=rejected, has_pods=True)
         assert (newest(world).reason, newest(world).counted) == ("RejectedByNode", False)
         pauses.append(world.settle().requeue_after or timedelta())
         world.wait(pauses[-1].total_seconds())

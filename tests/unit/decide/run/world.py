@@ -257,7 +257,7 @@ class World:
         """Let the newest Job of a step fail."""
         job = self.job(step)
         text = json.dumps(envelope(job, {}, outcome="Failed", error=error, manifest=None)) if error else None
-        over: dict[str, Any] = {"state": "Failed", "finished_at": self.now, "pods_gone": True}
+        over: dict[str, Any] = {"state": "Failed", "finished_at": self.now, "pods_gone": True, "has_pods": True}
         over["spans"] = ended(job, self.now)
         self.change_job(job.name, **{**over, "exit_code": exit_code, "termination_message": text, **changes})
         self.settle()

@@ -14,7 +14,7 @@ from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import parse, plain
-from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
+from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob, Emit
 from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.version.view import VersionView
 from finetune_operator.decide.views import JobView, Problem, Span, TemplateView
@@ -213,6 +213,7 @@ def test_what_is_not_the_bytes_fault_is_tried_again_without_end_and_ever_more_sl
     for _ in range(15):
         shelf.end("Failed", None, 1)
         assert shelf.verified() == ("Unknown", "Internal"), "a promotion of it waits, and is not refused"
+        assert [a.reason for a in shelf.history if isinstance(a, Emit)][-1:] == ["Internal"]
         pauses.append(shelf.settle().requeue_after)
         shelf.now += pauses[-1] or timedelta()
         shelf.settle()

@@ -57,7 +57,7 @@ def _start(view: AttemptsView, request: StepRequest[T]) -> StepUnderway | StepFa
     if isinstance(request.template, Problem):
         return StepUnderway(view.attempts, "Blocked", request.template)
     if request.ends is None and is_overdue(view, request):
-        return StepFailed(view.attempts, deadline_problem(view))
+        return StepFailed(view.attempts, deadline_problem(view, request))
     number = 1 + max((a.attempt for a in view.attempts if a.step == request.step), default=0)
     attempt = Attempt(
         step=request.step,
@@ -109,6 +109,11 @@ def _unheard(view: AttemptsView, request: StepRequest[T], attempt: Attempt, gone
     if attempt.collect or attempt.step not in COLLECTED:
         return _failed(view, request, attempt, Failure(gone))
     return _collect(view, request, attempt, gone)
+
+
+def _podless_end(job: JobView) -> Problem:
+    said = f" ({job.said})" if job.said else ""
+    return Problem("PodVanished", f"Job {job.name} failed{said}, and its pod is gone")
 
 
 def _create_again(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> StepUnderway:
@@ -168,7 +173,7 @@ def _ending(view: AttemptsView, left: tuple[JobView, ...]) -> Explanation:
 
 def _out_of_time(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> StepUnderway | StepFailed:
     """End an attempt whose step ran too long; of an endless step another one follows."""
-    problem = deadline_problem(view)
+    problem = deadline_problem(view, request)
     if request.ends is not None:
         return _failed(view, request, attempt, Failure(problem))
     return StepFailed(with_attempt(view, as_failed(attempt, view.now, problem, fatal=True)).attempts, problem)
@@ -194,8 +199,9 @@ def _harvest(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job:
     What counts is the trainer's own end: a container beside it may fail, or run on, and its Job with it.
     """
     said = envelope(job, attempt, view.uid)
-    if job.state == "Failed" and not job.moments and job.exit_code is None and not attempt.collect:
-        return _unheard(view, request, attempt, Problem("PodVanished", f"Job {job.name} failed, and its pod is gone"))
+    nobody_says = job.exit_code is None and not job.has_pods
+    if job.state == "Failed" and nobody_says and not attempt.collect:
+        return _unheard(view, request, attempt, _podless_end(job))
     if job.state != "Complete" and job.exit_code != 0:
         return _step_failed(view, request, attempt, job, said)
     match said:

@@ -63,6 +63,12 @@ def _left(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> tuple[Job
     )
 
 
+def newly_failed(before: tuple[Attempt, ...], after: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Return the attempts that failed and were not recorded so before."""
+    known = {(a.step, a.attempt) for a in before if a.outcome == "Failed"}
+    return tuple(a for a in after if a.outcome == "Failed" and (a.step, a.attempt) not in known)
+
+
 def compact(attempts: tuple[Attempt, ...], failed: int | None = None) -> tuple[Attempt, ...]:
     """Return the attempts with what older ones said cut short, and without the oldest suspended ones.
 

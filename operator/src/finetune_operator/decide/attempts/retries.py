@@ -67,9 +67,12 @@ def until_deadline(view: AttemptsView, request: StepRequest[T], job: JobView) ->
     return view.deadline - _time_used(view, request) if view.deadline is not None and is_running(job) else None
 
 
-def deadline_problem(view: AttemptsView) -> Problem:
+def deadline_problem(view: AttemptsView, request: StepRequest[T]) -> Problem:
     """Return that the running time is used up, with what can be done."""
     limit = int(view.deadline.total_seconds()) if view.deadline else 0
+    if request.ends is not None:
+        text = f"its trainer ran for {limit} s, the most for one attempt of {request.step}; its log says what it did"
+        return Problem("DeadlineExceeded", text)
     message = f"its pods ran longer than activeDeadlineSeconds ({limit} s); train less, on faster hardware, or raise it"
     return Problem("DeadlineExceeded", message)
 

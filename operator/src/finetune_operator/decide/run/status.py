@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from ...api.contract import ProgressLine
 from ...api.meta import ConditionStatus, find, set_condition, with_all
-from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
+from ...api.run import FINAL_PHASES, Progress, RunPhase, RunStatus, Step
 from .. import limits
 from ..attempts.clock import as_recorded
-from ..attempts.history import active_jobs, deletions, latest
+from ..attempts.history import active_jobs, deletions, latest, newly_failed
 from ..attempts.pods import not_ending, until_overdue
 from ..decision import Action, Decision, Emit
 from ..views import Explanation
@@ -142,16 +142,9 @@ def events(before: RunStatus, after: RunStatus) -> tuple[Action, ...]:
             actions.append(Emit("Warning", new.reason, new.message))
     actions.extend(
         Emit("Warning", attempt.reason, f"{attempt.step}, attempt {attempt.attempt}: {attempt.message}")
-        for attempt in after.attempts
-        if attempt.outcome == "Failed" and not _was_failed(before, attempt)
+        for attempt in newly_failed(before.attempts, after.attempts)
     )
     return tuple(actions)
-
-
-def _was_failed(before: RunStatus, attempt: Attempt) -> bool:
-    return any(
-        a.outcome == "Failed" and (a.step, a.attempt) == (attempt.step, attempt.attempt) for a in before.attempts
-    )
 
 
 def _progress(line: ProgressLine, now: datetime) -> Progress:

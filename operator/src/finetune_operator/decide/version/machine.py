@@ -15,7 +15,7 @@ from .. import limits
 from ..attempts import results
 from ..attempts.clock import as_recorded
 from ..attempts.engine import advance
-from ..attempts.history import active_jobs, deletions, swept
+from ..attempts.history import active_jobs, deletions, newly_failed, swept
 from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
@@ -242,4 +242,6 @@ def _events(before: VersionStatus, after: VersionStatus) -> tuple[Action, ...]:
     old, new = find(before.conditions, "Verified"), find(after.conditions, "Verified")
     if new and new.status == "False" and (old is None or old.status != "False"):
         events.append(Emit("Warning", new.reason, new.message))
+    failed = newly_failed(before.attempts, after.attempts)
+    events.extend(Emit("Warning", a.reason, f"{a.step}, attempt {a.attempt}: {a.message}") for a in failed)
     return tuple(events)
