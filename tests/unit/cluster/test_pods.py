@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.cluster.job_views import job_views, running_train_pod
+from finetune_operator.cluster.job_views import RunningPod, job_views, running_pod
 from finetune_operator.cluster.pod_story import LATE, UNPREPARED, UNSEEN
 from finetune_operator.decide.views import JobView, Span
 from unit.cluster.test_views import job, pod
@@ -205,7 +205,7 @@ def test_a_sidecar_without_its_image_hides_neither_the_trainer_nor_its_progress(
     seen = view(made)
     assert seen.waiting is None
     assert seen.moments[-1].explanation.message == "pod p runs the trainer"
-    assert running_train_pod([seen], [made]) == "p"
+    assert running_pod([seen], [made]) == RunningPod("p", "train", second(5))
 
 
 @pytest.mark.row("R47")

@@ -1,7 +1,8 @@
 """From Jobs and their pods, as the API server has them, to what decisions look at."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final, get_args
 
 from ..api import names
@@ -37,14 +38,23 @@ def job_views(owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object]) ->
     return tuple(sorted([*views, *(o for o in orphans if o is not None)], key=lambda view: view.name))
 
 
-def running_train_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> str | None:
-    """Return the name of the pod whose log tells how far training is; None while none runs."""
-    active = {job.uid for job in jobs if job.step == "train" and job.state == "Active" and not job.deleting}
+@dataclass(frozen=True, slots=True)
+class RunningPod:
+    """The pod whose log tells how far a step is, and since when its trainer runs."""
+
+    name: str
+    step: Step
+    since: datetime | None
+
+
+def running_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> RunningPod | None:
+    """Return the pod of an active Job that runs; None while there is none."""
+    active = {job.uid: job for job in jobs if job.state == "Active" and not job.deleting and not job.collect}
     for pod in pods:
-        reader = Pod(pod)
+        job, reader = active.get(_controller_uid(pod)), Pod(pod)
         # A container beside the trainer that waits for its image keeps the whole pod Pending.
-        if _controller_uid(pod) in active and (reader.running is not None or reader.status.get("phase") == "Running"):
-            return reader.name
+        if job is not None and (reader.running is not None or reader.status.get("phase") == "Running"):
+            return RunningPod(reader.name, job.step, moment_of((reader.running or {}).get("startedAt")))
     return None
 
 

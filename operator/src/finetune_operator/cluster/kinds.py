@@ -84,6 +84,8 @@ class KindEntry:
     references: Mapping[str, Callable[[Json], Iterable[object]]] = field(default_factory=dict)
     """How an object names others, and what others find it by."""
     phase: Callable[[Json], str] = fields.phase
+    since: Callable[[Json], str] = fields.no_phase
+    """Since when it is in that phase."""
     digest: Callable[[Json], Hashable] = fields.nothing
     """What other objects look at: while it stays the same, a change wakes nobody else."""
     packed: bool = False
@@ -139,6 +141,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "uid": at("metadata", "uid"),
             "promotion": at("status", "promotion"),
         },
+        since=fields.run_since,
         packed=True,
         reconciled=Reconciled(
             name="FineTuneRun", decide=run.decide, condition="Accepted", final_phases=frozenset(FINAL_PHASES)
@@ -171,6 +174,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         made_by="admin",
         watch_labels={},
         references={"policy": at("spec", "policy")},
+        since=fields.since,
         digest=fields.phase,
         wakes=(
             Wake(kind=Kind.POLICY, find_by="name", value="policy"),

@@ -10,6 +10,7 @@ from ...api.names import snapshot_name
 from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts.history import active_jobs, deletions, swept
 from ..decision import Action, CreateSnapshot, Decision
+from ..since import dated
 from ..snapshot import snapshot_of_run
 from ..times import soonest
 from ..views import Problem
@@ -49,7 +50,7 @@ def decide(view: RunView) -> Decision[RunStatus]:
         return Decision(before, deletions(active_jobs(view.jobs)))
     decision = concluded(view, _next(view, first_visit(view)))
     seen = replace(decision.status, observed_generation=view.run.metadata.generation)
-    status = worth_writing(before, seen)
+    status = dated(before, worth_writing(before, seen), view.now)
     sweep, due = swept(status.attempts, view.jobs, view.now)
     # Metrics go first: nothing asks for them a second time when another action is refused.
     left = (action for action in sweep if action not in decision.actions)

@@ -20,10 +20,12 @@ from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
+from ..since import dated
 from ..snapshot import snapshot_of_base
 from ..templates import usable_template
 from ..times import soonest
 from ..views import Explanation, Problem
+from .metrics import metrics
 from .view import VersionView
 
 DEADLINE: Final = timedelta(hours=6)
@@ -48,10 +50,11 @@ def decide(view: VersionView) -> Decision[VersionStatus]:
     measured = _measured(view, _first_visit(view))
     status = _summary(view, _served(view, measured.status))
     status = replace(status, observed_generation=view.version.metadata.generation)
-    status = _worth_writing(before, status)
+    status = dated(before, _worth_writing(before, status), view.now)
     sweep, due = swept(status.attempts, view.jobs, view.now)
     left = (action for action in sweep if action not in measured.actions)
-    return Decision(status, (*measured.actions, *left, *_events(before, status)), soonest(measured.requeue_after, due))
+    actions = (*metrics(view, status), *measured.actions, *left, *_events(before, status))
+    return Decision(status, actions, soonest(measured.requeue_after, due))
 
 
 def owner_policy(view: VersionView) -> Policy | None:
