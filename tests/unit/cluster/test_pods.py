@@ -134,6 +134,9 @@ SIDECAR = {**TRAINER, "initContainers": [{"name": "proxy", "restartPolicy": "Alw
         (a_pod("Pending", CREATING, conditions=READY, spec=SIDECAR, initContainerStatuses=[
             {**container("proxy", running={"startedAt": AT.format(6)}), "started": False}]),
          6, "pod p runs its init container 'proxy'"),
+        (a_pod("Pending", CREATING, conditions=[], initContainerStatuses=[
+            container("fetch-token", running={"startedAt": AT.format(7)})]),
+         7, "(kubectl logs p -c fetch-token)"),
         (a_pod("Running", container("trainer", running={"startedAt": AT.format(9)}), conditions=READY),
          9, "pod p runs the trainer"),
         (a_pod("Running", container("trainer", running={"startedAt": AT.format(5)}), conditions=[*READY, DISRUPTED]),
@@ -155,6 +158,7 @@ def test_what_a_pod_does_and_since_when(made: dict[str, Any], since: int, says: 
         (a_pod("Pending", CREATING, conditions=[READY[0], {"type": "PodReadyToStartContainers", "status": "False"}]),
          second(2) + UNPREPARED, "PodNotStarting", "kubectl describe pod p"),
         (a_pod("Pending", CREATING, conditions=READY[:1]), second(2) + UNPREPARED, "PodNotStarting", "or its image is"),
+        (a_pod("Pending", CREATING, spec={"nodeName": ""}), second(1) + UNPREPARED, "PodNotStarting", "its node has"),
         (a_pod("Pending", conditions=READY[:1]), second(2) + UNPREPARED, "PodNotStarting", "node gpu-1 has started no"),
     ],
 )  # fmt: skip

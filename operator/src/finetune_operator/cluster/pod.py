@@ -38,8 +38,9 @@ class Pod:
 
     @property
     def is_scheduled(self) -> bool:
-        """A node was found for it."""
-        return bool(self.node) or self.condition("PodScheduled").get("status") == "True"
+        """A node was found for it: it says so, or a kubelet speaks of its containers."""
+        spoken_of = self.statuses("containerStatuses") or self.statuses("initContainerStatuses")
+        return bool(self.node or spoken_of) or self.condition("PodScheduled").get("status") == "True"
 
     @property
     def spec(self) -> Json:

@@ -58,7 +58,7 @@ def overdue(pod: Pod) -> Overdue | None:
 def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
     ended = moment_of((pod.terminated or {}).get("finishedAt")) or pod.since("DisruptionTarget") or pod.created
     if pod.has_ended and ended is not None:
-        yield ended, _says(pod, "has ended", "Running")
+        yield ended, _says(pod, "is over", "Running")
     if pod.has_ended or pod.created is None:
         return
     yield pod.created, _says(pod, "waits for a node")
@@ -69,8 +69,8 @@ def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
     running = moment_of((pod.running or {}).get("startedAt"))
     if running is not None:
         yield running, _says(pod, "runs the trainer", "Running")
-    elif ready is not None and not pod.has_started:
-        yield _before_the_trainer(pod, ready)
+    elif not pod.has_started and (ready is not None or _is_prepared(pod)):
+        yield _before_the_trainer(pod, ready or pod.created)
     disrupted = pod.since("DisruptionTarget")
     if disrupted is not None:
         yield (
@@ -87,7 +87,7 @@ def _before_the_trainer(pod: Pod, ready: datetime) -> tuple[datetime, Explanatio
         ended = moment_of((state(status, "terminated") or {}).get("finishedAt"))
         since = max(since, running or since, ended or since)
         if running is not None and not (stays and status.get("started")):
-            return running, _says(pod, f"runs its init container {name!r}")
+            return running, _says(pod, f"runs its init container {name!r} (kubectl logs {pod.name} -c {name})")
         if running is None and ended is None:
             return since, _says(pod, f"pulls the image of its init container {name!r}")
     return since, _says(pod, f"pulls image {_image(pod)!r}")
