@@ -65,7 +65,8 @@ class ScriptedNode:
         labels, phase = pod["metadata"]["labels"], pod.get("status", {}).get("phase")
         step = labels["finetune-operator.io/step"]
         if phase == "Pending":
-            self.started.append((step, labels["finetune-operator.io/owner-name"]))
+            if not _collects(pod):
+                self.started.append((step, labels["finetune-operator.io/owner-name"]))
             self._status(pod, {"phase": "Running", "startTime": now(), "containerStatuses": [
                 _container("trainer", {"running": {"startedAt": now()}}, ready=True)]})  # fmt: skip
         elif phase == "Running" and step not in self.holds:
@@ -80,8 +81,7 @@ class ScriptedNode:
         """Return exit code and state of a trainer that ends; one that collects brings what is published alone."""
         inputs = _inputs(pod)
         manifest = (document["owner"]["uid"], step, inputs["attempt"])
-        collects = pod["metadata"]["labels"].get("finetune-operator.io/collect") == "true"
-        if collects and manifest not in self.published:
+        if _collects(pod) and manifest not in self.published:
             code, message = 1, _missing(*manifest)
         else:
             code, message = self.answer(step, document, inputs)
@@ -120,6 +120,10 @@ class ScriptedNode:
     def _status(self, pod: Object, status: Object) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}/status"
         self.server.request("PATCH", path, {"status": status}, "application/merge-patch+json")
+
+
+def _collects(pod: Object) -> bool:
+    return bool(pod["metadata"]["labels"].get("finetune-operator.io/collect") == "true")
 
 
 def _missing(owner: str, step: str, attempt: int) -> Object:

@@ -153,6 +153,7 @@ def test_a_result_that_came_while_nobody_looked_is_collected_though_its_job_is_g
     operator.start()
     eventually(lambda: live.phase("first") == "Promoted", seconds=90, what="the run goes on with it")
     assert training(live) == [("Succeeded", "")]
+    assert node.started.count(("train", "first")) == 1, "nothing was trained twice"
 
 
 @pytest.mark.row("V8")
