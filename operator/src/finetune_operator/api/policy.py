@@ -155,16 +155,46 @@ class Hold(Value, frozen=True, kw_only=True):
     since: datetime
 
 
+class Lifted(Value, frozen=True, kw_only=True):
+    """A person's word that a quarantine is over: the promotion that said so, and why."""
+
+    at: datetime
+    by: str
+    reason: str = ""
+
+
 class Quarantined(Value, frozen=True, kw_only=True):
-    """A version that failed in production: never promoted or rolled back to again."""
+    """A version that failed in production: never promoted or rolled back to again, unless a promotion lifts it."""
 
     version: str
     sha256: str
     reason: str
     since: datetime
+    evidence: str = ""
+    lifted: Lifted | None = None
+
+
+class TakenBack(Value, frozen=True, kw_only=True):
+    """A version that people went back from: by which promotion, and why."""
+
+    version: str
+    sha256: str
+    by: str
+    since: datetime
+    reason: str = ""
 
 
 FlightPhase = Literal["Flipping", "Watching", "Returning"]
+
+
+class Brake(Value, frozen=True, kw_only=True):
+    """The promotion that ended a flight by going back to a version that was good."""
+
+    promotion: str
+    promotion_uid: str
+    spec_hash: str
+    release_hold: bool = False
+    reason: str = ""
 
 
 class InFlight(Value, frozen=True, kw_only=True):
@@ -172,7 +202,11 @@ class InFlight(Value, frozen=True, kw_only=True):
 
     `template_hash` is that of the pod template without our keys when the flight began. `generation` is that of
     the Deployment when `epoch` was given out: while it stays, the apply was not committed. `replicas` were available
-    when watching began; `unhealthy_since` says since when fewer of them are.
+    when watching began; `missing_since` says since when fewer of them are, and `unhealthy_since` since when that is
+    because a container fails. `takes_back`: it goes to a version that
+    was live before, so that the one it leaves is taken back; `reason` is the promotion's. `unsettled`: it began while
+    the Deployment was not whole (then `replicas` were available), so that trouble is nobody's for certain. `evidence`
+    is what the server's own container did, where that is why it returns.
     """
 
     promotion: str
@@ -192,6 +226,12 @@ class InFlight(Value, frozen=True, kw_only=True):
     generation: int = 0
     replicas: int = 0
     unhealthy_since: datetime | None = None
+    missing_since: datetime | None = None
+    takes_back: bool = False
+    reason: str = ""
+    unsettled: bool = False
+    evidence: str = ""
+    brake: Brake | None = None
 
 
 PromotionOutcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
@@ -226,12 +266,14 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     """The durable memory of one Deployment's models; `message` sums up what matters most now, `since` when it began."""
 
     observed_generation: int = 0
+    serving: str = ""
     message: str = ""
     since: datetime | None = None
     live: Live | None = None
     last_good: tuple[LiveVersion, ...] = ()
     hold: Hold | None = None
     quarantined: tuple[Quarantined, ...] = ()
+    taken_back: tuple[TakenBack, ...] = ()
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
     reservations: tuple[Reservation, ...] = ()
@@ -239,6 +281,23 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     epoch: int = 0
     reasserted_at: tuple[datetime, ...] = ()
     conditions: tuple[Condition, ...] = ()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything of the Deployment is known yet: a policy is new, or made anew, until it is."""
+        return self.epoch > 0 or self.live is not None
+
+    def is_good(self, sha256: str) -> bool:
+        """Tell whether those bytes are among the versions that can be gone back to."""
+        return any(entry.sha256 == sha256 for entry in self.last_good)
+
+    def quarantine_of(self, sha256: str) -> Quarantined | None:
+        """Return the quarantine of those bytes that stands; None also where it was lifted."""
+        return next((e for e in self.quarantined if e.sha256 == sha256 and e.lifted is None), None)
+
+    def taken_back_of(self, sha256: str) -> TakenBack | None:
+        """Return that people went back from those bytes, if they did."""
+        return next((e for e in self.taken_back if e.sha256 == sha256), None)
 
 
 class Policy(Value, frozen=True, kw_only=True):

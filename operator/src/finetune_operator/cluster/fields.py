@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
+from ..api.names import SERVICE_RECORD_KEY
+
 Json = Mapping[str, Any]
 
 
@@ -50,8 +52,14 @@ def templates(policy: Json) -> Iterable[object]:
     return sorted({str(name) for name in named.values()}) if isinstance(named, Mapping) else ()
 
 
+def promotion_digest(promotion: Json) -> Hashable:
+    """Return what the run that asked for it looks at: its phase, and why it waits."""
+    accepted: Json = next((c for c in _items(promotion, "status", "conditions") if c.get("type") == "Accepted"), {})
+    return phase(promotion), accepted.get("status"), accepted.get("reason")
+
+
 def policy_digest(policy: Json) -> Hashable:
-    """Return what runs and versions look at: rules, readiness, what is live, the hold, the quarantine."""
+    """Return what runs and versions look at: rules, readiness, what is live, the hold, the verdicts."""
     ready: Json = next((c for c in _items(policy, "status", "conditions") if c.get("type") == "Ready"), {})
     return (
         _value(policy, "metadata", "generation"),
@@ -60,8 +68,15 @@ def policy_digest(policy: Json) -> Hashable:
         ready.get("message"),
         (_value(policy, "status", "live", "version"), _value(policy, "status", "live", "sha256")),
         _value(policy, "status", "hold", "since"),
-        tuple(entry.get("sha256") for entry in _items(policy, "status", "quarantined")),
+        tuple((entry.get("sha256"), "lifted" in entry) for entry in _items(policy, "status", "quarantined")),
+        tuple(entry.get("sha256") for entry in _items(policy, "status", "takenBack")),
     )
+
+
+def version_digest(version: Json) -> Hashable:
+    """Return what policies, promotions and runs look at: the phase, whether it is verified, its service record."""
+    verified: Json = next((c for c in _items(version, "status", "conditions") if c.get("type") == "Verified"), {})
+    return (phase(version), verified.get("status"), _value(version, "metadata", "annotations", SERVICE_RECORD_KEY))
 
 
 def _value(obj: object, *path: str) -> Any:

@@ -148,12 +148,12 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         ),
     ),
     Kind.MODEL_VERSION: KindEntry(
-        verbs=_READ | {"create"},
+        verbs=_READ | {"create", "patch"},
         subresources=_STATUS,
         made_by="admin",
         watch_labels={},
         references={"model": at("spec", "model"), "uid": at("metadata", "uid"), "type": at("spec", "type")},
-        digest=fields.phase,
+        digest=fields.version_digest,
         wakes=(
             Wake(
                 kind=Kind.POLICY,
@@ -169,13 +169,13 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         reconciled=Reconciled(name="ModelVersion", decide=version.decide, condition="Verified"),
     ),
     Kind.PROMOTION: KindEntry(
-        verbs=_READ | {"create"},
+        verbs=_READ | {"create", "patch"},
         subresources=_STATUS,
         made_by="admin",
         watch_labels={},
         references={"policy": at("spec", "policy")},
         since=fields.since,
-        digest=fields.phase,
+        digest=fields.promotion_digest,
         wakes=(
             Wake(kind=Kind.POLICY, find_by="name", value="policy"),
             Wake(kind=Kind.RUN, find_by="promotion", value="name"),
