@@ -48,7 +48,8 @@ def _one_job_per_attempt(log: list[Write]) -> list[str]:
         if write.kind is Kind.JOB and write.verb == "create" and write.after is not None:
             labels = write.after["metadata"]["labels"]
             args = write.after["spec"]["template"]["spec"]["containers"][0]["args"]
-            made[(labels[KEY + "owner-uid"], args[1], args[3])] += 1
+            collects = labels.get(KEY + "collect", "")
+            made[(labels[KEY + "owner-uid"], args[1], args[3], collects)] += 1
     return [f"{count} Jobs for one attempt: {what}" for what, count in made.items() if count > 1]
 
 

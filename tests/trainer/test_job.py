@@ -63,7 +63,9 @@ class Pod:
     def network(self) -> Path:
         return self.folder / "network.log"
 
-    def start(self, step: str, document: dict[str, Any] | str, inputs: dict[str, Any] | str) -> subprocess.Popen[str]:
+    def start(
+        self, step: str, document: dict[str, Any] | str, inputs: dict[str, Any] | str, **more: str
+    ) -> subprocess.Popen[str]:
         file = self.folder / "run.json"
         file.write_text(document if isinstance(document, str) else json.dumps(document))
         package = str(Path(__file__).parents[2] / "trainer-image" / "src")
@@ -76,6 +78,7 @@ class Pod:
             "FINETUNE_SCRATCH": str(self.scratch),
             "FINETUNE_TERMINATION_LOG": str(self.folder / "termination-log"),
             "NETWORK_LOG": str(self.network),
+            **more,
         }
         text = inputs if isinstance(inputs, str) else json.dumps(inputs)
         (self.folder / "work").mkdir(exist_ok=True)
@@ -88,8 +91,10 @@ class Pod:
             text=True,
         )
 
-    def run(self, step: str, document: dict[str, Any] | str, inputs: dict[str, Any] | str) -> tuple[int, list[Any]]:
-        process = self.start(step, document, inputs)
+    def run(
+        self, step: str, document: dict[str, Any] | str, inputs: dict[str, Any] | str, **more: str
+    ) -> tuple[int, list[Any]]:
+        process = self.start(step, document, inputs, **more)
         out, err = process.communicate(timeout=240)
         print(err[-2000:])
         return process.returncode, [json.loads(line) for line in out.splitlines()]
@@ -133,10 +138,23 @@ def test_training_needs_no_network_and_writes_only_to_scratch_and_artifacts(
     first = job.message()
     (job.folder / "termination-log").unlink()
     started = time.monotonic()
-    code, lines = job.run("train", document, {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
+    again = {"attempt": 1, "plan": {"uri": plan.uri, "sha256": plan.sha256}}
+    code, lines = job.run("train", document, again, FINETUNE_COLLECT="true")
     assert (code, job.message()) == (0, first)
     assert len(lines) == 1
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("step", ["prepare", "train"])
+def test_a_job_that_collects_makes_nothing(job: Pod, world: World, base: dict[str, Any], step: str) -> None:
+    document = world.document(base, mixing__ratio="1")
+    inputs: dict[str, Any] = {"attempt": 2, "live": None}
+    if step == "train":
+        inputs = {"attempt": 2, "plan": {"uri": "file:///nowhere/plan.json", "sha256": "0" * 64}}
+    code, lines = job.run(step, document, inputs, FINETUNE_COLLECT="true")
+    assert (code, lines[-1]["error"]["reason"]) == (1, "ResultMissing")
+    assert len(lines) == 1
+    assert not list(world.artifacts.rglob("attempt-2"))
 
 
 def test_sigterm_ends_training_at_once_as_preempted(

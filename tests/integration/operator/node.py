@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from house.api_server import ApiServer, Object
-from simulation.trainer_script import Trainer
+from simulation.trainer_script import RESULT, Trainer
 
 OURS = "app.kubernetes.io%2Fmanaged-by%3Dfinetune-operator"
 POLL = 0.1
@@ -35,6 +35,10 @@ class ScriptedNode:
     crowded: set[str] = field(default_factory=set)
     serves: Callable[[Object], Object | None] = lambda pod: None
     started: list[tuple[str, str]] = field(default_factory=list)
+    takes: Callable[[Object], bool] | None = None
+    """May take over a pod of a Job, as the kubelet of a story of its own; then it returns True."""
+    published: set[tuple[str, str, int]] = field(default_factory=set)
+    """Owner, step and attempt of every manifest that is complete."""
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -55,7 +59,8 @@ class ScriptedNode:
                 if pod["metadata"].get("deletionTimestamp") is not None:
                     continue
                 if pod["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "finetune-operator":
-                    self._step(pod)
+                    if self.takes is None or not self.takes(pod):
+                        self._step(pod)
                 else:
                     status = self.serves(pod)
                     if status:
@@ -67,23 +72,32 @@ class ScriptedNode:
         labels, phase = pod["metadata"]["labels"], pod.get("status", {}).get("phase")
         step = labels["finetune-operator.io/step"]
         if phase == "Pending":
-            self.started.append((step, labels["finetune-operator.io/owner-name"]))
+            if not _collects(pod):
+                self.started.append((step, labels["finetune-operator.io/owner-name"]))
             self._status(pod, {"phase": "Running", "startTime": now(), "containerStatuses": [
                 _container("trainer", {"running": {"startedAt": now()}}, ready=True)]})  # fmt: skip
         elif phase == "Running" and step not in self.holds:
             document = self._document(pod)
             if document is None:
                 return  # deleted with its run meanwhile
-            code, message = self.answer(step, document, _inputs(pod))
-            ended = {
-                "exitCode": code,
-                "message": json.dumps(message),
-                "startedAt": now(),
-                "finishedAt": now(),
-                "reason": "Completed",
-            }
+            code, ended = self.end(pod, step, document)
             self._status(pod, {"phase": "Succeeded" if code == 0 else "Failed", "containerStatuses": [
-                _container("trainer", {"terminated": ended}, ready=False)]})  # fmt: skip
+                _container("trainer", ended, ready=False)]})  # fmt: skip
+
+    def end(self, pod: Object, step: str, document: Object) -> tuple[int, Object]:
+        """Return exit code and state of a trainer that ends; one that collects brings what is published alone."""
+        inputs = _inputs(pod)
+        manifest = (document["owner"]["uid"], step, inputs["attempt"])
+        if _collects(pod) and manifest not in self.published:
+            code, message = 1, _missing(*manifest)
+        else:
+            code, message = self.answer(step, document, inputs)
+        if code == 0:
+            self.published.add(manifest)
+        return code, {"terminated": {
+            "exitCode": code, "message": json.dumps(message), "startedAt": now(), "finishedAt": now(),
+            "reason": "Completed" if code == 0 else "Error",
+        }}  # fmt: skip
 
     def _serve(self, pod: Object) -> None:
         annotations = pod["metadata"].get("annotations") or {}
@@ -116,6 +130,15 @@ class ScriptedNode:
     def _status(self, pod: Object, status: Object) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}/status"
         self.server.request("PATCH", path, {"status": status}, "application/merge-patch+json")
+
+
+def _collects(pod: Object) -> bool:
+    return bool(pod["metadata"]["labels"].get("finetune-operator.io/collect") == "true")
+
+
+def _missing(owner: str, step: str, attempt: int) -> Object:
+    error = {"class": "Internal", "reason": "ResultMissing", "message": "no manifest", "remedy": ""}
+    return {"schema": RESULT, "step": step, "owner": owner, "attempt": attempt, "outcome": "Failed", "error": error}
 
 
 def _container(name: str, state: Object, *, ready: bool) -> Object:

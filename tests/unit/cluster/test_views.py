@@ -9,7 +9,7 @@ import pytest
 from finetune_operator.cluster.deployment_views import deployment_view, is_same_target, template_view
 from finetune_operator.cluster.job_views import RunningPod, job_views, running_pod
 from finetune_operator.cluster.observe import last_progress
-from finetune_operator.decide.views import JobView, ServedKeys
+from finetune_operator.decide.views import JobView, ServedKeys, Span
 
 KEY = "finetune-operator.io/model-version"
 
@@ -52,7 +52,7 @@ def view(jobs: list[Any], pods: list[Any]) -> JobView:
 def test_a_running_pod_dates_the_attempt() -> None:
     seen = view([job(active=1)], [pod("Running", {"running": {"startedAt": "2026-11-21T12:00:05Z"}})])
     assert (seen.step, seen.attempt, seen.round, seen.state) == ("train", 2, 1, "Active")
-    assert seen.running_since == datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)
+    assert seen.spans == (Span(datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC)),)
     assert not seen.pods_gone
 
 
@@ -114,7 +114,7 @@ def test_a_forged_label_makes_no_child() -> None:
     forged["metadata"]["ownerReferences"] = [{"uid": "somebody", "controller": True}]
     assert job_views("run-1", [forged], []) == ()
     (own,) = [v for v in job_views("run-1", [job()], [pod("Running", {"running": {}}, uid="else")]) if not v.deleting]
-    assert own.running_since is None
+    assert own.spans == ()
 
 
 def test_pods_of_a_deleted_job_are_waited_for() -> None:

@@ -84,6 +84,15 @@ def test_the_trainer_is_told_its_step_and_inputs_and_where_it_reads_and_writes()
     assert volumes["finetune-scratch"]["emptyDir"] == {}
 
 
+@pytest.mark.row("R48")
+def test_a_job_that_collects_is_told_to_make_nothing() -> None:
+    said = {"name": "FINETUNE_COLLECT", "value": "true"}
+    assert said in trainer(job(collect=True))["env"]
+    template = copy.deepcopy(TEMPLATE)
+    template["template"]["spec"]["containers"][0]["env"].append(said)
+    assert said not in trainer(job(template=template))["env"], "a template cannot say so"
+
+
 def test_what_the_template_says_is_kept() -> None:
     container = trainer(job())
     wrote = TEMPLATE["template"]["spec"]["containers"][0]

@@ -12,11 +12,13 @@ from .cpu import available_cpus
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where a step may write; everything else may be read-only."""
+    """Where a step may write; everything else may be read-only. And whether it may make anything."""
 
     scratch: Path
     document: Path
     termination_log: Path | None
+    collect: bool = False
+    """Nothing is made: only what an earlier pod of the attempt made is reported again."""
 
 
 def paths_from(environ: Mapping[str, str]) -> Paths:
@@ -29,6 +31,7 @@ def paths_from(environ: Mapping[str, str]) -> Paths:
         scratch=Path(environ.get("FINETUNE_SCRATCH", "/finetune/scratch")),
         document=Path(environ.get("FINETUNE_DOCUMENT", "/finetune/document/run.json")),
         termination_log=log if log.exists() or "FINETUNE_TERMINATION_LOG" in environ else None,
+        collect=environ.get("FINETUNE_COLLECT") == "true",
     )
 
 

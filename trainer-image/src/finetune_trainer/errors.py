@@ -43,6 +43,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "OutOfMemory"
     NOT_A_NUMBER = "NotANumber"
     PREEMPTED = "Preempted"
+    RESULT_MISSING = "ResultMissing"
     INTERNAL = "Internal"
 
 

@@ -75,6 +75,7 @@ class Attempt(Value, frozen=True, kw_only=True):
 
     `live` is the digest of what was live when the attempt was planned. `counted`: a failure counts against
     the back-off limit. `fatal`: another attempt cannot help (bad input, bad training, no memory, deadline).
+    `ran_seconds` is how long its trainers ran up to `ran_until`: pods come and go within one Job.
     """
 
     step: Step
@@ -87,6 +88,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     job_uid: str | None = None
     template_hash: str | None = None
     started_at: datetime | None = None
+    ran_seconds: int = 0
+    ran_until: datetime | None = None
     finished_at: datetime | None = None
     exit_code: int | None = None
     counted: bool = True

@@ -1,19 +1,23 @@
 """From Jobs and their pods, as the API server has them, to what decisions look at."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, get_args
 
 from ..api import names
 from ..api.run import Step
-from ..api.value import InvalidObject, parse
+from ..api.value import parse
 from ..decide.views import JobView, Problem
 from ..manifests.owner import is_owned
-from .pod_trouble import why_waiting
+from .pod import Pod, moment_of
+from .pod_end import failure
+from .pod_story import moments, overdue, waiting
 from .port import Object
 
 _STEPS: Final = frozenset(get_args(Step))
+_SHOWN: Final = 200
+"""Characters of a Job's own words that a message quotes."""
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
 
 
@@ -29,7 +33,7 @@ def job_views(owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object]) ->
     ours = [job for job in jobs if is_owned(job, owner_uid) and _labels(job).get(names.STEP_LABEL) in _STEPS]
     views = [_job_view(job, by_job.pop(str(job["metadata"]["uid"]), [])) for job in ours]
     orphans = [
-        _orphan_view(uid, left) for uid, left in by_job.items() if uid and any(not _has_ended(pod) for pod in left)
+        _orphan_view(uid, left) for uid, left in by_job.items() if uid and any(not Pod(pod).has_ended for pod in left)
     ]
     return tuple(sorted([*views, *(o for o in orphans if o is not None)], key=lambda view: view.name))
 
@@ -47,9 +51,10 @@ def running_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> RunningPod |
     """Return the pod of an active Job that runs; None while there is none."""
     active = {job.uid: job for job in jobs if job.state == "Active" and not job.deleting and not job.collect}
     for pod in pods:
-        job = active.get(_controller_uid(pod))
-        if job is not None and _phase(pod) == "Running":
-            return RunningPod(str(pod["metadata"]["name"]), job.step, job.running_since)
+        job, reader = active.get(_controller_uid(pod)), Pod(pod)
+        # A container beside the trainer that waits for its image keeps the whole pod Pending.
+        if job is not None and (reader.running is not None or reader.status.get("phase") == "Running"):
+            return RunningPod(reader.name, job.step, moment_of((reader.running or {}).get("startedAt")))
     return None
 
 
@@ -58,11 +63,8 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
     labels = _labels(job)
     ended = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
     end = ended.get("Complete") or ended.get("Failed")
-    pod = max(pods, key=lambda p: str(p["metadata"].get("creationTimestamp", "")), default=None)
-    terminated = _state(pod, "terminated")
-    running = _state(pod, "running")
     suspended = bool((job.get("spec") or {}).get("suspend"))
-    return JobView(
+    view = JobView(
         name=metadata["name"],
         uid=metadata["uid"],
         step=_step(labels),
@@ -71,16 +73,58 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         collect=labels.get(names.COLLECT_LABEL) == "true",
         state="Complete" if "Complete" in ended else "Failed" if "Failed" in ended else "Active",
         suspended=suspended,
-        podless_since=None if pods or suspended or _has_had_pods(status) else _time(status.get("startTime")),
-        running_since=_time((running or terminated or {}).get("startedAt")),
-        finished_at=_time((terminated or {}).get("finishedAt")) or _time((end or {}).get("lastTransitionTime")),
-        exit_code=_exit_code(terminated),
-        termination_message=(terminated or {}).get("message"),
-        disrupted=pod is not None and _condition(pod, "DisruptionTarget") == "True",
-        pods_gone=all(_has_ended(p) for p in pods),
-        waiting=_queued(labels) if suspended else why_waiting(pod),
+        podless_since=None if pods or suspended or _has_had_pods(status) else moment_of(status.get("startTime")),
+        finished_at=moment_of((end or {}).get("lastTransitionTime")),
+        said=_words(ended.get("Failed") or {}),
+        has_pods=bool(pods),
+        waiting=_queued(labels) if suspended else None,
         deleting=metadata.get("deletionTimestamp") is not None,
     )
+    return _said_by(view, tuple(Pod(pod) for pod in pods))
+
+
+def _said_by(view: JobView, pods: tuple[Pod, ...]) -> JobView:
+    """Return the view with what its pods say."""
+    pod = _speaker(pods)
+    if pod is None:
+        return view
+    ended = pod.terminated or {}
+    others = any(not other.has_ended for other in pods if other is not pod)
+    return replace(
+        view,
+        spans=tuple(span for each in pods for span in each.spans),
+        finished_at=moment_of(ended.get("finishedAt")) or view.finished_at,
+        exit_code=_exit_code(ended),
+        termination_message=ended.get("message"),
+        spoke=pod.speaks,
+        lingers=pod.speaks and (pod.has_neighbours or others),
+        idle=all(each.has_ended or each.terminated is not None for each in pods),
+        failure=failure(pod),
+        disrupted=pod.is_disrupted,
+        pods_gone=all(each.has_ended for each in pods),
+        waiting=view.waiting or waiting(pod),
+        moments=moments(pod),
+        overdue=overdue(pod),
+    )
+
+
+def _speaker(pods: Iterable[Pod]) -> Pod | None:
+    """Return the pod that speaks for its Job: one whose trainer came to its end, a good one first, else the newest."""
+    return max(
+        pods,
+        key=lambda pod: (
+            pod.speaks and (pod.terminated or {}).get("exitCode") == 0,
+            pod.speaks,
+            str(pod.raw["metadata"].get("creationTimestamp", "")),
+            not pod.has_ended,
+        ),
+        default=None,
+    )
+
+
+def _words(condition: Mapping[str, Any]) -> str:
+    said = (str(condition.get(part) or "") for part in ("reason", "message"))
+    return ": ".join(part for part in said if part)[:_SHOWN]
 
 
 def _has_had_pods(status: Mapping[str, Any]) -> bool:
@@ -92,16 +136,16 @@ def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:
     labels = _labels(pods[0])
     if labels.get(names.STEP_LABEL) not in _STEPS:
         return None
-    return JobView(
+    view = JobView(
         name=labels.get(_JOB_NAME_LABEL) or labels.get("job-name") or uid,
         uid=uid,
         step=_step(labels),
         attempt=_number(labels.get(names.ATTEMPT_LABEL), 1),
         round=_number(labels.get(names.ROUND_LABEL), 0),
         collect=labels.get(names.COLLECT_LABEL) == "true",
-        pods_gone=False,
         deleting=True,
     )
+    return _said_by(view, tuple(Pod(pod) for pod in pods))
 
 
 def _queued(labels: Mapping[str, str]) -> Problem:
@@ -111,32 +155,9 @@ def _queued(labels: Mapping[str, str]) -> Problem:
     return Problem("Queued", f"the Job is suspended until {by}")
 
 
-def _state(pod: Object | None, state: str) -> dict[str, Any] | None:
-    if pod is None:
-        return None
-    for status in (pod.get("status") or {}).get("containerStatuses") or ():
-        if status.get("name") == names.TRAINER_CONTAINER:
-            details = (status.get("state") or {}).get(state)
-            return details if isinstance(details, dict) else None
-    return None
-
-
-def _exit_code(terminated: dict[str, Any] | None) -> int | None:
-    code = (terminated or {}).get("exitCode")
+def _exit_code(ended: Mapping[str, Any]) -> int | None:
+    code = ended.get("exitCode")
     return code if isinstance(code, int) else None
-
-
-def _condition(pod: Object, kind: str) -> str | None:
-    statuses = (c.get("status") for c in (pod.get("status") or {}).get("conditions") or () if c.get("type") == kind)
-    return next(statuses, None)
-
-
-def _has_ended(pod: Object) -> bool:
-    return _phase(pod) in {"Succeeded", "Failed"}
-
-
-def _phase(pod: Object) -> str:
-    return str((pod.get("status") or {}).get("phase", ""))
 
 
 def _controller_uid(obj: Object) -> str:
@@ -154,12 +175,3 @@ def _step(labels: Mapping[str, str]) -> Step:
 
 def _number(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdecimal() else default
-
-
-def _time(text: object) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        return parse(text, datetime)
-    except InvalidObject:
-        return None

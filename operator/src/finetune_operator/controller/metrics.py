@@ -76,7 +76,7 @@ DOMAIN: Final[Mapping[str, Declared]] = {
     ),
     "finetune_step_duration_seconds": Declared(
         Histogram,
-        "Time from the start of the pod of an attempt that succeeded to its end.",
+        "Time that the trainers of an attempt that succeeded ran.",
         ("namespace", "model", "step"),
         {"step": get_args(Step)},
         DAYS,

@@ -64,3 +64,6 @@ OLD_ATTEMPT_MESSAGE: Final = 120
 
 SUSPENDED_ATTEMPTS: Final = 5
 """Suspended attempts that a status keeps; older ones are dropped."""
+
+VERIFY_ATTEMPTS: Final = 10
+"""Failed attempts that a base's status keeps: its verification is tried without end."""

@@ -56,8 +56,49 @@ class TemplateView:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """When a trainer ran; `end` is None while it runs."""
+
+    start: datetime
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodMoment:
+    """What a pod does, and since when."""
+
+    since: datetime
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """What is to be said of a pod when it still stands as it does at `due`."""
+
+    due: datetime
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed; `fatal`: another attempt cannot help; `counted`: against the back-off limit."""
+
+    problem: Problem
+    fatal: bool = False
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class JobView:
-    """A Job of ours with what its pod said; `podless_since` is when its controller began, while it has no pod."""
+    """A Job of ours with what its pods say.
+
+    Where a Job has several pods, the one that tells the end of the trainer speaks for it, else the newest.
+    `exit_code`, `termination_message` and `finished_at` are the trainer container's. `spoke`: it has ended, and
+    neither its neighbours nor another pod can take back what it said. `lingers`: the Job does not end by itself
+    all the same, because neighbours run on or another pod was made. `idle`: no trainer runs in any of its pods.
+    `failure` is what the pod's own status says of its end, and `said` what the Job's says. `podless_since` is when
+    the Job's controller began, while it has no pod. `moments` is what the pod did and does, oldest first.
+    """
 
     name: str
     uid: str
@@ -68,13 +109,21 @@ class JobView:
     state: Literal["Active", "Complete", "Failed"] = "Active"
     suspended: bool = False
     podless_since: datetime | None = None
-    running_since: datetime | None = None
+    spans: tuple[Span, ...] = ()
     finished_at: datetime | None = None
     exit_code: int | None = None
     termination_message: str | None = None
+    spoke: bool = False
+    lingers: bool = False
+    idle: bool = False
+    failure: Failure | None = None
+    said: str = ""
+    has_pods: bool = False
     disrupted: bool = False
     pods_gone: bool = True
     waiting: Problem | None = None
+    moments: tuple[PodMoment, ...] = ()
+    overdue: Overdue | None = None
     deleting: bool = False
 
 

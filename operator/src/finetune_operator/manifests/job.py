@@ -100,7 +100,9 @@ def _pod_template(
 
 def _trainer(container: dict[str, Any], action: CreateJob) -> dict[str, Any]:
     ours = {"FINETUNE_DOCUMENT": DOCUMENT_FILE, "FINETUNE_SCRATCH": SCRATCH_FOLDER}
-    env = [e for e in container.get("env") or [] if e.get("name") not in ours]
+    if action.collect:
+        ours["FINETUNE_COLLECT"] = "true"
+    env = [e for e in container.get("env") or [] if e.get("name") not in {*ours, "FINETUNE_COLLECT"}]
     mounts = [m for m in container.get("volumeMounts") or [] if m.get("mountPath") != "/finetune/document"]
     if not any(m.get("mountPath") == SCRATCH_FOLDER for m in mounts):
         mounts.append({"name": SCRATCH_VOLUME, "mountPath": SCRATCH_FOLDER})

@@ -10,26 +10,77 @@ from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob
 from unit.decide.run.attempts import error, newest, outcomes, training
 from unit.decide.run.results import ROOT, envelope, prepare_result, sha, train_result
-from unit.decide.run.world import World, run
+from unit.decide.run.world import World, run, template
 
 
 @pytest.mark.row("R14")
-def test_a_job_that_vanished_is_a_counted_failure() -> None:
+@pytest.mark.row("R45")
+@pytest.mark.parametrize("step", ["prepare", "train"])
+@pytest.mark.parametrize("how", ["gone", "another"])
+def test_a_job_that_vanished_is_asked_for_what_it_left_before_anything_is_done_anew(step: str, how: str) -> None:
+    world = World.at(step)
+    world.start(step)
+    name = world.job(step).name
+    if how == "gone":
+        world.remove_job(name)
+    else:
+        world.change_job(name, uid="somebody-elses")
+    world.settle()
+    collect = world.job(step)
+    assert (collect.collect, collect.attempt) == (True, 1)
+    world.complete(step, {"prepare": prepare_result, "train": train_result}[step]())
+    assert outcomes(world, step) == [("Succeeded", "")]
+    assert world.jobs_made(step) == 2
+
+
+@pytest.mark.row("R45")
+def test_a_vanished_job_that_left_nothing_is_a_counted_failure() -> None:
     world = training()
     world.remove_job(world.job("train").name)
     world.settle()
+    world.fail("train", 1, error("Internal", "ResultMissing"))
     assert outcomes(world, "train") == [("Failed", "JobVanished")]
+    assert newest(world).counted
     world.wait(10)
     world.settle()
-    assert [a.attempt for a in world.status.attempts if a.step == "train"] == [1, 2]
+    assert [(a.attempt, a.collect) for a in world.status.attempts if a.step == "train"] == [(1, True), (2, False)]
 
 
 @pytest.mark.row("R14")
-def test_another_job_under_the_recorded_name_is_not_ours() -> None:
-    world = training()
-    world.change_job(world.job("train").name, uid="somebody-elses")
+@pytest.mark.row("R45")
+def test_what_measures_is_measured_anew_when_its_job_vanished() -> None:
+    world = World.at("evaluate")
+    world.remove_job(world.job("evaluate").name)
     world.settle()
-    assert outcomes(world, "train")[0] == ("Failed", "JobVanished")
+    assert outcomes(world, "evaluate") == [("Failed", "JobVanished")]
+
+
+@pytest.mark.row("R45")
+def test_a_failed_job_whose_pod_is_gone_is_asked_for_what_it_left() -> None:
+    world = training()
+    world.fail("train", None, has_pods=False, said="BackoffLimitExceeded: too many")
+    assert world.job("train").collect
+    world.fail("train", None)
+    assert outcomes(world, "train") == [("Failed", "PodVanished")]
+    assert "BackoffLimitExceeded: too many" in newest(world).message
+
+
+@pytest.mark.row("R48")
+def test_suspension_neither_ends_a_collecting_job_nor_starts_one() -> None:
+    world = training()
+    world.remove_job(world.job("train").name)
+    world.edit(suspend=True)
+    world.settle()
+    assert (world.phase(), world.jobs_made("train")) == ("Suspended", 1)
+    world.edit(suspend=False)
+    world.settle()
+    assert world.job("train").collect
+    world.train_template = template("another")
+    world.edit(suspend=True)
+    world.settle()
+    assert not world.job("train").deleting
+    world.complete("train", train_result())
+    assert (world.phase(), world.status.candidate is not None) == ("Suspended", True)
 
 
 @pytest.mark.row("R15")

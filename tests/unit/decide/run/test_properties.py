@@ -18,7 +18,7 @@ from finetune_operator.api.run import FINAL_PHASES, Review, RunStatus
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from finetune_operator.decide.run.machine import decide
-from finetune_operator.decide.views import JobView, Problem
+from finetune_operator.decide.views import JobView, Problem, Span
 from unit.decide.run.results import BASE, LIVE, START, envelope, evaluate_result, prepare_result, sha, train_result
 from unit.decide.run.world import World, base, policy, template
 
@@ -56,7 +56,7 @@ class AnyLife(RuleBasedStateMachine):
     @rule(candidate=st.sampled_from(["0.99", "0.981", "0.97", "0.9"]))
     def what_should_happen_happens(self, candidate: str) -> None:
         job = next(j for j in reversed(self.world.jobs) if j.state == "Active" and not j.deleting)
-        self.world.change_job(job.name, running_since=self.world.now)
+        self.world.change_job(job.name, spans=(Span(self.world.now),))
         self.finish_well(job, candidate, "0.985")
         self.operator_until_rest()
 
@@ -69,8 +69,8 @@ class AnyLife(RuleBasedStateMachine):
     def a_pod_starts_or_is_queued(self, pick: int, start: bool) -> None:
         job = self.pick(pick)
         if job.state == "Active":
-            since = self.world.now if start else None
-            self.world.change_job(job.name, running_since=since, suspended=not start)
+            spans = (Span(self.world.now),) if start else ()
+            self.world.change_job(job.name, spans=spans, suspended=not start)
 
     @precondition(lambda self: self.world.jobs)
     @rule(pick=st.integers(0, 50), candidate=SHARES, other=SHARES, truth=st.integers(0, 5))

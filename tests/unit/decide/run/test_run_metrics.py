@@ -38,7 +38,7 @@ def test_a_run_that_ends_before_it_knows_its_model_is_counted_all_the_same() -> 
     world = World()
     world.settle()
     world.remove_job(world.job("prepare").name)
-    for _ in range(5):
+    for _ in range(10):  # three attempts, each looked for once more
         world.wait(400)
         world.settle()
         world.jobs = ()

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.contract import ProgressLine
 from finetune_operator.decide.decision import CreateJob
-from finetune_operator.decide.views import Problem, TemplateView
+from finetune_operator.decide.views import Problem, Span, TemplateView
 from unit.decide.run.attempts import error, newest, outcomes, training
 from unit.decide.run.results import START, evaluate_result, prepare_result, train_result
 from unit.decide.run.world import World, base, run, template
@@ -151,7 +151,7 @@ def test_why_a_pod_does_not_start_stands_in_the_steps_condition(reason: str) -> 
     assert world.condition("Trained") == ("False", reason)
     assert "check the image name" in world.status.message
     assert world.events()[-1] == reason
-    world.change_job(world.job("train").name, waiting=None, running_since=world.now)
+    world.change_job(world.job("train").name, waiting=None, spans=(Span(world.now),))
     world.settle()
     assert world.condition("Trained") == ("Unknown", "Running")
 

@@ -41,7 +41,7 @@ from finetune_operator.decide.decision import (
 )
 from finetune_operator.decide.run.machine import decide
 from finetune_operator.decide.run.view import RunView
-from finetune_operator.decide.views import JobView, Problem, TemplateView
+from finetune_operator.decide.views import JobView, Problem, Span, TemplateView
 from unit.decide.run.results import (
     BASE,
     CLASSES,
@@ -98,6 +98,11 @@ def run(**changes: Any) -> Run:
 
 def template(name: str, problem: Problem | None = None) -> TemplateView:
     return TemplateView(name=name, hash=sha(name)[:16], problem=problem)
+
+
+def ended(job: JobView, now: datetime) -> tuple[Span, ...]:
+    """Return when the trainers of a Job ran, if the last one ends now."""
+    return tuple(Span(span.start, span.end or now) for span in job.spans)
 
 
 def live(version: str, digest: str) -> Live:
@@ -230,7 +235,7 @@ class World:
         self.jobs = tuple(j for j in self.jobs if j.name != name)
 
     def start(self, step: str) -> None:
-        self.change_job(self.job(step).name, running_since=self.now)
+        self.change_job(self.job(step).name, spans=(Span(self.now),))
         self.settle()
 
     def complete(self, step: str, result: dict[str, Any] | str | None, **changes: Any) -> None:
@@ -238,7 +243,13 @@ class World:
         job = self.job(step)
         text = json.dumps(envelope(job, result, **changes)) if isinstance(result, dict) else result
         self.change_job(
-            job.name, state="Complete", finished_at=self.now, exit_code=0, termination_message=text, pods_gone=True
+            job.name,
+            state="Complete",
+            finished_at=self.now,
+            exit_code=0,
+            termination_message=text,
+            pods_gone=True,
+            spans=ended(job, self.now),
         )
         self.settle()
 
@@ -246,8 +257,9 @@ class World:
         """Let the newest Job of a step fail."""
         job = self.job(step)
         text = json.dumps(envelope(job, {}, outcome="Failed", error=error, manifest=None)) if error else None
-        ended: dict[str, Any] = {"state": "Failed", "finished_at": self.now, "pods_gone": True}
-        self.change_job(job.name, **{**ended, "exit_code": exit_code, "termination_message": text, **changes})
+        over: dict[str, Any] = {"state": "Failed", "finished_at": self.now, "pods_gone": True, "has_pods": True}
+        over["spans"] = ended(job, self.now)
+        self.change_job(job.name, **{**over, "exit_code": exit_code, "termination_message": text, **changes})
         self.settle()
 
     def go_live(self, version: str | None, digest: str = LIVE) -> None:

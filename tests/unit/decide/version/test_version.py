@@ -15,12 +15,12 @@ from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
 from finetune_operator.api.record import Service, services
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import parse, plain
-from finetune_operator.decide.decision import Action, Annotate, CreateJob, CreateSnapshot, Decision, DeleteJob
+from finetune_operator.decide.decision import Action, Annotate, CreateJob, CreateSnapshot, Decision, DeleteJob, Emit
 from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.version.view import VersionView
-from finetune_operator.decide.views import JobView, Problem, TemplateView
+from finetune_operator.decide.views import JobView, Problem, Span, TemplateView
 from unit.decide.run.results import BASE, LIVE, START, sha
-from unit.decide.run.world import World, base, deleted, live, policy, template
+from unit.decide.run.world import World, base, deleted, ended, live, policy, template
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Shelf:
                 self.snapshot = parse(document_json(action.run_document), RunDocument)
             case CreateJob():
                 job = JobView(name=action.name, uid=f"uid-of-{action.name}", step=action.step, attempt=action.attempt)
-                self.jobs = (*self.jobs, replace(job, running_since=self.now, pods_gone=False))
+                self.jobs = (*self.jobs, replace(job, spans=(Span(self.now),), pods_gone=False))
             case DeleteJob():
                 self.jobs = tuple(j for j in self.jobs if j.name != action.name)
             case Annotate():
@@ -83,6 +83,7 @@ class Shelf:
             exit_code=code,
             pods_gone=True,
             finished_at=self.now,
+            spans=ended(self.jobs[-1], self.now),
         )
         self.jobs = (*self.jobs[:-1], changed)
         self.settle()
@@ -213,16 +214,119 @@ def test_a_refusal_of_the_trainer_is_final_with_its_words() -> None:
     assert sum(isinstance(a, CreateJob) for a in shelf.history) == 1
 
 
-@pytest.mark.row("V3")
-def test_other_failures_are_tried_three_times() -> None:
+@pytest.mark.row("V8")
+def test_what_is_not_the_bytes_fault_is_tried_again_without_end_and_ever_more_slowly() -> None:
     shelf = Shelf()
     shelf.settle()
-    for _ in range(3):
+    pauses = []
+    for _ in range(15):
         shelf.end("Failed", None, 1)
-        shelf.now += timedelta(seconds=300)
+        assert shelf.verified() == ("Unknown", "Internal"), "a promotion of it waits, and is not refused"
+        assert [a.reason for a in shelf.history if isinstance(a, Emit)][-1:] == ["Internal"]
+        pauses.append(shelf.settle().requeue_after)
+        shelf.now += pauses[-1] or timedelta()
         shelf.settle()
-    assert shelf.verified() == ("False", "BackoffLimitExceeded")
-    assert sum(isinstance(a, CreateJob) for a in shelf.history) == 3
+    assert pauses[:3] == [timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=40)]
+    assert pauses[-1] == max(p for p in pauses if p) == timedelta(minutes=30)
+    assert len(shelf.version.status.attempts) <= 12
+    assert shelf.version.status.attempts[-1].attempt == 16
+    shelf.say(result())
+    assert shelf.phase() == "Verified"
+
+
+@pytest.mark.row("V8")
+def test_a_mended_template_verifies_at_once() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    for _ in range(4):
+        shelf.end("Failed", None, 1)
+        shelf.now += timedelta(seconds=100)
+        shelf.settle()
+    shelf.end("Failed", None, 1)
+    made = len(shelf.jobs)
+    shelf.cpu_template = template("cpu-trainer, mended")
+    shelf.settle()
+    assert len(shelf.jobs) == made + 1
+
+
+@pytest.mark.row("V8")
+@pytest.mark.parametrize("reason", ["BackoffLimitExceeded", "TooManyDisruptions"])
+def test_a_base_that_the_last_release_gave_up_is_verified_again(reason: str) -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.end("Failed", None, 1)
+    given_up = tuple(
+        updated(c, status="False", reason=reason) if c.type == "Verified" else c
+        for c in shelf.version.status.conditions
+    )
+    shelf.version = updated(shelf.version, status=updated(shelf.version.status, conditions=given_up))
+    shelf.now += timedelta(seconds=10)
+    shelf.settle()
+    shelf.say(result())
+    assert shelf.phase() == "Verified"
+
+
+@pytest.mark.row("V3")
+@pytest.mark.row("V8")
+@pytest.mark.parametrize(
+    ("reason", "where", "verified"),
+    [
+        ("DigestMismatch", "file:///models/base_v1.onnx is another file", "False"),
+        ("DigestMismatch", "file:///models/base_v1.pt is another file", "False"),
+        ("BaseUnusable", "it is no detector", "False"),
+        ("DigestMismatch", "file:///data/anchor/finetune-index.json is another file", "Unknown"),
+        ("ClassListDiffers", "The anchor file:///data/anchor has other classes", "Unknown"),
+        ("TestSplitMissing", "no test split", "Unknown"),
+        ("DataUnreadable", "it may not read", "Unknown"),
+        ("ContractViolated", "images of two releases", "Unknown"),
+    ],
+)
+def test_only_a_finding_about_its_bytes_ends_a_verification(reason: str, where: str, verified: str) -> None:
+    shelf = Shelf()
+    shelf.settle()
+    error = {"class": "BadInput", "reason": reason, "message": where, "remedy": "r."}
+    shelf.end("Failed", json.dumps({**shelf.envelope(), "outcome": "Failed", "error": error}), 10)
+    assert shelf.verified() == (verified, reason)
+    assert where in shelf.version.status.message
+
+
+@pytest.mark.row("V9")
+def test_a_verification_that_never_ends_is_ended_and_tried_again() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.now += timedelta(hours=6) - timedelta(seconds=1)
+    assert shelf.settle().requeue_after == timedelta(seconds=1)
+    writes = shelf.version.status
+    shelf.now += timedelta(seconds=1)
+    shelf.settle()
+    assert writes.attempts[0].ran_seconds == 0, "time alone costs no write"
+    assert shelf.verified() == ("Unknown", "DeadlineExceeded")
+    assert any(isinstance(a, DeleteJob) for a in shelf.history)
+    shelf.now += timedelta(seconds=10)
+    shelf.settle()
+    assert shelf.version.status.attempts[-1].attempt == 2
+    shelf.say(result())
+    assert shelf.phase() == "Verified"
+
+
+@pytest.mark.row("R40")
+def test_a_verification_counts_whatever_runs_on_beside_it() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    said = json.dumps({**shelf.envelope(), "result": result()})
+    lingering = replace(
+        shelf.jobs[-1],
+        termination_message=said,
+        exit_code=0,
+        finished_at=shelf.now,
+        spoke=True,
+        lingers=True,
+        idle=True,
+    )
+    shelf.jobs = (lingering,)
+    shelf.settle()
+    assert shelf.phase() == "Verified"
+    assert len(shelf.jobs) == 0, "the Job is deleted"
 
 
 @pytest.mark.row("V3")

@@ -24,7 +24,7 @@ def test_a_verification_that_waits_says_each_new_reason_once() -> None:
     shelf.settle()
     for reason in ("Queued", "Unschedulable", "ImagePullFailed"):
         waiting = Problem(reason, f"because of {reason}")
-        shelf.jobs = (replace(shelf.jobs[0], waiting=waiting, running_since=None, suspended=reason == "Queued"),)
+        shelf.jobs = (replace(shelf.jobs[0], waiting=waiting, spans=(), suspended=reason == "Queued"),)
         shelf.settle()
         assert shelf.verified() == ("Unknown", reason)
         assert f"because of {reason}" in shelf.version.status.message

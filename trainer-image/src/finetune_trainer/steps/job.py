@@ -117,6 +117,13 @@ def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
     )
     if (done := publisher.existing()) is not None:
         return done
+    if job.paths.collect:
+        raise StepError(
+            ErrorClass.INTERNAL,
+            Reason.RESULT_MISSING,
+            f"No pod of attempt {inputs.attempt} of {job.step} left a complete manifest.",
+            "Nothing to do: the operator starts a new attempt.",
+        )
     job.paths.scratch.mkdir(parents=True, exist_ok=True)
     context = StepContext(storage, publisher, Progress(job.step), job.paths.scratch, job.cpus)
     # What training imports takes long from a cold disk.

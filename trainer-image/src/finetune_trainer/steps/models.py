@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..artifact.metadata import check_lineage
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
-from ..documents.run import RunDocument
+from ..documents.run import RunDocument, VerifyDocument
 from ..errors import Reason, StepError, bad_input
 from ..evaluation.detector import Detector, open_detector
 from ..storage import normalise
@@ -31,7 +31,8 @@ def fetch_base(context: StepContext, document: RunDocument) -> Detector:
     try:
         detector = fetch_detector(context, base.artifact, "base", document.classes)
     except StepError as error:
-        if error.reason is not Reason.DATA_UNREADABLE:
+        # What cannot be read says nothing about the bytes: a verification is tried again.
+        if error.reason is not Reason.DATA_UNREADABLE or isinstance(document, VerifyDocument):
             raise
         raise bad_input(
             Reason.BASE_UNUSABLE, f"The artifact of {base.version}: {error.message}", error.remedy

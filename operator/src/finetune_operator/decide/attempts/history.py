@@ -8,7 +8,9 @@ from msgspec.structs import replace
 from ...api.run import Attempt, Step
 from .. import limits
 from ..decision import Action, DeleteJob
+from ..times import later
 from ..views import JobView, Problem
+from .pods import NEIGHBOURS
 
 FIRST_BACKOFF: Final = timedelta(seconds=10)
 MAX_BACKOFF: Final = timedelta(seconds=300)
@@ -29,25 +31,52 @@ def deletions(jobs: tuple[JobView, ...]) -> tuple[Action, ...]:
     return tuple(DeleteJob(name=job.name, uid=job.uid) for job in jobs if not job.deleting)
 
 
-def running_time(attempts: tuple[Attempt, ...], now: datetime) -> timedelta:
-    """Return how long pods of these attempts ran; a clock that went backwards adds nothing."""
-    spans = ((a.finished_at or now) - a.started_at for a in attempts if a.started_at is not None)
-    return sum((max(span, timedelta()) for span in spans), timedelta())
-
-
 def leftovers(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:
-    """Return the Jobs of attempts that are recorded as ended but still run.
+    """Return the Jobs of attempts that are recorded as ended, or are being collected, but whose trainers may run.
 
     A Job that no attempt is recorded for is left alone: then the status is stale, and its write will say so.
     """
-    ended = {a.job for a in attempts if a.outcome not in ("Planned", "Running")}
-    return active_jobs(tuple(job for job in jobs if job.name in ended))
+    return tuple(job for job in _left(attempts, jobs) if not job.idle)
 
 
-def compact(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """Return the attempts with what older ones said cut short, and without the oldest suspended ones."""
-    suspended = [a for a in attempts if a.outcome == "Suspended"]
-    dropped = {(a.step, a.attempt) for a in suspended[: -limits.SUSPENDED_ATTEMPTS]}
+def swept(
+    attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...], now: datetime
+) -> tuple[tuple[Action, ...], timedelta | None]:
+    """Return the deletion of Jobs whose attempt is over, and the time until the next one is due.
+
+    A Job whose trainer has ended is left a moment, so that the containers beside it can end by themselves.
+    """
+    dues = [(job, _sweep_due(job)) for job in _left(attempts, jobs) if not job.deleting]
+    ahead = min((due - now for _, due in dues if due is not None and due > now), default=None)
+    return deletions(tuple(job for job, due in dues if due is None or due <= now)), ahead
+
+
+def _sweep_due(job: JobView) -> datetime | None:
+    return later(job.finished_at, NEIGHBOURS) if job.idle and job.finished_at is not None else None
+
+
+def _left(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:
+    over = {a.job for a in attempts if a.outcome not in ("Planned", "Running")}
+    collected = {(a.step, a.attempt): a.job for a in attempts if a.collect}
+    return active_jobs(
+        tuple(job for job in jobs if job.name in over or collected.get((job.step, job.attempt), job.name) != job.name)
+    )
+
+
+def newly_failed(before: tuple[Attempt, ...], after: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+    """Return the attempts that failed and were not recorded so before."""
+    known = {(a.step, a.attempt) for a in before if a.outcome == "Failed"}
+    return tuple(a for a in after if a.outcome == "Failed" and (a.step, a.attempt) not in known)
+
+
+def compact(attempts: tuple[Attempt, ...], failed: int | None = None) -> tuple[Attempt, ...]:
+    """Return the attempts with what older ones said cut short, and without the oldest suspended ones.
+
+    `failed` is how many failed ones to keep, where there is no end to them; None keeps all.
+    """
+    suspended = [a for a in attempts if a.outcome == "Suspended"][: -limits.SUSPENDED_ATTEMPTS]
+    endless = [] if failed is None else [a for a in attempts if a.outcome == "Failed"][:-failed]
+    dropped = {(a.step, a.attempt) for a in (*suspended, *endless)}
     kept = (a for a in attempts if (a.step, a.attempt) not in dropped)
     return tuple(
         a
@@ -57,9 +86,9 @@ def compact(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
     )
 
 
-def backoff(counted: int) -> timedelta:
-    """Return 10 s x 2^(n - 1) after the n-th counted failure, at most 300 s (as the Job controller does)."""
-    return min(FIRST_BACKOFF * (1 << min(counted - 1, 8)), MAX_BACKOFF)
+def backoff(failures: int, most: timedelta = MAX_BACKOFF) -> timedelta:
+    """Return 10 s x 2^(n - 1) after the n-th failure, at most 300 s (as the Job controller does), or `most`."""
+    return min(FIRST_BACKOFF * (1 << min(failures - 1, 8)), most)
 
 
 def as_failed(

@@ -12,6 +12,7 @@ from ...api.contract import (
 )
 from ...api.run import Attempt
 from ..decision import RecordMetric
+from .clock import running_time
 
 RESULTS: Final = (
     "Succeeded",
@@ -36,12 +37,15 @@ _BY_REASON: Final[Mapping[str, str]] = {
     "Unavailable": "Unavailable",
     "Preempted": "Disrupted",
     "Disrupted": "Disrupted",
+    "RejectedByNode": "Disrupted",
     "TooManyDisruptions": "Disrupted",
     "ResultMissing": "ResultLost",
     "ResultInvalid": "ResultLost",
     "EvidenceMismatch": "ResultLost",
     "JobVanished": "JobVanished",
+    "PodVanished": "JobVanished",
     "DeadlineExceeded": "DeadlineExceeded",
+    "PodDeadlineExceeded": "DeadlineExceeded",
 }
 _BY_EXIT: Final[Mapping[int | None, str]] = {
     EXIT_BAD_INPUT: "BadInput",
@@ -72,7 +76,7 @@ def metrics(
         labels = {"namespace": namespace, "model": model, "step": attempt.step}
         yield RecordMetric("finetune_attempts", {**labels, "result": result_of(attempt)})
         if attempt.outcome == "Succeeded" and attempt.started_at is not None and attempt.finished_at is not None:
-            took = max((attempt.finished_at - attempt.started_at).total_seconds(), 0.0)
+            took = running_time((attempt,), attempt.step, attempt.finished_at).total_seconds()
             yield RecordMetric("finetune_step_duration_seconds", labels, took)
 
 

@@ -1,6 +1,5 @@
 """What the pod of a Job left behind: its termination message, or what its exit code says."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from ...api.contract import (
@@ -15,7 +14,7 @@ from ...api.contract import (
 from ...api.run import Attempt, Step
 from ...api.value import InvalidObject, parse_json
 from ..text import reason_or
-from ..views import JobView, Problem
+from ..views import Failure, JobView, Problem
 
 _FATAL: Final = frozenset(("BadInput", "BadTraining", "OutOfMemory"))
 _CLASS_BY_EXIT: Final = {
@@ -26,23 +25,16 @@ _CLASS_BY_EXIT: Final = {
     EXIT_PREEMPTED: "Preempted",
     137: "Killed",
 }
+_SAYS_LESS: Final = frozenset(("Preempted", "Internal"))
 _EXPLAINED: Final = {
     "BadInput": "the trainer refused its input and left no details; see the pod's log",
     "BadTraining": "the training diverged and left no details; lower training.lr0",
     "OutOfMemory": "out of GPU memory; lower training.batch, or use a larger GPU",
     "Unavailable": "storage or network was not available",
     "Preempted": "the pod was told to stop (SIGTERM)",
-    "Killed": "the pod was killed (SIGKILL), most likely for memory: raise resources.limits.memory",
+    "Killed": "SIGKILL from outside; where the node ran out of memory, raise resources.requests.memory",
     "Internal": "the trainer failed without a result; see the pod's log",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed; `fatal`: another attempt cannot help."""
-
-    problem: Problem
-    fatal: bool = False
 
 
 def envelope(job: JobView, attempt: Attempt, uid: str) -> StepResult | Problem | None:
@@ -62,16 +54,20 @@ def envelope(job: JobView, attempt: Attempt, uid: str) -> StepResult | Problem |
 
 
 def failure_of(step: Step, job: JobView, said: StepResult | Problem | None) -> Failure:
-    """Sort a failed Job by what the trainer said, else by its exit code."""
+    """Sort a failed step by what the trainer said, by what its pod's status says, else by its exit code.
+
+    A trainer that was asked to end, or that does not know what ended it, says less than its pod.
+    """
     if isinstance(said, StepResult) and said.outcome == "Succeeded":
-        return Failure(Problem("ResultInvalid", f"{step} reported success but its pod failed ({_exit(job)})"))
+        return Failure(Problem("ResultInvalid", f"{step} reported success but its container failed ({_exit(job)})"))
     error = said.error if isinstance(said, StepResult) else None
-    if error:
+    if job.failure is not None and (error is None or error.kind in _SAYS_LESS):
+        return job.failure
+    if error is not None:
         problem = Problem(reason_or(error.reason, "Internal"), f"{error.message} {error.remedy}".strip())
-        return Failure(problem, fatal=error.kind in _FATAL)
+        return Failure(problem, fatal=error.kind in _FATAL, counted=not job.disrupted)
     if job.disrupted:
-        message = f"the pod of {step} was disrupted (evicted, preempted, or its node went away)"
-        return Failure(Problem("Disrupted", message))
+        return Failure(Problem("Disrupted", f"the pod of {step} was disrupted"), counted=False)
     kind = _CLASS_BY_EXIT.get(job.exit_code or 0, "Internal")
     return Failure(Problem(kind, f"{_EXPLAINED[kind]} ({_exit(job)})"), fatal=kind in _FATAL)
 

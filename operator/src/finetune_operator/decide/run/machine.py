@@ -8,10 +8,11 @@ from msgspec.structs import replace
 from ...api.meta import find
 from ...api.names import snapshot_name
 from ...api.run import FINAL_PHASES, RunStatus
-from ..attempts.history import active_jobs, deletions
+from ..attempts.history import active_jobs, deletions, swept
 from ..decision import Action, CreateSnapshot, Decision
 from ..since import dated
 from ..snapshot import snapshot_of_run
+from ..times import soonest
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
 from .metrics import metrics
@@ -50,9 +51,11 @@ def decide(view: RunView) -> Decision[RunStatus]:
     decision = concluded(view, _next(view, first_visit(view)))
     seen = replace(decision.status, observed_generation=view.run.metadata.generation)
     status = dated(before, worth_writing(before, seen), view.now)
+    sweep, due = swept(status.attempts, view.jobs, view.now)
     # Metrics go first: nothing asks for them a second time when another action is refused.
-    actions = (*metrics(view, status), *decision.actions, *events(before, status))
-    return Decision(status, actions, decision.requeue_after)
+    left = (action for action in sweep if action not in decision.actions)
+    actions = (*metrics(view, status), *decision.actions, *left, *events(before, status))
+    return Decision(status, actions, soonest(decision.requeue_after, due))
 
 
 def _next(view: RunView, status: RunStatus) -> Decision[RunStatus]:

@@ -9,7 +9,7 @@ from ...api.model_version import ModelVersion
 from ...api.names import snapshot_name
 from ...api.policy import LiveVersion, Policy
 from ...api.run import RunStatus
-from ..attempts.engine import AttemptsView
+from ..attempts.step import AttemptsView
 from ..decision import Action, Decision
 from ..times import span
 from ..views import Explanation

@@ -8,9 +8,11 @@ from msgspec.structs import replace
 
 from ...api.contract import ProgressLine
 from ...api.meta import ConditionStatus, find, set_condition, with_all
-from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Step
+from ...api.run import FINAL_PHASES, Progress, RunPhase, RunStatus, Step
 from .. import limits
-from ..attempts.history import active_jobs, deletions, latest
+from ..attempts.clock import as_recorded
+from ..attempts.history import active_jobs, deletions, latest, newly_failed
+from ..attempts.pods import not_ending, until_overdue
 from ..decision import Action, Decision, Emit
 from ..templates import QUEUE_NOT_ALLOWED, unused_queue
 from ..views import Explanation
@@ -32,7 +34,17 @@ CONDITION_OF: Final[dict[Step, str]] = {
 PROGRESS_EVERY: Final = timedelta(seconds=30)
 _MAX_LOSSES: Final = 8
 _NO_WAITS: Final = frozenset(
-    ("NotYet", "Running", "Collecting", "Suspended", "PolicySuspended", "LiveChanged", "Requested", "Promoting")
+    (
+        "NotYet",
+        "Starting",
+        "Running",
+        "Collecting",
+        "Suspended",
+        "PolicySuspended",
+        "LiveChanged",
+        "Requested",
+        "Promoting",
+    )
 )
 """Reasons of a condition that is Unknown though nothing is waited for, or that the phase's Event tells of."""
 _LONGEST_ACTIVITY: Final = 200
@@ -100,7 +112,10 @@ def concluded(view: RunView, decision: Decision[RunStatus]) -> Decision[RunStatu
     unfinished = find(before.conditions, "Finished")
     conditions = (unfinished if c.type == "Finished" and unfinished else c for c in decision.status.conditions)
     status = replace(decision.status, phase=before.phase or "Pending", finished_at=None, conditions=tuple(conditions))
-    return Decision(status, (*decision.actions, *deletions(left)))
+    stuck = not_ending(left, view.now)
+    if stuck is not None:
+        status = say(status, status.phase or "Pending", f"{status.message}; {stuck.message}")
+    return Decision(status, (*decision.actions, *deletions(left)), until_overdue(left, view.now))
 
 
 def progressed(view: RunView, status: RunStatus, step: Step) -> RunStatus:
@@ -134,13 +149,10 @@ def progress_text(progress: Progress | None, step: Step) -> str:
 
 
 def worth_writing(before: RunStatus, after: RunStatus) -> RunStatus:
-    """Return `before` if a pod's start time is all that is new: it is recorded with the next real change."""
+    """Return `before` if time went by and that is all: it is recorded with the next real change."""
     if len(before.attempts) != len(after.attempts):
         return after
-    started = tuple(
-        new if old.job_uid is None else replace(new, started_at=old.started_at)
-        for old, new in zip(before.attempts, after.attempts, strict=True)
-    )
+    started = tuple(as_recorded(old, new) for old, new in zip(before.attempts, after.attempts, strict=True))
     return before if replace(after, attempts=started) == before else after
 
 
@@ -152,8 +164,7 @@ def events(before: RunStatus, after: RunStatus) -> tuple[Action, ...]:
     actions.extend(_waits(before, after))
     actions.extend(
         Emit("Warning", attempt.reason, f"{attempt.step}, attempt {attempt.attempt}: {attempt.message}")
-        for attempt in after.attempts
-        if attempt.outcome == "Failed" and not _was_failed(before, attempt)
+        for attempt in newly_failed(before.attempts, after.attempts)
     )
     return tuple(actions)
 
@@ -170,12 +181,6 @@ def _waits(before: RunStatus, after: RunStatus) -> Iterator[Emit]:
             yield Emit("Normal", new.reason, new.message)
         elif new.reason == QUEUE_NOT_ALLOWED:
             yield Emit("Warning", new.reason, new.message)
-
-
-def _was_failed(before: RunStatus, attempt: Attempt) -> bool:
-    return any(
-        a.outcome == "Failed" and (a.step, a.attempt) == (attempt.step, attempt.attempt) for a in before.attempts
-    )
 
 
 def _progress(line: ProgressLine, now: datetime) -> Progress:

@@ -12,7 +12,8 @@ from ...api.policy import LiveVersion
 from ...api.run import Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
-from ..attempts.engine import StepFailed, StepRequest, StepSucceeded, StepUnderway, advance
+from ..attempts.engine import advance
+from ..attempts.step import StepFailed, StepRequest, StepSucceeded, StepUnderway
 from ..decision import Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge

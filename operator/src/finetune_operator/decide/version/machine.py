@@ -1,5 +1,6 @@
 """What a ModelVersion's status says: what became of it, and how an imported base was measured (rows V1 to V7)."""
 
+from datetime import timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,8 +13,10 @@ from ...api.policy import Policy
 from ...api.value import canonical_json
 from .. import limits
 from ..attempts import results
-from ..attempts.engine import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway, advance
-from ..attempts.history import active_jobs, deletions
+from ..attempts.clock import as_recorded
+from ..attempts.engine import advance
+from ..attempts.history import active_jobs, deletions, newly_failed, swept
+from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
@@ -21,14 +24,25 @@ from ..since import dated
 from ..snapshot import snapshot_of_base
 from ..templates import usable_template
 from ..text import taken_back_in_words
+from ..times import soonest
 from ..views import Explanation, Problem
 from .metrics import metrics
 from .record import record_due, served_before
 from .view import VersionView
 
-BACKOFF_LIMIT: Final = 2
+DEADLINE: Final = timedelta(hours=6)
+"""Running time of one verification: a test set of some thousand pages takes minutes on a CPU."""
+
+_ABOUT_BYTES: Final = frozenset(
+    ("DigestMismatch", "NotANumber", "BaseUnusable", "ClassListDiffers", "ClassListInvalid")
+)
+_TRIED_AGAIN: Final = frozenset(
+    ("BackoffLimitExceeded", "TooManyDisruptions", "DeadlineExceeded", "NameTaken", "SnapshotInvalid")
+)
+"""What the last release took for the end of a verification, and what people can mend without the bytes."""
+
 CONDITIONS: Final = ("Verified", "Live")
-_NO_WAITS: Final = frozenset(("NotYet", "Running", "Collecting", "PolicyNotFound", "PolicySuspended"))
+_NO_WAITS: Final = frozenset(("NotYet", "Starting", "Running", "Collecting", "PolicyNotFound", "PolicySuspended"))
 """Reasons of a verification that is not decided, though its Job waits for nothing."""
 _PATIENCE: Final = frozenset(("Queued", "PodsEnding", "JobDeleting", "PodTemplateChanged"))
 """Waiting for these is nobody's mistake."""
@@ -42,11 +56,13 @@ def decide(view: VersionView) -> Decision[VersionStatus]:
     measured = _measured(view, _first_visit(view))
     status = _summary(view, _served(view, measured.status))
     status = replace(status, observed_generation=view.version.metadata.generation)
-    status = dated(before, status, view.now)
+    status = dated(before, _worth_writing(before, status), view.now)
     record = record_due(view)
     due = () if record is None else (record,)
-    actions = (*metrics(view, status), *measured.actions, *_events(before, status), *due)
-    return Decision(status, actions, measured.requeue_after)
+    sweep, after = swept(status.attempts, view.jobs, view.now)
+    left = (action for action in sweep if action not in measured.actions)
+    actions = (*metrics(view, status), *measured.actions, *left, *_events(before, status), *due)
+    return Decision(status, actions, soonest(measured.requeue_after, after))
 
 
 def owner_policy(view: VersionView) -> Policy | None:
@@ -70,7 +86,7 @@ def _measured(view: VersionView, status: VersionStatus) -> Decision[VersionStatu
         status = replace(status, map50=evidence.figure(CANDIDATE_MAP50))
         return Decision(_mark(view, status, "Verified", "True", "EvaluatedByRun", message))
     verified = find(status.conditions, "Verified")
-    if verified is not None and verified.status != "Unknown":
+    if verified is not None and verified.status != "Unknown" and verified.reason not in _TRIED_AGAIN:
         return Decision(status, deletions(active_jobs(view.jobs)))
     if view.version.spec.type != "Base":
         message = "a fine-tuned version without evidence was not made by a run; it cannot be promoted"
@@ -93,6 +109,7 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         template=usable_template("cpu", view.cpu_template, policy),
         step_inputs=lambda attempt: canonical_json({"attempt": attempt.attempt}).decode(),
         accept=lambda _, said: results.verified(said),
+        ends=lambda problem: _is_about_bytes(view, policy, problem),
     )
     attempts_view = AttemptsView(
         owner=view.version.metadata.name,
@@ -101,7 +118,8 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         attempts=status.attempts,
         jobs=view.jobs,
         now=view.now,
-        backoff_limit=BACKOFF_LIMIT,
+        backoff_limit=0,
+        deadline=DEADLINE,
         suspended=Explanation("PolicySuspended", f"FineTunePolicy {policy.metadata.name} is suspended")
         if policy.spec.suspend
         else None,
@@ -114,6 +132,23 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
             return Decision(status, deletions(active_jobs(view.jobs)))
         case StepUnderway() as underway:
             return _show_underway(view, status, underway, attempts_view.snapshot, run_document)
+
+
+def _is_about_bytes(view: VersionView, policy: Policy, problem: Problem) -> bool:
+    """Tell whether the trainer's finding is about the version's own bytes, which never change (V3)."""
+    spec, message = view.version.spec, problem.message
+    if problem.reason not in _ABOUT_BYTES:
+        return False
+    ours = any(uri in message for uri in (spec.artifact.uri, spec.checkpoint.uri))
+    return ours or policy.spec.data.anchor.uri not in message
+
+
+def _worth_writing(before: VersionStatus, after: VersionStatus) -> VersionStatus:
+    """Return `before` if time went by and that is all."""
+    if len(before.attempts) != len(after.attempts):
+        return after
+    attempts = tuple(as_recorded(old, new) for old, new in zip(before.attempts, after.attempts, strict=True))
+    return before if replace(after, attempts=attempts) == before else after
 
 
 def _show_underway(
@@ -220,8 +255,13 @@ def _events(before: VersionStatus, after: VersionStatus) -> tuple[Action, ...]:
     if after.phase != before.phase and after.phase not in (None, "Imported"):
         events.append(Emit("Warning" if after.phase == "Quarantined" else "Normal", str(after.phase), after.message))
     old, new = find(before.conditions, "Verified"), find(after.conditions, "Verified")
-    if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
-        return tuple(events)
-    if new.status == "False" or (new.status == "Unknown" and new.reason not in _NO_WAITS):
+    changed = new is not None and (old is None or (old.status, old.reason) != (new.status, new.reason))
+    if (
+        new is not None
+        and changed
+        and (new.status == "False" or (new.status == "Unknown" and new.reason not in _NO_WAITS))
+    ):
         events.append(Emit("Normal" if new.reason in _PATIENCE else "Warning", new.reason, new.message))
+    failed = newly_failed(before.attempts, after.attempts)
+    events.extend(Emit("Warning", a.reason, f"{a.step}, attempt {a.attempt}: {a.message}") for a in failed)
     return tuple(events)

@@ -1,0 +1,81 @@
+"""When no attempt follows another, how long it waits if one does, and when the time of a step is up."""
+
+from datetime import timedelta
+from typing import Final, TypeVar
+
+from ...api.run import Attempt, Step
+from ..views import JobView, Problem
+from .clock import is_running, running_time
+from .history import MAX_BACKOFF, backoff
+from .step import AttemptsView, StepRequest, template_mended
+
+T = TypeVar("T")
+
+MAX_DISRUPTIONS: Final = 20
+"""A disruption is nobody's fault, so it costs no retry; without an end a broken node pool would loop for ever."""
+
+ENDLESS_BACKOFF: Final = timedelta(minutes=30)
+"""An endless step that fails again and again costs a pod in half an hour."""
+
+
+def given_up(view: AttemptsView, request: StepRequest[T], failed: Attempt, problem: Problem) -> Problem | None:
+    """Return why no attempt follows a failed one, if none does."""
+    if request.ends is not None:
+        return problem if failed.fatal and request.ends(problem) else None
+    if failed.fatal:
+        return problem
+    counted = _counted(view, request.step)
+    if counted > view.backoff_limit:
+        message = (
+            f"{request.step} failed {counted} times, backoffLimit is {view.backoff_limit}; last: {_in_words(problem)}"
+        )
+        return Problem("BackoffLimitExceeded", message)
+    disruptions = sum(a.outcome == "Failed" and not a.counted for a in view.attempts)
+    if disruptions >= MAX_DISRUPTIONS:
+        return Problem("TooManyDisruptions", f"disrupted {disruptions} times; last: {_in_words(problem)}")
+    return None
+
+
+def _counted(view: AttemptsView, step: Step) -> int:
+    return sum(a.outcome == "Failed" and a.counted for a in view.attempts if a.step == step)
+
+
+def pause(view: AttemptsView, request: StepRequest[T], failed: Attempt) -> timedelta:
+    """Return how long after a failed attempt the next one begins; a mended PodTemplate is tried at once.
+
+    A node that rejects pods does so in a second: such attempts are not counted, but the pause grows with them.
+    """
+    if template_mended(request, failed):
+        return timedelta()
+    rejected = sum(a.outcome == "Failed" and a.reason == "RejectedByNode" for a in view.attempts)
+    failures = max(_counted(view, request.step) + rejected, 1)
+    return backoff(failures, ENDLESS_BACKOFF if request.ends is not None else MAX_BACKOFF)
+
+
+def is_overdue(view: AttemptsView, request: StepRequest[T]) -> bool:
+    """Tell whether the step has used up its running time."""
+    return view.deadline is not None and _time_used(view, request) >= view.deadline
+
+
+def _time_used(view: AttemptsView, request: StepRequest[T]) -> timedelta:
+    attempts = view.attempts[-1:] if request.ends is not None else view.attempts
+    return running_time(attempts, request.step, view.now)
+
+
+def until_deadline(view: AttemptsView, request: StepRequest[T], job: JobView) -> timedelta | None:
+    """Return the running time that is left while a trainer runs; None while the clock stands."""
+    return view.deadline - _time_used(view, request) if view.deadline is not None and is_running(job) else None
+
+
+def deadline_problem(view: AttemptsView, request: StepRequest[T]) -> Problem:
+    """Return that the running time is used up, with what can be done."""
+    limit = int(view.deadline.total_seconds()) if view.deadline else 0
+    if request.ends is not None:
+        text = f"its trainer ran for {limit} s, the most for one attempt of {request.step}; its log says what it did"
+        return Problem("DeadlineExceeded", text)
+    message = f"its pods ran longer than activeDeadlineSeconds ({limit} s); train less, on faster hardware, or raise it"
+    return Problem("DeadlineExceeded", message)
+
+
+def _in_words(problem: Problem) -> str:
+    return f"{problem.reason}: {problem.message}"
