@@ -113,6 +113,26 @@ class ApiServer:
             return old
         return self._commit(actor, "patch_status", kind, namespace, old, new)
 
+    def annotate(
+        self,
+        actor: str,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        uid: str,
+        version: str,
+        annotations: Mapping[str, str],
+    ) -> Object:
+        """Merge-patch the annotations of exactly that uid and resourceVersion; a patch of nothing commits nothing."""
+        old = self._expect(kind, namespace, name, version)
+        if old["metadata"]["uid"] != uid:
+            raise Conflict("uid mismatch: another object has the name")
+        new = copied(old)
+        new["metadata"] = merge(new["metadata"], {"annotations": annotations})
+        if new == old:
+            return old
+        return self._commit(actor, "annotate", kind, namespace, old, new)
+
     def update_spec(
         self, actor: str, kind: Kind, namespace: str, name: str, change: Callable[[Object], None]
     ) -> Object:
@@ -343,6 +363,15 @@ class Client:
             lambda: self.server.patch_status(self.actor, kind, namespace, name, uid, resource_version, patch)
         )
         return patched
+
+    async def annotate(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, annotations: Mapping[str, str]
+    ) -> Object:
+        """See Cluster.annotate."""
+        annotated: Object = self._write(
+            lambda: self.server.annotate(self.actor, kind, namespace, name, uid, resource_version, annotations)
+        )
+        return annotated
 
     async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
         """See Cluster.apply."""

@@ -35,6 +35,13 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
         force_setattr(self, "figures", either(self.figures or (), self.measurements))
         force_setattr(self, "measurements", None)
 
+    @property
+    def rejected_by(self) -> str | None:
+        """Who rejected it: a person's name, or "gates"; None where nobody did."""
+        if self.decision is not None and self.decision.verdict == "Reject":
+            return self.decision.by
+        return "gates" if self.verdict in ("Reject", "Error") else None
+
     def figure(self, name: str) -> str | None:
         """Return the figure of that name, if it was recorded."""
         return next((figure.value for figure in self.figures or () if figure.name == name), None)

@@ -24,6 +24,9 @@ ARTIFACT_URI_KEY = f"{GROUP}/artifact-uri"
 ARTIFACT_SHA256_KEY = f"{GROUP}/artifact-sha256"
 EPOCH_KEY = f"{GROUP}/epoch"
 
+SERVICE_RECORD_KEY = f"{GROUP}/service-record"
+OUTCOME_KEY = f"{GROUP}/outcome"
+
 TRAINER_CONTAINER = "trainer"
 
 

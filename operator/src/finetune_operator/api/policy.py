@@ -151,13 +151,33 @@ class Hold(Value, frozen=True, kw_only=True):
     since: datetime
 
 
+class Lifted(Value, frozen=True, kw_only=True):
+    """A person's word that a quarantine is over: the promotion that said so, and why."""
+
+    at: datetime
+    by: str
+    reason: str = ""
+
+
 class Quarantined(Value, frozen=True, kw_only=True):
-    """A version that failed in production: never promoted or rolled back to again."""
+    """A version that failed in production: never promoted or rolled back to again, unless a promotion lifts it."""
 
     version: str
     sha256: str
     reason: str
     since: datetime
+    evidence: str = ""
+    lifted: Lifted | None = None
+
+
+class TakenBack(Value, frozen=True, kw_only=True):
+    """A version that people went back from: by which promotion, and why."""
+
+    version: str
+    sha256: str
+    by: str
+    since: datetime
+    reason: str = ""
 
 
 FlightPhase = Literal["Flipping", "Watching", "Returning"]
@@ -168,7 +188,8 @@ class InFlight(Value, frozen=True, kw_only=True):
 
     `template_hash` is that of the pod template without our keys when the flight began. `generation` is that of
     the Deployment when `epoch` was given out: while it stays, the apply was not committed. `replicas` were available
-    when watching began; `unhealthy_since` says since when fewer of them are.
+    when watching began; `unhealthy_since` says since when fewer of them are. `takes_back`: it goes to a version that
+    was live before, so that the one it leaves is taken back; `reason` is the promotion's.
     """
 
     promotion: str
@@ -188,6 +209,8 @@ class InFlight(Value, frozen=True, kw_only=True):
     generation: int = 0
     replicas: int = 0
     unhealthy_since: datetime | None = None
+    takes_back: bool = False
+    reason: str = ""
 
 
 PromotionOutcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
@@ -226,6 +249,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     last_good: tuple[LiveVersion, ...] = ()
     hold: Hold | None = None
     quarantined: tuple[Quarantined, ...] = ()
+    taken_back: tuple[TakenBack, ...] = ()
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
     reservations: tuple[Reservation, ...] = ()
@@ -233,6 +257,14 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     epoch: int = 0
     reasserted_at: tuple[datetime, ...] = ()
     conditions: tuple[Condition, ...] = ()
+
+    def quarantine_of(self, sha256: str) -> Quarantined | None:
+        """Return the quarantine of those bytes that stands; None also where it was lifted."""
+        return next((e for e in self.quarantined if e.sha256 == sha256 and e.lifted is None), None)
+
+    def taken_back_of(self, sha256: str) -> TakenBack | None:
+        """Return that people went back from those bytes, if they did."""
+        return next((e for e in self.taken_back if e.sha256 == sha256), None)
 
 
 class Policy(Value, frozen=True, kw_only=True):

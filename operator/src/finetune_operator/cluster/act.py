@@ -9,6 +9,7 @@ from ..api.promotion import Promotion
 from ..api.value import InvalidObject, parse, plain
 from ..decide.decision import (
     Action,
+    Annotate,
     ApplyKeys,
     CreateJob,
     CreateModelVersion,
@@ -99,7 +100,7 @@ async def act(
         if isinstance(action, ApplyKeys) and not wrote:
             await _check_unchanged(cluster, observed)
         try:
-            again |= await _run(cluster, observed, action, outlets)
+            again |= await _run(cluster, observed, raw, action, outlets)
         except FieldConflict as conflict:
             if refuse is None:
                 raise
@@ -158,8 +159,8 @@ def _tell(observed: Observed[V], action: Emit | RecordMetric, outlets: Outlets) 
             outlets.metrics(action)
 
 
-async def _run(cluster: Cluster, observed: Observed[V], action: Action, outlets: Outlets) -> bool:
-    """Run one action; tell whether the object under decision should be looked at again at once."""
+async def _run(cluster: Cluster, observed: Observed[V], raw: Object, action: Action, outlets: Outlets) -> bool:
+    """Run one action; tell whether the object under decision, `raw` by now, should be looked at again at once."""
     namespace = observed.raw["metadata"].get("namespace", "")
     match action:
         case Emit() | RecordMetric():
@@ -183,11 +184,26 @@ async def _run(cluster: Cluster, observed: Observed[V], action: Action, outlets:
         case CreatePromotion():
             await _create_promotion(cluster, observed, action)
             return True
+        case Annotate():
+            await _annotate(cluster, observed.kind, raw, action)
+            return True
         case ApplyKeys():
             await _apply_keys(cluster, observed, action)
             return True
         case _:
             assert_never(action)
+
+
+async def _annotate(cluster: Cluster, kind: Kind, raw: Object, action: Annotate) -> None:
+    metadata = raw["metadata"]
+    await cluster.annotate(
+        kind,
+        metadata.get("namespace", ""),
+        metadata["name"],
+        metadata["uid"],
+        metadata["resourceVersion"],
+        {action.key: action.text},
+    )
 
 
 async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys) -> None:

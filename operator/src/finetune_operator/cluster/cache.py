@@ -61,6 +61,13 @@ class CachedCluster:
         changed = await self.kube.patch_status(kind, namespace, name, uid, resource_version, patch)
         return self._remember(kind, changed)
 
+    async def annotate(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, annotations: Mapping[str, str]
+    ) -> Object:
+        """Merge-patch the annotations, and remember the outcome."""
+        changed = await self.kube.annotate(kind, namespace, name, uid, resource_version, annotations)
+        return self._remember(kind, changed)
+
     async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
         """Server-side apply, and remember the outcome."""
         return self._remember(kind, await self.kube.apply(kind, namespace, name, manifest))

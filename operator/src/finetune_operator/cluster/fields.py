@@ -40,7 +40,7 @@ def templates(policy: Json) -> Iterable[object]:
 
 
 def policy_digest(policy: Json) -> Hashable:
-    """Return what runs and versions look at: rules, readiness, what is live, the hold, the quarantine."""
+    """Return what runs and versions look at: rules, readiness, what is live, the hold, the verdicts."""
     ready: Json = next((c for c in _items(policy, "status", "conditions") if c.get("type") == "Ready"), {})
     return (
         _value(policy, "metadata", "generation"),
@@ -49,7 +49,8 @@ def policy_digest(policy: Json) -> Hashable:
         ready.get("message"),
         (_value(policy, "status", "live", "version"), _value(policy, "status", "live", "sha256")),
         _value(policy, "status", "hold", "since"),
-        tuple(entry.get("sha256") for entry in _items(policy, "status", "quarantined")),
+        tuple((entry.get("sha256"), "lifted" in entry) for entry in _items(policy, "status", "quarantined")),
+        tuple(entry.get("sha256") for entry in _items(policy, "status", "takenBack")),
     )
 
 

@@ -145,7 +145,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         ),
     ),
     Kind.MODEL_VERSION: KindEntry(
-        verbs=_READ | {"create"},
+        verbs=_READ | {"create", "patch"},
         subresources=_STATUS,
         made_by="admin",
         watch_labels={},
@@ -166,7 +166,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         reconciled=Reconciled(name="ModelVersion", decide=version.decide, condition="Verified"),
     ),
     Kind.PROMOTION: KindEntry(
-        verbs=_READ | {"create"},
+        verbs=_READ | {"create", "patch"},
         subresources=_STATUS,
         made_by="admin",
         watch_labels={},

@@ -26,7 +26,7 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON: Final = "application/json"
 PAGE: Final = 500
 
-Verb = Literal["get", "list", "create", "patch_status", "apply", "delete", "log"]
+Verb = Literal["get", "list", "create", "patch_status", "annotate", "apply", "delete", "log"]
 RequestObserver = Callable[[Verb, Kind, str, float], None]
 """Called after every request with verb, kind, the status code (or `error`) and seconds."""
 
@@ -120,6 +120,14 @@ class KubeCluster:
         url = f"{_path(kind, namespace, name)}/status?fieldManager={names.FIELD_MANAGER}-status"
         body = {"metadata": {"uid": uid, "resourceVersion": resource_version}, **patch}
         return _object(await self._send("patch_status", kind, "PATCH", url, body, MERGE_PATCH))
+
+    async def annotate(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, annotations: Mapping[str, str]
+    ) -> Object:
+        """Merge-patch metadata.annotations of exactly that uid at exactly that resourceVersion."""
+        url = f"{_path(kind, namespace, name)}?fieldManager={names.FIELD_MANAGER}-record"
+        body = {"metadata": {"uid": uid, "resourceVersion": resource_version, "annotations": dict(annotations)}}
+        return _object(await self._send("annotate", kind, "PATCH", url, body, MERGE_PATCH))
 
     async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
         """Server-side apply under the operator's field manager, never forced."""

@@ -38,6 +38,15 @@ class Cluster(Protocol):
         """
         ...
 
+    async def annotate(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, annotations: Mapping[str, str]
+    ) -> Object:
+        """Merge-patch metadata.annotations of exactly that uid at exactly that resourceVersion.
+
+        Raises Conflict when either moved on, NotFound when the object is gone.
+        """
+        ...
+
     async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
         """Server-side apply under the operator's field manager, never forced.
 

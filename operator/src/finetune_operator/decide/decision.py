@@ -72,6 +72,17 @@ class CreatePromotion:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotate:
+    """Put an annotation on the object under decision, as it is after its status was written: what must outlive that.
+
+    A merge patch, not an apply: after a restore the field belongs to whoever restored it.
+    """
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ApplyKeys:
     """Server-side apply of the operator's keys on the Deployment; None releases the three keys.
 
@@ -116,6 +127,7 @@ Action = (
     | ReserveVersion
     | CreateModelVersion
     | CreatePromotion
+    | Annotate
     | ApplyKeys
     | Emit
     | RecordMetric

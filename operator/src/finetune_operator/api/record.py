@@ -1,0 +1,115 @@
+"""What stands on an object outside its status, so that a backup without statuses brings it back (decision 12).
+
+A ModelVersion carries its service record, a ModelPromotion its outcome, each as an annotation. Whoever may write the
+object may write them, so what cannot be read, or is about another object, counts as not there.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from .names import OUTCOME_KEY, SERVICE_RECORD_KEY
+from .policy import PromotionOutcome
+from .value import InvalidObject, Value, canonical_json, parse_json
+
+LONGEST: Final = 65_536
+"""Characters of an annotation that are read."""
+
+Moment = Annotated[datetime, Meta(tz=True)]
+Reason = Annotated[str, Meta(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?$")]
+"""A reason that a condition may carry."""
+
+
+class Mark(Value, frozen=True, kw_only=True):
+    """Something that was decided of a version: when, by which promotion, why, and on what evidence."""
+
+    at: Moment
+    by: str = ""
+    reason: str = ""
+    evidence: str = ""
+
+
+class Service(Value, frozen=True, kw_only=True):
+    """What a version did on one Deployment.
+
+    `good` is when it passed its last watch. `taken_back` and `quarantined` stand as long as they are there;
+    a quarantine that was `lifted` stands no more.
+    """
+
+    good: Moment | None = None
+    taken_back: Mark | None = None
+    quarantined: Mark | None = None
+    lifted: Mark | None = None
+
+    @property
+    def quarantine(self) -> Mark | None:
+        """The quarantine, if it stands."""
+        return self.quarantined if self.lifted is None else None
+
+    @property
+    def newest(self) -> datetime | None:
+        """When the last of it was."""
+        marks = (self.taken_back, self.quarantined, self.lifted)
+        return max((at for at in (self.good, *(mark.at for mark in marks if mark)) if at is not None), default=None)
+
+
+class ServiceRecord(Value, frozen=True, kw_only=True):
+    """What the bytes `sha256` did on each Deployment, by its name."""
+
+    sha256: str
+    deployments: dict[str, Service] = {}
+
+
+class Outcome(Value, frozen=True, kw_only=True):
+    """How the promotion of that name and spec ended."""
+
+    name: str
+    spec_hash: str
+    outcome: PromotionOutcome
+    reason: Reason
+    at: Moment
+    message: str = ""
+
+
+def services(annotations: Mapping[str, str], sha256: str) -> Mapping[str, Service]:
+    """Return the service record of the bytes `sha256`, by Deployment; empty for none, or for that of other bytes."""
+    text = annotations.get(SERVICE_RECORD_KEY)
+    record = None if text is None else _service_record(text)
+    return {} if record is None or record.sha256 != sha256 else record.deployments
+
+
+def record_text(sha256: str, by_deployment: Mapping[str, Service]) -> str:
+    """Return the annotation that says so; the same text for the same record."""
+    return canonical_json(ServiceRecord(sha256=sha256, deployments=dict(by_deployment))).decode()
+
+
+def outcome_in(annotations: Mapping[str, str], name: str, spec_hash: str) -> Outcome | None:
+    """Return the outcome of the promotion of that name and spec; None for none, or for that of another one."""
+    text = annotations.get(OUTCOME_KEY)
+    outcome = None if text is None else _outcome(text)
+    return outcome if outcome is not None and (outcome.name, outcome.spec_hash) == (name, spec_hash) else None
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """Return the annotation that says so."""
+    return canonical_json(outcome).decode()
+
+
+@lru_cache(maxsize=4096)
+def _service_record(text: str) -> ServiceRecord | None:
+    """Return the record in `text`; read once, because a policy looks at every version of its model."""
+    try:
+        return parse_json(text, ServiceRecord) if len(text) <= LONGEST else None
+    except InvalidObject:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _outcome(text: str) -> Outcome | None:
+    try:
+        return parse_json(text, Outcome) if len(text) <= LONGEST else None
+    except InvalidObject:
+        return None
