@@ -4,7 +4,7 @@ It has uids, resourceVersions, generations, preconditions, merge patches of the 
 apply of Deployments with field ownership, background garbage collection by ownerReferences, and a write log.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -14,6 +14,7 @@ import msgspec
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Invalid, NotFound
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.port import Object
+from finetune_operator.cluster.projection import project
 
 WITH_STATUS = frozenset(
     (Kind.POLICY, Kind.RUN, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.JOB, Kind.DEPLOYMENT, Kind.POD)
@@ -349,6 +350,12 @@ class Client:
     ) -> tuple[Object, ...]:
         """See Cluster.list."""
         return self.server.list(kind, namespace, labels)
+
+    async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """See Cluster.find."""
+        objects = self.server.list(kind, namespace)
+        projections = [(str(obj["metadata"]["name"]), project(kind, obj)) for obj in objects]
+        return tuple((name, p.digest) for name, p in projections if (ref, value) in p.references)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """See Cluster.create."""

@@ -1,6 +1,6 @@
 """A Cluster whose reads come from memory and whose writes are known at once."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from ..api import names
@@ -49,6 +49,13 @@ class CachedCluster:
         if not wanted:
             return objects
         return tuple(o for o in objects if wanted.items() <= (o["metadata"].get("labels") or {}).items())
+
+    async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """Return name and digest of the objects with that reference, without unpacking them."""
+        projections = (
+            (n, self.store.projection(kind, namespace, n)) for n in self.store.find(kind, namespace, ref, value)
+        )
+        return tuple((name, projection.digest) for name, projection in projections if projection is not None)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create, and remember what was made."""

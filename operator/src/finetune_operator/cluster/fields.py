@@ -1,7 +1,7 @@
 """What the table of kinds reads of plain objects; total over whatever an API server may hold."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = Mapping[str, Any]
 
@@ -52,6 +52,44 @@ def policy_digest(policy: Json) -> Hashable:
         tuple((entry.get("sha256"), "lifted" in entry) for entry in _items(policy, "status", "quarantined")),
         tuple(entry.get("sha256") for entry in _items(policy, "status", "takenBack")),
     )
+
+
+class Place(NamedTuple):
+    """Where a run stands in its policy's queue; the oldest one is the smallest."""
+
+    created: str
+    rank: int
+    """From 4: has a place, waits for one, is blocked like every run of the policy, nobody looked yet, needs none."""
+
+
+TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
+_RANKS = {"Taken": TAKEN, "Waiting": WAITING, "Blocked": BLOCKED}
+
+
+def place(run: Json) -> Place:
+    """Return where a run stands in its policy's queue."""
+    created = str(_value(run, "metadata", "creationTimestamp") or "")
+    if _value(run, "metadata", "deletionTimestamp"):
+        return Place(created, NONE)
+    if not _value(run, "status", "phase"):
+        return Place(created, NEW)
+    return Place(created, _RANKS.get(str(_value(run, "status", "place")), NONE))
+
+
+def policy_whose_place_it_has(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run has one of its places."""
+    return (_value(run, "spec", "policy"),) if place(run).rank == TAKEN else ()
+
+
+def policy_that_it_waits_for(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run waits for one of its places, or will."""
+    return (_value(run, "spec", "policy"),) if NONE < place(run).rank < TAKEN else ()
+
+
+def steps_back(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a run gave up its place, or its turn; each is a `Place`, or None for a run that is not there."""
+    was, now = (entry.rank if isinstance(entry, Place) else 0 for entry in (before, after))
+    return now < was
 
 
 def _value(obj: object, *path: str) -> Any:

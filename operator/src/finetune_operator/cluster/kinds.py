@@ -50,6 +50,10 @@ class Wake:
     """Not those that are final: nothing reaches them any more."""
     only: tuple[str, str] | None = None
     """Only when the changed object has that reference with that value."""
+    when: Callable[[Hashable, Hashable], bool] | None = None
+    """Only when the digests before and after say so; None stands for an object that is not there."""
+    first: int | None = None
+    """Only so many of them, by their digests and names."""
     then: tuple["Wake", ...] = ()
     """Who looks at the same through the objects found."""
 
@@ -103,6 +107,9 @@ _STATUS: Final = {"status": frozenset(("patch",))}
 
 _OPEN_PROMOTIONS: Final = Wake(kind=Kind.PROMOTION, find_by="policy", value="name", always=True, open_only=True)
 _OPEN_RUNS: Final = Wake(kind=Kind.RUN, find_by="policy", value="name", open_only=True)
+_NEXT_RUNS: Final = Wake(kind=Kind.RUN, find_by="waits", value="policy", when=fields.steps_back, first=8)
+"""One is enough to take the place; those that show how far they are stay true."""
+
 # By uid: a name may belong to another by now.
 _OWNERS: Final = tuple(
     Wake(kind=kind, find_by="uid", value="owner", always=True) for kind in (Kind.RUN, Kind.MODEL_VERSION)
@@ -138,8 +145,12 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "policy": at("spec", "policy"),
             "uid": at("metadata", "uid"),
             "promotion": at("status", "promotion"),
+            "holds": fields.policy_whose_place_it_has,
+            "waits": fields.policy_that_it_waits_for,
         },
+        digest=fields.place,
         packed=True,
+        wakes=(_NEXT_RUNS,),
         reconciled=Reconciled(
             name="FineTuneRun", decide=run.decide, condition="Accepted", final_phases=frozenset(FINAL_PHASES)
         ),

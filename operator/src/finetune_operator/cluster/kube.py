@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..api import names
 from . import errors
 from .kinds import Kind
 from .port import Object
+from .projection import project
 from .watched import selector
 
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -83,6 +84,11 @@ class KubeCluster:
         async for page, _ in self.pages(kind, namespace, labels or {}):
             objects.extend(page)
         return tuple(sorted(objects, key=_name))
+
+    async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """Return name and digest of the objects with that reference: of all of them, asked for anew."""
+        projections = ((_name(obj), project(kind, obj)) for obj in await self.list(kind, namespace))
+        return tuple((name, entry.digest) for name, entry in projections if (ref, value) in entry.references)
 
     async def pages(
         self, kind: Kind, namespace: str | None, labels: Mapping[str, str]

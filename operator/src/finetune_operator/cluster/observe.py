@@ -24,6 +24,7 @@ from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
 from .job_views import job_views, running_train_pod
 from .kinds import Kind
+from .places import Places
 from .pod_trouble import why_not_ready
 from .port import Cluster, Object
 
@@ -64,6 +65,7 @@ class Observer:
         self._parsed: dict[str, tuple[str, object]] = {}
         self._versions: dict[str, tuple[tuple[Object, ...], tuple[ModelVersion, ...]]] = {}
         self._progress: dict[str, _Progress] = {}
+        self.places = Places(cluster)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
@@ -98,22 +100,24 @@ class Observer:
         model = policy.spec.model if policy else snapshot.model if snapshot else None
         promotion = run.status.promotion
         progress, poll = await self._read_progress(namespace, uid, jobs, pods, now)
+        view = RunView(
+            run=run,
+            now=now,
+            policy=policy,
+            versions=await self._models(namespace, model),
+            train_template=_template(policy, "train", templates),
+            cpu_template=_template(policy, "cpu", templates),
+            snapshot=snapshot,
+            snapshot_problem=problem,
+            jobs=jobs,
+            progress=progress,
+            promotion=await self._promotion(namespace, promotion) if promotion else None,
+        )
         return Observed(
             Kind.RUN,
             raw,
-            RunView(
-                run=run,
-                now=now,
-                policy=policy,
-                versions=await self._models(namespace, model),
-                train_template=_template(policy, "train", templates),
-                cpu_template=_template(policy, "cpu", templates),
-                snapshot=snapshot,
-                snapshot_problem=problem,
-                jobs=jobs,
-                progress=progress,
-                promotion=await self._promotion(namespace, promotion) if promotion else None,
-            ),
+            # Last: between this look and the claim of a place (see Places.claimed) nobody else may look.
+            replace(view, queue=await self.places.queue(run)),
             owner=Owner("FineTuneRun", namespace, run.metadata.name, uid),
             run=run.spec,
             templates=templates,

@@ -1,6 +1,6 @@
 """The handful of verbs by which the operator talks to an API server, real or simulated."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Protocol
 
 from .kinds import Kind
@@ -22,6 +22,13 @@ class Cluster(Protocol):
         """Return the objects of a namespace that carry all `labels`, sorted by name.
 
         `fresh` asks the API server itself, past any cache: for objects that are not watched.
+        """
+        ...
+
+    async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """Return name and digest of the objects with that reference (cluster/kinds.py), sorted by name.
+
+        What is not watched is not known by reference.
         """
         ...
 

@@ -75,7 +75,8 @@ class Reconciler:
     async def _decided(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
         observed = await self.observer.observe(kind, raw, now)
         decision = reconciled(kind).decide(observed.view)
-        return await self._act(observed, decision, _refuser(observed))
+        with self.observer.places.claimed(observed.view, decision.status):
+            return await self._act(observed, decision, _refuser(observed))
 
     async def _act(
         self,

@@ -1,4 +1,4 @@
-"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R39, as a chain of stages."""
+"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R39 and R56 on, as a chain of stages."""
 
 from datetime import timedelta
 from typing import Final
@@ -13,24 +13,27 @@ from ..decision import Action, CreateSnapshot, Decision
 from ..snapshot import snapshot_of_run
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
+from .adopt import adopt
 from .metrics import metrics
 from .promote import leave_to_people, promote
 from .record import record_version
-from .review import await_review, check_still_current, end_rejected, show_verdict
+from .review import await_review, check_still_current, end_overtaken, end_rejected, show_verdict
 from .stage import RunContext, Stage, suspended
 from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
+from .turn import place_of, wait_for_turn
 from .view import RunView
-from .work import adopt, evaluate, prepare, train
+from .work import evaluate, prepare, train
 
 STAGES: Final[tuple[Stage, ...]] = (
     prepare,  # draw the mix, and fix every digest
-    adopt,  # end with the result of a run that trained the same on the same samples
+    adopt,  # take over what a run made that trained the same on the same samples, or end as it ended
     train,  # fine-tune the base, and export
     evaluate,  # measure candidate, base and what is live; judge
     check_still_current,  # measure again, or give way, when another version went live meanwhile
     show_verdict,  # end a run whose gates could not be judged
     await_review,  # wait for a person where a gate asks for one
     record_version,  # reserve a number and make the ModelVersion
+    end_overtaken,  # end what went live changed too often for
     end_rejected,  # end what a gate or a person rejected, or what nobody decided
     leave_to_people,  # end where the policy promotes by hand, or holds
     promote,  # ask for the promotion, and end as it ends
@@ -47,7 +50,8 @@ def decide(view: RunView) -> Decision[RunStatus]:
     if before.phase in FINAL_PHASES:
         return Decision(before, deletions(active_jobs(view.jobs)))
     decision = concluded(view, _next(view, first_visit(view)))
-    seen = replace(decision.status, observed_generation=view.run.metadata.generation)
+    place = place_of(view.run, decision.status)
+    seen = replace(decision.status, observed_generation=view.run.metadata.generation, place=place)
     status = worth_writing(before, seen)
     # Metrics go first: nothing asks for them a second time when another action is refused.
     actions = (*metrics(view, status), *decision.actions, *events(before, status))
@@ -76,6 +80,9 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     held = suspended(view)
     if held is not None:
         return Decision(say(unblocked(view, status), "Suspended", held.message))
+    waits = wait_for_turn(view, status)
+    if waits is not None:
+        return waits
     run_document = view.snapshot or snapshot_of_run(view.run, accepted.policy, accepted.base)
     name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
     return _staged(

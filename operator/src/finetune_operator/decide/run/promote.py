@@ -7,14 +7,20 @@ from msgspec.structs import replace
 from ...api.meta import find
 from ...api.names import promotion_name
 from ...api.policy import PromotionOutcome
-from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Promotion, PromotionSpec
+from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Despite, Overruled, Promotion, PromotionSpec
 from ...api.run import RunPhase, RunStatus
 from ..decision import CreatePromotion, Decision
+from ..snapshot import default_seed
+from .again import end_outrun, is_current, measure_again
+from .commands import promotion_command, run_command, with_remedy
+from .grounds import grounds_of
 from .stage import Continue, RunContext
 from .status import finish, mark, say
 
+_OVERTAKEN: Final = frozenset(("FromIsNotLive", "NotEligible"))
+"""Reasons of a promotion that was refused because something else went live since the version was measured."""
+
 _ENDINGS: Final[dict[str, RunPhase]] = {
-    "Succeeded": "Promoted",
     "RolledBack": "RolledBack",
     "Failed": "Failed",
     "Superseded": "Superseded",
@@ -31,8 +37,8 @@ def leave_to_people(context: RunContext, status: RunStatus) -> Continue | Decisi
     hold = policy.status.hold
     reason = "Held" if hold else "PromotionManual"
     why = f"the policy is held ({hold.reason})" if hold else "the policy promotes by hand only"
-    manifest = _promotion_text(context, status, bool(hold))
-    message = f"{status.version} may go live, but {why}; to promote it, apply a {manifest}"
+    message = f"{status.version} may go live, but {why}"
+    message = with_remedy(message, f"to promote it: {_by_hand(context, status)}")
     status = mark(context.view, status, "Promoted", "False", reason, message)
     return finish(context.view, status, "Passed", reason, message)
 
@@ -42,7 +48,7 @@ def promote(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
     view, promotion = context.view, view_promotion(context, status)
     if promotion is not None:
         return _follow(context, status, promotion)
-    name = status.promotion or promotion_name(view.run.metadata.name, context.uid)
+    name = status.promotion or _promotion_name(context, status)
     message = f"{status.version} goes live by ModelPromotion {name}"
     if status.promotion is None:
         status = mark(view, replace(status, promotion=name), "Promoted", "Unknown", "Requested", message)
@@ -54,7 +60,7 @@ def promote(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         return Decision(say(status, "Promoting", message))
     if only_requested(status):
         return Decision(say(status, "Promoting", message), (CreatePromotion(name, _promotion_spec(context, status)),))
-    gone = f"ModelPromotion {name} was deleted before it was carried out; apply one by hand to promote {status.version}"
+    gone = f"ModelPromotion {name} was deleted before it was carried out"
     return _ended(context, status, "Failed", "PromotionDeleted", gone)
 
 
@@ -69,7 +75,7 @@ def view_promotion(context: RunContext, status: RunStatus) -> Promotion | None:
 def _follow(context: RunContext, status: RunStatus, promotion: Promotion) -> Decision[RunStatus]:
     view, name = context.view, promotion.metadata.name
     if (promotion.spec.policy, promotion.spec.version) != (view.run.spec.policy, status.version):
-        message = f"ModelPromotion {name} is there and is not of this run; make a new run"
+        message = f"ModelPromotion {name} is there and is not of this run"
         return _ended(context, status, "Failed", "NameTaken", message)
     if promotion.status.phase in FINAL_PROMOTION_PHASES:
         finished = find(promotion.status.conditions, "Finished")
@@ -84,10 +90,39 @@ def _follow(context: RunContext, status: RunStatus, promotion: Promotion) -> Dec
 
 
 def _ended(context: RunContext, status: RunStatus, outcome: str, reason: str, message: str) -> Decision[RunStatus]:
-    succeeded = outcome == "Succeeded"
-    text = message or (f"{status.version} is live" if succeeded else f"the promotion of {status.version} {outcome}")
-    status = mark(context.view, status, "Promoted", "True" if succeeded else "False", reason, text)
+    """End as the promotion ended; a verdict that was overtaken while it waited is made again first (R33, R65)."""
+    if outcome == "Succeeded":
+        text = message or f"{status.version} is live"
+        status = mark(context.view, status, "Promoted", "True", reason, text)
+        return finish(context.view, status, "Promoted", reason, text)
+    if reason in _OVERTAKEN and status.inputs is not None and barred(context, status) is None:
+        measured = measure_again(context, status, status.inputs.pool)
+        return measured if isinstance(measured, Decision) else end_outrun(context, status)
+    text = message or f"the promotion of {status.version} {outcome}"
+    text = with_remedy(text, _remedy(context, status))
+    status = mark(context.view, status, "Promoted", "False", reason, text)
     return finish(context.view, status, _ENDINGS.get(outcome, "Failed"), reason, text)
+
+
+def barred(context: RunContext, status: RunStatus) -> Overruled | None:
+    """Return what keeps the version from going live again unless a promotion overrules it knowingly."""
+    policy, candidate = context.policy, status.candidate
+    if policy is None or candidate is None:
+        return None
+    if policy.status.quarantine_of(candidate.sha256) is not None:
+        return "Quarantined"
+    return "TakenBack" if policy.status.taken_back_of(candidate.sha256) is not None else None
+
+
+def _remedy(context: RunContext, status: RunStatus) -> str:
+    """Return how a version that did not go live can still do so, or what to do instead."""
+    run, grounds, obstacle = context.view.run, grounds_of(status), barred(context, status)
+    if grounds is not None and obstacle is None and not is_current(context, grounds):
+        return f"to measure it against what is live now, without training: {run_command(run)}"
+    if obstacle == "Quarantined":
+        again = f"to train anew with another seed, apply spec.mixing.seed: {default_seed(context.uid)} in a new run"
+        return f"{again}; if the version was not at fault: {_by_hand(context, status, obstacle)}"
+    return f"to promote it again: {_by_hand(context, status, obstacle)}"
 
 
 def _outcome(context: RunContext, name: str) -> tuple[PromotionOutcome, str, str] | None:
@@ -123,10 +158,20 @@ def _promotion_spec(context: RunContext, status: RunStatus) -> PromotionSpec:
     )
 
 
-def _promotion_text(context: RunContext, status: RunStatus, held: bool) -> str:
-    """Return a ModelPromotion as people write it."""
-    spec = _promotion_spec(context, status)
-    approval = f", approval: {{by: {spec.approval.by}, evidence: {spec.approval.evidence}}}" if spec.approval else ""
-    source = f", from: {spec.from_version}" if spec.from_version else ""
-    release = ", releaseHold: true" if held else ""
-    return f"ModelPromotion {{policy: {spec.policy}, version: {spec.version}{source}{release}{approval}}}"
+def _by_hand(context: RunContext, status: RunStatus, obstacle: Overruled | None = None) -> str:
+    """Return the command by which a person promotes the version now."""
+    policy, spec = context.policy, _promotion_spec(context, status)
+    spec = replace(
+        spec,
+        reason="",
+        release_hold=policy is not None and policy.status.hold is not None,
+        despite=Despite(checks=(obstacle,), reason="WHY") if obstacle is not None else None,
+    )
+    return promotion_command(context.view.run.metadata.namespace, spec)
+
+
+def _promotion_name(context: RunContext, status: RunStatus) -> str:
+    """Return a name of its own for each judgement: a promotion that has acted never acts again."""
+    evidence, name = status.evidence, context.view.run.metadata.name
+    first = evidence is None or evidence.round == 1
+    return promotion_name(name, context.uid, "" if first or evidence is None else evidence.digest)

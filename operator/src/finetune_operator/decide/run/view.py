@@ -12,6 +12,26 @@ from ..views import JobView, Problem, TemplateView
 
 
 @dataclass(frozen=True, slots=True)
+class InLine:
+    """A run of the same policy that waits for a place."""
+
+    name: str
+    created: datetime | None = None
+    is_new: bool = False
+    """Nobody has looked at it yet."""
+    is_blocked: bool = False
+    """It last waited for what every run of the policy waits for; when that is there, it waits for its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Other runs of the same policy: whose Jobs take its places, and who waits for one."""
+
+    taken: tuple[str, ...] = ()
+    line: tuple[InLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """Everything that a run's next step hangs on."""
 
@@ -26,3 +46,4 @@ class RunView:
     jobs: tuple[JobView, ...] = ()
     progress: ProgressLine | None = None
     promotion: Promotion | None = None
+    queue: Queue = Queue()

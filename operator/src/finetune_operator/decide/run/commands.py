@@ -1,0 +1,48 @@
+"""The commands that messages promise: complete manifests, so that following a message leads somewhere."""
+
+from typing import Any, Final
+
+from ...api.names import API_VERSION
+from ...api.promotion import PromotionSpec
+from ...api.run import Run
+from ...api.value import canonical_json, plain
+from .. import limits
+
+_LONGEST: Final = 500
+"""Characters of a command in a message, which has room for little more."""
+
+_LONGEST_NAME: Final = 34
+"""A run's name has at most 40 characters, and the API server adds six."""
+
+
+def run_command(run: Run, *, seed: int | None = None) -> str:
+    """Return the command that asks for the same as `run` once more; with another seed it trains anew."""
+    spec: dict[str, Any] = {k: v for k, v in plain(run.spec).items() if k not in ("review", "suspend")}
+    if seed is not None:
+        spec["mixing"] = {**spec.get("mixing", {}), "seed": seed}
+    head = run.metadata.name[:_LONGEST_NAME].rstrip("-.")
+    command = _create("FineTuneRun", f"{head}-", run.metadata.namespace, spec)
+    if len(command) <= _LONGEST:
+        return command
+    more = f" and spec.mixing.seed: {seed}" if seed is not None else ""
+    where = f"kubectl -n {run.metadata.namespace} get finetunerun {run.metadata.name} -o yaml"
+    return f"create a run with the spec that `{where}` shows, another metadata.name{more}"
+
+
+def promotion_command(namespace: str, spec: PromotionSpec) -> str:
+    """Return the command that asks for a promotion."""
+    head = spec.version.replace("_", "-")
+    return _create("ModelPromotion", f"{head}-", namespace, plain(spec))
+
+
+def with_remedy(text: str, remedy: str) -> str:
+    """Return both within the bounds of a message; it is never the remedy that is cut."""
+    room = limits.MESSAGE - len(remedy) - 2
+    return f"{text[: max(room, 0)]}; {remedy}"[: limits.MESSAGE]
+
+
+def _create(kind: str, generate_name: str, namespace: str, spec: object) -> str:
+    metadata = {"generateName": generate_name, "namespace": namespace}
+    manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    text = canonical_json(manifest).decode().replace("'", "\\u0027")
+    return f"echo '{text}' | kubectl create -f -"
