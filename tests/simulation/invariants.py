@@ -27,10 +27,10 @@ def violations(world: World) -> list[str]:
 
 
 def judgements(log: list[Write]) -> int:
-    """Return how many judgements the statuses of runs have shown."""
+    """Return how many judgements the statuses of runs have shown; one that is taken over is the same one."""
     runs = (write for write in log if write.kind is Kind.RUN and write.after is not None)
-    statuses = ((write.name, (write.after or {}).get("status") or {}) for write in runs)
-    return len({(name, status["evidence"]["digest"]) for name, status in statuses if "evidence" in status})
+    statuses = ((write.after or {}).get("status") or {} for write in runs)
+    return len({status["evidence"]["digest"] for status in statuses if "evidence" in status})
 
 
 def _judgements_counted_once(world: World) -> list[str]:

@@ -127,6 +127,44 @@ def test_a_finished_run_wakes_itself_alone(world: World) -> None:
     assert world.put(Kind.RUN, "done", spec={"policy": "p"}, status={"phase": "Promoted"}) == {("finetuneruns", "done")}
 
 
+def queued(world: World, name: str, created: int, place: str | None, **status: Any) -> set[tuple[str, str]]:
+    """Put a run that was created in that minute; return who is woken."""
+    metadata = {"creationTimestamp": f"2026-11-21T12:{created:02}:00Z"}
+    status = {"phase": "Pending", "place": place, **status}
+    return world.put(Kind.RUN, name, spec={"policy": "p"}, metadata=metadata, status=status)
+
+
+@pytest.mark.row("R57")
+@pytest.mark.parametrize("after", ["gone", "over", "in review", "suspended"])
+def test_a_place_that_is_given_up_wakes_the_oldest_that_wait(world: World, after: str) -> None:
+    for number in range(20, 0, -1):
+        queued(world, f"waiting-{number:02}", number, "Waiting")
+    queued(world, "blocked", 0, "Blocked")
+    queued(world, "runs", 30, "Taken")
+    oldest = {("finetuneruns", "blocked")} | {("finetuneruns", f"waiting-{number:02}") for number in range(1, 7)}
+    world.woken = set()
+    match after:
+        case "gone":
+            world.store.remove(Kind.RUN, "ml", "runs", "uid-runs")
+        case "over":
+            queued(world, "runs", 30, None, phase="Failed")
+        case "in review":
+            queued(world, "runs", 30, None, phase="InReview")
+        case _:
+            queued(world, "runs", 30, "Blocked", phase="Suspended")
+    # One that nobody has looked at yet (`new`) has no time of creation here, and counts as the oldest.
+    assert world.woken == oldest | {("finetuneruns", "runs"), ("finetuneruns", "new")}
+
+
+@pytest.mark.row("R57")
+def test_a_turn_that_is_given_up_wakes_the_next_and_a_place_that_is_taken_nobody(world: World) -> None:
+    queued(world, "first", 1, "Waiting")
+    queued(world, "second", 2, "Waiting")
+    assert queued(world, "first", 1, "Taken") == {("finetuneruns", "first")}
+    queued(world, "first", 1, "Waiting")
+    assert ("finetuneruns", "second") in queued(world, "first", 1, None)
+
+
 class Woken:
     """A queue that only remembers."""
 

@@ -109,9 +109,11 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
             return with_remedy(text, f"to go back to it: {_promotion(context, policy, earlier)}")
         case "Quarantined":
             entry = policy.status.quarantine_of(earlier.sha256)
-            text = f"{what}; it failed in production here ({entry.reason if entry else 'by its record'}); {again}"
+            text = f"{what}; it failed in production here ({entry.reason if entry else 'by its record'})"
+            if not is_current(policy, earlier):
+                return with_remedy(text, again)
             blameless = _promotion(context, policy, earlier, "Quarantined")
-            return with_remedy(text, f"if the version was not at fault: {blameless}")
+            return with_remedy(text, f"{again}; if it was not at fault: {blameless}")
         case "TakenBack":
             entry_ = policy.status.taken_back_of(earlier.sha256)
             text = f"{what}; people went back from it ({entry_.by if entry_ else 'by its record'})"

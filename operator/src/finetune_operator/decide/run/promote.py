@@ -117,11 +117,12 @@ def barred(context: RunContext, status: RunStatus) -> Overruled | None:
 def _remedy(context: RunContext, status: RunStatus) -> str:
     """Return how a version that did not go live can still do so, or what to do instead."""
     run, grounds, obstacle = context.view.run, grounds_of(status), barred(context, status)
-    if grounds is not None and obstacle is None and not is_current(context, grounds):
-        return f"to measure it against what is live now, without training: {run_command(run)}"
+    current = grounds is None or is_current(context, grounds)
     if obstacle == "Quarantined":
-        again = f"to train anew with another seed, apply spec.mixing.seed: {default_seed(context.uid)} in a new run"
-        return f"{again}; if the version was not at fault: {_by_hand(context, status, obstacle)}"
+        again = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
+        return f"{again}; if it was not at fault: {_by_hand(context, status, obstacle)}" if current else again
+    if obstacle is None and not current:
+        return f"to measure it against what is live now, without training: {run_command(run)}"
     return f"to promote it again: {_by_hand(context, status, obstacle)}"
 
 
@@ -160,9 +161,10 @@ def _promotion_spec(context: RunContext, status: RunStatus) -> PromotionSpec:
 
 def _by_hand(context: RunContext, status: RunStatus, obstacle: Overruled | None = None) -> str:
     """Return the command by which a person promotes the version now."""
-    policy, spec = context.policy, _promotion_spec(context, status)
+    policy, live = context.policy, context.live
     spec = replace(
-        spec,
+        _promotion_spec(context, status),
+        from_version=live.version if live is not None else None,
         reason="",
         release_hold=policy is not None and policy.status.hold is not None,
         despite=Despite(checks=(obstacle,), reason="WHY") if obstacle is not None else None,

@@ -27,6 +27,7 @@ CONDITION_OF: Final[dict[Step, str]] = {
     "evaluate": "Evaluated",
     "verify": "Evaluated",
 }
+WAITING_FOR_TURN: Final = "WaitingForTurn"
 PROGRESS_EVERY: Final = timedelta(seconds=30)
 _MAX_LOSSES: Final = 8
 _WARNINGS: Final = frozenset(("Rejected", "Expired", "RolledBack", "Failed"))
@@ -134,6 +135,9 @@ def events(before: RunStatus, after: RunStatus) -> tuple[Action, ...]:
     actions: list[Action] = []
     if after.phase != before.phase and after.phase is not None and after.phase != "Pending":
         actions.append(Emit("Warning" if after.phase in _WARNINGS else "Normal", after.phase, after.message))
+    waited, waits = find(before.conditions, "Accepted"), find(after.conditions, "Accepted")
+    if waits and waits.reason == WAITING_FOR_TURN and (waited is None or waited.reason != waits.reason):
+        actions.append(Emit("Normal", waits.reason, waits.message))
     for kind in ("Accepted", "Prepared", "Trained", "Evaluated"):
         old, new = find(before.conditions, kind), find(after.conditions, kind)
         if new and new.status == "False" and (old is None or (old.status, old.reason) != (new.status, new.reason)):

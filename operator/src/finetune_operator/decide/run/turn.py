@@ -8,10 +8,9 @@ from ...api.run import FINAL_PHASES, Place, Run, RunStatus
 from ..decision import Decision
 from ..text import listed
 from ..views import Explanation
-from .status import mark, say
+from .status import WAITING_FOR_TURN, mark, say
 from .view import InLine, RunView
 
-WAITING: Final = "WaitingForTurn"
 _WITH_JOBS: Final = frozenset(("Preparing", "Training", "Evaluating"))
 # What stands in the way of every run of the policy ends for all of them at once: age decides then, not who looks first.
 _SHARED: Final = frozenset(
@@ -39,7 +38,7 @@ def place_of(run: Run, status: RunStatus) -> Place | None:
         return None if run.spec.suspend else "Blocked"
     if status.phase != "Pending":
         return None
-    return "Waiting" if accepted.reason == WAITING else "Blocked" if accepted.reason in _SHARED else None
+    return "Waiting" if accepted.reason == WAITING_FOR_TURN else "Blocked" if accepted.reason in _SHARED else None
 
 
 def wait_for_turn(view: RunView, status: RunStatus) -> Decision[RunStatus] | None:
@@ -54,7 +53,7 @@ def wait_for_turn(view: RunView, status: RunStatus) -> Decision[RunStatus] | Non
     text = f"waits for its turn, number {len(before) + 1} in line: spec.concurrency of FineTunePolicy "
     text += f"{view.policy.metadata.name} lets {limit} {runs} have Jobs at a time; now {listed(list(taken), most=3)}"
     text += f"; before this one {listed(before, most=3)}" if before else ""
-    explanation = Explanation(WAITING, text)
+    explanation = Explanation(WAITING_FOR_TURN, text)
     status = mark(view, status, "Accepted", "Unknown", explanation.reason, explanation.message)
     return Decision(say(status, "Pending", explanation.message))
 
