@@ -50,6 +50,27 @@ def trained(node: ScriptedNode) -> list[str]:
     return [owner for step, owner in node.started if step == "train"]
 
 
+def left_over(space: Space) -> Object:
+    """The record of a run that is gone, under the number that the next run gets."""
+    base = space.there("modelversions", "invoice-fields-base-v1")["spec"]
+    plan = {"uri": "file:///artifacts/plan.json", "sha256": digest("plan")}
+    lineage = {
+        "run": "gone", "runUid": "gone", "policy": "invoice-fields", "baseSha256": base["artifact"]["sha256"],
+        "inputs": plan, "specHash": digest("spec"), "inputsHash": digest("inputs"), "pool": 60, "seed": 1,
+        "createdAt": "2026-11-21T12:00:00Z",
+    }  # fmt: skip
+    evidence = {"digest": f"sha256:{digest('e')}", "verdict": "Pass", "gates": [], "uri": plan["uri"],
+                "figures": [{"name": "candidateMap50", "value": "0.970000"}]}  # fmt: skip
+    more = {"version": "ft_v1.1", "type": "FineTuned", "base": "base_v1", "lineage": lineage, "evidence": evidence}
+    artifact = {**base["artifact"], "sha256": digest("left over")}
+    return {
+        "apiVersion": "finetune-operator.io/v1alpha1",
+        "kind": "ModelVersion",
+        "metadata": {"name": "invoice-fields-ft-v1.1"},
+        "spec": {**base, **more, "artifact": artifact},
+    }
+
+
 def test_runs_of_one_policy_train_one_after_the_other_and_none_is_thrown_away(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -154,12 +175,7 @@ def test_a_number_left_over_from_before_a_restore_is_passed_over(
     node.holds.add("evaluate")
     space.apply(run("first"))
     eventually(lambda: ("evaluate", "first") in node.started, what="it evaluates")
-    base = space.there("modelversions", "invoice-fields-base-v1")
-    spec = {**base["spec"], "version": "ft_v1.1", "type": "FineTuned", "base": "base_v1"}
-    spec["artifact"] = {**spec["artifact"], "sha256": digest("left over")}
-    left = {**base, "metadata": {"name": "invoice-fields-ft-v1.1"}, "spec": spec}
-    left.pop("status")
-    space.apply(left)
+    space.apply(left_over(space))
     node.holds.clear()
     assert ends(space, "first") == "Promoted"
     assert live(space) == "ft_v1.2"
