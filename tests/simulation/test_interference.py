@@ -251,10 +251,17 @@ class TheSameTwice(Race):
     epochs = None
 
 
+class TheSameSideBySide(TheSameTwice):
+    """Both at once: one waits for what comes of the other."""
+
+    concurrency = 2
+
+
 RACES = [
     (Race, ["Promoted", "Promoted"], ["first", "second"]),
     (SideBySide, ["Promoted", "Promoted"], ["first", "second"]),
     (TheSameTwice, ["Adopted", "Promoted"], ["first"]),
+    (TheSameSideBySide, ["Adopted", "Promoted"], ["first"]),
 ]
 
 

@@ -85,3 +85,49 @@ def test_a_claim_ends_with_a_write_that_failed(world: World) -> None:
     with pytest.raises(RuntimeError), claim:
         raise RuntimeError
     assert world.queue(second).taken == ("a-runs",)
+
+
+def asking(pool: str = "p", **more: Any) -> dict[str, Any]:
+    digests = {"pool": pool, "anchor": "a"}
+    plan = {"uri": "file:///plan.json", "sha256": "0" * 64}
+    counts = dict.fromkeys(("pool", "fresh", "heldOut", "anchor", "new", "old", "train"), 1)
+    return {
+        "phase": "Training",
+        "asks": "x",
+        "inputs": {"plan": plan, **counts, "ratio": "1", "digests": digests},
+        **more,
+    }
+
+
+@pytest.mark.row("R68")
+def test_open_runs_that_ask_for_the_same_are_seen_with_what_they_drew() -> None:
+    world = World()
+    world.put("drew", **asking(phase="Pending"))
+    candidate = {"uri": "file:///model.onnx", "sha256": "c" * 64}
+    world.put("in-review", **asking(pool="q", phase="InReview", candidate=candidate))
+    world.put("is-over", **asking(phase="Rejected"))
+    world.put("asks-for-more", **asking(asks="y"))
+    me = world.put("me", **asking(phase="Preparing"))
+    twins = {twin.name: twin for twin in asyncio.run(world.places.twins(me, ()))}
+    assert set(twins) == {"drew", "in-review"}
+    assert (twins["drew"].drawn, twins["drew"].is_past) == (("p", "a"), False)
+    assert (twins["in-review"].drawn, twins["in-review"].is_past) == (("q", "a"), True)
+
+
+@pytest.mark.row("R68")
+def test_what_a_twin_has_just_drawn_is_seen_before_it_is_written() -> None:
+    world = World()
+    first, me = world.put("first", phase="Preparing", asks="x"), world.put("me", **asking(phase="Preparing"))
+    with world.places.claimed(RunView(run=first, now=START), parse(asking(), RunStatus)):
+        (twin,) = asyncio.run(world.places.twins(me, ()))
+    assert (twin.name, twin.drawn) == ("first", ("p", "a"))
+
+
+@pytest.mark.row("R69")
+def test_a_run_that_has_not_drawn_or_trains_already_looks_at_nobody() -> None:
+    world = World()
+    world.put("other", **asking())
+    early = world.put("early", phase="Preparing", asks="x")
+    trains = world.put("trains", **asking(candidate={"uri": "file:///m", "sha256": "c" * 64}))
+    assert asyncio.run(world.places.twins(early, ())) == ()
+    assert asyncio.run(world.places.twins(trains, ())) == ()

@@ -165,6 +165,14 @@ def test_a_turn_that_is_given_up_wakes_the_next_and_a_place_that_is_taken_nobody
     assert ("finetuneruns", "second") in queued(world, "first", 1, None)
 
 
+@pytest.mark.row("R68")
+def test_a_run_that_ends_wakes_those_that_ask_for_the_same(world: World) -> None:
+    queued(world, "other", 1, None, phase="InReview", asks="x")
+    queued(world, "waits", 2, None, asks="x")
+    assert queued(world, "other", 1, None, phase="Promoting", asks="x") == {("finetuneruns", "other")}
+    assert ("finetuneruns", "waits") in queued(world, "other", 1, None, phase="Promoted", asks="x")
+
+
 class Woken:
     """A queue that only remembers."""
 

@@ -178,7 +178,7 @@ class AdoptedResult(Value, frozen=True, kw_only=True):
 class RunStatus(Value, frozen=True, kw_only=True):
     """What happened so far. `phase` is a summary; conditions and attempts are the record.
 
-    `measurements` stands in for `figures` where the last release judged.
+    `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for.
     """
 
     observed_generation: int = 0
@@ -188,6 +188,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     finished_at: datetime | None = None
     review_since: datetime | None = None
     snapshot: str | None = None
+    asks: str | None = None
     place: Place | None = None
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None

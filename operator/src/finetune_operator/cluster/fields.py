@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..api.run import FINAL_PHASES
+
 Json = Mapping[str, Any]
 
 
@@ -54,42 +56,61 @@ def policy_digest(policy: Json) -> Hashable:
     )
 
 
-class Place(NamedTuple):
-    """Where a run stands in its policy's queue; the oldest one is the smallest."""
+class Standing(NamedTuple):
+    """What other runs look at: where a run stands in its policy's queue, how far it is; the oldest is the smallest."""
 
     created: str
     rank: int
     """From 4: has a place, waits for one, is blocked like every run of the policy, nobody looked yet, needs none."""
+    drawn: tuple[str, str] | None = None
+    """Digests of pool and anchor that it drew its mix from."""
+    is_past: bool = False
+    """It trains, or has a candidate."""
+    is_over: bool = False
 
 
 TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
 _RANKS = {"Taken": TAKEN, "Waiting": WAITING, "Blocked": BLOCKED}
 
 
-def place(run: Json) -> Place:
-    """Return where a run stands in its policy's queue."""
+def standing(run: Json) -> Standing:
+    """Return what other runs look at."""
     created = str(_value(run, "metadata", "creationTimestamp") or "")
-    if _value(run, "metadata", "deletionTimestamp"):
-        return Place(created, NONE)
-    if not _value(run, "status", "phase"):
-        return Place(created, NEW)
-    return Place(created, _RANKS.get(str(_value(run, "status", "place")), NONE))
+    shown = phase(run)
+    if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
+        return Standing(created, NONE, is_over=True)
+    rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
+    pool, anchor = (_value(run, "status", "inputs", "digests", name) for name in ("pool", "anchor"))
+    trains = any(attempt.get("step") == "train" for attempt in _items(run, "status", "attempts"))
+    is_past = trains or _value(run, "status", "candidate") is not None
+    return Standing(created, rank, (str(pool), str(anchor)) if pool and anchor else None, is_past)
+
+
+def asks(run: Json) -> Iterable[object]:
+    """Return the hash of what a run asks for, until it is over."""
+    return () if standing(run).is_over else (_value(run, "status", "asks"),)
 
 
 def policy_whose_place_it_has(run: Json) -> Iterable[object]:
     """Return the run's policy, if the run has one of its places."""
-    return (_value(run, "spec", "policy"),) if place(run).rank == TAKEN else ()
+    return (_value(run, "spec", "policy"),) if standing(run).rank == TAKEN else ()
 
 
 def policy_that_it_waits_for(run: Json) -> Iterable[object]:
     """Return the run's policy, if the run waits for one of its places, or will."""
-    return (_value(run, "spec", "policy"),) if NONE < place(run).rank < TAKEN else ()
+    return (_value(run, "spec", "policy"),) if NONE < standing(run).rank < TAKEN else ()
 
 
 def steps_back(before: Hashable, after: Hashable) -> bool:
-    """Tell whether a run gave up its place, or its turn; each is a `Place`, or None for a run that is not there."""
-    was, now = (entry.rank if isinstance(entry, Place) else 0 for entry in (before, after))
+    """Tell whether a run gave up its place, or its turn; each is a `Standing`, or None for a run that is not there."""
+    was, now = (entry.rank if isinstance(entry, Standing) else NONE for entry in (before, after))
     return now < was
+
+
+def ends(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a run came to its end, or went."""
+    was_open, is_open = (isinstance(entry, Standing) and not entry.is_over for entry in (before, after))
+    return was_open and not is_open
 
 
 def _value(obj: object, *path: str) -> Any:

@@ -147,10 +147,11 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "promotion": at("status", "promotion"),
             "holds": fields.policy_whose_place_it_has,
             "waits": fields.policy_that_it_waits_for,
+            "asks": fields.asks,
         },
-        digest=fields.place,
+        digest=fields.standing,
         packed=True,
-        wakes=(_NEXT_RUNS,),
+        wakes=(_NEXT_RUNS, Wake(kind=Kind.RUN, find_by="asks", value="asks", when=fields.ends)),
         reconciled=Reconciled(
             name="FineTuneRun", decide=run.decide, condition="Accepted", final_phases=frozenset(FINAL_PHASES)
         ),

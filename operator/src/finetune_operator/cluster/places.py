@@ -1,25 +1,46 @@
-"""Who has a place of a policy's concurrency, and who waits for one: from projections, without reading a run."""
+"""What a run has to know of others - places, turns, who asks for the same - from projections, without reading a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from ..api.run import FINAL_PHASES, Run, RunStatus
-from ..decide.run.view import InLine, Queue, RunView
-from .fields import BLOCKED, NEW, Place
+from ..decide.run.view import InLine, Queue, RunView, Twin
+from ..decide.views import JobView
+from .fields import BLOCKED, NEW, Standing
 from .kinds import Kind
 from .port import Cluster
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What was decided of a run and is being written."""
+
+    run: Run
+    after: RunStatus
+
+    @property
+    def takes_place(self) -> bool:
+        return self.after.place == "Taken" and self.run.status.place != "Taken"
+
+    @property
+    def twin(self) -> Twin:
+        inputs = self.after.inputs
+        drawn = (inputs.digests.get("pool", ""), inputs.digests.get("anchor", "")) if inputs is not None else None
+        metadata = self.run.metadata
+        return Twin(metadata.name, metadata.creation_timestamp, drawn, is_past=_is_past(self.after))
+
+
 class Places:
-    """The queue of each policy. Knows also who is about to take a place: decided, and not written yet.
+    """The queue of each policy, and who asks for the same. Knows also what is decided and not written yet.
 
     Several runs are reconciled side by side. Without these claims each of them could take the last place.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._claims: set[tuple[str, str, str]] = set()
+        self._claims: dict[tuple[str, str], _Claim] = {}
 
     async def queue(self, run: Run) -> Queue:
         """Return the places that others have, and who waits; nothing for a run that needs no place, or has one."""
@@ -28,36 +49,57 @@ class Places:
         namespace, policy, me = run.metadata.namespace, run.spec.policy, run.metadata.name
         taken = {name for name, _ in await self._cluster.find(Kind.RUN, namespace, "holds", policy)}
         waiting = await self._cluster.find(Kind.RUN, namespace, "waits", policy)
-        taken |= {name for space, of, name in self._claims if (space, of) == (namespace, policy)}
-        line = (_in_line(name, place) for name, place in waiting if isinstance(place, Place) and name not in taken)
-        return Queue(tuple(sorted(taken - {me})), tuple(entry for entry in line if entry.name != me))
+        claims = self._others(run)
+        taken |= {claim.run.metadata.name for claim in claims if claim.takes_place and claim.run.spec.policy == policy}
+        standings = ((name, entry) for name, entry in waiting if name not in taken and name != me)
+        line = (_in_line(name, entry) for name, entry in standings if isinstance(entry, Standing))
+        return Queue(tuple(sorted(taken - {me})), tuple(line))
+
+    async def twins(self, run: Run, jobs: Iterable[JobView]) -> tuple[Twin, ...]:
+        """Return the open runs that ask for the same; none before this one has drawn its mix, or once it trains."""
+        status = run.status
+        is_early = status.inputs is None and all(job.state == "Active" for job in jobs)
+        if status.asks is None or is_early or _is_past(status):
+            return ()
+        same = await self._cluster.find(Kind.RUN, run.metadata.namespace, "asks", status.asks)
+        twins = {name: _twin(name, entry) for name, entry in same if isinstance(entry, Standing)}
+        twins |= {c.run.metadata.name: c.twin for c in self._others(run) if c.after.asks == status.asks}
+        twins.pop(run.metadata.name, None)
+        return tuple(twins.values())
 
     @contextmanager
     def claimed(self, view: object, after: object) -> Iterator[None]:
-        """Count the place that a decision takes while it is being written."""
-        claim = _claim(view, after)
-        if claim is None:
+        """Let others see what was decided of a run while it is being written."""
+        if not isinstance(view, RunView) or not isinstance(after, RunStatus):
             yield
             return
-        self._claims.add(claim)
+        key = view.run.metadata.namespace, view.run.metadata.name
+        self._claims[key] = _Claim(view.run, after)
         try:
             yield
         finally:
-            self._claims.discard(claim)
+            del self._claims[key]
+
+    def _others(self, run: Run) -> list[_Claim]:
+        me = run.metadata
+        return [c for (space, name), c in self._claims.items() if space == me.namespace and name != me.name]
 
 
-def _claim(view: object, after: object) -> tuple[str, str, str] | None:
-    if not isinstance(view, RunView) or not isinstance(after, RunStatus):
-        return None
-    run = view.run
-    if after.place != "Taken" or run.status.place == "Taken":
-        return None
-    return run.metadata.namespace, run.spec.policy, run.metadata.name
+def _is_past(status: RunStatus) -> bool:
+    return status.candidate is not None or any(attempt.step == "train" for attempt in status.attempts)
 
 
-def _in_line(name: str, place: Place) -> InLine:
+def _in_line(name: str, standing: Standing) -> InLine:
+    is_new, is_blocked = standing.rank == NEW, standing.rank == BLOCKED
+    return InLine(name, _moment(standing.created), is_new=is_new, is_blocked=is_blocked)
+
+
+def _twin(name: str, standing: Standing) -> Twin:
+    return Twin(name, _moment(standing.created), standing.drawn, is_past=standing.is_past)
+
+
+def _moment(text: str) -> datetime | None:
     try:
-        created = datetime.fromisoformat(place.created)
+        return datetime.fromisoformat(text)
     except ValueError:
-        created = None
-    return InLine(name, created, is_new=place.rank == NEW, is_blocked=place.rank == BLOCKED)
+        return None

@@ -40,7 +40,7 @@ from finetune_operator.decide.decision import (
     ReserveVersion,
 )
 from finetune_operator.decide.run.machine import decide
-from finetune_operator.decide.run.view import Queue, RunView
+from finetune_operator.decide.run.view import Queue, RunView, Twin
 from finetune_operator.decide.views import JobView, Problem, TemplateView
 from unit.decide.run.results import (
     BASE,
@@ -127,6 +127,7 @@ class World:
     progress: ProgressLine | None = None
     promotion: Promotion | None = None
     queue: Queue = field(default_factory=Queue)
+    twins: tuple[Twin, ...] = ()
     history: list[Action] = field(default_factory=list)
     writes: int = 0
 
@@ -151,6 +152,7 @@ class World:
             progress=self.progress,
             promotion=self.promotion,
             queue=self.queue,
+            twins=self.twins,
         )
 
     def decide(self, *, crash: bool = False) -> Decision[RunStatus]:

@@ -10,7 +10,7 @@ from ...api.names import snapshot_name
 from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision
-from ..snapshot import snapshot_of_run
+from ..snapshot import snapshot_of_run, spec_hash
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
 from .adopt import adopt
@@ -21,11 +21,13 @@ from .review import await_review, check_still_current, end_overtaken, end_reject
 from .stage import RunContext, Stage, suspended
 from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
 from .turn import place_of, wait_for_turn
+from .twins import await_twin
 from .view import RunView
 from .work import evaluate, prepare, train
 
 STAGES: Final[tuple[Stage, ...]] = (
     prepare,  # draw the mix, and fix every digest
+    await_twin,  # wait for a run under way that asks for the same
     adopt,  # take over what a run made that trained the same on the same samples, or end as it ended
     train,  # fine-tune the base, and export
     evaluate,  # measure candidate, base and what is live; judge
@@ -85,9 +87,8 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
         return waits
     run_document = view.snapshot or snapshot_of_run(view.run, accepted.policy, accepted.base)
     name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
-    return _staged(
-        RunContext(view, run_document), replace(status, snapshot=name), (CreateSnapshot(name, run_document),)
-    )
+    status = replace(status, snapshot=name, asks=spec_hash(run_document, view.run))
+    return _staged(RunContext(view, run_document), status, (CreateSnapshot(name, run_document),))
 
 
 def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:

@@ -32,6 +32,17 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Twin:
+    """An open run that asks for the same; `drawn` are the digests of pool and anchor, once it has drawn its mix."""
+
+    name: str
+    created: datetime | None = None
+    drawn: tuple[str, str] | None = None
+    is_past: bool = False
+    """It trains, or has a candidate."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """Everything that a run's next step hangs on."""
 
@@ -47,3 +58,4 @@ class RunView:
     progress: ProgressLine | None = None
     promotion: Promotion | None = None
     queue: Queue = Queue()
+    twins: tuple[Twin, ...] = ()
