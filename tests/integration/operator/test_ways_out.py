@@ -114,7 +114,6 @@ def test_after_a_review_that_nobody_made_a_new_run_asks_again_without_training(
     assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"review": {"timeoutSeconds": 60}}}).accepted
     space.apply(run("r"))
     assert ends(space, "r") == "Expired"
-    time.sleep(1)
     again = followed(space, status(space, "r")["message"], "FineTuneRun", "finetuneruns")
     eventually(lambda: space.phase(again) == "InReview", seconds=60, what="it asks for a review again")
     evidence = status(space, again)["evidence"]["digest"]

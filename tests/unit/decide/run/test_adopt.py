@@ -28,12 +28,13 @@ class Again:
 
     first: World
     created: Any = LATER
+    name: str = "again"
 
     def play(self) -> World:
         """Let it come as far as it comes without training or measuring."""
         policy = self.first.policy
         assert policy is not None
-        meta = ObjectMeta(name="again", namespace="ml", uid="another", generation=1, creation_timestamp=self.created)
+        meta = ObjectMeta(name=self.name, namespace="ml", uid="another", generation=1, creation_timestamp=self.created)
         world = World(run=updated(self.first.run, metadata=meta, status=World().status), policy=policy, now=LATER)
         world.run = updated(world.run, spec=updated(world.run.spec, review=None))
         world.versions = tuple(map(recorded, self.first.versions))
@@ -176,6 +177,13 @@ def test_a_run_made_after_a_review_expired_asks_for_a_review_again() -> None:
     assert again.phase() == "InReview"
     review(again, "Approve")
     assert (again.phase(), again.status.version) == ("Promoting", "ft_v1.2")
+
+
+@pytest.mark.row("R61")
+@pytest.mark.parametrize(("name", "asks"), [("other", True), ("first", False)])
+def test_within_one_second_it_is_the_name_that_tells_a_new_run_from_a_restored_one(name: str, asks: bool) -> None:
+    again = Again(expired(), created=START + timedelta(hours=1), name=name).play()
+    assert (again.phase() == "Evaluating") is asks
 
 
 @pytest.mark.row("R63")

@@ -42,7 +42,7 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     if context.policy is None:
         problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
         return blocked(view, status, problem, status.phase or "Preparing")
-    fate, earlier = worth(context.policy, results, view.run.metadata.creation_timestamp)
+    fate, earlier = worth(context.policy, results, view.run.metadata)
     if fate in _ENDS:
         phase, reason = _ENDS[fate]
         shown = _with_evidence(context, context.policy, status, earlier)

@@ -1,10 +1,11 @@
 """What an earlier run that trained the same on the same samples is worth to another one (rows R20, R59 to R63)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
 from typing import Final, Literal
 
+from ...api.meta import ObjectMeta
 from ...api.model_version import Lineage, ModelVersion, VersionEvidence
 from ...api.policy import Policy
 from ...api.record import Service, services
@@ -59,13 +60,14 @@ def results_of(versions: tuple[ModelVersion, ...], *, spec_hash: str, inputs_has
     return tuple(sorted(matching, key=lambda earlier: _number(earlier.name), reverse=True))
 
 
-def worth(policy: Policy, results: tuple[Earlier, ...], created: datetime | None) -> tuple[Fate, Earlier]:
-    """Return the earlier result that counts, and what it is worth to a run that was created then; there is one.
+def worth(policy: Policy, results: tuple[Earlier, ...], run: ObjectMeta) -> tuple[Fate, Earlier]:
+    """Return the earlier result that counts, and what it is worth to `run`; there is one.
 
     What is live counts first. What people or production said of the bytes counts for every record of them. Then comes
     what may go live as it is, then what was judged against what is live now, and the newest of the rest.
     """
-    fates = [(fate_of(policy, earlier, created), earlier) for earlier in results]
+    makers = {earlier.lineage.run for earlier in results}
+    fates = [(fate_of(policy, earlier, asks_again=_came_later(run, earlier, makers)), earlier) for earlier in results]
     barred = {earlier.sha256 for fate, earlier in fates if fate in _OF_THE_BYTES}
     open_ = [(fate, earlier) for fate, earlier in fates if earlier.sha256 not in barred]
     return next(
@@ -79,7 +81,7 @@ def worth(policy: Policy, results: tuple[Earlier, ...], created: datetime | None
     )
 
 
-def fate_of(policy: Policy, earlier: Earlier, created: datetime | None) -> Fate:
+def fate_of(policy: Policy, earlier: Earlier, *, asks_again: bool) -> Fate:
     """Return what one earlier result is worth now."""
     live, service = policy.status.live, _service(policy, earlier)
     if live is not None and live.sha256 == earlier.sha256:
@@ -94,7 +96,7 @@ def fate_of(policy: Policy, earlier: Earlier, created: datetime | None) -> Fate:
     if live is not None and _served(policy, earlier, service):
         return "WasLive"
     if verdict == "Review" and decision is None:
-        return "AskedAgain" if _came_later(created, earlier) else "Expired"
+        return "AskedAgain" if asks_again else "Expired"
     if not is_current(policy, earlier):
         return "Outdated"
     return "RejectedByGates" if verdict in ("Reject", "Error") else "MayGoLive"
@@ -119,10 +121,15 @@ def _served(policy: Policy, earlier: Earlier, service: Service) -> bool:
     return good or service.good is not None or status.live_since is not None or status.last_live is not None
 
 
-def _came_later(created: datetime | None, earlier: Earlier) -> bool:
-    """Tell whether the run was created after the earlier review had ended: only then somebody asks again."""
-    recorded = earlier.version.metadata.creation_timestamp
-    return created is not None and recorded is not None and created > recorded
+def _came_later(run: ObjectMeta, earlier: Earlier, makers: Collection[str]) -> bool:
+    """Tell whether the run was created after the earlier review had ended: only then somebody asks again.
+
+    Times are whole seconds, and a backup brings runs and records back in one of them: then a run of another name asks.
+    """
+    created, recorded = run.creation_timestamp, earlier.version.metadata.creation_timestamp
+    if created is None or recorded is None:
+        return False
+    return created > recorded or (created == recorded and run.name not in makers)
 
 
 def _number(version: str) -> tuple[int, ...]:
