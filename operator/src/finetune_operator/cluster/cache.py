@@ -52,10 +52,7 @@ class CachedCluster:
 
     async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
         """Return name and digest of the objects with that reference, without unpacking them."""
-        projections = (
-            (n, self.store.projection(kind, namespace, n)) for n in self.store.find(kind, namespace, ref, value)
-        )
-        return tuple((name, projection.digest) for name, projection in projections if projection is not None)
+        return self.store.digests(kind, namespace, ref, value)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create, and remember what was made."""

@@ -1,14 +1,14 @@
 """What a run has to know of others - places, turns, who asks for the same - from projections, without reading a run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..api.run import FINAL_PHASES, Run, RunStatus
-from ..decide.run.view import InLine, Queue, RunView, Twin
+from ..decide.run.view import Queue, RunView, Turn, Twin
 from ..decide.views import JobView
-from .fields import BLOCKED, NEW, Standing
+from .fields import BLOCKED, NEW, WAITING, Standing
 from .kinds import Kind
 from .port import Cluster
 
@@ -41,19 +41,35 @@ class Places:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._claims: dict[tuple[str, str], _Claim] = {}
+        self._lines: dict[tuple[str, str], tuple[tuple[tuple[str, Hashable], ...], Queue]] = {}
 
     async def queue(self, run: Run) -> Queue:
         """Return the places that others have, and who waits; nothing for a run that needs no place, or has one."""
         if run.status.place == "Taken" or run.status.phase in FINAL_PHASES:
             return Queue()
         namespace, policy, me = run.metadata.namespace, run.spec.policy, run.metadata.name
-        taken = {name for name, _ in await self._cluster.find(Kind.RUN, namespace, "holds", policy)}
-        waiting = await self._cluster.find(Kind.RUN, namespace, "waits", policy)
-        claims = self._others(run)
-        taken |= {claim.run.metadata.name for claim in claims if claim.takes_place and claim.run.spec.policy == policy}
-        standings = ((name, entry) for name, entry in waiting if name not in taken and name != me)
-        line = (_in_line(name, entry) for name, entry in standings if isinstance(entry, Standing))
-        return Queue(tuple(sorted(taken - {me})), tuple(line))
+        holding = await self._cluster.find(Kind.RUN, namespace, "holds", policy)
+        line = self._line(namespace, policy, await self._cluster.find(Kind.RUN, namespace, "waits", policy))
+        others = (claim for claim in self._others(run) if claim.takes_place and claim.run.spec.policy == policy)
+        claimed = {claim.run.metadata.name for claim in others}
+        taken = tuple(sorted(claimed.union(name for name, _ in holding) - {me}))
+        if not claimed:
+            return replace(line, taken=taken)
+        waiting, blocked, new = (_without(turns, claimed) for turns in (line.waiting, line.blocked, line.new))
+        return Queue(taken, waiting, blocked, new)
+
+    def _line(self, namespace: str, policy: str, standings: tuple[tuple[str, Hashable], ...]) -> Queue:
+        """Return who waits, sorted; remembered while nothing changes, for thousands may look."""
+        known = self._lines.get((namespace, policy))
+        if known is None or known[0] is not standings:
+            ranks: dict[int, list[Turn]] = {WAITING: [], BLOCKED: [], NEW: []}
+            for name, standing in standings:
+                if isinstance(standing, Standing):
+                    ranks[standing.rank].append((standing.created, name))
+            waiting, blocked, new = (tuple(sorted(ranks[rank])) for rank in (WAITING, BLOCKED, NEW))
+            known = (standings, Queue((), waiting, blocked, new))
+            self._lines[namespace, policy] = known
+        return known[1]
 
     async def twins(self, run: Run, jobs: Iterable[JobView]) -> tuple[Twin, ...]:
         """Return the open runs that ask for the same; none before this one has drawn its mix, or once it trains."""
@@ -89,9 +105,8 @@ def _is_past(status: RunStatus) -> bool:
     return status.candidate is not None or any(attempt.step == "train" for attempt in status.attempts)
 
 
-def _in_line(name: str, standing: Standing) -> InLine:
-    is_new, is_blocked = standing.rank == NEW, standing.rank == BLOCKED
-    return InLine(name, _moment(standing.created), is_new=is_new, is_blocked=is_blocked)
+def _without(turns: tuple[Turn, ...], names: Collection[str]) -> tuple[Turn, ...]:
+    return tuple(turn for turn in turns if turn[1] not in names)
 
 
 def _twin(name: str, standing: Standing) -> Twin:

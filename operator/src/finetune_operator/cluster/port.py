@@ -26,10 +26,7 @@ class Cluster(Protocol):
         ...
 
     async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
-        """Return name and digest of the objects with that reference (cluster/kinds.py), sorted by name.
-
-        What is not watched is not known by reference.
-        """
+        """Return name and digest of the objects with that reference (cluster/kinds.py), in any order."""
         ...
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.decide.run.view import InLine, Queue
+from finetune_operator.decide.run.view import Queue, Turn
 from finetune_operator.decide.views import Problem
 from unit.decide.run.results import BASE, START, evaluate_result, prepare_result, train_result
 from unit.decide.run.world import World, review, template
@@ -13,9 +13,9 @@ from unit.decide.run.world import World, review, template
 CREATED = START - timedelta(seconds=10)
 
 
-def queued(*taken: str, line: tuple[InLine, ...] = (), concurrency: int = 1) -> World:
+def queued(*taken: str, concurrency: int = 1, **line: tuple[Turn, ...]) -> World:
     """A run of which others have come first."""
-    world = World(queue=Queue(taken=taken, line=line))
+    world = World(queue=Queue(taken, **line))
     world.run = updated(world.run, metadata=updated(world.run.metadata, creation_timestamp=CREATED))
     world.set_rules(concurrency=concurrency)
     world.settle()
@@ -26,13 +26,14 @@ def place(world: World) -> tuple[str | None, str | None]:
     return world.phase(), world.status.place
 
 
-def older(name: str, **more: bool) -> InLine:
-    return InLine(name, CREATED - timedelta(seconds=5), **more)
+def turn(name: str, seconds: int = -5) -> Turn:
+    """The turn of a run that was created so much later than this one."""
+    return f"{CREATED + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}", name
 
 
 @pytest.mark.row("R56")
 def test_a_run_waits_for_its_turn_before_snapshot_and_job_and_says_who_is_before_it() -> None:
-    world = queued("other", line=(older("next"), InLine("last", CREATED + timedelta(seconds=1))))
+    world = queued("other", waiting=(turn("next"), turn("last", 1)))
     assert (world.phase(), world.condition("Accepted")) == ("Pending", ("Unknown", "WaitingForTurn"))
     assert (world.snapshot, world.jobs, world.status.place) == (None, (), "Waiting")
     assert "number 2 in line" in world.status.message
@@ -61,28 +62,27 @@ def test_what_is_there_when_its_turn_comes_is_what_it_trains_on() -> None:
 @pytest.mark.row("R56")
 @pytest.mark.parametrize(("concurrency", "phase"), [(2, "Pending"), (3, "Preparing")])
 def test_there_are_as_many_places_as_the_policy_says(concurrency: int, phase: str) -> None:
-    assert queued("a", line=(older("b"),), concurrency=concurrency).phase() == phase
+    assert queued("a", waiting=(turn("b"),), concurrency=concurrency).phase() == phase
 
 
 @pytest.mark.row("R58")
 def test_of_one_moment_the_name_decides() -> None:
-    assert queued(line=(InLine("a", CREATED),)).phase() == "Pending"
-    assert queued(line=(InLine("z", CREATED),)).phase() == "Preparing"
+    assert queued(waiting=(turn("a", 0),)).phase() == "Pending"
+    assert queued(waiting=(turn("z", 0),)).phase() == "Preparing"
 
 
 @pytest.mark.row("R58")
 def test_a_run_that_nobody_can_look_at_does_not_block_the_others() -> None:
-    assert queued(line=(older("b", is_new=True),)).phase() == "Pending"
-    stuck = InLine("b", START - timedelta(seconds=61), is_new=True)
-    assert queued(line=(stuck,)).phase() == "Preparing"
+    assert queued(new=(turn("b", -50),)).phase() == "Pending"
+    assert queued(new=(turn("b", -51),)).phase() == "Preparing"
 
 
 @pytest.mark.row("R58")
 def test_what_was_blocked_by_the_same_goes_first_and_what_is_still_blocked_stops_no_run_that_has_begun() -> None:
-    line = (older("b", is_blocked=True),)
-    assert queued(line=line).phase() == "Pending"
+    blocked = (turn("b"),)
+    assert queued(blocked=blocked).phase() == "Pending"
     world = World().in_review()
-    world.queue = Queue(line=line)
+    world.queue = Queue(blocked=blocked)
     world.go_live("base_v1", BASE)
     world.settle()
     assert world.phase() == "Evaluating"
@@ -169,3 +169,10 @@ def test_waiting_is_said_once_as_an_event() -> None:
     world.queue = Queue(taken=("another",))
     world.settle()
     assert world.events() == ["WaitingForTurn"]
+
+
+@pytest.mark.row("R56")
+def test_a_long_line_is_told_by_its_length_and_its_head() -> None:
+    world = queued("a", "b", waiting=tuple(turn(f"w{n}", n - 100) for n in range(40)), concurrency=2)
+    assert "number 41 in line" in world.status.message
+    assert "now a, b; before this one w0, w1, w2 and 37 more" in world.status.message

@@ -1,15 +1,15 @@
 """A policy's concurrency: so many of its runs have Jobs at a time, the others wait, oldest first (rows R56 to R58)."""
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from ...api.meta import find
 from ...api.run import FINAL_PHASES, Place, Run, RunStatus
 from ..decision import Decision
-from ..text import listed
-from ..views import Explanation
 from .status import WAITING_FOR_TURN, mark, say
-from .view import InLine, RunView
+from .view import RunView
 
 _WITH_JOBS: Final = frozenset(("Preparing", "Training", "Evaluating"))
 # What stands in the way of every run of the policy ends for all of them at once: age decides then, not who looks first.
@@ -19,7 +19,8 @@ _SHARED: Final = frozenset(
 _NEW: Final = timedelta(minutes=1)
 """So long an older run that nobody could look at yet goes first; one that cannot be looked at must not block others."""
 
-_LAST: Final = datetime.max.replace(tzinfo=UTC)
+_LAST: Final = "~"
+_SHOWN: Final = 3
 
 
 def place_of(run: Run, status: RunStatus) -> Place | None:
@@ -46,35 +47,39 @@ def wait_for_turn(view: RunView, status: RunStatus) -> Decision[RunStatus] | Non
     if view.run.status.place == "Taken" or view.policy is None:
         return None
     limit, taken = view.policy.spec.concurrency, view.queue.taken
-    before = _before(view)
-    if len(taken) + len(before) < limit:
+    number, before = _before(view)
+    if len(taken) + number < limit:
         return None
     runs = "run" if limit == 1 else "runs"
-    text = f"waits for its turn, number {len(before) + 1} in line: spec.concurrency of FineTunePolicy "
-    text += f"{view.policy.metadata.name} lets {limit} {runs} have Jobs at a time; now {listed(list(taken), most=3)}"
-    text += f"; before this one {listed(before, most=3)}" if before else ""
-    explanation = Explanation(WAITING_FOR_TURN, text)
-    status = mark(view, status, "Accepted", "Unknown", explanation.reason, explanation.message)
-    return Decision(say(status, "Pending", explanation.message))
+    text = f"waits for its turn, number {number + 1} in line: spec.concurrency of FineTunePolicy "
+    text += f"{view.policy.metadata.name} lets {limit} {runs} have Jobs at a time; now {_named(taken, len(taken))}"
+    text += f"; before this one {_named(before, number)}" if number else ""
+    status = mark(view, status, "Accepted", "Unknown", WAITING_FOR_TURN, text)
+    return Decision(say(status, "Pending", text))
 
 
-def _before(view: RunView) -> list[str]:
-    """Return who waits and is older, oldest first."""
-    metadata = view.run.metadata
-    mine = (metadata.creation_timestamp or _LAST, metadata.name)
-    older = sorted(key for entry in view.queue.line if (key := _key(entry)) < mine and _goes_first(view, entry))
-    return [name for _, name in older]
+def _before(view: RunView) -> tuple[int, list[str]]:
+    """Return how many wait and are older, and the oldest of them.
 
-
-def _key(entry: InLine) -> tuple[datetime, str]:
-    return entry.created or _LAST, entry.name
-
-
-def _goes_first(view: RunView, entry: InLine) -> bool:
-    """Tell whether an older run is waited for, though it does not wait for its turn yet.
-
-    What blocked it is over if this run has not begun: then it was blocked by the same.
+    What blocked others is over if this run has not begun: then it was blocked by the same.
     """
-    if entry.is_blocked:
-        return view.run.status.snapshot is None
-    return not entry.is_new or (entry.created is not None and view.now - entry.created <= _NEW)
+    metadata, queue = view.run.metadata, view.queue
+    mine = (_stamp(metadata.creation_timestamp) if metadata.creation_timestamp else _LAST, metadata.name)
+    blocked = queue.blocked if view.run.status.snapshot is None else ()
+    older = (
+        queue.waiting[: bisect_left(queue.waiting, mine)],
+        blocked[: bisect_left(blocked, mine)],
+        queue.new[bisect_left(queue.new, (_stamp(view.now - _NEW), "")) : bisect_left(queue.new, mine)],
+    )
+    oldest = sorted(turn for turns in older for turn in turns[:_SHOWN])
+    return sum(map(len, older)), [name for _, name in oldest]
+
+
+def _named(names: Sequence[str], number: int) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if number <= _SHOWN else f"{shown} and {number - _SHOWN} more"
+
+
+def _stamp(moment: datetime) -> str:
+    """Return a moment as the API server writes it, so that texts compare as moments do."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -10,25 +10,21 @@ from ...api.promotion import Promotion
 from ...api.run import Run
 from ..views import JobView, Problem, TemplateView
 
-
-@dataclass(frozen=True, slots=True)
-class InLine:
-    """A run of the same policy that waits for a place."""
-
-    name: str
-    created: datetime | None = None
-    is_new: bool = False
-    """Nobody has looked at it yet."""
-    is_blocked: bool = False
-    """It last waited for what every run of the policy waits for; when that is there, it waits for its turn."""
+Turn = tuple[str, str]
+"""When a run was created, as the API server writes it, and its name: so the oldest is the smallest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Other runs of the same policy: whose Jobs take its places, and who waits for one."""
+    """Runs of the same policy: the others whose Jobs take its places, and who waits for one, each sorted.
+
+    `blocked` last waited for what every run of the policy waits for, and `new` are those that nobody has looked at.
+    """
 
     taken: tuple[str, ...] = ()
-    line: tuple[InLine, ...] = ()
+    waiting: tuple[Turn, ...] = ()
+    blocked: tuple[Turn, ...] = ()
+    new: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
