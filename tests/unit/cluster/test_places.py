@@ -55,6 +55,13 @@ def test_a_run_sees_who_has_a_place_and_who_waits(world: World) -> None:
 
 
 @pytest.mark.row("R57")
+def test_a_run_that_cannot_be_read_keeps_no_place_from_others(world: World) -> None:
+    invalid = {"type": "Accepted", "status": "False", "reason": "Invalid"}
+    world.put("unreadable", phase="Training", place="Taken", conditions=[invalid])
+    assert world.queue(world.put("me")).taken == ("a-runs",)
+
+
+@pytest.mark.row("R57")
 @pytest.mark.parametrize("status", [{"phase": "Training", "place": "Taken"}, {"phase": "Promoted"}])
 def test_a_run_that_has_a_place_or_needs_none_looks_at_nobody(world: World, status: Any) -> None:
     assert world.queue(world.put("me", **status)) == Queue()

@@ -177,21 +177,17 @@ async def _run(cluster: Cluster, observed: Observed[V], raw: Object, action: Act
             return False
         case ReserveVersion():
             await reserve(cluster, namespace, action)
-            return True
         case CreateModelVersion():
             await _create_version(cluster, observed, action)
-            return True
         case CreatePromotion():
             await _create_promotion(cluster, observed, action)
-            return True
         case Annotate():
             await _annotate(cluster, observed.kind, raw, action)
-            return True
         case ApplyKeys():
             await _apply_keys(cluster, observed, action)
-            return True
         case _:
             assert_never(action)
+    return True
 
 
 async def _annotate(cluster: Cluster, kind: Kind, raw: Object, action: Annotate) -> None:

@@ -79,6 +79,8 @@ def standing(run: Json) -> Standing:
     shown = phase(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
         return Standing(created, NONE, is_over=True)
+    if any(c.get("type") == "Accepted" and c.get("reason") == "Invalid" for c in _items(run, "status", "conditions")):
+        return Standing(created, NONE)  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
     pool, anchor = (_value(run, "status", "inputs", "digests", name) for name in ("pool", "anchor"))
     trains = any(attempt.get("step") == "train" for attempt in _items(run, "status", "attempts"))

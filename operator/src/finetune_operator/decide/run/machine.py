@@ -14,6 +14,7 @@ from ..snapshot import snapshot_of_run, spec_hash
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
 from .adopt import adopt
+from .commands import run_command, with_remedy
 from .metrics import metrics
 from .promote import leave_to_people, promote
 from .record import record_version
@@ -63,7 +64,8 @@ def decide(view: RunView) -> Decision[RunStatus]:
 def _next(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     """Fix the snapshot first; then follow the stages up to the one that has something to wait for."""
     if view.snapshot_problem is not None:
-        return finish(view, status, "Failed", view.snapshot_problem.reason, view.snapshot_problem.message)
+        message = with_remedy(view.snapshot_problem.message, f"to begin anew: {run_command(view.run)}")
+        return finish(view, status, "Failed", view.snapshot_problem.reason, message)
     if view.snapshot is None or status.snapshot is None:
         return _accepted(view, status)
     return _staged(RunContext(view, view.snapshot), status)
@@ -104,7 +106,8 @@ def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] 
 
 def _snapshot_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     """End a run whose snapshot was deleted: what it was to be judged by cannot be known any more (R38)."""
-    message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
+    message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone"
+    message = with_remedy(message, f"to begin anew: {run_command(view.run)}")
     condition = find(status.conditions, "Accepted")
     since = condition.last_transition_time if condition and condition.reason == "SnapshotMissing" else None
     if since is None or view.now - since < DOCUMENT_GRACE:
