@@ -182,6 +182,7 @@ class World:
             case CreateSnapshot():
                 self.snapshot = parse(json.loads(json.dumps(document_json(action.run_document))), RunDocument)
             case CreateJob():
+                assert self.status.place == "Taken", "a Job begins only for a run that has a place"
                 job = JobView(
                     name=action.name,
                     uid=f"uid-of-{action.name}",
