@@ -132,3 +132,13 @@ def test_a_run_that_has_not_drawn_or_trains_already_looks_at_nobody() -> None:
     trains = world.put("trains", **asking(candidate={"uri": "file:///m", "sha256": "c" * 64}))
     assert asyncio.run(world.places.twins(early, ())) == ()
     assert asyncio.run(world.places.twins(trains, ())) == ()
+
+
+@pytest.mark.row("R65")
+def test_a_run_with_a_candidate_sees_who_waits_for_a_promotion() -> None:
+    world = World()
+    world.put("flies", phase="Promoting")
+    world.put("flew", phase="Promoted")
+    me = world.put("me", phase="InReview", candidate={"uri": "file:///m", "sha256": "c" * 64})
+    assert asyncio.run(world.places.promoting(me)) == ("flies",)
+    assert asyncio.run(world.places.promoting(world.put("early", phase="Training"))) == ()

@@ -165,12 +165,19 @@ def test_a_turn_that_is_given_up_wakes_the_next_and_a_place_that_is_taken_nobody
     assert ("finetuneruns", "second") in queued(world, "first", 1, None)
 
 
+@pytest.mark.row("R65")
+def test_a_promotion_that_is_over_wakes_the_runs_that_are_to_be_measured_against_its_version(world: World) -> None:
+    assert queued(world, "flies", 1, None, phase="Promoting") == {("finetuneruns", "flies")}
+    assert queued(world, "flies", 1, None, phase="RolledBack") == {("finetuneruns", "flies")} | OPEN_RUNS
+
+
 @pytest.mark.row("R68")
 def test_a_run_that_ends_wakes_those_that_ask_for_the_same(world: World) -> None:
-    queued(world, "other", 1, None, phase="InReview", asks="x")
+    queued(world, "other", 1, None, phase="Training", asks="x")
     queued(world, "waits", 2, None, asks="x")
-    assert queued(world, "other", 1, None, phase="Promoting", asks="x") == {("finetuneruns", "other")}
-    assert ("finetuneruns", "waits") in queued(world, "other", 1, None, phase="Promoted", asks="x")
+    assert queued(world, "other", 1, None, phase="InReview", asks="x") == {("finetuneruns", "other")}
+    ended = queued(world, "other", 1, None, phase="Rejected", asks="x")
+    assert ended == {("finetuneruns", "other"), ("finetuneruns", "waits")}
 
 
 class Woken:

@@ -67,6 +67,8 @@ class Standing(NamedTuple):
     is_past: bool = False
     """It trains, or has a candidate."""
     is_over: bool = False
+    promotes: bool = False
+    """It waits for its promotion."""
 
 
 TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
@@ -85,7 +87,8 @@ def standing(run: Json) -> Standing:
     pool, anchor = (_value(run, "status", "inputs", "digests", name) for name in ("pool", "anchor"))
     trains = any(attempt.get("step") == "train" for attempt in _items(run, "status", "attempts"))
     is_past = trains or _value(run, "status", "candidate") is not None
-    return Standing(created, rank, (str(pool), str(anchor)) if pool and anchor else None, is_past)
+    drawn = (str(pool), str(anchor)) if pool and anchor else None
+    return Standing(created, rank, drawn, is_past, promotes=shown == "Promoting")
 
 
 def asks(run: Json) -> Iterable[object]:
@@ -101,6 +104,17 @@ def policy_whose_place_it_has(run: Json) -> Iterable[object]:
 def policy_that_it_waits_for(run: Json) -> Iterable[object]:
     """Return the run's policy, if the run waits for one of its places, or will."""
     return (_value(run, "spec", "policy"),) if NONE < standing(run).rank < TAKEN else ()
+
+
+def policy_that_it_promotes_for(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run waits for its promotion."""
+    return (_value(run, "spec", "policy"),) if standing(run).promotes else ()
+
+
+def lands(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a run no longer waits for its promotion."""
+    promoted, promotes = (isinstance(entry, Standing) and entry.promotes for entry in (before, after))
+    return promoted and not promotes
 
 
 def steps_back(before: Hashable, after: Hashable) -> bool:

@@ -148,10 +148,15 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "holds": fields.policy_whose_place_it_has,
             "waits": fields.policy_that_it_waits_for,
             "asks": fields.asks,
+            "promotes": fields.policy_that_it_promotes_for,
         },
         digest=fields.standing,
         packed=True,
-        wakes=(_NEXT_RUNS, Wake(kind=Kind.RUN, find_by="asks", value="asks", when=fields.ends)),
+        wakes=(
+            _NEXT_RUNS,
+            Wake(kind=Kind.RUN, find_by="asks", value="asks", when=fields.ends),
+            Wake(kind=Kind.RUN, find_by="policy", value="policy", open_only=True, when=fields.lands),
+        ),
         reconciled=Reconciled(
             name="FineTuneRun", decide=run.decide, condition="Accepted", final_phases=frozenset(FINAL_PHASES)
         ),

@@ -117,7 +117,12 @@ class Observer:
             Kind.RUN,
             raw,
             # Last: between this look and the claim of a place (see Places.claimed) nobody else may look.
-            replace(view, twins=await self.places.twins(run, jobs), queue=await self.places.queue(run)),
+            replace(
+                view,
+                promoting=await self.places.promoting(run),
+                twins=await self.places.twins(run, jobs),
+                queue=await self.places.queue(run),
+            ),
             owner=Owner("FineTuneRun", namespace, run.metadata.name, uid),
             run=run.spec,
             templates=templates,

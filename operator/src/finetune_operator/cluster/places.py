@@ -71,6 +71,13 @@ class Places:
             self._lines[namespace, policy] = known
         return known[1]
 
+    async def promoting(self, run: Run) -> tuple[str, ...]:
+        """Return the other runs of the policy that wait for their promotions, for one that may be measured again."""
+        if run.status.candidate is None or run.status.phase in FINAL_PHASES:
+            return ()
+        entries = await self._cluster.find(Kind.RUN, run.metadata.namespace, "promotes", run.spec.policy)
+        return tuple(sorted(name for name, _ in entries if name != run.metadata.name))
+
     async def twins(self, run: Run, jobs: Iterable[JobView]) -> tuple[Twin, ...]:
         """Return the open runs that ask for the same; none before this one has drawn its mix, or once it trains."""
         status = run.status

@@ -8,7 +8,7 @@ from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, 
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
 from house.following import manifest, manifests
-from unit.decide.run.results import CANDIDATE, LIVE, START, evaluate_result, sha
+from unit.decide.run.results import CANDIDATE, LIVE, START, evaluate_result, sha, train_result
 from unit.decide.run.world import World, base, made, review
 
 HOLD = Hold(by="operator", reason="RolledBack", message="ft_v1.1 was rolled back", since=START)
@@ -175,6 +175,36 @@ def test_a_run_whose_promotion_was_overtaken_is_measured_again_and_not_thrown_aw
     assert [world.jobs_made(step) for step in ("prepare", "train", "evaluate")] == [1, 1, 2]
     world.promotion_is("Succeeded")
     assert world.phase() == "Promoted"
+
+
+@pytest.mark.row("R65")
+def test_a_run_is_not_measured_again_while_something_else_is_about_to_go_live() -> None:
+    world = World().judged()
+    world.promoting = ("other",)
+    overtaken(world)
+    assert (world.phase(), world.condition("Accepted")) == ("Pending", ("Unknown", "PromotionUnderway"))
+    assert (world.status.place, world.jobs_made("evaluate")) == (None, 1)
+    world.promoting = ()
+    flight = InFlight(
+        promotion="by-hand", promotion_uid="u", spec_hash="x", phase="Flipping",
+        to=LiveVersion(version="ft_v1.7", model_version="m", uri="u", sha256=LIVE), epoch=1, deployment_uid="d",
+        template_hash="t", started_at=START, phase_since=START, deadline=START,
+    )  # fmt: skip
+    world.set_policy(in_flight=flight)
+    world.settle()
+    assert "promotion by-hand is in flight" in world.status.message
+    world.set_policy(in_flight=None)
+    world.settle()
+    assert (world.phase(), world.jobs_made("evaluate")) == ("Evaluating", 2)
+    assert world.condition("Accepted") == ("True", "Accepted")
+
+
+@pytest.mark.row("R65")
+def test_a_first_measurement_waits_for_nobody() -> None:
+    world = World().prepared()
+    world.promoting = ("other",)
+    world.complete("train", train_result())
+    assert world.phase() == "Evaluating"
 
 
 @pytest.mark.row("R65")

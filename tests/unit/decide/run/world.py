@@ -128,6 +128,7 @@ class World:
     promotion: Promotion | None = None
     queue: Queue = field(default_factory=Queue)
     twins: tuple[Twin, ...] = ()
+    promoting: tuple[str, ...] = ()
     history: list[Action] = field(default_factory=list)
     writes: int = 0
 
@@ -153,6 +154,7 @@ class World:
             promotion=self.promotion,
             queue=self.queue,
             twins=self.twins,
+            promoting=self.promoting,
         )
 
     def decide(self, *, crash: bool = False) -> Decision[RunStatus]:

@@ -2,6 +2,9 @@
 
 from typing import Any, Final
 
+import msgspec
+from msgspec.structs import replace
+
 from ...api.names import API_VERSION
 from ...api.promotion import PromotionSpec
 from ...api.run import Run
@@ -17,9 +20,8 @@ _LONGEST_NAME: Final = 34
 
 def run_command(run: Run, *, seed: int | None = None) -> str:
     """Return the command that asks for the same as `run` once more; with another seed it trains anew."""
-    spec: dict[str, Any] = {k: v for k, v in plain(run.spec).items() if k not in ("review", "suspend")}
-    if seed is not None:
-        spec["mixing"] = {**spec.get("mixing", {}), "seed": seed}
+    mixing = run.spec.mixing if seed is None else replace(run.spec.mixing, seed=seed)
+    spec = _said(replace(run.spec, mixing=mixing, review=None, suspend=False))
     head = run.metadata.name[:_LONGEST_NAME].rstrip("-.")
     command = _create("FineTuneRun", f"{head}-", run.metadata.namespace, spec)
     if len(command) <= _LONGEST:
@@ -39,6 +41,17 @@ def with_remedy(text: str, remedy: str) -> str:
     """Return both within the bounds of a message; it is never the remedy that is cut."""
     room = limits.MESSAGE - len(remedy) - 2
     return f"{text[: max(room, 0)]}; {remedy}"[: limits.MESSAGE]
+
+
+def _said(value: msgspec.Struct) -> dict[str, Any]:
+    """Return what differs from the defaults, which the API server writes into what it stores."""
+    said: dict[str, Any] = {}
+    for field in msgspec.structs.fields(value):
+        member = getattr(value, field.name)
+        inner = _said(member) if isinstance(member, msgspec.Struct) else member
+        if field.required or (member != field.default and inner != {}):
+            said[field.encode_name] = inner
+    return said
 
 
 def _create(kind: str, generate_name: str, namespace: str, spec: object) -> str:

@@ -58,6 +58,24 @@ def wait_for_turn(view: RunView, status: RunStatus) -> Decision[RunStatus] | Non
     return Decision(say(status, "Pending", text))
 
 
+def wait_for_landing(view: RunView, status: RunStatus) -> Decision[RunStatus] | None:
+    """Return the status of a run that is not measured again yet; None when nothing is about to change what is live.
+
+    What it would be measured against may be gone before it is done, and there are few rounds.
+    """
+    policy = view.policy
+    flight = policy.status.in_flight if policy is not None else None
+    if view.promoting:
+        text = f"run {view.promoting[0]} waits for its promotion"
+    elif flight is not None:
+        text = f"promotion {flight.promotion} is in flight"
+    else:
+        return None
+    text += "; this run is measured again when that is over, against what is live then"
+    status = mark(view, status, "Accepted", "Unknown", "PromotionUnderway", text)
+    return Decision(say(status, "Pending", text))
+
+
 def _before(view: RunView) -> tuple[int, list[str]]:
     """Return how many wait and are older, and the oldest of them.
 

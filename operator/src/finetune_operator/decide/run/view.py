@@ -55,3 +55,5 @@ class RunView:
     promotion: Promotion | None = None
     queue: Queue = Queue()
     twins: tuple[Twin, ...] = ()
+    promoting: tuple[str, ...] = ()
+    """Other runs of the policy that wait for their promotions."""

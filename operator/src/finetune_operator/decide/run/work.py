@@ -13,6 +13,7 @@ from ...api.run import Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
 from ..attempts.engine import StepFailed, StepRequest, StepSucceeded, StepUnderway, advance
+from ..attempts.history import latest
 from ..decision import CreateJob, Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
@@ -32,7 +33,7 @@ from .status import (
     say,
     unblocked,
 )
-from .turn import wait_for_turn
+from .turn import wait_for_landing, wait_for_turn
 
 T = TypeVar("T")
 
@@ -80,6 +81,10 @@ def evaluate(context: RunContext, status: RunStatus) -> Continue | Decision[RunS
     if status.verdict is not None:
         return Continue(status)
     number = current_round(status)
+    if number > 1 and latest(status.attempts, "evaluate", number) is None:
+        landing = wait_for_landing(context.view, status)
+        if landing is not None:
+            return landing
     request = StepRequest(
         step="evaluate",
         role="cpu",
