@@ -90,20 +90,40 @@ def test_runs_of_one_policy_train_one_after_the_other_and_none_is_thrown_away(
     assert live(space) == status(space, "run-3")["version"]
 
 
-def test_two_runs_that_pass_at_once_both_go_live_and_the_second_trains_once(
+def test_runs_that_pass_at_once_all_go_live_and_each_trains_once(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    """More of them than there are rounds: a round is not spent on what is about to be replaced."""
+    base_live(space)
+    rules = {"spec": {"concurrency": 5, "watch": {"seconds": 6}}}
+    assert space.patch("finetunepolicies", "invoice-fields", rules).accepted
+    names = [f"run-{number}" for number in range(5)]
+    for number, name in enumerate(names):
+        space.apply(differing(name, 5 + number))
+    assert [ends(space, name, seconds=240) for name in names] == ["Promoted"] * 5
+    assert sorted(trained(node)) == names
+    last = next(number for number, name in enumerate(names) if status(space, name)["version"] == live(space))
+    space.apply(differing("again", 5 + last))
+    assert ends(space, "again") == "Adopted"
+    assert (status(space, "again")["verdict"], status(space, "again")["version"]) == ("Pass", live(space))
+
+
+def test_of_two_that_ask_for_the_same_one_trains_while_the_other_waits_for_its_review(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
     base_live(space)
-    rules = {"spec": {"concurrency": 2, "watch": {"seconds": 8}}}
-    assert space.patch("finetunepolicies", "invoice-fields", rules).accepted
-    for name, epochs in (("one", 5), ("two", 6)):
-        space.apply(differing(name, epochs))
-    assert {ends(space, "one"), ends(space, "two")} == {"Promoted"}
-    assert sorted(trained(node)) == ["one", "two"]
-    again = differing("again", 5)
-    space.apply(again)
-    assert ends(space, "again") == "Adopted"
-    assert status(space, "again")["verdict"] == "Pass"
+    node.answer = Trainer(candidate="0.951000")
+    space.apply(run("first"))
+    eventually(lambda: space.phase("first") == "InReview", seconds=60, what="it is in review")
+    space.apply(run("second"))
+    eventually(lambda: "run first asks for the same" in status(space, "second").get("message", ""), seconds=60)
+    space.apply(differing("third", 7))
+    eventually(lambda: space.phase("third") == "InReview", seconds=60, what="another one passes by")
+    evidence = status(space, "first")["evidence"]["digest"]
+    review = {"decision": "Approve", "evidence": evidence, "by": "ann@example.com"}
+    assert space.patch("finetuneruns", "first", {"spec": {"review": review}}).accepted
+    assert (ends(space, "first"), ends(space, "second")) == ("Promoted", "Adopted")
+    assert trained(node) == ["first", "third"]
 
 
 def test_after_a_review_that_nobody_made_a_new_run_asks_again_without_training(

@@ -135,10 +135,22 @@ def test_a_run_that_has_not_drawn_or_trains_already_looks_at_nobody() -> None:
 
 
 @pytest.mark.row("R65")
-def test_a_run_with_a_candidate_sees_who_waits_for_a_promotion() -> None:
+def test_a_run_that_is_to_be_measured_again_sees_who_may_change_what_is_live_before_it() -> None:
     world = World()
+    behind = [{"type": "Accepted", "status": "Unknown", "reason": "PromotionUnderway"}]
+    rounds = [{"step": "evaluate", "attempt": 2, "job": "j", "outcome": "Running", "round": 2}]
+    candidate = {"uri": "file:///m", "sha256": "c" * 64}
     world.put("flies", phase="Promoting")
     world.put("flew", phase="Promoted")
-    me = world.put("me", phase="InReview", candidate={"uri": "file:///m", "sha256": "c" * 64})
-    assert asyncio.run(world.places.promoting(me)) == ("flies",)
-    assert asyncio.run(world.places.promoting(world.put("early", phase="Training"))) == ()
+    world.put("measured", phase="Evaluating")
+    world.put("measured-again", phase="Evaluating", attempts=rounds)
+    world.put("a-older", phase="Pending", conditions=behind)
+    world.put("z-younger", phase="Pending", conditions=behind)
+    me = world.put("me", phase="InReview", candidate=candidate)
+    assert asyncio.run(world.places.ahead(me)) == ("a-older", "flies", "measured-again")
+    assert asyncio.run(world.places.ahead(world.put("early", phase="Training"))) == ()
+    other = world.put("other", phase="Promoting", candidate=candidate)
+    with world.places.claimed(
+        RunView(run=other, now=START), parse({"phase": "Evaluating", "attempts": rounds}, RunStatus)
+    ):
+        assert "other" in asyncio.run(world.places.ahead(me))

@@ -169,6 +169,13 @@ def test_a_turn_that_is_given_up_wakes_the_next_and_a_place_that_is_taken_nobody
 def test_a_promotion_that_is_over_wakes_the_runs_that_are_to_be_measured_against_its_version(world: World) -> None:
     assert queued(world, "flies", 1, None, phase="Promoting") == {("finetuneruns", "flies")}
     assert queued(world, "flies", 1, None, phase="RolledBack") == {("finetuneruns", "flies")} | OPEN_RUNS
+    behind = [{"type": "Accepted", "reason": "PromotionUnderway"}]
+    assert queued(world, "behind", 1, None, conditions=behind) == {("finetuneruns", "behind")}
+    again = [{"step": "evaluate", "round": 2}]
+    assert ("finetuneruns", "new") not in queued(world, "flies", 1, None, phase="Evaluating", attempts=again)
+    assert ("finetuneruns", "new") not in queued(world, "flies", 1, None, phase="Promoting", attempts=again)
+    assert ("finetuneruns", "new") in queued(world, "flies", 1, None, phase="InReview", attempts=again)
+    assert ("finetuneruns", "new") in queued(world, "behind", 1, None, phase="Suspended", conditions=behind)
 
 
 @pytest.mark.row("R68")

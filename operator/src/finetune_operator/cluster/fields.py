@@ -67,8 +67,10 @@ class Standing(NamedTuple):
     is_past: bool = False
     """It trains, or has a candidate."""
     is_over: bool = False
-    promotes: bool = False
-    """It waits for its promotion."""
+    changes_live: bool = False
+    """It waits for its promotion, or is being measured again for one."""
+    lines_up: bool = False
+    """It waits for what others change, to be measured again."""
 
 
 TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
@@ -81,14 +83,22 @@ def standing(run: Json) -> Standing:
     shown = phase(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
         return Standing(created, NONE, is_over=True)
-    if any(c.get("type") == "Accepted" and c.get("reason") == "Invalid" for c in _items(run, "status", "conditions")):
+    if _accepted(run) == "Invalid":
         return Standing(created, NONE)  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
     pool, anchor = (_value(run, "status", "inputs", "digests", name) for name in ("pool", "anchor"))
     trains = any(attempt.get("step") == "train" for attempt in _items(run, "status", "attempts"))
     is_past = trains or _value(run, "status", "candidate") is not None
     drawn = (str(pool), str(anchor)) if pool and anchor else None
-    return Standing(created, rank, drawn, is_past, promotes=shown == "Promoting")
+    again = shown == "Evaluating" and any(int(a.get("round") or 0) > 1 for a in _items(run, "status", "attempts"))
+    lines_up = shown == "Pending" and _accepted(run) == "PromotionUnderway"
+    return Standing(created, rank, drawn, is_past, changes_live=again or shown == "Promoting", lines_up=lines_up)
+
+
+def _accepted(run: Json) -> str:
+    """Return the reason of the condition Accepted."""
+    conditions = _items(run, "status", "conditions")
+    return next((str(c.get("reason")) for c in conditions if c.get("type") == "Accepted"), "")
 
 
 def asks(run: Json) -> Iterable[object]:
@@ -106,15 +116,23 @@ def policy_that_it_waits_for(run: Json) -> Iterable[object]:
     return (_value(run, "spec", "policy"),) if NONE < standing(run).rank < TAKEN else ()
 
 
-def policy_that_it_promotes_for(run: Json) -> Iterable[object]:
-    """Return the run's policy, if the run waits for its promotion."""
-    return (_value(run, "spec", "policy"),) if standing(run).promotes else ()
+def policy_whose_live_it_changes(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run is about to change what is live, or lines up to be measured again."""
+    entry = standing(run)
+    return (_value(run, "spec", "policy"),) if entry.changes_live or entry.lines_up else ()
 
 
 def lands(before: Hashable, after: Hashable) -> bool:
-    """Tell whether a run no longer waits for its promotion."""
-    promoted, promotes = (isinstance(entry, Standing) and entry.promotes for entry in (before, after))
-    return promoted and not promotes
+    """Tell whether a run is no longer about to change what is live, nor lines up for it."""
+    was, now = (_nearness(entry) for entry in (before, after))
+    return now < was
+
+
+def _nearness(entry: Hashable) -> int:
+    """Return how near a run is to changing what is live."""
+    if not isinstance(entry, Standing):
+        return 0
+    return 2 if entry.changes_live else int(entry.lines_up)
 
 
 def steps_back(before: Hashable, after: Hashable) -> bool:

@@ -148,7 +148,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "holds": fields.policy_whose_place_it_has,
             "waits": fields.policy_that_it_waits_for,
             "asks": fields.asks,
-            "promotes": fields.policy_that_it_promotes_for,
+            "changes": fields.policy_whose_live_it_changes,
         },
         digest=fields.standing,
         packed=True,

@@ -119,7 +119,7 @@ class Observer:
             # Last: between this look and the claim of a place (see Places.claimed) nobody else may look.
             replace(
                 view,
-                promoting=await self.places.promoting(run),
+                ahead=await self.places.ahead(run),
                 twins=await self.places.twins(run, jobs),
                 queue=await self.places.queue(run),
             ),

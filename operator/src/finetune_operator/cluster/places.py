@@ -3,7 +3,7 @@
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ..api.run import FINAL_PHASES, Run, RunStatus
 from ..decide.run.view import Queue, RunView, Turn, Twin
@@ -23,6 +23,10 @@ class _Claim:
     @property
     def takes_place(self) -> bool:
         return self.after.place == "Taken" and self.run.status.place != "Taken"
+
+    @property
+    def measures_again(self) -> bool:
+        return self.after.phase == "Evaluating" and any(attempt.round > 1 for attempt in self.after.attempts)
 
     @property
     def twin(self) -> Twin:
@@ -71,12 +75,24 @@ class Places:
             self._lines[namespace, policy] = known
         return known[1]
 
-    async def promoting(self, run: Run) -> tuple[str, ...]:
-        """Return the other runs of the policy that wait for their promotions, for one that may be measured again."""
+    async def ahead(self, run: Run) -> tuple[str, ...]:
+        """Return the runs of the policy that go first when this one is to be measured again.
+
+        Those that are about to change what is live, and older ones that line up as well.
+        """
         if run.status.candidate is None or run.status.phase in FINAL_PHASES:
             return ()
-        entries = await self._cluster.find(Kind.RUN, run.metadata.namespace, "promotes", run.spec.policy)
-        return tuple(sorted(name for name, _ in entries if name != run.metadata.name))
+        namespace, policy, me = run.metadata.namespace, run.spec.policy, run.metadata
+        entries = await self._cluster.find(Kind.RUN, namespace, "changes", policy)
+        created = _moment_or_last(me.creation_timestamp)
+        names = {
+            name
+            for name, entry in entries
+            if isinstance(entry, Standing)
+            and (entry.changes_live or (_moment_or_last(_moment(entry.created)), name) < (created, me.name))
+        }
+        others = (claim for claim in self._others(run) if claim.measures_again and claim.run.spec.policy == policy)
+        return tuple(sorted(names.union(claim.run.metadata.name for claim in others) - {me.name}))
 
     async def twins(self, run: Run, jobs: Iterable[JobView]) -> tuple[Twin, ...]:
         """Return the open runs that ask for the same; none before this one has drawn its mix, or once it trains."""
@@ -125,3 +141,7 @@ def _moment(text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
+
+
+def _moment_or_last(moment: datetime | None) -> datetime:
+    return moment if moment is not None else datetime.max.replace(tzinfo=UTC)

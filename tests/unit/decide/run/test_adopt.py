@@ -1,5 +1,6 @@
 """What an earlier run made of the same is not made again: it is taken over, measured anew, or said to be of no help."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,8 +15,9 @@ from finetune_operator.api.policy import Hold, LiveVersion, Quarantined, ReviewR
 from finetune_operator.api.record import Mark, Service, record_text
 from finetune_operator.api.run import RunMixing
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric
+from finetune_operator.decide.run.view import Queue
 from house.following import manifest, manifests
-from unit.decide.run.results import CANDIDATE, LIVE, START, evaluate_result, prepare_result
+from unit.decide.run.results import CANDIDATE, LIVE, START, UID, envelope, evaluate_result, prepare_result
 from unit.decide.run.world import World, base, made, review, run
 
 LATER = START + timedelta(days=1)
@@ -30,8 +32,8 @@ class Again:
     created: Any = LATER
     name: str = "again"
 
-    def play(self) -> World:
-        """Let it come as far as it comes without training or measuring."""
+    def play(self, *, crash: bool = False, pods_gone: bool = True, queue: Queue | None = None) -> World:
+        """Let it come as far as it comes without training or measuring; it dies after its first look if wanted."""
         policy = self.first.policy
         assert policy is not None
         meta = ObjectMeta(name=self.name, namespace="ml", uid="another", generation=1, creation_timestamp=self.created)
@@ -39,7 +41,15 @@ class Again:
         world.run = updated(world.run, spec=updated(world.run.spec, review=None))
         world.versions = tuple(map(recorded, self.first.versions))
         world.settle()
-        world.complete("prepare", prepare_result())
+        if queue is not None:
+            world.run = updated(world.run, status=updated(world.status, place=None))
+            world.queue = queue
+        job = world.job("prepare")
+        text = json.dumps(envelope(job, prepare_result())).replace(UID, "another")
+        world.change_job(job.name, state="Complete", exit_code=0, termination_message=text, pods_gone=pods_gone)
+        world.decide(crash=crash)
+        if not crash:
+            world.settle()
         return world
 
 
@@ -138,14 +148,48 @@ def test_what_was_taken_over_is_measured_by_this_run_when_live_changes_after_all
 
 
 @pytest.mark.row("R60")
-def test_a_record_that_was_deleted_after_it_was_taken_over_is_made_anew_by_measuring() -> None:
-    first = ended(World().judged(), "Failed", "TargetGone")
-    first.set_rules(promotion="Manual")
-    again = Again(first).play()
-    again.run = updated(again.run, status=updated(again.status, phase="Evaluating", finished_at=None))
-    again.versions = again.versions[:1]
+def test_a_record_that_was_deleted_after_its_promotion_was_asked_for_is_made_anew_by_measuring() -> None:
+    world = Again(ended(World().judged(), "Failed", "TargetGone")).play(crash=True)
+    assert world.status.promotion is not None
+    world.versions = world.versions[:1]
+    world.settle()
+    assert (world.phase(), world.status.evidence) == ("Evaluating", None)
+
+
+@pytest.mark.row("R20")
+def test_what_an_earlier_result_is_worth_is_decided_anew_while_the_run_waits() -> None:
+    first = superseded_by(ended(World().judged(), "Failed", "TargetGone"))
+    again = Again(first).play(queue=Queue(taken=("other",)))
+    assert (again.condition("Accepted"), again.status.verdict) == (("Unknown", "WaitingForTurn"), None)
+    again.go_live("ft_v1.1", CANDIDATE)
     again.settle()
-    assert (again.phase(), again.status.evidence) == ("Evaluating", None)
+    assert again.phase() == "Adopted"
+    shows_the_first(again, "Pass")
+
+
+@pytest.mark.row("R20")
+def test_a_record_that_is_deleted_while_the_run_waits_is_no_longer_taken_over() -> None:
+    first = superseded_by(ended(World().judged(), "Failed", "TargetGone"))
+    again = Again(first).play(queue=Queue(taken=("other",)))
+    again.versions, again.queue = again.versions[:1], Queue()
+    again.settle()
+    assert (again.phase(), again.status.candidate, again.status.adopted) == ("Training", None, None)
+    assert again.condition("Trained")[0] == "Unknown"
+
+
+@pytest.mark.row("R36")
+@pytest.mark.parametrize("candidate", ["0.981000", "0.900000"])
+def test_an_end_that_waits_for_pods_stays_the_same_end(candidate: str) -> None:
+    first = World().judged(candidate=candidate)
+    if first.promotion is not None:
+        first.go_live("ft_v1.1", CANDIDATE)
+        ended(first, "Succeeded")
+    again = Again(first).play(pods_gone=False)
+    assert again.phase() == "Preparing"
+    again.change_job(again.job("prepare").name, pods_gone=True)
+    again.settle()
+    assert again.phase() == ("Adopted" if first.promotion is not None else "Rejected")
+    assert made(again, CreatePromotion) == 0
 
 
 @pytest.mark.row("R61")

@@ -180,11 +180,11 @@ def test_a_run_whose_promotion_was_overtaken_is_measured_again_and_not_thrown_aw
 @pytest.mark.row("R65")
 def test_a_run_is_not_measured_again_while_something_else_is_about_to_go_live() -> None:
     world = World().judged()
-    world.promoting = ("other",)
+    world.ahead = ("other",)
     overtaken(world)
     assert (world.phase(), world.condition("Accepted")) == ("Pending", ("Unknown", "PromotionUnderway"))
     assert (world.status.place, world.jobs_made("evaluate")) == (None, 1)
-    world.promoting = ()
+    world.ahead = ()
     flight = InFlight(
         promotion="by-hand", promotion_uid="u", spec_hash="x", phase="Flipping",
         to=LiveVersion(version="ft_v1.7", model_version="m", uri="u", sha256=LIVE), epoch=1, deployment_uid="d",
@@ -193,6 +193,10 @@ def test_a_run_is_not_measured_again_while_something_else_is_about_to_go_live() 
     world.set_policy(in_flight=flight)
     world.settle()
     assert "promotion by-hand is in flight" in world.status.message
+    world.edit(suspend=True)
+    world.settle()
+    assert world.phase() == "Suspended"
+    world.edit(suspend=False)
     world.set_policy(in_flight=None)
     world.settle()
     assert (world.phase(), world.jobs_made("evaluate")) == ("Evaluating", 2)
@@ -202,7 +206,7 @@ def test_a_run_is_not_measured_again_while_something_else_is_about_to_go_live() 
 @pytest.mark.row("R65")
 def test_a_first_measurement_waits_for_nobody() -> None:
     world = World().prepared()
-    world.promoting = ("other",)
+    world.ahead = ("other",)
     world.complete("train", train_result())
     assert world.phase() == "Evaluating"
 

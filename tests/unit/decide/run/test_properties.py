@@ -135,9 +135,9 @@ class AnyLife(RuleBasedStateMachine):
     def others_take_places(self, taken: tuple[str, ...], older: bool) -> None:
         self.world.queue = Queue(taken, (("2026-11-21T11:00:00Z", "older"),) if older else ())
 
-    @rule(promoting=st.sampled_from([(), (), (), ("other",)]))
-    def others_are_promoted(self, promoting: tuple[str, ...]) -> None:
-        self.world.promoting = promoting
+    @rule(ahead=st.sampled_from([(), (), (), ("other",)]))
+    def others_are_promoted(self, ahead: tuple[str, ...]) -> None:
+        self.world.ahead = ahead
 
     @rule(twin=rarely, is_past=st.booleans())
     def others_ask_for_the_same(self, twin: bool, is_past: bool) -> None:

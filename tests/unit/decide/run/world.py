@@ -128,7 +128,7 @@ class World:
     promotion: Promotion | None = None
     queue: Queue = field(default_factory=Queue)
     twins: tuple[Twin, ...] = ()
-    promoting: tuple[str, ...] = ()
+    ahead: tuple[str, ...] = ()
     history: list[Action] = field(default_factory=list)
     writes: int = 0
 
@@ -154,7 +154,7 @@ class World:
             promotion=self.promotion,
             queue=self.queue,
             twins=self.twins,
-            promoting=self.promoting,
+            ahead=self.ahead,
         )
 
     def decide(self, *, crash: bool = False) -> Decision[RunStatus]:

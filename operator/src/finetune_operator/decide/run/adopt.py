@@ -27,11 +27,16 @@ _ENDS: Final[dict[Fate, tuple[RunPhase, str]]] = {
 
 
 def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
-    """Take over what can still help of an earlier run's result, or end and say how to ask again."""
+    """Take over what can still help of an earlier run's result, or end and say how to ask again.
+
+    That is decided anew until something was done with it: what it is worth may change while the run waits, and an
+    end may have to wait for the pods of `prepare`.
+    """
     inputs, view = status.inputs, context.view
     assert inputs is not None
-    if status.candidate is not None or any(a.step == "train" for a in status.attempts):
+    if status.promotion is not None or any(a.step in ("train", "evaluate") for a in status.attempts):
         return Continue(status)
+    status = _without_adopted(context, status)
     results = results_of(
         view.versions,
         spec_hash=spec_hash(context.run_document, view.run),
@@ -50,6 +55,26 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     if fate == "MayGoLive":
         return Continue(_with_evidence(context, context.policy, status, earlier))
     return Continue(_with_candidate(context, status, earlier))
+
+
+def _without_adopted(context: RunContext, status: RunStatus) -> RunStatus:
+    if status.adopted is None:
+        return status
+    for kind in ("Trained", "Evaluated", "GatesPassed"):
+        status = mark(context.view, status, kind, "Unknown", "NotYet")
+    return replace(
+        status,
+        candidate=None,
+        checkpoint=None,
+        adopted=None,
+        gates=(),
+        figures=(),
+        verdict=None,
+        evidence=None,
+        decision=None,
+        version=None,
+        model_version=None,
+    )
 
 
 def _with_candidate(context: RunContext, status: RunStatus, earlier: Earlier) -> RunStatus:

@@ -8,6 +8,7 @@ from typing import Final
 from ...api.meta import find
 from ...api.run import FINAL_PHASES, Place, Run, RunStatus
 from ..decision import Decision
+from ..text import listed
 from .status import WAITING_FOR_TURN, mark, say
 from .view import RunView
 
@@ -65,13 +66,13 @@ def wait_for_landing(view: RunView, status: RunStatus) -> Decision[RunStatus] | 
     """
     policy = view.policy
     flight = policy.status.in_flight if policy is not None else None
-    if view.promoting:
-        text = f"run {view.promoting[0]} waits for its promotion"
+    if view.ahead:
+        text = f"run {listed(list(view.ahead), most=_SHOWN)} may go live first"
     elif flight is not None:
         text = f"promotion {flight.promotion} is in flight"
     else:
         return None
-    text += "; this run is measured again when that is over, against what is live then"
+    text += "; then this run is measured again, against what is live by then"
     status = mark(view, status, "Accepted", "Unknown", "PromotionUnderway", text)
     return Decision(say(status, "Pending", text))
 

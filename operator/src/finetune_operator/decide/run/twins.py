@@ -16,7 +16,7 @@ def await_twin(context: RunContext, status: RunStatus) -> Continue | Decision[Ru
     """Wait for a run that asks for the same with the same samples: one that is further, else the oldest, trains."""
     inputs, view = status.inputs, context.view
     assert inputs is not None
-    if status.candidate is not None or any(attempt.step == "train" for attempt in status.attempts):
+    if status.candidate is not None or any(attempt.step in ("train", "evaluate") for attempt in status.attempts):
         return Continue(status)
     twin = next((twin for twin in view.twins if _goes_first(view, inputs, twin)), None)
     if twin is None:

@@ -55,5 +55,5 @@ class RunView:
     promotion: Promotion | None = None
     queue: Queue = Queue()
     twins: tuple[Twin, ...] = ()
-    promoting: tuple[str, ...] = ()
-    """Other runs of the policy that wait for their promotions."""
+    ahead: tuple[str, ...] = ()
+    """Runs of the policy that go first when this one is to be measured again: what is live may change by them."""

@@ -20,7 +20,7 @@ from ..gates.verdict import judge
 from ..templates import usable_template
 from ..views import Problem
 from .commands import run_command, with_remedy
-from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference
+from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference, suspended
 from .status import (
     CONDITION_OF,
     PHASE_OF,
@@ -81,7 +81,7 @@ def evaluate(context: RunContext, status: RunStatus) -> Continue | Decision[RunS
     if status.verdict is not None:
         return Continue(status)
     number = current_round(status)
-    if number > 1 and latest(status.attempts, "evaluate", number) is None:
+    if number > 1 and latest(status.attempts, "evaluate", number) is None and suspended(context.view) is None:
         landing = wait_for_landing(context.view, status)
         if landing is not None:
             return landing
