@@ -123,6 +123,7 @@ def test_training_needs_no_network_and_writes_only_to_scratch_and_artifacts(
     assert all(p.is_relative_to(world.artifacts) for p in new)
     assert lines[-1] == job.message()
     assert {line["schema"] for line in lines[:-1]} == {"finetune-operator.io/progress/v1"}
+    assert [line["activity"] for line in lines[:2]] == ["starting", "fetching data"]
     result = job.message()["result"]
     assert result["images"] == 24
     model = Storage().read(result["artifact"]["uri"])

@@ -19,6 +19,7 @@ from finetune_trainer.documents.run import Training
 from finetune_trainer.errors import ErrorClass, Reason, StepError
 from finetune_trainer.progress import Progress
 from finetune_trainer.storage import Storage, local_path
+from finetune_trainer.training import yolo
 from finetune_trainer.training.arguments import train_arguments
 from finetune_trainer.training.yolo import Trained, train
 from trainer.world import CLASSES, SIDE, World, training_parameters
@@ -129,6 +130,21 @@ def test_each_epoch_is_reported_once_and_the_last_one_is_the_candidate(run: tupl
         line["percent"] for line in training.lines.lines
     )
     assert not any(line.get("remainingSeconds", 0) < 0 for line in training.lines.lines)
+
+
+def test_training_moves_from_the_first_batch_of_the_first_epoch(
+    training: TinyTraining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yolo, "BETWEEN_LINES", 0.0)
+    training.run({"epochs": 2})
+    said = [(line["epoch"], line.get("activity")) for line in training.lines.lines]
+    batches = int(str(said[0][1]).split()[4])
+    for epoch in (1, 2):
+        seen = [(epoch - 1, f"epoch {epoch} of 2, batch {batch} of {batches}") for batch in range(1, batches + 1)]
+        start = said.index(seen[0])
+        assert said[start : start + batches] == seen
+        assert said[start + batches :][:2] == [(epoch - 1, f"epoch {epoch} of 2, validating"), (epoch, None)]
+    assert said[0] == (0, f"epoch 1 of 2, {batches} batches each")
 
 
 def test_the_last_checkpoint_is_not_stripped_behind_our_back(run: tuple[TinyTraining, Trained]) -> None:

@@ -97,10 +97,18 @@ def test_every_rule_names_a_remedy_of_its_own(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_why_and_since_when_stand_in_the_default_columns_the_words_last(kind: str) -> None:
+    (version,) = crds()[kind].manifest["spec"]["versions"]
+    shown = [column["name"] for column in version["additionalPrinterColumns"] if not column.get("priority")]
+    assert shown[-3:] == ["Since", "Age", "Message"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_printer_columns_read_fields_that_exist(kind: str) -> None:
     crd = crds()[kind]
     (version,) = crd.manifest["spec"]["versions"]
     for column in version["additionalPrinterColumns"]:
+        assert column.keys() <= {"name", "type", "jsonPath", "description", "priority"}, column
         path = column["jsonPath"].split("[")[0].removeprefix(".").split(".")
         if path[0] == "metadata":
             continue

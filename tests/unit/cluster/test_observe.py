@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from finetune_operator.cluster.kinds import Kind
-from finetune_operator.cluster.observe import PROGRESS_EVERY, Observer
+from finetune_operator.cluster.observe import PROGRESS_EVERY, SHORT_STEP, Observer
 from finetune_operator.cluster.port import Object
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
@@ -71,11 +71,12 @@ class World:
         metadata = {"name": name, "labels": marks, "ownerReferences": references}
         return str(self.server.create("user", kind, NAMESPACE, {"metadata": metadata})["metadata"]["uid"])
 
-    def training(self) -> None:
-        step = {"finetune-operator.io/step": "train"}
-        job = self.child(Kind.JOB, "first-train-1", self.uid, step)
+    def training(self, name: str = "train") -> None:
+        step = {"finetune-operator.io/step": name}
+        job = self.child(Kind.JOB, f"first-{name}-1", self.uid, step)
         self.child(Kind.POD, "p", job, step)
-        self.status(Kind.POD, "p", {"phase": "Running"})
+        trainer = {"name": "trainer", "state": {"running": {"startedAt": "2026-11-21T12:00:00Z"}}}
+        self.status(Kind.POD, "p", {"phase": "Running", "containerStatuses": [trainer]})
 
     def view(self, now: datetime = START) -> Any:
         raw = self.server.get(Kind.RUN, NAMESPACE, "first")
@@ -120,6 +121,17 @@ def test_how_far_training_is_is_read_every_five_seconds_and_not_more_often(world
     soon = world.view(START + PROGRESS_EVERY - timedelta(seconds=1))
     assert (soon.view.progress.epoch, soon.poll, world.client.reads) == (1, PROGRESS_EVERY, 1)
     assert world.view(START + PROGRESS_EVERY).view.progress.epoch == 2
+
+
+@pytest.mark.row("R13")
+@pytest.mark.parametrize("step", ["prepare", "evaluate"])
+def test_of_another_step_only_what_lasts_is_worth_a_request(world: World, step: str) -> None:
+    world.training(step)
+    world.client.log = LINE.replace('"train"', f'"{step}"') % (1, 10)
+    begun = world.view(START + timedelta(seconds=5))
+    assert (begun.view.progress, begun.poll, world.client.reads) == (None, SHORT_STEP - timedelta(seconds=5), 0)
+    lasting = world.view(START + SHORT_STEP)
+    assert (lasting.view.progress.step, lasting.poll, world.client.reads) == (step, PROGRESS_EVERY, 1)
 
 
 def test_a_log_that_cannot_be_read_any_more_leaves_what_was_known(world: World) -> None:

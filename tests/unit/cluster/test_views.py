@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.cluster.deployment_views import deployment_view, is_same_target, template_view
-from finetune_operator.cluster.job_views import job_views, running_train_pod
+from finetune_operator.cluster.job_views import RunningPod, job_views, running_pod
 from finetune_operator.cluster.observe import last_progress
 from finetune_operator.cluster.pod_trouble import why_not_ready
 from finetune_operator.decide.views import JobView, ServedKeys
@@ -124,11 +124,12 @@ def test_pods_of_a_deleted_job_are_waited_for() -> None:
     assert job_views("run-1", [], [pod("Failed")]) == ()
 
 
-def test_only_a_running_train_pod_is_asked_how_far_it_is() -> None:
-    running = pod("Running", {"running": {}})
-    assert running_train_pod(job_views("run-1", [job()], [running]), [running]) == "p"
+def test_only_the_running_pod_of_an_active_job_is_asked_how_far_it_is() -> None:
+    running = pod("Running", {"running": {"startedAt": "2026-11-21T12:00:00Z"}})
+    asked = running_pod(job_views("run-1", [job()], [running]), [running])
+    assert asked == RunningPod("p", "train", datetime(2026, 11, 21, 12, tzinfo=UTC))
     pending = pod("Pending")
-    assert running_train_pod(job_views("run-1", [job()], [pending]), [pending]) is None
+    assert running_pod(job_views("run-1", [job()], [pending]), [pending]) is None
 
 
 LINE = (

@@ -17,10 +17,11 @@ from finetune_operator.cluster.store import Store
 from finetune_operator.cluster.watched import WATCHED, selector
 from finetune_operator.controller.config import BadConfiguration, Config, configure
 from finetune_operator.controller.events import EventPoster
-from finetune_operator.controller.metrics import DOMAIN, Declared, Metrics, State
+from finetune_operator.controller.metrics import DOMAIN, Declared, Metrics
 from finetune_operator.controller.probes import STALLED, Health
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.settings import make_settings, scope
+from finetune_operator.controller.state_metrics import State
 from finetune_operator.controller.watch import make_registry, observe
 from finetune_operator.decide.decision import Emit, RecordMetric
 from finetune_operator.manifests.events import Regarding
@@ -187,11 +188,11 @@ def test_a_verdict_is_counted_and_the_gates_figures_are_shown() -> None:
     metrics = Metrics()
     labels = {"namespace": "ml", "model": "invoices"}
     metrics.record(RecordMetric("finetune_verdicts", {**labels, "verdict": "Reject"}))
-    metrics.record(RecordMetric("finetune_gate_value", {**labels, "gate": "regression"}, 4.25))
+    metrics.record(RecordMetric("finetune_gate_value_ratio", {**labels, "gate": "regression"}, 0.0425))
     samples = series(metrics)
     assert samples['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Reject"}'] == 1
     assert samples['finetune_verdicts_total{model="invoices",namespace="ml",verdict="Pass"}'] == 0
-    assert samples['finetune_gate_value{gate="regression",model="invoices",namespace="ml"}'] == 4.25
+    assert samples['finetune_gate_value_ratio{gate="regression",model="invoices",namespace="ml"}'] == 0.0425
 
 
 def test_a_value_that_no_metric_is_declared_for_is_said_and_dropped(caplog: pytest.LogCaptureFixture) -> None:

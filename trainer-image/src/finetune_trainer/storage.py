@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -134,14 +134,19 @@ class Storage:
             prefix = _key(uri) + "/"
             return sorted(k.removeprefix(prefix) for k in self._system(uri).find(_key(uri)))
 
-    def fetch(self, uri: str, target: Path, *, sha256: str) -> Path:
-        """Copy `uri` to `target`, and return the target; StepError DigestMismatch when the bytes are others."""
+    def fetch(self, uri: str, target: Path, *, sha256: str, fetched: Callable[[int], None] | None = None) -> Path:
+        """Copy `uri` to `target`, and return the target; StepError DigestMismatch when the bytes are others.
+
+        `fetched` is called with the bytes that have come so far.
+        """
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with _translated(uri, "read"), self._system(uri).open(_key(uri), "rb") as source, target.open("wb") as sink:
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
                 sink.write(chunk)
+                if fetched is not None:
+                    fetched(sink.tell())
         check_digest(uri, actual=digest.hexdigest(), expected=sha256)
         return target
 

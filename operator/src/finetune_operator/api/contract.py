@@ -221,3 +221,4 @@ class ProgressLine(Value, frozen=True, kw_only=True):
     epochs: int | None = None
     remaining_seconds: int | None = None
     losses: dict[str, str] = {}
+    activity: str = ""

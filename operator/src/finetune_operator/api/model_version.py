@@ -84,6 +84,7 @@ class VersionStatus(Value, frozen=True, kw_only=True):
     observed_generation: int = 0
     phase: VersionPhase | None = None
     message: str = ""
+    since: datetime | None = None
     attempts: tuple[Attempt, ...] = ()
     map50: str | None = None
     live_since: datetime | None = None

@@ -142,6 +142,10 @@ class Live(LiveVersion, frozen=True, kw_only=True):
     since: datetime
 
 
+HoldReason = Literal["Adopted", "NotRolledOut", "Recalled", "External", "ConflictingWriter", "FieldOwned", "RolledBack"]
+"""Why policies hold; a status may have another one, of an earlier release."""
+
+
 class Hold(Value, frozen=True, kw_only=True):
     """Promotions wait until one of them carries releaseHold."""
 
@@ -242,9 +246,11 @@ class NextVersion(Value, frozen=True, kw_only=True):
 
 
 class PolicyStatus(Value, frozen=True, kw_only=True):
-    """The durable memory of one Deployment's models."""
+    """The durable memory of one Deployment's models; `message` sums up what matters most now, `since` when it began."""
 
     observed_generation: int = 0
+    message: str = ""
+    since: datetime | None = None
     live: Live | None = None
     last_good: tuple[LiveVersion, ...] = ()
     hold: Hold | None = None

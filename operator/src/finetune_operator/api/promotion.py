@@ -47,6 +47,7 @@ class PromotionStatus(Value, frozen=True, kw_only=True):
     observed_generation: int = 0
     phase: PromotionPhase | None = None
     message: str = ""
+    since: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     conditions: tuple[Condition, ...] = ()

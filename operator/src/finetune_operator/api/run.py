@@ -110,6 +110,7 @@ class Progress(Value, frozen=True, kw_only=True):
     percent: int = 0
     remaining_seconds: int | None = None
     losses: dict[str, str] = {}
+    activity: str = ""
     updated_at: datetime | None = None
 
 
@@ -184,6 +185,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     observed_generation: int = 0
     phase: RunPhase | None = None
     message: str = ""
+    since: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     review_since: datetime | None = None

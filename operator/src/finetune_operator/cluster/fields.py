@@ -18,6 +18,17 @@ def phase(obj: Json) -> str:
     return str(_value(obj, "status", "phase") or "")
 
 
+def since(obj: Json) -> str:
+    """Return since when the object is as its status says, else since when it is there."""
+    return str(_value(obj, "status", "since") or _value(obj, "metadata", "creationTimestamp") or "")
+
+
+def run_since(run: Json) -> str:
+    """Return the same of a run; a review waits since it was asked for, whatever was said in it meanwhile."""
+    asked = _value(run, "status", "reviewSince") if phase(run) == "InReview" else None
+    return str(asked or since(run))
+
+
 def no_phase(_: Json) -> str:
     """Return "": objects of this kind have no phase that anybody looks at."""
     return ""

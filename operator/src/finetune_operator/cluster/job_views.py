@@ -1,6 +1,7 @@
 """From Jobs and their pods, as the API server has them, to what decisions look at."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, get_args
 
@@ -33,12 +34,22 @@ def job_views(owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object]) ->
     return tuple(sorted([*views, *(o for o in orphans if o is not None)], key=lambda view: view.name))
 
 
-def running_train_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> str | None:
-    """Return the name of the pod whose log tells how far training is; None while none runs."""
-    active = {job.uid for job in jobs if job.step == "train" and job.state == "Active" and not job.deleting}
+@dataclass(frozen=True, slots=True)
+class RunningPod:
+    """The pod whose log tells how far a step is, and since when its trainer runs."""
+
+    name: str
+    step: Step
+    since: datetime | None
+
+
+def running_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> RunningPod | None:
+    """Return the pod of an active Job that runs; None while there is none."""
+    active = {job.uid: job for job in jobs if job.state == "Active" and not job.deleting and not job.collect}
     for pod in pods:
-        if _controller_uid(pod) in active and _phase(pod) == "Running":
-            return str(pod["metadata"]["name"])
+        job = active.get(_controller_uid(pod))
+        if job is not None and _phase(pod) == "Running":
+            return RunningPod(str(pod["metadata"]["name"]), job.step, job.running_since)
     return None
 
 

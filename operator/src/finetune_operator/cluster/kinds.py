@@ -88,6 +88,8 @@ class KindEntry:
     references: Mapping[str, Callable[[Json], Iterable[object]]] = field(default_factory=dict)
     """How an object names others, and what others find it by."""
     phase: Callable[[Json], str] = fields.phase
+    since: Callable[[Json], str] = fields.no_phase
+    """Since when it is in that phase."""
     digest: Callable[[Json], Hashable] = fields.nothing
     """What other objects look at: while it stays the same, a change wakes nobody else."""
     packed: bool = False
@@ -151,6 +153,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "changes": fields.policy_whose_live_it_changes,
         },
         digest=fields.standing,
+        since=fields.run_since,
         packed=True,
         wakes=(
             _NEXT_RUNS,
@@ -188,6 +191,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         made_by="admin",
         watch_labels={},
         references={"policy": at("spec", "policy")},
+        since=fields.since,
         digest=fields.phase,
         wakes=(
             Wake(kind=Kind.POLICY, find_by="name", value="policy"),

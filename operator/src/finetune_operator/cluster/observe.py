@@ -22,13 +22,17 @@ from ..manifests.documents import read_document
 from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
-from .job_views import job_views, running_train_pod
+from .job_views import job_views, running_pod
 from .kinds import Kind
 from .places import Places
 from .pod_trouble import why_not_ready
+from .pods_at_rest import LOOK_AGAIN, is_short, why_short
 from .port import Cluster, Object
 
 PROGRESS_EVERY: Final = timedelta(seconds=5)
+SHORT_STEP: Final = timedelta(seconds=15)
+"""How long another step than training runs before its log is read."""
+
 LOG_LINES: Final = 20
 LOG_BYTES: Final = 16_384
 
@@ -57,20 +61,29 @@ class _Progress:
     line: ProgressLine | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Ailing:
+    deployment: str
+    read_at: datetime
+    trouble: Problem | None
+
+
 class Observer:
-    """Builds views from a Cluster; remembers parsed objects and when a log was read last."""
+    """Builds views from a Cluster; remembers parsed objects, and when logs and pods were read last."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._parsed: dict[str, tuple[str, object]] = {}
         self._versions: dict[str, tuple[tuple[Object, ...], tuple[ModelVersion, ...]]] = {}
         self._progress: dict[str, _Progress] = {}
+        self._ailing: dict[str, _Ailing] = {}
         self.places = Places(cluster)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
         self._parsed.pop(uid, None)
         self._progress.pop(uid, None)
+        self._ailing.pop(uid, None)
 
     async def observe(self, kind: Kind, raw: Object, now: datetime) -> Observed[Any]:
         """Return everything that the next decision about an object hangs on. Raises InvalidObject."""
@@ -169,17 +182,18 @@ class Observer:
             if other.spec.deployment == policy.spec.deployment and other.metadata.name != policy.metadata.name
         ]
         older = takewhile(lambda other: other is not policy, oldest_first([*others, policy]))
+        deployment, poll = await self._target(namespace, policy, now)
         view = PolicyView(
             policy=policy,
             now=now,
-            deployment=await self._in_flight(namespace, policy),
+            deployment=deployment,
             train_template=_template(policy, "train", templates),
             cpu_template=_template(policy, "cpu", templates),
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
             rivals=tuple(other.metadata.name for other in older),
         )
-        return Observed(Kind.POLICY, raw, view, templates=templates)
+        return Observed(Kind.POLICY, raw, view, templates=templates, poll=poll)
 
     async def promotion(self, raw: Object, now: datetime) -> Observed[PromotionView]:
         """Return everything that a ModelPromotion's status hangs on. Raises InvalidObject."""
@@ -237,22 +251,45 @@ class Observer:
         raw = await self._cluster.get(Kind.DEPLOYMENT, namespace, name)
         return raw or await self._cluster.get(Kind.DEPLOYMENT, namespace, name, fresh=True)
 
-    async def _in_flight(self, namespace: str, policy: Policy) -> DeploymentView | None:
-        """Return the Deployment with what ails the pods that it waits for; they are not watched."""
-        raw = await self._raw_deployment(namespace, policy.spec.deployment)
+    async def _target(
+        self, namespace: str, policy: Policy, now: datetime
+    ) -> tuple[DeploymentView | None, timedelta | None]:
+        """Return the Deployment with what ails the pods that it waits for, and when to look at these again.
+
+        They are not watched, so they are asked for: by a flight with each look, at rest every LOOK_AGAIN, and never
+        while all of them are available.
+        """
+        raw, uid = await self._raw_deployment(namespace, policy.spec.deployment), policy.metadata.uid
+        flight = policy.status.in_flight
+        short = raw is not None and flight is None and policy.status.live is not None and is_short(raw)
+        if not short:
+            self._ailing.pop(uid, None)
         if raw is None:
-            return None
-        deployment, labels, flight = deployment_view(raw), pod_labels(raw), policy.status.in_flight
+            return None, None
+        deployment, labels = deployment_view(raw), pod_labels(raw)
+        if short and deployment.managed and labels:
+            return replace(deployment, trouble=await self._at_rest(namespace, uid, raw, now)), LOOK_AGAIN
         if flight is None or deployment.settled or not labels:
-            return deployment
+            return deployment, None
         awaited = flight.back if flight.phase == "Returning" else flight.to
         if awaited is None:
-            return deployment
+            return deployment, None
         try:
             pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
         except ClusterError:
-            return deployment  # the way back must not hang on what only explains it
-        return replace(deployment, trouble=why_not_ready(pod for pod in pods if serves(pod, awaited.sha256)))
+            return deployment, None  # the way back must not hang on what only explains it
+        return replace(deployment, trouble=why_not_ready(pod for pod in pods if serves(pod, awaited.sha256))), None
+
+    async def _at_rest(self, namespace: str, uid: str, deployment: Object, now: datetime) -> Problem | None:
+        known = self._ailing.get(uid)
+        if known is None or known.deployment != deployment["metadata"]["uid"] or now - known.read_at >= LOOK_AGAIN:
+            try:
+                pods = await self._cluster.list(Kind.POD, namespace, pod_labels(deployment), fresh=True)
+            except ClusterError:
+                return known.trouble if known is not None else None  # it only explains
+            known = _Ailing(deployment["metadata"]["uid"], now, why_short(deployment, pods, now))
+            self._ailing[uid] = known
+        return known.trouble
 
     async def _templates(self, namespace: str, policy: Policy | None) -> dict[str, Object]:
         if policy is None:
@@ -296,12 +333,18 @@ class Observer:
     async def _read_progress(
         self, namespace: str, uid: str, jobs: tuple[JobView, ...], pods: tuple[Object, ...], now: datetime
     ) -> tuple[ProgressLine | None, timedelta | None]:
-        """Return the newest progress line, read at most every PROGRESS_EVERY, and when to look again."""
-        pod = running_train_pod(jobs, pods)
-        if pod is None:
+        """Return the newest progress line, read at most every PROGRESS_EVERY, and when to look again.
+
+        Training is looked at from its first second; of the shorter steps only what lasts is worth a request.
+        """
+        running = running_pod(jobs, pods)
+        if running is None:
             self._progress.pop(uid, None)
             return None, None
-        known = self._progress.get(uid)
+        early = timedelta() if running.step == "train" else SHORT_STEP - (now - (running.since or now))
+        if early > timedelta():
+            return None, early
+        pod, known = running.name, self._progress.get(uid)
         if known is None or known.pod != pod or now - known.read_at >= PROGRESS_EVERY:
             tail = await self._cluster.log_tail(namespace, pod, names.TRAINER_CONTAINER, LOG_LINES, LOG_BYTES)
             line = last_progress(tail) or (known.line if known is not None and known.pod == pod else None)

@@ -21,6 +21,8 @@ class Projection:
     references: tuple[Reference, ...] = ()
     phase: str = ""
     digest: Hashable = None
+    since: str = ""
+    """Since when the phase is what it is, as the status says it."""
 
     def reference(self, kind: str) -> str | None:
         """Return the first reference of that kind."""
@@ -37,4 +39,4 @@ def project(kind: Kind, obj: Object, kinds: Mapping[Kind, KindEntry] = KINDS) ->
         if isinstance(value, str) and value
     )
     uid = str((obj.get("metadata") or {}).get("uid", ""))
-    return Projection(uid, references, entry.phase(obj), entry.digest(obj))
+    return Projection(uid, references, entry.phase(obj), entry.digest(obj), entry.since(obj))

@@ -24,11 +24,12 @@ from ..cluster.wakes import dependents
 from .config import Config
 from .events import EventPoster
 from .loop import Loop
-from .metrics import Metrics, State
+from .metrics import Metrics
 from .probes import Health, metrics_app, probe_app
 from .queue import WorkQueue
 from .reconcile import Reconciler
 from .settings import make_settings, scope
+from .state_metrics import State
 from .watch import make_registry
 
 FIRST_LIST_PAUSE: Final = 2.0
@@ -105,7 +106,7 @@ def build(config: Config, kube: KubeCluster, metrics: Metrics) -> App:
     )
     poster = EventPoster(cluster, _now, config.instance, metrics.events_dropped.inc, lambda: queue.depth() > 0)
     reconciler = Reconciler(cluster, Observer(cluster), Outlets(poster.record, metrics.record), _now)
-    metrics.registry.register(State(store, queue))
+    metrics.show(State(store, queue))
     store.listen(partial(on_change, store=store, queue=queue, forget=reconciler.forget))
     tasks: dict[str, asyncio.Task[None]] = {}
     loop = Loop(queue, reconciler, cluster, metrics)

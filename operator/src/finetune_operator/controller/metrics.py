@@ -1,23 +1,25 @@
 """Prometheus metrics of the operator, prefix finetune_; base units, bounded labels."""
 
 import logging
-from collections import Counter as Tally
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args
+from itertools import product
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from ..api.run import RunPhase, Verdict
+from ..api.policy import PromotionOutcome
+from ..api.run import FINAL_PHASES, RunPhase, Step, Verdict
 from ..cluster.kinds import RECONCILED, Kind
-from ..cluster.store import Store
+from ..decide.attempts.metrics import RESULTS
 from ..decide.decision import RecordMetric
+from .state_metrics import State
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ENDS: Final = tuple(phase for phase in get_args(RunPhase) if phase in FINAL_PHASES)
 OUTCOMES: Final = ("settled", "wrote", "conflict", "unavailable", "refused", "invalid", "error")
-
+REFUSALS: Final = frozenset(("400", "403", "422", "500"))
+"""Answers that say no to what was asked; 500 is an admission webhook that does not answer, too."""
 
 Series = Counter | Gauge | Histogram
 
@@ -46,15 +48,51 @@ class Declared:
         return Histogram(name, self.meaning, self.labels, buckets=self.buckets, registry=registry)
 
 
+MINUTES: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+DAYS: Final = (10, 60, 300, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400, 172_800, 345_600, 604_800)
+"""Bounds of what takes seconds in a test and days in earnest."""
+
 DOMAIN: Final[Mapping[str, Declared]] = {
     "finetune_verdicts": Declared(
         Counter, "Judgements of runs.", ("namespace", "model", "verdict"), {"verdict": get_args(Verdict)}
     ),
-    "finetune_gate_value": Declared(
+    "finetune_gate_value_ratio": Declared(
         Gauge,
-        "What each gate saw in the last judged run of a model: for `regression` the drop in points (higher is worse), "
-        "for `newSamples` and `newSamplesFresh` the share of boxes found (higher is better).",
+        "What each gate saw in the last judged run of a model, as a share of 1: for `regression` the drop of mAP50 "
+        "(0.01 is a point; higher is worse), for `newSamples` and `newSamplesFresh` boxes found (higher is better).",
         ("namespace", "model", "gate"),
+    ),
+    "finetune_runs_ended": Declared(
+        Counter, "Runs that ended, by how.", ("namespace", "model", "phase"), {"phase": ENDS}
+    ),
+    "finetune_run_duration_seconds": Declared(
+        Histogram, "Time from a run's first look to its end, reviews included.", ("namespace", "model"), buckets=DAYS
+    ),
+    "finetune_attempts": Declared(
+        Counter,
+        "Attempts of steps that ended, by what came of them; Other is what the trainer calls Internal, and the rest.",
+        ("namespace", "model", "step", "result"),
+        {"step": get_args(Step), "result": RESULTS},
+    ),
+    "finetune_step_duration_seconds": Declared(
+        Histogram,
+        "Time from the start of the pod of an attempt that succeeded to its end.",
+        ("namespace", "model", "step"),
+        {"step": get_args(Step)},
+        DAYS,
+    ),
+    "finetune_promotions_ended": Declared(
+        Counter,
+        "Promotions that were acted upon or refused, by outcome.",
+        ("namespace", "deployment", "outcome"),
+        {"outcome": get_args(PromotionOutcome)},
+    ),
+    "finetune_flight_duration_seconds": Declared(
+        Histogram,
+        "Time from the first write of the keys to the end of the watch, or of the way back.",
+        ("namespace", "deployment", "outcome"),
+        {"outcome": get_args(PromotionOutcome)},
+        MINUTES,
     ),
 }
 """What `decide` records, by the action RecordMetric; `make format` writes it into docs/operate/metrics.md."""
@@ -75,6 +113,8 @@ class Metrics:
     request_seconds: Histogram = field(init=False)
     events_dropped: Counter = field(init=False)
     ghosts: Counter = field(init=False)
+    jobs_refused: Counter = field(init=False)
+    _states: list[State] = field(default_factory=list)
     _domain: dict[str, Series] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +139,9 @@ class Metrics:
         self.ghosts = Counter(
             "finetune_watch_ghosts", "Objects whose deletion the watch never told.", registry=registry
         )
+        self.jobs_refused = Counter(
+            "finetune_jobs_refused", "Jobs that the API server refused: rights, quota, admission.", registry=registry
+        )
         self._domain = {name: declared.series(name, registry) for name, declared in DOMAIN.items()}
         for kind in _kinds():
             self.reconcile_seconds.labels(kind)
@@ -109,6 +152,13 @@ class Metrics:
         """Count one request to the API server."""
         self.requests.labels(verb, kind.value[2], code).inc()
         self.request_seconds.labels(verb).observe(seconds)
+        if (verb, kind) == ("create", Kind.JOB) and code in REFUSALS:
+            self.jobs_refused.inc()
+
+    def show(self, state: State) -> None:
+        """Show what `state` reads at every scrape, too."""
+        self._states.append(state)
+        self.registry.register(state)
 
     def reconciled(self, kind: Kind, outcome: str, seconds: float) -> None:
         """Count one reconcile."""
@@ -122,9 +172,7 @@ class Metrics:
             log.error("no metric %s with labels %s is declared", action.metric, sorted(action.labels))
             return
         series = self._domain[action.metric]
-        for label, values in declared.closed.items():
-            for value in values:
-                series.labels(**{**action.labels, label: value})
+        _begin(declared, series, action.labels)
         match series.labels(**action.labels):
             case Counter() as counter:
                 counter.inc(action.value)
@@ -134,31 +182,16 @@ class Metrics:
                 histogram.observe(action.value)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return everything in Prometheus' text format; what is counted of a policy begins at 0 with the policy."""
+        for scope in (scope for state in self._states for scope in state.scopes()):
+            for name, declared in DOMAIN.items():
+                if declared.closed.keys() >= set(declared.labels) - scope.keys():
+                    _begin(declared, self._domain[name], scope)
         return generate_latest(self.registry)
 
 
-class State(Collector):
-    """What is read from the store and the queue at every scrape, so that it cannot drift."""
-
-    def __init__(self, store: Store, queue: Any) -> None:
-        self._store = store
-        self._queue = queue
-
-    def collect(self) -> Iterable[Metric]:
-        """Yield runs by phase, objects by kind, and the queue's figures."""
-        runs = GaugeMetricFamily("finetune_runs", "FineTuneRuns by phase.", labels=("namespace", "phase"))
-        tally = Tally(
-            (namespace, projection.phase or "Pending") for namespace, _, projection in self._store.projections(Kind.RUN)
-        )
-        for namespace in sorted({namespace for namespace, _ in tally}):
-            for phase in get_args(RunPhase):
-                runs.add_metric((namespace, phase), tally[namespace, phase])
-        objects = GaugeMetricFamily("finetune_objects", "Objects that are reconciled.", labels=("kind",))
-        for kind in RECONCILED:
-            objects.add_metric((kind.value[2],), sum(1 for _ in self._store.projections(kind)))
-        depth = GaugeMetricFamily("finetune_queue_depth", "Keys that wait for a worker.", value=self._queue.depth())
-        wait = GaugeMetricFamily(
-            "finetune_queue_longest_wait_seconds", "How long the first key waits.", value=self._queue.longest_wait()
-        )
-        return (runs, objects, depth, wait)
+def _begin(declared: Declared, series: Series, known: Mapping[str, str]) -> None:
+    """Have every series of a metric that its closed labels allow beside the `known` ones."""
+    labels = {label: value for label, value in known.items() if label in declared.labels}
+    for values in product(*declared.closed.values()):
+        series.labels(**{**labels, **dict(zip(declared.closed, values, strict=True))})

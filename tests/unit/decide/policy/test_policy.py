@@ -83,6 +83,7 @@ class TestReadiness:
             "TargetReady": ("True", "DeploymentReady"),
             "TemplatesReady": ("True", "TemplatesFound"),
             "InSync": ("Unknown", "NothingLive"),
+            "Available": ("Unknown", "NothingLive"),
             "Held": ("False", "NotHeld"),
         }
         assert {c.observed_generation for c in decision.status.conditions} == {3}

@@ -161,6 +161,10 @@ def test_what_an_earlier_result_is_worth_is_decided_anew_while_the_run_waits() -
     first = superseded_by(ended(World().judged(), "Failed", "TargetGone"))
     again = Again(first).play(queue=Queue(taken=("other",)))
     assert (again.condition("Accepted"), again.status.verdict) == (("Unknown", "WaitingForTurn"), None)
+    again.wait(300)
+    writes = again.writes
+    again.settle()
+    assert again.writes == writes, "at rest there are no writes"
     again.go_live("ft_v1.1", CANDIDATE)
     again.settle()
     assert again.phase() == "Adopted"

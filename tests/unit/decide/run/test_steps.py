@@ -92,6 +92,47 @@ def test_progress_is_written_once_an_epoch_or_every_thirty_seconds() -> None:
 
 
 @pytest.mark.row("R13")
+def test_what_goes_on_is_said_from_the_first_seconds_and_then_every_thirty() -> None:
+    world = training()
+    started = world.writes
+    seen = []
+    for second in range(0, 65, 5):
+        files = 40 * second
+        world.progress = replace(line(0, 0), activity=f"fetching data: {files} of 3000 files")
+        world.settle()
+        seen.append(world.status.message)
+        world.wait(5)
+    assert "fetching data: 0 of 3000 files, 0 %" in seen[0]
+    assert [message.count("epoch") for message in seen] == [0] * len(seen), "none has begun"
+    assert len(set(seen)) == 3
+    assert world.writes == started + 3
+    world.progress = replace(line(0, 1), activity="epoch 1 of 10, batch 40 of 240")
+    world.wait(30)
+    world.settle()
+    assert "epoch 1 of 10, batch 40 of 240, 1 %, about 60 s left" in world.status.message
+
+
+@pytest.mark.row("R13")
+def test_what_a_trainer_says_is_shown_within_bounds_and_in_one_line() -> None:
+    world = training()
+    world.progress = replace(line(1, 10), activity="a\nb\x1b[31m" + "c" * 5000)
+    world.settle()
+    assert world.status.progress is not None
+    assert world.status.progress.activity.startswith("a b [31mccc")
+    assert len(world.status.progress.activity) == 200
+
+
+@pytest.mark.row("R13")
+def test_another_step_than_training_shows_what_goes_on_too() -> None:
+    world = World()
+    world.settle()
+    world.start("prepare")
+    world.progress = replace(line(0, 40), step="prepare", epoch=None, activity="checking the pool: 400 of 1200 pages")
+    world.settle()
+    assert (world.phase(), "checking the pool: 400 of 1200 pages, 40 %" in world.status.message) == ("Preparing", True)
+
+
+@pytest.mark.row("R13")
 def test_progress_out_of_bounds_is_brought_within_the_status_schema() -> None:
     world = training()
     world.progress = line(-3, 4000, -1)

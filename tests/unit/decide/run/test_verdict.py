@@ -42,7 +42,7 @@ def recorded(world: World) -> list[tuple[str, str, float]]:
     labels = {"namespace": "ml", "model": "invoice-fields"}
     assert all(action.labels.items() >= labels.items() for action in actions)
     assert all(action.labels.keys() == set(DOMAIN[action.metric].labels) for action in actions)
-    judged = [action for action in actions if action.metric in {"finetune_verdicts", "finetune_gate_value"}]
+    judged = [action for action in actions if action.metric in {"finetune_verdicts", "finetune_gate_value_ratio"}]
     return [(action.metric, [*action.labels.values()][-1], action.value) for action in judged]
 
 
@@ -52,9 +52,9 @@ def test_a_judgement_is_counted_once_and_the_gates_values_are_shown() -> None:
     once = recorded(world)
     assert once == [
         ("finetune_verdicts", "Reject", 1.0),
-        *(("finetune_gate_value", gate.name, float(gate.value)) for gate in world.status.gates),
+        ("finetune_gate_value_ratio", "regression", 0.085),
+        *(("finetune_gate_value_ratio", gate.name, float(gate.value)) for gate in world.status.gates[1:]),
     ]
-    assert ("finetune_gate_value", "regression", 8.5) in once
     world.settle()
     assert recorded(world) == once
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -12,6 +12,7 @@ import yaml
 from ..digests import check_digest, sha256_of_file
 from ..documents.codec import FileReference
 from ..documents.plan import Sample
+from ..progress import unfetched
 from ..storage import Storage, local_path
 from .images import is_complete_jpeg
 
@@ -21,11 +22,14 @@ _FETCHERS: Final = 16
 _END_OF_IMAGE: Final = b"\xff\xd9"
 
 
-def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> list[Path]:
+def materialise(
+    storage: Storage, samples: Sequence[Sample], folder: Path, placed: Callable[[int], None] = unfetched
+) -> list[Path]:
     """Lay out `samples` as `folder/images/*` and `folder/labels/*.txt`, and return the image paths in order.
 
     Local files become symbolic links: nothing is copied, and label caches and image caches land in the scratch
     folder, never in the store. Every file is hashed; StepError DigestMismatch when it is not what the plan lists.
+    `placed` is called with the bytes of each page as it is there, by several threads.
     """
     (folder / "images").mkdir(parents=True)
     (folder / "labels").mkdir()
@@ -40,6 +44,7 @@ def materialise(storage: Storage, samples: Sequence[Sample], folder: Path) -> li
             label.touch()  # an explicit background page, not a missing label
         else:
             _place(storage, sample.label, label)
+        placed(sample.bytes)
         return image
 
     with ThreadPoolExecutor(_FETCHERS) as pool:

@@ -14,6 +14,7 @@ from ..documents.codec import FileReference
 from ..documents.plan import Counts, Digests, Plan, PlanBase, PoolSample, Sample, TrainSample, parse_plan
 from ..documents.run import FineTuneDocument, Mixing
 from ..errors import Reason, bad_input
+from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
 from .anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
 from .mixing import draw, format_ratio, is_held_out, multiplier, old_count
@@ -36,13 +37,16 @@ def read_plan(storage: Storage, plan: FileReference) -> Plan:
     return parse_plan(data, uri)
 
 
-def make_plan(storage: Storage, document: FineTuneDocument, known: Known) -> Plan:
-    """Check pool and anchor and draw the mix; StepError (BadInput) names everything that is wrong."""
+def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counted: Counted = uncounted) -> Plan:
+    """Check pool and anchor and draw the mix; StepError (BadInput) names everything that is wrong.
+
+    `counted` is called as pages of the pool are read.
+    """
     anchor_uri = normalise(document.data.anchor.uri)
     index = read_index(storage, anchor_uri)
     check_classes(index.classes, f"The anchor {anchor_uri}", expected=document.classes)
     check_splits(index, anchor_uri)
-    pool = _read_pool(storage, document, index, known)
+    pool = _read_pool(storage, document, index, known, counted)
     new = _new_samples(pool, document.holdout)
     times = _times(document.mixing, len(pool))
     drawn = _draw_old(index, pool, times=times, new=len(new), mixing=document.mixing)
@@ -68,7 +72,9 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known) -> Pla
     )
 
 
-def _read_pool(storage: Storage, document: FineTuneDocument, index: AnchorIndex, known: Known) -> list[PoolSample]:
+def _read_pool(
+    storage: Storage, document: FineTuneDocument, index: AnchorIndex, known: Known, counted: Counted
+) -> list[PoolSample]:
     share = Decimal(document.holdout)
 
     def planned(stored: StoredSample, sample: Sample) -> PoolSample:
@@ -88,6 +94,7 @@ def _read_pool(storage: Storage, document: FineTuneDocument, index: AnchorIndex,
         classes=document.classes,
         minimum=document.mixing.min_pool_samples,
         index=index,
+        counted=counted,
     )
     return [planned(stored, sample) for stored, sample in checked]
 

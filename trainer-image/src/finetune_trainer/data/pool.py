@@ -14,6 +14,7 @@ from ..documents.codec import FileReference
 from ..documents.plan import Sample
 from ..documents.pool import BatchSample, PoolBatch, parse_pool_batch
 from ..errors import Reason, StepError, bad_input
+from ..progress import Counted, uncounted
 from ..storage import Storage, join
 from .anchor import held_out_pages
 from .labels import LabelProblem, parse_label
@@ -96,9 +97,15 @@ def _verifier_problem(sample: BatchSample) -> str | None:
 
 
 def check_pool(
-    storage: Storage, uri: str, *, classes: Sequence[str], minimum: int, index: AnchorIndex
+    storage: Storage,
+    uri: str,
+    *,
+    classes: Sequence[str],
+    minimum: int,
+    index: AnchorIndex,
+    counted: Counted = uncounted,
 ) -> list[tuple[StoredSample, Sample]]:
-    """Read every page of the pool, and return each with its boxes counted.
+    """Read every page of the pool, and return each with its boxes counted; `counted` is called as they are read.
 
     Raises StepError unless there are `minimum` of them, none of the anchor's val and test pages is among them,
     digests are right, and images and labels are usable.
@@ -121,8 +128,9 @@ def check_pool(
     raise_first(_missing_files(storage, pool), "the pool " + uri)
     problems: list[Problem] = []
     checked: list[tuple[StoredSample, Sample]] = []
-    for sample in pool:
+    for number, sample in enumerate(pool, start=1):
         boxes = _count_boxes(storage, sample, len(classes))
+        counted(number, len(pool))
         if isinstance(boxes, Problem):
             problems.append(boxes)
         else:

@@ -15,6 +15,7 @@ from .. import __version__
 from ..documents.codec import digest
 from ..documents.serving import PREPROCESS, Serving
 from ..errors import Reason, bad_input
+from ..progress import Counted, uncounted
 from .average_precision import MATCH_IOU, PrecisionRecall, per_class
 from .detector import Detector
 from .pages import Page, PageResult
@@ -59,8 +60,10 @@ class Speed:
     p95: float
 
 
-def run_model(detector: Detector, pages: Sequence[Page], thresholds: Thresholds) -> tuple[list[PageResult], Speed]:
-    """Return a model's detections on every page, and its speed.
+def run_model(
+    detector: Detector, pages: Sequence[Page], thresholds: Thresholds, counted: Counted = uncounted
+) -> tuple[list[PageResult], Speed]:
+    """Return a model's detections on every page, and its speed; `counted` is called after each page.
 
     A second thread decodes pages while the model works.
     """
@@ -71,6 +74,7 @@ def run_model(detector: Detector, pages: Sequence[Page], thresholds: Thresholds)
         detections = detector.detect(image, thresholds)
         seconds.append(time.perf_counter() - start)
         results.append(PageResult(page, detections, page.truth(height=image.shape[0], width=image.shape[1])))
+        counted(len(results), len(pages))
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95]) if seconds else (0.0, 0.0)
     return results, Speed(float(p50), float(p95))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -12,9 +13,13 @@ from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
 from ..documents.plan import PoolSample, Sample
 from ..errors import bad_input
+from ..progress import Counted, uncounted
 from ..storage import Storage
 from .average_precision import Truth
 from .postprocess import Detections
+
+_AT_ONCE: Final = 64
+"""Pages that are read together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +60,21 @@ class PageResult:
         return isinstance(self.page.sample, PoolSample) and self.page.sample.fresh
 
 
-def load_pages(storage: Storage, samples: Sequence[Sample], classes: int) -> list[Page]:
-    """Read and verify the pages of a set; StepError DigestMismatch when one is not what the plan lists."""
-    uris = [s.image.uri for s in samples] + [s.label.uri for s in samples if s.label]
-    contents = storage.read_many(uris)
+def load_pages(storage: Storage, samples: Sequence[Sample], classes: int, counted: Counted = uncounted) -> list[Page]:
+    """Read and verify the pages of a set; StepError DigestMismatch when one is not what the plan lists.
+
+    `counted` is called as pages are read.
+    """
     pages: list[Page] = []
-    for sample in samples:
-        image = contents[sample.image.uri]
-        check_digest(sample.image.uri, actual=sha256_of(image), expected=sample.image.sha256)
-        labels = _labels(sample.label, contents, classes) if sample.label else ()
-        pages.append(Page(sample, image, labels))
+    for start in range(0, len(samples), _AT_ONCE):
+        batch = samples[start : start + _AT_ONCE]
+        contents = storage.read_many([s.image.uri for s in batch] + [s.label.uri for s in batch if s.label])
+        for sample in batch:
+            image = contents[sample.image.uri]
+            check_digest(sample.image.uri, actual=sha256_of(image), expected=sample.image.sha256)
+            labels = _labels(sample.label, contents, classes) if sample.label else ()
+            pages.append(Page(sample, image, labels))
+        counted(len(pages), len(samples))
     return pages
 
 

@@ -30,13 +30,22 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     plan = read_plan(context.storage, inputs.plan)
     models = _fetch_models(context, document, inputs)
     progress.report(percent=10, activity="reading pages")
-    test = load_pages(context.storage, plan.test, len(document.classes))
-    new = load_pages(context.storage, plan.new_set, len(document.classes))
+    reading = progress.counting("reading the test set", "pages", percent=(10, 12))
+    test = load_pages(context.storage, plan.test, len(document.classes), reading)
+    reading = progress.counting("reading new samples", "pages", percent=(12, 15))
+    new = load_pages(context.storage, plan.new_set, len(document.classes), reading)
     measurements: dict[str, Measurement] = {}
     for number, (name, (detector, sha256)) in enumerate(models.items()):
-        progress.report(percent=15 + 75 * number // len(models), activity=f"measuring {name}")
+        first, last = (15 + 75 * part // len(models) for part in (number, number + 1))
+        progress.report(percent=first, activity=f"measuring {name}")
         measurements[name] = measure(
-            detector, sha256, document.serving, test=test, new=new, with_fields=name == "candidate"
+            detector,
+            sha256,
+            document.serving,
+            test=test,
+            new=new,
+            with_fields=name == "candidate",
+            counted=progress.counting(f"measuring {name}", "pages", percent=(first, last)),
         )
     result = EvaluateResult(
         settings=settings_digest(document.serving),

@@ -119,6 +119,8 @@ def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
         return done
     job.paths.scratch.mkdir(parents=True, exist_ok=True)
     context = StepContext(storage, publisher, Progress(job.step), job.paths.scratch, job.cpus)
+    # What training imports takes long from a cold disk.
+    context.progress.report(percent=0, activity="starting")
     return publisher.finish(_step(document, inputs, context)())
 
 

@@ -16,6 +16,7 @@ from ..evaluation.evaluate import VALIDATION, Speed, measure_map, run_model
 from ..evaluation.pages import Page, PageResult
 from ..evaluation.postprocess import Thresholds
 from ..evaluation.rates import rates
+from ..progress import Counted, uncounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +38,23 @@ def measure(
     test: Sequence[Page],
     new: Sequence[Page] | None,
     with_fields: bool,
+    counted: Counted = uncounted,
 ) -> Measurement:
-    """Measure mAP50 on `test`, and rates on `new` (all of it, and its fresh pages) at the serving settings."""
+    """Measure mAP50 on `test`, and rates on `new` (all of it, and its fresh pages) at the serving settings.
+
+    `counted` is called after each page, of all.
+    """
+    total = len(test) + len(new or ())
     classes = len(detector.serving.classes)
-    test_results, speed = run_model(detector, test, VALIDATION)
+    test_results, speed = run_model(detector, test, VALIDATION, lambda count, _: counted(count, total))
     curves = measure_map(test_results, classes)
     pool: Rates | None = None
     fresh: Rates | None = None
     new_results: list[PageResult] = []
     if new is not None:
-        new_results, _ = run_model(detector, new, Thresholds.of(serving))
+        new_results, _ = run_model(
+            detector, new, Thresholds.of(serving), lambda count, _: counted(len(test) + count, total)
+        )
         pool = rates(new_results, classes, with_fields=with_fields)
         fresh_results = [result for result in new_results if result.fresh]
         fresh = rates(fresh_results, classes, with_fields=False) if fresh_results else None

@@ -18,7 +18,8 @@ def fetch_detector(context: StepContext, artifact: FileReference, name: str, cla
     """Download, hash and open an artifact; StepError DigestMismatch, BaseUnusable or ClassListDiffers."""
     target = context.scratch / f"{name}-{artifact.sha256[:12]}.onnx"
     if not target.exists():
-        context.storage.fetch(normalise(artifact.uri), target, sha256=artifact.sha256)
+        fetched = context.progress.fetching(f"the model {name}", percent=0)
+        context.storage.fetch(normalise(artifact.uri), target, sha256=artifact.sha256, fetched=fetched)
     detector = open_detector(target, artifact.uri, threads=context.cpus)
     check_classes(detector.serving.classes, f"The model {artifact.uri}", expected=classes)
     return detector

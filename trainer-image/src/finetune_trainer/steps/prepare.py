@@ -24,7 +24,8 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
         live=_trained_pool(context, inputs.live.inputs if inputs.live else None),
     )
     context.progress.report(percent=20, activity="checking pool and anchor")
-    plan = make_plan(context.storage, document, known)
+    counted = context.progress.counting("checking the pool", "pages", percent=(20, 90))
+    plan = make_plan(context.storage, document, known, counted)
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
     return PrepareResult(**asdict(plan.counts), plan=written, ratio=plan.ratio, digests=plan.digests)

@@ -17,6 +17,7 @@ from ..documents.result import Artifact, TrainResult
 from ..documents.run import FineTuneDocument
 from ..documents.serving import Lineage
 from ..errors import Reason, bad_input
+from ..progress import FileLines
 from ..report.training import loss_curves
 from ..storage import normalise
 from ..training.arguments import check_shared_memory, train_arguments
@@ -41,7 +42,8 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
     folder = context.scratch / "train"
     folder.mkdir()
     base = _fetch_base(context, document, folder / "base.pt")
-    data_yaml = _lay_out(context, plan, folder / "data")
+    data_yaml = _lay_out(context, plan, folder / "data", document.training.epochs)
+    context.progress.report(percent=0, epoch=0, epochs=document.training.epochs, activity="loading data and model")
     hardware = detect_hardware()
     arguments = _arguments(document, hardware, seed=plan.seed, data_yaml=data_yaml, output=folder / "run")
     trained = run_training(
@@ -52,17 +54,20 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
 
 def _fetch_base(context: StepContext, document: FineTuneDocument, target: Path) -> Path:
     version, checkpoint = document.base.version, document.base.checkpoint
-    context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256)
+    fetched = context.progress.fetching("the base", percent=0, epochs=document.training.epochs)
+    context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256, fetched=fetched)
     loaded = load_checkpoint(target, version)
     check_is_base(loaded, version, pretrained=target.name)
     check_classes(class_names(loaded), f"The checkpoint of {version}", expected=document.classes)
     return target
 
 
-def _lay_out(context: StepContext, plan: Plan, folder: Path) -> Path:
+def _lay_out(context: StepContext, plan: Plan, folder: Path, epochs: int) -> Path:
     """Put the plan's files below `folder`, and return their data.yaml."""
-    materialise(context.storage, plan.train, folder / "train")
-    materialise(context.storage, plan.val, folder / "val")
+    sizes = [sample.bytes for sample in (*plan.train, *plan.val)]
+    placed = FileLines(context.progress, "fetching data", sizes, epochs=epochs)
+    materialise(context.storage, plan.train, folder / "train", placed)
+    materialise(context.storage, plan.val, folder / "val", placed)
     return write_data_yaml(folder / "data.yaml", plan.classes, train=folder / "train", val=folder / "val")
 
 

@@ -27,12 +27,24 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     base = document.base
     detector = fetch_base(context, document)
     context.storage.fetch(
-        normalise(base.checkpoint.uri), context.scratch / "checkpoint.pt", sha256=base.checkpoint.sha256
+        normalise(base.checkpoint.uri),
+        context.scratch / "checkpoint.pt",
+        sha256=base.checkpoint.sha256,
+        fetched=context.progress.fetching("the checkpoint", percent=0),
     )
     index, samples = _read_test_set(context, document)
     context.progress.report(percent=30, activity="measuring")
-    pages = load_pages(context.storage, samples, len(document.classes))
-    measurement = measure(detector, base.artifact.sha256, document.serving, test=pages, new=None, with_fields=False)
+    reading = context.progress.counting("reading the test set", "pages", percent=(30, 35))
+    pages = load_pages(context.storage, samples, len(document.classes), reading)
+    measurement = measure(
+        detector,
+        base.artifact.sha256,
+        document.serving,
+        test=pages,
+        new=None,
+        with_fields=False,
+        counted=context.progress.counting("measuring", "pages", percent=(35, 95)),
+    )
     result = VerifyResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,

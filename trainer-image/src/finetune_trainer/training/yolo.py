@@ -128,7 +128,9 @@ class _Watch:
         torch.set_num_threads(self._threads)
         if trainer.device.type == "cpu":
             trainer.model.to(memory_format=torch.channels_last)
-        self._started = time.monotonic()
+        self._started = self._last_line = time.monotonic()
+        activity = self._in_words(trainer, f"{len(trainer.train_loader)} batches each")
+        self._progress.report(percent=0, epoch=0, epochs=trainer.epochs, activity=activity)
 
     def batch_ended(self, trainer: Any) -> None:
         """Write a line every few seconds, so that a long epoch shows movement."""
@@ -137,14 +139,19 @@ class _Watch:
         if now - self._last_line < BETWEEN_LINES:
             return
         self._last_line = now
-        total = max(len(trainer.train_loader) * trainer.epochs, 1)
+        batches = max(len(trainer.train_loader), 1)
+        total = max(batches * trainer.epochs, 1)
         remaining = (now - self._started) / self._steps * (total - self._steps)
         self._progress.report(
             percent=min(100 * self._steps // total, 99),
             epoch=self.epochs_done,
             epochs=trainer.epochs,
             remaining_seconds=max(round(remaining), 0),
+            activity=self._in_words(trainer, f"batch {(self._steps - 1) % batches + 1} of {batches}"),
         )
+
+    def _in_words(self, trainer: Any, what: str) -> str:
+        return f"epoch {min(self.epochs_done + 1, trainer.epochs)} of {trainer.epochs}, {what}"
 
     def epoch_trained(self, trainer: Any) -> None:
         """Stop at the first loss that is no number: ultralytics would reload, clamp to zero, and go on."""
@@ -157,6 +164,13 @@ class _Watch:
                 "Lower lr0, or look for damaged labels; the base and what is live are untouched.",
             )
         self.losses = {name: f"{value:.4f}" for name, value in losses.items()}
+        now = time.monotonic()
+        if now - self._last_line < BETWEEN_LINES:
+            return
+        self._last_line = now
+        done = min(100 * (trainer.epoch + 1) // trainer.epochs, 99)
+        activity = self._in_words(trainer, "validating")
+        self._progress.report(percent=done, epoch=self.epochs_done, epochs=trainer.epochs, activity=activity)
 
     def epoch_ended(self, trainer: Any) -> None:
         """Write the epoch's line."""

@@ -21,13 +21,15 @@ class Gate(Generic[L]):
 
     `limits` picks its part of the policy's gates. `judge` returns one verdict or more, each under a name of its own.
     `figures` returns what is recorded, under names that no other gate uses, or None when a number that the verdict
-    hangs on is missing or is none: whoever judges makes an Error of that, never a Pass.
+    hangs on is missing or is none: whoever judges makes an Error of that, never a Pass. `in_points` names the verdicts
+    whose value is in points (x 100); the others' are shares of 1.
     """
 
     name: str
     limits: Callable[[Gates], L]
     judge: Callable[[L, EvaluateResult], tuple[GateVerdict, ...]]
     figures: Callable[[EvaluateResult], Figures | None]
+    in_points: frozenset[str] = frozenset()
 
     def verdicts(self, gates: Gates, result: EvaluateResult) -> tuple[GateVerdict, ...]:
         """Judge `result` by this gate's limits among those of all gates."""

@@ -68,4 +68,6 @@ def _raw(candidate: Measured | None, base: Measured, live: Measured | None) -> s
     return ", ".join(f"{name} {model.map50[:32]!r}" for name, model in named if model)
 
 
-REGRESSION: Final = Gate(name=NAME, limits=lambda gates: gates.regression, judge=judge, figures=_figures)
+REGRESSION: Final = Gate(
+    name=NAME, limits=lambda gates: gates.regression, judge=judge, figures=_figures, in_points=frozenset((NAME,))
+)

@@ -15,6 +15,9 @@ from .regression import REGRESSION
 GATES: Final[tuple[Gate[Any], ...]] = (REGRESSION, NEW_SAMPLES)
 """Every gate, in the order in which verdicts and figures are recorded."""
 
+IN_POINTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.in_points for gate in GATES))
+"""The verdicts whose value is in points (x 100)."""
+
 _STRICTNESS: Final[dict[Verdict, int]] = {"Pass": 0, "Review": 1, "Reject": 2, "Error": 3}
 
 

@@ -4,6 +4,7 @@ from ...api.meta import ConditionStatus
 from ..deployment import deployment_problem, keys_of, manager_in_words
 from ..templates import templates_problem
 from ..views import PolicyView, Problem
+from .availability import available
 from .flight import stuck
 
 Fact = tuple[ConditionStatus, str, str]
@@ -17,6 +18,7 @@ def facts(view: PolicyView) -> tuple[tuple[str, ConditionStatus, str, str], ...]
         ("TargetReady", *_good_unless(target, "DeploymentReady")),
         ("TemplatesReady", *_good_unless(templates, "TemplatesFound")),
         ("InSync", *_in_sync(view)),
+        ("Available", *available(view)),
         ("Held", *_held(view)),
     )
 

@@ -15,7 +15,9 @@ from . import memory
 from .at_rest import at_rest
 from .conditions import facts
 from .flight import FAULTS, advance
+from .metrics import metrics
 from .rules import Rule, side_by_side
+from .summary import summary
 
 
 def decide(view: PolicyView) -> Decision[PolicyStatus]:
@@ -61,16 +63,32 @@ def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStat
 
 
 def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[PolicyStatus]:
-    """Return the decision with the conditions that follow from its status."""
+    """Return the decision with what follows from its status: conditions, summary, Events and metrics of a change."""
     policy, status = view.policy, decision.status
     after = with_changes(view, policy=replace(policy, status=status))
     conditions = status.conditions
     generation, now = policy.metadata.generation, times.moment(view.now)
     for kind, value, reason, message in facts(after):
         conditions = set_condition(conditions, kind, value, reason, message, generation=generation, now=now)
-    actions = decision.actions
-    ready, before = find(conditions, "Ready"), find(policy.status.conditions, "Ready")
-    if ready is not None and ready.reason == "RollbackBlocked" and (before is None or before.reason != ready.reason):
-        actions = (*actions, Emit("Warning", "RollbackBlocked", ready.message))
-    status = replace(status, conditions=conditions, observed_generation=policy.metadata.generation)
+    status = replace(status, conditions=conditions, observed_generation=generation)
+    message, since = summary(with_changes(view, policy=replace(policy, status=status)))
+    status = replace(status, message=message, since=since)
+    # Metrics go first: nothing asks for them a second time when another action is refused.
+    actions = (*metrics(view, status), *decision.actions, *_warnings(policy.status, status))
     return Decision(status, actions, decision.requeue_after)
+
+
+def _warnings(before: PolicyStatus, after: PolicyStatus) -> tuple[Emit, ...]:
+    """Return the Events of conditions that went bad."""
+    ready, was = find(after.conditions, "Ready"), find(before.conditions, "Ready")
+    events: list[Emit] = []
+    if ready is not None and ready.reason == "RollbackBlocked" and (was is None or was.reason != ready.reason):
+        events.append(Emit("Warning", "RollbackBlocked", ready.message))
+    short, was = find(after.conditions, "Available"), find(before.conditions, "Available")
+    if (
+        short is not None
+        and short.status == "False"
+        and (was is None or (was.status, was.reason) != ("False", short.reason))
+    ):
+        events.append(Emit("Warning", short.reason, short.message))
+    return tuple(events)

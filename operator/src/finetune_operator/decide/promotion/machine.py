@@ -10,6 +10,7 @@ from ...api.policy import Consumed, FlightPhase, InFlight, Policy
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
 from .. import limits, times
 from ..decision import Decision, Emit
+from ..since import dated
 from ..views import Problem
 from .checks import judge
 from .proposal import Clear, Proposal
@@ -107,14 +108,13 @@ def _status(
     for kind, (status, reason), text in (("Accepted", accepted, message), ("Finished", finished, "")):
         shown = text if status == "False" else ""
         conditions = set_condition(conditions, kind, status, reason, shown, generation=generation, now=now)
-    return Decision(
-        replace(
-            old,
-            observed_generation=generation,
-            phase=phase,
-            message=message[: limits.HOLD_MESSAGE],
-            started_at=started_at or old.started_at,
-            finished_at=finished_at or old.finished_at,
-            conditions=conditions,
-        )
+    new = replace(
+        old,
+        observed_generation=generation,
+        phase=phase,
+        message=message[: limits.HOLD_MESSAGE],
+        started_at=started_at or old.started_at,
+        finished_at=finished_at or old.finished_at,
+        conditions=conditions,
     )
+    return Decision(dated(old, new, now))

@@ -36,14 +36,14 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     assert inputs is not None
     if status.promotion is not None or any(a.step in ("train", "evaluate") for a in status.attempts):
         return Continue(status)
-    status = _without_adopted(context, status)
+    had_adopted, status = status.adopted is not None, _without_adopted(status)
     results = results_of(
         view.versions,
         spec_hash=spec_hash(context.run_document, view.run),
         inputs_hash=inputs_hash(inputs, context.run_document),
     )
     if not results:
-        return Continue(status)
+        return Continue(_not_trained_yet(context, status) if had_adopted else status)
     if context.policy is None:
         problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
         return blocked(view, status, problem, status.phase or "Preparing")
@@ -57,11 +57,16 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     return Continue(_with_candidate(context, status, earlier))
 
 
-def _without_adopted(context: RunContext, status: RunStatus) -> RunStatus:
-    if status.adopted is None:
-        return status
+def _not_trained_yet(context: RunContext, status: RunStatus) -> RunStatus:
     for kind in ("Trained", "Evaluated", "GatesPassed"):
         status = mark(context.view, status, kind, "Unknown", "NotYet")
+    return status
+
+
+def _without_adopted(status: RunStatus) -> RunStatus:
+    """Return the status before anything was taken over; its conditions stay, so that the same again is no change."""
+    if status.adopted is None:
+        return status
     return replace(
         status,
         candidate=None,

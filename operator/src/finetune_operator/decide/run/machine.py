@@ -10,6 +10,7 @@ from ...api.names import snapshot_name
 from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision
+from ..since import dated
 from ..snapshot import snapshot_of_run, spec_hash
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
@@ -55,7 +56,7 @@ def decide(view: RunView) -> Decision[RunStatus]:
     decision = concluded(view, _next(view, first_visit(view)))
     place = place_of(view.run, decision.status)
     seen = replace(decision.status, observed_generation=view.run.metadata.generation, place=place)
-    status = worth_writing(before, seen)
+    status = dated(before, worth_writing(before, seen), view.now)
     # Metrics go first: nothing asks for them a second time when another action is refused.
     actions = (*metrics(view, status), *decision.actions, *events(before, status))
     return Decision(status, actions, decision.requeue_after)

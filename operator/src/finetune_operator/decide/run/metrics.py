@@ -1,30 +1,53 @@
-"""The metrics of a run: its judgement, and what each gate saw."""
+"""The metrics of a run: its attempts, its judgement and what each gate saw, its end."""
 
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 
-from ...api.run import RunStatus
+from ...api.run import FINAL_PHASES, RunStatus
+from ..attempts import metrics as attempts
 from ..decision import RecordMetric
+from ..gates.verdict import IN_POINTS
 from .adopt import owes_its_evidence
 from .view import RunView
 
 
 def metrics(view: RunView, after: RunStatus) -> Iterator[RecordMetric]:
     """Yield what is to be recorded of a change, from the status in `view` to the one `after` it."""
-    if after.evidence is None or after.evidence == view.run.status.evidence or after.verdict is None:
-        return
-    if owes_its_evidence(after):
-        return  # the run that measured has counted it
-    labels = {"namespace": view.run.metadata.namespace, "model": view.snapshot.model if view.snapshot else ""}
-    yield RecordMetric("finetune_verdicts", {**labels, "verdict": after.verdict})
+    before, namespace, model = view.run.status, view.run.metadata.namespace, _model(view)
+    yield from attempts.metrics(before.attempts, after.attempts, namespace=namespace, model=model)
+    is_judged = after.evidence is not None and after.evidence != before.evidence
+    # What was taken over is counted by the run that measured it.
+    if is_judged and after.verdict is not None and not owes_its_evidence(after):
+        yield from _judged(after, after.verdict, {"namespace": namespace, "model": model})
+    if after.phase in FINAL_PHASES and before.phase not in FINAL_PHASES:
+        yield from _ended(after, {"namespace": namespace, "model": model})
+
+
+def _judged(after: RunStatus, verdict: str, labels: dict[str, str]) -> Iterator[RecordMetric]:
+    yield RecordMetric("finetune_verdicts", {**labels, "verdict": verdict})
     for gate in after.gates:
-        value = _number(gate.value)
+        value = _ratio(gate.value, points=gate.name in IN_POINTS)
         if value is not None:
-            yield RecordMetric("finetune_gate_value", {**labels, "gate": gate.name}, value)
+            yield RecordMetric("finetune_gate_value_ratio", {**labels, "gate": gate.name}, value)
 
 
-def _number(text: str) -> float | None:
-    """Return the value of a gate, which has none when it is an Error."""
+def _ended(after: RunStatus, labels: dict[str, str]) -> Iterator[RecordMetric]:
+    yield RecordMetric("finetune_runs_ended", {**labels, "phase": str(after.phase)})
+    if after.started_at is not None and after.finished_at is not None:
+        took = max((after.finished_at - after.started_at).total_seconds(), 0.0)
+        yield RecordMetric("finetune_run_duration_seconds", labels, took)
+
+
+def _model(view: RunView) -> str:
+    """Return the model that the run is of; none is known of a run that never saw its policy."""
+    if view.snapshot is not None:
+        return view.snapshot.model
+    return view.policy.spec.model if view.policy is not None else ""
+
+
+def _ratio(text: str, *, points: bool) -> float | None:
+    """Return the value of a gate as a share of 1; it has none when it is an Error."""
     try:
-        return float(text)
-    except ValueError:
+        return float(Decimal(text) / 100 if points else Decimal(text))
+    except InvalidOperation:
         return None

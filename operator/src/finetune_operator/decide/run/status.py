@@ -30,6 +30,7 @@ CONDITION_OF: Final[dict[Step, str]] = {
 WAITING_FOR_TURN: Final = "WaitingForTurn"
 PROGRESS_EVERY: Final = timedelta(seconds=30)
 _MAX_LOSSES: Final = 8
+_LONGEST_ACTIVITY: Final = 200
 _WARNINGS: Final = frozenset(("Rejected", "Expired", "RolledBack", "Failed"))
 
 
@@ -107,11 +108,13 @@ def progressed(view: RunView, status: RunStatus, step: Step) -> RunStatus:
 
 
 def progress_text(progress: Progress | None, step: Step) -> str:
-    """Return "epoch 3 of 10, 30 %, about 84 s left", or nothing while nothing is known."""
+    """Return "epoch 3 of 10, 30 %, about 84 s left", or nothing while nothing is known; what goes on says more."""
     if progress is None or progress.step != step:
         return ""
     parts = []
-    if progress.epoch is not None and progress.epochs is not None:
+    if progress.activity:
+        parts.append(progress.activity)
+    elif progress.epoch is not None and progress.epochs is not None:
         parts.append(f"epoch {progress.epoch} of {progress.epochs}")
     parts.append(f"{progress.percent} %")
     if progress.remaining_seconds is not None:
@@ -165,8 +168,13 @@ def _progress(line: ProgressLine, now: datetime) -> Progress:
         percent=min(max(line.percent, 0), 100),
         remaining_seconds=_natural(line.remaining_seconds),
         losses={key[:32]: value[:32] for key, value in list(line.losses.items())[:_MAX_LOSSES]},
+        activity=_printable(line.activity)[:_LONGEST_ACTIVITY],
         updated_at=now,
     )
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _natural(number: int | None) -> int | None:

@@ -17,9 +17,11 @@ from ..attempts.history import active_jobs, deletions
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
+from ..since import dated
 from ..snapshot import snapshot_of_base
 from ..templates import usable_template
 from ..views import Explanation, Problem
+from .metrics import metrics
 from .view import VersionView
 
 BACKOFF_LIMIT: Final = 2
@@ -34,7 +36,9 @@ def decide(view: VersionView) -> Decision[VersionStatus]:
     measured = _measured(view, _first_visit(view))
     status = _summary(view, _served(view, measured.status))
     status = replace(status, observed_generation=view.version.metadata.generation)
-    return Decision(status, (*measured.actions, *_events(before, status)), measured.requeue_after)
+    status = dated(before, status, view.now)
+    actions = (*metrics(view, status), *measured.actions, *_events(before, status))
+    return Decision(status, actions, measured.requeue_after)
 
 
 def owner_policy(view: VersionView) -> Policy | None:

@@ -1,0 +1,64 @@
+"""What ails the pods of a Deployment in which no promotion is in flight, and how often that is looked at."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from ..api.value import InvalidObject, parse
+from ..decide.views import Problem
+from .pod_trouble import why_not_ready
+from .port import Object
+
+LOOK_AGAIN: Final = timedelta(seconds=15)
+"""How often the pods of a Deployment that lacks some are looked at: only the Deployment is watched."""
+
+STARTS_FOR: Final = timedelta(seconds=60)
+"""A pod may be without a word for so long: it is starting."""
+
+
+def is_short(deployment: Object) -> bool:
+    """Tell whether fewer pods are available than are wanted."""
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    return int(status.get("availableReplicas") or 0) < int(spec.get("replicas", 1))
+
+
+def why_short(deployment: Object, pods: Iterable[Object], now: datetime) -> Problem | None:
+    """Return what ails the pods, or keeps them from being made; None while they are merely starting."""
+    alive = [pod for pod in pods if not _is_leaving(pod)]
+    return why_not_ready(alive) or _why_missing(deployment) or _why_silent(alive, now)
+
+
+def _why_missing(deployment: Object) -> Problem | None:
+    """Return what Kubernetes says where it cannot make a pod: quota, Pod Security, an admission webhook."""
+    for condition in _conditions(deployment):
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return Problem("PodNotCreated", f"a pod cannot be made: {condition.get('message', '')}")
+    return None
+
+
+def _why_silent(pods: Iterable[Object], now: datetime) -> Problem | None:
+    """Return the first pod that is not ready for a while though nothing is said of it."""
+    for pod in pods:
+        ready = next((c for c in _conditions(pod) if c.get("type") == "Ready"), {})
+        since = _time(ready.get("lastTransitionTime") or pod["metadata"].get("creationTimestamp"))
+        if ready.get("status") != "True" and since is not None and now - since >= STARTS_FOR:
+            name, phase = pod["metadata"]["name"], (pod.get("status") or {}).get("phase", "Pending")
+            return Problem("PodsNotReady", f"pod {name!r} is {phase} and not ready; run: kubectl describe pod {name}")
+    return None
+
+
+def _is_leaving(pod: Object) -> bool:
+    """Tell whether a pod is on its way out, or is the remains of one: what it says is of the past."""
+    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return ended or pod["metadata"].get("deletionTimestamp") is not None
+
+
+def _conditions(obj: Object) -> Iterable[Mapping[str, Any]]:
+    return (obj.get("status") or {}).get("conditions") or ()
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        return parse(text, datetime) if isinstance(text, str) else None
+    except InvalidObject:
+        return None

@@ -1,0 +1,186 @@
+"""What the operator knows of objects, as metrics: read from memory at every scrape, so that it cannot drift."""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any, Final, get_args
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ..api.meta import Condition, ConditionStatus, find, oldest_first
+from ..api.policy import FlightPhase, Hold, HoldReason, InFlight, Policy
+from ..api.promotion import FINAL_PROMOTION_PHASES, PromotionPhase
+from ..api.run import FINAL_PHASES, RunPhase
+from ..api.value import InvalidObject, parse
+from ..cluster.kinds import RECONCILED, Kind
+from ..cluster.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A gauge that is read at every scrape."""
+
+    meaning: str
+    labels: tuple[str, ...]
+
+
+Sample = tuple[str, tuple[str, ...], float]
+"""Name, label values and value."""
+
+OTHER_HOLD: Final = "Other"
+HOLDS: Final = (*get_args(HoldReason), OTHER_HOLD)
+CONDITIONS: Final = ("Ready", "InSync", "Available")
+POLICY: Final = ("namespace", "deployment")
+VERSION: Final = (*POLICY, "model", "version")
+
+STATE: Final[Mapping[str, Shown]] = {
+    "finetune_live_info": Shown("1, for the version that is live by the policy's record.", VERSION),
+    "finetune_live_since_timestamp_seconds": Shown("Since when that version is live.", VERSION),
+    "finetune_policy_condition": Shown(
+        "1 for the status that a condition of a policy has, 0 for the others: Ready, InSync (what is served is what is "
+        "recorded), Available (all its pods are). The last two are Unknown while a promotion is in flight.",
+        (*POLICY, "condition", "status"),
+    ),
+    "finetune_policy_condition_since_timestamp_seconds": Shown(
+        "Since when the condition has that status.",
+        (*POLICY, "condition"),
+    ),
+    "finetune_policy_suspended": Shown("Whether a policy is suspended.", POLICY),
+    "finetune_policy_held": Shown("Whether a policy holds, by reason.", (*POLICY, "reason")),
+    "finetune_policy_held_since_timestamp_seconds": Shown("Since when it holds; only while it does.", POLICY),
+    "finetune_flight": Shown("Whether a promotion is in flight, by phase.", (*POLICY, "phase")),
+    "finetune_flight_started_timestamp_seconds": Shown("When that flight began; only while there is one.", POLICY),
+    "finetune_flight_phase_since_timestamp_seconds": Shown("When its phase began; only while there is one.", POLICY),
+    "finetune_runs": Shown("FineTuneRuns by phase.", ("namespace", "phase")),
+    "finetune_runs_oldest_since_timestamp_seconds": Shown(
+        "Of the runs in a phase that is not final: since when the one stands as it does that stands so longest: a "
+        "review that waits, a step that does not end; another reason is a new beginning. Only while there is one.",
+        ("namespace", "phase"),
+    ),
+    "finetune_promotions": Shown("ModelPromotions by phase.", ("namespace", "phase")),
+    "finetune_promotions_oldest_since_timestamp_seconds": Shown(
+        "The same of promotions: since when the oldest waits for what it waits for. Only while there is one.",
+        ("namespace", "phase"),
+    ),
+    "finetune_objects": Shown("Objects that are reconciled.", ("kind",)),
+    "finetune_queue_depth": Shown("Objects that wait for a worker.", ()),
+    "finetune_queue_longest_wait_seconds": Shown("How long the first of them waits.", ()),
+}
+"""Every series; `make format` writes them into docs/operate/metrics.md."""
+
+
+class State(Collector):
+    """The metrics of STATE, over the store and the queue."""
+
+    def __init__(self, store: Store, queue: Any) -> None:
+        self._store = store
+        self._queue = queue
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every series."""
+        families = {name: GaugeMetricFamily(name, shown.meaning, labels=shown.labels) for name, shown in STATE.items()}
+        policies = self.policies()
+        spaces = {policy.metadata.namespace for policy in policies}
+        samples = (sample for policy in policies for sample in _policy(policy))
+        for name, labels, number in chain(samples, self._phases(spaces), self._operator()):
+            families[name].add_metric(labels, number)
+        return families.values()
+
+    def policies(self) -> tuple[Policy, ...]:
+        """Return the policy of every Deployment: the oldest, which owns it; two would make one series twice.
+
+        One that cannot be read says so in its own status.
+        """
+        policies: list[Policy] = []
+        for namespace, name, _ in list(self._store.projections(Kind.POLICY)):
+            try:
+                policies.append(parse(self._store.get(Kind.POLICY, namespace, name), Policy))
+            except InvalidObject:
+                continue
+        owners: dict[tuple[str, str], Policy] = {}
+        for policy in oldest_first(policies):
+            owners.setdefault((policy.metadata.namespace, policy.spec.deployment), policy)
+        return tuple(owners.values())
+
+    def scopes(self) -> Iterator[Mapping[str, str]]:
+        """Yield the labels of every policy: series of what decisions record are there for each from its first day."""
+        for policy in self.policies():
+            spec = policy.spec
+            yield {"namespace": policy.metadata.namespace, "deployment": spec.deployment, "model": spec.model}
+
+    def _phases(self, spaces: set[str]) -> Iterator[Sample]:
+        yield from self._by_phase(Kind.RUN, "finetune_runs", get_args(RunPhase), FINAL_PHASES, spaces)
+        phases = get_args(PromotionPhase)
+        yield from self._by_phase(Kind.PROMOTION, "finetune_promotions", phases, FINAL_PROMOTION_PHASES, spaces)
+
+    def _by_phase(
+        self, kind: Kind, name: str, phases: tuple[str, ...], final: frozenset[Any], spaces: set[str]
+    ) -> Iterator[Sample]:
+        """Yield how many objects of a kind are in each phase, and since when the first of them is."""
+        tally, oldest = Tally[tuple[str, str]](), dict[tuple[str, str], float]()
+        for namespace, _, projection in self._store.projections(kind):
+            key = namespace, projection.phase or "Pending"
+            tally[key] += 1
+            since = None if key[1] in final else _seconds(projection.since)
+            if since is not None:
+                oldest[key] = min(since, oldest.get(key, since))
+        for namespace in sorted(spaces | {namespace for namespace, _ in tally}):
+            for phase in phases:
+                yield name, (namespace, phase), tally[namespace, phase]
+        for key, since in sorted(oldest.items()):
+            yield f"{name}_oldest_since_timestamp_seconds", key, since
+
+    def _operator(self) -> Iterator[Sample]:
+        for kind in RECONCILED:
+            yield "finetune_objects", (kind.value[2],), sum(1 for _ in self._store.projections(kind))
+        yield "finetune_queue_depth", (), self._queue.depth()
+        yield "finetune_queue_longest_wait_seconds", (), self._queue.longest_wait()
+
+
+def _policy(policy: Policy) -> Iterator[Sample]:
+    where, status = (policy.metadata.namespace, policy.spec.deployment), policy.status
+    if status.live is not None:
+        live = (*where, policy.spec.model, status.live.version)
+        yield "finetune_live_info", live, 1
+        yield "finetune_live_since_timestamp_seconds", live, status.live.since.timestamp()
+    yield "finetune_policy_suspended", where, float(policy.spec.suspend)
+    for kind in CONDITIONS:
+        yield from _condition((*where, kind), find(status.conditions, kind))
+    yield from _hold(where, status.hold)
+    yield from _flight(where, status.in_flight)
+
+
+def _condition(labels: tuple[str, ...], condition: Condition | None) -> Iterator[Sample]:
+    shown = condition.status if condition is not None else "Unknown"
+    for status in get_args(ConditionStatus):
+        yield "finetune_policy_condition", (*labels, status), float(status == shown)
+    since = condition.last_transition_time if condition is not None else None
+    if since is not None:
+        yield "finetune_policy_condition_since_timestamp_seconds", labels, since.timestamp()
+
+
+def _hold(where: tuple[str, str], hold: Hold | None) -> Iterator[Sample]:
+    shown = None if hold is None else hold.reason if hold.reason in HOLDS else OTHER_HOLD
+    for reason in HOLDS:
+        yield "finetune_policy_held", (*where, reason), float(reason == shown)
+    if hold is not None:
+        yield "finetune_policy_held_since_timestamp_seconds", where, hold.since.timestamp()
+
+
+def _flight(where: tuple[str, str], flight: InFlight | None) -> Iterator[Sample]:
+    for phase in get_args(FlightPhase):
+        yield "finetune_flight", (*where, phase), float(flight is not None and flight.phase == phase)
+    if flight is not None:
+        yield "finetune_flight_started_timestamp_seconds", where, flight.started_at.timestamp()
+        yield "finetune_flight_phase_since_timestamp_seconds", where, flight.phase_since.timestamp()
+
+
+def _seconds(text: str) -> float | None:
+    """Return a moment of the API in seconds since 1970; None where there is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except (ValueError, OverflowError):
+        return None

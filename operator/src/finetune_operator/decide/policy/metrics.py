@@ -1,0 +1,23 @@
+"""The metrics of a policy: promotions by what became of them, and how long flights lasted."""
+
+from collections.abc import Iterator
+
+from ...api.policy import PolicyStatus
+from ..decision import RecordMetric
+from ..views import PolicyView
+
+
+def metrics(view: PolicyView, after: PolicyStatus) -> Iterator[RecordMetric]:
+    """Yield what is to be recorded of a change, from the status in `view` to the one `after` it."""
+    policy, before = view.policy, view.policy.status
+    labels = {"namespace": policy.metadata.namespace, "deployment": policy.spec.deployment}
+    known = {(entry.name, entry.spec_hash) for entry in before.consumed}
+    for entry in after.consumed:
+        if (entry.name, entry.spec_hash) in known:
+            continue
+        outcome = {**labels, "outcome": entry.outcome}
+        yield RecordMetric("finetune_promotions_ended", outcome)
+        flight = before.in_flight
+        if flight is not None and (flight.promotion, flight.spec_hash) == (entry.name, entry.spec_hash):
+            lasted = max((view.now - flight.started_at).total_seconds(), 0.0)
+            yield RecordMetric("finetune_flight_duration_seconds", outcome, lasted)

@@ -1,0 +1,83 @@
+"""What matters most about a policy now, and since when: the words that `kubectl get` shows of it (row D47)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from ...api.meta import find
+from ...api.policy import InFlight
+from .. import limits
+from ..deployment import deployment_problem
+from ..promotion.checks import judge
+from ..promotion.proposal import Proposal, Wait, quoted
+from ..promotion.waiting import candidates
+from ..times import moment
+from ..views import PolicyView
+
+Part = tuple[str, datetime | None]
+"""What is to be said, and when it began, where that stands anywhere."""
+
+MOST_COUNTED: Final = 9
+"""Promotions that are counted one by one; each number is a write of the status, and a burst would be hundreds."""
+
+
+def summary(view: PolicyView) -> Part:
+    """Return the summary of the status in `view`, and when the first thing in it began; nothing while nothing waits.
+
+    Where it is recorded nowhere when that began, it is since the message is what it is.
+    """
+    parts = tuple(_parts(view))
+    if not parts:
+        return "", None
+    status = view.policy.status
+    message = "; ".join(text for text, _ in parts)[: limits.MESSAGE]
+    kept = status.since if status.message == message else None
+    return message, parts[0][1] or kept or moment(view.now)
+
+
+def _parts(view: PolicyView) -> Iterator[Part]:
+    """Yield what there is to say, the most urgent first."""
+    status = view.policy.status
+    wrong = [c for c in (find(status.conditions, "Ready"), find(status.conditions, "Available")) if c is not None]
+    for condition in wrong:
+        if condition.status == "False":
+            yield condition.message, condition.last_transition_time
+    if status.in_flight is not None:
+        yield _in_words(status.in_flight), status.in_flight.phase_since
+    hold = status.hold
+    if hold is not None and not any(hold.message == condition.message for condition in wrong):
+        yield f"held ({hold.reason}): {hold.message}", hold.since
+    yield from _waiting(view)
+    if view.policy.spec.suspend:
+        yield "suspended; set spec.suspend to false to go on", None
+
+
+def _in_words(flight: InFlight) -> str:
+    to, back = quoted(flight.to.version), quoted(flight.back.version if flight.back else None)
+    match flight.phase:
+        case "Flipping":
+            return f"promotion '{flight.promotion}' rolls out {to}"
+        case "Watching":
+            return f"promotion '{flight.promotion}' watches {to} until {flight.deadline:%Y-%m-%dT%H:%M:%SZ}"
+        case "Returning":
+            return f"promotion '{flight.promotion}' goes back from {to} to {back}: {flight.why}: {flight.message}"
+
+
+def _waiting(view: PolicyView) -> Iterator[Part]:
+    """Yield how many promotions wait, and what the oldest waits for; its own message says more."""
+    policy = view.policy
+    waiting = candidates(policy, view.promotions)
+    if not waiting:
+        return
+    oldest = waiting[0]
+    if policy.status.in_flight is not None:
+        why = "its end"
+    else:
+        obstacle = judge(Proposal(oldest, policy, view.versions, view.deployment, deployment_problem(view)))
+        if not isinstance(obstacle, Wait):
+            return  # it acts, or is refused, with the next look
+        why = obstacle.reason
+    count = str(len(waiting)) if len(waiting) <= MOST_COUNTED else f"more than {MOST_COUNTED}"
+    plural = "promotion waits" if len(waiting) == 1 else "promotions wait"
+    first = "" if len(waiting) == 1 else "the oldest, "
+    yield f"{count} {plural} ({first}'{oldest.metadata.name}', for {why})", oldest.metadata.creation_timestamp
