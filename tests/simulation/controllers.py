@@ -130,7 +130,10 @@ class Jobs:
 
 @dataclass
 class Deployments:
-    """The Deployment controller with its pods: a rollout takes `seconds`, or never ends for a broken version."""
+    """The Deployment controller with its pods: a rollout takes `seconds`, or never ends for a broken version.
+
+    Only a pod whose server crashes is an object; nobody looks at pods that are well.
+    """
 
     server: ApiServer
     broken: frozenset[str] = frozenset()
@@ -148,6 +151,7 @@ class Deployments:
                 begun = self.server.now
                 self.since[meta["uid"]] = (item["spec"]["template"], begun)
             age = (self.server.now - begun).total_seconds()
+            self._crash(item)
             status = self._status(item, age)
             if merge(item.get("status") or {}, status) != (item.get("status") or {}):
                 self.server.patch_status(
@@ -171,6 +175,31 @@ class Deployments:
                     if at > self.server.now:
                         times.append(at)
         return min(times, default=None)
+
+    def _crash(self, item: Object) -> None:
+        """Have the new pod there, crashing, while a broken version is served; and gone when it is not any more."""
+        name, template = f"{item['metadata']['name']}-new", item["spec"]["template"]
+        annotations = template["metadata"].get("annotations") or {}
+        broken = annotations.get("finetune-operator.io/model-version") in self.broken
+        pod = self.server.get(Kind.POD, NAMESPACE, name)
+        if pod is not None and not broken:
+            self.server.delete(ACTOR, Kind.POD, NAMESPACE, name)
+        if pod is not None or not broken:
+            return
+        metadata = {"name": name, "labels": dict(template["metadata"]["labels"]), "annotations": dict(annotations)}
+        made = self.server.create(ACTOR, Kind.POD, NAMESPACE, {"metadata": metadata, "spec": template["spec"]})
+        ended = {"exitCode": 1, "message": "no such operator", "finishedAt": self.server.stamp()}
+        statuses = [{"name": "server", "state": {"terminated": ended}, "ready": False}]
+        meta = made["metadata"]
+        self.server.patch_status(
+            ACTOR,
+            Kind.POD,
+            NAMESPACE,
+            meta["name"],
+            meta["uid"],
+            meta["resourceVersion"],
+            {"status": {"phase": "Running", "containerStatuses": statuses}},
+        )
 
     def _status(self, item: Object, age: float) -> Object:
         replicas = item["spec"].get("replicas", 1)

@@ -20,6 +20,8 @@ def violations(world: World) -> list[str]:
         *_epochs_grow(log),
         *_final_is_final(log),
         *_one_flight_at_a_time(log),
+        *_blamed_on_evidence(log),
+        *_brakes_at_once(log),
         *_owned_keys(log),
         *_judgements_counted_once(world),
         *(f"{write.kind.value[2]} {write.name} was changed in memory" for write in log if not is_intact(write)),
@@ -27,10 +29,12 @@ def violations(world: World) -> list[str]:
 
 
 def judgements(log: list[Write]) -> int:
-    """Return how many judgements the statuses of runs have shown; one that is taken over is the same one."""
+    """Return how many judgements the statuses of runs have shown; one that is taken over was made before."""
     runs = (write for write in log if write.kind is Kind.RUN and write.after is not None)
     statuses = ((write.after or {}).get("status") or {} for write in runs)
-    return len({status["evidence"]["digest"] for status in statuses if "evidence" in status})
+    judged = [status for status in statuses if "evidence" in status]
+    own = {status["evidence"]["digest"] for status in judged if not (status.get("adopted") or {}).get("evidence")}
+    return len(own)
 
 
 def _judgements_counted_once(world: World) -> list[str]:
@@ -117,6 +121,58 @@ def _one_flight_at_a_time(log: list[Write]) -> list[str]:
         if before and after and before["promotionUid"] != after["promotionUid"]:
             broken.append(f"flight of {after['promotion']} begun in the middle of that of {before['promotion']}")
     return broken
+
+
+def _blamed_on_evidence(log: list[Write]) -> list[str]:
+    """A version is quarantined only after the server's own container failed in a pod of it; and that is named.
+
+    Where a backup was restored, the version's record says that it did.
+    """
+    broken, failed = list[str](), set[str]()
+    for write in log:
+        if write.kind is Kind.MODEL_VERSION and write.verb == "create" and write.after is not None:
+            failed |= _recorded_failure(write.after)
+        if write.kind is Kind.POD and write.after is not None and _server_failed(write.after):
+            failed.add(str((write.after["metadata"].get("annotations") or {}).get(KEY + "artifact-sha256")))
+        if write.kind is Kind.POLICY and write.after is not None:
+            broken += [
+                f"{entry['version']} is blamed for nothing that its server did"
+                for entry in (write.after.get("status") or {}).get("quarantined", ())
+                if entry["sha256"] not in failed or "'server'" not in entry.get("evidence", "")
+            ]
+    return broken
+
+
+def _recorded_failure(version: Object) -> set[str]:
+    record = (version["metadata"].get("annotations") or {}).get(KEY + "service-record", "")
+    return {version["spec"]["artifact"]["sha256"]} if '"quarantined"' in record else set()
+
+
+def _server_failed(pod: Object) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any(c["name"] == "server" and not c["ready"] and "terminated" in c["state"] for c in statuses)
+
+
+def _brakes_at_once(log: list[Write]) -> list[str]:
+    """After a promotion back from what is in flight, the operator's next word on the policy goes back."""
+    broken, policy, pulled = [], dict[str, Object](), ""
+    for write in log:
+        if write.kind is Kind.POLICY and write.after is not None:
+            policy = write.after.get("status") or {}
+            flight = policy.get("inFlight")
+            if pulled and write.verb == "patch_status" and flight is not None and flight["phase"] != "Returning":
+                broken.append(f"{pulled} did not end the flight at once: {flight['phase']}")
+            pulled = ""
+        elif write.kind is Kind.PROMOTION and write.verb == "create" and write.after is not None:
+            pulled = write.name if _goes_back(write.after["spec"], policy) else pulled
+    return broken
+
+
+def _goes_back(spec: Object, policy: dict[str, Object]) -> bool:
+    flight = policy.get("inFlight")
+    if flight is None or flight["phase"] == "Returning" or spec.get("from") != flight["to"]["version"]:
+        return False
+    return bool(spec["version"] == (flight.get("back") or {}).get("version"))
 
 
 def _final_is_final(log: list[Write]) -> list[str]:

@@ -72,7 +72,7 @@ def job_names_by_chance(patch: pytest.MonkeyPatch) -> None:
     honest = names.job_name
     patch.setattr(steps, "job_name", lambda *a, **k: f"{honest(*a, **k)}-{next(counter)}")
 
-    async def without_record(cluster: Cluster, raw: Any, *rest: Any) -> Any:
+    async def without_record(cluster: Cluster, kind: Kind, raw: Any, *rest: Any) -> Any:
         return raw
 
     honest_write = acting.write_status

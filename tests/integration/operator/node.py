@@ -11,6 +11,7 @@ from simulation.trainer_script import Trainer
 
 OURS = "app.kubernetes.io%2Fmanaged-by%3Dfinetune-operator"
 POLL = 0.1
+_READY: Object = {"type": "Ready", "status": "True"}
 
 
 def now() -> str:
@@ -21,8 +22,9 @@ def now() -> str:
 class ScriptedNode:
     """Writes pod statuses as a kubelet would; `answer` gives the exit code and the termination message of a step.
 
-    `holds` names steps whose pods run but do not end; `broken` names versions whose pods never become ready, and
-    `crowded` those whose pods find no room on any node.
+    `holds` names steps whose pods run but do not end; `broken` names versions whose server runs and never becomes
+    ready, and `crowded` those whose pods find no room on any node. `serves` gives a
+    serving pod's status in place of the script; empty: it is left as it is.
     """
 
     server: ApiServer
@@ -31,6 +33,7 @@ class ScriptedNode:
     holds: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     crowded: set[str] = field(default_factory=set)
+    serves: Callable[[Object], Object | None] = lambda pod: None
     started: list[tuple[str, str]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -54,7 +57,11 @@ class ScriptedNode:
                 if pod["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "finetune-operator":
                     self._step(pod)
                 else:
-                    self._serve(pod)
+                    status = self.serves(pod)
+                    if status:
+                        self._status(pod, status)
+                    elif status is None:
+                        self._serve(pod)
 
     def _step(self, pod: Object) -> None:
         labels, phase = pod["metadata"]["labels"], pod.get("status", {}).get("phase")
@@ -85,9 +92,12 @@ class ScriptedNode:
             full = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "Insufficient cpu"}
             if not pod.get("status", {}).get("conditions"):
                 self._status(pod, {"phase": "Pending", "conditions": [full]})
+        if version in self.broken and not pod.get("status", {}).get("containerStatuses"):
+            self._status(pod, {"phase": "Running", "conditions": [{**_READY, "status": "False"}], "containerStatuses": [
+                _container("server", {"running": {"startedAt": now()}}, ready=False)]})  # fmt: skip
         if version in self.broken | self.crowded:
             return
-        ready = {"type": "Ready", "status": "True", "lastTransitionTime": now()}
+        ready = {**_READY, "lastTransitionTime": now()}
         known = {c["type"]: c["status"] for c in pod.get("status", {}).get("conditions") or ()}
         if known.get("Ready") != "True":
             self._status(pod, {"phase": "Running", "conditions": [ready], "containerStatuses": [

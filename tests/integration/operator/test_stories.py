@@ -97,9 +97,8 @@ def test_at_rest_nothing_is_written(operator: Operator, space: Space, node: Scri
 
 
 def _writes(operator: Operator) -> float:
-    return operator.metric('finetune_api_request_duration_seconds_count{verb="patch_status"}') + operator.metric(
-        'finetune_api_request_duration_seconds_count{verb="create"}'
-    )
+    count = "finetune_api_request_duration_seconds_count"
+    return sum(operator.metric(f'{count}{{verb="{verb}"}}') for verb in ("patch_status", "create", "annotate"))
 
 
 def test_a_run_deleted_and_created_again_starts_anew_and_leaves_no_job(

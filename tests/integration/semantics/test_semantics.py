@@ -82,6 +82,14 @@ async def patch(side: Side, item: Object, status: Object) -> Object:
     )
 
 
+async def annotate(side: Side, item: Object, text: str) -> Object:
+    """Annotate a run at the uid and resourceVersion of `item`."""
+    meta = item["metadata"]
+    return await side.cluster.annotate(
+        RUN, side.namespace, meta["name"], meta["uid"], meta["resourceVersion"], {KEY: text}
+    )
+
+
 def annotated(item: Object) -> dict[str, Any]:
     """Return a Deployment's annotations, its own and the pod template's, and who manages the operator's two."""
     template = item["spec"]["template"]["metadata"].get("annotations") or {}
@@ -141,6 +149,32 @@ async def status_at_another_uid(side: Side) -> object:
     await side.cluster.delete(RUN, side.namespace, "first", made["metadata"]["uid"])
     await make_run(side)
     return at_current, await refusal(patch(side, made, {"message": "b"}))
+
+
+async def annotation_at_a_stale_version(side: Side) -> object:
+    made = await make_run(side)
+    await patch(side, made, {"message": "a"})
+    return await refusal(annotate(side, made, "1"))
+
+
+async def annotation_at_another_uid(side: Side) -> object:
+    made = await make_run(side)
+    forged = {"metadata": {**made["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
+    return await refusal(annotate(side, forged, "1"))
+
+
+async def annotation_of_a_missing_object(side: Side) -> object:
+    made = await make_run(side)
+    await side.cluster.delete(RUN, side.namespace, "first", made["metadata"]["uid"])
+    return await refusal(annotate(side, made, "1"))
+
+
+async def annotations_are_merged(side: Side) -> object:
+    """Beside those of others, without a new generation, and without a write where nothing changes."""
+    made = await make(side, RUN, {**run(), "metadata": {"name": "first", "annotations": TEAM}})
+    first = await annotate(side, made, "1")
+    again = await annotate(side, first, "1")
+    return first["metadata"]["annotations"], generations(made, first), moved(first, again)
 
 
 async def status_of_a_missing_object(side: Side) -> object:
@@ -313,6 +347,10 @@ TABLE: list[tuple[Play, object]] = [
     (status_at_a_stale_version, "Conflict"),
     (status_at_another_uid, ("ok", "Conflict")),
     (status_of_a_missing_object, "NotFound"),
+    (annotation_at_a_stale_version, "Conflict"),
+    (annotation_at_another_uid, "Conflict"),
+    (annotation_of_a_missing_object, "NotFound"),
+    (annotations_are_merged, ({"team": "documents", "finetune-operator.io/epoch": "1"}, [0, 0], False)),
     (status_without_a_change, False),
     (status_is_merged, {"message": "a", "phase": "Preparing"}),
     (status_patch_leaves_the_spec, ("invoice-fields", None)),

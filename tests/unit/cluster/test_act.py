@@ -22,6 +22,7 @@ from finetune_operator.cluster.observe import Observed, Observer
 from finetune_operator.cluster.port import Object
 from finetune_operator.decide.decision import (
     Action,
+    Annotate,
     ApplyKeys,
     CreateJob,
     CreateModelVersion,
@@ -107,6 +108,24 @@ def test_an_unchanged_status_is_not_written(world: World) -> None:
     world.act(world.run())
     done = world.act(world.run())
     assert (done.wrote, world.written()) == (False, [("patch_status", "first")])
+
+
+def test_an_annotation_is_put_on_the_object_as_its_status_left_it(world: World) -> None:
+    done = world.act(world.run(), Annotate("finetune-operator.io/outcome", "{}"))
+    assert (done.wrote, done.again) == (True, True)
+    assert world.written() == [("patch_status", "first"), ("annotate", "first")]
+    there = world.server.get(Kind.RUN, NAMESPACE, "first")
+    assert there is not None
+    assert there["metadata"]["annotations"] == {"finetune-operator.io/outcome": "{}"}
+
+
+def test_an_annotation_from_a_stale_view_is_not_written(world: World) -> None:
+    world.act(world.run())
+    seen = world.run()
+    world.server.update_spec("user", Kind.RUN, NAMESPACE, "first", lambda item: item["spec"].update(suspend=True))
+    with pytest.raises(Conflict):
+        world.act(seen, Annotate("finetune-operator.io/outcome", "{}"))
+    assert world.written() == [("patch_status", "first")]
 
 
 VERDICT = RecordMetric("finetune_verdicts", {"verdict": "Pass"})

@@ -37,7 +37,7 @@ REFUSED = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
     ("deployment", "pods", "reason", "words"),
     [
         ({}, [pod(), PENDING], "Unschedulable", "0/3 nodes"),
-        ({"status": {"conditions": [REFUSED]}}, [pod()], "PodNotCreated", "exceeded quota: gpus"),
+        ({"status": {"conditions": [REFUSED]}}, [pod()], "QuotaExceeded", "exceeded quota: gpus"),
         ({}, [pod(ready=False, since="2026-11-21T11:58:59Z")], "PodsNotReady", "kubectl describe pod p"),
         ({}, [pod(ready=False, since="2026-11-21T11:59:01Z")], None, ""),
         ({}, [pod("Failed", ready=False)], None, ""),

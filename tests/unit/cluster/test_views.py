@@ -9,7 +9,6 @@ import pytest
 from finetune_operator.cluster.deployment_views import deployment_view, is_same_target, template_view
 from finetune_operator.cluster.job_views import RunningPod, job_views, running_pod
 from finetune_operator.cluster.observe import last_progress
-from finetune_operator.cluster.pod_trouble import why_not_ready
 from finetune_operator.decide.views import JobView, ServedKeys
 
 KEY = "finetune-operator.io/model-version"
@@ -264,34 +263,3 @@ def test_what_is_wrong_with_a_pod_template_is_said_with_its_name(template: Any, 
     problem = template_view("gpu-trainer", template).problem
     assert (problem and problem.reason) == reason
     assert problem is None or "gpu-trainer" in problem.message
-
-
-def serving(name: str, *statuses: dict[str, Any], phase: str = "Running", **more: Any) -> dict[str, Any]:
-    return {"metadata": {"name": name}, "status": {"phase": phase, "initContainerStatuses": list(statuses), **more}}
-
-
-REFUSED = {"terminated": {"exitCode": 3, "message": "sha256 is\nnot the one asked for"}}
-
-
-@pytest.mark.parametrize(
-    ("pods", "reason", "says"),
-    [
-        ([], None, ""),
-        ([serving("a", {"name": "fetch", "ready": True, "state": {"terminated": {"exitCode": 0}}})], None, ""),
-        ([serving("a", {"name": "fetch", "state": REFUSED})],
-         "ContainerFails", "'fetch' of pod 'a' ended with exit code 3"),
-        ([serving("a", {"name": "fetch", "state": waiting("CrashLoopBackOff", "x"), "lastState": REFUSED})],
-         "ContainerFails", "sha256 is not the one asked for"),
-        ([serving("a", {"name": "server", "ready": True, "state": {"running": {}}, "lastState": REFUSED})], None, ""),
-        ([serving("a", {"name": "server", "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}})],
-         "ContainerFails", "137: OOMKilled"),
-        ([serving("a", phase="Pending", conditions=[{**NO_NODE, "message": "Insufficient cpu"}])],
-         "Unschedulable", "Insufficient cpu"),
-        ([serving("a", phase="Pending", conditions=[{**NO_NODE, "message": "Insufficient cpu"}]),
-          serving("b", {"name": "fetch", "state": REFUSED})], "ContainerFails", "'b'"),
-    ],
-)  # fmt: skip
-def test_what_ails_pods_that_should_serve_is_said(pods: list[Any], reason: str | None, says: str) -> None:
-    problem = why_not_ready(pods)
-    assert (problem and problem.reason) == reason
-    assert says in (problem.message if problem else "")

@@ -114,6 +114,9 @@ def test_a_promotion_wakes_its_policy_and_the_run_that_asked_for_it(world: World
     assert woken == {P, ("modelpromotions", "new-one"), ("finetuneruns", "review")}
     again = world.put(Kind.PROMOTION, "new-one", spec={"policy": "p"}, status={"message": "waits"})
     assert again == {("modelpromotions", "new-one")}
+    held = {"conditions": [{"type": "Accepted", "status": "False", "reason": "Held"}]}
+    waits = world.put(Kind.PROMOTION, "new-one", spec={"policy": "p"}, status=held)
+    assert ("finetuneruns", "review") in waits, "a run says why its promotion waits"
 
 
 def test_a_base_wakes_runs_that_may_wait_for_it_and_a_fine_tune_does_not(world: World) -> None:
@@ -121,6 +124,18 @@ def test_a_base_wakes_runs_that_may_wait_for_it_and_a_fine_tune_does_not(world: 
     assert base == {P, WAITING, ("modelversions", "base")} | OPEN_RUNS
     tuned = world.put(Kind.MODEL_VERSION, "ft", spec={"model": "m", "type": "FineTuned"})
     assert tuned == {P, WAITING, ("modelversions", "ft")}
+
+
+def test_a_restored_base_wakes_its_policy_when_it_is_verified_and_when_its_record_changes(world: World) -> None:
+    """It is Retired from the start, for its record says that it served."""
+    spec = {"model": "m", "type": "Base"}
+    status: dict[str, object] = {"phase": "Retired"}
+    world.put(Kind.MODEL_VERSION, "base", spec=spec, status=status)
+    status["conditions"] = [{"type": "Verified", "status": "True"}]
+    assert P in world.put(Kind.MODEL_VERSION, "base", spec=spec, status=status)
+    assert P not in world.put(Kind.MODEL_VERSION, "base", spec=spec, status={**status, "message": "measured"})
+    record = {"annotations": {"finetune-operator.io/service-record": "{}"}}
+    assert P in world.put(Kind.MODEL_VERSION, "base", spec=spec, status=status, metadata=record)
 
 
 def test_a_finished_run_wakes_itself_alone(world: World) -> None:

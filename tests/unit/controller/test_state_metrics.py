@@ -100,7 +100,7 @@ def test_a_hold_has_its_reason_and_its_moment_and_every_reason_is_there_from_the
 def reasons_given(source: str) -> set[str]:
     """The reasons that calls of `held` and its like give as text."""
     calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
-    holding = (call for call in calls if ast.unparse(call.func).rpartition(".")[2] in {"held", "_hold", "_held"})
+    holding = (call for call in calls if ast.unparse(call.func).rpartition(".")[2] in {"held", "hold", "_held"})
     texts = (arg.value for call in holding for arg in call.args if isinstance(arg, ast.Constant))
     return {text for text in texts if isinstance(text, str) and text[:1].isupper() and " " not in text}
 

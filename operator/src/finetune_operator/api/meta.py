@@ -57,14 +57,14 @@ def set_condition(
 ) -> tuple[Condition, ...]:
     """Return `conditions` with that one in its place; the transition time moves only with the status.
 
-    The message is cut at 1,024 characters so that a status stays small.
+    The message is cut at 3,000 characters so that a status stays small.
     """
     old = find(conditions, kind)
     new = Condition(
         type=kind,
         status=status,
         reason=reason,
-        message=message[:1024],
+        message=message[:3000],
         last_transition_time=now if old is None or old.status != status else old.last_transition_time,
         observed_generation=generation,
     )

@@ -187,13 +187,26 @@ class TakenBack(Value, frozen=True, kw_only=True):
 FlightPhase = Literal["Flipping", "Watching", "Returning"]
 
 
+class Brake(Value, frozen=True, kw_only=True):
+    """The promotion that ended a flight by going back to a version that was good."""
+
+    promotion: str
+    promotion_uid: str
+    spec_hash: str
+    release_hold: bool = False
+    reason: str = ""
+
+
 class InFlight(Value, frozen=True, kw_only=True):
     """The one promotion that is being carried out; recorded before the Deployment is touched.
 
     `template_hash` is that of the pod template without our keys when the flight began. `generation` is that of
     the Deployment when `epoch` was given out: while it stays, the apply was not committed. `replicas` were available
-    when watching began; `unhealthy_since` says since when fewer of them are. `takes_back`: it goes to a version that
-    was live before, so that the one it leaves is taken back; `reason` is the promotion's.
+    when watching began; `missing_since` says since when fewer of them are, and `unhealthy_since` since when that is
+    because a container fails. `takes_back`: it goes to a version that
+    was live before, so that the one it leaves is taken back; `reason` is the promotion's. `unsettled`: it began while
+    the Deployment was not whole (then `replicas` were available), so that trouble is nobody's for certain. `evidence`
+    is what the server's own container did, where that is why it returns.
     """
 
     promotion: str
@@ -213,8 +226,12 @@ class InFlight(Value, frozen=True, kw_only=True):
     generation: int = 0
     replicas: int = 0
     unhealthy_since: datetime | None = None
+    missing_since: datetime | None = None
     takes_back: bool = False
     reason: str = ""
+    unsettled: bool = False
+    evidence: str = ""
+    brake: Brake | None = None
 
 
 PromotionOutcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
@@ -249,6 +266,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     """The durable memory of one Deployment's models; `message` sums up what matters most now, `since` when it began."""
 
     observed_generation: int = 0
+    serving: str = ""
     message: str = ""
     since: datetime | None = None
     live: Live | None = None
@@ -263,6 +281,15 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     epoch: int = 0
     reasserted_at: tuple[datetime, ...] = ()
     conditions: tuple[Condition, ...] = ()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything of the Deployment is known yet: a policy is new, or made anew, until it is."""
+        return self.epoch > 0 or self.live is not None
+
+    def is_good(self, sha256: str) -> bool:
+        """Tell whether those bytes are among the versions that can be gone back to."""
+        return any(entry.sha256 == sha256 for entry in self.last_good)
 
     def quarantine_of(self, sha256: str) -> Quarantined | None:
         """Return the quarantine of those bytes that stands; None also where it was lifted."""

@@ -10,6 +10,7 @@ from ..api import names
 from ..api.value import canonical_json
 from ..decide.views import DeploymentView, Problem, ServedKeys, TemplateView
 from .port import Object
+from .serving_trouble import why_no_pod
 
 _KEYS: Final = (names.MODEL_VERSION_KEY, names.ARTIFACT_URI_KEY, names.ARTIFACT_SHA256_KEY)
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -66,6 +67,7 @@ def deployment_view(deployment: Object) -> DeploymentView:
         null_annotations=_null_annotations(annotations.get(_LAST_APPLIED)),
         keys_manager=_keys_manager(metadata.get("managedFields") or ()),
         deleting=metadata.get("deletionTimestamp") is not None,
+        trouble=why_no_pod(status),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..api.names import SERVICE_RECORD_KEY
 from ..api.run import FINAL_PHASES
 
 Json = Mapping[str, Any]
@@ -52,6 +53,12 @@ def templates(policy: Json) -> Iterable[object]:
     return sorted({str(name) for name in named.values()}) if isinstance(named, Mapping) else ()
 
 
+def promotion_digest(promotion: Json) -> Hashable:
+    """Return what the run that asked for it looks at: its phase, and why it waits."""
+    accepted: Json = next((c for c in _items(promotion, "status", "conditions") if c.get("type") == "Accepted"), {})
+    return phase(promotion), accepted.get("status"), accepted.get("reason")
+
+
 def policy_digest(policy: Json) -> Hashable:
     """Return what runs and versions look at: rules, readiness, what is live, the hold, the verdicts."""
     ready: Json = next((c for c in _items(policy, "status", "conditions") if c.get("type") == "Ready"), {})
@@ -65,6 +72,12 @@ def policy_digest(policy: Json) -> Hashable:
         tuple((entry.get("sha256"), "lifted" in entry) for entry in _items(policy, "status", "quarantined")),
         tuple(entry.get("sha256") for entry in _items(policy, "status", "takenBack")),
     )
+
+
+def version_digest(version: Json) -> Hashable:
+    """Return what policies, promotions and runs look at: the phase, whether it is verified, its service record."""
+    verified: Json = next((c for c in _items(version, "status", "conditions") if c.get("type") == "Verified"), {})
+    return (phase(version), verified.get("status"), _value(version, "metadata", "annotations", SERVICE_RECORD_KEY))
 
 
 class Standing(NamedTuple):

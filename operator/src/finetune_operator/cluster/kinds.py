@@ -170,7 +170,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         made_by="admin",
         watch_labels={},
         references={"model": at("spec", "model"), "uid": at("metadata", "uid"), "type": at("spec", "type")},
-        digest=fields.phase,
+        digest=fields.version_digest,
         wakes=(
             Wake(
                 kind=Kind.POLICY,
@@ -192,7 +192,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         watch_labels={},
         references={"policy": at("spec", "policy")},
         since=fields.since,
-        digest=fields.phase,
+        digest=fields.promotion_digest,
         wakes=(
             Wake(kind=Kind.POLICY, find_by="name", value="policy"),
             Wake(kind=Kind.RUN, find_by="promotion", value="name"),

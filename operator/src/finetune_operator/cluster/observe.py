@@ -25,9 +25,9 @@ from .errors import ClusterError
 from .job_views import job_views, running_pod
 from .kinds import Kind
 from .places import Places
-from .pod_trouble import why_not_ready
 from .pods_at_rest import LOOK_AGAIN, is_short, why_short
 from .port import Cluster, Object
+from .serving_trouble import what_ails
 
 PROGRESS_EVERY: Final = timedelta(seconds=5)
 SHORT_STEP: Final = timedelta(seconds=15)
@@ -278,7 +278,8 @@ class Observer:
             pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
         except ClusterError:
             return deployment, None  # the way back must not hang on what only explains it
-        return replace(deployment, trouble=why_not_ready(pod for pod in pods if serves(pod, awaited.sha256))), None
+        ails = what_ails(pod for pod in pods if serves(pod, awaited.sha256))
+        return replace(deployment, trouble=ails.problem or deployment.trouble, fault=ails.fault), None
 
     async def _at_rest(self, namespace: str, uid: str, deployment: Object, now: datetime) -> Problem | None:
         known = self._ailing.get(uid)

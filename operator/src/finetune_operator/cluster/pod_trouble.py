@@ -1,6 +1,6 @@
-"""Why a pod does not run, or does not stay up, in words that say what to do."""
+"""Why a pod does not run yet, in words that say what to do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ..decide.views import Problem
@@ -10,8 +10,6 @@ _PULL_REASONS: Final = frozenset(
     ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 )
 _CONFIG_REASONS: Final = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
-_SHOWN: Final = 200
-"""Characters of a container's last words that a message quotes."""
 
 
 def why_waiting(pod: Object | None) -> Problem | None:
@@ -34,30 +32,6 @@ def why_waiting(pod: Object | None) -> Problem | None:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return Problem("Unschedulable", f"no node takes the pod: {condition.get('message', '')}")
-    return None
-
-
-def why_not_ready(pods: Iterable[Object]) -> Problem | None:
-    """Return what ails pods that should serve; a container that ended (ContainerFails) comes before pods that wait."""
-    waiting: Problem | None = None
-    for pod in pods:
-        failing = _why_failing(pod)
-        if failing is not None:
-            return failing
-        waiting = waiting or why_waiting(pod)
-    return waiting
-
-
-def _why_failing(pod: Object) -> Problem | None:
-    for container in _containers(pod.get("status") or {}):
-        now, before = container.get("state") or {}, container.get("lastState") or {}
-        ended = now.get("terminated") or before.get("terminated")
-        if container.get("ready") or ended is None or ended.get("exitCode") == 0:
-            continue
-        words = " ".join(str(ended.get("message") or "").split())[-_SHOWN:]
-        said = words or ended.get("reason") or "no message"
-        which = f"container {container.get('name')!r} of pod {pod['metadata']['name']!r}"
-        return Problem("ContainerFails", f"{which} ended with exit code {ended.get('exitCode')}: {said}")
     return None
 
 

@@ -6,11 +6,14 @@ from typing import Any, Final
 
 from ..api.value import InvalidObject, parse
 from ..decide.views import Problem
-from .pod_trouble import why_not_ready
 from .port import Object
+from .serving_trouble import Ails, what_ails, why_no_pod
 
 LOOK_AGAIN: Final = timedelta(seconds=15)
 """How often the pods of a Deployment that lacks some are looked at: only the Deployment is watched."""
+
+STARTING: Final = frozenset(("ContainerCreating", "PodReplaced", "PodStarting", "ServerNotReady"))
+"""What is said of pods that are on their way."""
 
 STARTS_FOR: Final = timedelta(seconds=60)
 """A pod may be without a word for so long: it is starting."""
@@ -25,15 +28,16 @@ def is_short(deployment: Object) -> bool:
 def why_short(deployment: Object, pods: Iterable[Object], now: datetime) -> Problem | None:
     """Return what ails the pods, or keeps them from being made; None while they are merely starting."""
     alive = [pod for pod in pods if not _is_leaving(pod)]
-    return why_not_ready(alive) or _why_missing(deployment) or _why_silent(alive, now)
+    ails = what_ails(alive)
+    if ails.problem is not None and not _is_starting(ails):
+        return ails.problem
+    return why_no_pod(deployment.get("status") or {}) or _why_silent(alive, now)
 
 
-def _why_missing(deployment: Object) -> Problem | None:
-    """Return what Kubernetes says where it cannot make a pod: quota, Pod Security, an admission webhook."""
-    for condition in _conditions(deployment):
-        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return Problem("PodNotCreated", f"a pod cannot be made: {condition.get('message', '')}")
-    return None
+def _is_starting(ails: Ails) -> bool:
+    """Tell whether all that is known is that a pod is on its way."""
+    on_its_way = ails.problem is not None and ails.problem.reason in STARTING
+    return on_its_way and (ails.fault is None or ails.fault.kind == "NotReady")
 
 
 def _why_silent(pods: Iterable[Object], now: datetime) -> Problem | None:

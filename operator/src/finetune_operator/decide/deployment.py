@@ -4,12 +4,8 @@ from datetime import timedelta
 from typing import Final
 
 from ..api.names import (
-    ARTIFACT_SHA256_KEY,
-    ARTIFACT_URI_KEY,
-    EPOCH_KEY,
     FIELD_MANAGER,
     MANAGED_LABEL,
-    MODEL_VERSION_KEY,
 )
 from ..api.policy import LiveVersion
 from .views import DeploymentView, PolicyView, Problem, ServedKeys
@@ -28,7 +24,7 @@ SLACK: Final = 60
 
 def deployment_problem(view: PolicyView) -> Problem | None:
     """Return why the policy's Deployment must not be written to (rows D1), or None."""
-    name = view.policy.spec.deployment
+    name, namespace = view.policy.spec.deployment, view.policy.metadata.namespace
     deployment = view.deployment
     if deployment is None or deployment.deleting:
         return Problem(
@@ -44,7 +40,8 @@ def deployment_problem(view: PolicyView) -> Problem | None:
     if not deployment.managed:
         return Problem(
             "DeploymentNotManaged",
-            f"Deployment '{name}' has not opted in; run: kubectl label deployment {name} {MANAGED_LABEL}=true",
+            f"Deployment '{name}' has not opted in; run: kubectl label deployment {name} -n {namespace} "
+            f"{MANAGED_LABEL}=true",
         )
     if deployment.null_annotations:
         return Problem(
@@ -81,16 +78,6 @@ def manager_in_words(deployment: DeploymentView) -> str:
     return f"field manager '{foreign}'" if foreign else "an unknown writer"
 
 
-def letting_go(deployment: str) -> str:
-    """Return the command that takes the four keys from whoever owns them, so that the operator can write again."""
-    keys = ",".join(f'"{key}":null' for key in (MODEL_VERSION_KEY, ARTIFACT_URI_KEY, ARTIFACT_SHA256_KEY))
-    patch = (
-        f'{{"metadata":{{"annotations":{{"{EPOCH_KEY}":null}}}},'
-        f'"spec":{{"template":{{"metadata":{{"annotations":{{{keys}}}}}}}}}}}'
-    )
-    return f"kubectl patch deployment {deployment} --type=merge -p '{patch}'"
-
-
 def epoch_of(deployment: DeploymentView) -> int:
     """Return the number of the last flip that the Deployment shows; 0 where it shows none that can be."""
     return deployment.epoch if deployment.epoch is not None and 0 <= deployment.epoch <= HIGHEST_EPOCH else 0
@@ -106,6 +93,21 @@ def is_rolled_out(deployment: DeploymentView) -> bool:
     return deployment.settled and deployment.replicas > 0
 
 
+def time_to_load(deployment: DeploymentView) -> timedelta:
+    """Return how long a server may run without being ready before that is its own fault: half of its deadline.
+
+    The deadline also has to do for the node, the image and the fetch.
+    """
+    return timedelta(seconds=_progress_deadline(deployment) / 2)
+
+
+def _progress_deadline(deployment: DeploymentView) -> int:
+    seconds = deployment.progress_deadline_seconds
+    if seconds >= NO_DEADLINE or seconds <= 0:
+        return DEFAULT_PROGRESS_DEADLINE
+    return min(seconds, LONGEST_PROGRESS_DEADLINE)
+
+
 def rollout_patience(deployment: DeploymentView) -> timedelta:
     """Return how long one rollout may take before we call it ourselves.
 
@@ -113,8 +115,5 @@ def rollout_patience(deployment: DeploymentView) -> timedelta:
     rightly take n times as long. This is the last resort where Kubernetes says nothing: paused, scaled to zero,
     no deadline set, controller away.
     """
-    seconds = deployment.progress_deadline_seconds
-    if seconds >= NO_DEADLINE or seconds <= 0:
-        seconds = DEFAULT_PROGRESS_DEADLINE
     steps = min(max(deployment.replicas, 1), 1000)
-    return timedelta(seconds=min(seconds, LONGEST_PROGRESS_DEADLINE) * steps + SLACK)
+    return timedelta(seconds=_progress_deadline(deployment) * steps + SLACK)

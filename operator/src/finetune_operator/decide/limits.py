@@ -2,23 +2,50 @@
 
 from typing import Final
 
-MESSAGE: Final = 1024
-"""Characters of a run's or a version's summary."""
+MESSAGE: Final = 2400
+"""Characters of a run's or a version's summary: it may quote a command whole."""
 
-HOLD_MESSAGE: Final = 800
-"""Characters of a hold's message, and of a promotion's."""
+SUMMARY: Final = 1024
+"""Characters of a policy's summary; the hold and the conditions that it sums up say all."""
+
+HOLD_MESSAGE: Final = 2200
+"""Characters of a hold's message, and of a promotion's: three commands with the longest names fit."""
+
+EVENT: Final = 1000
+"""Characters of an Event's note, by the API."""
+
+EVIDENCE: Final = 240
+"""Characters of what a quarantine stands on: container, pod, exit code, last words."""
+
+EVIDENCES: Final = 10
+"""Only the newest quarantines keep their evidence in the policy."""
 
 CONSUMED: Final = 64
 """Promotions that a policy remembers as acted upon."""
 
-CONSUMED_MESSAGES: Final = 8
+CONSUMED_MESSAGES: Final = 4
 """Only the newest entries keep their message: the promotions themselves carry it, and a status stays small."""
 
-CONSUMED_MESSAGE: Final = 300
-"""Characters of such a message."""
+CONSUMED_MESSAGE: Final = 800
+"""Characters of such a message: one command fits."""
+
+CAUSE: Final = 400
+"""Characters of why a flight ended, before the ways out."""
 
 QUARANTINED: Final = 50
 """Digests that a policy remembers as failed in production."""
+
+TAKEN_BACK: Final = 50
+"""Versions that a policy remembers as taken back by people."""
+
+SERVED_ON: Final = 16
+"""Deployments that a version's service record names, the newest."""
+
+NAME: Final = 253
+"""Characters of an object's name."""
+
+MARK: Final = 160
+"""Characters of a person's reason that is kept of a version that was taken back."""
 
 LAST_GOOD: Final = 5
 """Versions that a policy can go back to."""

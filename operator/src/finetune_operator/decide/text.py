@@ -2,6 +2,8 @@
 
 import re
 
+from ..api.policy import Quarantined, TakenBack
+
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?")
 
 
@@ -16,3 +18,14 @@ def listed(names: list[str], *, most: int = 5) -> str:
         return "none"
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def taken_back_in_words(entry: TakenBack, deployment: str) -> str:
+    """Return who took a version back from that Deployment, when and why."""
+    why = f": {entry.reason}" if entry.reason else ""
+    return f"taken back from Deployment {deployment} by promotion '{entry.by}' ({entry.since:%Y-%m-%d %H:%M} UTC){why}"
+
+
+def quarantined_in_words(entry: Quarantined) -> str:
+    """Return why a version was quarantined, and when."""
+    return f"quarantined here ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC)"

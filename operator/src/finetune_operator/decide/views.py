@@ -24,6 +24,20 @@ class Problem(Explanation):
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What the server's own container did with the model in it: the only ground on which a version is blamed.
+
+    Ended: it, or the fetch, exited over the artifact. StoppedReady: it was ready in this pod, and is not any more.
+    NotReady: it runs with the artifact, and was never ready. `since` is when that began; `restarts` counts ends.
+    """
+
+    kind: Literal["Ended", "StoppedReady", "NotReady"]
+    message: str
+    since: datetime | None = None
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateView:
     """A PodTemplate: its hash (recorded per attempt), or what is wrong with it."""
 
@@ -75,7 +89,8 @@ class DeploymentView:
 
     `keys_manager` is a field manager other than ours that owns one of the four keys, if there is one; else ours,
     if we own one; else None. `progress_deadline_seconds` is the spec's (Kubernetes' default: 600). `trouble` is what
-    ails the pods of the version that a flight is rolling out.
+    ails the pods of the version that a flight is rolling out, or why Kubernetes cannot make them; `fault` is what the
+    version itself may be blamed for.
     """
 
     name: str
@@ -100,6 +115,7 @@ class DeploymentView:
     deleting: bool = False
     progress_deadline_seconds: int = 600
     trouble: Problem | None = None
+    fault: Fault | None = None
 
     @property
     def settled(self) -> bool:

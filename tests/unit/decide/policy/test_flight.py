@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from finetune_operator.api.names import FIELD_MANAGER
 from finetune_operator.decide.decision import ApplyKeys
 from finetune_operator.decide.policy.machine import decide
-from finetune_operator.decide.views import DeploymentView, Problem, ServedKeys
+from finetune_operator.decide.views import DeploymentView, Fault, Problem, ServedKeys
 from unit.decide.policy.flight import (
     BASE,
     COMPLETE,
@@ -35,6 +35,8 @@ from unit.decide.policy.world import (
     seconds,
     view,
 )
+
+CRASHED = Fault("Ended", "container 'server' of pod 'a' ended with exit code 1: no such operator", NOW)
 
 
 @pytest.mark.row("D7")
@@ -149,30 +151,57 @@ class TestFlipping:
 
     @pytest.mark.row("D11")
     def test_a_missed_progress_deadline_means_back(self) -> None:
-        decision = decide(at(120, flying(), served(deadline_exceeded=True)))
+        decision = decide(at(120, flying(), served(deadline_exceeded=True, fault=CRASHED)))
         flight, asked = flight_of(decision), applied(decision)
         assert (flight.phase, flight.why, flight.epoch) == ("Returning", "RolloutFailed", 3)
+        assert "exit code 1: no such operator" in flight.evidence
         assert asked is not None
         assert (asked.version, asked.epoch) == ("base_v1", 3)
         assert events(decision) == ["Returning"]
 
-    @pytest.mark.row("D11")
+    @pytest.mark.row("D28")
     @pytest.mark.parametrize(
-        ("ails", "why"),
+        "ails",
         [
-            ("ContainerFails", "RolloutFailed"),
-            ("Unschedulable", "Unschedulable"),
-            ("ImagePullFailed", "ImagePullFailed"),
-            ("ContainerConfig", "ContainerConfig"),
+            "Unschedulable",
+            "ImagePullFailed",
+            "ContainerConfig",
+            "ContainerCreating",
+            "QuotaExceeded",
+            "PodsRefused",
+            "StorageUnavailable",
+            "SidecarFails",
         ],
     )
-    def test_the_way_back_says_what_ails_the_pods_and_blames_no_version_that_never_ran(
-        self, ails: str, why: str
-    ) -> None:
+    def test_the_way_back_says_what_ails_the_pods_and_blames_no_version_for_its_surroundings(self, ails: str) -> None:
         trouble = Problem(ails, "0/3 nodes are available")
         flight = flight_of(decide(at(120, flying(), served(deadline_exceeded=True, trouble=trouble))))
-        assert (flight.phase, flight.why) == ("Returning", why)
+        assert (flight.phase, flight.why, flight.evidence) == ("Returning", ails, "")
         assert f"{ails}: 0/3 nodes are available" in flight.message
+
+    @pytest.mark.row("D28")
+    def test_a_rollout_of_which_nobody_knows_what_ails_it_blames_nobody(self) -> None:
+        assert flight_of(decide(at(120, flying(), served(deadline_exceeded=True)))).why == "RolloutTimedOut"
+
+    @pytest.mark.row("D28")
+    @pytest.mark.parametrize(("loads_since", "why"), [(0, "RolloutFailed"), (100, "ServerNotReady")])
+    def test_a_server_that_is_not_ready_is_blamed_once_it_had_half_of_the_deadline(
+        self, loads_since: int, why: str
+    ) -> None:
+        words = "container 'server' of pod 'a' runs and is not ready"
+        fault = Fault("NotReady", words, NOW + seconds(loads_since))
+        there = served(
+            deadline_exceeded=True,
+            progress_deadline_seconds=120,
+            fault=fault,
+            trouble=Problem("ServerNotReady", words),
+        )
+        assert flight_of(decide(at(120, flying(), there))).why == why
+
+    @pytest.mark.row("D28")
+    def test_where_kubernetes_is_silent_a_crash_is_blamed_all_the_same(self) -> None:
+        deadline = (flight_of(start()).deadline - NOW).total_seconds()
+        assert flight_of(decide(at(deadline, flying(), served(fault=CRASHED)))).why == "RolloutFailed"
 
     @pytest.mark.row("D11")
     def test_a_rollout_under_way_is_looked_at_again_because_its_pods_are_not_watched(self) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from finetune_operator.api.meta import find
 from finetune_operator.api.policy import Policy
-from finetune_operator.decide.policy import flight as flip
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import ServedKeys
 from unit.decide.policy.flight import (
@@ -80,7 +79,7 @@ class TestReturning:
         assert events(decision) == ["RolledBack"]
 
     @pytest.mark.row("D18")
-    @pytest.mark.parametrize("why", ["ConcurrentChange", "RolloutTimedOut", *sorted(flip.NEVER_RAN)])
+    @pytest.mark.parametrize("why", ["ConcurrentChange", "RolloutTimedOut", "Unschedulable", "QuotaExceeded"])
     def test_what_was_not_the_versions_fault_quarantines_nobody(self, why: str) -> None:
         status = decide(at(130, returning(why=why), deployment(keys(BASE), epoch=3))).status
         assert status.quarantined == ()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from finetune_operator.api.promotion import Despite
 from unit.decide.policy.flight import (
     ASKED,
     BASE,
@@ -38,10 +39,18 @@ class TestWholeFlights:
         world.ask(promotion("base_v1", "ft_v1.1", name="rollback"))
         world.run(200)
         assert world.phase("rollback") == "Succeeded"
-        world.ask(promotion("ft_v1.1", "base_v1", name="forward", reason="it was the camera"))
+        world.ask(promotion("ft_v1.1", "base_v1", name="unsaid", reason="it was the camera"))
+        world.run(200)
+        assert world.phase("unsaid") == "Failed", "people went back from it: that must be overruled in words"
+        despite = Despite(checks=("TakenBack",), reason="it was the camera")
+        world.ask(promotion("ft_v1.1", "base_v1", name="forward", despite=despite))
         world.run(200)
         assert world.phase("forward") == "Succeeded"
         assert [commit.epoch for commit in world.commits] == [2, 3, 4]
+        assert world.policy.status.taken_back == (), "and nothing is taken back by who corrects a taking back"
+        world.ask(promotion("base_v1", "ft_v1.1", name="rollback-again"))
+        world.run(200)
+        assert world.phase("rollback-again") == "Succeeded"
 
     def test_a_version_that_never_starts_is_taken_back_and_never_tried_again(self) -> None:
         world = running(BASE, TUNED, behaviour={"ft_v1.1": "never"})

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import PolicyStatus, Quarantined, Reservation
+from finetune_operator.api.policy import Lifted, PolicyStatus, Quarantined, Reservation
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy import memory
@@ -56,12 +56,30 @@ class TestMemory:
         assert memory.way_back(status, live_version(TUNED)) == live_version(BASE)
         assert memory.way_back(status, live_version(BASE)) == live_version(TUNED)
 
-    def test_a_status_at_all_its_bounds_stays_below_32_kib(self) -> None:
+    @pytest.mark.row("D44")
+    def test_what_people_took_back_is_a_way_back_only_where_there_is_no_other(self) -> None:
+        status = memory.taken_back(live(TUNED, 3, OTHER, BASE), live_version(TUNED), by="b", reason="", now=NOW)
+        assert memory.way_back(status, live_version(BASE)) == live_version(OTHER)
+        alone = memory.taken_back(live(TUNED, 3), live_version(TUNED), by="b", reason="", now=NOW)
+        assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
+
+    def test_a_quarantine_that_was_lifted_can_stand_again(self) -> None:
+        digest = TUNED.spec.artifact.sha256
+        status = memory.quarantined(live(BASE), live_version(TUNED), "Unhealthy", NOW)
+        lifted = replace(status.quarantined[0], lifted=Lifted(at=NOW, by="again"))
+        status = replace(status, quarantined=(lifted,))
+        assert not memory.is_quarantined(status, digest)
+        assert memory.way_back(replace(live(BASE, 3, TUNED), quarantined=(lifted,)), live_version(BASE)) is not None
+        again = memory.quarantined(status, live_version(TUNED), "RolloutFailed", NOW)
+        assert [(entry.reason, entry.lifted) for entry in again.quarantined] == [("RolloutFailed", None)]
+
+    def test_a_status_at_all_its_bounds_stays_below_64_kib(self) -> None:
         status = flying().status
         version = replace(live_version(TUNED), uri="s3://" + "u" * 200)
         for n in range(limits.QUARANTINED + 5):
             digest = f"{n:064x}"
             status = memory.quarantined(status, replace(version, sha256=digest), "RolloutFailed", NOW)
+            status = memory.taken_back(status, replace(version, sha256=digest), by="b" * 50, reason="r" * 999, now=NOW)
         for n in range(limits.CONSUMED + 5):
             name = "a-run-name-of-forty-characters-in-length-promotion-" + f"{n:06}"
             status = memory.consumed(status, (name, f"{n:016x}"), "RolledBack", "RolloutFailed", "m" * 999, NOW)
@@ -70,4 +88,4 @@ class TestMemory:
         status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)
         decided = decide(view(policy(status), deployment(keys(OTHER)), versions=VERSIONS)).status
         assert len(decided.consumed) == limits.CONSUMED
-        assert len(canonical_json(decided)) <= 32 * 1024
+        assert len(canonical_json(decided)) <= 64 * 1024

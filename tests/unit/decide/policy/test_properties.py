@@ -1,16 +1,15 @@
 """Whatever happens to a Deployment, in whatever order: the promises about flips hold, and the world comes to rest."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from finetune_operator.api.names import FIELD_MANAGER
-from finetune_operator.api.policy import Hold, InFlight, Policy, PolicyStatus, Quarantined
-from finetune_operator.api.promotion import Approval, Promotion
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.promotion import Approval, Despite, Promotion, PromotionStatus
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide.decision import ApplyKeys
 from finetune_operator.decide.deployment import HIGHEST_EPOCH
@@ -19,32 +18,32 @@ from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity
 from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys
+from unit.decide.policy.any_view import (
+    BAD,
+    BASE,
+    DEPLOYMENTS,
+    EVERY_KEY,
+    NAMES,
+    PROMOTIONS,
+    SLOW,
+    TIMES,
+    VERSIONS,
+    policies,
+)
 from unit.decide.policy.world import (
     NOW,
     Commit,
     ModelDeployment,
     World,
-    base,
     keys,
     live,
-    live_version,
     policy,
     promotion,
     seconds,
-    tuned,
     view,
 )
 
-BASE, GOOD, SICK, SLOW, BAD = (
-    base(),
-    tuned("ft_v1.1"),
-    tuned("ft_v1.2"),
-    tuned("ft_v1.3", verdict="Review"),
-    tuned("ft_v1.4", verdict="Reject"),
-)
-VERSIONS = (BASE, GOOD, SICK, SLOW, BAD)
 APPROVED = Approval(by="ann", evidence=SLOW.spec.evidence.digest if SLOW.spec.evidence else "")
-EVERY_KEY = {version.spec.version: keys(version) for version in VERSIONS}
 
 Event = Callable[[World], None]
 
@@ -53,7 +52,28 @@ def ask(version: str, came_from: str | None, release: bool, number: int) -> Even
     def event(world: World) -> None:
         approval = APPROVED if version == "ft_v1.3" else None
         name = f"p{number}-{version.replace('_', '-').replace('.', '-')}"
-        world.ask(promotion(version, came_from, name=name, release_hold=release, approval=approval))
+        despite = Despite(checks=("TakenBack",), reason="sure") if number == 3 else None
+        world.ask(promotion(version, came_from, name=name, release_hold=release, approval=approval, despite=despite))
+
+    return event
+
+
+def pull_the_brake(world: World) -> None:
+    """Somebody goes back from what is in flight, or from what is live, to the base."""
+    flight, recorded = world.policy.status.in_flight, world.policy.status.live
+    came_from = flight.to.version if flight is not None else None if recorded is None else recorded.version
+    asked = promotion("base_v1", came_from, name=f"brake-{(world.now - NOW).total_seconds():.0f}")
+    world.ask(replace(asked, metadata=replace(asked.metadata, creation_timestamp=world.now)))
+
+
+def knowingly(version: str, came_from: str | None, number: int) -> Event:
+    """A promotion that overrules whatever can be overruled."""
+    despite = Despite(checks=("Quarantined", "NotSettled"), reason="it is mended")
+
+    def event(world: World) -> None:
+        name = f"despite{number}-{version.replace('_', '-').replace('.', '-')}"
+        approval = APPROVED if version == "ft_v1.3" else None
+        world.ask(promotion(version, came_from, name=name, release_hold=True, approval=approval, despite=despite))
 
     return event
 
@@ -108,6 +128,15 @@ def suspend(on: bool) -> Event:
     return event
 
 
+def lose_the_status(world: World) -> None:
+    """The policy is made anew, from a backup or from Git; the versions' records are there."""
+    world.policy = policy()
+    world.statuses.append(world.policy.status)
+    world.promotions = {
+        name: replace(one, status=PromotionStatus()) for name, one in world.promotions.items()
+    }  # what they came to stands on them
+
+
 def forget_promotions(world: World) -> None:
     world.promotions.clear()
 
@@ -127,9 +156,9 @@ def act_on_a_stale_view(world: World) -> None:
     world.turn(stale=old)
 
 
-NAMES = [version.spec.version for version in VERSIONS]
 EVENTS = st.one_of(
     st.builds(ask, st.sampled_from(NAMES), st.sampled_from([None, *NAMES]), st.booleans(), st.integers(0, 3)),
+    st.builds(knowingly, st.sampled_from(NAMES), st.sampled_from([None, *NAMES]), st.integers(0, 1)),
     st.builds(
         foreign,
         st.sampled_from([*EVERY_KEY.values(), ServedKeys(), ServedKeys("junk", None, "x")]),
@@ -142,6 +171,7 @@ EVENTS = st.one_of(
             recreate,
             delete,
             crash,
+            pull_the_brake,
             act_on_a_stale_view,
             retemplate,
             forget_promotions,
@@ -176,12 +206,17 @@ def check_promises(world: World) -> None:
     for commit in world.commits:
         assert servable(commit), "an apply without an intent in the status"
         assert commit.before_manager in (None, FIELD_MANAGER) or commit.before == commit.after, "overwrote foreign keys"
-        flight, quarantined = commit.status.in_flight, {entry.sha256 for entry in commit.status.quarantined}
-        assert commit.after.sha256 not in quarantined, "a quarantined digest was put live"
+        flight = commit.status.in_flight
+        put_live = commit.after.sha256
+        assert put_live is None or commit.status.quarantine_of(put_live) is None, "a quarantined digest was put live"
         back = flight is not None and flight.phase == "Returning"
         assert back or commit.after != keys(BAD), "a rejected version was put live"
         if flight is not None and flight.phase == "Flipping":
             assert commit.after == ServedKeys(flight.to.version, flight.to.uri, flight.to.sha256)
+    for status in world.statuses:
+        for entry in status.quarantined:
+            assert entry.version in BEHAVIOUR, "a version was blamed that never failed"
+            assert "'server'" in entry.evidence, "a version was blamed without evidence"
     for before, after in zip(world.statuses, world.statuses[1:], strict=False):
         one, two = before.in_flight, after.in_flight
         if one is not None and two is not None:
@@ -224,105 +259,48 @@ def test_the_promises_hold_whatever_happens(first: bool, script: list[Event]) ->
     check_promises(world)
 
 
-TIMES = st.integers(-100_000, 100_000).map(lambda offset: NOW + timedelta(seconds=offset))
-KEYS = st.builds(
-    ServedKeys,
-    st.sampled_from([None, "", "base_v1", "ft_v1.1", "x" * 500]),
-    st.sampled_from([None, "", BASE.spec.artifact.uri, "u" * 5000]),
-    st.sampled_from([None, "", "zz", BASE.spec.artifact.sha256, "é" * 64]),
-) | st.sampled_from([ServedKeys(), *EVERY_KEY.values()])
-COUNTS = st.integers(-3, 5) | st.just(2**31 - 1)
-DEPLOYMENTS = st.none() | st.builds(
-    DeploymentView,
-    name=st.just("invoice-detector"),
-    uid=st.sampled_from(["deployment-uid", "other"]),
-    resource_version=st.just("7"),
-    managed=st.booleans(),
-    keys=KEYS,
-    epoch=st.none() | st.sampled_from([-1, 0, 1, 2, 3, 10**30]),
-    template_hash=st.sampled_from(["template-a", "template-b"]),
-    generation=st.integers(0, 3),
-    observed_generation=st.integers(0, 3),
-    replicas=COUNTS,
-    updated=COUNTS,
-    ready=COUNTS,
-    available=COUNTS,
-    total=COUNTS,
-    paused=st.booleans(),
-    deadline_exceeded=st.booleans(),
-    can_surge=st.booleans(),
-    null_annotations=st.booleans(),
-    keys_manager=st.sampled_from([None, "", FIELD_MANAGER, "kubectl"]),
-    deleting=st.booleans(),
-    progress_deadline_seconds=st.sampled_from([-1, 0, 1, 600, 2**31 - 1, 10**15]),
-)
-LIVE_VERSIONS = st.sampled_from([live_version(version) for version in VERSIONS])
-FLIGHTS = st.none() | st.builds(
-    InFlight,
-    promotion=st.sampled_from(["to-ft-v1-1", "gone"]),
-    promotion_uid=st.sampled_from(["uid-ft_v1.1", "gone"]),
-    spec_hash=st.just("0" * 16),
-    phase=st.sampled_from(["Flipping", "Watching", "Returning"]),
-    to=LIVE_VERSIONS,
-    back=st.none() | LIVE_VERSIONS,
-    epoch=st.integers(0, 4),
-    deployment_uid=st.just("deployment-uid"),
-    template_hash=st.just("template-a"),
-    started_at=TIMES,
-    phase_since=TIMES,
-    deadline=TIMES,
-    why=st.sampled_from(["", "Unhealthy", "ConcurrentChange"]),
-    message=st.text(max_size=5),
-    replicas=COUNTS,
-    unhealthy_since=st.none() | TIMES,
-)
-STATUSES = st.builds(
-    lambda recorded, flight, hold, quarantined, reasserted, epoch: replace(
-        live(recorded) if recorded else PolicyStatus(),
-        in_flight=flight,
-        hold=hold,
-        quarantined=quarantined,
-        reasserted_at=reasserted,
-        epoch=max(epoch, flight.epoch if flight else 0, 1 if recorded else 0),
-    ),
-    st.none() | st.sampled_from(VERSIONS),
-    FLIGHTS,
-    st.none()
-    | st.builds(
-        Hold,
-        by=st.just("x"),
-        reason=st.sampled_from(["External", "ConflictingWriter", "FieldOwned"]),
-        message=st.text(max_size=5),
-        since=TIMES,
-    ),
-    st.lists(
-        st.builds(
-            Quarantined,
-            version=st.just("v"),
-            sha256=st.sampled_from([version.spec.artifact.sha256 for version in VERSIONS]),
-            reason=st.just("Unhealthy"),
-            since=TIMES,
-        ),
-        max_size=2,
-    ).map(tuple),
-    st.lists(TIMES, max_size=3).map(tuple),
-    st.integers(0, 5),
-)
-PROMOTIONS = st.builds(
-    lambda version, came_from, release, age, phase: replace(
-        promotion(version, came_from, release_hold=release, age=age),
-        status=replace(promotion(version).status, phase=phase),
-    ),
-    st.sampled_from([*NAMES, "base_v7"]),
-    st.sampled_from([None, *NAMES]),
-    st.booleans(),
-    st.integers(-5, 5),
-    st.sampled_from([None, "Pending", "Failed"]),
-)
+FAILED: list[Event] = [ask("ft_v1.2", "base_v1", False, 0), wait(700)]
+LEFT: list[Event] = [
+    ask("ft_v1.1", "base_v1", False, 0),
+    wait(90),
+    ask("base_v1", "ft_v1.1", False, 1),
+    wait(90),
+]
 
 
-def policies() -> st.SearchStrategy[Policy]:
-    return st.builds(lambda status, suspended: policy(status, suspend=suspended), STATUSES, st.booleans())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(script=st.lists(EVENTS | st.just(lose_the_status), max_size=14))
+@example(script=[*FAILED, lose_the_status, wait(40), ask("ft_v1.2", "base_v1", True, 1), wait(90)])
+@example(script=[*LEFT, lose_the_status, wait(40), ask("ft_v1.1", "base_v1", True, 1), wait(90)])
+def test_what_failed_or_was_taken_back_stays_so_whenever_the_status_is_lost(script: list[Event]) -> None:
+    """Also where it is lost right after it was written: the versions' reconcilers had seen it by then."""
+    target = ModelDeployment(now=NOW, behaviour=BEHAVIOUR)
+    target.write(keys(BASE), 1, FIELD_MANAGER)
+    target.changed_at = NOW - seconds(3600)
+    world = World(target=target, versions=VERSIONS, policy=policy(live(BASE)))
+    for event in script:
+        event(world)
+        world.turn()
+        world.now += seconds(2)
+    check_rest(world)
+    check_memory(world)
+
+
+def check_memory(world: World) -> None:
+    """No flight goes to what was quarantined ever, or to what stood as taken back unless it says so."""
+    failed: set[str] = set()
+    taken: set[str] = set()
+    flown: str | None = None
+    for status in world.statuses:
+        flight = status.in_flight
+        if flight is not None and flight.promotion_uid != flown:
+            flown = flight.promotion_uid
+            assert flight.to.sha256 not in failed, "a quarantined version flew again"
+            assert flight.to.sha256 not in taken or flight.promotion.startswith("p3-"), "taken back, without a word"
+        failed |= {entry.sha256 for entry in status.quarantined}
+        if status.live is not None and status.is_good(status.live.sha256):
+            taken.discard(status.live.sha256)
+        taken |= {entry.sha256 for entry in status.taken_back}
 
 
 @settings(max_examples=400, deadline=None)

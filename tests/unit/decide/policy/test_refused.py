@@ -29,7 +29,9 @@ class TestRefused:
         assert status.in_flight is None
         assert status.hold is not None
         assert (status.hold.reason, status.hold.by) == ("FieldOwned", "argocd-controller")
+        assert "kubectl patch deployment invoice-detector -n ml --type=merge -p '{" in status.hold.message
         assert status.hold.message.endswith("}'"), "the whole command that mends it"
+        assert "}' | kubectl create -f -; " in status.hold.message, "and how to go on"
         ready = condition(decision, "TargetReady")
         assert (ready.status, ready.reason) == ("False", "FieldOwned")
         assert applied(decision) is None
@@ -39,6 +41,14 @@ class TestRefused:
         first = refused(view(flying(), deployment(keys(BASE))), "argocd-controller", "conflict")
         again = decide(view(policy(first.status), deployment(keys(BASE)), now=NOW + seconds(60)))
         assert (again.status, again.actions) == (first.status, ())
+
+    def test_the_hold_and_its_commands_stay_while_somebody_else_owns_the_keys(self) -> None:
+        first = refused(view(flying(), deployment(keys(BASE))), "argocd-controller", "conflict")
+        there = deployment(keys(TUNED), keys_manager="argocd-controller")
+        again = decide(view(policy(first.status), there, versions=(BASE, TUNED), now=NOW + seconds(60)))
+        assert again.status.hold == first.status.hold
+        assert first.status.hold is not None
+        assert condition(again, "InSync").message == first.status.hold.message
 
     def test_a_refused_re_assertion_is_tried_twice_and_then_held(self) -> None:
         of, tries = policy(live(BASE)), 0

@@ -89,7 +89,7 @@ def test_a_burst_of_promotions_is_not_counted_one_by_one() -> None:
 @pytest.mark.row("D47")
 def test_a_flight_is_followed_from_phase_to_phase() -> None:
     world = running(BASE, TUNED)
-    world.ask(promotion("ft_v1.1", "base_v1"), promotion("base_v1", "ft_v1.1", name="back", age=10))
+    world.ask(promotion("ft_v1.1", "base_v1"), promotion("ft_v1.1", "base_v1", name="next", age=10))
     seen: dict[str, set[Any]] = {}
     for _ in range(40):
         world.turn()
@@ -98,7 +98,7 @@ def test_a_flight_is_followed_from_phase_to_phase() -> None:
             seen.setdefault(status.message, set()).add(status.since)
             assert status.since == status.in_flight.phase_since
         world.now += seconds(5)
-    assert next(iter(seen)) == "promotion 'to-ft-v1-1' rolls out 'ft_v1.1'; 1 promotion waits ('back', for its end)"
+    assert next(iter(seen)) == "promotion 'to-ft-v1-1' rolls out 'ft_v1.1'; 1 promotion waits ('next', for its end)"
     assert any("watches 'ft_v1.1' until 2026-11-21T12:" in message for message in seen)
     assert all(len(moments) == 1 for moments in seen.values())
     assert (world.policy.status.message, world.policy.status.since) == ("", None)

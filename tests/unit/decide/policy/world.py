@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, FileReference, ObjectMeta
 from finetune_operator.api.model_version import ModelVersion, VersionEvidence, VersionSpec, VersionStatus
-from finetune_operator.api.names import FIELD_MANAGER, model_version_name, sha256_of
+from finetune_operator.api.names import FIELD_MANAGER, SERVICE_RECORD_KEY, model_version_name, sha256_of
 from finetune_operator.api.policy import (
     Data,
     Live,
@@ -24,13 +24,16 @@ from finetune_operator.api.policy import (
     Source,
     Watch,
 )
-from finetune_operator.api.promotion import Promotion, PromotionSpec
+from finetune_operator.api.promotion import Promotion, PromotionSpec, PromotionStatus
+from finetune_operator.api.record import Service, record_text
 from finetune_operator.api.run import Verdict
-from finetune_operator.decide.decision import ApplyKeys, Decision, Emit
+from finetune_operator.decide.decision import Annotate, ApplyKeys, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.view import PromotionView
-from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys, TemplateView
+from finetune_operator.decide.version.record import record_due
+from finetune_operator.decide.version.view import VersionView
+from finetune_operator.decide.views import DeploymentView, Fault, PolicyView, ServedKeys, TemplateView
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 MODEL = "invoice-fields"
@@ -86,6 +89,12 @@ def tuned(
     given: dict[str, Any] = {"type": "FineTuned", "base": "base_v1", "evidence": evidence}
     meta = ObjectMeta(name=model_version_name(MODEL, version), namespace="ml", uid=f"uid-{version}")
     return ModelVersion(metadata=meta, spec=_version_spec(version, **(given | spec)))
+
+
+def with_record(version: ModelVersion, service: Service, on: str = "invoice-detector") -> ModelVersion:
+    """The version with a record of what it did on a Deployment."""
+    text = record_text(version.spec.artifact.sha256, {on: service})
+    return replace(version, metadata=replace(version.metadata, annotations={SERVICE_RECORD_KEY: text}))
 
 
 def live_version(version: ModelVersion) -> LiveVersion:
@@ -169,6 +178,22 @@ def applied(decision: Decision[PolicyStatus]) -> ApplyKeys | None:
     return asked[0] if asked else None
 
 
+T = TypeVar("T", Promotion, ModelVersion)
+
+
+def annotated(obj: T, decision: Decision[Any]) -> T:
+    """The object with the annotations that a decision puts on it."""
+    added = {action.key: action.text for action in decision.actions if isinstance(action, Annotate)}
+    meta = replace(obj.metadata, annotations={**obj.metadata.annotations, **added})
+    return obj if meta == obj.metadata else replace(obj, metadata=meta)
+
+
+def mirrored(seen: PromotionView) -> PromotionStatus:
+    """What a promotion says at rest: an outcome stands on the object first, and in the status with the next look."""
+    recorded = annotated(seen.promotion, promotion_decide.decide(seen))
+    return promotion_decide.decide(with_changes(seen, promotion=recorded)).status
+
+
 def events(decision: Decision[Any]) -> list[str]:
     return [action.reason for action in decision.actions if isinstance(action, Emit)]
 
@@ -224,7 +249,16 @@ class ModelDeployment:
             deadline_exceeded=late,
             keys_manager=self.manager,
             progress_deadline_seconds=60,
+            fault=self._fault(kind, crashed=crashed),
         )
+
+    def _fault(self, kind: str, *, crashed: bool) -> Fault | None:
+        """What a look at the pods would show: only a version is ever to blame, not pods that wait for one."""
+        if crashed:
+            return Fault("Ended", "container 'server' of pod 'a' ended with exit code 1: it crashed", self.now)
+        if kind == "never" and self.keys.version is not None:
+            return Fault("NotReady", "container 'server' of pod 'a' runs and is not ready", self.changed_at)
+        return None
 
     def _behaviour(self) -> str:
         if self.keys.version is None:
@@ -320,12 +354,18 @@ class World:
 
     def _mirror(self) -> None:
         there = None if self.target is None else self.target.view()
-        for name, one in self.promotions.items():
-            seen = PromotionView(one, self.now, self.policy, there, self.versions)
-            status = promotion_decide.decide(seen).status
-            if status != one.status:
-                self.promotions[name] = replace(one, status=status)
-                self.status_writes += 1
+        self.versions = tuple(self._with_record(version) for version in self.versions)
+        for name in self.promotions:
+            for _ in range(2):  # its outcome goes onto the object first, into its status with the next look
+                one = self.promotions[name]
+                decision = promotion_decide.decide(PromotionView(one, self.now, self.policy, there, self.versions))
+                changed = annotated(replace(one, status=decision.status), decision)
+                self.promotions[name] = changed
+                self.status_writes += changed != one
+
+    def _with_record(self, version: ModelVersion) -> ModelVersion:
+        due = record_due(VersionView(version=version, now=self.now, policies=(self.policy,)))
+        return version if due is None else annotated(version, Decision(version.status, (due,)))
 
     def run(self, duration: float, step: float = 5) -> None:
         """Let time pass, reconciling twice a step so that what one write wakes is done."""

@@ -1,5 +1,6 @@
 """Promotion checks: who may go live, who waits, who never will, and what each is told."""
 
+import json
 from dataclasses import replace as with_changes
 from typing import Any
 
@@ -7,8 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
-from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, Rollout
-from finetune_operator.api.promotion import Approval, Promotion
+from finetune_operator.api.names import OUTCOME_KEY
+from finetune_operator.api.policy import Hold, Lifted, Policy, PolicyStatus, Quarantined, Rollout, TakenBack
+from finetune_operator.api.promotion import Approval, Despite, Promotion
+from finetune_operator.api.record import Outcome, outcome_text
+from finetune_operator.api.run import Ruling
 from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait
 from finetune_operator.decide.promotion.waiting import candidates, identity, spec_hash
@@ -72,6 +76,18 @@ CLEAR = {
     ),
     "a reviewed fine-tune that was live before, unapproved": proposal(
         promotion("ft_v1.1", "base_v1"), policy(live(BASE, 3, REVIEWED)), (BASE, REVIEWED)
+    ),
+    "what people took back, when the promotion overrules that": proposal(
+        promotion("ft_v1.1", "base_v1", despite=Despite(checks=("TakenBack",), reason="it was the camera")),
+        policy(
+            replace(
+                live(BASE),
+                taken_back=(TakenBack(version="v", sha256=TUNED.spec.artifact.sha256, by="back", since=NOW),),
+            )
+        ),
+    ),
+    "a digest whose quarantine was lifted": proposal(
+        of=policy(replace(live(BASE), quarantined=(replace(SICK, lifted=Lifted(at=NOW, by="again")),)))
     ),
     "releaseHold while held": proposal(
         promotion("ft_v1.1", "base_v1", release_hold=True), policy(live_status(hold=HOLD))
@@ -162,7 +178,49 @@ def unverifiable() -> ModelVersion:
     return base(verified="False")
 
 
+TAKEN = TakenBack(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, by="back", reason="wrong amounts", since=NOW)
+DESPITE = Despite(checks=("TakenBack",), reason="it was the camera")
+
+
+def rejected_by_a_person() -> ModelVersion:
+    evidence = REVIEWED.spec.evidence
+    assert evidence is not None
+    ruling = Ruling(verdict="Reject", by="ann", at=NOW, reason="wrong crops")
+    return replace(REVIEWED, spec=replace(REVIEWED.spec, evidence=replace(evidence, decision=ruling)))
+
+
 REFUSE = {
+    "what people took back": (proposal(of=policy(live_status(taken_back=(TAKEN,)))), "Failed", "TakenBack"),
+    "what people took back, under another name": (
+        proposal(
+            promotion("ft_v1.2", "base_v1"),
+            policy(live_status(taken_back=(TAKEN,))),
+            (BASE, tuned("ft_v1.2", artifact=TUNED.spec.artifact)),
+        ),
+        "Failed",
+        "TakenBack",
+    ),
+    "what people took back, though another check is overruled": (
+        proposal(
+            promotion("ft_v1.1", "base_v1", despite=Despite(checks=("NotSettled",), reason="x")),
+            policy(live_status(taken_back=(TAKEN,))),
+        ),
+        "Failed",
+        "TakenBack",
+    ),
+    "what a person rejected, with an approval of that evidence": (
+        proposal(
+            promotion("ft_v1.1", "base_v1", approval=Approval(by="bo", evidence=DIGEST)),
+            versions=(BASE, rejected_by_a_person()),
+        ),
+        "Failed",
+        "NotEligible",
+    ),
+    "what a person rejected, even if it was live": (
+        proposal(of=policy(live(BASE, 3, REVIEWED)), versions=(BASE, rejected_by_a_person())),
+        "Failed",
+        "NotEligible",
+    ),
     "a quarantined digest": (proposal(of=policy(live_status(quarantined=(SICK,)))), "Failed", "Quarantined"),
     "a quarantined digest, releaseHold or not": (
         proposal(
@@ -262,10 +320,31 @@ def test_never_promoted(case: str) -> None:
     assert finding.message
 
 
-def test_what_is_live_but_was_overwritten_is_not_live_already() -> None:
-    """After `rollout undo`, a releaseHold promotion of what is on record puts it back."""
+def test_the_refusal_of_what_was_taken_back_carries_who_why_and_the_command_that_overrules_it() -> None:
+    finding = judge(proposal(of=policy(live_status(taken_back=(TAKEN,)))))
+    assert isinstance(finding, Refuse)
+    assert "by promotion 'back'" in finding.message
+    assert "wrong amounts" in finding.message
+    spec = json.loads(finding.message.partition("echo '")[2].partition("'")[0])["spec"]
+    assert (spec["version"], spec["from"], spec["despite"]["checks"]) == ("ft_v1.1", "base_v1", ["TakenBack"])
+
+
+@pytest.mark.row("D39")
+def test_while_it_is_not_known_what_is_live_no_from_is_wrong() -> None:
+    asked, there = promotion("ft_v1.1", "base_v1"), deployment(keys(TUNED), available=0)
+    waits = judge(proposal(asked, policy(PolicyStatus(hold=HOLD)), there=there))
+    assert isinstance(waits, Wait)
+    assert waits.reason == "Held"
+
+
+def test_what_is_live_but_was_overwritten_waits_for_its_keys_and_does_not_run_into_a_refusal() -> None:
+    """After `rollout undo`, a releaseHold promotion of what is on record puts it back once the keys are let go of."""
     asked = promotion("base_v1", "base_v1", release_hold=True)
-    assert isinstance(judge(proposal(asked, there=deployment(keys(TUNED), keys_manager="kubectl"))), Clear)
+    waits = judge(proposal(asked, there=deployment(keys(TUNED), keys_manager="kubectl")))
+    assert isinstance(waits, Wait)
+    assert waits.reason == "ForeignKeys"
+    assert "'base_v1', on record as live, is put back" in waits.message
+    assert isinstance(judge(proposal(asked, there=deployment(keys(TUNED), keys_manager=None))), Clear)
 
 
 def test_the_spec_hash_tells_specs_apart_and_only_specs() -> None:
@@ -275,7 +354,21 @@ def test_the_spec_hash_tells_specs_apart_and_only_specs() -> None:
     assert len(spec_hash(one.spec)) == 16
 
 
+def ended(asked: Promotion) -> Promotion:
+    """The promotion with a record of how it ended, and without a status, as a backup brings it back."""
+    name, hashed = identity(asked)
+    outcome = Outcome(name=name, spec_hash=hashed, outcome="Succeeded", reason="WatchPassed", at=NOW)
+    return replace(asked, metadata=replace(asked.metadata, annotations={OUTCOME_KEY: outcome_text(outcome)}))
+
+
 class TestCandidates:
+    @pytest.mark.row("P10")
+    def test_the_record_of_another_promotion_keeps_none_from_acting(self) -> None:
+        asked = promotion("ft_v1.1", "base_v1")
+        for copy in (promotion("ft_v1.1", "base_v1", name="copy"), promotion("ft_v1.1", "base_v1", reason="other")):
+            copied = replace(copy, metadata=replace(copy.metadata, annotations=ended(asked).metadata.annotations))
+            assert candidates(policy(), (copied,)) == (copied,)
+
     def test_the_oldest_comes_first_and_ties_go_by_name(self) -> None:
         asked = (promotion("b", age=10), promotion("c", age=20, name="z"), promotion("c", age=20, name="a"))
         assert [one.metadata.name for one in candidates(policy(), asked)] == ["a", "z", "to-b"]
@@ -283,9 +376,10 @@ class TestCandidates:
     def test_what_acted_once_never_acts_again(self) -> None:
         asked = promotion("ft_v1.1", "base_v1")
         final = replace(asked, status=replace(asked.status, phase="Superseded"))
+        recorded = ended(asked)
         deleted = replace(asked, metadata=replace(asked.metadata, deletion_timestamp=NOW + seconds(1)))
         foreign = promotion("ft_v1.1", policy="other")
-        assert candidates(policy(), (final, deleted, foreign)) == ()
+        assert candidates(policy(), (final, deleted, foreign, recorded)) == ()
 
     def test_a_restored_promotion_is_known_by_name_and_spec(self) -> None:
         from finetune_operator.decide.policy.memory import consumed

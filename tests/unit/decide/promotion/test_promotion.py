@@ -1,20 +1,35 @@
 """A promotion's status: what the policy's memory says of it, and why it waits."""
 
+from dataclasses import replace as with_changes
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.meta import find
+from finetune_operator.api.names import OUTCOME_KEY
 from finetune_operator.api.policy import Policy, PolicyStatus
 from finetune_operator.api.promotion import Promotion, PromotionStatus
-from finetune_operator.decide.decision import Decision, Emit
+from finetune_operator.decide.decision import Annotate, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.policy.memory import consumed, landed
 from finetune_operator.decide.promotion.machine import decide
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity
-from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, promotion, seconds, tuned, view
+from finetune_operator.decide.views import Problem
+from unit.decide.policy.world import (
+    NOW,
+    annotated,
+    base,
+    deployment,
+    keys,
+    live,
+    policy,
+    promotion,
+    seconds,
+    tuned,
+    view,
+)
 
 BASE, TUNED = base(), tuned()
 ASKED = promotion("ft_v1.1", "base_v1")
@@ -22,11 +37,18 @@ ASKED = promotion("ft_v1.1", "base_v1")
 
 def look(of: Policy | None, asked: Promotion = ASKED, **changes: Any) -> Decision[PromotionStatus]:
     given: dict[str, Any] = {"now": NOW, "deployment": deployment(keys(BASE)), "versions": (BASE, TUNED)}
-    return decide(PromotionView(promotion=asked, policy=of, **(given | changes)))
+    decision = decide(PromotionView(promotion=asked, policy=of, **(given | changes)))
+    recorded = annotated(asked, decision)
+    return decision if recorded == asked else decide(PromotionView(promotion=recorded, policy=of, **(given | changes)))
 
 
 def facts(decision: Decision[PromotionStatus]) -> dict[str, tuple[str, str]]:
     return {c.type: (c.status, c.reason) for c in decision.status.conditions}
+
+
+def recorded(of: Policy, asked: Promotion = ASKED) -> Promotion:
+    """The promotion with what is put onto it when the policy has consumed it."""
+    return annotated(asked, decide(PromotionView(promotion=asked, now=NOW, policy=of, versions=(BASE, TUNED))))
 
 
 def flying(phase: str = "Flipping", **changes: Any) -> Policy:
@@ -55,7 +77,7 @@ def test_the_outcome_in_the_policys_memory_is_final(
     assert decision.status.finished_at == NOW
     assert facts(decision) == {"Accepted": accepted, "Finished": ("True", reason)}
     assert decision.actions == (Emit(kind, outcome, f"{reason}: what happened"),)  # type: ignore[arg-type]
-    ended = replace(ASKED, status=decision.status)
+    ended = replace(recorded(of), status=decision.status)
     for later in (None, policy(), of, flying()):
         assert look(later, ended) == Decision(decision.status), "final means final"
 
@@ -74,6 +96,57 @@ def test_a_flight_that_failed_was_accepted_all_the_same() -> None:
     seen = replace(ASKED, status=look(of).status)
     failed = policy(landed(of.status, of.status.in_flight, "Failed", "TargetGone", "it went", NOW))
     assert facts(look(failed, seen)) == {"Accepted": ("True", "ChecksPassed"), "Finished": ("True", "TargetGone")}
+
+
+def once(of: Policy | None, asked: Promotion) -> Decision[PromotionStatus]:
+    """Return a single look's decision."""
+    return decide(PromotionView(asked, NOW, of, deployment(keys(BASE)), (BASE, TUNED)))
+
+
+class TestOutcome:
+    CONSUMED = policy(consumed(live(BASE), identity(ASKED), "Failed", "Quarantined", "it failed here", NOW))
+
+    @pytest.mark.row("P9")
+    def test_the_outcome_stands_on_the_object_before_its_status_is_final(self) -> None:
+        first = once(self.CONSUMED, ASKED)
+        assert first.status == ASKED.status
+        assert [action.key for action in first.actions if isinstance(action, Annotate)] == [OUTCOME_KEY]
+        second = once(self.CONSUMED, annotated(ASKED, first))
+        assert second.status.phase == "Failed"
+
+    @pytest.mark.row("P9")
+    def test_an_older_entry_without_its_message_changes_no_outcome(self) -> None:
+        known = recorded(self.CONSUMED)
+        silent = policy(consumed(live(BASE), identity(ASKED), "Failed", "Quarantined", "", NOW))
+        assert once(silent, known).status.message == "it failed here"
+
+    @pytest.mark.row("P9")
+    @pytest.mark.parametrize("text", ["junk", "{}"])
+    def test_what_somebody_wrote_there_is_overwritten_when_it_ends(self, text: str) -> None:
+        forged = replace(ASKED, metadata=replace(ASKED.metadata, annotations={OUTCOME_KEY: text}))
+        assert once(policy(live(BASE)), forged).status.phase == "Pending", "it counts as none"
+        assert annotated(forged, once(self.CONSUMED, forged)).metadata == recorded(self.CONSUMED).metadata
+
+    @pytest.mark.row("P9")
+    def test_a_promotion_that_the_last_release_ended_gets_its_outcome(self) -> None:
+        ended = replace(ASKED, status=look(self.CONSUMED).status)
+        assert annotated(ended, once(None, ended)) == replace(recorded(self.CONSUMED), status=ended.status)
+        again = annotated(ended, once(None, ended))
+        assert once(None, again) == Decision(again.status)
+
+    @pytest.mark.row("P10")
+    @pytest.mark.parametrize("of", [None, policy(), policy(live(TUNED))], ids=["no policy", "re-created", "moved on"])
+    def test_an_outcome_is_final_whatever_the_policy_forgot(self, of: Policy | None) -> None:
+        restored = recorded(self.CONSUMED)
+        decision = once(of, restored)
+        assert (decision.status.phase, decision.status.message) == ("Failed", "it failed here")
+        assert decision.status.finished_at == NOW
+        assert facts(decision) == {"Accepted": ("False", "Quarantined"), "Finished": ("True", "Quarantined")}
+        assert decision.actions == (), "nothing happened now, so no Event says so"
+
+    @pytest.mark.row("P10")
+    def test_what_is_in_flight_has_no_outcome_yet(self) -> None:
+        assert once(flying(), recorded(self.CONSUMED)).status.phase == "Flipping"
 
 
 @pytest.mark.row("P2")
@@ -123,6 +196,16 @@ def test_what_the_policy_finds_wrong_with_its_deployment_shows_on_the_promotion(
     decision = look(policy(seen.status))
     assert facts(decision)["Accepted"] == ("False", "TargetNotReady")
     assert "kubectl label" in decision.status.message
+
+
+@pytest.mark.row("P4")
+def test_a_deployment_that_is_not_whole_is_said_with_what_ails_its_pods() -> None:
+    full = Problem("Unschedulable", "no node takes the pod: Insufficient cpu")
+    short = deployment(keys(BASE), replicas=3, updated=3, total=3, available=2)
+    seen = policy_decide.decide(view(policy(live(BASE)), with_changes(short, trouble=full)))
+    decision = look(policy(seen.status), deployment=short)
+    assert facts(decision)["Accepted"] == ("False", "NotSettled")
+    assert "Unschedulable: no node takes the pod: Insufficient cpu" in decision.status.message
 
 
 @pytest.mark.row("P5")

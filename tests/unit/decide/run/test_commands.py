@@ -1,9 +1,9 @@
 """The commands of messages: what a person would write, and nothing that the API server put in."""
 
-from finetune_operator.api.promotion import PromotionSpec
 from finetune_operator.api.run import Run, RunSpec
 from finetune_operator.api.value import parse
-from finetune_operator.decide.run.commands import promotion_command, run_command, with_remedy
+from finetune_operator.decide import limits
+from finetune_operator.decide.run.commands import in_events, run_command, with_remedy
 from house.following import manifest
 from unit.decide.run.world import run
 
@@ -36,12 +36,23 @@ def test_what_it_says_of_its_own_is_kept_and_the_seed_beside_it() -> None:
 
 
 def test_an_apostrophe_does_not_end_the_shells_quotes() -> None:
-    spec = PromotionSpec(policy="p", version="ft_v1.1", reason="it's fine")
-    command = promotion_command("ml", spec)
+    command = run_command(stored(nodeSelector={"owner": "it's"}))
     assert command.count("'") == 2
-    assert manifest(command, "ModelPromotion")["spec"]["reason"] == "it's fine"
+    assert manifest(command, "FineTuneRun")["spec"]["nodeSelector"] == {"owner": "it's"}
 
 
 def test_it_is_never_the_remedy_that_is_cut() -> None:
     assert with_remedy("x" * 5000, "do this").endswith("x; do this")
-    assert len(with_remedy("x" * 5000, "do this")) == 1024
+    assert len(with_remedy("x" * 5000, "do this")) == limits.MESSAGE
+
+
+def test_an_event_that_is_too_short_for_all_says_each_command_whole() -> None:
+    again, anew = run_command(stored()), run_command(stored(), seed=7)
+    message = with_remedy("x" * 800, f"to ask again: {again}; to train anew: {anew}")
+    texts = in_events(message)
+    assert [manifest(text, "FineTuneRun") for text in texts] == [
+        manifest(again, "FineTuneRun"),
+        manifest(anew, "FineTuneRun"),
+    ]
+    assert all(len(text) <= limits.EVENT for text in texts)
+    assert in_events("short; words") == ("short; words",)

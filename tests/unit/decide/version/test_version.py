@@ -12,9 +12,10 @@ from finetune_operator.api.contract import RunDocument, document_json
 from finetune_operator.api.meta import find
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
+from finetune_operator.api.record import Service, services
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import parse, plain
-from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob
+from finetune_operator.decide.decision import Action, Annotate, CreateJob, CreateSnapshot, Decision, DeleteJob
 from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.version.view import VersionView
 from finetune_operator.decide.views import JobView, Problem, TemplateView
@@ -67,6 +68,10 @@ class Shelf:
                 self.jobs = (*self.jobs, replace(job, running_since=self.now, pods_gone=False))
             case DeleteJob():
                 self.jobs = tuple(j for j in self.jobs if j.name != action.name)
+            case Annotate():
+                meta = self.version.metadata
+                meta = updated(meta, annotations={**meta.annotations, action.key: action.text})
+                self.version = updated(self.version, metadata=meta)
             case _:
                 pass
 
@@ -101,6 +106,10 @@ class Shelf:
         shown = find(self.version.status.conditions, "Verified")
         assert shown is not None
         return shown.status, shown.reason
+
+    def record(self) -> Service:
+        """What the version did on the policy's Deployment, by its own record."""
+        return services(self.version.metadata.annotations, BASE)[policy().spec.deployment]
 
     def live(self) -> tuple[str, str]:
         shown = find(self.version.status.conditions, "Live")

@@ -6,20 +6,19 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import LONGEST_URI
-from ...api.names import FIELD_MANAGER, model_version_name
 from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
 from ..decision import ApplyKeys, Decision, Emit
-from ..deployment import deployment_problem, epoch_of, keys_of, manager_in_words, written_by_others
+from ..deployment import deployment_problem, epoch_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Clear, Proposal, Refuse
 from ..promotion.waiting import candidates, identity
-from ..views import DeploymentView, PolicyView, ServedKeys
-from . import memory
+from ..views import DeploymentView, PolicyView
+from . import holds, memory
 from .flight import begin
+from .recall import adopt, adoptable, explain
 from .rules import Rule, changes_deployment, side_by_side
 
 REASSERT_WINDOW: Final = timedelta(minutes=10)
@@ -28,44 +27,6 @@ REASSERT_LIMIT: Final = 2
 
 BACKLOG: Final = timedelta(seconds=5)
 """When refusals had to wait for earlier ones to be mirrored, look again so soon."""
-
-LONGEST_NAME: Final = 100
-"""Characters of a version's name that may be adopted from a Deployment's keys."""
-
-SHA256_DIGITS: Final = 64
-HEX_DIGITS: Final = frozenset("0123456789abcdef")
-
-
-def _adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
-    """A policy without memory (new, or re-created) takes over what the Deployment says, and holds (D3, D23)."""
-    status, deployment = view.policy.status, view.deployment
-    if status.epoch > 0 or status.live is not None or deployment_problem(view) is not None or deployment is None:
-        return None
-    version = _version_by_keys(view, deployment.keys)
-    if version is None:
-        return None
-    epoch = max(epoch_of(deployment), 1)
-    adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
-    text = (
-        f"Deployment '{deployment.name}' already served '{version.version}' when this policy first saw it; "
-        "a promotion with releaseHold: true lifts the hold"
-    )
-    held = memory.held(adopted, FIELD_MANAGER, "Adopted", text, view.now)
-    return Decision(held, (Emit("Warning", "Adopted", text),))
-
-
-def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
-    """Return the version that complete and plausible keys name, or None; they may be anybody's text."""
-    version, uri, sha256 = keys.version, keys.uri, keys.sha256
-    if not version or not uri or not sha256:
-        return None
-    if len(version) > LONGEST_NAME or len(uri) > LONGEST_URI:
-        return None
-    if len(sha256) != SHA256_DIGITS or not HEX_DIGITS.issuperset(sha256):
-        return None
-    known = (v.metadata.name for v in view.versions if v.spec.version == version and v.spec.artifact.sha256 == sha256)
-    name = next(known, model_version_name(view.policy.spec.model, version))
-    return LiveVersion(version=version, model_version=name, uri=uri, sha256=sha256)
 
 
 def _promote(view: PolicyView) -> Decision[PolicyStatus] | None:
@@ -111,6 +72,8 @@ def _refuse(
     finding: Refuse,
     unmirrored: set[tuple[str, str]],
 ) -> PolicyStatus:
+    if finding.outcome == "Succeeded" and status.live is not None:
+        status = memory.kept(status, memory.as_version(status.live))
     if finding.outcome == "Succeeded" and promotion.spec.release_hold:
         status = memory.released(status)
     return memory.consumed(
@@ -145,9 +108,13 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
 def _proven(view: PolicyView, live: LiveVersion) -> bool:
     """Tell whether live may be written by us: it passed a watch here, or was adopted and is known as passed.
 
-    What was merely found on the Deployment is recorded, and never put live by the operator without evidence.
+    What was merely found on the Deployment is recorded, and never put live by the operator without evidence, nor where
+    it was quarantined or taken back.
     """
-    if any(good.sha256 == live.sha256 for good in view.policy.status.last_good):
+    status = view.policy.status
+    if status.quarantine_of(live.sha256) is not None or status.taken_back_of(live.sha256) is not None:
+        return False
+    if status.is_good(live.sha256):
         return True
     return any(
         passed_by_itself(version)
@@ -158,14 +125,12 @@ def _proven(view: PolicyView, live: LiveVersion) -> bool:
 
 
 def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion) -> Decision[PolicyStatus]:
-    text = (
+    cause = (
         f"the keys of '{live.version}' on Deployment '{deployment.name}' disappear again and again, by "
-        f"{manager_in_words(deployment)}; see that nothing replaces the Deployment or its template annotations, "
-        "then create a promotion with releaseHold: true"
+        f"{manager_in_words(deployment)}; see that nothing replaces the Deployment or its template annotations"
     )
     by = written_by_others(deployment) or "unknown"
-    held = memory.held(view.policy.status, by, "ConflictingWriter", text, view.now)
-    return Decision(held, (Emit("Warning", "ConflictingWriter", text),))
+    return Decision(*holds.hold(view, view.policy.status, by, "ConflictingWriter", cause, holds.lifting(view.policy)))
 
 
 def _apply_live(deployment: DeploymentView, live: LiveVersion, epoch: int) -> ApplyKeys:
@@ -179,19 +144,13 @@ def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
     status, deployment = view.policy.status, view.deployment
     if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
         return None
-    if deployment.keys == keys_of(status.live):
+    if not holds.differs(status, deployment) or holds.is_kept(status, deployment) or adoptable(view) is not None:
         return None
-    recorded = "nothing" if status.live is None else f"'{status.live.version}'"
-    served = (deployment.keys.version or "")[:64]
-    text = (
-        f"Deployment '{deployment.name}' was set to '{served}' by {manager_in_words(deployment)}, "
-        f"recorded as live is {recorded}; a promotion with releaseHold: true settles which one it shall be"
-    )
-    held = memory.held(status, written_by_others(deployment) or "unknown", "External", text, view.now)
-    return None if held is status else Decision(held, (Emit("Warning", "External", text),))
+    held, events = holds.external(view, status, deployment)
+    return None if held is status else Decision(held, events)
 
 
-RULES: Final[tuple[Rule, ...]] = (_adopt, _promote, _reassert, _hold_for_foreign_keys)
+RULES: Final[tuple[Rule, ...]] = (adopt, explain, _promote, _reassert, _hold_for_foreign_keys)
 """A promotion that may act comes before putting back what it would replace."""
 
 

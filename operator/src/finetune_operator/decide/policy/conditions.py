@@ -1,11 +1,15 @@
 """The conditions of a policy, derived from its status and from what is seen of its Deployment and templates."""
 
 from ...api.meta import ConditionStatus
+from ...api.policy import InFlight, Policy, PolicyStatus
+from ..commands import promoting, releasing
 from ..deployment import deployment_problem, keys_of, manager_in_words
 from ..templates import templates_problem
 from ..views import PolicyView, Problem
 from .availability import available
-from .flight import stuck
+from .holds import cause_of
+from .returning import stuck
+from .writes import ailing
 
 Fact = tuple[ConditionStatus, str, str]
 
@@ -38,30 +42,58 @@ def _ready(view: PolicyView, problem: Problem | None) -> Fact:
     blocked = stuck(view)
     if blocked is not None:
         return "False", "RollbackBlocked", blocked
-    return _good_unless(problem, "Operational")
+    waited = _not_rolled_out(view)
+    return _good_unless(problem, "Operational") if waited is None else ("False", "NotRolledOut", waited)
+
+
+def _not_rolled_out(view: PolicyView) -> str | None:
+    """Return what is waited for before the version that the Deployment names is adopted (D39), or None."""
+    hold = view.policy.status.hold
+    return cause_of(hold) if hold is not None and hold.reason == "NotRolledOut" else None
 
 
 def _in_sync(view: PolicyView) -> Fact:
     status, deployment = view.policy.status, view.deployment
     if status.in_flight is not None:
-        ails = (
-            ""
-            if deployment is None or deployment.trouble is None
-            else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
-        )
-        return "Unknown", status.in_flight.phase, f"promotion '{status.in_flight.promotion}' is in flight{ails}"
+        return "Unknown", status.in_flight.phase, _flying(view, status.in_flight)
     if deployment is None:
         return "Unknown", "DeploymentNotFound", ""
     if deployment.keys == keys_of(status.live):
         return ("Unknown", "NothingLive", "nothing is live yet") if status.live is None else ("True", "AsRecorded", "")
+    waited = _not_rolled_out(view)
+    if waited is not None:
+        return "False", "NotRolledOut", waited
     if deployment.keys.absent:
-        remedy = "it is put back, or by a promotion of it with releaseHold: true"
-        return (
-            "False",
-            "KeysAbsent",
-            f"Deployment '{deployment.name}' does not carry the keys of what is live; {remedy}",
-        )
+        command = releasing(view.policy)
+        remedy = "it is put back" + ("" if command is None else f", or by this: {command}")
+        text = f"Deployment '{deployment.name}' does not carry the keys of what is live; {remedy}"
+        return "False", "KeysAbsent", text
+    if status.hold is not None and status.hold.reason in ("External", "FieldOwned"):
+        return "False", "External", status.hold.message
     return "False", "External", f"the keys were set by {manager_in_words(deployment)}"
+
+
+def _flying(view: PolicyView, flight: InFlight) -> str:
+    """Return what flies, what ails it, and how it is ended at once."""
+    return f"promotion '{flight.promotion}' is in flight{ailing(view.deployment)}{ending_it(view.policy, flight)}"
+
+
+def ending_it(policy: Policy, flight: InFlight) -> str:
+    """Return how a person ends the flight at once (row D30), to be put behind a sentence."""
+    if flight.back is None or flight.phase == "Returning":
+        return ""
+    command = promoting(policy, flight.back.version, flight.to.version)
+    return f"; deleting the promotion stops nothing; to go back to '{flight.back.version}' at once: {command}"
+
+
+def serving(status: PolicyStatus) -> str:
+    """Return what is live in one word, or what is on its way in or back."""
+    flight = status.in_flight
+    if flight is None:
+        return "" if status.live is None else status.live.version
+    if flight.phase == "Returning":
+        return f"{'nothing' if flight.back is None else flight.back.version} (returning)"
+    return f"{flight.to.version} ({flight.phase.lower()})"
 
 
 def _held(view: PolicyView) -> Fact:

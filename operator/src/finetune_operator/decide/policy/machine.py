@@ -9,13 +9,15 @@ from ...api.meta import find, set_condition
 from ...api.policy import PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
-from ..deployment import letting_go
 from ..views import PolicyView
-from . import memory
+from . import holds, memory
 from .at_rest import at_rest
-from .conditions import facts
-from .flight import FAULTS, advance
+from .blame import quarantined_if_at_fault
+from .conditions import facts, serving
+from .flight import advance
 from .metrics import metrics
+from .recall import recall
+from .returning import landed
 from .rules import Rule, side_by_side
 from .summary import summary
 
@@ -39,7 +41,7 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
     return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model, view.now))
 
 
-CONCERNS: Final[tuple[Rule, ...]] = (serve, forget_reservations)
+CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations)
 """What a policy looks after, side by side; only `serve` changes the Deployment."""
 
 
@@ -50,16 +52,12 @@ def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStat
     """
     status, name = view.policy.status, view.policy.spec.deployment
     owner = manager or "unknown"
-    conflict = f"field manager '{owner}' owns a field of the operator on Deployment '{name}'"
-    text = f"{conflict}; take it out of that manifest and let go of it: {letting_go(name)}"
     flight = status.in_flight
     if flight is not None:
-        if flight.why in FAULTS:
-            status = memory.quarantined(status, flight.to, flight.why, view.now)
-        status = memory.landed(status, flight, "Failed", "FieldOwned", conflict, view.now)
-    held = memory.held(status, owner, "FieldOwned", text, view.now)
-    events = () if held == view.policy.status else (Emit("Warning", "FieldOwned", f"{conflict}: {message}"),)
-    return _summed_up(view, Decision(held, events))
+        conflict = f"field manager '{owner}' owns a field of the operator on Deployment '{name}'"
+        status = quarantined_if_at_fault(status, flight, view.now)
+        status = landed(status, flight, "Failed", "FieldOwned", f"{conflict}: {message}", view.now)
+    return _summed_up(view, Decision(*holds.field_owned(view, status, flight, owner)))
 
 
 def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[PolicyStatus]:
@@ -70,7 +68,7 @@ def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[P
     generation, now = policy.metadata.generation, times.moment(view.now)
     for kind, value, reason, message in facts(after):
         conditions = set_condition(conditions, kind, value, reason, message, generation=generation, now=now)
-    status = replace(status, conditions=conditions, observed_generation=generation)
+    status = replace(status, conditions=conditions, serving=serving(status), observed_generation=generation)
     message, since = summary(with_changes(view, policy=replace(policy, status=status)))
     status = replace(status, message=message, since=since)
     # Metrics go first: nothing asks for them a second time when another action is refused.

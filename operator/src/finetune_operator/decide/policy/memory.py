@@ -11,11 +11,13 @@ from ...api.policy import (
     Consumed,
     Hold,
     InFlight,
+    Lifted,
     Live,
     LiveVersion,
     PolicyStatus,
     PromotionOutcome,
     Quarantined,
+    TakenBack,
 )
 from .. import limits
 from ..times import moment
@@ -25,12 +27,13 @@ RESERVATION_REST: Final = timedelta(minutes=10)
 
 
 def held(status: PolicyStatus, by: str, reason: str, message: str, now: datetime) -> PolicyStatus:
-    """Return `status` with that hold; an equal hold stays as it is, with its time."""
+    """Return `status` with that hold; a hold for the same reason keeps its time, whatever else it says by now."""
     old = status.hold
     text = message[: limits.HOLD_MESSAGE]
     if old is not None and (old.by, old.reason, old.message) == (by, reason, text):
         return status
-    return replace(status, hold=Hold(by=by, reason=reason, message=text, since=moment(now)))
+    since = old.since if old is not None and (old.by, old.reason) == (by, reason) else moment(now)
+    return replace(status, hold=Hold(by=by, reason=reason, message=text, since=since))
 
 
 def released(status: PolicyStatus) -> PolicyStatus:
@@ -77,17 +80,63 @@ def landed(
     return consumed(ended, (flight.promotion, flight.spec_hash), outcome, reason, message, now)
 
 
-def quarantined(status: PolicyStatus, version: LiveVersion, reason: str, now: datetime) -> PolicyStatus:
-    """Return `status` with the version's digest never to be promoted or returned to again."""
+def quarantined(
+    status: PolicyStatus, version: LiveVersion, reason: str, now: datetime, evidence: str = ""
+) -> PolicyStatus:
+    """Return `status` with the version's digest not to be promoted or returned to again, and on what evidence."""
     if is_quarantined(status, version.sha256):
         return status
-    new = Quarantined(version=version.version, sha256=version.sha256, reason=reason, since=moment(now))
-    return replace(status, quarantined=(*status.quarantined, new)[-limits.QUARANTINED :])
+    new = Quarantined(
+        version=version.version,
+        sha256=version.sha256,
+        reason=reason,
+        since=moment(now),
+        evidence=evidence[: limits.EVIDENCE],
+    )
+    entries = [entry for entry in status.quarantined if entry.sha256 != version.sha256][1 - limits.QUARANTINED :]
+    silent = max(len(entries) + 1 - limits.EVIDENCES, 0)
+    kept = (replace(entry, evidence="") if i < silent else entry for i, entry in enumerate(entries))
+    return replace(status, quarantined=(*kept, new))
+
+
+def lifted(status: PolicyStatus, sha256: str, by: str, reason: str, now: datetime) -> PolicyStatus:
+    """Return `status` with the quarantine of those bytes lifted, by that promotion and for that reason."""
+    word = Lifted(at=moment(now), by=by, reason=reason[: limits.EVIDENCE])
+    entries = (
+        replace(entry, lifted=word) if entry.sha256 == sha256 and entry.lifted is None else entry
+        for entry in status.quarantined
+    )
+    return replace(status, quarantined=tuple(entries))
 
 
 def is_quarantined(status: PolicyStatus, sha256: str) -> bool:
-    """Tell whether a digest failed in production here."""
-    return any(entry.sha256 == sha256 for entry in status.quarantined)
+    """Tell whether a digest failed in production here, and nobody lifted that."""
+    return status.quarantine_of(sha256) is not None
+
+
+def taken_back(status: PolicyStatus, version: LiveVersion, *, by: str, reason: str, now: datetime) -> PolicyStatus:
+    """Return `status` with the version taken back by the promotion `by`: it goes live again only if one says so."""
+    new = TakenBack(
+        version=version.version, sha256=version.sha256, by=by, reason=reason[: limits.MARK], since=moment(now)
+    )
+    return replace(status, taken_back=(*_not_taken_back(status, version.sha256).taken_back, new)[-limits.TAKEN_BACK :])
+
+
+def kept(status: PolicyStatus, version: LiveVersion) -> PolicyStatus:
+    """Return `status` with a version that was found live, and taken back, kept because a promotion said so.
+
+    It counts as good from now on: a person stands for it.
+    """
+    if status.taken_back_of(version.sha256) is None:
+        return status
+    good = tuple(entry for entry in status.last_good if entry.sha256 != version.sha256)
+    status = _not_taken_back(status, version.sha256)
+    return replace(status, last_good=(version, *good)[: limits.LAST_GOOD])
+
+
+def _not_taken_back(status: PolicyStatus, sha256: str) -> PolicyStatus:
+    left = tuple(entry for entry in status.taken_back if entry.sha256 != sha256)
+    return status if left == status.taken_back else replace(status, taken_back=left)
 
 
 def as_live(version: LiveVersion, epoch: int, since: datetime) -> Live:
@@ -108,8 +157,15 @@ def as_version(live: LiveVersion) -> LiveVersion:
 
 
 def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:
-    """Return `status` with the flight's version live and the newest of the good ones, its predecessor second."""
-    before = () if status.live is None else (as_version(status.live),)
+    """Return `status` with the flight's version live and the newest of the good ones, its predecessor second.
+
+    Who goes back to what was live before takes back what is left, unless it only corrects a taking back (D42, D43).
+    """
+    corrects, left = status.taken_back_of(flight.to.sha256) is not None, status.live
+    status = _not_taken_back(status, flight.to.sha256)
+    if flight.takes_back and not corrects and left is not None and left.sha256 != flight.to.sha256:
+        status = taken_back(status, as_version(left), by=flight.promotion, reason=flight.reason, now=now)
+    before = () if left is None else (as_version(left),)
     good: list[LiveVersion] = []
     for version in (flight.to, *before, *status.last_good):
         known = any(version.sha256 == other.sha256 for other in good)
@@ -119,12 +175,18 @@ def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicySt
 
 
 def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
-    """Return what a failed flight to `to` returns to: live, else the newest good one; never a quarantined digest."""
+    """Return what a failed flight to `to` returns to: live, else the newest good one.
+
+    Never a quarantined digest; one that people took back only where there is no other (D44).
+    """
     recorded = () if status.live is None else (status.live,)
-    for version in (*recorded, *status.last_good):
-        if version.sha256 != to.sha256 and not is_quarantined(status, version.sha256):
-            return as_version(version)
-    return None
+    able = [
+        version
+        for version in (*recorded, *status.last_good)
+        if version.sha256 != to.sha256 and not is_quarantined(status, version.sha256)
+    ]
+    able.sort(key=lambda version: status.taken_back_of(version.sha256) is not None)
+    return as_version(able[0]) if able else None
 
 
 def without_spent_reservations(

@@ -13,6 +13,7 @@ from ..promotion.proposal import Proposal, Wait, quoted
 from ..promotion.waiting import candidates
 from ..times import moment
 from ..views import PolicyView
+from .holds import cause_of
 
 Part = tuple[str, datetime | None]
 """What is to be said, and when it began, where that stands anywhere."""
@@ -30,7 +31,7 @@ def summary(view: PolicyView) -> Part:
     if not parts:
         return "", None
     status = view.policy.status
-    message = "; ".join(text for text, _ in parts)[: limits.MESSAGE]
+    message = "; ".join(text for text, _ in parts)[: limits.SUMMARY]
     kept = status.since if status.message == message else None
     return message, parts[0][1] or kept or moment(view.now)
 
@@ -45,8 +46,9 @@ def _parts(view: PolicyView) -> Iterator[Part]:
     if status.in_flight is not None:
         yield _in_words(status.in_flight), status.in_flight.phase_since
     hold = status.hold
-    if hold is not None and not any(hold.message == condition.message for condition in wrong):
-        yield f"held ({hold.reason}): {hold.message}", hold.since
+    if hold is not None and not any(c.message in (hold.message, cause_of(hold)) for c in wrong):
+        # The ways out are commands, which are too long for a column; status.hold has them.
+        yield f"held ({hold.reason}): {cause_of(hold)}", hold.since
     yield from _waiting(view)
     if view.policy.spec.suspend:
         yield "suspended; set spec.suspend to false to go on", None

@@ -3,8 +3,12 @@
 from typing import Final
 
 from ...api.model_version import ModelVersion
-from ..deployment import keys_of, letting_go, manager_in_words, written_by_others
-from .eligibility import eligible, was_live
+from ...api.policy import Policy
+from ...api.promotion import Overruled, Promotion
+from ..commands import letting_go, promoting
+from ..deployment import keys_of, manager_in_words, written_by_others
+from ..views import ServedKeys
+from .eligibility import eligible, not_taken_back, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 
 
@@ -50,16 +54,43 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
     )
 
 
+def overrules(promotion: Promotion, check: Overruled) -> bool:
+    """Tell whether the promotion goes ahead knowingly, whatever that check says."""
+    return promotion.spec.despite is not None and check in promotion.spec.despite.checks
+
+
+def _again(
+    context: CheckContext, *, release: bool = False, despite: Overruled | None = None, current: bool = False
+) -> str:
+    """Return the command of the same promotion once more, with what lets it pass; `current`: from what is live."""
+    spec, live = context.promotion.spec, context.policy.status.live
+    came_from = (None if live is None else live.version) if current else spec.from_version
+    checks = () if spec.despite is None else spec.despite.checks
+    if despite is not None and despite not in checks:
+        checks = (*checks, despite)
+    return promoting(
+        context.policy,
+        spec.version,
+        came_from,
+        release=release or spec.release_hold,
+        despite=checks,
+        approval=spec.approval,
+    )
+
+
 def _not_quarantined(context: CheckContext) -> Obstacle | None:
-    sha256 = context.version.spec.artifact.sha256
-    entry = next((e for e in context.policy.status.quarantined if e.sha256 == sha256), None)
-    if entry is None:
+    version = context.version.spec
+    entry = context.policy.status.quarantine_of(version.artifact.sha256)
+    if entry is None or overrules(context.promotion, "Quarantined"):
         return None
+    ground = f"; what its server did: {entry.evidence}" if entry.evidence else ""
+    held = context.policy.status.hold is not None
+    command = _again(context, release=held, despite="Quarantined", current=True)
     return Refuse(
         "Failed",
         "Quarantined",
-        f"'{context.version.spec.version}' failed in production here ({entry.reason}, "
-        f"{entry.since:%Y-%m-%d %H:%M} UTC); promote another version",
+        f"'{version.version}' failed in production here ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC); "
+        f"promote another version, or, to make '{version.version}' live all the same and lift that: {command}{ground}",
     )
 
 
@@ -74,15 +105,17 @@ def _not_live_already(context: CheckContext) -> Obstacle | None:
 
 
 def _from_is_live(context: CheckContext) -> Obstacle | None:
-    live = context.policy.status.live
-    wanted, actual = context.promotion.spec.from_version, None if live is None else live.version
+    status = context.policy.status
+    wanted, actual = context.promotion.spec.from_version, None if status.live is None else status.live.version
     if wanted == actual:
         return None
+    if not status.remembers and _not_held(context) is not None:
+        return None  # what is live is not known yet (D39, D40): it waits for that below
     return Refuse(
         "Superseded",
         "FromIsNotLive",
         f"spec.from is {quoted(wanted)}, but live is {quoted(actual)}; "
-        "to promote all the same, create a new promotion with what is live in spec.from",
+        f"to make '{context.promotion.spec.version}' live all the same: {_again(context, current=True)}",
     )
 
 
@@ -92,14 +125,22 @@ def _not_held(context: CheckContext) -> Obstacle | None:
         return None
     return Wait(
         "Held",
-        f"the policy is held ({hold.reason}: {hold.message}); a promotion with releaseHold: true lifts the hold",
+        f"the policy is held ({hold.reason}, by {hold.by}; its status.hold says why); a promotion with "
+        f"releaseHold: true lifts the hold, this one makes '{context.version.spec.version}' live: "
+        f"{_again(context, release=True)}",
     )
 
 
 def _not_suspended(context: CheckContext) -> Obstacle | None:
     if not context.policy.spec.suspend:
         return None
-    return Wait("Suspended", "the policy is suspended; set its spec.suspend to false")
+    resume = _patching(context.policy, '{"spec":{"suspend":false}}')
+    return Wait("Suspended", f"the policy is suspended; set its spec.suspend to false: {resume}")
+
+
+def _patching(policy: Policy, patch: str) -> str:
+    name, namespace = policy.metadata.name, policy.metadata.namespace
+    return f"kubectl patch finetunepolicy {name} -n {namespace} --type=merge -p '{patch}'"
 
 
 def _target_ready(context: CheckContext) -> Obstacle | None:
@@ -114,32 +155,40 @@ def _not_paused(context: CheckContext) -> Obstacle | None:
     deployment = context.deployment
     if deployment is None or not deployment.paused:
         return None
-    return Wait(
-        "Paused", f"Deployment '{deployment.name}' is paused; run: kubectl rollout resume deployment {deployment.name}"
-    )
+    namespace = context.policy.metadata.namespace
+    command = f"kubectl rollout resume deployment {deployment.name} -n {namespace}"
+    return Wait("Paused", f"Deployment '{deployment.name}' is paused; run: {command}")
 
 
 def _has_replicas(context: CheckContext) -> Obstacle | None:
     deployment = context.deployment
     if deployment is None or deployment.replicas > 0:
         return None
-    return Wait("NoReplicas", f"Deployment '{deployment.name}' is scaled to zero, so no pod could prove the version")
+    command = f"kubectl scale deployment {deployment.name} -n {context.policy.metadata.namespace} --replicas=1"
+    why = f"Deployment '{deployment.name}' is scaled to zero, so no pod could prove the version"
+    return Wait("NoReplicas", f"{why}; it waits until somebody scales it up: {command}")
 
 
 def _settled(context: CheckContext) -> Obstacle | None:
     """Something live must stand firm first, so that trouble afterwards is the flip's; going back need not wait."""
-    deployment = context.deployment
-    if (
-        deployment is None
-        or deployment.settled
-        or context.policy.status.live is None
-        or was_live(context.policy, context.version)
-    ):
+    deployment, live = context.deployment, context.policy.status.live
+    if deployment is None or deployment.settled or live is None:
         return None
+    if was_live(context.policy, context.version) or overrules(context.promotion, "NotSettled"):
+        return None
+    ails = "" if deployment.trouble is None else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
+    room = ""
+    if 0 < deployment.available < deployment.replicas:
+        scale = f"kubectl scale deployment {deployment.name} -n {context.policy.metadata.namespace}"
+        room = f"; where the rest finds no room, scale to what does: {scale} --replicas={deployment.available}"
+    held = context.policy.status.hold is not None
     return Wait(
         "NotSettled",
-        f"Deployment '{deployment.name}' is in the middle of a rollout ({deployment.updated} updated, "
-        f"{deployment.available} available of {deployment.replicas}); the promotion goes on when it is complete",
+        f"Deployment '{deployment.name}' is not whole ({deployment.updated} updated, "
+        f"{deployment.available} available of {deployment.replicas}){ails}; the promotion goes on when it is{room}; "
+        f"to make '{context.version.spec.version}' live at once (then trouble of the flip cannot be told from what "
+        f"is there now: nobody is quarantined, and the way back leads to '{live.version}' as it is): "
+        f"{_again(context, release=held, despite='NotSettled')}",
     )
 
 
@@ -147,29 +196,41 @@ def _can_surge(context: CheckContext) -> Obstacle | None:
     deployment = context.deployment
     if deployment is None or deployment.can_surge or context.policy.spec.rollout.capacity == "AllowDowntime":
         return None
+    allow = _patching(context.policy, '{"spec":{"rollout":{"capacity":"AllowDowntime"}}}')
     return Wait(
         "NoSurge",
         f"Deployment '{deployment.name}' cannot start a new pod before an old one stops; allow a surge in its "
-        "strategy, or set the policy's spec.rollout.capacity to AllowDowntime",
+        "strategy, or set the policy's spec.rollout.capacity to AllowDowntime, which may leave nobody serving for a "
+        f"moment: {allow}",
     )
 
 
 def _keys_are_ours(context: CheckContext) -> Obstacle | None:
-    deployment = context.deployment
-    if deployment is None or deployment.keys.absent or context.promotion.spec.release_hold:
+    """An apply over another manager's keys would be refused; what is there already needs none."""
+    deployment, live, spec = context.deployment, context.policy.status.live, context.version.spec
+    if deployment is None or deployment.keys.absent:
         return None
-    recorded = deployment.keys == keys_of(context.policy.status.live)
-    if recorded and written_by_others(deployment) is None:
+    foreign = written_by_others(deployment)
+    there = deployment.keys == ServedKeys(spec.version, spec.artifact.uri, spec.artifact.sha256)
+    if context.promotion.spec.release_hold:
+        if foreign is None or there:
+            return None
+    elif foreign is None and deployment.keys == keys_of(live):
         return None
+    back = f"nothing is served until '{spec.version}' goes live"
+    if live is not None:
+        then = "" if live.version == spec.version else f", and '{spec.version}' goes live"
+        back = f"'{live.version}', on record as live, is put back then{then}"
     return Wait(
         "ForeignKeys",
-        f"the operator's keys on Deployment '{deployment.name}' belong to {manager_in_words(deployment)}; "
-        f"take them out of its manifest and let go of them: {letting_go(deployment.name)}",
+        f"the operator's keys on Deployment '{deployment.name}' belong to {manager_in_words(deployment)}; take them "
+        f"out of its manifest and let go of them ({back}): {letting_go(context.policy)}",
     )
 
 
 CHECKS: Final[tuple[Check, ...]] = (
     _not_quarantined,
+    not_taken_back,
     _not_live_already,
     _from_is_live,
     eligible,

@@ -2,21 +2,66 @@
 
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
+from ...api.names import OWNER_KIND_LABEL
 from ...api.policy import Policy
+from ...api.promotion import Promotion
+from ...api.record import services
+from ..commands import promoting
+from ..text import taken_back_in_words
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
 
 
 def was_live(policy: Policy, version: ModelVersion) -> bool:
     """Tell whether the version has served before: by this policy's memory, or by the version's own record.
 
-    The record outlives a re-created policy, but another policy's approval is none here: it counts only for bases
-    and for fine-tunes that passed by themselves.
+    The record (its status, or where that was lost, its service record of this Deployment) outlives a re-created policy,
+    but another policy's approval is none here: it counts only for bases and for fine-tunes that passed by themselves.
     """
     live = () if policy.status.live is None else (policy.status.live,)
     if any(entry.sha256 == version.spec.artifact.sha256 for entry in (*live, *policy.status.last_good)):
         return True
     served = version.status.live_since is not None or version.status.last_live is not None
-    return served and passed_by_itself(version)
+    return (served or _was_good_here(policy, version)) and passed_by_itself(version)
+
+
+def _was_good_here(policy: Policy, version: ModelVersion) -> bool:
+    """Tell whether the version's own record says that it passed a watch on this Deployment."""
+    here = services(version.metadata.annotations, version.spec.artifact.sha256).get(policy.spec.deployment)
+    return here is not None and here.good is not None
+
+
+def takes_back(policy: Policy, promotion: Promotion, version: ModelVersion) -> bool:
+    """Tell whether the promotion, if it succeeds, takes back what is live now (D42).
+
+    It does where a person goes back to a version that was live on this Deployment before, by the policy's memory or by
+    the version's own record. A run's promotion goes forward, whatever it promotes.
+    """
+    if policy.status.live is None or promotion.metadata.labels.get(OWNER_KIND_LABEL) == "FineTuneRun":
+        return False
+    return policy.status.is_good(version.spec.artifact.sha256) or _was_good_here(policy, version)
+
+
+def not_taken_back(context: CheckContext) -> Obstacle | None:
+    """Return that people went back from the version for a reason, unless the promotion overrules that."""
+    policy, spec, despite = context.policy, context.version.spec, context.promotion.spec.despite
+    entry = policy.status.taken_back_of(spec.artifact.sha256)
+    if entry is None or (despite is not None and "TakenBack" in despite.checks):
+        return None
+    asked = context.promotion.spec
+    again = promoting(
+        policy,
+        asked.version,
+        asked.from_version,
+        release=asked.release_hold,
+        despite=(*(() if despite is None else despite.checks), "TakenBack"),
+        approval=asked.approval,
+    )
+    return Refuse(
+        "Failed",
+        "TakenBack",
+        f"'{spec.version}' was {taken_back_in_words(entry, policy.spec.deployment)}; if it shall go live all the same, "
+        f"say so and why: {again}",
+    )
 
 
 def passed_by_itself(version: ModelVersion) -> bool:
@@ -56,6 +101,8 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
         return _ineligible(version, "it carries no evidence; only a FineTuneRun can make a promotable fine-tune")
     if evidence.verdict in ("Reject", "Error"):
         return _ineligible(version, f"its verdict is {evidence.verdict}; that is never promoted")
+    if evidence.rejected_by is not None:
+        return _ineligible(version, f"'{evidence.rejected_by}' rejected it in review; that is never promoted")
     if was_live(context.policy, version):
         return None
     approval = context.promotion.spec.approval

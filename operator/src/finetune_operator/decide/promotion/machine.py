@@ -1,44 +1,60 @@
-"""ModelPromotion: its status mirrors what the policy's memory says of it (rows P1-P5)."""
+"""ModelPromotion: its status mirrors what the policy's memory says of it (rows P1-P10)."""
 
+from dataclasses import replace as with_changes
 from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find, is_true, set_condition
-from ...api.policy import Consumed, FlightPhase, InFlight, Policy
+from ...api.names import OUTCOME_KEY
+from ...api.policy import Consumed, FlightPhase, InFlight, Policy, PromotionOutcome
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
+from ...api.record import Outcome, outcome_text
 from .. import limits, times
-from ..decision import Decision, Emit
+from ..decision import Annotate, Decision, Emit
 from ..since import dated
-from ..views import Problem
+from ..text import reason_or
+from ..views import DeploymentView, Problem
+from .braking import goes_back_to
 from .checks import judge
-from .proposal import Clear, Proposal
+from .proposal import Clear, Obstacle, Proposal
 from .view import PromotionView
-from .waiting import identity
+from .waiting import identity, recorded_outcome
 
 SHOWN_AS: Final[dict[FlightPhase, PromotionPhase]] = {
     "Flipping": "Flipping",
     "Watching": "Watching",
     "Returning": "Flipping",
 }
+OUTCOMES: Final[dict[PromotionPhase, PromotionOutcome]] = {
+    "Succeeded": "Succeeded",
+    "RolledBack": "RolledBack",
+    "Failed": "Failed",
+    "Superseded": "Superseded",
+}
 
 
 def decide(view: PromotionView) -> Decision[PromotionStatus]:
     """Return what the promotion's status should say; it never changes anything else. Total."""
     promotion = view.promotion
-    final = promotion.status.phase in FINAL_PROMOTION_PHASES
-    if promotion.metadata.deletion_timestamp is not None or final:
+    if promotion.metadata.deletion_timestamp is not None:
         return Decision(promotion.status)
-    if view.policy is None:
-        return _policy_missing(view)
-    entry = _consumed(view.policy, promotion)
+    recorded = recorded_outcome(promotion)
+    if promotion.status.phase in FINAL_PROMOTION_PHASES:
+        return _final(promotion, recorded)
+    entry = None if view.policy is None else _consumed(view.policy, promotion)
     if entry is not None:
-        return _finished(view, entry)
-    flight = view.policy.status.in_flight
-    if flight is not None and flight.promotion_uid == promotion.metadata.uid:
-        return _in_flight(view, flight)
-    return _pending(view, view.policy, flight)
+        return _ended(view, entry, recorded)
+    flight = None if view.policy is None else view.policy.status.in_flight
+    if view.policy is not None and flight is not None:
+        if flight.brake is not None and flight.brake.promotion_uid == promotion.metadata.uid:
+            return _braking(view, flight)
+        if flight.promotion_uid == promotion.metadata.uid:
+            return _in_flight(view, view.policy, flight)
+    if recorded is not None:
+        return _finished(view, recorded)
+    return _policy_missing(view) if view.policy is None else _pending(view, view.policy, flight)
 
 
 def _consumed(policy: Policy, promotion: Promotion) -> Consumed | None:
@@ -52,19 +68,54 @@ def _policy_missing(view: PromotionView) -> Decision[PromotionStatus]:
     return _status(view, "Pending", text, ("False", "PolicyNotFound"))
 
 
-def _finished(view: PromotionView, entry: Consumed) -> Decision[PromotionStatus]:
-    status = view.promotion.status
-    began = is_true(status.conditions, "Accepted") or entry.outcome in ("Succeeded", "RolledBack")
-    accepted: tuple[ConditionStatus, str] = ("True", "ChecksPassed") if began else ("False", entry.reason)
-    decision = _status(
-        view, entry.outcome, entry.message, accepted, finished=("True", entry.reason), finished_at=entry.at
+def _ended(view: PromotionView, entry: Consumed, recorded: Outcome | None) -> Decision[PromotionStatus]:
+    """Put the outcome on the object first, and into its status with the next look: a status can be lost (P9)."""
+    name, spec_hash = identity(view.promotion)
+    outcome = Outcome(
+        name=name,
+        spec_hash=spec_hash,
+        outcome=entry.outcome,
+        reason=reason_or(entry.reason, entry.outcome),
+        at=entry.at,
+        message=entry.message,
     )
-    text = f"{entry.reason}: {entry.message}" if entry.message else entry.reason
-    bad = entry.outcome in ("RolledBack", "Failed")
-    return Decision(decision.status, (Emit("Warning" if bad else "Normal", entry.outcome, text),))
+    # Of older entries the policy keeps no message.
+    if recorded is None or replace(recorded, message=entry.message) != outcome:
+        return Decision(view.promotion.status, (Annotate(OUTCOME_KEY, outcome_text(outcome)),))
+    text = f"{recorded.reason}: {recorded.message}" if recorded.message else recorded.reason
+    bad = recorded.outcome in ("RolledBack", "Failed")
+    event = Emit("Warning" if bad else "Normal", recorded.outcome, text)
+    return Decision(_finished(view, recorded).status, (event,))
 
 
-def _in_flight(view: PromotionView, flight: InFlight) -> Decision[PromotionStatus]:
+def _final(promotion: Promotion, recorded: Outcome | None) -> Decision[PromotionStatus]:
+    """Final means final; what the last release ended has no record yet, and what somebody wrote over it is mended."""
+    status, (name, spec_hash) = promotion.status, identity(promotion)
+    finished = find(status.conditions, "Finished")
+    if status.phase not in OUTCOMES or finished is None or status.finished_at is None:
+        return Decision(status)
+    outcome = Outcome(
+        name=name,
+        spec_hash=spec_hash,
+        outcome=OUTCOMES[status.phase],
+        reason=reason_or(finished.reason, status.phase),
+        at=status.finished_at,
+        message=status.message,
+    )
+    said = recorded is not None and replace(recorded, message=outcome.message) == outcome
+    return Decision(status, () if said else (Annotate(OUTCOME_KEY, outcome_text(outcome)),))
+
+
+def _finished(view: PromotionView, recorded: Outcome) -> Decision[PromotionStatus]:
+    """Return the final status that the object's own record stands for."""
+    status = view.promotion.status
+    began = is_true(status.conditions, "Accepted") or recorded.outcome in ("Succeeded", "RolledBack")
+    accepted: tuple[ConditionStatus, str] = ("True", "ChecksPassed") if began else ("False", recorded.reason)
+    finished: tuple[ConditionStatus, str] = ("True", recorded.reason)
+    return _status(view, recorded.outcome, recorded.message, accepted, finished=finished, finished_at=recorded.at)
+
+
+def _in_flight(view: PromotionView, policy: Policy, flight: InFlight) -> Decision[PromotionStatus]:
     match flight.phase:
         case "Flipping":
             text = f"rolling out '{flight.to.version}'"
@@ -73,15 +124,61 @@ def _in_flight(view: PromotionView, flight: InFlight) -> Decision[PromotionStatu
         case "Returning":
             back = "nothing" if flight.back is None else f"'{flight.back.version}'"
             text = f"{flight.why}: going back to {back}: {flight.message}"
+    text += _remarks(policy, flight)
     return _status(view, SHOWN_AS[flight.phase], text, ("True", "ChecksPassed"), started_at=flight.started_at)
 
 
+def _remarks(policy: Policy, flight: InFlight) -> str:
+    """Return what the policy says of the flight beyond its phase: what ails it, and how it is ended at once."""
+    in_sync = find(policy.status.conditions, "InSync")
+    if in_sync is None or in_sync.reason != flight.phase:
+        return ""
+    _, separator, remarks = in_sync.message.partition("; ")
+    return separator + remarks
+
+
+def _braking(view: PromotionView, flight: InFlight) -> Decision[PromotionStatus]:
+    """It ended the flight of another, and waits for its version to be rolled out (row P6)."""
+    back = "nothing" if flight.back is None else f"'{flight.back.version}'"
+    text = f"ended the flight to '{flight.to.version}': going back to {back}"
+    return _status(view, "Flipping", text, ("True", "ChecksPassed"), started_at=flight.phase_since)
+
+
 def _pending(view: PromotionView, policy: Policy, flight: InFlight | None) -> Decision[PromotionStatus]:
-    finding = judge(Proposal(view.promotion, policy, view.versions, view.deployment, _problem(policy)))
+    deployment = _with_trouble(view.deployment, policy)
+    finding = judge(Proposal(view.promotion, policy, view.versions, deployment, _problem(policy)))
+    if flight is not None:
+        return _beside_a_flight(view, policy, flight, finding)
     if not isinstance(finding, Clear):
         return _status(view, "Pending", finding.message, ("False", finding.reason))
-    text = "next" if flight is None else f"waits for promotion '{flight.promotion}'"
-    return _status(view, "Pending", text, ("True", "ChecksPassed"))
+    return _status(view, "Pending", "next", ("True", "ChecksPassed"))
+
+
+def _beside_a_flight(
+    view: PromotionView, policy: Policy, flight: InFlight, finding: Clear | Obstacle
+) -> Decision[PromotionStatus]:
+    """Say what becomes of a promotion while another one flies (rows P7, P8)."""
+    if goes_back_to(view.promotion, policy, view.versions) is not None:
+        return _status(view, "Pending", f"ends the flight of promotion '{flight.promotion}'", ("True", "ChecksPassed"))
+    waits = f"waits for promotion '{flight.promotion}'"
+    if flight.phase == "Returning":
+        back = "nothing" if flight.back is None else f"'{flight.back.version}'"
+        waits = f"{waits}, which goes back to {back}"
+    if isinstance(finding, Clear):
+        return _status(view, "Pending", waits, ("True", "ChecksPassed"))
+    if finding.reason == "FromIsNotLive":
+        text = f"{waits}: what is live then is compared with spec.from"
+        return _status(view, "Pending", text, ("False", "FlightUnderway"))
+    return _status(view, "Pending", f"{finding.message} (it {waits})", ("False", finding.reason))
+
+
+def _with_trouble(deployment: DeploymentView | None, policy: Policy) -> DeploymentView | None:
+    """Return the Deployment with what the policy's own reconciler saw of its pods: nobody else looks at them."""
+    available = find(policy.status.conditions, "Available")
+    if deployment is None or available is None or available.status != "False":
+        return deployment
+    said = available.message.partition(f"{available.reason}: ")[2]
+    return with_changes(deployment, trouble=Problem(available.reason, said))
 
 
 def _problem(policy: Policy) -> Problem | None:

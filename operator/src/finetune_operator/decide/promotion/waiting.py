@@ -1,9 +1,10 @@
 """Which promotions still wait to act, oldest first, and how one is known after its object is gone."""
 
 from ...api.meta import oldest_first
-from ...api.names import sha256_of
+from ...api.names import OUTCOME_KEY, sha256_of
 from ...api.policy import Policy
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionSpec
+from ...api.record import Outcome, outcome_in
 from ...api.value import canonical_json
 
 
@@ -17,14 +18,27 @@ def identity(promotion: Promotion) -> tuple[str, str]:
     return promotion.metadata.name, spec_hash(promotion.spec)
 
 
-def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promotion, ...]:
-    """Return the policy's promotions that have not acted yet, oldest first; the one in flight is none of them.
+def recorded_outcome(promotion: Promotion) -> Outcome | None:
+    """Return how the promotion ended, by its own record; None for none, or for one that is of another spec or name."""
+    if OUTCOME_KEY not in promotion.metadata.annotations:
+        return None
+    name, hashed = identity(promotion)
+    return outcome_in(promotion.metadata.annotations, name, hashed)
 
-    A promotion whose own status is final has acted even if `consumed`, which is bounded, forgot it.
+
+def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promotion, ...]:
+    """Return the policy's promotions that have not acted yet, oldest first; the one in flight is none of them, nor
+    the one that ended it.
+
+    A promotion whose own status is final, or whose record says how it ended (P10), has acted even if `consumed`, which
+    is bounded and goes with the status, forgot it.
     """
     done = {(entry.name, entry.spec_hash) for entry in policy.status.consumed}
-    if policy.status.in_flight is not None:
-        done.add((policy.status.in_flight.promotion, policy.status.in_flight.spec_hash))
+    flight = policy.status.in_flight
+    if flight is not None:
+        done.add((flight.promotion, flight.spec_hash))
+    if flight is not None and flight.brake is not None:
+        done.add((flight.brake.promotion, flight.brake.spec_hash))
     waiting = [
         promotion
         for promotion in promotions
@@ -32,5 +46,6 @@ def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promo
         and promotion.metadata.deletion_timestamp is None
         and promotion.status.phase not in FINAL_PROMOTION_PHASES
         and identity(promotion) not in done
+        and recorded_outcome(promotion) is None
     ]
     return tuple(oldest_first(waiting))

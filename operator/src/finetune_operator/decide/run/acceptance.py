@@ -112,7 +112,7 @@ def _age(base: ModelVersion) -> tuple[int, str]:
 def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:
     """Return why this base can never be used under this policy."""
     name, digest = base.spec.version, base.spec.artifact.sha256
-    quarantined = next((q for q in policy.status.quarantined if q.sha256 == digest), None)
+    quarantined = policy.status.quarantine_of(digest)
     if quarantined:
         message = f"{name} is quarantined ({quarantined.reason}); make a run that names another base"
         return Problem("BaseQuarantined", message)

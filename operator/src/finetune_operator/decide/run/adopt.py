@@ -5,12 +5,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.policy import Policy
-from ...api.promotion import Approval, Despite, Overruled, PromotionSpec
+from ...api.promotion import Approval, Overruled
 from ...api.run import AdoptedResult, Evidence, RunPhase, RunStatus
+from ..commands import overruling, promoting
 from ..decision import Decision
 from ..snapshot import default_seed, inputs_hash, spec_hash
 from .acceptance import policy_not_found
-from .commands import promotion_command, run_command, with_remedy
+from .commands import run_command, with_remedy
 from .earlier import Earlier, Fate, is_current, results_of, worth
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark
@@ -136,18 +137,18 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
         case "WasLive":
             live = policy.status.live
             text = f"{what}; it was live before {live.version if live else 'nothing'} was"
-            return with_remedy(text, f"to go back to it: {_promotion(context, policy, earlier)}")
+            return with_remedy(text, f"to go back to it: {_promotion(policy, earlier)}")
         case "Quarantined":
             entry = policy.status.quarantine_of(earlier.sha256)
             text = f"{what}; it failed in production here ({entry.reason if entry else 'by its record'})"
             if not is_current(policy, earlier):
                 return with_remedy(text, again)
-            blameless = _promotion(context, policy, earlier, "Quarantined")
+            blameless = _promotion(policy, earlier, "Quarantined")
             return with_remedy(text, f"{again}; if it was not at fault: {blameless}")
         case "TakenBack":
             entry_ = policy.status.taken_back_of(earlier.sha256)
             text = f"{what}; people went back from it ({entry_.by if entry_ else 'by its record'})"
-            return with_remedy(text, f"to promote it all the same: {_promotion(context, policy, earlier, 'TakenBack')}")
+            return with_remedy(text, f"to promote it all the same: {_promotion(policy, earlier, 'TakenBack')}")
         case "Expired":
             text = f"{what}; nobody reviewed it in time, and this run is older than that"
             return with_remedy(text, f"to ask for a review again, without training: {run_command(run)}")
@@ -158,18 +159,18 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
             return with_remedy(f"{what}; it was rejected by {by}{why}", again)
 
 
-def _promotion(context: RunContext, policy: Policy, earlier: Earlier, *despite: Overruled) -> str:
+def _promotion(policy: Policy, earlier: Earlier, *despite: Overruled) -> str:
+    """Return the command that promotes the earlier result; its record may bar it even if the policy forgot why."""
     live, evidence = policy.status.live, earlier.evidence
     ruling = evidence.decision if evidence.verdict == "Review" else None
-    spec = PromotionSpec(
-        policy=policy.metadata.name,
-        version=earlier.name,
-        from_version=live.version if live is not None else None,
-        release_hold=policy.status.hold is not None,
-        despite=Despite(checks=despite, reason="WHY") if despite else None,
-        approval=Approval(by=ruling.by, evidence=evidence.digest, reason=ruling.reason) if ruling is not None else None,
+    return promoting(
+        policy,
+        earlier.name,
+        live.version if live is not None else None,
+        release=policy.status.hold is not None,
+        despite=overruling(policy.status, earlier.sha256) or despite,
+        approval=Approval(by=ruling.by, evidence=evidence.digest) if ruling is not None else None,
     )
-    return promotion_command(context.view.run.metadata.namespace, spec)
 
 
 def owes_its_evidence(status: RunStatus) -> bool:

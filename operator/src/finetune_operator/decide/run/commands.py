@@ -1,4 +1,4 @@
-"""The commands that messages promise: complete manifests, so that following a message leads somewhere."""
+"""The command that asks for a run again, as messages promise it: following a message leads somewhere."""
 
 from typing import Any, Final
 
@@ -6,9 +6,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ...api.names import API_VERSION
-from ...api.promotion import PromotionSpec
 from ...api.run import Run
-from ...api.value import canonical_json, plain
+from ...api.value import canonical_json
 from .. import limits
 
 _LONGEST: Final = 500
@@ -23,7 +22,10 @@ def run_command(run: Run, *, seed: int | None = None) -> str:
     mixing = run.spec.mixing if seed is None else replace(run.spec.mixing, seed=seed)
     spec = _said(replace(run.spec, mixing=mixing, review=None, suspend=False))
     head = run.metadata.name[:_LONGEST_NAME].rstrip("-.")
-    command = _create("FineTuneRun", f"{head}-", run.metadata.namespace, spec)
+    metadata = {"generateName": f"{head}-", "namespace": run.metadata.namespace}
+    manifest = {"apiVersion": API_VERSION, "kind": "FineTuneRun", "metadata": metadata, "spec": spec}
+    text = canonical_json(manifest).decode().replace("'", "\\u0027")
+    command = f"echo '{text}' | kubectl create -f -"
     if len(command) <= _LONGEST:
         return command
     more = f" and spec.mixing.seed: {seed}" if seed is not None else ""
@@ -31,16 +33,20 @@ def run_command(run: Run, *, seed: int | None = None) -> str:
     return f"create a run with the spec that `{where}` shows, another metadata.name{more}"
 
 
-def promotion_command(namespace: str, spec: PromotionSpec) -> str:
-    """Return the command that asks for a promotion."""
-    head = spec.version.replace("_", "-")
-    return _create("ModelPromotion", f"{head}-", namespace, plain(spec))
-
-
 def with_remedy(text: str, remedy: str) -> str:
     """Return both within the bounds of a message; it is never the remedy that is cut."""
     room = limits.MESSAGE - len(remedy) - 2
     return f"{text[: max(room, 0)]}; {remedy}"[: limits.MESSAGE]
+
+
+def in_events(message: str) -> tuple[str, ...]:
+    """Return a message as Events say it: one, or one for each command where a note is too short for all of them."""
+    if len(message) <= limits.EVENT:
+        return (message,)
+    cause, *parts = message.split("; ")
+    ways = [part for part in parts if "kubectl " in part]
+    texts = (f"{cause[: limits.EVENT // 4]}; {way}" for way in ways)
+    return tuple(text for text in texts if len(text) <= limits.EVENT) or (message[: limits.EVENT],)
 
 
 def _said(value: msgspec.Struct) -> dict[str, Any]:
@@ -52,10 +58,3 @@ def _said(value: msgspec.Struct) -> dict[str, Any]:
         if field.required or (member != field.default and inner != {}):
             said[field.encode_name] = inner
     return said
-
-
-def _create(kind: str, generate_name: str, namespace: str, spec: object) -> str:
-    metadata = {"generateName": generate_name, "namespace": namespace}
-    manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-    text = canonical_json(manifest).decode().replace("'", "\\u0027")
-    return f"echo '{text}' | kubectl create -f -"

@@ -7,18 +7,16 @@ from msgspec.structs import replace
 from ...api.meta import find
 from ...api.names import promotion_name
 from ...api.policy import PromotionOutcome
-from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Despite, Overruled, Promotion, PromotionSpec
+from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Overruled, Promotion, PromotionSpec
 from ...api.run import RunPhase, RunStatus
+from ..commands import overruling, promoting
 from ..decision import CreatePromotion, Decision
 from ..snapshot import default_seed
 from .again import end_outrun, is_current, measure_again
-from .commands import promotion_command, run_command, with_remedy
+from .commands import run_command, with_remedy
 from .grounds import grounds_of
 from .stage import Continue, RunContext
 from .status import finish, mark, say
-
-_OVERTAKEN: Final = frozenset(("FromIsNotLive", "NotEligible"))
-"""Reasons of a promotion that was refused because something else went live since the version was measured."""
 
 _ENDINGS: Final[dict[str, RunPhase]] = {
     "RolledBack": "RolledBack",
@@ -95,7 +93,8 @@ def _ended(context: RunContext, status: RunStatus, outcome: str, reason: str, me
         text = message or f"{status.version} is live"
         status = mark(context.view, status, "Promoted", "True", reason, text)
         return finish(context.view, status, "Promoted", reason, text)
-    if reason in _OVERTAKEN and status.inputs is not None and barred(context, status) is None:
+    overtaken = reason == "FromIsNotLive" or (reason == "NotEligible" and not _is_current(context, status))
+    if overtaken and status.inputs is not None and not barred(context, status):
         measured = measure_again(context, status, status.inputs.pool)
         return measured if isinstance(measured, Decision) else end_outrun(context, status)
     text = message or f"the promotion of {status.version} {outcome}"
@@ -104,26 +103,26 @@ def _ended(context: RunContext, status: RunStatus, outcome: str, reason: str, me
     return finish(context.view, status, _ENDINGS.get(outcome, "Failed"), reason, text)
 
 
-def barred(context: RunContext, status: RunStatus) -> Overruled | None:
+def barred(context: RunContext, status: RunStatus) -> tuple[Overruled, ...]:
     """Return what keeps the version from going live again unless a promotion overrules it knowingly."""
     policy, candidate = context.policy, status.candidate
-    if policy is None or candidate is None:
-        return None
-    if policy.status.quarantine_of(candidate.sha256) is not None:
-        return "Quarantined"
-    return "TakenBack" if policy.status.taken_back_of(candidate.sha256) is not None else None
+    return () if policy is None or candidate is None else overruling(policy.status, candidate.sha256)
 
 
 def _remedy(context: RunContext, status: RunStatus) -> str:
     """Return how a version that did not go live can still do so, or what to do instead."""
-    run, grounds, obstacle = context.view.run, grounds_of(status), barred(context, status)
-    current = grounds is None or is_current(context, grounds)
-    if obstacle == "Quarantined":
+    run, obstacles, current = context.view.run, barred(context, status), _is_current(context, status)
+    if "Quarantined" in obstacles:
         again = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
-        return f"{again}; if it was not at fault: {_by_hand(context, status, obstacle)}" if current else again
-    if obstacle is None and not current:
+        return f"{again}; if it was not at fault: {_by_hand(context, status)}" if current else again
+    if not obstacles and not current:
         return f"to measure it against what is live now, without training: {run_command(run)}"
-    return f"to promote it again: {_by_hand(context, status, obstacle)}"
+    return f"to promote it again: {_by_hand(context, status)}"
+
+
+def _is_current(context: RunContext, status: RunStatus) -> bool:
+    grounds = grounds_of(status)
+    return grounds is None or is_current(context, grounds)
 
 
 def _outcome(context: RunContext, name: str) -> tuple[PromotionOutcome, str, str] | None:
@@ -159,17 +158,19 @@ def _promotion_spec(context: RunContext, status: RunStatus) -> PromotionSpec:
     )
 
 
-def _by_hand(context: RunContext, status: RunStatus, obstacle: Overruled | None = None) -> str:
+def _by_hand(context: RunContext, status: RunStatus) -> str:
     """Return the command by which a person promotes the version now."""
-    policy, live = context.policy, context.live
-    spec = replace(
-        _promotion_spec(context, status),
-        from_version=live.version if live is not None else None,
-        reason="",
-        release_hold=policy is not None and policy.status.hold is not None,
-        despite=Despite(checks=(obstacle,), reason="WHY") if obstacle is not None else None,
+    policy, live, version = context.policy, context.live, status.version or ""
+    if policy is None or status.candidate is None:
+        return f"create a ModelPromotion of {version}"
+    return promoting(
+        policy,
+        version,
+        live.version if live is not None else None,
+        release=policy.status.hold is not None,
+        despite=overruling(policy.status, status.candidate.sha256),
+        approval=_promotion_spec(context, status).approval,
     )
-    return promotion_command(context.view.run.metadata.namespace, spec)
 
 
 def _promotion_name(context: RunContext, status: RunStatus) -> str:

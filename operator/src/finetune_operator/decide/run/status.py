@@ -1,7 +1,7 @@
 """How a run's status is written: conditions, phases, endings, progress, and the Events of a change."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -12,6 +12,7 @@ from .. import limits
 from ..attempts.history import active_jobs, deletions, latest
 from ..decision import Action, Decision, Emit
 from ..views import Explanation
+from .commands import in_events
 from .view import RunView
 
 CONDITIONS: Final = ("Accepted", "Prepared", "Trained", "Evaluated", "GatesPassed", "Promoted", "Finished")
@@ -137,7 +138,8 @@ def events(before: RunStatus, after: RunStatus) -> tuple[Action, ...]:
     """Return the Events of a change: phases, what blocks the run, and failed attempts."""
     actions: list[Action] = []
     if after.phase != before.phase and after.phase is not None and after.phase != "Pending":
-        actions.append(Emit("Warning" if after.phase in _WARNINGS else "Normal", after.phase, after.message))
+        weight: Literal["Normal", "Warning"] = "Warning" if after.phase in _WARNINGS else "Normal"
+        actions.extend(Emit(weight, after.phase, text) for text in in_events(after.message))
     waited, waits = find(before.conditions, "Accepted"), find(after.conditions, "Accepted")
     if waits and waits.reason == WAITING_FOR_TURN and (waited is None or waited.reason != waits.reason):
         actions.append(Emit("Normal", waits.reason, waits.message))

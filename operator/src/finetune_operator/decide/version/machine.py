@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ...api.contract import EvaluateResult, RunDocument
 from ...api.meta import ConditionStatus, find, oldest_first, set_condition, with_all
-from ...api.model_version import VersionEvidence, VersionPhase, VersionStatus
+from ...api.model_version import VersionPhase, VersionStatus
 from ...api.names import snapshot_name
 from ...api.policy import Policy
 from ...api.value import canonical_json
@@ -20,8 +20,10 @@ from ..gates.shares import share
 from ..since import dated
 from ..snapshot import snapshot_of_base
 from ..templates import usable_template
+from ..text import taken_back_in_words
 from ..views import Explanation, Problem
 from .metrics import metrics
+from .record import record_due, served_before
 from .view import VersionView
 
 BACKOFF_LIMIT: Final = 2
@@ -37,7 +39,9 @@ def decide(view: VersionView) -> Decision[VersionStatus]:
     status = _summary(view, _served(view, measured.status))
     status = replace(status, observed_generation=view.version.metadata.generation)
     status = dated(before, status, view.now)
-    actions = (*metrics(view, status), *measured.actions, *_events(before, status))
+    record = record_due(view)
+    due = () if record is None else (record,)
+    actions = (*metrics(view, status), *measured.actions, *_events(before, status), *due)
     return Decision(status, actions, measured.requeue_after)
 
 
@@ -155,38 +159,42 @@ def _served(view: VersionView, status: VersionStatus) -> VersionStatus:
         return _mark(view, status, "Live", "True", "Live", message)
     if was_live is not None and was_live.status == "True":
         status = replace(status, last_live=view.now)
-    if status.last_live is None:
-        return _mark(view, status, "Live", "False", "NeverLive", "")
-    return _mark(view, status, "Live", "False", "Retired", "")
+    return _mark(view, status, "Live", "False", *_why_not_live(view, status))
+
+
+def _why_not_live(view: VersionView, status: VersionStatus) -> tuple[str, str]:
+    """Return reason and message: people went back from it (V14), it served before (also by its record, V12), or not."""
+    digest = view.version.spec.artifact.sha256
+    for policy in view.policies:
+        taken = policy.status.taken_back_of(digest)
+        if taken is not None:
+            return "TakenBack", taken_back_in_words(taken, policy.spec.deployment)
+    return ("Retired", "") if status.last_live is not None or served_before(view.version) else ("NeverLive", "")
 
 
 def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
     """Derive the phase from the conditions and the policies."""
     verified, live = find(status.conditions, "Verified"), find(status.conditions, "Live")
     phase = _phase(view, status)
-    message = live.message if live and phase == "Live" else verified.message if verified else ""
+    message = verified.message if verified else ""
+    if live and (phase == "Live" or (live.reason == "TakenBack" and verified and verified.status != "Unknown")):
+        message = live.message
     return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 
 def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
     spec = view.version.spec
-    if any(q.sha256 == spec.artifact.sha256 for p in view.policies for q in p.status.quarantined):
+    if any(policy.status.quarantine_of(spec.artifact.sha256) for policy in view.policies):
         return "Quarantined"
     if _is(status, "Live"):
         return "Live"
-    if status.last_live is not None:
+    if status.last_live is not None or served_before(view.version):
         return "Retired"
-    if spec.evidence is not None and _was_rejected(spec.evidence):
+    if spec.evidence is not None and spec.evidence.rejected_by is not None:
         return "Rejected"
     if spec.type == "FineTuned":
         return "Candidate"
     return "Verified" if _is(status, "Verified") else "Imported"
-
-
-def _was_rejected(evidence: VersionEvidence) -> bool:
-    """Tell whether a gate said so, or a person in the review that the gates asked for."""
-    by_person = evidence.decision is not None and evidence.decision.verdict == "Reject"
-    return by_person or evidence.verdict in ("Reject", "Error")
 
 
 def _is(status: VersionStatus, kind: str) -> bool:

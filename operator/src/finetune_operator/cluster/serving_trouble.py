@@ -1,0 +1,286 @@
+"""What ails pods that should serve a version, and whether the version itself may be blamed for it.
+
+Blamed is only what the server's own container did with the model in it. The server is the container that reads the
+operator's keys by `fieldRef`; else the one called `server`; else the only one. The fetch is the init container that
+reads them; else the one called `fetch`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from ..api import names
+from ..api.value import InvalidObject, parse
+from ..decide.views import Fault, Problem
+from .pod_trouble import why_waiting
+from .port import Object
+
+MUST_CHANGE: Final = 10
+"""Exit code of server and fetch: something must be changed; their last words say what (the contracts, section 5)."""
+
+STORE_AWAY: Final = 13
+"""Exit code of server and fetch: the store does not answer."""
+
+CANNOT_RUN: Final = 128
+"""Exit code that the container runtime gives where the process was never started."""
+
+SURROUNDINGS: Final = re.compile(
+    r"\b(ArtifactNotFound|ArtifactForbidden|ArtifactIncomplete|ArtifactTooLarge|DigestMalformed|FieldUnknown|"
+    r"NothingToServe|RecordMissing|RecordUnreadable|SettingInvalid|SettingMissing|StorageUnavailable|UriUnsupported|"
+    r"VersionMissing|VolumeUnusable)\b"
+)
+"""Reasons in the last words of server and fetch that are about the pod's settings or the store, not the model."""
+
+_KEYS: Final = (names.ARTIFACT_URI_KEY, names.ARTIFACT_SHA256_KEY)
+_URGENCY: Final = {"SidecarFails": 0, "PodStarting": 2, "PodReplaced": 3}
+"""Which of several pods' problems is shown: an evicted pod stays as an object, and hides nothing."""
+
+_SHOWN: Final = 200
+"""Characters of a container's last words that a message quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ails:
+    """What ails pods: in words for people, and what of it is the version's own fault."""
+
+    problem: Problem | None = None
+    fault: Fault | None = None
+
+
+def what_ails(pods: Iterable[Object]) -> Ails:
+    """Return what ails the pods of a version: a fault of the server first, last what heals by itself."""
+    problems: list[Problem] = []
+    for pod in pods:
+        ails = _pod(pod)
+        if ails.fault is not None:
+            return ails
+        if ails.problem is not None:
+            problems.append(ails.problem)
+    return Ails(min(problems, key=lambda problem: _URGENCY.get(problem.reason, 1), default=None))
+
+
+def why_no_pod(deployment_status: Mapping[str, Any]) -> Problem | None:
+    """Return why Kubernetes cannot make the Deployment's pods (its condition ReplicaFailure), or None."""
+    for condition in deployment_status.get("conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            words = _words(condition.get("message"), 400)
+            quota = "exceeded quota" in words
+            remedy = "raise the quota or free it" if quota else "mend what refuses them"
+            return Problem("QuotaExceeded" if quota else "PodsRefused", f"pods are refused: {words}; {remedy}")
+    return None
+
+
+def _pod(pod: Object) -> Ails:
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    if _is_leaving(pod):
+        return Ails(Problem("PodReplaced", f"pod {name!r} was evicted, deleted or ended; another one takes its place"))
+    for container in status.get("initContainerStatuses") or ():
+        ails = _init(pod, container)
+        if ails is not None:
+            return ails
+    waits = why_waiting(pod)
+    if waits is not None:
+        return Ails(waits)
+    statuses = status.get("containerStatuses") or ()
+    server = _server(pod)
+    ours = next((c for c in statuses if c.get("name") == server), None)
+    if ours is not None and not ours.get("ready"):
+        return _unready(pod, ours)
+    return Ails(_beside(pod, [c for c in statuses if c is not ours]))
+
+
+def _is_leaving(pod: Object) -> bool:
+    """Tell whether the pod is on its way out, so that nothing its containers do says anything of the model."""
+    status = pod.get("status") or {}
+    disrupted = any(
+        c.get("type") == "DisruptionTarget" and c.get("status") == "True" for c in status.get("conditions") or ()
+    )
+    return bool(pod["metadata"].get("deletionTimestamp")) or disrupted or status.get("phase") in ("Failed", "Succeeded")
+
+
+def _init(pod: Object, container: Mapping[str, Any]) -> Ails | None:
+    """Return what an init container says; None where it did its work, or goes beside the others."""
+    spec = _spec(pod, "initContainers", container)
+    ended = _ended(container)
+    if container.get("ready") or spec.get("restartPolicy") == "Always" or _waits_for_start(container):
+        return None
+    if ended is not None and ended.get("exitCode") == 0:
+        return None
+    which = _which(pod, container)
+    if ended is None:
+        running = (container.get("state") or {}).get("running")
+        return None if running is None else Ails(Problem("PodStarting", f"init {which} is at work"))
+    words = _said(which, container, ended)
+    if ended.get("exitCode") == STORE_AWAY:
+        return Ails(Problem("StorageUnavailable", words))
+    if container.get("name") == _fetch(pod) and _is_about_the_artifact(ended):
+        return Ails(Problem("ContainerFails", words), Fault("Ended", words, _time(ended.get("finishedAt"))))
+    return Ails(Problem("InitContainerFails", words))
+
+
+def _unready(pod: Object, server: Mapping[str, Any]) -> Ails:
+    """Return what the server's own container does instead of being ready."""
+    which, ended = _which(pod, server), _ended(server)
+    if ended is not None:
+        return _server_ended(_said(which, server, ended), ended, int(server.get("restartCount") or 0))
+    waiting = (server.get("state") or {}).get("waiting")
+    if waiting is not None and waiting.get("reason") == "CrashLoopBackOff":
+        words = f"{which} ends again and again"
+        return Ails(Problem("ContainerFails", words), Fault("Ended", words))
+    running = (server.get("state") or {}).get("running")
+    if running is None:
+        return Ails(_creating(pod))
+    started, changed = _time(running.get("startedAt")), _ready_changed(pod)
+    if started is not None and changed is not None and changed > started:
+        words = f"{which} stopped being ready"
+        return Ails(Problem("ServerNotReady", words), Fault("StoppedReady", words, changed))
+    words = f"{which} runs and is not ready"
+    return Ails(Problem("ServerNotReady", words), Fault("NotReady", words, started))
+
+
+def _server_ended(words: str, ended: Mapping[str, Any], restarts: int) -> Ails:
+    code = ended.get("exitCode")
+    if code == STORE_AWAY:
+        return Ails(Problem("StorageUnavailable", words))
+    if ended.get("reason") in ("ContainerStatusUnknown", "Unknown"):
+        return Ails(Problem("PodNotReady", f"{words}; its node lost it"))
+    never_ran = code == CANNOT_RUN and ended.get("reason") in ("StartError", "ContainerCannotRun")
+    if never_ran or (code == MUST_CHANGE and _surroundings(ended)):
+        return Ails(Problem("ContainerConfig", words))
+    return Ails(Problem("ContainerFails", words), Fault("Ended", words, _time(ended.get("finishedAt")), restarts))
+
+
+def _creating(pod: Object) -> Problem | None:
+    status = pod.get("status") or {}
+    if status.get("phase") not in (None, "Pending"):
+        return None
+    return Problem(
+        "ContainerCreating",
+        f"the containers of pod {pod['metadata']['name']!r} are not made yet (a volume, a sandbox): "
+        "kubectl describe pod says what they wait for",
+    )
+
+
+def _beside(pod: Object, others: list[Mapping[str, Any]]) -> Problem | None:
+    """Return why a pod whose server is well is not ready: another container, or its node."""
+    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    if status.get("phase") != "Running" or _is_ready(pod):
+        return _creating(pod)
+    sidecars = [
+        c
+        for c in status.get("initContainerStatuses") or ()
+        if _spec(pod, "initContainers", c).get("restartPolicy") == "Always"
+    ]
+    for container in (*others, *sidecars):
+        if not container.get("ready"):
+            ended = _ended(container)
+            which = _which(pod, container)
+            words = f"{which} is not ready" if ended is None else _said(which, container, ended)
+            return Problem("SidecarFails", f"{words}; the server beside it is well")
+    if not status.get("containerStatuses"):
+        return None  # its node has not said a word yet
+    node = (pod.get("spec") or {}).get("nodeName") or "unknown"
+    return Problem("PodNotReady", f"pod {name!r} is not ready though its containers are; look at its node {node!r}")
+
+
+def _server(pod: Object) -> str | None:
+    return _known_by(pod, "containers", "server", only=True)
+
+
+def _fetch(pod: Object) -> str | None:
+    return _known_by(pod, "initContainers", "fetch", only=False)
+
+
+def _known_by(pod: Object, where: str, called: str, *, only: bool) -> str | None:
+    containers = (pod.get("spec") or {}).get(where) or ()
+    known = [str(c.get("name")) for c in containers if _reads_our_keys(c)]
+    known = known or [str(c.get("name")) for c in containers if c.get("name") == called]
+    if called in known:
+        return called
+    if known:
+        return known[0]
+    if not containers:
+        return called  # a view without a spec
+    return str(containers[0].get("name")) if only and len(containers) == 1 else None
+
+
+def _reads_our_keys(container: Mapping[str, Any]) -> bool:
+    paths = (
+        str((((env.get("valueFrom") or {}).get("fieldRef")) or {}).get("fieldPath"))
+        for env in container.get("env") or ()
+    )
+    wanted = {f"metadata.annotations['{key}']" for key in _KEYS}
+    return any(path.replace('"', "'") in wanted for path in paths)
+
+
+def _spec(pod: Object, where: str, status: Mapping[str, Any]) -> Mapping[str, Any]:
+    containers = (pod.get("spec") or {}).get(where) or ()
+    return next((c for c in containers if c.get("name") == status.get("name")), {})
+
+
+def _ended(container: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return how the container ended last, now or before its present life."""
+    now, before = container.get("state") or {}, container.get("lastState") or {}
+    ended = now.get("terminated") or before.get("terminated")
+    return ended if isinstance(ended, Mapping) else None
+
+
+def _waits_for_start(container: Mapping[str, Any]) -> bool:
+    """Tell whether it has not had its turn: init containers run one after the other."""
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    return waiting.get("reason") == "PodInitializing" and not container.get("restartCount")
+
+
+def _is_about_the_artifact(ended: Mapping[str, Any]) -> bool:
+    """Tell whether the fetch ended over the artifact itself (another digest); without a word nobody can tell."""
+    return ended.get("exitCode") == MUST_CHANGE and bool(ended.get("message")) and not _surroundings(ended)
+
+
+def _surroundings(ended: Mapping[str, Any]) -> bool:
+    return SURROUNDINGS.search(str(ended.get("message") or "")) is not None
+
+
+def _which(pod: Object, container: Mapping[str, Any]) -> str:
+    return f"container {container.get('name')!r} of pod {pod['metadata']['name']!r}"
+
+
+def _said(which: str, container: Mapping[str, Any], ended: Mapping[str, Any]) -> str:
+    words = _words(ended.get("message"), _SHOWN) or ended.get("reason") or "no message"
+    count = container.get("restartCount") or 0
+    again = f" ({count} restarts)" if count else ""
+    return f"{which} ended with exit code {ended.get('exitCode')}{again}: {words}"
+
+
+def _words(text: object, most: int) -> str:
+    return " ".join(str(text or "").split())[-most:]
+
+
+def _is_ready(pod: Object) -> bool:
+    return any(
+        c.get("type") == "Ready" and c.get("status") == "True"
+        for c in (pod.get("status") or {}).get("conditions") or ()
+    )
+
+
+def _ready_changed(pod: Object) -> datetime | None:
+    """Return since when the pod is not ready, if it says so."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return next(
+        (
+            _time(c.get("lastTransitionTime"))
+            for c in conditions
+            if c.get("type") == "Ready" and c.get("status") == "False"
+        ),
+        None,
+    )
+
+
+def _time(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        return parse(text, datetime)
+    except InvalidObject:
+        return None

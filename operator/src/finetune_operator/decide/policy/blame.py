@@ -1,0 +1,41 @@
+"""Who is to blame for a rollout that did not end well: the version, only on evidence; else its surroundings (D28)."""
+
+from datetime import datetime
+from typing import Final
+
+from ...api.policy import InFlight, PolicyStatus
+from ..deployment import time_to_load
+from ..views import DeploymentView, Fault
+from . import memory
+
+FAULTS: Final = frozenset(("RolloutFailed", "Unhealthy"))
+"""Reasons to return that are the version's own, and quarantine it."""
+
+
+def fault_of(deployment: DeploymentView, now: datetime) -> Fault | None:
+    """Return what the version may be blamed for; a server that still loads has half of the deadline for that."""
+    fault = deployment.fault
+    if fault is None or fault.kind != "NotReady":
+        return fault
+    return fault if fault.since is not None and now - fault.since >= time_to_load(deployment) else None
+
+
+def surroundings(deployment: DeploymentView, otherwise: str) -> str:
+    """Return the reason under which a rollout failed that no version is to blame for."""
+    return otherwise if deployment.trouble is None else deployment.trouble.reason
+
+
+def evidence(fault: Fault) -> str:
+    """Return what a quarantine stands on."""
+    since = "" if fault.since is None else f"{fault.since:%Y-%m-%dT%H:%M:%SZ}: "
+    return f"{since}{fault.message}"
+
+
+def quarantined_if_at_fault(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:
+    """Return `status` with the flight's version quarantined, where it is to blame.
+
+    What began unsettled blames nobody: trouble of before cannot be told from trouble of the flip.
+    """
+    if flight.why not in FAULTS or flight.unsettled:
+        return status
+    return memory.quarantined(status, flight.to, flight.why, now, flight.evidence)

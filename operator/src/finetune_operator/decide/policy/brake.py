@@ -1,0 +1,51 @@
+"""The emergency brake: a promotion back to a version that was good ends a flight at once (rows D30 to D32)."""
+
+from msgspec.structs import replace
+
+from ...api.policy import Brake, InFlight, LiveVersion, PolicyStatus
+from ...api.promotion import Promotion
+from .. import limits
+from ..decision import Decision
+from ..deployment import keys_of
+from ..promotion.braking import goes_back_to
+from ..promotion.waiting import candidates, identity
+from ..views import DeploymentView, PolicyView
+from . import memory
+from .returning import TAKEN_BACK, turn_back
+
+
+def brake(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus] | None:
+    """Return the decision to end the flight for the oldest promotion that asks for it; None where none does.
+
+    Keys that are neither the old ones nor the new ones are somebody else's, and stay: row D12 sees to them.
+    """
+    if not (deployment.keys.absent or deployment.keys in (keys_of(flight.to), keys_of(flight.back))):
+        return None
+    for promotion in candidates(view.policy, view.promotions):
+        back = goes_back_to(promotion, view.policy, view.versions)
+        if back is not None:
+            return _end(view, flight, deployment, promotion, back)
+    return None
+
+
+def _end(
+    view: PolicyView, flight: InFlight, deployment: DeploymentView, promotion: Promotion, back: LiveVersion
+) -> Decision[PolicyStatus]:
+    """The flight's promotion is consumed now; the other one ends when its version is rolled out."""
+    name, spec_hash = identity(promotion)
+    message = f"promotion '{name}' ended the flight to '{flight.to.version}' and goes back to '{back.version}'"
+    braked = replace(
+        flight,
+        back=back,
+        brake=Brake(
+            promotion=name,
+            promotion_uid=promotion.metadata.uid,
+            spec_hash=spec_hash,
+            release_hold=promotion.spec.release_hold,
+            reason=promotion.spec.reason[: limits.MARK],
+        ),
+    )
+    decision = turn_back(view, braked, deployment, TAKEN_BACK, message)
+    done = (flight.promotion, flight.spec_hash)
+    status = memory.consumed(decision.status, done, "RolledBack", TAKEN_BACK, message, view.now)
+    return Decision(status, decision.actions, decision.requeue_after)

@@ -1,0 +1,120 @@
+"""Holds with every way out: each carries its command whole, and says what it makes live."""
+
+from msgspec.structs import replace
+
+from ...api.names import FIELD_MANAGER
+from ...api.policy import Hold, InFlight, Policy, PolicyStatus
+from ...api.promotion import Despite, Promotion, PromotionSpec
+from ..commands import letting_go, overruling, promoting, releasing, said_whole
+from ..decision import Emit
+from ..deployment import keys_of, manager_in_words, written_by_others
+from ..promotion.checks import judge
+from ..promotion.proposal import Proposal, Refuse, quoted
+from ..views import DeploymentView, PolicyView, ServedKeys
+from . import memory
+
+Held = tuple[PolicyStatus, tuple[Emit, ...]]
+"""The status with its hold, and the Events that say so; none where the hold stood already."""
+
+
+def hold(view: PolicyView, status: PolicyStatus, by: str, reason: str, cause: str, ways: tuple[str, ...]) -> Held:
+    """Hold, and say why and how out of it."""
+    held = memory.held(status, by, reason, "; ".join((cause, *ways)), view.now)
+    return held, () if held.hold == status.hold else said_whole(reason, cause, ways)
+
+
+def cause_of(standing: Hold) -> str:
+    """Return why a hold stands, without its ways out: the first of them begins with "to"."""
+    return standing.message.partition("; to ")[0]
+
+
+def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView) -> Held:
+    """Somebody else changed or removed the keys (rows D6, D12)."""
+    live = None if status.live is None else status.live.version
+    served = (deployment.keys.version or "")[:64]
+    set_to = "lost the operator's keys" if deployment.keys.absent else f"was set to '{served}'"
+    cause = (
+        f"Deployment '{deployment.name}' {set_to} by {manager_in_words(deployment)}, recorded as live is {quoted(live)}"
+    )
+    by = written_by_others(deployment) or "unknown"
+    return hold(view, status, by, "External", cause, _ways_out(view, replace(view.policy, status=status), deployment))
+
+
+def _ways_out(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
+    live = policy.status.live
+    back = "nothing is served then" if live is None else f"the operator puts '{live.version}' back then"
+    undo = f"to undo that, let go of the keys ({back}): {letting_go(policy)}"
+    undoing = () if deployment.keys.absent else (undo,)
+    return (*_keeping(view, policy, deployment), *undoing, *lifting(policy))
+
+
+def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
+    """Return the way that makes official what is there; none where such a promotion would be refused."""
+    live = None if policy.status.live is None else policy.status.live.version
+    for version in view.versions:
+        spec = version.spec
+        if ServedKeys(spec.version, spec.artifact.uri, spec.artifact.sha256) != deployment.keys:
+            continue
+        against = overruling(policy.status, spec.artifact.sha256)
+        if "Quarantined" in against:
+            return ()
+        wanted = PromotionSpec(
+            policy=policy.metadata.name,
+            version=spec.version,
+            from_version=live,
+            release_hold=True,
+            despite=Despite(checks=against, reason="") if against else None,
+        )
+        asked = Promotion(metadata=policy.metadata, spec=wanted)
+        if not isinstance(judge(Proposal(asked, policy, view.versions, deployment)), Refuse):
+            command = promoting(policy, spec.version, live, release=True, despite=against)
+            return (f"to keep '{spec.version}' as what is live, and lift the hold: {command}",)
+    return ()
+
+
+def lifting(policy: Policy) -> tuple[str, ...]:
+    """Return the way that lifts the hold and leaves live what is live; none while nothing is."""
+    command, live = releasing(policy), policy.status.live
+    return () if command is None or live is None else (f"to lift the hold and stay with '{live.version}': {command}",)
+
+
+def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None, owner: str) -> Held:
+    """An apply met a field of ours that somebody else owns (row D20)."""
+    policy = replace(view.policy, status=status)
+    cause = f"field manager '{owner}' owns a field of the operator on Deployment '{view.policy.spec.deployment}'"
+    live = None if status.live is None else status.live.version
+    wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
+    first = lifting(policy)
+    if wanted is not None and wanted.version != live and not memory.is_quarantined(status, wanted.sha256):
+        again = promoting(policy, wanted.version, live, release=True, despite=overruling(status, wanted.sha256))
+        first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
+    let_go = (
+        f"take the keys out of that manifest and let go of them (live on record is {quoted(live)}, which is put back "
+        f"then): {letting_go(policy)}"
+    )
+    return hold(view, status, owner, "FieldOwned", cause, (*first, let_go))
+
+
+def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause: str) -> Held:
+    """A version was taken back (row D18): how to try again, and how to go on without it."""
+    policy, to = replace(view.policy, status=status), flight.to.version
+    live = None if status.live is None else status.live.version
+    against = overruling(status, flight.to.sha256)
+    again = promoting(policy, to, live, release=True, despite=against)
+    if memory.is_quarantined(status, flight.to.sha256):
+        way = f"'{to}' is quarantined; to make it live all the same, which lifts that and the hold: {again}"
+    else:
+        way = f"to try '{to}' again once that is mended, and lift the hold: {again}"
+    return hold(view, status, FIELD_MANAGER, "RolledBack", cause, (way, *lifting(policy)))
+
+
+def is_kept(status: PolicyStatus, deployment: DeploymentView) -> bool:
+    """Tell whether the hold that stands says more of foreign keys than another one would."""
+    standing = status.hold
+    owner = written_by_others(deployment)
+    return standing is not None and standing.reason == "FieldOwned" and standing.by == owner
+
+
+def differs(status: PolicyStatus, deployment: DeploymentView) -> bool:
+    """Tell whether the Deployment carries keys that are not those of live."""
+    return not deployment.keys.absent and deployment.keys != keys_of(status.live)

@@ -1,0 +1,173 @@
+"""The way back of a flight: Returning, and every other end than the good one (rows D11 to D13, D17 to D19)."""
+
+from datetime import datetime
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.policy import InFlight, LiveVersion, PolicyStatus, PromotionOutcome
+from .. import limits, times
+from ..commands import promoting
+from ..decision import Decision, Emit
+from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience
+from ..promotion.waiting import candidates
+from ..views import DeploymentView, Fault, PolicyView
+from . import holds, memory
+from .blame import evidence, quarantined_if_at_fault
+from .writes import apply_if_ours, next_epoch, progress, until
+
+TAKEN_BACK: Final = "TakenBack"
+"""Why a flight returns that a promotion ended."""
+
+
+def turn_back(
+    view: PolicyView, flight: InFlight, deployment: DeploymentView, why: str, message: str, fault: Fault | None = None
+) -> Decision[PolicyStatus]:
+    """Go back (rows D11, D14, D15, D30): the intent first, then the old keys with the next epoch."""
+    if deployment.template_hash != flight.template_hash and why != TAKEN_BACK:
+        why, message = "ConcurrentChange", f"{message}; the pod template was changed by somebody else meanwhile"
+    status, now = view.policy.status, times.moment(view.now)
+    returning = replace(
+        flight,
+        phase="Returning",
+        why=why,
+        message=message[: limits.CAUSE],
+        evidence="" if fault is None else evidence(fault)[: limits.EVIDENCE],
+        epoch=next_epoch(status, deployment),
+        generation=deployment.generation,
+        phase_since=now,
+        deadline=times.later(now, rollout_patience(deployment)),
+        unhealthy_since=None,
+        missing_since=None,
+    )
+    back = "no version" if flight.back is None else f"'{flight.back.version}'"
+    event = Emit("Warning", "Returning", f"promotion '{flight.promotion}': {why}, back to {back}: {message}")
+    return Decision(
+        replace(status, in_flight=returning, epoch=returning.epoch),
+        (*apply_if_ours(view, deployment, flight.back, returning.epoch), event),
+        until(view, returning.deadline),
+    )
+
+
+def apply_again(
+    view: PolicyView, flight: InFlight, deployment: DeploymentView, version: LiveVersion | None
+) -> Decision[PolicyStatus]:
+    """Repeat the apply that is due, as the same one only where it provably was not committed."""
+    status = view.policy.status
+    if deployment.generation != flight.generation:
+        flight = replace(flight, epoch=next_epoch(status, deployment), generation=deployment.generation)
+    status = replace(status, in_flight=flight, epoch=max(status.epoch, flight.epoch))
+    return Decision(status, apply_if_ours(view, deployment, version, flight.epoch), until(view, flight.deadline))
+
+
+def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    """Return the next step of the way back (rows D17 to D19)."""
+    back, overdue = keys_of(flight.back), view.now >= flight.deadline
+    # Even where the old keys never left, one apply moves the resourceVersion, so that no apply of the flight
+    # that is still on its way from a paused process can commit after the flight.
+    fenced = epoch_of(deployment) >= flight.epoch
+    if deployment.keys == back and (fenced or overdue):
+        if flight.back is None or deployment.settled:
+            return _returned(view, flight)
+    elif not fenced and (deployment.keys.absent or deployment.keys in (back, keys_of(flight.to))):
+        return apply_again(view, flight, deployment, flight.back)
+    else:
+        return foreign(view, flight, deployment)
+    if overdue and any(promotion.spec.release_hold for promotion in candidates(view.policy, view.promotions)):
+        return _returned(view, flight, "; the old version was not available again when the next promotion took over")
+    return Decision(view.policy.status, requeue_after=until(view, flight.deadline))
+
+
+def stuck(view: PolicyView) -> str | None:
+    """Return why a return cannot be completed although its deadline passed (row D19), or None."""
+    flight = view.policy.status.in_flight
+    if flight is None or flight.phase != "Returning" or view.now < flight.deadline:
+        return None
+    back = "no version" if flight.back is None else f"'{flight.back.version}'"
+    return (
+        f"the way back to {back} is not complete: {progress(view.deployment)}; look at the pods of Deployment "
+        f"'{view.policy.spec.deployment}'{_no_more_waiting(view, flight)}"
+    )
+
+
+def _no_more_waiting(view: PolicyView, flight: InFlight) -> str:
+    """Return how a person ends the waiting; the promotion is judged then, with `back` as what is live."""
+    if flight.back is None:
+        return ""
+    status = view.policy.status
+    other = next(
+        (v.version for v in status.last_good if v.sha256 not in (flight.back.sha256, flight.to.sha256)
+         and not memory.is_quarantined(status, v.sha256)),
+        flight.back.version,
+    )  # fmt: skip
+    command = promoting(view.policy, other, flight.back.version, release=True)
+    return f"; a promotion with releaseHold: true ends the waiting, this one makes '{other}' live: {command}"
+
+
+def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[PolicyStatus]:
+    """The old version serves again, or nothing does as before (row D18)."""
+    status = _back_on_record(view.policy.status, flight, view.now)
+    if flight.brake is not None and not flight.takes_back:
+        # Who ends a way back does not speak against the version that it led to.
+        brake = flight.brake
+        status = memory.taken_back(status, flight.to, by=brake.promotion, reason=brake.reason, now=view.now)
+    status = landed(status, flight, "RolledBack", flight.why, f"{flight.message}{remark}", view.now)
+    text = (
+        f"promotion '{flight.promotion}' to '{flight.to.version}' was rolled back: "
+        f"{flight.why}: {flight.message}{remark}"
+    )
+    event = Emit("Warning", "RolledBack", text)
+    if flight.brake is not None and flight.brake.release_hold:
+        return Decision(memory.released(status), (event,))
+    held, events = holds.rolled_back(view, status, flight, text)
+    return Decision(held, events or (event,))
+
+
+def _back_on_record(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:
+    live, back = status.live, flight.back
+    if back is None:
+        status = replace(status, live=None)
+    else:
+        same = live is not None and live.sha256 == back.sha256
+        since = live.since if live is not None and same else now
+        status = replace(status, live=memory.as_live(back, flight.epoch, since))
+    return quarantined_if_at_fault(status, flight, now)
+
+
+def landed(
+    status: PolicyStatus, flight: InFlight, outcome: PromotionOutcome, reason: str, message: str, now: datetime
+) -> PolicyStatus:
+    """Return `status` with the flight ended and its promotion consumed; that is the braking one, if one took over.
+
+    What a brake ended was consumed when it came; going back is what the braking promotion asked for.
+    """
+    brake = flight.brake
+    if brake is None:
+        return memory.landed(status, flight, outcome, reason, message, now)
+    status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash)
+    if outcome == "RolledBack":
+        back = "nothing" if flight.back is None else f"'{flight.back.version}'"
+        return memory.consumed(status, done, "Succeeded", "FlightEnded", f"{back} is live again", now)
+    return memory.consumed(status, done, outcome, reason, message, now)
+
+
+def foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    """Somebody else wrote or removed the keys in mid-flight (row D12): hands off."""
+    what = "the keys were removed" if deployment.keys.absent else f"the keys were set to '{deployment.keys.version}'"
+    way = f"on the way back from '{flight.to.version}' ({flight.why})"
+    moment = way if flight.phase == "Returning" else f"while '{flight.to.version}' was {flight.phase.lower()}"
+    message = f"{what} by {manager_in_words(deployment)} {moment}"
+    status = quarantined_if_at_fault(view.policy.status, flight, view.now)
+    status = landed(status, flight, "Failed", "ConcurrentWriter", message, view.now)
+    held, events = holds.external(view, status, deployment)
+    event = Emit("Warning", "ConcurrentWriter", f"promotion '{flight.promotion}': {message}")
+    return Decision(held, (event, *events))
+
+
+def target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
+    """The Deployment is gone or another one of that name (row D13); live stays as recorded, and row D5 follows."""
+    message = f"Deployment '{view.policy.spec.deployment}' was deleted or replaced while {flight.phase.lower()}"
+    if flight.phase == "Returning":
+        return _returned(view, flight, f"; {message}")
+    status = landed(view.policy.status, flight, "Failed", "TargetGone", message, view.now)
+    return Decision(status, (Emit("Warning", "TargetGone", f"promotion '{flight.promotion}': {message}"),))

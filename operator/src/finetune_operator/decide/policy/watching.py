@@ -1,0 +1,117 @@
+"""The watch over a version that is rolled out: what means back, what is waited for, when it is live (D14 to D16)."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.policy import InFlight, PolicyStatus
+from .. import times
+from ..decision import Decision, Emit
+from ..deployment import is_observed, keys_of, rollout_patience
+from ..views import DeploymentView, PolicyView
+from . import memory
+from .blame import fault_of, surroundings
+from .returning import foreign, landed, turn_back
+from .writes import LOOK_AGAIN, progress, until
+
+UNHEALTHY_FOR: Final = timedelta(seconds=30)
+"""A container may fail for so long while watching (row D14)."""
+
+CRASHES: Final = 3
+"""A server that restarted so often while watched is sick, however fast it is back."""
+
+REPORT_LAG: Final = timedelta(seconds=10)
+"""A missed deadline reported earlier than this after a change is that of the rollout before."""
+
+
+def watch(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    """The rollout is complete (row D10): begin to watch, for as long as the policy says now."""
+    now = times.moment(view.now)
+    seconds = timedelta(seconds=max(view.policy.spec.watch.seconds, 0))
+    replicas = min(deployment.replicas, deployment.available)
+    watching = replace(flight, phase="Watching", phase_since=now, deadline=times.later(now, seconds), replicas=replicas)
+    text = f"'{flight.to.version}' is rolled out; watching it for {seconds.total_seconds():.0f} s"
+    status = replace(view.policy.status, in_flight=watching)
+    return Decision(status, (Emit("Normal", "Watching", text),), until(view, watching.deadline) or timedelta(seconds=1))
+
+
+def watching(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    """Return the next step of the watch."""
+    if deployment.keys != keys_of(flight.to):
+        return foreign(view, flight, deployment)
+    if deployment.template_hash != flight.template_hash:
+        if deadline_reported(view, flight, deployment):
+            why = f"a rollout made no progress: {progress(deployment)}"
+            return turn_back(view, flight, deployment, "ConcurrentChange", why)
+        if _is_underway(deployment):
+            return _watch_other_rollout(view, flight, deployment)
+    # An autoscaler's new pods need time to start, so only the replicas that were there count.
+    if deployment.available < min(deployment.replicas, flight.replicas):
+        return _watch_missing(view, flight, deployment)
+    flight = _whole_again(flight, view.now)
+    if view.now >= flight.deadline:
+        return _live(view, flight)
+    return Decision(replace(view.policy.status, in_flight=flight), requeue_after=until(view, flight.deadline))
+
+
+def deadline_reported(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> bool:
+    """Tell whether Kubernetes says of this very rollout that it made no progress."""
+    settled_in = view.now - flight.phase_since >= REPORT_LAG
+    return deployment.deadline_exceeded and is_observed(deployment) and settled_in
+
+
+def _watch_missing(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    """A container that fails is sickness (D14); a pod that is on its way is waited for like a rollout (D29)."""
+    now = times.moment(view.now)
+    fault = fault_of(deployment, view.now)
+    beside = deployment.trouble is not None and deployment.trouble.reason == "SidecarFails"
+    missing = flight.missing_since or now
+    sick = (flight.unhealthy_since or now) if fault is not None or beside else None
+    crashes = fault is not None and fault.restarts >= CRASHES
+    if crashes or (sick is not None and view.now - sick >= UNHEALTHY_FOR):
+        why = "Unhealthy" if fault is not None else "SidecarFails"
+        message = f"pods fail after the rollout: {progress(deployment)}"
+        return turn_back(view, flight, deployment, why, message, fault)
+    given_up = times.later(missing, rollout_patience(deployment))
+    if view.now >= given_up:
+        message = f"pods did not come back: {progress(deployment)}"
+        return turn_back(view, flight, deployment, surroundings(deployment, "ReplicasMissing"), message)
+    flight = replace(flight, missing_since=missing, unhealthy_since=sick)
+    judged = given_up if sick is None else times.later(sick, UNHEALTHY_FOR)
+    again = min(judged, times.later(view.now, LOOK_AGAIN))
+    return Decision(replace(view.policy.status, in_flight=flight), requeue_after=until(view, again))
+
+
+def _whole_again(flight: InFlight, now: datetime) -> InFlight:
+    """Return the flight with the watch longer by the time in which replicas were missing."""
+    since = flight.missing_since or flight.unhealthy_since
+    if since is None:
+        return flight
+    gap = max(times.moment(now) - since, timedelta(0))
+    return replace(flight, deadline=times.later(flight.deadline, gap), missing_since=None, unhealthy_since=None)
+
+
+def _is_underway(deployment: DeploymentView) -> bool:
+    """Tell whether somebody's change of the template (an image from Git, say) is being rolled out."""
+    return (
+        not is_observed(deployment) or deployment.updated < deployment.replicas or deployment.total > deployment.updated
+    )
+
+
+def _watch_other_rollout(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
+    """Kubernetes judges the other rollout by its own deadline; we wait for its end, though not for ever."""
+    given_up = times.later(flight.deadline, rollout_patience(deployment))
+    if view.now >= given_up:
+        return turn_back(
+            view, flight, deployment, "ConcurrentChange", f"another rollout does not end: {progress(deployment)}"
+        )
+    return Decision(view.policy.status, requeue_after=until(view, given_up))
+
+
+def _live(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
+    """The watch passed (row D16); it has served since the watch began."""
+    status = memory.gone_live(view.policy.status, flight, flight.phase_since)
+    message = f"'{flight.to.version}' is live"
+    status = landed(status, flight, "Succeeded", "WatchPassed", message, view.now)
+    return Decision(status, (Emit("Normal", "Promoted", f"promotion '{flight.promotion}': {message}"),))

@@ -1,0 +1,53 @@
+"""What every step of a flight shares: epochs, applies of the keys, and how the Deployment stands, in words."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from ...api.policy import LiveVersion, PolicyStatus
+from ..decision import Action, ApplyKeys
+from ..deployment import deployment_problem, epoch_of, forbids_writes, keys_of
+from ..views import DeploymentView, PolicyView
+
+LOOK_AGAIN: Final = timedelta(seconds=15)
+"""How often the pods of a rollout are looked at: only the Deployment is watched."""
+
+
+def next_epoch(status: PolicyStatus, deployment: DeploymentView) -> int:
+    """Return an epoch above all that were given out and all that the Deployment shows."""
+    return max(status.epoch, epoch_of(deployment)) + 1
+
+
+def apply_keys(deployment: DeploymentView, version: LiveVersion | None, epoch: int) -> ApplyKeys:
+    """Return the apply of a version's keys; None releases them."""
+    keys = keys_of(version)
+    return ApplyKeys(
+        deployment.name, deployment.uid, deployment.resource_version, keys.version, keys.uri, keys.sha256, epoch
+    )
+
+
+def apply_if_ours(
+    view: PolicyView, deployment: DeploymentView, version: LiveVersion | None, epoch: int
+) -> tuple[Action, ...]:
+    """Return the apply; nothing, where the Deployment has left our care (row D1): the flight waits, and says so."""
+    return () if forbids_writes(deployment_problem(view)) else (apply_keys(deployment, version, epoch),)
+
+
+def progress(deployment: DeploymentView | None) -> str:
+    """Return how far a rollout is, and what ails its pods."""
+    if deployment is None:
+        return "the Deployment is gone"
+    paused = ", paused" if deployment.paused else ""
+    replicas = f"{deployment.updated} of {deployment.replicas} replicas updated, {deployment.available} available"
+    return f"{replicas}{paused}{ailing(deployment)}"
+
+
+def ailing(deployment: DeploymentView | None) -> str:
+    """Return what ails the pods, to be put behind a sentence; empty where nothing is known to."""
+    trouble = None if deployment is None else deployment.trouble
+    return "" if trouble is None else f"; {trouble.reason}: {trouble.message}"
+
+
+def until(view: PolicyView, moment: datetime) -> timedelta | None:
+    """Return the time until `moment`, at least one second; None when it has passed and events decide."""
+    left = moment - view.now
+    return max(left, timedelta(seconds=1)) if left > timedelta(0) else None

@@ -1,0 +1,60 @@
+"""Whether a promotion ends the flight that is under way, by going back to a version that was good here."""
+
+from ...api.model_version import ModelVersion
+from ...api.policy import InFlight, LiveVersion, Policy, PolicyStatus
+from ...api.promotion import Promotion
+from .eligibility import eligible
+from .proposal import CheckContext
+
+
+def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVersion, ...]) -> LiveVersion | None:
+    """Return the version that the promotion goes back to at once; None if it is to wait like any other.
+
+    What the flight itself would go back to needs nothing but the policy's memory: in an emergency the version's
+    object may be gone.
+    """
+    status = policy.status
+    flight = status.in_flight
+    if flight is None or flight.phase == "Returning" or not _is_meant(promotion, status, flight):
+        return None
+    good = _good(status, promotion.spec.version)
+    if good is None or good.sha256 == flight.to.sha256 or status.quarantine_of(good.sha256) is not None:
+        return None
+    if flight.back is not None and good.sha256 == flight.back.sha256:
+        return good
+    return good if _may_serve(promotion, policy, versions, good) else None
+
+
+def _is_meant(promotion: Promotion, status: PolicyStatus, flight: InFlight) -> bool:
+    """Tell whether its `from` names what is in flight, or what is live on record and it was made since take-off.
+
+    An older one that waits for something (a hold, say) does not speak of this flight.
+    """
+    named, made = promotion.spec.from_version, promotion.metadata.creation_timestamp
+    if named == flight.to.version:
+        return True
+    live = None if status.live is None else status.live.version
+    return named is not None and named == live and made is not None and made >= flight.started_at
+
+
+def _good(status: PolicyStatus, version: str) -> LiveVersion | None:
+    flight = status.in_flight
+    back = () if flight is None or flight.back is None else (flight.back,)
+    live = () if status.live is None else (status.live,)
+    known = next((entry for entry in (*back, *live, *status.last_good) if entry.version == version), None)
+    if known is None:
+        return None
+    return LiveVersion(version=known.version, model_version=known.model_version, uri=known.uri, sha256=known.sha256)
+
+
+def _may_serve(promotion: Promotion, policy: Policy, versions: tuple[ModelVersion, ...], good: LiveVersion) -> bool:
+    """Tell whether nothing that came to be known since it served speaks against the version."""
+    despite = promotion.spec.despite
+    overruled = despite is not None and "TakenBack" in despite.checks
+    if policy.status.taken_back_of(good.sha256) is not None and not overruled:
+        return False
+    return any(
+        eligible(CheckContext(promotion, policy, version, None, None)) is None
+        for version in versions
+        if (version.spec.version, version.spec.artifact.sha256) == (good.version, good.sha256)
+    )

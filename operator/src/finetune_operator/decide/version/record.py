@@ -1,0 +1,63 @@
+"""The service record that a version carries: a mirror of what policies remember of it (decision 12)."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from ...api.model_version import ModelVersion
+from ...api.names import SERVICE_RECORD_KEY
+from ...api.policy import Policy, Quarantined
+from ...api.record import Mark, Service, record_text, services
+from .. import limits
+from ..decision import Annotate
+from .view import VersionView
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+
+def record_due(view: VersionView) -> Annotate | None:
+    """Return the record as it should stand on the version, if it does not yet (V10).
+
+    What no policy knows any more stays: that is what the record is for.
+    """
+    sha256 = view.version.spec.artifact.sha256
+    stands = dict(services(view.version.metadata.annotations, sha256))
+    desired = dict(stands)
+    for policy in view.policies:
+        name = policy.spec.deployment
+        service = _mirrored(desired.get(name, Service()), policy, sha256)
+        if service != Service():
+            desired[name] = service
+    kept = dict(sorted(desired.items(), key=lambda item: item[1].newest or _NEVER)[-limits.SERVED_ON :])
+    return None if kept == stands else Annotate(SERVICE_RECORD_KEY, record_text(sha256, kept))
+
+
+def served_before(version: ModelVersion) -> bool:
+    """Tell whether the record says that the version was good somewhere, even if the status forgot it."""
+    record = services(version.metadata.annotations, version.spec.artifact.sha256)
+    return any(service.good is not None for service in record.values())
+
+
+def _mirrored(service: Service, policy: Policy, sha256: str) -> Service:
+    """Return what is remembered of the bytes on a policy's Deployment, where the policy knows; its word wins.
+
+    What passed a watch and is live is not taken back any more: a promotion overruled that.
+    """
+    status = policy.status
+    taken, quarantined = status.taken_back_of(sha256), next((q for q in status.quarantined if q.sha256 == sha256), None)
+    good, taken_back = service.good, service.taken_back
+    if status.live is not None and status.live.sha256 == sha256 and status.is_good(sha256):
+        good, taken_back = status.live.since, None
+    if taken is not None:
+        taken_back = Mark(at=taken.since, by=taken.by, reason=taken.reason[: limits.MARK])
+    if quarantined is None:
+        return Service(good=good, taken_back=taken_back, quarantined=service.quarantined, lifted=service.lifted)
+    return Service(good=good, taken_back=taken_back, quarantined=_quarantine(quarantined), lifted=_lifted(quarantined))
+
+
+def _quarantine(entry: Quarantined) -> Mark:
+    return Mark(at=entry.since, reason=entry.reason[: limits.MARK], evidence=entry.evidence[: limits.EVIDENCE])
+
+
+def _lifted(entry: Quarantined) -> Mark | None:
+    lifted = entry.lifted
+    return None if lifted is None else Mark(at=lifted.at, by=lifted.by, reason=lifted.reason[: limits.MARK])

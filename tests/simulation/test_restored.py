@@ -1,0 +1,222 @@
+"""A cluster restored from a backup without statuses: nothing that failed or was taken back goes live by that."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
+
+from .api_server import START, ApiServer, Client
+from .controllers import NAMESPACE, Deployments, Jobs
+from .invariants import served, violations
+from .stories import STORIES, USER, Story, World, promotion
+
+PASS, REJECT, REVIEW, FAILED_ROLLOUT = STORIES
+BACKED_UP = (Kind.POD_TEMPLATE, Kind.DEPLOYMENT, Kind.POLICY, Kind.RUN, Kind.PROMOTION, Kind.MODEL_VERSION)
+"""In the order of the restore: the versions, which know what was, come last."""
+KEPT = ("name", "labels", "annotations")
+
+
+@dataclass
+class Restored(World):
+    """A new cluster with the objects of a backup: other uids, no statuses, everything managed by who restored it."""
+
+    backup: tuple[tuple[Kind, Object], ...] = ()
+    after: frozenset[str] = frozenset()
+    """Versions whose pods do not get ready in the new cluster."""
+
+    def __post_init__(self) -> None:
+        """Restore."""
+        self.server = ApiServer(now=START.replace(month=12), counter=50_000)
+        self.jobs = Jobs(self.server, self.story.trainer)
+        self.deployments = Deployments(self.server, self.after)
+        self.client = Client(self.server, crash_at=self.crash_at)
+        self.operator = self._start_operator()
+        for kind, item in self.backup:
+            self.server.create("velero-server", kind, NAMESPACE, item)
+
+    def at_rest(self) -> bool:
+        """Only when nothing is due any more."""
+        return False
+
+    def follow(self, message: str, name: str) -> None:
+        """Do as a hold's message says: apply the promotion in its first command."""
+        manifest = json.loads(message.split("echo '")[1].partition("'")[0])
+        manifest["metadata"] = {"name": name}
+        self.server.create(USER, Kind.PROMOTION, NAMESPACE, manifest)
+        self.play()
+
+    @property
+    def hold(self) -> dict[str, Any]:
+        """The policy's hold."""
+        hold: dict[str, Any] = self.get(Kind.POLICY, "invoice-fields")["status"].get("hold") or {}
+        return hold
+
+    def outcomes(self) -> dict[str, str]:
+        """How each promotion ended, by its name without the digits of its run's uid."""
+        items = self.server.list(Kind.PROMOTION, NAMESPACE)
+        return {item["metadata"]["name"]: (item.get("status") or {}).get("phase", "") for item in items}
+
+    def put_live(self) -> list[str]:
+        """The versions that the operator put live since the restore, one after the other."""
+        flips = [w for w in self.server.log if w.kind is Kind.DEPLOYMENT and w.verb == "apply"]
+        return [(served(w.after) or ("nothing", ""))[0] for w in flips if served(w.before) != served(w.after)]
+
+
+def backed_up(world: World) -> tuple[tuple[Kind, Object], ...]:
+    """Return what a backup without statuses brings back."""
+    return tuple(
+        (kind, {k: v for k, v in item.items() if k != "status"} | {
+            "metadata": {k: v for k, v in item["metadata"].items() if k in KEPT}})
+        for kind in BACKED_UP
+        for item in world.server.list(kind, NAMESPACE)
+    )  # fmt: skip
+
+
+@cache
+def went_back() -> World:
+    """Return a world in which the fine-tune was live, and people went back to the base."""
+    world = World(PASS)
+    world.play()
+    world.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion("back", "base_v1", **{"from": "ft_v1.1"}))
+    world.settle()
+    for _ in range(60):
+        world.server.advance(5)
+        world.settle()
+    assert world.summary()["live"] == "base_v1"
+    return world
+
+
+@cache
+def played(story: Story) -> World:
+    """Return the story at its end."""
+    world = World(story)
+    world.play()
+    return world
+
+
+def taken_back(crash_at: tuple[int, str] | None = None) -> Restored:
+    """The base serves; the fine-tune was taken back."""
+    return Restored(PASS, crash_at=crash_at, backup=backed_up(went_back()))
+
+
+def quarantined(crash_at: tuple[int, str] | None = None) -> Restored:
+    """The base serves; the fine-tune failed in production."""
+    backup = backed_up(played(FAILED_ROLLOUT))
+    return Restored(FAILED_ROLLOUT, crash_at=crash_at, backup=backup, after=FAILED_ROLLOUT.broken)
+
+
+def never_ready(crash_at: tuple[int, str] | None = None) -> Restored:
+    """The fine-tune served well, and its pods do not get ready in the new cluster."""
+    return Restored(PASS, crash_at=crash_at, backup=backed_up(played(PASS)), after=frozenset(("ft_v1.1",)))
+
+
+VARIANTS: tuple[Callable[..., Restored], ...] = (taken_back, quarantined, never_ready)
+
+
+@pytest.mark.row("D37")
+@pytest.mark.row("P10")
+def test_what_people_took_back_stays_so_and_the_way_out_of_the_hold_puts_nothing_live() -> None:
+    world = taken_back()
+    before = {item["metadata"]["name"] for kind, item in world.backup if kind is Kind.PROMOTION}
+    world.play()
+    assert (world.summary()["live"], world.hold["reason"], world.put_live()) == ("base_v1", "Adopted", [])
+    assert {name: phase for name, phase in world.outcomes().items() if name in before} == dict.fromkeys(
+        before, "Succeeded"
+    )
+    world.follow(world.hold["message"], "keep")
+    assert (world.outcomes()["keep"], world.hold, world.put_live()) == ("Succeeded", {}, [])
+    asked = promotion("unsaid", "ft_v1.1", **{"from": "base_v1", "releaseHold": True})
+    world.server.create(USER, Kind.PROMOTION, NAMESPACE, asked)
+    world.play()
+    assert (world.outcomes()["unsaid"], world.put_live()) == ("Failed", [])
+    assert violations(world) == []
+
+
+@pytest.mark.row("D37")
+def test_what_failed_in_production_is_quarantined_again() -> None:
+    world = quarantined()
+    world.play()
+    summary = world.summary()
+    assert (summary["live"], summary["quarantined"], world.put_live()) == ("base_v1", ["ft_v1.1"], [])
+    world.follow(world.hold["message"], "keep")
+    assert (world.outcomes()["keep"], world.hold, world.put_live()) == ("Succeeded", {}, [])
+    assert dict(world.summary()["versions"])["ft_v1.1"] == "Quarantined"
+
+
+@pytest.mark.row("D39")
+def test_a_version_whose_pods_never_get_ready_is_nowhere_said_to_be_live() -> None:
+    world = never_ready()
+    world.play()
+    policy = world.get(Kind.POLICY, "invoice-fields")["status"]
+    conditions = {c["type"]: (c["status"], c["reason"]) for c in policy["conditions"]}
+    assert ("live" in policy, world.hold["reason"], world.put_live()) == (False, "NotRolledOut", [])
+    assert conditions["InSync"] == ("False", "NotRolledOut")
+    assert conditions["Ready"] == ("False", "NotRolledOut")
+    assert dict(world.summary()["versions"])["ft_v1.1"] != "Live"
+    assert world.summary()["phase"] != "Promoted"
+    said = world.hold["message"]
+    assert "let go of the keys" in said
+    let_go(world)
+    assert world.hold["reason"] == "Recalled"
+    world.follow(said, "base")
+    assert (world.outcomes()["base"], world.summary()["live"], world.put_live()) == (
+        "Succeeded", "base_v1", ["base_v1"])  # fmt: skip
+
+
+def let_go(world: Restored) -> None:
+    """Take the keys from whoever restored them."""
+
+    def without_keys(item: Object) -> None:
+        for place in (item["metadata"], item["spec"]["template"]["metadata"]):
+            place.pop("annotations")
+
+    world.server.update_spec("kubectl-patch", Kind.DEPLOYMENT, NAMESPACE, "invoice-detector", without_keys)
+    world.play()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.__name__)
+def test_a_crash_at_any_write_after_the_restore_ends_as_no_crash(variant: Callable[..., Restored], moment: str) -> None:
+    reference = variant()
+    reference.play()
+    for number in range(reference.client.writes):
+        world = variant(crash_at=(number, moment))
+        world.play()
+        assert world.crashes == 1, f"write {number} was not reached"
+        assert violations(world) == [], f"crash {moment} write {number}"
+        assert world.put_live() == [], f"crash {moment} write {number}"
+        assert world.summary() == reference.summary(), f"crash {moment} write {number}"
+        assert world.hold["reason"] == reference.hold["reason"], f"crash {moment} write {number}"
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.__name__)
+def test_at_rest_after_a_restore_nothing_is_written(variant: Callable[..., Restored]) -> None:
+    world = variant()
+    world.play()
+    world.server.advance(3600)
+    world.settle()
+    writes, log = world.client.writes, len(world.server.log)
+    world.server.advance(600)
+    world.settle()
+    assert (world.client.writes, world.server.log[log:]) == (writes, [])
+
+
+@pytest.mark.row("P9")
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_an_outcome_stands_on_each_promotion_before_its_status_is_final(story: Story) -> None:
+    log = played(story).server.log
+    ended = [w for w in log if w.kind is Kind.PROMOTION and _phase(w.after) in ("Succeeded", "RolledBack", "Failed")]
+    assert ended
+    for write in ended:
+        assert write.after is not None
+        assert "finetune-operator.io/outcome" in write.after["metadata"]["annotations"]
+
+
+def _phase(item: Object | None) -> str:
+    return str(((item or {}).get("status") or {}).get("phase", ""))

@@ -1,0 +1,286 @@
+"""A policy that lost its memory: what records give back, what is waited for, and what each way out makes live."""
+
+import json
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.names import SERVICE_RECORD_KEY
+from finetune_operator.api.policy import Policy, PolicyStatus
+from finetune_operator.api.promotion import Despite
+from finetune_operator.api.record import Mark, Service
+from finetune_operator.decide import limits
+from finetune_operator.decide.decision import Decision
+from finetune_operator.decide.policy.machine import decide
+from finetune_operator.decide.views import DeploymentView
+from unit.decide.policy.pair import BASE, TUNED, condition
+from unit.decide.policy.world import (
+    NOW,
+    ModelDeployment,
+    World,
+    annotated,
+    applied,
+    base,
+    deployment,
+    events,
+    keys,
+    live,
+    policy,
+    promotion,
+    seconds,
+    tuned,
+    view,
+    with_record,
+)
+
+EARLIER = NOW - seconds(7200)
+GOOD = Service(good=EARLIER)
+TAKEN = Service(good=EARLIER, taken_back=Mark(at=EARLIER, by="back", reason="wrong amounts"))
+SICK = Service(quarantined=Mark(at=EARLIER, reason="Unhealthy"))
+ROLLING = deployment(keys(TUNED), updated=1, available=0)
+EMPTY = deployment(available=0, updated=0)
+
+
+def look(there: DeploymentView | None, *asked: Any, versions: Any, of: Policy | None = None) -> Decision[PolicyStatus]:
+    """Return the decision at which a policy comes to rest."""
+    of = of or policy()
+    for _ in range(5):
+        decision = decide(view(of, there, *asked, versions=versions))
+        if decision.status == of.status:
+            return decision
+        of = replace(of, status=decision.status)
+    raise AssertionError("no rest")
+
+
+def hold(decision: Decision[PolicyStatus]) -> tuple[str, str]:
+    assert decision.status.hold is not None
+    return decision.status.hold.reason, decision.status.hold.message
+
+
+def commands(message: str) -> list[dict[str, Any]]:
+    """Return the promotions that a message asks for in commands."""
+    return [json.loads(part.partition("'")[0])["spec"] for part in message.split("echo '")[1:]]
+
+
+class TestRecords:
+    @pytest.mark.row("D37")
+    @pytest.mark.parametrize("status", [PolicyStatus(), live(BASE), live(TUNED, 2)], ids=["lost", "live", "that"])
+    def test_what_failed_or_was_taken_back_here_is_known_again(self, status: PolicyStatus) -> None:
+        known = decide(view(policy(status), EMPTY, versions=(BASE, with_record(TUNED, SICK)))).status.quarantined
+        assert [(e.version, e.reason, e.since) for e in known] == [("ft_v1.1", "Unhealthy", EARLIER)]
+        if status.live is None or status.live.version != "ft_v1.1":
+            taken = decide(view(policy(status), EMPTY, versions=(BASE, with_record(TUNED, TAKEN)))).status.taken_back
+            assert [(e.version, e.by, e.reason) for e in taken] == [("ft_v1.1", "back", "wrong amounts")]
+
+    @pytest.mark.row("D37")
+    def test_a_lifted_quarantine_is_known_as_lifted(self) -> None:
+        lifted = Service(quarantined=SICK.quarantined, lifted=Mark(at=NOW, by="again", reason="it was the node"))
+        status = decide(view(policy(), EMPTY, versions=(BASE, with_record(TUNED, lifted)))).status
+        assert status.quarantine_of(TUNED.spec.artifact.sha256) is None
+        assert status.quarantined[0].lifted is not None
+        assert status.quarantined[0].lifted.by == "again"
+
+    @pytest.mark.row("D37")
+    def test_the_policys_own_word_stands_over_a_record(self) -> None:
+        """A record that is not brought up to date yet takes nothing back again."""
+        status = live(TUNED, 3, BASE)
+        decided = decide(view(policy(status), deployment(keys(TUNED)), versions=(BASE, with_record(TUNED, TAKEN))))
+        assert decided.status.taken_back == ()
+
+    @pytest.mark.row("D37")
+    @pytest.mark.parametrize(
+        "version",
+        [
+            with_record(TUNED, SICK, on="another-detector"),
+            with_record(tuned(model="receipts"), SICK),
+            replace(TUNED, metadata=replace(TUNED.metadata, annotations={SERVICE_RECORD_KEY: "junk"})),
+        ],
+        ids=["on another Deployment", "of another model", "unreadable"],
+    )
+    def test_other_records_say_nothing_here(self, version: Any) -> None:
+        status = look(deployment(), versions=(BASE, version)).status
+        assert (status.quarantined, status.hold) == ((), None)
+
+    @pytest.mark.row("D37")
+    def test_more_records_than_there_is_room_for_come_to_rest(self) -> None:
+        versions = tuple(with_record(tuned(f"ft_v1.{n}"), SICK) for n in range(limits.QUARANTINED + 9))
+        assert len(look(EMPTY, versions=versions).status.quarantined) == limits.QUARANTINED
+        taken = tuple(with_record(tuned(f"ft_v1.{n}"), TAKEN) for n in range(limits.TAKEN_BACK + 9))
+        assert len(look(EMPTY, versions=taken).status.taken_back) == limits.TAKEN_BACK
+
+    @pytest.mark.row("D38")
+    def test_what_was_good_can_be_gone_back_to_if_it_passed_by_itself(self) -> None:
+        versions = (
+            with_record(BASE, GOOD),
+            with_record(TUNED, Service(good=NOW)),
+            with_record(tuned("ft_v1.2", verdict="Review"), GOOD),
+            with_record(tuned("ft_v1.3"), SICK),
+            with_record(tuned("ft_v1.4"), TAKEN),
+            with_record(base("base_v2", verified="Unknown"), GOOD),
+        )
+        good = [entry.version for entry in look(EMPTY, versions=versions).status.last_good]
+        assert good == ["ft_v1.1", "base_v1", "ft_v1.4"], "the newest first, what was taken back last"
+
+    @pytest.mark.row("D38")
+    def test_a_record_adds_nothing_to_what_a_policy_remembers(self) -> None:
+        status = live(BASE)
+        decided = decide(view(policy(status), deployment(keys(BASE)), versions=(BASE, with_record(TUNED, GOOD))))
+        assert decided.status.last_good == status.last_good
+
+
+class TestAdoption:
+    @pytest.mark.row("D39")
+    def test_what_is_not_rolled_out_is_neither_live_nor_ready_and_nothing_begins(self) -> None:
+        asked = (promotion("ft_v1.1", "base_v1"), promotion("base_v1"))
+        decision = look(ROLLING, *asked, versions=(BASE, TUNED))
+        reason, message = hold(decision)
+        assert (decision.status.live, reason) == (None, "NotRolledOut")
+        assert "0 are available" in message
+        assert "'to-ft-v1-1' (base_v1 -> ft_v1.1)" in message, "it names what waits for it"
+        assert condition(decision, "InSync").reason == "NotRolledOut"
+        assert (condition(decision, "Ready").status, condition(decision, "Held").status) == ("False", "True")
+        assert (decision.status.consumed, decision.status.in_flight, applied(decision)) == ((), None, None)
+
+    @pytest.mark.row("D39")
+    def test_it_is_adopted_and_held_when_it_is_rolled_out(self) -> None:
+        waiting = look(ROLLING, versions=(BASE, TUNED))
+        decision = look(deployment(keys(TUNED)), versions=(BASE, TUNED), of=policy(waiting.status))
+        assert decision.status.live is not None
+        assert (decision.status.live.version, hold(decision)[0]) == ("ft_v1.1", "Adopted")
+        assert condition(decision, "Ready").status == "True"
+
+    @pytest.mark.row("D39")
+    def test_scaled_to_zero_nothing_is_proven(self) -> None:
+        none = deployment(keys(BASE), replicas=0, updated=0, available=0, total=0)
+        decision = look(none, versions=(BASE,))
+        assert decision.status.live is None
+        assert "scaled to zero" in hold(decision)[1]
+
+    @pytest.mark.row("D39")
+    def test_another_version_is_served_by_the_command_in_the_message(self) -> None:
+        versions = (with_record(BASE, GOOD), with_record(TUNED, SICK))
+        decision = look(ROLLING, versions=versions)
+        assert "quarantined here (Unhealthy" in hold(decision)[1]
+        (asked,) = commands(hold(decision)[1])
+        assert asked == {"policy": "invoice-fields", "version": "base_v1", "releaseHold": True}
+        begun = decide(
+            view(policy(decision.status), ROLLING, promotion("base_v1", release_hold=True), versions=versions)
+        )
+        assert begun.status.in_flight is not None
+        assert begun.status.in_flight.to.version == "base_v1"
+
+    @pytest.mark.row("D40")
+    def test_a_deployment_of_which_records_tell_is_not_new(self) -> None:
+        first = promotion("base_v1")
+        decision = look(EMPTY, first, versions=(with_record(BASE, GOOD), with_record(TUNED, TAKEN)))
+        reason, message = hold(decision)
+        assert (reason, decision.status.in_flight) == ("Recalled", None)
+        assert "base_v1, ft_v1.1 served before" in message
+        assert "'to-base-v1' (nothing -> base_v1)" in message
+        assert commands(message) == [{"policy": "invoice-fields", "version": "base_v1", "releaseHold": True}]
+
+    @pytest.mark.row("D40")
+    def test_a_base_that_is_verified_again_later_can_be_gone_back_to_as_well(self) -> None:
+        waits = with_record(base(verified="Unknown"), GOOD)
+        first = look(EMPTY, versions=(waits, with_record(TUNED, GOOD)))
+        assert [spec["version"] for spec in commands(hold(first)[1])] == ["ft_v1.1"]
+        later = look(EMPTY, versions=(with_record(BASE, GOOD), with_record(TUNED, GOOD)), of=policy(first.status))
+        assert sorted(spec["version"] for spec in commands(hold(later)[1])) == ["base_v1", "ft_v1.1"]
+
+    @pytest.mark.row("D39")
+    def test_keys_of_another_manager_are_let_go_of_first(self) -> None:
+        foreign = deployment(keys(TUNED), updated=1, available=0, keys_manager="velero-server")
+        message = hold(look(foreign, versions=(with_record(BASE, GOOD), TUNED)))[1]
+        assert "let go of the keys, kubectl patch deployment" in message
+
+    @pytest.mark.row("D40")
+    def test_without_records_the_first_promotion_acts(self) -> None:
+        assert look(EMPTY, promotion("base_v1"), versions=(BASE,)).status.in_flight is not None
+
+    @pytest.mark.row("D40")
+    def test_keys_that_go_while_they_are_waited_for_leave_the_hold(self) -> None:
+        waiting = look(ROLLING, versions=(BASE, TUNED))
+        decision = look(EMPTY, promotion("base_v1"), versions=(BASE, TUNED), of=policy(waiting.status))
+        assert (hold(decision)[0], decision.status.in_flight) == ("Recalled", None)
+
+    @pytest.mark.row("D41")
+    def test_the_hold_says_how_to_keep_what_is_there_and_what_goes_on_then(self) -> None:
+        adopted = look(deployment(keys(BASE), epoch=7), versions=(BASE, TUNED))
+        (keep,) = commands(hold(adopted)[1])
+        assert keep == {"policy": "invoice-fields", "version": "base_v1", "from": "base_v1", "releaseHold": True}
+        assert "go on" not in hold(adopted)[1]
+        asked = (promotion("ft_v1.1", "base_v1"), promotion("ft_v1.1", "ft_v1.0", name="no-more"))
+        later = look(deployment(keys(BASE), epoch=7), *asked, versions=(BASE, TUNED), of=policy(adopted.status))
+        assert "go on once the hold is lifted: 'to-ft-v1-1' (base_v1 -> ft_v1.1)" in hold(later)[1]
+        assert "no-more" not in hold(later)[1]
+        assert later.status.hold is not None
+        assert adopted.status.hold is not None
+        assert later.status.hold.since == adopted.status.hold.since
+
+    @pytest.mark.row("D41")
+    @pytest.mark.parametrize(("record", "check"), [(SICK, "Quarantined"), (TAKEN, "TakenBack")])
+    def test_what_speaks_against_the_adopted_version_is_said_with_both_ways_out(
+        self, record: Service, check: str
+    ) -> None:
+        versions = (with_record(BASE, GOOD), with_record(TUNED, record))
+        message = hold(look(deployment(keys(TUNED)), versions=versions))[1]
+        assert ("quarantined here" if record is SICK else "taken back by promotion 'back'") in message
+        keep, instead = commands(message)
+        assert (keep["version"], keep["despite"]["checks"]) == ("ft_v1.1", [check])
+        assert (instead["version"], instead["from"]) == ("base_v1", "ft_v1.1")
+        assert len(message) < limits.HOLD_MESSAGE
+
+    @pytest.mark.row("D41")
+    def test_an_event_tells_of_a_hold_once(self) -> None:
+        there, versions = deployment(keys(BASE), epoch=7), (BASE, TUNED)
+        first = decide(view(policy(), there, versions=versions))
+        again = decide(view(policy(first.status), there, promotion("ft_v1.1", "base_v1"), versions=versions))
+        assert (events(first), events(again)) == (["Adopted"], [])
+
+    @pytest.mark.row("D43")
+    def test_an_adopted_version_that_was_taken_back_is_kept_only_in_words(self) -> None:
+        versions = (with_record(BASE, GOOD), with_record(TUNED, TAKEN))
+        there = deployment(keys(TUNED))
+        adopted = look(there, versions=versions)
+        plain = promotion("ft_v1.1", "ft_v1.1", release_hold=True)
+        refused = look(there, plain, versions=versions, of=policy(adopted.status))
+        assert refused.status.consumed[-1].reason == "TakenBack"
+        assert refused.status.hold is not None
+        asked = promotion("ft_v1.1", "ft_v1.1", name="keep", release_hold=True, despite=DESPITE)
+        kept = look(there, asked, versions=versions, of=policy(adopted.status))
+        assert (kept.status.consumed[-1].outcome, kept.status.hold) == ("Succeeded", None)
+        assert kept.status.taken_back == ()
+        assert kept.status.last_good[0].version == "ft_v1.1"
+
+    @pytest.mark.row("D5")
+    @pytest.mark.parametrize("record", [SICK, TAKEN], ids=["quarantined", "taken back"])
+    def test_an_adopted_version_that_failed_is_not_put_back(self, record: Service) -> None:
+        versions = (with_record(BASE, GOOD), with_record(TUNED, record))
+        adopted = look(deployment(keys(TUNED)), versions=versions)
+        again = decide(view(policy(adopted.status), deployment(uid="re-created"), versions=versions))
+        assert applied(again) is None
+
+
+DESPITE = Despite(checks=("TakenBack",), reason="it was the camera")
+
+
+def test_a_lost_status_is_put_together_again_and_lets_people_go_on() -> None:
+    """What the Deployment served goes on; what was taken back stays so, until somebody says otherwise."""
+    versions = (with_record(BASE, GOOD), with_record(TUNED, TAKEN))
+    target = ModelDeployment(now=NOW, keys=keys(BASE), epoch=3, manager="velero-server")
+    world = World(policy=policy(), target=target, versions=versions)
+    world.ask(promotion("ft_v1.1", "base_v1", name="restored"))
+    world.run(100)
+    assert (world.phase("restored"), world.commits) == ("Failed", [])
+    world.ask(promotion("base_v1", "base_v1", name="keep", release_hold=True))
+    world.run(100)
+    assert world.phase("keep") == "Succeeded"
+    assert (world.policy.status.hold, world.commits) == (None, [])
+    assert [entry.version for entry in world.policy.status.taken_back] == ["ft_v1.1"]
+
+
+def test_annotations_of_a_decision_reach_the_object() -> None:
+    """The tests of promotions lean on it."""
+    nothing: Decision[PolicyStatus] = Decision(PolicyStatus())
+    assert annotated(promotion("base_v1"), nothing) == promotion("base_v1")

@@ -1,0 +1,173 @@
+"""Going back takes back: what people left for cause goes live again only when somebody says so."""
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.names import OWNER_KIND_LABEL
+from finetune_operator.api.policy import PolicyStatus
+from finetune_operator.api.promotion import Despite, Promotion
+from finetune_operator.api.record import Service
+from unit.decide.policy.pair import BASE, TUNED
+from unit.decide.policy.world import (
+    NOW,
+    ModelDeployment,
+    World,
+    keys,
+    live,
+    policy,
+    promotion,
+    running,
+    tuned,
+    with_record,
+)
+
+NEXT = tuned("ft_v1.2", baseline="ft_v1.1")
+DESPITE = Despite(checks=("TakenBack",), reason="it was the camera")
+BACK = promotion("base_v1", "ft_v1.1", name="back", reason="amounts are read wrongly")
+
+
+def taken_back(world: World) -> list[tuple[str, str, str]]:
+    return [(entry.version, entry.by, entry.reason) for entry in world.policy.status.taken_back]
+
+
+def serving(status: PolicyStatus) -> World:
+    """A world in which the fine-tune is live."""
+    world = running(TUNED, BASE, NEXT)
+    world.policy = policy(status)
+    return world
+
+
+@pytest.mark.row("D42")
+def test_who_goes_back_to_what_was_live_takes_back_what_is_left_with_the_reason() -> None:
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(BACK)
+    world.run(60)
+    assert taken_back(world) == [], "not before the watch has passed"
+    world.run(100)
+    assert taken_back(world) == [("ft_v1.1", "back", "amounts are read wrongly")]
+    world.ask(promotion("ft_v1.1", "base_v1", name="again"))
+    world.run(100)
+    assert (world.phase("again"), len(world.commits)) == ("Failed", 1)
+
+
+@pytest.mark.row("D42")
+def test_a_way_forward_takes_nothing_back() -> None:
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(promotion("ft_v1.2", "ft_v1.1"))
+    world.run(200)
+    assert (world.phase("to-ft-v1-2"), taken_back(world)) == ("Succeeded", [])
+
+
+@pytest.mark.row("D42")
+def test_a_way_back_that_fails_takes_nothing_back() -> None:
+    world = serving(live(TUNED, 1, BASE))
+    assert world.target is not None
+    world.target.behaviour = {"base_v1": "never"}
+    world.ask(BACK)
+    world.run(400)
+    assert (world.phase("back"), taken_back(world)) == ("RolledBack", [])
+
+
+@pytest.mark.row("D42")
+def test_the_record_of_the_version_tells_that_it_was_live_here_where_the_policy_forgot() -> None:
+    world = serving(live(TUNED, 1))
+    world.versions = (with_record(BASE, Service(good=NOW)), TUNED)
+    world.ask(BACK)
+    world.run(200)
+    assert [version for version, _, _ in taken_back(world)] == ["ft_v1.1"]
+
+
+@pytest.mark.row("D42")
+def test_what_served_elsewhere_only_is_no_way_back() -> None:
+    world = World(
+        policy=policy(replace(live(BASE, 1), last_good=())),
+        target=ModelDeployment(now=NOW, keys=keys(BASE), epoch=1, manager="finetune-operator"),
+        versions=(BASE, with_record(TUNED, Service(good=NOW), on="another-detector")),
+    )
+    world.ask(promotion("ft_v1.1", "base_v1"))
+    world.run(200)
+    assert (world.phase("to-ft-v1-1"), taken_back(world)) == ("Succeeded", [])
+
+
+@pytest.mark.row("D42")
+def test_a_runs_promotion_takes_nothing_back() -> None:
+    """People go back for a reason; a run that promotes an older result goes forward."""
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(replace(BACK, metadata=replace(BACK.metadata, labels={OWNER_KIND_LABEL: "FineTuneRun"})))
+    world.run(200)
+    assert (world.phase("back"), taken_back(world)) == ("Succeeded", [])
+
+
+def gone_back_and_forth(*asked: Promotion) -> World:
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(BACK)
+    world.run(200)
+    world.ask(*asked)
+    world.run(200)
+    return world
+
+
+@pytest.mark.row("D43")
+def test_a_promotion_that_overrules_it_puts_it_live_and_nothing_is_taken_back_any_more() -> None:
+    world = gone_back_and_forth(promotion("ft_v1.1", "base_v1", name="again", despite=DESPITE))
+    assert (world.phase("again"), taken_back(world)) == ("Succeeded", [])
+    world.ask(promotion("base_v1", "ft_v1.1", name="back-2"))
+    world.run(200)
+    assert (world.phase("back-2"), [v for v, _, _ in taken_back(world)]) == ("Succeeded", ["ft_v1.1"])
+
+
+@pytest.mark.row("D43")
+def test_an_overruling_promotion_that_fails_leaves_it_taken_back() -> None:
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(BACK)
+    world.run(200)
+    assert world.target is not None
+    world.target.behaviour = {"ft_v1.1": "never"}
+    world.ask(promotion("ft_v1.1", "base_v1", name="again", despite=DESPITE))
+    world.run(400)
+    assert (world.phase("again"), [v for v, _, _ in taken_back(world)]) == ("RolledBack", ["ft_v1.1"])
+
+
+@pytest.mark.row("D44")
+def test_a_failed_flight_returns_to_live_and_not_to_what_was_taken_back() -> None:
+    world = gone_back_and_forth()
+    assert world.target is not None
+    other = tuned("ft_v1.3", baseline="base_v1")
+    world.versions = (*world.versions, other)
+    world.target.behaviour = {"ft_v1.3": "never"}
+    world.ask(promotion("ft_v1.3", "base_v1"))
+    world.run(400)
+    assert (world.phase("to-ft-v1-3"), world.target.keys) == ("RolledBack", keys(BASE))
+
+
+@pytest.mark.row("D42")
+def test_who_ends_a_flight_takes_back_what_was_in_flight() -> None:
+    world = running(BASE, TUNED)
+    world.ask(promotion("ft_v1.1", "base_v1"))
+    world.run(30)
+    brake = promotion("base_v1", "ft_v1.1", name="brake", reason="amounts are read wrongly", age=-30)
+    world.ask(brake)
+    world.run(100)
+    assert (world.phase("brake"), world.phase("to-ft-v1-1")) == ("Succeeded", "RolledBack")
+    assert taken_back(world) == [("ft_v1.1", "brake", "amounts are read wrongly")]
+
+
+@pytest.mark.row("D42")
+def test_who_ends_a_way_back_does_not_speak_against_where_it_led() -> None:
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(BACK)
+    world.run(30)
+    world.ask(promotion("ft_v1.1", "base_v1", name="stay", age=-30))
+    world.run(100)
+    assert (world.phase("stay"), world.phase("back"), taken_back(world)) == ("Succeeded", "RolledBack", [])
+
+
+@pytest.mark.row("D42")
+def test_the_hold_after_an_ended_flight_has_the_command_that_overrules_it() -> None:
+    world = running(BASE, TUNED)
+    world.ask(promotion("ft_v1.1", "base_v1"))
+    world.run(30)
+    world.ask(promotion("base_v1", "ft_v1.1", name="brake", age=-30))
+    world.run(100)
+    assert world.policy.status.hold is not None
+    assert '"despite":{"checks":["TakenBack"]' in world.policy.status.hold.message
