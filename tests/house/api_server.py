@@ -3,13 +3,17 @@
 import http.client
 import json
 import ssl
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from local_cluster import ControlPlane
 
 Object = dict[str, Any]
+REPEATABLE: Final = frozenset(("GET", "PUT", "DELETE"))
+CLOSED: Final = (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError)
+IDLE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,12 @@ class Answer:
 
 
 class ApiServer:
-    """One kept-alive connection to a control plane, as its administrator."""
+    """One kept-alive connection to a control plane, as its administrator.
+
+    The API server closes one that has been idle for a minute and a half. A request that changes nothing when it is
+    sent twice is then sent again, once, on a new connection; whether a POST or PATCH was carried out is not known,
+    so none of these goes out on a connection that has been idle for long.
+    """
 
     def __init__(self, plane: ControlPlane) -> None:
         config = json.loads(plane.kubeconfig.read_text())
@@ -46,6 +55,7 @@ class ApiServer:
         address = urlsplit(plane.url)
         assert address.hostname is not None
         self._connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=30, context=context)
+        self._used = time.monotonic()
 
     def close(self) -> None:
         """Close the connection."""
@@ -54,9 +64,23 @@ class ApiServer:
     def request(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Answer:
         """Send one request."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content, "Accept": "application/json"}
-        self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        text = json.dumps(body) if body is not None else None
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            self._connection.close()  # it opens anew by itself
+        try:
+            return self._exchange(method, path, text, headers)
+        except CLOSED:
+            self._connection.close()
+            if method not in REPEATABLE:
+                raise
+        return self._exchange(method, path, text, headers)
+
+    def _exchange(self, method: str, path: str, text: str | None, headers: dict[str, str]) -> Answer:
+        self._connection.request(method, path, text, headers)
         answer = self._connection.getresponse()
-        return Answer(answer.status, json.loads(answer.read() or b"{}"))
+        body = answer.read()
+        self._used = time.monotonic()
+        return Answer(answer.status, json.loads(body or b"{}"))
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Answer:
         """Create an object; a dry run is checked in full and stored nowhere."""

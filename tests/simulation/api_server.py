@@ -62,6 +62,15 @@ class ApiServer:
         """Let virtual time pass."""
         self.now += timedelta(seconds=seconds)
 
+    def backup(self) -> tuple[dict[tuple[Kind, str, str], Object], dict[str, Owners], int]:
+        """Return all that etcd holds, for `restore`."""
+        return dict(self.objects), {uid: dict(owners) for uid, owners in self.owners.items()}, self.counter
+
+    def restore(self, backup: tuple[dict[tuple[Kind, str, str], Object], dict[str, Owners], int]) -> None:
+        """Go back to `backup`; resourceVersions and uids go back, too, and are given out again to others."""
+        objects, owners, self.counter = backup
+        self.objects, self.owners = dict(objects), {uid: dict(kept) for uid, kept in owners.items()}
+
     def stamp(self) -> str:
         """Return the time as the API server writes it."""
         return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -351,8 +360,13 @@ class Client:
         """See Cluster.list."""
         return self.server.list(kind, namespace, labels)
 
-    async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+    async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
         """See Cluster.find."""
+        objects = self.server.list(kind, namespace)
+        return tuple(o["metadata"]["name"] for o in objects if (reference, value) in project(kind, o).references)
+
+    async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """See Cluster.digests."""
         objects = self.server.list(kind, namespace)
         projections = [(str(obj["metadata"]["name"]), project(kind, obj)) for obj in objects]
         return tuple((name, p.digest) for name, p in projections if (ref, value) in p.references)

@@ -45,13 +45,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* The watched namespaces as a JSON list; empty when the whole cluster is watched. */}}
 {{- define "finetune-operator.namespaces" -}}
+{{- $names := .Values.watchNamespaces | default list -}}
+{{- range $name, $wanted := .Values.watch -}}
+{{- $names = ternary (append $names $name) (without $names $name) $wanted -}}
+{{- end -}}
 {{- if .Values.clusterWide -}}
-{{- if .Values.watchNamespaces -}}
-{{- fail "clusterWide watches every namespace: leave watchNamespaces empty" -}}
+{{- if $names -}}
+{{- fail "clusterWide watches every namespace: leave watchNamespaces and watch empty" -}}
 {{- end -}}
 []
 {{- else -}}
-{{- default (list .Release.Namespace) .Values.watchNamespaces | toJson -}}
+{{- default (list .Release.Namespace) $names | uniq | sortAlpha | toJson -}}
 {{- end -}}
 {{- end -}}
 

@@ -10,8 +10,11 @@ from typing import Final
 
 from .controller.app import Ended, run
 from .controller.config import BadConfiguration, Config, configure
+from .controller.decision_log import FIELDS
 
-EXTRAS: Final = ("kind", "namespace", "object")
+EXTRAS: Final = ("kind", "namespace", "object", *FIELDS)
+QUIET: Final = ("kopf._cogs.clients", "kopf._cogs.aiokits", "kopf._core.reactor")
+"""What kopf says of each try and each part of a watch; controller/spaces.py says once what it comes to."""
 
 
 class JsonLines(logging.Formatter):
@@ -37,6 +40,8 @@ def log_to(level: str) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("finetune_operator").setLevel(level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
 
 
 def main() -> int:

@@ -39,7 +39,9 @@ def plane() -> Iterator[ControlPlane]:
             make_namespace(server, SYSTEM, RESTRICTED)
             for name in ("team-a", "team-b"):
                 make_namespace(server, name)
-        _helm(plane, "install", "finetune", str(CHART), "--set=watchNamespaces={team-a}")
+        # As the guide installs: the same words add a namespace to a release that is there.
+        words = ("upgrade", "--install", "finetune", str(CHART), "--reset-then-reuse-values")
+        _helm(plane, *words, "--set=watchNamespaces={team-a}")
         yield plane
 
 
@@ -157,6 +159,32 @@ def test_the_rights_of_one_namespace_end_at_its_border(plane: ControlPlane, serv
         }
         answer = server.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
         assert answer.body["status"]["allowed"] is allowed, attributes
+
+
+def _bound(server: ApiServer, namespace: str) -> bool:
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings/finetune-finetune-operator"
+    return server.request("GET", path).accepted
+
+
+def _watched(server: ApiServer) -> str:
+    path = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/finetune-finetune-operator"
+    (container,) = server.request("GET", path).body["spec"]["template"]["spec"]["containers"]
+    return next(str(item["value"]) for item in container["env"] if item["name"] == "FINETUNE_NAMESPACES")
+
+
+def test_a_namespace_joins_and_leaves_the_release_and_the_others_stay(plane: ControlPlane, server: ApiServer) -> None:
+    make_namespace(server, "team-c")
+    upgrade = ("upgrade", "finetune", str(CHART), "--reset-then-reuse-values")
+    _helm(plane, *upgrade, "--set=watch.team-b=true")
+    _helm(plane, *upgrade, "--set=watch.team-c=true")
+    assert _watched(server) == "team-a,team-b,team-c"
+    assert all(_bound(server, name) for name in ("team-a", "team-b", "team-c"))
+    _helm(plane, *upgrade, "--set=watch.team-b=false")
+    assert (_watched(server), _bound(server, "team-b")) == ("team-a,team-c", False)
+    assert server.request("DELETE", "/api/v1/namespaces/team-c").accepted
+    eventually(lambda: server.request("GET", "/api/v1/namespaces/team-c").status == 404, seconds=60, what="it is gone")
+    _helm(plane, *upgrade, "--set=watch.team-c=false")
+    assert _watched(server) == "team-a"
 
 
 def test_an_upgrade_to_the_whole_cluster_suffices_for_a_story_elsewhere(

@@ -185,6 +185,8 @@ CASES = (
     Bad(RUN, "resources.limits", {"memory": "lots"}, "must be quantities that are not negative, for example 1, 500m"),
     Bad(RUN, "resources.requests", {"cpu": "-1"}, "must be quantities that are not negative"),
     Bad(RUN, "resources.requests", {"cpu": -1}, "must be quantities that are not negative"),
+    Bad(RUN, "resources.limits", {"nvidia.com/gpu": "0.5"}, "a device is given out whole"),
+    Bad(RUN, "resources.requests", {"nvidia.com/gpu": "1500m"}, "a device is given out whole"),
     Bad(RUN, "resources.limits", {str(n): "1" for n in range(17)}, "must have at most 16 items"),
     Bad(RUN, "nodeSelector", {str(n): "1" for n in range(17)}, "must have at most 16 items"),
     Bad(RUN, "tolerations", [{"effect": "Never"}], "supported values", field="tolerations[0].effect"),

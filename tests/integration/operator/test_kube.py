@@ -176,11 +176,11 @@ def test_a_resync_reads_every_page_and_sweeps_what_is_gone(
     for number in range(5):
         space.apply({**run(f"r-{number}"), "spec": {"policy": "nobodys"}})
     store = Store()
-    call(lambda kube: resync(kube, store, (space.namespace,)))
+    call(lambda kube: resync(kube, store, space.namespace))
     assert {name for _, name, _ in store.projections(Kind.RUN)} == {f"r-{n}" for n in range(5)}
     assert {name for _, name, _ in store.projections(Kind.DEPLOYMENT)} == {"invoice-detector"}
     space.delete("finetuneruns", "r-3")
-    assert call(lambda kube: resync(kube, store, (space.namespace,))) == 1
+    assert call(lambda kube: resync(kube, store, space.namespace)).ghosts == 1
     assert store.get(Kind.RUN, space.namespace, "r-3") is None
 
 

@@ -22,9 +22,10 @@ SOURCES = Path(__file__).resolve().parents[3] / "operator" / "src"
 class Operator:
     """The operator's process; `kill` is SIGKILL, `stop` is SIGTERM."""
 
-    def __init__(self, kubeconfig: Path, log: Path, namespaces: str = "") -> None:
+    def __init__(self, kubeconfig: Path, log: Path, namespaces: str = "", **settings: str) -> None:
         self._kubeconfig = kubeconfig
         self._namespaces = namespaces
+        self._settings = settings
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
         self.probes = self.metrics = 0
@@ -40,6 +41,7 @@ class Operator:
             "FINETUNE_ADDRESS": "127.0.0.1",
             "FINETUNE_PROBE_PORT": str(self.probes),
             "FINETUNE_METRICS_PORT": str(self.metrics),
+            **self._settings,
         }
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(

@@ -88,6 +88,25 @@ def test_each_watched_namespace_has_a_role_bound_to_the_one_account(render: Rend
     assert _env(manifests)["FINETUNE_NAMESPACES"] == "a,b"
 
 
+@pytest.mark.parametrize(
+    ("settings", "watched"),
+    [
+        (("watch.a=true", "watch.b=true"), "a,b"),
+        (("watchNamespaces={a}", "watch.b=true"), "a,b"),
+        (("watchNamespaces={a,b}", "watch.b=false"), "a"),
+        (("watchNamespaces={a}", "watch.a=true"), "a"),
+        (("watch.a=false",), "ml"),
+    ],
+)
+def test_a_namespace_joins_and_leaves_without_naming_the_others(
+    render: Render, settings: tuple[str, ...], watched: str
+) -> None:
+    manifests = render(*settings)
+    assert _env(manifests)["FINETUNE_NAMESPACES"] == watched
+    for kind in ("Role", "RoleBinding"):
+        assert ",".join(manifest["metadata"]["namespace"] for manifest in _of_kind(manifests, kind)) == watched
+
+
 def test_cluster_wide_it_may_also_follow_namespaces_and_kinds(render: Render) -> None:
     manifests = render("clusterWide=true", "rbac.aggregate=false")
     assert _rights(_the(manifests, "ClusterRole")) == {**RULES, **CLUSTER_WIDE}
@@ -182,6 +201,8 @@ REFUSED = {
     "image.digest=latest": "digest",
     "logLevel=loud": "logLevel",
     "watchNamespaces={UPPER}": "watchNamespaces",
+    "watch.UPPER=true": "watch",
+    "watch.a=yes": "watch",
     "replicas=2": "replicas",
     "terminationGracePeriodSeconds=0": "terminationGracePeriodSeconds",
 }
@@ -194,8 +215,9 @@ def test_a_bad_value_is_refused_by_name(render: Render, setting: str, field: str
 
 
 def test_contradictions_are_refused_with_a_remedy(render: Render) -> None:
-    with pytest.raises(Refused, match="leave watchNamespaces empty"):
-        render("clusterWide=true", "watchNamespaces={a}")
+    for setting in ("watchNamespaces={a}", "watch.a=true"):
+        with pytest.raises(Refused, match="leave watchNamespaces and watch empty"):
+            render("clusterWide=true", setting)
     with pytest.raises(Refused, match=r"serviceAccount\.name is needed"):
         render("serviceAccount.create=false")
 

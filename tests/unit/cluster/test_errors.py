@@ -13,6 +13,11 @@ def status(reason: str = "", message: str = "no", causes: Any = None) -> dict[st
     return {"kind": "Status", "reason": reason, "message": message, "details": {"causes": causes or []}}
 
 
+DOWN = (
+    'Internal error occurred: failed calling webhook "vjob.kb.io": failed to call webhook: Post "https://q.svc/v": EOF'
+)
+DENIED = 'admission webhook "vjob.kb.io" denied the request: Jobs need a cost centre'
+LATE = "Internal error occurred: resource quota evaluation timed out"
 OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" using apps/v1', "field": ".spec.x"}]
 
 
@@ -26,12 +31,18 @@ OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" usi
         (422, "create", status("Invalid", causes=[{"field": "spec.x"}]), errors.Invalid),
         (400, "create", status("BadRequest"), errors.Invalid),
         (404, "patch_status", status("NotFound"), errors.NotFound),
-        (401, "get", status("Unauthorized"), errors.Forbidden),
+        (401, "get", status("Unauthorized"), errors.Unauthenticated),
         (403, "create", status("Forbidden"), errors.Forbidden),
         (410, "list", status("Expired"), errors.Unavailable),
         (429, "create", status("TooManyRequests"), errors.Unavailable),
         (500, "create", status("InternalError"), errors.Unavailable),
         (503, "get", None, errors.Unavailable),
+        (504, "create", status("Timeout", "request did not complete within requested timeout"), errors.Unavailable),
+        (500, "create", status("InternalError", DOWN), errors.AdmissionUnavailable),
+        (500, "patch_status", status("InternalError", DOWN), errors.AdmissionUnavailable),
+        (503, "delete", status("", DOWN), errors.AdmissionUnavailable),
+        (500, "create", status("InternalError", LATE), errors.AdmissionUnavailable),
+        *((code, "create", status("", DENIED), errors.Forbidden) for code in (400, 403, 404, 409, 429, 500, 503)),
     ],
 )
 def test_each_refusal_has_its_error(code: int, verb: Verb, body: Any, error: type[errors.ClusterError]) -> None:

@@ -148,3 +148,44 @@ def test_digests_by_reference_are_the_same_tuple_until_one_of_them_changes() -> 
     store.remove(Kind.RUN, "ml", "first", "u1")
     assert [name for name, _ in store.digests(Kind.RUN, "ml", "policy", "invoices")] == ["second"]
     assert store.digests(Kind.RUN, "ml", "policy", "nobody") == ()
+
+
+def test_a_list_that_is_newer_than_what_is_known_and_shows_less_is_of_another_past() -> None:
+    store = Store()
+    store.put(Kind.RUN, run(version=10))
+    assert store.is_older(Kind.RUN, run(version=9), 12, store.burials())
+    assert not store.is_older(Kind.RUN, run(version=9), 9, store.burials())  # the event came while it was listed
+    assert not store.is_older(Kind.RUN, run(version=10), 12, store.burials())
+    assert store.is_older(Kind.RUN, run(uid="earlier", version=9), 12, store.burials())
+
+
+def test_a_list_that_shows_what_had_left_before_it_began_is_of_another_past() -> None:
+    store = Store()
+    store.put(Kind.RUN, run(version=10))
+    began = store.burials()
+    store.remove(Kind.RUN, "ml", "first", "u1")
+    assert not store.is_older(Kind.RUN, run(version=10), 12, began)
+    assert store.is_older(Kind.RUN, run(version=10), 12, store.burials())
+    store.put(Kind.JOB, job(version=1))
+    store.remove(Kind.JOB, "ml", "j", "j1", 5)
+    assert store.is_older(Kind.JOB, job(version=1), 6, 0)
+    assert not store.is_older(Kind.JOB, job(version=6), 6, 0)  # it has its label again
+
+
+def test_a_namespace_that_is_forgotten_is_forgotten_whole_and_no_other() -> None:
+    store = Store()
+    changes: list[Change] = []
+    other = run(name="other", uid="u9", version=20)
+    other["metadata"]["namespace"] = "elsewhere"
+    for obj in (run(version=10), other):
+        store.put(Kind.RUN, obj)
+    store.put(Kind.JOB, job(version=30))
+    store.remove(Kind.JOB, "ml", "j", "j1")
+    store.listen(changes.append)
+    assert store.forget("ml") == ["u1"]
+    assert (changes, store.newest(Kind.RUN, "ml"), store.newest(Kind.RUN, None)) == ([], 0, 20)
+    assert store.all(Kind.RUN, "ml") == ()
+    assert store.find(Kind.RUN, "ml", "policy", "invoices") == ()
+    assert store.get(Kind.RUN, "elsewhere", "other") is not None
+    assert store.put(Kind.RUN, run(version=3))  # whatever its age, and whether it had left
+    assert store.put(Kind.JOB, job(version=2))

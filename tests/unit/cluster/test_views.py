@@ -263,3 +263,35 @@ def test_what_is_wrong_with_a_pod_template_is_said_with_its_name(template: Any, 
     problem = template_view("gpu-trainer", template).problem
     assert (problem and problem.reason) == reason
     assert problem is None or "gpu-trainer" in problem.message
+
+
+LABELLED = {"finetune-operator.io/pod-template": "true"}
+
+
+def pod_template(labels: dict[str, str] | None = None, image: str = "trainer:1", **annotations: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "gpu-trainer", "labels": {**LABELLED, **(labels or {})}, "annotations": annotations},
+        "template": {
+            "spec": {"containers": [{"name": "trainer", "image": image, "resources": {"limits": {"cpu": 1}}}]}
+        },
+    }
+
+
+def test_a_pod_templates_hash_covers_what_its_jobs_carry_and_nothing_else_of_its_metadata() -> None:
+    plain = template_view("gpu-trainer", pod_template())
+    ruled = template_view("gpu-trainer", pod_template({"cost-centre": "42"}))
+    assert "." not in plain.hash
+    assert ruled.hash.startswith(f"{plain.hash}.")
+    assert template_view("gpu-trainer", pod_template({"cost-centre": "43"})).hash != ruled.hash
+    by_tools = pod_template({"app.kubernetes.io/instance": "x"}, **{"argocd.argoproj.io/tracking-id": "x"})
+    assert template_view("gpu-trainer", by_tools) == plain
+    assert template_view("gpu-trainer", pod_template(), "night").hash.startswith(f"{plain.hash}.")
+    assert plain.resources == {"limits": {"cpu": 1}}
+
+
+def test_another_image_is_admitted_like_the_one_before_and_another_label_is_not() -> None:
+    ruled = template_view("gpu-trainer", pod_template({"cost-centre": "42"}))
+    assert template_view("gpu-trainer", pod_template({"cost-centre": "42"}, "trainer:2")).admits_like(ruled.hash)
+    assert not template_view("gpu-trainer", pod_template({"cost-centre": "43"})).admits_like(ruled.hash)
+    assert not template_view("gpu-trainer", pod_template()).admits_like(ruled.hash)
+    assert template_view("gpu-trainer", pod_template()).admits_like(None)

@@ -20,7 +20,7 @@ from finetune_operator.controller.events import EventPoster
 from finetune_operator.controller.metrics import DOMAIN, Declared, Metrics
 from finetune_operator.controller.probes import STALLED, Health
 from finetune_operator.controller.queue import WorkQueue
-from finetune_operator.controller.settings import make_settings, scope
+from finetune_operator.controller.settings import make_settings, scope_arguments
 from finetune_operator.controller.state_metrics import State
 from finetune_operator.controller.watch import make_registry, observe
 from finetune_operator.decide.decision import Emit, RecordMetric
@@ -30,7 +30,7 @@ from simulation.api_server import ApiServer, Client
 
 def test_an_empty_environment_watches_everything_from_the_pods_account() -> None:
     assert configure({}) == Config()
-    assert scope(configure({}).namespaces) == {"clusterwide": True}
+    assert scope_arguments(None) == {"clusterwide": True}
 
 
 def test_the_environment_of_the_chart_is_understood() -> None:
@@ -39,7 +39,7 @@ def test_the_environment_of_the_chart_is_understood() -> None:
         "FINETUNE_METRICS_PORT": "9001", "POD_NAME": "finetune-operator-0", "KUBECONFIG": "/k/config:/other",
     })  # fmt: skip
     assert config.namespaces == ("a", "b")
-    assert scope(config.namespaces) == {"namespaces": ("a", "b")}
+    assert [scope_arguments(name) for name in config.namespaces] == [{"namespaces": ("a",)}, {"namespaces": ("b",)}]
     assert (config.log_level, config.probe_port, config.metrics_port) == ("debug", 9000, 9001)
     assert (config.instance, str(config.kubeconfig)) == ("finetune-operator-0", "/k/config")
 

@@ -175,3 +175,20 @@ def test_no_key_has_two_workers_and_every_wake_up_is_followed_by_work(steps: lis
         assert owed <= set(await drain(work))
 
     run(story())
+
+
+def test_whoever_waits_for_keys_to_be_given_back_waits_for_those_alone() -> None:
+    async def story() -> None:
+        work = queue()
+        for key in ("a/1", "b/1"):
+            work.wake(key)
+        taken = [await work.take(), await work.take()]
+        assert taken == ["a/1", "b/1"]
+        waiting = asyncio.create_task(work.given_back(lambda key: key.startswith("a")))
+        work.done("b/1")
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        work.failed("a/1")
+        await waiting
+
+    run(story())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.cluster.act import Outlets
-from finetune_operator.cluster.errors import ClusterError, Conflict, Forbidden, Unavailable
+from finetune_operator.cluster.errors import AdmissionUnavailable, ClusterError, Conflict, Forbidden, Unavailable
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
@@ -24,15 +24,28 @@ POLICY = ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields")
 VERSION = ObjectRef(Kind.MODEL_VERSION, NAMESPACE, "invoice-fields-base-v1")
 
 
+QUOTA = "exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=3, limited: count/jobs.batch=3"
+
+
 class Refusing(Client):
-    """Refuses to create what it is told to refuse."""
+    """Refuses to create what it is told to refuse, and to write a status when it is told so."""
 
     refused: frozenset[Kind] = frozenset()
+    error: type[ClusterError] = Forbidden
+    words: str = QUOTA
+    statuses: bool = False
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         if kind in self.refused:
-            raise Forbidden(f"{kind.value[2]} is forbidden: exceeded quota")
+            raise self.error(f"{kind.value[2]} is forbidden: {self.words}")
         return await super().create(kind, namespace, manifest)
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, patch: Object
+    ) -> Object:
+        if self.statuses:
+            raise self.error(f"{kind.value[2]} is forbidden: {self.words}")
+        return await super().patch_status(kind, namespace, name, uid, resource_version, patch)
 
 
 class World:
@@ -44,7 +57,11 @@ class World:
         for kind, manifest in stage():
             self.server.create("user", kind, NAMESPACE, manifest)
         self.server.create("user", Kind.RUN, NAMESPACE, run())
-        outlets = Outlets(events=lambda regarding, emit: None, metrics=lambda action: None)
+        self.events: list[tuple[str, str]] = []
+        outlets = Outlets(
+            events=lambda regarding, emit: self.events.append((regarding.kind, emit.reason)),
+            metrics=lambda action: None,
+        )
         self.reconciler = Reconciler(self.client, Observer(self.client), outlets, self.now)
         self.reconcile(POLICY, VERSION)
 
@@ -55,6 +72,16 @@ class World:
         for key in keys:
             outcome = asyncio.run(self.reconciler.reconcile(key))
         return outcome
+
+    def refuse(self, *keys: ObjectRef, tries: int = 3) -> None:
+        """Reconcile each of the keys some times; every try is refused."""
+        for key in keys:
+            for _ in range(tries):
+                with pytest.raises(Forbidden):
+                    self.reconcile(key)
+
+    def warned(self, reason: str) -> int:
+        return [said for _, said in self.events].count(reason)
 
     def get(self, key: ObjectRef) -> Any:
         return self.server.get(key.kind, key.namespace, key.name)
@@ -68,20 +95,90 @@ def world() -> World:
     return World()
 
 
+@pytest.mark.row("R50")
 def test_a_refused_job_is_said_in_the_status_within_two_tries_and_forgotten_when_it_works(world: World) -> None:
     world.client.refused = frozenset((Kind.JOB,))
-    for _ in range(2):
-        with pytest.raises(Forbidden):
-            world.reconcile(RUN)
+    world.refuse(RUN, tries=2)
     assert "exceeded quota" in world.get(RUN)["status"]["message"]
     before = len(world.server.log)
-    with pytest.raises(Forbidden):
-        world.reconcile(RUN)
+    world.server.advance(30)
+    world.refuse(RUN)
     assert len(world.server.log) == before  # said once, not at every try
+    assert world.condition(RUN, "Prepared")["reason"] == "QuotaExceeded"
+    assert world.condition(RUN, "Prepared")["status"] == "False"
+    assert world.condition(RUN, "Accepted")["status"] == "True"
+    assert world.warned("QuotaExceeded") == 1
     world.client.refused = frozenset()
     assert world.reconcile(RUN).again
     world.reconcile(RUN)
     assert "exceeded quota" not in world.get(RUN)["status"]["message"]
+    assert world.condition(RUN, "Prepared")["reason"] == "Running"
+
+
+def test_words_that_differ_at_every_try_are_not_written_at_every_try(world: World) -> None:
+    world.client.refused = frozenset((Kind.JOB,))
+    world.refuse(RUN, tries=2)
+    before = len(world.server.log)
+    for port in range(20):
+        world.client.words = f"exceeded quota, as 10.0.0.1:{port} says"
+        world.refuse(RUN, tries=1)
+    assert len(world.server.log) == before
+    world.server.advance(61)
+    world.refuse(RUN, tries=2)
+    assert len(world.server.log) == before + 1
+    assert "10.0.0.1:19" in world.condition(RUN, "Prepared")["message"]
+    assert world.warned("QuotaExceeded") == 1
+
+
+def test_another_reason_is_another_event_and_shows_at_once(world: World) -> None:
+    world.client.refused = frozenset((Kind.JOB,))
+    world.refuse(RUN, tries=2)
+    world.client.error, world.client.words = AdmissionUnavailable, 'failed calling webhook "vjob.kb.io": EOF'
+    world.refuse(RUN)
+    assert world.condition(RUN, "Prepared")["reason"] == "AdmissionUnavailable"
+    assert "kubectl get validatingwebhookconfigurations" in world.condition(RUN, "Prepared")["message"]
+    world.client.error, world.client.words = Forbidden, "Jobs need the label cost-centre"
+    world.refuse(RUN)
+    assert world.condition(RUN, "Prepared")["reason"] == "JobRefused"
+    assert [world.warned(r) for r in ("QuotaExceeded", "AdmissionUnavailable", "JobRefused")] == [1, 1, 1]
+
+
+def test_a_refused_snapshot_is_said_in_accepted_and_taken_back(world: World) -> None:
+    world.client.refused, world.client.words = frozenset((Kind.CONFIG_MAP,)), "not in this namespace"
+    world.refuse(RUN)
+    assert world.condition(RUN, "Accepted")["reason"] == "WriteRefused"
+    assert "ConfigMap 'first-document-" in world.condition(RUN, "Accepted")["message"]
+    world.client.refused = frozenset()
+    world.reconcile(RUN, RUN)
+    assert world.condition(RUN, "Accepted")["status"] == "True"
+    assert world.warned("WriteRefused") == 1
+
+
+def test_a_refused_verification_says_so_and_goes_on_when_it_may(world: World) -> None:
+    world.server.delete("user", Kind.JOB, NAMESPACE, world.server.list(Kind.JOB, NAMESPACE)[0]["metadata"]["name"])
+    again = ObjectRef(Kind.MODEL_VERSION, NAMESPACE, "invoice-fields-base-v2")
+    base = dict(stage())[Kind.MODEL_VERSION]
+    manifest = {**base, "metadata": {"name": again.name}, "spec": {**base["spec"], "version": "base_v2"}}
+    world.server.create("user", Kind.MODEL_VERSION, NAMESPACE, manifest)
+    world.client.refused = frozenset((Kind.JOB,))
+    world.refuse(again)
+    verified = world.condition(again, "Verified")
+    assert (verified["status"], verified["reason"]) == ("Unknown", "QuotaExceeded")
+    assert "exceeded quota" in world.get(again)["status"]["message"]
+    assert world.warned("QuotaExceeded") == 1
+    world.client.refused = frozenset()
+    world.reconcile(again, again)
+    assert world.condition(again, "Verified")["reason"] == "Running"
+
+
+def test_a_status_that_cannot_be_written_is_told_by_one_event(world: World) -> None:
+    world.client.statuses = True
+    world.refuse(RUN, tries=5)
+    assert world.events[-1] == ("FineTuneRun", "QuotaExceeded")
+    assert world.warned("QuotaExceeded") == 1
+    world.client.statuses = False
+    world.reconcile(RUN, RUN)
+    assert world.condition(RUN, "Accepted")["status"] == "True"
 
 
 def test_an_object_that_cannot_be_read_gets_a_condition_and_no_retry(world: World) -> None:
@@ -143,6 +240,11 @@ def played(*outcomes: Outcome | Exception, seconds: float = 1.5) -> tuple[Script
         return scripted, loop
 
     return asyncio.run(story())
+
+
+def test_webhooks_that_are_down_are_no_outage_of_the_api_server() -> None:
+    _, loop = played(*[AdmissionUnavailable("failed calling webhook")] * (OUTAGE * 2), seconds=0.7)
+    assert not loop.is_outage()
 
 
 @pytest.mark.parametrize("error", [Conflict("moved"), Unavailable("away"), Forbidden("no"), ClusterError("odd")])

@@ -5,10 +5,12 @@ from typing import Any, cast
 
 import pytest
 
+from finetune_operator.api.policy import JobRules, Policy
 from finetune_operator.api.run import RunSpec, Step
 from finetune_operator.decide.decision import CreateJob
 from finetune_operator.manifests.job import build_job
 from finetune_operator.manifests.owner import Owner
+from unit.decide.run.world import policy
 
 OWNER = Owner("FineTuneRun", "ml", "first", "uid-1")
 TEMPLATE: dict[str, Any] = {
@@ -37,7 +39,13 @@ TEMPLATE: dict[str, Any] = {
 }
 
 
-def job(step: str = "train", run: RunSpec | None = None, template: dict[str, Any] = TEMPLATE, **more: Any) -> Any:
+def job(
+    step: str = "train",
+    run: RunSpec | None = None,
+    template: dict[str, Any] = TEMPLATE,
+    policy: Policy | None = None,
+    **more: Any,
+) -> Any:
     action = CreateJob(
         name=f"first-{step}-1-abc",
         step=cast("Step", step),
@@ -47,7 +55,7 @@ def job(step: str = "train", run: RunSpec | None = None, template: dict[str, Any
         step_inputs='{"attempt":1}',
         **more,
     )
-    return build_job(action, OWNER, template, run)
+    return build_job(action, OWNER, template, run, policy)
 
 
 def pod(manifest: Any) -> Any:
@@ -162,3 +170,74 @@ def test_other_steps_get_the_runs_priority_and_queue_but_not_its_gpus() -> None:
     assert pod(manifest)["nodeSelector"] == {"zone": "a"}
     assert pod(manifest)["priorityClassName"] == "high"
     assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "night"
+
+
+QUEUE = "kueue.x-k8s.io/queue-name"
+RULED = {
+    **TEMPLATE,
+    "metadata": {
+        "name": "gpu-trainer",
+        "labels": {
+            "cost-centre": "42",
+            QUEUE: "templates",
+            "finetune-operator.io/pod-template": "true",
+            "finetune-operator.io/step": "prepare",
+            "app.kubernetes.io/managed-by": "Helm",
+            "app.kubernetes.io/instance": "trainers",
+            "app.kubernetes.io/part-of": "invoices",
+            "argocd.argoproj.io/instance": "trainers",
+            "helm.sh/chart": "trainers-1",
+            "kustomize.toolkit.fluxcd.io/name": "trainers",
+        },
+        "annotations": {
+            "audit.example.com/owner": "vision",
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            "argocd.argoproj.io/tracking-id": "trainers:/PodTemplate:ml/gpu-trainer",
+            "argocd.argoproj.io/sync-options": "Prune=false",
+            "meta.helm.sh/release-name": "trainers",
+            "helm.sh/resource-policy": "keep",
+        },
+    },
+}
+
+
+def test_labels_and_annotations_of_the_pod_template_itself_go_to_the_job() -> None:
+    metadata = job(template=RULED)["metadata"]
+    assert metadata["labels"].items() >= {"cost-centre": "42", "app.kubernetes.io/part-of": "invoices"}.items()
+    assert metadata["annotations"] == {"audit.example.com/owner": "vision"}
+    pods = job(template=RULED)["spec"]["template"]["metadata"]
+    assert pods["labels"]["team"] == "vision"
+    assert "cost-centre" not in pods["labels"]
+
+
+def test_what_is_ours_and_what_tools_find_their_objects_by_is_not_taken_over() -> None:
+    labels = job(template=RULED)["metadata"]["labels"]
+    assert labels["app.kubernetes.io/managed-by"] == "finetune-operator"
+    assert labels["finetune-operator.io/step"] == "train"
+    tools = ("argocd.argoproj.io", "helm.sh", "toolkit.fluxcd.io", "app.kubernetes.io/instance", "pod-template")
+    assert [key for key in labels if any(tool in key for tool in tools)] == []
+
+
+@pytest.mark.row("R53")
+@pytest.mark.parametrize("step", ["prepare", "train", "evaluate", "verify"])
+@pytest.mark.parametrize(
+    ("by_policy", "by_run", "queue"),
+    [
+        ("rules", "night", "rules"),
+        ("rules", None, "rules"),
+        (None, "night", "night"),
+        (None, None, "templates"),
+    ],
+)
+def test_the_policys_queue_goes_before_the_runs_and_that_before_the_templates(
+    step: str, by_policy: str | None, by_run: str | None, queue: str
+) -> None:
+    rules = policy(jobs=JobRules(queue_name=by_policy))
+    run = None if step == "verify" else RunSpec(policy="p", queue_name=by_run)
+    if step == "verify":
+        queue = by_policy or "templates"
+    assert job(step=step, run=run, template=RULED, policy=rules)["metadata"]["labels"][QUEUE] == queue
+
+
+def test_a_job_names_its_policy() -> None:
+    assert job(policy=policy())["metadata"]["labels"]["finetune-operator.io/policy"] == "invoice-fields"

@@ -17,6 +17,7 @@ STEP_LABEL = f"{GROUP}/step"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
 ROUND_LABEL = f"{GROUP}/round"
 COLLECT_LABEL = f"{GROUP}/collect"
+POLICY_LABEL = f"{GROUP}/policy"
 QUEUE_NAME_LABEL = "kueue.x-k8s.io/queue-name"
 
 MODEL_VERSION_KEY = f"{GROUP}/model-version"

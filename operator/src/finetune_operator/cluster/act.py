@@ -108,6 +108,9 @@ async def act(
             await write_status(cluster, observed.kind, raw, plain(answer.status))
             _tell_all(observed, answer, outlets)
             return Acted(wrote=True, again=True)
+        except ClusterError as error:
+            error.action = action
+            raise
     return Acted(wrote=wrote, again=again)
 
 
@@ -241,7 +244,7 @@ async def _create_job(cluster: Cluster, observed: Observed[V], action: CreateJob
     template = observed.templates.get(action.template)
     if template is None:
         raise Invalid(f"the PodTemplate for {action.template!r} Jobs is gone")
-    manifest = build_job(action, owner, template, observed.run)
+    manifest = build_job(action, owner, template, observed.run, observed.policy)
     await _create(cluster, Kind.JOB, manifest, lambda job: is_owned(job, owner.uid))
 
 

@@ -9,6 +9,7 @@ import msgspec
 from ..api import names
 from ..api.value import canonical_json
 from ..decide.views import DeploymentView, Problem, ServedKeys, TemplateView
+from ..manifests.inherited import inherited
 from .port import Object
 from .serving_trouble import why_no_pod
 
@@ -16,14 +17,14 @@ _KEYS: Final = (names.MODEL_VERSION_KEY, names.ARTIFACT_URI_KEY, names.ARTIFACT_
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def template_view(name: str, template: Object | None) -> TemplateView:
-    """Return a PodTemplate's hash, or what is wrong with it."""
+def template_view(name: str, template: Object | None, queue: str | None = None) -> TemplateView:
+    """Return a PodTemplate's hash, or what is wrong with it; `queue` is where the policy sends Jobs made from it."""
     if template is None:
         return TemplateView(name, "", Problem(
             "PodTemplateNotFound",
             f"there is no PodTemplate {name!r} in this namespace: create it, or name another one in the policy",
         ))  # fmt: skip
-    digest = names.sha256_of(canonical_json(template.get("template") or {}))[:16]
+    digest = _template_hash(template, queue)
     labels = template["metadata"].get("labels") or {}
     if labels.get(names.POD_TEMPLATE_LABEL) != "true":
         return TemplateView(name, digest, Problem(
@@ -31,12 +32,20 @@ def template_view(name: str, template: Object | None) -> TemplateView:
             f"PodTemplate {name!r} has not opted in: label it {names.POD_TEMPLATE_LABEL}=true",
         ))  # fmt: skip
     containers = ((template.get("template") or {}).get("spec") or {}).get("containers") or ()
-    if not any(c.get("name") == names.TRAINER_CONTAINER for c in containers):
+    trainer = next((c for c in containers if c.get("name") == names.TRAINER_CONTAINER), None)
+    if trainer is None:
         return TemplateView(name, digest, Problem(
             "NoTrainerContainer",
             f"PodTemplate {name!r} has no container named {names.TRAINER_CONTAINER!r}: give its container that name",
         ))  # fmt: skip
-    return TemplateView(name, digest)
+    return TemplateView(name, digest, resources=trainer.get("resources") or {})
+
+
+def _template_hash(template: Object, queue: str | None) -> str:
+    """Return a hash of the pod's template and, behind a point, of what a Job carries itself, if it carries anything."""
+    digest = names.sha256_of(canonical_json(template.get("template") or {}))[:16]
+    carried = {**inherited(template), **({"queue": queue} if queue else {})}
+    return f"{digest}.{names.sha256_of(canonical_json(carried))[:16]}" if carried else digest
 
 
 def deployment_view(deployment: Object) -> DeploymentView:

@@ -1,8 +1,15 @@
 """What can go wrong at the API server, sorted by what the caller does about it."""
 
+from ..decide.decision import Action
+
 
 class ClusterError(Exception):
-    """Any refusal or failure of the API server; the message is fit for a condition."""
+    """Any refusal or failure of the API server; the message is fit for a condition.
+
+    `action` is what was being done when it came; None outside of a decision's actions.
+    """
+
+    action: Action | None = None
 
 
 class Conflict(ClusterError):
@@ -30,7 +37,15 @@ class Invalid(ClusterError):
 
 
 class Forbidden(ClusterError):
-    """401 or 403: RBAC, quota or admission; the message says which."""
+    """401 or 403, or an admission webhook's denial: RBAC, quota or admission; the message says which."""
+
+
+class AdmissionUnavailable(Forbidden):
+    """A 5xx of this one write: its admission webhook does not answer. The API server is well, and serves others."""
+
+
+class Unauthenticated(Forbidden):
+    """401: who we are is not known (any more); it says nothing of what is asked for."""
 
 
 class Unavailable(ClusterError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..api.names import SERVICE_RECORD_KEY
+from ..api import names
 from ..api.run import FINAL_PHASES
 
 Json = Mapping[str, Any]
@@ -47,6 +47,17 @@ def job_phase(job: Json) -> str:
     return "Finished" if finished else "Active"
 
 
+def finished_of(job: Json) -> Iterable[object]:
+    """Return the policy of a Job that has finished; of one that has not, nothing."""
+    return (_value(job, "metadata", "labels", names.POLICY_LABEL),) if job_phase(job) == "Finished" else ()
+
+
+def past(phases: Iterable[str]) -> Callable[[Json], Iterable[object]]:
+    """Return a function that yields "true" for an object that has left those phases behind, and is in another."""
+    first = frozenset(phases)
+    return lambda obj: () if phase(obj) in first else ("true",)
+
+
 def templates(policy: Json) -> Iterable[object]:
     """Return the names of the PodTemplates that a policy names, each once."""
     named = _value(policy, "spec", "podTemplates")
@@ -77,7 +88,11 @@ def policy_digest(policy: Json) -> Hashable:
 def version_digest(version: Json) -> Hashable:
     """Return what policies, promotions and runs look at: the phase, whether it is verified, its service record."""
     verified: Json = next((c for c in _items(version, "status", "conditions") if c.get("type") == "Verified"), {})
-    return (phase(version), verified.get("status"), _value(version, "metadata", "annotations", SERVICE_RECORD_KEY))
+    return (
+        phase(version),
+        verified.get("status"),
+        _value(version, "metadata", "annotations", names.SERVICE_RECORD_KEY),
+    )
 
 
 class Standing(NamedTuple):
@@ -86,8 +101,8 @@ class Standing(NamedTuple):
     created: str
     rank: int
     """From 4: has a place, waits for one, is blocked like every run of the policy, nobody looked yet, needs none."""
-    drawn: tuple[str, str] | None = None
-    """Digests of pool and anchor that it drew its mix from."""
+    drawn: tuple[str, str] = ("", "")
+    """Digests of pool and anchor that it drew its mix from; empty before that."""
     is_past: bool = False
     """It trains, or has a candidate."""
     is_over: bool = False
@@ -95,6 +110,7 @@ class Standing(NamedTuple):
     """It waits for its promotion, or is being measured again for one."""
     lines_up: bool = False
     """It waits for what others change, to be measured again."""
+    phase: str = ""
 
 
 TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
@@ -106,17 +122,17 @@ def standing(run: Json) -> Standing:
     created = str(_value(run, "metadata", "creationTimestamp") or "")
     shown = phase(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
-        return Standing(created, NONE, is_over=True)
+        return Standing(created, NONE, is_over=True, phase=shown)
     if _accepted(run) == "Invalid":
-        return Standing(created, NONE)  # nobody can work on it, and it must not keep others from working
+        return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
-    pool, anchor = (_value(run, "status", "inputs", "digests", name) for name in ("pool", "anchor"))
+    pool, anchor = (str(_value(run, "status", "inputs", "digests", name) or "") for name in ("pool", "anchor"))
     trains = any(attempt.get("step") == "train" for attempt in _items(run, "status", "attempts"))
     is_past = trains or _value(run, "status", "candidate") is not None
-    drawn = (str(pool), str(anchor)) if pool and anchor else None
     again = shown == "Evaluating" and any(int(a.get("round") or 0) > 1 for a in _items(run, "status", "attempts"))
     lines_up = shown == "Pending" and _accepted(run) == "PromotionUnderway"
-    return Standing(created, rank, drawn, is_past, changes_live=again or shown == "Promoting", lines_up=lines_up)
+    changes_live = again or shown == "Promoting"
+    return Standing(created, rank, (pool, anchor), is_past, changes_live=changes_live, lines_up=lines_up, phase=shown)
 
 
 def _accepted(run: Json) -> str:
@@ -144,6 +160,12 @@ def policy_whose_live_it_changes(run: Json) -> Iterable[object]:
     """Return the run's policy, if the run is about to change what is live, or lines up to be measured again."""
     entry = standing(run)
     return (_value(run, "spec", "policy"),) if entry.changes_live or entry.lines_up else ()
+
+
+def moves_on(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a run came into another phase."""
+    was, now = (entry.phase if isinstance(entry, Standing) else "" for entry in (before, after))
+    return was != now
 
 
 def lands(before: Hashable, after: Hashable) -> bool:

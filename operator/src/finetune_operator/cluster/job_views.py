@@ -106,7 +106,8 @@ def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:
 
 def _queued(labels: Mapping[str, str]) -> Problem:
     queue = labels.get(names.QUEUE_NAME_LABEL)
-    by = f"queue {queue!r} admits it" if queue else "somebody resumes it"
+    remedy = "somebody resumes it; where Jobs need a queue, name one: spec.jobs.queueName of the policy"
+    by = f"queue {queue!r} admits it" if queue else remedy
     return Problem("Queued", f"the Job is suspended until {by}")
 
 

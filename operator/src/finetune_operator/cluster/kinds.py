@@ -10,9 +10,14 @@ from ..api.promotion import FINAL_PROMOTION_PHASES
 from ..api.run import FINAL_PHASES
 from ..decide.decision import Decision
 from ..decide.policy import machine as policy
+from ..decide.policy import refusal as policy_refusal
 from ..decide.promotion import machine as promotion
+from ..decide.promotion import refusal as promotion_refusal
+from ..decide.refusal import Refusal
 from ..decide.run import machine as run
+from ..decide.run import refusal as run_refusal
 from ..decide.version import machine as version
+from ..decide.version import refusal as version_refusal
 from . import fields
 from .fields import at
 
@@ -68,6 +73,8 @@ class Reconciled:
     """From the view that cluster/observe.py makes of the object."""
     refused: Callable[[Any, str, str], Decision[Any]] | None = None
     """What is decided after an apply met a field of another manager: from the view, that manager and the message."""
+    say_refused: Callable[[Any, Decision[Any], Refusal], Decision[Any]] | None = None
+    """The decision, saying that a write of it was refused at the last try; None: only the status is ever written."""
     condition: str
     """Says whether the object can be worked on at all."""
     final_phases: frozenset[str] = frozenset()
@@ -136,7 +143,13 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             Wake(kind=Kind.MODEL_VERSION, find_by="model", value="model"),
             Wake(kind=Kind.POLICY, find_by="deployment", value="deployment"),  # the oldest one owns it
         ),
-        reconciled=Reconciled(name="FineTunePolicy", decide=policy.decide, refused=policy.refused, condition="Ready"),
+        reconciled=Reconciled(
+            name="FineTunePolicy",
+            decide=policy.decide,
+            refused=policy.refused,
+            say_refused=policy_refusal.say_refused,
+            condition="Ready",
+        ),
     ),
     Kind.RUN: KindEntry(
         verbs=_READ,
@@ -151,6 +164,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "waits": fields.policy_that_it_waits_for,
             "asks": fields.asks,
             "changes": fields.policy_whose_live_it_changes,
+            "past_first_job": fields.past(("", "Pending", "Preparing", "Suspended")),
         },
         digest=fields.standing,
         since=fields.run_since,
@@ -159,9 +173,17 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             _NEXT_RUNS,
             Wake(kind=Kind.RUN, find_by="asks", value="asks", when=fields.ends),
             Wake(kind=Kind.RUN, find_by="policy", value="policy", open_only=True, when=fields.lands),
+            # With each phase a run leaves a finished Job behind, and its policy removes those that are too many.
+            Wake(
+                kind=Kind.POLICY, find_by="name", value="policy", only=("past_first_job", "true"), when=fields.moves_on
+            ),
         ),
         reconciled=Reconciled(
-            name="FineTuneRun", decide=run.decide, condition="Accepted", final_phases=frozenset(FINAL_PHASES)
+            name="FineTuneRun",
+            decide=run.decide,
+            say_refused=run_refusal.say_refused,
+            condition="Accepted",
+            final_phases=frozenset(FINAL_PHASES),
         ),
     ),
     Kind.MODEL_VERSION: KindEntry(
@@ -183,7 +205,12 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
                 ),
             ),
         ),
-        reconciled=Reconciled(name="ModelVersion", decide=version.decide, condition="Verified"),
+        reconciled=Reconciled(
+            name="ModelVersion",
+            decide=version.decide,
+            say_refused=version_refusal.say_refused,
+            condition="Verified",
+        ),
     ),
     Kind.PROMOTION: KindEntry(
         verbs=_READ | {"create", "patch"},
@@ -200,6 +227,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         reconciled=Reconciled(
             name="ModelPromotion",
             decide=promotion.decide,
+            say_refused=promotion_refusal.say_refused,
             condition="Accepted",
             final_phases=frozenset(FINAL_PROMOTION_PHASES),
         ),
@@ -207,7 +235,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
     Kind.JOB: KindEntry(
         verbs=_READ | {"create", "delete"},
         watch_labels=_OURS,
-        references=_OWNER,
+        references={**_OWNER, "finished_of": fields.finished_of},
         phase=fields.job_phase,
         packed=True,
         wakes=_OWNERS,

@@ -26,6 +26,8 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON: Final = "application/json"
 PAGE: Final = 500
+ADMISSION_SECONDS: Final = 5.0
+"""A write may take so much longer: a webhook has up to 30 s, and the API server's word of it is no silence."""
 
 Verb = Literal["get", "list", "create", "patch_status", "annotate", "apply", "delete", "log"]
 RequestObserver = Callable[[Verb, Kind, str, float], None]
@@ -85,21 +87,26 @@ class KubeCluster:
             objects.extend(page)
         return tuple(sorted(objects, key=_name))
 
-    async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+    async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
+        """Return the names of the objects with that reference, sorted; all objects are listed for it."""
+        objects = await self.list(kind, namespace)
+        return tuple(_name(obj) for obj in objects if (reference, value) in project(kind, obj).references)
+
+    async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
         """Return name and digest of the objects with that reference: of all of them, asked for anew."""
         projections = ((_name(obj), project(kind, obj)) for obj in await self.list(kind, namespace))
         return tuple((name, entry.digest) for name, entry in projections if (ref, value) in entry.references)
 
     async def pages(
-        self, kind: Kind, namespace: str | None, labels: Mapping[str, str]
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int | None = None
     ) -> AsyncIterator[tuple[Sequence[Object], int]]:
-        """Yield pages of objects with the resourceVersion of the whole list; `namespace` None means all of them.
+        """Yield pages (of `limit` objects) with the resourceVersion of the whole list; `namespace` None means all.
 
         All pages are of one moment. Raises Unavailable when the list expired half-way.
         """
         token = ""
         while True:
-            query = {"limit": str(PAGE), "continue": token, "labelSelector": selector(labels)}
+            query = {"limit": str(limit or PAGE), "continue": token, "labelSelector": selector(labels)}
             url = f"{_path(kind, namespace)}?{urlencode({k: v for k, v in query.items() if v})}"
             answer = await self._send("list", kind, "GET", url)
             if answer.status == 404:
@@ -167,7 +174,8 @@ class KubeCluster:
         started = time.perf_counter()
         outcome = "error"
         try:
-            answer = await self._exchange(method, path, body, content)
+            seconds = self._timeout + (0.0 if method == "GET" else ADMISSION_SECONDS)
+            answer = await self._exchange(method, path, body, content, seconds)
             outcome = str(answer.status)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise errors.Unavailable(f"{method} {path.partition('?')[0]}: {error or type(error).__name__}") from error
@@ -178,14 +186,14 @@ class KubeCluster:
             return answer
         raise translate(answer, verb)
 
-    async def _exchange(self, method: str, path: str, body: Object | None, content: str) -> Answer:
+    async def _exchange(self, method: str, path: str, body: Object | None, content: str, seconds: float) -> Answer:
         configuration = self._client.configuration
         headers = {"Accept": JSON, "Content-Type": content, "User-Agent": names.FIELD_MANAGER}
         token = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if token:
             headers["Authorization"] = token
         response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
-            method, configuration.host + path, headers=headers, body=body, _request_timeout=self._timeout
+            method, configuration.host + path, headers=headers, body=body, _request_timeout=seconds
         )
         return Answer(response.status, await response.read())
 
@@ -195,6 +203,9 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
     status = _status_of(answer)
     message = str(status.get("message") or f"HTTP {answer.status}")
     reason = str(status.get("reason") or "")
+    by_admission = _refused_by_admission(message)
+    if by_admission is not None:
+        return by_admission
     if answer.status == 409:
         manager = _conflicting_manager(status) if verb == "apply" else None
         if manager is not None:
@@ -202,13 +213,31 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
         return errors.AlreadyExists(message) if reason == "AlreadyExists" else errors.Conflict(message)
     if answer.status == 422 and _is_other_uid(status):
         return errors.Conflict(message)  # another object has the name by now
-    if answer.status == 404:
-        return errors.NotFound(message)
-    if answer.status in {401, 403}:
-        return errors.Forbidden(message)
-    if answer.status in {410, 429} or answer.status >= 500:
+    if answer.status >= 500:
         return errors.Unavailable(message)
-    return errors.Invalid(message)
+    return BY_STATUS.get(answer.status, errors.Invalid)(message)
+
+
+BY_STATUS: Final[Mapping[int, type[errors.ClusterError]]] = {
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    410: errors.Unavailable,
+    429: errors.Unavailable,
+}
+"""What a status code means by itself."""
+
+
+def _refused_by_admission(message: str) -> errors.ClusterError | None:
+    """Return the refusal of an admission webhook, whatever code it chose: 500 when it is away, any when it denies.
+
+    The words are those of k8s.io/apiserver, in pkg/admission/plugin/webhook and pkg/quota.
+    """
+    if "failed calling webhook" in message or "resource quota evaluation timed out" in message:
+        return errors.AdmissionUnavailable(message)
+    if message.startswith("admission webhook ") and "denied the request" in message:
+        return errors.Forbidden(message)
+    return None
 
 
 def _status_of(answer: Answer) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from ..manifests.documents import read_document
 from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
+from .finished_jobs import finished_jobs
 from .job_views import job_views, running_pod
 from .kinds import Kind
 from .places import Places
@@ -50,6 +51,7 @@ class Observed(Generic[V]):
     view: V
     owner: Owner | None = None
     run: RunSpec | None = None
+    policy: Policy | None = None
     templates: Mapping[str, Object] = field(default_factory=dict)
     poll: timedelta | None = None
 
@@ -138,6 +140,7 @@ class Observer:
             ),
             owner=Owner("FineTuneRun", namespace, run.metadata.name, uid),
             run=run.spec,
+            policy=policy,
             templates=templates,
             poll=poll,
         )
@@ -167,6 +170,7 @@ class Observer:
                 jobs=jobs,
             ),
             owner=Owner("ModelVersion", namespace, version.metadata.name, uid),
+            policy=first,
             templates=templates,
         )
 
@@ -192,6 +196,7 @@ class Observer:
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
             rivals=tuple(other.metadata.name for other in older),
+            finished_jobs=await finished_jobs(self._cluster, namespace, policy),
         )
         return Observed(Kind.POLICY, raw, view, templates=templates, poll=poll)
 
@@ -390,4 +395,5 @@ def _template(policy: Policy | None, use: str, templates: Mapping[str, Object]) 
     if policy is None:
         return None
     names_of = policy.spec.pod_templates
-    return template_view(names_of.train if use == "train" else names_of.cpu, templates.get(use))
+    name = names_of.train if use == "train" else names_of.cpu
+    return template_view(name, templates.get(use), policy.spec.jobs.queue_name)

@@ -52,8 +52,8 @@ class Places:
         if run.status.place == "Taken" or run.status.phase in FINAL_PHASES:
             return Queue()
         namespace, policy, me = run.metadata.namespace, run.spec.policy, run.metadata.name
-        holding = await self._cluster.find(Kind.RUN, namespace, "holds", policy)
-        line = self._line(namespace, policy, await self._cluster.find(Kind.RUN, namespace, "waits", policy))
+        holding = await self._cluster.digests(Kind.RUN, namespace, "holds", policy)
+        line = self._line(namespace, policy, await self._cluster.digests(Kind.RUN, namespace, "waits", policy))
         others = (claim for claim in self._others(run) if claim.takes_place and claim.run.spec.policy == policy)
         claimed = {claim.run.metadata.name for claim in others}
         taken = tuple(sorted(claimed.union(name for name, _ in holding) - {me}))
@@ -83,7 +83,7 @@ class Places:
         if run.status.candidate is None or run.status.phase in FINAL_PHASES:
             return ()
         namespace, policy, me = run.metadata.namespace, run.spec.policy, run.metadata
-        entries = await self._cluster.find(Kind.RUN, namespace, "changes", policy)
+        entries = await self._cluster.digests(Kind.RUN, namespace, "changes", policy)
         created = _moment_or_last(me.creation_timestamp)
         names = {
             name
@@ -100,7 +100,7 @@ class Places:
         is_early = status.inputs is None and all(job.state == "Active" for job in jobs)
         if status.asks is None or is_early or _is_past(status):
             return ()
-        same = await self._cluster.find(Kind.RUN, run.metadata.namespace, "asks", status.asks)
+        same = await self._cluster.digests(Kind.RUN, run.metadata.namespace, "asks", status.asks)
         twins = {name: _twin(name, entry) for name, entry in same if isinstance(entry, Standing)}
         twins |= {c.run.metadata.name: c.twin for c in self._others(run) if c.after.asks == status.asks}
         twins.pop(run.metadata.name, None)
@@ -133,7 +133,9 @@ def _without(turns: tuple[Turn, ...], names: Collection[str]) -> tuple[Turn, ...
 
 
 def _twin(name: str, standing: Standing) -> Twin:
-    return Twin(name, _moment(standing.created), standing.drawn, is_past=standing.is_past)
+    return Twin(
+        name, _moment(standing.created), standing.drawn if all(standing.drawn) else None, is_past=standing.is_past
+    )
 
 
 def _moment(text: str) -> datetime | None:

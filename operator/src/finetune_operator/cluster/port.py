@@ -25,7 +25,14 @@ class Cluster(Protocol):
         """
         ...
 
-    async def find(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+    async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
+        """Return the names of the objects with that reference (see KindEntry.references), sorted.
+
+        Of watched kinds alone, from memory, and without reading an object.
+        """
+        ...
+
+    async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
         """Return name and digest of the objects with that reference (cluster/kinds.py), in any order."""
         ...
 

@@ -10,6 +10,7 @@ import msgspec
 from .kinds import KINDS, Kind
 from .port import Object
 from .projection import Projection, project
+from .reach import Scope
 from .watched import is_watched
 
 _TOMBSTONES: Final = 20_000
@@ -40,18 +41,29 @@ class _Entry:
     data: bytes | Object
 
 
+@dataclass(frozen=True, slots=True)
+class _Grave:
+    """At which resourceVersion an object left, and as which burial of all: a list may be older than the news."""
+
+    version: int
+    number: int
+
+
 class Store:
     """A mirror of the watched objects, fed by watch events, lists and the operator's own writes.
 
     resourceVersions of one kind are comparable integers (guaranteed since Kubernetes 1.35, KEP-5504; true of
-    every API server on etcd before), so an object is never replaced by an older one, whatever comes first.
+    every API server on etcd before), so an object is never replaced by an older one, whatever comes first. That
+    they go back is possible only when etcd was restored from a backup: `forget` is for that.
     Objects handed out are not to be changed.
     """
 
     def __init__(self, listener: Listener | None = None) -> None:
         self._tables: dict[Kind, dict[Name, _Entry]] = {kind: {} for kind in Kind}
         self._index: dict[tuple[Kind, str, str, str], set[str]] = {}
-        self._gone: OrderedDict[str, int] = OrderedDict()
+        self._gone: OrderedDict[Name, _Grave] = OrderedDict()
+        self._burials = 0
+        self._newest: dict[tuple[Kind, str], int] = {}
         self._lists: dict[tuple[Kind, str], tuple[Object, ...]] = {}
         self._digests: dict[tuple[Kind, str, str, str], tuple[tuple[str, Hashable], ...]] = {}
         self._listener = listener
@@ -67,12 +79,14 @@ class Store:
         version = int(metadata.get("resourceVersion") or 0)
         table = self._tables[kind]
         current = table.get((namespace, name))
-        if (current is not None and current.version >= version) or self._gone.get(uid, -1) >= version:
+        grave = self._gone.get((namespace, uid))
+        if (current is not None and current.version >= version) or (grave is not None and grave.version >= version):
             return False
+        self.saw(kind, namespace, version)
         if not is_watched(kind, obj):
             return self.remove(kind, namespace, name, uid, version)
         if current is not None and current.projection.uid != uid:
-            self._bury(current.projection.uid, _FOREVER)
+            self._bury(namespace, current.projection.uid, version)
         projection = project(kind, obj)
         slim = _slim(kind, obj)
         table[namespace, name] = _Entry(version, projection, msgspec.json.encode(slim) if KINDS[kind].packed else slim)
@@ -86,7 +100,9 @@ class Store:
         `version` is the resourceVersion at which it left the watch (it may come back later, with its label);
         None means that it was deleted for good.
         """
-        self._bury(uid, _FOREVER if version is None else version)
+        self._bury(namespace, uid, _FOREVER if version is None else version)
+        if version is not None:
+            self.saw(kind, namespace, version)
         current = self._tables[kind].get((namespace, name))
         if current is None or current.projection.uid != uid or (version is not None and current.version > version):
             return False
@@ -107,8 +123,60 @@ class Store:
             and listed.get(key) != entry.projection.uid
         ]  # fmt: skip
         for (space, name), entry in ghosts:
-            self.remove(kind, space, name, entry.projection.uid)
+            self.remove(kind, space, name, entry.projection.uid, version)
         return len(ghosts)
+
+    def forget(self, scope: Scope) -> list[str]:
+        """Forget all that was ever seen of `scope`, without a word to the listener; return the uids that went.
+
+        What is read afterwards is taken for the truth, however old it is.
+        """
+        uids = []
+        for kind, table in self._tables.items():
+            for namespace, name in [key for key in table if scope in {None, key[0]}]:
+                entry = table.pop((namespace, name))
+                self._reindex(kind, namespace, name, entry.projection, None)
+                uids.append(entry.projection.uid)
+        for grave in [key for key in self._gone if scope in {None, key[0]}]:
+            del self._gone[grave]
+        for seen in [key for key in self._newest if scope in {None, key[1]}]:
+            del self._newest[seen]
+        return uids
+
+    def saw(self, kind: Kind, namespace: str, version: int) -> None:
+        """Remember that the API server was at `version`; namespace "" is for a list of all of them."""
+        if version > self._newest.get((kind, namespace), 0):
+            self._newest[kind, namespace] = version
+
+    def newest(self, kind: Kind, scope: Scope) -> int:
+        """Return the highest resourceVersion that was seen of a kind in `scope`."""
+        if scope is not None:
+            return self._newest.get((kind, scope), 0)
+        return max((version for (seen, _), version in self._newest.items() if seen is kind), default=0)
+
+    def burials(self) -> int:
+        """Return how many objects have left so far: a list that begins now knows of these."""
+        return self._burials
+
+    def version(self, kind: Kind, namespace: str, name: str) -> tuple[str, int] | None:
+        """Return uid and resourceVersion of the object, or None."""
+        entry = self._tables[kind].get((namespace, name))
+        return None if entry is None else (entry.projection.uid, entry.version)
+
+    def is_older(self, kind: Kind, obj: Object, version: int, burials: int) -> bool:
+        """Tell whether a list at `version`, begun after so many burials, shows `obj` as it can no longer be.
+
+        A list that is newer than what is known of an object must show that or newer, and nothing that had left.
+        """
+        metadata = obj["metadata"]
+        namespace, uid, seen = metadata.get("namespace", ""), metadata.get("uid", ""), int(metadata["resourceVersion"])
+        known = self.version(kind, namespace, metadata["name"])
+        if known is not None and seen < known[1] <= version:
+            return True
+        grave = self._gone.get((namespace, uid))
+        if grave is None or seen > grave.version:
+            return False
+        return grave.version <= version or (grave.version == _FOREVER and grave.number <= burials)
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return the object, or None."""
@@ -162,8 +230,10 @@ class Store:
         for ref, value in new.references if new else ():
             self._index.setdefault((kind, namespace, ref, value), set()).add(name)
 
-    def _bury(self, uid: str, version: int) -> None:
-        self._gone[uid] = max(version, self._gone.pop(uid, -1))
+    def _bury(self, namespace: str, uid: str, version: int) -> None:
+        old = self._gone.pop((namespace, uid), None)
+        self._burials += 1
+        self._gone[namespace, uid] = _Grave(version if old is None else max(version, old.version), self._burials)
         if len(self._gone) > _TOMBSTONES:
             self._gone.popitem(last=False)
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..cluster.errors import ClusterError, Conflict, Forbidden, Invalid, NotFound, Unavailable
+from ..cluster.errors import AdmissionUnavailable, ClusterError, Conflict, Forbidden, Invalid, NotFound, Unavailable
 from ..cluster.object_ref import ObjectRef
 from ..cluster.port import Cluster
+from ..cluster.reach import Away, WentBack
+from .decision_log import decision
 from .metrics import Metrics
 from .queue import WorkQueue
 from .reconcile import Outcome, Reconciler
@@ -33,6 +35,8 @@ class Loop:
     cluster: Cluster
     metrics: Metrics
     clock: Callable[[], float] = time.monotonic
+    doubt: Callable[[str], None] = lambda _: None
+    """Asks whether a namespace can still be read, after the API server forbade a write there."""
     _unanswered: int = 0
     _probe: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -72,7 +76,12 @@ class Loop:
 
     async def _reconcile(self, key: ObjectRef) -> str:
         try:
-            result = await self.reconciler.reconcile(key)
+            with decision(key):
+                result = await self.reconciler.reconcile(key)
+        except (Away, WentBack) as error:
+            log.debug("out of reach: %s", error, extra=_where(key))
+            self.queue.forget(key)  # all of its namespace is woken when it is back
+            return "away"
         except (Conflict, NotFound) as error:
             self._unanswered = 0
             log.debug("the world moved on: %s", error, extra=_where(key))
@@ -84,6 +93,8 @@ class Loop:
             return "unavailable"
         except (Forbidden, Invalid, ClusterError) as error:
             self._unanswered = 0
+            if isinstance(error, Forbidden) and not isinstance(error, AdmissionUnavailable):
+                self.doubt(key.namespace)
             wait = self.queue.failed(key)
             log.warning("refused (again in %.1f s): %s", wait, error, extra=_where(key))
             return "refused"

@@ -17,7 +17,7 @@ from .state_metrics import State
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 ENDS: Final = tuple(phase for phase in get_args(RunPhase) if phase in FINAL_PHASES)
-OUTCOMES: Final = ("settled", "wrote", "conflict", "unavailable", "refused", "invalid", "error")
+OUTCOMES: Final = ("settled", "wrote", "conflict", "unavailable", "refused", "invalid", "away", "error")
 REFUSALS: Final = frozenset(("400", "403", "422", "500"))
 """Answers that say no to what was asked; 500 is an admission webhook that does not answer, too."""
 

@@ -39,6 +39,7 @@ class WorkQueue(Generic[K]):
     _states: dict[K, _State] = field(default_factory=dict)
     _lanes: dict[Hashable, deque[K]] = field(default_factory=dict)
     _ready: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    _given_back: asyncio.Event = field(default_factory=asyncio.Event)
     _closed: bool = False
 
     def wake(self, key: K) -> None:
@@ -112,6 +113,12 @@ class WorkQueue(Generic[K]):
         self._closed = True
         self._ready.release()
 
+    async def given_back(self, where: Callable[[K], bool]) -> None:
+        """Wait until no key of that sort is being worked on."""
+        while any(state.running_since is not None and where(key) for key, state in self._states.items()):
+            self._given_back.clear()
+            await self._given_back.wait()
+
     def depth(self) -> int:
         """Return how many keys wait for a worker."""
         return sum(len(waiting) for waiting in self._lanes.values())
@@ -127,6 +134,7 @@ class WorkQueue(Generic[K]):
         return max((self.clock() - at for at in starts if at is not None), default=0.0)
 
     def _next(self, key: K, state: _State, after: float | None) -> None:
+        self._given_back.set()
         if state.woken:
             self.wake(key)
         elif after is not None:

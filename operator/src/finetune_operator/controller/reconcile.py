@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
-
-from msgspec.structs import replace
+from typing import Any, Final, TypeVar
 
 from ..api.meta import Condition, set_condition
 from ..api.model_version import VersionStatus
@@ -14,13 +12,18 @@ from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import PromotionStatus
 from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain
-from ..cluster.act import Acted, Outlets, act, write_status
+from ..cluster.act import Acted, Outlets, act, regarding, write_status
 from ..cluster.errors import FieldConflict, Forbidden, Invalid
 from ..cluster.kinds import Kind, reconciled
 from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observed, Observer
 from ..cluster.port import Cluster, Object
+from ..cluster.refusals import refusal_of
 from ..decide.decision import Decision
+from ..decide.refusal import Refusal, event
+
+NEW_WORDS: Final = timedelta(minutes=1)
+"""How long a refusal keeps its words. Those of a webhook may differ at every try, and a write wakes its object."""
 
 S = TypeVar("S", RunStatus, VersionStatus, PolicyStatus, PromotionStatus)
 
@@ -43,7 +46,10 @@ class Reconciler:
     observer: Observer
     outlets: Outlets
     clock: Callable[[], datetime]
-    _trouble: dict[str, str] = field(default_factory=dict)
+    _refused: dict[str, Refusal] = field(default_factory=dict)
+    """By uid: the last write that was refused, until a try succeeds."""
+    _posted: set[str] = field(default_factory=set)
+    """Uids whose refusal has its Event from here, because no condition can tell of it."""
 
     async def reconcile(self, key: ObjectRef) -> Outcome:
         """Bring the object of `key` one decision further. Raises ClusterError when the API server refuses."""
@@ -61,22 +67,46 @@ class Reconciler:
             return Outcome(wrote=changed)
         except (Forbidden, Invalid) as error:
             # Said in the status by the next try, which is due at once; it stays until a try succeeds.
-            self._trouble[uid] = str(error)
+            self._remember(uid, refusal_of(error, now))
             raise
-        if self._trouble.pop(uid, None) is not None:
+        if self._refused.pop(uid, None) is not None:
+            self._posted.discard(uid)
             return with_changes(outcome, again=True)
         return outcome
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
-        self._trouble.pop(uid, None)
+        self._refused.pop(uid, None)
+        self._posted.discard(uid)
         self.observer.forget(uid)
+
+    def _remember(self, uid: str, refusal: Refusal) -> None:
+        known = self._refused.get(uid)
+        if known is not None and known.is_like(refusal):
+            if refusal.at - known.at < NEW_WORDS:
+                return
+        else:
+            self._posted.discard(uid)
+        self._refused[uid] = refusal
 
     async def _decided(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
         observed = await self.observer.observe(kind, raw, now)
-        decision = reconciled(kind).decide(observed.view)
+        decision = self._with_refusal(observed, reconciled(kind).decide(observed.view))
         with self.observer.places.claimed(observed.view, decision.status):
             return await self._act(observed, decision, _refuser(observed))
+
+    def _with_refusal(self, observed: Observed[Any], decision: Decision[Any]) -> Decision[Any]:
+        """Return the decision, saying what was refused at the last try; where no condition can, an Event does."""
+        uid = observed.raw["metadata"]["uid"]
+        refusal, say = self._refused.get(uid), reconciled(observed.kind).say_refused
+        if refusal is None:
+            return decision
+        said = decision if say is None else say(observed.view, decision, refusal)
+        due = refusal.action is None or refusal.is_repeated_by(decision.actions)
+        if due and said is decision and uid not in self._posted:
+            self._posted.add(uid)
+            self.outlets.events(regarding(observed), event(refusal))
+        return said
 
     async def _act(
         self,
@@ -84,10 +114,6 @@ class Reconciler:
         decision: Decision[S],
         refuse: Callable[[Object, FieldConflict], Decision[S]] | None = None,
     ) -> Outcome:
-        trouble = self._trouble.get(observed.raw["metadata"]["uid"])
-        if trouble is not None:
-            now = observed.view.now
-            decision = with_changes(decision, status=_with_trouble(decision.status, trouble, now))
         acted: Acted = await act(self.cluster, observed, decision, self.outlets, refuse)
         return Outcome(wrote=acted.wrote, again=acted.again, after=_soonest(decision.requeue_after, observed.poll))
 
@@ -115,18 +141,6 @@ def _refuser(observed: Observed[Any]) -> Callable[[Object, FieldConflict], Decis
         return refused(with_changes(observed.view, policy=now_there), conflict.manager, str(conflict))
 
     return refuse
-
-
-def _with_trouble(status: S, trouble: str, now: datetime) -> S:
-    """Return `status` saying that the API server refuses a write of ours, and why."""
-    message = f"the API server refuses: {trouble}"[:1024]
-    if not isinstance(status, PolicyStatus):
-        return replace(status, message=message)
-    generation = status.observed_generation
-    conditions = set_condition(
-        status.conditions, "Ready", "False", "WriteRefused", message, generation=generation, now=now
-    )
-    return replace(status, conditions=conditions)
 
 
 def _conditions(status: dict[str, Any]) -> tuple[Condition, ...]:

@@ -1,11 +1,12 @@
 """kopf's settings: the watcher and the frame, without its handlers, finalizers, peering and writes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
 
 from ..api import names
+from ..cluster.reach import Scope
 from ..cluster.watched import WATCHED, selector
 
 
@@ -67,8 +68,8 @@ def make_settings(*, instance: str) -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 0.5
     # Errors of the framework must not mute an object for ten minutes.
     settings.queueing.error_delays = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55)
-    # Below the pod's terminationGracePeriodSeconds, so that we end before SIGKILL.
-    settings.process.ultimate_exiting_timeout = 25
+    # A watch that ends and is begun anew is no end of the process: kopf would kill it that many seconds later.
+    settings.process.ultimate_exiting_timeout = None
     for kind, labels in WATCHED.items():
         if labels:
             settings.watching.label_selectors[kind.value] = selector(labels)
@@ -79,6 +80,8 @@ def _networking(settings: kopf.OperatorSettings) -> None:
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30  # the default of 5 minutes blocks start-up on a dead endpoint
     settings.networking.enforce_retry_after = True
+    # Short: the namespace is then looked at, and its watch begun anew, with a back-off of our own.
+    settings.networking.error_backoffs = (1, 2, 4, 8)
     # Load balancers drop silent streams (nolar/kopf#585): end each after ten minutes, and never wait longer.
     settings.watching.connect_timeout = 30
     settings.watching.server_timeout = 600
@@ -87,6 +90,6 @@ def _networking(settings: kopf.OperatorSettings) -> None:
     settings.watching.chunk_size = 500
 
 
-def scope(namespaces: Collection[str]) -> Mapping[str, Any]:
-    """Return kopf.operator's arguments for the namespaces to watch; none means the whole cluster."""
-    return {"namespaces": tuple(namespaces)} if namespaces else {"clusterwide": True}
+def scope_arguments(scope: Scope) -> Mapping[str, Any]:
+    """Return kopf's arguments for a scope: one namespace, or the whole cluster."""
+    return {"clusterwide": True} if scope is None else {"namespaces": (scope,)}

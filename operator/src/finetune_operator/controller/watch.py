@@ -1,16 +1,90 @@
 """kopf's part: every watch event goes into the store, which tells whom it concerns. Nothing here can fail."""
 
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
 
 import kopf
 
 from ..cluster.kinds import Kind
 from ..cluster.kube import Login
+from ..cluster.reach import Scope
 from ..cluster.store import Store
 from ..cluster.watched import WATCHED
+from .brood import Brood
+from .settings import make_settings, scope_arguments
+
+STOP_SECONDS: Final = 10.0
+"""How long each part of a watch may take to end; it holds connections and memory, and no event of it counts."""
+
+log = logging.getLogger(__name__)
 
 
-def make_registry(store: Store, login: Login) -> kopf.OperatorRegistry:
+class WatchEnded(Exception):
+    """A watch is over, though nobody ended it; the message says why."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """One kopf for one scope: what it sees goes into the store, until it fails or is cancelled.
+
+    Several run in one event loop. `kopf.operator` ends what was born in the loop after it, whosesoever; so the tasks
+    are kopf's own (`kopf.spawn_tasks`), and which are one watch's is kept here.
+    """
+
+    store: Store
+    login: Login
+    instance: str
+    scope: Scope
+    signals: Callable[[], None] = lambda: None
+    """Takes back the handlers of signals, of which each kopf makes itself the owner."""
+    heard: dict[Kind, int] = field(default_factory=dict)
+    """The newest resourceVersion that came of each kind."""
+    _live: bool = True
+
+    async def run(self) -> None:
+        """Watch for ever. Raises WatchEnded when kopf gave up."""
+        brood = Brood()
+        brood.adopt()
+        roots: Collection[asyncio.Task[Any]] = ()
+        try:
+            roots = await kopf.spawn_tasks(
+                registry=make_registry(self.store, self.login, self._take_in),
+                settings=make_settings(instance=self.instance),
+                # Else kopf asks for the user's name, and a container's uid need not have one.
+                identity=cast("Any", self.instance),
+                **scope_arguments(self.scope),
+            )
+            self.signals()
+            done, _ = await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
+            raise WatchEnded(_why(done))
+        finally:
+            self._live = False
+            brood.leave()
+            await brood.end(roots, STOP_SECONDS)
+
+    def _take_in(self, kind: Kind, event: dict[str, Any]) -> None:
+        if not self._live:
+            return  # another watch has taken over
+        version = int(event["object"]["metadata"].get("resourceVersion") or 0)
+        self.heard[kind] = max(version, self.heard.get(kind, 0))
+        observe(self.store, kind, event)
+
+
+def _why(done: Collection[asyncio.Task[Any]]) -> str:
+    for task in done:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            return f"{task.get_name()}: {type(error).__name__}: {error}"[:512]
+    return f"{', '.join(sorted(task.get_name() for task in done))} ended"
+
+
+Take = Callable[[Kind, dict[str, Any]], None]
+
+
+def make_registry(store: Store, login: Login, take: Take | None = None) -> kopf.OperatorRegistry:
     """Return a registry with one low-level handler for each watched kind, and the login."""
     registry = kopf.OperatorRegistry()
 
@@ -27,13 +101,13 @@ def make_registry(store: Store, login: Login) -> kopf.OperatorRegistry:
 
     kopf.on.login(registry=registry, id="login")(log_in)
     for kind in WATCHED:
-        _watch(registry, kind, store)
+        _watch(registry, kind, take or (lambda kind, event: observe(store, kind, event)))
     return registry
 
 
-def _watch(registry: kopf.OperatorRegistry, kind: Kind, store: Store) -> None:
+def _watch(registry: kopf.OperatorRegistry, kind: Kind, take: Take) -> None:
     async def take_in(event: kopf.RawEvent, **_: Any) -> None:  # kopf wants coroutines
-        observe(store, kind, dict(event))
+        take(kind, dict(event))
 
     group, version, plural = kind.value
     kopf.on.event(group=group, version=version, plural=plural, registry=registry, id=f"watch-{plural}")(take_in)

@@ -53,6 +53,9 @@ LAST_GOOD: Final = 5
 RESERVATIONS: Final = 50
 """Version numbers reserved for runs whose ModelVersion is not made yet."""
 
+REFUSAL: Final = 500
+"""Characters of the API server's words that a refused write is shown with: its remedy stands after them."""
+
 ATTEMPT_MESSAGE: Final = 600
 """Characters of what the newest attempt said."""
 

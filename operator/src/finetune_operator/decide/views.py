@@ -1,8 +1,9 @@
 """What decisions look at: frozen views of the world, gathered by cluster/observe.py."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from ..api.model_version import ModelVersion
 from ..api.policy import Policy
@@ -39,11 +40,19 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class TemplateView:
-    """A PodTemplate: its hash (recorded per attempt), or what is wrong with it."""
+    """A PodTemplate: its hash (recorded per attempt), or what is wrong with it; `resources` are its trainer's.
+
+    Behind a point the hash has what decides whether and where a Job is admitted: labels, annotations, queue.
+    """
 
     name: str
     hash: str
     problem: Problem | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)
+
+    def admits_like(self, recorded: str | None) -> bool:
+        """Tell whether Jobs made from it are admitted as one that was made when that hash was recorded."""
+        return self.hash.partition(".")[2] == (recorded or "").partition(".")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,16 @@ class JobView:
     pods_gone: bool = True
     waiting: Problem | None = None
     deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedJob:
+    """A Job of a policy's run or base that has finished; `harvested`: its owner needs nothing more of it."""
+
+    name: str
+    uid: str
+    finished_at: datetime | None
+    harvested: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +158,5 @@ class PolicyView:
     promotions: tuple[Promotion, ...] = ()
     rivals: tuple[str, ...] = field(default=())
     """Names of older policies on the same Deployment; the oldest one owns it."""
+    finished_jobs: tuple[FinishedJob, ...] = ()
+    """None while there are not more of them than stay."""

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import names
+from ..api.policy import Policy
 from ..api.run import RunSpec
 from ..decide.decision import CreateJob
+from ..decide.resources import merged
+from ..decide.templates import queue_of
+from .inherited import inherited
 from .owner import Owner, labels, reference
 
 DOCUMENT_FILE = "/finetune/document/run.json"
@@ -15,21 +19,31 @@ DOCUMENT_VOLUME = "finetune-document"
 SCRATCH_VOLUME = "finetune-scratch"
 
 
-def build_job(action: CreateJob, owner: Owner, template: Mapping[str, Any], run: RunSpec | None) -> dict[str, Any]:
+def build_job(
+    action: CreateJob,
+    owner: Owner,
+    template: Mapping[str, Any],
+    run: RunSpec | None = None,
+    policy: Policy | None = None,
+) -> dict[str, Any]:
     """Return the manifest of the Job that `action` asks for.
 
-    `template` is the core/v1 PodTemplate object; its fields are kept, except those that the contract sets.
-    `run` adds what a run may ask for: where its training goes, and its priority and queue for every step.
+    `template` is the core/v1 PodTemplate object; its fields are kept, except those that the contract sets. Its own
+    labels and annotations go to the Job. `run` adds what a run may ask for: where its training goes, its priority,
+    and its queue where the `policy` names none.
     A retry is an attempt, a Job of its own: backoffLimit is 0. A disrupted pod is replaced within the Job.
     """
-    marks = _labels(action, owner, run)
+    marks = _labels(action, owner, run, policy)
+    given = inherited(template)
+    annotations = {"annotations": given["annotations"]} if "annotations" in given else {}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": action.name,
             "namespace": owner.namespace,
-            "labels": marks,
+            "labels": {**given.get("labels", {}), **marks},
+            **annotations,
             "ownerReferences": [reference(owner)],
         },
         "spec": {
@@ -43,7 +57,7 @@ def build_job(action: CreateJob, owner: Owner, template: Mapping[str, Any], run:
     }
 
 
-def _labels(action: CreateJob, owner: Owner, run: RunSpec | None) -> dict[str, str]:
+def _labels(action: CreateJob, owner: Owner, run: RunSpec | None, policy: Policy | None) -> dict[str, str]:
     marks = {
         **labels(owner),
         names.STEP_LABEL: action.step,
@@ -52,8 +66,11 @@ def _labels(action: CreateJob, owner: Owner, run: RunSpec | None) -> dict[str, s
     }
     if action.collect:
         marks[names.COLLECT_LABEL] = "true"
-    if run is not None and run.queue_name:
-        marks[names.QUEUE_NAME_LABEL] = run.queue_name
+    if policy is not None:
+        marks[names.POLICY_LABEL] = policy.metadata.name
+    queue = queue_of(policy, run)
+    if queue:
+        marks[names.QUEUE_NAME_LABEL] = queue
     return marks
 
 
@@ -119,11 +136,4 @@ def _place(spec: dict[str, Any], run: RunSpec, *, train: bool) -> None:
     if run.resources:
         for container in spec["containers"]:
             if container.get("name") == names.TRAINER_CONTAINER:
-                container["resources"] = _merged_resources(container.get("resources") or {}, run.resources)
-
-
-def _merged_resources(template: Mapping[str, Any], run: Mapping[str, Mapping[str, int | str]]) -> dict[str, Any]:
-    return {
-        **template,
-        **{part: {**(template.get(part) or {}), **amounts} for part, amounts in run.items()},
-    }
+                container["resources"] = merged(container.get("resources") or {}, run.resources)

@@ -194,6 +194,8 @@ def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: J
         problem = _deadline_problem(view)
         ended = as_failed(attempt, view.now, problem, fatal=True)
         return StepFailed(_with(view, ended).attempts, problem)
+    if job.suspended and _admission_mended(request, attempt):
+        return _replaced(view, attempt, job)
     if job.suspended:
         return StepUnderway(view.attempts, "Waiting", job.waiting or Explanation("Queued", f"Job {job.name} is queued"))
     waiting = job.waiting or _podless(view, attempt, job)
@@ -209,7 +211,7 @@ def _podless(view: AttemptsView, attempt: Attempt, job: JobView) -> Problem | No
     if job.podless_since is None or attempt.started_at is not None or view.now - job.podless_since < PODLESS:
         return None
     text = (
-        f"Job {job.name} has no pod: a missing RuntimeClass, a quota or Pod Security may refuse it; "
+        f"Job {job.name} has no pod: a missing RuntimeClass or PriorityClass, a quota or Pod Security may refuse it; "
         f"kubectl describe job {job.name} says why; mend that, or the PodTemplate"
     )
     return Problem("PodNotCreated", text)
@@ -227,9 +229,14 @@ def _template_mended(request: StepRequest[T], attempt: Attempt) -> bool:
     return isinstance(request.template, TemplateView) and request.template.hash != attempt.template_hash
 
 
+def _admission_mended(request: StepRequest[T], attempt: Attempt) -> bool:
+    """Tell whether what admits a Job was edited; a template edited otherwise costs it no place in its queue (R54)."""
+    return isinstance(request.template, TemplateView) and not request.template.admits_like(attempt.template_hash)
+
+
 def _replaced(view: AttemptsView, attempt: Attempt, job: JobView) -> StepUnderway:
     """Give up a Job whose pod never ran: a Job keeps the pod template that it was made with (R39)."""
-    text = f"the PodTemplate changed before the pod of {job.name} ran; another attempt follows"
+    text = f"the PodTemplate, or the policy's queue, changed before the pod of {job.name} ran; another attempt follows"
     explanation = Explanation("PodTemplateChanged", text)
     ended = replace(
         attempt,

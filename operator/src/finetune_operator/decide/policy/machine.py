@@ -20,6 +20,7 @@ from .recall import recall
 from .returning import landed
 from .rules import Rule, side_by_side
 from .summary import summary
+from .upkeep import remove_finished_jobs
 
 
 def decide(view: PolicyView) -> Decision[PolicyStatus]:
@@ -41,7 +42,7 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
     return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model, view.now))
 
 
-CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations)
+CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, remove_finished_jobs)
 """What a policy looks after, side by side; only `serve` changes the Deployment."""
 
 

@@ -6,6 +6,7 @@ from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.names import series_of
 from ...api.policy import Policy
+from ..resources import impossible, misfit
 from ..templates import usable_template
 from ..text import listed
 from ..views import Problem
@@ -51,7 +52,17 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     ):
         if isinstance(template, Problem):
             return Waits(template)
-    return Accepted(policy, base)
+    return _unfit_resources(view) or Accepted(policy, base)
+
+
+def _unfit_resources(view: RunView) -> Waits | Refused | None:
+    """Return that no pod can have the resources which the run asks for (R52)."""
+    asked, template = view.run.spec.resources, view.train_template
+    problem = impossible(asked)
+    if problem is not None:
+        return Refused(problem)
+    problem = misfit(template.resources, asked, name=template.name) if template is not None else None
+    return None if problem is None else Waits(problem)
 
 
 def usable_policy(view: RunView) -> Policy | Problem:

@@ -1,5 +1,6 @@
 """How a run's status is written: conditions, phases, endings, progress, and the Events of a change."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -11,6 +12,7 @@ from ...api.run import FINAL_PHASES, Attempt, Progress, RunPhase, RunStatus, Ste
 from .. import limits
 from ..attempts.history import active_jobs, deletions, latest
 from ..decision import Action, Decision, Emit
+from ..templates import QUEUE_NOT_ALLOWED, unused_queue
 from ..views import Explanation
 from .commands import in_events
 from .view import RunView
@@ -31,6 +33,10 @@ CONDITION_OF: Final[dict[Step, str]] = {
 WAITING_FOR_TURN: Final = "WaitingForTurn"
 PROGRESS_EVERY: Final = timedelta(seconds=30)
 _MAX_LOSSES: Final = 8
+_NO_WAITS: Final = frozenset(
+    ("NotYet", "Running", "Collecting", "Suspended", "PolicySuspended", "LiveChanged", "Requested", "Promoting")
+)
+"""Reasons of a condition that is Unknown though nothing is waited for, or that the phase's Event tells of."""
 _LONGEST_ACTIVITY: Final = 200
 _WARNINGS: Final = frozenset(("Rejected", "Expired", "RolledBack", "Failed"))
 
@@ -42,6 +48,9 @@ def first_visit(view: RunView) -> RunStatus:
         status = replace(status, phase="Pending", started_at=view.now)
     generation = view.run.metadata.generation
     conditions = with_all(status.conditions, CONDITIONS, generation=generation, now=view.now)
+    finished = find(conditions, "Finished")
+    if finished is not None and finished.status == "False":  # a write was refused; whether it still is shows anew
+        conditions = set_condition(conditions, "Finished", "Unknown", "NotYet", generation=generation, now=view.now)
     return status if conditions == status.conditions else replace(status, conditions=conditions)
 
 
@@ -66,8 +75,11 @@ def blocked(view: RunView, status: RunStatus, explanation: Explanation, phase: R
 
 
 def unblocked(view: RunView, status: RunStatus) -> RunStatus:
-    """Return the status with `Accepted` True."""
-    return mark(view, status, "Accepted", "True", "Accepted", "policy, base and PodTemplates are there")
+    """Return the status with `Accepted` True; it says so when the run's queue is not used."""
+    message, unused = "policy, base and PodTemplates are there", unused_queue(view.policy, view.run.spec)
+    if unused is None:
+        return mark(view, status, "Accepted", "True", "Accepted", message)
+    return mark(view, status, "Accepted", "True", unused.reason, f"{message}; {unused.message}")
 
 
 def finish(view: RunView, status: RunStatus, phase: RunPhase, reason: str, message: str) -> Decision[RunStatus]:
@@ -135,24 +147,32 @@ def worth_writing(before: RunStatus, after: RunStatus) -> RunStatus:
 
 
 def events(before: RunStatus, after: RunStatus) -> tuple[Action, ...]:
-    """Return the Events of a change: phases, what blocks the run, and failed attempts."""
+    """Return the Events of a change: phases, what the run waits for, and failed attempts."""
     actions: list[Action] = []
     if after.phase != before.phase and after.phase is not None and after.phase != "Pending":
         weight: Literal["Normal", "Warning"] = "Warning" if after.phase in _WARNINGS else "Normal"
         actions.extend(Emit(weight, after.phase, text) for text in in_events(after.message))
-    waited, waits = find(before.conditions, "Accepted"), find(after.conditions, "Accepted")
-    if waits and waits.reason == WAITING_FOR_TURN and (waited is None or waited.reason != waits.reason):
-        actions.append(Emit("Normal", waits.reason, waits.message))
-    for kind in ("Accepted", "Prepared", "Trained", "Evaluated"):
-        old, new = find(before.conditions, kind), find(after.conditions, kind)
-        if new and new.status == "False" and (old is None or (old.status, old.reason) != (new.status, new.reason)):
-            actions.append(Emit("Warning", new.reason, new.message))
+    actions.extend(_waits(before, after))
     actions.extend(
         Emit("Warning", attempt.reason, f"{attempt.step}, attempt {attempt.attempt}: {attempt.message}")
         for attempt in after.attempts
         if attempt.outcome == "Failed" and not _was_failed(before, attempt)
     )
     return tuple(actions)
+
+
+def _waits(before: RunStatus, after: RunStatus) -> Iterator[Emit]:
+    """Yield an Event for each wait that is new, or has another reason now (R55)."""
+    for kind in ("Accepted", "Prepared", "Trained", "Evaluated", "Promoted"):
+        old, new = find(before.conditions, kind), find(after.conditions, kind)
+        if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
+            continue
+        if new.status == "False" and kind != "Promoted":  # which is False at the end alone: the phase tells of that
+            yield Emit("Warning", new.reason, new.message)
+        elif new.status == "Unknown" and new.reason not in _NO_WAITS:
+            yield Emit("Normal", new.reason, new.message)
+        elif new.reason == QUEUE_NOT_ALLOWED:
+            yield Emit("Warning", new.reason, new.message)
 
 
 def _was_failed(before: RunStatus, attempt: Attempt) -> bool:

@@ -28,6 +28,10 @@ from .view import VersionView
 
 BACKOFF_LIMIT: Final = 2
 CONDITIONS: Final = ("Verified", "Live")
+_NO_WAITS: Final = frozenset(("NotYet", "Running", "Collecting", "PolicyNotFound", "PolicySuspended"))
+"""Reasons of a verification that is not decided, though its Job waits for nothing."""
+_PATIENCE: Final = frozenset(("Queued", "PodsEnding", "JobDeleting", "PodTemplateChanged"))
+"""Waiting for these is nobody's mistake."""
 
 
 def decide(view: VersionView) -> Decision[VersionStatus]:
@@ -211,11 +215,13 @@ def _mark(
 
 
 def _events(before: VersionStatus, after: VersionStatus) -> tuple[Action, ...]:
-    """Return the Events of a change: phases, and why a base was not verified."""
+    """Return the Events of a change: phases, why a base was not verified, and what its verification waits for (R55)."""
     events: list[Action] = []
     if after.phase != before.phase and after.phase not in (None, "Imported"):
         events.append(Emit("Warning" if after.phase == "Quarantined" else "Normal", str(after.phase), after.message))
     old, new = find(before.conditions, "Verified"), find(after.conditions, "Verified")
-    if new and new.status == "False" and (old is None or old.status != "False"):
-        events.append(Emit("Warning", new.reason, new.message))
+    if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
+        return tuple(events)
+    if new.status == "False" or (new.status == "Unknown" and new.reason not in _NO_WAITS):
+        events.append(Emit("Normal" if new.reason in _PATIENCE else "Warning", new.reason, new.message))
     return tuple(events)

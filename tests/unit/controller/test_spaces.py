@@ -1,0 +1,431 @@
+"""Each watched namespace is read, watched and given up on its own; nothing is decided where it is not whole."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from finetune_operator.cluster.cache import CachedCluster
+from finetune_operator.cluster.errors import ClusterError, Forbidden, Unauthenticated, Unavailable
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.object_ref import ObjectRef
+from finetune_operator.cluster.port import Object
+from finetune_operator.cluster.reach import Away, Reach, Scope, WentBack
+from finetune_operator.cluster.store import Store
+from finetune_operator.controller.queue import WorkQueue
+from finetune_operator.controller.space_metrics import SpaceMetrics
+from finetune_operator.controller.spaces import HEARD_SECONDS, PROBE_SECONDS, RETRY_CAP, Parts, Spaces
+from finetune_operator.controller.watch import WatchEnded, observe
+from house.virtual_time import run_virtually
+from simulation.api_server import ApiServer, Client, Write
+from simulation.stories import run
+
+RESYNC = 300.0
+
+
+@dataclass
+class World:
+    """A simulated API server under the spaces of an operator; `refuse` says what its lists answer in a namespace."""
+
+    namespaces: tuple[Scope, ...]
+    server: ApiServer = field(default_factory=ApiServer)
+    refuse: dict[str, ClusterError] = field(default_factory=dict)
+    deny_watch: dict[str, str] = field(default_factory=dict)
+    deaf: set[str] = field(default_factory=set)
+    lists: int = 0
+    watches: int = 0
+    forgotten: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store, self.reach, self.registry = Store(), Reach(), CollectorRegistry()
+        clock = asyncio.get_running_loop().time
+        self.queue: WorkQueue[ObjectRef] = WorkQueue(lambda ref: ref.namespace, clock, lambda: 0.5)
+        self.cluster = CachedCluster(Client(self.server), self.store, self.reach)
+        self.ended: dict[Scope, asyncio.Future[str]] = {}
+        metrics = SpaceMetrics(self.registry)
+        parts = Parts(self, self.store, self.reach, self.queue, metrics, lambda scope: Watcher(self, scope),
+                      self.forgotten.append, RESYNC, lambda: 0.5)  # fmt: skip
+        self.spaces = Spaces(self.namespaces, parts)
+        self.store.listen(lambda change: self.spaces.wake(ObjectRef(change.kind, change.namespace, change.name)))
+
+    async def pages(
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int | None = None
+    ) -> AsyncIterator[tuple[Sequence[Object], int]]:
+        self.lists += 1
+        await asyncio.sleep(0.01)
+        for refused, error in self.refuse.items():
+            if namespace in {None, refused}:
+                raise error
+        names = {space for _, space, _ in self.server.objects} if namespace is None else {namespace}
+        objects = [obj for name in sorted(names) for obj in self.server.list(kind, name, labels)]
+        yield objects[:limit], self.server.counter
+
+    def add(self, namespace: str, name: str) -> Object:
+        return self.server.create("user", Kind.RUN, namespace, run(name))
+
+    def known(self, namespace: str) -> set[str]:
+        return {name for _, space, name in ((None, n, m) for n, m, _ in self.store.projections(Kind.RUN))
+                if space == namespace}  # fmt: skip
+
+    def metric(self, name: str, namespace: str = "a") -> float:
+        return self.registry.get_sample_value(f"finetune_namespace_{name}", {"namespace": namespace}) or 0.0
+
+    async def taken(self) -> set[str]:
+        """Take what waits, as workers do, and give it back."""
+        names = set()
+        while self.queue.depth():
+            ref = await self.queue.take()
+            assert ref is not None
+            names.add(f"{ref.namespace}/{ref.name}")
+            self.queue.done(ref)
+        return names
+
+
+@dataclass
+class Watcher:
+    """A watch of the simulated API server: it tells of every write to its scope, until it is ended."""
+
+    world: World
+    scope: Scope
+    heard: dict[Kind, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        self.world.watches += 1
+        self.world.ended[self.scope] = asyncio.get_running_loop().create_future()
+        log, seen = self.world.server.log, len(self.world.server.log)
+        while not self.world.ended[self.scope].done():
+            await asyncio.sleep(1)
+            if str(self.scope) in self.world.deny_watch:
+                raise WatchEnded(self.world.deny_watch[str(self.scope)])
+            for write in log[seen:]:
+                self._tell(write)
+            seen = len(log)
+        raise WatchEnded(self.world.ended[self.scope].result())
+
+    def _tell(self, write: Write) -> None:
+        obj = write.after or write.before
+        assert obj is not None
+        if self.scope not in {None, obj["metadata"]["namespace"]} or str(self.scope) in self.world.deaf:
+            return
+        self.heard[write.kind] = max(self.heard.get(write.kind, 0), int(obj["metadata"]["resourceVersion"]))
+        observe(self.world.store, write.kind, {"type": "MODIFIED" if write.after else "DELETED", "object": obj})
+
+
+def story(body: Callable[[World], Coroutine[Any, Any, None]], *namespaces: Scope) -> None:
+    """Run `body` beside the spaces of these namespaces; their tasks must never end."""
+
+    async def play() -> None:
+        world = World(namespaces or ("a", "b"))
+        tasks = [asyncio.create_task(space.run()) for space in world.spaces]
+        try:
+            await body(world)
+            assert not any(task.done() for task in tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    run_virtually(play())
+
+
+def lines(caplog: pytest.LogCaptureFixture, having: str) -> int:
+    return sum(having in record.getMessage() for record in caplog.records)
+
+
+@pytest.fixture(autouse=True)
+def _at_info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def test_one_namespace_that_cannot_be_read_keeps_no_other_from_being_ready() -> None:
+    async def body(world: World) -> None:
+        world.refuse["b"] = Forbidden("no rights in b")
+        world.add("a", "first")
+        await asyncio.wait_for(world.spaces.known(), 5)
+        assert await world.taken() == {"a/first"}
+        assert (world.metric("watched"), world.metric("watched", "b")) == (1, 0)
+        assert world.reach.is_open("a")
+        with pytest.raises(Away):
+            await world.cluster.list(Kind.RUN, "b")
+
+    story(body)
+
+
+@pytest.mark.parametrize("error", [Unavailable("503"), Unauthenticated("401")])
+def test_an_api_server_that_does_not_answer_or_does_not_know_us_says_nothing_of_a_namespace(
+    error: ClusterError,
+) -> None:
+    async def body(world: World) -> None:
+        world.refuse["b"] = error
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(world.spaces.known(), 120)
+        world.refuse.clear()
+        await asyncio.wait_for(world.spaces.known(), RETRY_CAP + 1)
+        world.refuse["b"] = error
+        await asyncio.sleep(600)
+        assert world.metric("watched", "b") == 1  # its watch goes on
+
+    story(body)
+
+
+def test_the_whole_cluster_is_ready_only_when_it_was_read() -> None:
+    async def body(world: World) -> None:
+        world.refuse["a"] = Forbidden("no rights")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(world.spaces.known(), 120)
+        world.refuse.clear()
+        await asyncio.wait_for(world.spaces.known(), RETRY_CAP + 1)
+        assert world.metric("watched", "*") == 1
+
+    story(body, None)
+
+
+def test_rights_that_go_are_noticed_within_a_minute_said_once_and_taken_up_when_they_are_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def body(world: World) -> None:
+        world.add("a", "first")
+        await world.spaces.known()
+        world.refuse["a"] = Forbidden("no rights in a")
+        await asyncio.sleep(PROBE_SECONDS + 1)
+        assert (world.metric("watched"), world.metric("watched", "b")) == (0, 1)
+        assert not world.known("a")
+        await asyncio.sleep(3600)
+        before = world.lists
+        await asyncio.sleep(600)
+        assert world.lists - before < 600 / (RETRY_CAP / 2) + 600 / PROBE_SECONDS + 2 * 9 + 9
+        assert lines(caplog, "namespace 'a' cannot be read") == 1
+        world.refuse.clear()
+        await world.taken()
+        await asyncio.sleep(RETRY_CAP + 1)
+        assert world.known("a") == {"first"}
+        assert "a/first" in await world.taken()
+        assert lines(caplog, "namespace 'a' is read again") == 1
+        assert (world.metric("watched"), world.metric("failures_total", "b")) == (1, 0)
+        assert world.metric("failures_total") > 50
+
+    story(body)
+
+
+def test_what_leaves_memory_is_forgotten_everywhere() -> None:
+    async def body(world: World) -> None:
+        uid = world.add("a", "first")["metadata"]["uid"]
+        await world.spaces.known()
+        world.refuse["a"] = Forbidden("no rights in a")
+        await asyncio.sleep(PROBE_SECONDS + 1)
+        assert world.forgotten == [uid]
+
+    story(body)
+
+
+def test_a_forbidden_write_has_the_namespace_looked_at_at_once() -> None:
+    async def body(world: World) -> None:
+        await world.spaces.known()
+        world.refuse["a"] = Forbidden("no rights in a")
+        world.spaces.doubt("a")
+        await asyncio.sleep(2)
+        assert not world.reach.is_open("a")
+
+    story(body)
+
+
+def test_a_watch_that_ends_is_begun_anew_and_what_it_missed_is_read() -> None:
+    async def body(world: World) -> None:
+        await world.spaces.known()
+        await asyncio.sleep(70)
+        watches = world.watches
+        world.ended["a"].set_result("403")
+        world.add("a", "missed")
+        await asyncio.sleep(3)
+        assert world.watches == watches + 1
+        assert world.known("a") == {"missed"}
+        assert world.metric("watched") == 1
+        assert world.metric("failures_total") == 1
+        world.add("a", "later")
+        await asyncio.sleep(2)
+        assert world.known("a") == {"missed", "later"}
+
+    story(body)
+
+
+def test_a_namespace_that_can_be_listed_and_not_watched_is_given_up_without_a_line_for_each_try(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def body(world: World) -> None:
+        await world.spaces.known()
+        world.deny_watch["a"] = "403 on watch"
+        await asyncio.sleep(3600)
+        assert world.metric("watched") == 0
+        assert lines(caplog, "namespace 'a'") <= 5
+        world.deny_watch.clear()
+        world.add("a", "first")
+        await asyncio.sleep(RETRY_CAP + HEARD_SECONDS + 1)
+        assert world.known("a") == {"first"}
+        assert world.metric("watched") == 1
+
+    story(body)
+
+
+def test_a_deaf_watch_is_replaced() -> None:
+    async def body(world: World) -> None:
+        await world.spaces.known()
+        world.deaf.add("a")
+        world.add("a", "unheard")
+        watches = world.watches
+        await asyncio.sleep(1.1 * RESYNC + HEARD_SECONDS + PROBE_SECONDS)
+        assert world.known("a") == {"unheard"}
+        assert world.watches == watches + 1
+
+    story(body)
+
+
+def test_a_busy_watch_is_not_taken_for_a_deaf_one() -> None:
+    async def body(world: World) -> None:
+        await world.spaces.known()
+        for number in range(2000):
+            world.add("a", f"run-{number}")
+            await asyncio.sleep(0.7)
+        assert world.watches == 2
+
+    story(body)
+
+
+def test_a_deletion_that_the_watch_missed_is_found_by_the_list() -> None:
+    async def body(world: World) -> None:
+        world.add("a", "first")
+        await world.spaces.known()
+        world.deaf.add("a")
+        world.server.delete("user", Kind.RUN, "a", "first")
+        await asyncio.sleep(1.1 * RESYNC + 1)
+        assert not world.known("a")
+
+    story(body)
+
+
+def _phase(world: World, name: str, phase: str) -> None:
+    obj = world.server.objects[Kind.RUN, "a", name]
+    metadata = obj["metadata"]
+    world.server.patch_status(
+        "operator", Kind.RUN, "a", name, metadata["uid"], metadata["resourceVersion"], {"status": {"phase": phase}}
+    )
+
+
+def _seen_phase(world: World, name: str) -> str:
+    projection = world.store.projection(Kind.RUN, "a", name)
+    return "gone" if projection is None else projection.phase
+
+
+async def _restored(world: World, *, writes_since: int = 0) -> None:
+    """Change a run, delete one and make one; then go back to the time before."""
+    for name in ("changed", "deleted"):
+        world.add("a", name)
+    await world.spaces.known()
+    await asyncio.sleep(70)
+    backup = world.server.backup()
+    _phase(world, "changed", "Training")
+    world.server.delete("user", Kind.RUN, "a", "deleted")
+    world.add("a", "made")
+    await asyncio.sleep(2)
+    assert (_seen_phase(world, "changed"), world.known("a") - {"still"}) == ("Training", {"changed", "made"})
+    world.server.restore(backup)
+    world.deaf.add("a")  # a real watch waits for the resourceVersion that it was at
+    for number in range(writes_since):
+        world.add("b", f"other-{number}")
+
+
+async def _is_as_restored(world: World) -> None:
+    assert world.known("a") == {"changed", "deleted"}
+    assert _seen_phase(world, "changed") == ""
+    assert {"a/changed", "a/deleted"} <= await world.taken()
+    assert (world.metric("rewinds_total"), world.metric("watched")) == (1, 1)
+    world.deaf.clear()
+    _phase(world, "changed", "Preparing")
+    await asyncio.sleep(2)
+    assert _seen_phase(world, "changed") == "Preparing"  # its resourceVersion is below one that was seen
+    await asyncio.sleep(1200)
+    assert world.metric("rewinds_total") == 1
+
+
+def test_an_etcd_restored_from_a_backup_is_noticed_and_read_anew(caplog: pytest.LogCaptureFixture) -> None:
+    async def body(world: World) -> None:
+        await _restored(world)
+        await asyncio.sleep(PROBE_SECONDS + 4)
+        await _is_as_restored(world)
+        assert lines(caplog, "etcd was restored from a backup?") == 1
+
+    story(body)
+
+
+def test_a_restored_etcd_whose_resource_versions_have_caught_up_is_noticed_by_the_next_list() -> None:
+    async def body(world: World) -> None:
+        await _restored(world, writes_since=20)
+        await asyncio.sleep(PROBE_SECONDS + 4)
+        assert world.metric("rewinds_total") == 0
+        await asyncio.sleep(1.1 * RESYNC + 4)
+        await _is_as_restored(world)
+
+    story(body)
+
+
+def test_after_an_outage_all_is_read_because_it_may_have_been_a_restore() -> None:
+    async def body(world: World) -> None:
+        await _restored(world, writes_since=20)
+        world.refuse["a"] = Unavailable("503")
+        await asyncio.sleep(PROBE_SECONDS + 1)
+        world.refuse.clear()
+        await asyncio.sleep(10)
+        await _is_as_restored(world)
+
+    story(body)
+
+
+def test_an_answer_from_a_restored_etcd_ends_the_decision_that_asked_and_all_others() -> None:
+    async def body(world: World) -> None:
+        await _restored(world)
+        with pytest.raises(WentBack):
+            await world.cluster.get(Kind.RUN, "a", "changed", fresh=True)
+        with pytest.raises(Away):
+            await world.cluster.list(Kind.RUN, "a")
+        with pytest.raises(Away):
+            await world.cluster.create(Kind.RUN, "a", run("more"))
+        await asyncio.sleep(4)
+        await _is_as_restored(world)
+
+    story(body)
+
+
+def test_a_write_that_a_restored_etcd_took_is_noticed_by_its_answer() -> None:
+    async def body(world: World) -> None:
+        world.add("a", "still")
+        await _restored(world)
+        still = world.store.get(Kind.RUN, "a", "still")
+        assert still is not None
+        metadata = still["metadata"]
+        with pytest.raises(WentBack):
+            await world.cluster.patch_status(
+                Kind.RUN, "a", "still", metadata["uid"], metadata["resourceVersion"], {"status": {"phase": "Passed"}}
+            )
+        with pytest.raises(Away):
+            await world.cluster.list(Kind.RUN, "a")
+
+    story(body)
+
+
+def test_what_was_begun_before_a_restore_ends_before_anything_is_read_anew() -> None:
+    async def body(world: World) -> None:
+        await _restored(world)
+        await world.taken()
+        world.queue.wake(ObjectRef(Kind.RUN, "a", "changed"))
+        begun = await world.queue.take()
+        assert begun is not None
+        await asyncio.sleep(120)
+        assert not world.reach.is_open("a")
+        world.queue.forget(begun)
+        await asyncio.sleep(1)
+        assert world.reach.is_open("a")
+
+    story(body)
