@@ -33,7 +33,7 @@ def prepared(plane: ControlPlane, server: ApiServer, name: str) -> Space:
     space = namespace(server, name)
     for kind, manifest in stage():
         if kind is Kind.POLICY:
-            manifest["spec"]["watch"] = {"seconds": WATCH_SECONDS}
+            manifest["spec"] |= {"watch": {"seconds": WATCH_SECONDS}, "concurrency": 1000}
         space.apply(manifest)
     with ScriptedNode(ApiServer(plane), name):
         eventually(lambda: space.phase("invoice-fields-base-v1", "modelversions") == "Verified", seconds=120)

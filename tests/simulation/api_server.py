@@ -4,7 +4,7 @@ It has uids, resourceVersions, generations, preconditions, merge patches of the 
 apply of Deployments with field ownership, background garbage collection by ownerReferences, and a write log.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -364,6 +364,12 @@ class Client:
         """See Cluster.find."""
         objects = self.server.list(kind, namespace)
         return tuple(o["metadata"]["name"] for o in objects if (reference, value) in project(kind, o).references)
+
+    async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """See Cluster.digests."""
+        objects = self.server.list(kind, namespace)
+        projections = [(str(obj["metadata"]["name"]), project(kind, obj)) for obj in objects]
+        return tuple((name, p.digest) for name, p in projections if (ref, value) in p.references)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """See Cluster.create."""

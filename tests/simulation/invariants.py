@@ -29,10 +29,12 @@ def violations(world: World) -> list[str]:
 
 
 def judgements(log: list[Write]) -> int:
-    """Return how many judgements the statuses of runs have shown."""
+    """Return how many judgements the statuses of runs have shown; one that is taken over was made before."""
     runs = (write for write in log if write.kind is Kind.RUN and write.after is not None)
-    statuses = ((write.name, (write.after or {}).get("status") or {}) for write in runs)
-    return len({(name, status["evidence"]["digest"]) for name, status in statuses if "evidence" in status})
+    statuses = ((write.after or {}).get("status") or {} for write in runs)
+    judged = [status for status in statuses if "evidence" in status]
+    own = {status["evidence"]["digest"] for status in judged if not (status.get("adopted") or {}).get("evidence")}
+    return len(own)
 
 
 def _judgements_counted_once(world: World) -> list[str]:

@@ -19,6 +19,8 @@ def test_every_run_of_a_burst_gets_exactly_one_prepare_job(
     plane: ControlPlane, operator: Operator, space: Space
 ) -> None:
     eventually(lambda: space.there("finetunepolicies", "invoice-fields")["status"].get("conditions"))
+    # The queue of a policy is not what is measured here.
+    assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"concurrency": RUNS}}).accepted
     runs = [run(f"burst-{number:03}") for number in range(RUNS)]
     jobs = Watch(plane, space.path("jobs"), PREPARES)
     create_all(plane, space, runs)

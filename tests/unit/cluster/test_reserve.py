@@ -1,5 +1,6 @@
 """Version numbers only grow, outlive the objects, and are given to one run each."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,21 @@ def test_an_older_series_counts_on_and_leaves_the_mark_of_the_newest() -> None:
     status = with_reservation(status, "a", 1, ("ft_v1.2",))
     assert names(status) == ["ft_v1.7"]
     assert status.next_version == NextVersion(series=2, tuned=3)
+
+
+@pytest.mark.row("R66")
+def test_a_number_that_another_object_has_is_given_up_for_the_next() -> None:
+    status = with_reservation(PolicyStatus(), "a", 1, ())
+    status = with_reservation(status, "b", 1, ())
+    again = with_reservation(status, "a", 1, (), "ft_v1.1")
+    assert [(r.run_uid, r.version) for r in again.reservations] == [("b", "ft_v1.2"), ("a", "ft_v1.3")]
+    assert with_reservation(again, "a", 1, (), "ft_v1.1") is again, "asked twice from a stale view, it is given once"
+
+
+@pytest.mark.row("R66")
+def test_the_next_number_is_beyond_what_exists_even_when_the_policy_forgot_all() -> None:
+    taken = ("ft_v1.1", "ft_v1.7")
+    assert names(with_reservation(PolicyStatus(), "a", 1, taken, "ft_v1.9")) == ["ft_v1.10"]
 
 
 @given(st.lists(st.tuples(st.text("abc", min_size=1, max_size=2), st.integers(1, 3)), max_size=12))

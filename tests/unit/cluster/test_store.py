@@ -135,6 +135,21 @@ def test_the_newest_version_wins_in_every_order(order: list[int]) -> None:
     assert phase(store) == "7"
 
 
+def test_digests_by_reference_are_the_same_tuple_until_one_of_them_changes() -> None:
+    store = Store()
+    store.put(Kind.RUN, run(version=1))
+    store.put(Kind.RUN, run("second", "u2", version=2))
+    first = store.digests(Kind.RUN, "ml", "policy", "invoices")
+    assert {name for name, _ in first} == {"first", "second"}
+    store.put(Kind.RUN, run(version=3))
+    assert store.digests(Kind.RUN, "ml", "policy", "invoices") is first
+    store.put(Kind.RUN, run(version=4, phase="Failed"))
+    assert store.digests(Kind.RUN, "ml", "policy", "invoices") is not first
+    store.remove(Kind.RUN, "ml", "first", "u1")
+    assert [name for name, _ in store.digests(Kind.RUN, "ml", "policy", "invoices")] == ["second"]
+    assert store.digests(Kind.RUN, "ml", "policy", "nobody") == ()
+
+
 def test_a_list_that_is_newer_than_what_is_known_and_shows_less_is_of_another_past() -> None:
     store = Store()
     store.put(Kind.RUN, run(version=10))

@@ -142,6 +142,80 @@ def test_a_finished_run_wakes_itself_alone(world: World) -> None:
     assert world.put(Kind.RUN, "done", spec={"policy": "p"}, status={"phase": "Promoted"}) == {("finetuneruns", "done")}
 
 
+def queued(world: World, name: str, created: int, place: str | None, **status: Any) -> set[tuple[str, str]]:
+    """Put a run that was created in that minute; return which runs are woken."""
+    metadata = {"creationTimestamp": f"2026-11-21T12:{created:02}:00Z"}
+    status = {"phase": "Pending", "place": place, **status}
+    world.put(Kind.RUN, name, spec={"policy": "p"}, metadata=metadata, status=status)
+    return runs(world)
+
+
+def runs(world: World) -> set[tuple[str, str]]:
+    return {key for key in world.woken if key[0] == "finetuneruns"}
+
+
+@pytest.mark.row("R57")
+@pytest.mark.parametrize("after", ["gone", "over", "in review", "suspended"])
+def test_a_place_that_is_given_up_wakes_the_oldest_that_wait(world: World, after: str) -> None:
+    for number in range(20, 0, -1):
+        queued(world, f"waiting-{number:02}", number, "Waiting")
+    queued(world, "blocked", 0, "Blocked")
+    queued(world, "runs", 30, "Taken")
+    oldest = {("finetuneruns", "blocked")} | {("finetuneruns", f"waiting-{number:02}") for number in range(1, 7)}
+    world.woken = set()
+    match after:
+        case "gone":
+            world.store.remove(Kind.RUN, "ml", "runs", "uid-runs")
+        case "over":
+            queued(world, "runs", 30, None, phase="Failed")
+        case "in review":
+            queued(world, "runs", 30, None, phase="InReview")
+        case _:
+            queued(world, "runs", 30, "Blocked", phase="Suspended")
+    # One that nobody has looked at yet (`new`) has no time of creation here, and counts as the oldest.
+    assert runs(world) == oldest | {("finetuneruns", "runs"), ("finetuneruns", "new")}
+
+
+@pytest.mark.row("R57")
+def test_a_turn_that_is_given_up_wakes_the_next_and_a_place_that_is_taken_nobody(world: World) -> None:
+    queued(world, "first", 1, "Waiting")
+    queued(world, "second", 2, "Waiting")
+    assert queued(world, "first", 1, "Taken") == {("finetuneruns", "first")}
+    queued(world, "first", 1, "Waiting")
+    assert ("finetuneruns", "second") in queued(world, "first", 1, None)
+
+
+@pytest.mark.row("R65")
+def test_a_promotion_that_is_over_wakes_the_runs_that_are_to_be_measured_against_its_version(world: World) -> None:
+    assert queued(world, "flies", 1, None, phase="Promoting") == {("finetuneruns", "flies")}
+    assert queued(world, "flies", 1, None, phase="RolledBack") == {("finetuneruns", "flies")} | OPEN_RUNS
+    behind = [{"type": "Accepted", "reason": "PromotionUnderway"}]
+    assert queued(world, "behind", 1, None, conditions=behind) == {("finetuneruns", "behind")}
+    again = [{"step": "evaluate", "round": 2}]
+    assert ("finetuneruns", "new") not in queued(world, "flies", 1, None, phase="Evaluating", attempts=again)
+    assert ("finetuneruns", "new") not in queued(world, "flies", 1, None, phase="Promoting", attempts=again)
+    assert ("finetuneruns", "new") in queued(world, "flies", 1, None, phase="InReview", attempts=again)
+    assert ("finetuneruns", "new") in queued(world, "behind", 1, None, phase="Suspended", conditions=behind)
+
+
+@pytest.mark.row("R57")
+def test_runs_of_one_moment_are_put_in_order_whatever_they_have_drawn(world: World) -> None:
+    digests = {"digests": {"pool": "p", "anchor": "a"}}
+    queued(world, "drew", 1, "Waiting", inputs=digests)
+    queued(world, "new-one", 1, "Waiting")
+    queued(world, "runs", 30, "Taken", phase="Training")
+    assert {("finetuneruns", "drew"), ("finetuneruns", "new-one")} <= queued(world, "runs", 30, None, phase="Failed")
+
+
+@pytest.mark.row("R68")
+def test_a_run_that_ends_wakes_those_that_ask_for_the_same(world: World) -> None:
+    queued(world, "other", 1, None, phase="Training", asks="x")
+    queued(world, "waits", 2, None, asks="x")
+    assert queued(world, "other", 1, None, phase="InReview", asks="x") == {("finetuneruns", "other")}
+    ended = queued(world, "other", 1, None, phase="Rejected", asks="x")
+    assert ended == {("finetuneruns", "other"), ("finetuneruns", "waits")}
+
+
 class Woken:
     """A queue that only remembers."""
 

@@ -55,9 +55,9 @@ def snapshot_name(owner: str, uid: str) -> str:
     return f"{owner}-document-{uid_tag(uid)}"
 
 
-def promotion_name(run: str, uid: str) -> str:
-    """Return the name of the ModelPromotion that a run asks for."""
-    return f"{run}-promotion-{uid_tag(uid)}"
+def promotion_name(run: str, uid: str, evidence: str = "") -> str:
+    """Return the name of the ModelPromotion that a run asks for; one that was measured anew asks for another."""
+    return f"{run}-promotion-{uid_tag(uid + evidence)}"
 
 
 def model_version_name(model: str, version: str) -> str:

@@ -67,6 +67,12 @@ class RunSpec(Value, frozen=True, kw_only=True):
     review: Review | None = None
 
 
+Place = Literal["Taken", "Waiting", "Blocked"]
+"""How a run counts against its policy's concurrency.
+
+It has a Job or is about to; it waits for its turn; or it waits for what stands in the way of every run of the policy.
+"""
+
 AttemptOutcome = Literal["Planned", "Running", "Succeeded", "Failed", "Suspended"]
 
 
@@ -158,10 +164,25 @@ class Ruling(Value, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class AdoptedResult(Value, frozen=True, kw_only=True):
+    """What was taken over of an earlier run that trained the same on the same samples.
+
+    `plan` and `seed` are what the candidate was trained by. `evidence` is the digest of the evidence that was taken
+    over too; None where the candidate is measured anew.
+    """
+
+    run: str
+    version: str
+    model_version: str
+    plan: FileReference
+    seed: int
+    evidence: str | None = None
+
+
 class RunStatus(Value, frozen=True, kw_only=True):
     """What happened so far. `phase` is a summary; conditions and attempts are the record.
 
-    `measurements` stands in for `figures` where the last release judged.
+    `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for.
     """
 
     observed_generation: int = 0
@@ -172,11 +193,14 @@ class RunStatus(Value, frozen=True, kw_only=True):
     finished_at: datetime | None = None
     review_since: datetime | None = None
     snapshot: str | None = None
+    asks: str | None = None
+    place: Place | None = None
     attempts: tuple[Attempt, ...] = ()
     progress: Progress | None = None
     inputs: Inputs | None = None
     candidate: Artifact | None = None
     checkpoint: FileReference | None = None
+    adopted: AdoptedResult | None = None
     figures: tuple[Figure, ...] = ()
     measurements: Measurements | None = None
     gates: tuple[GateVerdict, ...] = ()

@@ -179,7 +179,7 @@ async def _run(cluster: Cluster, observed: Observed[V], raw: Object, action: Act
             await cluster.delete(Kind.JOB, namespace, action.name, action.uid)
             return False
         case ReserveVersion():
-            await reserve(cluster, namespace, action.policy, action.run_uid, action.series)
+            await reserve(cluster, namespace, action)
         case CreateModelVersion():
             await _create_version(cluster, observed, action)
         case CreatePromotion():

@@ -1,6 +1,6 @@
 """A Cluster whose reads come from memory and whose writes are known at once."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -76,6 +76,11 @@ class CachedCluster:
         """Return the names of the objects with that reference, sorted."""
         self.reach.enter(namespace)
         return self.store.find(kind, namespace, reference, value)
+
+    async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """Return name and digest of the objects with that reference, without unpacking them."""
+        self.reach.enter(namespace)
+        return self.store.digests(kind, namespace, ref, value)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create, and remember what was made."""

@@ -1,9 +1,10 @@
 """What the table of kinds reads of plain objects; total over whatever an API server may hold."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..api import names
+from ..api.run import FINAL_PHASES
 
 Json = Mapping[str, Any]
 
@@ -92,6 +93,104 @@ def version_digest(version: Json) -> Hashable:
         verified.get("status"),
         _value(version, "metadata", "annotations", names.SERVICE_RECORD_KEY),
     )
+
+
+class Standing(NamedTuple):
+    """What other runs look at: where a run stands in its policy's queue, how far it is; the oldest is the smallest."""
+
+    created: str
+    rank: int
+    """From 4: has a place, waits for one, is blocked like every run of the policy, nobody looked yet, needs none."""
+    drawn: tuple[str, str] = ("", "")
+    """Digests of pool and anchor that it drew its mix from; empty before that."""
+    is_past: bool = False
+    """It trains, or has a candidate."""
+    is_over: bool = False
+    changes_live: bool = False
+    """It waits for its promotion, or is being measured again for one."""
+    lines_up: bool = False
+    """It waits for what others change, to be measured again."""
+    phase: str = ""
+
+
+TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
+_RANKS = {"Taken": TAKEN, "Waiting": WAITING, "Blocked": BLOCKED}
+
+
+def standing(run: Json) -> Standing:
+    """Return what other runs look at."""
+    created = str(_value(run, "metadata", "creationTimestamp") or "")
+    shown = phase(run)
+    if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
+        return Standing(created, NONE, is_over=True, phase=shown)
+    if _accepted(run) == "Invalid":
+        return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
+    rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
+    pool, anchor = (str(_value(run, "status", "inputs", "digests", name) or "") for name in ("pool", "anchor"))
+    trains = any(attempt.get("step") == "train" for attempt in _items(run, "status", "attempts"))
+    is_past = trains or _value(run, "status", "candidate") is not None
+    again = shown == "Evaluating" and any(int(a.get("round") or 0) > 1 for a in _items(run, "status", "attempts"))
+    lines_up = shown == "Pending" and _accepted(run) == "PromotionUnderway"
+    changes_live = again or shown == "Promoting"
+    return Standing(created, rank, (pool, anchor), is_past, changes_live=changes_live, lines_up=lines_up, phase=shown)
+
+
+def _accepted(run: Json) -> str:
+    """Return the reason of the condition Accepted."""
+    conditions = _items(run, "status", "conditions")
+    return next((str(c.get("reason")) for c in conditions if c.get("type") == "Accepted"), "")
+
+
+def asks(run: Json) -> Iterable[object]:
+    """Return the hash of what a run asks for, until it is over."""
+    return () if standing(run).is_over else (_value(run, "status", "asks"),)
+
+
+def policy_whose_place_it_has(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run has one of its places."""
+    return (_value(run, "spec", "policy"),) if standing(run).rank == TAKEN else ()
+
+
+def policy_that_it_waits_for(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run waits for one of its places, or will."""
+    return (_value(run, "spec", "policy"),) if NONE < standing(run).rank < TAKEN else ()
+
+
+def policy_whose_live_it_changes(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run is about to change what is live, or lines up to be measured again."""
+    entry = standing(run)
+    return (_value(run, "spec", "policy"),) if entry.changes_live or entry.lines_up else ()
+
+
+def moves_on(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a run came into another phase."""
+    was, now = (entry.phase if isinstance(entry, Standing) else "" for entry in (before, after))
+    return was != now
+
+
+def lands(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a run is no longer about to change what is live, nor lines up for it."""
+    was, now = (_nearness(entry) for entry in (before, after))
+    return now < was
+
+
+def _nearness(entry: Hashable) -> int:
+    """Return how near a run is to changing what is live."""
+    if not isinstance(entry, Standing):
+        return 0
+    return 2 if entry.changes_live else int(entry.lines_up)
+
+
+def steps_back(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a run gave up its place, or its turn; each is a `Standing`, or None for a run that is not there."""
+    was, now = (entry.rank if isinstance(entry, Standing) else NONE for entry in (before, after))
+    return now < was
+
+
+def ends(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a run came to its end, or went."""
+    was_open, is_open = (isinstance(entry, Standing) and not entry.is_over for entry in (before, after))
+    return was_open and not is_open
 
 
 def _value(obj: object, *path: str) -> Any:

@@ -55,6 +55,10 @@ class Wake:
     """Not those that are final: nothing reaches them any more."""
     only: tuple[str, str] | None = None
     """Only when the changed object has that reference with that value."""
+    when: Callable[[Hashable, Hashable], bool] | None = None
+    """Only when the digests before and after say so; None stands for an object that is not there."""
+    first: int | None = None
+    """Only so many of them, by their digests and names."""
     then: tuple["Wake", ...] = ()
     """Who looks at the same through the objects found."""
 
@@ -112,6 +116,9 @@ _STATUS: Final = {"status": frozenset(("patch",))}
 
 _OPEN_PROMOTIONS: Final = Wake(kind=Kind.PROMOTION, find_by="policy", value="name", always=True, open_only=True)
 _OPEN_RUNS: Final = Wake(kind=Kind.RUN, find_by="policy", value="name", open_only=True)
+_NEXT_RUNS: Final = Wake(kind=Kind.RUN, find_by="waits", value="policy", when=fields.steps_back, first=8)
+"""One is enough to take the place; those that show how far they are stay true."""
+
 # By uid: a name may belong to another by now.
 _OWNERS: Final = tuple(
     Wake(kind=kind, find_by="uid", value="owner", always=True) for kind in (Kind.RUN, Kind.MODEL_VERSION)
@@ -153,13 +160,24 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "policy": at("spec", "policy"),
             "uid": at("metadata", "uid"),
             "promotion": at("status", "promotion"),
+            "holds": fields.policy_whose_place_it_has,
+            "waits": fields.policy_that_it_waits_for,
+            "asks": fields.asks,
+            "changes": fields.policy_whose_live_it_changes,
             "past_first_job": fields.past(("", "Pending", "Preparing", "Suspended")),
         },
-        digest=fields.phase,
+        digest=fields.standing,
         since=fields.run_since,
         packed=True,
-        # With each phase a run leaves a finished Job behind, and its policy removes those that are too many.
-        wakes=(Wake(kind=Kind.POLICY, find_by="name", value="policy", only=("past_first_job", "true")),),
+        wakes=(
+            _NEXT_RUNS,
+            Wake(kind=Kind.RUN, find_by="asks", value="asks", when=fields.ends),
+            Wake(kind=Kind.RUN, find_by="policy", value="policy", open_only=True, when=fields.lands),
+            # With each phase a run leaves a finished Job behind, and its policy removes those that are too many.
+            Wake(
+                kind=Kind.POLICY, find_by="name", value="policy", only=("past_first_job", "true"), when=fields.moves_on
+            ),
+        ),
         reconciled=Reconciled(
             name="FineTuneRun",
             decide=run.decide,

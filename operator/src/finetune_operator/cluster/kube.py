@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,6 +91,11 @@ class KubeCluster:
         """Return the names of the objects with that reference, sorted; all objects are listed for it."""
         objects = await self.list(kind, namespace)
         return tuple(_name(obj) for obj in objects if (reference, value) in project(kind, obj).references)
+
+    async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """Return name and digest of the objects with that reference: of all of them, asked for anew."""
+        projections = ((_name(obj), project(kind, obj)) for obj in await self.list(kind, namespace))
+        return tuple((name, entry.digest) for name, entry in projections if (ref, value) in entry.references)
 
     async def pages(
         self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int | None = None

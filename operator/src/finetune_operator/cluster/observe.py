@@ -25,6 +25,7 @@ from .errors import ClusterError
 from .finished_jobs import finished_jobs
 from .job_views import job_views, running_pod
 from .kinds import Kind
+from .places import Places
 from .pods_at_rest import LOOK_AGAIN, is_short, why_short
 from .port import Cluster, Object
 from .serving_trouble import what_ails
@@ -78,6 +79,7 @@ class Observer:
         self._versions: dict[str, tuple[tuple[Object, ...], tuple[ModelVersion, ...]]] = {}
         self._progress: dict[str, _Progress] = {}
         self._ailing: dict[str, _Ailing] = {}
+        self.places = Places(cluster)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
@@ -113,21 +115,28 @@ class Observer:
         model = policy.spec.model if policy else snapshot.model if snapshot else None
         promotion = run.status.promotion
         progress, poll = await self._read_progress(namespace, uid, jobs, pods, now)
+        view = RunView(
+            run=run,
+            now=now,
+            policy=policy,
+            versions=await self._models(namespace, model),
+            train_template=_template(policy, "train", templates),
+            cpu_template=_template(policy, "cpu", templates),
+            snapshot=snapshot,
+            snapshot_problem=problem,
+            jobs=jobs,
+            progress=progress,
+            promotion=await self._promotion(namespace, promotion) if promotion else None,
+        )
         return Observed(
             Kind.RUN,
             raw,
-            RunView(
-                run=run,
-                now=now,
-                policy=policy,
-                versions=await self._models(namespace, model),
-                train_template=_template(policy, "train", templates),
-                cpu_template=_template(policy, "cpu", templates),
-                snapshot=snapshot,
-                snapshot_problem=problem,
-                jobs=jobs,
-                progress=progress,
-                promotion=await self._promotion(namespace, promotion) if promotion else None,
+            # Last: between this look and the claim of a place (see Places.claimed) nobody else may look.
+            replace(
+                view,
+                ahead=await self.places.ahead(run),
+                twins=await self.places.twins(run, jobs),
+                queue=await self.places.queue(run),
             ),
             owner=Owner("FineTuneRun", namespace, run.metadata.name, uid),
             run=run.spec,

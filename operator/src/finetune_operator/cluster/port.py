@@ -1,6 +1,6 @@
 """The handful of verbs by which the operator talks to an API server, real or simulated."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Protocol
 
 from .kinds import Kind
@@ -30,6 +30,10 @@ class Cluster(Protocol):
 
         Of watched kinds alone, from memory, and without reading an object.
         """
+        ...
+
+    async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """Return name and digest of the objects with that reference (cluster/kinds.py), in any order."""
         ...
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:

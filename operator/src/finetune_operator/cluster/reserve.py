@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from ..api import names
 from ..api.policy import NextVersion, Policy, PolicyStatus, Reservation
 from ..api.value import parse, plain
+from ..decide.decision import ReserveVersion
 from ..manifests.merge_patch import merge_patch
 from .errors import Conflict, NotFound
 from .kinds import Kind
@@ -16,15 +17,19 @@ from .port import Cluster
 _TRIES: Final = 8
 
 
-def with_reservation(status: PolicyStatus, run_uid: str, series: int, taken: Iterable[str]) -> PolicyStatus:
+def with_reservation(
+    status: PolicyStatus, run_uid: str, series: int, taken: Iterable[str], instead_of: str | None = None
+) -> PolicyStatus:
     """Return `status` with a number of `series` reserved for the run; the same status when it has one.
 
     The high-water mark holds for the newest series. An older series (a run that names an older base) counts on
-    from what is known of it: `taken` names the versions that exist.
+    from what is known of it: `taken` names the versions that exist. A reservation of `instead_of` is given up for the
+    next number: what has that name is another object, left over from before a restore perhaps.
     """
-    if any(r.run_uid == run_uid for r in status.reservations):
+    if any(r.run_uid == run_uid and r.version != instead_of for r in status.reservations):
         return status
     known = [*taken, *(r.version for r in status.reservations), *(v.version for v in status.last_good)]
+    known += [instead_of] if instead_of else []
     known += [q.version for q in status.quarantined] + ([status.live.version] if status.live else [])
     number = 1 + max((_number(name, series) for name in known), default=0)
     mark = status.next_version
@@ -33,11 +38,13 @@ def with_reservation(status: PolicyStatus, run_uid: str, series: int, taken: Ite
     if series >= mark.series:
         mark = NextVersion(series=series, tuned=number + 1)
     reserved = Reservation(run_uid=run_uid, version=names.tuned_version(series, number))
-    return replace(status, reservations=(*status.reservations, reserved), next_version=mark)
+    kept = (r for r in status.reservations if r.run_uid != run_uid)
+    return replace(status, reservations=(*kept, reserved), next_version=mark)
 
 
-async def reserve(cluster: Cluster, namespace: str, policy: str, run_uid: str, series: int) -> None:
+async def reserve(cluster: Cluster, namespace: str, action: ReserveVersion) -> None:
     """Write the reservation. Raises NotFound for a policy that is gone, Conflict when others keep winning."""
+    policy = action.policy
     taken = [str((v.get("spec") or {}).get("version", "")) for v in await cluster.list(Kind.MODEL_VERSION, namespace)]
     for attempt in range(_TRIES):
         raw = await cluster.get(Kind.POLICY, namespace, policy, fresh=attempt > 0)
@@ -45,7 +52,7 @@ async def reserve(cluster: Cluster, namespace: str, policy: str, run_uid: str, s
             raise NotFound(f"FineTunePolicy {policy!r} is gone; no version number can be reserved")
         status: dict[str, Any] = raw.get("status") or {}
         old = parse(raw, Policy).status
-        new = with_reservation(old, run_uid, series, taken)
+        new = with_reservation(old, action.run_uid, action.series, taken, action.instead_of)
         if new is old:
             return
         metadata = raw["metadata"]

@@ -1,7 +1,7 @@
 """The watched objects in memory: by name, by reference, and never older than what was seen."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +65,7 @@ class Store:
         self._burials = 0
         self._newest: dict[tuple[Kind, str], int] = {}
         self._lists: dict[tuple[Kind, str], tuple[Object, ...]] = {}
+        self._digests: dict[tuple[Kind, str, str, str], tuple[tuple[str, Hashable], ...]] = {}
         self._listener = listener
 
     def listen(self, listener: Listener) -> None:
@@ -196,6 +197,16 @@ class Store:
         """Return the names of the objects with that reference, sorted."""
         return tuple(sorted(self._index.get((kind, namespace, ref, value), ())))
 
+    def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """Return name and digest of the objects with that reference; the same tuple while none of them changed."""
+        key = (kind, namespace, ref, value)
+        known = self._digests.get(key)
+        if known is None:
+            table = self._tables[kind]
+            members = self._index.get(key, ())
+            known = self._digests[key] = tuple((name, table[namespace, name].projection.digest) for name in members)
+        return known
+
     def projection(self, kind: Kind, namespace: str, name: str) -> Projection | None:
         """Return the projection of the object, without unpacking it."""
         entry = self._tables[kind].get((namespace, name))
@@ -208,6 +219,9 @@ class Store:
 
     def _reindex(self, kind: Kind, namespace: str, name: str, old: Projection | None, new: Projection | None) -> None:
         self._lists.pop((kind, namespace), None)
+        if old is None or new is None or (old.digest, old.references) != (new.digest, new.references):
+            for ref, value in (*(old.references if old else ()), *(new.references if new else ())):
+                self._digests.pop((kind, namespace, ref, value), None)
         for ref, value in old.references if old else ():
             members = self._index.get((kind, namespace, ref, value), set())
             members.discard(name)

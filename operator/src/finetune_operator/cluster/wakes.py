@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
+from typing import Any
 
 from .kinds import KINDS, Kind, KindEntry, Wake, is_final
 from .object_ref import ObjectRef
@@ -27,11 +29,17 @@ def dependents(change: Change, store: Store, kinds: Mapping[Kind, KindEntry] = K
     before, after = change.before, change.after
     same = before is not None and after is not None and before.digest == after.digest
     for wake in entry.wakes:
-        if same and not wake.always:
+        if (same and not wake.always) or not _matters(wake, before, after):
             continue
         for projection in (before, after):
             if projection is not None:
                 yield from _woken(wake, _Seen(change.namespace, change.name, projection, projection), store)
+
+
+def _matters(wake: Wake, before: Projection | None, after: Projection | None) -> bool:
+    if wake.when is None:
+        return True
+    return wake.when(before.digest if before is not None else None, after.digest if after is not None else None)
 
 
 def _woken(wake: Wake, seen: _Seen, store: Store) -> Iterator[ObjectRef]:
@@ -41,7 +49,7 @@ def _woken(wake: Wake, seen: _Seen, store: Store) -> Iterator[ObjectRef]:
     if value is None:
         return
     names = (value,) if wake.find_by == "name" else store.find(wake.kind, seen.namespace, wake.find_by, value)
-    for name in names:
+    for name in names if wake.first is None else _first(wake.first, names, wake.kind, seen.namespace, store):
         projection = store.projection(wake.kind, seen.namespace, name)
         if wake.open_only and (projection is None or is_final(wake.kind, projection.phase)):
             continue
@@ -50,3 +58,13 @@ def _woken(wake: Wake, seen: _Seen, store: Store) -> Iterator[ObjectRef]:
             through = _Seen(seen.namespace, name, projection, seen.changed)
             for following in wake.then:
                 yield from _woken(following, through, store)
+
+
+def _first(number: int, names: tuple[str, ...], kind: Kind, namespace: str, store: Store) -> list[str]:
+    """Return so many of the names, those with the smallest digests."""
+
+    def digest(name: str) -> tuple[Any, str]:
+        projection = store.projection(kind, namespace, name)
+        return projection.digest if projection is not None else None, name
+
+    return nsmallest(number, names, key=digest)

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -68,6 +68,10 @@ class Journal:
     async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
         """See Cluster.find."""
         return await self.cluster.find(kind, namespace, reference, value)
+
+    async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
+        """See Cluster.digests."""
+        return await self.cluster.digests(kind, namespace, ref, value)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """See Cluster.create."""

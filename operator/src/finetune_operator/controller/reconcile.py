@@ -92,7 +92,8 @@ class Reconciler:
     async def _decided(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
         observed = await self.observer.observe(kind, raw, now)
         decision = self._with_refusal(observed, reconciled(kind).decide(observed.view))
-        return await self._act(observed, decision, _refuser(observed))
+        with self.observer.places.claimed(observed.view, decision.status):
+            return await self._act(observed, decision, _refuser(observed))
 
     def _with_refusal(self, observed: Observed[Any], decision: Decision[Any]) -> Decision[Any]:
         """Return the decision, saying what was refused at the last try; where no condition can, an Event does."""

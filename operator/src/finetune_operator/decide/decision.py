@@ -48,11 +48,15 @@ class DeleteJob:
 
 @dataclass(frozen=True, slots=True)
 class ReserveVersion:
-    """Reserve the next version number of a series for a run, by compare-and-swap in the policy's status."""
+    """Reserve the next version number of a series for a run, by compare-and-swap in the policy's status.
+
+    `instead_of` is the version that the run has reserved and cannot have: another object has its name.
+    """
 
     policy: str
     run_uid: str
     series: int
+    instead_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

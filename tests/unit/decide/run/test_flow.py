@@ -18,10 +18,7 @@ from unit.decide.run.results import (
     CLASSES,
     LIVE,
     START,
-    UID,
-    envelope,
     evaluate_result,
-    prepare_result,
     sha,
     train_result,
 )
@@ -189,21 +186,6 @@ def test_a_document_that_comes_back_in_time_is_no_loss() -> None:
     world.snapshot = kept
     world.settle()
     assert world.condition("Accepted") == ("True", "Accepted")
-
-
-@pytest.mark.row("R20")
-def test_a_run_that_asks_for_the_same_again_adopts_the_result() -> None:
-    first = World().judged()
-    again = World(run=updated(run(), metadata=updated(run().metadata, name="again", uid="another")))
-    again.versions = first.versions
-    again.settle()
-    job = again.job("prepare")
-    result = json.dumps(envelope(job, prepare_result())).replace(UID, "another")
-    again.change_job(job.name, state="Complete", termination_message=result, exit_code=0, pods_gone=True)
-    again.settle()
-    assert (again.phase(), again.status.version) == ("Adopted", "ft_v1.1")
-    assert again.jobs_made("train") == 0
-    assert "spec.mixing.seed" in again.status.message
 
 
 @pytest.mark.row("R20")

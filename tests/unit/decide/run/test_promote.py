@@ -4,18 +4,19 @@ import pytest
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import Condition, ObjectMeta
-from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion
+from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, Quarantined, TakenBack
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
-from unit.decide.run.results import LIVE, START
-from unit.decide.run.world import World, made, review
+from house.following import manifest, manifests
+from unit.decide.run.results import CANDIDATE, LIVE, START, evaluate_result, sha, train_result
+from unit.decide.run.world import World, base, made, review
 
 HOLD = Hold(by="operator", reason="RolledBack", message="ft_v1.1 was rolled back", since=START)
 ENDINGS: list[tuple[PromotionPhase, str, str]] = [
     ("Succeeded", "Succeeded", "Promoted"),
     ("RolledBack", "RolloutFailed", "RolledBack"),
     ("Failed", "FieldOwned", "Failed"),
-    ("Superseded", "FromIsNotLive", "Superseded"),
+    ("Superseded", "Overtaken", "Superseded"),
 ]
 
 
@@ -34,9 +35,10 @@ def test_a_version_that_may_go_live_waits_for_people_who_promote_by_hand(why: st
         world.judged()
     assert world.phase() == "Passed"
     assert world.condition("Promoted") == ("False", why)
-    assert "version: ft_v1.1" in world.status.message
-    assert ("releaseHold: true" in world.status.message) == (why == "Held")
-    assert ("approval:" in world.status.message) == reviewed
+    spec = manifest(world.status.message, "ModelPromotion")["spec"]
+    assert spec["version"] == "ft_v1.1"
+    assert ("releaseHold" in spec) == (why == "Held")
+    assert ("approval" in spec) == reviewed
     assert (made(world, CreateModelVersion), made(world, CreatePromotion)) == (1, 0)
 
 
@@ -69,7 +71,8 @@ def test_a_run_ends_as_its_promotion_ends(phase: PromotionPhase, reason: str, en
     world.promotion_is(phase, reason, "these words")
     assert world.phase() == ends
     assert world.condition("Finished") == ("True", reason)
-    assert world.status.message == "these words"
+    assert world.status.message.startswith("these words")
+    assert (phase == "Succeeded") == (manifests(world.status.message) == [])
 
 
 @pytest.mark.row("R33")
@@ -93,6 +96,7 @@ def test_a_promotion_deleted_before_it_acted_ends_the_run() -> None:
     world.settle()
     assert world.phase() == "Failed"
     assert world.condition("Finished") == ("True", "PromotionDeleted")
+    assert manifest(world.status.message, "ModelPromotion")["spec"]["version"] == "ft_v1.1"
     assert made(world, CreatePromotion) == 1
 
 
@@ -141,3 +145,121 @@ def test_a_promotion_that_waits_says_why_in_the_run() -> None:
     world.settle()
     assert world.condition("Promoted") == ("Unknown", "NoSurge")
     assert "allow a surge" in world.status.message
+
+
+def overtaken(world: World) -> World:
+    """Something else goes live while the run's promotion waits behind it, and the promotion is refused for that."""
+    world.versions = (*world.versions, base("ft_v1.9", LIVE, type="FineTuned", base="base_v1"))
+    world.go_live("ft_v1.9")
+    world.promotion_is("Superseded", "FromIsNotLive", "spec.from is nothing, but live is 'ft_v1.9'")
+    return world
+
+
+@pytest.mark.row("R65")
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_a_run_whose_promotion_was_overtaken_is_measured_again_and_not_thrown_away(reviewed: bool) -> None:
+    world = World()
+    if reviewed:
+        review(world.in_review(), "Approve")
+    else:
+        world.judged()
+    overtaken(world)
+    first = world.status
+    assert (first.phase, first.verdict, first.decision, first.version, first.promotion) == (
+        "Evaluating", None, None, None, None)  # fmt: skip
+    world.complete("evaluate", evaluate_result(live_map50="0.980000"))
+    assert (world.phase(), world.status.version) == ("Promoting", "ft_v1.10")
+    one, two = [a for a in world.history if isinstance(a, CreatePromotion)]
+    assert one.name != two.name
+    assert (two.spec.from_version, two.spec.version, two.spec.approval) == ("ft_v1.9", "ft_v1.10", None)
+    assert [world.jobs_made(step) for step in ("prepare", "train", "evaluate")] == [1, 1, 2]
+    world.promotion_is("Succeeded")
+    assert world.phase() == "Promoted"
+
+
+@pytest.mark.row("R65")
+def test_a_run_is_not_measured_again_while_something_else_is_about_to_go_live() -> None:
+    world = World().judged()
+    world.ahead = ("other",)
+    overtaken(world)
+    assert (world.phase(), world.condition("Accepted")) == ("Pending", ("Unknown", "PromotionUnderway"))
+    assert (world.status.place, world.jobs_made("evaluate")) == (None, 1)
+    world.ahead = ()
+    flight = InFlight(
+        promotion="by-hand", promotion_uid="u", spec_hash="x", phase="Flipping",
+        to=LiveVersion(version="ft_v1.7", model_version="m", uri="u", sha256=LIVE), epoch=1, deployment_uid="d",
+        template_hash="t", started_at=START, phase_since=START, deadline=START,
+    )  # fmt: skip
+    world.set_policy(in_flight=flight)
+    world.settle()
+    assert "promotion by-hand is in flight" in world.status.message
+    world.edit(suspend=True)
+    world.settle()
+    assert world.phase() == "Suspended"
+    world.edit(suspend=False)
+    world.set_policy(in_flight=None)
+    world.settle()
+    assert (world.phase(), world.jobs_made("evaluate")) == ("Evaluating", 2)
+    assert world.condition("Accepted") == ("True", "Accepted")
+
+
+@pytest.mark.row("R65")
+def test_a_first_measurement_waits_for_nobody() -> None:
+    world = World().prepared()
+    world.ahead = ("other",)
+    world.complete("train", train_result())
+    assert world.phase() == "Evaluating"
+
+
+@pytest.mark.row("R65")
+def test_a_promotion_overtaken_by_what_was_trained_on_more_gives_way() -> None:
+    world = World().judged()
+    lineage = updated(world.versions[1].spec.lineage, pool=61)  # type: ignore[type-var]
+    world.versions = (*world.versions, base("ft_v1.9", LIVE, type="FineTuned", base="base_v1", lineage=lineage))
+    world.go_live("ft_v1.9")
+    world.promotion_is("Superseded", "FromIsNotLive")
+    assert (world.phase(), world.condition("Finished")) == ("Superseded", ("True", "NewerPoolIsLive"))
+
+
+@pytest.mark.row("R65")
+def test_a_promotion_overtaken_in_the_last_round_ends_the_run_with_a_way_on() -> None:
+    world = overtaken(World().judged())
+    for number in (2, 3):
+        result = evaluate_result(live_map50="0.980000")
+        result["models"]["live"]["sha256"] = world.status.attempts[-1].live
+        world.complete("evaluate", result)
+        assert world.phase() == "Promoting"
+        world.go_live(f"ft_v1.{20 + number}", sha(f"live {number}"))
+        world.promotion_is("Superseded", "FromIsNotLive")
+    assert (world.phase(), world.condition("Finished")) == ("Failed", ("True", "LiveKeepsChanging"))
+    assert manifest(world.status.message, "FineTuneRun")["spec"] == {"policy": "invoice-fields"}
+
+
+@pytest.mark.row("R65")
+@pytest.mark.parametrize("what", ["taken back", "quarantined"])
+def test_what_people_or_production_turned_away_is_not_measured_again_for_another_try(what: str) -> None:
+    world = World().judged()
+    if what == "taken back":
+        world.set_policy(taken_back=(TakenBack(version="ft_v1.1", sha256=CANDIDATE, by="back", since=START),))
+    else:
+        entry = Quarantined(version="ft_v1.1", sha256=CANDIDATE, reason="Unhealthy", since=START)
+        world.set_policy(quarantined=(entry,))
+    overtaken(world)
+    assert world.phase() == "Superseded"
+    if what == "taken back":
+        spec = manifest(world.status.message, "ModelPromotion")["spec"]
+        assert (spec["from"], spec["despite"]["checks"]) == ("ft_v1.9", ["TakenBack"])
+    else:
+        # Its evidence is of another live version, so that no promotion could overrule that.
+        assert "seed" in manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]
+
+
+@pytest.mark.row("R67")
+def test_a_quarantined_version_can_be_promoted_by_who_knows_better_or_trained_anew() -> None:
+    world = World().judged()
+    entry = Quarantined(version="ft_v1.1", sha256=CANDIDATE, reason="RolloutFailed", since=START)
+    world.set_policy(quarantined=(entry,), hold=HOLD)
+    world.promotion_is("RolledBack", "RolloutFailed", "x" * 800)
+    assert "seed" in manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]
+    spec = manifest(world.status.message, "ModelPromotion")["spec"]
+    assert (spec["releaseHold"], spec["despite"]["checks"]) == (True, ["Quarantined"])

@@ -11,15 +11,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.meta import Condition
+from finetune_operator.api.meta import Condition, ObjectMeta
+from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Hold
 from finetune_operator.api.promotion import PromotionPhase, PromotionStatus
 from finetune_operator.api.run import FINAL_PHASES, Review, RunStatus
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from finetune_operator.decide.run.machine import decide
+from finetune_operator.decide.run.view import Queue, Twin
 from finetune_operator.decide.views import JobView, Problem, Span
-from unit.decide.run.results import BASE, LIVE, START, envelope, evaluate_result, prepare_result, sha, train_result
+from unit.decide.run.results import (
+    BASE,
+    DIGESTS,
+    LIVE,
+    START,
+    envelope,
+    evaluate_result,
+    prepare_result,
+    sha,
+    train_result,
+)
 from unit.decide.run.world import World, base, policy, template
 
 SHARES = st.sampled_from(["0.99", "0.981", "0.97", "0.9", "NaN", "", "1e999", "-0"])
@@ -119,6 +131,35 @@ class AnyLife(RuleBasedStateMachine):
         if self.world.policy is not None:
             self.world.go_live(version, BASE if version == "base_v1" else sha(version or ""))
 
+    @rule(taken=st.sampled_from([(), (), (), ("other",)]), older=rarely)
+    def others_take_places(self, taken: tuple[str, ...], older: bool) -> None:
+        self.world.queue = Queue(taken, (("2026-11-21T11:00:00Z", "older"),) if older else ())
+
+    @rule(ahead=st.sampled_from([(), (), (), ("other",)]))
+    def others_are_promoted(self, ahead: tuple[str, ...]) -> None:
+        self.world.ahead = ahead
+
+    @rule(twin=rarely, is_past=st.booleans())
+    def others_ask_for_the_same(self, twin: bool, is_past: bool) -> None:
+        drawn = (DIGESTS["pool"], DIGESTS["anchor"])
+        self.world.twins = (Twin("a-twin", START - timedelta(hours=1), drawn, is_past=is_past),) if twin else ()
+
+    @precondition(lambda self: self.world.snapshot is not None)
+    @rule(reject=rarely, baseline=st.sampled_from([None, "ft_v1.8"]), later=st.booleans())
+    def an_earlier_result_comes_to_light(self, reject: bool, baseline: str | None, later: bool) -> None:
+        """A restored record of the same, made an hour before this run or after it."""
+        if any(v.spec.version == "ft_v1.77" for v in self.world.versions):
+            return
+        first = World().judged(candidate="0.9" if reject else "0.981")
+        spec = updated(first.versions[-1].spec, version="ft_v1.77")
+        assert spec.evidence is not None
+        evidence = updated(spec.evidence, baseline=baseline, digest="sha256:" + "7" * 64)
+        meta = ObjectMeta(
+            name="invoice-fields-ft-v1.77", creation_timestamp=START + timedelta(hours=1 if later else -1)
+        )
+        record = ModelVersion(metadata=meta, spec=updated(spec, evidence=evidence))
+        self.world.versions = (*self.world.versions, record)
+
     @rule(gone=rarely, held=rarely, manual=rarely, suspend=rarely)
     def the_policy_changes(self, gone: bool, held: bool, manual: bool, suspend: bool) -> None:
         reservations = self.world.policy.status.reservations if self.world.policy else ()
@@ -175,10 +216,11 @@ class AnyLife(RuleBasedStateMachine):
     def a_promotion_has_passing_evidence(self) -> None:
         for action in self.world.history:
             if isinstance(action, CreatePromotion):
-                record = next(
-                    a.spec for a in self.world.history
-                    if isinstance(a, CreateModelVersion) and a.spec.version == action.spec.version
-                )  # fmt: skip
+                specs = (
+                    *(a.spec for a in self.world.history if isinstance(a, CreateModelVersion)),
+                    *(version.spec for version in self.world.versions),
+                )
+                record = next(spec for spec in specs if spec.version == action.spec.version)
                 assert record.evidence is not None
                 approved = action.spec.approval is not None
                 assert record.evidence.verdict == ("Review" if approved else "Pass")

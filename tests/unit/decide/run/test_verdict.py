@@ -6,10 +6,11 @@ import pytest
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.model_version import Lineage, ModelVersion
-from finetune_operator.api.policy import ReviewRules
+from finetune_operator.api.policy import Reservation, ReviewRules
 from finetune_operator.api.run import Review
 from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric, ReserveVersion
+from house.following import manifest
 from unit.decide.run.results import BASE, LIVE, START, envelope, evaluate_result, sha, train_result
 from unit.decide.run.world import World, base, digest, made, policy, review, template
 
@@ -130,11 +131,11 @@ def test_a_review_that_nobody_makes_expires() -> None:
     assert made(world, CreatePromotion) == 0
 
 
-def tuned(version: str, digest_: str, pool: int) -> ModelVersion:
+def tuned(version: str, digest_: str, pool: int, of: str = "invoice-fields") -> ModelVersion:
     lineage = Lineage(
         run="other",
         run_uid="other-uid",
-        policy="invoice-fields",
+        policy=of,
         base_sha256=BASE,
         inputs=base().spec.checkpoint,
         spec_hash="s",
@@ -183,6 +184,16 @@ def test_a_live_version_trained_on_a_larger_pool_supersedes_the_run() -> None:
     assert world.phase() == "Superseded"
     assert world.condition("Finished") == ("True", "NewerPoolIsLive")
     assert made(world, CreatePromotion) == 0
+    assert "mixing" not in manifest(world.status.message, "FineTuneRun")["spec"]
+
+
+@pytest.mark.row("R23")
+def test_a_larger_pool_of_another_policy_says_nothing_of_this_one() -> None:
+    world = World().in_review()
+    world.versions = (*world.versions, tuned("ft_v1.9", LIVE, 61, of="another"))
+    world.go_live("ft_v1.9")
+    world.settle()
+    assert (world.phase(), world.status.attempts[-1].round) == ("Evaluating", 2)
 
 
 @pytest.mark.row("R23")
@@ -196,18 +207,26 @@ def test_an_approval_that_was_not_carried_out_yet_is_void_as_well() -> None:
     assert made(world, CreatePromotion) == 0
 
 
-@pytest.mark.row("R23")
-def test_three_rounds_are_enough() -> None:
+def outrun(candidate: str = "0.981000") -> World:
+    """A run whose every round was overtaken by something else that went live."""
     world = World().trained()
     for number in (1, 2, 3):
-        world.go_live(f"ft_v1.{number}", sha(f"live {number}"))
-        result = evaluate_result(live_map50="0.98" if number > 1 else None)
+        world.go_live(f"ft_v1.{number + 4}", sha(f"live {number}"))
+        result = evaluate_result(candidate, live_map50="0.98" if number > 1 else None)
         if number > 1:
             result["models"]["live"]["sha256"] = sha(f"live {number - 1}")
         world.complete("evaluate", result)
+    return world
+
+
+@pytest.mark.row("R64")
+@pytest.mark.parametrize("candidate", ["0.981000", "0.970000", "0.900000"])
+def test_three_rounds_are_enough_and_what_was_trained_is_recorded(candidate: str) -> None:
+    world = outrun(candidate)
     assert world.phase() == "Failed"
     assert world.condition("Finished") == ("True", "LiveKeepsChanging")
-    assert made(world, CreatePromotion) == 0
+    assert (made(world, CreatePromotion), made(world, CreateModelVersion)) == (0, 1)
+    assert manifest(world.status.message, "FineTuneRun")["spec"] == {"policy": "invoice-fields"}
 
 
 @pytest.mark.row("R24")
@@ -233,12 +252,35 @@ def test_a_rejected_run_is_not_final_before_its_record_is_made() -> None:
     assert world.status.model_version in {v.metadata.name for v in world.versions}
 
 
-@pytest.mark.row("R24")
-def test_a_foreign_version_under_the_reserved_name_is_left_alone() -> None:
-    world = World(versions=(base(), base("ft_v1.1", "ab" * 32, type="FineTuned"))).judged()
-    assert world.phase() == "Failed"
-    assert world.condition("Finished") == ("True", "NameTaken")
-    assert made(world, CreatePromotion) == 0
+@pytest.mark.row("R66")
+def test_a_number_that_another_object_has_means_the_next_one() -> None:
+    foreign = base("ft_v1.1", "ab" * 32, type="FineTuned")
+    world = World()
+    world.trained()
+    reserved = Reservation(run_uid=world.run.metadata.uid, version="ft_v1.1")
+    world.set_policy(reservations=(reserved,))
+    world.versions = (*world.versions, foreign)
+    world.complete("evaluate", evaluate_result())
+    assert (world.phase(), world.status.version) == ("Promoting", "ft_v1.2")
+    assert world.versions[1] == foreign
+    assert made(world, CreateModelVersion) == 1
+
+
+@pytest.mark.row("R66")
+def test_a_number_taken_between_the_look_and_the_write_means_the_next_one_too() -> None:
+    """The create was refused, so nothing after it happened; the status says already what was about to."""
+    world = World().trained()
+    job = world.job("evaluate")
+    text = json.dumps(envelope(job, evaluate_result()))
+    world.change_job(job.name, state="Complete", exit_code=0, termination_message=text, pods_gone=True)
+    while world.status.promotion is None:
+        world.decide(crash=world.policy is not None and bool(world.policy.status.reservations))
+    assert world.status.version == "ft_v1.1"
+    world.versions = (*world.versions, base("ft_v1.1", "ab" * 32, type="FineTuned"))
+    world.settle()
+    assert (world.phase(), world.status.version) == ("Promoting", "ft_v1.2")
+    assert world.promotion is not None
+    assert world.promotion.spec.version == "ft_v1.2"
 
 
 @pytest.mark.row("R34")

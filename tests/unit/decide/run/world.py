@@ -20,13 +20,13 @@ from finetune_operator.api.policy import (
     PolicySpec,
     PolicyStatus,
     Pool,
-    Reservation,
     Serving,
     Source,
 )
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionStatus
 from finetune_operator.api.run import Review, Run, RunSpec, RunStatus
 from finetune_operator.api.value import parse, plain
+from finetune_operator.cluster.reserve import with_reservation
 from finetune_operator.decide.decision import (
     Action,
     CreateJob,
@@ -40,7 +40,7 @@ from finetune_operator.decide.decision import (
     ReserveVersion,
 )
 from finetune_operator.decide.run.machine import decide
-from finetune_operator.decide.run.view import RunView
+from finetune_operator.decide.run.view import Queue, RunView, Twin
 from finetune_operator.decide.views import JobView, Problem, Span, TemplateView
 from unit.decide.run.results import (
     BASE,
@@ -131,6 +131,9 @@ class World:
     jobs: tuple[JobView, ...] = ()
     progress: ProgressLine | None = None
     promotion: Promotion | None = None
+    queue: Queue = field(default_factory=Queue)
+    twins: tuple[Twin, ...] = ()
+    ahead: tuple[str, ...] = ()
     history: list[Action] = field(default_factory=list)
     writes: int = 0
 
@@ -154,6 +157,9 @@ class World:
             jobs=self.jobs,
             progress=self.progress,
             promotion=self.promotion,
+            queue=self.queue,
+            twins=self.twins,
+            ahead=self.ahead,
         )
 
     def decide(self, *, crash: bool = False) -> Decision[RunStatus]:
@@ -183,6 +189,7 @@ class World:
             case CreateSnapshot():
                 self.snapshot = parse(json.loads(json.dumps(document_json(action.run_document))), RunDocument)
             case CreateJob():
+                assert self.status.place == "Taken", "a Job begins only for a run that has a place"
                 job = JobView(
                     name=action.name,
                     uid=f"uid-of-{action.name}",
@@ -211,9 +218,9 @@ class World:
 
     def _reserve(self, action: ReserveVersion) -> None:
         assert self.policy is not None
-        version = f"ft_v{action.series}.{1 + len(self.policy.status.reservations)}"
-        kept = (*self.policy.status.reservations, Reservation(run_uid=action.run_uid, version=version))
-        self.policy = updated(self.policy, status=updated(self.policy.status, reservations=kept))
+        taken = [version.spec.version for version in self.versions]
+        status = with_reservation(self.policy.status, action.run_uid, action.series, taken, action.instead_of)
+        self.policy = updated(self.policy, status=status)
 
     # What people and the cluster do.
 
@@ -241,7 +248,7 @@ class World:
     def complete(self, step: str, result: dict[str, Any] | str | None, **changes: Any) -> None:
         """Let the newest Job of a step end well, with a result, a raw text, or nothing to read."""
         job = self.job(step)
-        text = json.dumps(envelope(job, result, **changes)) if isinstance(result, dict) else result
+        text = self._said(envelope(job, result, **changes)) if isinstance(result, dict) else result
         self.change_job(
             job.name,
             state="Complete",
@@ -256,11 +263,15 @@ class World:
     def fail(self, step: str, exit_code: int | None, error: dict[str, str] | None = None, **changes: Any) -> None:
         """Let the newest Job of a step fail."""
         job = self.job(step)
-        text = json.dumps(envelope(job, {}, outcome="Failed", error=error, manifest=None)) if error else None
+        text = self._said(envelope(job, {}, outcome="Failed", error=error, manifest=None)) if error else None
         over: dict[str, Any] = {"state": "Failed", "finished_at": self.now, "pods_gone": True, "has_pods": True}
         over["spans"] = ended(job, self.now)
         self.change_job(job.name, **{**over, "exit_code": exit_code, "termination_message": text, **changes})
         self.settle()
+
+    def _said(self, message: dict[str, Any]) -> str:
+        """What the trainer says to this run: everything that it writes is the run's own."""
+        return json.dumps(message).replace(UID, self.run.metadata.uid)
 
     def go_live(self, version: str | None, digest: str = LIVE) -> None:
         self.set_policy(live=live(version, digest) if version else None)

@@ -1,4 +1,4 @@
-"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R39, as a chain of stages."""
+"""What a FineTuneRun does next: docs/develop/state-machines.md, rows R1 to R39 and R56 on, as a chain of stages."""
 
 from datetime import timedelta
 from typing import Final
@@ -11,28 +11,34 @@ from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts.history import active_jobs, deletions, swept
 from ..decision import Action, CreateSnapshot, Decision
 from ..since import dated
-from ..snapshot import snapshot_of_run
+from ..snapshot import snapshot_of_run, spec_hash
 from ..times import soonest
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
+from .adopt import adopt
+from .commands import run_command, with_remedy
 from .metrics import metrics
 from .promote import leave_to_people, promote
 from .record import record_version
-from .review import await_review, check_still_current, end_rejected, show_verdict
+from .review import await_review, check_still_current, end_overtaken, end_rejected, show_verdict
 from .stage import RunContext, Stage, suspended
 from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
+from .turn import place_of, wait_for_turn
+from .twins import await_twin
 from .view import RunView
-from .work import adopt, evaluate, prepare, train
+from .work import evaluate, prepare, train
 
 STAGES: Final[tuple[Stage, ...]] = (
     prepare,  # draw the mix, and fix every digest
-    adopt,  # end with the result of a run that trained the same on the same samples
+    await_twin,  # wait for a run under way that asks for the same
+    adopt,  # take over what a run made that trained the same on the same samples, or end as it ended
     train,  # fine-tune the base, and export
     evaluate,  # measure candidate, base and what is live; judge
     check_still_current,  # measure again, or give way, when another version went live meanwhile
     show_verdict,  # end a run whose gates could not be judged
     await_review,  # wait for a person where a gate asks for one
     record_version,  # reserve a number and make the ModelVersion
+    end_overtaken,  # end what went live changed too often for
     end_rejected,  # end what a gate or a person rejected, or what nobody decided
     leave_to_people,  # end where the policy promotes by hand, or holds
     promote,  # ask for the promotion, and end as it ends
@@ -49,7 +55,8 @@ def decide(view: RunView) -> Decision[RunStatus]:
     if before.phase in FINAL_PHASES:
         return Decision(before, deletions(active_jobs(view.jobs)))
     decision = concluded(view, _next(view, first_visit(view)))
-    seen = replace(decision.status, observed_generation=view.run.metadata.generation)
+    place = place_of(view.run, decision.status)
+    seen = replace(decision.status, observed_generation=view.run.metadata.generation, place=place)
     status = dated(before, worth_writing(before, seen), view.now)
     sweep, due = swept(status.attempts, view.jobs, view.now)
     # Metrics go first: nothing asks for them a second time when another action is refused.
@@ -61,7 +68,8 @@ def decide(view: RunView) -> Decision[RunStatus]:
 def _next(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     """Fix the snapshot first; then follow the stages up to the one that has something to wait for."""
     if view.snapshot_problem is not None:
-        return finish(view, status, "Failed", view.snapshot_problem.reason, view.snapshot_problem.message)
+        message = with_remedy(view.snapshot_problem.message, f"to begin anew: {run_command(view.run)}")
+        return finish(view, status, "Failed", view.snapshot_problem.reason, message)
     if view.snapshot is None or status.snapshot is None:
         return _accepted(view, status)
     return _staged(RunContext(view, view.snapshot), status)
@@ -80,11 +88,13 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     held = suspended(view)
     if held is not None:
         return Decision(say(unblocked(view, status), "Suspended", held.message))
+    waits = wait_for_turn(view, status)
+    if waits is not None:
+        return waits
     run_document = view.snapshot or snapshot_of_run(view.run, accepted.policy, accepted.base)
     name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
-    return _staged(
-        RunContext(view, run_document), replace(status, snapshot=name), (CreateSnapshot(name, run_document),)
-    )
+    status = replace(status, snapshot=name, asks=spec_hash(run_document, view.run))
+    return _staged(RunContext(view, run_document), status, (CreateSnapshot(name, run_document),))
 
 
 def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] = ()) -> Decision[RunStatus]:
@@ -100,7 +110,8 @@ def _staged(context: RunContext, status: RunStatus, actions: tuple[Action, ...] 
 
 def _snapshot_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     """End a run whose snapshot was deleted: what it was to be judged by cannot be known any more (R38)."""
-    message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone; make a new run"
+    message = f"ConfigMap {status.snapshot}, the snapshot of this run, is gone"
+    message = with_remedy(message, f"to begin anew: {run_command(view.run)}")
     condition = find(status.conditions, "Accepted")
     since = condition.last_transition_time if condition and condition.reason == "SnapshotMissing" else None
     if since is None or view.now - since < DOCUMENT_GRACE:

@@ -7,6 +7,7 @@ from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts import metrics as attempts
 from ..decision import RecordMetric
 from ..gates.verdict import IN_POINTS
+from .adopt import owes_its_evidence
 from .view import RunView
 
 
@@ -14,7 +15,9 @@ def metrics(view: RunView, after: RunStatus) -> Iterator[RecordMetric]:
     """Yield what is to be recorded of a change, from the status in `view` to the one `after` it."""
     before, namespace, model = view.run.status, view.run.metadata.namespace, _model(view)
     yield from attempts.metrics(before.attempts, after.attempts, namespace=namespace, model=model)
-    if after.evidence is not None and after.evidence != before.evidence and after.verdict is not None:
+    is_judged = after.evidence is not None and after.evidence != before.evidence
+    # What was taken over is counted by the run that measured it.
+    if is_judged and after.verdict is not None and not owes_its_evidence(after):
         yield from _judged(after, after.verdict, {"namespace": namespace, "model": model})
     if after.phase in FINAL_PHASES and before.phase not in FINAL_PHASES:
         yield from _ended(after, {"namespace": namespace, "model": model})

@@ -7,14 +7,18 @@ from msgspec.structs import replace
 from ...api.meta import find
 from ...api.names import promotion_name
 from ...api.policy import PromotionOutcome
-from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Promotion, PromotionSpec
+from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Overruled, Promotion, PromotionSpec
 from ...api.run import RunPhase, RunStatus
+from ..commands import overruling, promoting
 from ..decision import CreatePromotion, Decision
+from ..snapshot import default_seed
+from .again import end_outrun, is_current, measure_again
+from .commands import run_command, with_remedy
+from .grounds import grounds_of
 from .stage import Continue, RunContext
 from .status import finish, mark, say
 
 _ENDINGS: Final[dict[str, RunPhase]] = {
-    "Succeeded": "Promoted",
     "RolledBack": "RolledBack",
     "Failed": "Failed",
     "Superseded": "Superseded",
@@ -31,8 +35,8 @@ def leave_to_people(context: RunContext, status: RunStatus) -> Continue | Decisi
     hold = policy.status.hold
     reason = "Held" if hold else "PromotionManual"
     why = f"the policy is held ({hold.reason})" if hold else "the policy promotes by hand only"
-    manifest = _promotion_text(context, status, bool(hold))
-    message = f"{status.version} may go live, but {why}; to promote it, apply a {manifest}"
+    message = f"{status.version} may go live, but {why}"
+    message = with_remedy(message, f"to promote it: {_by_hand(context, status)}")
     status = mark(context.view, status, "Promoted", "False", reason, message)
     return finish(context.view, status, "Passed", reason, message)
 
@@ -42,7 +46,7 @@ def promote(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
     view, promotion = context.view, view_promotion(context, status)
     if promotion is not None:
         return _follow(context, status, promotion)
-    name = status.promotion or promotion_name(view.run.metadata.name, context.uid)
+    name = status.promotion or _promotion_name(context, status)
     message = f"{status.version} goes live by ModelPromotion {name}"
     if status.promotion is None:
         status = mark(view, replace(status, promotion=name), "Promoted", "Unknown", "Requested", message)
@@ -54,7 +58,7 @@ def promote(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         return Decision(say(status, "Promoting", message))
     if only_requested(status):
         return Decision(say(status, "Promoting", message), (CreatePromotion(name, _promotion_spec(context, status)),))
-    gone = f"ModelPromotion {name} was deleted before it was carried out; apply one by hand to promote {status.version}"
+    gone = f"ModelPromotion {name} was deleted before it was carried out"
     return _ended(context, status, "Failed", "PromotionDeleted", gone)
 
 
@@ -69,7 +73,7 @@ def view_promotion(context: RunContext, status: RunStatus) -> Promotion | None:
 def _follow(context: RunContext, status: RunStatus, promotion: Promotion) -> Decision[RunStatus]:
     view, name = context.view, promotion.metadata.name
     if (promotion.spec.policy, promotion.spec.version) != (view.run.spec.policy, status.version):
-        message = f"ModelPromotion {name} is there and is not of this run; make a new run"
+        message = f"ModelPromotion {name} is there and is not of this run"
         return _ended(context, status, "Failed", "NameTaken", message)
     if promotion.status.phase in FINAL_PROMOTION_PHASES:
         finished = find(promotion.status.conditions, "Finished")
@@ -84,10 +88,41 @@ def _follow(context: RunContext, status: RunStatus, promotion: Promotion) -> Dec
 
 
 def _ended(context: RunContext, status: RunStatus, outcome: str, reason: str, message: str) -> Decision[RunStatus]:
-    succeeded = outcome == "Succeeded"
-    text = message or (f"{status.version} is live" if succeeded else f"the promotion of {status.version} {outcome}")
-    status = mark(context.view, status, "Promoted", "True" if succeeded else "False", reason, text)
+    """End as the promotion ended; a verdict that was overtaken while it waited is made again first (R33, R65)."""
+    if outcome == "Succeeded":
+        text = message or f"{status.version} is live"
+        status = mark(context.view, status, "Promoted", "True", reason, text)
+        return finish(context.view, status, "Promoted", reason, text)
+    overtaken = reason == "FromIsNotLive" or (reason == "NotEligible" and not _is_current(context, status))
+    if overtaken and status.inputs is not None and not barred(context, status):
+        measured = measure_again(context, status, status.inputs.pool)
+        return measured if isinstance(measured, Decision) else end_outrun(context, status)
+    text = message or f"the promotion of {status.version} {outcome}"
+    text = with_remedy(text, _remedy(context, status))
+    status = mark(context.view, status, "Promoted", "False", reason, text)
     return finish(context.view, status, _ENDINGS.get(outcome, "Failed"), reason, text)
+
+
+def barred(context: RunContext, status: RunStatus) -> tuple[Overruled, ...]:
+    """Return what keeps the version from going live again unless a promotion overrules it knowingly."""
+    policy, candidate = context.policy, status.candidate
+    return () if policy is None or candidate is None else overruling(policy.status, candidate.sha256)
+
+
+def _remedy(context: RunContext, status: RunStatus) -> str:
+    """Return how a version that did not go live can still do so, or what to do instead."""
+    run, obstacles, current = context.view.run, barred(context, status), _is_current(context, status)
+    if "Quarantined" in obstacles:
+        again = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
+        return f"{again}; if it was not at fault: {_by_hand(context, status)}" if current else again
+    if not obstacles and not current:
+        return f"to measure it against what is live now, without training: {run_command(run)}"
+    return f"to promote it again: {_by_hand(context, status)}"
+
+
+def _is_current(context: RunContext, status: RunStatus) -> bool:
+    grounds = grounds_of(status)
+    return grounds is None or is_current(context, grounds)
 
 
 def _outcome(context: RunContext, name: str) -> tuple[PromotionOutcome, str, str] | None:
@@ -123,10 +158,23 @@ def _promotion_spec(context: RunContext, status: RunStatus) -> PromotionSpec:
     )
 
 
-def _promotion_text(context: RunContext, status: RunStatus, held: bool) -> str:
-    """Return a ModelPromotion as people write it."""
-    spec = _promotion_spec(context, status)
-    approval = f", approval: {{by: {spec.approval.by}, evidence: {spec.approval.evidence}}}" if spec.approval else ""
-    source = f", from: {spec.from_version}" if spec.from_version else ""
-    release = ", releaseHold: true" if held else ""
-    return f"ModelPromotion {{policy: {spec.policy}, version: {spec.version}{source}{release}{approval}}}"
+def _by_hand(context: RunContext, status: RunStatus) -> str:
+    """Return the command by which a person promotes the version now."""
+    policy, live, version = context.policy, context.live, status.version or ""
+    if policy is None or status.candidate is None:
+        return f"create a ModelPromotion of {version}"
+    return promoting(
+        policy,
+        version,
+        live.version if live is not None else None,
+        release=policy.status.hold is not None,
+        despite=overruling(policy.status, status.candidate.sha256),
+        approval=_promotion_spec(context, status).approval,
+    )
+
+
+def _promotion_name(context: RunContext, status: RunStatus) -> str:
+    """Return a name of its own for each judgement: a promotion that has acted never acts again."""
+    evidence, name = status.evidence, context.view.run.metadata.name
+    first = evidence is None or evidence.round == 1
+    return promotion_name(name, context.uid, "" if first or evidence is None else evidence.digest)

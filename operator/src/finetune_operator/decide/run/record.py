@@ -8,41 +8,53 @@ from ...api.policy import Policy
 from ...api.run import RunStatus
 from ..decision import CreateModelVersion, Decision, ReserveVersion
 from ..snapshot import default_seed, inputs_hash, spec_hash
+from .adopt import owes_its_evidence
+from .again import measure_again
 from .grounds import Grounds, grounds_of
 from .promote import only_requested
 from .stage import Continue, RunContext
-from .status import finish, say
+from .status import say
 
 
 def record_version(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
-    """Reserve a number and make the ModelVersion, once the judgement stands (R24)."""
+    """Reserve a number and make the ModelVersion, once the judgement stands (R24, R66)."""
     view, policy, grounds = context.view, context.policy, grounds_of(status)
     if grounds is None or (status.promotion is not None and not only_requested(status)):
         return Continue(status)
     version = status.version or (_reserved(policy, context.uid) if policy else None)
     if version is None:
-        series = series_of(context.run_document.base.version) or 1
-        action = ReserveVersion(policy=view.run.spec.policy, run_uid=context.uid, series=series)
-        return Decision(say(status, status.phase or "Evaluating", "reserving a version number"), (action,))
+        return _reserve(context, status, None)
     name = model_version_name(context.run_document.model, version)
     existing = next((v for v in view.versions if v.metadata.name == name), None)
-    if existing is not None and not _is_ours(existing, context):
-        message = (
-            f"ModelVersion {name} is there and is not of this run; delete it if it is nobody's, and make a new run"
-        )
-        return finish(view, status, "Failed", "NameTaken", message)
+    if existing is not None and not _records(existing, grounds):
+        # Somebody else's, or this run's own of an earlier round: a number names one judgement for good.
+        return _reserve(context, replace(status, version=None, model_version=None, promotion=None), version)
+    if existing is None and owes_its_evidence(status):
+        return measure_again(context, status, grounds.inputs.pool)
     status = replace(status, version=version, model_version=name)
     if existing is not None:
         return Continue(status)
     return Continue(status, (CreateModelVersion(name=name, spec=_version_spec(context, status, grounds, version)),))
 
 
+def _reserve(context: RunContext, status: RunStatus, instead_of: str | None) -> Decision[RunStatus]:
+    action = ReserveVersion(
+        policy=context.view.run.spec.policy,
+        run_uid=context.uid,
+        series=series_of(context.run_document.base.version) or 1,
+        instead_of=instead_of,
+    )
+    words = f"reserving a version number; {instead_of} is another one's" if instead_of else "reserving a version number"
+    return Decision(say(status, status.phase or "Evaluating", words), (action,))
+
+
 def _reserved(policy: Policy, uid: str) -> str | None:
     return next((r.version for r in policy.status.reservations if r.run_uid == uid), None)
 
 
-def _is_ours(version: ModelVersion, context: RunContext) -> bool:
-    return version.spec.lineage is not None and version.spec.lineage.run_uid == context.uid
+def _records(version: ModelVersion, grounds: Grounds) -> bool:
+    """Tell whether the version is the record of this judgement: evidence is bound to its run and its round."""
+    return version.spec.evidence is not None and version.spec.evidence.digest == grounds.evidence.digest
 
 
 def _version_spec(context: RunContext, status: RunStatus, grounds: Grounds, version: str) -> VersionSpec:
@@ -63,11 +75,12 @@ def _version_spec(context: RunContext, status: RunStatus, grounds: Grounds, vers
             run_uid=context.uid,
             policy=run.spec.policy,
             base_sha256=run_document.base.artifact.sha256,
-            inputs=grounds.inputs.plan,
+            # A candidate that was taken over was trained by the earlier run's plan and seed.
+            inputs=status.adopted.plan if status.adopted else grounds.inputs.plan,
             spec_hash=spec_hash(run_document, run),
             inputs_hash=inputs_hash(grounds.inputs, run_document),
             pool=grounds.inputs.pool,
-            seed=run_document.mixing.seed if run_document.mixing else default_seed(context.uid),
+            seed=status.adopted.seed if status.adopted else _seed(context),
             created_at=status.started_at or context.view.now,
         ),
         evidence=VersionEvidence(
@@ -80,3 +93,8 @@ def _version_spec(context: RunContext, status: RunStatus, grounds: Grounds, vers
             decision=status.decision,
         ),
     )
+
+
+def _seed(context: RunContext) -> int:
+    mixing = context.run_document.mixing
+    return mixing.seed if mixing is not None else default_seed(context.uid)

@@ -8,12 +8,14 @@ from ...api.meta import ConditionStatus, find
 from ...api.policy import Policy
 from ...api.run import Evidence, Ruling, RunStatus
 from ..decision import Decision
+from ..snapshot import default_seed
 from ..times import span
 from .acceptance import policy_not_found
+from .again import end_outrun, is_current, is_outrun, measure_again
+from .commands import run_command, with_remedy
 from .grounds import gates_text, grounds_of
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark, say, unblocked
-from .work import evaluate
 
 
 def check_still_current(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
@@ -22,22 +24,13 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
         return Continue(status)
     view, grounds = context.view, grounds_of(status)
     if grounds is None:
-        message = "the status lost what the verdict stands on; make a new run"
+        message = with_remedy("the status lost what the verdict stands on", f"make a new run: {run_command(view.run)}")
         return finish(view, status, "Failed", "StatusIncomplete", message)
     if context.policy is None:
         problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
         return blocked(view, status, problem, status.phase or "Evaluating")
     status = unblocked(view, status)
-    live = context.policy.status.live
-    if (live.sha256 if live else None) == grounds.evidence.live_sha256:
-        return Continue(status)
-    served = live.version if live else "nothing"
-    if live and _pool_of(context, live.sha256) > grounds.inputs.pool:
-        message = f"{live.version}, trained on a larger pool, went live meanwhile"
-        status = mark(view, status, "GatesPassed", "Unknown", "LiveChanged", message)
-        return finish(view, status, "Superseded", "NewerPoolIsLive", message)
-    message = f"{served} is live now, {grounds.evidence.live or 'nothing'} was when this was measured: measuring again"
-    return evaluate(context, _voided(context, status, message))
+    return Continue(status) if is_current(context, grounds) else measure_again(context, status, grounds.inputs.pool)
 
 
 def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
@@ -52,13 +45,16 @@ def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[
             return Continue(status)
         case _:
             status = mark(view, status, "GatesPassed", "False", "GateError", message)
-            return finish(view, status, "Failed", "GateError", message)
+            remedy = f"mend that, then make a new run, which trains again: {run_command(view.run)}"
+            return finish(view, status, "Failed", "GateError", with_remedy(message, remedy))
 
 
 def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Wait for a person, until the review expires (R27 to R30)."""
     evidence, policy = status.evidence, context.policy
     if status.verdict != "Review" or status.decision is not None or evidence is None or policy is None:
+        return Continue(status)
+    if is_left_behind(context, status):
         return Continue(status)
     view, review = context.view, context.view.run.spec.review
     since = status.review_since or view.now
@@ -79,40 +75,36 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
     return Decision(say(status, "InReview", f"{message}; {gates_text(status)}"), (), left)
 
 
+def end_overtaken(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """End a run that no round is left to, when its record is made (R64)."""
+    return end_outrun(context, status) if is_left_behind(context, status) else Continue(status)
+
+
+def is_left_behind(context: RunContext, status: RunStatus) -> bool:
+    """Tell whether the judgement is of something that is no longer live, and cannot be made again."""
+    grounds = grounds_of(status)
+    if status.promotion is not None or grounds is None or context.policy is None:
+        return False
+    return is_outrun(status) and not is_current(context, grounds)
+
+
 def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """End what was rejected, by a gate or a person, or what nobody decided (R25, R28, R30)."""
     view, ruling = context.view, status.decision
     if ruling is None:
         condition = find(status.conditions, "GatesPassed")
-        return finish(view, status, "Expired", "ReviewExpired", condition.message if condition else "")
+        remedy = f"to ask for a review of {status.version} again, without training: {run_command(view.run)}"
+        message = with_remedy(condition.message if condition else "nobody decided", remedy)
+        return finish(view, status, "Expired", "ReviewExpired", message)
     if ruling.verdict == "Reject":
         status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {ruling.by}")
         message = (
             f"{status.version} was rejected by {ruling.by}: {ruling.reason or 'no reason given'}; {gates_text(status)}"
         )
-        return finish(view, status, "Rejected", "Rejected", message)
+        again = run_command(view.run, seed=default_seed(context.uid))
+        remedy = f"more pages in the pool make a new run train anew; so does another seed: {again}"
+        return finish(view, status, "Rejected", "Rejected", with_remedy(message, remedy))
     return Continue(status)
-
-
-def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
-    status = mark(context.view, status, "GatesPassed", "Unknown", "LiveChanged", message)
-    status = mark(context.view, status, "Evaluated", "Unknown", "LiveChanged", message)
-    return replace(
-        status,
-        verdict=None,
-        gates=(),
-        figures=(),
-        measurements=None,
-        evidence=None,
-        decision=None,
-        review_since=None,
-    )
-
-
-def _pool_of(context: RunContext, sha256: str) -> int:
-    """Return the pool size that the version of that digest was trained from; 0 for a base."""
-    lineages = (v.spec.lineage for v in context.view.versions if v.spec.artifact.sha256 == sha256)
-    return max((lineage.pool for lineage in lineages if lineage), default=0)
 
 
 def _review_time(policy: Policy) -> timedelta:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from ..attempts.pods import not_ending, until_overdue
 from ..decision import Action, Decision, Emit
 from ..templates import QUEUE_NOT_ALLOWED, unused_queue
 from ..views import Explanation
+from .commands import in_events
 from .view import RunView
 
 CONDITIONS: Final = ("Accepted", "Prepared", "Trained", "Evaluated", "GatesPassed", "Promoted", "Finished")
@@ -31,6 +32,7 @@ CONDITION_OF: Final[dict[Step, str]] = {
     "evaluate": "Evaluated",
     "verify": "Evaluated",
 }
+WAITING_FOR_TURN: Final = "WaitingForTurn"
 PROGRESS_EVERY: Final = timedelta(seconds=30)
 _MAX_LOSSES: Final = 8
 _NO_WAITS: Final = frozenset(
@@ -160,7 +162,8 @@ def events(before: RunStatus, after: RunStatus) -> tuple[Action, ...]:
     """Return the Events of a change: phases, what the run waits for, and failed attempts."""
     actions: list[Action] = []
     if after.phase != before.phase and after.phase is not None and after.phase != "Pending":
-        actions.append(Emit("Warning" if after.phase in _WARNINGS else "Normal", after.phase, after.message))
+        weight: Literal["Normal", "Warning"] = "Warning" if after.phase in _WARNINGS else "Normal"
+        actions.extend(Emit(weight, after.phase, text) for text in in_events(after.message))
     actions.extend(_waits(before, after))
     actions.extend(
         Emit("Warning", attempt.reason, f"{attempt.step}, attempt {attempt.attempt}: {attempt.message}")

@@ -10,6 +10,33 @@ from ...api.promotion import Promotion
 from ...api.run import Run
 from ..views import JobView, Problem, TemplateView
 
+Turn = tuple[str, str]
+"""When a run was created, as the API server writes it, and its name: so the oldest is the smallest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Runs of the same policy: the others whose Jobs take its places, and who waits for one, each sorted.
+
+    `blocked` last waited for what every run of the policy waits for, and `new` are those that nobody has looked at.
+    """
+
+    taken: tuple[str, ...] = ()
+    waiting: tuple[Turn, ...] = ()
+    blocked: tuple[Turn, ...] = ()
+    new: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """An open run that asks for the same; `drawn` are the digests of pool and anchor, once it has drawn its mix."""
+
+    name: str
+    created: datetime | None = None
+    drawn: tuple[str, str] | None = None
+    is_past: bool = False
+    """It trains, or has a candidate."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunView:
@@ -26,3 +53,7 @@ class RunView:
     jobs: tuple[JobView, ...] = ()
     progress: ProgressLine | None = None
     promotion: Promotion | None = None
+    queue: Queue = Queue()
+    twins: tuple[Twin, ...] = ()
+    ahead: tuple[str, ...] = ()
+    """Runs of the policy that go first when this one is to be measured again: what is live may change by them."""

@@ -1,4 +1,4 @@
-"""The stages of a run that do work: prepare, adopt, train, evaluate (rows R4, R5, R10 to R22)."""
+"""The stages of a run that do work: prepare, train, evaluate (rows R4, R5, R10 to R22)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,14 +13,15 @@ from ...api.run import Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
 from ..attempts.engine import advance
+from ..attempts.history import latest
 from ..attempts.step import StepFailed, StepRequest, StepSucceeded, StepUnderway
-from ..decision import Decision
+from ..decision import CreateJob, Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
-from ..snapshot import inputs_hash, spec_hash
 from ..templates import usable_template
 from ..views import Problem
-from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference
+from .commands import run_command, with_remedy
+from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference, suspended
 from .status import (
     CONDITION_OF,
     PHASE_OF,
@@ -33,6 +34,7 @@ from .status import (
     say,
     unblocked,
 )
+from .turn import wait_for_landing, wait_for_turn
 
 T = TypeVar("T")
 
@@ -54,28 +56,6 @@ def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         live=_digest(context.live),
     )
     return _carry_on(context, status, request, partial(_record_inputs, context))
-
-
-def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
-    """Take over the result of a finished run that asked for the same with the same inputs (R20)."""
-    inputs = status.inputs
-    assert inputs is not None
-    if status.candidate is not None or any(a.step == "train" for a in status.attempts):
-        return Continue(status)
-    asked = spec_hash(context.run_document, context.view.run), inputs_hash(inputs, context.run_document)
-    for version in context.view.versions:
-        lineage, evidence = version.spec.lineage, version.spec.evidence
-        if version.metadata.deletion_timestamp or lineage is None or evidence is None:
-            continue
-        if (lineage.spec_hash, lineage.inputs_hash) != asked:
-            continue
-        message = (
-            f"run {lineage.run} trained the same on the same samples: {version.spec.version}, verdict "
-            f"{evidence.verdict}; to train anew, make a run with another spec.mixing.seed"
-        )
-        status = replace(status, model_version=version.metadata.name, version=version.spec.version)
-        return finish(context.view, status, "Adopted", "SameSpecAndInputs", message)
-    return Continue(status)
 
 
 def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
@@ -102,9 +82,10 @@ def evaluate(context: RunContext, status: RunStatus) -> Continue | Decision[RunS
     if status.verdict is not None:
         return Continue(status)
     number = current_round(status)
-    if number > MAX_ROUNDS:
-        message = f"what is live changed during each of {MAX_ROUNDS} evaluations; make a new run when it stays"
-        return finish(context.view, status, "Failed", "LiveKeepsChanging", message)
+    if number > 1 and latest(status.attempts, "evaluate", number) is None and suspended(context.view) is None:
+        landing = wait_for_landing(context.view, status)
+        if landing is not None:
+            return landing
     request = StepRequest(
         step="evaluate",
         role="cpu",
@@ -126,12 +107,15 @@ def _carry_on(
         case StepSucceeded(attempts, value):
             return Continue(record(replace(status, attempts=attempts), value))
         case StepFailed(attempts, problem):
-            status = mark(
-                context.view, replace(status, attempts=attempts), kind, "False", problem.reason, problem.message
-            )
-            return finish(context.view, status, "Failed", problem.reason, problem.message)
+            view, message = context.view, problem.message
+            status = mark(view, replace(status, attempts=attempts), kind, "False", problem.reason, message)
+            if status.candidate is not None:
+                message = with_remedy(message, f"when that is mended, make a new run: {run_command(view.run)}")
+            return finish(view, status, "Failed", problem.reason, message)
         case StepUnderway() as underway:
-            return _show_underway(context, status, request, underway)
+            begins = any(isinstance(action, CreateJob) for action in underway.actions)
+            waits = wait_for_turn(context.view, status) if begins else None
+            return waits or _show_underway(context, status, request, underway)
 
 
 def _show_underway(

@@ -1,0 +1,179 @@
+"""The stage that trains nothing twice: it takes over what an earlier run made of the same (rows R20, R59 to R63)."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.policy import Policy
+from ...api.promotion import Approval, Overruled
+from ...api.run import AdoptedResult, Evidence, RunPhase, RunStatus
+from ..commands import overruling, promoting
+from ..decision import Decision
+from ..snapshot import default_seed, inputs_hash, spec_hash
+from .acceptance import policy_not_found
+from .commands import run_command, with_remedy
+from .earlier import Earlier, Fate, is_current, results_of, worth
+from .stage import Continue, RunContext
+from .status import blocked, finish, mark
+
+_ENDS: Final[dict[Fate, tuple[RunPhase, str]]] = {
+    "Live": ("Adopted", "SameSpecAndInputs"),
+    "WasLive": ("Adopted", "WasLive"),
+    "Quarantined": ("RolledBack", "Quarantined"),
+    "TakenBack": ("RolledBack", "TakenBack"),
+    "RejectedByPerson": ("Rejected", "JudgedBefore"),
+    "RejectedByGates": ("Rejected", "JudgedBefore"),
+    "Expired": ("Expired", "ReviewExpired"),
+}
+
+
+def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """Take over what can still help of an earlier run's result, or end and say how to ask again.
+
+    That is decided anew until something was done with it: what it is worth may change while the run waits, and an
+    end may have to wait for the pods of `prepare`.
+    """
+    inputs, view = status.inputs, context.view
+    assert inputs is not None
+    if status.promotion is not None or any(a.step in ("train", "evaluate") for a in status.attempts):
+        return Continue(status)
+    had_adopted, status = status.adopted is not None, _without_adopted(status)
+    results = results_of(
+        view.versions,
+        spec_hash=spec_hash(context.run_document, view.run),
+        inputs_hash=inputs_hash(inputs, context.run_document),
+    )
+    if not results:
+        return Continue(_not_trained_yet(context, status) if had_adopted else status)
+    if context.policy is None:
+        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
+        return blocked(view, status, problem, status.phase or "Preparing")
+    fate, earlier = worth(context.policy, results, view.run.metadata)
+    if fate in _ENDS:
+        phase, reason = _ENDS[fate]
+        shown = _with_evidence(context, context.policy, status, earlier)
+        return finish(view, shown, phase, reason, _how_it_ended(context, context.policy, fate, earlier))
+    if fate == "MayGoLive":
+        return Continue(_with_evidence(context, context.policy, status, earlier))
+    return Continue(_with_candidate(context, status, earlier))
+
+
+def _not_trained_yet(context: RunContext, status: RunStatus) -> RunStatus:
+    for kind in ("Trained", "Evaluated", "GatesPassed"):
+        status = mark(context.view, status, kind, "Unknown", "NotYet")
+    return status
+
+
+def _without_adopted(status: RunStatus) -> RunStatus:
+    """Return the status before anything was taken over; its conditions stay, so that the same again is no change."""
+    if status.adopted is None:
+        return status
+    return replace(
+        status,
+        candidate=None,
+        checkpoint=None,
+        adopted=None,
+        gates=(),
+        figures=(),
+        verdict=None,
+        evidence=None,
+        decision=None,
+        version=None,
+        model_version=None,
+    )
+
+
+def _with_candidate(context: RunContext, status: RunStatus, earlier: Earlier) -> RunStatus:
+    """Take over the bytes, to be measured anew: nothing is trained twice."""
+    spec, lineage = earlier.version.spec, earlier.lineage
+    adopted = AdoptedResult(
+        run=lineage.run,
+        version=spec.version,
+        model_version=earlier.version.metadata.name,
+        plan=lineage.inputs,
+        seed=lineage.seed,
+    )
+    status = replace(status, candidate=spec.artifact, checkpoint=spec.checkpoint, adopted=adopted)
+    message = f"run {lineage.run} trained the same on the same samples; its candidate, {spec.version}, is measured anew"
+    return mark(context.view, status, "Trained", "True", "Adopted", message)
+
+
+def _with_evidence(context: RunContext, policy: Policy, status: RunStatus, earlier: Earlier) -> RunStatus:
+    """Take over bytes and judgement, as if this run had measured."""
+    status, evidence, live = _with_candidate(context, status, earlier), earlier.evidence, policy.status.live
+    adopted = status.adopted
+    assert adopted is not None
+    measured_against = live if is_current(policy, earlier) else None
+    text = f"run {earlier.lineage.run} trained and measured the same: {earlier.name}, verdict {evidence.verdict}"
+    for kind in ("Trained", "Evaluated"):
+        status = mark(context.view, status, kind, "True", "Adopted", text)
+    return replace(
+        status,
+        adopted=replace(adopted, evidence=evidence.digest),
+        gates=evidence.gates,
+        figures=evidence.figures or (),
+        verdict=evidence.verdict,
+        evidence=Evidence(
+            digest=evidence.digest,
+            uri=evidence.uri,
+            live=measured_against.version if measured_against is not None else evidence.baseline,
+            live_sha256=measured_against.sha256 if measured_against is not None else None,
+            round=0,
+        ),
+        decision=evidence.decision,
+        version=earlier.name,
+        model_version=earlier.version.metadata.name,
+    )
+
+
+def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earlier) -> str:
+    """Return what became of the earlier result, and how to ask again."""
+    run, name = context.view.run, earlier.name
+    what = f"run {earlier.lineage.run} trained the same on the same samples: {name}, verdict {earlier.evidence.verdict}"
+    again = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
+    match fate:
+        case "Live":
+            return with_remedy(f"{what}; it is live, so nothing is left to do", again)
+        case "WasLive":
+            live = policy.status.live
+            text = f"{what}; it was live before {live.version if live else 'nothing'} was"
+            return with_remedy(text, f"to go back to it: {_promotion(policy, earlier)}")
+        case "Quarantined":
+            entry = policy.status.quarantine_of(earlier.sha256)
+            text = f"{what}; it failed in production here ({entry.reason if entry else 'by its record'})"
+            if not is_current(policy, earlier):
+                return with_remedy(text, again)
+            blameless = _promotion(policy, earlier, "Quarantined")
+            return with_remedy(text, f"{again}; if it was not at fault: {blameless}")
+        case "TakenBack":
+            entry_ = policy.status.taken_back_of(earlier.sha256)
+            text = f"{what}; people went back from it ({entry_.by if entry_ else 'by its record'})"
+            return with_remedy(text, f"to promote it all the same: {_promotion(policy, earlier, 'TakenBack')}")
+        case "Expired":
+            text = f"{what}; nobody reviewed it in time, and this run is older than that"
+            return with_remedy(text, f"to ask for a review again, without training: {run_command(run)}")
+        case _:
+            decision = earlier.evidence.decision
+            why = f": {decision.reason}" if decision is not None and decision.reason else ""
+            by = decision.by if decision is not None else "gates"
+            return with_remedy(f"{what}; it was rejected by {by}{why}", again)
+
+
+def _promotion(policy: Policy, earlier: Earlier, *despite: Overruled) -> str:
+    """Return the command that promotes the earlier result; its record may bar it even if the policy forgot why."""
+    live, evidence = policy.status.live, earlier.evidence
+    ruling = evidence.decision if evidence.verdict == "Review" else None
+    return promoting(
+        policy,
+        earlier.name,
+        live.version if live is not None else None,
+        release=policy.status.hold is not None,
+        despite=overruling(policy.status, earlier.sha256) or despite,
+        approval=Approval(by=ruling.by, evidence=evidence.digest) if ruling is not None else None,
+    )
+
+
+def owes_its_evidence(status: RunStatus) -> bool:
+    """Tell whether the judgement in the status is an earlier run's."""
+    adopted, evidence = status.adopted, status.evidence
+    return adopted is not None and evidence is not None and adopted.evidence == evidence.digest

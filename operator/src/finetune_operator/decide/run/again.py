@@ -1,0 +1,87 @@
+"""What becomes of a judgement when something else went live: measured again, or made void (rows R23, R64, R65)."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from ...api.run import RunStatus
+from ..decision import Decision
+from .commands import run_command, with_remedy
+from .grounds import Grounds
+from .stage import Continue, RunContext
+from .status import current_round, finish, mark
+from .work import MAX_ROUNDS, evaluate
+
+_CHANGED: Final = "LiveChanged"
+
+
+def is_current(context: RunContext, grounds: Grounds) -> bool:
+    """Tell whether the verdict was measured against what is live now."""
+    live = context.live
+    return (live.sha256 if live else None) == grounds.evidence.live_sha256
+
+
+def measure_again(context: RunContext, status: RunStatus, pool: int) -> Continue | Decision[RunStatus]:
+    """Give way to what was trained on more; else measure against what is live now, as long as rounds are left.
+
+    Where none is left, the chain goes on, so that the candidate is recorded before the run ends (`end_outrun`).
+    """
+    view, live = context.view, context.live
+    larger = _pool_of(context, live.sha256) if live is not None else 0
+    if live is not None and larger > pool:
+        message = (
+            f"{live.version}, which went live meanwhile, was trained on {larger} samples of the same pool, this run on "
+            f"{pool} of them"
+        )
+        status = mark(view, status, "GatesPassed", "Unknown", _CHANGED, message)
+        remedy = f"a new run trains on the pool as it is now: {run_command(view.run)}"
+        return finish(view, status, "Superseded", "NewerPoolIsLive", with_remedy(message, remedy))
+    if is_outrun(status):
+        return Continue(status)
+    against = status.evidence.live if status.evidence is not None else None
+    message = (
+        f"{live.version if live else 'nothing'} is live now, {against or 'nothing'} was when this was measured: "
+        "measuring again"
+    )
+    return evaluate(context, _voided(context, status, message))
+
+
+def is_outrun(status: RunStatus) -> bool:
+    """Tell whether no round is left in which the candidate could be measured again."""
+    return current_round(status) > MAX_ROUNDS
+
+
+def end_outrun(context: RunContext, status: RunStatus) -> Decision[RunStatus]:
+    """End a run whose every round was overtaken; its candidate is recorded, so that nobody has to train it again."""
+    message = f"what is live changed during each of {MAX_ROUNDS} evaluations"
+    remedy = f"to measure {status.version} against what is live then, without training: {run_command(context.view.run)}"
+    return finish(context.view, status, "Failed", "LiveKeepsChanging", with_remedy(message, remedy))
+
+
+def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
+    for kind in ("GatesPassed", "Evaluated", "Promoted"):
+        status = mark(context.view, status, kind, "Unknown", _CHANGED, message)
+    return replace(
+        status,
+        verdict=None,
+        gates=(),
+        figures=(),
+        measurements=None,
+        evidence=None,
+        decision=None,
+        review_since=None,
+        version=None,
+        model_version=None,
+        promotion=None,
+        adopted=replace(status.adopted, evidence=None) if status.adopted is not None else None,
+    )
+
+
+def _pool_of(context: RunContext, sha256: str) -> int:
+    """Return how many samples of the run's own pool the version of that digest was trained from; 0 for a base.
+
+    A pool only grows, so that of the same policy contains what this run trained on. Of another's nothing is known.
+    """
+    lineages = (v.spec.lineage for v in context.view.versions if v.spec.artifact.sha256 == sha256)
+    policy = context.view.run.spec.policy
+    return max((lineage.pool for lineage in lineages if lineage and lineage.policy == policy), default=0)

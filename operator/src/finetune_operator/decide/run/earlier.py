@@ -1,0 +1,138 @@
+"""What an earlier run that trained the same on the same samples is worth to another one (rows R20, R59 to R63)."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final, Literal
+
+from ...api.meta import ObjectMeta
+from ...api.model_version import Lineage, ModelVersion, VersionEvidence
+from ...api.policy import Policy
+from ...api.record import Service, services
+
+Fate = Literal[
+    "Live",
+    "Quarantined",
+    "TakenBack",
+    "RejectedByPerson",
+    "WasLive",
+    "MayGoLive",
+    "RejectedByGates",
+    "Expired",
+    "AskedAgain",
+    "Outdated",
+]
+"""What an earlier result is worth now. The first five are about the bytes, whatever was measured when."""
+
+_OF_THE_BYTES: Final = frozenset(("Quarantined", "TakenBack", "RejectedByPerson", "WasLive"))
+_OF_NOW: Final = frozenset(("RejectedByGates", "Expired", "AskedAgain"))
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The record of an earlier run with the same spec and inputs."""
+
+    version: ModelVersion
+    lineage: Lineage
+    evidence: VersionEvidence
+
+    @property
+    def name(self) -> str:
+        """Return the version's name."""
+        return self.version.spec.version
+
+    @property
+    def sha256(self) -> str:
+        """Return the digest of its artifact."""
+        return self.version.spec.artifact.sha256
+
+
+def results_of(versions: tuple[ModelVersion, ...], *, spec_hash: str, inputs_hash: str) -> tuple[Earlier, ...]:
+    """Return what earlier runs recorded that asked for the same with the same inputs, the newest first."""
+    matching = [
+        Earlier(version, lineage, evidence)
+        for version in versions
+        if version.metadata.deletion_timestamp is None
+        and (lineage := version.spec.lineage) is not None
+        and (evidence := version.spec.evidence) is not None
+        and (lineage.spec_hash, lineage.inputs_hash) == (spec_hash, inputs_hash)
+    ]
+    return tuple(sorted(matching, key=lambda earlier: _number(earlier.name), reverse=True))
+
+
+def worth(policy: Policy, results: tuple[Earlier, ...], run: ObjectMeta) -> tuple[Fate, Earlier]:
+    """Return the earlier result that counts, and what it is worth to `run`; there is one.
+
+    What is live counts first. What people or production said of the bytes counts for every record of them. Then comes
+    what may go live as it is, then what was judged against what is live now, and the newest of the rest.
+    """
+    makers = {earlier.lineage.run for earlier in results}
+    fates = [(fate_of(policy, earlier, asks_again=_came_later(run, earlier, makers)), earlier) for earlier in results]
+    barred = {earlier.sha256 for fate, earlier in fates if fate in _OF_THE_BYTES}
+    open_ = [(fate, earlier) for fate, earlier in fates if earlier.sha256 not in barred]
+    return next(
+        chain(
+            (entry for entry in fates if entry[0] == "Live"),
+            (entry for entry in open_ if entry[0] == "MayGoLive"),
+            (entry for entry in open_ if entry[0] in _OF_NOW),
+            open_,
+            fates,
+        )
+    )
+
+
+def fate_of(policy: Policy, earlier: Earlier, *, asks_again: bool) -> Fate:
+    """Return what one earlier result is worth now."""
+    live, service = policy.status.live, _service(policy, earlier)
+    if live is not None and live.sha256 == earlier.sha256:
+        return "Live"
+    if policy.status.quarantine_of(earlier.sha256) is not None or service.quarantine is not None:
+        return "Quarantined"
+    if policy.status.taken_back_of(earlier.sha256) is not None or service.taken_back is not None:
+        return "TakenBack"
+    decision, verdict = earlier.evidence.decision, earlier.evidence.verdict
+    if verdict == "Review" and decision is not None and decision.verdict == "Reject":
+        return "RejectedByPerson"
+    if live is not None and _served(policy, earlier, service):
+        return "WasLive"
+    if verdict == "Review" and decision is None:
+        return "AskedAgain" if asks_again else "Expired"
+    if not is_current(policy, earlier):
+        return "Outdated"
+    return "RejectedByGates" if verdict in ("Reject", "Error") else "MayGoLive"
+
+
+def is_current(policy: Policy, earlier: Earlier) -> bool:
+    """Tell whether it was measured against what is live now; without a baseline it was measured against its base."""
+    live, baseline = policy.status.live, earlier.evidence.baseline
+    measured = baseline if baseline is not None else earlier.version.spec.base
+    return live is None or measured in (live.version, live.sha256)
+
+
+def _service(policy: Policy, earlier: Earlier) -> Service:
+    """Return what the version's own record says of this policy's Deployment: a policy can lose its memory."""
+    record = services(earlier.version.metadata.annotations, earlier.sha256)
+    return record.get(policy.spec.deployment, Service())
+
+
+def _served(policy: Policy, earlier: Earlier, service: Service) -> bool:
+    status = earlier.version.status
+    good = any(entry.sha256 == earlier.sha256 for entry in policy.status.last_good)
+    return good or service.good is not None or status.live_since is not None or status.last_live is not None
+
+
+def _came_later(run: ObjectMeta, earlier: Earlier, makers: Collection[str]) -> bool:
+    """Tell whether the run was created after the earlier review had ended: only then somebody asks again.
+
+    Times are whole seconds, and a backup brings runs and records back in one of them: then a run of another name asks.
+    """
+    created, recorded = run.creation_timestamp, earlier.version.metadata.creation_timestamp
+    if created is None or recorded is None:
+        return False
+    return created > recorded or (created == recorded and run.name not in makers)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """Return (1, 3) for ft_v1.3; () for a name of another form."""
+    parts = version.removeprefix("ft_v").split(".")
+    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()

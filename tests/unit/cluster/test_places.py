@@ -1,0 +1,156 @@
+"""Places of a policy: seen without reading runs, and never given to two of those that are looked at side by side."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.run import Run, RunStatus
+from finetune_operator.api.value import parse
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.places import Places
+from finetune_operator.decide.run.view import Queue, RunView
+from simulation.api_server import START, ApiServer, Client
+from simulation.controllers import NAMESPACE
+from simulation.stories import run
+
+
+class World:
+    """An API server with runs of one policy."""
+
+    def __init__(self) -> None:
+        self.server = ApiServer()
+        self.places = Places(Client(self.server))
+
+    def put(self, name: str, **status: Any) -> Run:
+        made = self.server.create("user", Kind.RUN, NAMESPACE, run(name))
+        meta = made["metadata"]
+        if status:
+            version = meta["resourceVersion"]
+            made = self.server.patch_status("x", Kind.RUN, NAMESPACE, name, meta["uid"], version, {"status": status})
+        return parse(made, Run)
+
+    def queue(self, of: Run) -> Queue:
+        return asyncio.run(self.places.queue(of))
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.put("a-runs", phase="Training", place="Taken")
+    world.put("b-waits", phase="Pending", place="Waiting")
+    world.put("c-blocked", phase="Pending", place="Blocked")
+    world.put("d-new")
+    world.put("e-review", phase="InReview")
+    world.put("f-over", phase="Promoted")
+    return world
+
+
+@pytest.mark.row("R56")
+def test_a_run_sees_who_has_a_place_and_who_waits(world: World) -> None:
+    queue = world.queue(world.put("me"))
+    now = "2026-11-21T12:00:00Z"
+    assert queue == Queue(("a-runs",), ((now, "b-waits"),), ((now, "c-blocked"),), ((now, "d-new"), (now, "me")))
+
+
+@pytest.mark.row("R57")
+def test_a_run_that_cannot_be_read_keeps_no_place_from_others(world: World) -> None:
+    invalid = {"type": "Accepted", "status": "False", "reason": "Invalid"}
+    world.put("unreadable", phase="Training", place="Taken", conditions=[invalid])
+    assert world.queue(world.put("me")).taken == ("a-runs",)
+
+
+@pytest.mark.row("R57")
+@pytest.mark.parametrize("status", [{"phase": "Training", "place": "Taken"}, {"phase": "Promoted"}])
+def test_a_run_that_has_a_place_or_needs_none_looks_at_nobody(world: World, status: Any) -> None:
+    assert world.queue(world.put("me", **status)) == Queue()
+
+
+@pytest.mark.row("R56")
+def test_a_place_counts_from_the_decision_on_and_not_only_when_it_is_written(world: World) -> None:
+    """Between a decision and its write others are looked at: each of them could take the same place."""
+    first, second = world.put("first"), world.put("second")
+    view = RunView(run=first, now=START)
+    taken = replace(first.status, phase="Preparing", place="Taken")
+    with world.places.claimed(view, taken):
+        assert world.queue(second).taken == ("a-runs", "first")
+        assert "first" not in {name for _, name in world.queue(second).new}
+    assert world.queue(second).taken == ("a-runs",)
+
+
+@pytest.mark.row("R56")
+def test_a_claim_ends_with_a_write_that_failed(world: World) -> None:
+    first, second = world.put("first"), world.put("second")
+    claim = world.places.claimed(RunView(run=first, now=START), RunStatus(phase="Preparing", place="Taken"))
+    with pytest.raises(RuntimeError), claim:
+        raise RuntimeError
+    assert world.queue(second).taken == ("a-runs",)
+
+
+def asking(pool: str = "p", **more: Any) -> dict[str, Any]:
+    digests = {"pool": pool, "anchor": "a"}
+    plan = {"uri": "file:///plan.json", "sha256": "0" * 64}
+    counts = dict.fromkeys(("pool", "fresh", "heldOut", "anchor", "new", "old", "train"), 1)
+    return {
+        "phase": "Training",
+        "asks": "x",
+        "inputs": {"plan": plan, **counts, "ratio": "1", "digests": digests},
+        **more,
+    }
+
+
+@pytest.mark.row("R68")
+def test_open_runs_that_ask_for_the_same_are_seen_with_what_they_drew() -> None:
+    world = World()
+    world.put("drew", **asking(phase="Pending"))
+    candidate = {"uri": "file:///model.onnx", "sha256": "c" * 64}
+    world.put("in-review", **asking(pool="q", phase="InReview", candidate=candidate))
+    world.put("is-over", **asking(phase="Rejected"))
+    world.put("asks-for-more", **asking(asks="y"))
+    me = world.put("me", **asking(phase="Preparing"))
+    twins = {twin.name: twin for twin in asyncio.run(world.places.twins(me, ()))}
+    assert set(twins) == {"drew", "in-review"}
+    assert (twins["drew"].drawn, twins["drew"].is_past) == (("p", "a"), False)
+    assert (twins["in-review"].drawn, twins["in-review"].is_past) == (("q", "a"), True)
+
+
+@pytest.mark.row("R68")
+def test_what_a_twin_has_just_drawn_is_seen_before_it_is_written() -> None:
+    world = World()
+    first, me = world.put("first", phase="Preparing", asks="x"), world.put("me", **asking(phase="Preparing"))
+    with world.places.claimed(RunView(run=first, now=START), parse(asking(), RunStatus)):
+        (twin,) = asyncio.run(world.places.twins(me, ()))
+    assert (twin.name, twin.drawn) == ("first", ("p", "a"))
+
+
+@pytest.mark.row("R69")
+def test_a_run_that_has_not_drawn_or_trains_already_looks_at_nobody() -> None:
+    world = World()
+    world.put("other", **asking())
+    early = world.put("early", phase="Preparing", asks="x")
+    trains = world.put("trains", **asking(candidate={"uri": "file:///m", "sha256": "c" * 64}))
+    assert asyncio.run(world.places.twins(early, ())) == ()
+    assert asyncio.run(world.places.twins(trains, ())) == ()
+
+
+@pytest.mark.row("R65")
+def test_a_run_that_is_to_be_measured_again_sees_who_may_change_what_is_live_before_it() -> None:
+    world = World()
+    behind = [{"type": "Accepted", "status": "Unknown", "reason": "PromotionUnderway"}]
+    rounds = [{"step": "evaluate", "attempt": 2, "job": "j", "outcome": "Running", "round": 2}]
+    candidate = {"uri": "file:///m", "sha256": "c" * 64}
+    world.put("flies", phase="Promoting")
+    world.put("flew", phase="Promoted")
+    world.put("measured", phase="Evaluating")
+    world.put("measured-again", phase="Evaluating", attempts=rounds)
+    world.put("a-older", phase="Pending", conditions=behind)
+    world.put("z-younger", phase="Pending", conditions=behind)
+    me = world.put("me", phase="InReview", candidate=candidate)
+    assert asyncio.run(world.places.ahead(me)) == ("a-older", "flies", "measured-again")
+    assert asyncio.run(world.places.ahead(world.put("early", phase="Training"))) == ()
+    other = world.put("other", phase="Promoting", candidate=candidate)
+    with world.places.claimed(
+        RunView(run=other, now=START), parse({"phase": "Evaluating", "attempts": rounds}, RunStatus)
+    ):
+        assert "other" in asyncio.run(world.places.ahead(me))
