@@ -212,15 +212,15 @@ class Stories:
         kube = self.kube
         kube.kubectl("create", "namespace", namespace)
         try:
-            self._watch(kube.namespace, namespace)
+            self._watch(namespace, watched=True)
             yield
         finally:
             kube.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=true")
-            self._watch(kube.namespace)
+            self._watch(namespace, watched=False)
 
-    def _watch(self, *namespaces: str) -> None:
-        """Set the chart's list of namespaces, as docs/operate/install.md says."""
+    def _watch(self, namespace: str, *, watched: bool) -> None:
+        """Add a namespace to the operator's, or take it out, as docs/operate says."""
         chart = self.tale.settings.root / "charts" / "finetune-operator"
-        listed = "watchNamespaces={" + ",".join(namespaces) + "}"
-        words = ("upgrade", RELEASE, str(chart), "-n", SYSTEM, "--reuse-values", "--set", listed)
+        value = f"watch.{namespace}={str(watched).lower()}"
+        words = ("upgrade", RELEASE, str(chart), "-n", SYSTEM, "--reset-then-reuse-values", "--set", value)
         self.kube.helm(*words, "--wait", "--timeout", "3m")
