@@ -32,6 +32,11 @@ class Pod:
         return str(self.raw["metadata"].get("name", ""))
 
     @property
+    def address(self) -> str:
+        """Its name and namespace as kubectl takes them: whoever runs the command may be at home elsewhere."""
+        return f"{self.name} -n {self.raw['metadata'].get('namespace', '')}"
+
+    @property
     def node(self) -> str:
         """The node that it was given to; empty before."""
         return str(self.spec.get("nodeName") or "")

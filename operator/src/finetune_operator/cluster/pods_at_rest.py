@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from ..api.value import InvalidObject, parse
 from ..decide.views import Problem
+from .pod import Pod, moment_of
 from .port import Object
 from .serving_trouble import Ails, what_ails, why_no_pod
 
@@ -44,10 +44,11 @@ def _why_silent(pods: Iterable[Object], now: datetime) -> Problem | None:
     """Return the first pod that is not ready for a while though nothing is said of it."""
     for pod in pods:
         ready = next((c for c in _conditions(pod) if c.get("type") == "Ready"), {})
-        since = _time(ready.get("lastTransitionTime") or pod["metadata"].get("creationTimestamp"))
+        since = moment_of(ready.get("lastTransitionTime") or pod["metadata"].get("creationTimestamp"))
         if ready.get("status") != "True" and since is not None and now - since >= STARTS_FOR:
             name, phase = pod["metadata"]["name"], (pod.get("status") or {}).get("phase", "Pending")
-            return Problem("PodsNotReady", f"pod {name!r} is {phase} and not ready; run: kubectl describe pod {name}")
+            command = f"kubectl describe pod {Pod(pod).address}"
+            return Problem("PodsNotReady", f"pod {name!r} is {phase} and not ready; run: {command}")
     return None
 
 
@@ -60,9 +61,3 @@ def _is_leaving(pod: Object) -> bool:
 def _conditions(obj: Object) -> Iterable[Mapping[str, Any]]:
     return (obj.get("status") or {}).get("conditions") or ()
 
-
-def _time(text: object) -> datetime | None:
-    try:
-        return parse(text, datetime) if isinstance(text, str) else None
-    except InvalidObject:
-        return None

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..api import names
-from ..api.value import InvalidObject, parse
 from ..decide.views import Fault, Problem
+from .pod import Pod, moment_of
 from .pod_trouble import why_waiting
 from .port import Object
 
@@ -116,7 +116,7 @@ def _init(pod: Object, container: Mapping[str, Any]) -> Ails | None:
     if ended.get("exitCode") == STORE_AWAY:
         return Ails(Problem("StorageUnavailable", words))
     if container.get("name") == _fetch(pod) and _is_about_the_artifact(ended):
-        return Ails(Problem("ContainerFails", words), Fault("Ended", words, _time(ended.get("finishedAt"))))
+        return Ails(Problem("ContainerFails", words), Fault("Ended", words, moment_of(ended.get("finishedAt"))))
     return Ails(Problem("InitContainerFails", words))
 
 
@@ -132,7 +132,7 @@ def _unready(pod: Object, server: Mapping[str, Any]) -> Ails:
     running = (server.get("state") or {}).get("running")
     if running is None:
         return Ails(_creating(pod))
-    started, changed = _time(running.get("startedAt")), _ready_changed(pod)
+    started, changed = moment_of(running.get("startedAt")), _ready_changed(pod)
     if started is not None and changed is not None and changed > started:
         words = f"{which} stopped being ready"
         return Ails(Problem("ServerNotReady", words), Fault("StoppedReady", words, changed))
@@ -149,7 +149,7 @@ def _server_ended(words: str, ended: Mapping[str, Any], restarts: int) -> Ails:
     never_ran = code == CANNOT_RUN and ended.get("reason") in ("StartError", "ContainerCannotRun")
     if never_ran or (code == MUST_CHANGE and _surroundings(ended)):
         return Ails(Problem("ContainerConfig", words))
-    return Ails(Problem("ContainerFails", words), Fault("Ended", words, _time(ended.get("finishedAt")), restarts))
+    return Ails(Problem("ContainerFails", words), Fault("Ended", words, moment_of(ended.get("finishedAt")), restarts))
 
 
 def _creating(pod: Object) -> Problem | None:
@@ -159,7 +159,7 @@ def _creating(pod: Object) -> Problem | None:
     return Problem(
         "ContainerCreating",
         f"the containers of pod {pod['metadata']['name']!r} are not made yet (a volume, a sandbox): "
-        "kubectl describe pod says what they wait for",
+        f"kubectl describe pod {Pod(pod).address} says what they wait for",
     )
 
 
@@ -269,18 +269,10 @@ def _ready_changed(pod: Object) -> datetime | None:
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return next(
         (
-            _time(c.get("lastTransitionTime"))
+            moment_of(c.get("lastTransitionTime"))
             for c in conditions
             if c.get("type") == "Ready" and c.get("status") == "False"
         ),
         None,
     )
 
-
-def _time(text: object) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        return parse(text, datetime)
-    except InvalidObject:
-        return None
