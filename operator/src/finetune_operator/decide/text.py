@@ -26,6 +26,6 @@ def taken_back_in_words(entry: TakenBack, deployment: str) -> str:
     return f"taken back from Deployment {deployment} by promotion '{entry.by}' ({entry.since:%Y-%m-%d %H:%M} UTC){why}"
 
 
-def quarantined_in_words(entry: Quarantined) -> str:
-    """Return why a version was quarantined, and when."""
-    return f"quarantined here ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC)"
+def quarantined_in_words(entry: Quarantined, where: str = "here") -> str:
+    """Return why a version was quarantined, where and when."""
+    return f"quarantined {where} ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC)"

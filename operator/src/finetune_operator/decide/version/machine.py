@@ -23,8 +23,8 @@ from ..gates.shares import share
 from ..since import dated
 from ..snapshot import snapshot_of_base
 from ..templates import usable_template
-from ..text import taken_back_in_words
-from ..times import soonest
+from ..text import quarantined_in_words, taken_back_in_words
+from ..times import soonest, stamp
 from ..views import Explanation, Problem
 from .metrics import metrics
 from .record import record_due, served_before
@@ -202,13 +202,27 @@ def _served(view: VersionView, status: VersionStatus) -> VersionStatus:
 
 
 def _why_not_live(view: VersionView, status: VersionStatus) -> tuple[str, str]:
-    """Return reason and message: people went back from it (V14), it served before (also by its record, V12), or not."""
-    digest = view.version.spec.artifact.sha256
+    """Return reason and message: it failed (V15), people went back from it (V14), it served before (V12, V16), or not."""
+    failed, digest = _quarantined(view), view.version.spec.artifact.sha256
+    if failed is not None:
+        return "Quarantined", failed
     for policy in view.policies:
         taken = policy.status.taken_back_of(digest)
         if taken is not None:
             return "TakenBack", taken_back_in_words(taken, policy.spec.deployment)
-    return ("Retired", "") if status.last_live is not None or served_before(view.version) else ("NeverLive", "")
+    if status.last_live is not None:
+        return "Retired", f"served until {stamp(status.last_live)}"
+    return ("Retired", "served before, by its service record") if served_before(view.version) else ("NeverLive", "")
+
+
+def _quarantined(view: VersionView) -> str | None:
+    """Return where and on what evidence the version is quarantined; None where it is not (V15)."""
+    for policy in view.policies:
+        entry = policy.status.quarantine_of(view.version.spec.artifact.sha256)
+        if entry is not None:
+            words = quarantined_in_words(entry, f"on Deployment {policy.spec.deployment}")
+            return f"{words}: {entry.evidence}" if entry.evidence else words
+    return None
 
 
 def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
@@ -216,14 +230,15 @@ def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
     verified, live = find(status.conditions, "Verified"), find(status.conditions, "Live")
     phase = _phase(view, status)
     message = verified.message if verified else ""
-    if live and (phase == "Live" or (live.reason == "TakenBack" and verified and verified.status != "Unknown")):
+    if live and live.message and (phase == "Live" or (verified and verified.status != "Unknown")):
         message = live.message
+    message = _quarantined(view) or message
     return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 
 def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
     spec = view.version.spec
-    if any(policy.status.quarantine_of(spec.artifact.sha256) for policy in view.policies):
+    if _quarantined(view) is not None:
         return "Quarantined"
     if _is(status, "Live"):
         return "Live"
