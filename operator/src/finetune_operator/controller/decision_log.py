@@ -11,6 +11,7 @@ from typing import Any, Final
 from ..cluster.kinds import KINDS, Kind
 from ..cluster.object_ref import ObjectRef
 from ..cluster.port import Cluster, Object
+from ..decide.text import within
 
 LONGEST_TEXT: Final = 400
 MOST: Final = 12
@@ -118,9 +119,9 @@ class Journal:
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` cut to a length that fits a line, its URIs without users, passwords and signed queries."""
+    """Return `text` in a length that fits a line, its URIs without users, passwords and signed queries."""
     plain = _URI.sub(r"\1\2", text)
-    return plain if len(plain) <= LONGEST_TEXT else plain[: LONGEST_TEXT - 3] + "..."
+    return within(plain, LONGEST_TEXT)
 
 
 def _did(verb: str, kind: Kind, name: str) -> None:
@@ -143,7 +144,8 @@ def _say(written: _Written) -> None:
         "says": without_secrets(str(after.get("message") or "")),
     }
     entry = KINDS[written.key.kind].reconciled
-    what = extra["phase"] if phases[0] != phases[1] else ", ".join(extra["conditions"] or extra["changed"])
+    states = [line.partition(": ")[0] for line in extra["conditions"]]
+    what = extra["phase"] if phases[0] != phases[1] else ", ".join(states or extra["changed"])
     words = "; ".join(part for part in (what, ", ".join(extra["actions"])) if part)
     title = f"{entry.name if entry else extra['kind']} {written.key.name}: {words}"
     log.info("%s", without_secrets(title), extra={name: value for name, value in extra.items() if value})

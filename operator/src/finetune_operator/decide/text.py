@@ -20,6 +20,14 @@ def listed(names: list[str], *, most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def within(words: str, most: int) -> str:
+    """Return `words` in at most so many characters: whole clauses of them, so that no command is cut in two."""
+    if len(words) <= most:
+        return words
+    clauses = words[: most - len("; ...") + 2].rpartition("; ")[0]
+    return f"{clauses}; ..." if clauses else f"{words[: most - len('...')]}..."
+
+
 def taken_back_in_words(entry: TakenBack, deployment: str) -> str:
     """Return who took a version back from that Deployment, when and why."""
     why = f": {entry.reason}" if entry.reason else ""

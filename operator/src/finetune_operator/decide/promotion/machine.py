@@ -120,7 +120,7 @@ def _in_flight(view: PromotionView, policy: Policy, flight: InFlight) -> Decisio
         case "Flipping":
             text = f"rolling out '{flight.to.version}'"
         case "Watching":
-            text = f"'{flight.to.version}' is rolled out; watched until {flight.deadline:%Y-%m-%dT%H:%M:%SZ}"
+            text = f"'{flight.to.version}' is rolled out; watched until {times.stamp(flight.deadline)}"
         case "Returning":
             back = "nothing" if flight.back is None else f"'{flight.back.version}'"
             text = f"{flight.why}: going back to {back}: {flight.message}"
