@@ -60,4 +60,3 @@ def _is_leaving(pod: Object) -> bool:
 
 def _conditions(obj: Object) -> Iterable[Mapping[str, Any]]:
     return (obj.get("status") or {}).get("conditions") or ()
-

@@ -275,4 +275,3 @@ def _ready_changed(pod: Object) -> datetime | None:
         ),
         None,
     )
-

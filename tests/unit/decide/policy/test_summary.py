@@ -64,7 +64,9 @@ def test_a_hold_says_what_shows_its_ways_out() -> None:
 def test_what_ails_the_pods_of_a_flight_is_said() -> None:
     trouble = Problem("QuotaExceeded", "pods are refused: exceeded quota")
     status = decide(at(20, flying(), served(trouble=trouble))).status
-    assert status.message == "promotion 'to-ft-v1-1' rolls out 'ft_v1.1'; QuotaExceeded: pods are refused: exceeded quota"
+    assert (
+        status.message == "promotion 'to-ft-v1-1' rolls out 'ft_v1.1'; QuotaExceeded: pods are refused: exceeded quota"
+    )
 
 
 @pytest.mark.row("D47")

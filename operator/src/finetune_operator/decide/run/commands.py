@@ -36,7 +36,7 @@ def run_command(run: Run, *, seed: int | None = None) -> str:
 def with_remedy(text: str, remedy: str) -> str:
     """Return both within the bounds of a message; it is never the remedy that is cut."""
     room = limits.MESSAGE - len(remedy) - 2
-    return f"{text[: max(room, 0)]}; {remedy}"[: limits.MESSAGE]
+    return f"{text[: max(room, 0)].removesuffix('.')}; {remedy}"[: limits.MESSAGE]
 
 
 def in_events(message: str) -> tuple[str, ...]:

@@ -98,4 +98,3 @@ def _before(view: RunView) -> tuple[int, list[str]]:
 def _named(names: Sequence[str], number: int) -> str:
     shown = ", ".join(names[:_SHOWN])
     return shown if number <= _SHOWN else f"{shown} and {number - _SHOWN} more"
-

@@ -107,8 +107,9 @@ def _carry_on(
         case StepSucceeded(attempts, value):
             return Continue(record(replace(status, attempts=attempts), value))
         case StepFailed(attempts, problem):
-            view, message = context.view, problem.message
-            status = mark(view, replace(status, attempts=attempts), kind, "False", problem.reason, message)
+            view = context.view
+            status = mark(view, replace(status, attempts=attempts), kind, "False", problem.reason, problem.message)
+            message = f"{request.step}: {problem.message}"
             if status.candidate is not None:
                 message = with_remedy(message, f"when that is mended, make a new run: {run_command(view.run)}")
             return finish(view, status, "Failed", problem.reason, message)

@@ -202,7 +202,7 @@ def _served(view: VersionView, status: VersionStatus) -> VersionStatus:
 
 
 def _why_not_live(view: VersionView, status: VersionStatus) -> tuple[str, str]:
-    """Return reason and message: it failed (V15), people went back from it (V14), it served before (V12, V16), or not."""
+    """Return reason and message: it failed (V15), was taken back (V14), served before (V12, V16), or did not."""
     failed, digest = _quarantined(view), view.version.spec.artifact.sha256
     if failed is not None:
         return "Quarantined", failed
