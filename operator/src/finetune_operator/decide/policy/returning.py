@@ -147,7 +147,7 @@ def landed(
     status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash)
     if outcome == "RolledBack":
         back = "nothing" if flight.back is None else f"'{flight.back.version}'"
-        return memory.consumed(status, done, "Succeeded", "FlightEnded", f"{back} is live again", now)
+        return memory.consumed(status, done, "Succeeded", "FlightEnded", f"went back to {back}", now)
     return memory.consumed(status, done, outcome, reason, message, now)
 
 

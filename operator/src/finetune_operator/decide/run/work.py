@@ -13,7 +13,7 @@ from ...api.run import Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
 from ..attempts.engine import advance
-from ..attempts.history import latest
+from ..attempts.history import attempt_text, latest
 from ..attempts.step import StepFailed, StepRequest, StepSucceeded, StepUnderway
 from ..decision import CreateJob, Decision
 from ..gates.evidence import evidence_of
@@ -144,7 +144,8 @@ def _show_underway(
             status = mark(view, unblocked(view, status), kind, "Unknown", explanation.reason, explanation.message)
             status = progressed(view, status, request.step)
             shown = progress_text(status.progress, request.step)
-            decision = Decision(say(status, phase, f"{explanation.message}: {shown}" if shown else explanation.message))
+            text = f"{attempt_text(status.attempts[-1])}: {shown}" if shown else explanation.message
+            decision = Decision(say(status, phase, text))
     return Decision(decision.status, underway.actions, underway.requeue_after)
 
 

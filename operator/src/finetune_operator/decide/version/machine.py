@@ -15,7 +15,7 @@ from .. import limits
 from ..attempts import results
 from ..attempts.clock import as_recorded
 from ..attempts.engine import advance
-from ..attempts.history import active_jobs, deletions, newly_failed, swept
+from ..attempts.history import active_jobs, attempt_text, deletions, newly_failed, swept
 from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
@@ -278,5 +278,5 @@ def _events(before: VersionStatus, after: VersionStatus) -> tuple[Action, ...]:
     ):
         events.append(Emit("Normal" if new.reason in _PATIENCE else "Warning", new.reason, new.message))
     failed = newly_failed(before.attempts, after.attempts)
-    events.extend(Emit("Warning", a.reason, f"{a.step}, attempt {a.attempt}: {a.message}") for a in failed)
+    events.extend(Emit("Warning", a.reason, f"{attempt_text(a)}: {a.message}") for a in failed)
     return tuple(events)
