@@ -27,6 +27,7 @@ from house.pages import (
     session,
     source_reasons,
     trainer_reasons,
+    trouble_reasons,
     unknown_fields,
 )
 
@@ -165,6 +166,11 @@ def test_every_reason_that_is_named_exists_in_the_sources() -> None:
     named = reasons_of_tables(REASONS.read_text())
     assert len(named) > 20
     assert named - source_reasons() == set()
+
+
+def test_the_page_of_reasons_has_whatever_stands_in_the_way() -> None:
+    assert len(trouble_reasons()) > 50
+    assert trouble_reasons() - reasons_of_tables(REASONS.read_text()) == set()
 
 
 def test_the_page_of_reasons_has_every_reason_of_the_trainer() -> None:
