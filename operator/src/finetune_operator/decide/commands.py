@@ -23,6 +23,11 @@ def letting_go(policy: Policy) -> str:
     return f"kubectl patch deployment {policy.spec.deployment} -n {namespace} --type=merge -p '{patch}'"
 
 
+def resuming(policy: Policy) -> str:
+    """Return the command that lets a paused Deployment roll out again."""
+    return f"kubectl rollout resume deployment {policy.spec.deployment} -n {policy.metadata.namespace}"
+
+
 def promoting(
     policy: Policy,
     version: str,

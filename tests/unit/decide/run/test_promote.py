@@ -6,7 +6,8 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import Condition, ObjectMeta
 from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, Quarantined, TakenBack
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
-from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
+from finetune_operator.decide import limits
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, Emit
 from house.following import manifest, manifests
 from unit.decide.run.results import CANDIDATE, LIVE, START, evaluate_result, sha, train_result
 from unit.decide.run.world import World, base, made, review
@@ -263,3 +264,18 @@ def test_a_quarantined_version_can_be_promoted_by_who_knows_better_or_trained_an
     assert "seed" in manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]
     spec = manifest(world.status.message, "ModelPromotion")["spec"]
     assert (spec["releaseHold"], spec["despite"]["checks"]) == (True, ["Quarantined"])
+
+
+@pytest.mark.row("R55")
+def test_an_event_of_what_the_promotion_waits_for_has_the_whole_command() -> None:
+    """A note has 1,000 characters, and the words before the command may fill it."""
+    world = World().judged()
+    command = "echo '{}' | kubectl create -f -"
+    words = f"{'pods of the Deployment are not ready, ' * 30}; to go on: {command}"
+    waits = Condition(type="Accepted", status="False", reason="NotSettled", message=words)
+    assert world.promotion is not None
+    world.promotion = updated(world.promotion, status=PromotionStatus(phase="Pending", conditions=(waits,)))
+    world.settle()
+    notes = [action.message for action in world.history if isinstance(action, Emit) and action.reason == "NotSettled"]
+    assert [note.endswith(command) for note in notes] == [True]
+    assert len(notes[0]) <= limits.EVENT

@@ -5,7 +5,7 @@ from typing import Final
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Overruled, Promotion
-from ..commands import letting_go, promoting
+from ..commands import letting_go, overruling, promoting, resuming
 from ..deployment import keys_of, manager_in_words, written_by_others
 from ..views import ServedKeys
 from .eligibility import eligible, not_taken_back, was_live
@@ -16,7 +16,7 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
     """Return the first obstacle in the order of docs/develop/state-machines.md, or that the way is clear."""
     version = _find_version(proposal)
     if not isinstance(version, ModelVersion):
-        return version
+        return _stays_without_its_object(proposal) or version
     context = CheckContext(proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem)
     for check in CHECKS:
         obstacle = check(context)
@@ -52,6 +52,19 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
         "VersionNotFound",
         f"no ModelVersion of model '{model}' has version '{wanted}'; import it, or create a promotion of another one",
     )
+
+
+def _stays_without_its_object(proposal: Proposal) -> Refuse | None:
+    """What is live stays live without its ModelVersion (V7), and so does the way to lift a hold and stay with it."""
+    promotion, live, deployment = proposal.promotion, proposal.policy.status.live, proposal.deployment
+    if live is None or not promotion.spec.release_hold or deployment is None or deployment.keys != keys_of(live):
+        return None
+    if {promotion.spec.version, promotion.spec.from_version} != {live.version}:
+        return None
+    status = proposal.policy.status
+    if not status.is_good(live.sha256) or overruling(status, live.sha256):
+        return None  # what was only found may have an object on its way that says more
+    return Refuse("Succeeded", "AlreadyLive", f"'{live.version}' is what is live")
 
 
 def overrules(promotion: Promotion, check: Overruled) -> bool:
@@ -123,11 +136,12 @@ def _not_held(context: CheckContext) -> Obstacle | None:
     hold = context.policy.status.hold
     if hold is None or context.promotion.spec.release_hold:
         return None
+    # While it is not known what is live, a promotion that lifts the hold comes from nothing (D39, D40).
+    command = _again(context, release=True, current=not context.policy.status.remembers)
     return Wait(
         "Held",
         f"the policy is held ({hold.reason}, by {hold.by}; its status.hold says why); a promotion with "
-        f"releaseHold: true lifts the hold, this one makes '{context.version.spec.version}' live: "
-        f"{_again(context, release=True)}",
+        f"releaseHold: true lifts the hold, this one makes '{context.version.spec.version}' live: {command}",
     )
 
 
@@ -155,9 +169,7 @@ def _not_paused(context: CheckContext) -> Obstacle | None:
     deployment = context.deployment
     if deployment is None or not deployment.paused:
         return None
-    namespace = context.policy.metadata.namespace
-    command = f"kubectl rollout resume deployment {deployment.name} -n {namespace}"
-    return Wait("Paused", f"Deployment '{deployment.name}' is paused; run: {command}")
+    return Wait("Paused", f"Deployment '{deployment.name}' is paused; run: {resuming(context.policy)}")
 
 
 def _has_replicas(context: CheckContext) -> Obstacle | None:
