@@ -283,6 +283,22 @@ class TestAfterUndo:
         assert world.policy.status.hold is None
         assert world.policy.status.serving == "base_v1"
 
+    def test_what_was_let_go_of_is_no_longer_proposed_to_be_kept(self) -> None:
+        """A promotion of it would not keep what is there, but flip to it."""
+        world = self.undone()
+        assert world.target is not None
+        world.target.write(ServedKeys(), None, "kubectl-patch")
+        world.run(60)
+        assert world.target.keys == keys(TUNED)
+        hold = world.policy.status.hold
+        assert hold is not None
+        assert (hold.reason, hold.by) == ("External", "kubectl-rollout")
+        assert "since then they are as recorded again" in hold.message
+        assert [(spec["version"], spec["from"]) for spec in asked_for(hold.message)] == [("ft_v1.1", "ft_v1.1")]
+        writes = world.status_writes
+        world.run(60)
+        assert world.status_writes == writes, "said once"
+
     def test_letting_go_puts_the_recorded_one_back_and_the_release_ends(self) -> None:
         world = self.undone()
         world.ask(promotion("ft_v1.1", "ft_v1.1", name="release", release_hold=True))

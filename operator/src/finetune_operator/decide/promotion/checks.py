@@ -124,12 +124,14 @@ def _from_is_live(context: CheckContext) -> Obstacle | None:
         return None
     if not status.remembers and _not_held(context) is not None:
         return None  # what is live is not known yet (D39, D40): it waits for that below
-    return Refuse(
-        "Superseded",
-        "FromIsNotLive",
-        f"spec.from is {quoted(wanted)}, but live is {quoted(actual)}; "
-        f"to make '{context.promotion.spec.version}' live all the same: {_again(context, current=True)}",
+    never = eligible(context)
+    way = (
+        never.message
+        if isinstance(never, Refuse)
+        else f"to make '{context.promotion.spec.version}' live all the same: "
+        f"{_again(context, release=status.hold is not None, current=True)}"
     )
+    return Refuse("Superseded", "FromIsNotLive", f"spec.from is {quoted(wanted)}, but live is {quoted(actual)}; {way}")
 
 
 def _not_held(context: CheckContext) -> Obstacle | None:
