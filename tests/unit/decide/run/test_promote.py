@@ -303,6 +303,6 @@ def test_an_event_of_what_the_promotion_waits_for_has_the_whole_command() -> Non
     assert world.promotion is not None
     world.promotion = updated(world.promotion, status=PromotionStatus(phase="Pending", conditions=(waits,)))
     world.settle()
-    notes = [action.message for action in world.history if isinstance(action, Emit) and action.reason == "NotSettled"]
-    assert [note.endswith(command) for note in notes] == [True]
-    assert len(notes[0]) <= limits.EVENT
+    texts = [action.message for action in world.history if isinstance(action, Emit) and action.reason == "NotSettled"]
+    assert [text.endswith(command) for text in texts] == [True]
+    assert len(texts[0]) <= limits.EVENT
