@@ -301,8 +301,9 @@ def test_what_no_promotion_could_bring_back_is_trained_anew(served: bool) -> Non
 
 
 @pytest.mark.row("R63")
+@pytest.mark.parametrize("nothing_is_live", [False, True])
 @pytest.mark.parametrize("carrier", ["policy", "status", "record"])
-def test_what_was_live_before_does_not_come_back_by_itself(carrier: str) -> None:
+def test_what_was_live_before_does_not_come_back_by_itself(carrier: str, nothing_is_live: bool) -> None:
     first = superseded_by(ended(World().judged(), "Succeeded"))
     old = first.versions[1]
     match carrier:
@@ -315,10 +316,12 @@ def test_what_was_live_before_does_not_come_back_by_itself(carrier: str) -> None
             text = record_text(CANDIDATE, {"invoice-detector": Service(good=START)})
             old = updated(old, metadata=updated(old.metadata, annotations={SERVICE_RECORD_KEY: text}))
     first.versions = (first.versions[0], old, *first.versions[2:])
+    if nothing_is_live:
+        first.set_policy(live=None)
     again = Again(first).play()
     assert (again.phase(), again.condition("Finished")) == ("Adopted", ("True", "WasLive"))
     spec = manifest(again.status.message, "ModelPromotion")["spec"]
-    assert (spec["version"], spec["from"]) == ("ft_v1.1", "ft_v1.9")
+    assert (spec["version"], spec.get("from")) == ("ft_v1.1", None if nothing_is_live else "ft_v1.9")
 
 
 @pytest.mark.row("R60")
