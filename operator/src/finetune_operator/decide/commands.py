@@ -28,6 +28,12 @@ def resuming(policy: Policy) -> str:
     return f"kubectl rollout resume deployment {policy.spec.deployment} -n {policy.metadata.namespace}"
 
 
+def scaling(policy: Policy, replicas: int) -> str:
+    """Return the command that scales the Deployment."""
+    name, namespace = policy.spec.deployment, policy.metadata.namespace
+    return f"kubectl scale deployment {name} -n {namespace} --replicas={replicas}"
+
+
 def promoting(
     policy: Policy,
     version: str,

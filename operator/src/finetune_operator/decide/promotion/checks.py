@@ -5,7 +5,7 @@ from typing import Final
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Overruled, Promotion
-from ..commands import letting_go, overruling, promoting, resuming
+from ..commands import letting_go, overruling, promoting, resuming, scaling
 from ..deployment import keys_of, manager_in_words, written_by_others
 from ..views import ServedKeys
 from .eligibility import eligible, not_taken_back, was_live
@@ -178,7 +178,7 @@ def _has_replicas(context: CheckContext) -> Obstacle | None:
     deployment = context.deployment
     if deployment is None or deployment.replicas > 0:
         return None
-    command = f"kubectl scale deployment {deployment.name} -n {context.policy.metadata.namespace} --replicas=1"
+    command = scaling(context.policy, 1)
     why = f"Deployment '{deployment.name}' is scaled to zero, so no pod could prove the version"
     return Wait("NoReplicas", f"{why}; it waits until somebody scales it up: {command}")
 
@@ -193,8 +193,8 @@ def _settled(context: CheckContext) -> Obstacle | None:
     ails = "" if deployment.trouble is None else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
     room = ""
     if 0 < deployment.available < deployment.replicas:
-        scale = f"kubectl scale deployment {deployment.name} -n {context.policy.metadata.namespace}"
-        room = f"; where the rest finds no room, scale to what does: {scale} --replicas={deployment.available}"
+        scale = scaling(context.policy, deployment.available)
+        room = f"; where the rest finds no room, scale to what does: {scale}"
     held = context.policy.status.hold is not None
     return Wait(
         "NotSettled",
