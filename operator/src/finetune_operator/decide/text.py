@@ -4,12 +4,20 @@ import re
 
 from ..api.policy import Quarantined, TakenBack
 
+_UNPLAIN = re.compile(r"[^A-Za-z0-9._/+:@ -]")
+"""What can begin another sentence, quote, command or line."""
+
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?")
 
 
 def reason_or(reason: str, fallback: str) -> str:
     """Return `reason` if a condition may carry it (CamelCase, at most 64 characters), else `fallback`."""
     return reason if _REASON.fullmatch(reason) else fallback
+
+
+def plain(name: str, *, most: int = 64) -> str:
+    """Return a name that anybody may have written, so that in a message with commands it cannot pass for one."""
+    return _UNPLAIN.sub("?", name[:most])
 
 
 def listed(names: list[str], *, most: int = 5) -> str:

