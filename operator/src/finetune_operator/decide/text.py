@@ -20,6 +20,12 @@ def plain(name: str, *, most: int = 64) -> str:
     return _UNPLAIN.sub("?", name[:most])
 
 
+def cut(words: str, most: int) -> str:
+    """Return words as a status keeps them: one line of what can be read, at most `most` bytes."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words[:4096]).split())
+    return line.encode()[:most].decode(errors="ignore")
+
+
 def listed(names: list[str], *, most: int = 5) -> str:
     """Return "a, b and 3 more", or "none"."""
     if not names:

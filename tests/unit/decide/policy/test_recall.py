@@ -11,6 +11,7 @@ from finetune_operator.api.names import SERVICE_RECORD_KEY
 from finetune_operator.api.policy import Policy, PolicyStatus
 from finetune_operator.api.promotion import Despite
 from finetune_operator.api.record import Mark, Service
+from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
@@ -109,6 +110,26 @@ class TestRecords:
         assert len(look(EMPTY, versions=versions).status.quarantined) == limits.QUARANTINED
         taken = tuple(with_record(tuned(f"ft_v1.{n}"), TAKEN) for n in range(limits.TAKEN_BACK + 9))
         assert len(look(EMPTY, versions=taken).status.taken_back) == limits.TAKEN_BACK
+
+    @pytest.mark.row("D37")
+    def test_records_that_somebody_filled_to_the_brim_leave_the_status_small(self) -> None:
+        mark = Mark(at=NOW, by="\U0001f600" * 1000, reason="\U0001f600\n\x1b[2J" * 300, evidence="\x00" * 900)
+        forged = Service(good=NOW, taken_back=mark, quarantined=mark, lifted=mark)
+        versions = tuple(with_record(tuned(f"ft_v1.{n}"), forged) for n in range(limits.QUARANTINED + 9))
+        status = look(deployment(keys(BASE)), versions=(BASE, *versions), of=policy(live(BASE))).status
+        assert (len(status.quarantined), len(status.taken_back)) == (limits.QUARANTINED, limits.TAKEN_BACK)
+        assert len(canonical_json(status)) < 56 * 1024, "consumed promotions and a flight fit in as well"
+        assert not any(part in repr(status) for part in ("\\n", "\\x1b", "\\x00"))
+
+    @pytest.mark.row("D37")
+    def test_of_many_quarantines_the_newest_keep_their_evidence(self) -> None:
+        sick = [
+            Service(quarantined=Mark(at=EARLIER + seconds(n), reason="Unhealthy", evidence="exit code 1"))
+            for n in range(limits.EVIDENCES + 3)
+        ]
+        versions = tuple(with_record(tuned(f"ft_v1.{n}"), service) for n, service in enumerate(sick, 1))
+        known = look(EMPTY, versions=versions).status.quarantined
+        assert [bool(entry.evidence) for entry in known] == [False] * 3 + [True] * limits.EVIDENCES
 
     @pytest.mark.row("D38")
     def test_what_was_good_can_be_gone_back_to_if_it_passed_by_itself(self) -> None:

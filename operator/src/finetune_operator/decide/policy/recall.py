@@ -65,7 +65,7 @@ def _with_quarantines(status: PolicyStatus, served: tuple[Served, ...]) -> Polic
     }
     room = limits.QUARANTINED - len(status.quarantined)
     kept = sorted(new.values(), key=lambda entry: entry.since)[-room:] if room > 0 else []
-    return replace(status, quarantined=(*kept, *status.quarantined)) if kept else status
+    return replace(status, quarantined=memory.oldest_silent((*kept, *status.quarantined))) if kept else status
 
 
 def _quarantined(version: ModelVersion, mark: Mark, lifted: Mark | None) -> Quarantined:
@@ -74,10 +74,10 @@ def _quarantined(version: ModelVersion, mark: Mark, lifted: Mark | None) -> Quar
         sha256=version.spec.artifact.sha256,
         reason=text.reason_or(mark.reason, "Recalled"),
         since=mark.at,
-        evidence=mark.evidence[: limits.EVIDENCE],
+        evidence=text.cut(mark.evidence, limits.EVIDENCE),
         lifted=None
         if lifted is None
-        else Lifted(at=lifted.at, by=lifted.by[: limits.NAME], reason=lifted.reason[: limits.MARK]),
+        else Lifted(at=lifted.at, by=text.cut(lifted.by, limits.BY), reason=text.cut(lifted.reason, limits.MARK)),
     )
 
 
@@ -100,8 +100,8 @@ def _taken_back(version: ModelVersion, mark: Mark) -> TakenBack:
     return TakenBack(
         version=version.spec.version,
         sha256=version.spec.artifact.sha256,
-        by=mark.by[: limits.NAME],
-        reason=mark.reason[: limits.MARK],
+        by=text.cut(mark.by, limits.BY),
+        reason=text.cut(mark.reason, limits.MARK),
         since=mark.at,
     )
 

@@ -11,7 +11,7 @@ from ..commands import promoting
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience
 from ..promotion.waiting import candidates
-from ..text import plain
+from ..text import cut, plain
 from ..views import DeploymentView, Fault, PolicyView
 from . import holds, memory
 from .blame import evidence, quarantined_if_at_fault
@@ -33,7 +33,7 @@ def turn_back(
         phase="Returning",
         why=why,
         message=message[: limits.CAUSE],
-        evidence="" if fault is None else evidence(fault)[: limits.EVIDENCE],
+        evidence="" if fault is None else cut(evidence(fault), limits.EVIDENCE),
         epoch=next_epoch(status, deployment),
         generation=deployment.generation,
         phase_since=now,
