@@ -220,7 +220,7 @@ def test_a_flight_sees_what_ails_the_pods_that_it_waits_for(world: World, phase:
     assert (trouble.reason, f"no room for {ails}" in trouble.message) == ("Unschedulable", True)
 
 
-OTHER_POD = {"metadata": {"name": "other", "labels": {"app": "invoice-detector"},
+OTHER_POD: dict[str, Any] = {"metadata": {"name": "other", "labels": {"app": "invoice-detector"},
                           "annotations": {"finetune-operator.io/artifact-sha256": "b" * 64}}}  # fmt: skip
 LIVE_HERE = {"version": "ft_v1.1", "modelVersion": "ft", "uri": "file:///m", "sha256": "b" * 64}
 

@@ -95,7 +95,9 @@ def is_made_by(deployment: Object, pod: Object) -> bool:
     metadata = pod["metadata"]
     name = f"{deployment['metadata']['name']}-{(metadata.get('labels') or {}).get(_REPLICA_SET_LABEL)}"
     references = metadata.get("ownerReferences") or ()
-    return any(r.get("controller") is True and (r.get("kind"), r.get("name")) == ("ReplicaSet", name) for r in references)
+    return any(
+        r.get("controller") is True and (r.get("kind"), r.get("name")) == ("ReplicaSet", name) for r in references
+    )
 
 
 def serves(pod: Object, sha256: str) -> bool:
@@ -159,7 +161,7 @@ def _null_annotations(last_applied: object) -> bool:
     if not isinstance(last_applied, str):
         return False
     try:
-        spec = parse_json(last_applied, Any)["spec"]["template"]["metadata"]
+        spec = parse_json(last_applied, dict)["spec"]["template"]["metadata"]
     except (InvalidObject, KeyError, TypeError):
         return False
     return isinstance(spec, dict) and "annotations" in spec and spec["annotations"] is None

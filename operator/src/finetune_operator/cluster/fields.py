@@ -136,7 +136,15 @@ def standing(run: Json) -> Standing:
     changes_live = again or shown == "Promoting"
     put_off = shown == "Suspended" and _value(run, "spec", "suspend") is True
     return Standing(
-        created, rank, (pool, anchor), is_past, False, put_off, changes_live=changes_live, lines_up=lines_up, phase=shown
+        created,
+        rank,
+        (pool, anchor),
+        is_past,
+        False,
+        put_off,
+        changes_live=changes_live,
+        lines_up=lines_up,
+        phase=shown,
     )
 
 

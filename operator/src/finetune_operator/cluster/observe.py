@@ -20,13 +20,13 @@ from ..decide.version.view import VersionView
 from ..decide.views import DeploymentView, JobView, PolicyView, Problem, TemplateView
 from ..manifests.documents import read_document
 from ..manifests.owner import Owner, is_owned
-from .deployment_views import deployment_view, is_made_by, pod_labels, serves, template_view
+from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
 from .finished_jobs import finished_jobs
 from .job_views import job_views, running_pod
 from .kinds import Kind
 from .places import Places
-from .pods_at_rest import LOOK_AGAIN, is_short, why_short
+from .pods_at_rest import LOOK_AGAIN, is_short, pods_of, why_short
 from .port import Cluster, Object
 from .serving_trouble import what_ails
 
@@ -280,7 +280,7 @@ class Observer:
         if awaited is None:
             return deployment, None
         try:
-            pods = await self._pods_of(namespace, raw)
+            pods = await pods_of(self._cluster, namespace, raw)
         except ClusterError:
             return deployment, None  # the way back must not hang on what only explains it
         ails = what_ails(pod for pod in pods if serves(pod, awaited.sha256))
@@ -290,16 +290,12 @@ class Observer:
         known = self._ailing.get(uid)
         if known is None or known.deployment != deployment["metadata"]["uid"] or now - known.read_at >= LOOK_AGAIN:
             try:
-                pods = await self._pods_of(namespace, deployment)
+                pods = await pods_of(self._cluster, namespace, deployment)
             except ClusterError:
                 return known.trouble if known is not None else None  # it only explains
             known = _Ailing(deployment["metadata"]["uid"], now, why_short(deployment, pods, now))
             self._ailing[uid] = known
         return known.trouble
-
-    async def _pods_of(self, namespace: str, deployment: Object) -> tuple[Object, ...]:
-        pods = await self._cluster.list(Kind.POD, namespace, pod_labels(deployment), fresh=True)
-        return tuple(pod for pod in pods if is_made_by(deployment, pod))
 
     async def _templates(self, namespace: str, policy: Policy | None) -> dict[str, Object]:
         if policy is None:

@@ -297,9 +297,7 @@ def test_pods_of_a_job_that_nobody_ever_saw_speak_for_no_attempt() -> None:
     world = World().prepared()
     real = world.job("train")
     planned = updated(world.status.attempts[-1], job_uid=None, outcome="Planned")
-    world.run = updated(
-        world.run, status=updated(world.status, attempts=(*world.status.attempts[:-1], planned))
-    )
+    world.run = updated(world.run, status=updated(world.status, attempts=(*world.status.attempts[:-1], planned)))
     said = json.dumps(envelope(real, train_result()))
     forged = replace(real, uid="somebody", orphaned=True, deleting=True, spoke=True, exit_code=0, idle=True)
     world.jobs = (*(job for job in world.jobs if job.name != real.name), replace(forged, termination_message=said))

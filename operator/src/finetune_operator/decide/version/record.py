@@ -55,7 +55,12 @@ def _mirrored(service: Service, policy: Policy, sha256: str) -> Service:
         taken_back = Mark(at=taken.since, by=cut(taken.by, limits.BY), reason=cut(taken.reason, limits.MARK))
     if quarantined is None:
         return Service(good=good, taken_back=taken_back, quarantined=service.quarantined, lifted=service.lifted)
-    return Service(good=good, taken_back=taken_back, quarantined=_quarantine(quarantined, service.quarantined), lifted=_lifted(quarantined))
+    return Service(
+        good=good,
+        taken_back=taken_back,
+        quarantined=_quarantine(quarantined, service.quarantined),
+        lifted=_lifted(quarantined),
+    )
 
 
 def _quarantine(entry: Quarantined, stands: Mark | None) -> Mark:
@@ -67,4 +72,8 @@ def _quarantine(entry: Quarantined, stands: Mark | None) -> Mark:
 
 def _lifted(entry: Quarantined) -> Mark | None:
     lifted = entry.lifted
-    return None if lifted is None else Mark(at=lifted.at, by=cut(lifted.by, limits.BY), reason=cut(lifted.reason, limits.MARK))
+    return (
+        None
+        if lifted is None
+        else Mark(at=lifted.at, by=cut(lifted.by, limits.BY), reason=cut(lifted.reason, limits.MARK))
+    )
