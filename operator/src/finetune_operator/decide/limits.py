@@ -12,7 +12,7 @@ HOLD_MESSAGE: Final = 2200
 """Characters of a hold's message, and of a promotion's: three commands with the longest names fit."""
 
 EVENT: Final = 1000
-"""Characters of an Event's note, by the API."""
+"""Bytes of an Event's note that the API takes."""
 
 EVIDENCE: Final = 240
 """Bytes of what a quarantine stands on: container, pod, exit code, last words."""

@@ -37,7 +37,12 @@ def readable(words: object) -> str:
 
 def cut(words: str, most: int) -> str:
     """Return words as a status keeps them: one line, at most `most` bytes."""
-    return readable(words).encode()[:most].decode(errors="ignore")
+    return in_bytes(readable(words), most)
+
+
+def in_bytes(words: str, most: int) -> str:
+    """Return words cut at so many bytes, never within a character."""
+    return words.encode()[:most].decode(errors="ignore")
 
 
 def listed(names: list[str], *, most: int = 5) -> str:
