@@ -63,6 +63,11 @@ def promotion_name(run: str, uid: str, evidence: str = "") -> str:
     return f"{run}-promotion-{uid_tag(uid + evidence)}"
 
 
+def is_promotion_of(name: str, uid: str, evidence: str) -> bool:
+    """Tell whether that is how a run of that uid names its promotion, whatever the run is called."""
+    return name.endswith(tuple(f"-promotion-{uid_tag(text)}" for text in (uid, uid + evidence)))
+
+
 def model_version_name(model: str, version: str) -> str:
     """Return the object name of a version: invoice-fields, ft_v1.2 -> invoice-fields-ft-v1.2."""
     return f"{model}-{version.replace('_', '-')}"

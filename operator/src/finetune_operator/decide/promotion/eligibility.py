@@ -2,7 +2,7 @@
 
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
-from ...api.names import OWNER_KIND_LABEL
+from ...api.names import OWNER_KIND_LABEL, OWNER_UID_LABEL, is_promotion_of
 from ...api.policy import Policy
 from ...api.promotion import Promotion
 from ...api.record import services
@@ -36,9 +36,18 @@ def takes_back(policy: Policy, promotion: Promotion, version: ModelVersion) -> b
     It does where a person goes back to a version that was live on this Deployment before, by the policy's memory or by
     the version's own record. A run's promotion goes forward, whatever it promotes.
     """
-    if policy.status.live is None or promotion.metadata.labels.get(OWNER_KIND_LABEL) == "FineTuneRun":
+    if policy.status.live is None or _is_a_runs(promotion, version):
         return False
     return policy.status.is_good(version.spec.artifact.sha256) or _was_good_here(policy, version)
+
+
+def _is_a_runs(promotion: Promotion, version: ModelVersion) -> bool:
+    """Tell whether a run asked for it. Labels alone do not say so: people copy the manifest of a run's promotion."""
+    metadata, evidence = promotion.metadata, version.spec.evidence
+    if metadata.labels.get(OWNER_KIND_LABEL) != "FineTuneRun":
+        return False
+    uid = metadata.labels.get(OWNER_UID_LABEL, "")
+    return is_promotion_of(metadata.name, uid, evidence.digest if evidence is not None else "")
 
 
 def not_taken_back(context: CheckContext) -> Obstacle | None:
