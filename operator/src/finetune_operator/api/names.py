@@ -31,6 +31,7 @@ OUTCOME_KEY = f"{GROUP}/outcome"
 
 TRAINER_CONTAINER = "trainer"
 
+_PROMOTION = re.compile(r"-promotion-[0-9a-f]{6}\Z")
 _VERSION = re.compile(r"base_v[1-9][0-9]{0,4}|ft_v[1-9][0-9]{0,4}[.][1-9][0-9]{0,6}")
 
 
@@ -63,9 +64,9 @@ def promotion_name(run: str, uid: str, evidence: str = "") -> str:
     return f"{run}-promotion-{uid_tag(uid + evidence)}"
 
 
-def is_promotion_of(name: str, uid: str, evidence: str) -> bool:
-    """Tell whether that is how a run of that uid names its promotion, whatever the run is called."""
-    return name.endswith(tuple(f"-promotion-{uid_tag(text)}" for text in (uid, uid + evidence)))
+def is_promotion_of(name: str, run: str) -> bool:
+    """Tell whether a run of that name, or of one that begins so, calls its promotions so."""
+    return name.startswith(run) and _PROMOTION.search(name) is not None
 
 
 def model_version_name(model: str, version: str) -> str:

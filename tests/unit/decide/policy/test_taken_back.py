@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_UID_LABEL, promotion_name
+from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
 from finetune_operator.api.policy import PolicyStatus
 from finetune_operator.api.promotion import Despite, Promotion
 from finetune_operator.api.record import Service
@@ -26,7 +26,7 @@ DESPITE = Despite(checks=("TakenBack",), reason="it was the camera")
 BACK = promotion("base_v1", "ft_v1.1", name="back", reason="amounts are read wrongly")
 
 
-OF_A_RUN = {OWNER_KIND_LABEL: "FineTuneRun", OWNER_UID_LABEL: "run-uid"}
+OF_A_RUN = {OWNER_KIND_LABEL: "FineTuneRun", OWNER_NAME_LABEL: "first"}
 
 
 def taken_back(world: World) -> list[tuple[str, str, str]]:

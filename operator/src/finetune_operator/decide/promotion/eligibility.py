@@ -2,7 +2,7 @@
 
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
-from ...api.names import OWNER_KIND_LABEL, OWNER_UID_LABEL, is_promotion_of
+from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
 from ...api.policy import Policy
 from ...api.promotion import Promotion
 from ...api.record import services
@@ -30,24 +30,22 @@ def _was_good_here(policy: Policy, version: ModelVersion) -> bool:
     return here is not None and here.good is not None
 
 
+def made_by_run(promotion: Promotion) -> bool:
+    """Tell whether a run asked for it, and not a person. Labels alone do not say so: people copy a run's promotion."""
+    metadata = promotion.metadata
+    is_labelled = metadata.labels.get(OWNER_KIND_LABEL) == "FineTuneRun"
+    return is_labelled and is_promotion_of(metadata.name, metadata.labels.get(OWNER_NAME_LABEL, ""))
+
+
 def takes_back(policy: Policy, promotion: Promotion, version: ModelVersion) -> bool:
     """Tell whether the promotion, if it succeeds, takes back what is live now (D42).
 
     It does where a person goes back to a version that was live on this Deployment before, by the policy's memory or by
     the version's own record. A run's promotion goes forward, whatever it promotes.
     """
-    if policy.status.live is None or _is_a_runs(promotion, version):
+    if policy.status.live is None or made_by_run(promotion):
         return False
     return policy.status.is_good(version.spec.artifact.sha256) or _was_good_here(policy, version)
-
-
-def _is_a_runs(promotion: Promotion, version: ModelVersion) -> bool:
-    """Tell whether a run asked for it. Labels alone do not say so: people copy the manifest of a run's promotion."""
-    metadata, evidence = promotion.metadata, version.spec.evidence
-    if metadata.labels.get(OWNER_KIND_LABEL) != "FineTuneRun":
-        return False
-    uid = metadata.labels.get(OWNER_UID_LABEL, "")
-    return is_promotion_of(metadata.name, uid, evidence.digest if evidence is not None else "")
 
 
 def not_taken_back(context: CheckContext) -> Obstacle | None:
