@@ -8,6 +8,7 @@ from ..api.names import (
     MANAGED_LABEL,
 )
 from ..api.policy import LiveVersion
+from .text import plain
 from .views import DeploymentView, PolicyView, Problem, ServedKeys
 
 NO_DEADLINE: Final = 2**31 - 1
@@ -75,7 +76,7 @@ def written_by_others(deployment: DeploymentView) -> str | None:
 def manager_in_words(deployment: DeploymentView) -> str:
     """Return who last wrote our keys, for messages."""
     foreign = written_by_others(deployment)
-    return f"field manager '{foreign}'" if foreign else "an unknown writer"
+    return f"field manager '{plain(foreign)}'" if foreign else "an unknown writer"
 
 
 def epoch_of(deployment: DeploymentView) -> int:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.meta import find
-from finetune_operator.api.names import OWNER_KIND_LABEL
+from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
 from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Promotion
 from finetune_operator.decide.decision import Decision
@@ -191,9 +191,11 @@ class TestNoBrake:
 
     def test_nor_does_a_run_whose_version_was_good_before(self) -> None:
         """A restored run asks for what it made once; its `from` may be what is in flight just now."""
-        label = {OWNER_KIND_LABEL: "FineTuneRun"}
-        asked = replace(BRAKE, metadata=replace(BRAKE.metadata, labels=label))
+        labels = {OWNER_KIND_LABEL: "FineTuneRun", OWNER_NAME_LABEL: "first"}
+        asked = replace(BRAKE, metadata=replace(BRAKE.metadata, name=promotion_name("first", "uid"), labels=labels))
         assert flight_of(pull(watching(), served(**COMPLETE), asked)).phase == "Watching"
+        copied = replace(BRAKE, metadata=replace(BRAKE.metadata, labels=labels))
+        assert flight_of(pull(watching(), served(**COMPLETE), copied)).phase == "Returning", "a person's, made from it"
 
     def test_nor_does_a_quarantined_version(self) -> None:
         older = base("base_v0")
