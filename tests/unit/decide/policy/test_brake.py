@@ -191,7 +191,7 @@ class TestNoBrake:
 
     @pytest.mark.parametrize(("seconds_before", "phase"), [(30, "Returning"), (3600, "Watching")])
     def test_nor_does_one_that_was_made_long_before_the_flight(self, seconds_before: float, phase: str) -> None:
-        """One that waited, behind a hold or for its version, or was applied from Git with all others after a restore."""
+        """One that waited (a hold, its version), or was applied from Git with all the others after a restore."""
         take_off = flight_of(pull(watching(), served(**COMPLETE))).started_at
         age = (NOW - take_off).total_seconds() + seconds_before
         asked = promotion("base_v1", "ft_v1.1", name="from-before", age=age)
