@@ -189,6 +189,14 @@ class TestNoBrake:
     def test_what_does_not_go_back_waits_its_turn(self, asked: Promotion) -> None:
         assert flight_of(pull(watching(), served(**COMPLETE), asked)).phase == "Watching"
 
+    @pytest.mark.parametrize(("seconds_before", "phase"), [(30, "Returning"), (3600, "Watching")])
+    def test_nor_does_one_that_was_made_long_before_the_flight(self, seconds_before: float, phase: str) -> None:
+        """One that waited (a hold, its version), or was applied from Git with all the others after a restore."""
+        take_off = flight_of(pull(watching(), served(**COMPLETE))).started_at
+        age = (NOW - take_off).total_seconds() + seconds_before
+        asked = promotion("base_v1", "ft_v1.1", name="from-before", age=age)
+        assert flight_of(pull(watching(), served(**COMPLETE), asked)).phase == phase
+
     def test_nor_does_a_run_whose_version_was_good_before(self) -> None:
         """A restored run asks for what it made once; its `from` may be what is in flight just now."""
         labels = {OWNER_KIND_LABEL: "FineTuneRun", OWNER_NAME_LABEL: "first"}

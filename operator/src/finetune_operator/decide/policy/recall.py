@@ -17,7 +17,7 @@ from ...api.record import Mark, Service, services
 from .. import limits, text
 from ..commands import letting_go, overruling, promoting, resuming, said_whole, scaling
 from ..decision import Decision
-from ..deployment import deployment_problem, epoch_of, is_rolled_out, written_by_others
+from ..deployment import counted_epoch, deployment_problem, is_rolled_out, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Proposal, Refuse
@@ -145,7 +145,7 @@ def adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
         return _hold_what_served_before(view)
     if not is_rolled_out(deployment):
         return _hold_until_rolled_out(view, deployment, version)
-    epoch = max(epoch_of(deployment), 1)
+    epoch = max(counted_epoch(deployment), 1)
     adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
     return _hold_adopted(view, adopted, version)
 
