@@ -132,8 +132,8 @@ class Stories:
         phases = wait or ("Succeeded", "Failed", "RolledBack", "Superseded")
 
         def status() -> dict[str, Any]:
-            said: dict[str, Any] = (self.kube.get("modelpromotion", name) or {}).get("status", {})
-            return said
+            shown: dict[str, Any] = (self.kube.get("modelpromotion", name) or {}).get("status", {})
+            return shown
 
         self.kube.wait(f"ModelPromotion {name}", lambda: status().get("phase") in phases, seconds)
         return status()

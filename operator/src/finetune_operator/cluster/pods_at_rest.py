@@ -1,22 +1,30 @@
-"""What ails the pods of a Deployment in which no promotion is in flight, and how often that is looked at."""
+"""The pods of a Deployment: which they are, what ails them while nothing flies, and how often they are looked at."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from ..decide.views import Problem
+from .deployment_views import is_made_by, pod_labels
+from .kinds import Kind
 from .pod import Pod, moment_of
-from .port import Object
+from .port import Cluster, Object
 from .serving_trouble import Ails, what_ails, why_no_pod
 
 LOOK_AGAIN: Final = timedelta(seconds=15)
 """How often the pods of a Deployment that lacks some are looked at: only the Deployment is watched."""
 
-STARTING: Final = frozenset(("ContainerCreating", "PodReplaced", "PodStarting", "ServerNotReady"))
+STARTING: Final = frozenset(("ContainerCreating", "PodReplaced", "PodStarting", "ServerNotReady", "SidecarNotReady"))
 """What is said of pods that are on their way."""
 
 STARTS_FOR: Final = timedelta(seconds=60)
 """A pod may be without a word for so long: it is starting."""
+
+
+async def pods_of(cluster: Cluster, namespace: str, deployment: Object) -> tuple[Object, ...]:
+    """Return the Deployment's pods, as they are now."""
+    pods = await cluster.list(Kind.POD, namespace, pod_labels(deployment), fresh=True)
+    return tuple(pod for pod in pods if is_made_by(deployment, pod))
 
 
 def is_short(deployment: Object) -> bool:

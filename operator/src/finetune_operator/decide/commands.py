@@ -8,6 +8,7 @@ from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import Approval, Overruled
 from .decision import Emit
 from .limits import EVENT
+from .text import in_bytes
 
 _KEYS: Final = (MODEL_VERSION_KEY, ARTIFACT_URI_KEY, ARTIFACT_SHA256_KEY)
 
@@ -21,6 +22,17 @@ def letting_go(policy: Policy) -> str:
     )
     namespace = policy.metadata.namespace
     return f"kubectl patch deployment {policy.spec.deployment} -n {namespace} --type=merge -p '{patch}'"
+
+
+def resuming(policy: Policy) -> str:
+    """Return the command that lets a paused Deployment roll out again."""
+    return f"kubectl rollout resume deployment {policy.spec.deployment} -n {policy.metadata.namespace}"
+
+
+def scaling(policy: Policy, replicas: int) -> str:
+    """Return the command that scales the Deployment."""
+    name, namespace = policy.spec.deployment, policy.metadata.namespace
+    return f"kubectl scale deployment {name} -n {namespace} --replicas={replicas}"
 
 
 def promoting(
@@ -72,5 +84,5 @@ def releasing(policy: Policy) -> str | None:
 def said_whole(kind: str, cause: str, ways: tuple[str, ...]) -> tuple[Emit, ...]:
     """Return the Warning Events of a cause and the ways out: one, or one for each way where a note is too short."""
     whole = "; ".join((cause, *ways))
-    texts = (whole,) if len(whole) <= EVENT else tuple(f"{cause[: EVENT // 4]}; {way}" for way in ways)
+    texts = (whole,) if len(whole.encode()) <= EVENT else tuple(f"{in_bytes(cause, EVENT // 4)}; {way}" for way in ways)
     return tuple(Emit("Warning", kind, text) for text in texts)

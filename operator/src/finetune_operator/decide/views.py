@@ -98,6 +98,7 @@ class JobView:
     all the same, because neighbours run on or another pod was made. `idle`: no trainer runs in any of its pods.
     `failure` is what the pod's own status says of its end, and `said` what the Job's says. `podless_since` is when
     the Job's controller began, while it has no pod. `moments` is what the pod did and does, oldest first.
+    `orphaned`: the Job itself is gone, and all that is known of it is what its pods say.
     """
 
     name: str
@@ -126,6 +127,7 @@ class JobView:
     moments: tuple[PodMoment, ...] = ()
     overdue: Overdue | None = None
     deleting: bool = False
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ class DeploymentView:
     keys_manager: str | None = None
     deleting: bool = False
     progress_deadline_seconds: int = 600
+    min_ready_seconds: int = 0
     trouble: Problem | None = None
     fault: Fault | None = None
 

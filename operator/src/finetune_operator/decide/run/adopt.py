@@ -13,7 +13,7 @@ from ..snapshot import default_seed, inputs_hash, spec_hash
 from ..text import quarantined_in_words, taken_back_in_words
 from .acceptance import policy_not_found
 from .commands import run_command, with_remedy
-from .earlier import Earlier, Fate, is_current, results_of, worth
+from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .grounds import objections
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark
@@ -151,7 +151,9 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
             entry_ = policy.status.taken_back_of(earlier.sha256)
             deployment = policy.spec.deployment
             text = f"{what}; {taken_back_in_words(entry_, deployment) if entry_ else 'taken back, by its record'}"
-            return with_remedy(text, f"to promote it all the same: {_promotion(policy, earlier, 'TakenBack')}")
+            may_serve = is_current(policy, earlier) or served(policy, earlier)
+            anyway = f"to promote it all the same: {_promotion(policy, earlier, 'TakenBack')}"
+            return with_remedy(text, anyway if may_serve else again)
         case "Expired":
             text = f"{what}; nobody reviewed it in time, and this run is older than that"
             return with_remedy(text, f"to ask for a review again, without training: {run_command(run)}")
