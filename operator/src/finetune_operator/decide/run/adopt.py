@@ -7,12 +7,11 @@ from msgspec.structs import replace
 from ...api.policy import Policy
 from ...api.promotion import Approval, Overruled
 from ...api.run import AdoptedResult, Evidence, RunPhase, RunStatus
-from ..commands import overruling, promoting
+from ..commands import overruling, promoting, run_command, with_remedy
 from ..decision import Decision
 from ..snapshot import default_seed, inputs_hash, spec_hash
 from ..text import quarantined_in_words, taken_back_in_words
 from .acceptance import policy_not_found
-from .commands import run_command, with_remedy
 from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .grounds import objections
 from .stage import Continue, RunContext

@@ -7,12 +7,12 @@ from msgspec.structs import replace
 from ...api.meta import ConditionStatus, find
 from ...api.policy import Policy
 from ...api.run import Evidence, Ruling, RunStatus
+from ..commands import run_command, with_remedy
 from ..decision import Decision
 from ..snapshot import default_seed
 from ..times import later, span, stamp
 from .acceptance import policy_not_found
 from .again import end_outrun, is_current, is_outrun, measure_again
-from .commands import run_command, with_remedy
 from .grounds import gates_text, grounds_of, objections
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark, say, unblocked

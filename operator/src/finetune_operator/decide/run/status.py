@@ -13,10 +13,10 @@ from .. import limits
 from ..attempts.clock import as_recorded
 from ..attempts.history import active_jobs, attempt_text, deletions, latest, newly_failed
 from ..attempts.pods import not_ending, until_overdue
+from ..commands import in_events
 from ..decision import Action, Decision, Emit
 from ..templates import QUEUE_NOT_ALLOWED, unused_queue
 from ..views import Explanation
-from .commands import in_events
 from .view import RunView
 
 CONDITIONS: Final = ("Accepted", "Prepared", "Trained", "Evaluated", "GatesPassed", "Promoted", "Finished")

@@ -15,12 +15,12 @@ from ..attempts import results
 from ..attempts.engine import advance
 from ..attempts.history import attempt_text, latest
 from ..attempts.step import StepFailed, StepRequest, StepSucceeded, StepUnderway
+from ..commands import run_command, with_remedy
 from ..decision import CreateJob, Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
 from ..templates import usable_template
 from ..views import Problem
-from .commands import run_command, with_remedy
 from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference, suspended
 from .status import (
     CONDITION_OF,
