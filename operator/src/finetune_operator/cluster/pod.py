@@ -74,6 +74,11 @@ class Pod:
         return self.status.get("phase") in {"Succeeded", "Failed"}
 
     @property
+    def is_leaving(self) -> bool:
+        """It is on its way out, or is the remains of a pod: what it says is of the past."""
+        return self.has_ended or self.raw["metadata"].get("deletionTimestamp") is not None
+
+    @property
     def is_disrupted(self) -> bool:
         """The cluster, not the run, ended it."""
         return self.condition("DisruptionTarget").get("status") == "True"

@@ -76,7 +76,7 @@ def why_no_pod(deployment_status: Mapping[str, Any]) -> Problem | None:
 
 def _pod(pod: Object) -> Ails:
     name, status = pod["metadata"]["name"], pod.get("status") or {}
-    if _is_leaving(pod):
+    if Pod(pod).is_leaving or Pod(pod).is_disrupted:  # then nothing its containers do says anything of the model
         return Ails(Problem("PodReplaced", f"pod {name!r} was evicted, deleted or ended; another one takes its place"))
     for container in status.get("initContainerStatuses") or ():
         ails = _init(pod, container)
@@ -91,15 +91,6 @@ def _pod(pod: Object) -> Ails:
     if ours is not None and not ours.get("ready"):
         return _unready(pod, ours)
     return Ails(_beside(pod, [c for c in statuses if c is not ours]))
-
-
-def _is_leaving(pod: Object) -> bool:
-    """Tell whether the pod is on its way out, so that nothing its containers do says anything of the model."""
-    status = pod.get("status") or {}
-    disrupted = any(
-        c.get("type") == "DisruptionTarget" and c.get("status") == "True" for c in status.get("conditions") or ()
-    )
-    return bool(pod["metadata"].get("deletionTimestamp")) or disrupted or status.get("phase") in ("Failed", "Succeeded")
 
 
 def _init(pod: Object, container: Mapping[str, Any]) -> Ails | None:
@@ -134,7 +125,7 @@ def _unready(pod: Object, server: Mapping[str, Any]) -> Ails:
     running = (server.get("state") or {}).get("running")
     if running is None:
         return Ails(_creating(pod))
-    started, changed = moment_of(running.get("startedAt")), _ready_changed(pod)
+    started, changed = moment_of(running.get("startedAt")), _unready_since(pod)
     if started is not None and changed is not None and changed > started:
         words = f"{which} stopped being ready"
         return Ails(Problem("ServerNotReady", words), Fault("StoppedReady", words, changed))
@@ -168,7 +159,7 @@ def _creating(pod: Object) -> Problem | None:
 def _beside(pod: Object, others: list[Mapping[str, Any]]) -> Problem | None:
     """Return why a pod whose server is well is not ready: another container, or its node."""
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
-    if status.get("phase") != "Running" or _is_ready(pod):
+    if status.get("phase") != "Running" or Pod(pod).condition("Ready").get("status") == "True":
         return _creating(pod)
     sidecars = [
         c
@@ -261,21 +252,7 @@ def _words(text: object, most: int) -> str:
     return readable(text).replace(";", ",")[-most:]
 
 
-def _is_ready(pod: Object) -> bool:
-    return any(
-        c.get("type") == "Ready" and c.get("status") == "True"
-        for c in (pod.get("status") or {}).get("conditions") or ()
-    )
-
-
-def _ready_changed(pod: Object) -> datetime | None:
+def _unready_since(pod: Object) -> datetime | None:
     """Return since when the pod is not ready, if it says so."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return next(
-        (
-            moment_of(c.get("lastTransitionTime"))
-            for c in conditions
-            if c.get("type") == "Ready" and c.get("status") == "False"
-        ),
-        None,
-    )
+    ready = Pod(pod).condition("Ready")
+    return moment_of(ready.get("lastTransitionTime")) if ready.get("status") == "False" else None

@@ -65,7 +65,7 @@ def _with_way_to_ways(policy: Policy, hold: Hold) -> str:
 
 
 def _in_words(flight: InFlight, ails: str) -> str:
-    to, back = quoted(flight.to.version), quoted(flight.back.version if flight.back else None)
+    to, back = quoted(flight.to.version), quoted(flight.back_version)
     match flight.phase:
         case "Flipping":
             return f"promotion '{flight.promotion}' rolls out {to}{ails}"
