@@ -17,6 +17,7 @@ from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait
 from finetune_operator.decide.promotion.waiting import candidates, identity, spec_hash
 from finetune_operator.decide.views import DeploymentView, Problem
+from house.following import manifest
 from unit.decide.policy.world import NOW, base, deployment, keys, live, live_version, policy, promotion, seconds, tuned
 
 BASE, TUNED = base(), tuned()
@@ -396,3 +397,19 @@ def test_what_a_version_becomes_is_what_its_object_says() -> None:
     made = live_version(TUNED)
     assert (made.version, made.model_version) == ("ft_v1.1", "invoice-fields-ft-v1.1")
     assert (made.uri, made.sha256) == (TUNED.spec.artifact.uri, TUNED.spec.artifact.sha256)
+
+
+def test_a_version_in_review_is_refused_with_the_approval_that_lets_it_pass() -> None:
+    refused = judge(proposal(versions=(BASE, REVIEWED)))
+    assert isinstance(refused, Refuse)
+    spec = manifest(refused.message, "ModelPromotion")["spec"]
+    approval = Approval(by=spec["approval"]["by"], evidence=spec["approval"]["evidence"])
+    asked = promotion(spec["version"], spec["from"], approval=approval)
+    assert isinstance(judge(proposal(asked, versions=(BASE, REVIEWED))), Clear)
+
+
+def test_a_review_of_what_is_outdated_is_not_asked_for() -> None:
+    refused = judge(proposal(versions=(BASE, tuned(verdict="Review", baseline="ft_v0.9"))))
+    assert isinstance(refused, Refuse)
+    assert "start a new run" in refused.message
+    assert "approve" not in refused.message

@@ -4,7 +4,7 @@ from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
 from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
 from ...api.policy import Policy
-from ...api.promotion import Promotion
+from ...api.promotion import Approval, Promotion
 from ...api.record import services
 from ..commands import promoting
 from ..text import taken_back_in_words
@@ -112,10 +112,23 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
         return _ineligible(version, f"'{evidence.rejected_by}' rejected it in review; that is never promoted")
     if was_live(context.policy, version):
         return None
-    approval = context.promotion.spec.approval
-    if evidence.verdict == "Review" and (approval is None or approval.evidence != evidence.digest):
-        return _ineligible(version, f"its verdict is Review; spec.approval.evidence must name {evidence.digest}")
-    return _evidence_current(context.policy, version)
+    approval, outdated = context.promotion.spec.approval, _evidence_current(context.policy, version)
+    if outdated is None and evidence.verdict == "Review" and (approval is None or approval.evidence != evidence.digest):
+        return _ineligible(version, _how_to_approve(context, evidence.digest))
+    return outdated
+
+
+def _how_to_approve(context: CheckContext, digest: str) -> str:
+    spec = context.promotion.spec
+    command = promoting(
+        context.policy,
+        spec.version,
+        spec.from_version,
+        release=spec.release_hold,
+        despite=() if spec.despite is None else spec.despite.checks,
+        approval=Approval(by="YOUR NAME", evidence=digest),
+    )
+    return f"its verdict is Review; spec.approval.evidence must name {digest}; to approve what you looked at: {command}"
 
 
 def _evidence_current(policy: Policy, version: ModelVersion) -> Obstacle | None:
