@@ -21,6 +21,7 @@ from ..cluster.port import Cluster, Object
 from ..cluster.refusals import refusal_of
 from ..decide.decision import Decision
 from ..decide.refusal import Refusal, event
+from .words import Words, only_words
 
 NEW_WORDS: Final = timedelta(minutes=1)
 """How long a refusal keeps its words. Those of a webhook may differ at every try, and a write wakes its object."""
@@ -50,6 +51,7 @@ class Reconciler:
     """By uid: the last write that was refused, until a try succeeds."""
     _posted: set[str] = field(default_factory=set)
     """Uids whose refusal has its Event from here, because no condition can tell of it."""
+    _words: Words = field(default_factory=Words)
 
     async def reconcile(self, key: ObjectRef) -> Outcome:
         """Bring the object of `key` one decision further. Raises ClusterError when the API server refuses."""
@@ -78,6 +80,7 @@ class Reconciler:
         """Drop what is remembered of an object that is gone."""
         self._refused.pop(uid, None)
         self._posted.discard(uid)
+        self._words.forget(uid)
         self.observer.forget(uid)
 
     def _remember(self, uid: str, refusal: Refusal) -> None:
@@ -92,6 +95,9 @@ class Reconciler:
     async def _decided(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
         observed = await self.observer.observe(kind, raw, now)
         decision = self._with_refusal(observed, reconciled(kind).decide(observed.view))
+        wait = self._chatter(raw, decision, now)
+        if wait is not None:
+            return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
         with self.observer.places.claimed(observed.view, decision.status):
             return await self._act(observed, decision, _refuser(observed))
 
@@ -107,6 +113,12 @@ class Reconciler:
             self._posted.add(uid)
             self.outlets.events(regarding(observed), event(refusal))
         return said
+
+    def _chatter(self, raw: Object, decision: Decision[Any], now: datetime) -> timedelta | None:
+        """Return how long a decision is to wait that does nothing but choose other words, and did so too often."""
+        if decision.actions or not only_words(raw.get("status") or {}, plain(decision.status)):
+            return None
+        return self._words.wait(raw["metadata"]["uid"], now)
 
     async def _act(
         self,
