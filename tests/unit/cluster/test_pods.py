@@ -360,3 +360,18 @@ def test_a_job_that_only_a_finalizer_keeps_is_empty_when_no_pod_of_it_is_left(
     going["metadata"].update({"deletionTimestamp": AT.format(30), "finalizers": finalizers})
     (seen,) = job_views("run-1", [going], [a_pod(phase) for phase in phases])
     assert (seen.deleting, seen.emptied) == (True, emptied)
+
+
+@pytest.mark.row("R43")
+def test_an_image_that_cannot_be_pulled_is_said_alike_while_it_is_tried_and_in_the_pauses() -> None:
+    words = "failed to resolve reference registry/trainer:1: not found"
+    tried = {"reason": "ErrImagePull", "message": words}
+    paused = {
+        "reason": "ImagePullBackOff",
+        "message": f'Back-off pulling image "registry/trainer:1": ErrImagePull: {words}',
+    }
+    said = {
+        view(a_pod("Pending", container("trainer", waiting=now), conditions=READY)).waiting for now in (tried, paused)
+    }
+    assert len(said) == 1
+    assert words in str(said)

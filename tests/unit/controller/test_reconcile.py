@@ -15,6 +15,7 @@ from finetune_operator.controller.loop import OUTAGE, Loop
 from finetune_operator.controller.metrics import Metrics
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.reconcile import Outcome, Reconciler
+from finetune_operator.controller.words import BURST
 from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import run, stage
@@ -128,6 +129,34 @@ def test_words_that_differ_at_every_try_are_not_written_at_every_try(world: Worl
     assert len(world.server.log) == before + 1
     assert "10.0.0.1:19" in world.condition(RUN, "Prepared")["message"]
     assert world.warned("QuotaExceeded") == 1
+
+
+@pytest.mark.row("R55")
+def test_a_scheduler_that_says_something_else_each_second_is_quoted_a_few_times_and_then_once_a_minute(
+    world: World,
+) -> None:
+    world.reconcile(RUN, RUN)
+    (job,) = world.server.list(Kind.JOB, NAMESPACE, {"finetune-operator.io/step": "prepare"})
+    owner = {"kind": "Job", "name": "j", "uid": job["metadata"]["uid"], "controller": True}
+    meta = {"name": "p", "labels": job["metadata"]["labels"], "ownerReferences": [owner]}
+    world.server.create("jobs", Kind.POD, NAMESPACE, {"metadata": meta, "spec": {}})
+    before = len(world.server.log)
+    for second in range(130):
+        world.server.advance(1)
+        full = {"type": "PodScheduled", "status": "False", "message": f"0/{second} nodes are available"}
+        metadata = world.server.get(Kind.POD, NAMESPACE, "p")["metadata"]  # type: ignore[index]
+        status = {"status": {"phase": "Pending", "conditions": [full]}}
+        world.server.patch_status(
+            "kubelet", Kind.POD, NAMESPACE, "p", metadata["uid"], metadata["resourceVersion"], status
+        )
+        after = world.reconcile(RUN).after
+    writes = [write for write in world.server.log[before:] if write.kind is Kind.RUN]
+    assert len(writes) == 1 + BURST + 2  # the reason, the first words, one a minute
+    assert after is not None, "what was not written is written later"
+    world.server.advance(60)
+    world.reconcile(RUN)
+    assert "0/129 nodes" in world.get(RUN)["status"]["message"]
+    assert world.warned("Unschedulable") == 1
 
 
 def test_another_reason_is_another_event_and_shows_at_once(world: World) -> None:

@@ -75,7 +75,7 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         collect=labels.get(names.COLLECT_LABEL) == "true",
         state="Complete" if "Complete" in ended else "Failed" if "Failed" in ended else "Active",
         suspended=suspended,
-        podless_since=None if pods or suspended or _has_had_pods(status) else moment_of(status.get("startTime")),
+        podless_since=None if pods or suspended or _has_had_pods(status) else _begun(metadata, status),
         finished_at=moment_of((end or {}).get("lastTransitionTime")),
         said=_words(ended.get("Failed") or {}),
         has_pods=bool(pods),
@@ -137,6 +137,11 @@ def _speaker(pods: Iterable[Pod]) -> Pod | None:
 def _words(condition: Mapping[str, Any]) -> str:
     said = (str(condition.get(part) or "") for part in ("reason", "message"))
     return ": ".join(part for part in said if part)[:_SHOWN]
+
+
+def _begun(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | None:
+    """Return when the Job's controller took the Job up, else since when it could have."""
+    return moment_of(status.get("startTime")) or moment_of(metadata.get("creationTimestamp"))
 
 
 def _has_had_pods(status: Mapping[str, Any]) -> bool:
