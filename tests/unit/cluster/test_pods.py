@@ -375,3 +375,9 @@ def test_an_image_that_cannot_be_pulled_is_said_alike_while_it_is_tried_and_in_t
     }
     assert len(said) == 1
     assert words in str(said)
+
+
+@pytest.mark.row("R42")
+def test_a_pod_that_was_disrupted_and_is_over_says_by_whom() -> None:
+    gone = view(a_pod("Failed", container("trainer", **ran(143)), conditions=[DISRUPTED])).moments[-1]
+    assert gone.explanation.message == "pod p was ended (EvictionByEvictionAPI)"

@@ -35,6 +35,12 @@ class Refusing(Client):
     error: type[ClusterError] = Forbidden
     words: str = QUOTA
     statuses: bool = False
+    unread: frozenset[Kind] = frozenset()
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
+        if kind in self.unread:
+            raise self.error(f"{kind.value[2]} is forbidden: {self.words}")
+        return await super().get(kind, namespace, name, fresh=fresh)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         if kind in self.refused:
@@ -208,6 +214,24 @@ def test_a_status_that_cannot_be_written_is_told_by_one_event(world: World) -> N
     world.client.statuses = False
     world.reconcile(RUN, RUN)
     assert world.condition(RUN, "Accepted")["status"] == "True"
+
+
+@pytest.mark.row("R50")
+def test_what_may_not_be_read_is_said_once_and_forgotten_when_it_may(world: World) -> None:
+    world.reconcile(RUN)
+    world.client.unread = frozenset((Kind.CONFIG_MAP,))
+    world.refuse(RUN)
+    before = len(world.server.log)
+    world.server.advance(30)
+    world.refuse(RUN)
+    assert len(world.server.log) == before, "said once, not at every try"
+    assert "may not read" in world.get(RUN)["status"]["message"]
+    assert "configmaps is forbidden" in world.get(RUN)["status"]["message"]
+    assert world.warned("ReadRefused") == 1
+    world.client.unread = frozenset()
+    world.reconcile(RUN)
+    assert world.get(RUN)["status"]["message"].startswith("prepare, attempt 1")
+    assert world.warned("WriteRefused") == 0
 
 
 def test_an_object_that_cannot_be_read_gets_a_condition_and_no_retry(world: World) -> None:

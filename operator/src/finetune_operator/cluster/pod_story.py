@@ -64,7 +64,7 @@ def overdue(pod: Pod) -> Overdue | None:
 def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
     ended = moment_of((pod.terminated or {}).get("finishedAt")) or pod.since("DisruptionTarget") or pod.created
     if pod.has_ended and ended is not None:
-        yield ended, _says(pod, "is over", "Running")
+        yield ended, _says(pod, f"was ended ({_why_disrupted(pod)})" if pod.is_disrupted else "is over", "Running")
     if pod.has_ended or pod.created is None:
         return
     yield pod.created, _says(pod, "waits for a node")
@@ -79,10 +79,11 @@ def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
         yield _before_the_trainer(pod, ready or pod.created)
     disrupted = pod.since("DisruptionTarget")
     if disrupted is not None:
-        yield (
-            disrupted,
-            _says(pod, f"is asked to end ({pod.condition('DisruptionTarget').get('reason', '')})", "Running"),
-        )
+        yield disrupted, _says(pod, f"is asked to end ({_why_disrupted(pod)})", "Running")
+
+
+def _why_disrupted(pod: Pod) -> str:
+    return str(pod.condition("DisruptionTarget").get("reason") or "disrupted")
 
 
 def _is_not_up_again(status: Json) -> bool:
