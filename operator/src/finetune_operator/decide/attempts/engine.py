@@ -231,7 +231,7 @@ def _harvest(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job:
             value = request.accept(attempt, said)
     if isinstance(value, Problem):
         return _failed(view, request, attempt, Failure(value), job)
-    finished = _ended_at(job, view.now)
+    finished = min(job.finished_at or view.now, view.now)
     ended = replace(attempt, outcome="Succeeded", finished_at=finished, exit_code=job.exit_code, reason="", message="")
     return StepSucceeded(with_attempt(view, ended).attempts, value)
 
@@ -273,18 +273,13 @@ def _failed(
     """Record a failed attempt and go on with what follows it."""
     ended = as_failed(
         attempt,
-        _ended_at(job, view.now),
+        view.now,  # back-off is waited by one clock, whatever those of nodes and API server say
         failure.problem,
         fatal=failure.fatal,
         counted=failure.counted,
         exit_code=job.exit_code if job else None,
     )
     return _retry(with_attempt(view, ended), request, ended)
-
-
-def _ended_at(job: JobView | None, now: datetime) -> datetime:
-    """Return when the trainer ended; a node whose clock is ahead delays no other attempt."""
-    return min(job.finished_at or now, now) if job else now
 
 
 def _job(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> CreateJob:

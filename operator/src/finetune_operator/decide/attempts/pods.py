@@ -68,7 +68,7 @@ def until_overdue(jobs: Iterable[JobView], now: datetime) -> timedelta | None:
 
 
 def _doing(job: JobView, now: datetime) -> Explanation | None:
-    shown = [moment for moment in job.moments if not timedelta() <= now - moment.since < SHOWN_AFTER]
+    shown = [moment for moment in job.moments if abs(now - moment.since) >= SHOWN_AFTER]
     if not shown:
         return None
     newest = shown[-1]
