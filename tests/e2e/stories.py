@@ -2,11 +2,14 @@
 
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from finetune_demo import progress
 from finetune_demo.kube import Kube
+from finetune_demo.settings import RELEASE, SYSTEM
 from finetune_demo.story import Story
 
 API = "finetune-operator.io/v1alpha1"
@@ -110,3 +113,114 @@ class Stories:
         """Kill the operator's pod without grace."""
         system = ("-n", "finetune-system")
         self.kube.kubectl(*system, "delete", "pods", "--all", "--grace-period=0", "--force")
+
+    def live(self) -> str | None:
+        """Return the version that is live on the policy's record."""
+        version: str | None = (self.policy().get("status", {}).get("live") or {}).get("version")
+        return version
+
+    def quarantined(self, version: str) -> bool:
+        """Tell whether the policy will never promote the version again."""
+        return version in [entry["version"] for entry in self.policy()["status"].get("quarantined", ())]
+
+    def promote(
+        self, name: str, version: str, live: str, *, wait: tuple[str, ...] = (), seconds: float = 300, **more: Any
+    ) -> dict[str, Any]:
+        """Apply a ModelPromotion and return its status when it has ended, or is in one of the phases of `wait`."""
+        spec = {"policy": "invoice-fields", "version": version, "reason": "a story", **more}
+        self.apply("ModelPromotion", name, spec | {"from": live})
+        phases = wait or ("Succeeded", "Failed", "RolledBack", "Superseded")
+
+        def status() -> dict[str, Any]:
+            found: dict[str, Any] = (self.kube.get("modelpromotion", name) or {}).get("status", {})
+            return found
+
+        self.kube.wait(f"ModelPromotion {name}", lambda: status().get("phase") in phases, seconds)
+        return status()
+
+    def until_flight(self, run: str, phase: str) -> str:
+        """Wait until the run's version is in that phase of its flight; return the version."""
+
+        def flying() -> bool:
+            ended = self.run_status(run).get("phase")
+            assert ended not in progress.FINAL, self.run_status(run).get("message")
+            flight = self.policy()["status"].get("inFlight") or {}
+            return bool(flight.get("phase") == phase)
+
+        self.kube.wait(f"{run}: {phase}", flying, 900, every=0.5)
+        version: str = self.run_status(run)["version"]
+        return version
+
+    def patch_deployment(self, patch: dict[str, Any]) -> None:
+        """Change the inference Deployment by a merge patch."""
+        self.kube.kubectl("patch", "deployment", "invoice-detector", "--type=merge", "-p", json.dumps(patch))
+
+    def template_version(self) -> str | None:
+        """Return the version that the Deployment's pod template names."""
+        deployment = self.kube.get("deployment", "invoice-detector") or {}
+        annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
+        version: str | None = annotations.get("finetune-operator.io/model-version")
+        return version
+
+    def serving(self, version: str) -> list[dict[str, Any]]:
+        """Return the pods of the Deployment that serve a version, those that end included."""
+        key = "finetune-operator.io/model-version"
+        pods = self.kube.items("pods", "app=invoice-detector")
+        return [pod for pod in pods if pod["metadata"].get("annotations", {}).get(key) == version]
+
+    def evict(self, pod: str) -> None:
+        """Evict a pod, as `kubectl drain` does."""
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.kube.namespace},
+        }
+        path = f"/api/v1/namespaces/{self.kube.namespace}/pods/{pod}/eviction"
+        self.kube.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+    def pods_of_jobs(self) -> list[dict[str, Any]]:
+        """Return the pods of the operator's Jobs that still run or wait."""
+        pods = self.kube.items("pods", "app.kubernetes.io/managed-by=finetune-operator")
+        return [pod for pod in pods if pod["status"].get("phase") in ("Pending", "Running")]
+
+    @contextmanager
+    def sidecar(self) -> Iterator[None]:
+        """Give every Job's pod a helper that never ends by itself, as an injected proxy is."""
+        template = self.kube.get("podtemplate", "trainer") or {}
+        trainer = next(c for c in template["template"]["spec"]["containers"] if c["name"] == "trainer")
+        helper = {
+            "name": "proxy",
+            "image": trainer["image"],
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sleep", "100000"],
+        }
+        for name in ("securityContext", "resources"):
+            if name in trainer:
+                helper[name] = trainer[name] if name == "securityContext" else {"requests": {"cpu": "1m"}}
+        self._patch_template([{"op": "add", "path": "/template/spec/containers/-", "value": helper}])
+        try:
+            yield
+        finally:
+            self._patch_template([{"op": "remove", "path": "/template/spec/containers/1"}])
+
+    def _patch_template(self, patch: list[dict[str, Any]]) -> None:
+        self.kube.kubectl("patch", "podtemplate", "trainer", "--type=json", "-p", json.dumps(patch))
+
+    @contextmanager
+    def watching_too(self, namespace: str) -> Iterator[None]:
+        """Let the operator watch another namespace beside the stories' own, which is deleted in the end."""
+        kube = self.kube
+        kube.kubectl("create", "namespace", namespace)
+        try:
+            self._watch(namespace, watched=True)
+            yield
+        finally:
+            kube.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=true")
+            self._watch(namespace, watched=False)
+
+    def _watch(self, namespace: str, *, watched: bool) -> None:
+        """Add a namespace to the operator's, or take it out, as docs/operate says."""
+        chart = self.tale.settings.root / "charts" / "finetune-operator"
+        value = f"watch.{namespace}={str(watched).lower()}"
+        words = ("upgrade", RELEASE, str(chart), "-n", SYSTEM, "--reset-then-reuse-values", "--set", value)
+        self.kube.helm(*words, "--wait", "--timeout", "3m")

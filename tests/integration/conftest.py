@@ -3,8 +3,8 @@
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-ALONE = frozenset(("chart", "crds", "demo", "semantics"))
-"""Folders with one control plane; the operator's tests share one in each worker, and mostly wait."""
+ALONE = ("chart", "crds", "demo", "semantics", "operator/test_spaces.py")
+"""Folders and files with one control plane; the operator's other tests share one in each worker, and mostly wait."""
 
 
 class ByControlPlane(LoadScopeScheduling):  # type: ignore[misc]  # of an untyped library
@@ -12,8 +12,8 @@ class ByControlPlane(LoadScopeScheduling):  # type: ignore[misc]  # of an untype
 
     def _split_scope(self, nodeid: str) -> str:
         """Return the name of a test's group; a test of its own goes to whoever is free."""
-        folder = nodeid.partition("tests/integration/")[2].partition("/")[0]
-        return folder if folder in ALONE else nodeid
+        path = nodeid.partition("tests/integration/")[2].partition("::")[0]
+        return next((place for place in ALONE if path == place or path.startswith(f"{place}/")), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

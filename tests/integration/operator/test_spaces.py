@@ -89,6 +89,13 @@ class Cluster:
         return Operator(self.kubeconfig(), self._folder / "operator.log", names, FINETUNE_RESYNC_SECONDS="3")
 
 
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    """A control plane of their own: the other tests' operator watches every namespace of theirs."""
+    with plane_with_crds("test-spaces") as plane:
+        yield plane
+
+
 @pytest.fixture
 def cluster(plane: ControlPlane, server: ApiServer, tmp_path: Path) -> Cluster:
     return Cluster(plane, server, tmp_path)

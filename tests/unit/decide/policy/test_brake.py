@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.meta import find
+from finetune_operator.api.names import OWNER_KIND_LABEL
 from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Promotion
 from finetune_operator.decide.decision import Decision
@@ -186,6 +187,12 @@ class TestNoBrake:
         ids=lambda one: one.metadata.name,
     )
     def test_what_does_not_go_back_waits_its_turn(self, asked: Promotion) -> None:
+        assert flight_of(pull(watching(), served(**COMPLETE), asked)).phase == "Watching"
+
+    def test_nor_does_a_run_whose_version_was_good_before(self) -> None:
+        """A restored run asks for what it made once; its `from` may be what is in flight just now."""
+        label = {OWNER_KIND_LABEL: "FineTuneRun"}
+        asked = replace(BRAKE, metadata=replace(BRAKE.metadata, labels=label))
         assert flight_of(pull(watching(), served(**COMPLETE), asked)).phase == "Watching"
 
     def test_nor_does_a_quarantined_version(self) -> None:

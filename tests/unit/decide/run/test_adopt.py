@@ -287,8 +287,9 @@ def test_what_production_or_people_turned_away_is_not_promoted_again(reason: str
 
 
 @pytest.mark.row("R63")
+@pytest.mark.parametrize("nothing_is_live", [False, True])
 @pytest.mark.parametrize("carrier", ["policy", "status", "record"])
-def test_what_was_live_before_does_not_come_back_by_itself(carrier: str) -> None:
+def test_what_was_live_before_does_not_come_back_by_itself(carrier: str, nothing_is_live: bool) -> None:
     first = superseded_by(ended(World().judged(), "Succeeded"))
     old = first.versions[1]
     match carrier:
@@ -301,10 +302,12 @@ def test_what_was_live_before_does_not_come_back_by_itself(carrier: str) -> None
             text = record_text(CANDIDATE, {"invoice-detector": Service(good=START)})
             old = updated(old, metadata=updated(old.metadata, annotations={SERVICE_RECORD_KEY: text}))
     first.versions = (first.versions[0], old, *first.versions[2:])
+    if nothing_is_live:
+        first.set_policy(live=None)
     again = Again(first).play()
     assert (again.phase(), again.condition("Finished")) == ("Adopted", ("True", "WasLive"))
     spec = manifest(again.status.message, "ModelPromotion")["spec"]
-    assert (spec["version"], spec["from"]) == ("ft_v1.1", "ft_v1.9")
+    assert (spec["version"], spec.get("from")) == ("ft_v1.1", None if nothing_is_live else "ft_v1.9")
 
 
 @pytest.mark.row("R60")

@@ -3,7 +3,7 @@
 from ...api.model_version import ModelVersion
 from ...api.policy import InFlight, LiveVersion, Policy, PolicyStatus
 from ...api.promotion import Promotion
-from .eligibility import eligible
+from .eligibility import eligible, made_by_run
 from .proposal import CheckContext
 
 
@@ -11,11 +11,16 @@ def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVers
     """Return the version that the promotion goes back to at once; None if it is to wait like any other.
 
     What the flight itself would go back to needs nothing but the policy's memory: in an emergency the version's
-    object may be gone.
+    object may be gone. A run's promotion goes forward, whatever it promotes, and ends no flight.
     """
     status = policy.status
     flight = status.in_flight
-    if flight is None or flight.phase == "Returning" or not _is_meant(promotion, status, flight):
+    if (
+        flight is None
+        or flight.phase == "Returning"
+        or made_by_run(promotion)
+        or not _is_meant(promotion, status, flight)
+    ):
         return None
     good = _good(status, promotion.spec.version)
     if good is None or good.sha256 == flight.to.sha256 or status.quarantine_of(good.sha256) is not None:

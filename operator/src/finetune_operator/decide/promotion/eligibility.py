@@ -30,13 +30,18 @@ def _was_good_here(policy: Policy, version: ModelVersion) -> bool:
     return here is not None and here.good is not None
 
 
+def made_by_run(promotion: Promotion) -> bool:
+    """Tell whether a run asked for it, and not a person."""
+    return promotion.metadata.labels.get(OWNER_KIND_LABEL) == "FineTuneRun"
+
+
 def takes_back(policy: Policy, promotion: Promotion, version: ModelVersion) -> bool:
     """Tell whether the promotion, if it succeeds, takes back what is live now (D42).
 
     It does where a person goes back to a version that was live on this Deployment before, by the policy's memory or by
     the version's own record. A run's promotion goes forward, whatever it promotes.
     """
-    if policy.status.live is None or promotion.metadata.labels.get(OWNER_KIND_LABEL) == "FineTuneRun":
+    if policy.status.live is None or made_by_run(promotion):
         return False
     return policy.status.is_good(version.spec.artifact.sha256) or _was_good_here(policy, version)
 

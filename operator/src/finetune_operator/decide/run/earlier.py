@@ -93,7 +93,7 @@ def fate_of(policy: Policy, earlier: Earlier, *, asks_again: bool) -> Fate:
     decision, verdict = earlier.evidence.decision, earlier.evidence.verdict
     if verdict == "Review" and decision is not None and decision.verdict == "Reject":
         return "RejectedByPerson"
-    if live is not None and _served(policy, earlier, service):
+    if _served(policy, earlier, service):
         return "WasLive"
     if verdict == "Review" and decision is None:
         return "AskedAgain" if asks_again else "Expired"
