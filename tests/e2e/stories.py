@@ -132,8 +132,8 @@ class Stories:
         phases = wait or ("Succeeded", "Failed", "RolledBack", "Superseded")
 
         def status() -> dict[str, Any]:
-            found: dict[str, Any] = (self.kube.get("modelpromotion", name) or {}).get("status", {})
-            return found
+            shown: dict[str, Any] = (self.kube.get("modelpromotion", name) or {}).get("status", {})
+            return shown
 
         self.kube.wait(f"ModelPromotion {name}", lambda: status().get("phase") in phases, seconds)
         return status()

@@ -162,7 +162,7 @@ SURROUNDINGS = {
         "SidecarFails",
         "cannot reach loki",
     ),
-    "a sidecar is not ready": (pod(WELL, container("log-shipper", RUNS)), "SidecarFails", "'log-shipper'"),
+    "a sidecar is not ready yet": (pod(WELL, container("mesh", RUNS)), "SidecarNotReady", "'mesh'"),
     "a sidecar among the init containers": (
         pod(WELL, inits=[container("proxy", ended(1, "x"))], spec=SIDECAR_SPEC),
         "SidecarFails",
@@ -214,7 +214,7 @@ def test_pods_that_are_well_or_say_nothing_ail_nothing(pods: list[Any]) -> None:
 def test_of_several_pods_the_one_that_does_not_heal_by_itself_is_shown() -> None:
     evicted = pod(phase="Failed", reason="Evicted")
     waits = pod(phase="Pending", conditions=[NO_NODE])
-    sidecar = pod(WELL, container("log-shipper", RUNS))
+    sidecar = pod(WELL, container("log-shipper", ended(1, "x")))
     for pods, reason in (([evicted, waits], "Unschedulable"), ([waits, sidecar], "SidecarFails")):
         problem = what_ails(pods).problem
         assert problem is not None
@@ -225,6 +225,17 @@ def test_how_often_a_server_restarted_is_counted() -> None:
     fault = what_ails([pod({**container("server", RUNS, last=ended(1)), "restartCount": 3})]).fault
     assert fault is not None
     assert (fault.restarts, "(3 restarts)" in fault.message) == (3, True)
+
+
+def test_of_several_faults_the_worst_counts_whatever_the_pods_are_called() -> None:
+    """A new pod that still loads hides neither a crash nor how often another server restarted."""
+    loads = pod(container("server", RUNS), conditions=[{**UNREADY, "lastTransitionTime": STARTED}])
+    crashed = pod(container("server", ended(1)))
+    crashes = pod({**container("server", ended(139)), "restartCount": 3})
+    for pods in ([loads, crashed, crashes], [crashes, crashed, loads]):
+        fault = what_ails(pods).fault
+        assert fault is not None
+        assert (fault.kind, fault.restarts) == ("Ended", 3)
 
 
 def test_a_crash_comes_before_pods_that_wait() -> None:

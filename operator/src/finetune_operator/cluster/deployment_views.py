@@ -66,6 +66,7 @@ def deployment_view(deployment: Object) -> DeploymentView:
         observed_generation=int(status.get("observedGeneration") or 0),
         replicas=replicas,
         progress_deadline_seconds=int(spec.get("progressDeadlineSeconds") or 600),
+        min_ready_seconds=int(spec.get("minReadySeconds") or 0),
         updated=int(status.get("updatedReplicas") or 0),
         ready=int(status.get("readyReplicas") or 0),
         available=int(status.get("availableReplicas") or 0),

@@ -12,7 +12,7 @@ from .serving_trouble import Ails, what_ails, why_no_pod
 LOOK_AGAIN: Final = timedelta(seconds=15)
 """How often the pods of a Deployment that lacks some are looked at: only the Deployment is watched."""
 
-STARTING: Final = frozenset(("ContainerCreating", "PodReplaced", "PodStarting", "ServerNotReady"))
+STARTING: Final = frozenset(("ContainerCreating", "PodReplaced", "PodStarting", "ServerNotReady", "SidecarNotReady"))
 """What is said of pods that are on their way."""
 
 STARTS_FOR: Final = timedelta(seconds=60)

@@ -34,8 +34,11 @@ SURROUNDINGS: Final = re.compile(
 """Reasons in the last words of server and fetch that are about the pod's settings or the store, not the model."""
 
 _KEYS: Final = (names.ARTIFACT_URI_KEY, names.ARTIFACT_SHA256_KEY)
-_URGENCY: Final = {"SidecarFails": 0, "PodStarting": 2, "PodReplaced": 3}
+_URGENCY: Final = {"SidecarFails": 0, "SidecarNotReady": 2, "PodStarting": 2, "PodReplaced": 3}
 """Which of several pods' problems is shown: an evicted pod stays as an object, and hides nothing."""
+
+_WEIGHT: Final = {"Ended": 0, "StoppedReady": 1, "NotReady": 2}
+"""Which of several pods' faults counts: a server that still loads in one pod hides no crash in another."""
 
 _SHOWN: Final = 200
 """Characters of a container's last words that a message quotes."""
@@ -50,14 +53,12 @@ class Ails:
 
 
 def what_ails(pods: Iterable[Object]) -> Ails:
-    """Return what ails the pods of a version: a fault of the server first, last what heals by itself."""
-    problems: list[Problem] = []
-    for pod in pods:
-        ails = _pod(pod)
-        if ails.fault is not None:
-            return ails
-        if ails.problem is not None:
-            problems.append(ails.problem)
+    """Return what ails the pods of a version: the worst fault of a server first, last what heals by itself."""
+    ailing = [_pod(pod) for pod in pods]
+    at_fault = [(ails.fault, ails) for ails in ailing if ails.fault is not None]
+    if at_fault:
+        return min(at_fault, key=lambda one: (_WEIGHT[one[0].kind], -one[0].restarts))[1]
+    problems = (ails.problem for ails in ailing if ails.problem is not None)
     return Ails(min(problems, key=lambda problem: _URGENCY.get(problem.reason, 1), default=None))
 
 
@@ -177,8 +178,9 @@ def _beside(pod: Object, others: list[Mapping[str, Any]]) -> Problem | None:
         if not container.get("ready"):
             ended = _ended(container)
             which = _which(pod, container)
-            words = f"{which} is not ready" if ended is None else _said(which, container, ended)
-            return Problem("SidecarFails", f"{words}; the server beside it is well")
+            if ended is None:
+                return Problem("SidecarNotReady", f"{which} is not ready; the server beside it is well")
+            return Problem("SidecarFails", f"{_said(which, container, ended)}; the server beside it is well")
     if not status.get("containerStatuses"):
         return None  # its node has not said a word yet
     node = (pod.get("spec") or {}).get("nodeName") or "unknown"

@@ -23,6 +23,17 @@ def letting_go(policy: Policy) -> str:
     return f"kubectl patch deployment {policy.spec.deployment} -n {namespace} --type=merge -p '{patch}'"
 
 
+def resuming(policy: Policy) -> str:
+    """Return the command that lets a paused Deployment roll out again."""
+    return f"kubectl rollout resume deployment {policy.spec.deployment} -n {policy.metadata.namespace}"
+
+
+def scaling(policy: Policy, replicas: int) -> str:
+    """Return the command that scales the Deployment."""
+    name, namespace = policy.spec.deployment, policy.metadata.namespace
+    return f"kubectl scale deployment {name} -n {namespace} --replicas={replicas}"
+
+
 def promoting(
     policy: Policy,
     version: str,

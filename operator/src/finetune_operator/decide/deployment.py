@@ -116,4 +116,7 @@ def rollout_patience(deployment: DeploymentView) -> timedelta:
     no deadline set, controller away.
     """
     steps = min(max(deployment.replicas, 1), 1000)
-    return timedelta(seconds=_progress_deadline(deployment) * steps + SLACK)
+    late = min(max(deployment.min_ready_seconds, 0), LONGEST_PROGRESS_DEADLINE)
+    # A ready pod counts as available, which is progress, only minReadySeconds later.
+    one = max(_progress_deadline(deployment), late + DEFAULT_PROGRESS_DEADLINE if late else 0)
+    return timedelta(seconds=one * steps + SLACK)

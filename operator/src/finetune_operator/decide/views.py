@@ -184,6 +184,7 @@ class DeploymentView:
     keys_manager: str | None = None
     deleting: bool = False
     progress_deadline_seconds: int = 600
+    min_ready_seconds: int = 0
     trouble: Problem | None = None
     fault: Fault | None = None
 

@@ -256,6 +256,14 @@ class TestItsStatus:
         assert "waits for promotion 'to-ft-v1-1', which goes back to 'base_v1'" in message
 
     @pytest.mark.row("P8")
+    def test_what_the_flight_does_to_the_deployment_is_nothing_to_mend(self) -> None:
+        """Its keys are not those of live yet, and it is not whole: a command against that would break the flight."""
+        other = promotion("ft_v1.1", "base_v1", name="same-again")
+        phase, message, accepted = self.look(flying(), other)
+        assert (phase, accepted) == ("Pending", ("False", "FlightUnderway"))
+        assert message == "waits for promotion 'to-ft-v1-1'"
+
+    @pytest.mark.row("P8")
     def test_another_check_that_fails_still_shows(self) -> None:
         phase, message, accepted = self.look(flying(), promotion("ft_v7.7", "ft_v1.1", name="unknown"))
         assert (phase, accepted) == ("Pending", ("False", "VersionNotFound"))

@@ -171,6 +171,7 @@ class TestFlipping:
             "PodsRefused",
             "StorageUnavailable",
             "SidecarFails",
+            "SidecarNotReady",
         ],
     )
     def test_the_way_back_says_what_ails_the_pods_and_blames_no_version_for_its_surroundings(self, ails: str) -> None:
@@ -178,6 +179,23 @@ class TestFlipping:
         flight = flight_of(decide(at(120, flying(), served(deadline_exceeded=True, trouble=trouble))))
         assert (flight.phase, flight.why, flight.evidence) == ("Returning", ails, "")
         assert f"{ails}: 0/3 nodes are available" in flight.message
+
+    @pytest.mark.row("D11")
+    def test_an_autoscaler_that_adds_replicas_in_mid_flight_gives_them_their_time(self) -> None:
+        grown = served(replicas=10, updated=3, total=12)
+        late = NOW + seconds(600 * 2 + 60)
+        decision = decide(at(600 * 2 + 61, flying(), grown))
+        assert flight_of(decision).phase == "Flipping"
+        assert decision.requeue_after == seconds(15)
+        assert flight_of(start()).deadline == late, "what it would have been for two"
+        assert flight_of(decide(at(600 * 10 + 60, flying(), grown))).why == "RolloutTimedOut"
+
+    @pytest.mark.row("D11")
+    def test_a_pod_that_counts_as_available_only_much_later_is_waited_for(self) -> None:
+        """minReadySeconds may be beyond Kubernetes' default deadline where the Deployment has none."""
+        slow = {"progress_deadline_seconds": 2**31 - 1, "min_ready_seconds": 900}
+        begun = flight_of(start(deployment(keys(BASE), **slow)))
+        assert begun.deadline == NOW + seconds(2 * (600 + 900) + 60)
 
     @pytest.mark.row("D28")
     def test_a_rollout_of_which_nobody_knows_what_ails_it_blames_nobody(self) -> None:

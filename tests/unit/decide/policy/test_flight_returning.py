@@ -3,14 +3,17 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from finetune_operator.api.meta import find
 from finetune_operator.api.policy import Policy
+from finetune_operator.decide.policy import memory
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import ServedKeys
 from unit.decide.policy.flight import (
     ASKED,
     BASE,
+    OTHER,
     TUNED,
     VERSIONS,
     at,
@@ -25,6 +28,7 @@ from unit.decide.policy.world import (
     events,
     keys,
     live,
+    live_version,
     policy,
     promotion,
     seconds,
@@ -36,6 +40,10 @@ def returning(*, first: bool = False, **changes: Any) -> Policy:
     given: dict[str, Any] = {"why": "RolloutFailed", "message": "1 of 2 updated", "epoch": 3, "generation": 6}
     given |= {"phase_since": NOW + seconds(100), "deadline": NOW + seconds(300)}
     return flying("Returning", first=first, **(given | changes))
+
+
+LATE = 100 + 600 * 2 + 61
+"""Beyond what a rollout of two replicas may take by Kubernetes' default deadline."""
 
 
 class TestReturning:
@@ -100,7 +108,7 @@ class TestReturning:
 
     @pytest.mark.row("D19")
     def test_a_return_that_does_not_complete_is_reported_and_waits_without_writing(self) -> None:
-        stuck = deployment(keys(BASE), epoch=3, available=0)
+        stuck = deployment(keys(BASE), epoch=3, available=0, progress_deadline_seconds=70)
         decision = decide(at(301, returning(), stuck))
         ready = find(decision.status.conditions, "Ready")
         assert ready is not None
@@ -110,8 +118,33 @@ class TestReturning:
         assert (again.status, again.actions) == (decision.status, ())
 
     @pytest.mark.row("D19")
+    def test_more_replicas_than_at_the_turn_are_waited_for_longer(self) -> None:
+        growing = deployment(keys(BASE), epoch=3, replicas=10, available=2, updated=2)
+        ready = find(decide(at(2000, returning(), growing)).status.conditions, "Ready")
+        assert ready is not None
+        assert ready.reason == "Operational"
+
+    @pytest.mark.row("D19")
+    def test_a_pause_is_named_with_the_command_that_ends_it(self) -> None:
+        paused = deployment(keys(BASE), epoch=3, available=0, paused=True)
+        ready = find(decide(at(LATE, returning(), paused)).status.conditions, "Ready")
+        assert ready is not None
+        assert "kubectl rollout resume deployment invoice-detector -n ml" in ready.message
+
+    @pytest.mark.row("D19")
+    def test_what_people_took_back_is_not_proposed_to_end_the_waiting(self) -> None:
+        """That promotion would be refused."""
+        of = returning()
+        bad = memory.taken_back(of.status, live_version(OTHER), by="back", reason="wrong totals", now=NOW)
+        bad = replace(bad, last_good=(live_version(BASE), live_version(OTHER)))
+        decision = decide(at(LATE, policy(bad), deployment(keys(BASE), epoch=3, available=0)))
+        ready = find(decision.status.conditions, "Ready")
+        assert ready is not None
+        assert "this one makes 'base_v1' live" in ready.message
+
+    @pytest.mark.row("D19")
     def test_a_person_with_release_hold_ends_the_waiting(self) -> None:
-        stuck = deployment(keys(BASE), epoch=3, available=0)
+        stuck = deployment(keys(BASE), epoch=3, available=0, progress_deadline_seconds=70)
         person = promotion("base_v0", "base_v1", release_hold=True)
         decision = decide(view(returning(), stuck, ASKED, person, versions=VERSIONS, now=NOW + seconds(301)))
         assert decision.status.in_flight is None
@@ -119,7 +152,7 @@ class TestReturning:
 
     @pytest.mark.row("D19")
     def test_not_before_the_deadline(self) -> None:
-        stuck = deployment(keys(BASE), epoch=3, available=0)
+        stuck = deployment(keys(BASE), epoch=3, available=0, progress_deadline_seconds=70)
         person = promotion("base_v0", "base_v1", release_hold=True)
         decision = decide(view(returning(), stuck, ASKED, person, versions=VERSIONS, now=NOW + seconds(299)))
         assert decision.status.in_flight is not None

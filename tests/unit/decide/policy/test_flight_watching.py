@@ -71,11 +71,19 @@ class TestWatching:
     @pytest.mark.row("D14")
     @pytest.mark.parametrize(("restarts", "phase"), [(2, "Watching"), (3, "Returning")])
     def test_a_server_that_comes_back_fast_is_sick_at_its_third_restart(self, restarts: int, phase: str) -> None:
-        crashed = served(**COMPLETE, available=1, fault=Fault("Ended", "it crashed", NOW, restarts))
+        crashed = served(**COMPLETE, available=1, fault=Fault("Ended", "it crashed", NOW + seconds(25), restarts))
         assert flight_of(decide(at(30, watching(), crashed))).phase == phase
 
+    @pytest.mark.row("D14")
+    def test_restarts_of_before_the_watch_make_no_blip_a_crash(self) -> None:
+        """A server that waited for something at its start is well, and misses one probe under watch."""
+        before = served(**COMPLETE, available=1, fault=Fault("Ended", "it crashed", NOW + seconds(10), 3))
+        assert flight_of(decide(at(30, watching(), before))).phase == "Watching"
+
     @pytest.mark.row("D29")
-    @pytest.mark.parametrize("ails", [None, "PodReplaced", "PodStarting", "Unschedulable", "QuotaExceeded"])
+    @pytest.mark.parametrize(
+        "ails", [None, "PodReplaced", "PodStarting", "SidecarNotReady", "Unschedulable", "QuotaExceeded"]
+    )
     def test_a_pod_on_its_way_is_waited_for_like_a_rollout(self, ails: str | None) -> None:
         trouble = None if ails is None else Problem(ails, "0/3 nodes are available")
         missing = served(**COMPLETE, available=1, trouble=trouble)

@@ -158,6 +158,26 @@ class TestAdoption:
         assert "scaled to zero" in hold(decision)[1]
 
     @pytest.mark.row("D39")
+    @pytest.mark.parametrize(
+        ("there", "command"),
+        [
+            (
+                deployment(keys(BASE), replicas=0, updated=0, available=0, total=0),
+                "kubectl scale deployment invoice-detector -n ml --replicas=1",
+            ),
+            (
+                deployment(keys(BASE), available=1, paused=True),
+                "kubectl rollout resume deployment invoice-detector -n ml",
+            ),
+        ],
+        ids=["scaled to zero", "paused"],
+    )
+    def test_what_a_person_stopped_is_said_with_the_command_that_lets_it_roll_out(
+        self, there: DeploymentView, command: str
+    ) -> None:
+        assert command in hold(look(there, versions=(BASE, TUNED)))[1]
+
+    @pytest.mark.row("D39")
     def test_another_version_is_served_by_the_command_in_the_message(self) -> None:
         versions = (with_record(BASE, GOOD), with_record(TUNED, SICK))
         decision = look(ROLLING, versions=versions)

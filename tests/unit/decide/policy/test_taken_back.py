@@ -4,9 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import OWNER_KIND_LABEL
-from finetune_operator.api.policy import PolicyStatus
-from finetune_operator.api.promotion import Despite, Promotion
+from finetune_operator.api.policy import Hold, PolicyStatus
+from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Service
+from finetune_operator.decide.policy import memory
 from unit.decide.policy.pair import BASE, TUNED
 from unit.decide.policy.world import (
     NOW,
@@ -14,6 +15,7 @@ from unit.decide.policy.world import (
     World,
     keys,
     live,
+    live_version,
     policy,
     promotion,
     running,
@@ -171,3 +173,55 @@ def test_the_hold_after_an_ended_flight_has_the_command_that_overrules_it() -> N
     world.run(100)
     assert world.policy.status.hold is not None
     assert '"despite":{"checks":["TakenBack"]' in world.policy.status.hold.message
+
+
+@pytest.mark.row("D18")
+def test_the_hold_proposes_no_other_try_that_would_be_refused() -> None:
+    """Somebody went back further than the flight came from: its evidence says nothing of what is live now."""
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(promotion("ft_v1.2", "ft_v1.1"))
+    world.run(30)
+    world.ask(promotion("base_v1", "ft_v1.2", name="brake", age=-30))
+    world.run(100)
+    hold = world.policy.status.hold
+    assert hold is not None
+    assert (world.phase("brake"), world.policy.status.serving) == ("Succeeded", "base_v1")
+    assert "its evidence was measured against 'ft_v1.1', but live is 'base_v1'" in hold.message
+    assert '"version":"ft_v1.2"' not in hold.message
+    assert '"version":"base_v1"' in hold.message
+
+
+@pytest.mark.row("D18")
+def test_the_hold_proposes_a_reviewed_version_with_its_approval() -> None:
+    reviewed = tuned(verdict="Review")
+    assert reviewed.spec.evidence is not None
+    approval = Approval(by="ann", evidence=reviewed.spec.evidence.digest)
+    world = running(BASE, reviewed, behaviour={"ft_v1.1": "never"})
+    world.ask(promotion("ft_v1.1", "base_v1", approval=approval))
+    world.run(200)
+    assert world.policy.status.hold is not None
+    assert f'"approval":{{"by":"ann","evidence":"{approval.evidence}"}}' in world.policy.status.hold.message
+
+
+@pytest.mark.row("D43")
+def test_the_command_of_a_refused_promotion_comes_from_what_is_live() -> None:
+    """It was applied again long after: what it came from is live no more, and the policy holds."""
+    held = replace(live(NEXT, 3, BASE), hold=Hold(by="x", reason="RolledBack", message="x", since=NOW))
+    world = running(NEXT, BASE, TUNED)
+    world.policy = policy(memory.taken_back(held, live_version(TUNED), by="back", reason="x", now=NOW))
+    world.ask(promotion("ft_v1.1", "base_v1"))
+    world.run(10)
+    message = world.promotions["to-ft-v1-1"].status.message
+    assert world.phase("to-ft-v1-1") == "Failed"
+    assert '"version":"ft_v1.1","from":"ft_v1.2","releaseHold":true,"despite":{"checks":["TakenBack"]' in message
+
+
+def test_no_promotion_is_proposed_that_would_be_refused_for_its_evidence() -> None:
+    world = serving(live(TUNED, 1, BASE))
+    world.versions = (*world.versions, tuned("ft_v1.5", baseline="base_v1"))
+    world.ask(promotion("ft_v1.5", "base_v1"))
+    world.run(10)
+    assert world.phase("to-ft-v1-5") == "Superseded"
+    message = world.promotions["to-ft-v1-5"].status.message
+    assert "but live is 'ft_v1.1'; 'ft_v1.5' cannot go live: its evidence was measured against 'base_v1'" in message
+    assert "kubectl" not in message

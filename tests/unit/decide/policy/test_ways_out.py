@@ -25,6 +25,7 @@ from unit.decide.policy.pair import condition
 from unit.decide.policy.world import (
     NOW,
     World,
+    applied,
     deployment,
     keys,
     live,
@@ -137,7 +138,13 @@ SAYS: dict[str, tuple[Decision[PolicyStatus], list[tuple[str, str]]]] = {
     ),
     "in flight": (decide(view(watching(), served(**COMPLETE), ASKED)), [("base_v1", "ft_v1.1")]),
     "stuck on the way back": (
-        decide(view(STUCK, deployment(keys(BASE), epoch=3, available=0), now=NOW + seconds(301))),
+        decide(
+            view(
+                STUCK,
+                deployment(keys(BASE), epoch=3, available=0, progress_deadline_seconds=70),
+                now=NOW + seconds(301),
+            )
+        ),
         [("base_v1", "base_v1")],
     ),
 }
@@ -210,6 +217,40 @@ def test_a_promotion_that_waits_or_is_refused_says_whole_how_to_go_on(case: str)
         check(one.message)
 
 
+@pytest.mark.row("D39")
+@pytest.mark.parametrize("reason", ["NotRolledOut", "Recalled"])
+def test_the_command_of_a_promotion_that_waits_for_what_is_live_acts_as_it_says(reason: str) -> None:
+    """Nothing is known to be live, so a promotion from something that lifts the hold would be refused."""
+    there = deployment(keys(TUNED), available=0) if reason == "NotRolledOut" else deployment()
+    held = PolicyStatus(hold=replace(HELD, reason=reason), last_good=live(BASE).last_good)
+    shown = mirrored(PromotionView(ASKED, NOW, policy(held), there, VERSIONS))
+    (spec,) = asked_for(shown.message)
+    wanted = promotion(spec["version"], spec.get("from"), name="by-hand", release_hold=spec["releaseHold"])
+    decision = decide(view(policy(held), there, wanted, versions=VERSIONS))
+    flight = decision.status.in_flight
+    assert flight is not None, [entry.message for entry in decision.status.consumed]
+    assert (flight.promotion, flight.to.version) == ("by-hand", "ft_v1.1")
+
+
+@pytest.mark.row("V7")
+class TestWithoutTheObjectOfWhatIsLive:
+    RELEASE = promotion("ft_v1.1", "ft_v1.1", name="stay", release_hold=True)
+
+    def test_the_hold_is_lifted_and_live_stays_live(self) -> None:
+        status = replace(live(TUNED, 2, BASE), hold=HELD)
+        decision = decide(view(policy(status), deployment(keys(TUNED), epoch=2), self.RELEASE, versions=(BASE,)))
+        assert decision.status.hold is None
+        assert [(c.outcome, c.reason) for c in decision.status.consumed] == [("Succeeded", "AlreadyLive")]
+        assert applied(decision) is None
+
+    def test_what_was_only_found_waits_for_its_object(self) -> None:
+        """A restore may bring versions after their policy, and their records speak for or against them."""
+        status = replace(live(TUNED, 2), last_good=(), hold=replace(HELD, reason="Adopted"))
+        decision = decide(view(policy(status), deployment(keys(TUNED), epoch=2), self.RELEASE, versions=(BASE,)))
+        assert decision.status.hold is not None
+        assert decision.status.consumed == ()
+
+
 @pytest.mark.row("D35")
 class TestAfterUndo:
     def undone(self) -> World:
@@ -241,6 +282,22 @@ class TestAfterUndo:
         assert (world.phase("accept"), world.phase("release")) == ("Succeeded", "Failed"), "what it names is taken back"
         assert world.policy.status.hold is None
         assert world.policy.status.serving == "base_v1"
+
+    def test_what_was_let_go_of_is_no_longer_proposed_to_be_kept(self) -> None:
+        """A promotion of it would not keep what is there, but flip to it."""
+        world = self.undone()
+        assert world.target is not None
+        world.target.write(ServedKeys(), None, "kubectl-patch")
+        world.run(60)
+        assert world.target.keys == keys(TUNED)
+        hold = world.policy.status.hold
+        assert hold is not None
+        assert (hold.reason, hold.by) == ("External", "kubectl-rollout")
+        assert "since then they are as recorded again" in hold.message
+        assert [(spec["version"], spec["from"]) for spec in asked_for(hold.message)] == [("ft_v1.1", "ft_v1.1")]
+        writes = world.status_writes
+        world.run(60)
+        assert world.status_writes == writes, "said once"
 
     def test_letting_go_puts_the_recorded_one_back_and_the_release_ends(self) -> None:
         world = self.undone()

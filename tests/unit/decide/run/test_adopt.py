@@ -286,6 +286,20 @@ def test_what_production_or_people_turned_away_is_not_promoted_again(reason: str
     assert spec["despite"]["checks"] == [reason]
 
 
+@pytest.mark.row("R62")
+@pytest.mark.parametrize("served", [False, True])
+def test_what_no_promotion_could_bring_back_is_trained_anew(served: bool) -> None:
+    """It was measured against something else than is live; only what was live before needs no evidence."""
+    first = superseded_by(ended(World().judged(), "RolledBack", "TakenBack"))
+    good = (LiveVersion(version="ft_v1.1", model_version="m", uri="u", sha256=CANDIDATE),) if served else ()
+    taken = TakenBack(version="ft_v1.1", sha256=CANDIDATE, by="back", since=START)
+    first.set_policy(taken_back=(taken,), last_good=good)
+    again = Again(first).play()
+    assert (again.phase(), again.condition("Finished")) == ("RolledBack", ("True", "TakenBack"))
+    kinds = [one["kind"] for one in manifests(again.status.message)]
+    assert kinds == ["ModelPromotion" if served else "FineTuneRun"]
+
+
 @pytest.mark.row("R63")
 @pytest.mark.parametrize("nothing_is_live", [False, True])
 @pytest.mark.parametrize("carrier", ["policy", "status", "record"])

@@ -6,7 +6,8 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import Condition, ObjectMeta
 from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, Quarantined, TakenBack
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
-from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
+from finetune_operator.decide import limits
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, Emit
 from house.following import manifest, manifests
 from unit.decide.run.results import CANDIDATE, LIVE, START, evaluate_result, sha, train_result
 from unit.decide.run.world import World, base, made, review
@@ -246,12 +247,39 @@ def test_what_people_or_production_turned_away_is_not_measured_again_for_another
         world.set_policy(quarantined=(entry,))
     overtaken(world)
     assert world.phase() == "Superseded"
-    if what == "taken back":
-        spec = manifest(world.status.message, "ModelPromotion")["spec"]
-        assert (spec["from"], spec["despite"]["checks"]) == ("ft_v1.9", ["TakenBack"])
+    # Its evidence is of another live version, so that no promotion could overrule that.
+    assert [one["kind"] for one in manifests(world.status.message)] == ["FineTuneRun"]
+    assert "seed" in manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]
+
+
+@pytest.mark.row("R33")
+@pytest.mark.parametrize("there", [True, False], ids=["its promotion is there", "its promotion was deleted"])
+def test_a_run_whose_flight_a_person_ended_ends_with_it_and_knows_of_the_hold(there: bool) -> None:
+    """Until the way back is complete neither hold nor taking back is on record, and the command would lack both."""
+    world = World().judged()
+    assert world.promotion is not None
+    name, candidate = (
+        world.promotion.metadata.name,
+        LiveVersion(version="ft_v1.1", model_version="m", uri="u", sha256=CANDIDATE),
+    )
+    flight = InFlight(
+        promotion=name, promotion_uid="p", spec_hash="h", phase="Returning", to=candidate, epoch=2,
+        deployment_uid="d", template_hash="t", started_at=START, phase_since=START, deadline=START,
+    )  # fmt: skip
+    consumed = Consumed(name=name, spec_hash="h", outcome="RolledBack", reason="TakenBack", at=START)
+    world.set_policy(in_flight=flight, consumed=(consumed,))
+    if there:
+        world.promotion_is("RolledBack", "TakenBack")
     else:
-        # Its evidence is of another live version, so that no promotion could overrule that.
-        assert "seed" in manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]
+        world.promotion = None
+        world.settle()
+    assert world.phase() == "Promoting"
+    taken = TakenBack(version="ft_v1.1", sha256=CANDIDATE, by="brake", since=START)
+    world.set_policy(in_flight=None, hold=HOLD, taken_back=(taken,))
+    world.settle()
+    assert world.phase() == "RolledBack"
+    spec = manifest(world.status.message, "ModelPromotion")["spec"]
+    assert (spec["releaseHold"], spec["despite"]["checks"]) == (True, ["TakenBack"])
 
 
 @pytest.mark.row("R67")
@@ -263,3 +291,18 @@ def test_a_quarantined_version_can_be_promoted_by_who_knows_better_or_trained_an
     assert "seed" in manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]
     spec = manifest(world.status.message, "ModelPromotion")["spec"]
     assert (spec["releaseHold"], spec["despite"]["checks"]) == (True, ["Quarantined"])
+
+
+@pytest.mark.row("R55")
+def test_an_event_of_what_the_promotion_waits_for_has_the_whole_command() -> None:
+    """A note has 1,000 characters, and the words before the command may fill it."""
+    world = World().judged()
+    command = "echo '{}' | kubectl create -f -"
+    words = f"{'pods of the Deployment are not ready, ' * 30}; to go on: {command}"
+    waits = Condition(type="Accepted", status="False", reason="NotSettled", message=words)
+    assert world.promotion is not None
+    world.promotion = updated(world.promotion, status=PromotionStatus(phase="Pending", conditions=(waits,)))
+    world.settle()
+    texts = [action.message for action in world.history if isinstance(action, Emit) and action.reason == "NotSettled"]
+    assert [text.endswith(command) for text in texts] == [True]
+    assert len(texts[0]) <= limits.EVENT

@@ -10,7 +10,7 @@ from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
 from ..decision import ApplyKeys, Decision, Emit
-from ..deployment import deployment_problem, epoch_of, manager_in_words, written_by_others
+from ..deployment import deployment_problem, epoch_of, keys_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Clear, Proposal, Refuse
@@ -144,7 +144,10 @@ def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
     status, deployment = view.policy.status, view.deployment
     if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
         return None
-    if not holds.differs(status, deployment) or holds.is_kept(status, deployment) or adoptable(view) is not None:
+    if deployment.keys == keys_of(status.live):
+        renewed = holds.undone(view, status) if written_by_others(deployment) is None else status
+        return None if renewed is status else Decision(renewed)
+    if holds.is_kept(status, deployment) or adoptable(view) is not None:
         return None
     held, events = holds.external(view, status, deployment)
     return None if held is status else Decision(held, events)

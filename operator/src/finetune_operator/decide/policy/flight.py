@@ -24,7 +24,7 @@ from .blame import fault_of, surroundings
 from .brake import brake
 from .returning import apply_again, foreign, returning, target_gone, turn_back
 from .watching import REPORT_LAG, deadline_reported, watch, watching
-from .writes import LOOK_AGAIN, apply_keys, next_epoch, progress, until
+from .writes import LOOK_AGAIN, apply_keys, given_up_at, next_epoch, progress, until
 
 NEVER_APPLIED: Final = timedelta(hours=1)
 """A flight whose keys could not be applied for so long is given up."""
@@ -113,7 +113,7 @@ def _flipping(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
     if is_rolled_out(deployment) or _as_far_as_it_was(flight, deployment):
         return watch(view, flight, deployment)
     reported = deadline_reported(view, flight, deployment)
-    if not reported and view.now < flight.deadline:
+    if not reported and view.now < given_up_at(flight, deployment):
         return Decision(view.policy.status, requeue_after=until(view, _next_look(view, flight, deployment)))
     fault = fault_of(deployment, view.now)
     why = surroundings(deployment, "RolloutTimedOut") if fault is None else "RolloutFailed"
@@ -157,4 +157,4 @@ def _apply_late(view: PolicyView, flight: InFlight, deployment: DeploymentView) 
 def _next_look(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> datetime:
     lagging = times.later(flight.phase_since, REPORT_LAG)
     again = lagging if deployment.deadline_exceeded and view.now < lagging else times.later(view.now, LOOK_AGAIN)
-    return min(again, flight.deadline)
+    return min(again, given_up_at(flight, deployment))

@@ -1,17 +1,21 @@
 """Holds with every way out: each carries its command whole, and says what it makes live."""
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from ...api.names import FIELD_MANAGER
 from ...api.policy import Hold, InFlight, Policy, PolicyStatus
-from ...api.promotion import Despite, Promotion, PromotionSpec
+from ...api.promotion import Approval, Despite, Promotion, PromotionSpec
 from ..commands import letting_go, overruling, promoting, releasing, said_whole
 from ..decision import Emit
-from ..deployment import keys_of, manager_in_words, written_by_others
+from ..deployment import manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.proposal import Proposal, Refuse, quoted
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
+
+UNDONE: Final = "; since then they are as recorded again"
 
 Held = tuple[PolicyStatus, tuple[Emit, ...]]
 """The status with its hold, and the Events that say so; none where the hold stood already."""
@@ -50,26 +54,42 @@ def _ways_out(view: PolicyView, policy: Policy, deployment: DeploymentView) -> t
 
 def _keeping(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
     """Return the way that makes official what is there; none where such a promotion would be refused."""
-    live = None if policy.status.live is None else policy.status.live.version
     for version in view.versions:
         spec = version.spec
         if ServedKeys(spec.version, spec.artifact.uri, spec.artifact.sha256) != deployment.keys:
             continue
-        against = overruling(policy.status, spec.artifact.sha256)
-        if "Quarantined" in against:
+        if memory.is_quarantined(policy.status, spec.artifact.sha256):
             return ()
-        wanted = PromotionSpec(
-            policy=policy.metadata.name,
-            version=spec.version,
-            from_version=live,
-            release_hold=True,
-            despite=Despite(checks=against, reason="") if against else None,
-        )
-        asked = Promotion(metadata=policy.metadata, spec=wanted)
-        if not isinstance(judge(Proposal(asked, policy, view.versions, deployment)), Refuse):
-            command = promoting(policy, spec.version, live, release=True, despite=against)
+        command = _releasing_for(view, policy, spec.version, spec.artifact.sha256)
+        if not isinstance(command, Refuse):
             return (f"to keep '{spec.version}' as what is live, and lift the hold: {command}",)
     return ()
+
+
+def _releasing_for(
+    view: PolicyView, policy: Policy, version: str, sha256: str, approval: Approval | None = None
+) -> str | Refuse:
+    """Return the command that makes a version live and lifts the hold, or why such a promotion would be refused."""
+    live = None if policy.status.live is None else policy.status.live.version
+    against = overruling(policy.status, sha256)
+    wanted = PromotionSpec(
+        policy=policy.metadata.name,
+        version=version,
+        from_version=live,
+        release_hold=True,
+        despite=Despite(checks=against, reason="") if against else None,
+        approval=approval,
+    )
+    asked = Promotion(metadata=policy.metadata, spec=wanted)
+    finding = judge(Proposal(asked, policy, view.versions, view.deployment))
+    if isinstance(finding, Refuse):
+        return finding
+    return promoting(policy, version, live, release=True, despite=against, approval=approval)
+
+
+def _approval_of(view: PolicyView, flight: InFlight) -> Approval | None:
+    """Return the person's approval that the flight's promotion stood on, as long as that one is there."""
+    return next((p.spec.approval for p in view.promotions if p.metadata.uid == flight.promotion_uid), None)
 
 
 def lifting(policy: Policy) -> tuple[str, ...]:
@@ -85,9 +105,10 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
     live = None if status.live is None else status.live.version
     wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
     first = lifting(policy)
-    if wanted is not None and wanted.version != live and not memory.is_quarantined(status, wanted.sha256):
-        again = promoting(policy, wanted.version, live, release=True, despite=overruling(status, wanted.sha256))
-        first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
+    if flight is not None and wanted is not None and wanted.version != live:
+        again = _releasing_for(view, policy, wanted.version, wanted.sha256, _approval_of(view, flight))
+        if not isinstance(again, Refuse) and not memory.is_quarantined(status, wanted.sha256):
+            first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
     let_go = (
         f"take the keys out of that manifest and let go of them (live on record is {quoted(live)}, which is put back "
         f"then): {letting_go(policy)}"
@@ -98,14 +119,24 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
 def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause: str) -> Held:
     """A version was taken back (row D18): how to try again, and how to go on without it."""
     policy, to = replace(view.policy, status=status), flight.to.version
-    live = None if status.live is None else status.live.version
-    against = overruling(status, flight.to.sha256)
-    again = promoting(policy, to, live, release=True, despite=against)
-    if memory.is_quarantined(status, flight.to.sha256):
+    again = _releasing_for(view, policy, to, flight.to.sha256, _approval_of(view, flight))
+    if isinstance(again, Refuse):
+        way = f"it cannot be tried again as it is: {again.message}"
+    elif memory.is_quarantined(status, flight.to.sha256):
         way = f"'{to}' is quarantined; to make it live all the same, which lifts that and the hold: {again}"
     else:
         way = f"to try '{to}' again once that is mended, and lift the hold: {again}"
     return hold(view, status, FIELD_MANAGER, "RolledBack", cause, (way, *lifting(policy)))
+
+
+def undone(view: PolicyView, status: PolicyStatus) -> PolicyStatus:
+    """Return `status` with the hold (External) saying that the keys are those of live again: nothing is to be kept."""
+    standing = status.hold
+    if standing is None or standing.reason != "External":
+        return status
+    cause = f"{cause_of(standing).removesuffix(UNDONE)}{UNDONE}"
+    message = "; ".join((cause, *lifting(replace(view.policy, status=status))))
+    return memory.held(status, standing.by, "External", message, view.now)
 
 
 def is_kept(status: PolicyStatus, deployment: DeploymentView) -> bool:
@@ -113,8 +144,3 @@ def is_kept(status: PolicyStatus, deployment: DeploymentView) -> bool:
     standing = status.hold
     owner = written_by_others(deployment)
     return standing is not None and standing.reason == "FieldOwned" and standing.by == owner
-
-
-def differs(status: PolicyStatus, deployment: DeploymentView) -> bool:
-    """Tell whether the Deployment carries keys that are not those of live."""
-    return not deployment.keys.absent and deployment.keys != keys_of(status.live)

@@ -15,7 +15,7 @@ from ...api.names import FIELD_MANAGER, model_version_name
 from ...api.policy import Hold, Lifted, LiveVersion, PolicyStatus, Quarantined, TakenBack
 from ...api.record import Mark, Service, services
 from .. import limits, text
-from ..commands import letting_go, overruling, promoting, said_whole
+from ..commands import letting_go, overruling, promoting, resuming, said_whole, scaling
 from ..decision import Decision
 from ..deployment import deployment_problem, epoch_of, is_rolled_out, written_by_others
 from ..promotion.checks import judge
@@ -227,7 +227,16 @@ def _hold_until_rolled_out(
         f"Deployment '{deployment.name}' names '{version.version}'{_standing(status, version)}, but is not rolled out: "
         f"{pods}. It counts as live, and is held, when it is; until then nothing begins"
     )
-    return _hold(view, status, "NotRolledOut", cause, (*_instead(view, status, version), *_then(view, status)))
+    ways = (*_letting_it_roll_out(view, deployment), *_instead(view, status, version), *_then(view, status))
+    return _hold(view, status, "NotRolledOut", cause, ways)
+
+
+def _letting_it_roll_out(view: PolicyView, deployment: DeploymentView) -> Iterator[str]:
+    """Yield what a person has to do before the rollout can be complete."""
+    if deployment.paused:
+        yield f"to end its pause: {resuming(view.policy)}"
+    if deployment.replicas == 0:
+        yield f"to have a pod that proves it: {scaling(view.policy, 1)}"
 
 
 def _hold_adopted(view: PolicyView, status: PolicyStatus, version: LiveVersion) -> Decision[PolicyStatus]:

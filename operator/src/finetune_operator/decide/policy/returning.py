@@ -7,14 +7,14 @@ from msgspec.structs import replace
 
 from ...api.policy import InFlight, LiveVersion, PolicyStatus, PromotionOutcome
 from .. import limits, times
-from ..commands import promoting
+from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience
 from ..promotion.waiting import candidates
 from ..views import DeploymentView, Fault, PolicyView
 from . import holds, memory
 from .blame import evidence, quarantined_if_at_fault
-from .writes import apply_if_ours, next_epoch, progress, until
+from .writes import apply_if_ours, given_up_at, next_epoch, progress, until
 
 TAKEN_BACK: Final = "TakenBack"
 """Why a flight returns that a promotion ended."""
@@ -62,7 +62,7 @@ def apply_again(
 
 def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     """Return the next step of the way back (rows D17 to D19)."""
-    back, overdue = keys_of(flight.back), view.now >= flight.deadline
+    back, overdue = keys_of(flight.back), view.now >= given_up_at(flight, deployment)
     # Even where the old keys never left, one apply moves the resourceVersion, so that no apply of the flight
     # that is still on its way from a paused process can commit after the flight.
     fenced = epoch_of(deployment) >= flight.epoch
@@ -75,19 +75,26 @@ def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
         return foreign(view, flight, deployment)
     if overdue and any(promotion.spec.release_hold for promotion in candidates(view.policy, view.promotions)):
         return _returned(view, flight, "; the old version was not available again when the next promotion took over")
-    return Decision(view.policy.status, requeue_after=until(view, flight.deadline))
+    return Decision(view.policy.status, requeue_after=until(view, given_up_at(flight, deployment)))
 
 
 def stuck(view: PolicyView) -> str | None:
     """Return why a return cannot be completed although its deadline passed (row D19), or None."""
     flight = view.policy.status.in_flight
-    if flight is None or flight.phase != "Returning" or view.now < flight.deadline:
+    if flight is None or flight.phase != "Returning" or view.now < given_up_at(flight, view.deployment):
         return None
     back = "no version" if flight.back is None else f"'{flight.back.version}'"
     return (
-        f"the way back to {back} is not complete: {progress(view.deployment)}; look at the pods of Deployment "
-        f"'{view.policy.spec.deployment}'{_no_more_waiting(view, flight)}"
+        f"the way back to {back} is not complete: {progress(view.deployment)}; {_where_to_look(view)}"
+        f"{_no_more_waiting(view, flight)}"
     )
+
+
+def _where_to_look(view: PolicyView) -> str:
+    name = view.policy.spec.deployment
+    if view.deployment is not None and view.deployment.paused:
+        return f"Deployment '{name}' is paused, run: {resuming(view.policy)}"
+    return f"look at the pods of Deployment '{name}'"
 
 
 def _no_more_waiting(view: PolicyView, flight: InFlight) -> str:
@@ -96,12 +103,13 @@ def _no_more_waiting(view: PolicyView, flight: InFlight) -> str:
         return ""
     status = view.policy.status
     other = next(
-        (v.version for v in status.last_good if v.sha256 not in (flight.back.sha256, flight.to.sha256)
-         and not memory.is_quarantined(status, v.sha256)),
-        flight.back.version,
+        (v for v in status.last_good if v.sha256 not in (flight.back.sha256, flight.to.sha256)
+         and not overruling(status, v.sha256)),
+        flight.back,
     )  # fmt: skip
-    command = promoting(view.policy, other, flight.back.version, release=True)
-    return f"; a promotion with releaseHold: true ends the waiting, this one makes '{other}' live: {command}"
+    against = overruling(status, other.sha256)
+    command = promoting(view.policy, other.version, flight.back.version, release=True, despite=against)
+    return f"; a promotion with releaseHold: true ends the waiting, this one makes '{other.version}' live: {command}"
 
 
 def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[PolicyStatus]:

@@ -9,7 +9,7 @@ from ...api.policy import InFlight, PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
 from ..deployment import is_observed, keys_of, rollout_patience
-from ..views import DeploymentView, PolicyView
+from ..views import DeploymentView, Fault, PolicyView
 from . import memory
 from .blame import fault_of, surroundings
 from .returning import foreign, landed, turn_back
@@ -68,8 +68,7 @@ def _watch_missing(view: PolicyView, flight: InFlight, deployment: DeploymentVie
     beside = deployment.trouble is not None and deployment.trouble.reason == "SidecarFails"
     missing = flight.missing_since or now
     sick = (flight.unhealthy_since or now) if fault is not None or beside else None
-    crashes = fault is not None and fault.restarts >= CRASHES
-    if crashes or (sick is not None and view.now - sick >= UNHEALTHY_FOR):
+    if _crashes(fault, flight) or (sick is not None and view.now - sick >= UNHEALTHY_FOR):
         why = "Unhealthy" if fault is not None else "SidecarFails"
         message = f"pods fail after the rollout: {progress(deployment)}"
         return turn_back(view, flight, deployment, why, message, fault)
@@ -81,6 +80,13 @@ def _watch_missing(view: PolicyView, flight: InFlight, deployment: DeploymentVie
     judged = given_up if sick is None else times.later(sick, UNHEALTHY_FOR)
     again = min(judged, times.later(view.now, LOOK_AGAIN))
     return Decision(replace(view.policy.status, in_flight=flight), requeue_after=until(view, again))
+
+
+def _crashes(fault: Fault | None, flight: InFlight) -> bool:
+    """Tell whether a server restarts again and again under watch; what it did before it was ready is over."""
+    if fault is None or fault.restarts < CRASHES:
+        return False
+    return fault.since is None or fault.since >= flight.phase_since
 
 
 def _whole_again(flight: InFlight, now: datetime) -> InFlight:

@@ -3,9 +3,10 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from ...api.policy import LiveVersion, PolicyStatus
+from ...api.policy import InFlight, LiveVersion, PolicyStatus
+from .. import times
 from ..decision import Action, ApplyKeys
-from ..deployment import deployment_problem, epoch_of, forbids_writes, keys_of
+from ..deployment import deployment_problem, epoch_of, forbids_writes, keys_of, rollout_patience
 from ..views import DeploymentView, PolicyView
 
 LOOK_AGAIN: Final = timedelta(seconds=15)
@@ -30,6 +31,13 @@ def apply_if_ours(
 ) -> tuple[Action, ...]:
     """Return the apply; nothing, where the Deployment has left our care (row D1): the flight waits, and says so."""
     return () if forbids_writes(deployment_problem(view)) else (apply_keys(deployment, version, epoch),)
+
+
+def given_up_at(flight: InFlight, deployment: DeploymentView | None) -> datetime:
+    """Return our own deadline for the rollout that is under way: later, where it has more pods to make by now."""
+    if deployment is None:
+        return flight.deadline
+    return max(flight.deadline, times.later(flight.phase_since, rollout_patience(deployment)))
 
 
 def progress(deployment: DeploymentView | None) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Overruled, Promotion
-from ..commands import letting_go, promoting
+from ..commands import letting_go, overruling, promoting, resuming, scaling
 from ..deployment import keys_of, manager_in_words, written_by_others
 from ..views import ServedKeys
 from .eligibility import eligible, not_taken_back, was_live
@@ -16,7 +16,7 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
     """Return the first obstacle in the order of docs/develop/state-machines.md, or that the way is clear."""
     version = _find_version(proposal)
     if not isinstance(version, ModelVersion):
-        return version
+        return _stays_without_its_object(proposal) or version
     context = CheckContext(proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem)
     for check in CHECKS:
         obstacle = check(context)
@@ -52,6 +52,19 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
         "VersionNotFound",
         f"no ModelVersion of model '{model}' has version '{wanted}'; import it, or create a promotion of another one",
     )
+
+
+def _stays_without_its_object(proposal: Proposal) -> Refuse | None:
+    """What is live stays live without its ModelVersion (V7), and so does the way to lift a hold and stay with it."""
+    promotion, live, deployment = proposal.promotion, proposal.policy.status.live, proposal.deployment
+    if live is None or not promotion.spec.release_hold or deployment is None or deployment.keys != keys_of(live):
+        return None
+    if {promotion.spec.version, promotion.spec.from_version} != {live.version}:
+        return None
+    status = proposal.policy.status
+    if not status.is_good(live.sha256) or overruling(status, live.sha256):
+        return None  # what was only found may have an object on its way that says more
+    return Refuse("Succeeded", "AlreadyLive", f"'{live.version}' is what is live")
 
 
 def overrules(promotion: Promotion, check: Overruled) -> bool:
@@ -111,23 +124,26 @@ def _from_is_live(context: CheckContext) -> Obstacle | None:
         return None
     if not status.remembers and _not_held(context) is not None:
         return None  # what is live is not known yet (D39, D40): it waits for that below
-    return Refuse(
-        "Superseded",
-        "FromIsNotLive",
-        f"spec.from is {quoted(wanted)}, but live is {quoted(actual)}; "
-        f"to make '{context.promotion.spec.version}' live all the same: {_again(context, current=True)}",
+    never = eligible(context)
+    way = (
+        never.message
+        if isinstance(never, Refuse)
+        else f"to make '{context.promotion.spec.version}' live all the same: "
+        f"{_again(context, release=status.hold is not None, current=True)}"
     )
+    return Refuse("Superseded", "FromIsNotLive", f"spec.from is {quoted(wanted)}, but live is {quoted(actual)}; {way}")
 
 
 def _not_held(context: CheckContext) -> Obstacle | None:
     hold = context.policy.status.hold
     if hold is None or context.promotion.spec.release_hold:
         return None
+    # While it is not known what is live, a promotion that lifts the hold comes from nothing (D39, D40).
+    command = _again(context, release=True, current=not context.policy.status.remembers)
     return Wait(
         "Held",
         f"the policy is held ({hold.reason}, by {hold.by}; its status.hold says why); a promotion with "
-        f"releaseHold: true lifts the hold, this one makes '{context.version.spec.version}' live: "
-        f"{_again(context, release=True)}",
+        f"releaseHold: true lifts the hold, this one makes '{context.version.spec.version}' live: {command}",
     )
 
 
@@ -155,16 +171,14 @@ def _not_paused(context: CheckContext) -> Obstacle | None:
     deployment = context.deployment
     if deployment is None or not deployment.paused:
         return None
-    namespace = context.policy.metadata.namespace
-    command = f"kubectl rollout resume deployment {deployment.name} -n {namespace}"
-    return Wait("Paused", f"Deployment '{deployment.name}' is paused; run: {command}")
+    return Wait("Paused", f"Deployment '{deployment.name}' is paused; run: {resuming(context.policy)}")
 
 
 def _has_replicas(context: CheckContext) -> Obstacle | None:
     deployment = context.deployment
     if deployment is None or deployment.replicas > 0:
         return None
-    command = f"kubectl scale deployment {deployment.name} -n {context.policy.metadata.namespace} --replicas=1"
+    command = scaling(context.policy, 1)
     why = f"Deployment '{deployment.name}' is scaled to zero, so no pod could prove the version"
     return Wait("NoReplicas", f"{why}; it waits until somebody scales it up: {command}")
 
@@ -179,8 +193,8 @@ def _settled(context: CheckContext) -> Obstacle | None:
     ails = "" if deployment.trouble is None else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
     room = ""
     if 0 < deployment.available < deployment.replicas:
-        scale = f"kubectl scale deployment {deployment.name} -n {context.policy.metadata.namespace}"
-        room = f"; where the rest finds no room, scale to what does: {scale} --replicas={deployment.available}"
+        scale = scaling(context.policy, deployment.available)
+        room = f"; where the rest finds no room, scale to what does: {scale}"
     held = context.policy.status.hold is not None
     return Wait(
         "NotSettled",

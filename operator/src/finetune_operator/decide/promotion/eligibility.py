@@ -52,12 +52,12 @@ def not_taken_back(context: CheckContext) -> Obstacle | None:
     entry = policy.status.taken_back_of(spec.artifact.sha256)
     if entry is None or (despite is not None and "TakenBack" in despite.checks):
         return None
-    asked = context.promotion.spec
+    asked, live = context.promotion.spec, policy.status.live
     again = promoting(
         policy,
         asked.version,
-        asked.from_version,
-        release=asked.release_hold,
+        None if live is None else live.version,
+        release=asked.release_hold or policy.status.hold is not None,
         despite=(*(() if despite is None else despite.checks), "TakenBack"),
         approval=asked.approval,
     )

@@ -27,6 +27,9 @@ SHOWN_AS: Final[dict[FlightPhase, PromotionPhase]] = {
     "Watching": "Watching",
     "Returning": "Flipping",
 }
+OF_THE_FLIGHT: Final = frozenset(("ForeignKeys", "NotSettled"))
+"""What looks wrong with a Deployment while it is flipped: its keys are not those of live yet, nor is it whole."""
+
 OUTCOMES: Final[dict[PromotionPhase, PromotionOutcome]] = {
     "Succeeded": "Succeeded",
     "RolledBack": "RolledBack",
@@ -169,6 +172,8 @@ def _beside_a_flight(
     if finding.reason == "FromIsNotLive":
         text = f"{waits}: what is live then is compared with spec.from"
         return _status(view, "Pending", text, ("False", "FlightUnderway"))
+    if finding.reason in OF_THE_FLIGHT:
+        return _status(view, "Pending", waits, ("False", "FlightUnderway"))
     return _status(view, "Pending", f"{finding.message} (it {waits})", ("False", finding.reason))
 
 

@@ -12,7 +12,7 @@ from ..decision import Decision
 from ..snapshot import default_seed, inputs_hash, spec_hash
 from .acceptance import policy_not_found
 from .commands import run_command, with_remedy
-from .earlier import Earlier, Fate, is_current, results_of, worth
+from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark
 
@@ -148,6 +148,8 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
         case "TakenBack":
             entry_ = policy.status.taken_back_of(earlier.sha256)
             text = f"{what}; people went back from it ({entry_.by if entry_ else 'by its record'})"
+            if not is_current(policy, earlier) and not served(policy, earlier):
+                return with_remedy(text, again)
             return with_remedy(text, f"to promote it all the same: {_promotion(policy, earlier, 'TakenBack')}")
         case "Expired":
             text = f"{what}; nobody reviewed it in time, and this run is older than that"

@@ -109,6 +109,11 @@ def is_current(policy: Policy, earlier: Earlier) -> bool:
     return live is None or measured in (live.version, live.sha256)
 
 
+def served(policy: Policy, earlier: Earlier) -> bool:
+    """Tell whether the version was live before, so that what it was measured against bars it no more."""
+    return _served(policy, earlier, _service(policy, earlier))
+
+
 def _service(policy: Policy, earlier: Earlier) -> Service:
     """Return what the version's own record says of this policy's Deployment: a policy can lose its memory."""
     record = services(earlier.version.metadata.annotations, earlier.sha256)

@@ -51,11 +51,11 @@ def promote(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
     if status.promotion is None:
         status = mark(view, replace(status, promotion=name), "Promoted", "Unknown", "Requested", message)
         return Decision(say(status, "Promoting", message), (CreatePromotion(name, _promotion_spec(context, status)),))
+    if _in_flight(context, name):
+        return Decision(say(status, "Promoting", message))
     outcome = _outcome(context, name)
     if outcome is not None:
         return _ended(context, status, *outcome)
-    if _in_flight(context, name):
-        return Decision(say(status, "Promoting", message))
     if only_requested(status):
         return Decision(say(status, "Promoting", message), (CreatePromotion(name, _promotion_spec(context, status)),))
     gone = f"ModelPromotion {name} was deleted before it was carried out"
@@ -75,7 +75,7 @@ def _follow(context: RunContext, status: RunStatus, promotion: Promotion) -> Dec
     if (promotion.spec.policy, promotion.spec.version) != (view.run.spec.policy, status.version):
         message = f"ModelPromotion {name} is there and is not of this run"
         return _ended(context, status, "Failed", "NameTaken", message)
-    if promotion.status.phase in FINAL_PROMOTION_PHASES:
+    if promotion.status.phase in FINAL_PROMOTION_PHASES and not _in_flight(context, name):
         finished = find(promotion.status.conditions, "Finished")
         reason = finished.reason if finished else str(promotion.status.phase)
         return _ended(context, status, str(promotion.status.phase), reason, promotion.status.message)
@@ -112,10 +112,12 @@ def barred(context: RunContext, status: RunStatus) -> tuple[Overruled, ...]:
 def _remedy(context: RunContext, status: RunStatus) -> str:
     """Return how a version that did not go live can still do so, or what to do instead."""
     run, obstacles, current = context.view.run, barred(context, status), _is_current(context, status)
+    anew = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
+    if obstacles and not current:
+        return anew  # no promotion of it would pass: it was measured against something else
     if "Quarantined" in obstacles:
-        again = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
-        return f"{again}; if it was not at fault: {_by_hand(context, status)}" if current else again
-    if not obstacles and not current:
+        return f"{anew}; if it was not at fault: {_by_hand(context, status)}"
+    if not current:
         return f"to measure it against what is live now, without training: {run_command(run)}"
     return f"to promote it again: {_by_hand(context, status)}"
 
@@ -138,6 +140,7 @@ def only_requested(status: RunStatus) -> bool:
 
 
 def _in_flight(context: RunContext, name: str) -> bool:
+    """Tell whether its flight is not over: one that a person ended has yet to go back, and the hold comes with that."""
     flight = context.policy.status.in_flight if context.policy else None
     return flight is not None and flight.promotion == name
 

@@ -179,9 +179,9 @@ def _waits(before: RunStatus, after: RunStatus) -> Iterator[Emit]:
         if new is None or (old is not None and (old.status, old.reason) == (new.status, new.reason)):
             continue
         if new.status == "False" and kind != "Promoted":  # which is False at the end alone: the phase tells of that
-            yield Emit("Warning", new.reason, new.message)
+            yield from (Emit("Warning", new.reason, text) for text in in_events(new.message))
         elif new.status == "Unknown" and new.reason not in _NO_WAITS:
-            yield Emit("Normal", new.reason, new.message)
+            yield from (Emit("Normal", new.reason, text) for text in in_events(new.message))
         elif new.reason == QUEUE_NOT_ALLOWED:
             yield Emit("Warning", new.reason, new.message)
 
