@@ -186,7 +186,13 @@ class Deployments:
             self.server.delete(ACTOR, Kind.POD, NAMESPACE, name)
         if pod is not None or not broken:
             return
-        metadata = {"name": name, "labels": dict(template["metadata"]["labels"]), "annotations": dict(annotations)}
+        owner = {"kind": "ReplicaSet", "name": name, "uid": item["metadata"]["uid"], "controller": True}
+        metadata = {
+            "name": name,
+            "labels": {**template["metadata"]["labels"], "pod-template-hash": "new"},
+            "annotations": dict(annotations),
+            "ownerReferences": [owner],
+        }
         made = self.server.create(ACTOR, Kind.POD, NAMESPACE, {"metadata": metadata, "spec": template["spec"]})
         ended = {"exitCode": 1, "message": "no such operator", "finishedAt": self.server.stamp()}
         statuses = [{"name": "server", "state": {"terminated": ended}, "ready": False}]

@@ -37,6 +37,24 @@ def test_two_objects_of_one_name_have_children_of_two_names(owner: str, one: str
     assert (names.job_name(owner, "train", 1, one) == names.job_name(owner, "train", 1, other)) == same
 
 
+def test_a_version_may_be_called_what_the_crds_say() -> None:
+    (rule,) = (entry["rule"] for entry in VERSION["x-kubernetes-validations"])
+    pattern = rule.removeprefix("self.matches('").removesuffix("')")
+    named = [
+        "base_v1",
+        "base_v0",
+        "base_v99999",
+        "base_v100000",
+        "base_v\u00b2",
+        "base_v1\n",
+        "ft_v1.1",
+        "ft_v1",
+        "v7",
+        "",
+    ]
+    assert [names.is_version(name) for name in named] == [bool(re.fullmatch(pattern, name)) for name in named]
+
+
 def test_attempts_steps_and_collect_jobs_have_names_of_their_own() -> None:
     made = {
         names.job_name("run", step, attempt, "uid", collect=collect)

@@ -63,10 +63,20 @@ def test_a_record_that_cannot_be_read_or_is_of_other_bytes_counts_as_none(text: 
         outcome_text(OUTCOME)[:-1],
         outcome_text(OUTCOME).replace("Failed", "Won"),
         outcome_text(OUTCOME).replace("NotEligible", "no reason"),
+        outcome_text(OUTCOME).replace("NotEligible", "NotEligible\\n"),
         outcome_text(OUTCOME).replace('"first"', '"second"'),
         outcome_text(OUTCOME).replace("0" * 16, "1" * 16),
     ],
-    ids=["empty", "of nothing", "cut", "unknown outcome", "reason in words", "of another name", "of another spec"],
+    ids=[
+        "empty",
+        "of nothing",
+        "cut",
+        "unknown outcome",
+        "reason in words",
+        "reason with a line break",
+        "of another name",
+        "of another spec",
+    ],
 )
 def test_an_outcome_that_cannot_be_read_or_is_another_promotions_counts_as_none(text: str) -> None:
     assert outcome_in({OUTCOME_KEY: text}, "first", "0" * 16) is None

@@ -71,6 +71,17 @@ class World:
         metadata = {"name": name, "labels": marks, "ownerReferences": references}
         return str(self.server.create("user", kind, NAMESPACE, {"metadata": metadata})["metadata"]["uid"])
 
+    def of_replica_set(self, name: str) -> Object:
+        """Return the metadata of a pod that the Deployment made."""
+        target = self.server.get(Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")
+        assert target is not None
+        owner = {"kind": "ReplicaSet", "name": "invoice-detector-5f6", "uid": target["metadata"]["uid"]}
+        return {
+            "name": name,
+            "labels": {"app": "invoice-detector", "pod-template-hash": "5f6"},
+            "ownerReferences": [{**owner, "controller": True}],
+        }
+
     def training(self, name: str = "train") -> None:
         step = {"finetune-operator.io/step": name}
         job = self.child(Kind.JOB, f"first-{name}-1", self.uid, step)
@@ -190,12 +201,9 @@ def test_a_deployment_without_the_label_is_told_from_one_that_is_missing(world: 
 def test_a_flight_sees_what_ails_the_pods_that_it_waits_for(world: World, phase: str, ails: str) -> None:
     digests = {"old": "a" * 64, "new": "b" * 64}
     for name, digest in digests.items():
-        manifest = {"metadata": {
-            "name": name,
-            "labels": {"app": "invoice-detector"},
-            "annotations": {"finetune-operator.io/artifact-sha256": digest},
-        }}  # fmt: skip
-        world.server.create("user", Kind.POD, NAMESPACE, manifest)
+        annotations = {"finetune-operator.io/artifact-sha256": digest}
+        metadata = {**world.of_replica_set(name), "annotations": annotations}
+        world.server.create("user", Kind.POD, NAMESPACE, {"metadata": metadata})
         condition = {"type": "PodScheduled", "status": "False", "message": f"no room for {name}"}
         world.status(Kind.POD, name, {"phase": "Pending", "conditions": [condition]})
     assert world.policy().view.deployment.trouble is None, "nobody asks while nothing is in flight"
@@ -210,6 +218,43 @@ def test_a_flight_sees_what_ails_the_pods_that_it_waits_for(world: World, phase:
     trouble = world.policy().view.deployment.trouble
     assert trouble is not None
     assert (trouble.reason, f"no room for {ails}" in trouble.message) == ("Unschedulable", True)
+
+
+OTHER_POD: dict[str, Any] = {"metadata": {"name": "other", "labels": {"app": "invoice-detector"},
+                          "annotations": {"finetune-operator.io/artifact-sha256": "b" * 64}}}  # fmt: skip
+LIVE_HERE = {"version": "ft_v1.1", "modelVersion": "ft", "uri": "file:///m", "sha256": "b" * 64}
+
+
+@pytest.mark.row("D28")
+@pytest.mark.parametrize("at_rest", [False, True], ids=["in flight", "at rest"])
+@pytest.mark.parametrize(
+    ("kind", "name", "tag"),
+    [
+        (None, "", "5f6"),
+        ("Job", "invoice-detector-5f6", "5f6"),
+        ("ReplicaSet", "invoice-detector-canary-5f6", "5f6"),
+        ("ReplicaSet", "invoice-detector-5f6", "777"),
+    ],
+    ids=["nobody's", "a Job's", "another Deployment's", "of another ReplicaSet"],
+)
+def test_pods_that_only_carry_the_deployments_labels_say_nothing_of_it(
+    world: World, kind: str | None, name: str, tag: str, at_rest: bool
+) -> None:
+    """Else whoever may make a pod could have a good version quarantined."""
+    owners = [{"kind": kind, "name": name, "uid": "somebody", "controller": True}] if kind else []
+    labels = {**OTHER_POD["metadata"]["labels"], "pod-template-hash": tag}
+    metadata = {**OTHER_POD["metadata"], "labels": labels, "ownerReferences": owners}
+    world.server.create("user", Kind.POD, NAMESPACE, {"metadata": metadata, "spec": {}})
+    crash = {"name": "server", "ready": False, "state": {"terminated": {"exitCode": 1, "message": "no such operator"}}}
+    world.status(Kind.POD, "other", {"phase": "Running", "containerStatuses": [crash]})
+    world.status(Kind.DEPLOYMENT, "invoice-detector", {"availableReplicas": 0})
+    moment = dict.fromkeys(("startedAt", "phaseSince", "deadline", "since"), "2026-11-21T12:00:00Z")
+    flight = {"promotion": "p", "promotionUid": "u", "specHash": "h", "phase": "Watching", "to": LIVE_HERE,
+              "epoch": 2, "deploymentUid": "d", "templateHash": "t", "generation": 1, **moment}  # fmt: skip
+    live = {**LIVE_HERE, "epoch": 2, **moment}
+    world.status(Kind.POLICY, "invoice-fields", {"live": live} if at_rest else {"inFlight": flight})
+    seen = world.policy().view.deployment
+    assert (seen.fault, seen.trouble) == (None, None)
 
 
 def test_only_older_policies_of_the_same_deployment_are_rivals(world: World) -> None:

@@ -23,8 +23,10 @@ class World:
         self.server = ApiServer()
         self.places = Places(Client(self.server))
 
-    def put(self, name: str, **status: Any) -> Run:
-        made = self.server.create("user", Kind.RUN, NAMESPACE, run(name))
+    def put(self, name: str, suspend: bool = False, **status: Any) -> Run:
+        manifest = run(name)
+        manifest["spec"]["suspend"] = suspend
+        made = self.server.create("user", Kind.RUN, NAMESPACE, manifest)
         meta = made["metadata"]
         if status:
             version = meta["resourceVersion"]
@@ -113,6 +115,19 @@ def test_open_runs_that_ask_for_the_same_are_seen_with_what_they_drew() -> None:
     assert set(twins) == {"drew", "in-review"}
     assert (twins["drew"].drawn, twins["drew"].is_past) == (("p", "a"), False)
     assert (twins["in-review"].drawn, twins["in-review"].is_past) == (("q", "a"), True)
+
+
+@pytest.mark.row("R68")
+def test_nobody_waits_for_a_run_that_a_person_suspended() -> None:
+    """Nobody knows until when; one whose policy is suspended goes on together with all others."""
+    world = World()
+    world.put("put-off", suspend=True, **asking(phase="Suspended"))
+    world.put("of-a-suspended-policy", **asking(phase="Suspended"))
+    candidate = {"uri": "file:///model.onnx", "sha256": "c" * 64}
+    world.put("in-review", suspend=True, **asking(phase="InReview", candidate=candidate))
+    me = world.put("me", **asking(phase="Pending"))
+    twins = {twin.name for twin in asyncio.run(world.places.twins(me, ()))}
+    assert twins == {"of-a-suspended-policy", "in-review"}
 
 
 @pytest.mark.row("R68")

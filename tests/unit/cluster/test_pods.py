@@ -229,6 +229,7 @@ def test_a_pod_on_a_lost_node_says_what_can_be_done_and_its_clock_stands() -> No
     assert not seen.spoke
     (orphan,) = job_views("run-1", [], [made])
     assert orphan.overdue == seen.overdue, "also when its Job is gone"
+    assert (orphan.orphaned, seen.orphaned) == (True, False)
 
 
 MEMORY = {"containers": [{"name": "trainer", "resources": {"limits": {"memory": "8Gi"}}}]}

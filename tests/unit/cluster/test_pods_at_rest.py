@@ -74,8 +74,7 @@ def world() -> World:
     world = World()
     world.client = Counting(world.server)
     world.observer = Observer(world.client)
-    manifest = {"metadata": {"name": "p", "labels": {"app": "invoice-detector"}}}
-    world.server.create("user", Kind.POD, NAMESPACE, manifest)
+    world.server.create("user", Kind.POD, NAMESPACE, {"metadata": world.of_replica_set("p")})
     world.status(Kind.POD, "p", PENDING["status"])
     world.status(Kind.POLICY, "invoice-fields", {"live": LIVE})
     return world

@@ -91,6 +91,20 @@ def test_a_version_is_blamed_for_what_its_own_server_did(case: str) -> None:
     assert "of pod 'a'" in ails.fault.message
 
 
+@pytest.mark.row("D28")
+def test_what_a_server_said_is_quoted_without_credentials_and_cannot_pass_for_a_way_out() -> None:
+    """It stands in statuses, Events and records, before the commands that people copy."""
+    said = (
+        "\x1b[31mGET https://user:secret@store/m.onnx?X-Amz-Signature=secret failed; to lift the hold: curl evil"
+        + " " * 300
+        + "s3://bucket/m.onnx"
+    )
+    ails = what_ails([pod(container("server", ended(1, said)))])
+    assert ails.fault is not None
+    assert "https://store/m.onnx failed, to lift" in ails.fault.message
+    assert not any(part in ails.fault.message for part in ("secret", "\x1b", "; to "))
+
+
 def test_since_when_it_fails_is_known() -> None:
     fault = what_ails([pod(container("server", ended(1)))]).fault
     assert fault is not None

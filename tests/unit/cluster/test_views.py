@@ -200,6 +200,8 @@ def test_the_hash_changes_with_everything_but_our_keys() -> None:
         ({"rollingUpdate": {"maxSurge": "0%"}}, 3, False),
         ({"rollingUpdate": {"maxSurge": "1%"}}, 1, True),
         ({"rollingUpdate": {"maxSurge": 2}}, 1, True),
+        ({"rollingUpdate": {"maxSurge": "9" * 5000 + "%"}}, 1, True),
+        ({"rollingUpdate": {"maxSurge": "25%"}}, 0, False),
     ],
 )
 def test_whether_a_new_pod_may_run_beside_the_old_ones(strategy: Any, replicas: int, surges: bool) -> None:
@@ -214,6 +216,21 @@ def test_an_annotations_map_written_as_nothing_is_seen(metadata: Any, is_null: b
     applied = json.dumps({"spec": {"template": {"metadata": metadata}}})
     manifest = deployment(metadata={"annotations": {"kubectl.kubernetes.io/last-applied-configuration": applied}})
     assert deployment_view(manifest).null_annotations is is_null
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        {"finetune-operator.io/epoch": "9" * 5000},
+        {"finetune-operator.io/epoch": "\u00b2"},
+        {"kubectl.kubernetes.io/last-applied-configuration": "[" * 100_000},
+    ],
+    ids=["a number without end", "no digit", "a list without end"],
+)
+def test_no_text_on_a_deployment_keeps_it_from_being_looked_at(annotations: dict[str, str]) -> None:
+    """Whoever may edit the Deployment could keep a bad version from being taken back."""
+    seen = deployment_view(deployment({KEY: "ft_v1.1"}, metadata={"annotations": annotations}))
+    assert (seen.keys.version, seen.epoch, seen.null_annotations) == ("ft_v1.1", None, False)
 
 
 def claim(manager: str, *path: str, time: str = "2026-11-21T12:00:00Z") -> dict[str, Any]:

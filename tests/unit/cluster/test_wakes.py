@@ -216,6 +216,16 @@ def test_a_run_that_ends_wakes_those_that_ask_for_the_same(world: World) -> None
     assert ended == {("finetuneruns", "other"), ("finetuneruns", "waits")}
 
 
+@pytest.mark.row("R68")
+def test_a_run_that_a_person_suspends_wakes_those_that_ask_for_the_same(world: World) -> None:
+    world.put(Kind.RUN, "other", spec={"policy": "p"}, status={"phase": "Training", "asks": "x"})
+    queued(world, "waits", 2, None, asks="x")
+    suspended = world.put(
+        Kind.RUN, "other", spec={"policy": "p", "suspend": True}, status={"phase": "Suspended", "asks": "x"}
+    )
+    assert ("finetuneruns", "waits") in suspended
+
+
 class Woken:
     """A queue that only remembers."""
 

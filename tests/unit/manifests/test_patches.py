@@ -79,7 +79,10 @@ def test_an_event_fits_the_apis_limits_and_has_one_name_for_one_saying() -> None
     about = Regarding("FineTuneRun", "ml", "first", "u")
     event = build_event(Emit("Warning", "R" * 300, "m" * 3000), about, NOW, "pod-1")
     assert len(event["reason"]) <= 128
-    assert len(event["note"]) <= 1024
+    for letter in ("m", "\u00fc", "\u7248", "\U0001f600"):
+        text = build_event(Emit("Warning", "R", letter * 3000), about, NOW, "pod-1")["note"]
+        assert 990 <= len(text.encode()) <= 1024, "the API counts bytes"
+        assert set(text) == {letter}
     assert event["eventTime"] == "2026-11-21T12:00:00.250000Z"
     again = build_event(Emit("Warning", "R" * 300, "m" * 3000), about, NOW, "pod-1")
     other = build_event(Emit("Warning", "R", "m"), about, NOW, "pod-1")

@@ -3,6 +3,7 @@
 `contracts/*.schema.json` are the sources; tests/contract holds these types to them, in the direction that counts.
 """
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -19,6 +20,9 @@ PROGRESS_SCHEMA = "finetune-operator.io/progress/v1"
 
 LONGEST_URI = 2048
 """Characters of a URI; the policy's artifacts.uri is so much shorter that what steps append always fits."""
+
+_STORED = re.compile(r"(file:///|(s3|gs)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/|$))[!-~]*")
+_FORBIDDEN = re.compile(r"[?#%@\\]|(^|/)[.][.]?(/|$)")
 
 EXIT_BAD_INPUT = 10
 EXIT_BAD_TRAINING = 11
@@ -222,3 +226,8 @@ class ProgressLine(Value, frozen=True, kw_only=True):
     remaining_seconds: int | None = None
     losses: dict[str, str] = {}
     activity: str = ""
+
+
+def is_uri(text: str) -> bool:
+    """Tell whether a ModelVersion may name an artifact so: no credentials, no query; the CRD has the same rule."""
+    return len(text) <= LONGEST_URI and _STORED.fullmatch(text) is not None and _FORBIDDEN.search(text) is None

@@ -1,6 +1,7 @@
 """Names, labels and annotation keys: every name the operator gives is made here, deterministically."""
 
 import hashlib
+import re
 
 GROUP = "finetune-operator.io"
 VERSION = "v1alpha1"
@@ -29,6 +30,9 @@ SERVICE_RECORD_KEY = f"{GROUP}/service-record"
 OUTCOME_KEY = f"{GROUP}/outcome"
 
 TRAINER_CONTAINER = "trainer"
+
+_PROMOTION = re.compile(r"-promotion-[0-9a-f]{6}\Z")
+_VERSION = re.compile(r"base_v[1-9][0-9]{0,4}|ft_v[1-9][0-9]{0,4}[.][1-9][0-9]{0,6}")
 
 
 def sha256_of(data: bytes) -> str:
@@ -60,6 +64,11 @@ def promotion_name(run: str, uid: str, evidence: str = "") -> str:
     return f"{run}-promotion-{uid_tag(uid + evidence)}"
 
 
+def is_promotion_of(name: str, run: str) -> bool:
+    """Tell whether a run of that name, or of one that begins so, calls its promotions so."""
+    return name.startswith(run) and _PROMOTION.search(name) is not None
+
+
 def model_version_name(model: str, version: str) -> str:
     """Return the object name of a version: invoice-fields, ft_v1.2 -> invoice-fields-ft-v1.2."""
     return f"{model}-{version.replace('_', '-')}"
@@ -73,6 +82,11 @@ def base_version(series: int) -> str:
 def tuned_version(series: int, number: int) -> str:
     """Return the version of the numbered fine-tune of a series' base: ft_v1.2."""
     return f"ft_v{series}.{number}"
+
+
+def is_version(text: str) -> bool:
+    """Tell whether a ModelVersion or a promotion may name a version so; the CRDs have the same rule."""
+    return _VERSION.fullmatch(text) is not None
 
 
 def series_of(version: str) -> int | None:

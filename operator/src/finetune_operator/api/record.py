@@ -4,10 +4,10 @@ A ModelVersion carries its service record, a ModelPromotion its outcome, each as
 object may write them, so what cannot be read, or is about another object, counts as not there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta
 
@@ -15,11 +15,18 @@ from .names import OUTCOME_KEY, SERVICE_RECORD_KEY
 from .policy import PromotionOutcome
 from .value import InvalidObject, Value, canonical_json, parse_json
 
-LONGEST: Final = 65_536
-"""Characters of an annotation that are read."""
+LONGEST: Final = 32_768
+"""Characters of an annotation that are read; what the operator writes is shorter."""
 
+REMEMBERED: Final = 4096
+"""Characters of an annotation that is remembered as read; nearly every one is shorter.
+
+Whoever edits a long one again and again must not fill the memory.
+"""
+
+R = TypeVar("R")
 Moment = Annotated[datetime, Meta(tz=True)]
-Reason = Annotated[str, Meta(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?$")]
+Reason = Annotated[str, Meta(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?\Z")]
 """A reason that a condition may carry."""
 
 
@@ -77,7 +84,7 @@ class Outcome(Value, frozen=True, kw_only=True):
 def services(annotations: Mapping[str, str], sha256: str) -> Mapping[str, Service]:
     """Return the service record of the bytes `sha256`, by Deployment; empty for none, or for that of other bytes."""
     text = annotations.get(SERVICE_RECORD_KEY)
-    record = None if text is None else _service_record(text)
+    record = None if text is None else _read(_service_record, text)
     return {} if record is None or record.sha256 != sha256 else record.deployments
 
 
@@ -89,7 +96,7 @@ def record_text(sha256: str, by_deployment: Mapping[str, Service]) -> str:
 def outcome_in(annotations: Mapping[str, str], name: str, spec_hash: str) -> Outcome | None:
     """Return the outcome of the promotion of that name and spec; None for none, or for that of another one."""
     text = annotations.get(OUTCOME_KEY)
-    outcome = None if text is None else _outcome(text)
+    outcome = None if text is None else _read(_outcome, text)
     return outcome if outcome is not None and (outcome.name, outcome.spec_hash) == (name, spec_hash) else None
 
 
@@ -98,18 +105,27 @@ def outcome_text(outcome: Outcome) -> str:
     return canonical_json(outcome).decode()
 
 
-@lru_cache(maxsize=4096)
+def _read(reader: Callable[[str], R | None], text: str) -> R | None:
+    """Return what stands in `text`; read once, because a policy looks at every version of its model."""
+    if len(text) > LONGEST:
+        return None
+    return _remembered(reader, text) if len(text) <= REMEMBERED else reader(text)
+
+
+@lru_cache(maxsize=8192)
+def _remembered(reader: Callable[[str], R | None], text: str) -> R | None:
+    return reader(text)
+
+
 def _service_record(text: str) -> ServiceRecord | None:
-    """Return the record in `text`; read once, because a policy looks at every version of its model."""
     try:
-        return parse_json(text, ServiceRecord) if len(text) <= LONGEST else None
+        return parse_json(text, ServiceRecord)
     except InvalidObject:
         return None
 
 
-@lru_cache(maxsize=4096)
 def _outcome(text: str) -> Outcome | None:
     try:
-        return parse_json(text, Outcome) if len(text) <= LONGEST else None
+        return parse_json(text, Outcome)
     except InvalidObject:
         return None

@@ -1,19 +1,20 @@
 """From Deployments and PodTemplates, as the API server has them, to what decisions look at."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from ..api import names
-from ..api.value import canonical_json
+from ..api.value import InvalidObject, canonical_json, parse_json
 from ..decide.views import DeploymentView, Problem, ServedKeys, TemplateView
 from ..manifests.inherited import inherited
 from .port import Object
 from .serving_trouble import why_no_pod
 
 _KEYS: Final = (names.MODEL_VERSION_KEY, names.ARTIFACT_URI_KEY, names.ARTIFACT_SHA256_KEY)
+_LONGEST_COUNT: Final = 20
+"""Digits of an annotation that is read as a number."""
+
+_REPLICA_SET_LABEL: Final = "pod-template-hash"
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -86,6 +87,20 @@ def pod_labels(deployment: Object) -> dict[str, str]:
     return dict(((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {})
 
 
+def is_made_by(deployment: Object, pod: Object) -> bool:
+    """Tell whether a pod is one of the Deployment's: its controller is a ReplicaSet of it, and labels prove nothing.
+
+    Pods of other Deployments, of Jobs, or somebody's own may carry the same labels; what they do says nothing of a
+    version here. Which ReplicaSet it is, is known by its name: the operator reads none.
+    """
+    metadata = pod["metadata"]
+    name = f"{deployment['metadata']['name']}-{(metadata.get('labels') or {}).get(_REPLICA_SET_LABEL)}"
+    references = metadata.get("ownerReferences") or ()
+    return any(
+        r.get("controller") is True and (r.get("kind"), r.get("name")) == ("ReplicaSet", name) for r in references
+    )
+
+
 def serves(pod: Object, sha256: str) -> bool:
     """Tell whether a pod was made to serve the artifact of that digest."""
     return (pod["metadata"].get("annotations") or {}).get(names.ARTIFACT_SHA256_KEY) == sha256
@@ -111,7 +126,8 @@ def _facts(view: DeploymentView) -> tuple[object, ...]:
 
 
 def _epoch(text: object) -> int | None:
-    return int(text) if isinstance(text, str) and text.isdecimal() else None
+    """Return the count of flips; None for a text that no count would be (Python reads no number of any length)."""
+    return int(text) if isinstance(text, str) and text.isdecimal() and len(text) <= _LONGEST_COUNT else None
 
 
 def _hash_without_keys(template: Mapping[str, Any]) -> str:
@@ -137,7 +153,7 @@ def _can_surge(strategy: Mapping[str, Any], replicas: int) -> bool:
         return False
     surge = (strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
     if isinstance(surge, str) and surge.endswith("%") and surge[:-1].isdecimal():
-        return math.ceil(int(surge[:-1]) * replicas / 100) >= 1
+        return replicas >= 1 and surge[:-1].strip("0") != ""
     return isinstance(surge, int) and surge >= 1
 
 
@@ -146,8 +162,8 @@ def _null_annotations(last_applied: object) -> bool:
     if not isinstance(last_applied, str):
         return False
     try:
-        spec = msgspec.json.decode(last_applied)["spec"]["template"]["metadata"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+        spec = parse_json(last_applied, dict)["spec"]["template"]["metadata"]
+    except (InvalidObject, KeyError, TypeError):
         return False
     return isinstance(spec, dict) and "annotations" in spec and spec["annotations"] is None
 

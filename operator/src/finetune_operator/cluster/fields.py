@@ -106,6 +106,8 @@ class Standing(NamedTuple):
     is_past: bool = False
     """It trains, or has a candidate."""
     is_over: bool = False
+    is_put_off: bool = False
+    """A person suspended it: nobody knows until when."""
     changes_live: bool = False
     """It waits for its promotion, or is being measured again for one."""
     lines_up: bool = False
@@ -132,7 +134,18 @@ def standing(run: Json) -> Standing:
     again = shown == "Evaluating" and any(int(a.get("round") or 0) > 1 for a in _items(run, "status", "attempts"))
     lines_up = shown == "Pending" and _accepted(run) == "PromotionUnderway"
     changes_live = again or shown == "Promoting"
-    return Standing(created, rank, (pool, anchor), is_past, changes_live=changes_live, lines_up=lines_up, phase=shown)
+    put_off = shown == "Suspended" and _value(run, "spec", "suspend") is True
+    return Standing(
+        created,
+        rank,
+        (pool, anchor),
+        is_past,
+        False,
+        put_off,
+        changes_live=changes_live,
+        lines_up=lines_up,
+        phase=shown,
+    )
 
 
 def _accepted(run: Json) -> str:
@@ -142,8 +155,8 @@ def _accepted(run: Json) -> str:
 
 
 def asks(run: Json) -> Iterable[object]:
-    """Return the hash of what a run asks for, until it is over."""
-    return () if standing(run).is_over else (_value(run, "status", "asks"),)
+    """Return the hash of what a run asks for, until it is over, or put off."""
+    return () if _is_waited_for_by_nobody(standing(run)) else (_value(run, "status", "asks"),)
 
 
 def policy_whose_place_it_has(run: Json) -> Iterable[object]:
@@ -188,9 +201,15 @@ def steps_back(before: Hashable, after: Hashable) -> bool:
 
 
 def ends(before: Hashable, after: Hashable) -> bool:
-    """Tell whether a run came to its end, or went."""
-    was_open, is_open = (isinstance(entry, Standing) and not entry.is_over for entry in (before, after))
+    """Tell whether a run came to its end, went, or was put off."""
+    was_open, is_open = (
+        isinstance(entry, Standing) and not _is_waited_for_by_nobody(entry) for entry in (before, after)
+    )
     return was_open and not is_open
+
+
+def _is_waited_for_by_nobody(entry: Standing) -> bool:
+    return entry.is_over or entry.is_put_off
 
 
 def _value(obj: object, *path: str) -> Any:

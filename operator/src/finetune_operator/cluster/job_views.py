@@ -161,6 +161,7 @@ def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:
         round=_number(labels.get(names.ROUND_LABEL), 0),
         collect=labels.get(names.COLLECT_LABEL) == "true",
         deleting=True,
+        orphaned=True,
     )
     return _said_by(view, tuple(Pod(pod) for pod in pods))
 

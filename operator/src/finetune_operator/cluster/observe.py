@@ -26,7 +26,7 @@ from .finished_jobs import finished_jobs
 from .job_views import job_views, running_pod
 from .kinds import Kind
 from .places import Places
-from .pods_at_rest import LOOK_AGAIN, is_short, why_short
+from .pods_at_rest import LOOK_AGAIN, is_short, pods_of, why_short
 from .port import Cluster, Object
 from .serving_trouble import what_ails
 
@@ -280,7 +280,7 @@ class Observer:
         if awaited is None:
             return deployment, None
         try:
-            pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
+            pods = await pods_of(self._cluster, namespace, raw)
         except ClusterError:
             return deployment, None  # the way back must not hang on what only explains it
         ails = what_ails(pod for pod in pods if serves(pod, awaited.sha256))
@@ -290,7 +290,7 @@ class Observer:
         known = self._ailing.get(uid)
         if known is None or known.deployment != deployment["metadata"]["uid"] or now - known.read_at >= LOOK_AGAIN:
             try:
-                pods = await self._cluster.list(Kind.POD, namespace, pod_labels(deployment), fresh=True)
+                pods = await pods_of(self._cluster, namespace, deployment)
             except ClusterError:
                 return known.trouble if known is not None else None  # it only explains
             known = _Ailing(deployment["metadata"]["uid"], now, why_short(deployment, pods, now))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ..api import names
 from ..api.contract import EXIT_BAD_INPUT, EXIT_BAD_TRAINING, EXIT_OUT_OF_MEMORY
 from ..api.value import InvalidObject, parse
+from ..decide.text import readable
 from ..decide.views import Span
 from .port import Object
 
@@ -170,7 +171,7 @@ def state(status: Json, kind: str) -> Json | None:
 def last_words(status: Json) -> str:
     """Return how a container ended, now or the last time: its exit code with its message or Kubernetes' reason."""
     ended = state(status, "terminated") or state({"state": status.get("lastState")}, "terminated") or {}
-    words = " ".join(str(ended.get("message") or "").split())[-_SHOWN:]
+    words = readable(ended.get("message"))[-_SHOWN:]
     return f"exit code {ended.get('exitCode')}: {words or ended.get('reason') or 'no message'}"
 
 

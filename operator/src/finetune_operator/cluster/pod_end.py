@@ -3,6 +3,7 @@
 from typing import Final
 
 from ..api import names
+from ..decide.text import readable
 from ..decide.views import Failure, Problem
 from .pod import Pod, last_words
 
@@ -31,7 +32,7 @@ def failure(pod: Pod) -> Failure | None:
 
 def _by_the_pods_reason(pod: Pod) -> Failure | None:
     """Sort by the condition DisruptionTarget and by status.reason: the kubelet's words."""
-    reason, words = str(pod.status.get("reason") or ""), " ".join(str(pod.status.get("message") or "").split())
+    reason, words = str(pod.status.get("reason") or ""), readable(pod.status.get("message"))
     said = f"{reason}: {words[:_LONGEST]}" if words else reason
     if not pod.spans and (reason in _REJECTS or reason.startswith("OutOf")):
         node = f"node {pod.node}" if pod.node else "its node"
@@ -39,7 +40,7 @@ def _by_the_pods_reason(pod: Pod) -> Failure | None:
         return Failure(Problem("RejectedByNode", text), counted=False)
     if pod.is_disrupted or reason in _DISRUPTS or "low on resource" in words:
         target = pod.condition("DisruptionTarget")
-        why = " ".join(str(target.get("message") or said or target.get("reason") or "its node ended it").split())
+        why = readable(target.get("message") or said or target.get("reason") or "its node ended it")
         return Failure(Problem("Disrupted", f"pod {pod.name} was disrupted: {why[:_LONGEST]}"), counted=False)
     if reason == "DeadlineExceeded":
         text = (

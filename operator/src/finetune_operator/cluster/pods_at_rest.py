@@ -1,4 +1,4 @@
-"""What ails the pods of a Deployment in which no promotion is in flight, and how often that is looked at."""
+"""The pods of a Deployment: which they are, what ails them while nothing flies, and how often they are looked at."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from ..api.value import InvalidObject, parse
 from ..decide.views import Problem
-from .port import Object
+from .deployment_views import is_made_by, pod_labels
+from .kinds import Kind
+from .port import Cluster, Object
 from .serving_trouble import Ails, what_ails, why_no_pod
 
 LOOK_AGAIN: Final = timedelta(seconds=15)
@@ -17,6 +19,12 @@ STARTING: Final = frozenset(("ContainerCreating", "PodReplaced", "PodStarting", 
 
 STARTS_FOR: Final = timedelta(seconds=60)
 """A pod may be without a word for so long: it is starting."""
+
+
+async def pods_of(cluster: Cluster, namespace: str, deployment: Object) -> tuple[Object, ...]:
+    """Return the Deployment's pods, as they are now."""
+    pods = await cluster.list(Kind.POD, namespace, pod_labels(deployment), fresh=True)
+    return tuple(pod for pod in pods if is_made_by(deployment, pod))
 
 
 def is_short(deployment: Object) -> bool:

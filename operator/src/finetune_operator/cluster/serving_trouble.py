@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from ..api import names
 from ..api.value import InvalidObject, parse
+from ..decide.text import readable
 from ..decide.views import Fault, Problem
 from .pod_trouble import why_waiting
 from .port import Object
@@ -256,7 +257,8 @@ def _said(which: str, container: Mapping[str, Any], ended: Mapping[str, Any]) ->
 
 
 def _words(text: object, most: int) -> str:
-    return " ".join(str(text or "").split())[-most:]
+    # Behind "; " stand commands in the messages that quote them.
+    return readable(text).replace(";", ",")[-most:]
 
 
 def _is_ready(pod: Object) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Hashable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -11,14 +10,13 @@ from typing import Any, Final
 from ..cluster.kinds import KINDS, Kind
 from ..cluster.object_ref import ObjectRef
 from ..cluster.port import Cluster, Object
+from ..decide.text import without_credentials
 
 LONGEST_TEXT: Final = 400
 MOST: Final = 12
 """So many conditions, fields and actions stand in a line; further ones are counted."""
 FIELDS: Final = ("phase", "changed", "conditions", "actions", "says")
 """What a line carries beside its message and the object."""
-
-_URI: Final = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#]*@)?([^\s?#\"'<>]*)[^\s\"'<>]*")
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +117,7 @@ class Journal:
 
 def without_secrets(text: str) -> str:
     """Return `text` cut to a length that fits a line, its URIs without users, passwords and signed queries."""
-    plain = _URI.sub(r"\1\2", text)
+    plain = without_credentials(text)
     return plain if len(plain) <= LONGEST_TEXT else plain[: LONGEST_TEXT - 3] + "..."
 
 

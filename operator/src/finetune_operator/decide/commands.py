@@ -8,6 +8,7 @@ from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import Approval, Overruled
 from .decision import Emit
 from .limits import EVENT
+from .text import in_bytes
 
 _KEYS: Final = (MODEL_VERSION_KEY, ARTIFACT_URI_KEY, ARTIFACT_SHA256_KEY)
 
@@ -83,5 +84,5 @@ def releasing(policy: Policy) -> str | None:
 def said_whole(kind: str, cause: str, ways: tuple[str, ...]) -> tuple[Emit, ...]:
     """Return the Warning Events of a cause and the ways out: one, or one for each way where a note is too short."""
     whole = "; ".join((cause, *ways))
-    texts = (whole,) if len(whole) <= EVENT else tuple(f"{cause[: EVENT // 4]}; {way}" for way in ways)
+    texts = (whole,) if len(whole.encode()) <= EVENT else tuple(f"{in_bytes(cause, EVENT // 4)}; {way}" for way in ways)
     return tuple(Emit("Warning", kind, text) for text in texts)

@@ -8,6 +8,7 @@ from ..api.names import (
     MANAGED_LABEL,
 )
 from ..api.policy import LiveVersion
+from .text import plain
 from .views import DeploymentView, PolicyView, Problem, ServedKeys
 
 NO_DEADLINE: Final = 2**31 - 1
@@ -15,6 +16,9 @@ NO_DEADLINE: Final = 2**31 - 1
 
 HIGHEST_EPOCH: Final = 2**52
 """An epoch beyond is nobody's count of flips but a foreign text, and would not fit into a status."""
+
+HIGHEST_FOREIGN_EPOCH: Final = 2**51
+"""From here on nobody else's epoch is counted on from: ours would be beyond all that are read before long."""
 
 DEFAULT_PROGRESS_DEADLINE: Final = 600
 LONGEST_PROGRESS_DEADLINE: Final = 86_400
@@ -75,12 +79,18 @@ def written_by_others(deployment: DeploymentView) -> str | None:
 def manager_in_words(deployment: DeploymentView) -> str:
     """Return who last wrote our keys, for messages."""
     foreign = written_by_others(deployment)
-    return f"field manager '{foreign}'" if foreign else "an unknown writer"
+    return f"field manager '{plain(foreign)}'" if foreign else "an unknown writer"
 
 
 def epoch_of(deployment: DeploymentView) -> int:
     """Return the number of the last flip that the Deployment shows; 0 where it shows none that can be."""
     return deployment.epoch if deployment.epoch is not None and 0 <= deployment.epoch <= HIGHEST_EPOCH else 0
+
+
+def counted_epoch(deployment: DeploymentView) -> int:
+    """Return the epoch from which the next flip counts on; 0 where the Deployment shows none to count on from."""
+    epoch = epoch_of(deployment)
+    return epoch if epoch <= HIGHEST_FOREIGN_EPOCH else 0
 
 
 def is_observed(deployment: DeploymentView) -> bool:

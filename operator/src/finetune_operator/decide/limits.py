@@ -12,10 +12,10 @@ HOLD_MESSAGE: Final = 2200
 """Characters of a hold's message, and of a promotion's: three commands with the longest names fit."""
 
 EVENT: Final = 1000
-"""Characters of an Event's note, by the API."""
+"""Bytes of an Event's note that the API takes."""
 
 EVIDENCE: Final = 240
-"""Characters of what a quarantine stands on: container, pod, exit code, last words."""
+"""Bytes of what a quarantine stands on: container, pod, exit code, last words."""
 
 EVIDENCES: Final = 10
 """Only the newest quarantines keep their evidence in the policy."""
@@ -41,11 +41,11 @@ TAKEN_BACK: Final = 50
 SERVED_ON: Final = 16
 """Deployments that a version's service record names, the newest."""
 
-NAME: Final = 253
-"""Characters of an object's name."""
+BY: Final = 63
+"""Bytes of a promotion's name in what is remembered of a version; most are no longer."""
 
 MARK: Final = 160
-"""Characters of a person's reason that is kept of a version that was taken back."""
+"""Bytes of a person's reason that is kept of a version that was taken back, or whose quarantine was lifted."""
 
 LAST_GOOD: Final = 5
 """Versions that a policy can go back to."""

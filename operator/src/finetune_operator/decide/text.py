@@ -4,12 +4,45 @@ import re
 
 from ..api.policy import Quarantined, TakenBack
 
+_UNPLAIN = re.compile(r"[^A-Za-z0-9._/+:@ -]")
+"""What can begin another sentence, quote, command or line."""
+
+_URI = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#]*@)?([^\s?#\"'<>]*)[^\s\"'<>]*")
+_LONGEST = 4096
+"""Characters of others' words that are read: as many as a pod's status has of a container's last ones."""
+
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?")
 
 
 def reason_or(reason: str, fallback: str) -> str:
     """Return `reason` if a condition may carry it (CamelCase, at most 64 characters), else `fallback`."""
     return reason if _REASON.fullmatch(reason) else fallback
+
+
+def plain(name: str, *, most: int = 64) -> str:
+    """Return a name that anybody may have written, so that in a message with commands it cannot pass for one."""
+    return _UNPLAIN.sub("?", name[:most])
+
+
+def without_credentials(words: str) -> str:
+    """Return words with their URIs without users, passwords and signed queries."""
+    return _URI.sub(r"\1\2", words)
+
+
+def readable(words: object) -> str:
+    """Return what others said as one line that can be read, without credentials."""
+    said = without_credentials(str(words or "")[:_LONGEST])
+    return " ".join("".join(c if c.isprintable() else " " for c in said).split())
+
+
+def cut(words: str, most: int) -> str:
+    """Return words as a status keeps them: one line, at most `most` bytes."""
+    return in_bytes(readable(words), most)
+
+
+def in_bytes(words: str, most: int) -> str:
+    """Return words cut at so many bytes, never within a character."""
+    return words.encode()[:most].decode(errors="ignore")
 
 
 def listed(names: list[str], *, most: int = 5) -> str:

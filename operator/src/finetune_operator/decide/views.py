@@ -99,6 +99,7 @@ class JobView:
     `failure` is what the pod's own status says of its end, and `said` what the Job's says. `podless_since` is when
     the Job's controller began, or could have, while it has no pod. `emptied`: it is being deleted, nothing of it runs
     or will, and only somebody's finalizer keeps it. `moments` is what the pod did and does, oldest first.
+    `orphaned`: the Job itself is gone, and all that is known of it is what its pods say.
     """
 
     name: str
@@ -127,6 +128,7 @@ class JobView:
     overdue: Overdue | None = None
     deleting: bool = False
     emptied: bool = False
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 from ..api import names
 from ..decide.decision import Emit
+from ..decide.limits import EVENT
+from ..decide.text import in_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ def build_event(emit: Emit, regarding: Regarding, now: datetime, instance: str) 
     """Return the manifest of an Event.
 
     The name is made from what is said and when, so a repeated post of the same Event meets AlreadyExists.
-    `instance` is the pod that reports. Limits are those of the events.k8s.io API: note 1 kB, reason 128.
+    `instance` is the pod that reports. Limits are those of the events.k8s.io API, in bytes: note 1 kB, reason 128.
     """
     stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     tag = names.sha256_of(f"{regarding.uid}/{emit.reason}/{emit.message}/{stamp}".encode())[:16]
@@ -39,7 +41,7 @@ def build_event(emit: Emit, regarding: Regarding, now: datetime, instance: str) 
         },
         "type": emit.type,
         "reason": emit.reason[:128],
-        "note": emit.message[:1000],
+        "note": in_bytes(emit.message, EVENT),
         "action": "Reconcile",
         "eventTime": stamp,
         "reportingController": names.GROUP,

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.meta import find
-from finetune_operator.api.names import OWNER_KIND_LABEL
+from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
 from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Promotion
 from finetune_operator.decide.decision import Decision
@@ -189,11 +189,21 @@ class TestNoBrake:
     def test_what_does_not_go_back_waits_its_turn(self, asked: Promotion) -> None:
         assert flight_of(pull(watching(), served(**COMPLETE), asked)).phase == "Watching"
 
+    @pytest.mark.parametrize(("seconds_before", "phase"), [(30, "Returning"), (3600, "Watching")])
+    def test_nor_does_one_that_was_made_long_before_the_flight(self, seconds_before: float, phase: str) -> None:
+        """One that waited (a hold, its version), or was applied from Git with all the others after a restore."""
+        take_off = flight_of(pull(watching(), served(**COMPLETE))).started_at
+        age = (NOW - take_off).total_seconds() + seconds_before
+        asked = promotion("base_v1", "ft_v1.1", name="from-before", age=age)
+        assert flight_of(pull(watching(), served(**COMPLETE), asked)).phase == phase
+
     def test_nor_does_a_run_whose_version_was_good_before(self) -> None:
         """A restored run asks for what it made once; its `from` may be what is in flight just now."""
-        label = {OWNER_KIND_LABEL: "FineTuneRun"}
-        asked = replace(BRAKE, metadata=replace(BRAKE.metadata, labels=label))
+        labels = {OWNER_KIND_LABEL: "FineTuneRun", OWNER_NAME_LABEL: "first"}
+        asked = replace(BRAKE, metadata=replace(BRAKE.metadata, name=promotion_name("first", "uid"), labels=labels))
         assert flight_of(pull(watching(), served(**COMPLETE), asked)).phase == "Watching"
+        copied = replace(BRAKE, metadata=replace(BRAKE.metadata, labels=labels))
+        assert flight_of(pull(watching(), served(**COMPLETE), copied)).phase == "Returning", "a person's, made from it"
 
     def test_nor_does_a_quarantined_version(self) -> None:
         older = base("base_v0")

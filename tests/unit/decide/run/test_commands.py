@@ -24,6 +24,14 @@ def test_a_run_is_asked_for_again_without_defaults_review_and_suspension() -> No
     assert made["metadata"] == {"generateName": "first-", "namespace": "ml"}
 
 
+def test_an_event_has_the_command_whole_in_whatever_language_the_cause_is() -> None:
+    """The API counts bytes: an Event that is too long is refused, and nobody would see it."""
+    command = run_command(stored())
+    texts = in_events(with_remedy("\u7248\u672c" * 300, f"to train anew: {command}"))
+    assert [command in text for text in texts] == [True]
+    assert all(len(text.encode()) <= limits.EVENT for text in texts)
+
+
 def test_what_it_says_of_its_own_is_kept_and_the_seed_beside_it() -> None:
     asked = stored(mixing={"ratio": "5"}, training={"epochs": 3, "lr0": "0.001"}, baseVersion="base_v1")
     made = manifest(run_command(asked, seed=7), "FineTuneRun")

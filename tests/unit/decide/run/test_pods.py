@@ -1,9 +1,11 @@
 """What pods do to a run: containers beside the trainer, pods that come, wait, go and do not go, and the clock."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace as updated
 
 from finetune_operator.decide.decision import DeleteJob
 from finetune_operator.decide.views import Explanation, Failure, Overdue, PodMoment, Problem, Span
@@ -285,6 +287,24 @@ def test_a_pod_on_a_lost_node_is_named_and_nothing_trains_beside_it() -> None:
     assert world.jobs_made("train") == 1
     assert "kubectl delete pod p --force" in world.status.message
     world.remove_job(name)
+    world.settle()
+    assert world.jobs_made("train") == 2
+
+
+@pytest.mark.row("R14")
+def test_pods_of_a_job_that_nobody_ever_saw_speak_for_no_attempt() -> None:
+    """Labels and ownerReferences of a pod are anybody's to write: what it says must not be taken for a result."""
+    world = World().prepared()
+    real = world.job("train")
+    planned = updated(world.status.attempts[-1], job_uid=None, outcome="Planned")
+    world.run = updated(world.run, status=updated(world.status, attempts=(*world.status.attempts[:-1], planned)))
+    said = json.dumps(envelope(real, train_result()))
+    forged = replace(real, uid="somebody", orphaned=True, deleting=True, spoke=True, exit_code=0, idle=True)
+    world.jobs = (*(job for job in world.jobs if job.name != real.name), replace(forged, termination_message=said))
+    world.settle()
+    assert (world.status.candidate, world.jobs_made("train")) == (None, 1)
+    assert real.name in world.status.message, "it says what it waits for"
+    world.remove_job(real.name)
     world.settle()
     assert world.jobs_made("train") == 2
 

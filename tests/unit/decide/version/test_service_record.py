@@ -10,6 +10,7 @@ from finetune_operator.api.model_version import VersionStatus
 from finetune_operator.api.names import SERVICE_RECORD_KEY
 from finetune_operator.api.policy import Lifted, LiveVersion, Policy, PolicyStatus, Quarantined, TakenBack
 from finetune_operator.api.record import Mark, Service, record_text, services
+from finetune_operator.decide import limits
 from unit.decide.run.results import BASE, LIVE, START
 from unit.decide.run.world import base, live, policy
 from unit.decide.version.test_version import Shelf, serving, tuned
@@ -78,6 +79,31 @@ class TestRecord:
         record = services(shelf.version.metadata.annotations, BASE)
         assert set(record) == {f"detector-{n}" for n in range(4, 20)}
         assert len(shelf.version.metadata.annotations[SERVICE_RECORD_KEY]) < 32_768
+
+    @pytest.mark.row("V10")
+    def test_deployments_that_somebody_made_up_do_not_push_out_what_policies_know(self) -> None:
+        later = Service(good=START + timedelta(days=365_000))
+        text = record_text(BASE, {f"made-up-{n}": later for n in range(20)})
+        shelf = Shelf(
+            version=updated(base(), metadata=updated(base().metadata, annotations={SERVICE_RECORD_KEY: text})),
+            policies=remembering(quarantined=(SICK,), taken_back=(TAKEN,)),
+        )
+        shelf.settle()
+        record = services(shelf.version.metadata.annotations, BASE)
+        assert record[policy().spec.deployment].quarantine is not None
+        assert len(record) == limits.SERVED_ON
+
+    @pytest.mark.row("V10")
+    def test_the_evidence_stays_on_the_version_when_the_policy_has_no_room_for_it(self) -> None:
+        shelf = Shelf(policies=remembering(quarantined=(SICK,)))
+        shelf.settle()
+        shelf.policies = remembering(quarantined=(updated(SICK, evidence=""),))
+        shelf.settle()
+        assert shelf.record().quarantined == Mark(at=START, reason="Unhealthy", evidence="CrashLoopBackOff")
+        again = updated(SICK, since=START + timedelta(hours=1), evidence="")
+        shelf.policies = remembering(quarantined=(again,))
+        shelf.settle()
+        assert shelf.record().quarantined == Mark(at=again.since, reason="Unhealthy"), "that was of another time"
 
     @pytest.mark.row("V11")
     @pytest.mark.parametrize("text", ["junk", record_text(LIVE, {"detector": Service(good=START)})])

@@ -98,6 +98,9 @@ def _follow(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> St
         return _unheard(view, request, attempt, gone)
     if job is None:
         return _create_again(view, request, attempt)
+    if job.orphaned and attempt.job_uid is None:
+        # Nobody ever saw that Job: pods that say they are of it may be anybody's, and what they say is no result.
+        return StepUnderway(view.attempts, "Waiting", _ending(view, (job,)), (), until_overdue((job,), view.now))
     seen = timed(replace(attempt, job_uid=job.uid, outcome="Running"), job, view.now)
     view = with_attempt(view, seen)
     if job.state == "Active" and not has_spoken(job, view.now):

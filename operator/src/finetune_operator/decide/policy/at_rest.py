@@ -10,7 +10,7 @@ from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
 from ..decision import ApplyKeys, Decision, Emit
-from ..deployment import deployment_problem, epoch_of, keys_of, manager_in_words, written_by_others
+from ..deployment import counted_epoch, deployment_problem, keys_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Clear, Proposal, Refuse
@@ -97,7 +97,7 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
     recent = tuple(at for at in status.reasserted_at if view.now - at < REASSERT_WINDOW)
     if len(recent) >= REASSERT_LIMIT:
         return _conflicting(view, deployment, live)
-    epoch = max(status.epoch, live.epoch, epoch_of(deployment)) + 1
+    epoch = max(status.epoch, live.epoch, counted_epoch(deployment)) + 1
     asserted = replace(
         status, live=replace(live, epoch=epoch), epoch=epoch, reasserted_at=(*recent, times.moment(view.now))
     )

@@ -9,6 +9,7 @@ from ..decision import Decision
 from ..deployment import keys_of
 from ..promotion.braking import goes_back_to
 from ..promotion.waiting import candidates, identity
+from ..text import cut
 from ..views import DeploymentView, PolicyView
 from . import memory
 from .returning import TAKEN_BACK, turn_back
@@ -42,7 +43,7 @@ def _end(
             promotion_uid=promotion.metadata.uid,
             spec_hash=spec_hash,
             release_hold=promotion.spec.release_hold,
-            reason=promotion.spec.reason[: limits.MARK],
+            reason=cut(promotion.spec.reason, limits.MARK),
         ),
     )
     decision = turn_back(view, braked, deployment, TAKEN_BACK, message)

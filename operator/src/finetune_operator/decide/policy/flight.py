@@ -18,6 +18,7 @@ from ..deployment import epoch_of, is_rolled_out, keys_of, rollout_patience, wri
 from ..promotion.eligibility import takes_back
 from ..promotion.proposal import Clear
 from ..promotion.waiting import identity
+from ..text import cut
 from ..views import DeploymentView, PolicyView
 from . import memory
 from .blame import fault_of, surroundings
@@ -43,7 +44,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
     now = times.moment(view.now)
     flight = InFlight(
         takes_back=takes_back(view.policy, promotion, clear.version),
-        reason=promotion.spec.reason[: limits.MARK],
+        reason=cut(promotion.spec.reason, limits.MARK),
         promotion=name,
         promotion_uid=promotion.metadata.uid,
         spec_hash=spec_hash,

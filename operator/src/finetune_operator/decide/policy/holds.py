@@ -12,6 +12,7 @@ from ..decision import Emit
 from ..deployment import manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.proposal import Proposal, Refuse, quoted
+from ..text import plain
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
 
@@ -35,7 +36,7 @@ def cause_of(standing: Hold) -> str:
 def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView) -> Held:
     """Somebody else changed or removed the keys (rows D6, D12)."""
     live = None if status.live is None else status.live.version
-    served = (deployment.keys.version or "")[:64]
+    served = plain(deployment.keys.version or "")
     set_to = "lost the operator's keys" if deployment.keys.absent else f"was set to '{served}'"
     cause = (
         f"Deployment '{deployment.name}' {set_to} by {manager_in_words(deployment)}, recorded as live is {quoted(live)}"
@@ -101,7 +102,7 @@ def lifting(policy: Policy) -> tuple[str, ...]:
 def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None, owner: str) -> Held:
     """An apply met a field of ours that somebody else owns (row D20)."""
     policy = replace(view.policy, status=status)
-    cause = f"field manager '{owner}' owns a field of the operator on Deployment '{view.policy.spec.deployment}'"
+    cause = f"field manager '{plain(owner)}' owns a field of the operator on Deployment '{view.policy.spec.deployment}'"
     live = None if status.live is None else status.live.version
     wanted = None if flight is None else flight.back if flight.phase == "Returning" else flight.to
     first = lifting(policy)

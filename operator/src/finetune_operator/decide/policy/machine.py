@@ -9,6 +9,7 @@ from ...api.meta import find, set_condition
 from ...api.policy import PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
+from ..text import plain
 from ..views import PolicyView
 from . import holds, memory
 from .at_rest import at_rest
@@ -55,7 +56,7 @@ def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStat
     owner = manager or "unknown"
     flight = status.in_flight
     if flight is not None:
-        conflict = f"field manager '{owner}' owns a field of the operator on Deployment '{name}'"
+        conflict = f"field manager '{plain(owner)}' owns a field of the operator on Deployment '{name}'"
         status = quarantined_if_at_fault(status, flight, view.now)
         status = landed(status, flight, "Failed", "FieldOwned", f"{conflict}: {message}", view.now)
     return _summed_up(view, Decision(*holds.field_owned(view, status, flight, owner)))

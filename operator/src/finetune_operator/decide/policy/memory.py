@@ -20,6 +20,7 @@ from ...api.policy import (
     TakenBack,
 )
 from .. import limits
+from ..text import cut
 from ..times import moment
 
 RESERVATION_REST: Final = timedelta(minutes=10)
@@ -91,17 +92,21 @@ def quarantined(
         sha256=version.sha256,
         reason=reason,
         since=moment(now),
-        evidence=evidence[: limits.EVIDENCE],
+        evidence=cut(evidence, limits.EVIDENCE),
     )
     entries = [entry for entry in status.quarantined if entry.sha256 != version.sha256][1 - limits.QUARANTINED :]
-    silent = max(len(entries) + 1 - limits.EVIDENCES, 0)
-    kept = (replace(entry, evidence="") if i < silent else entry for i, entry in enumerate(entries))
-    return replace(status, quarantined=(*kept, new))
+    return replace(status, quarantined=oldest_silent((*entries, new)))
+
+
+def oldest_silent(entries: tuple[Quarantined, ...]) -> tuple[Quarantined, ...]:
+    """Return the quarantines of which only the newest keep their evidence here; the versions' records have the rest."""
+    silent = len(entries) - limits.EVIDENCES
+    return tuple(replace(entry, evidence="") if i < silent else entry for i, entry in enumerate(entries))
 
 
 def lifted(status: PolicyStatus, sha256: str, by: str, reason: str, now: datetime) -> PolicyStatus:
     """Return `status` with the quarantine of those bytes lifted, by that promotion and for that reason."""
-    word = Lifted(at=moment(now), by=by, reason=reason[: limits.EVIDENCE])
+    word = Lifted(at=moment(now), by=cut(by, limits.BY), reason=cut(reason, limits.MARK))
     entries = (
         replace(entry, lifted=word) if entry.sha256 == sha256 and entry.lifted is None else entry
         for entry in status.quarantined
@@ -117,7 +122,11 @@ def is_quarantined(status: PolicyStatus, sha256: str) -> bool:
 def taken_back(status: PolicyStatus, version: LiveVersion, *, by: str, reason: str, now: datetime) -> PolicyStatus:
     """Return `status` with the version taken back by the promotion `by`: it goes live again only if one says so."""
     new = TakenBack(
-        version=version.version, sha256=version.sha256, by=by, reason=reason[: limits.MARK], since=moment(now)
+        version=version.version,
+        sha256=version.sha256,
+        by=cut(by, limits.BY),
+        reason=cut(reason, limits.MARK),
+        since=moment(now),
     )
     return replace(status, taken_back=(*_not_taken_back(status, version.sha256).taken_back, new)[-limits.TAKEN_BACK :])
 

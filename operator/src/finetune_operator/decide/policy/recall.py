@@ -9,24 +9,21 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import LONGEST_URI
+from ...api.contract import is_uri
 from ...api.model_version import ModelVersion
-from ...api.names import FIELD_MANAGER, model_version_name
+from ...api.names import FIELD_MANAGER, is_version, model_version_name
 from ...api.policy import Hold, Lifted, LiveVersion, PolicyStatus, Quarantined, TakenBack
 from ...api.record import Mark, Service, services
 from .. import limits, text
 from ..commands import letting_go, overruling, promoting, resuming, said_whole, scaling
 from ..decision import Decision
-from ..deployment import deployment_problem, epoch_of, is_rolled_out, written_by_others
+from ..deployment import counted_epoch, deployment_problem, is_rolled_out, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
 from ..promotion.proposal import Proposal, Refuse
 from ..promotion.waiting import candidates
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
-
-LONGEST_NAME: Final = 100
-"""Characters of a version's name that may be adopted from a Deployment's keys."""
 
 SHA256_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
@@ -68,7 +65,7 @@ def _with_quarantines(status: PolicyStatus, served: tuple[Served, ...]) -> Polic
     }
     room = limits.QUARANTINED - len(status.quarantined)
     kept = sorted(new.values(), key=lambda entry: entry.since)[-room:] if room > 0 else []
-    return replace(status, quarantined=(*kept, *status.quarantined)) if kept else status
+    return replace(status, quarantined=memory.oldest_silent((*kept, *status.quarantined))) if kept else status
 
 
 def _quarantined(version: ModelVersion, mark: Mark, lifted: Mark | None) -> Quarantined:
@@ -77,10 +74,10 @@ def _quarantined(version: ModelVersion, mark: Mark, lifted: Mark | None) -> Quar
         sha256=version.spec.artifact.sha256,
         reason=text.reason_or(mark.reason, "Recalled"),
         since=mark.at,
-        evidence=mark.evidence[: limits.EVIDENCE],
+        evidence=text.cut(mark.evidence, limits.EVIDENCE),
         lifted=None
         if lifted is None
-        else Lifted(at=lifted.at, by=lifted.by[: limits.NAME], reason=lifted.reason[: limits.MARK]),
+        else Lifted(at=lifted.at, by=text.cut(lifted.by, limits.BY), reason=text.cut(lifted.reason, limits.MARK)),
     )
 
 
@@ -103,8 +100,8 @@ def _taken_back(version: ModelVersion, mark: Mark) -> TakenBack:
     return TakenBack(
         version=version.spec.version,
         sha256=version.spec.artifact.sha256,
-        by=mark.by[: limits.NAME],
-        reason=mark.reason[: limits.MARK],
+        by=text.cut(mark.by, limits.BY),
+        reason=text.cut(mark.reason, limits.MARK),
         since=mark.at,
     )
 
@@ -148,7 +145,7 @@ def adopt(view: PolicyView) -> Decision[PolicyStatus] | None:
         return _hold_what_served_before(view)
     if not is_rolled_out(deployment):
         return _hold_until_rolled_out(view, deployment, version)
-    epoch = max(epoch_of(deployment), 1)
+    epoch = max(counted_epoch(deployment), 1)
     adopted = replace(status, live=memory.as_live(version, epoch, view.now), epoch=epoch)
     return _hold_adopted(view, adopted, version)
 
@@ -175,8 +172,8 @@ def _version_by_keys(view: PolicyView, keys: ServedKeys) -> LiveVersion | None:
     version, uri, sha256 = keys.version, keys.uri, keys.sha256
     if not version or not uri or not sha256:
         return None
-    if len(version) > LONGEST_NAME or len(uri) > LONGEST_URI:
-        return None
+    if not is_version(version) or not is_uri(uri):
+        return None  # no promotion could name it, so its hold could not be lifted
     if len(sha256) != SHA256_DIGITS or not HEX_DIGITS.issuperset(sha256):
         return None
     known = (v.metadata.name for v in view.versions if v.spec.version == version and v.spec.artifact.sha256 == sha256)

@@ -11,6 +11,7 @@ from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience
 from ..promotion.waiting import candidates
+from ..text import cut, plain
 from ..views import DeploymentView, Fault, PolicyView
 from . import holds, memory
 from .blame import evidence, quarantined_if_at_fault
@@ -32,7 +33,7 @@ def turn_back(
         phase="Returning",
         why=why,
         message=message[: limits.CAUSE],
-        evidence="" if fault is None else evidence(fault)[: limits.EVIDENCE],
+        evidence="" if fault is None else cut(evidence(fault), limits.EVIDENCE),
         epoch=next_epoch(status, deployment),
         generation=deployment.generation,
         phase_since=now,
@@ -161,7 +162,8 @@ def landed(
 
 def foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     """Somebody else wrote or removed the keys in mid-flight (row D12): hands off."""
-    what = "the keys were removed" if deployment.keys.absent else f"the keys were set to '{deployment.keys.version}'"
+    set_to = f"the keys were set to '{plain(deployment.keys.version or '')}'"
+    what = "the keys were removed" if deployment.keys.absent else set_to
     way = f"on the way back from '{flight.to.version}' ({flight.why})"
     moment = way if flight.phase == "Returning" else f"while '{flight.to.version}' was {flight.phase.lower()}"
     message = f"{what} by {manager_in_words(deployment)} {moment}"

@@ -6,7 +6,7 @@ from typing import Final
 from ...api.policy import InFlight, LiveVersion, PolicyStatus
 from .. import times
 from ..decision import Action, ApplyKeys
-from ..deployment import deployment_problem, epoch_of, forbids_writes, keys_of, rollout_patience
+from ..deployment import counted_epoch, deployment_problem, forbids_writes, keys_of, rollout_patience
 from ..views import DeploymentView, PolicyView
 
 LOOK_AGAIN: Final = timedelta(seconds=15)
@@ -14,8 +14,8 @@ LOOK_AGAIN: Final = timedelta(seconds=15)
 
 
 def next_epoch(status: PolicyStatus, deployment: DeploymentView) -> int:
-    """Return an epoch above all that were given out and all that the Deployment shows."""
-    return max(status.epoch, epoch_of(deployment)) + 1
+    """Return an epoch above all that were given out and all that the Deployment shows and can be counted on from."""
+    return max(status.epoch, counted_epoch(deployment)) + 1
 
 
 def apply_keys(deployment: DeploymentView, version: LiveVersion | None, epoch: int) -> ApplyKeys:

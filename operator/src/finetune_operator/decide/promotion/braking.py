@@ -1,10 +1,16 @@
 """Whether a promotion ends the flight that is under way, by going back to a version that was good here."""
 
+from datetime import timedelta
+from typing import Final
+
 from ...api.model_version import ModelVersion
 from ...api.policy import InFlight, LiveVersion, Policy, PolicyStatus
 from ...api.promotion import Promotion
 from .eligibility import eligible, made_by_run
 from .proposal import CheckContext
+
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
+"""A promotion made so long before take-off may still be about the flight."""
 
 
 def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVersion, ...]) -> LiveVersion | None:
@@ -31,15 +37,17 @@ def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVers
 
 
 def _is_meant(promotion: Promotion, status: PolicyStatus, flight: InFlight) -> bool:
-    """Tell whether its `from` names what is in flight, or what is live on record and it was made since take-off.
+    """Tell whether it was made since take-off, and its `from` names what is in flight, or what is live on record.
 
-    An older one that waits for something (a hold, say) does not speak of this flight.
+    An older one that waits for something (a hold, say) or comes from Git again does not speak of this flight. Where
+    `from` names what is in flight, a minute is allowed: clocks differ, and people are quick.
     """
     named, made = promotion.spec.from_version, promotion.metadata.creation_timestamp
+    if named is None or made is None:
+        return False
     if named == flight.to.version:
-        return True
-    live = None if status.live is None else status.live.version
-    return named is not None and named == live and made is not None and made >= flight.started_at
+        return made >= flight.started_at - CLOCKS_DIFFER
+    return status.live is not None and named == status.live.version and made >= flight.started_at
 
 
 def _good(status: PolicyStatus, version: str) -> LiveVersion | None:

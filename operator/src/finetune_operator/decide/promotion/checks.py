@@ -7,6 +7,7 @@ from ...api.policy import Policy
 from ...api.promotion import Overruled, Promotion
 from ..commands import letting_go, overruling, promoting, resuming, scaling
 from ..deployment import keys_of, manager_in_words, written_by_others
+from ..text import plain
 from ..views import ServedKeys
 from .eligibility import eligible, not_taken_back, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
@@ -142,7 +143,7 @@ def _not_held(context: CheckContext) -> Obstacle | None:
     command = _again(context, release=True, current=not context.policy.status.remembers)
     return Wait(
         "Held",
-        f"the policy is held ({hold.reason}, by {hold.by}; its status.hold says why); a promotion with "
+        f"the policy is held ({hold.reason}, by {plain(hold.by)}; its status.hold says why); a promotion with "
         f"releaseHold: true lifts the hold, this one makes '{context.version.spec.version}' live: {command}",
     )
 

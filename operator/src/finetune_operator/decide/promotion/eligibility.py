@@ -2,7 +2,7 @@
 
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
-from ...api.names import OWNER_KIND_LABEL
+from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
 from ...api.policy import Policy
 from ...api.promotion import Promotion
 from ...api.record import services
@@ -31,8 +31,10 @@ def _was_good_here(policy: Policy, version: ModelVersion) -> bool:
 
 
 def made_by_run(promotion: Promotion) -> bool:
-    """Tell whether a run asked for it, and not a person."""
-    return promotion.metadata.labels.get(OWNER_KIND_LABEL) == "FineTuneRun"
+    """Tell whether a run asked for it, and not a person. Labels alone do not say so: people copy a run's promotion."""
+    metadata = promotion.metadata
+    is_labelled = metadata.labels.get(OWNER_KIND_LABEL) == "FineTuneRun"
+    return is_labelled and is_promotion_of(metadata.name, metadata.labels.get(OWNER_NAME_LABEL, ""))
 
 
 def takes_back(policy: Policy, promotion: Promotion, version: ModelVersion) -> bool:

@@ -9,6 +9,7 @@ from ...api.names import API_VERSION
 from ...api.run import Run
 from ...api.value import canonical_json
 from .. import limits
+from ..text import in_bytes
 
 _LONGEST: Final = 500
 """Characters of a command in a message, which has room for little more."""
@@ -41,12 +42,13 @@ def with_remedy(text: str, remedy: str) -> str:
 
 def in_events(message: str) -> tuple[str, ...]:
     """Return a message as Events say it: one, or one for each command where a note is too short for all of them."""
-    if len(message) <= limits.EVENT:
+    if len(message.encode()) <= limits.EVENT:
         return (message,)
     cause, *parts = message.split("; ")
     ways = [part for part in parts if "kubectl " in part]
-    texts = (f"{cause[: limits.EVENT // 4]}; {way}" for way in ways)
-    return tuple(text for text in texts if len(text) <= limits.EVENT) or (message[: limits.EVENT],)
+    texts = (f"{in_bytes(cause, limits.EVENT // 4)}; {way}" for way in ways)
+    fitting = tuple(text for text in texts if len(text.encode()) <= limits.EVENT)
+    return fitting or (in_bytes(message, limits.EVENT),)
 
 
 def _said(value: msgspec.Struct) -> dict[str, Any]:

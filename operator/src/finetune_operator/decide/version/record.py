@@ -9,6 +9,7 @@ from ...api.policy import Policy, Quarantined
 from ...api.record import Mark, Service, record_text, services
 from .. import limits
 from ..decision import Annotate
+from ..text import cut
 from .view import VersionView
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -22,12 +23,15 @@ def record_due(view: VersionView) -> Annotate | None:
     sha256 = view.version.spec.artifact.sha256
     stands = dict(services(view.version.metadata.annotations, sha256))
     desired = dict(stands)
+    known = {policy.spec.deployment for policy in view.policies}
     for policy in view.policies:
         name = policy.spec.deployment
         service = _mirrored(desired.get(name, Service()), policy, sha256)
         if service != Service():
             desired[name] = service
-    kept = dict(sorted(desired.items(), key=lambda item: item[1].newest or _NEVER)[-limits.SERVED_ON :])
+    # What somebody wrote of Deployments that no policy has must not push out what the policies know.
+    ranked = sorted(desired.items(), key=lambda item: (item[0] in known, item[1].newest or _NEVER))
+    kept = dict(ranked[-limits.SERVED_ON :])
     return None if kept == stands else Annotate(SERVICE_RECORD_KEY, record_text(sha256, kept))
 
 
@@ -48,16 +52,28 @@ def _mirrored(service: Service, policy: Policy, sha256: str) -> Service:
     if status.live is not None and status.live.sha256 == sha256 and status.is_good(sha256):
         good, taken_back = status.live.since, None
     if taken is not None:
-        taken_back = Mark(at=taken.since, by=taken.by, reason=taken.reason[: limits.MARK])
+        taken_back = Mark(at=taken.since, by=cut(taken.by, limits.BY), reason=cut(taken.reason, limits.MARK))
     if quarantined is None:
         return Service(good=good, taken_back=taken_back, quarantined=service.quarantined, lifted=service.lifted)
-    return Service(good=good, taken_back=taken_back, quarantined=_quarantine(quarantined), lifted=_lifted(quarantined))
+    return Service(
+        good=good,
+        taken_back=taken_back,
+        quarantined=_quarantine(quarantined, service.quarantined),
+        lifted=_lifted(quarantined),
+    )
 
 
-def _quarantine(entry: Quarantined) -> Mark:
-    return Mark(at=entry.since, reason=entry.reason[: limits.MARK], evidence=entry.evidence[: limits.EVIDENCE])
+def _quarantine(entry: Quarantined, stands: Mark | None) -> Mark:
+    """Return the quarantine as it stands on the version; a policy keeps the evidence of the newest only."""
+    known = stands.evidence if stands is not None and stands.at == entry.since else ""
+    evidence = cut(entry.evidence or known, limits.EVIDENCE)
+    return Mark(at=entry.since, reason=entry.reason[: limits.MARK], evidence=evidence)
 
 
 def _lifted(entry: Quarantined) -> Mark | None:
     lifted = entry.lifted
-    return None if lifted is None else Mark(at=lifted.at, by=lifted.by, reason=lifted.reason[: limits.MARK])
+    return (
+        None
+        if lifted is None
+        else Mark(at=lifted.at, by=cut(lifted.by, limits.BY), reason=cut(lifted.reason, limits.MARK))
+    )
