@@ -172,3 +172,22 @@ def test_a_base_is_verified_after_a_hiccup(operator: Operator, space: Space, nod
     space.apply(next(m for _, m in stage() if m["kind"] == "ModelVersion"))
     eventually(lambda: len(failures) == 2, seconds=60, what="two nodes reject it")
     eventually(lambda: space.phase(BASE, "modelversions") == "Verified", seconds=90, what="it is measured all the same")
+
+
+@pytest.mark.row("R4")
+@pytest.mark.row("R5")
+def test_somebodys_finalizer_on_a_job_keeps_no_pod_of_a_suspended_run_and_no_other_attempt(
+    live: Space, node: ScriptedNode
+) -> None:
+    node.holds.add("train")
+    live.apply(run())
+    eventually(lambda: running_pods(live), seconds=60, what="it trains")
+    (job,) = [job["metadata"]["name"] for job in live.all("jobs") if "first-train" in job["metadata"]["name"]]
+    assert live.patch("jobs", job, {"metadata": {"finalizers": ["example.com/keep"]}}).accepted
+    assert live.patch("finetuneruns", "first", {"spec": {"suspend": True}}).accepted
+    eventually(lambda: not running_pods(live), seconds=30, what="no pod of a suspended run trains on")
+    node.holds.clear()
+    assert live.patch("finetuneruns", "first", {"spec": {"suspend": False}}).accepted
+    eventually(lambda: live.phase("first") == "Promoted", seconds=90, what="another attempt trains")
+    assert live.get("jobs", job) is not None
+    assert live.patch("jobs", job, {"metadata": {"finalizers": None}}).accepted

@@ -298,3 +298,87 @@ def test_a_pod_whose_status_says_nothing_leaves_it_to_the_trainer(made: dict[str
 def test_a_pod_without_anything_is_read_all_the_same(made: dict[str, Any]) -> None:
     seen = view(made)
     assert (seen.spoke, seen.waiting, seen.overdue, seen.moments, seen.failure) == (False, None, None, (), None)
+
+
+@pytest.mark.row("R46")
+@pytest.mark.parametrize("far", ["1970-01-01T00:00:00Z", "2026-11-21T11:00:00Z"])
+def test_on_a_node_whose_clock_is_behind_nothing_was_before_its_pod(far: str) -> None:
+    assert view(a_pod("Running", container("trainer", running={"startedAt": far}))).spans == (Span(second(1)),)
+    ended = {**ran(13)["terminated"], "startedAt": far, "finishedAt": far}
+    seen = view(a_pod("Failed", container("trainer", terminated=ended)))
+    assert seen.finished_at == second(1), "the pause before the next attempt counts from here"
+    assert sum((span.end - span.start for span in seen.spans if span.end), timedelta()) == timedelta()
+
+
+@pytest.mark.row("R42")
+def test_what_a_pod_does_now_comes_last_also_by_the_clock_of_a_node_that_is_behind() -> None:
+    trainer = container("trainer", running={"startedAt": "2026-11-21T11:00:00Z"})
+    newest = view(a_pod("Running", trainer, conditions=READY)).moments[-1]
+    assert "runs the trainer" in newest.explanation.message
+    assert newest.since == second(2)
+
+
+@pytest.mark.row("R43")
+@pytest.mark.parametrize(
+    "now",
+    [
+        {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+        {"running": {"startedAt": AT.format(20)}},
+        ran(1),
+    ],
+)
+def test_a_sidecar_that_fails_again_and_again_says_the_same_between_its_pauses_as_in_them(now: Any) -> None:
+    proxy = {**container("proxy", **now), "started": False, "lastState": ran(1)}
+    pod = a_pod("Pending", CREATING, conditions=READY, spec=SIDECAR, initContainerStatuses=[proxy])
+    waiting = view(pod).waiting
+    assert waiting is not None
+    assert waiting.reason == "InitContainerFailed"
+    assert "exit code 1" in waiting.message
+
+
+def test_a_sidecar_that_is_up_after_it_failed_keeps_nothing() -> None:
+    proxy = {**container("proxy", running={"startedAt": AT.format(20)}), "started": True, "lastState": ran(1)}
+    assert (
+        view(a_pod("Pending", CREATING, conditions=READY, spec=SIDECAR, initContainerStatuses=[proxy])).waiting is None
+    )
+
+
+@pytest.mark.row("R14")
+@pytest.mark.parametrize(
+    ("finalizers", "phases", "status", "emptied"),
+    [
+        (["example.com/keep"], [], {}, True),
+        (["example.com/keep"], ["Failed"], {}, True),
+        (["example.com/keep"], ["Running"], {}, False),
+        (["example.com/keep"], [], {"active": 1}, False),
+        (["example.com/keep", "foregroundDeletion"], [], {}, False),
+    ],
+)
+def test_a_job_that_only_a_finalizer_keeps_is_empty_when_no_pod_of_it_is_left(
+    finalizers: list[str], phases: list[str], status: dict[str, Any], emptied: bool
+) -> None:
+    going = job(**status)
+    going["metadata"].update({"deletionTimestamp": AT.format(30), "finalizers": finalizers})
+    (seen,) = job_views("run-1", [going], [a_pod(phase) for phase in phases])
+    assert (seen.deleting, seen.emptied) == (True, emptied)
+
+
+@pytest.mark.row("R43")
+def test_an_image_that_cannot_be_pulled_is_said_alike_while_it_is_tried_and_in_the_pauses() -> None:
+    words = "failed to resolve reference registry/trainer:1: not found"
+    tried = {"reason": "ErrImagePull", "message": words}
+    paused = {
+        "reason": "ImagePullBackOff",
+        "message": f'Back-off pulling image "registry/trainer:1": ErrImagePull: {words}',
+    }
+    said = {
+        view(a_pod("Pending", container("trainer", waiting=now), conditions=READY)).waiting for now in (tried, paused)
+    }
+    assert len(said) == 1
+    assert words in str(said)
+
+
+@pytest.mark.row("R42")
+def test_a_pod_that_was_disrupted_and_is_over_says_by_whom() -> None:
+    gone = view(a_pod("Failed", container("trainer", **ran(143)), conditions=[DISRUPTED])).moments[-1]
+    assert gone.explanation.message == "pod p was ended (EvictionByEvictionAPI)"

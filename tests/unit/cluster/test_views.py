@@ -96,7 +96,8 @@ def test_a_job_tells_since_when_it_has_no_pod() -> None:
     assert view([job(**began)], []).podless_since == datetime(2026, 11, 21, 12, tzinfo=UTC)
     assert view([job(**began)], [pod("Pending")]).podless_since is None
     assert view([job(**began, conditions=[{"type": "Failed", "status": "True"}])], []).podless_since is None
-    assert view([job()], []).podless_since is None, "nobody has looked at it yet"
+    untaken = view([job()], []).podless_since
+    assert untaken == datetime(2026, 11, 21, 12, tzinfo=UTC), "its controller stands still, or has others before it"
     assert view([job(**began, active=1)], []).podless_since is None, "its pod is only not seen yet, or any more"
 
 

@@ -15,6 +15,7 @@ from finetune_operator.controller.loop import OUTAGE, Loop
 from finetune_operator.controller.metrics import Metrics
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.reconcile import Outcome, Reconciler
+from finetune_operator.controller.words import BURST
 from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import run, stage
@@ -34,6 +35,12 @@ class Refusing(Client):
     error: type[ClusterError] = Forbidden
     words: str = QUOTA
     statuses: bool = False
+    unread: frozenset[Kind] = frozenset()
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
+        if kind in self.unread:
+            raise self.error(f"{kind.value[2]} is forbidden: {self.words}")
+        return await super().get(kind, namespace, name, fresh=fresh)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         if kind in self.refused:
@@ -130,6 +137,34 @@ def test_words_that_differ_at_every_try_are_not_written_at_every_try(world: Worl
     assert world.warned("QuotaExceeded") == 1
 
 
+@pytest.mark.row("R55")
+def test_a_scheduler_that_says_something_else_each_second_is_quoted_a_few_times_and_then_once_a_minute(
+    world: World,
+) -> None:
+    world.reconcile(RUN, RUN)
+    (job,) = world.server.list(Kind.JOB, NAMESPACE, {"finetune-operator.io/step": "prepare"})
+    owner = {"kind": "Job", "name": "j", "uid": job["metadata"]["uid"], "controller": True}
+    meta = {"name": "p", "labels": job["metadata"]["labels"], "ownerReferences": [owner]}
+    world.server.create("jobs", Kind.POD, NAMESPACE, {"metadata": meta, "spec": {}})
+    before = len(world.server.log)
+    for second in range(130):
+        world.server.advance(1)
+        full = {"type": "PodScheduled", "status": "False", "message": f"0/{second} nodes are available"}
+        metadata = world.server.get(Kind.POD, NAMESPACE, "p")["metadata"]  # type: ignore[index]
+        status = {"status": {"phase": "Pending", "conditions": [full]}}
+        world.server.patch_status(
+            "kubelet", Kind.POD, NAMESPACE, "p", metadata["uid"], metadata["resourceVersion"], status
+        )
+        after = world.reconcile(RUN).after
+    writes = [write for write in world.server.log[before:] if write.kind is Kind.RUN]
+    assert len(writes) == 1 + BURST + 2  # the reason, the first words, one a minute
+    assert after is not None, "what was not written is written later"
+    world.server.advance(60)
+    world.reconcile(RUN)
+    assert "0/129 nodes" in world.get(RUN)["status"]["message"]
+    assert world.warned("Unschedulable") == 1
+
+
 def test_another_reason_is_another_event_and_shows_at_once(world: World) -> None:
     world.client.refused = frozenset((Kind.JOB,))
     world.refuse(RUN, tries=2)
@@ -179,6 +214,24 @@ def test_a_status_that_cannot_be_written_is_told_by_one_event(world: World) -> N
     world.client.statuses = False
     world.reconcile(RUN, RUN)
     assert world.condition(RUN, "Accepted")["status"] == "True"
+
+
+@pytest.mark.row("R50")
+def test_what_may_not_be_read_is_said_once_and_forgotten_when_it_may(world: World) -> None:
+    world.reconcile(RUN)
+    world.client.unread = frozenset((Kind.CONFIG_MAP,))
+    world.refuse(RUN)
+    before = len(world.server.log)
+    world.server.advance(30)
+    world.refuse(RUN)
+    assert len(world.server.log) == before, "said once, not at every try"
+    assert "may not read" in world.get(RUN)["status"]["message"]
+    assert "configmaps is forbidden" in world.get(RUN)["status"]["message"]
+    assert world.warned("ReadRefused") == 1
+    world.client.unread = frozenset()
+    world.reconcile(RUN)
+    assert world.get(RUN)["status"]["message"].startswith("prepare, attempt 1")
+    assert world.warned("WriteRefused") == 0
 
 
 def test_an_object_that_cannot_be_read_gets_a_condition_and_no_retry(world: World) -> None:

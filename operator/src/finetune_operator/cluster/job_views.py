@@ -16,6 +16,8 @@ from .pod_story import moments, overdue, waiting
 from .port import Object
 
 _STEPS: Final = frozenset(get_args(Step))
+_COLLECTOR: Final = frozenset(("foregroundDeletion", "orphan"))
+"""Finalizers of Kubernetes' garbage collector: while they stand, it is not through with the pods."""
 _SHOWN: Final = 200
 """Characters of a Job's own words that a message quotes."""
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
@@ -74,14 +76,24 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         collect=labels.get(names.COLLECT_LABEL) == "true",
         state="Complete" if "Complete" in ended else "Failed" if "Failed" in ended else "Active",
         suspended=suspended,
-        podless_since=None if pods or suspended or _has_had_pods(status) else moment_of(status.get("startTime")),
+        podless_since=None if pods or suspended or _has_had_pods(status) else _begun(metadata, status),
         finished_at=moment_of((end or {}).get("lastTransitionTime")),
         said=_words(ended.get("Failed") or {}),
         has_pods=bool(pods),
         waiting=_queued(labels) if suspended else None,
         deleting=metadata.get("deletionTimestamp") is not None,
+        emptied=_is_emptied(job, pods),
     )
     return _said_by(view, tuple(Pod(pod) for pod in pods))
+
+
+def _is_emptied(job: Object, pods: list[Object]) -> bool:
+    """Tell whether only somebody's finalizer keeps a Job that is being deleted: no pod of it runs, or will."""
+    metadata, status = job["metadata"], job.get("status") or {}
+    if metadata.get("deletionTimestamp") is None or status.get("active"):
+        return False
+    at_work = not _COLLECTOR.isdisjoint(metadata.get("finalizers") or ())
+    return not at_work and all(Pod(pod).has_ended for pod in pods)
 
 
 def _said_by(view: JobView, pods: tuple[Pod, ...]) -> JobView:
@@ -94,7 +106,7 @@ def _said_by(view: JobView, pods: tuple[Pod, ...]) -> JobView:
     return replace(
         view,
         spans=tuple(span for each in pods for span in each.spans),
-        finished_at=moment_of(ended.get("finishedAt")) or view.finished_at,
+        finished_at=pod.finished_at or view.finished_at,
         exit_code=_exit_code(ended),
         termination_message=ended.get("message"),
         spoke=pod.speaks,
@@ -126,6 +138,11 @@ def _speaker(pods: Iterable[Pod]) -> Pod | None:
 def _words(condition: Mapping[str, Any]) -> str:
     said = (str(condition.get(part) or "") for part in ("reason", "message"))
     return ": ".join(part for part in said if part)[:_SHOWN]
+
+
+def _begun(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> datetime | None:
+    """Return when the Job's controller took the Job up, else since when it could have."""
+    return moment_of(status.get("startTime")) or moment_of(metadata.get("creationTimestamp"))
 
 
 def _has_had_pods(status: Mapping[str, Any]) -> bool:

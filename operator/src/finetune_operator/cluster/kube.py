@@ -148,8 +148,11 @@ class KubeCluster:
         return _object(await self._send("apply", kind, "PATCH", url, manifest, APPLY_PATCH))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete exactly that uid with background propagation; an object already gone is no error."""
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background",
+        """Delete exactly that uid, its children first; an object already gone is no error.
+
+        In the background, children would live on for as long as somebody else's finalizer keeps the object.
+        """
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground",
                 "preconditions": {"uid": uid}}  # fmt: skip
         try:
             answer = await self._send("delete", kind, "DELETE", _path(kind, namespace, name), body)

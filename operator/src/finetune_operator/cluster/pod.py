@@ -128,12 +128,29 @@ class Pod:
     def spans(self) -> tuple[Span, ...]:
         """When the trainer ran here; where the pod should have ended, it is not known to run on."""
         before = state({"state": self.trainer.get("lastState")}, "terminated")
-        spans = [_span(ended) for ended in (before, self.terminated) if ended]
-        start = moment_of((self.running or {}).get("startedAt"))
+        spans = [self._span(ended) for ended in (before, self.terminated) if ended]
+        start = self._not_before_it_was_made((self.running or {}).get("startedAt"))
         if start is not None:
             asked = self.deleted_at or self.since("DisruptionTarget")
             spans.append(Span(start, max(asked or start, start) if self.has_ended else self.deleted_at))
         return tuple(span for span in spans if span is not None)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the trainer ended here, if it has."""
+        return self._not_before_it_was_made((self.terminated or {}).get("finishedAt"))
+
+    def _span(self, ended: Json) -> Span | None:
+        start = moment_of(ended.get("startedAt"))
+        if start is None or start.year < _FIRST_YEAR:
+            return None
+        start, end = max(start, self.created or start), self._not_before_it_was_made(ended.get("finishedAt"))
+        return Span(start, max(end or start, start))
+
+    def _not_before_it_was_made(self, text: object) -> datetime | None:
+        """Return a time of the node's clock; where that is behind the API server's, nothing was before the pod."""
+        at = moment_of(text)
+        return at if at is None or self.created is None else max(at, self.created)
 
     def condition(self, kind: str) -> Json:
         """Return a condition; empty where there is none."""
@@ -176,10 +193,3 @@ def moment_of(text: object) -> datetime | None:
         return parse(text, datetime)
     except InvalidObject:
         return None
-
-
-def _span(ended: Json) -> Span | None:
-    start, end = moment_of(ended.get("startedAt")), moment_of(ended.get("finishedAt"))
-    if start is None or start.year < _FIRST_YEAR:
-        return None
-    return Span(start, max(end or start, start))

@@ -7,7 +7,7 @@ from typing import Final
 from ..api import names
 from ..decide.times import stamp
 from ..decide.views import Explanation, Overdue, PodMoment, Problem
-from .pod import Pod, last_words, moment_of, state
+from .pod import Json, Pod, last_words, moment_of, state
 from .pod_trouble import why_waiting
 
 UNSEEN: Final = timedelta(seconds=50)
@@ -27,17 +27,23 @@ def waiting(pod: Pod | None) -> Problem | None:
     scheduled = pod.condition("PodScheduled")
     if scheduled.get("reason") == "SchedulingGated":
         return Problem("Queued", f"pod {pod.name} has scheduling gates: {scheduled.get('message', '')}")
-    for name, status, _ in pod.init_containers():
-        if (state(status, "waiting") or {}).get("reason") == "CrashLoopBackOff":
+    for name, status, stays in pod.init_containers():
+        if (state(status, "waiting") or {}).get("reason") == "CrashLoopBackOff" or (stays and _is_not_up_again(status)):
             text = f"init container {name!r} of pod {pod.name} fails again and again: {last_words(status)}"
             return Problem("InitContainerFailed", f"{text}; kubectl logs {pod.address} -c {name} says more")
     return why_waiting(pod.raw)
 
 
 def moments(pod: Pod) -> tuple[PodMoment, ...]:
-    """Return what the pod did and does, oldest first."""
-    story = sorted(_moments(pod), key=lambda part: part[0])
-    return tuple(PodMoment(since, explanation) for since, explanation in story)
+    """Return what the pod did and does, oldest first.
+
+    Its node's clock may be behind that of the API server: nothing was before what led to it.
+    """
+    story, earliest = [], None
+    for since, explanation in _moments(pod):
+        earliest = since if earliest is None else max(earliest, since)
+        story.append(PodMoment(earliest, explanation))
+    return tuple(story)
 
 
 def overdue(pod: Pod) -> Overdue | None:
@@ -58,7 +64,7 @@ def overdue(pod: Pod) -> Overdue | None:
 def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
     ended = moment_of((pod.terminated or {}).get("finishedAt")) or pod.since("DisruptionTarget") or pod.created
     if pod.has_ended and ended is not None:
-        yield ended, _says(pod, "is over", "Running")
+        yield ended, _says(pod, f"was ended ({_why_disrupted(pod)})" if pod.is_disrupted else "is over", "Running")
     if pod.has_ended or pod.created is None:
         return
     yield pod.created, _says(pod, "waits for a node")
@@ -73,10 +79,17 @@ def _moments(pod: Pod) -> Iterator[tuple[datetime, Explanation]]:
         yield _before_the_trainer(pod, ready or pod.created)
     disrupted = pod.since("DisruptionTarget")
     if disrupted is not None:
-        yield (
-            disrupted,
-            _says(pod, f"is asked to end ({pod.condition('DisruptionTarget').get('reason', '')})", "Running"),
-        )
+        yield disrupted, _says(pod, f"is asked to end ({_why_disrupted(pod)})", "Running")
+
+
+def _why_disrupted(pod: Pod) -> str:
+    return str(pod.condition("DisruptionTarget").get("reason") or "disrupted")
+
+
+def _is_not_up_again(status: Json) -> bool:
+    """Tell whether a native sidecar that failed is tried again, and is not up yet: between two pauses as in them."""
+    failed = state({"state": status.get("lastState")}, "terminated") or {}
+    return bool(failed.get("exitCode")) and not status.get("started")
 
 
 def _before_the_trainer(pod: Pod, ready: datetime) -> tuple[datetime, Explanation]:

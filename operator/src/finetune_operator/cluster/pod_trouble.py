@@ -9,6 +9,7 @@ from .port import Object
 _PULL_REASONS: Final = frozenset(
     ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
 )
+_PAUSED: Final = ": ErrImagePull: "
 _CONFIG_REASONS: Final = frozenset(("CreateContainerConfigError", "CreateContainerError", "RunContainerError"))
 
 
@@ -21,6 +22,7 @@ def why_waiting(pod: Object | None) -> Problem | None:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
         if reason in _PULL_REASONS:
+            reason, message = _pull(reason, message)
             return Problem(
                 "ImagePullFailed",
                 f"image {container.get('image', '')!r} cannot be pulled ({reason}): {message}; "
@@ -33,6 +35,12 @@ def why_waiting(pod: Object | None) -> Problem | None:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return Problem("Unschedulable", f"no node takes the pod: {condition.get('message', '')}")
     return None
+
+
+def _pull(reason: str, message: str) -> tuple[str, str]:
+    """Return reason and words of the pull that failed: kubelets tell of it anew in each pause before the next one."""
+    _, again, words = message.partition(_PAUSED)
+    return ("ErrImagePull", words) if again else (reason, message)
 
 
 def _containers(status: Mapping[str, Any]) -> list[dict[str, Any]]:

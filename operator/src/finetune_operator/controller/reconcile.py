@@ -13,19 +13,25 @@ from ..api.promotion import PromotionStatus
 from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain
 from ..cluster.act import Acted, Outlets, act, regarding, write_status
-from ..cluster.errors import FieldConflict, Forbidden, Invalid
+from ..cluster.errors import FieldConflict, Forbidden, Invalid, Unauthenticated
 from ..cluster.kinds import Kind, reconciled
 from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observed, Observer
 from ..cluster.port import Cluster, Object
 from ..cluster.refusals import refusal_of
-from ..decide.decision import Decision
+from ..decide.decision import Decision, Emit
 from ..decide.refusal import Refusal, event
+from ..manifests.events import Regarding
+from .words import Words, only_words
 
 NEW_WORDS: Final = timedelta(minutes=1)
 """How long a refusal keeps its words. Those of a webhook may differ at every try, and a write wakes its object."""
 
 S = TypeVar("S", RunStatus, VersionStatus, PolicyStatus, PromotionStatus)
+
+
+class Unread(Forbidden):
+    """Something that a decision needs may not be read; it is said already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Reconciler:
     """By uid: the last write that was refused, until a try succeeds."""
     _posted: set[str] = field(default_factory=set)
     """Uids whose refusal has its Event from here, because no condition can tell of it."""
+    _words: Words = field(default_factory=Words)
 
     async def reconcile(self, key: ObjectRef) -> Outcome:
         """Bring the object of `key` one decision further. Raises ClusterError when the API server refuses."""
@@ -65,6 +72,8 @@ class Reconciler:
         except InvalidObject as error:
             changed = await self._say_invalid(key.kind, raw, str(error), now)
             return Outcome(wrote=changed)
+        except Unread:
+            raise
         except (Forbidden, Invalid) as error:
             # Said in the status by the next try, which is due at once; it stays until a try succeeds.
             self._remember(uid, refusal_of(error, now))
@@ -78,6 +87,7 @@ class Reconciler:
         """Drop what is remembered of an object that is gone."""
         self._refused.pop(uid, None)
         self._posted.discard(uid)
+        self._words.forget(uid)
         self.observer.forget(uid)
 
     def _remember(self, uid: str, refusal: Refusal) -> None:
@@ -90,8 +100,17 @@ class Reconciler:
         self._refused[uid] = refusal
 
     async def _decided(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
-        observed = await self.observer.observe(kind, raw, now)
+        try:
+            observed = await self.observer.observe(kind, raw, now)
+        except Unauthenticated:
+            raise
+        except Forbidden as error:
+            await self._say_unread(kind, raw, str(error))
+            raise Unread(str(error)) from error
         decision = self._with_refusal(observed, reconciled(kind).decide(observed.view))
+        wait = self._chatter(raw, decision, now)
+        if wait is not None:
+            return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
         with self.observer.places.claimed(observed.view, decision.status):
             return await self._act(observed, decision, _refuser(observed))
 
@@ -108,6 +127,12 @@ class Reconciler:
             self.outlets.events(regarding(observed), event(refusal))
         return said
 
+    def _chatter(self, raw: Object, decision: Decision[Any], now: datetime) -> timedelta | None:
+        """Return how long a decision is to wait that does nothing but choose other words, and did so too often."""
+        if decision.actions or not only_words(raw.get("status") or {}, plain(decision.status)):
+            return None
+        return self._words.wait(raw["metadata"]["uid"], now)
+
     async def _act(
         self,
         observed: Observed[Any],
@@ -116,6 +141,17 @@ class Reconciler:
     ) -> Outcome:
         acted: Acted = await act(self.cluster, observed, decision, self.outlets, refuse)
         return Outcome(wrote=acted.wrote, again=acted.again, after=_soonest(decision.requeue_after, observed.poll))
+
+    async def _say_unread(self, kind: Kind, raw: Object, error: str) -> None:
+        """Say what may not be read: by an Event, and in the summary, which the next decision writes anew."""
+        message = f"the operator may not read what this needs: {error}; give the rights back: it goes on by itself"
+        status: dict[str, Any] = raw.get("status") or {}
+        if status.get("message") == message:
+            return
+        metadata = raw["metadata"]
+        where = Regarding(reconciled(kind).name, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+        await write_status(self.cluster, kind, raw, {**status, "message": message})
+        self.outlets.events(where, Emit("Warning", "ReadRefused", message))
 
     async def _say_invalid(self, kind: Kind, raw: Object, message: str, now: datetime) -> bool:
         """Put what is wrong with the object into its condition; it is looked at again when it changes."""

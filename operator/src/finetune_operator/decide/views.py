@@ -97,7 +97,8 @@ class JobView:
     neither its neighbours nor another pod can take back what it said. `lingers`: the Job does not end by itself
     all the same, because neighbours run on or another pod was made. `idle`: no trainer runs in any of its pods.
     `failure` is what the pod's own status says of its end, and `said` what the Job's says. `podless_since` is when
-    the Job's controller began, while it has no pod. `moments` is what the pod did and does, oldest first.
+    the Job's controller began, or could have, while it has no pod. `emptied`: it is being deleted, nothing of it runs
+    or will, and only somebody's finalizer keeps it. `moments` is what the pod did and does, oldest first.
     `orphaned`: the Job itself is gone, and all that is known of it is what its pods say.
     """
 
@@ -127,6 +128,7 @@ class JobView:
     moments: tuple[PodMoment, ...] = ()
     overdue: Overdue | None = None
     deleting: bool = False
+    emptied: bool = False
     orphaned: bool = False
 
 

@@ -344,3 +344,74 @@ def test_a_sweep_asks_once() -> None:
     world.wait(60)
     world.settle()
     assert sum(isinstance(a, DeleteJob) for a in world.history) == 1
+
+
+@pytest.mark.row("R18")
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(hours=-1)], ids=["ahead", "behind"])
+def test_clocks_that_differ_neither_delay_another_attempt_nor_take_its_back_off_away(off: timedelta) -> None:
+    world = training()
+    world.fail("train", 13, finished_at=world.now + off)
+    world.wait(9)
+    world.settle()
+    assert world.jobs_made("train") == 1
+    world.wait(1)
+    world.settle()
+    assert world.jobs_made("train") == 2
+
+
+@pytest.mark.row("R40")
+def test_a_node_whose_clock_is_ahead_keeps_no_job_that_a_sidecar_holds() -> None:
+    world = training()
+    name = trainer_ends(world)
+    world.change_job(name, finished_at=world.now + timedelta(hours=1))
+    world.settle()
+    assert next(j for j in world.jobs if j.name == name).deleting
+
+
+@pytest.mark.row("R40")
+def test_a_trainer_that_ended_by_a_clock_far_ahead_is_read_though_its_job_never_ends() -> None:
+    world = training()
+    name = trainer_ends(world, lingers=False)
+    world.change_job(name, finished_at=world.now + timedelta(hours=1))
+    world.settle()
+    assert world.phase() == "Evaluating"
+
+
+@pytest.mark.row("R42")
+def test_what_began_by_a_clock_far_ahead_is_said() -> None:
+    world = training()
+    runs = PodMoment(world.now + timedelta(hours=1), Explanation("Running", "pod p runs the trainer"))
+    world.change_job(world.job("train").name, moments=(runs,))
+    world.settle()
+    assert "pod p runs the trainer" in world.status.message
+
+
+@pytest.mark.row("R5")
+def test_a_finalizer_on_a_deleted_job_keeps_no_other_attempt() -> None:
+    world = training()
+    name = world.job("train").name
+    world.edit(suspend=True)
+    world.settle()
+    world.change_job(name, emptied=True, pods_gone=True)
+    world.edit(suspend=False)
+    world.settle()
+    assert world.jobs_made("train") == 2
+
+
+@pytest.mark.row("R36")
+def test_a_finalizer_on_a_deleted_job_keeps_no_run_from_its_end() -> None:
+    world = World(run=run(active_deadline_seconds=10)).prepared()
+    world.start("train")
+    world.wait(10)
+    world.settle()
+    world.change_job(world.job("train").name, emptied=True, pods_gone=True)
+    world.settle()
+    assert world.phase() == "Failed"
+
+
+@pytest.mark.row("R14")
+def test_a_job_that_somebody_deleted_and_a_finalizer_keeps_counts_as_gone() -> None:
+    world = training()
+    world.change_job(world.job("train").name, deleting=True, emptied=True, pods_gone=True)
+    world.settle()
+    assert world.job("train").collect, "its result is looked for (R45)"

@@ -76,6 +76,7 @@ def test_a_refused_job_shows_in_the_condition_of_its_step(before: str | None, co
         world = at(before)
         job = world.job(before)
         world.change_job(job.name, state="Failed", exit_code=99, finished_at=world.now, pods_gone=True)
+        world.decide()
         world.refuses = (CreateJob,)
         world.wait(400)
     assert world.tries() <= 3

@@ -93,7 +93,7 @@ def _retry(view: AttemptsView, request: StepRequest[T], failed: Attempt) -> Step
 def _follow(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> StepState[T]:
     """Look after the Job of an attempt that is planned or running."""
     job = next((job for job in view.jobs if job.name == attempt.job), None)
-    if attempt.job_uid is not None and (job is None or job.uid != attempt.job_uid):
+    if attempt.job_uid is not None and (job is None or job.uid != attempt.job_uid or _is_emptied(job)):
         gone = Problem("JobVanished", f"Job {attempt.job} was deleted before its result was read")
         return _unheard(view, request, attempt, gone)
     if job is None:
@@ -106,6 +106,11 @@ def _follow(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> St
     if job.state == "Active" and not has_spoken(job, view.now):
         return _watch(view, request, seen, job)
     return _harvest(view, request, seen, job)
+
+
+def _is_emptied(job: JobView) -> bool:
+    """Tell whether the Job is as good as gone, and nobody can be asked what came of it."""
+    return job.emptied and job.state == "Active" and not job.spoke
 
 
 def _unheard(view: AttemptsView, request: StepRequest[T], attempt: Attempt, gone: Problem) -> StepUnderway | StepFailed:
@@ -229,7 +234,7 @@ def _harvest(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job:
             value = request.accept(attempt, said)
     if isinstance(value, Problem):
         return _failed(view, request, attempt, Failure(value), job)
-    finished = job.finished_at or view.now
+    finished = min(job.finished_at or view.now, view.now)
     ended = replace(attempt, outcome="Succeeded", finished_at=finished, exit_code=job.exit_code, reason="", message="")
     return StepSucceeded(with_attempt(view, ended).attempts, value)
 
@@ -271,7 +276,7 @@ def _failed(
     """Record a failed attempt and go on with what follows it."""
     ended = as_failed(
         attempt,
-        (job.finished_at if job else None) or view.now,
+        view.now,  # back-off is waited by one clock, whatever those of nodes and API server say
         failure.problem,
         fatal=failure.fatal,
         counted=failure.counted,

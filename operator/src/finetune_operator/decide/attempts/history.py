@@ -28,7 +28,7 @@ def latest(attempts: tuple[Attempt, ...], step: Step, round_: int = 0) -> Attemp
 
 def active_jobs(jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:
     """Return the Jobs that still run, or whose pods do."""
-    return tuple(job for job in jobs if job.state == "Active" or not job.pods_gone)
+    return tuple(job for job in jobs if not job.emptied and (job.state == "Active" or not job.pods_gone))
 
 
 def deletions(jobs: tuple[JobView, ...]) -> tuple[Action, ...]:
@@ -51,13 +51,15 @@ def swept(
 
     A Job whose trainer has ended is left a moment, so that the containers beside it can end by themselves.
     """
-    dues = [(job, _sweep_due(job)) for job in _left(attempts, jobs) if not job.deleting]
+    dues = [(job, _sweep_due(job, now)) for job in _left(attempts, jobs) if not job.deleting]
     ahead = min((due - now for _, due in dues if due is not None and due > now), default=None)
     return deletions(tuple(job for job, due in dues if due is None or due <= now)), ahead
 
 
-def _sweep_due(job: JobView) -> datetime | None:
-    return later(job.finished_at, NEIGHBOURS) if job.idle and job.finished_at is not None else None
+def _sweep_due(job: JobView, now: datetime) -> datetime | None:
+    if not job.idle or job.finished_at is None or job.finished_at - now > NEIGHBOURS:
+        return None  # at once, also by the clock of a node that is far ahead
+    return later(job.finished_at, NEIGHBOURS)
 
 
 def _left(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> tuple[JobView, ...]:

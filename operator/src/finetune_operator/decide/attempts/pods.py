@@ -51,7 +51,8 @@ def listen(job: JobView, now: datetime, *, started: bool) -> PodsSay:
 
 def has_spoken(job: JobView, now: datetime) -> bool:
     """Tell whether what the trainer said is to be read, though the Job is not over."""
-    overdue = job.finished_at is not None and now - job.finished_at >= SETTLE
+    # Of a node whose clock is far ahead, nobody knows when it was.
+    overdue = job.finished_at is not None and abs(now - job.finished_at) >= SETTLE
     return job.spoke and (job.lingers or job.deleting or overdue)
 
 
@@ -67,7 +68,7 @@ def until_overdue(jobs: Iterable[JobView], now: datetime) -> timedelta | None:
 
 
 def _doing(job: JobView, now: datetime) -> Explanation | None:
-    shown = [moment for moment in job.moments if now - moment.since >= SHOWN_AFTER]
+    shown = [moment for moment in job.moments if abs(now - moment.since) >= SHOWN_AFTER]
     if not shown:
         return None
     newest = shown[-1]
@@ -78,6 +79,7 @@ def _podless(job: JobView) -> Problem:
     """Return that no pod could be made, which only the Job's Events explain."""
     text = (
         f"Job {job.name} has no pod: a missing RuntimeClass or PriorityClass, a quota or Pod Security may "
-        f"refuse it; kubectl describe job {job.name} -n {job.namespace} says why; mend that, or the PodTemplate"
+        f"refuse it; kubectl describe job {job.name} -n {job.namespace} says why; mend that, or the PodTemplate. "
+        "Where it says nothing, Kubernetes' Job controller (kube-controller-manager) has not looked at it yet"
     )
     return Problem("PodNotCreated", text)
