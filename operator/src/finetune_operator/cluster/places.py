@@ -121,7 +121,7 @@ class Places:
 
     def _others(self, run: Run) -> list[_Claim]:
         me = run.metadata
-        return [c for (space, name), c in self._claims.items() if space == me.namespace and name != me.name]
+        return [c for (namespace, name), c in self._claims.items() if namespace == me.namespace and name != me.name]
 
 
 def _is_past(status: RunStatus) -> bool:
