@@ -1,5 +1,6 @@
 """What a Markdown page of ours holds: code blocks with their reasons not to be run, links, reasons, fields."""
 
+import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -146,6 +147,23 @@ def source_reasons() -> set[str]:
     folders = (ROOT / "operator/src/finetune_operator", ROOT / "trainer-image/src/finetune_trainer")
     texts = (path.read_text() for folder in folders for path in _sources(folder))
     return {word for text in texts for word in re.findall(r'"([A-Z][A-Za-z]+)"', text)}
+
+
+def trouble_reasons() -> set[str]:
+    """Return the reasons that the operator's code names of what stands in the way, and of its Warning Events."""
+    reasons: set[str] = set()
+    for path in _sources(ROOT / "operator/src/finetune_operator"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name("Problem" | "Explanation" | "Wait"), args=[ast.Constant(str(reason)), *_]):
+                    reasons.add(reason)
+                case ast.Call(func=ast.Name("Refuse"), args=[_, ast.Constant(str(reason)), *_]):
+                    reasons.add(reason)
+                case ast.Call(func=ast.Name("Emit"), args=[ast.Constant("Warning"), ast.Constant(str(reason)), *_]):
+                    reasons.add(reason)
+                case _:
+                    pass
+    return reasons
 
 
 def trainer_reasons() -> set[str]:

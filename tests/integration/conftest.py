@@ -3,7 +3,7 @@
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-ALONE = ("chart", "crds", "demo", "semantics", "operator/test_spaces.py")
+ALONE = ("chart", "crds", "demo", "semantics", "operator/test_scopes.py")
 """Folders and files with one control plane; the operator's other tests share one in each worker, and mostly wait."""
 
 

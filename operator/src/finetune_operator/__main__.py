@@ -14,7 +14,7 @@ from .controller.decision_log import FIELDS
 
 EXTRAS: Final = ("kind", "namespace", "object", *FIELDS)
 QUIET: Final = ("kopf._cogs.clients", "kopf._cogs.aiokits", "kopf._core.reactor")
-"""What kopf says of each try and each part of a watch; controller/spaces.py says once what it comes to."""
+"""What kopf says of each try and each part of a watch; controller/scopes.py says once what it comes to."""
 
 
 class JsonLines(logging.Formatter):

@@ -36,7 +36,7 @@ DISRUPTED = true("DisruptionTarget", 8, reason="EvictionByEvictionAPI", message=
 
 def a_pod(phase: str, *containers: dict[str, Any], spec: Any = None, meta: Any = None, **status: Any) -> dict[str, Any]:
     made = pod(phase, **{"containerStatuses": list(containers), **status})
-    made["metadata"].update({"name": "p", "creationTimestamp": AT.format(1), **(meta or {})})
+    made["metadata"].update({"name": "p", "namespace": "ml", "creationTimestamp": AT.format(1), **(meta or {})})
     made["spec"] = {"nodeName": "gpu-1", **(spec or {})}
     return made
 
@@ -136,7 +136,7 @@ SIDECAR = {**TRAINER, "initContainers": [{"name": "proxy", "restartPolicy": "Alw
          6, "pod p runs its init container 'proxy'"),
         (a_pod("Pending", CREATING, conditions=[], initContainerStatuses=[
             container("fetch-token", running={"startedAt": AT.format(7)})]),
-         7, "(kubectl logs p -c fetch-token)"),
+         7, "(kubectl logs p -n ml -c fetch-token)"),
         (a_pod("Running", container("trainer", running={"startedAt": AT.format(9)}), conditions=READY),
          9, "pod p runs the trainer"),
         (a_pod("Running", container("trainer", running={"startedAt": AT.format(5)}), conditions=[*READY, DISRUPTED]),
@@ -156,7 +156,7 @@ def test_what_a_pod_does_and_since_when(made: dict[str, Any], since: int, says: 
         (a_pod("Pending", spec={"nodeName": "", "schedulerName": "mine"}),
          second(1) + UNSEEN, "Unschedulable", "(mine)"),
         (a_pod("Pending", CREATING, conditions=[READY[0], {"type": "PodReadyToStartContainers", "status": "False"}]),
-         second(2) + UNPREPARED, "PodNotStarting", "kubectl describe pod p"),
+         second(2) + UNPREPARED, "PodNotStarting", "kubectl describe pod p -n ml"),
         (a_pod("Pending", CREATING, conditions=READY[:1]), second(2) + UNPREPARED, "PodNotStarting", "or its image is"),
         (a_pod("Pending", CREATING, spec={"nodeName": ""}), second(1) + UNPREPARED, "PodNotStarting", "its node has"),
         (a_pod("Pending", conditions=READY[:1]), second(2) + UNPREPARED, "PodNotStarting", "node gpu-1 has started no"),
@@ -223,7 +223,7 @@ def test_a_pod_on_a_lost_node_says_what_can_be_done_and_its_clock_stands() -> No
     seen = view(made)
     assert seen.overdue is not None
     assert (seen.overdue.due, seen.overdue.problem.reason) == (second(40) + LATE, "PodNotEnding")
-    for word in ("kubectl delete pod p --force", "node.kubernetes.io/out-of-service", "gpu-1", "Eviction API"):
+    for word in ("kubectl delete pod p -n ml --force", "node.kubernetes.io/out-of-service", "gpu-1", "Eviction API"):
         assert word in seen.overdue.problem.message
     assert seen.spans == (Span(second(5), second(40)),)
     assert not seen.spoke

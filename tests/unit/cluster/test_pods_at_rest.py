@@ -22,7 +22,7 @@ def pod(phase: str = "Running", *, ready: bool = True, since: str = "2026-11-21T
     condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": since}
     conditions = [condition, *status.pop("conditions", [])]
     return {
-        "metadata": {"name": "p", "creationTimestamp": since},
+        "metadata": {"name": "p", "namespace": "ml", "creationTimestamp": since},
         "status": {"phase": phase, "conditions": conditions, **status},
     }
 
@@ -38,7 +38,7 @@ REFUSED = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
     [
         ({}, [pod(), PENDING], "Unschedulable", "0/3 nodes"),
         ({"status": {"conditions": [REFUSED]}}, [pod()], "QuotaExceeded", "exceeded quota: gpus"),
-        ({}, [pod(ready=False, since="2026-11-21T11:58:59Z")], "PodsNotReady", "kubectl describe pod p"),
+        ({}, [pod(ready=False, since="2026-11-21T11:58:59Z")], "PodsNotReady", "kubectl describe pod p -n ml"),
         ({}, [pod(ready=False, since="2026-11-21T11:59:01Z")], None, ""),
         ({}, [pod("Failed", ready=False)], None, ""),
         ({}, [pod("Running", ready=False) | {"metadata": {"name": "p", "deletionTimestamp": "2026-11-21T12:00:00Z"}}],

@@ -27,6 +27,7 @@ from house.pages import (
     session,
     source_reasons,
     trainer_reasons,
+    trouble_reasons,
     unknown_fields,
 )
 
@@ -165,6 +166,19 @@ def test_every_reason_that_is_named_exists_in_the_sources() -> None:
     named = reasons_of_tables(REASONS.read_text())
     assert len(named) > 20
     assert named - source_reasons() == set()
+
+
+def test_the_architecture_names_every_module_of_the_operator() -> None:
+    page = (DOCS / "develop" / "architecture.md").read_text()
+    sources = ROOT / "operator" / "src" / "finetune_operator"
+    modules = {p for p in sources.rglob("*.py") if p.stem not in {"__init__", "view", "refusal"}}
+    assert len(modules) > 80
+    assert {p.relative_to(sources).as_posix() for p in modules if not re.search(rf"\b{p.stem}\b", page)} == set()
+
+
+def test_the_page_of_reasons_has_whatever_stands_in_the_way() -> None:
+    assert len(trouble_reasons()) > 50
+    assert trouble_reasons() - reasons_of_tables(REASONS.read_text()) == set()
 
 
 def test_the_page_of_reasons_has_every_reason_of_the_trainer() -> None:

@@ -77,6 +77,12 @@ class VersionSpec(Value, frozen=True, kw_only=True):
     lineage: Lineage | None = None
     evidence: VersionEvidence | None = None
 
+    @property
+    def measured_against(self) -> str | None:
+        """Name or digest of what its evidence was measured against: its base, where no other version is named."""
+        baseline = None if self.evidence is None else self.evidence.baseline
+        return baseline if baseline is not None else self.base
+
 
 class VersionStatus(Value, frozen=True, kw_only=True):
     """Derived from policies and, for an imported base, from its verify Jobs."""

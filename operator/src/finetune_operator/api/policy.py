@@ -233,6 +233,11 @@ class InFlight(Value, frozen=True, kw_only=True):
     evidence: str = ""
     brake: Brake | None = None
 
+    @property
+    def back_version(self) -> str | None:
+        """The version that it goes back to; None where nothing was live."""
+        return None if self.back is None else self.back.version
+
 
 PromotionOutcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
 

@@ -71,6 +71,7 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         uid=metadata["uid"],
         step=_step(labels),
         attempt=_number(labels.get(names.ATTEMPT_LABEL), 1),
+        namespace=str(metadata.get("namespace", "")),
         round=_number(labels.get(names.ROUND_LABEL), 0),
         collect=labels.get(names.COLLECT_LABEL) == "true",
         state="Complete" if "Complete" in ended else "Failed" if "Failed" in ended else "Active",

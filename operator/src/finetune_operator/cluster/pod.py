@@ -33,6 +33,11 @@ class Pod:
         return str(self.raw["metadata"].get("name", ""))
 
     @property
+    def address(self) -> str:
+        """Its name and namespace as kubectl takes them: whoever runs the command may be at home elsewhere."""
+        return f"{self.name} -n {self.raw['metadata'].get('namespace', '')}"
+
+    @property
     def node(self) -> str:
         """The node that it was given to; empty before."""
         return str(self.spec.get("nodeName") or "")
@@ -67,6 +72,11 @@ class Pod:
     def has_ended(self) -> bool:
         """No container of it runs any more."""
         return self.status.get("phase") in {"Succeeded", "Failed"}
+
+    @property
+    def is_leaving(self) -> bool:
+        """It is on its way out, or is the remains of a pod: what it says is of the past."""
+        return self.has_ended or self.raw["metadata"].get("deletionTimestamp") is not None
 
     @property
     def is_disrupted(self) -> bool:

@@ -30,7 +30,7 @@ def waiting(pod: Pod | None) -> Problem | None:
     for name, status, stays in pod.init_containers():
         if (state(status, "waiting") or {}).get("reason") == "CrashLoopBackOff" or (stays and _is_not_up_again(status)):
             text = f"init container {name!r} of pod {pod.name} fails again and again: {last_words(status)}"
-            return Problem("InitContainerFailed", f"{text}; kubectl logs {pod.name} -c {name} says more")
+            return Problem("InitContainerFailed", f"{text}; kubectl logs {pod.address} -c {name} says more")
     return why_waiting(pod.raw)
 
 
@@ -100,7 +100,7 @@ def _before_the_trainer(pod: Pod, ready: datetime) -> tuple[datetime, Explanatio
         ended = moment_of((state(status, "terminated") or {}).get("finishedAt"))
         since = max(since, running or since, ended or since)
         if running is not None and not (stays and status.get("started")):
-            return running, _says(pod, f"runs its init container {name!r} (kubectl logs {pod.name} -c {name})")
+            return running, _says(pod, f"runs its init container {name!r} (kubectl logs {pod.address} -c {name})")
         if running is None and ended is None:
             return since, _says(pod, f"pulls the image of its init container {name!r}")
     return since, _says(pod, f"pulls image {_image(pod)!r}")
@@ -119,7 +119,7 @@ def _not_starting(pod: Pod, since: datetime) -> Problem:
     image = "" if pod.condition("PodReadyToStartContainers") else ", or its image is large"
     text = (
         f"{_node(pod)} has started no container of pod {pod.name} since {stamp(since)}: a volume, Secret, "
-        f"ConfigMap or its network is not there{image}; kubectl describe pod {pod.name} says why (FailedMount, "
+        f"ConfigMap or its network is not there{image}; kubectl describe pod {pod.address} says why (FailedMount, "
         "FailedCreatePodSandBox); mend that, or the PodTemplate"
     )
     return Problem("PodNotStarting", text)
@@ -131,7 +131,7 @@ def _not_ending(pod: Pod, deleted: datetime) -> Problem:
     text = (
         f"pod {pod.name} should have ended by {stamp(deleted)} ({why}), and {_node(pod)} does not say that "
         "it has. No other pod is started before: its trainer may still run. It goes on when the node is back. "
-        f"If the machine is off for sure: kubectl delete pod {pod.name} --force{taint}"
+        f"If the machine is off for sure: kubectl delete pod {pod.address} --force{taint}"
     )
     return Problem("PodNotEnding", text)
 

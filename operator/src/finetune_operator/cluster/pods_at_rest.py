@@ -1,13 +1,13 @@
 """The pods of a Deployment: which they are, what ails them while nothing flies, and how often they are looked at."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from ..api.value import InvalidObject, parse
 from ..decide.views import Problem
 from .deployment_views import is_made_by, pod_labels
 from .kinds import Kind
+from .pod import Pod, moment_of
 from .port import Cluster, Object
 from .serving_trouble import Ails, what_ails, why_no_pod
 
@@ -35,7 +35,7 @@ def is_short(deployment: Object) -> bool:
 
 def why_short(deployment: Object, pods: Iterable[Object], now: datetime) -> Problem | None:
     """Return what ails the pods, or keeps them from being made; None while they are merely starting."""
-    alive = [pod for pod in pods if not _is_leaving(pod)]
+    alive = [pod for pod in pods if not Pod(pod).is_leaving]
     ails = what_ails(alive)
     if ails.problem is not None and not _is_starting(ails):
         return ails.problem
@@ -50,27 +50,10 @@ def _is_starting(ails: Ails) -> bool:
 
 def _why_silent(pods: Iterable[Object], now: datetime) -> Problem | None:
     """Return the first pod that is not ready for a while though nothing is said of it."""
-    for pod in pods:
-        ready = next((c for c in _conditions(pod) if c.get("type") == "Ready"), {})
-        since = _time(ready.get("lastTransitionTime") or pod["metadata"].get("creationTimestamp"))
+    for pod in map(Pod, pods):
+        ready, phase = pod.condition("Ready"), pod.status.get("phase", "Pending")
+        since = moment_of(ready.get("lastTransitionTime")) or pod.created
         if ready.get("status") != "True" and since is not None and now - since >= STARTS_FOR:
-            name, phase = pod["metadata"]["name"], (pod.get("status") or {}).get("phase", "Pending")
-            return Problem("PodsNotReady", f"pod {name!r} is {phase} and not ready; run: kubectl describe pod {name}")
+            command = f"kubectl describe pod {pod.address}"
+            return Problem("PodsNotReady", f"pod {pod.name!r} is {phase} and not ready; run: {command}")
     return None
-
-
-def _is_leaving(pod: Object) -> bool:
-    """Tell whether a pod is on its way out, or is the remains of one: what it says is of the past."""
-    ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-    return ended or pod["metadata"].get("deletionTimestamp") is not None
-
-
-def _conditions(obj: Object) -> Iterable[Mapping[str, Any]]:
-    return (obj.get("status") or {}).get("conditions") or ()
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        return parse(text, datetime) if isinstance(text, str) else None
-    except InvalidObject:
-        return None

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..api import names
-from ..api.value import InvalidObject, parse
 from ..decide.text import readable
 from ..decide.views import Fault, Problem
+from .pod import Pod, moment_of
 from .pod_trouble import why_waiting
 from .port import Object
 
@@ -76,7 +76,7 @@ def why_no_pod(deployment_status: Mapping[str, Any]) -> Problem | None:
 
 def _pod(pod: Object) -> Ails:
     name, status = pod["metadata"]["name"], pod.get("status") or {}
-    if _is_leaving(pod):
+    if Pod(pod).is_leaving or Pod(pod).is_disrupted:  # then nothing its containers do says anything of the model
         return Ails(Problem("PodReplaced", f"pod {name!r} was evicted, deleted or ended; another one takes its place"))
     for container in status.get("initContainerStatuses") or ():
         ails = _init(pod, container)
@@ -91,15 +91,6 @@ def _pod(pod: Object) -> Ails:
     if ours is not None and not ours.get("ready"):
         return _unready(pod, ours)
     return Ails(_beside(pod, [c for c in statuses if c is not ours]))
-
-
-def _is_leaving(pod: Object) -> bool:
-    """Tell whether the pod is on its way out, so that nothing its containers do says anything of the model."""
-    status = pod.get("status") or {}
-    disrupted = any(
-        c.get("type") == "DisruptionTarget" and c.get("status") == "True" for c in status.get("conditions") or ()
-    )
-    return bool(pod["metadata"].get("deletionTimestamp")) or disrupted or status.get("phase") in ("Failed", "Succeeded")
 
 
 def _init(pod: Object, container: Mapping[str, Any]) -> Ails | None:
@@ -118,7 +109,7 @@ def _init(pod: Object, container: Mapping[str, Any]) -> Ails | None:
     if ended.get("exitCode") == STORE_AWAY:
         return Ails(Problem("StorageUnavailable", words))
     if container.get("name") == _fetch(pod) and _is_about_the_artifact(ended):
-        return Ails(Problem("ContainerFails", words), Fault("Ended", words, _time(ended.get("finishedAt"))))
+        return Ails(Problem("ContainerFails", words), Fault("Ended", words, moment_of(ended.get("finishedAt"))))
     return Ails(Problem("InitContainerFails", words))
 
 
@@ -134,7 +125,7 @@ def _unready(pod: Object, server: Mapping[str, Any]) -> Ails:
     running = (server.get("state") or {}).get("running")
     if running is None:
         return Ails(_creating(pod))
-    started, changed = _time(running.get("startedAt")), _ready_changed(pod)
+    started, changed = moment_of(running.get("startedAt")), _unready_since(pod)
     if started is not None and changed is not None and changed > started:
         words = f"{which} stopped being ready"
         return Ails(Problem("ServerNotReady", words), Fault("StoppedReady", words, changed))
@@ -151,7 +142,7 @@ def _server_ended(words: str, ended: Mapping[str, Any], restarts: int) -> Ails:
     never_ran = code == CANNOT_RUN and ended.get("reason") in ("StartError", "ContainerCannotRun")
     if never_ran or (code == MUST_CHANGE and _surroundings(ended)):
         return Ails(Problem("ContainerConfig", words))
-    return Ails(Problem("ContainerFails", words), Fault("Ended", words, _time(ended.get("finishedAt")), restarts))
+    return Ails(Problem("ContainerFails", words), Fault("Ended", words, moment_of(ended.get("finishedAt")), restarts))
 
 
 def _creating(pod: Object) -> Problem | None:
@@ -161,14 +152,14 @@ def _creating(pod: Object) -> Problem | None:
     return Problem(
         "ContainerCreating",
         f"the containers of pod {pod['metadata']['name']!r} are not made yet (a volume, a sandbox): "
-        "kubectl describe pod says what they wait for",
+        f"kubectl describe pod {Pod(pod).address} says what they wait for",
     )
 
 
 def _beside(pod: Object, others: list[Mapping[str, Any]]) -> Problem | None:
     """Return why a pod whose server is well is not ready: another container, or its node."""
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
-    if status.get("phase") != "Running" or _is_ready(pod):
+    if status.get("phase") != "Running" or Pod(pod).condition("Ready").get("status") == "True":
         return _creating(pod)
     sidecars = [
         c
@@ -261,30 +252,7 @@ def _words(text: object, most: int) -> str:
     return readable(text).replace(";", ",")[-most:]
 
 
-def _is_ready(pod: Object) -> bool:
-    return any(
-        c.get("type") == "Ready" and c.get("status") == "True"
-        for c in (pod.get("status") or {}).get("conditions") or ()
-    )
-
-
-def _ready_changed(pod: Object) -> datetime | None:
+def _unready_since(pod: Object) -> datetime | None:
     """Return since when the pod is not ready, if it says so."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return next(
-        (
-            _time(c.get("lastTransitionTime"))
-            for c in conditions
-            if c.get("type") == "Ready" and c.get("status") == "False"
-        ),
-        None,
-    )
-
-
-def _time(text: object) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        return parse(text, datetime)
-    except InvalidObject:
-        return None
+    ready = Pod(pod).condition("Ready")
+    return moment_of(ready.get("lastTransitionTime")) if ready.get("status") == "False" else None

@@ -29,8 +29,8 @@ from .metrics import Metrics
 from .probes import Health, metrics_app, probe_app
 from .queue import WorkQueue
 from .reconcile import Reconciler
-from .space_metrics import SpaceMetrics
-from .spaces import Parts, Spaces
+from .scope_metrics import ScopeMetrics
+from .scopes import Parts, WatchedScopes
 from .state_metrics import State
 from .watch import Watch
 
@@ -56,7 +56,7 @@ class App:
     poster: EventPoster
     metrics: Metrics
     health: Health
-    spaces: Spaces
+    scopes: WatchedScopes
     stopped: asyncio.Event
     tasks: dict[str, asyncio.Task[None]]
 
@@ -109,14 +109,14 @@ def build(config: Config, kube: KubeCluster, login: Login, metrics: Metrics) -> 
     def watcher(scope: Scope) -> Watch:
         return Watch(store, login, config.instance, scope, app.hear_signals)
 
-    parts = Parts(kube, store, reach, queue, SpaceMetrics(metrics.registry, metrics.ghosts.inc), watcher,
+    parts = Parts(kube, store, reach, queue, ScopeMetrics(metrics.registry, metrics.ghosts.inc), watcher,
                   reconciler.forget, config.resync_seconds, random.random)  # fmt: skip
-    spaces = Spaces(config.namespaces or (None,), parts)
-    store.listen(partial(on_change, store=store, wake=spaces.wake, forget=reconciler.forget))
+    scopes = WatchedScopes(config.namespaces or (None,), parts)
+    store.listen(partial(on_change, store=store, wake=scopes.wake, forget=reconciler.forget))
     tasks: dict[str, asyncio.Task[None]] = {}
-    loop = Loop(queue, reconciler, cluster, metrics, doubt=spaces.doubt)
+    loop = Loop(queue, reconciler, cluster, metrics, doubt=scopes.doubt)
     health = Health(queue, lambda: [name for name, task in tasks.items() if task.done()], loop.is_outage)
-    app = App(config, kube, store, queue, loop, poster, metrics, health, spaces, asyncio.Event(), tasks)
+    app = App(config, kube, store, queue, loop, poster, metrics, health, scopes, asyncio.Event(), tasks)
     return app
 
 
@@ -145,7 +145,7 @@ def _is_history(ref: ObjectRef, change: Change, store: Store) -> bool:
 
 def start(app: App) -> None:
     """Start everything; ready once every namespace was read, or is known to be away."""
-    parts = {f"space {space}": space.run() for space in app.spaces}
+    parts = {f"scope {scope}": scope.run() for scope in app.scopes}
     parts |= {"events": app.poster.run()}
     parts |= {f"worker-{number}": app.loop.worker() for number in range(app.config.workers)}
     app.tasks.update({name: asyncio.create_task(part, name=name) for name, part in parts.items()})
@@ -178,7 +178,7 @@ async def _until_the_end(app: App) -> None:
 
 
 async def _become_ready(app: App) -> None:
-    await app.spaces.known()
+    await app.scopes.known()
     app.health.ready = True
     log.info("ready, %d keys to look at", app.queue.depth())
 

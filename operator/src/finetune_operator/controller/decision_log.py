@@ -10,7 +10,7 @@ from typing import Any, Final
 from ..cluster.kinds import KINDS, Kind
 from ..cluster.object_ref import ObjectRef
 from ..cluster.port import Cluster, Object
-from ..decide.text import without_credentials
+from ..decide.text import within, without_credentials
 
 LONGEST_TEXT: Final = 400
 MOST: Final = 12
@@ -116,9 +116,8 @@ class Journal:
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` cut to a length that fits a line, its URIs without users, passwords and signed queries."""
-    plain = without_credentials(text)
-    return plain if len(plain) <= LONGEST_TEXT else plain[: LONGEST_TEXT - 3] + "..."
+    """Return `text` in a length that fits a line, its URIs without users, passwords and signed queries."""
+    return within(without_credentials(text), LONGEST_TEXT)
 
 
 def _did(verb: str, kind: Kind, name: str) -> None:
@@ -141,7 +140,8 @@ def _say(written: _Written) -> None:
         "says": without_secrets(str(after.get("message") or "")),
     }
     entry = KINDS[written.key.kind].reconciled
-    what = extra["phase"] if phases[0] != phases[1] else ", ".join(extra["conditions"] or extra["changed"])
+    states = [line.partition(": ")[0] for line in extra["conditions"]]
+    what = extra["phase"] if phases[0] != phases[1] else ", ".join(states or extra["changed"])
     words = "; ".join(part for part in (what, ", ".join(extra["actions"])) if part)
     title = f"{entry.name if entry else extra['kind']} {written.key.name}: {words}"
     log.info("%s", without_secrets(title), extra={name: value for name, value in extra.items() if value})

@@ -13,8 +13,8 @@ from ..cluster.kube import Login
 from ..cluster.reach import Scope
 from ..cluster.store import Store
 from ..cluster.watched import WATCHED
-from .brood import Brood
 from .settings import make_settings, scope_arguments
+from .task_tree import TaskTree
 
 STOP_SECONDS: Final = 10.0
 """How long each part of a watch may take to end; it holds connections and memory, and no event of it counts."""
@@ -46,8 +46,8 @@ class Watch:
 
     async def run(self) -> None:
         """Watch for ever. Raises WatchEnded when kopf gave up."""
-        brood = Brood()
-        brood.adopt()
+        tree = TaskTree()
+        tree.adopt()
         roots: Collection[asyncio.Task[Any]] = ()
         try:
             roots = await kopf.spawn_tasks(
@@ -62,8 +62,8 @@ class Watch:
             raise WatchEnded(_why(done))
         finally:
             self._live = False
-            brood.leave()
-            await brood.end(roots, STOP_SECONDS)
+            tree.leave()
+            await tree.end(roots, STOP_SECONDS)
 
     def _take_in(self, kind: Kind, event: dict[str, Any]) -> None:
         if not self._live:

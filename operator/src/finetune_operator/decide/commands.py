@@ -1,16 +1,27 @@
 """Commands that messages carry whole: whoever reads one can run it as it stands."""
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from ..api.names import API_VERSION, ARTIFACT_SHA256_KEY, ARTIFACT_URI_KEY, EPOCH_KEY, MODEL_VERSION_KEY
 from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import Approval, Overruled
+from ..api.run import Run
 from .decision import Emit
-from .limits import EVENT
+from .limits import EVENT, MESSAGE
 from .text import in_bytes
 
 _KEYS: Final = (MODEL_VERSION_KEY, ARTIFACT_URI_KEY, ARTIFACT_SHA256_KEY)
+
+_LONGEST: Final = 500
+"""Characters of a command in a message, which has room for little more."""
+
+_LONGEST_NAME: Final = 34
+"""A run's name has at most 40 characters, and the API server adds six."""
 
 
 def letting_go(policy: Policy) -> str:
@@ -60,8 +71,7 @@ def promoting(
         "metadata": {"generateName": "by-hand-", "namespace": policy.metadata.namespace},
         "spec": spec,
     }
-    text = json.dumps(manifest, separators=(",", ":")).replace("'", "\\u0027")
-    return f"echo '{text}' | kubectl create -f -"
+    return _creating(manifest)
 
 
 def overruling(status: PolicyStatus, sha256: str) -> tuple[Overruled, ...]:
@@ -81,8 +91,57 @@ def releasing(policy: Policy) -> str | None:
     return promoting(policy, live.version, live.version, release=True, despite=overruling(policy.status, live.sha256))
 
 
+def run_command(run: Run, *, seed: int | None = None) -> str:
+    """Return the command that asks for the same as `run` once more; with another seed it trains anew."""
+    mixing = run.spec.mixing if seed is None else replace(run.spec.mixing, seed=seed)
+    spec = _said(replace(run.spec, mixing=mixing, review=None, suspend=False))
+    head = run.metadata.name[:_LONGEST_NAME].rstrip("-.")
+    metadata = {"generateName": f"{head}-", "namespace": run.metadata.namespace}
+    manifest = {"apiVersion": API_VERSION, "kind": "FineTuneRun", "metadata": metadata, "spec": spec}
+    command = _creating(manifest)
+    if len(command) <= _LONGEST:
+        return command
+    more = f" and spec.mixing.seed: {seed}" if seed is not None else ""
+    where = f"kubectl -n {run.metadata.namespace} get finetunerun {run.metadata.name} -o yaml"
+    return f"create a run with the spec that `{where}` shows, another metadata.name{more}"
+
+
+def with_remedy(text: str, remedy: str) -> str:
+    """Return both within the bounds of a message; it is never the remedy that is cut."""
+    room = MESSAGE - len(remedy) - 2
+    return f"{text[: max(room, 0)].removesuffix('.')}; {remedy}"[:MESSAGE]
+
+
 def said_whole(kind: str, cause: str, ways: tuple[str, ...]) -> tuple[Emit, ...]:
     """Return the Warning Events of a cause and the ways out: one, or one for each way where a note is too short."""
     whole = "; ".join((cause, *ways))
     texts = (whole,) if len(whole.encode()) <= EVENT else tuple(f"{in_bytes(cause, EVENT // 4)}; {way}" for way in ways)
     return tuple(Emit("Warning", kind, text) for text in texts)
+
+
+def in_events(message: str) -> tuple[str, ...]:
+    """Return a message as Events say it: one, or one for each command where a note is too short for all of them."""
+    if len(message.encode()) <= EVENT:
+        return (message,)
+    cause, *parts = message.split("; ")
+    ways = [part for part in parts if "kubectl " in part]
+    texts = (f"{in_bytes(cause, EVENT // 4)}; {way}" for way in ways)
+    fitting = tuple(text for text in texts if len(text.encode()) <= EVENT)
+    return fitting or (in_bytes(message, EVENT),)
+
+
+def _creating(manifest: Mapping[str, Any]) -> str:
+    """Return the command that creates an object; no text of anybody's ends its quotes."""
+    text = json.dumps(manifest, ensure_ascii=False, separators=(",", ":"), default=str).replace("'", "\\u0027")
+    return f"echo '{text}' | kubectl create -f -"
+
+
+def _said(value: msgspec.Struct) -> dict[str, Any]:
+    """Return what differs from the defaults, which the API server writes into what it stores."""
+    said: dict[str, Any] = {}
+    for field in msgspec.structs.fields(value):
+        member = getattr(value, field.name)
+        inner = _said(member) if isinstance(member, msgspec.Struct) else member
+        if field.required or (member != field.default and inner != {}):
+            said[field.encode_name] = inner
+    return said

@@ -53,12 +53,20 @@ def listed(names: list[str], *, most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def within(words: str, most: int) -> str:
+    """Return `words` in at most so many characters: whole clauses of them, so that no command is cut in two."""
+    if len(words) <= most:
+        return words
+    clauses = words[: most - len("; ...") + 2].rpartition("; ")[0]
+    return f"{clauses}; ..." if clauses else f"{words[: most - len('...')]}..."
+
+
 def taken_back_in_words(entry: TakenBack, deployment: str) -> str:
     """Return who took a version back from that Deployment, when and why."""
     why = f": {entry.reason}" if entry.reason else ""
     return f"taken back from Deployment {deployment} by promotion '{entry.by}' ({entry.since:%Y-%m-%d %H:%M} UTC){why}"
 
 
-def quarantined_in_words(entry: Quarantined) -> str:
-    """Return why a version was quarantined, and when."""
-    return f"quarantined here ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC)"
+def quarantined_in_words(entry: Quarantined, where: str = "here") -> str:
+    """Return why a version was quarantined, where and when."""
+    return f"quarantined {where} ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC)"

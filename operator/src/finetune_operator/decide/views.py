@@ -106,6 +106,7 @@ class JobView:
     uid: str
     step: Step
     attempt: int
+    namespace: str = ""
     round: int = 0
     collect: bool = False
     state: Literal["Active", "Complete", "Failed"] = "Active"

@@ -10,6 +10,7 @@ from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide, refused
 from finetune_operator.decide.policy.memory import held
 from finetune_operator.decide.views import DeploymentView, Problem
+from unit.decide.policy.flight import at, flying, served
 from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, promotion, running, seconds, tuned, view
 
 BASE, TUNED = base(), tuned()
@@ -50,6 +51,29 @@ def test_a_hold_is_shown_with_when_it_began() -> None:
     status = look(HELD, SERVED).status
     assert status.message == "held (RolledBack): ft_v1.1 was rolled back"
     assert status.since == NOW - seconds(500)
+
+
+@pytest.mark.row("D47")
+def test_a_hold_says_what_shows_its_ways_out() -> None:
+    status = look(held(live(BASE), "x", "RolledBack", "it failed; to try again: COMMAND", NOW), SERVED).status
+    where = "kubectl get finetunepolicy invoice-fields -n ml -o jsonpath='{.status.hold.message}'"
+    assert status.message == f"held (RolledBack): it failed; ways out: {where}"
+
+
+@pytest.mark.row("D47")
+def test_what_ails_the_pods_of_a_flight_is_said() -> None:
+    trouble = Problem("QuotaExceeded", "pods are refused: exceeded quota")
+    status = decide(at(20, flying(), served(trouble=trouble))).status
+    assert (
+        status.message == "promotion 'to-ft-v1-1' rolls out 'ft_v1.1'; QuotaExceeded: pods are refused: exceeded quota"
+    )
+
+
+@pytest.mark.row("D47")
+def test_a_policy_that_does_not_own_the_deployment_judges_nothing_of_it() -> None:
+    status = decide(view(policy(PolicyStatus()), SERVED, versions=(BASE, TUNED), now=NOW, rivals=("older",))).status
+    seen = [find(status.conditions, kind) for kind in ("InSync", "Available")]
+    assert [(c.status, c.reason) for c in seen if c] == [("Unknown", "DeploymentTaken")] * 2
 
 
 @pytest.mark.row("D47")
@@ -118,3 +142,5 @@ def test_a_summary_fits_its_field() -> None:
     long = held(live(BASE), "x", "External", "w" * 5000, NOW)
     status = look(long, None).status
     assert len(status.message) <= 1024
+    command = held(live(BASE), "x", "External", "w" * 900 + "; these wait: " + "c" * 300, NOW)
+    assert look(command, None).status.message.endswith("; ...")

@@ -173,7 +173,7 @@ def test_what_a_retry_cannot_mend_ends_the_run_with_the_trainers_words(
     assert world.condition("Finished") == ("True", reason)
     kinds = {"prepare": "Prepared", "train": "Trained", "evaluate": "Evaluated"}
     assert world.condition(kinds[step]) == ("False", reason)
-    assert world.status.message.startswith("what and where. How to mend it.")
+    assert world.status.message.startswith(f"{step}: what and where. How to mend it")
     assert (step == "evaluate") == (manifests(world.status.message) != []), "what was trained is worth a command"
     assert world.jobs_made(step) == 1
 

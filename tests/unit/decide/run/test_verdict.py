@@ -73,6 +73,9 @@ def test_a_run_in_review_waits_and_says_how_to_decide() -> None:
     assert world.condition("GatesPassed") == ("Unknown", "ReviewNeeded")
     assert digest(world) in world.status.message
     assert "kubectl -n ml patch finetunerun first" in world.status.message
+    assert world.status.message.startswith("a person decides until 2026-1")
+    assert ": regression Review: mAP50" in world.status.message
+    assert "Pass" not in world.status.message.partition("; to approve it")[0], "what passed is no news"
     assert "regression Review" in world.status.message
     assert made(world, CreateModelVersion) == 0, "what a review may still void is not recorded for good"
     assert world.settle().requeue_after is not None

@@ -348,6 +348,7 @@ def tuned(verdict: str = "Pass") -> ModelVersion:
 
 
 @pytest.mark.row("V6")
+@pytest.mark.row("V16")
 def test_going_live_and_ceasing_to_be_leave_their_times() -> None:
     made = tuned()
     shelf = Shelf(version=made, policies=serving(None))
@@ -365,6 +366,7 @@ def test_going_live_and_ceasing_to_be_leave_their_times() -> None:
     shelf.settle()
     assert (shelf.phase(), shelf.live()) == ("Retired", ("False", "Retired"))
     assert shelf.version.status.last_live == START + timedelta(hours=1)
+    assert shelf.version.status.message == "served until 2026-11-21T13:00:00Z"
     shelf.policies = serving("ft_v1.1", made.spec.artifact.sha256)
     shelf.settle()
     assert shelf.phase() == "Live"
@@ -392,12 +394,15 @@ def test_a_candidate_keeps_what_a_human_decided_about_it(decision: str, phase: s
     assert shelf.phase() == phase
 
 
-def test_quarantine_outweighs_everything() -> None:
-    entry = Quarantined(version="base_v1", sha256=BASE, reason="Unhealthy", since=START)
+@pytest.mark.row("V15")
+def test_quarantine_outweighs_everything_and_says_where_and_on_what_evidence() -> None:
+    entry = Quarantined(version="base_v1", sha256=BASE, reason="Unhealthy", since=START, evidence="exit code 139")
     status = PolicyStatus(live=live("base_v1", BASE), quarantined=(entry,))
     shelf = Shelf(policies=(updated(policy(), status=status),))
     shelf.settle()
     assert shelf.phase() == "Quarantined"
+    assert "on Deployment invoice-detector (Unhealthy, 2026-11-21" in shelf.version.status.message
+    assert shelf.version.status.message.endswith(": exit code 139")
 
 
 def test_a_live_base_that_is_not_measured_yet_is_live() -> None:

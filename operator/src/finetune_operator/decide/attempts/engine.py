@@ -13,7 +13,7 @@ from ..decision import CreateJob
 from ..times import soonest
 from ..views import Explanation, Failure, JobView, Problem
 from .clock import timed
-from .history import as_failed, compact, latest, leftovers
+from .history import as_failed, attempt_text, compact, latest, leftovers
 from .pods import has_spoken, listen, not_ending, until_overdue
 from .retries import deadline_problem, given_up, is_overdue, pause, until_deadline
 from .step import (
@@ -299,5 +299,6 @@ def _job(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> Creat
 
 
 def _running(attempt: Attempt, doing: Explanation | None = None) -> Explanation:
-    text = f"{attempt.step}, attempt {attempt.attempt}: Job {attempt.job}"
-    return Explanation(doing.reason, f"{text}: {doing.message}") if doing else Explanation("Running", text)
+    """Return what goes on: what the pod does, whose name begins with the Job's, or the Job."""
+    what = doing or Explanation("Running", f"Job {attempt.job}")
+    return Explanation(what.reason, f"{attempt_text(attempt)}: {what.message}")

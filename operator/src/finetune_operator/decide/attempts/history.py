@@ -16,6 +16,11 @@ FIRST_BACKOFF: Final = timedelta(seconds=10)
 MAX_BACKOFF: Final = timedelta(seconds=300)
 
 
+def attempt_text(attempt: Attempt) -> str:
+    """Return an attempt as messages name it."""
+    return f"{attempt.step}, attempt {attempt.attempt}"
+
+
 def latest(attempts: tuple[Attempt, ...], step: Step, round_: int = 0) -> Attempt | None:
     """Return the newest attempt of a step (of one round of it), if there is one."""
     return next((a for a in reversed(attempts) if a.step == step and a.round == round_), None)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
-from ..decision import ApplyKeys, Decision, Emit
+from ..decision import Decision, Emit
 from ..deployment import counted_epoch, deployment_problem, keys_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself
@@ -20,6 +20,7 @@ from . import holds, memory
 from .flight import begin
 from .recall import adopt, adoptable, explain
 from .rules import Rule, changes_deployment, side_by_side
+from .writes import apply_keys
 
 REASSERT_WINDOW: Final = timedelta(minutes=10)
 REASSERT_LIMIT: Final = 2
@@ -102,7 +103,7 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
         status, live=replace(live, epoch=epoch), epoch=epoch, reasserted_at=(*recent, times.moment(view.now))
     )
     text = f"the keys on Deployment '{deployment.name}' were gone; putting '{live.version}' back"
-    return Decision(asserted, (_apply_live(deployment, live, epoch), Emit("Warning", "Reasserted", text)))
+    return Decision(asserted, (apply_keys(deployment, live, epoch), Emit("Warning", "Reasserted", text)))
 
 
 def _proven(view: PolicyView, live: LiveVersion) -> bool:
@@ -131,12 +132,6 @@ def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion
     )
     by = written_by_others(deployment) or "unknown"
     return Decision(*holds.hold(view, view.policy.status, by, "ConflictingWriter", cause, holds.lifting(view.policy)))
-
-
-def _apply_live(deployment: DeploymentView, live: LiveVersion, epoch: int) -> ApplyKeys:
-    return ApplyKeys(
-        deployment.name, deployment.uid, deployment.resource_version, live.version, live.uri, live.sha256, epoch
-    )
 
 
 def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:

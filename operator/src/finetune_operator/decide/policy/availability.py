@@ -11,6 +11,8 @@ def available(view: PolicyView) -> Fact:
     status, deployment = view.policy.status, view.deployment
     if status.in_flight is not None:
         return "Unknown", status.in_flight.phase, f"promotion '{status.in_flight.promotion}' is in flight"
+    if view.rivals:
+        return "Unknown", "DeploymentTaken", ""
     if status.live is None:
         return "Unknown", "NothingLive", "nothing is live yet"
     if deployment is None or deployment.deleting:

@@ -5,6 +5,7 @@ from typing import Final
 
 from ...api.policy import InFlight, PolicyStatus
 from ..deployment import time_to_load
+from ..times import stamp
 from ..views import DeploymentView, Fault
 from . import memory
 
@@ -27,7 +28,7 @@ def surroundings(deployment: DeploymentView, otherwise: str) -> str:
 
 def evidence(fault: Fault) -> str:
     """Return what a quarantine stands on."""
-    since = "" if fault.since is None else f"{fault.since:%Y-%m-%dT%H:%M:%SZ}: "
+    since = "" if fault.since is None else f"{stamp(fault.since)}: "
     return f"{since}{fault.message}"
 
 

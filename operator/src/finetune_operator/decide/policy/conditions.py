@@ -58,6 +58,8 @@ def _in_sync(view: PolicyView) -> Fact:
         return "Unknown", status.in_flight.phase, _flying(view, status.in_flight)
     if deployment is None:
         return "Unknown", "DeploymentNotFound", ""
+    if view.rivals:
+        return "Unknown", "DeploymentTaken", ""
     if deployment.keys == keys_of(status.live):
         return ("Unknown", "NothingLive", "nothing is live yet") if status.live is None else ("True", "AsRecorded", "")
     waited = _not_rolled_out(view)

@@ -10,6 +10,7 @@ from .. import limits, times
 from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience
+from ..promotion.proposal import quoted
 from ..promotion.waiting import candidates
 from ..text import cut, plain
 from ..views import DeploymentView, Fault, PolicyView
@@ -41,7 +42,7 @@ def turn_back(
         unhealthy_since=None,
         missing_since=None,
     )
-    back = "no version" if flight.back is None else f"'{flight.back.version}'"
+    back = quoted(flight.back_version)
     event = Emit("Warning", "Returning", f"promotion '{flight.promotion}': {why}, back to {back}: {message}")
     return Decision(
         replace(status, in_flight=returning, epoch=returning.epoch),
@@ -84,7 +85,7 @@ def stuck(view: PolicyView) -> str | None:
     flight = view.policy.status.in_flight
     if flight is None or flight.phase != "Returning" or view.now < given_up_at(flight, view.deployment):
         return None
-    back = "no version" if flight.back is None else f"'{flight.back.version}'"
+    back = quoted(flight.back_version)
     return (
         f"the way back to {back} is not complete: {progress(view.deployment)}; {_where_to_look(view)}"
         f"{_no_more_waiting(view, flight)}"
@@ -155,8 +156,8 @@ def landed(
         return memory.landed(status, flight, outcome, reason, message, now)
     status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash)
     if outcome == "RolledBack":
-        back = "nothing" if flight.back is None else f"'{flight.back.version}'"
-        return memory.consumed(status, done, "Succeeded", "FlightEnded", f"{back} is live again", now)
+        back = quoted(flight.back_version)
+        return memory.consumed(status, done, "Succeeded", "FlightEnded", f"went back to {back}", now)
     return memory.consumed(status, done, outcome, reason, message, now)
 
 

@@ -5,15 +5,17 @@ from datetime import datetime
 from typing import Final
 
 from ...api.meta import find
-from ...api.policy import InFlight
+from ...api.policy import Hold, InFlight, Policy
 from .. import limits
 from ..deployment import deployment_problem
 from ..promotion.checks import judge
 from ..promotion.proposal import Proposal, Wait, quoted
 from ..promotion.waiting import candidates
-from ..times import moment
+from ..text import within
+from ..times import moment, stamp
 from ..views import PolicyView
 from .holds import cause_of
+from .writes import ailing
 
 Part = tuple[str, datetime | None]
 """What is to be said, and when it began, where that stands anywhere."""
@@ -31,7 +33,7 @@ def summary(view: PolicyView) -> Part:
     if not parts:
         return "", None
     status = view.policy.status
-    message = "; ".join(text for text, _ in parts)[: limits.SUMMARY]
+    message = within("; ".join(text for text, _ in parts), limits.SUMMARY)
     kept = status.since if status.message == message else None
     return message, parts[0][1] or kept or moment(view.now)
 
@@ -44,23 +46,31 @@ def _parts(view: PolicyView) -> Iterator[Part]:
         if condition.status == "False":
             yield condition.message, condition.last_transition_time
     if status.in_flight is not None:
-        yield _in_words(status.in_flight), status.in_flight.phase_since
+        yield _in_words(status.in_flight, ailing(view.deployment)), status.in_flight.phase_since
     hold = status.hold
     if hold is not None and not any(c.message in (hold.message, cause_of(hold)) for c in wrong):
-        # The ways out are commands, which are too long for a column; status.hold has them.
-        yield f"held ({hold.reason}): {cause_of(hold)}", hold.since
+        yield f"held ({hold.reason}): {_with_way_to_ways(view.policy, hold)}", hold.since
     yield from _waiting(view)
     if view.policy.spec.suspend:
         yield "suspended; set spec.suspend to false to go on", None
 
 
-def _in_words(flight: InFlight) -> str:
-    to, back = quoted(flight.to.version), quoted(flight.back.version if flight.back else None)
+def _with_way_to_ways(policy: Policy, hold: Hold) -> str:
+    """Return why a hold stands, and what shows the ways out: they are commands, too long for a column."""
+    cause, metadata = cause_of(hold), policy.metadata
+    if cause == hold.message:
+        return cause
+    where = f"kubectl get finetunepolicy {metadata.name} -n {metadata.namespace}"
+    return f"{cause}; ways out: {where} -o jsonpath='{{.status.hold.message}}'"
+
+
+def _in_words(flight: InFlight, ails: str) -> str:
+    to, back = quoted(flight.to.version), quoted(flight.back_version)
     match flight.phase:
         case "Flipping":
-            return f"promotion '{flight.promotion}' rolls out {to}"
+            return f"promotion '{flight.promotion}' rolls out {to}{ails}"
         case "Watching":
-            return f"promotion '{flight.promotion}' watches {to} until {flight.deadline:%Y-%m-%dT%H:%M:%SZ}"
+            return f"promotion '{flight.promotion}' watches {to} until {stamp(flight.deadline)}{ails}"
         case "Returning":
             return f"promotion '{flight.promotion}' goes back from {to} to {back}: {flight.why}: {flight.message}"
 

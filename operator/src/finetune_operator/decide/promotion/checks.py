@@ -97,14 +97,15 @@ def _not_quarantined(context: CheckContext) -> Obstacle | None:
     entry = context.policy.status.quarantine_of(version.artifact.sha256)
     if entry is None or overrules(context.promotion, "Quarantined"):
         return None
-    ground = f"; what its server did: {entry.evidence}" if entry.evidence else ""
+    ground = f": {entry.evidence}" if entry.evidence else ""
     held = context.policy.status.hold is not None
     command = _again(context, release=held, despite="Quarantined", current=True)
     return Refuse(
         "Failed",
         "Quarantined",
-        f"'{version.version}' failed in production here ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC); "
-        f"promote another version, or, to make '{version.version}' live all the same and lift that: {command}{ground}",
+        f"'{version.version}' failed in production here ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC)"
+        f"{ground}; promote another version, or, to make '{version.version}' live all the same and lift that: "
+        f"{command}",
     )
 
 

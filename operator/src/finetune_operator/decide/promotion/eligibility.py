@@ -115,13 +115,12 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
     approval = context.promotion.spec.approval
     if evidence.verdict == "Review" and (approval is None or approval.evidence != evidence.digest):
         return _ineligible(version, f"its verdict is Review; spec.approval.evidence must name {evidence.digest}")
-    return _evidence_current(context.policy, version, evidence.baseline)
+    return _evidence_current(context.policy, version)
 
 
-def _evidence_current(policy: Policy, version: ModelVersion, baseline: str | None) -> Obstacle | None:
+def _evidence_current(policy: Policy, version: ModelVersion) -> Obstacle | None:
     """A verdict says something only against what was live when it was made (the base, where none is named)."""
-    live = policy.status.live
-    measured = baseline if baseline is not None else version.spec.base
+    live, measured = policy.status.live, version.spec.measured_against
     if live is None or measured in (live.version, live.sha256):
         return None
     return _ineligible(

@@ -18,7 +18,7 @@ from ..text import reason_or
 from ..views import DeploymentView, Problem
 from .braking import goes_back_to
 from .checks import judge
-from .proposal import Clear, Obstacle, Proposal
+from .proposal import Clear, Obstacle, Proposal, quoted
 from .view import PromotionView
 from .waiting import identity, recorded_outcome
 
@@ -123,9 +123,9 @@ def _in_flight(view: PromotionView, policy: Policy, flight: InFlight) -> Decisio
         case "Flipping":
             text = f"rolling out '{flight.to.version}'"
         case "Watching":
-            text = f"'{flight.to.version}' is rolled out; watched until {flight.deadline:%Y-%m-%dT%H:%M:%SZ}"
+            text = f"'{flight.to.version}' is rolled out; watched until {times.stamp(flight.deadline)}"
         case "Returning":
-            back = "nothing" if flight.back is None else f"'{flight.back.version}'"
+            back = quoted(flight.back_version)
             text = f"{flight.why}: going back to {back}: {flight.message}"
     text += _remarks(policy, flight)
     return _status(view, SHOWN_AS[flight.phase], text, ("True", "ChecksPassed"), started_at=flight.started_at)
@@ -142,7 +142,7 @@ def _remarks(policy: Policy, flight: InFlight) -> str:
 
 def _braking(view: PromotionView, flight: InFlight) -> Decision[PromotionStatus]:
     """It ended the flight of another, and waits for its version to be rolled out (row P6)."""
-    back = "nothing" if flight.back is None else f"'{flight.back.version}'"
+    back = quoted(flight.back_version)
     text = f"ended the flight to '{flight.to.version}': going back to {back}"
     return _status(view, "Flipping", text, ("True", "ChecksPassed"), started_at=flight.phase_since)
 
@@ -165,7 +165,7 @@ def _beside_a_flight(
         return _status(view, "Pending", f"ends the flight of promotion '{flight.promotion}'", ("True", "ChecksPassed"))
     waits = f"waits for promotion '{flight.promotion}'"
     if flight.phase == "Returning":
-        back = "nothing" if flight.back is None else f"'{flight.back.version}'"
+        back = quoted(flight.back_version)
         waits = f"{waits}, which goes back to {back}"
     if isinstance(finding, Clear):
         return _status(view, "Pending", waits, ("True", "ChecksPassed"))

@@ -7,12 +7,13 @@ from msgspec.structs import replace
 from ...api.policy import Policy
 from ...api.promotion import Approval, Overruled
 from ...api.run import AdoptedResult, Evidence, RunPhase, RunStatus
-from ..commands import overruling, promoting
+from ..commands import overruling, promoting, run_command, with_remedy
 from ..decision import Decision
 from ..snapshot import default_seed, inputs_hash, spec_hash
+from ..text import quarantined_in_words, taken_back_in_words
 from .acceptance import policy_not_found
-from .commands import run_command, with_remedy
 from .earlier import Earlier, Fate, is_current, results_of, served, worth
+from .grounds import objections
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark
 
@@ -140,25 +141,27 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
             return with_remedy(text, f"to go back to it: {_promotion(policy, earlier)}")
         case "Quarantined":
             entry = policy.status.quarantine_of(earlier.sha256)
-            text = f"{what}; it failed in production here ({entry.reason if entry else 'by its record'})"
+            text = f"{what}; {quarantined_in_words(entry) if entry else 'quarantined here, by its record'}"
             if not is_current(policy, earlier):
                 return with_remedy(text, again)
             blameless = _promotion(policy, earlier, "Quarantined")
             return with_remedy(text, f"{again}; if it was not at fault: {blameless}")
         case "TakenBack":
             entry_ = policy.status.taken_back_of(earlier.sha256)
-            text = f"{what}; people went back from it ({entry_.by if entry_ else 'by its record'})"
-            if not is_current(policy, earlier) and not served(policy, earlier):
-                return with_remedy(text, again)
-            return with_remedy(text, f"to promote it all the same: {_promotion(policy, earlier, 'TakenBack')}")
+            deployment = policy.spec.deployment
+            text = f"{what}; {taken_back_in_words(entry_, deployment) if entry_ else 'taken back, by its record'}"
+            may_serve = is_current(policy, earlier) or served(policy, earlier)
+            anyway = f"to promote it all the same: {_promotion(policy, earlier, 'TakenBack')}"
+            return with_remedy(text, anyway if may_serve else again)
         case "Expired":
             text = f"{what}; nobody reviewed it in time, and this run is older than that"
             return with_remedy(text, f"to ask for a review again, without training: {run_command(run)}")
         case _:
             decision = earlier.evidence.decision
-            why = f": {decision.reason}" if decision is not None and decision.reason else ""
-            by = decision.by if decision is not None else "gates"
-            return with_remedy(f"{what}; it was rejected by {by}{why}", again)
+            if decision is None or earlier.evidence.verdict == "Reject":
+                return with_remedy(f"{what}; {objections(earlier.evidence.gates)}", again)
+            why = f": {decision.reason}" if decision.reason else ""
+            return with_remedy(f"{what}; it was rejected by {decision.by}{why}", again)
 
 
 def _promotion(policy: Policy, earlier: Earlier, *despite: Overruled) -> str:

@@ -5,8 +5,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.run import RunStatus
+from ..commands import run_command, with_remedy
 from ..decision import Decision
-from .commands import run_command, with_remedy
 from .grounds import Grounds
 from .stage import Continue, RunContext
 from .status import current_round, finish, mark

@@ -104,9 +104,8 @@ def fate_of(policy: Policy, earlier: Earlier, *, asks_again: bool) -> Fate:
 
 def is_current(policy: Policy, earlier: Earlier) -> bool:
     """Tell whether it was measured against what is live now; without a baseline it was measured against its base."""
-    live, baseline = policy.status.live, earlier.evidence.baseline
-    measured = baseline if baseline is not None else earlier.version.spec.base
-    return live is None or measured in (live.version, live.sha256)
+    live = policy.status.live
+    return live is None or earlier.version.spec.measured_against in (live.version, live.sha256)
 
 
 def served(policy: Policy, earlier: Earlier) -> bool:

@@ -1,10 +1,11 @@
 """What a verdict stands on, and how it is said."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...api.figures import Figure, either
 from ...api.meta import Artifact, FileReference
-from ...api.run import Evidence, Inputs, RunStatus
+from ...api.run import Evidence, GateVerdict, Inputs, RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,12 @@ def grounds_of(status: RunStatus) -> Grounds | None:
     return Grounds(status.inputs, status.candidate, status.checkpoint, status.evidence, figures)
 
 
-def gates_text(status: RunStatus) -> str:
+def gates_text(gates: Iterable[GateVerdict]) -> str:
     """Return what the gates say, the ones that did not pass first."""
-    ordered = sorted(status.gates, key=lambda gate: gate.verdict == "Pass")
+    ordered = sorted(gates, key=lambda gate: gate.verdict == "Pass")
     return "; ".join(f"{gate.name} {gate.verdict}: {gate.message}" for gate in ordered)
+
+
+def objections(gates: Iterable[GateVerdict]) -> str:
+    """Return what the gates say that did not pass: the others are no news in a summary."""
+    return gates_text(gate for gate in gates if gate.verdict != "Pass")

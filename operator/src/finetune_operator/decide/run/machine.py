@@ -9,6 +9,7 @@ from ...api.meta import find
 from ...api.names import snapshot_name
 from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts.history import active_jobs, deletions, swept
+from ..commands import run_command, with_remedy
 from ..decision import Action, CreateSnapshot, Decision
 from ..since import dated
 from ..snapshot import snapshot_of_run, spec_hash
@@ -16,7 +17,6 @@ from ..times import soonest
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
 from .adopt import adopt
-from .commands import run_command, with_remedy
 from .metrics import metrics
 from .promote import leave_to_people, promote
 from .record import record_version

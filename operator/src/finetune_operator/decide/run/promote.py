@@ -9,11 +9,10 @@ from ...api.names import promotion_name
 from ...api.policy import PromotionOutcome
 from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Overruled, Promotion, PromotionSpec
 from ...api.run import RunPhase, RunStatus
-from ..commands import overruling, promoting
+from ..commands import overruling, promoting, run_command, with_remedy
 from ..decision import CreatePromotion, Decision
 from ..snapshot import default_seed
 from .again import end_outrun, is_current, measure_again
-from .commands import run_command, with_remedy
 from .grounds import grounds_of
 from .stage import Continue, RunContext
 from .status import finish, mark, say

@@ -1,19 +1,19 @@
 """The stages between verdict and record: is it still current, does a person have to decide (rows R23 to R30)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find
 from ...api.policy import Policy
 from ...api.run import Evidence, Ruling, RunStatus
+from ..commands import run_command, with_remedy
 from ..decision import Decision
 from ..snapshot import default_seed
-from ..times import span
+from ..times import later, span, stamp
 from .acceptance import policy_not_found
 from .again import end_outrun, is_current, is_outrun, measure_again
-from .commands import run_command, with_remedy
-from .grounds import gates_text, grounds_of
+from .grounds import gates_text, grounds_of, objections
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark, say, unblocked
 
@@ -35,7 +35,7 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
 
 def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Show the verdict; end a run whose gates could not be judged (R26)."""
-    view, message = context.view, gates_text(status)
+    view, message = context.view, gates_text(status.gates)
     match status.verdict:
         case "Pass":
             return Continue(mark(view, status, "GatesPassed", "True", "Pass", message))
@@ -64,15 +64,16 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
         approved = review.decision == "Approve"
         value: ConditionStatus = "True" if approved else "False"
         ruled = "approved" if approved else "rejected"
-        message = f"{ruled} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status)}"
+        message = f"{ruled} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status.gates)}"
         return Continue(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", message))
-    left = since + _review_time(policy) - view.now
+    until = later(since, _review_time(policy))
+    left = until - view.now
     if left <= timedelta():
         message = f"nobody decided within {int(_review_time(policy).total_seconds())} s"
         return Continue(mark(view, status, "GatesPassed", "False", "ReviewExpired", message))
-    reason, message = _review_needed(context, evidence)
-    status = mark(view, status, "GatesPassed", "Unknown", reason, f"{message}; {gates_text(status)}")
-    return Decision(say(status, "InReview", f"{message}; {gates_text(status)}"), (), left)
+    reason, message = _review_needed(context, status, evidence, until)
+    status = mark(view, status, "GatesPassed", "Unknown", reason, message)
+    return Decision(say(status, "InReview", message), (), left)
 
 
 def end_overtaken(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
@@ -98,9 +99,8 @@ def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[
         return finish(view, status, "Expired", "ReviewExpired", message)
     if ruling.verdict == "Reject":
         status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {ruling.by}")
-        message = (
-            f"{status.version} was rejected by {ruling.by}: {ruling.reason or 'no reason given'}; {gates_text(status)}"
-        )
+        by = "gates" if status.verdict == "Reject" else f"{ruling.by}: {ruling.reason or 'no reason given'}"
+        message = f"{status.version} was rejected by {by}; {objections(status.gates)}"
         again = run_command(view.run, seed=default_seed(context.uid))
         remedy = f"more pages in the pool make a new run train anew; so does another seed: {again}"
         return finish(view, status, "Rejected", "Rejected", with_remedy(message, remedy))
@@ -111,15 +111,17 @@ def _review_time(policy: Policy) -> timedelta:
     return span(policy.spec.review.timeout_seconds)
 
 
-def _review_needed(context: RunContext, evidence: Evidence) -> tuple[str, str]:
-    """Return reason and message of a review that is to be made, with the command that makes it."""
+def _review_needed(context: RunContext, status: RunStatus, evidence: Evidence, until: datetime) -> tuple[str, str]:
+    """Return reason and message of a review: what it is about, until when, where to look, and how it is made."""
     run, review = context.view.run, context.view.run.spec.review
     patch = f'{{"spec":{{"review":{{"decision":"Approve","evidence":"{evidence.digest}","by":"YOUR NAME"}}}}}}'
     command = f"kubectl -n {run.metadata.namespace} patch finetunerun {run.metadata.name} --type merge -p '{patch}'"
-    if review is None:
-        return "ReviewNeeded", f"a person decides (Approve or Reject): {command}"
     message = (
-        f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]}); look at report.json beside "
-        f"{evidence.uri} and"
+        f"a person decides until {stamp(until)}: {objections(status.gates)}; the report is report.json beside "
+        f"{evidence.uri}"
     )
-    return "ReviewNotForThisEvidence", f"{message} {command}"
+    remedy = f"to approve it (or Reject, with a reason): {command}"
+    if review is None:
+        return "ReviewNeeded", with_remedy(message, remedy)
+    other = f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]})"
+    return "ReviewNotForThisEvidence", with_remedy(f"{other}; {message}", remedy)

@@ -11,12 +11,12 @@ from ...api.meta import ConditionStatus, find, set_condition, with_all
 from ...api.run import FINAL_PHASES, Progress, RunPhase, RunStatus, Step
 from .. import limits
 from ..attempts.clock import as_recorded
-from ..attempts.history import active_jobs, deletions, latest, newly_failed
+from ..attempts.history import active_jobs, attempt_text, deletions, latest, newly_failed
 from ..attempts.pods import not_ending, until_overdue
+from ..commands import in_events
 from ..decision import Action, Decision, Emit
 from ..templates import QUEUE_NOT_ALLOWED, unused_queue
 from ..views import Explanation
-from .commands import in_events
 from .view import RunView
 
 CONDITIONS: Final = ("Accepted", "Prepared", "Trained", "Evaluated", "GatesPassed", "Promoted", "Finished")
@@ -166,7 +166,7 @@ def events(before: RunStatus, after: RunStatus) -> tuple[Action, ...]:
         actions.extend(Emit(weight, after.phase, text) for text in in_events(after.message))
     actions.extend(_waits(before, after))
     actions.extend(
-        Emit("Warning", attempt.reason, f"{attempt.step}, attempt {attempt.attempt}: {attempt.message}")
+        Emit("Warning", attempt.reason, f"{attempt_text(attempt)}: {attempt.message}")
         for attempt in newly_failed(before.attempts, after.attempts)
     )
     return tuple(actions)

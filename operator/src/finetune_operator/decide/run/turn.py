@@ -2,13 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from ...api.meta import find
 from ...api.run import FINAL_PHASES, Place, Run, RunStatus
 from ..decision import Decision
 from ..text import listed
+from ..times import stamp
 from .status import WAITING_FOR_TURN, mark, say
 from .view import RunView
 
@@ -83,12 +84,12 @@ def _before(view: RunView) -> tuple[int, list[str]]:
     What blocked others is over if this run has not begun: then it was blocked by the same.
     """
     metadata, queue = view.run.metadata, view.queue
-    mine = (_stamp(metadata.creation_timestamp) if metadata.creation_timestamp else _LAST, metadata.name)
+    mine = (stamp(metadata.creation_timestamp) if metadata.creation_timestamp else _LAST, metadata.name)
     blocked = queue.blocked if view.run.status.snapshot is None else ()
     older = (
         queue.waiting[: bisect_left(queue.waiting, mine)],
         blocked[: bisect_left(blocked, mine)],
-        queue.new[bisect_left(queue.new, (_stamp(view.now - _NEW), "")) : bisect_left(queue.new, mine)],
+        queue.new[bisect_left(queue.new, (stamp(view.now - _NEW), "")) : bisect_left(queue.new, mine)],
     )
     oldest = sorted(turn for turns in older for turn in turns[:_SHOWN])
     return sum(map(len, older)), [name for _, name in oldest]
@@ -97,8 +98,3 @@ def _before(view: RunView) -> tuple[int, list[str]]:
 def _named(names: Sequence[str], number: int) -> str:
     shown = ", ".join(names[:_SHOWN])
     return shown if number <= _SHOWN else f"{shown} and {number - _SHOWN} more"
-
-
-def _stamp(moment: datetime) -> str:
-    """Return a moment as the API server writes it, so that texts compare as moments do."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -13,14 +13,14 @@ from ...api.run import Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
 from ..attempts.engine import advance
-from ..attempts.history import latest
+from ..attempts.history import attempt_text, latest
 from ..attempts.step import StepFailed, StepRequest, StepSucceeded, StepUnderway
+from ..commands import run_command, with_remedy
 from ..decision import CreateJob, Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
 from ..templates import usable_template
 from ..views import Problem
-from .commands import run_command, with_remedy
 from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference, suspended
 from .status import (
     CONDITION_OF,
@@ -107,8 +107,9 @@ def _carry_on(
         case StepSucceeded(attempts, value):
             return Continue(record(replace(status, attempts=attempts), value))
         case StepFailed(attempts, problem):
-            view, message = context.view, problem.message
-            status = mark(view, replace(status, attempts=attempts), kind, "False", problem.reason, message)
+            view = context.view
+            status = mark(view, replace(status, attempts=attempts), kind, "False", problem.reason, problem.message)
+            message = f"{request.step}: {problem.message}"
             if status.candidate is not None:
                 message = with_remedy(message, f"when that is mended, make a new run: {run_command(view.run)}")
             return finish(view, status, "Failed", problem.reason, message)
@@ -143,7 +144,8 @@ def _show_underway(
             status = mark(view, unblocked(view, status), kind, "Unknown", explanation.reason, explanation.message)
             status = progressed(view, status, request.step)
             shown = progress_text(status.progress, request.step)
-            decision = Decision(say(status, phase, f"{explanation.message}: {shown}" if shown else explanation.message))
+            text = f"{attempt_text(status.attempts[-1])}: {shown}" if shown else explanation.message
+            decision = Decision(say(status, phase, text))
     return Decision(decision.status, underway.actions, underway.requeue_after)
 
 

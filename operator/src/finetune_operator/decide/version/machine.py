@@ -15,7 +15,7 @@ from .. import limits
 from ..attempts import results
 from ..attempts.clock import as_recorded
 from ..attempts.engine import advance
-from ..attempts.history import active_jobs, deletions, newly_failed, swept
+from ..attempts.history import active_jobs, attempt_text, deletions, newly_failed, swept
 from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.regression import CANDIDATE_MAP50
@@ -23,8 +23,8 @@ from ..gates.shares import share
 from ..since import dated
 from ..snapshot import snapshot_of_base
 from ..templates import usable_template
-from ..text import taken_back_in_words
-from ..times import soonest
+from ..text import quarantined_in_words, taken_back_in_words
+from ..times import soonest, stamp
 from ..views import Explanation, Problem
 from .metrics import metrics
 from .record import record_due, served_before
@@ -202,13 +202,27 @@ def _served(view: VersionView, status: VersionStatus) -> VersionStatus:
 
 
 def _why_not_live(view: VersionView, status: VersionStatus) -> tuple[str, str]:
-    """Return reason and message: people went back from it (V14), it served before (also by its record, V12), or not."""
-    digest = view.version.spec.artifact.sha256
+    """Return reason and message: it failed (V15), was taken back (V14), served before (V12, V16), or did not."""
+    failed, digest = _quarantined(view), view.version.spec.artifact.sha256
+    if failed is not None:
+        return "Quarantined", failed
     for policy in view.policies:
         taken = policy.status.taken_back_of(digest)
         if taken is not None:
             return "TakenBack", taken_back_in_words(taken, policy.spec.deployment)
-    return ("Retired", "") if status.last_live is not None or served_before(view.version) else ("NeverLive", "")
+    if status.last_live is not None:
+        return "Retired", f"served until {stamp(status.last_live)}"
+    return ("Retired", "served before, by its service record") if served_before(view.version) else ("NeverLive", "")
+
+
+def _quarantined(view: VersionView) -> str | None:
+    """Return where and on what evidence the version is quarantined; None where it is not (V15)."""
+    for policy in view.policies:
+        entry = policy.status.quarantine_of(view.version.spec.artifact.sha256)
+        if entry is not None:
+            words = quarantined_in_words(entry, f"on Deployment {policy.spec.deployment}")
+            return f"{words}: {entry.evidence}" if entry.evidence else words
+    return None
 
 
 def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
@@ -216,14 +230,15 @@ def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
     verified, live = find(status.conditions, "Verified"), find(status.conditions, "Live")
     phase = _phase(view, status)
     message = verified.message if verified else ""
-    if live and (phase == "Live" or (live.reason == "TakenBack" and verified and verified.status != "Unknown")):
+    if live and live.message and (phase == "Live" or (verified and verified.status != "Unknown")):
         message = live.message
+    message = _quarantined(view) or message
     return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 
 def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
     spec = view.version.spec
-    if any(policy.status.quarantine_of(spec.artifact.sha256) for policy in view.policies):
+    if _quarantined(view) is not None:
         return "Quarantined"
     if _is(status, "Live"):
         return "Live"
@@ -263,5 +278,5 @@ def _events(before: VersionStatus, after: VersionStatus) -> tuple[Action, ...]:
     ):
         events.append(Emit("Normal" if new.reason in _PATIENCE else "Warning", new.reason, new.message))
     failed = newly_failed(before.attempts, after.attempts)
-    events.extend(Emit("Warning", a.reason, f"{a.step}, attempt {a.attempt}: {a.message}") for a in failed)
+    events.extend(Emit("Warning", a.reason, f"{attempt_text(a)}: {a.message}") for a in failed)
     return tuple(events)

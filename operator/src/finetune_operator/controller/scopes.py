@@ -1,6 +1,6 @@
 """The watched namespaces, each on its own: read whole, watched, given up when it is away, and taken up again.
 
-Where no namespaces are named, the whole cluster is one such space.
+Where no namespaces are named, the whole cluster is one such scope.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from ..cluster.object_ref import ObjectRef
 from ..cluster.reach import Reach, Scope, WentBack
 from ..cluster.store import Store
 from .queue import WorkQueue
-from .space_metrics import SpaceMetrics
+from .scope_metrics import ScopeMetrics
 from .watch import WatchEnded
 
 PROBE_SECONDS: Final = 30.0
 """How often one object is asked for: watches stay open for minutes after the rights to them are gone."""
 DOUBT_SECONDS: Final = 1.0
-"""However often somebody doubts, a space is looked at once in so many seconds."""
+"""However often somebody doubts, a scope is looked at once in so many seconds."""
 UNSURE_SECONDS: Final = 5.0
 """How often, after the API server did not answer."""
 HEARD_SECONDS: Final = 15.0
@@ -31,7 +31,7 @@ HEARD_SECONDS: Final = 15.0
 PROVEN_SECONDS: Final = 60.0
 """A watch that has lived for so long works: the next trouble is a new one."""
 YOUNG_DEATHS: Final = 3
-"""So many watches in a row that died young: the space cannot be watched, whatever its lists say."""
+"""So many watches in a row that died young: the scope cannot be watched, whatever its lists say."""
 RETRY_BASE: Final = 1.0
 RETRY_CAP: Final = 30.0
 
@@ -51,13 +51,13 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What all spaces share."""
+    """What all scopes share."""
 
     kube: Pages
     store: Store
     reach: Reach
     queue: WorkQueue[ObjectRef]
-    metrics: SpaceMetrics
+    metrics: ScopeMetrics
     watcher: Callable[[Scope], Watcher]
     forget: Callable[[str], None]
     """Called with the uid of everything that is dropped from memory."""
@@ -66,7 +66,7 @@ class Parts:
 
 
 @dataclass(slots=True)
-class Space:
+class WatchedScope:
     """One scope. `run` never ends; `known` is set once it was read, or is known to be away."""
 
     scope: Scope
@@ -95,7 +95,7 @@ class Space:
             self._held.add(ref)
 
     def doubt(self, error: WentBack | None = None) -> None:
-        """Look at this space soon; with an error, decide nothing in it any more, and read it anew."""
+        """Look at this scope soon; with an error, decide nothing in it any more, and read it anew."""
         if error is not None:
             self._rewound = error
             self._close()
@@ -273,40 +273,40 @@ class _Missed:
             raise WatchEnded(f"it does not tell of changes to {', '.join(deaf)}")
 
 
-class Spaces:
+class WatchedScopes:
     """All of them."""
 
     def __init__(self, scopes: Iterable[Scope], parts: Parts) -> None:
-        self._spaces = {scope: Space(scope, parts) for scope in scopes}
+        self._watched = {scope: WatchedScope(scope, parts) for scope in scopes}
         parts.reach.listen(self.went_back)
 
-    def __iter__(self) -> Iterator[Space]:
-        return iter(self._spaces.values())
+    def __iter__(self) -> Iterator[WatchedScope]:
+        return iter(self._watched.values())
 
     def wake(self, ref: ObjectRef) -> None:
         """Have an object looked at, as soon as anything may be decided in its namespace."""
-        space = self._of(ref.namespace)
-        if space is not None:
-            space.wake(ref)
+        scope = self._of(ref.namespace)
+        if scope is not None:
+            scope.wake(ref)
 
     def doubt(self, namespace: str) -> None:
         """Have a namespace looked at soon."""
-        space = self._of(namespace)
-        if space is not None:
-            space.doubt()
+        scope = self._of(namespace)
+        if scope is not None:
+            scope.doubt()
 
     def went_back(self, namespace: str, error: WentBack) -> None:
         """Have a namespace read anew, and the others looked at: they share an etcd."""
         guilty = self._of(namespace)
-        for space in self:
-            space.doubt(error if space is guilty else None)
+        for scope in self:
+            scope.doubt(error if scope is guilty else None)
 
     async def known(self) -> None:
         """Wait until each was read, or is known to be away."""
-        await asyncio.gather(*(space.known.wait() for space in self))
+        await asyncio.gather(*(scope.known.wait() for scope in self))
 
-    def _of(self, namespace: str) -> Space | None:
-        return self._spaces.get(None) or self._spaces.get(namespace)
+    def _of(self, namespace: str) -> WatchedScope | None:
+        return self._watched.get(None) or self._watched.get(namespace)
 
 
 @contextlib.asynccontextmanager

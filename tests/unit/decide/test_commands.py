@@ -3,7 +3,7 @@
 from finetune_operator.api.run import Run, RunSpec
 from finetune_operator.api.value import parse
 from finetune_operator.decide import limits
-from finetune_operator.decide.run.commands import in_events, run_command, with_remedy
+from finetune_operator.decide.commands import in_events, run_command, with_remedy
 from house.following import manifest
 from unit.decide.run.world import run
 

@@ -9,7 +9,7 @@ from ..cluster.reach import Scope
 
 
 @dataclass(slots=True)
-class SpaceMetrics:
+class ScopeMetrics:
     """The series of the namespaces that are watched, each there from the start."""
 
     registry: CollectorRegistry

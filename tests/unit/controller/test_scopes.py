@@ -17,8 +17,8 @@ from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.reach import Away, Reach, Scope, WentBack
 from finetune_operator.cluster.store import Store
 from finetune_operator.controller.queue import WorkQueue
-from finetune_operator.controller.space_metrics import SpaceMetrics
-from finetune_operator.controller.spaces import HEARD_SECONDS, PROBE_SECONDS, RETRY_CAP, Parts, Spaces
+from finetune_operator.controller.scope_metrics import ScopeMetrics
+from finetune_operator.controller.scopes import HEARD_SECONDS, PROBE_SECONDS, RETRY_CAP, Parts, WatchedScopes
 from finetune_operator.controller.watch import WatchEnded, observe
 from house.virtual_time import run_virtually
 from simulation.api_server import ApiServer, Client, Write
@@ -29,7 +29,7 @@ RESYNC = 300.0
 
 @dataclass
 class World:
-    """A simulated API server under the spaces of an operator; `refuse` says what its lists answer in a namespace."""
+    """A simulated API server under the scopes of an operator; `refuse` says what its lists answer in a namespace."""
 
     namespaces: tuple[Scope, ...]
     server: ApiServer = field(default_factory=ApiServer)
@@ -46,11 +46,11 @@ class World:
         self.queue: WorkQueue[ObjectRef] = WorkQueue(lambda ref: ref.namespace, clock, lambda: 0.5)
         self.cluster = CachedCluster(Client(self.server), self.store, self.reach)
         self.ended: dict[Scope, asyncio.Future[str]] = {}
-        metrics = SpaceMetrics(self.registry)
+        metrics = ScopeMetrics(self.registry)
         parts = Parts(self, self.store, self.reach, self.queue, metrics, lambda scope: Watcher(self, scope),
                       self.forgotten.append, RESYNC, lambda: 0.5)  # fmt: skip
-        self.spaces = Spaces(self.namespaces, parts)
-        self.store.listen(lambda change: self.spaces.wake(ObjectRef(change.kind, change.namespace, change.name)))
+        self.scopes = WatchedScopes(self.namespaces, parts)
+        self.store.listen(lambda change: self.scopes.wake(ObjectRef(change.kind, change.namespace, change.name)))
 
     async def pages(
         self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int | None = None
@@ -60,7 +60,7 @@ class World:
         for refused, error in self.refuse.items():
             if namespace in {None, refused}:
                 raise error
-        names = {space for _, space, _ in self.server.objects} if namespace is None else {namespace}
+        names = {scope for _, scope, _ in self.server.objects} if namespace is None else {namespace}
         objects = [obj for name in sorted(names) for obj in self.server.list(kind, name, labels)]
         yield objects[:limit], self.server.counter
 
@@ -68,8 +68,8 @@ class World:
         return self.server.create("user", Kind.RUN, namespace, run(name))
 
     def known(self, namespace: str) -> set[str]:
-        return {name for _, space, name in ((None, n, m) for n, m, _ in self.store.projections(Kind.RUN))
-                if space == namespace}  # fmt: skip
+        return {name for _, scope, name in ((None, n, m) for n, m, _ in self.store.projections(Kind.RUN))
+                if scope == namespace}  # fmt: skip
 
     def metric(self, name: str, namespace: str = "a") -> float:
         return self.registry.get_sample_value(f"finetune_namespace_{name}", {"namespace": namespace}) or 0.0
@@ -116,11 +116,11 @@ class Watcher:
 
 
 def story(body: Callable[[World], Coroutine[Any, Any, None]], *namespaces: Scope) -> None:
-    """Run `body` beside the spaces of these namespaces; their tasks must never end."""
+    """Run `body` beside the scopes of these namespaces; their tasks must never end."""
 
     async def play() -> None:
         world = World(namespaces or ("a", "b"))
-        tasks = [asyncio.create_task(space.run()) for space in world.spaces]
+        tasks = [asyncio.create_task(scope.run()) for scope in world.scopes]
         try:
             await body(world)
             assert not any(task.done() for task in tasks)
@@ -145,7 +145,7 @@ def test_one_namespace_that_cannot_be_read_keeps_no_other_from_being_ready() -> 
     async def body(world: World) -> None:
         world.refuse["b"] = Forbidden("no rights in b")
         world.add("a", "first")
-        await asyncio.wait_for(world.spaces.known(), 5)
+        await asyncio.wait_for(world.scopes.known(), 5)
         assert await world.taken() == {"a/first"}
         assert (world.metric("watched"), world.metric("watched", "b")) == (1, 0)
         assert world.reach.is_open("a")
@@ -162,9 +162,9 @@ def test_an_api_server_that_does_not_answer_or_does_not_know_us_says_nothing_of_
     async def body(world: World) -> None:
         world.refuse["b"] = error
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(world.spaces.known(), 120)
+            await asyncio.wait_for(world.scopes.known(), 120)
         world.refuse.clear()
-        await asyncio.wait_for(world.spaces.known(), RETRY_CAP + 1)
+        await asyncio.wait_for(world.scopes.known(), RETRY_CAP + 1)
         world.refuse["b"] = error
         await asyncio.sleep(600)
         assert world.metric("watched", "b") == 1  # its watch goes on
@@ -176,9 +176,9 @@ def test_the_whole_cluster_is_ready_only_when_it_was_read() -> None:
     async def body(world: World) -> None:
         world.refuse["a"] = Forbidden("no rights")
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(world.spaces.known(), 120)
+            await asyncio.wait_for(world.scopes.known(), 120)
         world.refuse.clear()
-        await asyncio.wait_for(world.spaces.known(), RETRY_CAP + 1)
+        await asyncio.wait_for(world.scopes.known(), RETRY_CAP + 1)
         assert world.metric("watched", "*") == 1
 
     story(body, None)
@@ -189,7 +189,7 @@ def test_rights_that_go_are_noticed_within_a_minute_said_once_and_taken_up_when_
 ) -> None:
     async def body(world: World) -> None:
         world.add("a", "first")
-        await world.spaces.known()
+        await world.scopes.known()
         world.refuse["a"] = Forbidden("no rights in a")
         await asyncio.sleep(PROBE_SECONDS + 1)
         assert (world.metric("watched"), world.metric("watched", "b")) == (0, 1)
@@ -214,7 +214,7 @@ def test_rights_that_go_are_noticed_within_a_minute_said_once_and_taken_up_when_
 def test_what_leaves_memory_is_forgotten_everywhere() -> None:
     async def body(world: World) -> None:
         uid = world.add("a", "first")["metadata"]["uid"]
-        await world.spaces.known()
+        await world.scopes.known()
         world.refuse["a"] = Forbidden("no rights in a")
         await asyncio.sleep(PROBE_SECONDS + 1)
         assert world.forgotten == [uid]
@@ -224,9 +224,9 @@ def test_what_leaves_memory_is_forgotten_everywhere() -> None:
 
 def test_a_forbidden_write_has_the_namespace_looked_at_at_once() -> None:
     async def body(world: World) -> None:
-        await world.spaces.known()
+        await world.scopes.known()
         world.refuse["a"] = Forbidden("no rights in a")
-        world.spaces.doubt("a")
+        world.scopes.doubt("a")
         await asyncio.sleep(2)
         assert not world.reach.is_open("a")
 
@@ -235,7 +235,7 @@ def test_a_forbidden_write_has_the_namespace_looked_at_at_once() -> None:
 
 def test_a_watch_that_ends_is_begun_anew_and_what_it_missed_is_read() -> None:
     async def body(world: World) -> None:
-        await world.spaces.known()
+        await world.scopes.known()
         await asyncio.sleep(70)
         watches = world.watches
         world.ended["a"].set_result("403")
@@ -256,7 +256,7 @@ def test_a_namespace_that_can_be_listed_and_not_watched_is_given_up_without_a_li
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def body(world: World) -> None:
-        await world.spaces.known()
+        await world.scopes.known()
         world.deny_watch["a"] = "403 on watch"
         await asyncio.sleep(3600)
         assert world.metric("watched") == 0
@@ -272,7 +272,7 @@ def test_a_namespace_that_can_be_listed_and_not_watched_is_given_up_without_a_li
 
 def test_a_deaf_watch_is_replaced() -> None:
     async def body(world: World) -> None:
-        await world.spaces.known()
+        await world.scopes.known()
         world.deaf.add("a")
         world.add("a", "unheard")
         watches = world.watches
@@ -285,7 +285,7 @@ def test_a_deaf_watch_is_replaced() -> None:
 
 def test_a_busy_watch_is_not_taken_for_a_deaf_one() -> None:
     async def body(world: World) -> None:
-        await world.spaces.known()
+        await world.scopes.known()
         for number in range(2000):
             world.add("a", f"run-{number}")
             await asyncio.sleep(0.7)
@@ -297,7 +297,7 @@ def test_a_busy_watch_is_not_taken_for_a_deaf_one() -> None:
 def test_a_deletion_that_the_watch_missed_is_found_by_the_list() -> None:
     async def body(world: World) -> None:
         world.add("a", "first")
-        await world.spaces.known()
+        await world.scopes.known()
         world.deaf.add("a")
         world.server.delete("user", Kind.RUN, "a", "first")
         await asyncio.sleep(1.1 * RESYNC + 1)
@@ -323,7 +323,7 @@ async def _restored(world: World, *, writes_since: int = 0) -> None:
     """Change a run, delete one and make one; then go back to the time before."""
     for name in ("changed", "deleted"):
         world.add("a", name)
-    await world.spaces.known()
+    await world.scopes.known()
     await asyncio.sleep(70)
     backup = world.server.backup()
     _phase(world, "changed", "Training")

@@ -11,19 +11,19 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 Task = asyncio.Task[Any]
 
-_MINE: Final[ContextVar["Brood | None"]] = ContextVar("brood", default=None)
+_MINE: Final[ContextVar["TaskTree | None"]] = ContextVar("task_tree", default=None)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Brood:
-    """The tasks born between `adopt` and `leave`, by the task that calls them or by tasks of the brood."""
+class TaskTree:
+    """The tasks born between `adopt` and `leave`, by the task that calls them or by tasks of the tree."""
 
     _parents: WeakKeyDictionary[Task, Task | None] = field(default_factory=WeakKeyDictionary)
 
     def adopt(self) -> None:
-        """Count tasks from here on as this brood's."""
+        """Count tasks from here on as this tree's."""
         asyncio.get_running_loop().set_task_factory(_bear)
         _MINE.set(self)
 
@@ -69,7 +69,7 @@ def _bear(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T] | Generator[Any, None, T], /, **options: Any
 ) -> asyncio.Task[T]:
     task = asyncio.Task(coro, loop=loop, **options)
-    brood = _MINE.get()
-    if brood is not None:
-        brood.born(task)
+    tree = _MINE.get()
+    if tree is not None:
+        tree.born(task)
     return task
