@@ -1,6 +1,7 @@
 """What the short stories do to the cluster, in a user's words."""
 
 import json
+import shlex
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,13 +131,18 @@ class Stories:
         spec = {"policy": "invoice-fields", "version": version, "reason": "a story", **more}
         self.apply("ModelPromotion", name, spec | {"from": live})
         phases = wait or ("Succeeded", "Failed", "RolledBack", "Superseded")
+        self.kube.wait(f"ModelPromotion {name}", lambda: self.promotion(name).get("phase") in phases, seconds)
+        return self.promotion(name)
 
-        def status() -> dict[str, Any]:
-            shown: dict[str, Any] = (self.kube.get("modelpromotion", name) or {}).get("status", {})
-            return shown
+    def promotion(self, name: str) -> dict[str, Any]:
+        """Return the status of a ModelPromotion."""
+        status: dict[str, Any] = (self.kube.get("modelpromotion", name) or {}).get("status", {})
+        return status
 
-        self.kube.wait(f"ModelPromotion {name}", lambda: status().get("phase") in phases, seconds)
-        return status()
+    def follow(self, message: str, command: str) -> None:
+        """Do as a message says: run its command that begins so and ends with a word in single quotes."""
+        before, quoted, _ = message[message.index(command) :].split("'", 2)
+        self.kube.kubectl(*shlex.split(before)[1:], quoted)
 
     def until_flight(self, run: str, phase: str) -> str:
         """Wait until the run's version is in that phase of its flight; return the version."""

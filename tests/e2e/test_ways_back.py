@@ -88,24 +88,32 @@ def test_a_sidecar_that_outlives_the_trainer_holds_nothing_up(stories: Stories) 
 
 
 def test_a_cluster_restored_without_status_remembers_what_was_judged(stories: Stories) -> None:
-    """Objects come back without their statuses: what is live is adopted, what was taken back stays out."""
+    """Objects come back without their statuses: what is live is adopted, what was taken back stays out, none trains."""
+    stories.kube.kubectl("delete", "finetuneruns", "--all", "--wait=true")
     with rules(stories):
         stories.start("restored", **quick("restored"))
         taken_back = stories.until("restored")["version"]
-    stories.promote("taken-back", "base_v1", taken_back)
-    trained = len(stories.kube.items("jobs", "finetune-operator.io/step=train"))
-    with restored_without_status(stories):
-        pass
-    stories.kube.wait("adopted", lambda: stories.live() == "base_v1", 120)
-    assert stories.policy()["status"]["hold"], "what cannot be known is held"
+        stories.promote("taken-back", "base_v1", taken_back)
+        with restored_without_status(stories):
+            pass
+        stories.kube.wait("adopted", lambda: stories.live() == "base_v1", 120)
+        assert stories.policy()["status"]["hold"], "what cannot be known is held"
+        again = stories.until("restored", seconds=120)
+        assert (again["phase"], again["version"]) == ("RolledBack", taken_back), again
+        assert stories.jobs("restored") == {"prepare": 1}
     release = stories.promote("release", "base_v1", "base_v1", releaseHold=True)
     assert release["phase"] == "Succeeded", release
-    refused = stories.promote("forgot", taken_back, "base_v1", wait=("Pending", "Failed"))
+    refused = stories.promote("forgot", taken_back, "base_v1")
     assert "TakenBack" in json.dumps(refused["conditions"]), refused
-    time.sleep(20)
-    assert stories.live() == "base_v1"
-    stories.tale.wait_live("base_v1")
-    assert len(stories.kube.items("jobs", "finetune-operator.io/step=train")) <= trained, "something trained again"
+    despite = {"checks": ["TakenBack"], "reason": "a story"}
+    waits = stories.promote("knowingly", taken_back, "base_v1", wait=("Pending",), despite=despite)
+    stories.kube.wait(
+        "the keys are the restorer's", lambda: "velero-server" in stories.promotion("knowingly")["message"], 30
+    )
+    assert waits["phase"] == "Pending"
+    stories.follow(stories.promotion("knowingly")["message"], "kubectl patch deployment")
+    stories.tale.wait_promotion("knowingly", 240)
+    stories.tale.wait_live(taken_back)
 
 
 def test_a_rollback_in_the_middle_of_a_watch_acts_at_once(stories: Stories) -> None:
