@@ -251,7 +251,8 @@ async def _create_job(cluster: Cluster, observed: Observed[V], action: CreateJob
     if not is_watched(Kind.JOB, there):
         label = f"{names.MANAGED_BY_LABEL}={names.FIELD_MANAGER}"
         raise Invalid(
-            f"admission took the label {label} from Job {action.name!r}, so that nothing is seen of it: exempt our Jobs from that rule, then delete this one"
+            f"admission took the label {label} from Job {action.name!r}, so that nothing is seen of it: "
+            "exempt our Jobs from that rule, then delete this one"
         )
 
 
