@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from finetune_operator.cluster.act import Outlets
-from finetune_operator.cluster.errors import AdmissionUnavailable, ClusterError, Conflict, Forbidden, Unavailable
+from finetune_operator.cluster.errors import (
+    AdmissionUnavailable,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    Unavailable,
+)
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
@@ -36,6 +43,7 @@ class Refusing(Client):
     words: str = QUOTA
     statuses: bool = False
     unread: frozenset[Kind] = frozenset()
+    relabels: str = ""
 
     async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
         if kind in self.unread:
@@ -45,6 +53,9 @@ class Refusing(Client):
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         if kind in self.refused:
             raise self.error(f"{kind.value[2]} is forbidden: {self.words}")
+        if kind is Kind.JOB and self.relabels:
+            labels = {**manifest["metadata"]["labels"], "app.kubernetes.io/managed-by": self.relabels}
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
         return await super().create(kind, namespace, manifest)
 
     async def patch_status(
@@ -214,6 +225,13 @@ def test_a_status_that_cannot_be_written_is_told_by_one_event(world: World) -> N
     world.client.statuses = False
     world.reconcile(RUN, RUN)
     assert world.condition(RUN, "Accepted")["status"] == "True"
+
+
+@pytest.mark.row("R50")
+def test_a_job_whose_label_admission_took_counts_as_refused(world: World) -> None:
+    world.client.relabels = "argocd"
+    with pytest.raises(Invalid, match=r"admission took the label app\.kubernetes\.io/managed-by"):
+        world.reconcile(RUN)  # a real watch brings no Job without it: each look is refused so
 
 
 @pytest.mark.row("R50")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, assert_never
 
+from ..api import names
 from ..api.model_version import ModelVersion
 from ..api.promotion import Promotion
 from ..api.value import InvalidObject, parse, plain
@@ -35,6 +36,7 @@ from .kinds import Kind, reconciled
 from .observe import Observed
 from .port import Cluster, Object
 from .reserve import reserve
+from .watched import is_watched
 
 _APPLY_TRIES: Final = 8
 
@@ -245,7 +247,13 @@ async def _create_job(cluster: Cluster, observed: Observed[V], action: CreateJob
     if template is None:
         raise Invalid(f"the PodTemplate for {action.template!r} Jobs is gone")
     manifest = build_job(action, owner, template, observed.run, observed.policy)
-    await _create(cluster, Kind.JOB, manifest, lambda job: is_owned(job, owner.uid))
+    there = await _create(cluster, Kind.JOB, manifest, lambda job: is_owned(job, owner.uid))
+    if not is_watched(Kind.JOB, there):
+        label = f"{names.MANAGED_BY_LABEL}={names.FIELD_MANAGER}"
+        raise Invalid(
+            f"admission took the label {label} from Job {action.name!r}, so that nothing is seen of it: "
+            "exempt our Jobs from that rule, then delete this one"
+        )
 
 
 async def _create_version(cluster: Cluster, observed: Observed[V], action: CreateModelVersion) -> None:
@@ -258,14 +266,14 @@ async def _create_promotion(cluster: Cluster, observed: Observed[V], action: Cre
     await _create(cluster, Kind.PROMOTION, manifest, lambda there: parse(there, Promotion).spec == action.spec)
 
 
-async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Callable[[Object], bool]) -> None:
-    """Create, or adopt what is there if it is the same. Raises NameTaken, naming what stands in the way.
+async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Callable[[Object], bool]) -> Object:
+    """Create, or adopt what is there if it is the same; return it. Raises NameTaken, naming what stands in the way.
 
     A create whose answer was lost may have been committed: names are made from uids, so the second try finds it.
     """
     namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
     try:
-        await cluster.create(kind, namespace, manifest)
+        return await cluster.create(kind, namespace, manifest)
     except AlreadyExists as error:
         there = await cluster.get(kind, namespace, name, fresh=True)
         if there is None:
@@ -274,6 +282,7 @@ async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Calla
             raise NameTaken(
                 f"{manifest['kind']} {name!r} exists and is not what this object needs: rename or delete it"
             ) from error
+        return there
 
 
 def _adoptable(there: Object, is_same: Callable[[Object], bool]) -> bool:

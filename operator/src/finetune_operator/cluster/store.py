@@ -122,8 +122,8 @@ class Store:
             if (namespace is None or key[0] == namespace) and entry.version <= version
             and listed.get(key) != entry.projection.uid
         ]  # fmt: skip
-        for (namespace, name), entry in ghosts:
-            self.remove(kind, namespace, name, entry.projection.uid, version)
+        for key, entry in ghosts:
+            self.remove(kind, *key, entry.projection.uid, version)
         return len(ghosts)
 
     def forget(self, scope: Scope) -> list[str]:

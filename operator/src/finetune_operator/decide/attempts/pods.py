@@ -79,7 +79,7 @@ def _podless(job: JobView) -> Problem:
     """Return that no pod could be made, which only the Job's Events explain."""
     text = (
         f"Job {job.name} has no pod: a missing RuntimeClass or PriorityClass, a quota or Pod Security may "
-        f"refuse it; kubectl describe job {job.name} -n {job.namespace} says why; mend that, or the PodTemplate. "
-        "Where it says nothing, Kubernetes' Job controller (kube-controller-manager) has not looked at it yet"
+        f"refuse it; kubectl describe job {job.name} -n {job.namespace} says why; mend that, or the PodTemplate. Where "
+        "it says nothing, Kubernetes' Job controller (kube-controller-manager) has not looked at it yet"
     )
     return Problem("PodNotCreated", text)
