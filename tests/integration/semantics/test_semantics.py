@@ -1,5 +1,6 @@
 """What the simulation believes of the API server is what the API server does: one table, played on both."""
 
+import asyncio
 import itertools
 from collections.abc import Awaitable
 from typing import Any
@@ -23,6 +24,17 @@ _numbers = itertools.count(1)
 
 
 # What the plays are made of.
+
+
+async def remove(side: Side, kind: Kind, made: Object) -> None:
+    """Delete an object and wait until it is gone: what it owns goes first, and that takes its time."""
+    name = made["metadata"]["name"]
+    await side.cluster.delete(kind, side.namespace, name, made["metadata"]["uid"])
+    for _ in range(300):
+        if await side.cluster.get(kind, side.namespace, name, fresh=True) is None:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{name} is still there")
 
 
 async def refusal(work: Awaitable[object]) -> str:
@@ -146,7 +158,7 @@ async def status_at_another_uid(side: Side) -> object:
     made = await make_run(side)
     forged = {"metadata": {**made["metadata"], "uid": "00000000-0000-0000-0000-000000000000"}}
     at_current = await refusal(patch(side, forged, {"message": "a"}))
-    await side.cluster.delete(RUN, side.namespace, "first", made["metadata"]["uid"])
+    await remove(side, RUN, made)
     await make_run(side)
     return at_current, await refusal(patch(side, made, {"message": "b"}))
 
@@ -165,7 +177,7 @@ async def annotation_at_another_uid(side: Side) -> object:
 
 async def annotation_of_a_missing_object(side: Side) -> object:
     made = await make_run(side)
-    await side.cluster.delete(RUN, side.namespace, "first", made["metadata"]["uid"])
+    await remove(side, RUN, made)
     return await refusal(annotate(side, made, "1"))
 
 
@@ -179,7 +191,7 @@ async def annotations_are_merged(side: Side) -> object:
 
 async def status_of_a_missing_object(side: Side) -> object:
     made = await make_run(side)
-    await side.cluster.delete(RUN, side.namespace, "first", made["metadata"]["uid"])
+    await remove(side, RUN, made)
     return await refusal(patch(side, made, {"message": "a"}))
 
 
@@ -240,7 +252,7 @@ async def apply_at_another_uid(side: Side) -> object:
 
 async def apply_to_a_missing_object(side: Side) -> object:
     made = await make_deployment(side)
-    await side.cluster.delete(Kind.DEPLOYMENT, side.namespace, DEPLOYMENT, made["metadata"]["uid"])
+    await remove(side, Kind.DEPLOYMENT, made)
     refused = await refusal(apply(side, claim(made)))
     return refused, await side.cluster.get(Kind.DEPLOYMENT, side.namespace, DEPLOYMENT)
 
@@ -304,21 +316,23 @@ async def delete_of_nothing(side: Side) -> object:
 
 
 async def delete_takes_the_owned_along(side: Side) -> object:
-    owner = (await make_run(side))["metadata"]
+    made = await make_run(side)
+    owner = made["metadata"]
     reference = {"apiVersion": "finetune-operator.io/v1alpha1", "kind": "FineTuneRun", "name": "first"}
     for name, uid in (("owned", owner["uid"]), ("free", None)):
         references = [{**reference, "uid": uid, "controller": True}] if uid else []
         meta = {"name": name, "ownerReferences": references, "labels": {"set": "x"}}
         await make(side, CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
-    await side.cluster.delete(RUN, side.namespace, "first", owner["uid"])
+    await remove(side, RUN, made)
     await side.garbage_collected()
     left = await side.cluster.list(CONFIG_MAP, side.namespace, {"set": "x"})
     return [item["metadata"]["name"] for item in left]
 
 
 async def made_for_an_owner_that_is_gone(side: Side) -> object:
-    owner = (await make_run(side))["metadata"]
-    await side.cluster.delete(RUN, side.namespace, "first", owner["uid"])
+    made = await make_run(side)
+    owner = made["metadata"]
+    await remove(side, RUN, made)
     reference = {"apiVersion": "finetune-operator.io/v1alpha1", "kind": "FineTuneRun", "name": "first"}
     meta = {"name": "late", "ownerReferences": [{**reference, "uid": owner["uid"], "controller": True}]}
     await make(side, CONFIG_MAP, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
