@@ -40,7 +40,7 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Delete a Job of ours with its pods (background propagation), if it still has that uid."""
+    """Delete a Job of ours, its pods first, if it still has that uid."""
 
     name: str
     uid: str
