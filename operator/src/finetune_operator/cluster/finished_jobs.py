@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..api.policy import Policy
-from ..api.value import InvalidObject, parse
 from ..decide.views import FinishedJob
 from .kinds import Kind, is_final
+from .pod import moment_of
 from .port import Cluster, Object
 
 _OWNERS: Final = {"FineTuneRun": Kind.RUN, "ModelVersion": Kind.MODEL_VERSION}
@@ -60,7 +60,4 @@ def _ended_at(job: Object) -> datetime | None:
     status = job.get("status") or {}
     ends = [c for c in status.get("conditions") or () if c.get("type") in {"Complete", "Failed"}]
     text = status.get("completionTime") or next((c.get("lastTransitionTime") for c in ends), None)
-    try:
-        return parse(text, datetime)
-    except InvalidObject:
-        return None
+    return moment_of(text)

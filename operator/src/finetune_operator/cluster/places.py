@@ -10,6 +10,7 @@ from ..decide.run.view import Queue, RunView, Turn, Twin
 from ..decide.views import JobView
 from .fields import BLOCKED, NEW, WAITING, Standing
 from .kinds import Kind
+from .pod import moment_of
 from .port import Cluster
 
 
@@ -89,7 +90,7 @@ class Places:
             name
             for name, entry in entries
             if isinstance(entry, Standing)
-            and (entry.changes_live or (_moment_or_last(_moment(entry.created)), name) < (created, me.name))
+            and (entry.changes_live or (_moment_or_last(moment_of(entry.created)), name) < (created, me.name))
         }
         others = (claim for claim in self._others(run) if claim.measures_again and claim.run.spec.policy == policy)
         return tuple(sorted(names.union(claim.run.metadata.name for claim in others) - {me.name}))
@@ -134,15 +135,8 @@ def _without(turns: tuple[Turn, ...], names: Collection[str]) -> tuple[Turn, ...
 
 def _twin(name: str, standing: Standing) -> Twin:
     return Twin(
-        name, _moment(standing.created), standing.drawn if all(standing.drawn) else None, is_past=standing.is_past
+        name, moment_of(standing.created), standing.drawn if all(standing.drawn) else None, is_past=standing.is_past
     )
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _moment_or_last(moment: datetime | None) -> datetime:
