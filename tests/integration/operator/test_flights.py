@@ -69,6 +69,14 @@ def pods_of(space: Space, version: str) -> list[Object]:
     return [p for p in space.all("pods") if (p["metadata"].get("annotations") or {}).get(VERSION) == version]
 
 
+def watched(space: Space, *, seconds: int) -> None:
+    """Let promotion `go` bring the fine-tune into its watch, which lasts so long."""
+    passed(space)
+    policy(space, watch={"seconds": seconds})
+    space.apply(promotion("go", "ft_v1.1", **{"from": "base_v1"}))
+    eventually(lambda: phase_of_flight(space) == "Watching", seconds=60, what="the watch")
+
+
 @pytest.mark.row("D28")
 def test_a_surge_that_a_quota_refuses_is_taken_back_without_blame_and_promoted_again_as_the_message_says(
     operator: Operator, space: Space, node: ScriptedNode
@@ -144,10 +152,7 @@ def test_an_eviction_in_the_watch_is_waited_for(operator: Operator, space: Space
 def test_a_log_shipper_that_crashes_takes_the_version_back_and_blames_nobody(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
-    passed(space)
-    policy(space, watch={"seconds": 60})
-    space.apply(promotion("go", "ft_v1.1", **{"from": "base_v1"}))
-    eventually(lambda: phase_of_flight(space) == "Watching", seconds=60, what="the watch")
+    watched(space, seconds=60)
     sick = pods_of(space, "ft_v1.1")[0]["metadata"]["name"]
     container = {"image": "none", "imageID": "none", "restartCount": 2}
     ended = {"exitCode": 1, "reason": "Error", "message": "cannot reach loki", "startedAt": now(), "finishedAt": now()}
@@ -198,10 +203,7 @@ def test_a_quarantine_names_its_evidence_and_is_lifted_by_the_promotion_that_the
 def test_a_rollback_in_the_middle_of_a_watch_acts_within_two_seconds(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
-    passed(space)
-    policy(space, watch={"seconds": 300})
-    space.apply(promotion("go", "ft_v1.1", **{"from": "base_v1"}))
-    eventually(lambda: phase_of_flight(space) == "Watching", seconds=60, what="the watch")
+    watched(space, seconds=300)
     assert space.policy_status()["serving"] == "ft_v1.1 (watching)"
     eventually(lambda: "kubectl create" in space.there("modelpromotions", "go")["status"]["message"])
     back = proposed(space.there("modelpromotions", "go")["status"]["message"], "base_v1")
