@@ -47,16 +47,16 @@ def server(plane: ControlPlane) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def space(server: ApiServer) -> Space:
+def space(server: ApiServer) -> Iterator[Space]:
     """A fresh namespace with base, policy, PodTemplates and Deployment; nobody runs its pods yet."""
     namespace = f"ml-{next(_numbers)}"
     make_namespace(server, namespace)
-    space = Space(server, namespace)
-    for _, manifest in stage():
-        space.apply(manifest)
-    # The simulation watches a flip for twenty virtual seconds; here they are real.
-    assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"watch": {"seconds": 2}}}).accepted
-    return space
+    with closing(Space(server, namespace)) as space:
+        for _, manifest in stage():
+            space.apply(manifest)
+        # The simulation watches a flip for twenty virtual seconds; here they are real.
+        assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"watch": {"seconds": 2}}}).accepted
+        yield space
 
 
 @pytest.fixture

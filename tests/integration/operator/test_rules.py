@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -153,22 +153,22 @@ def test_a_webhook_that_hangs_holds_no_other_namespace(
     base_live(space)
     other = f"{space.namespace}-hangs"
     make_namespace(space.server, other)
-    hanging = Space(space.server, other)
-    for kind, manifest in stage():
-        if kind is not Kind.MODEL_VERSION:
-            hanging.apply(manifest)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.listen(128)
-        with rules(hanging, **webhook_down(hanging, silent.getsockname()[1], seconds=10)):
-            hanging.apply(next(m for k, m in stage() if k is Kind.MODEL_VERSION))
-            assert hanging.patch("finetunepolicies", "invoice-fields", {"spec": {"concurrency": 100}}).accepted
-            for number in range(60):
-                hanging.apply(run(f"r-{number}"))
-            eventually(lambda: "AdmissionUnavailable" in str(hanging.all("finetuneruns")), what="it is away")
-            began = time.monotonic()
-            space.apply(run())
-            eventually(lambda: space.phase("first") == "Promoted", seconds=60, what="nobody waits for the webhook")
-            assert time.monotonic() - began < 40
+    with closing(Space(space.server, other)) as hanging:
+        for kind, manifest in stage():
+            if kind is not Kind.MODEL_VERSION:
+                hanging.apply(manifest)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.listen(128)
+            with rules(hanging, **webhook_down(hanging, silent.getsockname()[1], seconds=10)):
+                hanging.apply(next(m for k, m in stage() if k is Kind.MODEL_VERSION))
+                assert hanging.patch("finetunepolicies", "invoice-fields", {"spec": {"concurrency": 100}}).accepted
+                for number in range(60):
+                    hanging.apply(run(f"r-{number}"))
+                eventually(lambda: "AdmissionUnavailable" in str(hanging.all("finetuneruns")), what="it is away")
+                began = time.monotonic()
+                space.apply(run())
+                eventually(lambda: space.phase("first") == "Promoted", seconds=60, what="nobody waits for the webhook")
+                assert time.monotonic() - began < 40
 
 
 def test_labels_that_a_rule_demands_of_jobs_come_from_the_pod_template(
