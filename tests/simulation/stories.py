@@ -76,7 +76,12 @@ class World:
             observer=Observer(cluster),
             outlets=Outlets(self._record, self._record_metric),
             clock=lambda: self.server.now,
+            steady=self._steady,
         )
+
+    def _steady(self) -> float:
+        """Give virtual time in seconds: however the operator's wall clock is set, this goes on."""
+        return self.server.now.timestamp()
 
     def _record(self, regarding: Regarding, emit: Emit) -> None:
         self.events.append((regarding.name, emit.reason))

@@ -206,7 +206,10 @@ class InFlight(Value, frozen=True, kw_only=True):
     because a container fails. `takes_back`: it goes to a version that
     was live before, so that the one it leaves is taken back; `reason` is the promotion's. `unsettled`: it began while
     the Deployment was not whole (then `replicas` were available), so that trouble is nobody's for certain. `evidence`
-    is what the server's own container did, where that is why it returns.
+    is what the server's own container did, where that is why it returns. `observed_seconds` is how long the phase was
+    looked at, as far as that is recorded, and `earlier_seconds` how long what came before it was; `idle`: its clock
+    stands, because the Deployment is scaled to zero. `deadline`, `missing_since` and `unhealthy_since` are moments of
+    that clock: `phase_since` and the observed time.
     """
 
     promotion: str
@@ -232,6 +235,9 @@ class InFlight(Value, frozen=True, kw_only=True):
     unsettled: bool = False
     evidence: str = ""
     brake: Brake | None = None
+    observed_seconds: int = 0
+    earlier_seconds: int = 0
+    idle: bool = False
 
     @property
     def back_version(self) -> str | None:

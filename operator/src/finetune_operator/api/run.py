@@ -182,6 +182,7 @@ class AdoptedResult(Value, frozen=True, kw_only=True):
 class RunStatus(Value, frozen=True, kw_only=True):
     """What happened so far. `phase` is a summary; conditions and attempts are the record.
 
+    A review was open for `review_seconds` up to `review_seen_at`, as far as that is recorded.
     `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for.
     """
 
@@ -192,6 +193,8 @@ class RunStatus(Value, frozen=True, kw_only=True):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     review_since: datetime | None = None
+    review_seconds: int = 0
+    review_seen_at: datetime | None = None
     snapshot: str | None = None
     asks: str | None = None
     place: Place | None = None

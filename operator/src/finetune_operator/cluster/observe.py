@@ -186,7 +186,7 @@ class Observer:
             if other.spec.deployment == policy.spec.deployment and other.metadata.name != policy.metadata.name
         ]
         older = takewhile(lambda other: other is not policy, oldest_first([*others, policy]))
-        deployment, poll = await self._target(namespace, policy, now)
+        deployment, poll, read_anew = await self._target(namespace, policy, now)
         view = PolicyView(
             policy=policy,
             now=now,
@@ -197,6 +197,7 @@ class Observer:
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
+            read_anew=read_anew,
         )
         return Observed(Kind.POLICY, raw, view, templates=templates, poll=poll)
 
@@ -251,40 +252,42 @@ class Observer:
         raw = await self._raw_deployment(namespace, name)
         return None if raw is None else deployment_view(raw)
 
-    async def _raw_deployment(self, namespace: str, name: str) -> Object | None:
+    async def _raw_deployment(self, namespace: str, name: str, *, anew: bool = False) -> Object | None:
         """Return the Deployment; one without the opt-in label is not watched, so it is asked for."""
-        raw = await self._cluster.get(Kind.DEPLOYMENT, namespace, name)
+        raw = None if anew else await self._cluster.get(Kind.DEPLOYMENT, namespace, name)
         return raw or await self._cluster.get(Kind.DEPLOYMENT, namespace, name, fresh=True)
 
     async def _target(
         self, namespace: str, policy: Policy, now: datetime
-    ) -> tuple[DeploymentView | None, timedelta | None]:
-        """Return the Deployment with what ails the pods that it waits for, and when to look at these again.
+    ) -> tuple[DeploymentView | None, timedelta | None, bool]:
+        """Return the Deployment with what ails the pods that it waits for, when to look at these again, and whether
+        all of it was read for this look.
 
-        They are not watched, so they are asked for: by a flight with each look, at rest every LOOK_AGAIN, and never
-        while all of them are available.
+        Pods are not watched, so they are asked for: by a flight with each look, at rest every LOOK_AGAIN, and never
+        while all of them are available. A flight asks for the Deployment, too: a watch that tells nothing any more is
+        no reason to go back, and none to call a version good.
         """
-        raw, uid = await self._raw_deployment(namespace, policy.spec.deployment), policy.metadata.uid
-        flight = policy.status.in_flight
+        flight, uid = policy.status.in_flight, policy.metadata.uid
+        raw = await self._raw_deployment(namespace, policy.spec.deployment, anew=flight is not None)
         short = raw is not None and flight is None and policy.status.live is not None and is_short(raw)
         if not short:
             self._ailing.pop(uid, None)
         if raw is None:
-            return None, None
+            return None, None, True
         deployment, labels = deployment_view(raw), pod_labels(raw)
         if short and deployment.managed and labels:
-            return replace(deployment, trouble=await self._at_rest(namespace, uid, raw, now)), LOOK_AGAIN
-        if flight is None or deployment.settled or not labels:
-            return deployment, None
+            return replace(deployment, trouble=await self._at_rest(namespace, uid, raw, now)), LOOK_AGAIN, False
+        if flight is None:
+            return deployment, None, False
         awaited = flight.back if flight.phase == "Returning" else flight.to
-        if awaited is None:
-            return deployment, None
+        if awaited is None or deployment.settled or not labels:
+            return deployment, None, True
         try:
             pods = await pods_of(self._cluster, namespace, raw)
         except ClusterError:
-            return deployment, None  # the way back must not hang on what only explains it
+            return deployment, None, False  # a way back that began goes on; none begins by time alone
         ails = what_ails(pod for pod in pods if serves(pod, awaited.sha256))
-        return replace(deployment, trouble=ails.problem or deployment.trouble, fault=ails.fault), None
+        return replace(deployment, trouble=ails.problem or deployment.trouble, fault=ails.fault), None, True
 
     async def _at_rest(self, namespace: str, uid: str, deployment: Object, now: datetime) -> Problem | None:
         known = self._ailing.get(uid)

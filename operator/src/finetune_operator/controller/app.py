@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,7 +104,8 @@ def build(config: Config, kube: KubeCluster, login: Login, metrics: Metrics) -> 
         chance=random.random,
     )
     poster = EventPoster(cluster, _now, config.instance, metrics.events_dropped.inc, lambda: queue.depth() > 0)
-    reconciler = Reconciler(Journal(cluster), Observer(cluster), Outlets(poster.record, metrics.record), _now)
+    reconciler = Reconciler(Journal(cluster), Observer(cluster), Outlets(poster.record, metrics.record), _now,
+                            time.monotonic)  # fmt: skip
     metrics.show(State(store, queue))
 
     def watcher(scope: Scope) -> Watch:

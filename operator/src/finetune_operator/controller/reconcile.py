@@ -21,7 +21,11 @@ from ..cluster.port import Cluster, Object
 from ..cluster.refusals import refusal_of
 from ..decide.decision import Decision, Emit
 from ..decide.refusal import Refusal, event
+from ..decide.run.view import RunView
+from ..decide.version.view import VersionView
+from ..decide.views import PolicyView
 from ..manifests.events import Regarding
+from .stopwatch import Stopwatch
 from .words import Words, only_words
 
 NEW_WORDS: Final = timedelta(minutes=1)
@@ -52,6 +56,9 @@ class Reconciler:
     observer: Observer
     outlets: Outlets
     clock: Callable[[], datetime]
+    steady: Callable[[], float] | None = None
+    """Gives monotonic seconds, which no one sets; None: as the wall clock goes, never back (tests in virtual time)."""
+    _stopwatch: Stopwatch = field(default_factory=Stopwatch)
     _refused: dict[str, Refusal] = field(default_factory=dict)
     """By uid: the last write that was refused, until a try succeeds."""
     _posted: set[str] = field(default_factory=set)
@@ -88,6 +95,7 @@ class Reconciler:
         self._refused.pop(uid, None)
         self._posted.discard(uid)
         self._words.forget(uid)
+        self._stopwatch.forget(uid)
         self.observer.forget(uid)
 
     def _remember(self, uid: str, refusal: Refusal) -> None:
@@ -107,12 +115,22 @@ class Reconciler:
         except Forbidden as error:
             await self._say_unread(kind, raw, str(error))
             raise Unread(str(error)) from error
+        observed = self._timed(observed, now)
         decision = self._with_refusal(observed, reconciled(kind).decide(observed.view))
         wait = self._chatter(raw, decision, now)
         if wait is not None:
             return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
         with self.observer.places.claimed(observed.view, decision.status):
             return await self._act(observed, decision, _refuser(observed))
+
+    def _timed(self, observed: Observed[Any], now: datetime) -> Observed[Any]:
+        """Return what was observed with how long it has been so, as far as anybody looked."""
+        view = observed.view
+        if not isinstance(view, PolicyView | RunView | VersionView):
+            return observed
+        at = now.timestamp() if self.steady is None else self.steady()
+        lasted = self._stopwatch.lap(observed.raw["metadata"]["uid"], view.timed, at=at, now=now)
+        return with_changes(observed, view=with_changes(view, observed=lasted))
 
     def _with_refusal(self, observed: Observed[Any], decision: Decision[Any]) -> Decision[Any]:
         """Return the decision, saying what was refused at the last try; where no condition can, an Event does."""

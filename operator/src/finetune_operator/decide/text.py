@@ -2,7 +2,7 @@
 
 import re
 
-from ..api.policy import Quarantined, TakenBack
+from ..api.policy import InFlight, Quarantined, TakenBack
 
 _UNPLAIN = re.compile(r"[^A-Za-z0-9._/+:@ -]")
 """What can begin another sentence, quote, command or line."""
@@ -59,6 +59,13 @@ def within(words: str, most: int) -> str:
         return words
     clauses = words[: most - len("; ...") + 2].rpartition("; ")[0]
     return f"{clauses}; ..." if clauses else f"{words[: most - len('...')]}..."
+
+
+def watch_in_words(flight: InFlight) -> str:
+    """Return how long a version is watched, which no wall clock says: time that nobody looks does not count."""
+    seconds = (flight.deadline - flight.phase_since).total_seconds()
+    stands = "; the watch stands: the Deployment is scaled to zero" if flight.idle else ""
+    return f"for {seconds:.0f} s{stands}"
 
 
 def taken_back_in_words(entry: TakenBack, deployment: str) -> str:

@@ -1,9 +1,25 @@
 """Moments and spans as a status records them: whole seconds, and within what a datetime can name."""
 
+from collections.abc import Hashable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _LONGEST_SECONDS: Final = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What of an object is being timed, as far as its status records it: the count begins anew where `key` changes.
+
+    `most` is what one step from look to look counts at most; None: no limit. `since` and `first`: a process that sees
+    the object for the first time counts the time since then, by the wall clock for want of another, up to `first`.
+    """
+
+    key: Hashable
+    most: timedelta | None = None
+    since: datetime | None = None
+    first: timedelta = timedelta()
 
 
 def moment(now: datetime) -> datetime:
@@ -17,6 +33,11 @@ def later(moment: datetime, by: timedelta) -> datetime:
         return moment + by
     except OverflowError:
         return datetime.max.replace(tzinfo=moment.tzinfo)
+
+
+def whole_seconds(span: timedelta) -> int:
+    """Return a span as it is recorded: whole seconds, at least 0 and at most 10^9."""
+    return min(max(int(span.total_seconds()), 0), _LONGEST_SECONDS)
 
 
 def span(seconds: int) -> timedelta:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
 
 from ..api.model_version import ModelVersion
-from ..api.policy import Policy
+from ..api.policy import InFlight, Policy
 from ..api.promotion import Promotion
 from ..api.run import Step
+from .times import Timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +216,23 @@ class PolicyView:
     """Names of older policies on the same Deployment; the oldest one owns it."""
     finished_jobs: tuple[FinishedJob, ...] = ()
     """None while there are not more of them than stay."""
+    observed: timedelta | None = None
+    """How long the flight was looked at since its status recorded that last; None: the wall clock speaks (tests)."""
+    read_anew: bool = True
+    """The Deployment, and the pods that it waits for, were read for this very look."""
+
+    @property
+    def timed(self) -> Timed:
+        """What is timed of the policy: the phase of its flight."""
+        return Timed(flight_clock(self.policy.status.in_flight), OBSERVED_STEP)
+
+
+OBSERVED_STEP: Final = timedelta(seconds=15)
+"""How often a flight is looked at, and how much one step from look to look counts at most."""
+
+
+def flight_clock(flight: InFlight | None) -> tuple[object, ...] | None:
+    """Return what a flight has recorded of its clock: time that was observed counts from there."""
+    if flight is None:
+        return None
+    return flight.promotion_uid, flight.phase, flight.phase_since, flight.observed_seconds, flight.idle

@@ -1,25 +1,34 @@
 """How long the trainers of attempts ran: each second once, whatever pods come, go and wait in between."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec.structs import replace
 
 from ...api.run import Attempt, Step
+from ..times import later, whole_seconds
 from ..views import JobView
 
+RECORDED_EVERY: Final = timedelta(minutes=10)
+"""Running time that is recorded though nothing else of the attempt changes."""
 
-def timed(attempt: Attempt, job: JobView, now: datetime) -> Attempt:
-    """Return the attempt with the time that trainers of its Job ran, up to `now`.
+
+def timed(attempt: Attempt, job: JobView, now: datetime, observed: timedelta | None = None) -> Attempt:
+    """Return the attempt with the time that trainers of its Job ran, up to this look.
 
     Trainers of one Job run one after the other. So what is recorded up to a moment stays, also when its pods are
-    gone, and only what came after that moment is added.
+    gone, and only what came after that moment is added. Of a trainer that runs, that is what was `observed` since it
+    was recorded (None: up to `now`): a clock that is set lets no time pass. When it has ended, its own node says how
+    long it took.
     """
     seconds, until = attempt.ran_seconds, attempt.ran_until
     for span in sorted(job.spans, key=lambda span: span.start):
         start = span.start if until is None else max(span.start, until)
-        end = max(min(span.end or now, now), start)
-        seconds += int((end - start).total_seconds())
-        until = end
+        runs = span.end is None and observed is not None
+        end = later(start, observed or timedelta()) if runs else max(min(span.end or now, now), start)
+        more = whole_seconds(end - start)
+        seconds += more
+        until = later(start, timedelta(seconds=more)) if runs else end
     started = attempt.started_at or min((span.start for span in job.spans), default=None)
     return replace(attempt, started_at=started, ran_seconds=seconds, ran_until=until)
 
@@ -34,9 +43,27 @@ def is_running(job: JobView) -> bool:
     return any(span.end is None for span in job.spans)
 
 
+def timed_attempt(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> tuple[object, ...] | None:
+    """Return what of the newest attempt is timed: its trainer's run as it is recorded, or the pause after it failed."""
+    if not attempts:
+        return None
+    newest = attempts[-1]
+    runs = any(is_running(job) for job in jobs if job.name == newest.job)
+    return newest.job, newest.outcome, newest.finished_at, newest.ran_seconds, newest.ran_until, runs
+
+
+def paused_since(attempts: tuple[Attempt, ...]) -> datetime | None:
+    """Return when the newest attempt failed, if that is how it ended: another one waits since then."""
+    failed = bool(attempts) and attempts[-1].outcome == "Failed"
+    return attempts[-1].finished_at if failed else None
+
+
 def as_recorded(old: Attempt, new: Attempt) -> Attempt:
-    """Return `new` with the clock of `old`: time that goes by is recorded with the next real change."""
-    if old.job_uid is None:
+    """Return `new` with the clock of `old`: time that goes by is recorded with the next real change, or when it is much.
+
+    What is not recorded, a process that dies takes with it.
+    """
+    if old.job_uid is None or new.ran_seconds - old.ran_seconds >= RECORDED_EVERY.total_seconds():
         return new
     return replace(new, started_at=old.started_at, ran_seconds=old.ran_seconds, ran_until=old.ran_until)
 

@@ -42,7 +42,7 @@ def advance(view: AttemptsView, request: StepRequest[T]) -> StepState[T]:
         case "Planned" | "Running" if current:
             return _follow(view, request, current)
         case "Failed" if current:
-            return _retry(view, request, current)
+            return _retry(view, request, current, waited=_waited(view, current))
         case _:
             return _start(view, request)
 
@@ -77,13 +77,20 @@ def _start(view: AttemptsView, request: StepRequest[T]) -> StepUnderway | StepFa
     )
 
 
-def _retry(view: AttemptsView, request: StepRequest[T], failed: Attempt) -> StepUnderway | StepFailed:
+def _waited(view: AttemptsView, failed: Attempt) -> timedelta:
+    """Return how long ago an attempt failed; a clock that was set neither shortens nor lengthens the pause."""
+    return view.now - (failed.finished_at or view.now) if view.observed is None else view.observed
+
+
+def _retry(
+    view: AttemptsView, request: StepRequest[T], failed: Attempt, waited: timedelta = timedelta()
+) -> StepUnderway | StepFailed:
     """Decide whether another attempt follows a failed one, and when."""
     problem = Problem(failed.reason or "Internal", failed.message)
     end = given_up(view, request, failed, problem)
     if end is not None:
         return StepFailed(view.attempts, end)
-    wait = pause(view, request, failed) - (view.now - (failed.finished_at or view.now))
+    wait = pause(view, request, failed) - waited
     if wait <= timedelta() or view.suspended:
         return _start(view, request)
     explanation = Problem(problem.reason, f"attempt {failed.attempt} failed, another follows: {problem.message}")
@@ -101,7 +108,7 @@ def _follow(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> St
     if job.orphaned and attempt.job_uid is None:
         # Nobody ever saw that Job: pods that say they are of it may be anybody's, and what they say is no result.
         return StepUnderway(view.attempts, "Waiting", _ending(view, (job,)), (), until_overdue((job,), view.now))
-    seen = timed(replace(attempt, job_uid=job.uid, outcome="Running"), job, view.now)
+    seen = timed(replace(attempt, job_uid=job.uid, outcome="Running"), job, view.now, view.observed)
     view = with_attempt(view, seen)
     if job.state == "Active" and not has_spoken(job, view.now):
         return _watch(view, request, seen, job)

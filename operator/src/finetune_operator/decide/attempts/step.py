@@ -27,6 +27,8 @@ class AttemptsView:
     deadline: timedelta | None = None
     """Limit of the time that the trainers of a step run, over all its attempts; of an endless step, in one of them."""
     suspended: Explanation | None = None
+    observed: timedelta | None = None
+    """How long the newest attempt was looked at as it is recorded; None: the wall clock speaks."""
 
 
 @dataclass(frozen=True, slots=True)

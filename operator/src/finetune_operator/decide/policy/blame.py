@@ -6,19 +6,25 @@ from typing import Final
 from ...api.policy import InFlight, PolicyStatus
 from ..deployment import time_to_load
 from ..times import stamp
-from ..views import DeploymentView, Fault
+from ..views import DeploymentView, Fault, PolicyView
 from . import memory
+from .flight_clock import in_all
 
 FAULTS: Final = frozenset(("RolloutFailed", "Unhealthy"))
 """Reasons to return that are the version's own, and quarantine it."""
 
 
-def fault_of(deployment: DeploymentView, now: datetime) -> Fault | None:
-    """Return what the version may be blamed for; a server that still loads has half of the deadline for that."""
+def fault_of(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Fault | None:
+    """Return what the version may be blamed for; a server that still loads has half of the deadline for that.
+
+    It must have been looked at for so long, too: when its container began is said by another clock than ours.
+    """
     fault = deployment.fault
     if fault is None or fault.kind != "NotReady":
         return fault
-    return fault if fault.since is not None and now - fault.since >= time_to_load(deployment) else None
+    loads = time_to_load(deployment)
+    begun = fault.since is not None and view.now - fault.since >= loads
+    return fault if begun and in_all(view, flight) >= loads else None
 
 
 def surroundings(deployment: DeploymentView, otherwise: str) -> str:

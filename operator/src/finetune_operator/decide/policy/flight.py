@@ -5,7 +5,8 @@ every apply carries the Deployment's uid and resourceVersion, and an epoch above
 So a decision from a stale view can repeat an apply that is due, but never undo a later one.
 """
 
-from datetime import datetime, timedelta
+from dataclasses import replace as with_changes
+from datetime import timedelta
 from typing import Final, assert_never
 
 from msgspec.structs import replace
@@ -19,13 +20,14 @@ from ..promotion.eligibility import takes_back
 from ..promotion.proposal import Clear
 from ..promotion.waiting import identity
 from ..text import cut
-from ..views import DeploymentView, PolicyView
+from ..views import OBSERVED_STEP, DeploymentView, PolicyView, flight_clock
 from . import memory
 from .blame import fault_of, surroundings
 from .brake import brake
+from .flight_clock import begun, clock, counted_if_due, in_all
 from .returning import apply_again, foreign, returning, target_gone, turn_back
 from .watching import REPORT_LAG, deadline_reported, watch, watching
-from .writes import LOOK_AGAIN, apply_keys, given_up_at, next_epoch, progress, until
+from .writes import apply_keys, given_up_at, next_epoch, progress, until
 
 NEVER_APPLIED: Final = timedelta(hours=1)
 """A flight whose keys could not be applied for so long is given up."""
@@ -68,7 +70,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
     if deployment.keys != keys_of(to):
         applied = (apply_keys(deployment, to, flight.epoch),)
     event = Emit("Normal", "Flipping", f"promotion '{name}': flipping to '{to.version}'")
-    return Decision(flying, (*applied, *lifting, event), until(view, flight.deadline))
+    return Decision(flying, (*applied, *lifting, event), OBSERVED_STEP)
 
 
 def _overruled(view: PolicyView, promotion: Promotion, to: LiveVersion) -> tuple[PolicyStatus, tuple[Emit, ...]]:
@@ -89,7 +91,11 @@ def advance(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     deployment = view.deployment
     if deployment is None or deployment.deleting or deployment.uid != flight.deployment_uid:
         return target_gone(view, flight)
-    return brake(view, flight, deployment) or _advance(view, flight, deployment)
+    decision = brake(view, flight, deployment) or _advance(view, flight, deployment)
+    after = decision.status.in_flight
+    if after is None or flight_clock(after) != flight_clock(flight):
+        return decision
+    return with_changes(decision, status=replace(decision.status, in_flight=counted_if_due(view, after)))
 
 
 def _advance(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
@@ -114,9 +120,9 @@ def _flipping(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
     if is_rolled_out(deployment) or _as_far_as_it_was(flight, deployment):
         return watch(view, flight, deployment)
     reported = deadline_reported(view, flight, deployment)
-    if not reported and view.now < given_up_at(flight, deployment):
-        return Decision(view.policy.status, requeue_after=until(view, _next_look(view, flight, deployment)))
-    fault = fault_of(deployment, view.now)
+    if not view.read_anew or not (reported or clock(view, flight) >= given_up_at(flight, deployment)):
+        return Decision(view.policy.status, requeue_after=_next_look(view, flight, deployment))
+    fault = fault_of(view, flight, deployment)
     why = surroundings(deployment, "RolloutTimedOut") if fault is None else "RolloutFailed"
     message = f"{'no progress' if reported else 'not complete in time'}: {progress(deployment)}"
     return turn_back(view, flight, deployment, why, message, fault)
@@ -145,17 +151,18 @@ def _unapplied(flight: InFlight, deployment: DeploymentView) -> bool:
 
 def _apply_late(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     """Apply the keys after a crash or a conflict (row D9); time counts from when they can be applied."""
-    if view.now >= flight.deadline:
-        if view.now - flight.started_at >= NEVER_APPLIED:
+    if clock(view, flight) >= flight.deadline:
+        if in_all(view, flight) >= NEVER_APPLIED:
             return turn_back(
                 view, flight, deployment, "RolloutTimedOut", "the keys could not be applied to the Deployment"
             )
-        now = times.moment(view.now)
-        flight = replace(flight, phase_since=now, deadline=times.later(now, rollout_patience(deployment)))
+        flight = begun(view, flight)
+        flight = replace(flight, deadline=times.later(flight.phase_since, rollout_patience(deployment)))
     return apply_again(view, flight, deployment, flight.to)
 
 
-def _next_look(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> datetime:
+def _next_look(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> timedelta:
     lagging = times.later(flight.phase_since, REPORT_LAG)
-    again = lagging if deployment.deadline_exceeded and view.now < lagging else times.later(view.now, LOOK_AGAIN)
-    return min(again, given_up_at(flight, deployment))
+    ahead = [given_up_at(flight, deployment), *((lagging,) if deployment.deadline_exceeded else ())]
+    looks = (until(view, flight, moment) for moment in ahead)
+    return times.soonest(*looks) or OBSERVED_STEP

@@ -1,6 +1,7 @@
 """FineTunePolicy: the only writer of the Deployment, and the memory of what is live there (rows D1-D24)."""
 
 from dataclasses import replace as with_changes
+from datetime import timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -66,12 +67,14 @@ def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[P
     """Return the decision with what follows from its status: conditions, summary, Events and metrics of a change."""
     policy, status = view.policy, decision.status
     after = with_changes(view, policy=replace(policy, status=status))
+    if view.observed is not None and after.timed.key != view.timed.key:
+        after = with_changes(after, observed=timedelta())
     conditions = status.conditions
     generation, now = policy.metadata.generation, times.moment(view.now)
     for kind, value, reason, message in facts(after):
         conditions = set_condition(conditions, kind, value, reason, message, generation=generation, now=now)
     status = replace(status, conditions=conditions, serving=serving(status), observed_generation=generation)
-    message, since = summary(with_changes(view, policy=replace(policy, status=status)))
+    message, since = summary(with_changes(after, policy=replace(policy, status=status)))
     status = replace(status, message=message, since=since)
     # Metrics go first: nothing asks for them a second time when another action is refused.
     actions = (*metrics(view, status), *decision.actions, *_warnings(policy.status, status))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ...api.policy import PolicyStatus
 from ..decision import RecordMetric
 from ..views import PolicyView
+from .flight_clock import in_all
 
 
 def metrics(view: PolicyView, after: PolicyStatus) -> Iterator[RecordMetric]:
@@ -19,5 +20,5 @@ def metrics(view: PolicyView, after: PolicyStatus) -> Iterator[RecordMetric]:
         yield RecordMetric("finetune_promotions_ended", outcome)
         flight = before.in_flight
         if flight is not None and (flight.promotion, flight.spec_hash) == (entry.name, entry.spec_hash):
-            lasted = max((view.now - flight.started_at).total_seconds(), 0.0)
+            lasted = in_all(view, flight).total_seconds()
             yield RecordMetric("finetune_flight_duration_seconds", outcome, lasted)

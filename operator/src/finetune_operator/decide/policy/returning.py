@@ -13,9 +13,10 @@ from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience
 from ..promotion.proposal import quoted
 from ..promotion.waiting import candidates
 from ..text import cut, plain
-from ..views import DeploymentView, Fault, PolicyView
+from ..views import OBSERVED_STEP, DeploymentView, Fault, PolicyView
 from . import holds, memory
 from .blame import evidence, quarantined_if_at_fault
+from .flight_clock import begun, clock
 from .writes import apply_if_ours, given_up_at, next_epoch, progress, until
 
 TAKEN_BACK: Final = "TakenBack"
@@ -28,17 +29,16 @@ def turn_back(
     """Go back (rows D11, D14, D15, D30): the intent first, then the old keys with the next epoch."""
     if deployment.template_hash != flight.template_hash and why != TAKEN_BACK:
         why, message = "ConcurrentChange", f"{message}; the pod template was changed by somebody else meanwhile"
-    status, now = view.policy.status, times.moment(view.now)
+    status, patience = view.policy.status, rollout_patience(deployment)
     returning = replace(
-        flight,
+        begun(view, flight),
         phase="Returning",
         why=why,
         message=message[: limits.CAUSE],
         evidence="" if fault is None else cut(evidence(fault), limits.EVIDENCE),
         epoch=next_epoch(status, deployment),
         generation=deployment.generation,
-        phase_since=now,
-        deadline=times.later(now, rollout_patience(deployment)),
+        deadline=times.later(times.moment(view.now), patience),
         unhealthy_since=None,
         missing_since=None,
     )
@@ -47,7 +47,7 @@ def turn_back(
     return Decision(
         replace(status, in_flight=returning, epoch=returning.epoch),
         (*apply_if_ours(view, deployment, flight.back, returning.epoch), event),
-        until(view, returning.deadline),
+        min(patience, OBSERVED_STEP),
     )
 
 
@@ -59,12 +59,12 @@ def apply_again(
     if deployment.generation != flight.generation:
         flight = replace(flight, epoch=next_epoch(status, deployment), generation=deployment.generation)
     status = replace(status, in_flight=flight, epoch=max(status.epoch, flight.epoch))
-    return Decision(status, apply_if_ours(view, deployment, version, flight.epoch), until(view, flight.deadline))
+    return Decision(status, apply_if_ours(view, deployment, version, flight.epoch), OBSERVED_STEP)
 
 
 def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     """Return the next step of the way back (rows D17 to D19)."""
-    back, overdue = keys_of(flight.back), view.now >= given_up_at(flight, deployment)
+    back, overdue = keys_of(flight.back), clock(view, flight) >= given_up_at(flight, deployment)
     # Even where the old keys never left, one apply moves the resourceVersion, so that no apply of the flight
     # that is still on its way from a paused process can commit after the flight.
     fenced = epoch_of(deployment) >= flight.epoch
@@ -77,13 +77,15 @@ def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
         return foreign(view, flight, deployment)
     if overdue and any(promotion.spec.release_hold for promotion in candidates(view.policy, view.promotions)):
         return _returned(view, flight, "; the old version was not available again when the next promotion took over")
-    return Decision(view.policy.status, requeue_after=until(view, given_up_at(flight, deployment)))
+    return Decision(view.policy.status, requeue_after=until(view, flight, given_up_at(flight, deployment)))
 
 
 def stuck(view: PolicyView) -> str | None:
     """Return why a return cannot be completed although its deadline passed (row D19), or None."""
     flight = view.policy.status.in_flight
-    if flight is None or flight.phase != "Returning" or view.now < given_up_at(flight, view.deployment):
+    if flight is None or flight.phase != "Returning":
+        return None
+    if clock(view, flight) < given_up_at(flight, view.deployment):
         return None
     back = quoted(flight.back_version)
     return (

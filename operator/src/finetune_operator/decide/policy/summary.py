@@ -11,8 +11,8 @@ from ..deployment import deployment_problem
 from ..promotion.checks import judge
 from ..promotion.proposal import Proposal, Wait, quoted
 from ..promotion.waiting import candidates
-from ..text import within
-from ..times import moment, stamp
+from ..text import watch_in_words, within
+from ..times import moment
 from ..views import PolicyView
 from .holds import cause_of
 from .writes import ailing
@@ -70,7 +70,7 @@ def _in_words(flight: InFlight, ails: str) -> str:
         case "Flipping":
             return f"promotion '{flight.promotion}' rolls out {to}{ails}"
         case "Watching":
-            return f"promotion '{flight.promotion}' watches {to} until {stamp(flight.deadline)}{ails}"
+            return f"promotion '{flight.promotion}' watches {to} {watch_in_words(flight)}{ails}"
         case "Returning":
             return f"promotion '{flight.promotion}' goes back from {to} to {back}: {flight.why}: {flight.message}"
 

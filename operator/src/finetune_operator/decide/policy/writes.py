@@ -1,16 +1,13 @@
 """What every step of a flight shares: epochs, applies of the keys, and how the Deployment stands, in words."""
 
 from datetime import datetime, timedelta
-from typing import Final
 
 from ...api.policy import InFlight, LiveVersion, PolicyStatus
 from .. import times
 from ..decision import Action, ApplyKeys
 from ..deployment import counted_epoch, deployment_problem, forbids_writes, keys_of, rollout_patience
-from ..views import DeploymentView, PolicyView
-
-LOOK_AGAIN: Final = timedelta(seconds=15)
-"""How often the pods of a rollout are looked at: only the Deployment is watched."""
+from ..views import OBSERVED_STEP, DeploymentView, PolicyView
+from .flight_clock import clock
 
 
 def next_epoch(status: PolicyStatus, deployment: DeploymentView) -> int:
@@ -55,7 +52,10 @@ def ailing(deployment: DeploymentView | None) -> str:
     return "" if trouble is None else f"; {trouble.reason}: {trouble.message}"
 
 
-def until(view: PolicyView, moment: datetime) -> timedelta | None:
-    """Return the time until `moment`, at least one second; None when it has passed and events decide."""
-    left = moment - view.now
-    return max(left, timedelta(seconds=1)) if left > timedelta(0) else None
+def until(view: PolicyView, flight: InFlight, moment: datetime) -> timedelta | None:
+    """Return when to look again on the way to `moment` of the flight's clock; None when it has passed.
+
+    After that events decide. What nobody looks at does not count, so it is looked at all the way.
+    """
+    left = moment - clock(view, flight)
+    return min(max(left, timedelta(seconds=1)), OBSERVED_STEP) if left > timedelta(0) else None

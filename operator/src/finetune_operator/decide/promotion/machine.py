@@ -14,7 +14,7 @@ from ...api.record import Outcome, outcome_text
 from .. import limits, times
 from ..decision import Annotate, Decision, Emit
 from ..since import dated
-from ..text import reason_or
+from ..text import reason_or, watch_in_words
 from ..views import DeploymentView, Problem
 from .braking import goes_back_to
 from .checks import judge
@@ -123,7 +123,7 @@ def _in_flight(view: PromotionView, policy: Policy, flight: InFlight) -> Decisio
         case "Flipping":
             text = f"rolling out '{flight.to.version}'"
         case "Watching":
-            text = f"'{flight.to.version}' is rolled out; watched until {times.stamp(flight.deadline)}"
+            text = f"'{flight.to.version}' is rolled out; watched {watch_in_words(flight)}"
         case "Returning":
             back = quoted(flight.back_version)
             text = f"{flight.why}: going back to {back}: {flight.message}"

@@ -70,6 +70,8 @@ def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
         evidence=None,
         decision=None,
         review_since=None,
+        review_seconds=0,
+        review_seen_at=None,
         version=None,
         model_version=None,
         promotion=None,

@@ -114,7 +114,7 @@ def _snapshot_missing(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     message = with_remedy(message, f"to begin anew: {run_command(view.run)}")
     condition = find(status.conditions, "Accepted")
     since = condition.last_transition_time if condition and condition.reason == "SnapshotMissing" else None
-    if since is None or view.now - since < DOCUMENT_GRACE:
+    if since is None or (view.now - since if view.observed is None else view.observed) < DOCUMENT_GRACE:
         waiting = blocked(view, status, Problem("SnapshotMissing", message), status.phase or "Pending")
         return Decision(waiting.status, (), DOCUMENT_GRACE)
     return finish(view, status, "Failed", "SnapshotLost", message)

@@ -10,12 +10,13 @@ from ...api.run import Evidence, Ruling, RunStatus
 from ..commands import run_command, with_remedy
 from ..decision import Decision
 from ..snapshot import default_seed
-from ..times import later, span, stamp
+from ..times import later, span, stamp, whole_seconds
 from .acceptance import policy_not_found
 from .again import end_outrun, is_current, is_outrun, measure_again
 from .grounds import gates_text, grounds_of, objections
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark, say, unblocked
+from .view import RunView, recorded_every
 
 
 def check_still_current(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
@@ -67,13 +68,26 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
         message = f"{ruled} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status.gates)}"
         return Continue(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", message))
     until = later(since, _review_time(policy))
-    left = until - view.now
+    status, left = _open_for(view, status, _review_time(policy))
     if left <= timedelta():
         message = f"nobody decided within {int(_review_time(policy).total_seconds())} s"
         return Continue(mark(view, status, "GatesPassed", "False", "ReviewExpired", message))
     reason, message = _review_needed(context, status, evidence, until)
     status = mark(view, status, "GatesPassed", "Unknown", reason, message)
-    return Decision(say(status, "InReview", message), (), left)
+    return Decision(say(status, "InReview", message), (), min(left, recorded_every(policy.spec.review.timeout_seconds)))
+
+
+def _open_for(view: RunView, status: RunStatus, most: timedelta) -> tuple[RunStatus, timedelta]:
+    """Return how much is left of the time for a review, with what went by on record from time to time.
+
+    Only time that the operator runs counts: a wall clock that is set expires nobody's review.
+    """
+    since = status.review_since or view.now
+    lasted = view.now - since if view.observed is None else span(status.review_seconds) + view.observed
+    new = lasted - span(status.review_seconds)
+    if view.observed is not None and (new >= recorded_every(whole_seconds(most)) or lasted >= most):
+        status = replace(status, review_seconds=whole_seconds(lasted), review_seen_at=view.now)
+    return status, most - lasted
 
 
 def end_overtaken(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:

@@ -73,6 +73,7 @@ def attempts_view(context: RunContext, status: RunStatus) -> AttemptsView:
         backoff_limit=run.spec.backoff_limit,
         deadline=span(run.spec.active_deadline_seconds),
         suspended=suspended(context.view),
+        observed=context.view.observed,
     )
 
 

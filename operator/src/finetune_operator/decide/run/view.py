@@ -1,13 +1,16 @@
 """What a run's next step hangs on."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ...api.contract import ProgressLine, RunDocument
+from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Promotion
 from ...api.run import Run
+from ..attempts.clock import paused_since, timed_attempt
+from ..times import Timed, span
 from ..views import JobView, Problem, TemplateView
 
 Turn = tuple[str, str]
@@ -57,3 +60,25 @@ class RunView:
     twins: tuple[Twin, ...] = ()
     ahead: tuple[str, ...] = ()
     """Runs of the policy that go first when this one is to be measured again: what is live may change by them."""
+    observed: timedelta | None = None
+    """How long what is timed of the run was looked at as it is recorded; None: the wall clock speaks."""
+
+    @property
+    def timed(self) -> Timed:
+        """What is timed of a run: its newest attempt, or its review."""
+        status = self.run.status
+        missing = find(status.conditions, "Accepted")
+        key = (
+            timed_attempt(status.attempts, self.jobs),
+            (status.review_since, status.review_seconds),
+            missing.reason if missing is not None else None,
+        )
+        if status.review_since is None or status.verdict != "Review" or status.decision is not None:
+            return Timed(key, since=paused_since(status.attempts), first=timedelta.max)
+        seconds = self.policy.spec.review.timeout_seconds if self.policy is not None else 0
+        return Timed(key, since=status.review_seen_at or status.review_since, first=recorded_every(seconds))
+
+
+def recorded_every(timeout_seconds: int) -> timedelta:
+    """Return how often the time that a review was open is recorded: ten times at most, and not each minute."""
+    return max(span(timeout_seconds) / 10, timedelta(minutes=1))

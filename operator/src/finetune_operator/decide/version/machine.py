@@ -123,6 +123,7 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         suspended=Explanation("PolicySuspended", f"FineTunePolicy {policy.metadata.name} is suspended")
         if policy.spec.suspend
         else None,
+        observed=view.observed,
     )
     match advance(attempts_view, request):
         case StepSucceeded(attempts, result):

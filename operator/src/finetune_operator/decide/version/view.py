@@ -1,11 +1,13 @@
 """What a ModelVersion's status hangs on."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ...api.contract import RunDocument
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
+from ..attempts.clock import paused_since, timed_attempt
+from ..times import Timed
 from ..views import JobView, Problem, TemplateView
 
 
@@ -20,3 +22,11 @@ class VersionView:
     snapshot: RunDocument | None = None
     snapshot_problem: Problem | None = None
     jobs: tuple[JobView, ...] = ()
+    observed: timedelta | None = None
+    """How long its newest attempt was looked at as it is recorded; None: the wall clock speaks."""
+
+    @property
+    def timed(self) -> Timed:
+        """What is timed of a version: its newest attempt."""
+        attempts = self.version.status.attempts
+        return Timed(timed_attempt(attempts, self.jobs), since=paused_since(attempts), first=timedelta.max)
