@@ -1,4 +1,4 @@
-"""How long objects were looked at while they stood as they stand: time that was observed, by a clock that never jumps."""
+"""How long objects were looked at while they stood as they stand: observed time, by a clock that never jumps."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field

@@ -129,7 +129,7 @@ class TestFlipping:
         flight = flight_of(decision)
         assert (flight.phase, flight.replicas) == ("Watching", 2)
         assert flight.deadline == NOW + seconds(20 + 60)
-        assert decision.requeue_after == seconds(60)
+        assert decision.requeue_after == seconds(15), "what nobody looks at does not count"
 
     @pytest.mark.row("D10")
     def test_completion_counts_even_if_seen_after_the_deadline(self) -> None:

@@ -130,9 +130,8 @@ class TestWatching:
         [
             served(replicas=5, updated=5, total=5, available=2),
             served(replicas=1, updated=1, total=1, available=1),
-            served(replicas=0, updated=0, total=0, available=0),
         ],
-        ids=["scaled up, new pods starting", "scaled down", "scaled to zero by its owner"],
+        ids=["scaled up, new pods starting", "scaled down"],
     )
     def test_an_autoscaler_is_no_trouble(self, there: DeploymentView) -> None:
         decision = decide(at(80, watching(), there))

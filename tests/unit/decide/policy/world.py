@@ -27,6 +27,7 @@ from finetune_operator.api.policy import (
 from finetune_operator.api.promotion import Promotion, PromotionSpec, PromotionStatus
 from finetune_operator.api.record import Service, record_text
 from finetune_operator.api.run import Verdict
+from finetune_operator.controller.stopwatch import Stopwatch
 from finetune_operator.decide.decision import Annotate, ApplyKeys, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
@@ -305,6 +306,7 @@ class World:
     commits: list[Commit] = field(default_factory=list)
     status_writes: int = 0
     statuses: list[PolicyStatus] = field(default_factory=list)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def ask(self, *wanted: Promotion) -> None:
         for one in wanted:
@@ -315,7 +317,9 @@ class World:
         if self.target is not None:
             self.target.now = self.now
             there = self.target.view()
-        return view(self.policy, there, *self.promotions.values(), versions=self.versions, now=self.now)
+        seen = view(self.policy, there, *self.promotions.values(), versions=self.versions, now=self.now)
+        observed = self.stopwatch.lap("policy", seen.timed, at=self.now.timestamp(), now=self.now)
+        return with_changes(seen, observed=observed)
 
     def turn(self, *, crash: bool = False, stale: PolicyView | None = None) -> None:
         """Reconcile once: the status first (refused from a stale view), then the actions (lost in a crash)."""

@@ -6,10 +6,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.run import Attempt, Step
-from ..times import later, whole_seconds
+from ..times import Timed, later, whole_seconds
 from ..views import JobView
 
-RECORDED_EVERY: Final = timedelta(minutes=10)
+RECORDED_EVERY: Final = timedelta(hours=1)
 """Running time that is recorded though nothing else of the attempt changes."""
 
 
@@ -43,23 +43,21 @@ def is_running(job: JobView) -> bool:
     return any(span.end is None for span in job.spans)
 
 
-def timed_attempt(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> tuple[object, ...] | None:
+def timed_attempt(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> Timed:
     """Return what of the newest attempt is timed: its trainer's run as it is recorded, or the pause after it failed."""
     if not attempts:
-        return None
+        return Timed(None)
     newest = attempts[-1]
+    if newest.outcome == "Failed":
+        return Timed((newest.job, newest.finished_at), since=newest.finished_at, first=timedelta.max)
     runs = any(is_running(job) for job in jobs if job.name == newest.job)
-    return newest.job, newest.outcome, newest.finished_at, newest.ran_seconds, newest.ran_until, runs
-
-
-def paused_since(attempts: tuple[Attempt, ...]) -> datetime | None:
-    """Return when the newest attempt failed, if that is how it ended: another one waits since then."""
-    failed = bool(attempts) and attempts[-1].outcome == "Failed"
-    return attempts[-1].finished_at if failed else None
+    key = (newest.job, newest.outcome, newest.ran_seconds, newest.ran_until, runs)
+    since = newest.ran_until or newest.started_at
+    return Timed(key, since=since if runs else None, first=RECORDED_EVERY)
 
 
 def as_recorded(old: Attempt, new: Attempt) -> Attempt:
-    """Return `new` with the clock of `old`: time that goes by is recorded with the next real change, or when it is much.
+    """Return `new` with the clock of `old`: time that goes by is recorded with the next change, or when it is much.
 
     What is not recorded, a process that dies takes with it.
     """

@@ -44,10 +44,14 @@ def counted(view: PolicyView, flight: InFlight) -> InFlight:
 
 
 def counted_if_due(view: PolicyView, flight: InFlight) -> InFlight:
-    """Return the flight with its observed time on record, where enough of it is not recorded yet."""
-    length = flight.deadline - flight.phase_since
-    due = max(RECORDED_EVERY, length / 10)
-    return counted(view, flight) if flown(view, flight) - times.span(flight.observed_seconds) >= due else flight
+    """Return the flight with its observed time on record, where enough of it is not recorded yet.
+
+    When all of it has passed nothing more is recorded: what is waited for then is no time.
+    """
+    recorded, length = times.span(flight.observed_seconds), flight.deadline - flight.phase_since
+    new = flown(view, flight) - recorded
+    due = recorded < length and new >= max(RECORDED_EVERY, length / 10)
+    return counted(view, flight) if due else flight
 
 
 def begun(view: PolicyView, flight: InFlight) -> InFlight:

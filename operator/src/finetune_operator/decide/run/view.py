@@ -1,6 +1,6 @@
 """What a run's next step hangs on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ...api.contract import ProgressLine, RunDocument
@@ -9,7 +9,7 @@ from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Promotion
 from ...api.run import Run
-from ..attempts.clock import paused_since, timed_attempt
+from ..attempts.clock import timed_attempt
 from ..times import Timed, span
 from ..views import JobView, Problem, TemplateView
 
@@ -68,13 +68,14 @@ class RunView:
         """What is timed of a run: its newest attempt, or its review."""
         status = self.run.status
         missing = find(status.conditions, "Accepted")
+        attempt = timed_attempt(status.attempts, self.jobs)
         key = (
-            timed_attempt(status.attempts, self.jobs),
+            attempt.key,
             (status.review_since, status.review_seconds),
             missing.reason if missing is not None else None,
         )
         if status.review_since is None or status.verdict != "Review" or status.decision is not None:
-            return Timed(key, since=paused_since(status.attempts), first=timedelta.max)
+            return replace(attempt, key=key)
         seconds = self.policy.spec.review.timeout_seconds if self.policy is not None else 0
         return Timed(key, since=status.review_seen_at or status.review_since, first=recorded_every(seconds))
 

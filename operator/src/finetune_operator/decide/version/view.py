@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from ...api.contract import RunDocument
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
-from ..attempts.clock import paused_since, timed_attempt
+from ..attempts.clock import timed_attempt
 from ..times import Timed
 from ..views import JobView, Problem, TemplateView
 
@@ -28,5 +28,4 @@ class VersionView:
     @property
     def timed(self) -> Timed:
         """What is timed of a version: its newest attempt."""
-        attempts = self.version.status.attempts
-        return Timed(timed_attempt(attempts, self.jobs), since=paused_since(attempts), first=timedelta.max)
+        return timed_attempt(self.version.status.attempts, self.jobs)
