@@ -1,6 +1,6 @@
 """How long the trainers of attempts ran: each second once, whatever pods come, go and wait in between."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -52,8 +52,9 @@ def timed_attempt(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> T
         return Timed((newest.job, newest.finished_at), since=newest.finished_at, first=timedelta.max)
     runs = any(is_running(job) for job in jobs if job.name == newest.job)
     key = (newest.job, newest.outcome, newest.ran_seconds, newest.ran_until, runs)
-    since = newest.ran_until or newest.started_at
-    return Timed(key, since=since if runs else None, first=RECORDED_EVERY)
+    # Of a pod that waits, a process that starts takes the clock's word: what was said of it stays.
+    since = (newest.ran_until or newest.started_at) if runs else datetime.min.replace(tzinfo=UTC)
+    return Timed(key, since=since, first=RECORDED_EVERY)
 
 
 def as_recorded(old: Attempt, new: Attempt) -> Attempt:

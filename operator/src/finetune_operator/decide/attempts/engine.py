@@ -163,7 +163,7 @@ def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: J
         return _replaced(view, attempt, job)
     if job.suspended:
         return StepUnderway(view.attempts, "Waiting", job.waiting or Explanation("Queued", f"Job {job.name} is queued"))
-    pods = listen(job, view.now, started=attempt.started_at is not None)
+    pods = listen(job, view.now, started=attempt.started_at is not None, seen=view.observed)
     after = soonest(pods.after, until_deadline(view, request, job))
     if pods.problem is not None:
         return StepUnderway(view.attempts, "Waiting", pods.problem, (), after)

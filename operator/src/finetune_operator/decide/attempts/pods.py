@@ -11,6 +11,9 @@ from ..views import Explanation, JobView, Problem
 PODLESS: Final = timedelta(seconds=60)
 """In a burst Kubernetes' Job controller makes about twenty pods a second; a Job may be without one for so long."""
 
+SEEN_FOR: Final = timedelta(seconds=45)
+"""How long a pod must be seen to wait before that is called trouble: the operator's own clock may be ahead."""
+
 SHOWN_AFTER: Final = timedelta(seconds=3)
 """What passes quicker is not worth a write."""
 
@@ -30,19 +33,28 @@ class PodsSay:
     after: timedelta | None = None
 
 
-def listen(job: JobView, now: datetime, *, started: bool) -> PodsSay:
-    """Return what the pods of a Job say now; `started`: a trainer of it ran before."""
+def listen(job: JobView, now: datetime, *, started: bool, seen: timedelta | None = None) -> PodsSay:
+    """Return what the pods of a Job say now; `started`: a trainer of it ran before.
+
+    That a pod has waited for too long is said when it was also `seen` to wait for a while (None: the clock speaks):
+    when it began is said by other clocks than ours.
+    """
+    unseen = timedelta() if seen is None else SEEN_FOR - seen
+    overdue = job.overdue if unseen <= timedelta() else None
     if job.waiting is not None:
         return PodsSay(job.waiting)
-    if job.overdue is not None and now >= job.overdue.due:
-        return PodsSay(job.overdue.problem)
-    if job.podless_since is not None and not started and now - job.podless_since >= PODLESS:
+    if overdue is not None and now >= overdue.due:
+        return PodsSay(overdue.problem)
+    podless = job.podless_since is not None and not started
+    if podless and job.podless_since is not None and now - job.podless_since >= PODLESS and unseen <= timedelta():
         return PodsSay(_podless(job))
     coming = [moment.since + SHOWN_AFTER for moment in job.moments]
     if job.overdue is not None:
         coming.append(job.overdue.due)
     if job.podless_since is not None and not started:
         coming.append(job.podless_since + PODLESS)
+    if podless or job.overdue is not None:
+        coming.append(now + unseen)
     if job.spoke and job.finished_at is not None:
         coming.append(job.finished_at + SETTLE)
     ahead = min((moment for moment in coming if moment > now), default=None)
