@@ -190,10 +190,7 @@ def test_a_run_on_a_lost_node_says_so_once_and_ends_when_its_pod_is_gone() -> No
             pod = server.get(Kind.POD, NAMESPACE, name) or {}
             left = not any(owner["uid"] in there for owner in pod["metadata"].get("ownerReferences", ()))
             if left and "deletionTimestamp" not in pod["metadata"]:
-                leaving = {"deletionTimestamp": server.stamp(), "deletionGracePeriodSeconds": 30}
-                server.update_spec(
-                    "kubernetes", Kind.POD, NAMESPACE, name, lambda o, d=leaving: o["metadata"].update(d)
-                )
+                server.update_spec("kubernetes", Kind.POD, NAMESPACE, name, leave)
 
     server.collect_garbage = keep  # type: ignore[method-assign]
     for _ in range(40):
