@@ -43,6 +43,7 @@ lint: ## style, layers, that generated files are fresh, that links lead somewher
 	$(call in,operator-dev)/python scripts/reference --check
 	$(call in,operator-dev)/python scripts/rights --check
 	$(call in,operator-dev)/python scripts/contracts --check
+	$(call in,operator-dev)/python scripts/schemas --check
 	python3 scripts/pages
 
 .PHONY: types
@@ -115,6 +116,7 @@ format: ## format, sort imports, copy the CRDs into the chart, make the referenc
 	$(call in,operator-dev)/python scripts/reference
 	$(call in,operator-dev)/python scripts/rights
 	$(call in,operator-dev)/python scripts/contracts
+	$(call in,operator-dev)/python scripts/schemas
 
 .PHONY: locks
 locks: ## resolve requirements/*.txt anew (versions move only with --upgrade: make locks UPGRADE=--upgrade)

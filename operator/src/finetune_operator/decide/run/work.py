@@ -1,6 +1,7 @@
 """The stages of a run that do work: prepare, train, evaluate (rows R4, R5, R10 to R22)."""
 
 from collections.abc import Callable
+from dataclasses import replace as replace_request
 from functools import partial
 from typing import Final, TypeVar
 
@@ -35,6 +36,7 @@ from .status import (
     unblocked,
 )
 from .turn import wait_for_landing, wait_for_turn
+from .version_spec import unwritable
 
 T = TypeVar("T")
 
@@ -103,6 +105,7 @@ def _carry_on(
 ) -> Continue | Decision[RunStatus]:
     """Let the attempt engine go on, and put what it says into the status."""
     kind = CONDITION_OF[request.step]
+    request = replace_request(request, accept=partial(_accept_what_fits, context, status, request.accept, record))
     match advance(attempts_view(context, status), request):
         case StepSucceeded(attempts, value):
             return Continue(record(replace(status, attempts=attempts), value))
@@ -117,6 +120,26 @@ def _carry_on(
             begins = any(isinstance(action, CreateJob) for action in underway.actions)
             waits = wait_for_turn(context.view, status) if begins else None
             return waits or _show_underway(context, status, request, underway)
+
+
+def _accept_what_fits(
+    context: RunContext,
+    status: RunStatus,
+    accept: Callable[[Attempt, StepResult], T | Problem],
+    record: Callable[[RunStatus, T], RunStatus],
+    attempt: Attempt,
+    said: StepResult,
+) -> T | Problem:
+    """Take a result only if all that is to be written of it can be: in the status, and in the version's record."""
+    value = accept(attempt, said)
+    if isinstance(value, Problem):
+        return value
+    done = replace(attempt, outcome="Succeeded")
+    attempts = tuple(done if (a.step, a.attempt) == (done.step, done.attempt) else a for a in status.attempts)
+    wrong = unwritable(context, record(replace(status, attempts=attempts), value))
+    if wrong is None:
+        return value
+    return Problem("ResultInvalid", f"the result of {attempt.step} is not taken, it cannot be recorded: {wrong}")
 
 
 def _show_underway(
