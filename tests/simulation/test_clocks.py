@@ -274,7 +274,7 @@ def test_a_deployment_that_is_scaled_to_zero_is_not_called_well() -> None:
     assert world.seconds_watched() >= 40 * 300 + 20 - STEP
 
 
-@pytest.mark.row("R88")
+@pytest.mark.row("R87")
 @pytest.mark.parametrize("skew", [0 * HOURS, 400 * HOURS, -400 * HOURS])
 def test_a_review_expires_after_the_time_that_it_was_open(skew: timedelta) -> None:
     story: Story = replace(REVIEW, approves=False)
@@ -294,7 +294,7 @@ def test_a_review_expires_after_the_time_that_it_was_open(skew: timedelta) -> No
     assert len(written) <= 10 + 4
 
 
-@pytest.mark.row("R89")
+@pytest.mark.row("R87")
 @pytest.mark.parametrize("skew", [0 * HOURS, HOURS, -HOURS])
 def test_the_pause_after_a_failure_is_as_long_by_any_clock(skew: timedelta) -> None:
     failed: list[datetime] = []

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from finetune_operator.api.schema import misfit
 from finetune_operator.cluster.act import Outlets
 from finetune_operator.cluster.errors import (
     AdmissionUnavailable,
@@ -18,6 +19,7 @@ from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Object
+from finetune_operator.controller.failures import TRIES
 from finetune_operator.controller.loop import OUTAGE, Loop
 from finetune_operator.controller.metrics import Metrics
 from finetune_operator.controller.queue import WorkQueue
@@ -354,3 +356,97 @@ def test_an_outage_is_asked_about_by_one_worker_and_ends_with_the_first_answer()
         return tries
 
     assert asyncio.run(story()) <= OUTAGE + 2
+
+
+class Broken(Exception):
+    """A bug of the operator."""
+
+
+@pytest.fixture
+def broken(world: World, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A world in which the observer has a bug for the kinds that are named."""
+    kinds: set[Kind] = set()
+    observe = Observer.observe
+
+    async def failing(self: Observer, kind: Kind, raw: Object, now: Any) -> Any:
+        if kind in kinds:
+            raise Broken("list index out of range; see https://user:secret@example/x?token=1")
+        return await observe(self, kind, raw, now)
+
+    monkeypatch.setattr(Observer, "observe", failing)
+    return kinds
+
+
+def fail(world: World, key: ObjectRef, times: int = 1) -> None:
+    for _ in range(times):
+        with pytest.raises(Broken):
+            world.reconcile(key)
+
+
+@pytest.mark.row("R88")
+def test_a_bug_is_said_in_the_object_once_and_is_gone_when_it_is_mended(world: World, broken: set[Kind]) -> None:
+    world.reconcile(RUN)
+    broken.add(Kind.RUN)
+    before = len(world.server.log)
+    fail(world, RUN, 5)
+    assert len(world.server.log) == before + 1, "said once"
+    said = world.condition(RUN, "Reconciled")
+    assert (said["status"], said["reason"]) == ("False", "ReconcileFailed")
+    assert "Broken in " in said["message"]
+    assert ".py:" in said["message"]
+    assert "secret" not in said["message"]
+    assert world.get(RUN)["status"]["message"] == said["message"]
+    assert world.warned("ReconcileFailed") == 1
+    world.reconcile(POLICY, VERSION)
+    broken.clear()
+    world.reconcile(RUN)
+    assert all(c["type"] != "Reconciled" for c in world.get(RUN)["status"]["conditions"])
+    assert "Broken" not in str(world.get(RUN)["status"])
+
+
+@pytest.mark.row("R88")
+def test_a_run_that_the_operator_fails_on_again_and_again_ends(world: World, broken: set[Kind]) -> None:
+    world.reconcile(RUN)
+    broken.add(Kind.RUN)
+    fail(world, RUN, TRIES - 1)
+    assert world.get(RUN)["status"]["phase"] != "Failed"
+    fail(world, RUN)
+    status = world.get(RUN)["status"]
+    assert status["phase"] == "Failed"
+    assert world.condition(RUN, "Finished")["reason"] == "ReconcileFailed"
+    assert misfit("FineTuneRun", "status", status) is None
+    before = len(world.server.log)
+    fail(world, RUN, 5)
+    assert len(world.server.log) == before
+
+
+@pytest.mark.row("R88")
+@pytest.mark.parametrize("key", [POLICY, VERSION], ids=["policy", "version"])
+def test_what_serves_is_tried_again_without_end(world: World, broken: set[Kind], key: ObjectRef) -> None:
+    conditions = world.get(key)["status"]["conditions"]
+    broken.add(key.kind)
+    fail(world, key, TRIES + 5)
+    after = world.get(key)["status"]["conditions"]
+    assert [c for c in after if c["type"] != "Reconciled"] == conditions, "nothing else is said of it"
+    broken.clear()
+    world.reconcile(key)
+    assert world.get(key)["status"]["conditions"] == conditions
+
+
+@pytest.mark.row("R88")
+def test_a_status_that_the_api_server_will_never_take_is_said_by_a_smaller_patch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.reconcile(RUN)
+    world.client.statuses, world.client.error = True, Invalid
+    patch = world.client.patch_status
+
+    async def small(*where: Any) -> Object:
+        world.client.statuses = set(where[-1]["status"]) - {"conditions", "message"} != set()
+        return await patch(*where)
+
+    monkeypatch.setattr(world.client, "patch_status", small)
+    world.server.update_spec("user", Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(suspend=True))
+    with pytest.raises(Invalid):
+        world.reconcile(RUN)
+    assert "the API server refuses its status" in world.condition(RUN, "Reconciled")["message"]

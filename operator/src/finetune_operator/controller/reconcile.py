@@ -1,10 +1,13 @@
 """Reconcile one key: observe, decide, act. What cannot be parsed or written is said in the object's status."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from dataclasses import replace as with_changes
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
+
+from msgspec.structs import replace
 
 from ..api.meta import Condition, set_condition
 from ..api.model_version import VersionStatus
@@ -13,7 +16,7 @@ from ..api.promotion import PromotionStatus
 from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain
 from ..cluster.act import Acted, Outlets, act, regarding, write_status
-from ..cluster.errors import FieldConflict, Forbidden, Invalid, Unauthenticated
+from ..cluster.errors import ClusterError, FieldConflict, Forbidden, Invalid, Unauthenticated
 from ..cluster.kinds import Kind, reconciled
 from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observed, Observer
@@ -25,11 +28,15 @@ from ..decide.run.view import RunView
 from ..decide.version.view import VersionView
 from ..decide.views import PolicyView
 from ..manifests.events import Regarding
+from . import failures
+from .failures import Failures
 from .stopwatch import Stopwatch
 from .words import Words, only_words
 
 NEW_WORDS: Final = timedelta(minutes=1)
 """How long a refusal keeps its words. Those of a webhook may differ at every try, and a write wakes its object."""
+
+log = logging.getLogger(__name__)
 
 S = TypeVar("S", RunStatus, VersionStatus, PolicyStatus, PromotionStatus)
 
@@ -64,6 +71,7 @@ class Reconciler:
     _posted: set[str] = field(default_factory=set)
     """Uids whose refusal has its Event from here, because no condition can tell of it."""
     _words: Words = field(default_factory=Words)
+    _failures: Failures = field(default_factory=Failures)
 
     async def reconcile(self, key: ObjectRef) -> Outcome:
         """Bring the object of `key` one decision further. Raises ClusterError when the API server refuses."""
@@ -75,7 +83,7 @@ class Reconciler:
             return Outcome()
         now = self.clock().replace(microsecond=0)
         try:
-            outcome = await self._decided(key.kind, raw, now)
+            outcome = await self._guarded(key.kind, raw, now)
         except InvalidObject as error:
             changed = await self._say_invalid(key.kind, raw, str(error), now)
             return Outcome(wrote=changed)
@@ -85,6 +93,7 @@ class Reconciler:
             # Said in the status by the next try, which is due at once; it stays until a try succeeds.
             self._remember(uid, refusal_of(error, now))
             raise
+        self._failures.forget(uid)
         if self._refused.pop(uid, None) is not None:
             self._posted.discard(uid)
             return with_changes(outcome, again=True)
@@ -95,6 +104,7 @@ class Reconciler:
         self._refused.pop(uid, None)
         self._posted.discard(uid)
         self._words.forget(uid)
+        self._failures.forget(uid)
         self._stopwatch.forget(uid)
         self.observer.forget(uid)
 
@@ -107,6 +117,20 @@ class Reconciler:
             self._posted.discard(uid)
         self._refused[uid] = refusal
 
+    async def _guarded(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
+        """Decide, and say in the object what kept us from it where nobody else will: a bug, or a status refused."""
+        try:
+            return await self._decided(kind, raw, now)
+        except Invalid as error:
+            if error.action is None:
+                await self._say_failed(kind, raw, failures.refused_in_words(error), now)
+            raise
+        except (ClusterError, InvalidObject):
+            raise
+        except Exception as error:
+            await self._say_failed(kind, raw, failures.in_words(error), now)
+            raise
+
     async def _decided(self, kind: Kind, raw: Object, now: datetime) -> Outcome:
         try:
             observed = await self.observer.observe(kind, raw, now)
@@ -116,7 +140,7 @@ class Reconciler:
             await self._say_unread(kind, raw, str(error))
             raise Unread(str(error)) from error
         observed = self._timed(observed, now)
-        decision = self._with_refusal(observed, reconciled(kind).decide(observed.view))
+        decision = _reconciled_again(self._with_refusal(observed, reconciled(kind).decide(observed.view)))
         wait = self._chatter(raw, decision, now)
         if wait is not None:
             return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
@@ -160,6 +184,24 @@ class Reconciler:
         acted: Acted = await act(self.cluster, observed, decision, self.outlets, refuse)
         return Outcome(wrote=acted.wrote, again=acted.again, after=_soonest(decision.requeue_after, observed.poll))
 
+    async def _say_failed(self, kind: Kind, raw: Object, words: str, now: datetime) -> None:
+        """Say that the operator fails on the object, by a patch as small as can be, and end a run that it cannot help.
+
+        Whatever goes wrong with that is only logged: the failure itself is what the queue has to hear of.
+        """
+        metadata = raw["metadata"]
+        ends = self._failures.count(metadata["uid"], words) >= failures.TRIES and kind is Kind.RUN
+        try:
+            changed = failures.patch(kind, raw, words, now, ends=ends)
+            if not changed:
+                return
+            where = Regarding(reconciled(kind).name, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+            self.outlets.events(where, Emit("Warning", failures.REASON, changed["message"]))
+            await self.cluster.patch_status(kind, where.namespace, where.name, where.uid,
+                                            metadata["resourceVersion"], {"status": changed})  # fmt: skip
+        except ClusterError as error:
+            log.warning("a failure could not be said in the status: %s", error)
+
     async def _say_unread(self, kind: Kind, raw: Object, error: str) -> None:
         """Say what may not be read: by an Event, and in the summary, which the next decision writes anew."""
         message = f"the operator may not read what this needs: {error}; give the rights back: it goes on by itself"
@@ -182,6 +224,14 @@ class Reconciler:
         new = {**status, "conditions": plain(conditions)}
         written = await write_status(self.cluster, kind, raw, new)
         return written is not raw
+
+
+def _reconciled_again(decision: Decision[S]) -> Decision[S]:
+    """Return the decision without the condition that the operator fails on the object: it was made."""
+    conditions = tuple(c for c in decision.status.conditions if c.type != failures.CONDITION)
+    if len(conditions) == len(decision.status.conditions):
+        return decision
+    return with_changes(decision, status=replace(decision.status, conditions=conditions))
 
 
 def _refuser(observed: Observed[Any]) -> Callable[[Object, FieldConflict], Decision[Any]] | None:
