@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from typing import Final
 
 GROUP = "finetune-operator.io"
 VERSION = "v1alpha1"
@@ -89,10 +90,14 @@ def is_version(text: str) -> bool:
     return _VERSION.fullmatch(text) is not None
 
 
+_LONGEST_NUMBER: Final = 9
+"""Digits of a number in a version's name; the CRDs allow fewer."""
+
+
 def series_of(version: str) -> int | None:
     """Return 2 for base_v2 and for ft_v2.7; None for a name of another form."""
     for prefix in ("base_v", "ft_v"):
         head, _, _ = version.removeprefix(prefix).partition(".")
-        if version.startswith(prefix) and head.isdigit():
+        if version.startswith(prefix) and head.isascii() and head.isdigit() and len(head) <= _LONGEST_NUMBER:
             return int(head)
     return None

@@ -20,6 +20,8 @@ _COLLECTOR: Final = frozenset(("foregroundDeletion", "orphan"))
 """Finalizers of Kubernetes' garbage collector: while they stand, it is not through with the pods."""
 _SHOWN: Final = 200
 """Characters of a Job's own words that a message quotes."""
+_LONGEST_COUNT: Final = 9
+"""Digits of a label that is read as a number."""
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
 
 
@@ -193,4 +195,4 @@ def _step(labels: Mapping[str, str]) -> Step:
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() else default
+    return int(text) if text is not None and text.isdecimal() and len(text) <= _LONGEST_COUNT else default

@@ -15,6 +15,7 @@ from .port import Object
 _NO_RETRY_HELPS: Final = frozenset((EXIT_BAD_INPUT, EXIT_BAD_TRAINING, EXIT_OUT_OF_MEMORY))
 _FIRST_YEAR: Final = 2000
 """A container that could not be started is said to have started in 1970."""
+_LAST_YEAR: Final = 9000
 _SHOWN: Final = 200
 """Characters of a container's last words that a message quotes."""
 
@@ -186,10 +187,11 @@ def last_words(status: Json) -> str:
 
 
 def moment_of(text: object) -> datetime | None:
-    """Return a time stamp of Kubernetes as a moment; None for anything else."""
+    """Return a time stamp of Kubernetes as a moment; None for anything else, and for one that nothing can follow."""
     if not isinstance(text, str):
         return None
     try:
-        return parse(text, datetime)
+        moment = parse(text, datetime)
     except InvalidObject:
         return None
+    return moment if moment.year <= _LAST_YEAR else None
