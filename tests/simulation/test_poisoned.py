@@ -23,12 +23,15 @@ from .stories import STORIES, Story, World
     ],
     ids=["5000 digits", "2^52", "2^53", "another script", "brackets"],
 )
-def test_a_poisoned_annotation_keeps_no_run_from_its_end(story: Story, key: str, text: str) -> None:
+def test_a_poisoned_annotation_is_named_and_stops_nothing_for_good(story: Story, key: str, text: str) -> None:
     world, done = World(story), list[bool]()
     user = world._user
 
     def poison(deployment: Object) -> None:
         deployment["metadata"].setdefault("annotations", {})[key] = text
+
+    def clean(deployment: Object) -> None:
+        del deployment["metadata"]["annotations"][key]
 
     def act() -> None:
         if not done and world.server.get(Kind.RUN, NAMESPACE, "first") is not None:
@@ -42,5 +45,10 @@ def test_a_poisoned_annotation_keeps_no_run_from_its_end(story: Story, key: str,
     world._user = act  # type: ignore[method-assign]
     world.play(hours=10)
     status = world.get(Kind.RUN, "first")["status"]
+    if status["phase"] == "Promoting":  # the annotation is another's now, and nothing is written over another's
+        assert "field manager 'editor'" in status["message"], status["message"]
+        world.server.update_spec("editor", Kind.DEPLOYMENT, NAMESPACE, "invoice-detector", clean)
+        world.play(hours=10)
+        status = world.get(Kind.RUN, "first")["status"]
     assert (done, status["phase"]) == ([True], story.ends)
     assert [broken for broken in violations(world) if "epochs" not in broken] == []
