@@ -1,4 +1,4 @@
-"""What is said of an object that the operator fails on, by a bug or because its own status is refused (row R50a)."""
+"""What is said of an object that the operator fails on, by a bug or because its own status is refused (row R88)."""
 
 import traceback
 from collections.abc import Mapping

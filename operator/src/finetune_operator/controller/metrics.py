@@ -89,7 +89,7 @@ DOMAIN: Final[Mapping[str, Declared]] = {
     ),
     "finetune_flight_duration_seconds": Declared(
         Histogram,
-        "Time from the first write of the keys to the end of the watch, or of the way back.",
+        "Observed time from the first write of the keys to the end of the watch, or of the way back.",
         ("namespace", "deployment", "outcome"),
         {"outcome": get_args(PromotionOutcome)},
         MINUTES,
