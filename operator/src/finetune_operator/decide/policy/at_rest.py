@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
+from ..commands import in_events
 from ..decision import Decision, Emit
 from ..deployment import counted_epoch, deployment_problem, keys_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
@@ -46,21 +47,24 @@ def _promote(view: PolicyView) -> Decision[PolicyStatus] | None:
             return with_changes(begun, actions=(*begun.actions, *events))
         if not isinstance(finding, Refuse):
             continue
-        if len(unmirrored) >= limits.CONSUMED:
+        if len(unmirrored) >= limits.CONSUMED_MESSAGES:
             return Decision(status, tuple(events), BACKLOG)
         unmirrored.add(identity(promotion))
         status = _refuse(view, status, promotion, finding, unmirrored)
-        events.append(_refusal_event(promotion, finding))
+        events.extend(_refusal_events(promotion, finding))
     return None if status is policy.status else Decision(status, tuple(events))
 
 
 def _unmirrored(view: PolicyView) -> set[tuple[str, str]]:
-    """Return the consumed promotions whose objects do not show it yet: forgetting those would act twice."""
+    """Return the consumed promotions whose objects do not show it yet: forgetting those would act twice.
+
+    One that is being deleted, and that somebody's finalizer keeps, never shows it, and acts no more.
+    """
     remembered = {(entry.name, entry.spec_hash) for entry in view.policy.status.consumed}
     return {
         key
         for promotion in view.promotions
-        if promotion.status.finished_at is None
+        if promotion.status.finished_at is None and promotion.metadata.deletion_timestamp is None
         for key in (identity(promotion),)
         if key in remembered
     }
@@ -82,9 +86,9 @@ def _refuse(
     )
 
 
-def _refusal_event(promotion: Promotion, finding: Refuse) -> Emit:
-    text = f"promotion '{promotion.metadata.name}': {finding.message}"
-    return Emit("Warning" if finding.outcome == "Failed" else "Normal", finding.reason, text)
+def _refusal_events(promotion: Promotion, finding: Refuse) -> tuple[Emit, ...]:
+    texts = in_events(f"promotion '{promotion.metadata.name}': {finding.message}")
+    return tuple(Emit("Warning" if finding.outcome == "Failed" else "Normal", finding.reason, text) for text in texts)
 
 
 def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
