@@ -113,9 +113,12 @@ class Standing(NamedTuple):
     lines_up: bool = False
     """It waits for what others change, to be measured again."""
     phase: str = ""
+    stuck: tuple[str, str] = ("", "")
+    """What its step gets no further for, as its condition says, and since when; empty where it goes on."""
 
 
 TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
+_STEPS = frozenset(("Prepared", "Trained", "Evaluated"))
 _RANKS = {"Taken": TAKEN, "Waiting": WAITING, "Blocked": BLOCKED}
 
 
@@ -145,7 +148,19 @@ def standing(run: Json) -> Standing:
         changes_live=changes_live,
         lines_up=lines_up,
         phase=shown,
+        stuck=_stuck(run) if rank == TAKEN else ("", ""),
     )
+
+
+def _stuck(run: Json) -> tuple[str, str]:
+    """Return what a step waits for that somebody has to mend, or a queue has to grant, and since when."""
+    waits = (
+        c
+        for c in _items(run, "status", "conditions")
+        if c.get("type") in _STEPS and (c.get("status") == "False" or c.get("reason") == "Queued")
+    )
+    found = next(waits, None)
+    return ("", "") if found is None else (str(found.get("reason")), str(found.get("lastTransitionTime") or ""))
 
 
 def _accepted(run: Json) -> str:

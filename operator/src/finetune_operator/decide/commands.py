@@ -46,6 +46,11 @@ def scaling(policy: Policy, replicas: int) -> str:
     return f"kubectl scale deployment {name} -n {namespace} --replicas={replicas}"
 
 
+def suspending(run: str, namespace: str) -> str:
+    """Return the command that suspends a run: its Job goes, and with it its place."""
+    return f"""kubectl patch finetunerun {run} -n {namespace} --type=merge -p '{{"spec":{{"suspend":true}}}}'"""
+
+
 def promoting(
     policy: Policy,
     version: str,

@@ -7,6 +7,7 @@ from ...api.run import Inputs, RunStatus
 from ..decision import Decision
 from .stage import Continue, RunContext
 from .status import mark, say
+from .turn import held_up
 from .view import RunView, Twin
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -25,6 +26,7 @@ def await_twin(context: RunContext, status: RunStatus) -> Continue | Decision[Ru
         f"run {twin.name} asks for the same with the same samples and is not over: what comes of it decides; to train "
         f"beside it, delete this run and make one with another spec.mixing.seed"
     )
+    message += held_up(view, (twin.stuck,) if twin.stuck is not None else ())
     status = mark(view, status, "Accepted", "Unknown", "SameRunUnderway", message)
     return Decision(say(status, "Pending", message))
 

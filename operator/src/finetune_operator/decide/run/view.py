@@ -15,6 +15,15 @@ Turn = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """A run with a place whose step gets no further, by the reason of its condition."""
+
+    run: str
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """Runs of the same policy: the others whose Jobs take its places, and who waits for one, each sorted.
 
@@ -25,6 +34,8 @@ class Queue:
     waiting: tuple[Turn, ...] = ()
     blocked: tuple[Turn, ...] = ()
     new: tuple[Turn, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
+    """Those with places that get no further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,7 @@ class Twin:
     drawn: tuple[str, str] | None = None
     is_past: bool = False
     """It trains, or has a candidate."""
+    stuck: Stuck | None = None
 
 
 @dataclass(frozen=True, slots=True)
