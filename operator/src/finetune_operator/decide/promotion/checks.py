@@ -9,7 +9,7 @@ from ..commands import letting_go, overruling, promoting, resuming, scaling
 from ..deployment import keys_of, manager_in_words, written_by_others
 from ..text import plain
 from ..views import ServedKeys
-from .eligibility import eligible, not_taken_back, was_live
+from .eligibility import eligible, is_proven, not_taken_back, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 
 
@@ -18,7 +18,9 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
     version = _find_version(proposal)
     if not isinstance(version, ModelVersion):
         return _stays_without_its_object(proposal) or version
-    context = CheckContext(proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem)
+    context = CheckContext(
+        proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem, proposal.versions
+    )
     for check in CHECKS:
         obstacle = check(context)
         if obstacle is not None:
@@ -192,6 +194,8 @@ def _settled(context: CheckContext) -> Obstacle | None:
         return None
     if was_live(context.policy, context.version) or overrules(context.promotion, "NotSettled"):
         return None
+    if deployment.keys.absent and not is_proven(context.policy, context.versions):
+        return None  # nothing is served, and nobody puts live back (D5): there is nothing to wait for
     ails = "" if deployment.trouble is None else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
     room = ""
     if 0 < deployment.available < deployment.replicas:
@@ -234,7 +238,7 @@ def _keys_are_ours(context: CheckContext) -> Obstacle | None:
     elif foreign is None and deployment.keys == keys_of(live):
         return None
     back = f"nothing is served until '{spec.version}' goes live"
-    if live is not None:
+    if live is not None and is_proven(context.policy, context.versions):
         then = "" if live.version == spec.version else f", and '{spec.version}' goes live"
         back = f"'{live.version}', on record as live, is put back then{then}"
     return Wait(

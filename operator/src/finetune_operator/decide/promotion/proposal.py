@@ -29,6 +29,8 @@ class CheckContext:
     version: ModelVersion
     deployment: DeploymentView | None
     problem: Problem | None
+    versions: tuple[ModelVersion, ...] = ()
+    """All that there are: one of them may prove what is live."""
 
 
 @dataclass(frozen=True, slots=True)
