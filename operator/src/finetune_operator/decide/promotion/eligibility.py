@@ -107,6 +107,8 @@ def what_comes_back(policy: Policy, versions: tuple[ModelVersion, ...]) -> str:
 
 def eligible(context: CheckContext) -> Obstacle | None:
     """Return why the version can never go live here as things are, or what it still waits for."""
+    if context.is_remembered:
+        return None
     if context.version.spec.classes != context.policy.spec.classes:
         return _ineligible(context.version, "its classes differ from the policy's spec.classes")
     if context.version.spec.type == "Base":
