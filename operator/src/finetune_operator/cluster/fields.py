@@ -159,8 +159,12 @@ def _stuck(run: Json) -> tuple[str, str]:
         for c in _items(run, "status", "conditions")
         if c.get("type") in _STEPS and (c.get("status") == "False" or c.get("reason") == "Queued")
     )
-    found = next(waits, None)
-    return ("", "") if found is None else (str(found.get("reason")), str(found.get("lastTransitionTime") or ""))
+    condition = next(waits, None)
+    return (
+        ("", "")
+        if condition is None
+        else (str(condition.get("reason")), str(condition.get("lastTransitionTime") or ""))
+    )
 
 
 def _accepted(run: Json) -> str:

@@ -17,10 +17,10 @@ from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wa
 
 def judge(proposal: Proposal) -> Clear | Obstacle:
     """Return the first obstacle in the order of docs/develop/state-machines.md, or that the way is clear."""
-    found = _find_version(proposal)
-    version: ModelVersion | Obstacle = found
-    if isinstance(found, Wait):
-        version = _stays_without_its_object(proposal) or _remembered(proposal, found) or found
+    named = _find_version(proposal)
+    version: ModelVersion | Obstacle = named
+    if isinstance(named, Wait):
+        version = _stays_without_its_object(proposal) or _remembered(proposal, named) or named
     if not isinstance(version, ModelVersion):
         return version
     context = CheckContext(
@@ -30,7 +30,7 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
         proposal.deployment,
         proposal.problem,
         proposal.versions,
-        is_remembered=version is not found,
+        is_remembered=version is not named,
     )
     for check in CHECKS:
         obstacle = check(context)
