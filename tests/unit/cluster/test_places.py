@@ -185,3 +185,13 @@ def test_a_run_that_is_to_be_measured_again_sees_who_may_change_what_is_live_bef
         RunView(run=other, now=START), parse({"phase": "Evaluating", "attempts": rounds}, RunStatus)
     ):
         assert "other" in asyncio.run(world.places.ahead(me))
+
+
+@pytest.mark.row("R69")
+@pytest.mark.parametrize(("outcome", "past"), [("Running", True), ("Failed", True), ("Suspended", False)])
+def test_a_run_whose_training_was_suspended_is_no_further_than_one_that_has_drawn(outcome: str, past: bool) -> None:
+    world = World()
+    attempt = {"step": "train", "attempt": 1, "job": "first-train-1-abcdef", "outcome": outcome}
+    world.put("first", **asking(phase="Pending", attempts=[attempt]))
+    (twin,) = asyncio.run(world.places.twins(world.put("me", **asking(phase="Preparing")), ()))
+    assert twin.is_past is past

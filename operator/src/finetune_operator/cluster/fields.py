@@ -132,7 +132,8 @@ def standing(run: Json) -> Standing:
         return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
     pool, anchor = (str(_value(run, "status", "inputs", "digests", name) or "") for name in ("pool", "anchor"))
-    trains = any(attempt.get("step") == "train" for attempt in _items(run, "status", "attempts"))
+    attempts = _items(run, "status", "attempts")
+    trains = any(a.get("step") == "train" and a.get("outcome") != "Suspended" for a in attempts)
     is_past = trains or _value(run, "status", "candidate") is not None
     again = shown == "Evaluating" and any(int(a.get("round") or 0) > 1 for a in _items(run, "status", "attempts"))
     lines_up = shown == "Pending" and _accepted(run) == "PromotionUnderway"

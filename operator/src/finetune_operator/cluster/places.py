@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ..api.run import FINAL_PHASES, Run, RunStatus
-from ..decide.run.view import Queue, RunView, Stuck, Turn, Twin
+from ..decide.run.view import Queue, RunView, Stuck, Turn, Twin, trains
 from ..decide.views import JobView
 from .fields import BLOCKED, NEW, WAITING, Standing
 from .kinds import Kind
@@ -127,7 +127,7 @@ class Places:
 
 
 def _is_past(status: RunStatus) -> bool:
-    return status.candidate is not None or any(attempt.step == "train" for attempt in status.attempts)
+    return status.candidate is not None or trains(status.attempts)
 
 
 def _without(turns: tuple[Turn, ...], names: Collection[str]) -> tuple[Turn, ...]:

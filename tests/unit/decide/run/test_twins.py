@@ -73,3 +73,20 @@ def test_a_run_that_trains_waits_for_nobody() -> None:
     world.twins = (Twin("other", OLDER, DRAWN, is_past=True),)
     world.start("train")
     assert world.phase() == "Training"
+
+
+@pytest.mark.row("R69")
+def test_a_run_whose_training_was_suspended_waits_for_the_one_that_trains_meanwhile() -> None:
+    """Others were let go first by suspending it; what they make of the same is not made again."""
+    world = World().prepared()
+    world.start("train")
+    world.edit(suspend=True)
+    world.settle()
+    world.remove_job(world.job("train").name)
+    world.twins = (Twin("other", YOUNGER, DRAWN, is_past=True),)
+    world.settle()
+    assert world.phase() == "Suspended", "who suspended it hears of nothing else"
+    world.edit(suspend=False)
+    world.settle()
+    assert (world.phase(), world.condition("Accepted")) == ("Pending", ("Unknown", "SameRunUnderway"))
+    assert (world.status.place, world.jobs_made("train")) == (None, 1)

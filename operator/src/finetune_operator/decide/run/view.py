@@ -1,5 +1,6 @@
 """What a run's next step hangs on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from ...api.contract import ProgressLine, RunDocument
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Promotion
-from ...api.run import Run
+from ...api.run import Attempt, Run
 from ..views import JobView, Problem, TemplateView
 
 Turn = tuple[str, str]
@@ -36,6 +37,11 @@ class Queue:
     new: tuple[Turn, ...] = ()
     stuck: tuple[Stuck, ...] = ()
     """Those with places that get no further."""
+
+
+def trains(attempts: Iterable[Attempt]) -> bool:
+    """Tell whether a run trains, or has trained: what a suspension took from it, it would begin anew."""
+    return any(attempt.step == "train" and attempt.outcome != "Suspended" for attempt in attempts)
 
 
 @dataclass(frozen=True, slots=True)
