@@ -81,6 +81,7 @@ class Attempt(Value, frozen=True, kw_only=True):
 
     `live` is the digest of what was live when the attempt was planned. `counted`: a failure counts against
     the back-off limit. `fatal`: another attempt cannot help (bad input, bad training, no memory, deadline).
+    `nonce` is nobody's before the attempt is written, and the Job carries it; `made` is a fingerprint of that Job.
     `ran_seconds` is how long its trainers ran up to `ran_until`: pods come and go within one Job.
     """
 
@@ -91,6 +92,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     round: int = 0
     live: str | None = None
     collect: bool = False
+    nonce: str = ""
+    made: str | None = None
     job_uid: str | None = None
     template_hash: str | None = None
     started_at: datetime | None = None
@@ -182,7 +185,8 @@ class AdoptedResult(Value, frozen=True, kw_only=True):
 class RunStatus(Value, frozen=True, kw_only=True):
     """What happened so far. `phase` is a summary; conditions and attempts are the record.
 
-    `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for.
+    `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for,
+    and `snapshot_sha256` the digest of the document in `snapshot`.
     """
 
     observed_generation: int = 0
@@ -193,6 +197,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     finished_at: datetime | None = None
     review_since: datetime | None = None
     snapshot: str | None = None
+    snapshot_sha256: str | None = None
     asks: str | None = None
     place: Place | None = None
     attempts: tuple[Attempt, ...] = ()

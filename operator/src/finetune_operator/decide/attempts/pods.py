@@ -32,6 +32,8 @@ class PodsSay:
 
 def listen(job: JobView, now: datetime, *, started: bool) -> PodsSay:
     """Return what the pods of a Job say now; `started`: a trainer of it ran before."""
+    if job.doubt is not None:
+        return PodsSay(job.doubt)
     if job.waiting is not None:
         return PodsSay(job.waiting)
     if job.overdue is not None and now >= job.overdue.due:

@@ -7,7 +7,7 @@ from typing import Generic, Literal, TypeVar
 
 from ...api.contract import StepResult
 from ...api.run import Attempt, Step
-from ..decision import Action, TemplateRole
+from ..decision import Action, CreateJob, TemplateRole
 from ..views import Explanation, JobView, Problem, TemplateView
 
 T = TypeVar("T")
@@ -27,6 +27,9 @@ class AttemptsView:
     deadline: timedelta | None = None
     """Limit of the time that the trainers of a step run, over all its attempts; of an endless step, in one of them."""
     suspended: Explanation | None = None
+    nonce: str = ""
+    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
+    snapshot_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,9 @@ def attempts_view(context: RunContext, status: RunStatus) -> AttemptsView:
         backoff_limit=run.spec.backoff_limit,
         deadline=span(run.spec.active_deadline_seconds),
         suspended=suspended(context.view),
+        nonce=context.view.nonce,
+        fingerprint=context.view.fingerprint,
+        snapshot_sha256=status.snapshot_sha256,
     )
 
 

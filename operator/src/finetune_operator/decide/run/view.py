@@ -1,6 +1,6 @@
 """What a run's next step hangs on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +9,7 @@ from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Promotion
 from ...api.run import Attempt, Run
+from ..decision import CreateJob
 from ..views import JobView, Problem, TemplateView
 
 Turn = tuple[str, str]
@@ -69,6 +70,10 @@ class RunView:
     snapshot: RunDocument | None = None
     snapshot_problem: Problem | None = None
     jobs: tuple[JobView, ...] = ()
+    nonce: str = ""
+    """What the next attempt is known by: nobody knew it before."""
+    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
+    """Returns what a Job is known by once it is made."""
     progress: ProgressLine | None = None
     promotion: Promotion | None = None
     queue: Queue = Queue()

@@ -1,11 +1,13 @@
 """What a ModelVersion's status hangs on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from ...api.contract import RunDocument
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
+from ..decision import CreateJob
 from ..views import JobView, Problem, TemplateView
 
 
@@ -20,3 +22,7 @@ class VersionView:
     snapshot: RunDocument | None = None
     snapshot_problem: Problem | None = None
     jobs: tuple[JobView, ...] = ()
+    nonce: str = ""
+    """What the next attempt is known by: nobody knew it before."""
+    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
+    """Returns what a Job is known by once it is made."""
