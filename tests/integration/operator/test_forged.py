@@ -221,6 +221,20 @@ def believed_by_nobody(theirs: Space, space: Space, node: EvilNode, pod: Object)
     assert ended["verdict"] == "Reject", ended
 
 
+@pytest.mark.row("R72")
+def test_a_pod_by_which_the_jobs_controller_takes_the_job_for_complete_is_not_believed(
+    eve: Space, space: Space, node: EvilNode
+) -> None:
+    job, real = evaluating(eve, node)
+    eve.apply(forged(job, real, EVIL, finalizers=["batch.kubernetes.io/job-tracking"]))
+    eventually(lambda: (space.get("jobs", job["metadata"]["name"]) or {}).get("status", {}).get("succeeded"),
+               what="the Job's controller counts it")  # fmt: skip
+    node.holds.clear()
+    ends(space, "Rejected")
+    assert [outcome for _, outcome, _ in tries(space)][-1] == "Succeeded"
+    print(tries(space))
+
+
 @pytest.mark.row("R73")
 def test_a_pod_in_the_jobs_own_words_makes_neither_of_them_believed(eve: Space, space: Space, node: EvilNode) -> None:
     job, real = evaluating(eve, node)
