@@ -1,6 +1,7 @@
 """Four stories of one run, played on the in-memory API server to rest, with a crash of the operator where wanted."""
 
-from collections.abc import Callable, Coroutine
+import itertools
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -58,6 +59,7 @@ class World:
     events: list[tuple[str, str]] = field(default_factory=list)
     metrics: list[RecordMetric] = field(default_factory=list)
     due: dict[tuple[Kind, str], datetime] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         """Set the stage: a cluster with the base imported, policy, templates, Deployment, and a run applied."""
@@ -73,7 +75,7 @@ class World:
         cluster = self.wrap(self.client) if self.wrap else self.client
         return Reconciler(
             cluster=cluster,
-            observer=Observer(cluster),
+            observer=Observer(cluster, lambda: f"nonce-{next(self.numbers)}"),
             outlets=Outlets(self._record, self._record_metric),
             clock=lambda: self.server.now,
             steady=self._steady,

@@ -196,6 +196,14 @@ def test_documents_that_cannot_be_read_are_bad_input(
     assert error["remedy"]
 
 
+def test_a_document_other_than_the_one_that_is_meant_is_refused(job: Pod, world: World, base: dict[str, Any]) -> None:
+    code, _ = job.run("prepare", world.document(base), {"attempt": 1}, FINETUNE_DOCUMENT_SHA256="0" * 64)
+    assert code == 10
+    error = job.message()["error"]
+    assert (error["class"], error["reason"]) == ("BadInput", "ContractViolated")
+    assert "not the one that the Job was made for" in error["message"]
+
+
 def test_a_step_of_another_mode_is_refused(job: Pod, world: World, base: dict[str, Any]) -> None:
     code, _ = job.run("verify", world.document(base), {"attempt": 1})
     assert code == 10

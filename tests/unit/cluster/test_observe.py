@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from finetune_operator.cluster.kinds import Kind
-from finetune_operator.cluster.observe import PROGRESS_EVERY, SHORT_STEP, Observer
+from finetune_operator.cluster.observe import PROGRESS_EVERY, SHORT_STEP, Observer, a_nonce
 from finetune_operator.cluster.port import Object
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
@@ -265,3 +265,40 @@ def test_only_older_policies_of_the_same_deployment_are_rivals(world: World) -> 
     raw = world.server.get(Kind.POLICY, NAMESPACE, "younger")
     assert raw is not None
     assert world.do(world.observer.policy(raw, START)).view.rivals == ("invoice-fields",)
+
+
+class Late(Client):
+    """A cache that is behind: it shows the pods as they were, and the API server itself as they are."""
+
+    stale: tuple[Object, ...] | None = None
+
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, fresh: bool = False
+    ) -> tuple[Object, ...]:
+        if kind is Kind.POD and self.stale is not None and not fresh:
+            return self.stale
+        return await super().list(kind, namespace, labels)
+
+
+@pytest.mark.row("R74")
+def test_what_is_taken_from_pods_is_what_the_api_server_has_and_not_what_a_cache_remembers() -> None:
+    world = World()
+    late = Late(world.server)
+    world.observer = Observer(late)
+    world.training()
+    attempt = {"step": "train", "attempt": 1, "job": "first-train-1", "outcome": "Running"}
+    world.status(Kind.RUN, "first", {"status": {"attempts": [attempt]}})
+    ended = {"exitCode": 0, "message": "cached", "finishedAt": "2026-11-21T12:00:09Z"}
+    trainer = {"name": "trainer", "state": {"terminated": ended}}
+    world.status(Kind.POD, "p", {"status": {"phase": "Succeeded", "containerStatuses": [trainer]}})
+    late.stale = world.server.list(Kind.POD, NAMESPACE)
+    trainer = {"name": "trainer", "state": {"terminated": {**ended, "message": "true"}}}
+    world.status(Kind.POD, "p", {"status": {"phase": "Succeeded", "containerStatuses": [trainer]}})
+    (job,) = world.view().view.jobs
+    assert job.termination_message == "true"
+
+
+@pytest.mark.row("R70")
+def test_a_nonce_is_a_labels_value_and_another_each_time() -> None:
+    assert len(a_nonce()) == 32
+    assert a_nonce() != a_nonce()

@@ -42,7 +42,9 @@ def a_pod(phase: str, *containers: dict[str, Any], spec: Any = None, meta: Any =
 
 
 def view(*pods: dict[str, Any], **status: Any) -> JobView:
-    (only,) = job_views("run-1", [job(**status)], list(pods))
+    of_job = job(**status)
+    of_job["spec"] = {"template": {"spec": pods[0].get("spec") if pods else {}}}
+    (only,) = job_views("run-1", [of_job], list(pods))
     return only
 
 

@@ -158,7 +158,8 @@ def test_a_scheduler_that_says_something_else_each_second_is_quoted_a_few_times_
     (job,) = world.server.list(Kind.JOB, NAMESPACE, {"finetune-operator.io/step": "prepare"})
     owner = {"kind": "Job", "name": "j", "uid": job["metadata"]["uid"], "controller": True}
     meta = {"name": "p", "labels": job["metadata"]["labels"], "ownerReferences": [owner]}
-    world.server.create("jobs", Kind.POD, NAMESPACE, {"metadata": meta, "spec": {}})
+    pod = {"metadata": meta, "spec": job["spec"]["template"]["spec"]}
+    world.server.create("jobs", Kind.POD, NAMESPACE, pod)
     before = len(world.server.log)
     for second in range(130):
         world.server.advance(1)

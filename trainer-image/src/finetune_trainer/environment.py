@@ -19,6 +19,8 @@ class Paths:
     termination_log: Path | None
     collect: bool = False
     """Nothing is made: only what an earlier pod of the attempt made is reported again."""
+    document_sha256: str | None = None
+    """Digest of the document that is meant; None outside of the operator's Jobs."""
 
 
 def paths_from(environ: Mapping[str, str]) -> Paths:
@@ -32,6 +34,7 @@ def paths_from(environ: Mapping[str, str]) -> Paths:
         document=Path(environ.get("FINETUNE_DOCUMENT", "/finetune/document/run.json")),
         termination_log=log if log.exists() or "FINETUNE_TERMINATION_LOG" in environ else None,
         collect=environ.get("FINETUNE_COLLECT") == "true",
+        document_sha256=environ.get("FINETUNE_DOCUMENT_SHA256"),
     )
 
 

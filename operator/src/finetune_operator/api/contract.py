@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from .meta import Artifact, FileReference
+from .names import sha256_of
 from .policy import Gates, Serving, Source
 from .run import Step
 from .training import Training
-from .value import Value, complete
+from .value import Value, canonical_json, complete
 
 DOCUMENT_SCHEMA = "finetune-operator.io/run-document/v1"
 RESULT_SCHEMA = "finetune-operator.io/step-result/v1"
@@ -100,6 +101,16 @@ def document_json(run_document: RunDocument) -> dict[str, Any]:
         for key in [key for key, value in part.items() if value is None]:
             del part[key]
     return data
+
+
+def document_text(run_document: RunDocument) -> str:
+    """Return the JSON text that Jobs read: sorted, the same for equal documents."""
+    return canonical_json(document_json(run_document)).decode()
+
+
+def document_sha256(run_document: RunDocument) -> str:
+    """Return the digest of that text, by which a status says which document its Jobs work from."""
+    return sha256_of(document_text(run_document).encode())
 
 
 class ResultError(Value, frozen=True, kw_only=True, rename={"kind": "class"}):

@@ -91,6 +91,7 @@ class VersionStatus(Value, frozen=True, kw_only=True):
     phase: VersionPhase | None = None
     message: str = ""
     since: datetime | None = None
+    snapshot_sha256: str | None = None
     attempts: tuple[Attempt, ...] = ()
     map50: str | None = None
     live_since: datetime | None = None

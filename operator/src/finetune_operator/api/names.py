@@ -19,6 +19,7 @@ STEP_LABEL = f"{GROUP}/step"
 ATTEMPT_LABEL = f"{GROUP}/attempt"
 ROUND_LABEL = f"{GROUP}/round"
 COLLECT_LABEL = f"{GROUP}/collect"
+NONCE_LABEL = f"{GROUP}/nonce"
 POLICY_LABEL = f"{GROUP}/policy"
 QUEUE_NAME_LABEL = "kueue.x-k8s.io/queue-name"
 

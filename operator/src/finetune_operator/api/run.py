@@ -81,6 +81,7 @@ class Attempt(Value, frozen=True, kw_only=True):
 
     `live` is the digest of what was live when the attempt was planned. `counted`: a failure counts against
     the back-off limit. `fatal`: another attempt cannot help (bad input, bad training, no memory, deadline).
+    `nonce` is nobody's before the attempt is written, and the Job carries it; `made` is a fingerprint of that Job.
     `ran_seconds` is how long its trainers ran up to `ran_until`: pods come and go within one Job.
     """
 
@@ -91,6 +92,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     round: int = 0
     live: str | None = None
     collect: bool = False
+    nonce: str = ""
+    made: str | None = None
     job_uid: str | None = None
     template_hash: str | None = None
     started_at: datetime | None = None
@@ -183,7 +186,8 @@ class RunStatus(Value, frozen=True, kw_only=True):
     """What happened so far. `phase` is a summary; conditions and attempts are the record.
 
     A review was open for `review_seconds` up to `review_seen_at`, as far as that is recorded.
-    `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for.
+    `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for,
+    and `snapshot_sha256` the digest of the document in `snapshot`.
     """
 
     observed_generation: int = 0
@@ -196,6 +200,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     review_seconds: int = 0
     review_seen_at: datetime | None = None
     snapshot: str | None = None
+    snapshot_sha256: str | None = None
     asks: str | None = None
     place: Place | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, assert_never
 
 from ..api import names
+from ..api.contract import document_text
 from ..api.model_version import ModelVersion
 from ..api.promotion import Promotion
 from ..api.value import InvalidObject, parse, plain
@@ -23,7 +24,8 @@ from ..decide.decision import (
     ReserveVersion,
 )
 from ..decide.views import PolicyView
-from ..manifests.documents import build_document, document_text, read_document
+from ..manifests.documents import build_document, read_document
+from ..manifests.essence import fingerprint
 from ..manifests.events import Regarding
 from ..manifests.job import build_job
 from ..manifests.merge_patch import merge_patch
@@ -247,7 +249,10 @@ async def _create_job(cluster: Cluster, observed: Observed[V], action: CreateJob
     if template is None:
         raise Invalid(f"the PodTemplate for {action.template!r} Jobs is gone")
     manifest = build_job(action, owner, template, observed.run, observed.policy)
-    there = await _create(cluster, Kind.JOB, manifest, lambda job: is_owned(job, owner.uid))
+    asked = fingerprint(manifest)
+    there = await _create(
+        cluster, Kind.JOB, manifest, lambda job: is_owned(job, owner.uid) and fingerprint(job) == asked
+    )
     if not is_watched(Kind.JOB, there):
         label = f"{names.MANAGED_BY_LABEL}={names.FIELD_MANAGER}"
         raise Invalid(

@@ -9,6 +9,7 @@ from ..api import names
 from ..api.run import Step
 from ..api.value import parse
 from ..decide.views import JobView, Problem
+from ..manifests.essence import difference, fingerprint
 from ..manifests.owner import is_owned
 from .pod import Pod, moment_of
 from .pod_end import failure
@@ -86,7 +87,34 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         deleting=metadata.get("deletionTimestamp") is not None,
         emptied=_is_emptied(job, pods),
     )
-    return _said_by(view, tuple(Pod(pod) for pod in pods))
+    view = replace(view, made=fingerprint(job))
+    everyone = tuple(Pod(pod) for pod in pods)
+    seen = _said_by(view, *_believed(view, job, everyone))
+    return replace(seen, pods_gone=all(pod.has_ended for pod in everyone))
+
+
+def _believed(view: JobView, job: Object, pods: tuple[Pod, ...]) -> tuple[tuple[Pod, ...], Problem | None]:
+    """Return the pods that do what the Job's template says, and why what pods say is not believed, if it is not.
+
+    Labels and controller references are anybody's to give. A pod with another end is no result of this Job (R72), and
+    of two that could both be it, nobody knows which the Job's controller made (R73); a disrupted one was replaced, and
+    so was one that was deleted before it said anything, as a queue that suspends the Job does.
+    """
+    template = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
+    strays = {pod.name: difference(pod.spec, template) for pod in pods}
+    believed = tuple(pod for pod in pods if strays[pod.name] is None)
+    rivals = [pod.name for pod in believed if not pod.is_disrupted and (pod.deleted_at is None or pod.speaks)]
+    if len(rivals) > 1:
+        text = f"pods {', '.join(sorted(rivals))} could both be that of Job {view.name}; none of them is believed"
+        return believed, Problem("AmbiguousPods", text)
+    if believed or not pods:
+        return believed, None
+    name, why = next(iter(strays.items()))
+    text = (
+        f"pod {name} is not as Job {view.name} says: {why}; what it says is not believed. Where admission changed it, "
+        f"put that into the PodTemplate; else delete it: kubectl delete pod {name} -n {view.namespace}"
+    )
+    return (), Problem("PodNotOurs", text)
 
 
 def _is_emptied(job: Object, pods: list[Object]) -> bool:
@@ -98,15 +126,16 @@ def _is_emptied(job: Object, pods: list[Object]) -> bool:
     return not at_work and all(Pod(pod).has_ended for pod in pods)
 
 
-def _said_by(view: JobView, pods: tuple[Pod, ...]) -> JobView:
+def _said_by(view: JobView, pods: tuple[Pod, ...], doubt: Problem | None = None) -> JobView:
     """Return the view with what its pods say."""
     pod = _speaker(pods)
     if pod is None:
-        return view
+        return replace(view, doubt=doubt)
     ended = pod.terminated or {}
     others = any(not other.has_ended for other in pods if other is not pod)
     return replace(
         view,
+        doubt=doubt,
         spans=tuple(span for each in pods for span in each.spans),
         finished_at=pod.finished_at or view.finished_at,
         exit_code=_exit_code(ended),
@@ -166,7 +195,9 @@ def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:
         deleting=True,
         orphaned=True,
     )
-    return _said_by(view, tuple(Pod(pod) for pod in pods))
+    # What pods say of a Job that nobody can compare them with any more is no result.
+    seen = _said_by(view, tuple(Pod(pod) for pod in pods))
+    return replace(seen, spoke=False, exit_code=None, termination_message=None)
 
 
 def _queued(labels: Mapping[str, str]) -> Problem:

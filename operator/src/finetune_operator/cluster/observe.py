@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
+from secrets import token_hex
 from typing import Any, Final, Generic, TypeVar
 
 from ..api import names
@@ -14,11 +16,14 @@ from ..api.policy import Policy
 from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
 from ..api.run import FINAL_PHASES, Attempt, Run, RunSpec
 from ..api.value import InvalidObject, parse, parse_json
+from ..decide.decision import CreateJob
 from ..decide.promotion.view import PromotionView
 from ..decide.run.view import RunView
 from ..decide.version.view import VersionView
 from ..decide.views import DeploymentView, JobView, PolicyView, Problem, TemplateView
-from ..manifests.documents import read_document
+from ..manifests.documents import DOCUMENT_KEY, document_digest, read_document
+from ..manifests.essence import fingerprint
+from ..manifests.job import build_job
 from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, serves, template_view
 from .errors import ClusterError
@@ -70,11 +75,17 @@ class _Ailing:
     trouble: Problem | None
 
 
+def a_nonce() -> str:
+    """Return what nobody can guess: 128 bits as a value of a label, which holds 63 characters."""
+    return token_hex(16)
+
+
 class Observer:
     """Builds views from a Cluster; remembers parsed objects, and when logs and pods were read last."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, nonces: Callable[[], str] = a_nonce) -> None:
         self._cluster = cluster
+        self._nonces = nonces
         self._parsed: dict[str, tuple[str, object]] = {}
         self._versions: dict[str, tuple[tuple[Object, ...], tuple[ModelVersion, ...]]] = {}
         self._progress: dict[str, _Progress] = {}
@@ -111,9 +122,10 @@ class Observer:
         policy = await self._policy(namespace, run.spec.policy)
         templates = await self._templates(namespace, policy)
         snapshot, problem = await self._snapshot(namespace, uid, run.status.snapshot or names.snapshot_name(
-            run.metadata.name, uid), expected=run.status.snapshot is not None)  # fmt: skip
+            run.metadata.name, uid), run.status.snapshot_sha256, expected=run.status.snapshot is not None)  # fmt: skip
         model = policy.spec.model if policy else snapshot.model if snapshot else None
         promotion = run.status.promotion
+        owner = Owner("FineTuneRun", namespace, run.metadata.name, uid)
         progress, poll = await self._read_progress(namespace, uid, jobs, pods, now)
         view = RunView(
             run=run,
@@ -125,6 +137,8 @@ class Observer:
             snapshot=snapshot,
             snapshot_problem=problem,
             jobs=jobs,
+            nonce=self._nonces(),
+            fingerprint=partial(_fingerprint, owner, templates, run.spec, policy),
             progress=progress,
             promotion=await self._promotion(namespace, promotion) if promotion else None,
         )
@@ -138,7 +152,7 @@ class Observer:
                 twins=await self.places.twins(run, jobs),
                 queue=await self.places.queue(run),
             ),
-            owner=Owner("FineTuneRun", namespace, run.metadata.name, uid),
+            owner=owner,
             run=run.spec,
             policy=policy,
             templates=templates,
@@ -156,7 +170,12 @@ class Observer:
         jobs, _ = await self._jobs(namespace, uid, version.status.attempts) if imported else ((), ())
         expected = bool(version.status.attempts)
         name = names.snapshot_name(version.metadata.name, uid)
-        snapshot, problem = await self._snapshot(namespace, uid, name, expected=expected) if imported else (None, None)
+        snapshot, problem = (
+            await self._snapshot(namespace, uid, name, version.status.snapshot_sha256, expected=expected)
+            if imported
+            else (None, None)
+        )
+        owner = Owner("ModelVersion", namespace, version.metadata.name, uid)
         return Observed(
             Kind.MODEL_VERSION,
             raw,
@@ -168,8 +187,10 @@ class Observer:
                 snapshot=snapshot,
                 snapshot_problem=problem,
                 jobs=jobs,
+                nonce=self._nonces(),
+                fingerprint=partial(_fingerprint, owner, templates, None, first),
             ),
-            owner=Owner("ModelVersion", namespace, version.metadata.name, uid),
+            owner=owner,
             policy=first,
             templates=templates,
         )
@@ -232,6 +253,12 @@ class Observer:
                 missed = await self._cluster.get(Kind.JOB, namespace, attempt.job, fresh=True)
                 jobs = jobs if missed is None else (*jobs, missed)
         pods = await self._cluster.list(Kind.POD, namespace, labels)
+        views = job_views(uid, jobs, pods)
+        if not _to_be_harvested(attempts, views):
+            return views, pods
+        # What is taken is what the API server has now, not what a cache remembers of it.
+        jobs = await self._cluster.list(Kind.JOB, namespace, labels, fresh=True)
+        pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
         return job_views(uid, jobs, pods), pods
 
     async def _policy(self, namespace: str, name: str) -> Policy | None:
@@ -319,11 +346,12 @@ class Observer:
         return tuple(v for v in known[1] if v.spec.model == model)
 
     async def _snapshot(
-        self, namespace: str, uid: str, name: str, *, expected: bool
+        self, namespace: str, uid: str, name: str, sha256: str | None, *, expected: bool
     ) -> tuple[RunDocument | None, Problem | None]:
         """Return the run document in the owner's snapshot, or why there is none to be used.
 
-        `expected`: the status says that it was to be made, so a miss is looked up past the cache.
+        `expected`: the status says that it was to be made, so a miss is looked up past the cache; `sha256` is what the
+        status says of its text.
         """
         raw = await self._cluster.get(Kind.CONFIG_MAP, namespace, name)
         if raw is None and expected:
@@ -334,6 +362,10 @@ class Observer:
             return None, Problem(
                 "NameTaken", f"ConfigMap {name!r} is not this object's: delete or rename it, and start anew"
             )
+        there = document_digest(raw)
+        if sha256 is not None and there != sha256:
+            return None, Problem("SnapshotInvalid", f"ConfigMap {name!r} is not the one that was made: its "
+                f"{DOCUMENT_KEY} has sha256 {there[:12]}, not {sha256[:12]}; nothing is judged by it")  # fmt: skip
         try:
             return self._remembered(raw, read_document), None
         except InvalidObject as error:
@@ -400,3 +432,17 @@ def _template(policy: Policy | None, use: str, templates: Mapping[str, Object]) 
     names_of = policy.spec.pod_templates
     name = names_of.train if use == "train" else names_of.cpu
     return template_view(name, templates.get(use), policy.spec.jobs.queue_name)
+
+
+def _fingerprint(
+    owner: Owner, templates: Mapping[str, Object], run: RunSpec | None, policy: Policy | None, action: CreateJob
+) -> str | None:
+    """Return what a Job is known by once it is made; None where there is no PodTemplate to make it from."""
+    template = templates.get(action.template)
+    return None if template is None else fingerprint(build_job(action, owner, template, run, policy))
+
+
+def _to_be_harvested(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> bool:
+    """Tell whether an attempt that is not over has a Job that is, or that has said all."""
+    open_ = {a.job for a in attempts if a.outcome in {"Planned", "Running"}}
+    return any(job.name in open_ and (job.state != "Active" or job.spoke) for job in jobs)

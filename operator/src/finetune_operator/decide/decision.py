@@ -36,6 +36,8 @@ class CreateJob:
     step_inputs: str
     round: int = 0
     collect: bool = False
+    nonce: str = ""
+    snapshot_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

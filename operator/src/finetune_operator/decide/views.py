@@ -100,7 +100,8 @@ class JobView:
     `failure` is what the pod's own status says of its end, and `said` what the Job's says. `podless_since` is when
     the Job's controller began, or could have, while it has no pod. `emptied`: it is being deleted, nothing of it runs
     or will, and only somebody's finalizer keeps it. `moments` is what the pod did and does, oldest first.
-    `orphaned`: the Job itself is gone, and all that is known of it is what its pods say.
+    `orphaned`: the Job itself is gone, and only pods of it are left. `made` is a fingerprint of what its trainer is to
+    do; None for an orphan. `doubt` is why what its pods say is not believed.
     """
 
     name: str
@@ -131,6 +132,8 @@ class JobView:
     deleting: bool = False
     emptied: bool = False
     orphaned: bool = False
+    made: str | None = None
+    doubt: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)

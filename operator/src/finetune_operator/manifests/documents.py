@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..api.contract import RunDocument, document_json
-from ..api.value import InvalidObject, canonical_json, parse_json
+from ..api.contract import RunDocument, document_text
+from ..api.names import sha256_of
+from ..api.value import InvalidObject, parse_json
 from ..decide.decision import CreateSnapshot
 from .owner import Owner, labels, reference
 
 DOCUMENT_KEY = "run.json"
-
-
-def document_text(run_document: RunDocument) -> str:
-    """Return the JSON text that Jobs read: sorted, the same for equal documents."""
-    return canonical_json(document_json(run_document)).decode()
 
 
 def build_document(action: CreateSnapshot, owner: Owner) -> dict[str, Any]:
@@ -30,6 +26,12 @@ def build_document(action: CreateSnapshot, owner: Owner) -> dict[str, Any]:
         "immutable": True,
         "data": {DOCUMENT_KEY: document_text(action.run_document)},
     }
+
+
+def document_digest(config_map: Mapping[str, Any]) -> str:
+    """Return the sha256 of the text in `config_map`, whatever it is; of nothing where there is none."""
+    text = (config_map.get("data") or {}).get(DOCUMENT_KEY)
+    return sha256_of(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else b"")
 
 
 def read_document(config_map: Mapping[str, Any]) -> RunDocument:

@@ -15,6 +15,7 @@ from .owner import Owner, labels, reference
 
 DOCUMENT_FILE = "/finetune/document/run.json"
 SCRATCH_FOLDER = "/finetune/scratch"
+_OURS = frozenset(("FINETUNE_DOCUMENT", "FINETUNE_SCRATCH", "FINETUNE_DOCUMENT_SHA256", "FINETUNE_COLLECT"))
 DOCUMENT_VOLUME = "finetune-document"
 SCRATCH_VOLUME = "finetune-scratch"
 
@@ -64,6 +65,8 @@ def _labels(action: CreateJob, owner: Owner, run: RunSpec | None, policy: Policy
         names.ATTEMPT_LABEL: str(action.attempt),
         names.ROUND_LABEL: str(action.round),
     }
+    if action.nonce:
+        marks[names.NONCE_LABEL] = action.nonce
     if action.collect:
         marks[names.COLLECT_LABEL] = "true"
     if policy is not None:
@@ -100,9 +103,11 @@ def _pod_template(
 
 def _trainer(container: dict[str, Any], action: CreateJob) -> dict[str, Any]:
     ours = {"FINETUNE_DOCUMENT": DOCUMENT_FILE, "FINETUNE_SCRATCH": SCRATCH_FOLDER}
+    if action.snapshot_sha256:
+        ours["FINETUNE_DOCUMENT_SHA256"] = action.snapshot_sha256
     if action.collect:
         ours["FINETUNE_COLLECT"] = "true"
-    env = [e for e in container.get("env") or [] if e.get("name") not in {*ours, "FINETUNE_COLLECT"}]
+    env = [e for e in container.get("env") or [] if e.get("name") not in _OURS]
     mounts = [m for m in container.get("volumeMounts") or [] if m.get("mountPath") != "/finetune/document"]
     if not any(m.get("mountPath") == SCRATCH_FOLDER for m in mounts):
         mounts.append({"name": SCRATCH_VOLUME, "mountPath": SCRATCH_FOLDER})

@@ -15,6 +15,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from ..digests import sha256_of
 from ..documents.codec import decode, encode
 from ..documents.inputs import EvaluateInputs, PrepareInputs, StepInputs, TrainInputs, VerifyInputs
 from ..documents.result import RESULT_LIMIT, RESULT_SCHEMA, Emitted, ErrorReport, StepName, StepResult
@@ -47,7 +48,7 @@ def run_job(job: Job) -> int:
         with _preemptible():
             inputs = parse_inputs(job.step, job.inputs)
             attempt = inputs.attempt
-            document = parse_run_document(_document(job.paths.document))
+            document = parse_run_document(_document(job.paths))
             owner = document.owner.uid
             emitted = _run(job, document, inputs)
         _emit(job.paths.termination_log, emitted)
@@ -93,7 +94,21 @@ def parse_inputs(step: StepName, raw: str) -> StepInputs:
             assert_never(step)
 
 
-def _document(path: Path) -> bytes:
+def _document(paths: Paths) -> bytes:
+    """Return the run document's bytes; StepError ContractViolated for any other than those that are meant."""
+    path = paths.document
+    data = _read(path)
+    if paths.document_sha256 not in (None, sha256_of(data)):
+        raise bad_input(
+            Reason.CONTRACT_VIOLATED,
+            f"The run document {path} is not the one that the Job was made for: its sha256 is {sha256_of(data)}, "
+            f"not {paths.document_sha256}.",
+            "Leave the run's ConfigMap alone, and make a new run.",
+        )
+    return data
+
+
+def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

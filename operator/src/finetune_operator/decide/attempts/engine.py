@@ -13,6 +13,7 @@ from ..decision import CreateJob
 from ..times import soonest
 from ..views import Explanation, Failure, JobView, Problem
 from .clock import timed
+from .genuine import not_as_made
 from .history import as_failed, attempt_text, compact, latest, leftovers
 from .pods import has_spoken, listen, not_ending, until_overdue
 from .retries import deadline_problem, given_up, is_overdue, pause, until_deadline
@@ -69,12 +70,16 @@ def _start(view: AttemptsView, request: StepRequest[T]) -> StepUnderway | StepFa
         live=request.live,
         template_hash=request.template.hash,
     )
-    return StepUnderway(
-        (*compact(view.attempts, limits.VERIFY_ATTEMPTS if request.ends else None), attempt),
-        "Running",
-        _running(attempt),
-        (_job(view, request, attempt),),
-    )
+    attempt, job = _planned(view, request, attempt)
+    kept = compact(view.attempts, limits.VERIFY_ATTEMPTS if request.ends else None)
+    return StepUnderway((*kept, attempt), "Running", _running(attempt), (job,))
+
+
+def _planned(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> tuple[Attempt, CreateJob]:
+    """Return the attempt as it is written before its Job is made, with all that tells that Job from others'."""
+    attempt = replace(attempt, nonce=attempt.nonce or view.nonce)
+    job = _job(view, request, attempt)
+    return replace(attempt, made=view.fingerprint(job)), job
 
 
 def _waited(view: AttemptsView, failed: Attempt) -> timedelta:
@@ -108,6 +113,9 @@ def _follow(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> St
     if job.orphaned and attempt.job_uid is None:
         # Nobody ever saw that Job: pods that say they are of it may be anybody's, and what they say is no result.
         return StepUnderway(view.attempts, "Waiting", _ending(view, (job,)), (), until_overdue((job,), view.now))
+    strange = not_as_made(attempt, job)
+    if strange is not None:
+        return _failed(view, request, attempt, strange)
     seen = timed(replace(attempt, job_uid=job.uid, outcome="Running"), job, view.now, view.observed)
     view = with_attempt(view, seen)
     if job.state == "Active" and not has_spoken(job, view.now):
@@ -139,10 +147,8 @@ def _create_again(view: AttemptsView, request: StepRequest[T], attempt: Attempt)
         return StepUnderway(with_attempt(view, held).attempts, "Suspended", view.suspended)
     if isinstance(request.template, Problem):
         return StepUnderway(view.attempts, "Blocked", request.template)
-    attempt = replace(attempt, template_hash=request.template.hash)
-    return StepUnderway(
-        with_attempt(view, attempt).attempts, "Running", _running(attempt), (_job(view, request, attempt),)
-    )
+    attempt, job = _planned(view, request, replace(attempt, template_hash=request.template.hash))
+    return StepUnderway(with_attempt(view, attempt).attempts, "Running", _running(attempt), (job,))
 
 
 def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: JobView) -> StepUnderway | StepFailed:
@@ -223,6 +229,8 @@ def _harvest(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job:
 
     What counts is the trainer's own end: a container beside it may fail, or run on, and its Job with it.
     """
+    if job.doubt is not None:
+        return _failed(view, request, attempt, Failure(job.doubt), job)
     said = envelope(job, attempt, view.uid)
     nobody_says = job.exit_code is None and not job.has_pods
     if job.state == "Failed" and nobody_says and not attempt.collect:
@@ -258,11 +266,12 @@ def _collect(view: AttemptsView, request: StepRequest[T], attempt: Attempt, why:
         reason=why.reason,
         message=why.message,
     )
+    again, job = _planned(view, request, again)
     attempts = with_attempt(view, again).attempts
     if view.suspended:
         return StepUnderway(attempts, "Suspended", view.suspended)
     explanation = Explanation("Collecting", f"{why.message}; collecting it")
-    return StepUnderway(attempts, "Running", explanation, (_job(view, request, again),))
+    return StepUnderway(attempts, "Running", explanation, (job,))
 
 
 def _step_failed(
@@ -302,6 +311,8 @@ def _job(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> Creat
         step_inputs=request.step_inputs(attempt),
         round=attempt.round,
         collect=attempt.collect,
+        nonce=attempt.nonce,
+        snapshot_sha256=view.snapshot_sha256,
     )
 
 

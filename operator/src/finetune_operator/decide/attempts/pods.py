@@ -41,6 +41,8 @@ def listen(job: JobView, now: datetime, *, started: bool, seen: timedelta | None
     """
     unseen = timedelta() if seen is None else SEEN_FOR - seen
     overdue = job.overdue if unseen <= timedelta() else None
+    if job.doubt is not None:
+        return PodsSay(job.doubt)
     if job.waiting is not None:
         return PodsSay(job.waiting)
     if overdue is not None and now >= overdue.due:

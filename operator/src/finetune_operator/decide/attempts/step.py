@@ -7,7 +7,7 @@ from typing import Generic, Literal, TypeVar
 
 from ...api.contract import StepResult
 from ...api.run import Attempt, Step
-from ..decision import Action, TemplateRole
+from ..decision import Action, CreateJob, TemplateRole
 from ..views import Explanation, JobView, Problem, TemplateView
 
 T = TypeVar("T")
@@ -29,6 +29,9 @@ class AttemptsView:
     suspended: Explanation | None = None
     observed: timedelta | None = None
     """How long the newest attempt was looked at as it is recorded; None: the wall clock speaks."""
+    nonce: str = ""
+    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
+    snapshot_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from ...api.contract import document_sha256
 from ...api.meta import find
 from ...api.names import snapshot_name
 from ...api.run import FINAL_PHASES, RunStatus
@@ -91,9 +92,11 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     waits = wait_for_turn(view, status)
     if waits is not None:
         return waits
-    run_document = view.snapshot or snapshot_of_run(view.run, accepted.policy, accepted.base)
+    # Whatever stands under that name before the intent is written is somebody else's.
+    run_document = snapshot_of_run(view.run, accepted.policy, accepted.base)
     name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
-    status = replace(status, snapshot=name, asks=spec_hash(run_document, view.run))
+    sha256 = document_sha256(run_document)
+    status = replace(status, snapshot=name, snapshot_sha256=sha256, asks=spec_hash(run_document, view.run))
     return _staged(RunContext(view, run_document), status, (CreateSnapshot(name, run_document),))
 
 

@@ -74,6 +74,9 @@ def attempts_view(context: RunContext, status: RunStatus) -> AttemptsView:
         deadline=span(run.spec.active_deadline_seconds),
         suspended=suspended(context.view),
         observed=context.view.observed,
+        nonce=context.view.nonce,
+        fingerprint=context.view.fingerprint,
+        snapshot_sha256=status.snapshot_sha256,
     )
 
 

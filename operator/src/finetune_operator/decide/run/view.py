@@ -1,5 +1,6 @@
 """What a run's next step hangs on."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -8,13 +9,23 @@ from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Promotion
-from ...api.run import Run
+from ...api.run import Attempt, Run
 from ..attempts.clock import timed_attempt
+from ..decision import CreateJob
 from ..times import Timed, span
 from ..views import JobView, Problem, TemplateView
 
 Turn = tuple[str, str]
 """When a run was created, as the API server writes it, and its name: so the oldest is the smallest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A run with a place whose step gets no further, by the reason of its condition."""
+
+    run: str
+    reason: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,13 @@ class Queue:
     waiting: tuple[Turn, ...] = ()
     blocked: tuple[Turn, ...] = ()
     new: tuple[Turn, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
+    """Those with places that get no further."""
+
+
+def trains(attempts: Iterable[Attempt]) -> bool:
+    """Tell whether a run trains, or has trained: what a suspension took from it, it would begin anew."""
+    return any(attempt.step == "train" and attempt.outcome != "Suspended" for attempt in attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,7 @@ class Twin:
     drawn: tuple[str, str] | None = None
     is_past: bool = False
     """It trains, or has a candidate."""
+    stuck: Stuck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +73,10 @@ class RunView:
     snapshot: RunDocument | None = None
     snapshot_problem: Problem | None = None
     jobs: tuple[JobView, ...] = ()
+    nonce: str = ""
+    """What the next attempt is known by: nobody knew it before."""
+    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
+    """Returns what a Job is known by once it is made."""
     progress: ProgressLine | None = None
     promotion: Promotion | None = None
     queue: Queue = Queue()

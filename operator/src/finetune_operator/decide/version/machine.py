@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import EvaluateResult, RunDocument
+from ...api.contract import EvaluateResult, document_sha256
 from ...api.meta import ConditionStatus, find, oldest_first, set_condition, with_all
 from ...api.model_version import VersionPhase, VersionStatus
 from ...api.names import snapshot_name
@@ -102,7 +102,11 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         return Decision(_mark(view, status, "Verified", "Unknown", "PolicyNotFound", message))
     if view.snapshot_problem is not None:
         return Decision(_refused(view, status, view.snapshot_problem))
-    run_document = view.snapshot or snapshot_of_base(view.version, policy)
+    # Whatever stands under that name before the intent is written is somebody else's.
+    known = view.snapshot if status.snapshot_sha256 or status.attempts else None
+    run_document = known or snapshot_of_base(view.version, policy)
+    if known is None:
+        status = replace(status, snapshot_sha256=document_sha256(run_document))
     request = StepRequest(
         step="verify",
         role="cpu",
@@ -124,6 +128,9 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         if policy.spec.suspend
         else None,
         observed=view.observed,
+        nonce=view.nonce,
+        fingerprint=view.fingerprint,
+        snapshot_sha256=status.snapshot_sha256,
     )
     match advance(attempts_view, request):
         case StepSucceeded(attempts, result):
@@ -132,7 +139,8 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
             status = _refused(view, replace(status, attempts=attempts), problem)
             return Decision(status, deletions(active_jobs(view.jobs)))
         case StepUnderway() as underway:
-            return _show_underway(view, status, underway, attempts_view.snapshot, run_document)
+            snapshot = CreateSnapshot(attempts_view.snapshot, run_document) if known is None else None
+            return _show_underway(view, status, underway, snapshot)
 
 
 def _is_about_bytes(view: VersionView, policy: Policy, problem: Problem) -> bool:
@@ -153,7 +161,7 @@ def _worth_writing(before: VersionStatus, after: VersionStatus) -> VersionStatus
 
 
 def _show_underway(
-    view: VersionView, status: VersionStatus, underway: StepUnderway, name: str, run_document: RunDocument
+    view: VersionView, status: VersionStatus, underway: StepUnderway, snapshot: CreateSnapshot | None
 ) -> Decision[VersionStatus]:
     """Show a verification that is not over; its snapshot goes before its first Job."""
     explanation = underway.explanation
@@ -162,7 +170,7 @@ def _show_underway(
         view, replace(status, attempts=underway.attempts), "Verified", "Unknown", explanation.reason, message
     )
     creates = underway.state == "Running" and bool(underway.actions)
-    before: tuple[Action, ...] = (CreateSnapshot(name, run_document),) if creates and view.snapshot is None else ()
+    before: tuple[Action, ...] = (snapshot,) if creates and snapshot is not None else ()
     return Decision(status, (*before, *underway.actions), underway.requeue_after)
 
 

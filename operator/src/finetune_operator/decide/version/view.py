@@ -1,5 +1,6 @@
 """What a ModelVersion's status hangs on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -7,6 +8,7 @@ from ...api.contract import RunDocument
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ..attempts.clock import timed_attempt
+from ..decision import CreateJob
 from ..times import Timed
 from ..views import JobView, Problem, TemplateView
 
@@ -22,6 +24,10 @@ class VersionView:
     snapshot: RunDocument | None = None
     snapshot_problem: Problem | None = None
     jobs: tuple[JobView, ...] = ()
+    nonce: str = ""
+    """What the next attempt is known by: nobody knew it before."""
+    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
+    """Returns what a Job is known by once it is made."""
     observed: timedelta | None = None
     """How long its newest attempt was looked at as it is recorded; None: the wall clock speaks."""
 

@@ -1,0 +1,28 @@
+"""Whether a Job is the one that was made for an attempt: names, labels and references are anybody's to give."""
+
+from ...api.run import Attempt
+from ..views import Failure, JobView, Problem
+
+
+def not_as_made(attempt: Attempt, job: JobView) -> Failure | None:
+    """Return why the Job is not believed (R70, R71), or None.
+
+    Attempts of a release that recorded no fingerprint, or one of another form, are known by their Job's uid alone.
+    """
+    if attempt.made is None or job.made is None or job.made == attempt.made:
+        return None
+    if _form(attempt.made) != _form(job.made) and attempt.job_uid is not None:
+        return None
+    if attempt.job_uid is None:
+        text = (
+            f"Job {job.name} is not the one that was to be made: somebody made it before, or admission changed what "
+            f"its trainer does; compare it with the PodTemplate: kubectl get job {job.name} -n {job.namespace} "
+            "-o yaml; put what admission demands into the PodTemplate"
+        )
+        return Failure(Problem("JobNotOurs", text), counted=False)
+    text = f"what the trainer of Job {job.name} is to do was changed after it was made; its result is not taken"
+    return Failure(Problem("JobChanged", text))
+
+
+def _form(fingerprint: str) -> str:
+    return fingerprint.partition(":")[0]

@@ -1,0 +1,204 @@
+"""What of a Job or pod is compared: all that its trainer does, and nothing that admission adds."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from finetune_operator.manifests.essence import difference, fingerprint, is_comparable
+from unit.manifests.test_job import job
+
+Change = Callable[[dict[str, Any]], object]
+MARK: dict[str, Any] = {"nonce": "n1", "snapshot_sha256": "0" * 64}
+
+
+def spec_of(made: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = made["spec"]["template"]["spec"]
+    return spec
+
+
+def trainer(spec: dict[str, Any]) -> dict[str, Any]:
+    container: dict[str, Any] = next(c for c in spec["containers"] if c["name"] == "trainer")
+    return container
+
+
+def changed(change: Change) -> dict[str, Any]:
+    """Return the spec of a Job's pod template after a change."""
+    spec = copy.deepcopy(spec_of(job(**MARK)))
+    change(spec)
+    return spec
+
+
+FORBIDDEN: dict[str, Change] = {
+    "image": lambda s: trainer(s).update(image="evil:1"),
+    "command": lambda s: trainer(s).update(command=["sh"]),
+    "arguments": lambda s: trainer(s)["args"].append("--lenient"),
+    "working directory": lambda s: trainer(s).update(workingDir="/evil"),
+    "where its last words lie": lambda s: trainer(s).update(terminationMessagePath="/finetune/scratch/said"),
+    "a value": lambda s: trainer(s)["env"][0].update(value="2"),
+    "a variable less": lambda s: trainer(s)["env"].pop(),
+    "code by a variable": lambda s: trainer(s)["env"].append({"name": "PYTHONPATH", "value": "/evil"}),
+    "another store": lambda s: trainer(s)["env"].append({"name": "AWS_ENDPOINT_URL", "value": "http://evil"}),
+    "a secret's variables": lambda s: trainer(s).update(envFrom=[{"secretRef": {"name": "evil"}}]),
+    "a mount over the code": lambda s: trainer(s)["volumeMounts"].append({"name": "evil", "mountPath": "/usr/lib"}),
+    "another place of a mount": lambda s: trainer(s)["volumeMounts"][0].update(subPath="evil"),
+    "another document": lambda s: s["volumes"][-1].update(configMap={"name": "evil"}),
+    "another kind of volume": lambda s: s["volumes"][0].update(emptyDir=None, hostPath={"path": "/evil"}),
+    "a hook": lambda s: trainer(s).update(lifecycle={"postStart": {"exec": {"command": ["evil"]}}}),
+    "a probe that runs something": lambda s: trainer(s).update(livenessProbe={"exec": {"command": ["evil"]}}),
+    "a neighbour with its scratch": lambda s: s["containers"].append(
+        {"name": "evil", "volumeMounts": [{"name": "finetune-scratch", "mountPath": "/x"}]}
+    ),
+    "an init container with its scratch": lambda s: s.update(
+        initContainers=[{"name": "evil", "volumeMounts": [{"name": "finetune-scratch", "mountPath": "/x"}]}]
+    ),
+    "its processes seen": lambda s: s.update(shareProcessNamespace=True),
+    "the node's processes": lambda s: s.update(hostPID=True),
+    "another account": lambda s: s.update(serviceAccountName="evil"),
+    "names of hosts": lambda s: s.update(hostAliases=[{"ip": "10.0.0.1", "hostnames": ["storage"]}]),
+    "another way to find names": lambda s: s.update(dnsPolicy="Default"),
+    "names found elsewhere": lambda s: s.update(dnsConfig={"searches": ["evil.example"]}),
+    "a code mount that looks like a token's": lambda s: trainer(s)["volumeMounts"].append(
+        {"name": "evil", "mountPath": "/var/run/secrets/../../../usr/lib"}
+    ),
+    "a value that counts before the same": lambda s: trainer(s)["env"].insert(0, dict(trainer(s)["env"][0], value="2")),
+    "another order of values": lambda s: trainer(s)["env"].reverse(),
+    "a device": lambda s: trainer(s).update(volumeDevices=[{"name": "evil", "devicePath": "/finetune/scratch/x"}]),
+    "restarts": lambda s: s.update(restartPolicy="OnFailure"),
+    "another name server": lambda s: s.update(dnsConfig={"nameservers": ["10.0.0.1"]}),
+}
+
+TOLERATED: dict[str, Change] = {
+    "nothing": lambda s: None,
+    "a node and tolerations": lambda s: s.update(
+        nodeName="n", tolerations=[{"operator": "Exists"}], nodeSelector={"a": "b"}
+    ),
+    "a sidecar": lambda s: s["containers"].append({"name": "istio-proxy", "image": "proxy:1"}),
+    "a native sidecar": lambda s: s.update(initContainers=[{"name": "logs", "restartPolicy": "Always"}]),
+    "resources, security and pull policy": lambda s: trainer(s).update(
+        resources={"limits": {"cpu": "1"}}, securityContext={"runAsNonRoot": True}, imagePullPolicy="Always"
+    ),
+    "defaults": lambda s: s.update(
+        dnsPolicy="ClusterFirst", schedulerName="default-scheduler", terminationGracePeriodSeconds=30,
+        enableServiceLinks=True, serviceAccountName="default", priority=0, dnsConfig={"options": [{"name": "ndots"}]},
+    ),
+    "defaults of volumes": lambda s: s["volumes"][-1]["configMap"].update(defaultMode=420, optional=False),
+}  # fmt: skip
+
+TOKEN: Change = lambda s: (  # noqa: E731 - one of a table
+    s["volumes"].append({"name": "token", "projected": {"sources": []}}),
+    trainer(s)["volumeMounts"].append({"name": "token", "mountPath": "/var/run/secrets/eks.amazonaws.com"}),
+    trainer(s)["env"].append({"name": "AWS_ROLE_ARN", "value": "arn"}),
+)
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_a_pod_whose_trainer_would_do_something_else_is_named(what: str) -> None:
+    assert difference(changed(FORBIDDEN[what]), spec_of(job(**MARK)))
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("change", [*TOLERATED.values(), TOKEN], ids=[*TOLERATED, "an identity's token"])
+def test_what_admission_and_defaults_add_to_a_pod_is_tolerated(change: Change) -> None:
+    assert difference(changed(change), spec_of(job(**MARK))) is None
+
+
+@pytest.mark.row("R72")
+def test_a_token_that_admission_gives_to_every_container_is_tolerated() -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["volumes"].append({"name": "kube-api-access-x", "projected": {"sources": []}})
+        spec["initContainers"] = [{"name": "istio-init", "image": "proxy:1"}]
+        spec["containers"].append({"name": "istio-proxy", "image": "proxy:1"})
+        for container in (*spec["initContainers"], *spec["containers"]):
+            token = {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+            container.setdefault("volumeMounts", []).append(token)
+
+    assert difference(changed(change), spec_of(job(**MARK))) is None
+
+
+@pytest.mark.row("R72")
+def test_a_pod_with_an_ephemeral_container_is_not_believed() -> None:
+    assert difference(changed(lambda s: s.update(ephemeralContainers=[{"name": "debug"}])), spec_of(job(**MARK)))
+
+
+def helped(change: Change = lambda helper: None) -> dict[str, Any]:
+    """Return the spec of a pod whose data an init container brings, in the PodTemplate's own words but for a change."""
+    helper: dict[str, Any] = {
+        "name": "fetch",
+        "image": "fetch:1",
+        "env": [{"name": "FROM", "value": "pool"}],
+        "volumeMounts": [{"name": "finetune-scratch", "mountPath": "/to"}],
+    }
+    change(helper)
+    return changed(lambda s: s.update(initContainers=[helper]))
+
+
+HELPERS: dict[str, Change] = {
+    "its image": lambda h: h.update(image="evil:1"),
+    "its environment": lambda h: h["env"][0].update(value="evil"),
+    "its variables of a secret": lambda h: h.update(envFrom=[{"secretRef": {"name": "evil"}}]),
+    "its code": lambda h: h["volumeMounts"].append({"name": "evil", "mountPath": "/usr/bin"}),
+    "its hooks": lambda h: h.update(lifecycle={"postStart": {"exec": {"command": ["evil"]}}}),
+    "its life": lambda h: h.update(restartPolicy="Always"),
+}
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("what", HELPERS)
+def test_who_fills_the_trainers_volumes_is_compared_as_the_trainer_is(what: str) -> None:
+    assert difference(helped(), helped()) is None
+    assert "fetch" in (difference(helped(HELPERS[what]), helped()) or "")
+
+
+@pytest.mark.row("R72")
+def test_who_fills_the_trainers_volumes_is_not_left_out() -> None:
+    assert difference(changed(lambda s: None), helped()) == "container 'fetch' is missing"
+
+
+@pytest.mark.row("R72")
+def test_words_for_a_storage_driver_are_compared_whatever_their_names() -> None:
+    def pool(name: str) -> dict[str, Any]:
+        driver = {"driver": "csi.example", "volumeAttributes": {"pool": name}}
+        return changed(lambda s: s["volumes"][0].update(emptyDir=None, csi=driver))
+
+    assert difference(pool("evil"), pool("ours"))
+    assert difference(pool("ours"), pool("ours")) is None
+
+
+@pytest.mark.row("R72")
+def test_a_token_is_not_mounted_over_what_is_ours() -> None:
+    def with_own(*more: str) -> dict[str, Any]:
+        mounts = [{"name": "store", "mountPath": "/var/run/secrets/store"}]
+        mounts += [{"name": "evil", "mountPath": place} for place in more]
+        return changed(lambda s: trainer(s)["volumeMounts"].extend(mounts))
+
+    assert difference(with_own("/var/run/secrets/eks.amazonaws.com/serviceaccount"), with_own()) is None
+    assert difference(with_own("/var/run/secrets/store/credentials"), with_own())
+    assert difference(with_own("/var/run/secrets/./store"), with_own())
+
+
+@pytest.mark.row("R70")
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_a_job_whose_trainer_would_do_something_else_has_another_fingerprint(what: str) -> None:
+    made = job(**MARK)
+    made["spec"]["template"]["spec"] = changed(FORBIDDEN[what])
+    assert fingerprint(made) != fingerprint(job(**MARK))
+
+
+@pytest.mark.row("R70")
+@pytest.mark.parametrize("what", TOLERATED)
+def test_defaults_placement_and_sidecars_leave_a_jobs_fingerprint_as_it_is(what: str) -> None:
+    made = job(**MARK)
+    made["spec"]["template"]["spec"] = changed(TOLERATED[what])
+    made["metadata"]["labels"]["kueue.x-k8s.io/managed"] = "true"
+    assert fingerprint(made) == fingerprint(job(**MARK))
+
+
+@pytest.mark.row("R70")
+def test_a_fingerprint_is_of_one_attempt_and_of_one_form() -> None:
+    assert fingerprint(job(**MARK)) != fingerprint(job(**(MARK | {"nonce": "n2"})))
+    assert fingerprint(job(**MARK)) != fingerprint(job(**(MARK | {"snapshot_sha256": "1" * 64})))
+    assert is_comparable(fingerprint(job(**MARK)))
+    assert not is_comparable("v0:abc")
