@@ -36,7 +36,7 @@ STEPS = st.sampled_from(["prepare", "train", "evaluate"])
 def paths(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the path of every value in plain JSON data."""
     inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    return [*([path] if path else []), *(found for key, value in inner for found in paths(value, (*path, key)))]
+    return [*([path] if path else []), *(inside for key, value in inner for inside in paths(value, (*path, key)))]
 
 
 class Mutant(Trainer):
