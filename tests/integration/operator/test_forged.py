@@ -52,8 +52,8 @@ def adam(plane: ControlPlane, operator: Operator, space: Space, node: EvilNode) 
 
 
 def status(space: Space) -> Object:
-    found: Object = space.there("finetuneruns", "first")["status"]
-    return found
+    status: Object = space.there("finetuneruns", "first")["status"]
+    return status
 
 
 def ends(space: Space, phase: str) -> Object:
