@@ -243,7 +243,10 @@ def _harvest(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job:
     if isinstance(value, Problem):
         return _failed(view, request, attempt, Failure(value), job)
     finished = min(job.finished_at or view.now, view.now)
-    ended = replace(attempt, outcome="Succeeded", finished_at=finished, exit_code=job.exit_code, reason="", message="")
+    beside = job.additions[: limits.ATTEMPT_MESSAGE]
+    ended = replace(
+        attempt, outcome="Succeeded", finished_at=finished, exit_code=job.exit_code, reason="", message=beside
+    )
     return StepSucceeded(with_attempt(view, ended).attempts, value)
 
 
