@@ -67,7 +67,7 @@ def _may_serve(promotion: Promotion, policy: Policy, versions: tuple[ModelVersio
     if policy.status.taken_back_of(good.sha256) is not None and not overruled:
         return False
     return any(
-        eligible(CheckContext(promotion, policy, version, None, None)) is None
+        eligible(CheckContext(promotion, policy, version, None, None, versions)) is None
         for version in versions
         if (version.spec.version, version.spec.artifact.sha256) == (good.version, good.sha256)
     )

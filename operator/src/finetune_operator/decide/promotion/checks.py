@@ -18,7 +18,9 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
     version = _find_version(proposal)
     if not isinstance(version, ModelVersion):
         return _stays_without_its_object(proposal) or version
-    context = CheckContext(proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem)
+    context = CheckContext(
+        proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem, proposal.versions
+    )
     for check in CHECKS:
         obstacle = check(context)
         if obstacle is not None:

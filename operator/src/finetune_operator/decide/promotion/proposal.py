@@ -29,6 +29,8 @@ class CheckContext:
     version: ModelVersion
     deployment: DeploymentView | None
     problem: Problem | None
+    versions: tuple[ModelVersion, ...] = ()
+    """All that are known, because a person's no is about bytes, whatever they are called."""
 
 
 @dataclass(frozen=True, slots=True)
