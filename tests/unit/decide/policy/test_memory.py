@@ -36,14 +36,14 @@ class TestMemory:
     def test_what_is_remembered_of_a_consumed_promotion_outlives_a_hundred_others(self) -> None:
         status = PolicyStatus()
         mine = ("mine", "0" * 16)
-        status = memory.consumed(status, mine, "Succeeded", "WatchPassed", "", NOW)
+        status = memory.consumed(status, (*mine, "u"), "Succeeded", "WatchPassed", "", NOW)
         for n in range(limits.CONSUMED - 1):
-            status = memory.consumed(status, (f"p{n}", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
+            status = memory.consumed(status, (f"p{n}", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW, {mine})
         assert status.consumed[0].name == "mine"
-        status = memory.consumed(status, ("last", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
+        status = memory.consumed(status, ("last", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW, {mine})
         assert len(status.consumed) == limits.CONSUMED
         assert status.consumed[0].name == "mine", "not mirrored yet: it stays"
-        status = memory.consumed(status, ("later", "1" * 16), "Failed", "NotEligible", "why", NOW)
+        status = memory.consumed(status, ("later", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW)
         assert status.consumed[0].name != "mine"
 
     def test_a_quarantined_version_is_nobodys_way_back(self) -> None:
@@ -82,7 +82,9 @@ class TestMemory:
             status = memory.taken_back(status, replace(version, sha256=digest), by="b" * 50, reason="r" * 999, now=NOW)
         for n in range(limits.CONSUMED + 5):
             name = "a-run-name-of-forty-characters-in-length-promotion-" + f"{n:06}"
-            status = memory.consumed(status, (name, f"{n:016x}"), "RolledBack", "RolloutFailed", "m" * 999, NOW)
+            status = memory.consumed(
+                status, (name, f"{n:016x}", "u" * 36), "RolledBack", "RolloutFailed", "m" * 999, NOW
+            )
         reservations = tuple(Reservation(run_uid="u" * 36, version=f"ft_v10.{n}") for n in range(limits.RESERVATIONS))
         status = replace(status, reservations=reservations, last_good=(version,) * limits.LAST_GOOD)
         status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)

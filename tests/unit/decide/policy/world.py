@@ -155,7 +155,11 @@ def live(version: ModelVersion, epoch: int = 1, *good: ModelVersion) -> PolicySt
     return PolicyStatus(live=recorded, epoch=epoch, last_good=(made, *(live_version(v) for v in good)))
 
 
-def promotion(version: str, came_from: str | None = None, *, name: str = "", age: float = 60, **spec: Any) -> Promotion:
+def promotion(
+    version: str, came_from: str | None = None, *, name: str = "", age: float | None = None, **spec: Any
+) -> Promotion:
+    """A promotion of a minute ago; one that lifts holds was made just now."""
+    age = age if age is not None else 0 if spec.get("release_hold") else 60
     meta = ObjectMeta(
         name=name or f"to-{version.replace('_', '-').replace('.', '-')}",
         namespace="ml",
@@ -341,7 +345,12 @@ class World:
 
     def ask(self, *wanted: Promotion) -> None:
         for one in wanted:
-            self.promotions[one.metadata.name] = one
+            self.promotions[one.metadata.name] = self._asked_now(one) if one.spec.release_hold else one
+
+    def _asked_now(self, one: Promotion) -> Promotion:
+        """A promotion that lifts a hold is made while the hold is there."""
+        made = one.metadata.creation_timestamp
+        return replace(one, metadata=replace(one.metadata, creation_timestamp=made and made + (self.now - NOW)))
 
     def view(self) -> PolicyView:
         there = None

@@ -398,7 +398,7 @@ class TestCandidates:
         from finetune_operator.decide.policy.memory import consumed
 
         asked = promotion("ft_v1.1", "base_v1")
-        after = consumed(PolicyStatus(), identity(asked), "Succeeded", "WatchPassed", "", NOW)
+        after = consumed(PolicyStatus(), (*identity(asked), asked.metadata.uid), "Succeeded", "WatchPassed", "", NOW)
         restored = replace(asked, metadata=replace(asked.metadata, uid="restored"))
         changed = promotion("ft_v1.1", "base_v1", reason="another spec under the same name")
         assert candidates(policy(after), (restored,)) == ()
