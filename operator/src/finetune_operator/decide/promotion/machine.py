@@ -74,7 +74,7 @@ def _is_another(promotion: Promotion, entry: Consumed) -> bool:
 
 
 def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStatus]:
-    """A file that is applied again does not act again: it may be Git that applies it (P11). Say so, and how to mean it.
+    """A file that is applied again does not act again: it may be Git that applies it (D56). Say so, and how to mean it.
 
     Where what it asks for is what serves, it ends as the first one did.
     """
