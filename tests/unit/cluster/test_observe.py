@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from finetune_operator.cluster.kinds import Kind
-from finetune_operator.cluster.observe import PROGRESS_EVERY, SHORT_STEP, Observer
+from finetune_operator.cluster.observe import PROGRESS_EVERY, SHORT_STEP, Observer, a_nonce
 from finetune_operator.cluster.port import Object
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
@@ -296,3 +296,9 @@ def test_what_is_taken_from_pods_is_what_the_api_server_has_and_not_what_a_cache
     world.status(Kind.POD, "p", {"status": {"phase": "Succeeded", "containerStatuses": [trainer]}})
     (job,) = world.view().view.jobs
     assert job.termination_message == "true"
+
+
+@pytest.mark.row("R70")
+def test_a_nonce_is_a_labels_value_and_another_each_time() -> None:
+    assert len(a_nonce()) == 32
+    assert a_nonce() != a_nonce()

@@ -75,10 +75,15 @@ class _Ailing:
     trouble: Problem | None
 
 
+def a_nonce() -> str:
+    """Return what nobody can guess: 128 bits as a value of a label, which holds 63 characters."""
+    return token_hex(16)
+
+
 class Observer:
     """Builds views from a Cluster; remembers parsed objects, and when logs and pods were read last."""
 
-    def __init__(self, cluster: Cluster, nonces: Callable[[], str] = token_hex) -> None:
+    def __init__(self, cluster: Cluster, nonces: Callable[[], str] = a_nonce) -> None:
         self._cluster = cluster
         self._nonces = nonces
         self._parsed: dict[str, tuple[str, object]] = {}

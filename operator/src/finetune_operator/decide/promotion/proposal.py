@@ -30,7 +30,9 @@ class CheckContext:
     deployment: DeploymentView | None
     problem: Problem | None
     versions: tuple[ModelVersion, ...] = ()
-    """All that are known, because a person's no is about bytes, whatever they are called."""
+    """All that there are: one may prove what is live, and a person's no to one is about its bytes."""
+    is_remembered: bool = False
+    """`version` is what the policy remembers of one that passed a watch here, and whose object was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
