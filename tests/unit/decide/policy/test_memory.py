@@ -63,6 +63,22 @@ class TestMemory:
         alone = memory.taken_back(live(TUNED, 3), live_version(TUNED), by="b", reason="", now=NOW)
         assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
 
+    @pytest.mark.row("D55")
+    def test_what_was_only_found_is_a_way_back_only_where_there_is_no_good_one(self) -> None:
+        found = replace(live(TUNED, 3), last_good=(live_version(OTHER),))
+        assert memory.way_back(found, live_version(BASE)) == live_version(OTHER)
+        alone = replace(live(TUNED, 3), last_good=())
+        assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
+
+    @pytest.mark.row("D55")
+    def test_what_was_only_found_is_not_good_because_something_else_goes_live(self) -> None:
+        flight = flying().status.in_flight
+        assert flight is not None
+        found = replace(live(BASE, 3), last_good=(), in_flight=flight)
+        assert memory.gone_live(found, flight, NOW).last_good == (flight.to,)
+        good = replace(live(BASE, 3), in_flight=flight)
+        assert memory.gone_live(good, flight, NOW).last_good == (flight.to, live_version(BASE))
+
     def test_a_quarantine_that_was_lifted_can_stand_again(self) -> None:
         digest = TUNED.spec.artifact.sha256
         status = memory.quarantined(live(BASE), live_version(TUNED), "Unhealthy", NOW)
