@@ -129,7 +129,9 @@ def test_training_needs_no_network_and_writes_only_to_scratch_and_artifacts(
 ) -> None:
     document = world.document(base, mixing__ratio="1", training=training_parameters(epochs=1))
     before = {p for p in world.root.rglob("*") if not p.is_relative_to(job.folder)}
-    code, lines = job.run("train", document, {"attempt": 1, "nonce": NONCE, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
+    code, lines = job.run(
+        "train", document, {"attempt": 1, "nonce": NONCE, "plan": {"uri": plan.uri, "sha256": plan.sha256}}
+    )
     assert code == 0
     assert not job.network.exists(), job.network.read_text()
     assert list((job.folder / "work").iterdir()) == []
@@ -170,7 +172,9 @@ def test_sigterm_ends_training_at_once_as_preempted(
     job: Pod, world: World, base: dict[str, Any], plan: FileReference
 ) -> None:
     document = world.document(base, mixing__ratio="1", training=training_parameters(epochs=500))
-    process = job.start("train", document, {"attempt": 1, "nonce": NONCE, "plan": {"uri": plan.uri, "sha256": plan.sha256}})
+    process = job.start(
+        "train", document, {"attempt": 1, "nonce": NONCE, "plan": {"uri": plan.uri, "sha256": plan.sha256}}
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line).get("epoch", 0) >= 1:
@@ -206,7 +210,9 @@ def test_documents_that_cannot_be_read_are_bad_input(
 
 
 def test_a_document_other_than_the_one_that_is_meant_is_refused(job: Pod, world: World, base: dict[str, Any]) -> None:
-    code, _ = job.run("prepare", world.document(base), {"attempt": 1, "nonce": NONCE}, FINETUNE_DOCUMENT_SHA256="0" * 64)
+    code, _ = job.run(
+        "prepare", world.document(base), {"attempt": 1, "nonce": NONCE}, FINETUNE_DOCUMENT_SHA256="0" * 64
+    )
     assert code == 10
     error = job.message()["error"]
     assert (error["class"], error["reason"]) == ("BadInput", "ContractViolated")
@@ -222,7 +228,9 @@ def test_a_step_of_another_mode_is_refused(job: Pod, world: World, base: dict[st
 def test_bad_data_ends_prepare_with_code_10_and_the_owner_in_the_message(
     job: Pod, world: World, base: dict[str, Any]
 ) -> None:
-    code, _ = job.run("prepare", world.document(base, mixing__minPoolSamples=50), {"attempt": 3, "nonce": NONCE, "live": None})
+    code, _ = job.run(
+        "prepare", world.document(base, mixing__minPoolSamples=50), {"attempt": 3, "nonce": NONCE, "live": None}
+    )
     message = job.message()
     assert code == 10
     assert (message["outcome"], message["owner"], message["attempt"]) == ("Failed", "uid-1", 3)
@@ -245,13 +253,21 @@ def test_exit_codes_are_those_of_the_contract(error_class: ErrorClass, code: int
 
 
 def publisher_of(artifacts: str, owner: str, attempt: int) -> Publisher:
-    return Publisher(Storage(), artifacts=artifacts, owner=owner, step="prepare", attempt=attempt, round_=None, nonce=NONCE)
+    return Publisher(
+        Storage(), artifacts=artifacts, owner=owner, step="prepare", attempt=attempt, round_=None, nonce=NONCE
+    )
 
 
 def result(pool: int) -> PrepareResult:
     counts = Counts(pool=pool, fresh=pool, held_out=0, train=1, new=1, old=0, anchor=1, val=1, test=1)
     digests = Digests("p", "a", "t", "n")
-    return PrepareResult(**asdict(counts), plan=FileReference("file:///plan", "0" * 64), ratio="5", new_set=NewSetCounts(1, 3, 1), digests=digests)
+    return PrepareResult(
+        **asdict(counts),
+        plan=FileReference("file:///plan", "0" * 64),
+        ratio="5",
+        new_set=NewSetCounts(1, 3, 1),
+        digests=digests,
+    )
 
 
 def test_of_two_pods_of_one_attempt_the_first_to_finish_counts(tmp_path: Path) -> None:

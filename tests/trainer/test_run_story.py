@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.digests import set_digest
+from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import EvaluateResult, PrepareResult, TrainResult
+from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.train import train
 from finetune_trainer.steps.verify import verify
 from finetune_trainer.steps.yardstick import read_yardstick
-from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import local_path
 from trainer.world import NONCE, World, context
 
@@ -35,7 +35,9 @@ def trained(
     base: dict[str, Any], shared_world: World, prepared: PrepareResult, tmp_path_factory: pytest.TempPathFactory
 ) -> TrainResult:
     document = shared_world.parsed(base)
-    return train(context("train", document, tmp_path_factory.mktemp("t")), document, TrainInputs(1, NONCE, prepared.plan))
+    return train(
+        context("train", document, tmp_path_factory.mktemp("t")), document, TrainInputs(1, NONCE, prepared.plan)
+    )
 
 
 @pytest.fixture(scope="module")

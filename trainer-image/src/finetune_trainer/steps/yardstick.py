@@ -79,4 +79,3 @@ def _differs(what: str) -> StepError:
         f"The plan is not what the run document's anchor and pool lead to: {what}.",
         "Where the anchor was indexed anew meanwhile, make a new run; else see who writes to the artifacts' prefix.",
     )
-
