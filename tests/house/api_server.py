@@ -103,6 +103,7 @@ class ApiServer:
 
 
 PLURALS = {
+    "ConfigMap": "configmaps",
     "CustomResourceDefinition": "customresourcedefinitions",
     "Deployment": "deployments",
     "FineTunePolicy": "finetunepolicies",
@@ -111,6 +112,7 @@ PLURALS = {
     "ModelPromotion": "modelpromotions",
     "ModelVersion": "modelversions",
     "Namespace": "namespaces",
+    "Pod": "pods",
     "PodTemplate": "podtemplates",
     "Service": "services",
 }

@@ -10,7 +10,7 @@ from finetune_operator.api.run import Run, RunStatus
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.places import Places
-from finetune_operator.decide.run.view import Queue, RunView
+from finetune_operator.decide.run.view import Queue, RunView, Stuck
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import run
@@ -54,6 +54,22 @@ def test_a_run_sees_who_has_a_place_and_who_waits(world: World) -> None:
     queue = world.queue(world.put("me"))
     now = "2026-11-21T12:00:00Z"
     assert queue == Queue(("a-runs",), ((now, "b-waits"),), ((now, "c-blocked"),), ((now, "d-new"), (now, "me")))
+
+
+@pytest.mark.row("R56")
+@pytest.mark.parametrize(
+    ("status", "reason"), [("False", "Unschedulable"), ("Unknown", "Queued"), ("Unknown", "Running")]
+)
+def test_a_run_sees_why_who_has_a_place_gets_no_further(world: World, status: str, reason: str) -> None:
+    since = "2026-11-21T12:00:00Z"
+    shown = {"type": "Trained", "status": status, "reason": reason, "lastTransitionTime": since}
+    accepted = {"type": "Accepted", "status": "True", "reason": "Accepted", "lastTransitionTime": since}
+    world.put("stuck", **asking(place="Taken", conditions=[accepted, shown]))
+    expected = () if reason == "Running" else (Stuck("stuck", reason, START),)
+    me = world.put("me", **asking(phase="Preparing"))
+    assert world.queue(me).stuck == expected
+    twins = {twin.name: twin.stuck for twin in asyncio.run(world.places.twins(me, ()))}
+    assert twins == {"stuck": expected[0] if expected else None}
 
 
 @pytest.mark.row("R57")
@@ -169,3 +185,13 @@ def test_a_run_that_is_to_be_measured_again_sees_who_may_change_what_is_live_bef
         RunView(run=other, now=START), parse({"phase": "Evaluating", "attempts": rounds}, RunStatus)
     ):
         assert "other" in asyncio.run(world.places.ahead(me))
+
+
+@pytest.mark.row("R69")
+@pytest.mark.parametrize(("outcome", "past"), [("Running", True), ("Failed", True), ("Suspended", False)])
+def test_a_run_whose_training_was_suspended_is_no_further_than_one_that_has_drawn(outcome: str, past: bool) -> None:
+    world = World()
+    attempt = {"step": "train", "attempt": 1, "job": "first-train-1-abcdef", "outcome": outcome}
+    world.put("first", **asking(phase="Pending", attempts=[attempt]))
+    (twin,) = asyncio.run(world.places.twins(world.put("me", **asking(phase="Preparing")), ()))
+    assert twin.is_past is past

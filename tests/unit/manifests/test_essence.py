@@ -57,6 +57,15 @@ FORBIDDEN: dict[str, Change] = {
     "the node's processes": lambda s: s.update(hostPID=True),
     "another account": lambda s: s.update(serviceAccountName="evil"),
     "names of hosts": lambda s: s.update(hostAliases=[{"ip": "10.0.0.1", "hostnames": ["storage"]}]),
+    "another way to find names": lambda s: s.update(dnsPolicy="Default"),
+    "names found elsewhere": lambda s: s.update(dnsConfig={"searches": ["evil.example"]}),
+    "a code mount that looks like a token's": lambda s: trainer(s)["volumeMounts"].append(
+        {"name": "evil", "mountPath": "/var/run/secrets/../../../usr/lib"}
+    ),
+    "a value that counts before the same": lambda s: trainer(s)["env"].insert(0, dict(trainer(s)["env"][0], value="2")),
+    "another order of values": lambda s: trainer(s)["env"].reverse(),
+    "a device": lambda s: trainer(s).update(volumeDevices=[{"name": "evil", "devicePath": "/finetune/scratch/x"}]),
+    "restarts": lambda s: s.update(restartPolicy="OnFailure"),
     "another name server": lambda s: s.update(dnsConfig={"nameservers": ["10.0.0.1"]}),
 }
 
@@ -97,8 +106,77 @@ def test_what_admission_and_defaults_add_to_a_pod_is_tolerated(change: Change) -
 
 
 @pytest.mark.row("R72")
+def test_a_token_that_admission_gives_to_every_container_is_tolerated() -> None:
+    def change(spec: dict[str, Any]) -> None:
+        spec["volumes"].append({"name": "kube-api-access-x", "projected": {"sources": []}})
+        spec["initContainers"] = [{"name": "istio-init", "image": "proxy:1"}]
+        spec["containers"].append({"name": "istio-proxy", "image": "proxy:1"})
+        for container in (*spec["initContainers"], *spec["containers"]):
+            token = {"name": "kube-api-access-x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+            container.setdefault("volumeMounts", []).append(token)
+
+    assert difference(changed(change), spec_of(job(**MARK))) is None
+
+
+@pytest.mark.row("R72")
 def test_a_pod_with_an_ephemeral_container_is_not_believed() -> None:
     assert difference(changed(lambda s: s.update(ephemeralContainers=[{"name": "debug"}])), spec_of(job(**MARK)))
+
+
+def helped(change: Change = lambda helper: None) -> dict[str, Any]:
+    """Return the spec of a pod whose data an init container brings, in the PodTemplate's own words but for a change."""
+    helper: dict[str, Any] = {
+        "name": "fetch",
+        "image": "fetch:1",
+        "env": [{"name": "FROM", "value": "pool"}],
+        "volumeMounts": [{"name": "finetune-scratch", "mountPath": "/to"}],
+    }
+    change(helper)
+    return changed(lambda s: s.update(initContainers=[helper]))
+
+
+HELPERS: dict[str, Change] = {
+    "its image": lambda h: h.update(image="evil:1"),
+    "its environment": lambda h: h["env"][0].update(value="evil"),
+    "its variables of a secret": lambda h: h.update(envFrom=[{"secretRef": {"name": "evil"}}]),
+    "its code": lambda h: h["volumeMounts"].append({"name": "evil", "mountPath": "/usr/bin"}),
+    "its hooks": lambda h: h.update(lifecycle={"postStart": {"exec": {"command": ["evil"]}}}),
+    "its life": lambda h: h.update(restartPolicy="Always"),
+}
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("what", HELPERS)
+def test_who_fills_the_trainers_volumes_is_compared_as_the_trainer_is(what: str) -> None:
+    assert difference(helped(), helped()) is None
+    assert "fetch" in (difference(helped(HELPERS[what]), helped()) or "")
+
+
+@pytest.mark.row("R72")
+def test_who_fills_the_trainers_volumes_is_not_left_out() -> None:
+    assert difference(changed(lambda s: None), helped()) == "container 'fetch' is missing"
+
+
+@pytest.mark.row("R72")
+def test_words_for_a_storage_driver_are_compared_whatever_their_names() -> None:
+    def pool(name: str) -> dict[str, Any]:
+        driver = {"driver": "csi.example", "volumeAttributes": {"pool": name}}
+        return changed(lambda s: s["volumes"][0].update(emptyDir=None, csi=driver))
+
+    assert difference(pool("evil"), pool("ours"))
+    assert difference(pool("ours"), pool("ours")) is None
+
+
+@pytest.mark.row("R72")
+def test_a_token_is_not_mounted_over_what_is_ours() -> None:
+    def with_own(*more: str) -> dict[str, Any]:
+        mounts = [{"name": "store", "mountPath": "/var/run/secrets/store"}]
+        mounts += [{"name": "evil", "mountPath": place} for place in more]
+        return changed(lambda s: trainer(s)["volumeMounts"].extend(mounts))
+
+    assert difference(with_own("/var/run/secrets/eks.amazonaws.com/serviceaccount"), with_own()) is None
+    assert difference(with_own("/var/run/secrets/store/credentials"), with_own())
+    assert difference(with_own("/var/run/secrets/./store"), with_own())
 
 
 @pytest.mark.row("R70")

@@ -113,9 +113,12 @@ class Standing(NamedTuple):
     lines_up: bool = False
     """It waits for what others change, to be measured again."""
     phase: str = ""
+    stuck: tuple[str, str] = ("", "")
+    """What its step gets no further for, as its condition says, and since when; empty where it goes on."""
 
 
 TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
+_STEPS = frozenset(("Prepared", "Trained", "Evaluated"))
 _RANKS = {"Taken": TAKEN, "Waiting": WAITING, "Blocked": BLOCKED}
 
 
@@ -129,7 +132,8 @@ def standing(run: Json) -> Standing:
         return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
     pool, anchor = (str(_value(run, "status", "inputs", "digests", name) or "") for name in ("pool", "anchor"))
-    trains = any(attempt.get("step") == "train" for attempt in _items(run, "status", "attempts"))
+    attempts = _items(run, "status", "attempts")
+    trains = any(a.get("step") == "train" and a.get("outcome") != "Suspended" for a in attempts)
     is_past = trains or _value(run, "status", "candidate") is not None
     again = shown == "Evaluating" and any(int(a.get("round") or 0) > 1 for a in _items(run, "status", "attempts"))
     lines_up = shown == "Pending" and _accepted(run) == "PromotionUnderway"
@@ -145,6 +149,22 @@ def standing(run: Json) -> Standing:
         changes_live=changes_live,
         lines_up=lines_up,
         phase=shown,
+        stuck=_stuck(run) if rank == TAKEN else ("", ""),
+    )
+
+
+def _stuck(run: Json) -> tuple[str, str]:
+    """Return what a step waits for that somebody has to mend, or a queue has to grant, and since when."""
+    waits = (
+        c
+        for c in _items(run, "status", "conditions")
+        if c.get("type") in _STEPS and (c.get("status") == "False" or c.get("reason") == "Queued")
+    )
+    condition = next(waits, None)
+    return (
+        ("", "")
+        if condition is None
+        else (str(condition.get("reason")), str(condition.get("lastTransitionTime") or ""))
     )
 
 

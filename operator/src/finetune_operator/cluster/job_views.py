@@ -95,12 +95,13 @@ def _believed(view: JobView, job: Object, pods: tuple[Pod, ...]) -> tuple[tuple[
     """Return the pods that do what the Job's template says, and why what pods say is not believed, if it is not.
 
     Labels and controller references are anybody's to give. A pod with another end is no result of this Job (R72), and
-    of two that could both be it, nobody knows which the Job's controller made (R73); a disrupted one was replaced.
+    of two that could both be it, nobody knows which the Job's controller made (R73); a disrupted one was replaced, and
+    so was one that was deleted before it said anything, as a queue that suspends the Job does.
     """
     template = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
     strays = {pod.name: difference(pod.spec, template) for pod in pods}
     believed = tuple(pod for pod in pods if strays[pod.name] is None)
-    rivals = [pod.name for pod in believed if not pod.is_disrupted]
+    rivals = [pod.name for pod in believed if not pod.is_disrupted and (pod.deleted_at is None or pod.speaks)]
     if len(rivals) > 1:
         text = f"pods {', '.join(sorted(rivals))} could both be that of Job {view.name}; none of them is believed"
         return believed, Problem("AmbiguousPods", text)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ..api.run import FINAL_PHASES, Run, RunStatus
-from ..decide.run.view import Queue, RunView, Turn, Twin
+from ..decide.run.view import Queue, RunView, Stuck, Turn, Twin, trains
 from ..decide.views import JobView
 from .fields import BLOCKED, NEW, WAITING, Standing
 from .kinds import Kind
@@ -58,10 +58,11 @@ class Places:
         others = (claim for claim in self._others(run) if claim.takes_place and claim.run.spec.policy == policy)
         claimed = {claim.run.metadata.name for claim in others}
         taken = tuple(sorted(claimed.union(name for name, _ in holding) - {me}))
+        stuck = tuple(filter(None, (_stuck(name, entry) for name, entry in holding if name in taken)))
         if not claimed:
-            return replace(line, taken=taken)
+            return replace(line, taken=taken, stuck=stuck)
         waiting, blocked, new = (_without(turns, claimed) for turns in (line.waiting, line.blocked, line.new))
-        return Queue(taken, waiting, blocked, new)
+        return Queue(taken, waiting, blocked, new, stuck)
 
     def _line(self, namespace: str, policy: str, standings: tuple[tuple[str, Hashable], ...]) -> Queue:
         """Return who waits, sorted; remembered while nothing changes, for thousands may look."""
@@ -126,7 +127,7 @@ class Places:
 
 
 def _is_past(status: RunStatus) -> bool:
-    return status.candidate is not None or any(attempt.step == "train" for attempt in status.attempts)
+    return status.candidate is not None or trains(status.attempts)
 
 
 def _without(turns: tuple[Turn, ...], names: Collection[str]) -> tuple[Turn, ...]:
@@ -135,8 +136,19 @@ def _without(turns: tuple[Turn, ...], names: Collection[str]) -> tuple[Turn, ...
 
 def _twin(name: str, standing: Standing) -> Twin:
     return Twin(
-        name, moment_of(standing.created), standing.drawn if all(standing.drawn) else None, is_past=standing.is_past
+        name,
+        moment_of(standing.created),
+        standing.drawn if all(standing.drawn) else None,
+        is_past=standing.is_past,
+        stuck=_stuck(name, standing),
     )
+
+
+def _stuck(name: str, entry: Hashable) -> Stuck | None:
+    if not isinstance(entry, Standing):
+        return None
+    reason, since = entry.stuck[0], moment_of(entry.stuck[1])
+    return Stuck(name, reason, since) if reason and since is not None else None
 
 
 def _moment_or_last(moment: datetime | None) -> datetime:

@@ -46,6 +46,11 @@ def scaling(policy: Policy, replicas: int) -> str:
     return f"kubectl scale deployment {name} -n {namespace} --replicas={replicas}"
 
 
+def suspending(run: str, namespace: str) -> str:
+    """Return the command that suspends a run: its Job goes, and with it its place."""
+    return f"""kubectl patch finetunerun {run} -n {namespace} --type=merge -p '{{"spec":{{"suspend":true}}}}'"""
+
+
 def promoting(
     policy: Policy,
     version: str,
@@ -125,8 +130,8 @@ def in_events(message: str) -> tuple[str, ...]:
         return (message,)
     cause, *parts = message.split("; ")
     ways = [part for part in parts if "kubectl " in part]
-    texts = (f"{in_bytes(cause, EVENT // 4)}; {way}" for way in ways)
-    fitting = tuple(text for text in texts if len(text.encode()) <= EVENT)
+    rooms = ((way, EVENT - len(way.encode()) - len("; ")) for way in ways)
+    fitting = tuple(f"{in_bytes(cause, min(room, EVENT // 4))}; {way}" for way, room in rooms if room >= 0)
     return fitting or (in_bytes(message, EVENT),)
 
 

@@ -23,11 +23,14 @@ EVIDENCES: Final = 10
 CONSUMED: Final = 64
 """Promotions that a policy remembers as acted upon."""
 
-CONSUMED_MESSAGES: Final = 4
-"""Only the newest entries keep their message: the promotions themselves carry it, and a status stays small."""
+CONSUMED_MESSAGES: Final = 8
+"""Only the newest entries keep their message, for the promotions themselves carry it, and a status stays small.
 
-CONSUMED_MESSAGE: Final = 800
-"""Characters of such a message: one command fits."""
+So no more are refused before those promotions say it: a command would be lost.
+"""
+
+CONSUMED_MESSAGE: Final = 1600
+"""Characters of such a message: the longest command fits, and on what evidence it overrules something."""
 
 CAUSE: Final = 400
 """Characters of why a flight ended, before the ways out."""

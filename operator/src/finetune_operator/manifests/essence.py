@@ -6,6 +6,7 @@ as ours, and one that does not is nobody we listen to. API servers add defaults,
 placement, sidecars, tokens: none of that is compared.
 """
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -20,9 +21,12 @@ FORM: Final = "v1"
 
 _DEFAULTED: Final = frozenset(
     ("apiVersion", "volumeMode", "type", "fsType", "cachingMode", "kind", "pool", "user", "keyring",
-     "iscsiInterface", "storageMode", "divisor", "sizeLimit", "storage")
+     "iscsiInterface", "storageMode", "divisor", "sizeLimit", "storage", "defaultMode", "expirationSeconds")
 )  # fmt: skip
-"""Texts of a volume or an environment variable that an API server fills in or writes another way (1024Mi as 1Gi)."""
+"""Parts of a volume or an environment variable that an API server fills in or writes another way (1024Mi as 1Gi)."""
+
+_FREE: Final = frozenset(("volumeAttributes", "options"))
+"""Words for a storage driver, under names of its own: no API server fills any in."""
 
 _ADDED_ENVIRONMENT: Final = frozenset(
     ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_STS_REGIONAL_ENDPOINTS",
@@ -35,13 +39,15 @@ _TOKENS: Final = ("/var/run/secrets/", "/run/secrets/")
 """Where admission mounts tokens; nothing is loaded from there."""
 
 _NAMESPACES: Final = ("hostPID", "hostIPC", "hostNetwork", "shareProcessNamespace")
+_ALIKE: Final = ("image", "command", "args", "workingDir", "terminationMessagePath", "envFrom", "hooks", "runs")
+"""Parts of a container to which admission adds nothing."""
 
 
 def fingerprint(job: Json) -> str:
     """Return a digest of what the Job's trainer is to do, and of the attempt that it says it is of."""
     spec = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
     labels = (job.get("metadata") or {}).get("labels") or {}
-    essence = {**_essence(spec), "nonce": labels.get(names.NONCE_LABEL, "")}
+    essence = {**_essence(spec, _mounted(_trainer(spec))), "nonce": labels.get(names.NONCE_LABEL, "")}
     return f"{FORM}:{sha256_of(canonical_json(essence))}"
 
 
@@ -54,26 +60,48 @@ def difference(pod_spec: Json, template_spec: Json) -> str | None:
     """Return what of a pod is not as the pod template of its Job says; None where it does what that says."""
     if pod_spec.get("ephemeralContainers"):
         return "it has ephemeral containers"
-    pod, template = _essence(pod_spec), _essence(template_spec)
-    theirs, ours = pod["trainer"], template["trainer"]
-    for part in ("image", "command", "args", "workingDir", "terminationMessagePath", "envFrom", "hooks"):
-        if theirs[part] != ours[part]:
-            return f"{part} of container {names.TRAINER_CONTAINER!r} differs"
+    # Tokens that admission mounts into every container are no volumes of the trainer's own.
+    mounted = _mounted(_trainer(template_spec))
+    pod, template = _essence(pod_spec, mounted), _essence(template_spec, mounted)
     return (
-        _environment(theirs["env"], ours["env"])
-        or _mounts(theirs["mounts"], ours["mounts"])
+        _containers(pod["containers"], template["containers"])
         or _volumes(pod["volumes"], template["volumes"])
         or _rest(pod, template)
     )
 
 
-def _environment(theirs: Json, ours: Json) -> str | None:
+def _containers(theirs: Json, ours: Json) -> str | None:
+    """Compare the trainer, and those that share a volume with it: what these leave there it reads, or is."""
     for name in sorted(ours.keys() | theirs.keys()):
-        if name in ours and theirs.get(name) != ours[name]:
-            return f"environment variable {name} differs"
-        if name not in ours and name not in _ADDED_ENVIRONMENT:
-            return f"environment variable {name} was added"
+        if name not in ours:
+            return f"container {name!r} has a volume of the trainer"
+        if name not in theirs:
+            return f"container {name!r} is missing"
+        why = _container_differs(theirs[name], ours[name])
+        if why is not None:
+            return f"{why} (container {name!r})"
     return None
+
+
+def _container_differs(theirs: Json, ours: Json) -> str | None:
+    for part in _ALIKE:
+        if theirs[part] != ours[part]:
+            return f"{part} differs"
+    return _environment(theirs["env"], ours["env"]) or _mounts(theirs["mounts"], ours["mounts"])
+
+
+def _environment(theirs: list[list[Any]], ours: list[list[Any]]) -> str | None:
+    """Compare in order: of two with one name the later counts, and a value can quote an earlier one."""
+    known = {name for name, _ in ours}
+    for name, _ in theirs:
+        if name not in known and name not in _ADDED_ENVIRONMENT:
+            return f"environment variable {name} was added"
+    kept = [variable for variable in theirs if variable[0] in known]
+    if kept == ours:
+        return None
+    pairs = zip((*kept, None), (*ours, None), strict=False)
+    name = next((a or b or ("",))[0] for a, b in pairs if a != b)
+    return f"environment variable {name} differs"
 
 
 def _mounts(theirs: list[list[str]], ours: list[list[str]]) -> str | None:
@@ -81,9 +109,18 @@ def _mounts(theirs: list[list[str]], ours: list[list[str]]) -> str | None:
         if mount not in theirs:
             return f"the mount at {mount[0]} differs"
     for mount in theirs:
-        if mount not in ours and not mount[0].startswith(_TOKENS):
+        if mount not in ours and not _is_token(mount[0], [place for place, *_ in ours]):
             return f"a mount at {mount[0]} was added"
     return None
+
+
+def _is_token(place: str, ours: list[str]) -> bool:
+    """Tell whether admission may mount something there: where tokens lie, and neither over nor in what is ours."""
+    return place.startswith(_TOKENS) and not any(_within(place, mine) or _within(mine, place) for mine in ours)
+
+
+def _within(place: str, folder: str) -> bool:
+    return place == folder or place.startswith(folder.rstrip("/") + "/")
 
 
 def _volumes(theirs: Json, ours: Json) -> str | None:
@@ -91,55 +128,67 @@ def _volumes(theirs: Json, ours: Json) -> str | None:
 
 
 def _rest(pod: Json, template: Json) -> str | None:
-    neighbours = {str(n) for n in template["neighbours"]}
-    for neighbour in pod["neighbours"]:
-        if str(neighbour) not in neighbours:
-            return f"container {neighbour['name']!r} has a volume of the trainer"
-    for part in ("namespaces", "serviceAccount", "hostAliases", "nameservers"):
+    for part in template.keys() - {"containers", "volumes"}:
         if pod[part] != template[part]:
-            return f"{part} differ" if part.endswith("s") else f"{part} differs"
+            return f"{part} of the pod differs"
     return None
 
 
-def _essence(spec: Json) -> dict[str, Any]:
-    containers = [c for c in spec.get("containers") or () if isinstance(c, Mapping)]
-    trainer: Json = next((c for c in containers if c.get("name") == names.TRAINER_CONTAINER), {})
-    mounted = {str(m.get("name")) for m in trainer.get("volumeMounts") or ()}
-    volumes = {str(v.get("name")): v for v in spec.get("volumes") or ()}
-    others = [c for c in (*(spec.get("initContainers") or ()), *containers) if c is not trainer]
+def _trainer(spec: Json) -> Json:
+    return next((c for c in spec.get("containers") or () if c.get("name") == names.TRAINER_CONTAINER), {})
+
+
+def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
+    """Return what is compared of a pod's spec, with the containers that have one of the volumes `mounted`."""
+    main, before = spec.get("containers") or (), spec.get("initContainers") or ()
+    trainer = _trainer(spec)
+    containers = {names.TRAINER_CONTAINER: _container(trainer, "beside")}
+    for runs, some in (("before", before), ("beside", main)):
+        for container in some:
+            if container is not trainer and mounted & _mounted(container):
+                containers[str(container.get("name"))] = _container(container, runs)
+    dns = spec.get("dnsConfig") or {}
     return {
-        "trainer": _container(trainer),
+        "containers": containers,
         "volumes": {
-            name: _leaves({k: v for k, v in volume.items() if k != "name"})
-            for name, volume in volumes.items()
-            if name in mounted
+            str(volume.get("name")): _leaves({k: v for k, v in volume.items() if k != "name"})
+            for volume in spec.get("volumes") or ()
+            if str(volume.get("name")) in mounted
         },
-        "neighbours": [
-            {"name": str(c.get("name")), **{k: c.get(k) for k in ("image", "command", "args")}}
-            for c in others
-            if any(str(m.get("name")) in mounted for m in c.get("volumeMounts") or ())
-        ],
+        "restartPolicy": spec.get("restartPolicy") or "Always",
         "namespaces": [name for name in _NAMESPACES if spec.get(name)],
         "serviceAccount": spec.get("serviceAccountName") or "default",
         "hostAliases": spec.get("hostAliases") or [],
-        "nameservers": (spec.get("dnsConfig") or {}).get("nameservers") or [],
+        "dnsPolicy": spec.get("dnsPolicy") or "ClusterFirst",
+        "nameservers": dns.get("nameservers") or [],
+        "searches": dns.get("searches") or [],
     }
 
 
-def _container(container: Json) -> dict[str, Any]:
+def _mounted(container: Json) -> set[str]:
+    """Return the names of a container's volumes."""
+    parts = (*(container.get("volumeMounts") or ()), *(container.get("volumeDevices") or ()))
+    return {str(part.get("name")) for part in parts}
+
+
+def _container(container: Json, runs: str) -> dict[str, Any]:
     return {
-        **{part: container.get(part) or "" for part in ("image", "workingDir", "terminationMessagePath")},
+        **{part: container.get(part) or "" for part in ("image", "workingDir")},
         **{part: list(container.get(part) or ()) for part in ("command", "args")},
-        "env": {
-            str(e.get("name")): e.get("value") or _leaves(e.get("valueFrom") or {}) for e in container.get("env") or ()
-        },
+        "terminationMessagePath": container.get("terminationMessagePath") or "/dev/termination-log",
+        "env": [
+            [str(e.get("name")), e.get("value") or _leaves(e.get("valueFrom") or {})]
+            for e in container.get("env") or ()
+        ],
         "envFrom": [_leaves(source) for source in container.get("envFrom") or ()],
         "mounts": sorted(
-            [str(m.get("mountPath")), str(m.get("name")), str(m.get("subPath") or ""), str(m.get("subPathExpr") or "")]
-            for m in container.get("volumeMounts") or ()
+            [posixpath.normpath(str(m.get("mountPath") or m.get("devicePath"))), str(m.get("name")),
+             str(m.get("subPath") or ""), str(m.get("subPathExpr") or "")]
+            for m in (*(container.get("volumeMounts") or ()), *(container.get("volumeDevices") or ()))
         ),
         "hooks": list(_hooks(container)),
-    }
+        "runs": [runs, container.get("restartPolicy") or ""],
+    }  # fmt: skip
 
 
 def _hooks(container: Json) -> Iterator[list[str]]:
@@ -157,19 +206,21 @@ def _leaves(value: object) -> list[str]:
     return sorted(_paths(value, ""))
 
 
-def _paths(value: object, path: str) -> Iterator[str]:
+def _paths(value: object, path: str, *, free: bool = False) -> Iterator[str]:
     match value:
         case Mapping():
             for key, part in value.items():
-                if key in _DEFAULTED:
+                if key in _DEFAULTED and not free:
                     continue
                 if not path and isinstance(part, Mapping):
                     yield f".{key}"
-                yield from _paths(part, f"{path}.{key}")
+                yield from _paths(part, f"{path}.{key}", free=free or key in _FREE)
         case list() | tuple():
             for number, part in enumerate(value):
-                yield from _paths(part, f"{path}[{number}]")
-        case str() if value:
+                yield from _paths(part, f"{path}[{number}]", free=free)
+        case bool():
+            pass
+        case int() | str() if value:
             yield f"{path}={value}"
         case _:
             pass

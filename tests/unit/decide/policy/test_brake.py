@@ -91,6 +91,13 @@ class TestPulled:
         decision = decide(view(watching(), served(**COMPLETE), ASKED, BRAKE, now=NOW + seconds(30)))
         assert flight_of(decision).why == "TakenBack"
 
+    @pytest.mark.parametrize(("there", "why"), [((), "TakenBack"), ((base("base_v0", verified="False"),), "")])
+    def test_nor_of_an_older_good_one_unless_an_object_speaks_against_it(self, there: Any, why: str) -> None:
+        status = replace(watching().status, last_good=(live_version(BASE), live_version(base("base_v0"))))
+        asked = promotion("base_v0", "ft_v1.1", name="brake", age=-25)
+        decision = decide(view(policy(status), served(**COMPLETE), ASKED, asked, versions=(*VERSIONS, *there)))
+        assert flight_of(decision).why == why
+
     def test_an_older_good_version_is_gone_to_directly(self) -> None:
         older = base("base_v0")
         status = replace(watching().status, last_good=(live_version(BASE), live_version(older)))

@@ -304,10 +304,28 @@ class TestPromotions:
     def test_refusals_wait_until_earlier_ones_are_mirrored_rather_than_forget_them(self) -> None:
         asked = tuple(promotion("ft_v1.1", "ft_v1.0", name=f"p-{n:03}") for n in range(200))
         first = decide(view(policy(live(BASE)), deployment(keys(BASE)), *asked, versions=VERSIONS))
-        assert len(first.status.consumed) == limits.CONSUMED
+        assert len(first.status.consumed) == limits.CONSUMED_MESSAGES
+        assert all("kubectl create -f -" in entry.message for entry in first.status.consumed), "the command is kept"
         assert first.requeue_after is not None
         again = decide(view(policy(first.status), deployment(keys(BASE)), *asked, versions=VERSIONS))
         assert (again.status, again.actions) == (first.status, ())
+
+    @pytest.mark.row("D8")
+    def test_of_many_that_are_refused_at_once_each_says_what_can_be_done(self) -> None:
+        world = running(BASE, TUNED)
+        world.ask(*(promotion("ft_v1.1", "ft_v1.0", name=f"p-{n:02}") for n in range(30)))
+        world.run(60)
+        assert {one.status.phase for one in world.promotions.values()} == {"Superseded"}
+        silent = [name for name, one in world.promotions.items() if "kubectl create -f -" not in one.status.message]
+        assert silent == []
+
+    @pytest.mark.row("D8")
+    def test_a_refused_one_that_a_finalizer_keeps_holds_up_no_other(self) -> None:
+        asked = [promotion("ft_v1.1", "ft_v1.0", name=f"p-{n:02}") for n in range(10)]
+        first = decide(view(policy(live(BASE)), deployment(keys(BASE)), *asked, versions=VERSIONS)).status
+        going = [replace(one, metadata=replace(one.metadata, deletion_timestamp=NOW)) for one in asked[:8]]
+        again = decide(view(policy(first), deployment(keys(BASE)), *going, *asked[8:], versions=VERSIONS)).status
+        assert {entry.name for entry in again.consumed} == {one.metadata.name for one in asked}
 
     @pytest.mark.row("D8")
     def test_refusals_that_wait_do_not_keep_lost_keys_from_being_put_back(self) -> None:

@@ -357,3 +357,43 @@ def test_annotations_of_a_decision_reach_the_object() -> None:
     """The tests of promotions lean on it."""
     nothing: Decision[PolicyStatus] = Decision(PolicyStatus())
     assert annotated(promotion("base_v1"), nothing) == promotion("base_v1")
+
+
+@pytest.mark.row("D41")
+@pytest.mark.parametrize(
+    ("version", "back"),
+    [
+        (TUNED, "the operator puts 'ft_v1.1' back then"),
+        (tuned("ft_v1.1", "Review"), "nothing is served then"),
+        (with_record(TUNED, TAKEN), "nothing is served then"),
+    ],
+    ids=["passed", "approved elsewhere", "taken back"],
+)
+def test_the_hold_says_at_once_whose_the_keys_are_and_what_letting_go_of_them_means(version: Any, back: str) -> None:
+    restored = deployment(keys(version), keys_manager="velero-server")
+    reason, message = hold(look(restored, versions=(BASE, version)))
+    assert reason == "Adopted"
+    assert "its keys belong to field manager 'velero-server'" in message
+    assert back in message
+    assert "kubectl patch deployment invoice-detector -n ml" in message
+    assert len(message) < limits.HOLD_MESSAGE, "nothing was cut"
+    assert "belong to" not in hold(look(deployment(keys(version)), versions=(BASE, version)))[1]
+
+
+@pytest.mark.row("D41")
+@pytest.mark.parametrize("verdict", ["Pass", "Review"])
+def test_who_follows_the_messages_of_a_restored_deployment_gets_the_next_version_live(verdict: Any) -> None:
+    """What is not put back, because another policy's approval is none here, must not be waited for."""
+    served, following = tuned("ft_v1.1", verdict), tuned("ft_v1.2", "Pass", baseline="ft_v1.1")
+    target = ModelDeployment(now=NOW, keys=keys(served), epoch=3, manager="velero-server")
+    world = World(target=target, versions=(BASE, served, following))
+    world.run(20)
+    world.ask(promotion("ft_v1.1", "ft_v1.1", name="keep", release_hold=True))
+    world.run(20)
+    world.ask(promotion("ft_v1.2", "ft_v1.1", name="next"))
+    world.run(20)
+    said = world.promotions["next"].status.message
+    assert ("'ft_v1.1', on record as live, is put back then" in said) is (verdict == "Pass")
+    target.write(ServedKeys(), None, "kubectl-patch")
+    world.run(200)
+    assert (world.phase("next"), target.keys) == ("Succeeded", keys(following))

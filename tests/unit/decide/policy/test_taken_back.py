@@ -237,3 +237,24 @@ def test_no_promotion_is_proposed_that_would_be_refused_for_its_evidence() -> No
     message = world.promotions["to-ft-v1-5"].status.message
     assert "but live is 'ft_v1.1'; 'ft_v1.5' cannot go live: its evidence was measured against 'base_v1'" in message
     assert "kubectl" not in message
+
+
+@pytest.mark.row("D42")
+def test_a_way_back_whose_object_was_deleted_is_flown_and_takes_back_what_is_left() -> None:
+    newer = tuned("ft_v1.2", baseline="ft_v1.1")
+    world = running(newer, BASE)
+    world.policy = policy(live(newer, 3, TUNED))
+    world.ask(promotion("ft_v1.1", "ft_v1.2", name="back", reason="wrong amounts"))
+    world.run(150)
+    assert world.target is not None
+    assert (world.phase("back"), world.target.keys) == ("Succeeded", keys(TUNED))
+    assert [entry.version for entry in world.policy.status.taken_back] == ["ft_v1.2"]
+    world.ask(promotion("ft_v1.2", "ft_v1.1", name="forth"))
+    world.run(20)
+    assert world.promotions["forth"].status.message.startswith("'ft_v1.2' was taken back")
+    barred = replace(world.policy.status, live=live(newer).live)
+    world.policy = policy(memory.taken_back(barred, live_version(TUNED), by="x", reason="", now=NOW))
+    world.versions = (BASE,)
+    world.ask(promotion("ft_v1.1", "ft_v1.2", name="again"))
+    world.run(20)
+    assert (world.phase("again"), len(world.commits)) == ("Failed", 1), "what is known of its bytes counts"

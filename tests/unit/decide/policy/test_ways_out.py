@@ -311,6 +311,26 @@ class TestAfterUndo:
         assert world.policy.status.hold is None
 
 
+@pytest.mark.row("D34")
+@pytest.mark.parametrize("approver", ["alice@example.org", "a" * 256, "\u0410" * 200], ids=["short", "long", "wide"])
+def test_the_longest_evidence_and_approval_cut_no_command_of_a_refusal(approver: str) -> None:
+    asked_twice = tuned("ft_v1.1", "Review")
+    assert asked_twice.spec.evidence is not None
+    evidence = "container 'server' of pod 'invoice-detector-76b5c86678-tf874' ended with exit code 139: " + "x" * 150
+    sick = replace(SICK, evidence=evidence)
+    status = replace(live(BASE), quarantined=(sick,), hold=HELD)
+    approval = Approval(by=approver, evidence=asked_twice.spec.evidence.digest)
+    again = promotion("ft_v1.1", "base_v1", approval=approval, release_hold=True)
+    decision = decide(view(policy(status), deployment(keys(BASE)), again, versions=(BASE, asked_twice)))
+    said = decision.status.consumed[-1].message
+    check(said)
+    assert [spec["approval"]["by"] for spec in asked_for(said)] == [approver]
+    for emit in (action for action in decision.actions if isinstance(action, Emit)):
+        check(emit.message)
+        assert len(emit.message.encode()) <= limits.EVENT
+        assert asked_for(emit.message), "an Event that cannot have it whole says the cause in fewer words"
+
+
 @pytest.mark.row("D36")
 @pytest.mark.parametrize(
     ("status", "expected"),

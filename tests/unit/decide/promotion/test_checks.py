@@ -24,6 +24,7 @@ BASE, TUNED = base(), tuned()
 HOLD = Hold(by="finetune-operator", reason="RolledBack", message="ft_v1.0 was rolled back", since=NOW)
 SICK = Quarantined(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, reason="Unhealthy", since=NOW)
 REVIEWED = tuned(verdict="Review")
+NEWER = tuned("ft_v1.2", baseline="ft_v1.1")
 DIGEST = REVIEWED.spec.evidence.digest if REVIEWED.spec.evidence else ""
 
 
@@ -72,6 +73,18 @@ CLEAR = {
         (replace(BASE, status=replace(BASE.status, last_live=NOW)), TUNED),
         deployment(keys(TUNED)),
     ),
+    "a way back whose ModelVersion was deleted": proposal(
+        promotion("ft_v1.1", "ft_v1.2"),
+        policy(live(NEWER, 3, TUNED)),
+        (BASE, NEWER, base(model="receipts")),
+        deployment(keys(NEWER)),
+    ),
+    "a way back to a base of which only another model's object is left": proposal(
+        promotion("base_v1", "ft_v1.1"),
+        policy(live(TUNED, 2, BASE)),
+        (TUNED, base(model="receipts")),
+        deployment(keys(TUNED)),
+    ),
     "a rollback while what is live crashes": proposal(
         promotion("base_v1", "ft_v1.1"), policy(live(TUNED, 2, BASE)), there=deployment(keys(TUNED), available=0)
     ),
@@ -111,7 +124,8 @@ def test_the_way_is_clear_for(case: str) -> None:
 
 
 WAIT = {
-    "no such version yet": (proposal(versions=(BASE,)), "VersionNotFound", "import it"),
+    "no such version yet": (proposal(versions=(BASE,)), "VersionNotFound", "kubectl delete modelpromotion to-ft-v1-1"),
+    "no such base yet": (proposal(promotion("base_v1"), policy(), ()), "VersionNotFound", "import it"),
     "that version is of another model": (
         proposal(versions=(BASE, tuned(model="receipts"))),
         "VersionOfOtherModel",

@@ -355,3 +355,20 @@ def test_a_command_of_a_long_spec_says_where_the_spec_is() -> None:
     first.judged(candidate="0.900000")
     assert manifests(first.status.message) == []
     assert "kubectl -n ml get finetunerun first -o yaml" in first.status.message
+
+
+@pytest.mark.row("R20")
+def test_a_run_whose_training_was_suspended_takes_over_what_another_made_of_the_same_meanwhile() -> None:
+    world = World().prepared()
+    world.start("train")
+    world.edit(suspend=True)
+    world.settle()
+    world.remove_job(world.job("train").name)
+    world.versions = tuple(map(recorded, World().judged().versions))
+    world.settle()
+    assert world.phase() == "Suspended", "it goes on when it is to, and not before"
+    assert (world.status.candidate, made(world, CreatePromotion)) == (None, 0)
+    world.go_live("ft_v1.1", CANDIDATE)
+    world.edit(suspend=False)
+    world.settle()
+    assert (world.phase(), world.jobs_made("train")) == ("Adopted", 1)

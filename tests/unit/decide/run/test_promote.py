@@ -101,6 +101,18 @@ def test_a_promotion_deleted_before_it_acted_ends_the_run() -> None:
     assert made(world, CreatePromotion) == 1
 
 
+@pytest.mark.row("R67")
+def test_whose_version_was_deleted_too_is_told_to_train_another_one() -> None:
+    """A promotion of it would wait for ever."""
+    world = World().judged()
+    world.settle()
+    world.promotion, world.versions = None, world.versions[:1]
+    world.settle()
+    assert world.condition("Finished") == ("True", "PromotionDeleted")
+    assert "ModelVersion invoice-fields-ft-v1.1 was deleted" in world.status.message
+    assert [one["kind"] for one in manifests(world.status.message)] == ["FineTuneRun"]
+
+
 @pytest.mark.row("R33")
 def test_a_flight_goes_on_without_its_promotion() -> None:
     world = World().judged()

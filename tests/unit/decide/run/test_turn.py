@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.decide.run.view import Queue, Turn
+from finetune_operator.decide.run.view import Queue, Stuck, Turn
 from finetune_operator.decide.views import Problem
 from unit.decide.run.results import BASE, START, evaluate_result, prepare_result, train_result
 from unit.decide.run.world import World, review, template
@@ -15,7 +15,7 @@ CREATED = START - timedelta(seconds=10)
 
 def queued(*taken: str, concurrency: int = 1, **line: tuple[Turn, ...]) -> World:
     """A run of which others have come first."""
-    world = World(queue=Queue(taken, **line))
+    world = World(queue=Queue(taken, line.get("waiting", ()), line.get("blocked", ()), line.get("new", ())))
     world.run = updated(world.run, metadata=updated(world.run.metadata, creation_timestamp=CREATED))
     world.set_rules(concurrency=concurrency)
     world.settle()
@@ -46,6 +46,18 @@ def test_a_run_waits_for_its_turn_before_snapshot_and_job_and_says_who_is_before
     world.settle()
     assert (world.phase(), world.status.place) == ("Preparing", "Taken")
     assert world.condition("Accepted") == ("True", "Accepted")
+
+
+@pytest.mark.row("R56")
+@pytest.mark.parametrize(("minutes", "says"), [(4, False), (5, True)])
+def test_who_waits_for_a_run_that_gets_no_further_is_told_why_and_how_to_go_first(minutes: int, says: bool) -> None:
+    world = queued("other")
+    world.queue = Queue(("other",), stuck=(Stuck("other", "Unschedulable", world.now - timedelta(minutes=minutes)),))
+    world.settle()
+    message = world.status.message
+    command = """kubectl patch finetunerun other -n ml --type=merge -p '{"spec":{"suspend":true}}'"""
+    assert ("Unschedulable" in message, command in message) == (says, says)
+    assert (world.phase(), world.status.place) == ("Pending", "Waiting"), "its place is not taken away from it"
 
 
 @pytest.mark.row("R56")

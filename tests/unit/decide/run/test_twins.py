@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.decide.run.view import Queue, Twin
+from finetune_operator.decide.run.view import Queue, Stuck, Twin
 from unit.decide.run.results import DIGESTS, START
 from unit.decide.run.world import World
 
@@ -30,6 +30,15 @@ def test_a_run_waits_for_an_older_one_that_asks_for_the_same_and_has_no_place_me
     world.twins = ()
     world.settle()
     assert (world.phase(), world.jobs_made("prepare")) == ("Training", 1)
+
+
+@pytest.mark.row("R68")
+def test_who_waits_for_the_same_that_gets_no_further_is_told_why_and_how_to_go_first() -> None:
+    """The message of a pod that no node takes may say to ask for less: a run with less waits for the first one."""
+    stuck = Stuck("other", "Unschedulable", OLDER)
+    world = beside(Twin("other", OLDER, DRAWN, is_past=True, stuck=stuck))
+    assert "other itself gets no further since" in world.status.message
+    assert "kubectl patch finetunerun other -n ml" in world.status.message
 
 
 @pytest.mark.row("R68")
@@ -64,3 +73,20 @@ def test_a_run_that_trains_waits_for_nobody() -> None:
     world.twins = (Twin("other", OLDER, DRAWN, is_past=True),)
     world.start("train")
     assert world.phase() == "Training"
+
+
+@pytest.mark.row("R69")
+def test_a_run_whose_training_was_suspended_waits_for_the_one_that_trains_meanwhile() -> None:
+    """Others were let go first by suspending it; what they make of the same is not made again."""
+    world = World().prepared()
+    world.start("train")
+    world.edit(suspend=True)
+    world.settle()
+    world.remove_job(world.job("train").name)
+    world.twins = (Twin("other", YOUNGER, DRAWN, is_past=True),)
+    world.settle()
+    assert world.phase() == "Suspended", "who suspended it hears of nothing else"
+    world.edit(suspend=False)
+    world.settle()
+    assert (world.phase(), world.condition("Accepted")) == ("Pending", ("Unknown", "SameRunUnderway"))
+    assert (world.status.place, world.jobs_made("train")) == (None, 1)

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from ...api.policy import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
+from ..commands import in_events
 from ..decision import Decision, Emit
 from ..deployment import counted_epoch, deployment_problem, keys_of, manager_in_words, written_by_others
 from ..promotion.checks import judge
-from ..promotion.eligibility import passed_by_itself
+from ..promotion.eligibility import is_proven
 from ..promotion.proposal import Clear, Proposal, Refuse
 from ..promotion.waiting import candidates, identity
 from ..views import DeploymentView, PolicyView
@@ -46,21 +47,24 @@ def _promote(view: PolicyView) -> Decision[PolicyStatus] | None:
             return with_changes(begun, actions=(*begun.actions, *events))
         if not isinstance(finding, Refuse):
             continue
-        if len(unmirrored) >= limits.CONSUMED:
+        if len(unmirrored) >= limits.CONSUMED_MESSAGES:
             return Decision(status, tuple(events), BACKLOG)
         unmirrored.add(identity(promotion))
         status = _refuse(view, status, promotion, finding, unmirrored)
-        events.append(_refusal_event(promotion, finding))
+        events.extend(_refusal_events(promotion, finding))
     return None if status is policy.status else Decision(status, tuple(events))
 
 
 def _unmirrored(view: PolicyView) -> set[tuple[str, str]]:
-    """Return the consumed promotions whose objects do not show it yet: forgetting those would act twice."""
+    """Return the consumed promotions whose objects do not show it yet: forgetting those would act twice.
+
+    One that is being deleted, and that somebody's finalizer keeps, never shows it, and acts no more.
+    """
     remembered = {(entry.name, entry.spec_hash) for entry in view.policy.status.consumed}
     return {
         key
         for promotion in view.promotions
-        if promotion.status.finished_at is None
+        if promotion.status.finished_at is None and promotion.metadata.deletion_timestamp is None
         for key in (identity(promotion),)
         if key in remembered
     }
@@ -82,9 +86,9 @@ def _refuse(
     )
 
 
-def _refusal_event(promotion: Promotion, finding: Refuse) -> Emit:
-    text = f"promotion '{promotion.metadata.name}': {finding.message}"
-    return Emit("Warning" if finding.outcome == "Failed" else "Normal", finding.reason, text)
+def _refusal_events(promotion: Promotion, finding: Refuse) -> tuple[Emit, ...]:
+    texts = in_events(f"promotion '{promotion.metadata.name}': {finding.message}")
+    return tuple(Emit("Warning" if finding.outcome == "Failed" else "Normal", finding.reason, text) for text in texts)
 
 
 def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
@@ -93,7 +97,9 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
     live = status.live
     if live is None or deployment is None or not deployment.keys.absent or deployment_problem(view) is not None:
         return None
-    if (status.hold is not None and status.hold.reason == "ConflictingWriter") or not _proven(view, live):
+    if (status.hold is not None and status.hold.reason == "ConflictingWriter") or not is_proven(
+        view.policy, view.versions
+    ):
         return None
     recent = tuple(at for at in status.reasserted_at if view.now - at < REASSERT_WINDOW)
     if len(recent) >= REASSERT_LIMIT:
@@ -104,25 +110,6 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
     )
     text = f"the keys on Deployment '{deployment.name}' were gone; putting '{live.version}' back"
     return Decision(asserted, (apply_keys(deployment, live, epoch), Emit("Warning", "Reasserted", text)))
-
-
-def _proven(view: PolicyView, live: LiveVersion) -> bool:
-    """Tell whether live may be written by us: it passed a watch here, or was adopted and is known as passed.
-
-    What was merely found on the Deployment is recorded, and never put live by the operator without evidence, nor where
-    it was quarantined or taken back.
-    """
-    status = view.policy.status
-    if status.quarantine_of(live.sha256) is not None or status.taken_back_of(live.sha256) is not None:
-        return False
-    if status.is_good(live.sha256):
-        return True
-    return any(
-        passed_by_itself(version)
-        for version in view.versions
-        if (version.spec.version, version.spec.artifact.sha256) == (live.version, live.sha256)
-        and version.spec.model == view.policy.spec.model
-    )
 
 
 def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion) -> Decision[PolicyStatus]:

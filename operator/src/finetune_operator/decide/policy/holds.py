@@ -11,6 +11,7 @@ from ..commands import letting_go, overruling, promoting, releasing, said_whole
 from ..decision import Emit
 from ..deployment import manager_in_words, written_by_others
 from ..promotion.checks import judge
+from ..promotion.eligibility import what_comes_back
 from ..promotion.proposal import Proposal, Refuse, quoted
 from ..text import plain
 from ..views import DeploymentView, PolicyView, ServedKeys
@@ -46,9 +47,7 @@ def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView)
 
 
 def _ways_out(view: PolicyView, policy: Policy, deployment: DeploymentView) -> tuple[str, ...]:
-    live = policy.status.live
-    back = "nothing is served then" if live is None else f"the operator puts '{live.version}' back then"
-    undo = f"to undo that, let go of the keys ({back}): {letting_go(policy)}"
+    undo = f"to undo that, let go of the keys ({what_comes_back(policy, view.versions)}): {letting_go(policy)}"
     undoing = () if deployment.keys.absent else (undo,)
     return (*_keeping(view, policy, deployment), *undoing, *lifting(policy))
 
@@ -111,8 +110,8 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
         if not isinstance(again, Refuse) and not memory.is_quarantined(status, wanted.sha256):
             first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
     let_go = (
-        f"take the keys out of that manifest and let go of them (live on record is {quoted(live)}, which is put back "
-        f"then): {letting_go(policy)}"
+        f"take the keys out of that manifest and let go of them ({what_comes_back(policy, view.versions)}): "
+        f"{letting_go(policy)}"
     )
     return hold(view, status, owner, "FieldOwned", cause, (*first, let_go))
 

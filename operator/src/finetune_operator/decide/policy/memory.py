@@ -20,7 +20,7 @@ from ...api.policy import (
     TakenBack,
 )
 from .. import limits
-from ..text import cut
+from ..text import cut, within
 from ..times import moment
 
 RESERVATION_REST: Final = timedelta(minutes=10)
@@ -30,7 +30,7 @@ RESERVATION_REST: Final = timedelta(minutes=10)
 def held(status: PolicyStatus, by: str, reason: str, message: str, now: datetime) -> PolicyStatus:
     """Return `status` with that hold; a hold for the same reason keeps its time, whatever else it says by now."""
     old = status.hold
-    text = message[: limits.HOLD_MESSAGE]
+    text = within(message, limits.HOLD_MESSAGE)
     if old is not None and (old.by, old.reason, old.message) == (by, reason, text):
         return status
     since = old.since if old is not None and (old.by, old.reason) == (by, reason) else moment(now)
@@ -62,7 +62,7 @@ def consumed(
         outcome=outcome,
         reason=reason,
         at=moment(now),
-        message=message[: limits.CONSUMED_MESSAGE],
+        message=within(message, limits.CONSUMED_MESSAGE),
     )
     entries = [entry for entry in status.consumed if (entry.name, entry.spec_hash) != promotion]
     while len(entries) >= limits.CONSUMED:

@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from ...api.contract import is_uri
 from ...api.model_version import ModelVersion
 from ...api.names import FIELD_MANAGER, is_version, model_version_name
-from ...api.policy import Hold, Lifted, LiveVersion, PolicyStatus, Quarantined, TakenBack
+from ...api.policy import Hold, Lifted, LiveVersion, Policy, PolicyStatus, Quarantined, TakenBack
 from ...api.record import Mark, Service, services
 from .. import limits, text
 from ..commands import letting_go, overruling, promoting, resuming, said_whole, scaling
 from ..decision import Decision
-from ..deployment import counted_epoch, deployment_problem, is_rolled_out, written_by_others
+from ..deployment import counted_epoch, deployment_problem, is_rolled_out, manager_in_words, written_by_others
 from ..promotion.checks import judge
-from ..promotion.eligibility import passed_by_itself
+from ..promotion.eligibility import passed_by_itself, what_comes_back
 from ..promotion.proposal import Proposal, Refuse
 from ..promotion.waiting import candidates
 from ..views import DeploymentView, PolicyView, ServedKeys
@@ -244,7 +244,18 @@ def _hold_adopted(view: PolicyView, status: PolicyStatus, version: LiveVersion) 
     )
     against = overruling(status, version.sha256)
     keep = f"to lift the hold and stay with '{name}': {promoting(policy, name, name, release=True, despite=against)}"
-    return _hold(view, status, "Adopted", cause, (keep, *_instead(view, status, version), *_then(view, status)))
+    ways = (keep, *_instead(view, status, version), *_letting_go_first(view, policy), *_then(view, status))
+    return _hold(view, status, "Adopted", cause, ways)
+
+
+def _letting_go_first(view: PolicyView, policy: Policy) -> Iterator[str]:
+    """Yield what comes before another version, where the keys are those of whoever restored the Deployment, say."""
+    if view.deployment is None or written_by_others(view.deployment) is None:
+        return
+    yield (
+        f"its keys belong to {manager_in_words(view.deployment)}; before another version can go live, let go of them "
+        f"({what_comes_back(policy, view.versions)}): {letting_go(policy)}"
+    )
 
 
 def _standing(status: PolicyStatus, version: LiveVersion) -> str:

@@ -16,8 +16,8 @@ CLOCKS_DIFFER: Final = timedelta(minutes=1)
 def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVersion, ...]) -> LiveVersion | None:
     """Return the version that the promotion goes back to at once; None if it is to wait like any other.
 
-    What the flight itself would go back to needs nothing but the policy's memory: in an emergency the version's
-    object may be gone. A run's promotion goes forward, whatever it promotes, and ends no flight.
+    What the flight itself would go back to needs nothing but the policy's memory, nor does what was good before and has
+    no object any more. A run's promotion goes forward, whatever it promotes, and ends no flight.
     """
     status = policy.status
     flight = status.in_flight
@@ -66,8 +66,9 @@ def _may_serve(promotion: Promotion, policy: Policy, versions: tuple[ModelVersio
     overruled = despite is not None and "TakenBack" in despite.checks
     if policy.status.taken_back_of(good.sha256) is not None and not overruled:
         return False
-    return any(
+    named = [v for v in versions if (v.spec.model, v.spec.version) == (policy.spec.model, good.version)]
+    return not named or any(
         eligible(CheckContext(promotion, policy, version, None, None)) is None
-        for version in versions
-        if (version.spec.version, version.spec.artifact.sha256) == (good.version, good.sha256)
+        for version in named
+        if version.spec.artifact.sha256 == good.sha256
     )

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from ...api.model_version import ModelVersion
+from ...api.meta import Artifact, FileReference, ObjectMeta
+from ...api.model_version import ModelVersion, VersionSpec
+from ...api.names import base_version, series_of
 from ...api.policy import Policy
 from ...api.promotion import Overruled, Promotion
 from ...api.value import canonical_json, complete
@@ -11,16 +13,27 @@ from ..deployment import keys_of, manager_in_words, written_by_others
 from ..serving import SERVING_DIFFERS, serving_difference
 from ..text import plain
 from ..views import ServedKeys
-from .eligibility import eligible, not_taken_back, was_live
+from .eligibility import eligible, is_proven, not_taken_back, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 
 
 def judge(proposal: Proposal) -> Clear | Obstacle:
     """Return the first obstacle in the order of docs/develop/state-machines.md, or that the way is clear."""
-    version = _find_version(proposal)
+    named = _find_version(proposal)
+    version: ModelVersion | Obstacle = named
+    if isinstance(named, Wait):
+        version = _stays_without_its_object(proposal) or _remembered(proposal, named) or named
     if not isinstance(version, ModelVersion):
-        return _stays_without_its_object(proposal) or version
-    context = CheckContext(proposal.promotion, proposal.policy, version, proposal.deployment, proposal.problem)
+        return version
+    context = CheckContext(
+        proposal.promotion,
+        proposal.policy,
+        version,
+        proposal.deployment,
+        proposal.problem,
+        proposal.versions,
+        is_remembered=version is not named,
+    )
     for check in CHECKS:
         obstacle = check(context)
         if obstacle is not None:
@@ -51,10 +64,36 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
             f"ModelVersion '{named[0].metadata.name}' with version '{wanted}' is of model '{named[0].spec.model}', "
             f"the policy serves '{model}'",
         )
-    return Wait(
-        "VersionNotFound",
-        f"no ModelVersion of model '{model}' has version '{wanted}'; import it, or create a promotion of another one",
+    way = "import it, or create a promotion of another one"
+    if wanted != base_version(series_of(wanted) or 0):
+        name, namespace = proposal.promotion.metadata.name, proposal.policy.metadata.namespace
+        way = (
+            "if it was deleted, restore it from a backup, or let a new run train one; to wait for it no longer: "
+            f"kubectl delete modelpromotion {name} -n {namespace}"
+        )
+    return Wait("VersionNotFound", f"no ModelVersion of model '{model}' has version '{wanted}'; {way}")
+
+
+def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
+    """Return what the policy remembers of a good version whose ModelVersion was deleted: it is a way back all the same.
+
+    What is known against those bytes, the policy remembers as well.
+    """
+    policy, wanted = proposal.policy, proposal.promotion.spec.version
+    good = next((entry for entry in policy.status.last_good if entry.version == wanted), None)
+    if good is None or why_not.reason not in ("VersionNotFound", "VersionOfOtherModel"):
+        return None
+    spec = VersionSpec(
+        model=policy.spec.model,
+        version=good.version,
+        type="FineTuned",
+        artifact=Artifact(uri=good.uri, sha256=good.sha256),
+        checkpoint=FileReference(uri=good.uri, sha256=good.sha256),
+        classes=policy.spec.classes,
+        serving=policy.spec.serving,
     )
+    metadata = ObjectMeta(name=good.model_version, namespace=policy.metadata.namespace, uid="")
+    return ModelVersion(metadata=metadata, spec=spec)
 
 
 def _stays_without_its_object(proposal: Proposal) -> Refuse | None:
@@ -208,6 +247,8 @@ def _settled(context: CheckContext) -> Obstacle | None:
         return None
     if was_live(context.policy, context.version) or overrules(context.promotion, "NotSettled"):
         return None
+    if deployment.keys.absent and not is_proven(context.policy, context.versions):
+        return None  # nothing is served, and nobody puts live back (D5): there is nothing to wait for
     ails = "" if deployment.trouble is None else f"; {deployment.trouble.reason}: {deployment.trouble.message}"
     room = ""
     if 0 < deployment.available < deployment.replicas:
@@ -250,7 +291,7 @@ def _keys_are_ours(context: CheckContext) -> Obstacle | None:
     elif foreign is None and deployment.keys == keys_of(live):
         return None
     back = f"nothing is served until '{spec.version}' goes live"
-    if live is not None:
+    if live is not None and is_proven(context.policy, context.versions):
         then = "" if live.version == spec.version else f", and '{spec.version}' goes live"
         back = f"'{live.version}', on record as live, is put back then{then}"
     return Wait(

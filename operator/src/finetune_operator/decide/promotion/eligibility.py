@@ -78,8 +78,37 @@ def passed_by_itself(version: ModelVersion) -> bool:
     return version.spec.evidence is not None and version.spec.evidence.verdict == "Pass"
 
 
+def is_proven(policy: Policy, versions: tuple[ModelVersion, ...]) -> bool:
+    """Tell whether what is live may be put back by us: it passed a watch here, or was adopted and is known as passed.
+
+    What was merely found on the Deployment is recorded, and never put live by the operator without evidence, nor where
+    it was quarantined or taken back.
+    """
+    status, live = policy.status, policy.status.live
+    if live is None or status.quarantine_of(live.sha256) is not None or status.taken_back_of(live.sha256) is not None:
+        return False
+    return status.is_good(live.sha256) or any(
+        passed_by_itself(version)
+        for version in versions
+        if (version.spec.version, version.spec.artifact.sha256) == (live.version, live.sha256)
+        and version.spec.model == policy.spec.model
+    )
+
+
+def what_comes_back(policy: Policy, versions: tuple[ModelVersion, ...]) -> str:
+    """Return what is served once somebody lets go of the keys, in words (D5)."""
+    live = policy.status.live
+    if live is None:
+        return "nothing is served then"
+    if is_proven(policy, versions):
+        return f"the operator puts '{live.version}' back then"
+    return f"nothing is served then: nothing here proves '{live.version}', so it is not put back"
+
+
 def eligible(context: CheckContext) -> Obstacle | None:
     """Return why the version can never go live here as things are, or what it still waits for."""
+    if context.is_remembered:
+        return None
     if context.version.spec.classes != context.policy.spec.classes:
         return _ineligible(context.version, "its classes differ from the policy's spec.classes")
     if context.version.spec.type == "Base":

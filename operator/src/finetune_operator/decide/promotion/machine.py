@@ -12,6 +12,7 @@ from ...api.policy import Consumed, FlightPhase, InFlight, Policy, PromotionOutc
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
 from ...api.record import Outcome, outcome_text
 from .. import limits, times
+from ..commands import in_events
 from ..decision import Annotate, Decision, Emit
 from ..since import dated
 from ..text import reason_or
@@ -87,8 +88,8 @@ def _ended(view: PromotionView, entry: Consumed, recorded: Outcome | None) -> De
         return Decision(view.promotion.status, (Annotate(OUTCOME_KEY, outcome_text(outcome)),))
     text = f"{recorded.reason}: {recorded.message}" if recorded.message else recorded.reason
     bad = recorded.outcome in ("RolledBack", "Failed")
-    event = Emit("Warning" if bad else "Normal", recorded.outcome, text)
-    return Decision(_finished(view, recorded).status, (event,))
+    events = tuple(Emit("Warning" if bad else "Normal", recorded.outcome, said) for said in in_events(text))
+    return Decision(_finished(view, recorded).status, events)
 
 
 def _final(promotion: Promotion, recorded: Outcome | None) -> Decision[PromotionStatus]:

@@ -29,6 +29,10 @@ class CheckContext:
     version: ModelVersion
     deployment: DeploymentView | None
     problem: Problem | None
+    versions: tuple[ModelVersion, ...] = ()
+    """All that there are: one of them may prove what is live."""
+    is_remembered: bool = False
+    """`version` is what the policy remembers of one that passed a watch here, and whose object was deleted."""
 
 
 @dataclass(frozen=True, slots=True)

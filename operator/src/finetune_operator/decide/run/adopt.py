@@ -14,8 +14,9 @@ from ..text import quarantined_in_words, taken_back_in_words
 from .acceptance import policy_not_found
 from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .grounds import objections
-from .stage import Continue, RunContext
+from .stage import Continue, RunContext, suspended
 from .status import blocked, finish, mark
+from .view import trains
 
 _ENDS: Final[dict[Fate, tuple[RunPhase, str]]] = {
     "Live": ("Adopted", "SameSpecAndInputs"),
@@ -32,11 +33,13 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     """Take over what can still help of an earlier run's result, or end and say how to ask again.
 
     That is decided anew until something was done with it: what it is worth may change while the run waits, and an
-    end may have to wait for the pods of `prepare`.
+    end may have to wait for the pods of `prepare`. A run whose training was suspended has nothing of its own yet.
     """
     inputs, view = status.inputs, context.view
     assert inputs is not None
-    if status.promotion is not None or any(a.step in ("train", "evaluate") for a in status.attempts):
+    if status.promotion is not None or trains(status.attempts) or any(a.step == "evaluate" for a in status.attempts):
+        return Continue(status)
+    if suspended(view) is not None and status.adopted is None:
         return Continue(status)
     had_adopted, status = status.adopted is not None, _without_adopted(status)
     results = results_of(

@@ -112,6 +112,8 @@ def _remedy(context: RunContext, status: RunStatus) -> str:
     """Return how a version that did not go live can still do so, or what to do instead."""
     run, obstacles, current = context.view.run, barred(context, status), _is_current(context, status)
     anew = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
+    if all(version.metadata.name != status.model_version for version in context.view.versions):
+        return f"ModelVersion {status.model_version} was deleted; to train another one: {run_command(run)}"
     if obstacles and not current:
         return anew  # no promotion of it would pass: it was measured against something else
     if "Quarantined" in obstacles:

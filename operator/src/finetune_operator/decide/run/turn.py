@@ -7,11 +7,12 @@ from typing import Final
 
 from ...api.meta import find
 from ...api.run import FINAL_PHASES, Place, Run, RunStatus
+from ..commands import suspending
 from ..decision import Decision
 from ..text import listed
 from ..times import stamp
 from .status import WAITING_FOR_TURN, mark, say
-from .view import RunView
+from .view import RunView, Stuck
 
 _WITH_JOBS: Final = frozenset(("Preparing", "Training", "Evaluating"))
 # What stands in the way of every run of the policy ends for all of them at once: age decides then, not who looks first.
@@ -20,6 +21,9 @@ _SHARED: Final = frozenset(
 )
 _NEW: Final = timedelta(minutes=1)
 """So long an older run that nobody could look at yet goes first; one that cannot be looked at must not block others."""
+
+_LATE: Final = timedelta(minutes=5)
+"""A step that gets no further for so long is worth a word to those that wait for it."""
 
 _LAST: Final = "~"
 _SHOWN: Final = 3
@@ -56,8 +60,24 @@ def wait_for_turn(view: RunView, status: RunStatus) -> Decision[RunStatus] | Non
     text = f"waits for its turn, number {number + 1} in line: spec.concurrency of FineTunePolicy "
     text += f"{view.policy.metadata.name} lets {limit} {runs} have Jobs at a time; now {_named(taken, len(taken))}"
     text += f"; before this one {_named(before, number)}" if number else ""
+    text += held_up(view, view.queue.stuck)
     status = mark(view, status, "Accepted", "Unknown", WAITING_FOR_TURN, text)
     return Decision(say(status, "Pending", text))
+
+
+def held_up(view: RunView, stuck: Sequence[Stuck]) -> str:
+    """Return which of those that are waited for gets no further itself, and how others go first: it keeps its place.
+
+    Its pod may start at any moment, and to take its Job away would cost it its place in the cluster's own queues.
+    """
+    late = min((one for one in stuck if view.now - one.since >= _LATE), key=lambda one: one.since, default=None)
+    if late is None:
+        return ""
+    way = suspending(late.run, view.run.metadata.namespace)
+    return (
+        f"; {late.run} itself gets no further since {stamp(late.since)} ({late.reason}): mend that, or suspend it, so "
+        f"that others go first: {way}"
+    )
 
 
 def wait_for_landing(view: RunView, status: RunStatus) -> Decision[RunStatus] | None:

@@ -5,9 +5,10 @@ from typing import Final
 
 from ...api.run import Inputs, RunStatus
 from ..decision import Decision
-from .stage import Continue, RunContext
+from .stage import Continue, RunContext, suspended
 from .status import mark, say
-from .view import RunView, Twin
+from .turn import held_up
+from .view import RunView, Twin, trains
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -16,7 +17,7 @@ def await_twin(context: RunContext, status: RunStatus) -> Continue | Decision[Ru
     """Wait for a run that asks for the same with the same samples: one that is further, else the oldest, trains."""
     inputs, view = status.inputs, context.view
     assert inputs is not None
-    if status.candidate is not None or any(attempt.step in ("train", "evaluate") for attempt in status.attempts):
+    if status.candidate is not None or trains(status.attempts) or suspended(view) is not None:
         return Continue(status)
     twin = next((twin for twin in view.twins if _goes_first(view, inputs, twin)), None)
     if twin is None:
@@ -25,6 +26,7 @@ def await_twin(context: RunContext, status: RunStatus) -> Continue | Decision[Ru
         f"run {twin.name} asks for the same with the same samples and is not over: what comes of it decides; to train "
         f"beside it, delete this run and make one with another spec.mixing.seed"
     )
+    message += held_up(view, (twin.stuck,) if twin.stuck is not None else ())
     status = mark(view, status, "Accepted", "Unknown", "SameRunUnderway", message)
     return Decision(say(status, "Pending", message))
 

@@ -1,6 +1,6 @@
 """What a run's next step hangs on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,12 +8,21 @@ from ...api.contract import ProgressLine, RunDocument
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Promotion
-from ...api.run import Run
+from ...api.run import Attempt, Run
 from ..decision import CreateJob
 from ..views import JobView, Problem, TemplateView
 
 Turn = tuple[str, str]
 """When a run was created, as the API server writes it, and its name: so the oldest is the smallest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A run with a place whose step gets no further, by the reason of its condition."""
+
+    run: str
+    reason: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,13 @@ class Queue:
     waiting: tuple[Turn, ...] = ()
     blocked: tuple[Turn, ...] = ()
     new: tuple[Turn, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
+    """Those with places that get no further."""
+
+
+def trains(attempts: Iterable[Attempt]) -> bool:
+    """Tell whether a run trains, or has trained: what a suspension took from it, it would begin anew."""
+    return any(attempt.step == "train" and attempt.outcome != "Suspended" for attempt in attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,7 @@ class Twin:
     drawn: tuple[str, str] | None = None
     is_past: bool = False
     """It trains, or has a candidate."""
+    stuck: Stuck | None = None
 
 
 @dataclass(frozen=True, slots=True)
