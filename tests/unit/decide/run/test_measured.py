@@ -71,7 +71,6 @@ def test_an_evaluation_of_something_else_is_no_evidence(lie: str) -> None:
 BELONGS_ELSEWHERE: dict[str, dict[str, Any]] = {
     "another owner": {"owner": "22222222-2222-3333-4444-555555555555"},
     "another attempt": {"attempt": 7},
-    "another step": {"step": "verify"},
     "a manifest of another owner's prefix": {
         "manifest": {"uri": "file:///artifacts/ml/other/manifest.json", "sha256": sha("manifest")}
     },
@@ -128,13 +127,13 @@ def test_what_is_fresh_is_decided_against_what_is_live_at_the_evaluation() -> No
     assert world.status.verdict == "Pass"
 
 
-def digest_of(image: str, **manifests: str) -> str:
+def digest_of(image: str, manifest: str = "manifest") -> str:
     """Return the evidence's digest of a run whose evaluator was that image."""
     world = World().trained()
     world.start("evaluate")
     world.change_job(world.job("evaluate").name, image_id=image)
-    changes = {"manifest": {"uri": f"file:///artifacts/ml/{UID}/m.json", "sha256": sha(m)} for m in manifests.values()}
-    world.complete("evaluate", evaluate_result(), **changes)
+    where = {"uri": f"file:///artifacts/ml/{UID}/manifest.json", "sha256": sha(manifest)}
+    world.complete("evaluate", evaluate_result(), manifest=where)
     assert world.status.evidence is not None
     return world.status.evidence.digest
 
@@ -144,7 +143,7 @@ def test_the_evidence_is_bound_to_the_image_and_the_manifest_of_what_measured() 
     honest = digest_of("trainer@sha256:aa")
     assert digest_of("trainer@sha256:aa") == honest
     assert digest_of("trainer@sha256:bb") != honest, "another image measured"
-    assert digest_of("trainer@sha256:aa", evaluate="other") != honest, "another manifest"
+    assert digest_of("trainer@sha256:aa", "other") != honest, "another manifest"
 
 
 @pytest.mark.row("R80")

@@ -178,7 +178,7 @@ def _from_is_live(context: CheckContext) -> Obstacle | None:
 
 
 def _served_as_judged(context: CheckContext) -> Obstacle | None:
-    """The settings travel in the artifact; a version that served here is gone back to as it was (D65)."""
+    """The settings travel in the artifact; a version that served here is gone back to as it was (R85)."""
     version, policy = context.version, context.policy
     differs = serving_difference(version.spec.serving, policy.spec.serving)
     if differs is None or was_live(policy, version):
