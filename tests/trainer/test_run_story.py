@@ -16,6 +16,7 @@ from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel, Prepare
 from finetune_trainer.documents.result import EvaluateResult, PrepareResult, TrainResult
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.steps.evaluate import evaluate
+from finetune_trainer.steps.models import fetch_base, fetch_candidate
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.train import train
 from finetune_trainer.steps.verify import verify
@@ -95,6 +96,29 @@ def test_an_imported_base_is_verified_by_measuring_it(
     assert (result.artifact.sha256, result.artifact.bytes > 0) == (base["artifact"]["sha256"], True)
     assert result.test_set == evaluated.test_set
     assert result.settings == evaluated.settings
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("confidence", "0.3", "confidence 0.25, not 0.3"), ("maxDetections", 20, "max_detections"), ("nmsIou", "0.5", "nms")],
+)
+def test_an_artifact_that_is_served_otherwise_than_the_document_says_is_not_measured(
+    base: dict[str, Any],
+    shared_world: World,
+    trained: TrainResult,
+    tmp_path: Path,
+    setting: str,
+    value: object,
+    said: str,
+) -> None:
+    document = shared_world.parsed(base, **{f"serving__{setting}": value})
+    with pytest.raises(StepError, match=said) as caught:
+        fetch_base(context("evaluate", document, tmp_path / "b"), document)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+    artifact = FileReference(trained.artifact.uri, trained.artifact.sha256)
+    with pytest.raises(StepError, match="would be served otherwise") as caught:
+        fetch_candidate(context("evaluate", document, tmp_path / "c"), document, artifact)
+    assert caught.value.reason is Reason.CONTRACT_VIOLATED
 
 
 def swapped(prepared: PrepareResult, folder: Path, **changes: Any) -> FileReference:

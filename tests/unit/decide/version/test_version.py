@@ -42,6 +42,7 @@ class Shelf:
             now=self.now,
             policies=self.policies,
             cpu_template=self.cpu_template,
+            nonce="0a1b",
             snapshot=self.snapshot,
             snapshot_problem=self.snapshot_problem,
             jobs=self.jobs,

@@ -19,7 +19,7 @@ from ..evaluation.pages import Page, load_pages
 from ..report.evaluation import class_table, gallery, precision_recall
 from .context import StepContext
 from .measure import Measurement, mean_confidence, measure, page_counts
-from .models import fetch_base, fetch_detector
+from .models import fetch_base, fetch_candidate, fetch_detector
 from .yardstick import Yardstick, read_yardstick
 
 
@@ -70,7 +70,7 @@ def _fetch_models(
     """Return each model by its part in the verdict, with the digest of its artifact."""
     classes = document.classes
     models = {
-        "candidate": (fetch_detector(context, inputs.candidate, "candidate", classes), inputs.candidate.sha256),
+        "candidate": (fetch_candidate(context, document, inputs.candidate), inputs.candidate.sha256),
         "base": (fetch_base(context, document), document.base.artifact.sha256),
     }
     if inputs.live is not None:
