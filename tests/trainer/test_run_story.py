@@ -100,7 +100,11 @@ def test_an_imported_base_is_verified_by_measuring_it(
 
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
-    [("confidence", "0.3", "confidence 0.25, not 0.3"), ("maxDetections", 20, "max_detections"), ("nmsIou", "0.5", "nms")],
+    [
+        ("confidence", "0.3", "confidence 0.25, not 0.3"),
+        ("maxDetections", 20, "max_detections"),
+        ("nmsIou", "0.5", "nms"),
+    ],
 )
 def test_an_artifact_that_is_served_otherwise_than_the_document_says_is_not_measured(
     base: dict[str, Any],
