@@ -65,7 +65,11 @@ def _policy(first: bool) -> Object:
             },
         },
         "artifacts": {"uri": "file:///artifacts" if first else "s3://bucket"},
-        "podTemplates": {"train": "gpu" if first else "big-gpu", "cpu": "cpu" if first else "big-cpu"},
+        "podTemplates": {
+            "train": "gpu" if first else "big-gpu",
+            "cpu": "cpu" if first else "big-cpu",
+            "evaluate": "judge" if first else "big-judge",
+        },
         "serving": _serving("0.5" if first else "0.6"),
         "minPoolSamples": 60 if first else 70,
         "mixing": {"maxOld": 1000 if first else 2000, "interpolation": "LogLog" if first else "Steps"},

@@ -8,6 +8,9 @@ from .meta import Condition, ObjectMeta
 from .training import Training
 from .value import Value
 
+TemplateRole = Literal["train", "cpu", "evaluate"]
+"""Which of the policy's PodTemplates a Job is made from."""
+
 
 class Source(Value, frozen=True, kw_only=True):
     """A data set by URI."""
@@ -95,6 +98,17 @@ class PodTemplates(Value, frozen=True, kw_only=True):
 
     train: str
     cpu: str
+    evaluate: str | None = None
+
+    def of(self, role: TemplateRole) -> str:
+        """Return the name of the PodTemplate for that role; what evaluates is made from `cpu` unless it has its own."""
+        match role:
+            case "train":
+                return self.train
+            case "cpu":
+                return self.cpu
+            case "evaluate":
+                return self.evaluate or self.cpu
 
 
 class PolicySpec(Value, frozen=True, kw_only=True):

@@ -153,6 +153,7 @@ def _said_by(view: JobView, pods: tuple[Pod, ...], doubt: Problem | None = None)
         waiting=view.waiting or waiting(pod),
         moments=moments(pod),
         overdue=overdue(pod),
+        image_id=pod.image_id,
     )
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import OUTCOME_KEY
-from finetune_operator.api.policy import Hold, Lifted, Policy, PolicyStatus, Quarantined, Rollout, TakenBack
+from finetune_operator.api.policy import Hold, Lifted, Policy, PolicyStatus, Quarantined, Rollout, Serving, TakenBack
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Outcome, Service, outcome_text
 from finetune_operator.api.run import Ruling
@@ -60,6 +60,25 @@ def proposal(
 def nothing_live(version: ModelVersion, **spec: Any) -> Proposal:
     asked = promotion(version.spec.version, None, **spec)
     return proposal(asked, policy(), (version,), deployment(available=0, updated=0))
+
+
+@pytest.mark.row("R85")
+def test_a_version_that_was_judged_with_other_serving_settings_waits_with_the_way_to_set_them() -> None:
+    other = tuned(serving=Serving(image_size=1280))
+    obstacle = judge(proposal(versions=(BASE, other)))
+    assert isinstance(obstacle, Wait)
+    assert obstacle.reason == "ServingDiffers"
+    assert "imageSize is 1280, the policy says 640" in obstacle.message
+    assert '"imageSize":1280' in obstacle.message
+    meant = policy(live(BASE))
+    meant = replace(meant, spec=replace(meant.spec, serving=Serving(image_size=1280)))
+    assert isinstance(judge(proposal(of=meant, versions=(BASE, other))), Clear)
+
+
+@pytest.mark.row("R85")
+def test_a_version_that_served_here_is_gone_back_to_whatever_the_policy_says_now() -> None:
+    before = tuned(serving=Serving(image_size=1280))
+    assert isinstance(judge(proposal(of=policy(live(BASE, 3, before)), versions=(BASE, before))), Clear)
 
 
 def live_status(**changes: Any) -> PolicyStatus:

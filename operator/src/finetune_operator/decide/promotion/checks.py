@@ -7,8 +7,10 @@ from ...api.model_version import ModelVersion, VersionSpec
 from ...api.names import base_version, series_of
 from ...api.policy import Policy
 from ...api.promotion import Overruled, Promotion
+from ...api.value import canonical_json, complete
 from ..commands import letting_go, overruling, promoting, resuming, scaling
 from ..deployment import keys_of, manager_in_words, written_by_others
+from ..serving import SERVING_DIFFERS, serving_difference
 from ..text import plain
 from ..views import ServedKeys
 from .eligibility import eligible, is_proven, not_taken_back, was_live
@@ -180,6 +182,20 @@ def _from_is_live(context: CheckContext) -> Obstacle | None:
     return Refuse("Superseded", "FromIsNotLive", f"spec.from is {quoted(wanted)}, but live is {quoted(actual)}; {way}")
 
 
+def _served_as_judged(context: CheckContext) -> Obstacle | None:
+    """The settings travel in the artifact; a version that served here is gone back to as it was (R85)."""
+    version, policy = context.version, context.policy
+    differs = serving_difference(version.spec.serving, policy.spec.serving)
+    if differs is None or was_live(policy, version):
+        return None
+    settings = canonical_json({"spec": {"serving": complete(version.spec.serving)}}).decode()
+    return Wait(
+        SERVING_DIFFERS,
+        f"'{version.spec.version}' was judged with other serving settings than the policy has: {differs}; make a new "
+        f"run, or set the policy to what it was judged with: {_patching(policy, settings)}",
+    )
+
+
 def _not_held(context: CheckContext) -> Obstacle | None:
     hold = context.policy.status.hold
     if hold is None or lifts(context.promotion, hold):
@@ -298,6 +314,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _not_live_already,
     _from_is_live,
     eligible,
+    _served_as_judged,
     _not_held,
     _not_suspended,
     _target_ready,
