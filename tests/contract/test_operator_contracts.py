@@ -294,7 +294,7 @@ def test_many_edges_are_tried() -> None:
 
 LONGEST_PREFIX = crds()["FineTunePolicy"].spec["properties"]["artifacts"]["properties"]["uri"]["maxLength"]
 BELOW = "/" + "n" * 63 + "/" + "u" * 36
-LONGEST_FILE = "/attempt-1000/evaluate-round-1000/01234567/checkpoint.pt"
+LONGEST_FILE = f"/evaluations/evaluate-attempt-1000-round-1000-{'f' * 63}/01234567/plots/precision-recall.png"
 
 
 def test_what_steps_write_below_the_longest_prefix_fits_everywhere() -> None:

@@ -41,7 +41,9 @@ def written() -> dict[str, Message]:
     world = World(versions=(base(inputs=plan), earlier))
     world.go_live("ft_v1.1")
     world.trained()
-    view = VersionView(version=base(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"))
+    view = VersionView(
+        version=base(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"), nonce="0a1b"
+    )
     messages = {}
     for of, actions in (("finetune", world.history), ("verify", version.decide(view).actions)):
         for action in actions:

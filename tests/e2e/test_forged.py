@@ -1,4 +1,4 @@
-"""An editor of the namespace on a real node: objects under our names, pods in our Jobs' words, and no verdict by them."""
+"""An editor of the namespace on a real node: objects under our names, and no verdict by them."""
 
 import copy
 import json

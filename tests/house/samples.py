@@ -65,7 +65,11 @@ def _policy(first: bool) -> Object:
             },
         },
         "artifacts": {"uri": "file:///artifacts" if first else "s3://bucket"},
-        "podTemplates": {"train": "gpu" if first else "big-gpu", "cpu": "cpu" if first else "big-cpu"},
+        "podTemplates": {
+            "train": "gpu" if first else "big-gpu",
+            "cpu": "cpu" if first else "big-cpu",
+            "evaluate": "judge" if first else "big-judge",
+        },
         "serving": _serving("0.5" if first else "0.6"),
         "minPoolSamples": 60 if first else 70,
         "mixing": {"maxOld": 1000 if first else 2000, "interpolation": "LogLog" if first else "Steps"},
@@ -205,6 +209,7 @@ def _tuned(first: bool) -> Object:
             ],
             "uri": "file:///a/manifest.json" if first else "s3://bucket/manifest.json",
             "baseline": "base_v1" if first else "base_v2",
+            "baselineSha256": DIGEST_A if first else DIGEST_B,
             "decision": {
                 "verdict": "Approve" if first else "Reject",
                 "by": "ann@example.com" if first else "bo@example.com",

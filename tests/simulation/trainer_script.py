@@ -59,7 +59,8 @@ class Trainer:
         return {
             "plan": {"uri": f"{document['artifacts']['uri']}/plan.json", "sha256": digest("plan")},
             "pool": 60, "fresh": 60, "heldOut": 0, "train": 1260, "new": 60, "old": 1200, "ratio": "20",
-            "anchor": 1500, "val": 100, "test": 200, "digests": {name: digest(name) for name in names},
+            "anchor": 1500, "val": 100, "test": 200, "newSet": {"documents": 60, "boxes": 360, "fresh": 60},
+            "digests": {name: digest(name) for name in names},
         }  # fmt: skip
 
     def _train(self, document: Object, inputs: Object) -> Object:

@@ -18,7 +18,7 @@ from finetune_trainer.documents.result import PrepareResult
 from finetune_trainer.errors import ErrorClass, Reason, StepError
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.storage import Storage, local_path
-from trainer.world import World, add_to_pool, context, index, write_new_pages
+from trainer.world import NONCE, World, add_to_pool, context, index, write_new_pages
 
 Spoil = Callable[[World, dict[str, Any]], dict[str, Any] | None]
 
@@ -27,7 +27,7 @@ def run(
     world: World, base: dict[str, Any], scratch: Path, live: LiveInputs | None = None, attempt: int = 1, **changes: Any
 ) -> PrepareResult:
     document = world.parsed(base, **changes)
-    return prepare(context("prepare", document, scratch, attempt), document, PrepareInputs(attempt, live))
+    return prepare(context("prepare", document, scratch, attempt), document, PrepareInputs(attempt, NONCE, live))
 
 
 def plan_of(result: PrepareResult) -> Plan:

@@ -18,7 +18,7 @@ from finetune_trainer.documents.inputs import PrepareInputs
 from finetune_trainer.progress import LONGEST_ACTIVITY, FileLines, PageLines, Progress
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.storage import Storage
-from trainer.world import World, context, write_new_pages
+from trainer.world import NONCE, World, context, write_new_pages
 
 
 def test_a_line_comes_at_once_every_few_seconds_and_at_the_end() -> None:
@@ -136,7 +136,7 @@ def test_preparing_counts_the_pages_of_the_pool(world: World, base: dict[str, An
         context("prepare", document, tmp_path / "prepare"), progress=Progress("prepare", stream, ticks=ticks)
     )
     ticks.now = 100
-    prepare(made, document, PrepareInputs(1))
+    prepare(made, document, PrepareInputs(1, NONCE))
     assert [line["activity"] for line in said(stream)] == [
         "checking the base",
         "checking pool and anchor",

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetune_trainer.digests import set_digest
 from finetune_trainer.documents.codec import FileReference
-from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs
+from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import EvaluateResult, PrepareResult, TrainResult
+from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.steps.evaluate import evaluate
+from finetune_trainer.steps.models import fetch_base, fetch_candidate
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.train import train
 from finetune_trainer.steps.verify import verify
-from trainer.world import World, context
+from finetune_trainer.steps.yardstick import read_yardstick
+from finetune_trainer.storage import local_path
+from trainer.world import NONCE, World, context
 
 
 @pytest.fixture(scope="module")
 def prepared(base: dict[str, Any], shared_world: World, tmp_path_factory: pytest.TempPathFactory) -> PrepareResult:
     document = shared_world.parsed(base)
-    return prepare(context("prepare", document, tmp_path_factory.mktemp("p")), document, PrepareInputs(1))
+    return prepare(context("prepare", document, tmp_path_factory.mktemp("p")), document, PrepareInputs(1, NONCE))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +36,9 @@ def trained(
     base: dict[str, Any], shared_world: World, prepared: PrepareResult, tmp_path_factory: pytest.TempPathFactory
 ) -> TrainResult:
     document = shared_world.parsed(base)
-    return train(context("train", document, tmp_path_factory.mktemp("t")), document, TrainInputs(1, prepared.plan))
+    return train(
+        context("train", document, tmp_path_factory.mktemp("t")), document, TrainInputs(1, NONCE, prepared.plan)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +51,7 @@ def evaluated(
 ) -> EvaluateResult:
     document = shared_world.parsed(base)
     candidate = FileReference(trained.artifact.uri, trained.artifact.sha256)
-    inputs = EvaluateInputs(1, 1, prepared.plan, candidate)
+    inputs = EvaluateInputs(1, NONCE, 1, prepared.plan, candidate)
     return evaluate(context("evaluate", document, tmp_path_factory.mktemp("e")), document, inputs)
 
 
@@ -70,8 +79,8 @@ def test_the_candidate_is_measured_beside_its_base(evaluated: EvaluateResult) ->
 
 
 def test_every_published_file_is_in_the_report_of_its_step(evaluated: EvaluateResult, shared_world: World) -> None:
-    folder = shared_world.artifacts / "ml" / "uid-1" / "attempt-1" / "evaluate-round-1"
-    [report] = folder.rglob("report.json")
+    folder = shared_world.artifacts / "ml" / "uid-1" / "evaluations" / f"evaluate-attempt-1-round-1-{NONCE}"
+    [report] = folder.glob("*/report.json")
     content = json.loads(report.read_text())
     assert content["result"]["models"]["candidate"]["map50"] == evaluated.models.candidate.map50
     assert len(content["details"]["candidate"]["test"]) == 24
@@ -87,3 +96,125 @@ def test_an_imported_base_is_verified_by_measuring_it(
     assert (result.artifact.sha256, result.artifact.bytes > 0) == (base["artifact"]["sha256"], True)
     assert result.test_set == evaluated.test_set
     assert result.settings == evaluated.settings
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("confidence", "0.3", "confidence 0.25, not 0.3"),
+        ("maxDetections", 20, "max_detections"),
+        ("nmsIou", "0.5", "nms"),
+    ],
+)
+def test_an_artifact_that_is_served_otherwise_than_the_document_says_is_not_measured(
+    base: dict[str, Any],
+    shared_world: World,
+    trained: TrainResult,
+    tmp_path: Path,
+    setting: str,
+    value: object,
+    said: str,
+) -> None:
+    document = shared_world.parsed(base, **{f"serving__{setting}": value})
+    with pytest.raises(StepError, match=said) as caught:
+        fetch_base(context("evaluate", document, tmp_path / "b"), document)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+    artifact = FileReference(trained.artifact.uri, trained.artifact.sha256)
+    with pytest.raises(StepError, match="would be served otherwise") as caught:
+        fetch_candidate(context("evaluate", document, tmp_path / "c"), document, artifact)
+    assert caught.value.reason is Reason.CONTRACT_VIOLATED
+
+
+def swapped(prepared: PrepareResult, folder: Path, **changes: Any) -> FileReference:
+    """Return another plan in the place of the run's own, as whoever writes to the store could leave one."""
+    path = local_path(prepared.plan.uri)
+    assert path is not None
+    plan = json.loads(path.read_text())
+    for name, change in changes.items():
+        plan[name] = change(plan[name])
+    data = json.dumps(plan).encode()
+    (folder / "plan.json").write_bytes(data)
+    return FileReference((folder / "plan.json").as_uri(), hashlib.sha256(data).hexdigest())
+
+
+def with_own_digest(plan: dict[str, Any]) -> str:
+    """Return the digest of a plan's new samples, so that the plan agrees with itself."""
+    return set_digest((s["image"]["sha256"], s["label"] and s["label"]["sha256"]) for s in plan["newSet"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"digests": lambda digests: digests | {"testSet": "0" * 64}}, "test split"),
+        ({"newSet": lambda samples: samples[:1]}, "new samples"),
+        ({"pool": lambda digests: digests[:-1]}, "new samples"),
+        ({"pool": lambda digests: digests[:3]}, "3 of its 3 samples"),
+        ({"pool": lambda digests: [*digests, "0" * 64]}, "12 of its 13 samples"),
+        ({"newSet": lambda samples: [s | {"document": "one"} for s in samples]}, "other documents"),
+        ({"newSet": lambda samples: [s | {"heldOut": True} for s in samples]}, "holds out others"),
+        ({"owner": lambda _: "uid-2"}, "uid-2"),
+    ],
+)
+def test_a_plan_that_names_another_yardstick_is_refused(
+    base: dict[str, Any],
+    shared_world: World,
+    prepared: PrepareResult,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    said: str,
+) -> None:
+    document = shared_world.parsed(base)
+    inputs = EvaluateInputs(1, NONCE, 1, swapped(prepared, tmp_path, **changes), FileReference("file:///c", "c" * 64))
+    with pytest.raises(StepError, match=said) as caught:
+        read_yardstick(context("evaluate", document, tmp_path / "s"), document, inputs)
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+
+def test_a_plan_with_fewer_new_samples_is_refused_even_where_it_agrees_with_itself(
+    base: dict[str, Any], shared_world: World, prepared: PrepareResult, tmp_path: Path
+) -> None:
+    path = local_path(prepared.plan.uri)
+    assert path is not None
+    easy = json.loads(path.read_text())["newSet"][:4]
+    own = with_own_digest({"newSet": easy})
+    plan = swapped(prepared, tmp_path, newSet=lambda _: easy, digests=lambda digests: digests | {"newSet": own})
+    document = shared_world.parsed(base)
+    inputs = EvaluateInputs(1, NONCE, 1, plan, FileReference("file:///c", "c" * 64))
+    with pytest.raises(StepError, match="new samples"):
+        read_yardstick(context("evaluate", document, tmp_path / "s"), document, inputs)
+
+
+def test_an_anchor_that_was_indexed_anew_needs_a_new_run(
+    base: dict[str, Any], shared_world: World, prepared: PrepareResult, tmp_path: Path
+) -> None:
+    moved = tmp_path / "anchor"
+    document = shared_world.parsed(base)
+    anchor = local_path(document.data.anchor.uri)
+    assert anchor is not None
+    shutil.copytree(anchor, moved)
+    index_file = moved / "finetune-index.json"
+    content = json.loads(index_file.read_text())
+    content["splits"]["test"].pop()
+    index_file.write_text(json.dumps(content))
+    document = shared_world.parsed(base, data__anchor={"uri": moved.as_uri()})
+    inputs = EvaluateInputs(1, NONCE, 1, prepared.plan, FileReference("file:///c", "c" * 64))
+    with pytest.raises(StepError, match="make a new run"):
+        read_yardstick(context("evaluate", document, tmp_path / "s"), document, inputs)
+
+
+def test_what_is_fresh_is_counted_against_what_is_live_at_the_evaluation(
+    base: dict[str, Any], shared_world: World, prepared: PrepareResult, tmp_path: Path
+) -> None:
+    document = shared_world.parsed(base)
+    candidate = FileReference("file:///c", "c" * 64)
+    live = LiveModel("ft_v1.1", FileReference("file:///live", "1" * 64), prepared.plan)
+
+    def fresh(live: LiveModel | None) -> tuple[int, int]:
+        inputs = EvaluateInputs(1, NONCE, 1, prepared.plan, candidate, live)
+        counts = read_yardstick(context("evaluate", document, tmp_path / "s"), document, inputs).counts
+        return counts.fresh, counts.documents
+
+    assert prepared.new_set.fresh == prepared.new_set.documents
+    assert (prepared.new_set.documents, prepared.new_set.boxes) == (fresh(None)[1], 36)
+    assert fresh(None) == (prepared.new_set.documents, prepared.new_set.documents)
+    assert fresh(live) == (0, prepared.new_set.documents), "the live version was trained on all of them"

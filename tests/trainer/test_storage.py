@@ -15,7 +15,9 @@ from finetune_trainer.data.anchor import build_index, write_index
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_batch import NewBatch, add_batch
 from finetune_trainer.digests import sha256_of
+from finetune_trainer.documents.result import Artifact, Measured, TestSet, VerifiedModels, VerifyResult
 from finetune_trainer.errors import ErrorClass, Reason, StepError
+from finetune_trainer.steps.publish import Publisher
 from finetune_trainer.storage import Storage, join, local_path, normalise
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, write_anchor, write_new_pages
 
@@ -56,6 +58,30 @@ def test_what_is_written_is_read_listed_and_sized(place: str) -> None:
     assert [n for n in storage.names(place) if n.endswith(".txt")] == ["a.txt", "b.txt"]
     assert storage.names(join(place, "nothing")) == []
     assert (storage.exists(uris[0]), storage.exists(join(place, "none"))) == (True, False)
+
+
+def test_what_measures_takes_no_manifest_that_lies_in_the_store(place: str) -> None:
+    """Whatever somebody left in its place, and below it, an evaluation says what it measured itself."""
+
+    def publisher() -> Publisher:
+        return Publisher(Storage(), artifacts=place, owner="uid-1", step="evaluate", attempt=1, round_=1, nonce="4f2a")
+
+    def figures(map50: str) -> VerifyResult:
+        base = Measured("b" * 64, map50, (), None, None)
+        artifact = Artifact("file:///model.onnx", "b" * 64, 9)
+        return VerifyResult("s" * 64, "evaluator", TestSet("t" * 64, 24, 72), VerifiedModels(base), artifact)
+
+    planted = publisher().finish(figures("0.999999"))
+    assert planted.manifest is not None
+    content = Storage().read(planted.manifest.uri)
+    for folder in ("attempt-1/evaluate-round-1", "evaluations/evaluate-attempt-1-round-1-4f2a"):
+        Storage().write_once(join(place, folder, "manifest.json"), content)
+    honest = publisher()
+    assert honest.existing() is None
+    emitted = honest.finish(figures("0.500000"))
+    assert emitted.manifest is not None
+    assert b"0.500000" in Storage().read(emitted.manifest.uri)
+    assert "0.999999" not in str(emitted.result)
 
 
 def test_an_object_is_written_once(place: str) -> None:

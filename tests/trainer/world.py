@@ -23,6 +23,7 @@ from finetune_trainer.storage import Storage
 
 RUN_DOCUMENT = Path(__file__).resolve().parents[1] / "contract" / "messages" / "run-finetune.json"
 CLASSES = ("number", "date", "total")
+NONCE = "4f2a"
 SIDE = 128  # pixels of a page and of the network's input
 BATCH_TIME = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -200,5 +201,6 @@ def context(step: Any, document: FineTuneDocument | VerifyDocument, scratch: Pat
         step=step,
         attempt=attempt,
         round_=round_,
+        nonce=NONCE,
     )
     return StepContext(storage, publisher, Progress(step), scratch, cpus=2)

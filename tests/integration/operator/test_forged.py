@@ -52,8 +52,8 @@ def adam(plane: ControlPlane, operator: Operator, space: Space, node: EvilNode) 
 
 
 def status(space: Space) -> Object:
-    found: Object = space.there("finetuneruns", "first")["status"]
-    return found
+    now: Object = space.there("finetuneruns", "first")["status"]
+    return now
 
 
 def ends(space: Space, phase: str) -> Object:
@@ -232,7 +232,6 @@ def test_a_pod_by_which_the_jobs_controller_takes_the_job_for_complete_is_not_be
     node.holds.clear()
     ends(space, "Rejected")
     assert [outcome for _, outcome, _ in tries(space)][-1] == "Succeeded"
-    print(tries(space))
 
 
 @pytest.mark.row("R73")

@@ -10,6 +10,7 @@ import pytest
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.observe import PROGRESS_EVERY, SHORT_STEP, Observer, a_nonce
 from finetune_operator.cluster.port import Object
+from finetune_operator.decide.templates import templates_problem
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import promotion, run, stage
@@ -115,6 +116,19 @@ def test_a_run_sees_its_policy_templates_and_versions(world: World) -> None:
     assert view.train_template.problem is None
     assert view.cpu_template.problem is None
     assert view.snapshot is None
+
+
+@pytest.mark.row("R84")
+def test_what_evaluates_is_made_from_its_own_template_where_the_policy_names_one(world: World) -> None:
+    assert world.view().view.evaluate_template == world.view().view.cpu_template
+    own = {"train": "gpu-trainer", "cpu": "cpu-trainer", "evaluate": "judge"}
+    world.server.update_spec(
+        "user", Kind.POLICY, NAMESPACE, "invoice-fields", lambda o: o["spec"].update(podTemplates=own)
+    )
+    assert world.view().view.evaluate_template.problem.reason == "PodTemplateNotFound"
+    problem = templates_problem(world.policy().view)
+    assert problem is not None
+    assert (problem.reason, "'judge'" in problem.message) == ("PodTemplateNotFound", True)
 
 
 def test_an_ended_run_costs_no_look_at_anything_but_its_jobs(world: World) -> None:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from finetune_operator.cluster.job_views import job_views
 from unit.cluster.test_pods import AT, DISRUPTED, a_pod, container, ran, view
+from unit.cluster.test_views import job
 
 SAID = ran(0, "Completed", "{}")
 DELETED = {"deletionTimestamp": AT.format(7), "finalizers": ["batch.kubernetes.io/job-tracking"]}
@@ -59,3 +61,13 @@ def test_a_pod_with_an_image_of_its_own_is_not_listened_to_beside_the_jobs_and_a
     evil = a_pod("Succeeded", container("trainer", **SAID), spec={"containers": [{"name": "trainer", "image": "b"}]})
     seen = view(named("ours", ours), named("evil", evil))
     assert (seen.doubt, seen.spoke, seen.termination_message, seen.pods_gone) == (None, False, None, False)
+
+
+@pytest.mark.row("R72")
+def test_what_admission_added_to_the_pod_that_speaks_is_told() -> None:
+    asked = {"containers": [{"name": "trainer", "image": "a"}]}
+    of_job = job()
+    of_job["spec"] = {"template": {"spec": asked}}
+    spec = {"containers": [*asked["containers"], {"name": "proxy"}]}
+    (seen,) = job_views("run-1", [of_job], [a_pod("Succeeded", container("trainer", **SAID), spec=spec)])
+    assert (seen.doubt, seen.termination_message, seen.additions) == (None, "{}", "admission added container proxy")

@@ -68,6 +68,16 @@ def test_a_job_is_over_only_with_its_final_condition() -> None:
     assert view([job(conditions=on_the_way)], []).state == "Active"
 
 
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [("repo@sha256:aa", "repo@sha256:aa"), ("", None), (None, None), (7, None), ("x" * 9000, "x" * 512)],
+)
+def test_the_image_that_ran_is_what_the_kubelet_says(said: object, read: str | None) -> None:
+    made = pod("Succeeded", {"terminated": {"exitCode": 0}})
+    made["status"]["containerStatuses"][0]["imageID"] = said
+    assert view([job(active=1)], [made]).image_id == read
+
+
 def test_the_newest_pod_speaks_for_the_job_after_a_disruption() -> None:
     old = pod("Failed", {"terminated": {"exitCode": 143}}, conditions=[{"type": "DisruptionTarget", "status": "True"}])
     new = pod("Running", {"running": {"startedAt": "2026-11-21T12:09:00Z"}})

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from finetune_operator.manifests.essence import difference, fingerprint, is_comparable
+from finetune_operator.manifests.essence import additions, difference, fingerprint, is_comparable
 from unit.manifests.test_job import job
 
 Change = Callable[[dict[str, Any]], object]
@@ -87,7 +89,7 @@ TOLERATED: dict[str, Change] = {
 }  # fmt: skip
 
 TOKEN: Change = lambda s: (  # noqa: E731 - one of a table
-    s["volumes"].append({"name": "token", "projected": {"sources": []}}),
+    s["volumes"].insert(1, {"name": "token", "projected": {"sources": []}}),
     trainer(s)["volumeMounts"].append({"name": "token", "mountPath": "/var/run/secrets/eks.amazonaws.com"}),
     trainer(s)["env"].append({"name": "AWS_ROLE_ARN", "value": "arn"}),
 )
@@ -202,3 +204,38 @@ def test_a_fingerprint_is_of_one_attempt_and_of_one_form() -> None:
     assert fingerprint(job(**MARK)) != fingerprint(job(**(MARK | {"snapshot_sha256": "1" * 64})))
     assert is_comparable(fingerprint(job(**MARK)))
     assert not is_comparable("v0:abc")
+
+
+def all_of(changes: list[Change]) -> dict[str, Any]:
+    def change(spec: dict[str, Any]) -> None:
+        for one in changes:
+            one(spec)
+
+    return changed(change)
+
+
+ADMITTED = st.lists(st.sampled_from([*TOLERATED, "an identity's token"]), unique=True)
+EVERYTHING = {**TOLERATED, "an identity's token": TOKEN}
+
+
+@pytest.mark.row("R72")
+@given(admitted=ADMITTED)
+def test_whatever_admission_does_at_once_is_tolerated(admitted: list[str]) -> None:
+    assert difference(all_of([EVERYTHING[what] for what in admitted]), spec_of(job(**MARK))) is None
+
+
+@pytest.mark.row("R72")
+@given(admitted=ADMITTED, what=st.sampled_from(sorted(FORBIDDEN)))
+def test_no_addition_of_admission_hides_what_the_trainer_would_do(admitted: list[str], what: str) -> None:
+    changes = [*(EVERYTHING[name] for name in admitted), FORBIDDEN[what]]
+    assert difference(all_of(changes), spec_of(job(**MARK)))
+
+
+@pytest.mark.row("R72")
+def test_what_admission_added_is_told() -> None:
+    told = additions(all_of([TOLERATED["a sidecar"], TOLERATED["a native sidecar"], TOKEN]), spec_of(job(**MARK)))
+    assert told == (
+        "admission added container logs, container istio-proxy, variable AWS_ROLE_ARN, "
+        "mount /var/run/secrets/eks.amazonaws.com"
+    )
+    assert additions(spec_of(job(**MARK)), spec_of(job(**MARK))) == ""

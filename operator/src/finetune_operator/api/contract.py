@@ -168,6 +168,14 @@ class NewSet(Value, frozen=True, kw_only=True):
     trained_on: bool
 
 
+class PreparedSet(Value, frozen=True, kw_only=True):
+    """The new samples that a candidate is to be measured on, as they were when the mix was drawn."""
+
+    documents: int
+    boxes: int
+    fresh: int
+
+
 class PrepareResult(Value, frozen=True, kw_only=True):
     """What was drawn."""
 
@@ -182,6 +190,7 @@ class PrepareResult(Value, frozen=True, kw_only=True):
     anchor: int
     val: int
     test: int
+    new_set: PreparedSet
     digests: dict[str, str]
 
 

@@ -8,6 +8,9 @@ from .meta import Condition, ObjectMeta
 from .training import Training
 from .value import Value
 
+TemplateRole = Literal["train", "cpu", "evaluate"]
+"""Which of the policy's PodTemplates a Job is made from."""
+
 
 class Source(Value, frozen=True, kw_only=True):
     """A data set by URI."""
@@ -95,6 +98,17 @@ class PodTemplates(Value, frozen=True, kw_only=True):
 
     train: str
     cpu: str
+    evaluate: str | None = None
+
+    def of(self, role: TemplateRole) -> str:
+        """Return the name of the PodTemplate for that role; what evaluates is made from `cpu` unless it has its own."""
+        match role:
+            case "train":
+                return self.train
+            case "cpu":
+                return self.cpu
+            case "evaluate":
+                return self.evaluate or self.cpu
 
 
 class PolicySpec(Value, frozen=True, kw_only=True):
@@ -249,7 +263,10 @@ PromotionOutcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
 
 
 class Consumed(Value, frozen=True, kw_only=True):
-    """A promotion that was acted upon, by name and hash of its spec: it never acts again."""
+    """A promotion that was acted upon, by name and hash of its spec: it never acts again.
+
+    `uid` tells whether an object of that name and spec is the one that acted; the last release did not record it.
+    """
 
     name: str
     spec_hash: str
@@ -257,6 +274,7 @@ class Consumed(Value, frozen=True, kw_only=True):
     reason: str
     at: datetime
     message: str = ""
+    uid: str = ""
 
 
 class Reservation(Value, frozen=True, kw_only=True):

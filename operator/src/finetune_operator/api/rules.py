@@ -17,6 +17,7 @@ def _has(value: Any, *fields: str) -> bool:
 
 
 _BY_HAND: Final[Mapping[str, Rule]] = {
+    "self.trim().lowerAscii() != 'gates'": lambda by: by.strip().lower() != "gates",
     "self.all(name, self.exists_one(other, other == name))": lambda names: len(set(names)) == len(names),
     "(self.type == 'Base') == self.version.startsWith('base_v')": lambda spec: (
         (spec["type"] == "Base") == spec["version"].startswith("base_v")

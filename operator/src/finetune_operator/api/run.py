@@ -82,6 +82,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     `live` is the digest of what was live when the attempt was planned. `counted`: a failure counts against
     the back-off limit. `fatal`: another attempt cannot help (bad input, bad training, no memory, deadline).
     `nonce` is nobody's before the attempt is written, and the Job carries it; `made` is a fingerprint of that Job.
+    `image_id` is the image that its trainer ran, and `manifest` the digest of what it says it wrote, once harvested.
     `ran_seconds` is how long its trainers ran up to `ran_until`: pods come and go within one Job.
     """
 
@@ -94,6 +95,8 @@ class Attempt(Value, frozen=True, kw_only=True):
     collect: bool = False
     nonce: str = ""
     made: str | None = None
+    image_id: str | None = None
+    manifest: str | None = None
     job_uid: str | None = None
     template_hash: str | None = None
     started_at: datetime | None = None
@@ -120,8 +123,23 @@ class Progress(Value, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
+class NewSetCounts(Value, frozen=True, kw_only=True):
+    """The new samples that a candidate is measured on, as `prepare` counted them.
+
+    `fresh` counts documents that the version `live` (a digest) was not trained on; None: nothing tells, so all are.
+    """
+
+    documents: int
+    boxes: int
+    fresh: int
+    live: str | None = None
+
+
 class Inputs(Value, frozen=True, kw_only=True):
-    """What `prepare` drew: counts of samples, and the digests that the evidence is bound to."""
+    """What `prepare` drew: counts of samples, and the digests that the evidence is bound to.
+
+    `test` and `new_set` are None where the last release prepared.
+    """
 
     plan: FileReference
     pool: int
@@ -131,6 +149,8 @@ class Inputs(Value, frozen=True, kw_only=True):
     new: int
     old: int
     train: int
+    test: int | None = None
+    new_set: NewSetCounts | None = None
     ratio: str
     digests: dict[str, str]
 

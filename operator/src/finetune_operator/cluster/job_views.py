@@ -9,7 +9,7 @@ from ..api import names
 from ..api.run import Step
 from ..api.value import parse
 from ..decide.views import JobView, Problem
-from ..manifests.essence import difference, fingerprint
+from ..manifests.essence import additions, difference, fingerprint
 from ..manifests.owner import is_owned
 from .pod import Pod, moment_of
 from .pod_end import failure
@@ -89,8 +89,15 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
     )
     view = replace(view, made=fingerprint(job))
     everyone = tuple(Pod(pod) for pod in pods)
-    seen = _said_by(view, *_believed(view, job, everyone))
-    return replace(seen, pods_gone=all(pod.has_ended for pod in everyone))
+    believed, doubt = _believed(view, job, everyone)
+    seen, speaker = _said_by(view, believed, doubt), _speaker(believed)
+    beside = additions(speaker.spec, _template(job)) if speaker is not None else ""
+    return replace(seen, additions=beside, pods_gone=all(pod.has_ended for pod in everyone))
+
+
+def _template(job: Object) -> Mapping[str, Any]:
+    spec: Mapping[str, Any] = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return spec
 
 
 def _believed(view: JobView, job: Object, pods: tuple[Pod, ...]) -> tuple[tuple[Pod, ...], Problem | None]:
@@ -100,8 +107,7 @@ def _believed(view: JobView, job: Object, pods: tuple[Pod, ...]) -> tuple[tuple[
     of two that could both be it, nobody knows which the Job's controller made (R73); a disrupted one was replaced, and
     so was one that was deleted before it said anything, as a queue that suspends the Job does.
     """
-    template = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
-    strays = {pod.name: difference(pod.spec, template) for pod in pods}
+    strays = {pod.name: difference(pod.spec, _template(job)) for pod in pods}
     believed = tuple(pod for pod in pods if strays[pod.name] is None)
     rivals = [pod.name for pod in believed if not pod.is_disrupted and (pod.deleted_at is None or pod.speaks)]
     if len(rivals) > 1:
@@ -149,6 +155,7 @@ def _said_by(view: JobView, pods: tuple[Pod, ...], doubt: Problem | None = None)
         waiting=view.waiting or waiting(pod),
         moments=moments(pod),
         overdue=overdue(pod),
+        image_id=pod.image_id,
     )
 
 

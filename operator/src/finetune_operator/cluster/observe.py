@@ -12,13 +12,14 @@ from ..api import names
 from ..api.contract import PROGRESS_SCHEMA, ProgressLine, RunDocument
 from ..api.meta import oldest_first
 from ..api.model_version import ModelVersion
-from ..api.policy import Policy
+from ..api.policy import Policy, TemplateRole
 from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
 from ..api.run import FINAL_PHASES, Attempt, Run, RunSpec
 from ..api.value import InvalidObject, parse, parse_json
 from ..decide.decision import CreateJob
 from ..decide.promotion.view import PromotionView
 from ..decide.run.view import RunView
+from ..decide.templates import ROLES
 from ..decide.version.view import VersionView
 from ..decide.views import DeploymentView, JobView, PolicyView, Problem, TemplateView
 from ..manifests.documents import DOCUMENT_KEY, document_digest, read_document
@@ -134,6 +135,7 @@ class Observer:
             versions=await self._models(namespace, model),
             train_template=_template(policy, "train", templates),
             cpu_template=_template(policy, "cpu", templates),
+            evaluate_template=_template(policy, "evaluate", templates),
             snapshot=snapshot,
             snapshot_problem=problem,
             jobs=jobs,
@@ -184,6 +186,7 @@ class Observer:
                 now=now,
                 policies=policies,
                 cpu_template=_template(first, "cpu", templates),
+                evaluate_template=_template(first, "evaluate", templates),
                 snapshot=snapshot,
                 snapshot_problem=problem,
                 jobs=jobs,
@@ -214,6 +217,7 @@ class Observer:
             deployment=deployment,
             train_template=_template(policy, "train", templates),
             cpu_template=_template(policy, "cpu", templates),
+            evaluate_template=_template(policy, "evaluate", templates),
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
             rivals=tuple(other.metadata.name for other in older),
@@ -330,7 +334,8 @@ class Observer:
     async def _templates(self, namespace: str, policy: Policy | None) -> dict[str, Object]:
         if policy is None:
             return {}
-        wanted = {"train": policy.spec.pod_templates.train, "cpu": policy.spec.pod_templates.cpu}
+        named = policy.spec.pod_templates
+        wanted: dict[TemplateRole, str] = {role: named.of(role) for role in ROLES}
         raws = {use: await self._cluster.get(Kind.POD_TEMPLATE, namespace, name) for use, name in wanted.items()}
         return {use: raw for use, raw in raws.items() if raw is not None}
 
@@ -426,12 +431,10 @@ def last_progress(tail: str) -> ProgressLine | None:
     return None
 
 
-def _template(policy: Policy | None, use: str, templates: Mapping[str, Object]) -> TemplateView | None:
+def _template(policy: Policy | None, use: TemplateRole, templates: Mapping[str, Object]) -> TemplateView | None:
     if policy is None:
         return None
-    names_of = policy.spec.pod_templates
-    name = names_of.train if use == "train" else names_of.cpu
-    return template_view(name, templates.get(use), policy.spec.jobs.queue_name)
+    return template_view(policy.spec.pod_templates.of(use), templates.get(use), policy.spec.jobs.queue_name)
 
 
 def _fingerprint(

@@ -16,6 +16,8 @@ _NO_RETRY_HELPS: Final = frozenset((EXIT_BAD_INPUT, EXIT_BAD_TRAINING, EXIT_OUT_
 _FIRST_YEAR: Final = 2000
 """A container that could not be started is said to have started in 1970."""
 _LAST_YEAR: Final = 9000
+_LONGEST_IMAGE: Final = 512
+"""Characters of an image's id that a status has room for."""
 _SHOWN: Final = 200
 """Characters of a container's last words that a message quotes."""
 
@@ -89,6 +91,12 @@ class Pod:
         """The status of the trainer container; empty while there is none."""
         statuses = self.statuses("containerStatuses")
         return next((status for status in statuses if status.get("name") == names.TRAINER_CONTAINER), {})
+
+    @property
+    def image_id(self) -> str | None:
+        """The image that the trainer runs, as the kubelet says; None while it says nothing."""
+        said = self.trainer.get("imageID")
+        return readable(said)[:_LONGEST_IMAGE] if isinstance(said, str) and said else None
 
     @property
     def running(self) -> Json | None:

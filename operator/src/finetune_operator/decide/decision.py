@@ -7,13 +7,11 @@ from typing import Generic, Literal, TypeVar
 
 from ..api.contract import RunDocument
 from ..api.model_version import VersionSpec
+from ..api.policy import TemplateRole
 from ..api.promotion import PromotionSpec
 from ..api.run import Step
 
 S = TypeVar("S")
-
-TemplateRole = Literal["train", "cpu"]
-"""Which of the policy's two PodTemplates a Job is made from."""
 
 
 @dataclass(frozen=True, slots=True)

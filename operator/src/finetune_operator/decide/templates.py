@@ -1,15 +1,37 @@
 """The PodTemplates that a policy names: whether there is one to make Jobs from, and what is wrong with it."""
 
-from typing import Final
+from typing import Final, Protocol
 
-from ..api.policy import Policy
+from ..api.policy import Policy, TemplateRole
 from ..api.run import RunSpec
-from .decision import TemplateRole
 from .views import PolicyView, Problem, TemplateView
 
 QUEUE_NOT_ALLOWED: Final = "QueueNotAllowed"
 
-ROLES: Final[tuple[TemplateRole, ...]] = ("train", "cpu")
+ROLES: Final[tuple[TemplateRole, ...]] = ("train", "cpu", "evaluate")
+
+
+class Templates(Protocol):
+    """A view with the PodTemplates of a policy, as they are; those that are not there are None."""
+
+    @property
+    def cpu_template(self) -> TemplateView | None:
+        """For preparing."""
+
+    @property
+    def evaluate_template(self) -> TemplateView | None:
+        """For evaluating and verifying."""
+
+
+def evaluating_template(view: Templates, policy: Policy | None) -> TemplateView | None:
+    """Return what evaluate and verify are made from: their own PodTemplate where the policy names one, else `cpu`."""
+    own = policy is not None and policy.spec.pod_templates.evaluate is not None
+    return view.evaluate_template if own else view.cpu_template
+
+
+def evaluating_role(policy: Policy | None) -> TemplateRole:
+    """Return the role that evaluate and verify are made by."""
+    return "evaluate" if policy is not None and policy.spec.pod_templates.evaluate is not None else "cpu"
 
 
 def usable_template(role: TemplateRole, template: TemplateView | None, policy: Policy | None) -> TemplateView | Problem:
@@ -18,7 +40,7 @@ def usable_template(role: TemplateRole, template: TemplateView | None, policy: P
         return template.problem or template
     if policy is None:
         return Problem("PolicyNotFound", "the policy, which names the PodTemplates, is gone; create it again")
-    name = policy.spec.pod_templates.train if role == "train" else policy.spec.pod_templates.cpu
+    name = policy.spec.pod_templates.of(role)
     return Problem("PodTemplateNotFound", f"PodTemplate {name!r} is not there; create it in this namespace")
 
 
@@ -41,8 +63,13 @@ def unused_queue(policy: Policy | None, run: RunSpec) -> Problem | None:
 
 def templates_problem(view: PolicyView) -> Problem | None:
     """Return what is wrong with the policy's PodTemplates (row D2), or None."""
+    seen: dict[TemplateRole, TemplateView | None] = {
+        "train": view.train_template,
+        "cpu": view.cpu_template,
+        "evaluate": evaluating_template(view, view.policy),
+    }
     for role in ROLES:
-        template = usable_template(role, view.train_template if role == "train" else view.cpu_template, view.policy)
+        template = usable_template(role, seen[role], view.policy)
         if isinstance(template, Problem):
             return template
     return None

@@ -101,7 +101,9 @@ class JobView:
     the Job's controller began, or could have, while it has no pod. `emptied`: it is being deleted, nothing of it runs
     or will, and only somebody's finalizer keeps it. `moments` is what the pod did and does, oldest first.
     `orphaned`: the Job itself is gone, and only pods of it are left. `made` is a fingerprint of what its trainer is to
-    do; None for an orphan. `doubt` is why what its pods say is not believed.
+    do; None for an orphan. `doubt` is why what its pods say is not believed, and
+    `additions` what the pod that speaks has beside what the Job asked for. `image_id` is that of the trainer, as the
+    kubelet says.
     """
 
     name: str
@@ -134,6 +136,8 @@ class JobView:
     orphaned: bool = False
     made: str | None = None
     doubt: Problem | None = None
+    additions: str = ""
+    image_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +217,7 @@ class PolicyView:
     deployment: DeploymentView | None = None
     train_template: TemplateView | None = None
     cpu_template: TemplateView | None = None
+    evaluate_template: TemplateView | None = None
     versions: tuple[ModelVersion, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     rivals: tuple[str, ...] = field(default=())

@@ -21,7 +21,8 @@ FORM: Final = "v1"
 
 _DEFAULTED: Final = frozenset(
     ("apiVersion", "volumeMode", "type", "fsType", "cachingMode", "kind", "pool", "user", "keyring",
-     "iscsiInterface", "storageMode", "divisor", "sizeLimit", "storage", "defaultMode", "expirationSeconds")
+     "iscsiInterface", "storageMode", "divisor", "sizeLimit", "storage", "defaultMode", "expirationSeconds",
+     "pullPolicy")
 )  # fmt: skip
 """Parts of a volume or an environment variable that an API server fills in or writes another way (1024Mi as 1Gi)."""
 
@@ -68,6 +69,17 @@ def difference(pod_spec: Json, template_spec: Json) -> str | None:
         or _volumes(pod["volumes"], template["volumes"])
         or _rest(pod, template)
     )
+
+
+def additions(pod_spec: Json, template_spec: Json) -> str:
+    """Return what a pod has beside what the pod template of its Job says, in a few words; empty where it is nothing."""
+    asked = {str(c.get("name")) for c in _all(template_spec)}
+    said = [f"container {c.get('name')}" for c in _all(pod_spec) if str(c.get("name")) not in asked]
+    theirs, ours = _trainer(pod_spec), _trainer(template_spec)
+    for part, key, words in (("env", "name", "variable"), ("volumeMounts", "mountPath", "mount")):
+        known = {entry.get(key) for entry in ours.get(part) or ()}
+        said += [f"{words} {e.get(key)}" for e in theirs.get(part) or () if e.get(key) not in known]
+    return f"admission added {', '.join(said)}" if said else ""
 
 
 def _containers(theirs: Json, ours: Json) -> str | None:
@@ -132,6 +144,11 @@ def _rest(pod: Json, template: Json) -> str | None:
         if pod[part] != template[part]:
             return f"{part} of the pod differs"
     return None
+
+
+def _all(spec: Json) -> Iterator[Json]:
+    yield from spec.get("initContainers") or ()
+    yield from spec.get("containers") or ()
 
 
 def _trainer(spec: Json) -> Json:

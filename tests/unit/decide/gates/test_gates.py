@@ -93,9 +93,10 @@ def test_gate_2_looks_at_the_fresh_samples_separately() -> None:
 
 
 def test_without_fresh_samples_the_pool_alone_counts_and_the_gate_says_so() -> None:
-    (gate,) = new_samples(MINIMUM, pool(950, fresh=None, fresh_documents=0))
-    assert gate.verdict == "Pass"
+    gate, fresh = new_samples(MINIMUM, pool(950, fresh=None, fresh_documents=0))
+    assert (gate.verdict, fresh.name, fresh.verdict) == ("Pass", "newSamplesFresh", "Pass")
     assert "the pool alone counts" in gate.message
+    assert "nothing is fresh since the live version" in fresh.message
 
 
 def test_gate_2_says_when_the_samples_were_trained_on() -> None:
@@ -205,7 +206,7 @@ BOUND: dict[str, Any] = {
 
 def digest(result: dict[str, Any], **changes: Any) -> str:
     parsed = parse(result, EvaluateResult)
-    bound = {"live": None, "live_sha256": None, "round_": 1, "uri": "file:///report", **changes}
+    bound = {"live": None, "live_sha256": None, "round_": 1, "uri": "file:///report", "provenance": {}, **changes}
     limits = bound.pop("gates", Gates())
     judged = judge(document(limits), parsed)
     return evidence_of(document(limits), parsed, judged.gates, **bound).digest
@@ -226,6 +227,7 @@ def test_evidence_is_bound_to_everything_that_was_measured(what: str) -> None:
         {"live": "ft_v1.1"},
         {"live_sha256": "ab"},
         {"round_": 2},
+        {"provenance": {"steps": [{"imageId": "swapped"}]}},
         {"gates": Gates(new_samples=NewSamplesGate(minimum=Decimal("0.79")))},
     ],
 )

@@ -51,6 +51,7 @@ def prepare_result(**changes: Any) -> dict[str, Any]:
         "anchor": 1500,
         "val": 100,
         "test": 200,
+        "newSet": {"documents": 60, "boxes": 1000, "fresh": 60},
         "digests": DIGESTS,
         **changes,
     }

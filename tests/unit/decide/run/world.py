@@ -126,6 +126,7 @@ class World:
     versions: tuple[ModelVersion, ...] = field(default_factory=lambda: (base(),))
     train_template: TemplateView | None = field(default_factory=lambda: template("gpu-trainer"))
     cpu_template: TemplateView | None = field(default_factory=lambda: template("cpu-trainer"))
+    evaluate_template: TemplateView | None = None
     snapshot: RunDocument | None = None
     snapshot_problem: Problem | None = None
     jobs: tuple[JobView, ...] = ()
@@ -152,9 +153,11 @@ class World:
             versions=self.versions,
             train_template=self.train_template,
             cpu_template=self.cpu_template,
+            evaluate_template=self.evaluate_template,
             snapshot=self.snapshot,
             snapshot_problem=self.snapshot_problem,
             jobs=self.jobs,
+            nonce="0a1b",
             progress=self.progress,
             promotion=self.promotion,
             queue=self.queue,

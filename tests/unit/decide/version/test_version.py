@@ -42,6 +42,7 @@ class Shelf:
             now=self.now,
             policies=self.policies,
             cpu_template=self.cpu_template,
+            nonce="0a1b",
             snapshot=self.snapshot,
             snapshot_problem=self.snapshot_problem,
             jobs=self.jobs,
@@ -167,6 +168,18 @@ def test_a_suspended_policy_starts_no_verification() -> None:
     shelf = Shelf(policies=(policy(suspend=True),))
     shelf.settle()
     assert (shelf.verified(), shelf.jobs) == (("Unknown", "PolicySuspended"), ())
+
+
+@pytest.mark.row("V20")
+def test_a_verification_whose_words_are_lost_measures_anew() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.end("Complete", None, 0)
+    shelf.now += timedelta(minutes=10)
+    shelf.settle()
+    made = [action for action in shelf.history if isinstance(action, CreateJob)]
+    assert [(job.attempt, job.collect) for job in made] == [(1, False), (2, False)]
+    assert json.loads(made[0].step_inputs) == {"attempt": 1, "nonce": "0a1b"}
 
 
 @pytest.mark.row("V4")

@@ -11,7 +11,7 @@ from ..digests import check_digest, set_digest, sha256_of
 from ..documents.anchor import AnchorIndex, AnchorPage
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
-from ..documents.plan import Counts, Digests, Plan, PlanBase, PoolSample, Sample, TrainSample, parse_plan
+from ..documents.plan import Counts, Digests, NewSetCounts, Plan, PlanBase, PoolSample, Sample, TrainSample, parse_plan
 from ..documents.run import FineTuneDocument, Mixing
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
@@ -35,6 +35,22 @@ def read_plan(storage: Storage, plan: FileReference) -> Plan:
     data = storage.read(uri)
     check_digest(uri, actual=sha256_of(data), expected=plan.sha256)
     return parse_plan(data, uri)
+
+
+def trained_pool(storage: Storage, inputs: FileReference | None) -> frozenset[str]:
+    """Return the image digests of the pool that a model was trained on, by its plan; none when it has no plan."""
+    if inputs is None:
+        return frozenset()
+    return frozenset(s.image.sha256 for s in read_plan(storage, inputs).train if s.origin == "pool")
+
+
+def count_new_set(new_set: Sequence[PoolSample]) -> NewSetCounts:
+    """Return what a candidate is measured on: documents, labelled boxes, and the documents that are fresh."""
+    return NewSetCounts(
+        documents=len({sample.document for sample in new_set}),
+        boxes=sum(sample.boxes for sample in new_set),
+        fresh=len({sample.document for sample in new_set if sample.fresh}),
+    )
 
 
 def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counted: Counted = uncounted) -> Plan:
@@ -145,14 +161,15 @@ def _counts(pool: Sequence[PoolSample], index: AnchorIndex, *, new: int, old: in
 def _digests(pool: Sequence[PoolSample], index: AnchorIndex, new_set: Sequence[PoolSample]) -> Digests:
     splits = index.splits
     return Digests(
-        pool=_samples_digest(pool),
+        pool=samples_digest(pool),
         anchor=pages_digest([*splits.train, *splits.val, *splits.test]),
         test_set=pages_digest(splits.test),
-        new_set=_samples_digest(new_set),
+        new_set=samples_digest(new_set),
     )
 
 
-def _samples_digest(samples: Sequence[Sample]) -> str:
+def samples_digest(samples: Sequence[Sample]) -> str:
+    """Return the digest of a set of samples."""
     return set_digest((sample.image.sha256, sample.label.sha256 if sample.label else None) for sample in samples)
 
 

@@ -1,8 +1,8 @@
-"""What the operator passes to a step in `--inputs`."""
+"""What the operator passes to a step in `--inputs`; `nonce` is in the place of what the step writes."""
 
 from __future__ import annotations
 
-from .codec import Attempt, Document, FileReference, Round, VersionName
+from .codec import Attempt, Document, FileReference, Nonce, Round, VersionName
 
 
 class LiveInputs(Document, frozen=True):
@@ -24,6 +24,7 @@ class PrepareInputs(Document, frozen=True):
     """`live` is null when the base is live, nothing is, or its inputs are unknown."""
 
     attempt: Attempt
+    nonce: Nonce
     live: LiveInputs | None = None
 
 
@@ -31,6 +32,7 @@ class TrainInputs(Document, frozen=True):
     """The plan to train by."""
 
     attempt: Attempt
+    nonce: Nonce
     plan: FileReference
 
 
@@ -38,6 +40,7 @@ class EvaluateInputs(Document, frozen=True):
     """What to measure; `round` counts evaluations of one candidate, from 1."""
 
     attempt: Attempt
+    nonce: Nonce
     round: Round
     plan: FileReference
     candidate: FileReference
@@ -45,9 +48,10 @@ class EvaluateInputs(Document, frozen=True):
 
 
 class VerifyInputs(Document, frozen=True):
-    """Nothing but the attempt: the base is in the document."""
+    """Nothing but the attempt and its nonce: the base is in the document."""
 
     attempt: Attempt
+    nonce: Nonce
 
 
 StepInputs = PrepareInputs | TrainInputs | EvaluateInputs | VerifyInputs

@@ -71,6 +71,14 @@ class Counts(Document, frozen=True):
     test: Count
 
 
+class NewSetCounts(Document, frozen=True):
+    """What Gate 2 looks at; `fresh` counts documents with pages that the live version was not trained on."""
+
+    documents: Count
+    boxes: Count
+    fresh: Count
+
+
 class PlanBase(Document, frozen=True):
     """The base that the plan was made for."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from .codec import Attempt, Bytes, Document, FileReference, Round, Sha256, Uid, Uri
-from .plan import Counts, Digests
+from .plan import Counts, Digests, NewSetCounts
 
 RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
 MANIFEST_SCHEMA: Final = "finetune-operator.io/step-manifest/v1"
@@ -26,6 +26,7 @@ class PrepareResult(Counts, frozen=True, kw_only=True):
 
     plan: FileReference
     ratio: str
+    new_set: NewSetCounts
     digests: Digests
 
 

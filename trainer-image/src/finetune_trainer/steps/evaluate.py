@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from ..data.plan import read_plan
 from ..documents.codec import encode
 from ..documents.inputs import EvaluateInputs
-from ..documents.plan import Plan
+from ..documents.plan import Digests
 from ..documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, Report
 from ..documents.result import EvaluateResult, Models, NewSet, TestSet
 from ..documents.run import FineTuneDocument
@@ -20,20 +19,21 @@ from ..evaluation.pages import Page, load_pages
 from ..report.evaluation import class_table, gallery, precision_recall
 from .context import StepContext
 from .measure import Measurement, mean_confidence, measure, page_counts
-from .models import fetch_base, fetch_detector
+from .models import fetch_base, fetch_candidate, fetch_detector
+from .yardstick import Yardstick, read_yardstick
 
 
 def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateInputs) -> EvaluateResult:
     """Measure all models on the test set and the new set; publish report and plots."""
     progress = context.progress
     progress.report(percent=0, activity="fetching models")
-    plan = read_plan(context.storage, inputs.plan)
+    yardstick = read_yardstick(context, document, inputs)
     models = _fetch_models(context, document, inputs)
     progress.report(percent=10, activity="reading pages")
     reading = progress.counting("reading the test set", "pages", percent=(10, 12))
-    test = load_pages(context.storage, plan.test, len(document.classes), reading)
+    test = load_pages(context.storage, yardstick.test, len(document.classes), reading)
     reading = progress.counting("reading new samples", "pages", percent=(12, 15))
-    new = load_pages(context.storage, plan.new_set, len(document.classes), reading)
+    new = load_pages(context.storage, yardstick.new_set, len(document.classes), reading)
     measurements: dict[str, Measurement] = {}
     for number, (name, (detector, sha256)) in enumerate(models.items()):
         first, last = (15 + 75 * part // len(models) for part in (number, number + 1))
@@ -50,8 +50,8 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     result = EvaluateResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,
-        test_set=count_test_set(plan.digests.test_set, test),
-        new_set=_count_new_set(plan),
+        test_set=count_test_set(yardstick.test_digest, test),
+        new_set=_count_new_set(yardstick),
         models=Models(
             candidate=measurements["candidate"].measured,
             base=measurements["base"].measured,
@@ -59,7 +59,7 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
         ),
     )
     progress.report(percent=90, activity="writing the report")
-    _publish(context, document, plan, result, measurements)
+    _publish(context, document, yardstick.plan.digests, result, measurements)
     progress.report(percent=100)
     return result
 
@@ -70,7 +70,7 @@ def _fetch_models(
     """Return each model by its part in the verdict, with the digest of its artifact."""
     classes = document.classes
     models = {
-        "candidate": (fetch_detector(context, inputs.candidate, "candidate", classes), inputs.candidate.sha256),
+        "candidate": (fetch_candidate(context, document, inputs.candidate), inputs.candidate.sha256),
         "base": (fetch_base(context, document), document.base.artifact.sha256),
     }
     if inputs.live is not None:
@@ -84,19 +84,20 @@ def count_test_set(digest: str, pages: Sequence[Page]) -> TestSet:
     return TestSet(digest, images=len(pages), boxes=sum(len(page.labels) for page in pages))
 
 
-def _count_new_set(plan: Plan) -> NewSet:
+def _count_new_set(yardstick: Yardstick) -> NewSet:
+    counts = yardstick.counts
     return NewSet(
-        digest=plan.digests.new_set,
-        documents=len({s.document for s in plan.new_set}),
-        fresh=len({s.document for s in plan.new_set if s.fresh}),
-        trained_on=any(not s.held_out for s in plan.new_set),
+        digest=yardstick.new_digest,
+        documents=counts.documents,
+        fresh=counts.fresh,
+        trained_on=any(not s.held_out for s in yardstick.new_set),
     )
 
 
 def _publish(
     context: StepContext,
     document: FineTuneDocument,
-    plan: Plan,
+    digests: Digests,
     result: EvaluateResult,
     measurements: Mapping[str, Measurement],
 ) -> None:
@@ -106,7 +107,7 @@ def _publish(
         classes=document.classes,
         result=msgspec.to_builtins(result),
         details={name: details(m, confidence) for name, m in measurements.items()},
-        plan=plan.digests,
+        plan=digests,
     )
     context.publisher.file("report.json", encode(report))
     publish_curves(context, {name: m.curves for name, m in measurements.items()}, document.classes)

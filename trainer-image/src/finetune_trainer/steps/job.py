@@ -129,6 +129,7 @@ def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
         step=job.step,
         attempt=inputs.attempt,
         round_=round_,
+        nonce=inputs.nonce,
     )
     if (done := publisher.existing()) is not None:
         return done

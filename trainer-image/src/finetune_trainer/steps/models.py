@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from ..artifact.metadata import check_lineage
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
 from ..documents.run import RunDocument, VerifyDocument
+from ..documents.serving import Serving
 from ..errors import Reason, StepError, bad_input
 from ..evaluation.detector import Detector, open_detector
 from ..storage import normalise
@@ -46,4 +48,32 @@ def fetch_base(context: StepContext, document: RunDocument) -> Detector:
             f"Import the base with --image-size {size} and apply the ModelVersion that the import prints, or change "
             "serving.imageSize.",
         )
+    differs = serving_difference(detector.serving, document.serving)
+    if differs is not None:
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"The artifact of {base.version} ({base.artifact.uri}) is served otherwise than the run document says: "
+            f"{differs}.",
+            "Import the base with these settings and apply the ModelVersion that the import prints, or change serving.",
+        )
     return detector
+
+
+def fetch_candidate(context: StepContext, document: RunDocument, artifact: FileReference) -> Detector:
+    """Return the candidate's detector; one that would be served otherwise than it is measured is ContractViolated."""
+    detector = fetch_detector(context, artifact, "candidate", document.classes)
+    differs = serving_difference(detector.serving, document.serving)
+    if differs is not None:
+        raise bad_input(
+            Reason.CONTRACT_VIOLATED,
+            f"The candidate {artifact.uri} would be served otherwise than it is measured: {differs}.",
+            "Train with the trainer image of this release, which writes the run document's settings into the artifact.",
+        )
+    return detector
+
+
+def serving_difference(artifact: Serving, document: Serving) -> str | None:
+    """Return in what an artifact's own serving settings differ from the run document's; None where in nothing."""
+    pairs = [(name, getattr(artifact, name), getattr(document, name)) for name in Serving.__struct_fields__]
+    different = [f"{name} {mine}, not {asked}" for name, mine, asked in pairs if Decimal(mine) != Decimal(asked)]
+    return ", ".join(different) or None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from ..data.plan import Known, make_plan, read_plan
-from ..documents.codec import FileReference, encode
+from ..data.plan import Known, count_new_set, make_plan, trained_pool
+from ..documents.codec import encode
 from ..documents.inputs import PrepareInputs
 from ..documents.result import PrepareResult
 from ..documents.run import FineTuneDocument
@@ -20,15 +20,21 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     context.progress.report(percent=0, activity="checking the base")
     _check_base(context, document)
     known = Known(
-        base=_trained_pool(context, document.base.inputs),
-        live=_trained_pool(context, inputs.live.inputs if inputs.live else None),
+        base=trained_pool(context.storage, document.base.inputs),
+        live=trained_pool(context.storage, inputs.live.inputs if inputs.live else None),
     )
     context.progress.report(percent=20, activity="checking pool and anchor")
     counted = context.progress.counting("checking the pool", "pages", percent=(20, 90))
     plan = make_plan(context.storage, document, known, counted)
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
-    return PrepareResult(**asdict(plan.counts), plan=written, ratio=plan.ratio, digests=plan.digests)
+    return PrepareResult(
+        **asdict(plan.counts),
+        plan=written,
+        ratio=plan.ratio,
+        new_set=count_new_set(plan.new_set),
+        digests=plan.digests,
+    )
 
 
 def _check_base(context: StepContext, document: FineTuneDocument) -> None:
@@ -40,10 +46,3 @@ def _check_base(context: StepContext, document: FineTuneDocument) -> None:
             f"The checkpoint {checkpoint.uri} of {document.base.version} does not exist.",
             "Restore it, or import the base again: training starts from the checkpoint.",
         )
-
-
-def _trained_pool(context: StepContext, inputs: FileReference | None) -> frozenset[str]:
-    """Return the image digests of the pool that a model was trained on, by its plan; none when it has no plan."""
-    if inputs is None:
-        return frozenset()
-    return frozenset(s.image.sha256 for s in read_plan(context.storage, inputs).train if s.origin == "pool")

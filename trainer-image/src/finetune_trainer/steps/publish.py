@@ -25,30 +25,52 @@ from ..storage import Storage, join, normalise
 MANIFEST_NAME: Final = "manifest.json"
 """The file that is written last; what none lists does not exist."""
 
+EVALUATIONS: Final = "evaluations"
+"""The folder of an owner's prefix that only what measures writes to, so that a store can keep training out of it."""
+
+MEASURING: Final[frozenset[StepName]] = frozenset(("evaluate", "verify"))
+"""Steps that never take a manifest that they find: a result that lies in the store is anybody's."""
+
 
 class Publisher:
     """The files of one step as they are published.
 
-    Two pods of one attempt can run for a moment: each has its own folder, and the manifest, created exclusively,
-    decides whose files count.
+    A place carries the attempt's nonce, which nobody knew before: what lies there was written by a pod of the attempt,
+    or by somebody who reads the cluster. Two pods of one attempt can run for a moment. Where they make something
+    (prepare, train), each has a folder for its files, and the manifest, created exclusively, decides whose files count.
+    Where they measure, each has a place of its own, and what anybody else wrote is not believed.
     """
 
     def __init__(
-        self, storage: Storage, *, artifacts: str, owner: str, step: StepName, attempt: int, round_: int | None
+        self,
+        storage: Storage,
+        *,
+        artifacts: str,
+        owner: str,
+        step: StepName,
+        attempt: int,
+        round_: int | None,
+        nonce: str,
     ) -> None:
         self._storage = storage
         self._owner = owner
         self._step: StepName = step
         self._attempt = attempt
         self._round = round_
-        name = step if round_ is None else f"{step}-round-{round_}"
-        self._folder = join(normalise(artifacts), f"attempt-{attempt}", name)
-        self._execution = secrets.token_hex(4)
+        self._measures = step in MEASURING
+        execution, prefix = secrets.token_hex(4), normalise(artifacts)
+        if self._measures:
+            of = f"attempt-{attempt}" if round_ is None else f"attempt-{attempt}-round-{round_}"
+            self._folder = join(prefix, EVALUATIONS, f"{step}-{of}-{nonce}", execution)
+            self._subfolder = ""
+        else:
+            self._folder = join(prefix, f"attempt-{attempt}", f"{step}-{nonce}")
+            self._subfolder = f"{execution}/"
         self._files: list[ManifestFile] = []
 
     def file(self, name: str, data: bytes) -> FileReference:
         """Write one file (once), and return its URI and digest."""
-        path = f"{self._execution}/{name}"
+        path = f"{self._subfolder}{name}"
         uri = join(self._folder, path)
         self._storage.write_once(uri, data)
         digest = sha256_of(data)
@@ -56,7 +78,11 @@ class Publisher:
         return FileReference(uri, digest)
 
     def finish(self, result: StepResult) -> Emitted:
-        """Write the manifest, last, and return what to emit: ours, or another pod's that was first."""
+        """Write the manifest, last, and return what to emit.
+
+        That is ours; of a step that makes something it may be another pod's that was first. StepError where somebody
+        wrote to a place of a measurement that only this pod knows.
+        """
         emitted = Emitted(
             schema=RESULT_SCHEMA,
             step=self._step,
@@ -74,8 +100,12 @@ class Publisher:
             files=tuple(self._files),
             emitted=msgspec.to_builtins(emitted),
         )
+        uri, data = join(self._folder, MANIFEST_NAME), encode(manifest)
+        if self._measures:
+            self._storage.write_once(uri, data)
+            return emitted_of(manifest, FileReference(uri, sha256_of(data)))
         try:
-            self._storage.write_once(join(self._folder, MANIFEST_NAME), encode(manifest))
+            self._storage.write_once(uri, data)
         except StepError as error:
             if error.error_class is not ErrorClass.INTERNAL:
                 raise
@@ -90,7 +120,12 @@ class Publisher:
         return existing
 
     def existing(self) -> Emitted | None:
-        """Return what a complete manifest of this step says, with its digest, or None when there is none."""
+        """Return what a complete manifest of this step says, with its digest, or None when there is none.
+
+        A step that measures has none that it would believe.
+        """
+        if self._measures:
+            return None
         uri = join(self._folder, MANIFEST_NAME)
         if not self._storage.exists(uri):
             return None

@@ -16,6 +16,7 @@ from .clock import timed
 from .genuine import not_as_made
 from .history import as_failed, attempt_text, compact, latest, leftovers
 from .pods import has_spoken, listen, not_ending, until_overdue
+from .results import manifest_digest
 from .retries import deadline_problem, given_up, is_overdue, pause, until_deadline
 from .step import (
     AttemptsView,
@@ -240,7 +241,7 @@ def _harvest(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job:
     match said:
         case None if not attempt.collect:
             lost = f"the pod of {attempt.step} vanished before its result was read"
-            return _collect(view, request, attempt, Problem("ResultMissing", lost))
+            return _unheard(view, request, attempt, Problem("ResultMissing", lost))
         case None | StepResult(outcome="Failed"):
             return _step_failed(view, request, attempt, job, said)
         case Problem():
@@ -250,7 +251,16 @@ def _harvest(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job:
     if isinstance(value, Problem):
         return _failed(view, request, attempt, Failure(value), job)
     finished = min(job.finished_at or view.now, view.now)
-    ended = replace(attempt, outcome="Succeeded", finished_at=finished, exit_code=job.exit_code, reason="", message="")
+    ended = replace(
+        attempt,
+        outcome="Succeeded",
+        finished_at=finished,
+        exit_code=job.exit_code,
+        reason="",
+        message=job.additions[: limits.ATTEMPT_MESSAGE],
+        image_id=job.image_id,
+        manifest=manifest_digest(said),
+    )
     return StepSucceeded(with_attempt(view, ended).attempts, value)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ...api.contract import LONGEST_URI, EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
 from ...api.meta import Artifact, FileReference
-from ...api.run import Attempt, Inputs
+from ...api.run import Attempt, Inputs, NewSetCounts
 from ...api.value import InvalidObject, parse
 from ..views import Problem
 
@@ -32,13 +32,18 @@ class Evaluated:
     uri: str
 
 
-def prepared(run_document: RunDocument, said: StepResult) -> Inputs | Problem:
-    """Return what was drawn, or why the result is not taken."""
+def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None = None) -> Inputs | Problem:
+    """Return what was drawn, or why the result is not taken.
+
+    `fresh_by` is the digest of the version whose plan `prepare` was told of.
+    """
     try:
         result = parse(said.result, PrepareResult)
     except InvalidObject as error:
         return _unreadable("prepare", error)
-    counts = (result.pool, result.fresh, result.held_out, result.anchor, result.new, result.old, result.train)
+    new = result.new_set
+    drawn = (result.pool, result.fresh, result.held_out, result.anchor, result.new, result.old, result.train)
+    counts = (*drawn, result.val, result.test, new.documents, new.boxes, new.fresh)
     wrong = (
         _misplaced(run_document, result.plan.uri, result.plan.sha256)
         or _out_of_range(counts)
@@ -56,6 +61,8 @@ def prepared(run_document: RunDocument, said: StepResult) -> Inputs | Problem:
         new=result.new,
         old=result.old,
         train=result.train,
+        test=result.test,
+        new_set=NewSetCounts(documents=new.documents, boxes=new.boxes, fresh=new.fresh, live=fresh_by),
         ratio=result.ratio,
         digests={key: result.digests[key] for key in _DIGESTS},
     )
@@ -80,9 +87,18 @@ def trained(run_document: RunDocument, said: StepResult) -> Trained | Problem:
 
 
 def evaluated(
-    run_document: RunDocument, inputs: Inputs, candidate: Artifact, attempt: Attempt, said: StepResult
+    run_document: RunDocument,
+    inputs: Inputs,
+    candidate: Artifact,
+    attempt: Attempt,
+    said: StepResult,
+    *,
+    fresh_by: str | None = None,
 ) -> Evaluated | Problem:
-    """Return what was measured, if it was measured on the models and samples that were asked for."""
+    """Return what was measured, if it was measured on the models and samples that were asked for.
+
+    `fresh_by` is the digest of the version whose plan the evaluation was told of.
+    """
     try:
         result = parse(said.result, EvaluateResult)
     except InvalidObject as error:
@@ -100,6 +116,7 @@ def evaluated(
     wrong = [
         f"{what} {_short(measured)}, not {_short(asked)}" for what, asked, measured in expected if asked != measured
     ]
+    wrong += _counted_otherwise(inputs, result, fresh_by)
     if wrong:
         return Problem("EvidenceMismatch", f"evaluate measured something else than it was asked: {'; '.join(wrong)}")
     if said.manifest is None:
@@ -108,6 +125,30 @@ def evaluated(
     if misplaced:
         return _invalid("evaluate", misplaced)
     return Evaluated(result, said.manifest.uri)
+
+
+def _counted_otherwise(inputs: Inputs, result: EvaluateResult, fresh_by: str | None) -> list[str]:
+    """Return what the evaluation counts otherwise than `prepare`, or than can be (R81)."""
+    drawn, new_set, measured = inputs.new_set, result.new_set, result.models
+    if drawn is None or new_set is None:
+        return []  # prepared by the last release, or refused already
+    pairs = [
+        ("test images", inputs.test, result.test_set.images),
+        ("documents of new samples", drawn.documents, new_set.documents),
+    ]
+    models = (("candidate", measured.candidate), ("base", measured.base), ("live version", measured.live))
+    pairs += [(f"boxes of new samples for {n}", drawn.boxes, m.pool.boxes if m.pool else 0) for n, m in models if m]
+    if fresh_by is None or fresh_by == drawn.live:
+        # Without a plan that tells, all of them are fresh; with the same plan, as many as before.
+        pairs.append(("fresh documents", drawn.documents if fresh_by is None else drawn.fresh, new_set.fresh))
+    elif not 0 <= new_set.fresh <= drawn.documents:
+        pairs.append(("fresh documents at most", drawn.documents, new_set.fresh))
+    return [f"{counted} {what}, not {asked}" for what, asked, counted in pairs if asked != counted]
+
+
+def manifest_digest(said: StepResult) -> str | None:
+    """Return the digest of the manifest that a result names, if it is one."""
+    return said.manifest.sha256 if said.manifest is not None and _is_sha256(said.manifest.sha256) else None
 
 
 def verified(said: StepResult) -> EvaluateResult | Problem:

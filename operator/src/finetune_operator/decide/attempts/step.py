@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Generic, Literal, TypeVar
 
 from ...api.contract import StepResult
+from ...api.policy import TemplateRole
 from ...api.run import Attempt, Step
-from ..decision import Action, CreateJob, TemplateRole
+from ..decision import Action, CreateJob
 from ..views import Explanation, JobView, Problem, TemplateView
 
 T = TypeVar("T")

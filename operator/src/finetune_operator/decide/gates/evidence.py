@@ -1,5 +1,7 @@
 """Evidence: what a verdict is bound to, under one digest that a reviewer names."""
 
+from collections.abc import Mapping
+
 from ...api.contract import EvaluateResult, RunDocument
 from ...api.names import sha256_of
 from ...api.run import Evidence, GateVerdict
@@ -15,11 +17,13 @@ def evidence_of(
     live_sha256: str | None,
     round_: int,
     uri: str,
+    provenance: Mapping[str, object],
 ) -> Evidence:
     """Return the evidence of one evaluation round.
 
     The digest covers the owner, the round, candidate and base digests, test-set and new-set digests,
-    evaluation settings and evaluator, the gates' limits and verdicts, what was live, and all measurements.
+    evaluation settings and evaluator, the gates' limits and verdicts, what was live, all measurements, and who made
+    all that: what `prepare` counted, and each step's image and manifest.
     """
     bound = {
         "owner": run_document.owner.uid,
@@ -35,6 +39,7 @@ def evidence_of(
         "live": live,
         "liveSha256": live_sha256,
         "models": complete(result.models),
+        "provenance": dict(provenance),
     }
     digest = f"sha256:{sha256_of(canonical_json(bound))}"
     return Evidence(digest=digest, uri=uri, live=live, live_sha256=live_sha256, round=round_)

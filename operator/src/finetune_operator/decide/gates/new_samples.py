@@ -21,7 +21,7 @@ def judge(limits: NewSamplesGate, result: EvaluateResult) -> tuple[GateVerdict, 
     """Judge the share of labelled boxes that were found, on the pool and on its fresh part separately.
 
     Above `minimum` Pass, equal or below Review, an empty set Error. Without fresh samples only the pool
-    counts, and the message says so.
+    counts, and a gate of its own says so.
     """
     new_set, candidate = result.new_set, result.models.candidate
     if new_set is None or candidate is None:
@@ -29,7 +29,8 @@ def judge(limits: NewSamplesGate, result: EvaluateResult) -> tuple[GateVerdict, 
         return (GateVerdict(name=NAME, verdict="Error", threshold=str(limits.minimum), message=message),)
     pool = _rate_verdict(NAME, "the pool", candidate.pool, limits, _remarks(new_set, candidate))
     if candidate.fresh is None and new_set.fresh == 0:
-        return (pool,)
+        none = f"nothing is fresh since the live version, so the pool alone counts; it needs more than {limits.minimum}"
+        return (pool, GateVerdict(name=FRESH_NAME, verdict="Pass", threshold=str(limits.minimum), message=none))
     return (pool, _rate_verdict(FRESH_NAME, "its fresh samples", candidate.fresh, limits, _trained_on(new_set)))
 
 

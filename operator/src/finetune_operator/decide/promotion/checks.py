@@ -7,12 +7,15 @@ from ...api.model_version import ModelVersion, VersionSpec
 from ...api.names import base_version, series_of
 from ...api.policy import Policy
 from ...api.promotion import Overruled, Promotion
+from ...api.value import canonical_json, complete
 from ..commands import letting_go, overruling, promoting, resuming, scaling
 from ..deployment import keys_of, manager_in_words, written_by_others
+from ..serving import SERVING_DIFFERS, serving_difference
 from ..text import plain
 from ..views import ServedKeys
 from .eligibility import eligible, is_proven, not_taken_back, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
+from .release import lifts
 
 
 def judge(proposal: Proposal) -> Clear | Obstacle:
@@ -97,7 +100,8 @@ def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
 def _stays_without_its_object(proposal: Proposal) -> Refuse | None:
     """What is live stays live without its ModelVersion (V7), and so does the way to lift a hold and stay with it."""
     promotion, live, deployment = proposal.promotion, proposal.policy.status.live, proposal.deployment
-    if live is None or not promotion.spec.release_hold or deployment is None or deployment.keys != keys_of(live):
+    lifted = promotion.spec.release_hold and lifts(promotion, proposal.policy.status.hold)
+    if live is None or not lifted or deployment is None or deployment.keys != keys_of(live):
         return None
     if {promotion.spec.version, promotion.spec.from_version} != {live.version}:
         return None
@@ -155,6 +159,9 @@ def _not_live_already(context: CheckContext) -> Obstacle | None:
     replaced = deployment is not None and deployment.keys != keys_of(live)
     if not same or replaced:
         return None
+    asked, hold = context.promotion, context.policy.status.hold
+    if asked.spec.release_hold and not lifts(asked, hold):
+        return None  # it would end as if it had lifted a hold that it does not mean
     return Refuse("Succeeded", "AlreadyLive", f"'{spec.version}' is what is live")
 
 
@@ -175,15 +182,31 @@ def _from_is_live(context: CheckContext) -> Obstacle | None:
     return Refuse("Superseded", "FromIsNotLive", f"spec.from is {quoted(wanted)}, but live is {quoted(actual)}; {way}")
 
 
+def _served_as_judged(context: CheckContext) -> Obstacle | None:
+    """The settings travel in the artifact; a version that served here is gone back to as it was (R85)."""
+    version, policy = context.version, context.policy
+    differs = serving_difference(version.spec.serving, policy.spec.serving)
+    if differs is None or was_live(policy, version):
+        return None
+    settings = canonical_json({"spec": {"serving": complete(version.spec.serving)}}).decode()
+    return Wait(
+        SERVING_DIFFERS,
+        f"'{version.spec.version}' was judged with other serving settings than the policy has: {differs}; make a new "
+        f"run, or set the policy to what it was judged with: {_patching(policy, settings)}",
+    )
+
+
 def _not_held(context: CheckContext) -> Obstacle | None:
     hold = context.policy.status.hold
-    if hold is None or context.promotion.spec.release_hold:
+    if hold is None or lifts(context.promotion, hold):
         return None
+    early = context.promotion.spec.release_hold
+    before = ", after this promotion was made, so it is not the one that it lifts" if early else ""
     # While it is not known what is live, a promotion that lifts the hold comes from nothing (D39, D40).
     command = _again(context, release=True, current=not context.policy.status.remembers)
     return Wait(
         "Held",
-        f"the policy is held ({hold.reason}, by {plain(hold.by)}; its status.hold says why); a promotion with "
+        f"the policy is held ({hold.reason}, by {plain(hold.by)}; its status.hold says why){before}; a promotion with "
         f"releaseHold: true lifts the hold, this one makes '{context.version.spec.version}' live: {command}",
     )
 
@@ -291,6 +314,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _not_live_already,
     _from_is_live,
     eligible,
+    _served_as_judged,
     _not_held,
     _not_suspended,
     _target_ready,

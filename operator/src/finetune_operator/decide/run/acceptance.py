@@ -7,7 +7,8 @@ from ...api.model_version import ModelVersion
 from ...api.names import series_of
 from ...api.policy import Policy
 from ..resources import impossible, misfit
-from ..templates import usable_template
+from ..serving import SERVING_DIFFERS, serving_difference
+from ..templates import evaluating_role, evaluating_template, usable_template
 from ..text import listed
 from ..views import Problem
 from .view import RunView
@@ -46,9 +47,13 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     unfit = _unfit(base, policy)
     if unfit:
         return Refused(unfit)
+    differs = _served_otherwise(base, policy)
+    if differs:
+        return Waits(differs)
     for template in (
         usable_template("cpu", view.cpu_template, policy),
         usable_template("train", view.train_template, policy),
+        usable_template(evaluating_role(policy), evaluating_template(view, policy), policy),
     ):
         if isinstance(template, Problem):
             return Waits(template)
@@ -130,6 +135,18 @@ def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:
     if base.spec.classes != policy.spec.classes:
         return Problem("ClassListDiffers", _difference(base, policy))
     return None
+
+
+def _served_otherwise(base: ModelVersion, policy: Policy) -> Problem | None:
+    """Return that the base is not served as its fine-tunes would be, so that measuring both alike says little (R83)."""
+    differs = serving_difference(base.spec.serving, policy.spec.serving)
+    if differs is None:
+        return None
+    message = (
+        f"{base.spec.version} is served otherwise than policy {policy.metadata.name!r} says: {differs}; set the "
+        "policy's spec.serving to the base's, or import the checkpoint as another base with the policy's settings"
+    )
+    return Problem(SERVING_DIFFERS, message)
 
 
 def _difference(base: ModelVersion, policy: Policy) -> str:

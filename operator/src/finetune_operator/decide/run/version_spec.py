@@ -54,6 +54,7 @@ def version_spec(context: RunContext, status: RunStatus, grounds: Grounds, versi
             figures=grounds.figures,
             uri=grounds.evidence.uri,
             baseline=grounds.evidence.live,
+            baseline_sha256=grounds.evidence.live_sha256,
             decision=status.decision,
         ),
     )

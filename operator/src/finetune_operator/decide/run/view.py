@@ -70,6 +70,7 @@ class RunView:
     versions: tuple[ModelVersion, ...] = ()
     train_template: TemplateView | None = None
     cpu_template: TemplateView | None = None
+    evaluate_template: TemplateView | None = None
     snapshot: RunDocument | None = None
     snapshot_problem: Problem | None = None
     jobs: tuple[JobView, ...] = ()

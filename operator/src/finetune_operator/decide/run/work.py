@@ -20,7 +20,7 @@ from ..commands import run_command, with_remedy
 from ..decision import CreateJob, Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
-from ..templates import usable_template
+from ..templates import evaluating_role, evaluating_template, usable_template
 from ..views import Problem
 from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference, suspended
 from .status import (
@@ -54,7 +54,7 @@ def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         role="cpu",
         template=usable_template("cpu", context.view.cpu_template, context.policy),
         step_inputs=partial(_prepare_inputs, context),
-        accept=lambda _, said: results.prepared(context.run_document, said),
+        accept=lambda attempt, said: results.prepared(context.run_document, said, _fresh_by(context, attempt)),
         live=_digest(context.live),
     )
     return _carry_on(context, status, request, partial(_record_inputs, context))
@@ -70,7 +70,9 @@ def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
         step="train",
         role="train",
         template=usable_template("train", context.view.train_template, context.policy),
-        step_inputs=lambda attempt: _text({"attempt": attempt.attempt, "plan": plain(inputs.plan)}),
+        step_inputs=lambda attempt: _text(
+            {"attempt": attempt.attempt, "nonce": attempt.nonce, "plan": plain(inputs.plan)}
+        ),
         accept=lambda _, said: results.trained(context.run_document, said),
     )
     return _carry_on(context, status, request, partial(_record_candidate, context))
@@ -88,10 +90,11 @@ def evaluate(context: RunContext, status: RunStatus) -> Continue | Decision[RunS
         landing = wait_for_landing(context.view, status)
         if landing is not None:
             return landing
+    role = evaluating_role(context.policy)
     request = StepRequest(
         step="evaluate",
-        role="cpu",
-        template=usable_template("cpu", context.view.cpu_template, context.policy),
+        role=role,
+        template=usable_template(role, evaluating_template(context.view, context.policy), context.policy),
         step_inputs=partial(_evaluate_inputs, context, status),
         accept=partial(_accept_evaluation, context, status),
         round=number,
@@ -200,6 +203,7 @@ def _record_judgement(context: RunContext, status: RunStatus, evaluated: results
         live_sha256=live_sha256,
         round_=number,
         uri=evaluated.uri,
+        provenance=_provenance(status, number),
     )
     message = (
         f"measured on {evaluated.result.test_set.images} test images, round {number}, against {_against(evidence.live)}"
@@ -230,13 +234,20 @@ def _accept_evaluation(
 ) -> results.Evaluated | Problem:
     assert status.inputs is not None
     assert status.candidate is not None
-    return results.evaluated(context.run_document, status.inputs, status.candidate, attempt, said)
+    return results.evaluated(
+        context.run_document,
+        status.inputs,
+        status.candidate,
+        attempt,
+        said,
+        fresh_by=_fresh_by(context, attempt),
+    )
 
 
 def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
     live = _measured_beside(context, attempt)
     known = {"version": live.version, "inputs": plain(live.inputs)} if live and live.inputs else None
-    return _text({"attempt": attempt.attempt, "live": known})
+    return _text({"attempt": attempt.attempt, "nonce": attempt.nonce, "live": known})
 
 
 def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -> str:
@@ -245,6 +256,7 @@ def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -
     live = _measured_beside(context, attempt)
     step_inputs = {
         "attempt": attempt.attempt,
+        "nonce": attempt.nonce,
         "round": attempt.round,
         "plan": plain(status.inputs.plan),
         "candidate": plain(FileReference(uri=status.candidate.uri, sha256=status.candidate.sha256)),
@@ -256,6 +268,19 @@ def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -
 def _measured_beside(context: RunContext, attempt: Attempt) -> ModelReference | None:
     """Return the live version of that attempt, unless it is the base, which is measured anyway."""
     return None if attempt.live == context.run_document.base.artifact.sha256 else model_reference(context, attempt.live)
+
+
+def _fresh_by(context: RunContext, attempt: Attempt) -> str | None:
+    """Return the digest of the version whose plan tells that attempt what is fresh; None where nothing tells."""
+    live = _measured_beside(context, attempt)
+    return attempt.live if live is not None and live.inputs is not None else None
+
+
+def _provenance(status: RunStatus, round_: int) -> dict[str, object]:
+    """Return who made what the verdict is of: what was drawn, and each step's image and manifest."""
+    made = [a for a in status.attempts if a.outcome == "Succeeded" and a.round in (0, round_)]
+    steps = [{"step": a.step, "attempt": a.attempt, "imageId": a.image_id, "manifest": a.manifest} for a in made]
+    return {"inputs": plain(status.inputs), "steps": steps}
 
 
 def _against(live: str | None) -> str:

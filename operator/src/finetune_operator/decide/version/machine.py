@@ -22,7 +22,7 @@ from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
 from ..since import dated
 from ..snapshot import snapshot_of_base
-from ..templates import usable_template
+from ..templates import evaluating_role, evaluating_template, usable_template
 from ..text import quarantined_in_words, taken_back_in_words
 from ..times import soonest, stamp
 from ..views import Explanation, Problem
@@ -107,11 +107,12 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
     run_document = known or snapshot_of_base(view.version, policy)
     if known is None:
         status = replace(status, snapshot_sha256=document_sha256(run_document))
+    role = evaluating_role(policy)
     request = StepRequest(
         step="verify",
-        role="cpu",
-        template=usable_template("cpu", view.cpu_template, policy),
-        step_inputs=lambda attempt: canonical_json({"attempt": attempt.attempt}).decode(),
+        role=role,
+        template=usable_template(role, evaluating_template(view, policy), policy),
+        step_inputs=lambda attempt: canonical_json({"attempt": attempt.attempt, "nonce": attempt.nonce}).decode(),
         accept=lambda _, said: results.verified(said),
         ends=lambda problem: _is_about_bytes(view, policy, problem),
     )

@@ -21,6 +21,7 @@ class VersionView:
     now: datetime
     policies: tuple[Policy, ...] = ()
     cpu_template: TemplateView | None = None
+    evaluate_template: TemplateView | None = None
     snapshot: RunDocument | None = None
     snapshot_problem: Problem | None = None
     jobs: tuple[JobView, ...] = ()

@@ -1,0 +1,56 @@
+"""A trainer that lies about what it measured: nothing of it goes live, whatever figures it has."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
+
+from .controllers import NAMESPACE
+from .invariants import served, violations
+from .stories import STORIES, World
+from .trainer_script import Trainer, digest
+
+PASS = next(story for story in STORIES if story.name == "pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Liar(Trainer):
+    """A trainer whose result of evaluate is changed before it is said."""
+
+    lie: Callable[[Object], None] = lambda result: None
+
+    def _evaluate(self, document: Object, inputs: Object) -> Object:
+        result = Trainer._evaluate(self, document, inputs)
+        self.lie(result)
+        return result
+
+
+def swap(result: Object) -> None:
+    models = result["models"]
+    models["candidate"], models["base"] = models["base"], models["candidate"]
+
+
+LIES: dict[str, Callable[[Object], None]] = {
+    "another test set": lambda result: result["testSet"].update(digest=digest("easy")),
+    "one test image": lambda result: result["testSet"].update(images=1),
+    "nothing fresh": lambda result: result["newSet"].update(fresh=0),
+    "one document": lambda result: result["newSet"].update(documents=1, fresh=1),
+    "fewer boxes": lambda result: result["models"]["candidate"]["pool"].update(boxes=10, matched=10, rate="1.000000"),
+    "as many boxes as there are grains of sand": lambda result: result["models"]["base"]["pool"].update(boxes=10**17),
+    "candidate and base swapped": swap,
+}
+
+
+@pytest.mark.row("R81")
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_about_what_was_measured_ends_as_a_mismatch_and_nothing_goes_live(lie: str) -> None:
+    world = World(replace(PASS, trainer=Liar(lie=LIES[lie])))
+    world.play()
+    status = world.get(Kind.RUN, "first")["status"]
+    reasons = {a["reason"] for a in status["attempts"] if a["step"] == "evaluate"}
+    assert (status["phase"], reasons) == ("Failed", {"EvidenceMismatch"}), status["message"]
+    assert (served(world.server.get(Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")) or ("",))[0] == "base_v1"
+    assert violations(world) == []

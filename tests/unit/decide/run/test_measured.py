@@ -1,0 +1,187 @@
+"""What is believed of an evaluation: of what was asked for, as much as was drawn, and by whom it was made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace as updated
+
+from finetune_operator.api.meta import FileReference
+from finetune_operator.api.model_version import ModelVersion
+from finetune_operator.api.policy import PodTemplates, Serving
+from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
+from unit.decide.run.results import (
+    BASE,
+    CANDIDATE,
+    LIVE,
+    UID,
+    evaluate_result,
+    measured,
+    prepare_result,
+    scores,
+    sha,
+    train_result,
+)
+from unit.decide.run.world import World, base, policy, template
+
+OTHER = "0f" * 32
+
+
+def changed(**parts: Any) -> dict[str, Any]:
+    """Return an evaluation that would pass, with some of its parts changed."""
+    result = evaluate_result()
+    for part, changes in parts.items():
+        result[part] = {**result[part], **changes}
+    return result
+
+
+def models(**changes: Any) -> dict[str, Any]:
+    return changed(models=changes)
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "another test set": changed(testSet={"digest": OTHER}),
+    "fewer test images": changed(testSet={"images": 1}),
+    "other new samples": changed(newSet={"digest": OTHER}),
+    "fewer documents": changed(newSet={"documents": 1, "fresh": 1}),
+    "nothing fresh where everything was": changed(newSet={"fresh": 0}),
+    "more fresh than there are": changed(newSet={"fresh": 61}),
+    "fewer boxes for the candidate": models(candidate={**measured(CANDIDATE, "0.981000"), "pool": scores(9, 10)}),
+    "fewer boxes for the base": models(base={**measured(BASE, "0.5"), "pool": scores(9, 10)}),
+    "no boxes for the base": models(base={**measured(BASE, "0.5"), "pool": None}),
+    "candidate and base swapped": models(candidate=measured(BASE, "0.981000"), base=measured(CANDIDATE, "0.985000")),
+    "another candidate": models(candidate=measured(OTHER, "0.999000")),
+    "a live version where none is": models(live=measured(LIVE, "0.5")),
+}
+
+
+@pytest.mark.row("R81")
+@pytest.mark.parametrize("lie", LIES)
+def test_an_evaluation_of_something_else_is_no_evidence(lie: str) -> None:
+    world = World().trained()
+    world.start("evaluate")
+    world.complete("evaluate", LIES[lie])
+    (attempt,) = [a for a in world.status.attempts if a.step == "evaluate"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "EvidenceMismatch"), attempt.message
+    assert world.status.verdict is None
+    assert not [a for a in world.history if isinstance(a, CreateModelVersion | CreatePromotion)]
+
+
+BELONGS_ELSEWHERE: dict[str, dict[str, Any]] = {
+    "another owner": {"owner": "22222222-2222-3333-4444-555555555555"},
+    "another attempt": {"attempt": 7},
+    "a manifest of another owner's prefix": {
+        "manifest": {"uri": "file:///artifacts/ml/other/manifest.json", "sha256": sha("manifest")}
+    },
+}
+
+
+@pytest.mark.parametrize("case", BELONGS_ELSEWHERE)
+def test_a_result_of_another_owner_or_attempt_is_not_taken(case: str) -> None:
+    world = World().trained()
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result(), **BELONGS_ELSEWHERE[case])
+    (attempt,) = [a for a in world.status.attempts if a.step == "evaluate"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
+    assert world.status.verdict is None
+
+
+HUGE: dict[str, dict[str, Any]] = {
+    "new samples": {"newSet": {"documents": 10**17, "boxes": 1000, "fresh": 60}},
+    "boxes": {"newSet": {"documents": 60, "boxes": 10**17, "fresh": 60}},
+    "fresh documents": {"newSet": {"documents": 60, "boxes": 1000, "fresh": -1}},
+    "test images": {"test": 10**17},
+}
+
+
+@pytest.mark.parametrize("case", HUGE)
+def test_counts_that_no_data_set_has_are_not_taken(case: str) -> None:
+    world = World()
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result(**HUGE[case]))
+    (attempt,) = [a for a in world.status.attempts if a.step == "prepare"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
+
+
+@pytest.mark.row("R82")
+def test_what_is_fresh_is_decided_against_what_is_live_at_the_evaluation() -> None:
+    """Prepared while a fine-tune of the same samples was live; judged after the way back to the base."""
+    listing = FileReference(uri="file:///earlier/plan.json", sha256="ab" * 32)
+    earlier = base("ft_v1.1", LIVE, type="FineTuned", inputs=listing)
+    world = World(versions=(base(), earlier))
+    world.go_live("ft_v1.1")
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result(fresh=0, newSet={"documents": 60, "boxes": 1000, "fresh": 0}))
+    assert world.status.inputs is not None
+    assert world.status.inputs.new_set is not None
+    assert (world.status.inputs.new_set.fresh, world.status.inputs.new_set.live) == (0, LIVE)
+    world.start("train")
+    world.go_live("base_v1", BASE)
+    world.complete("train", train_result())
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result())
+    assert [gate.name for gate in world.status.gates][-2:] == ["newSamples", "newSamplesFresh"]
+    assert world.status.verdict == "Pass"
+
+
+def digest_of(image: str, manifest: str = "manifest") -> str:
+    """Return the evidence's digest of a run whose evaluator was that image."""
+    world = World().trained()
+    world.start("evaluate")
+    world.change_job(world.job("evaluate").name, image_id=image)
+    where = {"uri": f"file:///artifacts/ml/{UID}/manifest.json", "sha256": sha(manifest)}
+    world.complete("evaluate", evaluate_result(), manifest=where)
+    assert world.status.evidence is not None
+    return world.status.evidence.digest
+
+
+@pytest.mark.row("R80")
+def test_the_evidence_is_bound_to_the_image_and_the_manifest_of_what_measured() -> None:
+    honest = digest_of("trainer@sha256:aa")
+    assert digest_of("trainer@sha256:aa") == honest
+    assert digest_of("trainer@sha256:bb") != honest, "another image measured"
+    assert digest_of("trainer@sha256:aa", "other") != honest, "another manifest"
+
+
+@pytest.mark.row("R80")
+def test_a_measurement_whose_words_are_lost_is_made_anew_not_collected() -> None:
+    world = World().trained()
+    world.start("evaluate")
+    world.complete("evaluate", None)
+    world.wait(60)
+    world.settle()
+    made = [a for a in world.history if isinstance(a, CreateJob) and a.step == "evaluate"]
+    assert [(a.attempt, a.collect) for a in made] == [(1, False), (2, False)]
+
+
+@pytest.mark.row("R83")
+@pytest.mark.parametrize("serving", [Serving(image_size=1280), Serving(max_detections=299)])
+def test_a_base_that_is_served_otherwise_than_the_policy_says_begins_no_job(serving: Serving) -> None:
+    world = World(versions=(_served(base(), serving),))
+    world.settle()
+    assert world.condition("Accepted") == ("False", "ServingDiffers")
+    assert "the policy says" in world.message("Accepted")
+    assert not [a for a in world.history if isinstance(a, CreateJob)]
+    world.set_rules(serving=serving)
+    world.settle()
+    assert world.jobs_made("prepare") == 1, "it goes on when the policy says the same"
+
+
+def _served(version: ModelVersion, serving: Serving) -> ModelVersion:
+    return updated(version, spec=updated(version.spec, serving=serving))
+
+
+@pytest.mark.row("R84")
+def test_what_evaluates_can_have_a_pod_template_of_its_own() -> None:
+    own = PodTemplates(train="gpu-trainer", cpu="cpu-trainer", evaluate="judge")
+    world = World(policy=updated(policy(), spec=updated(policy().spec, pod_templates=own)))
+    world.settle()
+    assert world.condition("Accepted") == ("False", "PodTemplateNotFound")
+    assert "'judge'" in world.message("Accepted")
+    world.evaluate_template = template("judge")
+    world.trained()
+    made = {a.step: a.template for a in world.history if isinstance(a, CreateJob)}
+    assert made == {"prepare": "cpu", "train": "train", "evaluate": "evaluate"}
