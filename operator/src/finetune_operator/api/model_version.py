@@ -18,7 +18,9 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
     """The judgement that a fine-tuned version carries with it, whatever becomes of its run.
 
     `decision` is the gates' or, where they asked for one, a person's; None where nobody decided in time.
-    `measurements` is what the last release wrote: taken in as `figures`, so nobody has to look at both.
+    `baseline` is what was live when it was judged, and `baseline_sha256` the digest of its bytes; the last release
+    recorded the name alone. `measurements` is what that release wrote: taken in as `figures`, so that nobody has to
+    look at both.
     """
 
     digest: str
@@ -28,6 +30,7 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
     measurements: Measurements | None = None
     uri: str = ""
     baseline: str | None = None
+    baseline_sha256: str | None = None
     decision: Ruling | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +85,22 @@ class VersionSpec(Value, frozen=True, kw_only=True):
         """Name or digest of what its evidence was measured against: its base, where no other version is named."""
         baseline = None if self.evidence is None else self.evidence.baseline
         return baseline if baseline is not None else self.base
+
+    def was_measured_against(self, *, version: str, sha256: str) -> bool:
+        """Tell whether its evidence compares it with those bytes; a name can be given to other bytes.
+
+        The last release recorded the name alone. It counts for a fine-tune, whose number is never given twice; of a
+        base the lineage has the digest.
+        """
+        evidence, lineage = self.evidence, self.lineage
+        if evidence is not None and evidence.baseline_sha256 is not None:
+            return evidence.baseline_sha256 == sha256
+        against = self.measured_against
+        if against == sha256:
+            return True
+        if against != version:
+            return False
+        return against != self.base or lineage is None or lineage.base_sha256 == sha256
 
 
 class VersionStatus(Value, frozen=True, kw_only=True):

@@ -243,7 +243,10 @@ PromotionOutcome = Literal["Succeeded", "RolledBack", "Failed", "Superseded"]
 
 
 class Consumed(Value, frozen=True, kw_only=True):
-    """A promotion that was acted upon, by name and hash of its spec: it never acts again."""
+    """A promotion that was acted upon, by name and hash of its spec: it never acts again.
+
+    `uid` tells whether an object of that name and spec is the one that acted; the last release did not record it.
+    """
 
     name: str
     spec_hash: str
@@ -251,6 +254,7 @@ class Consumed(Value, frozen=True, kw_only=True):
     reason: str
     at: datetime
     message: str = ""
+    uid: str = ""
 
 
 class Reservation(Value, frozen=True, kw_only=True):

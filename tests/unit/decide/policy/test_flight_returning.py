@@ -145,7 +145,7 @@ class TestReturning:
     @pytest.mark.row("D19")
     def test_a_person_with_release_hold_ends_the_waiting(self) -> None:
         stuck = deployment(keys(BASE), epoch=3, available=0, progress_deadline_seconds=70)
-        person = promotion("base_v0", "base_v1", release_hold=True)
+        person = promotion("base_v0", "base_v1", release_hold=True, age=-200)
         decision = decide(view(returning(), stuck, ASKED, person, versions=VERSIONS, now=NOW + seconds(301)))
         assert decision.status.in_flight is None
         assert decision.status.consumed[-1].outcome == "RolledBack"
@@ -153,6 +153,6 @@ class TestReturning:
     @pytest.mark.row("D19")
     def test_not_before_the_deadline(self) -> None:
         stuck = deployment(keys(BASE), epoch=3, available=0, progress_deadline_seconds=70)
-        person = promotion("base_v0", "base_v1", release_hold=True)
+        person = promotion("base_v0", "base_v1", release_hold=True, age=-200)
         decision = decide(view(returning(), stuck, ASKED, person, versions=VERSIONS, now=NOW + seconds(299)))
         assert decision.status.in_flight is not None

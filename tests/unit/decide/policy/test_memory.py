@@ -36,14 +36,14 @@ class TestMemory:
     def test_what_is_remembered_of_a_consumed_promotion_outlives_a_hundred_others(self) -> None:
         status = PolicyStatus()
         mine = ("mine", "0" * 16)
-        status = memory.consumed(status, mine, "Succeeded", "WatchPassed", "", NOW)
+        status = memory.consumed(status, (*mine, "u"), "Succeeded", "WatchPassed", "", NOW)
         for n in range(limits.CONSUMED - 1):
-            status = memory.consumed(status, (f"p{n}", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
+            status = memory.consumed(status, (f"p{n}", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW, {mine})
         assert status.consumed[0].name == "mine"
-        status = memory.consumed(status, ("last", "1" * 16), "Failed", "NotEligible", "why", NOW, {mine})
+        status = memory.consumed(status, ("last", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW, {mine})
         assert len(status.consumed) == limits.CONSUMED
         assert status.consumed[0].name == "mine", "not mirrored yet: it stays"
-        status = memory.consumed(status, ("later", "1" * 16), "Failed", "NotEligible", "why", NOW)
+        status = memory.consumed(status, ("later", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW)
         assert status.consumed[0].name != "mine"
 
     def test_a_quarantined_version_is_nobodys_way_back(self) -> None:
@@ -62,6 +62,22 @@ class TestMemory:
         assert memory.way_back(status, live_version(BASE)) == live_version(OTHER)
         alone = memory.taken_back(live(TUNED, 3), live_version(TUNED), by="b", reason="", now=NOW)
         assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
+
+    @pytest.mark.row("D55")
+    def test_what_was_only_found_is_a_way_back_only_where_there_is_no_good_one(self) -> None:
+        found = replace(live(TUNED, 3), last_good=(live_version(OTHER),))
+        assert memory.way_back(found, live_version(BASE)) == live_version(OTHER)
+        alone = replace(live(TUNED, 3), last_good=())
+        assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
+
+    @pytest.mark.row("D55")
+    def test_what_was_only_found_is_not_good_because_something_else_goes_live(self) -> None:
+        flight = flying().status.in_flight
+        assert flight is not None
+        found = replace(live(BASE, 3), last_good=(), in_flight=flight)
+        assert memory.gone_live(found, flight, NOW).last_good == (flight.to,)
+        good = replace(live(BASE, 3), in_flight=flight)
+        assert memory.gone_live(good, flight, NOW).last_good == (flight.to, live_version(BASE))
 
     def test_a_quarantine_that_was_lifted_can_stand_again(self) -> None:
         digest = TUNED.spec.artifact.sha256
@@ -82,7 +98,9 @@ class TestMemory:
             status = memory.taken_back(status, replace(version, sha256=digest), by="b" * 50, reason="r" * 999, now=NOW)
         for n in range(limits.CONSUMED + 5):
             name = "a-run-name-of-forty-characters-in-length-promotion-" + f"{n:06}"
-            status = memory.consumed(status, (name, f"{n:016x}"), "RolledBack", "RolloutFailed", "m" * 999, NOW)
+            status = memory.consumed(
+                status, (name, f"{n:016x}", "u" * 36), "RolledBack", "RolloutFailed", "m" * 999, NOW
+            )
         reservations = tuple(Reservation(run_uid="u" * 36, version=f"ft_v10.{n}") for n in range(limits.RESERVATIONS))
         status = replace(status, reservations=reservations, last_good=(version,) * limits.LAST_GOOD)
         status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)

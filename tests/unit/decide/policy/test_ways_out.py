@@ -277,7 +277,8 @@ class TestAfterUndo:
     def test_accepting_what_is_there_ends_it(self) -> None:
         world = self.undone()
         world.ask(promotion("ft_v1.1", "ft_v1.1", name="release", release_hold=True))
-        world.ask(promotion("base_v1", "ft_v1.1", name="accept", release_hold=True, age=50))
+        world.run(10)
+        world.ask(promotion("base_v1", "ft_v1.1", name="accept", release_hold=True))
         world.run(150)
         assert (world.phase("accept"), world.phase("release")) == ("Succeeded", "Failed"), "what it names is taken back"
         assert world.policy.status.hold is None

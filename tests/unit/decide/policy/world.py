@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, FileReference, ObjectMeta
-from finetune_operator.api.model_version import ModelVersion, VersionEvidence, VersionSpec, VersionStatus
+from finetune_operator.api.model_version import Lineage, ModelVersion, VersionEvidence, VersionSpec, VersionStatus
 from finetune_operator.api.names import FIELD_MANAGER, SERVICE_RECORD_KEY, model_version_name, sha256_of
 from finetune_operator.api.policy import (
     Data,
@@ -26,7 +26,7 @@ from finetune_operator.api.policy import (
 )
 from finetune_operator.api.promotion import Promotion, PromotionSpec, PromotionStatus
 from finetune_operator.api.record import Service, record_text
-from finetune_operator.api.run import Verdict
+from finetune_operator.api.run import GateVerdict, Verdict
 from finetune_operator.decide.decision import Annotate, ApplyKeys, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
 from finetune_operator.decide.promotion import machine as promotion_decide
@@ -39,6 +39,19 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 MODEL = "invoice-fields"
 CLASSES = ("number", "total")
 TEMPLATE = TemplateView(name="cpu-trainer", hash="aaaa")
+
+LINEAGE = Lineage(
+    run="first",
+    run_uid="uid-first",
+    policy=MODEL,
+    base_sha256=sha256_of(b"base_v1"),
+    inputs=FileReference(uri="file:///artifacts/plan.json", sha256="0" * 64),
+    spec_hash="spec",
+    inputs_hash="inputs",
+    pool=60,
+    seed=1,
+    created_at=NOW,
+)
 
 
 def seconds(count: float) -> timedelta:
@@ -81,14 +94,34 @@ def base(version: str = "base_v1", verified: ConditionStatus | None = "True", **
 def tuned(
     version: str = "ft_v1.1", verdict: Verdict | None = "Pass", baseline: str | None = "base_v1", **spec: Any
 ) -> ModelVersion:
-    figures = (Figure(name="candidateMap50", value="0.960000"), Figure(name="baseMap50", value="0.960000"))
     evidence = None
     if verdict is not None:
         digest = f"sha256:{sha256_of(f'evidence of {version}'.encode())}"
-        evidence = VersionEvidence(digest=digest, verdict=verdict, gates=(), figures=figures, baseline=baseline)
-    given: dict[str, Any] = {"type": "FineTuned", "base": "base_v1", "evidence": evidence}
+        gates, figures = judged(verdict)
+        evidence = VersionEvidence(digest=digest, verdict=verdict, gates=gates, figures=figures, baseline=baseline)
+    given: dict[str, Any] = {"type": "FineTuned", "base": "base_v1", "lineage": LINEAGE, "evidence": evidence}
     meta = ObjectMeta(name=model_version_name(MODEL, version), namespace="ml", uid=f"uid-{version}")
     return ModelVersion(metadata=meta, spec=_version_spec(version, **(given | spec)))
+
+
+def judged(verdict: Verdict) -> tuple[tuple[GateVerdict, ...], tuple[Figure, ...]]:
+    """Gates and figures that go together, and make that verdict."""
+    candidate = "0.900000" if verdict == "Reject" else "0.960000"
+    rate = "0.500000" if verdict == "Review" else "0.900000"
+    drop = "6.000000" if verdict == "Reject" else "0.000000"
+    figures = {"candidateMap50": candidate, "baseMap50": "0.960000", "poolRate": rate}
+    gates = (
+        GateVerdict(
+            name="regression",
+            verdict=verdict if verdict in ("Reject", "Error") else "Pass",
+            value=drop,
+            threshold="review at 1, reject above 3",
+        ),
+        GateVerdict(
+            name="newSamples", verdict="Review" if verdict == "Review" else "Pass", value=rate, threshold="0.80"
+        ),
+    )
+    return gates, tuple(Figure(name=name, value=value) for name, value in figures.items())
 
 
 def with_record(version: ModelVersion, service: Service, on: str = "invoice-detector") -> ModelVersion:
@@ -122,7 +155,11 @@ def live(version: ModelVersion, epoch: int = 1, *good: ModelVersion) -> PolicySt
     return PolicyStatus(live=recorded, epoch=epoch, last_good=(made, *(live_version(v) for v in good)))
 
 
-def promotion(version: str, came_from: str | None = None, *, name: str = "", age: float = 60, **spec: Any) -> Promotion:
+def promotion(
+    version: str, came_from: str | None = None, *, name: str = "", age: float | None = None, **spec: Any
+) -> Promotion:
+    """A promotion of a minute ago; one that lifts holds was made just now."""
+    age = age if age is not None else 0 if spec.get("release_hold") else 60
     meta = ObjectMeta(
         name=name or f"to-{version.replace('_', '-').replace('.', '-')}",
         namespace="ml",
@@ -308,7 +345,12 @@ class World:
 
     def ask(self, *wanted: Promotion) -> None:
         for one in wanted:
-            self.promotions[one.metadata.name] = one
+            self.promotions[one.metadata.name] = self._asked_now(one) if one.spec.release_hold else one
+
+    def _asked_now(self, one: Promotion) -> Promotion:
+        """A promotion that lifts a hold is made while the hold is there."""
+        made = one.metadata.creation_timestamp
+        return replace(one, metadata=replace(one.metadata, creation_timestamp=made and made + (self.now - NOW)))
 
     def view(self) -> PolicyView:
         there = None

@@ -11,14 +11,26 @@ from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import OUTCOME_KEY
 from finetune_operator.api.policy import Hold, Lifted, Policy, PolicyStatus, Quarantined, Rollout, TakenBack
 from finetune_operator.api.promotion import Approval, Despite, Promotion
-from finetune_operator.api.record import Outcome, outcome_text
+from finetune_operator.api.record import Outcome, Service, outcome_text
 from finetune_operator.api.run import Ruling
 from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait
 from finetune_operator.decide.promotion.waiting import candidates, identity, spec_hash
 from finetune_operator.decide.views import DeploymentView, Problem
 from house.following import manifest
-from unit.decide.policy.world import NOW, base, deployment, keys, live, live_version, policy, promotion, seconds, tuned
+from unit.decide.policy.world import (
+    NOW,
+    base,
+    deployment,
+    keys,
+    live,
+    live_version,
+    policy,
+    promotion,
+    seconds,
+    tuned,
+    with_record,
+)
 
 BASE, TUNED = base(), tuned()
 HOLD = Hold(by="finetune-operator", reason="RolledBack", message="ft_v1.0 was rolled back", since=NOW)
@@ -70,7 +82,7 @@ CLEAR = {
     "a base that served before the policy was re-created": proposal(
         promotion("base_v1", "ft_v1.1"),
         policy(live(TUNED, 2)),
-        (replace(BASE, status=replace(BASE.status, last_live=NOW)), TUNED),
+        (with_record(BASE, Service(good=NOW)), TUNED),
         deployment(keys(TUNED)),
     ),
     "a way back whose ModelVersion was deleted": proposal(
@@ -400,7 +412,7 @@ class TestCandidates:
         from finetune_operator.decide.policy.memory import consumed
 
         asked = promotion("ft_v1.1", "base_v1")
-        after = consumed(PolicyStatus(), identity(asked), "Succeeded", "WatchPassed", "", NOW)
+        after = consumed(PolicyStatus(), (*identity(asked), asked.metadata.uid), "Succeeded", "WatchPassed", "", NOW)
         restored = replace(asked, metadata=replace(asked.metadata, uid="restored"))
         changed = promotion("ft_v1.1", "base_v1", reason="another spec under the same name")
         assert candidates(policy(after), (restored,)) == ()

@@ -70,7 +70,7 @@ def flying(phase: str = "Flipping", **changes: Any) -> Policy:
 def test_the_outcome_in_the_policys_memory_is_final(
     outcome: Any, reason: str, accepted: tuple[str, str], kind: str
 ) -> None:
-    of = policy(consumed(live(BASE), identity(ASKED), outcome, reason, "what happened", NOW))
+    of = policy(consumed(live(BASE), (*identity(ASKED), ASKED.metadata.uid), outcome, reason, "what happened", NOW))
     decision = look(of)
     assert decision.status.phase == outcome
     assert decision.status.message == "what happened"
@@ -84,7 +84,7 @@ def test_the_outcome_in_the_policys_memory_is_final(
 
 @pytest.mark.row("P1")
 def test_the_same_promotion_restored_has_happened_already() -> None:
-    of = policy(consumed(live(TUNED), identity(ASKED), "Succeeded", "WatchPassed", "", NOW))
+    of = policy(consumed(live(TUNED), (*identity(ASKED), ASKED.metadata.uid), "Succeeded", "WatchPassed", "", NOW))
     restored = replace(ASKED, metadata=replace(ASKED.metadata, uid="restored"), status=PromotionStatus())
     assert look(of, restored).status.phase == "Succeeded"
 
@@ -104,7 +104,9 @@ def once(of: Policy | None, asked: Promotion) -> Decision[PromotionStatus]:
 
 
 class TestOutcome:
-    CONSUMED = policy(consumed(live(BASE), identity(ASKED), "Failed", "Quarantined", "it failed here", NOW))
+    CONSUMED = policy(
+        consumed(live(BASE), (*identity(ASKED), ASKED.metadata.uid), "Failed", "Quarantined", "it failed here", NOW)
+    )
 
     @pytest.mark.row("P9")
     def test_the_outcome_stands_on_the_object_before_its_status_is_final(self) -> None:
@@ -117,7 +119,7 @@ class TestOutcome:
     @pytest.mark.row("P9")
     def test_an_older_entry_without_its_message_changes_no_outcome(self) -> None:
         known = recorded(self.CONSUMED)
-        silent = policy(consumed(live(BASE), identity(ASKED), "Failed", "Quarantined", "", NOW))
+        silent = policy(consumed(live(BASE), (*identity(ASKED), ASKED.metadata.uid), "Failed", "Quarantined", "", NOW))
         assert once(silent, known).status.message == "it failed here"
 
     @pytest.mark.row("P9")

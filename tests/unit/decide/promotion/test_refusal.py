@@ -20,7 +20,7 @@ ASKED = promotion("ft_v1.1", "base_v1")
 
 @pytest.mark.row("R50")
 def test_a_record_that_is_refused_is_said_once_and_ends_the_promotion_when_it_is_taken() -> None:
-    status = consumed(live(base()), identity(ASKED), "Succeeded", "Live", "it is live", NOW)
+    status = consumed(live(base()), (*identity(ASKED), ASKED.metadata.uid), "Succeeded", "Live", "it is live", NOW)
     view = PromotionView(promotion=ASKED, policy=policy(status), now=NOW)
     decision = decide(view)
     action = next(a for a in decision.actions if isinstance(a, Annotate))

@@ -47,6 +47,11 @@ def worst(gates: tuple[GateVerdict, ...]) -> Verdict:
     return max((gate.verdict for gate in gates), key=_STRICTNESS.__getitem__, default="Error")
 
 
+def stricter(one: Verdict, other: Verdict) -> Verdict:
+    """Return the stricter of two verdicts."""
+    return max(one, other, key=_STRICTNESS.__getitem__)
+
+
 def _figures(gates: tuple[Gate[Any], ...], result: EvaluateResult) -> Figures | None:
     """Return the figures of all gates, or None when one of them lacks a number that its verdict hangs on."""
     seen: list[Figures] = []

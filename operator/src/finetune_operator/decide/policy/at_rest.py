@@ -15,6 +15,7 @@ from ..deployment import counted_epoch, deployment_problem, keys_of, manager_in_
 from ..promotion.checks import judge
 from ..promotion.eligibility import is_proven
 from ..promotion.proposal import Clear, Proposal, Refuse
+from ..promotion.release import lifts
 from ..promotion.waiting import candidates, identity
 from ..views import DeploymentView, PolicyView
 from . import holds, memory
@@ -79,10 +80,16 @@ def _refuse(
 ) -> PolicyStatus:
     if finding.outcome == "Succeeded" and status.live is not None:
         status = memory.kept(status, memory.as_version(status.live))
-    if finding.outcome == "Succeeded" and promotion.spec.release_hold:
+    if finding.outcome == "Succeeded" and lifts(promotion, status.hold):
         status = memory.released(status)
     return memory.consumed(
-        status, identity(promotion), finding.outcome, finding.reason, finding.message, view.now, unmirrored
+        status,
+        (*identity(promotion), promotion.metadata.uid),
+        finding.outcome,
+        finding.reason,
+        finding.message,
+        view.now,
+        unmirrored,
     )
 
 

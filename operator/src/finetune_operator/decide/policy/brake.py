@@ -47,6 +47,6 @@ def _end(
         ),
     )
     decision = turn_back(view, braked, deployment, TAKEN_BACK, message)
-    done = (flight.promotion, flight.spec_hash)
+    done = (flight.promotion, flight.spec_hash, flight.promotion_uid)
     status = memory.consumed(decision.status, done, "RolledBack", TAKEN_BACK, message, view.now)
     return Decision(status, decision.actions, decision.requeue_after)

@@ -17,6 +17,7 @@ from ..decision import Action, Decision, Emit
 from ..deployment import epoch_of, is_rolled_out, keys_of, rollout_patience, written_by_others
 from ..promotion.eligibility import takes_back
 from ..promotion.proposal import Clear
+from ..promotion.release import lifts
 from ..promotion.waiting import identity
 from ..text import cut
 from ..views import DeploymentView, PolicyView
@@ -62,7 +63,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         replicas=max(deployment.available, 0),
     )
     status, lifting = _overruled(view, promotion, to)
-    lifted = status.hold is not None and promotion.spec.release_hold
+    lifted = status.hold is not None and lifts(promotion, status.hold)
     flying = replace(memory.released(status) if lifted else status, in_flight=flight, epoch=flight.epoch)
     applied: tuple[Action, ...] = ()
     if deployment.keys != keys_of(to):

@@ -80,7 +80,7 @@ def _releasing_for(
         despite=Despite(checks=against, reason="") if against else None,
         approval=approval,
     )
-    asked = Promotion(metadata=policy.metadata, spec=wanted)
+    asked = Promotion(metadata=replace(policy.metadata, creation_timestamp=view.now), spec=wanted)
     finding = judge(Proposal(asked, policy, view.versions, view.deployment))
     if isinstance(finding, Refuse):
         return finding
@@ -126,7 +126,11 @@ def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause:
         way = f"'{to}' is quarantined; to make it live all the same, which lifts that and the hold: {again}"
     else:
         way = f"to try '{to}' again once that is mended, and lift the hold: {again}"
-    return hold(view, status, FIELD_MANAGER, "RolledBack", cause, (way, *lifting(policy)))
+    held, events = hold(view, status, FIELD_MANAGER, "RolledBack", cause, (way, *lifting(policy)))
+    if held.hold is None or not events:
+        return held, events
+    # It is there since the way back began: who promotes on meanwhile knows of it.
+    return replace(held, hold=replace(held.hold, since=flight.phase_since)), events
 
 
 def undone(view: PolicyView, status: PolicyStatus) -> PolicyStatus:

@@ -44,27 +44,28 @@ def released(status: PolicyStatus) -> PolicyStatus:
 
 def consumed(
     status: PolicyStatus,
-    promotion: tuple[str, str],
+    promotion: tuple[str, str, str],
     outcome: PromotionOutcome,
     reason: str,
     message: str,
     now: datetime,
     waiting: Collection[tuple[str, str]] = (),
 ) -> PolicyStatus:
-    """Return `status` with the promotion (name, spec hash) acted upon, for good.
+    """Return `status` with the promotion (name, spec hash, uid) acted upon, for good.
 
     Beyond the bound the oldest entries leave, but those in `waiting` (not yet mirrored by their objects) last.
     """
-    name, spec_hash = promotion
+    name, spec_hash, uid = promotion
     new = Consumed(
         name=name,
+        uid=uid,
         spec_hash=spec_hash,
         outcome=outcome,
         reason=reason,
         at=moment(now),
         message=within(message, limits.CONSUMED_MESSAGE),
     )
-    entries = [entry for entry in status.consumed if (entry.name, entry.spec_hash) != promotion]
+    entries = [entry for entry in status.consumed if (entry.name, entry.spec_hash) != (name, spec_hash)]
     while len(entries) >= limits.CONSUMED:
         spare = (i for i, entry in enumerate(entries) if (entry.name, entry.spec_hash) not in waiting)
         del entries[next(spare, 0)]
@@ -78,7 +79,7 @@ def landed(
 ) -> PolicyStatus:
     """Return `status` with the flight ended and its promotion consumed."""
     ended = replace(status, in_flight=None)
-    return consumed(ended, (flight.promotion, flight.spec_hash), outcome, reason, message, now)
+    return consumed(ended, (flight.promotion, flight.spec_hash, flight.promotion_uid), outcome, reason, message, now)
 
 
 def quarantined(
@@ -174,7 +175,8 @@ def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicySt
     status = _not_taken_back(status, flight.to.sha256)
     if flight.takes_back and not corrects and left is not None and left.sha256 != flight.to.sha256:
         status = taken_back(status, as_version(left), by=flight.promotion, reason=flight.reason, now=now)
-    before = () if left is None else (as_version(left),)
+    # What was merely found on the Deployment is not good because something else went live.
+    before = () if left is None or not status.is_good(left.sha256) else (as_version(left),)
     good: list[LiveVersion] = []
     for version in (flight.to, *before, *status.last_good):
         known = any(version.sha256 == other.sha256 for other in good)
@@ -194,7 +196,13 @@ def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
         for version in (*recorded, *status.last_good)
         if version.sha256 != to.sha256 and not is_quarantined(status, version.sha256)
     ]
-    able.sort(key=lambda version: status.taken_back_of(version.sha256) is not None)
+    # What was merely found on the Deployment (adopted) comes after all that passed a watch, and before nothing at all.
+    able.sort(
+        key=lambda version: (
+            status.taken_back_of(version.sha256) is not None,
+            bool(status.last_good) and not status.is_good(version.sha256),
+        )
+    )
     return as_version(able[0]) if able else None
 
 

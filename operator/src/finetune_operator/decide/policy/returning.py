@@ -11,6 +11,7 @@ from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience
 from ..promotion.proposal import quoted
+from ..promotion.release import is_about
 from ..promotion.waiting import candidates
 from ..text import cut, plain
 from ..views import DeploymentView, Fault, PolicyView
@@ -75,7 +76,8 @@ def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
         return apply_again(view, flight, deployment, flight.back)
     else:
         return foreign(view, flight, deployment)
-    if overdue and any(promotion.spec.release_hold for promotion in candidates(view.policy, view.promotions)):
+    waiting = candidates(view.policy, view.promotions)
+    if overdue and any(p.spec.release_hold and is_about(p, flight.phase_since) for p in waiting):
         return _returned(view, flight, "; the old version was not available again when the next promotion took over")
     return Decision(view.policy.status, requeue_after=until(view, given_up_at(flight, deployment)))
 
@@ -154,7 +156,7 @@ def landed(
     brake = flight.brake
     if brake is None:
         return memory.landed(status, flight, outcome, reason, message, now)
-    status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash)
+    status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash, brake.promotion_uid)
     if outcome == "RolledBack":
         back = quoted(flight.back_version)
         return memory.consumed(status, done, "Succeeded", "FlightEnded", f"went back to {back}", now)

@@ -68,7 +68,7 @@ def _may_serve(promotion: Promotion, policy: Policy, versions: tuple[ModelVersio
         return False
     named = [v for v in versions if (v.spec.model, v.spec.version) == (policy.spec.model, good.version)]
     return not named or any(
-        eligible(CheckContext(promotion, policy, version, None, None)) is None
+        eligible(CheckContext(promotion, policy, version, None, None, versions)) is None
         for version in named
         if version.spec.artifact.sha256 == good.sha256
     )

@@ -13,6 +13,7 @@ from ..text import plain
 from ..views import ServedKeys
 from .eligibility import eligible, is_proven, not_taken_back, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
+from .release import lifts
 
 
 def judge(proposal: Proposal) -> Clear | Obstacle:
@@ -97,7 +98,8 @@ def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
 def _stays_without_its_object(proposal: Proposal) -> Refuse | None:
     """What is live stays live without its ModelVersion (V7), and so does the way to lift a hold and stay with it."""
     promotion, live, deployment = proposal.promotion, proposal.policy.status.live, proposal.deployment
-    if live is None or not promotion.spec.release_hold or deployment is None or deployment.keys != keys_of(live):
+    lifted = promotion.spec.release_hold and lifts(promotion, proposal.policy.status.hold)
+    if live is None or not lifted or deployment is None or deployment.keys != keys_of(live):
         return None
     if {promotion.spec.version, promotion.spec.from_version} != {live.version}:
         return None
@@ -155,6 +157,9 @@ def _not_live_already(context: CheckContext) -> Obstacle | None:
     replaced = deployment is not None and deployment.keys != keys_of(live)
     if not same or replaced:
         return None
+    asked, hold = context.promotion, context.policy.status.hold
+    if asked.spec.release_hold and not lifts(asked, hold):
+        return None  # it would end as if it had lifted a hold that it does not mean
     return Refuse("Succeeded", "AlreadyLive", f"'{spec.version}' is what is live")
 
 
@@ -177,13 +182,15 @@ def _from_is_live(context: CheckContext) -> Obstacle | None:
 
 def _not_held(context: CheckContext) -> Obstacle | None:
     hold = context.policy.status.hold
-    if hold is None or context.promotion.spec.release_hold:
+    if hold is None or lifts(context.promotion, hold):
         return None
+    early = context.promotion.spec.release_hold
+    before = ", after this promotion was made, so it is not the one that it lifts" if early else ""
     # While it is not known what is live, a promotion that lifts the hold comes from nothing (D39, D40).
     command = _again(context, release=True, current=not context.policy.status.remembers)
     return Wait(
         "Held",
-        f"the policy is held ({hold.reason}, by {plain(hold.by)}; its status.hold says why); a promotion with "
+        f"the policy is held ({hold.reason}, by {plain(hold.by)}; its status.hold says why){before}; a promotion with "
         f"releaseHold: true lifts the hold, this one makes '{context.version.spec.version}' live: {command}",
     )
 

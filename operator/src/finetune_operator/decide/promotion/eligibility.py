@@ -1,27 +1,32 @@
 """Whether a version may ever go live here: by its evidence, its verification, or because it served before."""
 
+from typing import Final
+
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
 from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
 from ...api.policy import Policy
 from ...api.promotion import Approval, Promotion
 from ...api.record import services
+from .. import text
 from ..commands import promoting
-from ..text import taken_back_in_words
+from ..gates.recorded import disbelief, recorded_verdict
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
+
+GATES: Final = "gates"
+"""Who decides where no person was needed; nobody approves a review by that name."""
 
 
 def was_live(policy: Policy, version: ModelVersion) -> bool:
-    """Tell whether the version has served before: by this policy's memory, or by the version's own record.
+    """Tell whether the version has served here before: by this policy's memory, or by the version's own record.
 
-    The record (its status, or where that was lost, its service record of this Deployment) outlives a re-created policy,
-    but another policy's approval is none here: it counts only for bases and for fine-tunes that passed by themselves.
+    Its service record of this Deployment outlives a re-created policy, but an approval is not in it: it counts only for
+    bases and for fine-tunes that passed by themselves. That it served on another Deployment says nothing here.
     """
     live = () if policy.status.live is None else (policy.status.live,)
     if any(entry.sha256 == version.spec.artifact.sha256 for entry in (*live, *policy.status.last_good)):
         return True
-    served = version.status.live_since is not None or version.status.last_live is not None
-    return (served or _was_good_here(policy, version)) and passed_by_itself(version)
+    return _was_good_here(policy, version) and passed_by_itself(version)
 
 
 def _was_good_here(policy: Policy, version: ModelVersion) -> bool:
@@ -66,8 +71,8 @@ def not_taken_back(context: CheckContext) -> Obstacle | None:
     return Refuse(
         "Failed",
         "TakenBack",
-        f"'{spec.version}' was {taken_back_in_words(entry, policy.spec.deployment)}; if it shall go live all the same, "
-        f"say so and why: {again}",
+        f"'{spec.version}' was {text.taken_back_in_words(entry, policy.spec.deployment)}; if it shall go live all the "
+        f"same, say so and why: {again}",
     )
 
 
@@ -75,7 +80,10 @@ def passed_by_itself(version: ModelVersion) -> bool:
     """Tell whether the object alone says that its version may serve: a verified base, or all gates passed."""
     if version.spec.type == "Base":
         return is_true(version.status.conditions, "Verified")
-    return version.spec.evidence is not None and version.spec.evidence.verdict == "Pass"
+    evidence = version.spec.evidence
+    if evidence is None or evidence.rejected_by is not None or disbelief(evidence) is not None:
+        return False
+    return recorded_verdict(evidence) == "Pass"
 
 
 def is_proven(policy: Policy, versions: tuple[ModelVersion, ...]) -> bool:
@@ -135,16 +143,44 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
     evidence = version.spec.evidence
     if evidence is None:
         return _ineligible(version, "it carries no evidence; only a FineTuneRun can make a promotable fine-tune")
-    if evidence.verdict in ("Reject", "Error"):
-        return _ineligible(version, f"its verdict is {evidence.verdict}; that is never promoted")
-    if evidence.rejected_by is not None:
-        return _ineligible(version, f"'{evidence.rejected_by}' rejected it in review; that is never promoted")
+    verdict, contradiction = recorded_verdict(evidence), disbelief(evidence)
+    if verdict in ("Reject", "Error"):
+        return _ineligible(version, f"its verdict is {verdict}; that is never promoted")
+    if contradiction is not None:
+        return _ineligible(version, f"{contradiction}; only what a FineTuneRun recorded goes live, start a new run")
+    rejected = _rejected_by_a_person(context)
+    if rejected is not None:
+        return rejected
     if was_live(context.policy, version):
         return None
-    approval, outdated = context.promotion.spec.approval, _evidence_current(context.policy, version)
-    if outdated is None and evidence.verdict == "Review" and (approval is None or approval.evidence != evidence.digest):
-        return _ineligible(version, _how_to_approve(context, evidence.digest))
+    outdated = _evidence_current(context.policy, version)
+    if outdated is None and verdict == "Review":
+        return _approved(context, evidence.digest)
     return outdated
+
+
+def _rejected_by_a_person(context: CheckContext) -> Refuse | None:
+    """A person's no is about the bytes, whichever version has it on record."""
+    sha256 = context.version.spec.artifact.sha256
+    for other in (context.version, *context.versions):
+        evidence = other.spec.evidence
+        if evidence is None or other.spec.artifact.sha256 != sha256 or evidence.verdict in ("Reject", "Error"):
+            continue  # the gates judge what was live then; a person judges the bytes
+        decision = evidence.decision
+        if decision is not None and decision.verdict == "Reject":
+            name = other.spec.version
+            under = "" if name == context.version.spec.version else f" as '{name}', which has the same bytes,"
+            by = text.plain(decision.by)
+            return _ineligible(context.version, f"'{by}' rejected it{under} in review; that is never promoted")
+    return None
+
+
+def _approved(context: CheckContext, digest: str) -> Refuse | None:
+    """A review is approved by a person who names the evidence; the gates approve nothing that they sent to review."""
+    approval = context.promotion.spec.approval
+    if approval is None or approval.evidence != digest or approval.by.strip().lower() == GATES:
+        return _ineligible(context.version, _how_to_approve(context, digest))
+    return None
 
 
 def _how_to_approve(context: CheckContext, digest: str) -> str:
@@ -157,16 +193,20 @@ def _how_to_approve(context: CheckContext, digest: str) -> str:
         despite=() if spec.despite is None else spec.despite.checks,
         approval=Approval(by="YOUR NAME", evidence=digest),
     )
-    return f"its verdict is Review; spec.approval.evidence must name {digest}; to approve what you looked at: {command}"
+    return (
+        f"its verdict is Review; a person's spec.approval must name {digest}; to approve what you looked at: {command}"
+    )
 
 
 def _evidence_current(policy: Policy, version: ModelVersion) -> Obstacle | None:
     """A verdict says something only against what was live when it was made (the base, where none is named)."""
     live, measured = policy.status.live, version.spec.measured_against
-    if live is None or measured in (live.version, live.sha256):
+    if live is None or version.spec.was_measured_against(version=live.version, sha256=live.sha256):
         return None
+    other = " with other bytes" if measured == live.version else ""
     return _ineligible(
-        version, f"its evidence was measured against {quoted(measured)}, but live is '{live.version}'; start a new run"
+        version,
+        f"its evidence was measured against {quoted(measured)}, but live is '{live.version}'{other}; start a new run",
     )
 
 

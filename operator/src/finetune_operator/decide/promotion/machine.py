@@ -12,7 +12,7 @@ from ...api.policy import Consumed, FlightPhase, InFlight, Policy, PromotionOutc
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
 from ...api.record import Outcome, outcome_text
 from .. import limits, times
-from ..commands import in_events
+from ..commands import in_events, promoting
 from ..decision import Annotate, Decision, Emit
 from ..since import dated
 from ..text import reason_or
@@ -48,6 +48,8 @@ def decide(view: PromotionView) -> Decision[PromotionStatus]:
     if promotion.status.phase in FINAL_PROMOTION_PHASES:
         return _final(promotion, recorded)
     entry = None if view.policy is None else _consumed(view.policy, promotion)
+    if entry is not None and _is_another(view.promotion, entry):
+        return _asked_twice(view, entry) if recorded is None else _finished(view, recorded)
     if entry is not None:
         return _ended(view, entry, recorded)
     flight = None if view.policy is None else view.policy.status.in_flight
@@ -64,6 +66,39 @@ def decide(view: PromotionView) -> Decision[PromotionStatus]:
 def _consumed(policy: Policy, promotion: Promotion) -> Consumed | None:
     key = identity(promotion)
     return next((entry for entry in policy.status.consumed if (entry.name, entry.spec_hash) == key), None)
+
+
+def _is_another(promotion: Promotion, entry: Consumed) -> bool:
+    """Tell whether that name and spec are known of another object, which was deleted since."""
+    return bool(entry.uid) and entry.uid != promotion.metadata.uid
+
+
+def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStatus]:
+    """A file that is applied again does not act again: it may be Git that applies it (D56). Say so, and how to mean it.
+
+    Where what it asks for is what serves, it ends as the first one did.
+    """
+    policy, promotion = view.policy, view.promotion
+    status = None if policy is None else policy.status
+    if policy is None or status is None:
+        return Decision(promotion.status)
+    live, spec = status.live, promotion.spec
+    if live is not None and live.version == spec.version and status.in_flight is None:
+        return _ended(view, entry, None)
+    again = promoting(
+        policy,
+        spec.version,
+        None if live is None else live.version,
+        release=spec.release_hold or status.hold is not None,
+        despite=() if spec.despite is None else spec.despite.checks,
+        approval=spec.approval,
+    )
+    message = (
+        f"a promotion of this name and spec acted before ({entry.outcome}, {entry.reason}, {times.stamp(entry.at)}), "
+        f"and none acts twice; live is {quoted(None if live is None else live.version)}; to make '{spec.version}' live "
+        f"again: {again}"
+    )
+    return _ended(view, replace(entry, outcome="Superseded", reason="AskedTwice", message=message), None)
 
 
 def _policy_missing(view: PromotionView) -> Decision[PromotionStatus]:

@@ -30,7 +30,7 @@ class CheckContext:
     deployment: DeploymentView | None
     problem: Problem | None
     versions: tuple[ModelVersion, ...] = ()
-    """All that there are: one of them may prove what is live."""
+    """All that there are: one may prove what is live, and a person's no to one is about its bytes."""
     is_remembered: bool = False
     """`version` is what the policy remembers of one that passed a watch here, and whose object was deleted."""
 

@@ -105,7 +105,7 @@ def fate_of(policy: Policy, earlier: Earlier, *, asks_again: bool) -> Fate:
 def is_current(policy: Policy, earlier: Earlier) -> bool:
     """Tell whether it was measured against what is live now; without a baseline it was measured against its base."""
     live = policy.status.live
-    return live is None or earlier.version.spec.measured_against in (live.version, live.sha256)
+    return live is None or earlier.version.spec.was_measured_against(version=live.version, sha256=live.sha256)
 
 
 def served(policy: Policy, earlier: Earlier) -> bool:
@@ -121,7 +121,7 @@ def _service(policy: Policy, earlier: Earlier) -> Service:
 
 def _served(policy: Policy, earlier: Earlier, service: Service) -> bool:
     status = earlier.version.status
-    good = any(entry.sha256 == earlier.sha256 for entry in policy.status.last_good)
+    good = policy.status.is_good(earlier.sha256)
     return good or service.good is not None or status.live_since is not None or status.last_live is not None
 
 

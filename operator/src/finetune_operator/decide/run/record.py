@@ -90,6 +90,7 @@ def _version_spec(context: RunContext, status: RunStatus, grounds: Grounds, vers
             figures=grounds.figures,
             uri=grounds.evidence.uri,
             baseline=grounds.evidence.live,
+            baseline_sha256=grounds.evidence.live_sha256,
             decision=status.decision,
         ),
     )

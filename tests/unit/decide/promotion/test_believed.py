@@ -1,0 +1,162 @@
+"""What a ModelVersion's record is worth: its gates and figures count, never its word (decision 13)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.figures import Figure
+from finetune_operator.api.meta import Condition, ConditionStatus
+from finetune_operator.api.model_version import ModelVersion, VersionEvidence
+from finetune_operator.api.names import sha256_of
+from finetune_operator.api.promotion import Approval
+from finetune_operator.api.record import Service
+from finetune_operator.api.run import GateVerdict, Ruling
+from finetune_operator.decide.promotion.checks import judge
+from finetune_operator.decide.promotion.eligibility import passed_by_itself, was_live
+from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse
+from unit.decide.policy.world import base, deployment, keys, live, policy, promotion, tuned, with_record
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+BASE = base()
+
+
+def with_evidence(version: ModelVersion, **changes: Any) -> ModelVersion:
+    evidence = version.spec.evidence
+    assert evidence is not None
+    return replace(version, spec=replace(version.spec, evidence=replace(evidence, **changes)))
+
+
+def evidence_of(version: ModelVersion) -> VersionEvidence:
+    assert version.spec.evidence is not None
+    return version.spec.evidence
+
+
+def asked(version: ModelVersion, *others: ModelVersion, approval: Approval | None = None) -> Clear | Refuse | object:
+    request = promotion(version.spec.version, "base_v1", approval=approval)
+    return judge(Proposal(request, policy(live(BASE)), (BASE, version, *others), deployment(keys(BASE))))
+
+
+def gate(name: str = "regression", verdict: Any = "Pass", value: str = "0.000000", threshold: str = "") -> GateVerdict:
+    limits = {"regression": "review at 1, reject above 3", "newSamples": "0.80"}
+    return GateVerdict(name=name, verdict=verdict, value=value, threshold=threshold or limits.get(name, ""))
+
+
+REGRESSION, NEW = evidence_of(tuned()).gates
+WITHOUT_MAP50 = tuple(f for f in evidence_of(tuned()).figures or () if f.name != "candidateMap50")
+FORGED = {
+    "no gate": {"gates": ()},
+    "only a gate that nobody knows": {"gates": (gate("trustMe"),)},
+    "one of the gates is missing": {"gates": (REGRESSION,)},
+    "one gate stands twice": {"gates": (REGRESSION, REGRESSION, NEW)},
+    "a gate that says Reject beside a verdict that says Pass": {"gates": (gate(verdict="Reject", value="50"), NEW)},
+    "an unknown gate that says Error": {"gates": (REGRESSION, NEW, gate("newer", "Error"))},
+    "a drop that the figures do not make": {"gates": (gate(value="0.500000"), NEW)},
+    "a rate that the figures do not have": {"gates": (REGRESSION, gate("newSamples", value="0.990000"))},
+    "a gate without a value": {"gates": (gate(value=""), NEW)},
+    "a gate without a threshold": {"gates": (replace(REGRESSION, threshold=""), NEW)},
+    "a value that its threshold does not pass": {"gates": (gate(threshold="review at 0, reject above 3"), NEW)},
+    "a rate that its threshold sends to review": {"gates": (REGRESSION, replace(NEW, threshold="0.95"))},
+    "no figures": {"figures": ()},
+    "a figure is missing": {"figures": WITHOUT_MAP50},
+    "figures that are no numbers": {"figures": (*WITHOUT_MAP50, Figure(name="candidateMap50", value="NaN"))},
+}  # fmt: skip
+
+
+@pytest.mark.row("D48")
+@pytest.mark.parametrize("changes", [pytest.param(changes, id=name) for name, changes in FORGED.items()])
+def test_a_record_that_contradicts_itself_never_goes_live(changes: dict[str, Any]) -> None:
+    forged = with_evidence(tuned(), **changes)
+    finding = asked(forged)
+    assert isinstance(finding, Refuse), finding
+    assert finding.reason == "NotEligible"
+    assert not passed_by_itself(forged)
+
+
+@pytest.mark.row("D48")
+def test_the_strictest_gate_counts_whatever_the_verdict_says() -> None:
+    review = with_evidence(tuned(verdict="Review"), verdict="Pass")
+    refused = asked(review)
+    assert isinstance(refused, Refuse)
+    assert "verdict is Review" in refused.message
+    assert isinstance(asked(review, approval=Approval(by="ann", evidence=evidence_of(review).digest)), Clear)
+
+
+@pytest.mark.row("D48")
+def test_a_gate_of_a_later_release_counts_by_its_verdict() -> None:
+    assert isinstance(asked(with_evidence(tuned(), gates=(REGRESSION, NEW, gate("newer")))), Clear)
+    assert isinstance(asked(with_evidence(tuned(), gates=(REGRESSION, NEW, gate("newer", "Review")))), Refuse)
+
+
+@pytest.mark.row("D49")
+@pytest.mark.parametrize("by", ["gates", "Gates", " gates "])
+def test_the_gates_approve_nothing_that_they_sent_to_review(by: str) -> None:
+    review = tuned(verdict="Review")
+    finding = asked(review, approval=Approval(by=by, evidence=evidence_of(review).digest))
+    assert isinstance(finding, Refuse)
+    assert finding.reason == "NotEligible"
+
+
+@pytest.mark.row("D50")
+def test_what_it_was_measured_against_is_known_by_digest() -> None:
+    measured = with_evidence(tuned(), baseline_sha256=BASE.spec.artifact.sha256)
+    assert isinstance(asked(measured), Clear)
+    other = asked(with_evidence(tuned(), baseline_sha256="f" * 64))
+    assert isinstance(other, Refuse)
+    assert "with other bytes" in other.message
+
+
+@pytest.mark.row("D50")
+@pytest.mark.parametrize("baseline", ["base_v1", None])
+def test_of_a_base_that_the_last_release_recorded_by_name_the_lineage_has_the_digest(baseline: str | None) -> None:
+    version = tuned(baseline=baseline)
+    assert version.spec.lineage is not None
+    assert isinstance(asked(version), Clear)
+    imported_anew = replace(version.spec.lineage, base_sha256=sha256_of(b"other bytes"))
+    finding = asked(replace(version, spec=replace(version.spec, lineage=imported_anew)))
+    assert isinstance(finding, Refuse)
+    assert finding.reason == "NotEligible"
+
+
+@pytest.mark.row("D51")
+@pytest.mark.parametrize("where", ["status", "another Deployment"])
+def test_having_served_elsewhere_says_nothing_here(where: str) -> None:
+    version = tuned(baseline="ft_v1.7")
+    if where == "status":
+        served = replace(version, status=replace(version.status, live_since=NOW, last_live=NOW))
+    else:
+        served = with_record(version, Service(good=NOW), on="staging")
+    assert not was_live(policy(live(BASE)), served)
+    assert isinstance(asked(served), Refuse)
+    assert isinstance(asked(with_record(version, Service(good=NOW))), Clear)
+
+
+@pytest.mark.row("D52")
+def test_a_persons_no_is_about_the_bytes_whatever_they_are_called() -> None:
+    no = Ruling(verdict="Reject", by="ann", at=NOW, reason="bad")
+    rejected = with_evidence(tuned("ft_v1.2", verdict="Review"), decision=no)
+    renamed = tuned(artifact=rejected.spec.artifact)
+    finding = asked(renamed, rejected)
+    assert isinstance(finding, Refuse)
+    assert "'ann' rejected it as 'ft_v1.2'" in finding.message
+    assert isinstance(asked(tuned(), rejected), Clear)
+
+
+@pytest.mark.row("D53")
+@pytest.mark.parametrize("verified", ["Unknown", "False", None])
+def test_a_base_that_is_not_verified_is_proven_nowhere(verified: ConditionStatus | None) -> None:
+    unproven = with_record(base(verified=verified), Service(good=NOW))
+    assert not passed_by_itself(unproven)
+    assert not was_live(policy(), unproven)
+    first = Proposal(promotion("base_v1"), policy(), (unproven,), deployment())
+    assert not isinstance(judge(first), Clear)
+    again = Proposal(promotion("base_v1", "ft_v1.1"), policy(live(tuned(), 2, BASE)), (unproven, tuned()), deployment())
+    assert not isinstance(judge(again), Clear)
+    assert passed_by_itself(with_record(base(), Service(good=NOW)))
+
+
+def test_a_base_is_verified_by_that_condition_alone() -> None:
+    other = replace(base(verified=None), status=replace(BASE.status, conditions=(
+        Condition(type="Live", status="True", reason="Live"),)))  # fmt: skip
+    assert not passed_by_itself(other)
