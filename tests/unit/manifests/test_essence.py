@@ -233,8 +233,8 @@ def test_no_addition_of_admission_hides_what_the_trainer_would_do(admitted: list
 
 @pytest.mark.row("R72")
 def test_what_admission_added_is_told() -> None:
-    told = additions(all_of([TOLERATED["a sidecar"], TOLERATED["a native sidecar"], TOKEN]), spec_of(job(**MARK)))
-    assert told == (
+    message = additions(all_of([TOLERATED["a sidecar"], TOLERATED["a native sidecar"], TOKEN]), spec_of(job(**MARK)))
+    assert message == (
         "admission added container logs, container istio-proxy, variable AWS_ROLE_ARN, "
         "mount /var/run/secrets/eks.amazonaws.com"
     )
