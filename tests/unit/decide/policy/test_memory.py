@@ -65,8 +65,8 @@ class TestMemory:
 
     @pytest.mark.row("D55")
     def test_what_was_only_found_is_a_way_back_only_where_there_is_no_good_one(self) -> None:
-        found = replace(live(TUNED, 3), last_good=(live_version(OTHER),))
-        assert memory.way_back(found, live_version(BASE)) == live_version(OTHER)
+        beside = replace(live(TUNED, 3), last_good=(live_version(OTHER),))
+        assert memory.way_back(beside, live_version(BASE)) == live_version(OTHER)
         alone = replace(live(TUNED, 3), last_good=())
         assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
 
@@ -74,8 +74,8 @@ class TestMemory:
     def test_what_was_only_found_is_not_good_because_something_else_goes_live(self) -> None:
         flight = flying().status.in_flight
         assert flight is not None
-        found = replace(live(BASE, 3), last_good=(), in_flight=flight)
-        assert memory.gone_live(found, flight, NOW).last_good == (flight.to,)
+        only_seen = replace(live(BASE, 3), last_good=(), in_flight=flight)
+        assert memory.gone_live(only_seen, flight, NOW).last_good == (flight.to,)
         good = replace(live(BASE, 3), in_flight=flight)
         assert memory.gone_live(good, flight, NOW).last_good == (flight.to, live_version(BASE))
 

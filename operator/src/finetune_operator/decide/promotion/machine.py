@@ -76,14 +76,15 @@ def _is_another(promotion: Promotion, entry: Consumed) -> bool:
 def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStatus]:
     """A file that is applied again does not act again: it may be Git that applies it (D56). Say so, and how to mean it.
 
-    Where what it asks for is what serves, it ends as the first one did.
+    Where what it asks for is what serves, or it came to nothing, it ends as the first one did.
     """
     policy, promotion = view.policy, view.promotion
     status = None if policy is None else policy.status
     if policy is None or status is None:
         return Decision(promotion.status)
     live, spec = status.live, promotion.spec
-    if live is not None and live.version == spec.version and status.in_flight is None:
+    is_live = live is not None and live.version == spec.version and status.in_flight is None
+    if is_live or entry.outcome != "Succeeded":
         return _ended(view, entry, None)
     again = promoting(
         policy,
