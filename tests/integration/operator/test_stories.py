@@ -186,7 +186,8 @@ def test_a_restored_promotion_does_not_act_again(operator: Operator, space: Spac
     tuned_live(space)
     space.delete("modelpromotions", "first-base")
     space.apply(promotion("first-base", "base_v1"))
-    eventually(lambda: space.phase("first-base", "modelpromotions") == "Succeeded", what="it mirrors what it once did")
+    eventually(lambda: space.phase("first-base", "modelpromotions") == "Superseded", what="it says what serves instead")
+    assert "none acts twice; live is 'ft_v1.1'" in space.there("modelpromotions", "first-base")["status"]["message"]
     time.sleep(2)
     assert space.served() == "ft_v1.1"
 
