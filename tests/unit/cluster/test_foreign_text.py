@@ -13,8 +13,8 @@ from finetune_operator.api.value import canonical_json, plain
 from finetune_operator.cluster.deployment_views import deployment_view, is_made_by, template_view
 from finetune_operator.cluster.job_views import job_views, running_pod
 from finetune_operator.cluster.kinds import Kind
-from finetune_operator.cluster.observe import last_progress
 from finetune_operator.cluster.pods_at_rest import is_short, why_short
+from finetune_operator.cluster.progress import last_progress
 from finetune_operator.cluster.projection import project
 from finetune_operator.cluster.serving_trouble import what_ails
 from finetune_operator.decide.attempts.clock import timed

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import pytest
 
 from finetune_operator.cluster.kinds import Kind
-from finetune_operator.cluster.observe import PROGRESS_EVERY, SHORT_STEP, Observer, a_nonce
+from finetune_operator.cluster.observe import Observer, a_nonce
 from finetune_operator.cluster.port import Object
+from finetune_operator.cluster.progress import PROGRESS_EVERY, SHORT_STEP
 from finetune_operator.decide.templates import templates_problem
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE

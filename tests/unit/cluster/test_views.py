@@ -8,7 +8,7 @@ import pytest
 
 from finetune_operator.cluster.deployment_views import deployment_view, is_same_target, template_view
 from finetune_operator.cluster.job_views import RunningPod, job_views, running_pod
-from finetune_operator.cluster.observe import last_progress
+from finetune_operator.cluster.progress import last_progress
 from finetune_operator.decide.views import JobView, ServedKeys, Span
 
 KEY = "finetune-operator.io/model-version"

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import takewhile
 from secrets import token_hex
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..api import names
-from ..api.contract import PROGRESS_SCHEMA, ProgressLine, RunDocument
+from ..api.contract import RunDocument
 from ..api.meta import oldest_first
 from ..api.model_version import ModelVersion
 from ..api.policy import Policy, TemplateRole
 from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
 from ..api.run import FINAL_PHASES, Attempt, Run, RunSpec
-from ..api.value import InvalidObject, parse, parse_json
+from ..api.value import InvalidObject, parse
 from ..decide.decision import CreateJob
 from ..decide.promotion.view import PromotionView
 from ..decide.run.view import RunView
@@ -34,14 +34,8 @@ from .kinds import Kind
 from .places import Places
 from .pods_at_rest import LOOK_AGAIN, is_short, pods_of, why_short
 from .port import Cluster, Object
+from .progress import ProgressReader
 from .serving_trouble import what_ails
-
-PROGRESS_EVERY: Final = timedelta(seconds=5)
-SHORT_STEP: Final = timedelta(seconds=15)
-"""How long another step than training runs before its log is read."""
-
-LOG_LINES: Final = 20
-LOG_BYTES: Final = 16_384
 
 V = TypeVar("V")
 R = TypeVar("R")
@@ -60,13 +54,6 @@ class Observed(Generic[V]):
     policy: Policy | None = None
     templates: Mapping[str, Object] = field(default_factory=dict)
     poll: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Progress:
-    pod: str
-    read_at: datetime
-    line: ProgressLine | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +76,14 @@ class Observer:
         self._nonces = nonces
         self._parsed: dict[str, tuple[str, object]] = {}
         self._versions: dict[str, tuple[tuple[Object, ...], tuple[ModelVersion, ...]]] = {}
-        self._progress: dict[str, _Progress] = {}
+        self._progress = ProgressReader(cluster)
         self._ailing: dict[str, _Ailing] = {}
         self.places = Places(cluster)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
         self._parsed.pop(uid, None)
-        self._progress.pop(uid, None)
+        self._progress.forget(uid)
         self._ailing.pop(uid, None)
 
     async def observe(self, kind: Kind, raw: Object, now: datetime) -> Observed[Any]:
@@ -127,7 +114,7 @@ class Observer:
         model = policy.spec.model if policy else snapshot.model if snapshot else None
         promotion = run.status.promotion
         owner = Owner("FineTuneRun", namespace, run.metadata.name, uid)
-        progress, poll = await self._read_progress(namespace, uid, jobs, pods, now)
+        progress, poll = await self._progress.read(namespace, uid, running_pod(jobs, pods), now)
         view = RunView(
             run=run,
             now=now,
@@ -376,28 +363,6 @@ class Observer:
         except InvalidObject as error:
             return None, Problem("SnapshotInvalid", f"{error}; the snapshot was changed or is of another release")
 
-    async def _read_progress(
-        self, namespace: str, uid: str, jobs: tuple[JobView, ...], pods: tuple[Object, ...], now: datetime
-    ) -> tuple[ProgressLine | None, timedelta | None]:
-        """Return the newest progress line, read at most every PROGRESS_EVERY, and when to look again.
-
-        Training is looked at from its first second; of the shorter steps only what lasts is worth a request.
-        """
-        running = running_pod(jobs, pods)
-        if running is None:
-            self._progress.pop(uid, None)
-            return None, None
-        early = timedelta() if running.step == "train" else SHORT_STEP - (now - (running.since or now))
-        if early > timedelta():
-            return None, early
-        pod, known = running.name, self._progress.get(uid)
-        if known is None or known.pod != pod or now - known.read_at >= PROGRESS_EVERY:
-            tail = await self._cluster.log_tail(namespace, pod, names.TRAINER_CONTAINER, LOG_LINES, LOG_BYTES)
-            line = last_progress(tail) or (known.line if known is not None and known.pod == pod else None)
-            known = _Progress(pod, now, line)
-            self._progress[uid] = known
-        return known.line, PROGRESS_EVERY
-
     def _parse(self, raw: Object, kind: type[T]) -> T:
         return self._remembered(raw, lambda obj: parse(obj, kind))
 
@@ -415,20 +380,6 @@ class Observer:
             known = (version, reader(raw))
             self._parsed[uid] = known
         return known[1]  # type: ignore[return-value]  # one uid is always read as one type
-
-
-def last_progress(tail: str) -> ProgressLine | None:
-    """Return the newest progress line in the end of a log; lines that are something else are passed over."""
-    for line in reversed(tail.splitlines()):
-        if PROGRESS_SCHEMA not in line:
-            continue
-        try:
-            progress = parse_json(line, ProgressLine)
-        except InvalidObject:
-            continue
-        if progress.schema == PROGRESS_SCHEMA and 0 <= progress.percent <= 100 and len(progress.losses) <= 10:
-            return progress
-    return None
 
 
 def _template(policy: Policy | None, use: TemplateRole, templates: Mapping[str, Object]) -> TemplateView | None:
