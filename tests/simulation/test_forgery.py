@@ -96,18 +96,24 @@ def planned(world: Attacked, step: str) -> bool:
     return any(attempt["step"] == step for attempt in world.run_status().get("attempts", ()))
 
 
-@pytest.mark.row("R37")
-def test_a_document_made_before_the_runs_own_is_not_judged_by() -> None:
+def planted_before(kind: Kind, forged: Callable[[Attacked], Object]) -> Attacked:
+    """Play a run that is resumed when somebody has made an object under a name of its own."""
     world = Attacked(REJECTED)
     world.suspends = True
 
     def attack(world: Attacked) -> None:
         if world.run_status().get("phase") == "Suspended":
-            world.server.create(EDITOR, Kind.CONFIG_MAP, NAMESPACE, lenient(world))
+            world.server.create(EDITOR, kind, NAMESPACE, forged(world))
             world.resume()
 
     world.attack = attack
     world.play()
+    return world
+
+
+@pytest.mark.row("R37")
+def test_a_document_made_before_the_runs_own_is_not_judged_by() -> None:
+    world = planted_before(Kind.CONFIG_MAP, lenient)
     world.holds("Failed")
     assert "SnapshotInvalid" in str(world.run_status()["conditions"])
 
@@ -131,16 +137,7 @@ def test_a_document_made_again_during_a_step_is_not_judged_by() -> None:
 
 @pytest.mark.row("R70")
 def test_a_job_made_before_its_attempt_is_not_ours_and_the_next_number_is() -> None:
-    world = Attacked(REJECTED)
-    world.suspends = True
-
-    def attack(world: Attacked) -> None:
-        if world.run_status().get("phase") == "Suspended":
-            world.server.create(EDITOR, Kind.JOB, NAMESPACE, forged_job(world))
-            world.resume()
-
-    world.attack = attack
-    world.play()
+    world = planted_before(Kind.JOB, forged_job)
     world.holds("Rejected")
     evaluations = [a for a in world.run_status()["attempts"] if a["step"] == "evaluate"]
     assert [(a["attempt"], a["outcome"], a.get("reason", "")) for a in evaluations] == [

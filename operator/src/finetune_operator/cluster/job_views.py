@@ -86,13 +86,12 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         waiting=_queued(labels) if suspended else None,
         deleting=metadata.get("deletionTimestamp") is not None,
         emptied=_is_emptied(job, pods),
+        made=fingerprint(job),
     )
-    view = replace(view, made=fingerprint(job))
-    everyone = tuple(Pod(pod) for pod in pods)
-    believed, doubt = _believed(view, job, everyone)
-    seen, speaker = _said_by(view, believed, doubt), _speaker(believed)
-    beside = additions(speaker.spec, _template(job)) if speaker is not None else ""
-    return replace(seen, additions=beside, pods_gone=all(pod.has_ended for pod in everyone))
+    everyone, template = tuple(Pod(pod) for pod in pods), _template(job)
+    believed, doubt = _believed(view, template, everyone)
+    seen = _said_by(replace(view, doubt=doubt), believed, template)
+    return replace(seen, pods_gone=all(pod.has_ended for pod in everyone))
 
 
 def _template(job: Object) -> Mapping[str, Any]:
@@ -100,14 +99,16 @@ def _template(job: Object) -> Mapping[str, Any]:
     return spec
 
 
-def _believed(view: JobView, job: Object, pods: tuple[Pod, ...]) -> tuple[tuple[Pod, ...], Problem | None]:
+def _believed(
+    view: JobView, template: Mapping[str, Any], pods: tuple[Pod, ...]
+) -> tuple[tuple[Pod, ...], Problem | None]:
     """Return the pods that do what the Job's template says, and why what pods say is not believed, if it is not.
 
     Labels and controller references are anybody's to give. A pod with another end is no result of this Job (R72), and
     of two that could both be it, nobody knows which the Job's controller made (R73); a disrupted one was replaced, and
     so was one that was deleted before it said anything, as a queue that suspends the Job does.
     """
-    strays = {pod.name: difference(pod.spec, _template(job)) for pod in pods}
+    strays = {pod.name: difference(pod.spec, template) for pod in pods}
     believed = tuple(pod for pod in pods if strays[pod.name] is None)
     rivals = [pod.name for pod in believed if not pod.is_disrupted and (pod.deleted_at is None or pod.speaks)]
     if len(rivals) > 1:
@@ -132,16 +133,15 @@ def _is_emptied(job: Object, pods: list[Object]) -> bool:
     return not at_work and all(Pod(pod).has_ended for pod in pods)
 
 
-def _said_by(view: JobView, pods: tuple[Pod, ...], doubt: Problem | None = None) -> JobView:
-    """Return the view with what its pods say."""
+def _said_by(view: JobView, pods: tuple[Pod, ...], template: Mapping[str, Any] | None = None) -> JobView:
+    """Return the view with what its pods say; `template` is what their Job asks for, while it is there."""
     pod = _speaker(pods)
     if pod is None:
-        return replace(view, doubt=doubt)
+        return view
     ended = pod.terminated or {}
     others = any(not other.has_ended for other in pods if other is not pod)
     return replace(
         view,
-        doubt=doubt,
         spans=tuple(span for each in pods for span in each.spans),
         finished_at=pod.finished_at or view.finished_at,
         exit_code=_exit_code(ended),
@@ -156,6 +156,7 @@ def _said_by(view: JobView, pods: tuple[Pod, ...], doubt: Problem | None = None)
         moments=moments(pod),
         overdue=overdue(pod),
         image_id=pod.image_id,
+        additions=additions(pod.spec, template) if template is not None else "",
     )
 
 

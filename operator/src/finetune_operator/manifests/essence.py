@@ -52,11 +52,6 @@ def fingerprint(job: Json) -> str:
     return f"{FORM}:{sha256_of(canonical_json(essence))}"
 
 
-def is_comparable(fingerprints: str) -> bool:
-    """Tell whether this release can compare a Job with a fingerprint."""
-    return fingerprints.startswith(f"{FORM}:")
-
-
 def difference(pod_spec: Json, template_spec: Json) -> str | None:
     """Return what of a pod is not as the pod template of its Job says; None where it does what that says."""
     if pod_spec.get("ephemeralContainers"):
