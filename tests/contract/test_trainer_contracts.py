@@ -119,7 +119,7 @@ PLANTED: dict[str, tuple[str, type, Direction, Callable[[Schema], object], str]]
         "result#/$defs/rates",
         Rates,
         "writes",
-        lambda schema: schema["required"].append("fieldRate"),
+        lambda schema: schema["required"].append("detections"),
         ": required",
     ),
     "a figure that is not in the contract": (

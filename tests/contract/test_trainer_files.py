@@ -27,7 +27,7 @@ from finetune_trainer.documents.plan import (
     parse_plan,
 )
 from finetune_trainer.documents.pool import BatchSample, ImageFile, LabelFile, PoolBatch, parse_pool_batch
-from finetune_trainer.documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, PageLine, Report
+from finetune_trainer.documents.report import REPORT_SCHEMA, FieldLine, Milliseconds, ModelDetails, PageLine, Report
 from finetune_trainer.documents.result import MANIFEST_SCHEMA, EvaluateResult, Manifest, ManifestFile
 from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, Serving, ServingMetadata
 
@@ -96,7 +96,14 @@ def report() -> Report:
     result = json.loads((MESSAGES / "result-evaluate.json").read_text())["result"]
     msgspec.convert(result, EvaluateResult)
     line = PageLine("file:///data/anchor/images/test/c.png", "07" * 32, 6, 7, 5)
-    details = ModelDetails("0.912345", Milliseconds("21.40", "30.05"), (line,), (line,))
+    test, new = (
+        tuple(FieldLine(name, boxes, *counts, ap50) for name, counts in zip(CLASSES, matched, strict=True))
+        for boxes, matched, ap50 in (
+            (600, ((590, 600), (588, 598)), "0.981000"),
+            (500, ((480, 490), (470, 480)), ""),
+        )
+    )
+    details = ModelDetails("0.912345", Milliseconds("21.40", "30.05"), test, new, (line,), (line,))
     return Report(
         schema=REPORT_SCHEMA,
         classes=CLASSES,

@@ -15,6 +15,19 @@ from finetune_demo.story import Story
 
 API = "finetune-operator.io/v1alpha1"
 
+LENIENT = {
+    "gates": {
+        "newSamples": {"minimum": "0.01"},
+        "fields": {"minBoxes": 1_000_000},
+        "floor": {"minBoxes": 1_000_000},
+        "gain": {"review": False},
+    }
+}
+"""The gates pass after one epoch, too: for stories about what happens around training."""
+
+USUAL: dict[str, Any] = {"gates": None}
+"""The defaults, as the demo's policy has them."""
+
 
 def quick(name: str, *, epochs: int = 1) -> dict[str, Any]:
     """Return the spec of a run that trains for at most a minute: few old samples, few epochs.

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from e2e.restore import restored_without_status
-from e2e.stories import Stories, quick
+from e2e.stories import LENIENT, Stories, quick
+from e2e.stories import USUAL as GATES
 from finetune_demo.settings import SYSTEM
 
-LENIENT = {"gates": {"newSamples": {"minimum": "0.01"}}}
-USUAL = {"gates": {"newSamples": {"minimum": "0.80"}}, "promotion": "Automatic", "watch": {"seconds": 20}}
+USUAL = {**GATES, "promotion": "Automatic", "watch": {"seconds": 20}}
 VERSION_KEY = "finetune-operator.io/model-version"
 
 

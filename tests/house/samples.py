@@ -30,7 +30,7 @@ def _gates(share: str) -> Object:
     gates = crds()["FineTunePolicy"].spec["properties"]["gates"]["properties"]
     return {
         name: {
-            limit: str(Decimal(schema["default"]) * Decimal(share))
+            limit: share == "0.9" if schema["type"] == "boolean" else _part(schema, Decimal(share))
             for limit, schema in gate["properties"].items()
             if "default" in schema
         }
@@ -198,6 +198,7 @@ def _tuned(first: bool) -> Object:
                 {
                     "name": "regression" if first else "newSamples",
                     "verdict": "Pass" if first else "Review",
+                    "reason": "Forgetting" if first else "NoGain",
                     "value": "0.1" if first else "0.2",
                     "threshold": "1" if first else "2",
                     "message": "fine" if first else "doubtful",
@@ -210,6 +211,7 @@ def _tuned(first: bool) -> Object:
             "uri": "file:///a/manifest.json" if first else "s3://bucket/manifest.json",
             "baseline": "base_v1" if first else "base_v2",
             "baselineSha256": DIGEST_A if first else DIGEST_B,
+            "testSet": {"digest": digest, "images": 160 if first else 200},
             "decision": {
                 "verdict": "Approve" if first else "Reject",
                 "by": "ann@example.com" if first else "bo@example.com",

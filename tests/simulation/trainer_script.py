@@ -25,8 +25,24 @@ def scores(rate: str) -> Object:
 
 
 def measured(artifact: Object, map50: str, pool: Object | None, fresh: Object | None) -> Object:
-    """Return the figures of one model of two classes."""
-    return {"sha256": artifact["sha256"], "map50": map50, "ap50": ["0.9700", ""], "pool": pool, "fresh": fresh}
+    """Return the figures of one model."""
+    return {"sha256": artifact["sha256"], "map50": map50, "pool": pool, "fresh": fresh}
+
+
+def columns(candidate: int, other: int, *, live: bool) -> Object:
+    """Return a number of one field for each model."""
+    return {"candidate": [candidate], "base": [other], "live": [other] if live else None}
+
+
+def worst(second: str, candidate: tuple[int, int], other: tuple[int, int], *, live: bool) -> Object:
+    """Return a list of the one field that has enough of 600 boxes: boxes found, and AP50 or detections."""
+    return {
+        "measured": 1,
+        "field": [0],
+        "boxes": [600],
+        "matched": columns(candidate[0], other[0], live=live),
+        second: columns(candidate[1], other[1], live=live),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +96,16 @@ class Trainer:
         models = {
             "candidate": measured(inputs["candidate"], self.candidate, rate, rate),
             "base": measured(document["base"]["artifact"], self.base, other, other),
-            "live": live and measured(live["artifact"], self.base, other, None),
+            "live": live and measured(live["artifact"], self.base, other, other),
         }
-        new_set = {"digest": digest("newSet"), "documents": 60, "fresh": 60, "trainedOn": True}
-        return {**self._measurement(), "newSet": new_set, "models": models}
+        beside = live is not None
+        new_floor = worst("detections", (570, 580), (240, 300), live=beside)
+        new_set = {"digest": digest("newSet"), "documents": 60, "fresh": 60, "trainedOn": True, "floor": new_floor}
+        drops = worst("ap50", (590, 970_000), (590, 971_000), live=beside)
+        floor = worst("detections", (590, 600), (590, 600), live=beside)
+        measurement = self._measurement()
+        test_set = {**measurement["testSet"], "drops": drops, "floor": floor}
+        return {**measurement, "testSet": test_set, "newSet": new_set, "models": models}
 
     def _verify(self, document: Object, inputs: Object) -> Object:
         artifact = document["base"]["artifact"]

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from finetune_trainer.commands.import_base import ImportRequest
 from finetune_trainer.data.anchor import build_index
@@ -31,8 +33,9 @@ from finetune_trainer.documents.result import (
     VerifiedModels,
     VerifyResult,
 )
-from finetune_trainer.documents.run import parse_run_document
+from finetune_trainer.documents.run import FieldsLimits, FloorLimits, parse_run_document
 from finetune_trainer.errors import Reason, StepError, bad_input
+from finetune_trainer.evaluation.fields import FieldCounts, Model, worst_drops, worst_floors
 from finetune_trainer.steps.job import failed, fitting
 from finetune_trainer.storage import Storage
 from house.crds import crds
@@ -110,32 +113,92 @@ def test_very_small_decimals_arrive_with_an_exponent(shared_world: World) -> Non
     assert float(document.training.lr0) == 1e-8
 
 
-def evaluation(classes: int, uri_length: int) -> Emitted:
-    def rates(fields: bool) -> Rates:
-        table = ("0.99",) * classes if fields else None
-        return Rates(100_000, 99_999, "0.999999", "0.999999", "0.999999", table)
+MOST_BOXES = 10_000_000
+"""Boxes of one field that are thought of: a test set of a million pages."""
 
-    def measured(candidate: bool) -> Measured:
-        return Measured(SHA, "0.999999", ("0.9999",) * classes, rates(candidate), rates(False))
 
-    models = Models(measured(True), measured(False), measured(False))
-    new_set = NewSet(SHA, 10_000, 10_000, True)
-    result = EvaluateResult(SHA, "finetune-trainer 0.1.0", TestSet(SHA, 100_000, 1_000_000), new_set, models)
+def evaluation(uri_length: int, counts: dict[Model, FieldCounts], ap50: dict[Model, tuple[int, ...]]) -> Emitted:
+    """What `evaluate` reports, with counts as long as they can be."""
+    rates = Rates(2**31 - 1, 2**31 - 2, "0.999999", "0.999999", "0.999999")
+    measured = Measured(SHA, "0.999999", rates, rates)
+    floor = worst_floors(FloorLimits(), counts)
+    test_set = TestSet(SHA, 2**31 - 1, 2**31 - 1, worst_drops(FieldsLimits(), counts, ap50), floor)
+    result = EvaluateResult(
+        SHA,
+        "finetune-trainer 0.1.0",
+        test_set,
+        NewSet(SHA, 2**31 - 1, 2**31 - 1, True, floor),
+        Models(measured, measured, measured if "live" in counts else None),
+    )
     manifest = FileReference("s3://" + "b" * uri_length, SHA)
-    return Emitted(RESULT_SCHEMA, "evaluate", "u" * 36, 1, "Succeeded", manifest, msgspec.to_builtins(result))
+    return Emitted(RESULT_SCHEMA, "evaluate", "u" * 64, 1000, "Succeeded", manifest, msgspec.to_builtins(result))
 
 
-@pytest.mark.parametrize(("classes", "uri_length"), [(6, 200), (40, 200), (80, 200), (80, 1000)])
-def test_a_result_always_fits_and_keeps_what_a_verdict_hangs_on(classes: int, uri_length: int) -> None:
-    data = fitting(evaluation(classes, uri_length))
-    assert len(data) <= RESULT_LIMIT
-    result = json.loads(data)["result"]
-    for name in ("candidate", "base", "live"):
+def field_counts(classes: int) -> st.SearchStrategy[dict[Model, FieldCounts]]:
+    """Counts of candidate, base and live for each field; boxes are the same for all."""
+
+    def of(boxes: tuple[int, ...]) -> st.SearchStrategy[FieldCounts]:
+        matched = st.tuples(*(st.integers(0, most) for most in boxes))
+        more = st.tuples(*(st.integers(0, MOST_BOXES) for _ in boxes))
+        return st.builds(
+            lambda f, m: FieldCounts(boxes, f, tuple(min(a + b, MOST_BOXES) for a, b in zip(f, m, strict=True))),
+            matched,
+            more,
+        )
+
+    def of_all(boxes: tuple[int, ...]) -> st.SearchStrategy[dict[Model, FieldCounts]]:
+        return st.fixed_dictionaries({"candidate": of(boxes), "base": of(boxes)}, optional={"live": of(boxes)})
+
+    return st.tuples(*(st.integers(0, 60) | st.integers(0, MOST_BOXES) for _ in range(classes))).flatmap(of_all)
+
+
+@given(counts=field_counts(80), data=st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_the_worst_of_80_fields_always_fit_and_the_verdict_hangs_on_nothing_that_was_left_out(
+    counts: dict[Model, FieldCounts], data: st.DataObject
+) -> None:
+    shares = st.lists(st.integers(0, 1_000_000), min_size=80, max_size=80).map(tuple)
+    ap50: dict[Model, tuple[int, ...]] = {name: data.draw(shares) for name in counts}
+    message = fitting(evaluation(1200, counts, ap50))
+    assert len(message) <= RESULT_LIMIT
+    result = json.loads(message)["result"]
+    for name in counts:
         assert result["models"][name]["map50"] == "0.999999"
-        assert result["models"][name]["pool"]["rate"] == "0.999999"
-        assert result["models"][name]["fresh"]["matched"] == 99_999
-    if classes <= 40:
-        assert len(result["models"]["live"]["ap50"]) == classes
+        assert result["models"][name]["fresh"]["matched"] == 2**31 - 2
+    large = [f for f in range(80) if counts["candidate"].boxes[f] >= 30]
+    others = [name for name in counts if name != "candidate"]
+    worse = {
+        f
+        for f in large
+        if max(ap50[name][f] for name in others) - ap50["candidate"][f] >= 30_000
+        and max(counts[name].matched[f] for name in others) - counts["candidate"].matched[f] >= 3
+    }
+    mine = counts["candidate"]
+    below = {f for f in large if 2 * mine.matched[f] <= max(mine.boxes[f], mine.detections[f])}
+    rules = (
+        (result["testSet"]["drops"], worse),
+        (result["testSet"]["floor"], below),
+        (result["newSet"]["floor"], below),
+    )
+    for listed, breaks in rules:
+        fields = listed["field"]
+        assert listed["measured"] == len(large)
+        assert len(fields) == len(set(fields)) <= 8
+        first = fields[: len(breaks)]
+        assert set(first) <= breaks, "whoever breaks the rule comes first"
+        assert bool(fields) == bool(large)
+        assert listed["boxes"] == [mine.boxes[f] for f in fields]
+        assert listed["matched"]["candidate"] == [mine.matched[f] for f in fields]
+
+
+@pytest.mark.parametrize(("boxes", "rows"), [(400, 8), (40_000, 6), (MOST_BOXES, 4)])
+def test_as_many_fields_are_listed_as_fit_beside_the_longest_uri(boxes: int, rows: int) -> None:
+    counts: dict[Model, FieldCounts] = {
+        name: FieldCounts((boxes,) * 80, (boxes,) * 80, (boxes,) * 80) for name in ("candidate", "base", "live")
+    }
+    emitted = evaluation(1000, counts, dict.fromkeys(counts, (999_999,) * 80))
+    result = json.loads(fitting(emitted))["result"]
+    assert len(result["testSet"]["drops"]["field"]) == rows
 
 
 LONGEST_PREFIX = crds()["FineTunePolicy"].spec["properties"]["artifacts"]["properties"]["uri"]["maxLength"]
@@ -167,7 +230,7 @@ def test_a_result_of_training_fits_below_the_longest_prefix() -> None:
 
 def test_a_verification_fits_with_the_longest_uri_of_an_artifact() -> None:
     uri = "s3://" + "b" * (LONGEST_URI - 5)
-    measured = Measured(SHA, "0.999999", ("0.9999",) * 80, None, None)
+    measured = Measured(SHA, "0.999999", None, None)
     result = VerifyResult(
         settings=SHA,
         evaluator="finetune-trainer 0.1.0",

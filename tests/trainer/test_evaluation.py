@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.plan import PoolSample
 from finetune_trainer.evaluation.average_precision import Truth, average_precision, match, per_class
 from finetune_trainer.evaluation.evaluate import VALIDATION
+from finetune_trainer.evaluation.fields import FieldCounts, count_fields
 from finetune_trainer.evaluation.pages import Page, PageResult
 from finetune_trainer.evaluation.postprocess import (
     Detections,
@@ -194,11 +196,8 @@ def judged(document: str, detected: list[tuple[list[int], int]], labels: list[tu
 
     corners, fields = array(detected)
     sample = PoolSample(FILE, FILE, bytes=0, boxes=len(labels), document=document, fresh=True, held_out=False)
-    return PageResult(
-        Page(sample, b"", ()),
-        Detections(corners, np.linspace(0.9, 0.5, len(detected), dtype=np.float32), fields),
-        Truth(*array(labels)),
-    )
+    detections = Detections(corners, np.linspace(0.9, 0.5, len(detected), dtype=np.float32), fields)
+    return PageResult(Page(sample, b"", ()), detections, Truth(*array(labels)), detections)
 
 
 A, B = [0, 0, 10, 10], [20, 20, 30, 30]
@@ -218,13 +217,20 @@ A, B = [0, 0, 10, 10], [20, 20, 30, 30]
     ],
 )
 def test_rates_mean_what_gate_2_says(pages: list[PageResult], expected: tuple[str, str, str]) -> None:
-    result = rates(pages, 2, with_fields=True)
+    result = rates(pages)
     assert (result.rate, result.document_rate, result.precision) == expected
 
 
-def test_a_fields_rate_is_empty_where_the_field_has_no_label() -> None:
-    assert rates([judged("a", [(A, 0)], [(A, 0)])], 2, with_fields=True).field_rate == ("1.00", "")
+def test_each_field_is_counted_for_itself() -> None:
+    pages = [judged("a", [(A, 0), (B, 1)], [(A, 0)]), judged("b", [(A, 1)], [(A, 0), (B, 1)])]
+    assert count_fields(pages, 3) == FieldCounts(boxes=(2, 1, 0), matched=(1, 0, 0), detections=(1, 2, 0))
+
+
+def test_fields_are_counted_as_they_are_served_not_as_ap_is_measured() -> None:
+    page = judged("a", [(A, 0), (B, 0)], [(A, 0)])
+    served = replace(page, served=page.detections.above(0.8))
+    assert count_fields([served], 1) == FieldCounts(boxes=(1,), matched=(1,), detections=(1,))
 
 
 def test_a_field_that_is_found_without_a_label_still_counts_against_precision() -> None:
-    assert rates([judged("a", [(A, 0), (B, 1)], [(A, 0)])], 2, with_fields=False).precision == "0.500000"
+    assert rates([judged("a", [(A, 0), (B, 1)], [(A, 0)])]).precision == "0.500000"

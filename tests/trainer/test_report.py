@@ -72,8 +72,9 @@ def test_the_gallery_is_drawn_whatever_the_names(tmp_path: Path, name: str) -> N
     file = FileReference("file:///page.png", "0" * 64)
     result = PageResult(
         Page(Sample(file, None, len(encoded), 1), encoded, ()),
-        Detections(box, np.array([0.9], np.float32), field),
+        detections := Detections(box, np.array([0.9], np.float32), field),
         Truth(box, field),
+        detections,
     )
     picture = gallery([name], before=[result], after=[result])
     assert picture is not None

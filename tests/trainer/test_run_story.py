@@ -73,8 +73,9 @@ def test_the_candidate_is_measured_beside_its_base(evaluated: EvaluateResult) ->
     assert old.pool is not None
     assert min(float(candidate.map50), float(old.map50)) > 0.5
     assert candidate.pool.boxes == 36
-    assert candidate.pool.field_rate is not None
-    assert old.pool.field_rate is None
+    floor = evaluated.new_set.floor
+    assert floor is not None
+    assert (floor.measured, floor.field) == (0, ()), "36 boxes of three fields: none has 30"
     assert evaluated.new_set.trained_on
 
 
@@ -94,7 +95,9 @@ def test_an_imported_base_is_verified_by_measuring_it(
     result = verify(context("verify", document, tmp_path), document)
     assert result.models.base.map50 == evaluated.models.base.map50
     assert (result.artifact.sha256, result.artifact.bytes > 0) == (base["artifact"]["sha256"], True)
-    assert result.test_set == evaluated.test_set
+    test_set = evaluated.test_set
+    assert (result.test_set.digest, result.test_set.images) == (test_set.digest, test_set.images)
+    assert (result.test_set.drops, result.test_set.floor) == (None, None)
     assert result.settings == evaluated.settings
 
 

@@ -80,6 +80,7 @@ SHARES = (
     "training.augment.hsvS",
     "training.augment.hsvV",
     "gates.newSamples.minimum",
+    "gates.floor.minimum",
 )
 
 

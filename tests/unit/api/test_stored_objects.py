@@ -12,6 +12,7 @@ from finetune_operator.api.model_version import ModelVersion, VersionEvidence
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run, RunStatus
 from finetune_operator.api.value import canonical_json, parse, plain
+from finetune_operator.decide.gates.gate import Standing
 from finetune_operator.decide.gates.verdict import judge
 from finetune_operator.decide.run.grounds import grounds_of
 from finetune_operator.decide.snapshot import snapshot_of_run
@@ -105,7 +106,7 @@ class TestHoldout:
         snapshot = build_snapshot_of(old_run_document())
         document = read_document(snapshot)
         assert document.holdout == Decimal("0.2")
-        judgement = judge(document, parse(evaluate_result(), EvaluateResult))
+        judgement = judge(document, parse(evaluate_result(), EvaluateResult), Standing())
         assert judgement.verdict == "Pass"
         assert {gate.threshold for gate in judgement.gates} >= {"review at 1, reject above 3", "0.80"}
 

@@ -130,7 +130,6 @@ class Scores(Value, frozen=True, kw_only=True):
     rate: str
     document_rate: str = ""
     precision: str = ""
-    field_rate: tuple[str, ...] = ()
 
 
 class Measured(Value, frozen=True, kw_only=True):
@@ -138,7 +137,6 @@ class Measured(Value, frozen=True, kw_only=True):
 
     sha256: str
     map50: str
-    ap50: tuple[str, ...] = ()
     pool: Scores | None = None
     fresh: Scores | None = None
 
@@ -151,21 +149,52 @@ class Models(Value, frozen=True, kw_only=True):
     live: Measured | None = None
 
 
+class Columns(Value, frozen=True, kw_only=True):
+    """A number for each listed field, of each model; None where no other version than the base is live."""
+
+    candidate: tuple[int, ...]
+    base: tuple[int, ...]
+    live: tuple[int, ...] | None = None
+
+
+class Drops(Value, frozen=True, kw_only=True):
+    """The fields whose AP50 dropped most, by column; `ap50` in millionths, `measured` of how many fields."""
+
+    measured: int
+    field: tuple[int, ...]
+    boxes: tuple[int, ...]
+    matched: Columns
+    ap50: Columns
+
+
+class Floors(Value, frozen=True, kw_only=True):
+    """The fields of least recall or precision, by column; `measured` of how many fields."""
+
+    measured: int
+    field: tuple[int, ...]
+    boxes: tuple[int, ...]
+    matched: Columns
+    detections: Columns
+
+
 class TestImages(Value, frozen=True, kw_only=True):
-    """The held-out original test set."""
+    """The held-out original test set; `drops` and `floor` are the worst fields on it."""
 
     digest: str
     images: int
     boxes: int
+    drops: Drops | None = None
+    floor: Floors | None = None
 
 
 class NewSet(Value, frozen=True, kw_only=True):
-    """The new samples of Gate 2."""
+    """The new samples of Gate 2; `floor` is the worst fields on them."""
 
     digest: str
     documents: int
     fresh: int
     trained_on: bool
+    floor: Floors | None = None
 
 
 class PreparedSet(Value, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from msgspec.structs import force_setattr
 from .figures import Figure, Measurements, either
 from .meta import Artifact, Condition, FileReference, ObjectMeta
 from .policy import Serving
-from .run import Attempt, GateVerdict, Ruling, Verdict
+from .run import Attempt, GateVerdict, Ruling, TestSet, Verdict
 from .value import Value
 
 VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "Rejected", "Quarantined"]
@@ -31,6 +31,7 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
     uri: str = ""
     baseline: str | None = None
     baseline_sha256: str | None = None
+    test_set: TestSet | None = None
     decision: Ruling | None = None
 
     def __post_init__(self) -> None:
@@ -113,6 +114,7 @@ class VersionStatus(Value, frozen=True, kw_only=True):
     snapshot_sha256: str | None = None
     attempts: tuple[Attempt, ...] = ()
     map50: str | None = None
+    test_set: TestSet | None = None
     live_since: datetime | None = None
     last_live: datetime | None = None
     conditions: tuple[Condition, ...] = ()

@@ -61,11 +61,50 @@ class NewSamplesGate(Value, frozen=True, kw_only=True):
     holdout: Decimal | None = None
 
 
+class FieldsGate(Value, frozen=True, kw_only=True):
+    """Limits of a field's own drop: points of AP50 (x 100) *and* boxes fewer found, of fields with so many boxes."""
+
+    review_at_points: Decimal = Decimal(3)
+    min_boxes: int = 30
+    min_boxes_lost: int = 3
+
+
+class FloorGate(Value, frozen=True, kw_only=True):
+    """The least recall and precision of every field with so many boxes."""
+
+    minimum: Decimal = Decimal("0.50")
+    min_boxes: int = 30
+
+
+class YardstickGate(Value, frozen=True, kw_only=True):
+    """The least size of what is measured on: images of the test split, labelled boxes of the new samples."""
+
+    test_images: int = 100
+    new_boxes: int = 50
+
+
+class YardstickMovedGate(Value, frozen=True, kw_only=True):
+    """Whether a test split other than the one that the live version was measured on asks for a person."""
+
+    review: bool = True
+
+
+class GainGate(Value, frozen=True, kw_only=True):
+    """Whether a candidate that finds no more on fresh samples than what is live asks for a person."""
+
+    review: bool = True
+
+
 class Gates(Value, frozen=True, kw_only=True):
     """The gates of a policy."""
 
     regression: RegressionGate = RegressionGate()
     new_samples: NewSamplesGate = NewSamplesGate()
+    fields: FieldsGate = FieldsGate()
+    floor: FloorGate = FloorGate()
+    yardstick: YardstickGate = YardstickGate()
+    yardstick_moved: YardstickMovedGate = YardstickMovedGate()
+    gain: GainGate = GainGate()
 
 
 class ReviewRules(Value, frozen=True, kw_only=True):

@@ -156,19 +156,32 @@ class Inputs(Value, frozen=True, kw_only=True):
 
 
 class GateVerdict(Value, frozen=True, kw_only=True):
-    """What one gate says: its verdict, and the number that it hangs on as a decimal string ("" for none)."""
+    """What one gate says: its verdict, and the number that it hangs on as a decimal string ("" for none).
+
+    `reason` is one word for what a person is asked about; "" where it passed.
+    """
 
     name: str
     verdict: Verdict
+    reason: str = ""
     value: str = ""
     threshold: str = ""
     message: str = ""
 
 
+class TestSet(Value, frozen=True, kw_only=True):
+    """The test split that a version was measured on: the yardstick of whatever comes after it."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    digest: str
+    images: int = 0
+
+
 class Evidence(Value, frozen=True, kw_only=True):
     """What a verdict is bound to: `digest` is sha256:<hex> over everything below and all measurements.
 
-    `uri` is the manifest of the evaluation; report.json lies beside it.
+    `uri` is the manifest of the evaluation; report.json lies beside it. Releases without `test_set` are read too.
     """
 
     digest: str
@@ -176,6 +189,7 @@ class Evidence(Value, frozen=True, kw_only=True):
     live: str | None = None
     live_sha256: str | None = None
     round: int = 1
+    test_set: TestSet | None = None
 
 
 class Ruling(Value, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """The snapshot: what a run's Jobs work from and what its verdict is judged by; and hashes of what it asks for."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -20,6 +20,9 @@ from ..api.policy import Gates, Policy, Source
 from ..api.run import Inputs, Run
 from ..api.training import Training, TrainingOverrides
 from ..api.value import canonical_json, complete
+
+_LATER_GATES: Final = ("fields", "floor", "yardstick", "yardstickMoved", "gain")
+"""Gates that came after runs had been recorded without them."""
 
 
 def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
@@ -87,6 +90,11 @@ def spec_hash(run_document: RunDocument, run: Run) -> str:
         del asked[key]
     if run.spec.mixing.seed is None and asked["mixing"]:
         del asked["mixing"]["seed"]
+    # Hashes that are recorded do not know these gates: at their defaults nobody asked for anything else than before.
+    defaults = complete(Gates())
+    for gate in _LATER_GATES:
+        if asked["gates"] and asked["gates"][gate] == defaults[gate]:
+            del asked["gates"][gate]
     return sha256_of(canonical_json(asked))
 
 

@@ -1,5 +1,6 @@
 """Verdicts: exact at their limits, and never a Pass from something that is no measurement."""
 
+import dataclasses
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,8 @@ from finetune_operator.api.policy import Gates, NewSamplesGate, RegressionGate
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.evidence import evidence_of
-from finetune_operator.decide.gates.new_samples import judge as new_samples
+from finetune_operator.decide.gates.gate import Evaluation, Standing
+from finetune_operator.decide.gates.new_samples import judge as judge_new_samples
 from finetune_operator.decide.gates.regression import judge as judge_regression
 from finetune_operator.decide.gates.shares import share
 from finetune_operator.decide.gates.verdict import judge, worst
@@ -26,8 +28,12 @@ MINIMUM = NewSamplesGate()
 
 
 def regression(limits: RegressionGate, result: EvaluateResult) -> GateVerdict:
-    (verdict,) = judge_regression(limits, result)
+    (verdict,) = judge_regression(limits, Evaluation(result))
     return verdict
+
+
+def new_samples(limits: NewSamplesGate, result: EvaluateResult) -> tuple[GateVerdict, ...]:
+    return judge_new_samples(limits, Evaluation(result, standing=Standing("ft_v1.1")))
 
 
 def document(gates: Gates | None = None) -> RunDocument:
@@ -93,10 +99,14 @@ def test_gate_2_looks_at_the_fresh_samples_separately() -> None:
 
 
 def test_without_fresh_samples_the_pool_alone_counts_and_the_gate_says_so() -> None:
-    gate, fresh = new_samples(MINIMUM, pool(950, fresh=None, fresh_documents=0))
-    assert (gate.verdict, fresh.name, fresh.verdict) == ("Pass", "newSamplesFresh", "Pass")
-    assert "the pool alone counts" in gate.message
-    assert "nothing is fresh since the live version" in fresh.message
+    gates = new_samples(MINIMUM, pool(950, fresh=None, fresh_documents=0))
+    assert [(g.name, g.verdict) for g in gates] == [("newSamples", "Pass"), ("newSamplesFresh", "Pass")]
+    assert gates[1].message == "does not apply: no sample is fresh since ft_v1.1; the pool alone counts"
+
+
+def test_gate_2_shows_what_base_and_live_found_beside_the_candidate() -> None:
+    both = new_samples(MINIMUM, measured(live_map50="0.98"))
+    assert all(g.message.startswith("950 of 1000 boxes of ") and "; base 400; live 900" in g.message for g in both)
 
 
 def test_gate_2_says_when_the_samples_were_trained_on() -> None:
@@ -123,7 +133,7 @@ def test_gate_2_makes_an_error_of_figures_that_contradict_themselves(case: str) 
 def test_nothing_measured_on_new_samples_is_an_error() -> None:
     result = evaluate_result()
     del result["newSet"]
-    assert judge(document(), parse(result, EvaluateResult)).verdict == "Error"
+    assert judge(document(), parse(result, EvaluateResult), Standing()).verdict == "Error"
 
 
 @pytest.mark.parametrize("limit", ["NaN", "Infinity", "sNaN"])
@@ -135,7 +145,7 @@ def test_limits_that_are_no_numbers_judge_nothing(limit: str) -> None:
 
 
 def test_a_document_without_gates_judges_nothing() -> None:
-    assert judge(replace(document(), gates=None), measured()).verdict == "Error"
+    assert judge(replace(document(), gates=None), measured(), Standing()).verdict == "Error"
 
 
 def test_an_empty_test_set_is_an_error() -> None:
@@ -180,7 +190,7 @@ def test_gate_1_is_the_documented_formula(candidate: str, base_map50: str, live:
 def test_a_pass_needs_numbers(candidate: str, base_map50: str, live: str | None, rate: str) -> None:
     result = evaluate_result(candidate=candidate, base_map50=base_map50, live_map50=live)
     result["models"]["candidate"]["pool"]["rate"] = rate
-    judgement = judge(document(), parse(result, EvaluateResult))
+    judgement = judge(document(), parse(result, EvaluateResult), Standing())
     if judgement.verdict != "Error":
         numbers = [candidate, base_map50, *([live] if live else []), rate]
         assert all(0 <= Decimal(n) <= 1 for n in numbers)
@@ -200,16 +210,53 @@ BOUND: dict[str, Any] = {
     "settings": lambda r: r.update(settings="00" * 32),
     "evaluator": lambda r: r.update(evaluator="finetune-trainer 9.9.9"),
     "a measurement": lambda r: r["models"]["candidate"].update(map50="0.981001"),
-    "a field's measurement": lambda r: r["models"]["candidate"].update(ap50=["0.8", "0.9"]),
+    "a field's measurement": lambda r: r["testSet"]["drops"]["ap50"].update(candidate=[980_000, 981_000]),
+    "a field's boxes found": lambda r: r["newSet"]["floor"]["matched"].update(candidate=[471, 480]),
+    "the test set's size": lambda r: r["testSet"].update(images=201),
+    "the new samples' size": lambda r: r["newSet"].update(documents=61),
 }
 
 
 def digest(result: dict[str, Any], **changes: Any) -> str:
     parsed = parse(result, EvaluateResult)
-    bound = {"live": None, "live_sha256": None, "round_": 1, "uri": "file:///report", "provenance": {}, **changes}
+    bound = {
+        "live": None,
+        "live_sha256": None,
+        "round_": 1,
+        "uri": "file:///report",
+        "standing": KNOWN,
+        "provenance": {},
+        **changes,
+    }
     limits = bound.pop("gates", Gates())
-    judged = judge(document(limits), parsed)
-    return evidence_of(document(limits), parsed, judged.gates, **bound).digest
+    # The verdicts stay, so that what is seen to change the digest is the part itself.
+    judged = judge(document(), parse(evaluate_result(), EvaluateResult), KNOWN)
+    return evidence_of(document(limits), parsed, bound.pop("verdicts", judged.gates), **bound).digest
+
+
+KNOWN = Standing("ft_v1.1", "a3" * 32, is_live=True)
+
+
+def replace_standing(**changes: Any) -> Standing:
+    return dataclasses.replace(KNOWN, **changes)
+
+
+def _edited(limits: Any) -> list[Any]:
+    """Return limits with each of their fields changed, alone."""
+    others: dict[type, Any] = {Decimal: Decimal("0.4"), int: 7, bool: False}
+    names = [name for name in limits.__struct_fields__ if getattr(limits, name) is not None]
+    return [replace(limits, **{name: others[type(getattr(limits, name))]}) for name in names]
+
+
+EVERY_LIMIT = [
+    replace(Gates(), **{name: edited}) for name in Gates.__struct_fields__ for edited in _edited(getattr(Gates(), name))
+]
+
+
+@pytest.mark.row("R22")
+@pytest.mark.parametrize("gates", EVERY_LIMIT, ids=str)
+def test_evidence_is_bound_to_every_limit_of_every_gate(gates: Gates) -> None:
+    assert digest(evaluate_result(), gates=gates) != digest(evaluate_result())
 
 
 @pytest.mark.row("R22")
@@ -227,10 +274,13 @@ def test_evidence_is_bound_to_everything_that_was_measured(what: str) -> None:
         {"live": "ft_v1.1"},
         {"live_sha256": "ab"},
         {"round_": 2},
+        {"standing": replace_standing(version="ft_v1.2")},
+        {"standing": replace_standing(test_set=None)},
+        {"standing": replace_standing(is_live=False)},
+        {"verdicts": (GateVerdict(name="regression", verdict="Pass"),)},
         {"provenance": {"steps": [{"imageId": "swapped"}]}},
-        {"gates": Gates(new_samples=NewSamplesGate(minimum=Decimal("0.79")))},
     ],
 )
-def test_evidence_is_bound_to_round_live_version_and_limits(changes: dict[str, Any]) -> None:
+def test_evidence_is_bound_to_round_live_version_and_what_was_known_of_it(changes: dict[str, Any]) -> None:
     assert digest(evaluate_result(), **changes) != digest(evaluate_result())
     assert digest(evaluate_result()) == digest(evaluate_result())

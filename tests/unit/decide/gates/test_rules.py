@@ -11,8 +11,8 @@ from finetune_operator.api.policy import Gates
 from finetune_operator.api.run import GateVerdict, Verdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide import gates as package
-from finetune_operator.decide.gates.gate import Figures, Gate, figures
-from finetune_operator.decide.gates.verdict import GATES, judge
+from finetune_operator.decide.gates.gate import Figures, Gate, Standing, figures
+from finetune_operator.decide.gates.verdict import GATES, VERDICTS, judge
 from finetune_operator.decide.snapshot import snapshot_of_run
 from unit.decide.run.results import evaluate_result
 from unit.decide.run.world import base, policy, run
@@ -28,16 +28,17 @@ def gate(verdict: Verdict, seen: Figures | None) -> Gate[Gates]:
     return Gate(
         name="another",
         limits=lambda gates: gates,
-        judge=lambda limits, result: (GateVerdict(name="another", verdict=verdict),),
+        judge=lambda limits, case: (GateVerdict(name="another", verdict=verdict),),
         figures=lambda result: seen,
+        names=("another",),
     )
 
 
 @pytest.mark.row("R22")
 @pytest.mark.parametrize("verdict", ["Pass", "Review", "Reject", "Error"])
 def test_another_gate_is_judged_and_recorded_by_its_entry_alone(verdict: Verdict) -> None:
-    alone = judge(DOCUMENT, result())
-    judgement = judge(DOCUMENT, result(), (*GATES, gate(verdict, (Figure(name="seen", value="3"),))))
+    alone = judge(DOCUMENT, result(), Standing())
+    judgement = judge(DOCUMENT, result(), Standing(), (*GATES, gate(verdict, (Figure(name="seen", value="3"),))))
     assert judgement.verdict == verdict
     assert judgement.gates == (*alone.gates, GateVerdict(name="another", verdict=verdict))
     assert alone.figures is not None
@@ -46,7 +47,7 @@ def test_another_gate_is_judged_and_recorded_by_its_entry_alone(verdict: Verdict
 
 @pytest.mark.row("R22")
 def test_a_gate_that_lacks_a_number_makes_an_error_of_whatever_the_gates_say() -> None:
-    judgement = judge(DOCUMENT, result(), (*GATES, gate("Pass", None)))
+    judgement = judge(DOCUMENT, result(), Standing(), (*GATES, gate("Pass", None)))
     assert (judgement.verdict, judgement.figures) == ("Error", None)
 
 
@@ -61,8 +62,13 @@ def test_every_gate_of_the_package_is_judged() -> None:
     assert made == {id(known) for known in GATES}
 
 
+def test_every_judgement_has_the_verdicts_that_its_gates_name() -> None:
+    judgement = judge(DOCUMENT, result(), Standing())
+    assert {gate.name for gate in judgement.gates} == VERDICTS
+
+
 def test_verdicts_and_figures_have_names_of_their_own() -> None:
-    judgement = judge(DOCUMENT, result())
+    judgement = judge(DOCUMENT, result(), Standing())
     assert judgement.figures is not None
     for names in ([gate.name for gate in judgement.gates], [figure.name for figure in judgement.figures]):
         assert len(names) == len(set(names)) > 0

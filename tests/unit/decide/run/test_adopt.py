@@ -11,16 +11,19 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import ObjectMeta
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import Hold, LiveVersion, Quarantined, ReviewRules, TakenBack
+from finetune_operator.api.policy import GainGate, Gates, Hold, LiveVersion, Quarantined, ReviewRules, TakenBack
 from finetune_operator.api.record import Mark, Service, record_text
 from finetune_operator.api.run import RunMixing
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric
 from finetune_operator.decide.run.view import Queue
+from finetune_operator.decide.snapshot import snapshot_of_run, spec_hash
 from house.following import manifest, manifests
 from unit.decide.run.results import CANDIDATE, LIVE, START, UID, envelope, evaluate_result, prepare_result
-from unit.decide.run.world import World, base, made, review, run
+from unit.decide.run.world import World, base, made, policy, review, run
 
 LATER = START + timedelta(days=1)
+EARLIER_HASH = "d24bd423d4f3eb344cafa8d83dc0ec0433265b8decb0a8976a6fb9efdb64f1a0"
+"""What the release with two gates recorded of `run()` under `policy()`."""
 HOLD = Hold(by="operator", reason="RolledBack", message="ft_v1.1 was rolled back", since=START)
 
 
@@ -372,3 +375,29 @@ def test_a_run_whose_training_was_suspended_takes_over_what_another_made_of_the_
     world.edit(suspend=False)
     world.settle()
     assert (world.phase(), world.jobs_made("train")) == ("Adopted", 1)
+
+
+def of_fewer_gates(version: ModelVersion) -> ModelVersion:
+    """The record as a release wrote it that had two gates."""
+    evidence = version.spec.evidence
+    if evidence is None:
+        return version
+    gates = tuple(gate for gate in evidence.gates if gate.name in ("regression", "newSamples", "newSamplesFresh"))
+    return updated(version, spec=updated(version.spec, evidence=updated(evidence, gates=gates, test_set=None)))
+
+
+@pytest.mark.row("R61")
+def test_what_passed_fewer_gates_is_measured_anew_by_all_of_them_and_not_trained() -> None:
+    first = ended(World().judged(), "Failed", "TargetGone")
+    first.versions = tuple(map(of_fewer_gates, first.versions))
+    again = Again(first).play()
+    assert [again.jobs_made(step) for step in ("prepare", "train", "evaluate")] == [1, 0, 1]
+    assert again.status.verdict is None
+
+
+def test_gates_that_came_later_make_no_other_run_of_an_earlier_one_until_somebody_edits_them() -> None:
+    def asks(gates: Gates) -> str:
+        return spec_hash(snapshot_of_run(run(), policy(gates=gates), base()), run())
+
+    assert asks(Gates()) == EARLIER_HASH
+    assert asks(Gates(gain=GainGate(review=False))) != asks(Gates())

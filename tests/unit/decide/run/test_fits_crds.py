@@ -7,12 +7,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+from finetune_operator.api.policy import Gates, YardstickGate
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
 from house.crds import Schema, crds
 from unit.decide.run.results import envelope, evaluate_result, prepare_result, train_result
-from unit.decide.run.world import World
+from unit.decide.run.world import World, base
 
 
 def closed(schema: Schema) -> Schema:
@@ -59,6 +60,35 @@ def extreme_results() -> World:
     return world
 
 
+MANY = tuple(f"{'ж' * 60}{number:03}" for number in range(80))
+"""As many classes as there can be, with names as long as they can be."""
+
+
+def eighty_fields() -> World:
+    """Every rule about fields broken by all of 80 fields, and a review of it."""
+    world = World()
+    world.set_rules(classes=MANY, gates=Gates(yardstick=YardstickGate(test_images=201)))
+    world.versions = (base(classes=MANY),)
+
+    def columns(candidate: int, other: int) -> dict[str, Any]:
+        return {"candidate": [candidate] * 8, "base": [other] * 8, "live": [other] * 8}
+
+    listed = {"measured": 80, "field": list(range(72, 80)), "boxes": [2**31 - 1] * 8, "matched": columns(0, 2**31 - 1)}
+    floor = {**listed, "detections": columns(2**31 - 1, 2**31 - 1)}
+    result = evaluate_result(live_map50="0.970000")
+    result["testSet"].update(drops={**listed, "ap50": columns(0, 1_000_000)}, floor=floor)
+    result["newSet"].update(floor=floor)
+    result["models"]["candidate"]["fresh"] = result["models"]["live"]["fresh"]
+    world.go_live("ft_v1.9")
+    world.trained()
+    world.start("evaluate")
+    world.complete("evaluate", result)
+    assert world.status.evidence is not None
+    world.edit(review=Review(decision="Approve", evidence=world.status.evidence.digest, by="ann"))
+    world.settle()
+    return world
+
+
 PLACES: dict[str, Callable[[], World]] = {
     **{place: lambda place=place: World.at(place) for place in ("new", "prepare", "train", "evaluate", "review")},  # type: ignore[misc]
     "passed": lambda: World().judged(),
@@ -69,6 +99,7 @@ PLACES: dict[str, Callable[[], World]] = {
     "failing": lambda: failing("train", "x"),
     "failing in Unicode": lambda: failing("prepare", "ж\n\x00"),
     "extreme": extreme_results,
+    "eighty fields": eighty_fields,
 }
 
 
@@ -85,6 +116,19 @@ def written(world: World) -> Iterator[tuple[str, Schema, Any]]:
 def test_what_a_run_writes_fits_its_crd(place: str) -> None:
     wrong_by_place = {what: misfits(schema, value) for what, schema, value in written(PLACES[place]())}
     assert {what: wrong for what, wrong in wrong_by_place.items() if wrong} == {}
+
+
+@pytest.mark.row("R92")
+def test_every_field_that_breaks_a_rule_is_named_whole_in_status_and_record() -> None:
+    world = eighty_fields()
+    gates = {gate.name: gate for gate in world.status.gates}
+    for name in ("fields", "floor", "floorNew"):
+        assert gates[name].verdict == "Review"
+        assert "8 or more of 80 measured fields" in gates[name].message
+        assert all(field in gates[name].message for field in MANY[72:])
+    [made] = [action for action in world.history if isinstance(action, CreateModelVersion)]
+    assert made.spec.evidence is not None
+    assert made.spec.evidence.gates == world.status.gates
 
 
 def test_a_field_that_the_crd_does_not_know_is_found() -> None:

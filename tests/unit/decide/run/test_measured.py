@@ -123,7 +123,7 @@ def test_what_is_fresh_is_decided_against_what_is_live_at_the_evaluation() -> No
     world.complete("train", train_result())
     world.start("evaluate")
     world.complete("evaluate", evaluate_result())
-    assert [gate.name for gate in world.status.gates][-2:] == ["newSamples", "newSamplesFresh"]
+    assert "newSamplesFresh" in [gate.name for gate in world.status.gates]
     assert world.status.verdict == "Pass"
 
 

@@ -242,7 +242,9 @@ def test_a_promotion_overtaken_in_the_last_round_ends_the_run_with_a_way_on() ->
         result["models"]["live"]["sha256"] = world.status.attempts[-1].live
         world.complete("evaluate", result)
         assert world.phase() == "Promoting"
-        world.go_live(f"ft_v1.{20 + number}", sha(f"live {number}"))
+        newer, digest_ = f"ft_v1.{20 + number}", sha(f"live {number}")
+        world.versions = (*world.versions, base(newer, digest_, type="FineTuned", base="base_v1"))
+        world.go_live(newer, digest_)
         world.promotion_is("Superseded", "FromIsNotLive")
     assert (world.phase(), world.condition("Finished")) == ("Failed", ("True", "LiveKeepsChanging"))
     assert manifest(world.status.message, "FineTuneRun")["spec"] == {"policy": "invoice-fields"}

@@ -5,13 +5,14 @@ import json
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.model_version import Lineage, ModelVersion
-from finetune_operator.api.policy import Reservation, ReviewRules
-from finetune_operator.api.run import Review
+from finetune_operator.api.model_version import Lineage, ModelVersion, VersionStatus
+from finetune_operator.api.policy import Gates, Reservation, ReviewRules, YardstickGate
+from finetune_operator.api.run import Review, TestSet
 from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric, ReserveVersion
+from finetune_operator.decide.gates.verdict import COUNTS, IN_POINTS
 from house.following import manifest
-from unit.decide.run.results import BASE, LIVE, START, envelope, evaluate_result, sha, train_result
+from unit.decide.run.results import BASE, DIGESTS, LIVE, START, envelope, evaluate_result, sha, train_result
 from unit.decide.run.world import World, base, digest, made, policy, review, template
 
 
@@ -50,10 +51,12 @@ def recorded(world: World) -> list[tuple[str, str, float]]:
 def test_a_judgement_is_counted_once_and_the_gates_values_are_shown() -> None:
     world = World().judged(candidate="0.900000")
     once = recorded(world)
+    values = {gate.name: gate.value for gate in world.status.gates[1:] if gate.value and gate.name not in COUNTS}
+    shares = {name: float(value) / (100 if name in IN_POINTS else 1) for name, value in values.items()}
     assert once == [
         ("finetune_verdicts", "Reject", 1.0),
         ("finetune_gate_value_ratio", "regression", 0.085),
-        *(("finetune_gate_value_ratio", gate.name, float(gate.value)) for gate in world.status.gates[1:]),
+        *(("finetune_gate_value_ratio", name, value) for name, value in shares.items()),
     ]
     world.settle()
     assert recorded(world) == once
@@ -73,7 +76,7 @@ def test_a_run_in_review_waits_and_says_how_to_decide() -> None:
     assert world.condition("GatesPassed") == ("Unknown", "ReviewNeeded")
     assert digest(world) in world.status.message
     assert "kubectl -n ml patch finetunerun first" in world.status.message
-    assert world.status.message.startswith("a person decides until 2026-1")
+    assert world.status.message.startswith("Forgetting: a person decides until 2026-1")
     assert ": regression Review: mAP50" in world.status.message
     assert "Pass" not in world.status.message.partition("; to approve it")[0], "what passed is no news"
     assert "regression Review" in world.status.message
@@ -321,3 +324,46 @@ def test_a_status_that_lost_its_evidence_is_never_promoted() -> None:
     world.run = updated(world.run, status=updated(world.status, evidence=None))
     world.settle()
     assert world.condition("Finished") == ("True", "StatusIncomplete")
+
+
+@pytest.mark.row("R95")
+def test_several_reviews_are_all_named_before_their_figures() -> None:
+    result = evaluate_result(candidate="0.97")
+    result["models"]["candidate"]["fresh"] = result["models"]["base"]["fresh"]
+    world = World()
+    world.set_rules(gates=Gates(yardstick=YardstickGate(test_images=201)))
+    world.trained()
+    world.start("evaluate")
+    world.complete("evaluate", result)
+    message = world.status.message
+    assert world.phase() == "InReview"
+    assert message.startswith("Forgetting, TooFewFound, TestSetTooSmall, NoGain: a person decides until ")
+    assert world.condition("GatesPassed") == ("Unknown", "ReviewNeeded")
+    assert "400 of 1000 fresh boxes found; base 400" in message
+    assert "kubectl" in message
+
+
+@pytest.mark.row("R94")
+def test_a_moved_yardstick_is_reviewed_and_what_is_approved_brings_its_own() -> None:
+    world = World()
+    world.versions = tuple(updated(v, status=VersionStatus(test_set=TestSet(digest="0e" * 32))) for v in world.versions)
+    world.go_live("base_v1", BASE)
+    world.judged()
+    assert (world.phase(), world.status.verdict) == ("InReview", "Review")
+    assert world.status.message.startswith("YardstickMoved: ")
+    review(world, "Approve")
+    [made_] = [a for a in world.history if isinstance(a, CreateModelVersion)]
+    evidence = made_.spec.evidence
+    assert evidence is not None
+    assert evidence.test_set == TestSet(digest=DIGESTS["testSet"], images=200)
+
+
+@pytest.mark.row("R94")
+def test_two_records_of_the_same_bytes_that_name_other_test_splits_are_no_yardstick() -> None:
+    world = World()
+    other = updated(base("base_v2"), status=VersionStatus(test_set=TestSet(digest="0e" * 32)))
+    world.versions = (*world.versions, other)
+    world.go_live("base_v1", BASE)
+    world.judged()
+    assert world.status.message.startswith("YardstickMoved: ")
+    assert "on a test split that nothing records" in world.status.message

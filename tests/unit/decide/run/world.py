@@ -11,7 +11,7 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.contract import ProgressLine, RunDocument, document_json
 from finetune_operator.api.meta import Artifact, Condition, FileReference, ObjectMeta, find
-from finetune_operator.api.model_version import ModelVersion, VersionSpec
+from finetune_operator.api.model_version import ModelVersion, VersionSpec, VersionStatus
 from finetune_operator.api.policy import (
     Data,
     Live,
@@ -24,7 +24,7 @@ from finetune_operator.api.policy import (
     Source,
 )
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionStatus
-from finetune_operator.api.run import Review, Run, RunSpec, RunStatus
+from finetune_operator.api.run import Review, Run, RunSpec, RunStatus, TestSet
 from finetune_operator.api.value import parse, plain
 from finetune_operator.cluster.reserve import with_reservation
 from finetune_operator.decide.decision import (
@@ -45,6 +45,7 @@ from finetune_operator.decide.views import JobView, Problem, Span, TemplateView
 from unit.decide.run.results import (
     BASE,
     CLASSES,
+    DIGESTS,
     LIVE,
     START,
     UID,
@@ -68,7 +69,9 @@ def base(version: str = "base_v1", digest: str = BASE, **changes: Any) -> ModelV
     )
     name = f"invoice-fields-{version.replace('_', '-')}"
     metadata = ObjectMeta(name=name, namespace="ml", uid=sha(name)[:36])
-    return ModelVersion(metadata=metadata, spec=updated(spec, **changes))
+    # Whatever went live here was measured on the test split that runs are measured on.
+    status = VersionStatus(test_set=TestSet(digest=DIGESTS["testSet"], images=200))
+    return ModelVersion(metadata=metadata, spec=updated(spec, **changes), status=status)
 
 
 def policy(**changes: Any) -> Policy:

@@ -27,11 +27,23 @@ class PageLine(Document, frozen=True):
     matched: int
 
 
+class FieldLine(Document, frozen=True):
+    """One field: labels, and at the serving confidence boxes found and detections; AP50 where it was measured."""
+
+    name: str
+    boxes: int
+    matched: int
+    detections: int
+    ap50: str
+
+
 class ModelDetails(Document, frozen=True):
     """A model's part of the report beside its figures; `mean_confidence` is the baseline of alerts on drift."""
 
     mean_confidence: str
     milliseconds: Milliseconds
+    test_fields: tuple[FieldLine, ...]
+    new_fields: tuple[FieldLine, ...]
     test: tuple[PageLine, ...]
     new: tuple[PageLine, ...]
 

@@ -52,26 +52,57 @@ class TrainResult(Document, frozen=True):
     losses: dict[str, str]
 
 
-class TestSet(Document, frozen=True):
-    """What mAP50 was measured on."""
+class Columns(Document, frozen=True):
+    """A number for each listed field, of each model; `live` is null when the base is live, or nothing."""
+
+    candidate: tuple[int, ...]
+    base: tuple[int, ...]
+    live: tuple[int, ...] | None
+
+
+class Drops(Document, frozen=True):
+    """The fields whose AP50 (in millionths) dropped most, by column, of so many that were measured."""
+
+    measured: int
+    field: tuple[int, ...]
+    boxes: tuple[int, ...]
+    matched: Columns
+    ap50: Columns
+
+
+class Floors(Document, frozen=True):
+    """The fields of least recall or precision, by column, of so many that were measured."""
+
+    measured: int
+    field: tuple[int, ...]
+    boxes: tuple[int, ...]
+    matched: Columns
+    detections: Columns
+
+
+class TestSet(Document, frozen=True, omit_defaults=True):
+    """What mAP50 was measured on; `drops` and `floor` are its worst fields, in a verification none."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     digest: str
     images: int
     boxes: int
+    drops: Drops | None = None
+    floor: Floors | None = None
 
 
-class NewSet(Document, frozen=True):
+class NewSet(Document, frozen=True, omit_defaults=True):
     """What the rates were measured on; `fresh` counts documents that the live version has not seen."""
 
     digest: str
     documents: int
     fresh: int
     trained_on: bool
+    floor: Floors | None = None
 
 
-class Rates(Document, frozen=True, omit_defaults=True):
+class Rates(Document, frozen=True):
     """Detection of labelled boxes at the serving confidence; shares as six-digit decimals, "" where undefined."""
 
     boxes: int
@@ -79,15 +110,13 @@ class Rates(Document, frozen=True, omit_defaults=True):
     rate: str
     document_rate: str
     precision: str
-    field_rate: tuple[str, ...] | None = None
 
 
 class Measured(Document, frozen=True):
-    """One model: mAP50 on the test set, AP50 by class index ("" where the class has no label), rates."""
+    """One model: mAP50 on the test set, rates on new samples."""
 
     sha256: str
     map50: str
-    ap50: tuple[str, ...]
     pool: Rates | None
     fresh: Rates | None
 

@@ -18,6 +18,7 @@ from .codec import (
     Uri,
     VersionName,
     decode,
+    encode,
 )
 from .serving import Serving
 
@@ -110,6 +111,28 @@ class Training(Document, frozen=True):
     augment: Augment
 
 
+class FieldsLimits(Document, frozen=True):
+    """When a field counts as worse: points of AP50 and boxes fewer found, of fields with so many boxes."""
+
+    review_at_points: Decimal = "3"
+    min_boxes: Annotated[int, msgspec.Meta(ge=1)] = 30
+    min_boxes_lost: Annotated[int, msgspec.Meta(ge=0)] = 3
+
+
+class FloorLimits(Document, frozen=True):
+    """When a field is hopeless: recall or precision at or below `minimum`, of fields with so many boxes."""
+
+    minimum: Decimal = "0.50"
+    min_boxes: Annotated[int, msgspec.Meta(ge=1)] = 30
+
+
+class Gates(Document, frozen=True, forbid_unknown_fields=False):
+    """The operator's rules of judgement, as far as they say which fields are to be told of; nobody judges here."""
+
+    fields: FieldsLimits = FieldsLimits()
+    floor: FloorLimits = FloorLimits()
+
+
 class _Common(Document, frozen=True, tag_field="mode"):
     schema: Literal["finetune-operator.io/run-document/v1"]
     owner: Owner
@@ -138,6 +161,11 @@ class VerifyDocument(_Common, frozen=True, tag="Verify"):
 
 
 RunDocument = FineTuneDocument | VerifyDocument
+
+
+def limits_of(document: FineTuneDocument) -> Gates:
+    """Return the limits by which fields are listed; StepError ContractViolated for limits that are none."""
+    return decode(encode(document.gates or {}), Gates, "The run document's gates")
 
 
 def parse_run_document(data: bytes) -> RunDocument:

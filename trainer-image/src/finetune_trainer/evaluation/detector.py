@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,13 @@ class Detector:
 
     def detect(self, image: Pixels, thresholds: Thresholds) -> Detections:
         """Return the detections on a BGR page (height, width, 3)."""
+        return self.detect_each(image, (thresholds,))[0]
+
+    def detect_each(self, image: Pixels, thresholds: Sequence[Thresholds]) -> list[Detections]:
+        """Return the detections on a page at each of the thresholds; the model runs once."""
         tensor, letterbox = prepare(image, self.serving.image_size)
         output = self.session.run(None, {self.session.get_inputs()[0].name: tensor})[0]
-        return postprocess(output[0], letterbox, thresholds)
+        return [postprocess(output[0], letterbox, each) for each in thresholds]
 
 
 def open_detector(path: Path, where: str, *, threads: int) -> Detector:

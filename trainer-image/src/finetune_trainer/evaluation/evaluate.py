@@ -61,19 +61,26 @@ class Speed:
 
 
 def run_model(
-    detector: Detector, pages: Sequence[Page], thresholds: Thresholds, counted: Counted = uncounted
+    detector: Detector,
+    pages: Sequence[Page],
+    thresholds: Thresholds,
+    counted: Counted = uncounted,
+    *,
+    served: Thresholds | None = None,
 ) -> tuple[list[PageResult], Speed]:
     """Return a model's detections on every page, and its speed; `counted` is called after each page.
 
-    A second thread decodes pages while the model works.
+    `served` are the thresholds that it is served with, where these are others. A second thread decodes pages while
+    the model works.
     """
     results: list[PageResult] = []
     seconds: list[float] = []
     for page, image in _decoded(pages):
         start = time.perf_counter()
-        detections = detector.detect(image, thresholds)
+        detections, *others = detector.detect_each(image, [thresholds] if served is None else [thresholds, served])
         seconds.append(time.perf_counter() - start)
-        results.append(PageResult(page, detections, page.truth(height=image.shape[0], width=image.shape[1])))
+        truth = page.truth(height=image.shape[0], width=image.shape[1])
+        results.append(PageResult(page, detections, truth, others[0] if others else detections))
         counted(len(results), len(pages))
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95]) if seconds else (0.0, 0.0)
     return results, Speed(float(p50), float(p95))

@@ -43,11 +43,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """What one model detected on one page."""
+    """What one model detected on one page: as it is measured, and as it is `served`."""
 
     page: Page
     detections: Detections
     truth: Truth
+    served: Detections
 
     @property
     def document(self) -> str:

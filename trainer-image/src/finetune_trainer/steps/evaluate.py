@@ -11,14 +11,23 @@ from ..documents.inputs import EvaluateInputs
 from ..documents.plan import Digests
 from ..documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, Report
 from ..documents.result import EvaluateResult, Models, NewSet, TestSet
-from ..documents.run import FineTuneDocument
+from ..documents.run import FineTuneDocument, limits_of
 from ..evaluation.average_precision import PrecisionRecall
 from ..evaluation.detector import Detector
 from ..evaluation.evaluate import EVALUATOR, settings_digest
+from ..evaluation.fields import Model
 from ..evaluation.pages import Page, load_pages
 from ..report.evaluation import class_table, gallery, precision_recall
 from .context import StepContext
-from .measure import Measurement, mean_confidence, measure, page_counts
+from .measure import (
+    Measurement,
+    field_lines,
+    mean_confidence,
+    measure,
+    page_counts,
+    worst_on_new,
+    worst_on_test,
+)
 from .models import fetch_base, fetch_candidate, fetch_detector
 from .yardstick import Yardstick, read_yardstick
 
@@ -27,6 +36,7 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     """Measure all models on the test set and the new set; publish report and plots."""
     progress = context.progress
     progress.report(percent=0, activity="fetching models")
+    limits = limits_of(document)
     yardstick = read_yardstick(context, document, inputs)
     models = _fetch_models(context, document, inputs)
     progress.report(percent=10, activity="reading pages")
@@ -34,7 +44,7 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     test = load_pages(context.storage, yardstick.test, len(document.classes), reading)
     reading = progress.counting("reading new samples", "pages", percent=(12, 15))
     new = load_pages(context.storage, yardstick.new_set, len(document.classes), reading)
-    measurements: dict[str, Measurement] = {}
+    measurements: dict[Model, Measurement] = {}
     for number, (name, (detector, sha256)) in enumerate(models.items()):
         first, last = (15 + 75 * part // len(models) for part in (number, number + 1))
         progress.report(percent=first, activity=f"measuring {name}")
@@ -44,14 +54,14 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
             document.serving,
             test=test,
             new=new,
-            with_fields=name == "candidate",
             counted=progress.counting(f"measuring {name}", "pages", percent=(first, last)),
         )
+    drops, floor = worst_on_test(limits, measurements)
     result = EvaluateResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,
-        test_set=count_test_set(yardstick.test_digest, test),
-        new_set=_count_new_set(yardstick),
+        test_set=msgspec.structs.replace(count_test_set(yardstick.test_digest, test), drops=drops, floor=floor),
+        new_set=msgspec.structs.replace(_count_new_set(yardstick), floor=worst_on_new(limits, measurements)),
         models=Models(
             candidate=measurements["candidate"].measured,
             base=measurements["base"].measured,
@@ -66,10 +76,10 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
 
 def _fetch_models(
     context: StepContext, document: FineTuneDocument, inputs: EvaluateInputs
-) -> dict[str, tuple[Detector, str]]:
+) -> dict[Model, tuple[Detector, str]]:
     """Return each model by its part in the verdict, with the digest of its artifact."""
     classes = document.classes
-    models = {
+    models: dict[Model, tuple[Detector, str]] = {
         "candidate": (fetch_candidate(context, document, inputs.candidate), inputs.candidate.sha256),
         "base": (fetch_base(context, document), document.base.artifact.sha256),
     }
@@ -99,14 +109,14 @@ def _publish(
     document: FineTuneDocument,
     digests: Digests,
     result: EvaluateResult,
-    measurements: Mapping[str, Measurement],
+    measurements: Mapping[Model, Measurement],
 ) -> None:
     confidence = float(document.serving.confidence)
     report = Report(
         schema=REPORT_SCHEMA,
         classes=document.classes,
         result=msgspec.to_builtins(result),
-        details={name: details(m, confidence) for name, m in measurements.items()},
+        details={name: details(m, confidence, document.classes) for name, m in measurements.items()},
         plan=digests,
     )
     context.publisher.file("report.json", encode(report))
@@ -126,11 +136,13 @@ def publish_curves(
         context.publisher.file("plots/classes.txt", table)
 
 
-def details(measurement: Measurement, confidence: float) -> ModelDetails:
+def details(measurement: Measurement, confidence: float, classes: Sequence[str]) -> ModelDetails:
     """Return a model's part of the report beside its measured figures."""
     return ModelDetails(
         mean_confidence=f"{mean_confidence(measurement.test, confidence):.6f}",
         milliseconds=Milliseconds(f"{measurement.speed.p50:.2f}", f"{measurement.speed.p95:.2f}"),
-        test=tuple(page_counts(r, confidence) for r in measurement.test),
-        new=tuple(page_counts(r, confidence) for r in measurement.new),
+        test_fields=field_lines(measurement.test_counts, classes, measurement.curves),
+        new_fields=field_lines(measurement.new_counts, classes, {}) if measurement.new else (),
+        test=tuple(page_counts(r) for r in measurement.test),
+        new=tuple(page_counts(r) for r in measurement.new),
     )

@@ -200,17 +200,16 @@ def _emit(termination_log: Path | None, emitted: Emitted) -> None:
 
 
 def fitting(emitted: Emitted) -> bytes:
-    """Return the result within the limit of a termination message; with very many classes, details are left out.
+    """Return the result within the limit of a termination message; where it is too long, lists lose their last rows.
 
-    What a verdict hangs on is never left out: first the AP50 per class of base and live version go, then the
-    candidate's tables per class. StepError (Internal) when even that does not fit.
+    What a verdict hangs on is never left out: the first row of a list is the worst field, and the count of measured
+    fields stays. StepError (Internal) when even that does not fit.
     """
     data = encode(emitted)
-    for leave_out in (_without_others, _without_tables):
+    for rows in (6, 4, 2, 1):
         if len(data) <= RESULT_LIMIT:
             return data
-        emitted = leave_out(emitted)
-        data = encode(emitted)
+        data = encode(_with_rows(emitted, rows))
     if len(data) > RESULT_LIMIT:
         raise StepError(
             ErrorClass.INTERNAL,
@@ -221,23 +220,21 @@ def fitting(emitted: Emitted) -> bytes:
     return data
 
 
-def _without_others(emitted: Emitted) -> Emitted:
-    return _models_changed(emitted, lambda name, model: model if name == "candidate" else model | {"ap50": []})
+def _with_rows(emitted: Emitted, rows: int) -> Emitted:
+    """Return the result with so many rows in each of its lists."""
+    result = emitted.result or {}
+    changed = {name: _shortened(value, rows) for name, value in result.items() if name in ("testSet", "newSet")}
+    return msgspec.structs.replace(emitted, result=result | changed)
 
 
-def _without_tables(emitted: Emitted) -> Emitted:
-    def plain(_name: str, model: dict[str, Any]) -> dict[str, Any]:
-        pool = {k: v for k, v in (model.get("pool") or {}).items() if k != "fieldRate"}
-        return model | {"ap50": [], "pool": pool or None}
-
-    return _models_changed(emitted, plain)
-
-
-def _models_changed(emitted: Emitted, change: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Emitted:
-    if emitted.result is None or not isinstance(models := emitted.result.get("models"), dict):
-        return emitted
-    changed = {name: change(name, model) if model else None for name, model in models.items()}
-    return msgspec.structs.replace(emitted, result=emitted.result | {"models": changed})
+def _shortened(value: Any, rows: int) -> Any:
+    match value:
+        case list() | tuple():
+            return value[:rows]
+        case dict():
+            return {key: _shortened(item, rows) for key, item in value.items()}
+        case _:
+            return value
 
 
 @contextmanager

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..documents.report import PageLine
-from ..documents.result import Measured, Rates
+from ..documents.report import FieldLine, PageLine
+from ..documents.result import Drops, Floors, Measured, Rates
+from ..documents.run import Gates
 from ..documents.serving import Serving
 from ..evaluation.average_precision import PrecisionRecall, match, mean_average_precision
 from ..evaluation.detector import Detector
 from ..evaluation.evaluate import VALIDATION, Speed, measure_map, run_model
+from ..evaluation.fields import FieldCounts, Model, count_fields, millionths, worst_drops, worst_floors
 from ..evaluation.pages import Page, PageResult
 from ..evaluation.postprocess import Thresholds
 from ..evaluation.rates import rates
@@ -24,6 +26,8 @@ class Measurement:
     """A model's result with what the report and the plots show beside it."""
 
     measured: Measured
+    test_counts: FieldCounts
+    new_counts: FieldCounts
     curves: dict[int, PrecisionRecall]
     test: Sequence[PageResult]
     new: Sequence[PageResult]
@@ -37,7 +41,6 @@ def measure(
     *,
     test: Sequence[Page],
     new: Sequence[Page] | None,
-    with_fields: bool,
     counted: Counted = uncounted,
 ) -> Measurement:
     """Measure mAP50 on `test`, and rates on `new` (all of it, and its fresh pages) at the serving settings.
@@ -46,7 +49,9 @@ def measure(
     """
     total = len(test) + len(new or ())
     classes = len(detector.serving.classes)
-    test_results, speed = run_model(detector, test, VALIDATION, lambda count, _: counted(count, total))
+    test_results, speed = run_model(
+        detector, test, VALIDATION, lambda count, _: counted(count, total), served=Thresholds.of(serving)
+    )
     curves = measure_map(test_results, classes)
     pool: Rates | None = None
     fresh: Rates | None = None
@@ -55,17 +60,45 @@ def measure(
         new_results, _ = run_model(
             detector, new, Thresholds.of(serving), lambda count, _: counted(len(test) + count, total)
         )
-        pool = rates(new_results, classes, with_fields=with_fields)
+        pool = rates(new_results)
         fresh_results = [result for result in new_results if result.fresh]
-        fresh = rates(fresh_results, classes, with_fields=False) if fresh_results else None
+        fresh = rates(fresh_results) if fresh_results else None
     measured = Measured(
         sha256=sha256,
         map50=f"{mean_average_precision(curves):.6f}",
-        ap50=tuple(f"{curves[i].ap:.4f}" if i in curves else "" for i in range(classes)),
         pool=pool,
         fresh=fresh,
     )
-    return Measurement(measured, curves, test_results, new_results, speed)
+    counts = (count_fields(test_results, classes), count_fields(new_results, classes))
+    return Measurement(measured, *counts, curves, test_results, new_results, speed)
+
+
+def worst_on_test(gates: Gates, models: Mapping[Model, Measurement]) -> tuple[Drops, Floors]:
+    """Return the fields that dropped most on the test set, and those of least recall or precision there."""
+    counts = {name: model.test_counts for name, model in models.items()}
+    ap50 = {name: millionths(model.curves, len(model.test_counts.boxes)) for name, model in models.items()}
+    return worst_drops(gates.fields, counts, ap50), worst_floors(gates.floor, counts)
+
+
+def worst_on_new(gates: Gates, models: Mapping[Model, Measurement]) -> Floors:
+    """Return the fields of least recall or precision on the new samples."""
+    return worst_floors(gates.floor, {name: model.new_counts for name, model in models.items()})
+
+
+def field_lines(
+    counts: FieldCounts, classes: Sequence[str], curves: Mapping[int, PrecisionRecall]
+) -> tuple[FieldLine, ...]:
+    """Return the report's line of every field, with AP50 where `curves` has it."""
+    return tuple(
+        FieldLine(
+            name=name,
+            boxes=counts.boxes[index],
+            matched=counts.matched[index],
+            detections=counts.detections[index],
+            ap50=f"{curves[index].ap:.6f}" if index in curves else "",
+        )
+        for index, name in enumerate(classes)
+    )
 
 
 def mean_confidence(results: Sequence[PageResult], confidence: float) -> float:
@@ -74,9 +107,9 @@ def mean_confidence(results: Sequence[PageResult], confidence: float) -> float:
     return float(scores.mean()) if len(scores) else 0.0
 
 
-def page_counts(result: PageResult, confidence: float) -> PageLine:
-    """Return one page's line in the report: labels, detections above `confidence`, and matches of these."""
-    shown = result.detections.above(confidence)
+def page_counts(result: PageResult) -> PageLine:
+    """Return one page's line in the report: labels, detections as they are served, and matches of these."""
+    shown = result.served
     return PageLine(
         image=result.page.sample.image.uri,
         sha256=result.page.sample.image.sha256,

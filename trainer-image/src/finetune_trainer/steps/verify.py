@@ -42,7 +42,6 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
         document.serving,
         test=pages,
         new=None,
-        with_fields=False,
         counted=context.progress.counting("measuring", "pages", percent=(35, 95)),
     )
     result = VerifyResult(
@@ -56,7 +55,7 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
         schema=REPORT_SCHEMA,
         classes=document.classes,
         result=msgspec.to_builtins(result),
-        details={"base": details(measurement, float(document.serving.confidence))},
+        details={"base": details(measurement, float(document.serving.confidence), document.classes)},
     )
     context.publisher.file("report.json", encode(report))
     publish_curves(context, {"base": measurement.curves}, document.classes)

@@ -1,11 +1,17 @@
 """Evidence: what a verdict is bound to, under one digest that a reviewer names."""
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from ...api.contract import EvaluateResult, RunDocument
 from ...api.names import sha256_of
-from ...api.run import Evidence, GateVerdict
+from ...api.run import Evidence, GateVerdict, TestSet
 from ...api.value import canonical_json, complete, plain
+from .gate import Standing
+from .rows import MAX_COUNT
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def evidence_of(
@@ -13,6 +19,7 @@ def evidence_of(
     result: EvaluateResult,
     gates: tuple[GateVerdict, ...],
     *,
+    standing: Standing,
     live: str | None,
     live_sha256: str | None,
     round_: int,
@@ -21,25 +28,42 @@ def evidence_of(
 ) -> Evidence:
     """Return the evidence of one evaluation round.
 
-    The digest covers the owner, the round, candidate and base digests, test-set and new-set digests,
-    evaluation settings and evaluator, the gates' limits and verdicts, what was live, all measurements, and who made
-    all that: what `prepare` counted, and each step's image and manifest.
+    The digest covers the owner, the round, candidate and base digests, test set and new set with their worst
+    fields, evaluation settings and evaluator, the gates' limits and verdicts, what was live and what was known of it,
+    all measurements, and who made all that: what `prepare` counted, and each step's image and manifest.
     """
     bound = {
         "owner": run_document.owner.uid,
         "round": round_,
         "candidate": result.models.candidate.sha256 if result.models.candidate else None,
         "base": result.models.base.sha256,
-        "testSet": result.test_set.digest,
-        "newSet": result.new_set.digest if result.new_set else None,
+        "testSet": complete(result.test_set),
+        "newSet": complete(result.new_set) if result.new_set else None,
+        "classes": run_document.classes,
         "settings": result.settings,
         "evaluator": result.evaluator,
         "limits": complete(run_document.gates) if run_document.gates else None,
         "gates": [plain(gate) for gate in gates],
         "live": live,
         "liveSha256": live_sha256,
+        "standing": {"version": standing.version, "testSet": standing.test_set, "isLive": standing.is_live},
         "models": complete(result.models),
         "provenance": dict(provenance),
     }
     digest = f"sha256:{sha256_of(canonical_json(bound))}"
-    return Evidence(digest=digest, uri=uri, live=live, live_sha256=live_sha256, round=round_)
+    return Evidence(
+        digest=digest,
+        uri=uri,
+        live=live,
+        live_sha256=live_sha256,
+        round=round_,
+        test_set=test_set_of(result),
+    )
+
+
+def test_set_of(result: EvaluateResult) -> TestSet | None:
+    """Return the test split as it is recorded; None for a digest or a count that is none."""
+    digest, images = result.test_set.digest, result.test_set.images
+    if _SHA256.fullmatch(digest) is None or not 0 <= images <= MAX_COUNT:
+        return None
+    return TestSet(digest=digest, images=images)

@@ -16,24 +16,53 @@ Figures = tuple[Figure, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of what the candidate is held against: the live version, or the base where nothing is live.
+
+    `version` is its name, `test_set` the digest of the test split that it was measured on; each None where unknown.
+    """
+
+    version: str | None = None
+    test_set: str | None = None
+    is_live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a gate judges: one evaluation, the names of the fields, and what is known of what is live."""
+
+    result: EvaluateResult
+    classes: tuple[str, ...] = ()
+    standing: Standing = Standing()
+
+
+@dataclass(frozen=True, slots=True)
 class Gate(Generic[L]):
-    """A rule that a candidate must pass. Its verdicts and figures hang on the run document and the result alone.
+    """A rule that a candidate must pass. Its verdicts and figures hang on the case alone.
 
     `limits` picks its part of the policy's gates. `judge` returns one verdict or more, each under a name of its own.
     `figures` returns what is recorded, under names that no other gate uses, or None when a number that the verdict
-    hangs on is missing or is none: whoever judges makes an Error of that, never a Pass. `in_points` names the verdicts
-    whose value is in points (x 100); the others' are shares of 1.
+    hangs on is missing or is none: whoever judges makes an Error of that, never a Pass. `names` are those of
+    all its verdicts; `in_points` names the verdicts
+    whose value is in points (x 100), `counts` those whose value is a count; the others' are shares of 1.
     """
 
     name: str
     limits: Callable[[Gates], L]
-    judge: Callable[[L, EvaluateResult], tuple[GateVerdict, ...]]
+    judge: Callable[[L, Evaluation], tuple[GateVerdict, ...]]
     figures: Callable[[EvaluateResult], Figures | None]
+    names: tuple[str, ...]
     in_points: frozenset[str] = frozenset()
+    counts: frozenset[str] = frozenset()
 
-    def verdicts(self, gates: Gates, result: EvaluateResult) -> tuple[GateVerdict, ...]:
-        """Judge `result` by this gate's limits among those of all gates."""
-        return self.judge(self.limits(gates), result)
+    def verdicts(self, gates: Gates, case: Evaluation) -> tuple[GateVerdict, ...]:
+        """Judge `case` by this gate's limits among those of all gates."""
+        return self.judge(self.limits(gates), case)
+
+
+def no_figures(_: EvaluateResult) -> Figures:
+    """Return none: the gate's message and value say it all, and no other number hangs on it."""
+    return ()
 
 
 def figures(**values: Decimal | int | None) -> Figures:

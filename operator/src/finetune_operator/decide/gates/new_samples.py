@@ -7,31 +7,48 @@ version was not trained on, `basePoolRate` of the base; and behind them `boxes` 
 from decimal import Decimal
 from typing import Final
 
-from ...api.contract import EvaluateResult, Measured, NewSet, Scores
+from ...api.contract import EvaluateResult, NewSet, Scores
 from ...api.policy import NewSamplesGate
 from ...api.run import GateVerdict, Verdict
-from .gate import Figures, Gate, figures
+from .gate import Evaluation, Figures, Gate, Standing, figures
 from .shares import found_share
 
 NAME: Final = "newSamples"
 FRESH_NAME: Final = "newSamplesFresh"
 
 
-def judge(limits: NewSamplesGate, result: EvaluateResult) -> tuple[GateVerdict, ...]:
+def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     """Judge the share of labelled boxes that were found, on the pool and on its fresh part separately.
 
     Above `minimum` Pass, equal or below Review, an empty set Error. Without fresh samples only the pool
-    counts, and a gate of its own says so.
+    counts, and the second verdict says so.
     """
-    new_set, candidate = result.new_set, result.models.candidate
+    models, new_set = case.result.models, case.result.new_set
+    candidate = models.candidate
     if new_set is None or candidate is None:
         message = "nothing was measured on new samples"
-        return (GateVerdict(name=NAME, verdict="Error", threshold=str(limits.minimum), message=message),)
-    pool = _rate_verdict(NAME, "the pool", candidate.pool, limits, _remarks(new_set, candidate))
+        threshold = str(limits.minimum)
+        return tuple(
+            GateVerdict(name=name, verdict="Error", threshold=threshold, message=message) for name in (NAME, FRESH_NAME)
+        )
+    others = (models.base.pool, models.live.pool if models.live else None)
+    pool = _rate_verdict(NAME, "the pool", candidate.pool, limits, beside(*others) + _trained_on(new_set))
     if candidate.fresh is None and new_set.fresh == 0:
-        none = f"nothing is fresh since the live version, so the pool alone counts; it needs more than {limits.minimum}"
-        return (pool, GateVerdict(name=FRESH_NAME, verdict="Pass", threshold=str(limits.minimum), message=none))
-    return (pool, _rate_verdict(FRESH_NAME, "its fresh samples", candidate.fresh, limits, _trained_on(new_set)))
+        return (pool, _nothing_fresh(limits, case.standing))
+    others = (models.base.fresh, models.live.fresh if models.live else None)
+    remarks = beside(*others) + _trained_on(new_set)
+    return (pool, _rate_verdict(FRESH_NAME, "its fresh samples", candidate.fresh, limits, remarks))
+
+
+def beside(base: Scores | None, live: Scores | None) -> str:
+    """Return how many boxes base and live version found, to stand behind the candidate's."""
+    return "".join(f"; {name} {scores.matched}" for name, scores in (("base", base), ("live", live)) if scores)
+
+
+def _nothing_fresh(limits: NewSamplesGate, standing: Standing) -> GateVerdict:
+    """Return a verdict of its own, so that nobody looks for one that is missing."""
+    message = f"does not apply: no sample is fresh since {standing.version or 'what is live'}; the pool alone counts"
+    return GateVerdict(name=FRESH_NAME, verdict="Pass", threshold=str(limits.minimum), message=message)
 
 
 def _rate_verdict(name: str, what: str, scores: Scores | None, limits: NewSamplesGate, remarks: str) -> GateVerdict:
@@ -41,9 +58,17 @@ def _rate_verdict(name: str, what: str, scores: Scores | None, limits: NewSample
         message = f"no valid detection rate on {what}: {_raw(scores)}"
         return GateVerdict(name=name, verdict="Error", threshold=threshold, message=message)
     message = (
-        f"{scores.matched} of {scores.boxes} boxes of {what} found ({rate}); more than {threshold} is needed{remarks}"
+        f"{scores.matched} of {scores.boxes} boxes of {what} found ({rate}){remarks}; more than {threshold} is needed"
     )
-    return GateVerdict(name=name, verdict=_verdict(rate, limits), value=str(rate), threshold=threshold, message=message)
+    verdict = _verdict(rate, limits)
+    return GateVerdict(
+        name=name,
+        verdict=verdict,
+        reason="" if verdict == "Pass" else "TooFewFound",
+        value=str(rate),
+        threshold=threshold,
+        message=message,
+    )
 
 
 def _verdict(rate: Decimal, limits: NewSamplesGate) -> Verdict:
@@ -68,13 +93,6 @@ def _figures(result: EvaluateResult) -> Figures | None:
     )
 
 
-def _remarks(new_set: NewSet, candidate: Measured) -> str:
-    fresh = (
-        "" if candidate.fresh or new_set.fresh else "; none is fresh since the live version, so the pool alone counts"
-    )
-    return _trained_on(new_set) + fresh
-
-
 def _trained_on(new_set: NewSet) -> str:
     return "; the model was trained on these samples (holdout is 0)" if new_set.trained_on else ""
 
@@ -85,4 +103,6 @@ def _raw(scores: Scores | None) -> str:
     return f"{scores.matched} of {scores.boxes} boxes, rate {scores.rate[:32]!r}"
 
 
-NEW_SAMPLES: Final = Gate(name=NAME, limits=lambda gates: gates.new_samples, judge=judge, figures=_figures)
+NEW_SAMPLES: Final = Gate(
+    name=NAME, limits=lambda gates: gates.new_samples, judge=judge, figures=_figures, names=(NAME, FRESH_NAME)
+)

@@ -9,7 +9,7 @@ from typing import Final
 from ...api.contract import EvaluateResult, Measured
 from ...api.policy import RegressionGate
 from ...api.run import GateVerdict, Verdict
-from .gate import Figures, Gate, figures
+from .gate import Evaluation, Figures, Gate, figures
 from .shares import share
 
 NAME: Final = "regression"
@@ -17,13 +17,14 @@ CANDIDATE_MAP50: Final = "candidateMap50"
 """The figure that a version is known by."""
 
 
-def judge(limits: RegressionGate, result: EvaluateResult) -> tuple[GateVerdict, ...]:
+def judge(limits: RegressionGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     """Judge the drop of mAP50 on the anchor's test set, in absolute points (x 100).
 
     drop = max(base, live) - candidate; below `reviewAtPoints` Pass, up to and including
     `rejectAbovePoints` Review, above it Reject.
     """
     threshold = f"review at {limits.review_at_points}, reject above {limits.reject_above_points}"
+    result = case.result
     models = result.models
     candidate = share(models.candidate.map50 if models.candidate else "")
     base = share(models.base.map50)
@@ -37,7 +38,9 @@ def judge(limits: RegressionGate, result: EvaluateResult) -> tuple[GateVerdict, 
         parts.append(f"live {live} ({_change(candidate, live)})")
     message = f"mAP50 {candidate} on {result.test_set.images} test images against {' and '.join(parts)}; {threshold}"
     verdict = _verdict(drop, limits)
-    return (GateVerdict(name=NAME, verdict=verdict, value=f"{drop:f}", threshold=threshold, message=message),)
+    reason = "" if verdict == "Pass" else "Forgetting"
+    value = f"{drop:f}"
+    return (GateVerdict(name=NAME, verdict=verdict, reason=reason, value=value, threshold=threshold, message=message),)
 
 
 def _verdict(drop: Decimal, limits: RegressionGate) -> Verdict:
@@ -69,5 +72,10 @@ def _raw(candidate: Measured | None, base: Measured, live: Measured | None) -> s
 
 
 REGRESSION: Final = Gate(
-    name=NAME, limits=lambda gates: gates.regression, judge=judge, figures=_figures, in_points=frozenset((NAME,))
+    name=NAME,
+    limits=lambda gates: gates.regression,
+    judge=judge,
+    figures=_figures,
+    names=(NAME,),
+    in_points=frozenset((NAME,)),
 )

@@ -1,4 +1,4 @@
-"""The verdict over all gates, from the run document and the result of an evaluation, and from nothing else.
+"""The verdict over all gates, from the run document, the result of an evaluation, and what is known of what is live.
 
 Whatever is missing, not a number, infinite, outside 0..1 or contradicts itself is an Error, never a Pass.
 """
@@ -8,15 +8,26 @@ from typing import Any, Final
 
 from ...api.contract import EvaluateResult, RunDocument
 from ...api.run import GateVerdict, Verdict
-from .gate import Figures, Gate
+from .fields import FIELDS
+from .floor import FLOOR
+from .gain import GAIN
+from .gate import Evaluation, Figures, Gate, Standing
+from .moved import YARDSTICK_MOVED
 from .new_samples import NEW_SAMPLES
 from .regression import REGRESSION
+from .yardstick import YARDSTICK
 
-GATES: Final[tuple[Gate[Any], ...]] = (REGRESSION, NEW_SAMPLES)
+GATES: Final[tuple[Gate[Any], ...]] = (REGRESSION, NEW_SAMPLES, FIELDS, FLOOR, YARDSTICK, YARDSTICK_MOVED, GAIN)
 """Every gate, in the order in which verdicts and figures are recorded."""
 
 IN_POINTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.in_points for gate in GATES))
 """The verdicts whose value is in points (x 100)."""
+
+VERDICTS: Final[frozenset[str]] = frozenset(name for gate in GATES for name in gate.names)
+"""The names of all verdicts: every judgement has each of them."""
+
+COUNTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.counts for gate in GATES))
+"""The verdicts whose value is a count."""
 
 _STRICTNESS: Final[dict[Verdict, int]] = {"Pass": 0, "Review": 1, "Reject": 2, "Error": 3}
 
@@ -30,14 +41,17 @@ class Judgement:
     figures: Figures | None
 
 
-def judge(run_document: RunDocument, result: EvaluateResult, gates: tuple[Gate[Any], ...] = GATES) -> Judgement:
-    """Judge one evaluation by the gates' limits in the run document."""
+def judge(
+    run_document: RunDocument, result: EvaluateResult, standing: Standing, gates: tuple[Gate[Any], ...] = GATES
+) -> Judgement:
+    """Judge one evaluation by the gates' limits in the run document, beside what is known of what is live."""
     limits = run_document.gates
     if limits is None:
         message = "the run document names no gates; make a new run"
         missing = tuple(GateVerdict(name=gate.name, verdict="Error", message=message) for gate in gates)
         return Judgement(missing, "Error", None)
-    verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, result))
+    case = Evaluation(result, run_document.classes, standing)
+    verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, case))
     figures = _figures(gates, result)
     return Judgement(verdicts, "Error" if figures is None else worst(verdicts), figures)
 

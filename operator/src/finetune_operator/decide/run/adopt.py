@@ -123,6 +123,7 @@ def _with_evidence(context: RunContext, policy: Policy, status: RunStatus, earli
             live=measured_against.version if measured_against is not None else evidence.baseline,
             live_sha256=measured_against.sha256 if measured_against is not None else None,
             round=0,
+            test_set=evidence.test_set,
         ),
         decision=evidence.decision,
         version=earlier.name,

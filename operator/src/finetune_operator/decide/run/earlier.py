@@ -9,6 +9,7 @@ from ...api.meta import ObjectMeta
 from ...api.model_version import Lineage, ModelVersion, VersionEvidence
 from ...api.policy import Policy
 from ...api.record import Service, services
+from ..gates.verdict import VERDICTS
 
 Fate = Literal[
     "Live",
@@ -97,9 +98,15 @@ def fate_of(policy: Policy, earlier: Earlier, *, asks_again: bool) -> Fate:
         return "WasLive"
     if verdict == "Review" and decision is None:
         return "AskedAgain" if asks_again else "Expired"
-    if not is_current(policy, earlier):
+    rejected = verdict in ("Reject", "Error")
+    if not is_current(policy, earlier) or not (rejected or _saw_every_gate(earlier)):
         return "Outdated"
-    return "RejectedByGates" if verdict in ("Reject", "Error") else "MayGoLive"
+    return "RejectedByGates" if rejected else "MayGoLive"
+
+
+def _saw_every_gate(earlier: Earlier) -> bool:
+    """Tell whether every gate that there is now judged it: an earlier release had fewer."""
+    return {gate.name for gate in earlier.evidence.gates} >= VERDICTS
 
 
 def is_current(policy: Policy, earlier: Earlier) -> bool:

@@ -39,3 +39,8 @@ def gates_text(gates: Iterable[GateVerdict]) -> str:
 def objections(gates: Iterable[GateVerdict]) -> str:
     """Return what the gates say that did not pass: the others are no news in a summary."""
     return gates_text(gate for gate in gates if gate.verdict != "Pass")
+
+
+def reasons_of(gates: Iterable[GateVerdict]) -> str:
+    """Return in one word each what the gates object to, so that a summary names all of it, however long it gets."""
+    return ", ".join(dict.fromkeys(gate.reason for gate in gates if gate.verdict != "Pass" and gate.reason))

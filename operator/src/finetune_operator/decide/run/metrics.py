@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from ...api.run import FINAL_PHASES, RunStatus
 from ..attempts import metrics as attempts
 from ..decision import RecordMetric
-from ..gates.verdict import IN_POINTS
+from ..gates.verdict import COUNTS, IN_POINTS
 from .adopt import owes_its_evidence
 from .view import RunView
 
@@ -26,6 +26,8 @@ def metrics(view: RunView, after: RunStatus) -> Iterator[RecordMetric]:
 def _judged(after: RunStatus, verdict: str, labels: dict[str, str]) -> Iterator[RecordMetric]:
     yield RecordMetric("finetune_verdicts", {**labels, "verdict": verdict})
     for gate in after.gates:
+        if gate.name in COUNTS:
+            continue
         value = _ratio(gate.value, points=gate.name in IN_POINTS)
         if value is not None:
             yield RecordMetric("finetune_gate_value_ratio", {**labels, "gate": gate.name}, value)

@@ -13,7 +13,7 @@ from ..snapshot import default_seed
 from ..times import later, span, stamp, whole_seconds
 from .acceptance import policy_not_found
 from .again import end_outrun, is_current, is_outrun, measure_again
-from .grounds import gates_text, grounds_of, objections
+from .grounds import gates_text, grounds_of, objections, reasons_of
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark, say, unblocked
 from .view import RunView, recorded_every
@@ -130,8 +130,9 @@ def _review_needed(context: RunContext, status: RunStatus, evidence: Evidence, u
     run, review = context.view.run, context.view.run.spec.review
     patch = f'{{"spec":{{"review":{{"decision":"Approve","evidence":"{evidence.digest}","by":"YOUR NAME"}}}}}}'
     command = f"kubectl -n {run.metadata.namespace} patch finetunerun {run.metadata.name} --type merge -p '{patch}'"
+    what = reasons_of(status.gates) or "Review"
     message = (
-        f"a person decides until {stamp(until)}: {objections(status.gates)}; the report is report.json beside "
+        f"{what}: a person decides until {stamp(until)}: {objections(status.gates)}; the report is report.json beside "
         f"{evidence.uri}"
     )
     remedy = f"to approve it (or Reject, with a reason): {command}"

@@ -55,6 +55,7 @@ def version_spec(context: RunContext, status: RunStatus, grounds: Grounds, versi
             uri=grounds.evidence.uri,
             baseline=grounds.evidence.live,
             baseline_sha256=grounds.evidence.live_sha256,
+            test_set=grounds.evidence.test_set,
             decision=status.decision,
         ),
     )

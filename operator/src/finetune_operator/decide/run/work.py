@@ -23,6 +23,7 @@ from ..gates.verdict import judge
 from ..templates import evaluating_role, evaluating_template, usable_template
 from ..views import Problem
 from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference, suspended
+from .standing import standing_of
 from .status import (
     CONDITION_OF,
     PHASE_OF,
@@ -190,14 +191,16 @@ def _record_candidate(context: RunContext, status: RunStatus, trained: results.T
 
 def _record_judgement(context: RunContext, status: RunStatus, evaluated: results.Evaluated) -> RunStatus:
     """Judge, and bind the verdict to its evidence (R22)."""
-    judgement = judge(context.run_document, evaluated.result)
     number = current_round(status) - 1
     live_sha256 = next(a.live for a in reversed(status.attempts) if a.step == "evaluate")
     live = model_reference(context, live_sha256)
+    standing = standing_of(context, live_sha256, live)
+    judgement = judge(context.run_document, evaluated.result, standing)
     evidence = evidence_of(
         context.run_document,
         evaluated.result,
         judgement.gates,
+        standing=standing,
         # A version that nobody knows any more keeps its digest as its name: "nothing was live" would be untrue.
         live=live.version if live else live_sha256,
         live_sha256=live_sha256,

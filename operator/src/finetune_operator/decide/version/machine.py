@@ -18,6 +18,7 @@ from ..attempts.engine import advance
 from ..attempts.history import active_jobs, attempt_text, deletions, newly_failed, swept
 from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway
 from ..decision import Action, CreateSnapshot, Decision, Emit
+from ..gates.evidence import test_set_of
 from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
 from ..since import dated
@@ -190,7 +191,8 @@ def _judged(view: VersionView, status: VersionStatus, result: EvaluateResult) ->
         message = f"mAP50 {result.models.base.map50[:32]!r} is no share; import the base anew"
         return _refused(view, status, Problem("NotANumber", message))
     message = f"mAP50 {map50} on {result.test_set.images} test images"
-    return _mark(view, replace(status, map50=str(map50)), "Verified", "True", "Verified", message)
+    status = replace(status, map50=str(map50), test_set=test_set_of(result))
+    return _mark(view, status, "Verified", "True", "Verified", message)
 
 
 def _refused(view: VersionView, status: VersionStatus, problem: Problem) -> VersionStatus:
