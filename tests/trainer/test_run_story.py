@@ -22,6 +22,7 @@ from finetune_trainer.steps.train import train
 from finetune_trainer.steps.verify import verify
 from finetune_trainer.steps.yardstick import read_yardstick
 from finetune_trainer.storage import local_path
+from finetune_trainer.training.precision import detect_hardware
 from trainer.world import NONCE, World, context
 
 
@@ -63,7 +64,7 @@ def test_the_mix_is_all_new_pages_and_the_row_of_the_table(prepared: PrepareResu
 
 
 def test_training_reports_what_ran(trained: TrainResult) -> None:
-    assert (trained.epochs, trained.batch, trained.images, trained.device) == (2, 16, 76, "cpu")
+    assert (trained.epochs, trained.batch, trained.images, trained.device) == (2, 16, 76, detect_hardware().name)
     assert set(trained.losses) >= {"box", "cls"}
 
 

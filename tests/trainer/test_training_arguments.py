@@ -10,7 +10,8 @@ import pytest
 
 from finetune_trainer.documents.run import Training
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.training.arguments import check_shared_memory, train_arguments
+from finetune_trainer.training.arguments import train_arguments
+from finetune_trainer.training.loaders import loaders
 from finetune_trainer.training.precision import Hardware, amp_argument
 from trainer.world import training_parameters
 
@@ -28,6 +29,7 @@ def arguments(**changes: Any) -> dict[str, object]:
         data_yaml=Path("/s/data.yaml"),
         output=Path("/s/run"),
         device="cpu",
+        loaders=0,
         amp=False,
     )
 
@@ -67,7 +69,7 @@ def test_each_argument_is_what_is_meant(name: str, value: object) -> None:
 OTHER: dict[str, object] = {"optimizer": "SGD", "cosLr": False}
 """Another value of each option that is no number."""
 
-OPTIONS = [name for name in training_parameters() if name not in ("amp", "augment")]  # for amp, see below
+OPTIONS = [name for name in training_parameters() if name not in ("amp", "workers", "augment")]  # see below
 AUGMENT = [f"augment.{name}" for name in training_parameters()["augment"]]
 
 
@@ -119,10 +121,29 @@ def test_bf16_that_the_hardware_lacks_is_refused(hardware: Hardware) -> None:
     assert caught.value.reason is Reason.PRECISION_UNSUPPORTED
 
 
-def test_workers_need_shared_memory_and_a_pod_has_little() -> None:
-    check_shared_memory(workers=0, batch=64, image_size=1280, available=0)
-    check_shared_memory(workers=8, batch=16, image_size=640, available=2 << 30)
+@pytest.mark.parametrize(
+    ("wanted", "gpu", "cpus", "megabytes", "expected"),
+    [
+        (None, True, 16, 4096, 8),
+        (None, True, 4, 4096, 3),  # one CPU is the trainer's
+        (None, True, 16, 160, 2),  # as many as /dev/shm holds
+        (None, True, 16, 64, 0),  # a pod without a volume there
+        (None, True, 1, 4096, 0),
+        (None, False, 16, 0, 0),
+        (0, True, 16, 0, 0),
+        (3, False, 16, 0, 3),
+        (12, True, 4, 4096, 12),  # a wish is a wish
+    ],
+)
+def test_loaders_are_as_many_as_the_pod_allows(
+    wanted: int | None, gpu: bool, cpus: int, megabytes: int, expected: int
+) -> None:
+    available = megabytes << 20
+    assert loaders(wanted, gpu=gpu, cpus=cpus, batch=16, image_size=640, available=available) == expected
+
+
+def test_a_wish_for_loaders_that_shared_memory_cannot_hold_is_refused() -> None:
     with pytest.raises(StepError, match="64 MiB") as caught:
-        check_shared_memory(workers=8, batch=16, image_size=640, available=64 << 20)
+        loaders(8, gpu=True, cpus=16, batch=16, image_size=640, available=64 << 20)
     assert caught.value.reason is Reason.SHARED_MEMORY_TOO_SMALL
     assert "medium: Memory" in caught.value.remedy

@@ -72,7 +72,7 @@ class TinyTraining:
         training = msgspec.convert(training_parameters(**(changes or {})), Training)
         output = self.folder / "run"
         arguments = train_arguments(
-            training, image_size=SIDE, seed=7, data_yaml=data_yaml, output=output, device="cpu", amp=False
+            training, image_size=SIDE, seed=7, data_yaml=data_yaml, output=output, device="cpu", loaders=0, amp=False
         )
         progress = Progress("train", self.lines)  # type: ignore[arg-type]
         return train(

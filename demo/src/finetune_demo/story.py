@@ -205,13 +205,13 @@ class Story:
     def run_to_live(self) -> None:
         """Apply the FineTuneRun and follow it until its version is live."""
         self.apply("80-run.yaml")
-        followed = progress.follow(self.cluster.kube, RUN, 1200)
+        # A review would wait for a person for two weeks; the line above this has the command that decides it.
+        followed = progress.follow(self.cluster.kube, RUN, 1200, until=(*progress.FINAL, "InReview"))
         status = followed.run["status"]
         self.facts |= {"epochs seen": sorted(followed.epochs), "phases": followed.phases, "run": status}
         if followed.phase != "Promoted":
-            raise Failed(
-                f"the run ended {followed.phase}: {status.get('message')}\n{json.dumps(status.get('gates'), indent=2)}"
-            )
+            gates = json.dumps(status.get("gates"), indent=2)
+            raise Failed(f"the run is {followed.phase}, not Promoted: {status.get('message')}\n{gates}")
         self.wait_live("ft_v1.1")
 
     def roll_back(self) -> None:

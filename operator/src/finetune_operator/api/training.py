@@ -43,7 +43,8 @@ class Training(Value, frozen=True, kw_only=True):
     nominal_batch: int = 64
     close_mosaic: int = 0
     patience: int = 0
-    workers: int = 0
+    workers: int | None = None
+    """None leaves it to the trainer, who sees the GPU, the CPUs and the shared memory of its pod."""
     amp: Literal["Auto", "BF16", "Off"] = "Auto"
     augment: Augment = Augment()
 

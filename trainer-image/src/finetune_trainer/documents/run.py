@@ -106,7 +106,7 @@ class Training(Document, frozen=True):
     nominal_batch: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
     close_mosaic: Epochs
     patience: Epochs
-    workers: Annotated[int, msgspec.Meta(ge=0, le=64)]
+    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] | None
     amp: Literal["Auto", "BF16", "Off"]
     augment: Augment
 

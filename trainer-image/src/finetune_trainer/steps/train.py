@@ -20,9 +20,10 @@ from ..errors import Reason, bad_input
 from ..progress import FileLines
 from ..report.training import loss_curves
 from ..storage import normalise
-from ..training.arguments import check_shared_memory, train_arguments
+from ..training.arguments import train_arguments
 from ..training.checkpoint import check_is_base, class_names, load_checkpoint, publishable
 from ..training.export import export_onnx, save_checkpoint
+from ..training.loaders import loaders
 from ..training.precision import Hardware, amp_argument, detect_hardware
 from ..training.settings import prepare_ultralytics
 from ..training.yolo import Trained
@@ -45,7 +46,9 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
     data_yaml = _lay_out(context, plan, folder / "data", document.training.epochs)
     context.progress.report(percent=0, epoch=0, epochs=document.training.epochs, activity="loading data and model")
     hardware = detect_hardware()
-    arguments = _arguments(document, hardware, seed=plan.seed, data_yaml=data_yaml, output=folder / "run")
+    arguments = _arguments(
+        document, hardware, cpus=context.cpus, seed=plan.seed, data_yaml=data_yaml, output=folder / "run"
+    )
     trained = run_training(
         base, arguments, plan.train, context.progress, log=folder / "train.log", threads=context.cpus
     )
@@ -72,12 +75,18 @@ def _lay_out(context: StepContext, plan: Plan, folder: Path, epochs: int) -> Pat
 
 
 def _arguments(
-    document: FineTuneDocument, hardware: Hardware, *, seed: int, data_yaml: Path, output: Path
+    document: FineTuneDocument, hardware: Hardware, *, cpus: int, seed: int, data_yaml: Path, output: Path
 ) -> dict[str, object]:
     training, size = document.training, document.serving.image_size
-    if hardware.device != "cpu":
-        available = shutil.disk_usage(_SHARED_MEMORY).free
-        check_shared_memory(workers=training.workers, batch=training.batch, image_size=size, available=available)
+    gpu = hardware.device != "cpu"
+    processes = loaders(
+        training.workers,
+        gpu=gpu,
+        cpus=cpus,
+        batch=training.batch,
+        image_size=size,
+        available=shutil.disk_usage(_SHARED_MEMORY).free if gpu else 0,
+    )
     return train_arguments(
         training,
         image_size=size,
@@ -85,6 +94,7 @@ def _arguments(
         data_yaml=data_yaml,
         output=output,
         device=hardware.device,
+        loaders=processes,
         amp=amp_argument(training.amp, hardware),
     )
 

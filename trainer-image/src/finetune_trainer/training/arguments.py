@@ -7,10 +7,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ..documents.run import Augment, Training
-from ..errors import Reason, bad_input
-
-_PREFETCH: Final = 4
-"""Batches of uint8 images that ultralytics keeps ahead per worker, all through /dev/shm."""
 
 FIXED: Final[Mapping[str, object]] = {
     "split": "val",
@@ -49,12 +45,16 @@ def train_arguments(
     data_yaml: Path,
     output: Path,
     device: Literal["cpu", "0"],
+    loaders: int,
     amp: Literal["bf16", False],
 ) -> dict[str, object]:
-    """Return the keyword arguments of `YOLO.train`; images of `image_size` pixels, results in `output`."""
+    """Return the keyword arguments of `YOLO.train`; images of `image_size` pixels, results in `output`.
+
+    `loaders` processes load images beside the trainer.
+    """
     return {
         **FIXED,
-        **_parameters(training),
+        **_parameters(training, loaders),
         **_augmentation(training.augment),
         "data": str(data_yaml),
         "imgsz": image_size,
@@ -66,7 +66,7 @@ def train_arguments(
     }
 
 
-def _parameters(training: Training) -> dict[str, object]:
+def _parameters(training: Training, loaders: int) -> dict[str, object]:
     return {
         "epochs": training.epochs,
         # An optimizer by name, or lr0, momentum and warmup_bias_lr would be replaced by `auto`'s own.
@@ -87,7 +87,7 @@ def _parameters(training: Training) -> dict[str, object]:
         "patience": training.patience,
         # Validation picks a checkpoint only where patience is set; otherwise the last epoch is the candidate.
         "val": training.patience > 0,
-        "workers": training.workers,
+        "workers": loaders,
     }
 
 
@@ -104,18 +104,3 @@ def _augmentation(augment: Augment) -> dict[str, object]:
         "hsv_s": float(augment.hsv_s),
         "hsv_v": float(augment.hsv_v),
     }
-
-
-def check_shared_memory(*, workers: int, batch: int, image_size: int, available: int) -> None:
-    """Raise StepError before loader workers die of a bus error; `available` bytes of /dev/shm.
-
-    Workers hand over batches of uint8 images through shared memory, which is 64 MiB in a pod by default.
-    """
-    needed = workers * _PREFETCH * batch * 3 * image_size * image_size
-    if workers and needed > available:
-        raise bad_input(
-            Reason.SHARED_MEMORY_TOO_SMALL,
-            f"Shared memory (/dev/shm) has {available >> 20} MiB; {workers} workers with batches of {batch} "
-            f"need {needed >> 20} MiB.",
-            "Mount an emptyDir with medium: Memory at /dev/shm in the PodTemplate, or set training.workers to 0.",
-        )
