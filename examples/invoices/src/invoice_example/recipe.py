@@ -1,6 +1,6 @@
 """The example's recipe as plain data: serving settings, the base model's training, the fine-tune's parameters.
 
-Every number was chosen by the spike in README.md, on five seeds.
+Every number was chosen by the spikes in README.md.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ FINE_TUNE: Mapping[str, Any] = {
     "warmupBiasLr": "0",
     "cosLr": True,
     "optimizer": "AdamW",
-    "batch": 16,
-    "nominalBatch": 16,
+    "batch": 8,
+    "nominalBatch": 8,
     "closeMosaic": 0,
     "augment": {
         "fliplr": "0",
