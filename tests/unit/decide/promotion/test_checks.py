@@ -458,3 +458,39 @@ def test_a_review_of_what_is_outdated_is_not_asked_for() -> None:
     assert isinstance(refused, Refuse)
     assert "start a new run" in refused.message
     assert "approve" not in refused.message
+
+
+APPROVAL = Approval(by="ann", evidence=f"sha256:{'0' * 64}")
+BYTES = REVIEWED.spec.artifact.sha256
+TAKEN_BACK = TakenBack(version="ft_v1.1", sha256=BYTES, by="back", since=NOW)
+FAILED = Quarantined(version="ft_v1.1", sha256=BYTES, reason="RolloutFailed", since=NOW)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "came_from", "checks"),
+    [
+        ("TakenBack", {"taken_back": (TAKEN_BACK,)}, "base_v1", ["NotSettled", "TakenBack"]),
+        ("Quarantined", {"quarantined": (FAILED,)}, "base_v1", ["NotSettled", "Quarantined"]),
+        ("NotEligible", {}, "base_v1", ["NotSettled"]),
+        ("FromIsNotLive", {}, "ft_v1.9", ["NotSettled"]),
+    ],
+)
+def test_the_command_in_a_refusal_asks_for_all_that_the_promotion_asked_for(
+    reason: str, status: dict[str, Any], came_from: str, checks: list[str]
+) -> None:
+    """Whoever runs it must not lose what they said: it would meet the next obstacle, or lift no hold."""
+    asked = promotion(
+        "ft_v1.1",
+        came_from,
+        release_hold=True,
+        despite=Despite(checks=("NotSettled",), reason="the live one is sick"),
+        approval=APPROVAL,
+    )
+    approved = reason == "FromIsNotLive"
+    version = tuned() if approved else REVIEWED
+    finding = judge(Proposal(asked, policy(replace(live(BASE), **status)), (BASE, version), deployment(keys(BASE))))
+    assert isinstance(finding, Refuse), finding
+    assert finding.reason == reason
+    spec = manifest(finding.message, "ModelPromotion")["spec"]
+    assert (spec["from"], spec["releaseHold"], spec["despite"]["checks"]) == ("base_v1", True, checks)
+    assert spec["approval"]["by"] == ("YOUR NAME" if reason == "NotEligible" else "ann")
