@@ -46,6 +46,20 @@ class TestMemory:
         status = memory.consumed(status, ("later", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW)
         assert status.consumed[0].name != "mine"
 
+    def test_a_version_that_is_quarantined_keeps_the_ground_of_the_first_time_until_it_is_lifted(self) -> None:
+        sick = live_version(TUNED)
+        once = memory.quarantined(PolicyStatus(), sick, "RolloutFailed", NOW, "no such operator")
+        later = NOW + seconds(3600)
+        assert memory.quarantined(once, sick, "Unhealthy", later, "a node was lost") == once
+        lifted = memory.lifted(once, sick.sha256, "again", "the node", later)
+        (entry,) = memory.quarantined(lifted, sick, "Unhealthy", later, "it crashed again").quarantined
+        assert (entry.reason, entry.since, entry.evidence, entry.lifted) == (
+            "Unhealthy",
+            later,
+            "it crashed again",
+            None,
+        )
+
     def test_a_quarantined_version_is_nobodys_way_back(self) -> None:
         status = replace(
             live(TUNED, 3, OTHER, BASE),

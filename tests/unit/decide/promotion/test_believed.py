@@ -1,6 +1,7 @@
 """What a ModelVersion's record is worth: its gates and figures count, never its word (decision 13)."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -44,7 +45,9 @@ def gate(name: str = "regression", verdict: Any = "Pass", value: str = "0.000000
 
 
 REGRESSION, NEW = evidence_of(tuned()).gates
-WITHOUT_MAP50 = tuple(f for f in evidence_of(tuned()).figures or () if f.name != "candidateMap50")
+FIGURES = evidence_of(tuned()).figures or ()
+WITHOUT_MAP50 = tuple(f for f in FIGURES if f.name != "candidateMap50")
+LIVE_MAP50 = Figure(name="liveMap50", value="0.990000")
 FORGED = {
     "no gate": {"gates": ()},
     "only a gate that nobody knows": {"gates": (gate("trustMe"),)},
@@ -57,10 +60,17 @@ FORGED = {
     "a gate without a value": {"gates": (gate(value=""), NEW)},
     "a gate without a threshold": {"gates": (replace(REGRESSION, threshold=""), NEW)},
     "a value that its threshold does not pass": {"gates": (gate(threshold="review at 0, reject above 3"), NEW)},
+    "two thresholds of which one is passed": {"gates": (REGRESSION, replace(NEW, threshold="0.80 0.95"))},
+    "three thresholds": {"gates": (gate(threshold="review at 1, reject above 3, or 5"), NEW)},
     "a rate that its threshold sends to review": {"gates": (REGRESSION, replace(NEW, threshold="0.95"))},
+    "a rate of fresh samples that no figure has": {
+        "gates": (REGRESSION, NEW, gate("newSamplesFresh", value="0.900000", threshold="0.80"))},
     "no figures": {"figures": ()},
     "a figure is missing": {"figures": WITHOUT_MAP50},
     "a gate and figures that are both missing": {"gates": (gate(value=""), NEW), "figures": WITHOUT_MAP50},
+    "a drop that leaves out the live version, which was better": {"figures": (*FIGURES, LIVE_MAP50)},
+    "a live version that was measured as no number": {"figures": (*FIGURES, replace(LIVE_MAP50, value="NaN"))},
+    "the base was not measured": {"figures": tuple(f for f in FIGURES if f.name != "baseMap50")},
     "figures that are no numbers": {"figures": (*WITHOUT_MAP50, Figure(name="candidateMap50", value="NaN"))},
 }  # fmt: skip
 
@@ -73,6 +83,18 @@ def test_a_record_that_contradicts_itself_never_goes_live(changes: dict[str, Any
     assert isinstance(finding, Refuse), finding
     assert finding.reason == "NotEligible"
     assert not passed_by_itself(forged)
+
+
+@pytest.mark.row("D48")
+@pytest.mark.parametrize(("value", "goes"), [("3.000000", True), ("3.000100", False), ("6.000000", False)])
+def test_no_approval_makes_a_review_of_what_its_figures_reject(value: str, goes: bool) -> None:
+    map50 = f"{Decimal('0.96') - Decimal(value) / 100:.8f}"
+    figures = (*WITHOUT_MAP50, Figure(name="candidateMap50", value=map50))
+    claimed = with_evidence(
+        tuned(), verdict="Review", gates=(gate(verdict="Review", value=value), NEW), figures=figures
+    )
+    finding = asked(claimed, approval=Approval(by="ann", evidence=evidence_of(claimed).digest))
+    assert isinstance(finding, Clear if goes else Refuse), finding
 
 
 @pytest.mark.row("D48")
@@ -191,7 +213,7 @@ def test_a_record_that_says_no_watch_was_passed_is_no_service(service: Service) 
 def test_where_nothing_was_fresh_the_record_says_so_and_is_believed() -> None:
     nothing_fresh = replace(gate("newSamplesFresh"), value="", threshold="0.80")
     assert isinstance(asked(with_evidence(tuned(), gates=(REGRESSION, NEW, nothing_fresh))), Clear)
-    figures = (*(evidence_of(tuned()).figures or ()), Figure(name="freshRate", value="0.500000"))
+    figures = (*FIGURES, Figure(name="freshRate", value="0.500000"))
     hidden = asked(with_evidence(tuned(), gates=(REGRESSION, NEW, nothing_fresh), figures=figures))
     assert isinstance(hidden, Refuse), "its figures say that something was"
 
