@@ -46,6 +46,19 @@ class TestMemory:
         status = memory.consumed(status, ("later", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW)
         assert status.consumed[0].name != "mine"
 
+    @pytest.mark.row("D54")
+    def test_a_hold_that_says_something_else_by_now_is_the_same_hold(self) -> None:
+        """Else no promotion that was made when it began could lift it."""
+        later = NOW + seconds(3600)
+        first = memory.held(PolicyStatus(), "finetune-operator", "Adopted", "two promotions wait", NOW)
+        same = memory.held(first, "finetune-operator", "Adopted", "three promotions wait", later).hold
+        assert same is not None
+        assert (same.since, same.message) == (NOW, "three promotions wait")
+        for by, reason in (("ann", "Adopted"), ("finetune-operator", "RolledBack")):
+            other = memory.held(first, by, reason, "two promotions wait", later).hold
+            assert other is not None
+            assert other.since == later
+
     def test_a_version_that_is_quarantined_keeps_the_ground_of_the_first_time_until_it_is_lifted(self) -> None:
         sick = live_version(TUNED)
         once = memory.quarantined(PolicyStatus(), sick, "RolloutFailed", NOW, "no such operator")

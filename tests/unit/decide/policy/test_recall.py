@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import Policy, PolicyStatus
+from finetune_operator.api.policy import Hold, Policy, PolicyStatus
 from finetune_operator.api.promotion import Despite
 from finetune_operator.api.record import Mark, Service
 from finetune_operator.api.value import canonical_json
@@ -66,6 +66,23 @@ def commands(message: str) -> list[dict[str, Any]]:
 
 
 class TestRecords:
+    @pytest.mark.row("D38")
+    @pytest.mark.parametrize(("passed", "taken"), [(True, []), (False, ["ft_v1.1"])], ids=["passed", "found"])
+    def test_what_is_live_is_taken_back_no_more_only_once_it_passed_a_watch(
+        self, passed: bool, taken: list[str]
+    ) -> None:
+        status = live(TUNED, 2) if passed else replace(live(TUNED, 2), last_good=())
+        seen = look(deployment(keys(TUNED), epoch=2), versions=(with_record(TUNED, TAKEN),), of=policy(status))
+        assert [entry.version for entry in seen.status.taken_back] == taken
+
+    @pytest.mark.row("D37")
+    @pytest.mark.parametrize("reason", ["RolledBack", "External"])
+    def test_a_record_makes_nothing_good_for_a_policy_that_remembers_whatever_it_holds(self, reason: str) -> None:
+        held = Hold(by="finetune-operator", reason=reason, message="", since=EARLIER)
+        status = replace(live(BASE), hold=held)
+        seen = look(deployment(keys(BASE)), versions=(BASE, with_record(TUNED, GOOD)), of=policy(status))
+        assert seen.status.last_good == status.last_good
+
     @pytest.mark.row("D37")
     @pytest.mark.parametrize("status", [PolicyStatus(), live(BASE), live(TUNED, 2)], ids=["lost", "live", "that"])
     def test_what_failed_or_was_taken_back_here_is_known_again(self, status: PolicyStatus) -> None:

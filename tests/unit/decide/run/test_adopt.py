@@ -304,6 +304,20 @@ def test_what_no_promotion_could_bring_back_is_trained_anew(served: bool) -> Non
     assert kinds == ["ModelPromotion" if served else "FineTuneRun"]
 
 
+@pytest.mark.row("R60")
+@pytest.mark.parametrize("status", [VersionStatus(live_since=START), VersionStatus(last_live=START)])
+def test_what_served_on_another_deployment_was_not_live_here(status: VersionStatus) -> None:
+    """Two policies of a model, for trying and for use: what served on the one is what the other is to take over."""
+    first = ended(World().judged(), "Failed", "TargetGone")
+    text = record_text(CANDIDATE, {"staging": Service(good=START)})
+    old = first.versions[1]
+    metadata = updated(old.metadata, annotations={SERVICE_RECORD_KEY: text})
+    first.versions = (first.versions[0], updated(old, metadata=metadata, status=status), *first.versions[2:])
+    again = Again(first).play()
+    assert again.phase() == "Promoting"
+    shows_the_first(again, "Pass")
+
+
 @pytest.mark.row("R63")
 @pytest.mark.parametrize("nothing_is_live", [False, True])
 @pytest.mark.parametrize("carrier", ["policy", "status", "record"])
