@@ -33,6 +33,14 @@ class TestMemory:
             seen = view(policy(status), deployment(keys(BASE)), versions=(BASE, made), now=NOW + seconds(age))
             assert [entry.version for entry in decide(seen).status.reservations] == expected
 
+    @pytest.mark.row("D56")
+    def test_which_object_acted_is_remembered_and_of_one_file_the_last_time(self) -> None:
+        status = memory.consumed(PolicyStatus(), ("mine", "0" * 16, "u"), "Failed", "NotEligible", "", NOW)
+        status = memory.consumed(status, ("mine", "1" * 16, "v"), "Failed", "NotEligible", "", NOW)
+        status = memory.consumed(status, ("mine", "0" * 16, "w"), "Succeeded", "WatchPassed", "", NOW)
+        known = [(entry.spec_hash[0], entry.uid, entry.outcome) for entry in status.consumed]
+        assert known == [("1", "v", "Failed"), ("0", "w", "Succeeded")]
+
     def test_what_is_remembered_of_a_consumed_promotion_outlives_a_hundred_others(self) -> None:
         status = PolicyStatus()
         mine = ("mine", "0" * 16)

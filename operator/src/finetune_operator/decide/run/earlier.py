@@ -77,7 +77,7 @@ def worth(policy: Policy, results: tuple[Earlier, ...], run: ObjectMeta) -> tupl
             (entry for entry in open_ if entry[0] == "MayGoLive"),
             (entry for entry in open_ if entry[0] in _OF_NOW),
             open_,
-            fates,
+            (entry for entry in fates if entry[0] in _OF_THE_BYTES),
         )
     )
 
