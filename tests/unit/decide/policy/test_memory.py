@@ -114,6 +114,24 @@ class TestMemory:
         good = replace(live(BASE, 3), in_flight=flight)
         assert memory.gone_live(good, flight, NOW).last_good == (flight.to, live_version(BASE))
 
+    @pytest.mark.row("D42")
+    def test_what_goes_live_again_as_it_is_takes_nothing_back(self) -> None:
+        """Somebody took its keys away; a promotion of what is live on record puts them back."""
+        flight = flying().status.in_flight
+        assert flight is not None
+        again = replace(flight, to=live_version(BASE), takes_back=True)
+        assert memory.gone_live(replace(live(BASE, 3), in_flight=again), again, NOW).taken_back == ()
+        other = replace(flight, takes_back=True)
+        left = memory.gone_live(replace(live(BASE, 3), in_flight=other), other, NOW).taken_back
+        assert [entry.version for entry in left] == [BASE.spec.version]
+
+    def test_what_was_live_is_the_first_way_back_whatever_was_good_before(self) -> None:
+        flight = flying().status.in_flight
+        assert flight is not None
+        recalled = replace(live(BASE, 3), last_good=(live_version(OTHER), live_version(BASE)), in_flight=flight)
+        good = memory.gone_live(recalled, flight, NOW).last_good
+        assert good == (flight.to, live_version(BASE), live_version(OTHER))
+
     def test_a_quarantine_that_was_lifted_can_stand_again(self) -> None:
         digest = TUNED.spec.artifact.sha256
         status = memory.quarantined(live(BASE), live_version(TUNED), "Unhealthy", NOW)
