@@ -64,6 +64,15 @@ def test_a_pod_with_an_image_of_its_own_is_not_listened_to_beside_the_jobs_and_a
 
 
 @pytest.mark.row("R72")
+def test_a_job_is_not_over_while_a_pod_runs_that_is_not_listened_to() -> None:
+    """It has the run's volumes all the same."""
+    ours = a_pod("Succeeded", container("trainer", **SAID), spec={"containers": [{"name": "trainer", "image": "a"}]})
+    evil = a_pod("Running", container("trainer", running={}), spec={"containers": [{"name": "trainer", "image": "b"}]})
+    seen = view(named("ours", ours), named("evil", evil))
+    assert (seen.doubt, seen.termination_message, seen.pods_gone) == (None, "{}", False)
+
+
+@pytest.mark.row("R72")
 def test_what_admission_added_to_the_pod_that_speaks_is_told() -> None:
     asked = {"containers": [{"name": "trainer", "image": "a"}]}
     of_job = job()

@@ -82,6 +82,24 @@ class TestPulled:
         older = promotion("base_v1", "base_v1", name="older", age=60)
         assert flight_of(pull(watching(), served(**COMPLETE), older)).phase == "Watching"
 
+    @pytest.mark.parametrize(
+        ("came_from", "age", "brakes"),
+        [
+            ("ft_v1.1", 60, True),
+            ("ft_v1.1", 61, False),
+            ("base_v1", 0, True),
+            ("base_v1", 1, False),
+            (None, -25, False),
+            ("ft_v9.9", -25, False),
+        ],
+    )
+    def test_it_is_about_the_flight_that_its_author_could_know(
+        self, came_from: str | None, age: float, brakes: bool
+    ) -> None:
+        """What names the version in flight is allowed a minute: clocks differ, and people are quick."""
+        asked = promotion("base_v1", came_from, name="brake", age=age, release_hold=True)
+        assert (flight_of(pull(watching(), served(**COMPLETE), asked)).why == "TakenBack") is brakes
+
     def test_a_suspended_policy_brakes_all_the_same(self) -> None:
         of = watching()
         suspended = replace(of, spec=replace(of.spec, suspend=True))

@@ -494,3 +494,26 @@ def test_the_command_in_a_refusal_asks_for_all_that_the_promotion_asked_for(
     spec = manifest(finding.message, "ModelPromotion")["spec"]
     assert (spec["from"], spec["releaseHold"], spec["despite"]["checks"]) == ("base_v1", True, checks)
     assert spec["approval"]["by"] == ("YOUR NAME" if reason == "NotEligible" else "ann")
+
+
+@pytest.mark.row("D54")
+@pytest.mark.parametrize(
+    ("asks", "age", "lifted"),
+    [
+        (True, -1, True),
+        (True, 0, True),
+        (True, 1, False),
+        (True, None, False),
+        (False, -1, False),
+        (False, 1, False),
+    ],
+)
+def test_a_hold_is_lifted_by_a_promotion_that_asks_for_it_and_was_made_when_it_was_there(
+    asks: bool, age: float | None, lifted: bool
+) -> None:
+    asked = promotion("ft_v1.1", "base_v1", age=age or 0, release_hold=asks)
+    if age is None:
+        asked = replace(asked, metadata=replace(asked.metadata, creation_timestamp=None))
+    finding = judge(proposal(asked, policy(replace(live(BASE), hold=HOLD))))
+    assert isinstance(finding, Clear if lifted else Wait), finding
+    assert lifted or (isinstance(finding, Wait) and finding.reason == "Held")
