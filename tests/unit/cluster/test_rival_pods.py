@@ -33,6 +33,7 @@ def test_two_pods_are_one_too_many_whatever_they_say(code: int) -> None:
 @pytest.mark.row("R73")
 def test_a_disrupted_pod_and_its_replacement_are_no_rivals() -> None:
     gone = a_pod("Failed", container("trainer", **ran(143)), conditions=[DISRUPTED])
+    assert view(named("a", gone)).disrupted
     assert doubt(gone, a_pod("Succeeded", container("trainer", **SAID))) is None
 
 

@@ -79,6 +79,17 @@ def test_a_job_says_what_it_is_for_and_what_it_is_to_do() -> None:
     assert seen.made != fingerprint(job())
 
 
+@pytest.mark.row("R72")
+def test_pods_whose_job_is_gone_are_shown_and_not_listened_to() -> None:
+    """Nobody can compare them with their Job any more."""
+    ended = {"terminated": {"exitCode": 0, "message": "{}", "finishedAt": "2026-11-21T12:01:05Z"}}
+    left = pod("Running", ended, uid="gone")
+    left["metadata"]["labels"] |= {"finetune-operator.io/round": "3", "finetune-operator.io/collect": "true"}
+    seen = view([], [left])
+    assert (seen.orphaned, seen.spoke, seen.exit_code, seen.termination_message) == (True, False, None, None)
+    assert (seen.step, seen.attempt, seen.round, seen.collect) == ("train", 2, 3, True)
+
+
 def test_pods_of_no_step_of_ours_whose_job_is_gone_are_nobodys() -> None:
     left = pod("Running", uid="gone")
     assert view([], [left]).orphaned

@@ -9,7 +9,18 @@ from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import OUTCOME_KEY
-from finetune_operator.api.policy import Hold, Lifted, Policy, PolicyStatus, Quarantined, Rollout, Serving, TakenBack
+from finetune_operator.api.policy import (
+    Brake,
+    Hold,
+    InFlight,
+    Lifted,
+    Policy,
+    PolicyStatus,
+    Quarantined,
+    Rollout,
+    Serving,
+    TakenBack,
+)
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Outcome, Service, outcome_text
 from finetune_operator.api.run import Ruling
@@ -458,6 +469,20 @@ def test_a_review_of_what_is_outdated_is_not_asked_for() -> None:
     assert isinstance(refused, Refuse)
     assert "start a new run" in refused.message
     assert "approve" not in refused.message
+
+
+def test_what_is_in_flight_and_what_ended_it_wait_no_more() -> None:
+    asked, brake, other = (promotion("ft_v1.1", "base_v1", name=name) for name in ("asked", "brake", "other"))
+    to = live_version(TUNED)
+    pulled = Brake(promotion="brake", promotion_uid="u", spec_hash=spec_hash(brake.spec))
+    flight = InFlight(
+        promotion="asked", promotion_uid="u", spec_hash=spec_hash(asked.spec), phase="Returning", to=to, epoch=2,
+        deployment_uid="d", template_hash="t", generation=1, started_at=NOW, phase_since=NOW, deadline=NOW,
+        brake=pulled,
+    )  # fmt: skip
+    flying = policy(replace(live(BASE), in_flight=flight))
+    assert candidates(flying, (asked, brake, other)) == (other,)
+    assert candidates(policy(replace(live(BASE), in_flight=replace(flight, brake=None))), (brake,)) == (brake,)
 
 
 APPROVAL = Approval(by="ann", evidence=f"sha256:{'0' * 64}")
