@@ -158,10 +158,10 @@ def test_having_served_elsewhere_says_nothing_here(where: str) -> None:
 @pytest.mark.row("D51")
 def test_what_is_live_on_record_is_put_live_again_whatever_it_was_measured_against() -> None:
     """Found on the Deployment, it passed no watch here; somebody took its keys, and a person puts it back."""
-    found = tuned(baseline="ft_v1.7")
-    status = replace(live(found), last_good=())
-    again = promotion(found.spec.version, found.spec.version, release_hold=True)
-    assert isinstance(judge(Proposal(again, policy(status), (found,), deployment())), Clear)
+    adopted = tuned(baseline="ft_v1.7")
+    status = replace(live(adopted), last_good=())
+    again = promotion(adopted.spec.version, adopted.spec.version, release_hold=True)
+    assert isinstance(judge(Proposal(again, policy(status), (adopted,), deployment())), Clear)
 
 
 @pytest.mark.row("D52")
@@ -221,21 +221,21 @@ def test_where_nothing_was_fresh_the_record_says_so_and_is_believed() -> None:
 @pytest.mark.row("D53")
 def test_what_is_live_is_proven_by_the_record_of_that_version_of_that_model_alone() -> None:
     """What somebody took from the Deployment is put back only if something here proves it."""
-    found = tuned()
-    status = replace(live(found), last_good=())
+    adopted = tuned()
+    status = replace(live(adopted), last_good=())
     no = Ruling(verdict="Reject", by="ann", at=NOW)
     others = {
         "no record": (),
-        "another model's": (replace(found, spec=replace(found.spec, model="receipts")),),
-        "another version's": (tuned("ft_v1.2", artifact=found.spec.artifact),),
+        "another model's": (replace(adopted, spec=replace(adopted.spec, model="receipts")),),
+        "another version's": (tuned("ft_v1.2", artifact=adopted.spec.artifact),),
         "of other bytes": (tuned(artifact=tuned("ft_v1.2").spec.artifact),),
         "nothing measured": (tuned(verdict=None),),
         "a review": (tuned(verdict="Review"),),
-        "rejected by a person": (with_evidence(found, decision=no),),
+        "rejected by a person": (with_evidence(adopted, decision=no),),
     }
     for what, versions in others.items():
         assert not is_proven(policy(status), versions), what
-    assert is_proven(policy(status), (found,))
+    assert is_proven(policy(status), (adopted,))
 
 
 @pytest.mark.row("D42")

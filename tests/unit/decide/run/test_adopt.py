@@ -330,8 +330,8 @@ def test_what_one_record_of_the_bytes_says_of_production_counts_for_the_newer_on
     old = first.versions[1]
     newer = updated(old, metadata=updated(old.metadata, name="invoice-fields-ft-v1-2"))
     text = record_text(CANDIDATE, {"invoice-detector": service})
-    told = updated(old, metadata=updated(old.metadata, annotations={SERVICE_RECORD_KEY: text}))
-    first.versions = (first.versions[0], told, updated(newer, spec=updated(newer.spec, version="ft_v1.2")))
+    marked = updated(old, metadata=updated(old.metadata, annotations={SERVICE_RECORD_KEY: text}))
+    first.versions = (first.versions[0], marked, updated(newer, spec=updated(newer.spec, version="ft_v1.2")))
     again = Again(first).play()
     assert (again.phase(), again.condition("Finished")) == ("RolledBack", ("True", reason))
 

@@ -202,14 +202,14 @@ def test_an_evaluation_is_told_what_to_measure_and_by_what_it_is_known() -> None
     world = beside_a_fine_tune(10, 10)
     (made,) = [a for a in world.history if isinstance(a, CreateJob) and a.step == "evaluate"]
     (attempt,) = [a for a in world.status.attempts if a.step == "evaluate"]
-    told = json.loads(made.step_inputs)
+    step_inputs = json.loads(made.step_inputs)
     assert world.status.inputs is not None
-    assert (told["attempt"], told["nonce"], told["round"]) == (1, attempt.nonce, 1)
+    assert (step_inputs["attempt"], step_inputs["nonce"], step_inputs["round"]) == (1, attempt.nonce, 1)
     assert attempt.nonce
-    assert told["plan"]["sha256"] == world.status.inputs.plan.sha256
-    assert told["candidate"]["sha256"] == CANDIDATE
-    assert (told["live"]["version"], told["live"]["artifact"]["sha256"]) == ("ft_v1.1", LIVE)
-    assert told["live"]["inputs"]["uri"] == "file:///earlier/plan.json"
+    assert step_inputs["plan"]["sha256"] == world.status.inputs.plan.sha256
+    assert step_inputs["candidate"]["sha256"] == CANDIDATE
+    assert (step_inputs["live"]["version"], step_inputs["live"]["artifact"]["sha256"]) == ("ft_v1.1", LIVE)
+    assert step_inputs["live"]["inputs"]["uri"] == "file:///earlier/plan.json"
 
 
 @pytest.mark.row("R94")
