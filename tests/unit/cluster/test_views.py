@@ -79,6 +79,41 @@ def test_a_job_says_what_it_is_for_and_what_it_is_to_do() -> None:
     assert seen.made != fingerprint(job())
 
 
+@pytest.mark.parametrize(
+    ("conditions", "state"),
+    [([], "Active"), (["Complete"], "Complete"), (["Failed"], "Failed"), (["Suspended"], "Active")],
+)
+def test_a_jobs_state_is_that_of_its_final_condition(conditions: list[str], state: str) -> None:
+    assert view([job(conditions=[{"type": kind, "status": "True"} for kind in conditions])], []).state == state
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("changes", [{"controller": False}, {"controller": None}, {"uid": "another"}])
+def test_a_reference_that_is_no_controllers_makes_no_pod_the_jobs(changes: dict[str, Any]) -> None:
+    ended = {"terminated": {"exitCode": 0, "message": "{}", "finishedAt": "2026-11-21T12:01:05Z"}}
+    theirs = pod("Succeeded", ended)
+    theirs["metadata"]["ownerReferences"][0].update(changes)
+    seen = view([job(active=1)], [theirs])
+    assert (seen.has_pods, seen.spoke, seen.termination_message) == (False, False, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "read"),
+    [
+        ({}, {"active": 1}, True),
+        ({"deletionTimestamp": "2026-11-21T12:00:09Z"}, {"active": 1}, False),
+        ({}, {"conditions": [{"type": "Failed", "status": "True"}]}, False),
+    ],
+    ids=["active", "being deleted", "over"],
+)
+def test_progress_is_read_of_the_job_that_is_under_way(
+    changes: dict[str, Any], status: dict[str, Any], read: bool
+) -> None:
+    made, runs = job(**status), pod("Running", {"running": {"startedAt": "2026-11-21T12:00:05Z"}})
+    made["metadata"] |= changes
+    assert (running_pod(job_views("run-1", [made], [runs]), [runs]) is not None) is read
+
+
 @pytest.mark.row("R72")
 def test_pods_whose_job_is_gone_are_shown_and_not_listened_to() -> None:
     """Nobody can compare them with their Job any more."""
