@@ -48,7 +48,7 @@ FORBIDDEN: dict[str, Change] = {
     "another document": lambda s: s["volumes"][-1].update(configMap={"name": "evil"}),
     "another kind of volume": lambda s: s["volumes"][0].update(emptyDir=None, hostPath={"path": "/evil"}),
     "another place of a mount by a variable": lambda s: trainer(s)["volumeMounts"][0].update(subPathExpr="$(EVIL)"),
-    "a mount less": lambda s: trainer(s)["volumeMounts"].pop(),
+    "a mount less": lambda s: trainer(s)["volumeMounts"].pop(0),
     "another kind of volume that is as empty": lambda s: s["volumes"][0].update(emptyDir=None, projected={}),
     "another trainer behind one of its name in all but a letter": lambda s: (
         s["containers"].insert(0, dict(trainer(s), name="trainers")),
