@@ -39,7 +39,7 @@ FORBIDDEN: dict[str, Change] = {
     "working directory": lambda s: trainer(s).update(workingDir="/evil"),
     "where its last words lie": lambda s: trainer(s).update(terminationMessagePath="/finetune/scratch/said"),
     "a value": lambda s: trainer(s)["env"][0].update(value="2"),
-    "a variable less": lambda s: trainer(s)["env"].pop(),
+    "a variable less": lambda s: trainer(s)["env"].pop(0),
     "code by a variable": lambda s: trainer(s)["env"].append({"name": "PYTHONPATH", "value": "/evil"}),
     "another store": lambda s: trainer(s)["env"].append({"name": "AWS_ENDPOINT_URL", "value": "http://evil"}),
     "a secret's variables": lambda s: trainer(s).update(envFrom=[{"secretRef": {"name": "evil"}}]),

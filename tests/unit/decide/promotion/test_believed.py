@@ -60,6 +60,7 @@ FORGED = {
     "a gate without a value": {"gates": (gate(value=""), NEW)},
     "a gate without a threshold": {"gates": (replace(REGRESSION, threshold=""), NEW)},
     "a value that its threshold does not pass": {"gates": (gate(threshold="review at 0, reject above 3"), NEW)},
+    "a rate that is its threshold and no more": {"gates": (REGRESSION, replace(NEW, threshold="0.90"))},
     "two thresholds of which one is passed": {"gates": (REGRESSION, replace(NEW, threshold="0.80 0.95"))},
     "three thresholds": {"gates": (gate(threshold="review at 1, reject above 3, or 5"), NEW)},
     "a rate that its threshold sends to review": {"gates": (REGRESSION, replace(NEW, threshold="0.95"))},
