@@ -1,6 +1,7 @@
 """Decisions are carried out status first, once, and only on what was looked at."""
 
 import asyncio
+import copy
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -182,6 +183,37 @@ def test_an_object_of_somebody_else_is_never_adopted(world: World, kind: Kind, a
     assert world.server.get(kind, NAMESPACE, "first-prepare-1") == made
 
 
+FORGED: dict[str, Callable[[Object], object]] = {
+    "another owner": lambda made: made["metadata"]["ownerReferences"][0].update(uid="somebody"),
+    "no owner": lambda made: made["metadata"].pop("ownerReferences"),
+    "another content": lambda made: made.update(
+        data={"run.json": "{}"}, spec={"template": {"spec": {"containers": [{"name": "trainer", "image": "evil"}]}}}
+    ),
+    "no content": lambda made: (made.pop("data", None), made.pop("spec", None)),
+}
+
+
+@pytest.mark.row("R70")
+@pytest.mark.parametrize("what", FORGED)
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [(Kind.JOB, JOB), (Kind.CONFIG_MAP, CreateSnapshot("first-prepare-1", DOCUMENT))],
+)
+def test_what_is_ours_in_all_but_one_is_not_adopted(world: World, kind: Kind, action: Action, what: str) -> None:
+    world.act(world.run(), action)
+    ours = world.server.get(kind, NAMESPACE, "first-prepare-1")
+    assert ours is not None
+    forged = copy.deepcopy(ours)
+    for key in ("uid", "resourceVersion", "creationTimestamp"):
+        forged["metadata"].pop(key, None)
+    FORGED[what](forged)
+    world.server.delete("user", kind, NAMESPACE, "first-prepare-1")
+    made = world.server.create("user", kind, NAMESPACE, forged)
+    with pytest.raises(NameTaken):
+        world.act(world.run(), action)
+    assert world.server.get(kind, NAMESPACE, "first-prepare-1") == made
+
+
 def test_a_document_of_ours_with_other_content_is_not_taken_for_the_same(world: World) -> None:
     world.act(world.run(), CreateSnapshot("document", DOCUMENT))
     other = msgspec.structs.replace(DOCUMENT, model="receipts")
@@ -244,6 +276,26 @@ def test_an_apply_goes_through_while_pods_come_and_go(world: World) -> None:
     touch(world, lambda o: o.update(status={"replicas": 3}))
     world.act(observed, keys(observed), status=PolicyStatus(epoch=1))
     assert served(world)["finetune-operator.io/model-version"] == "base_v1"
+
+
+class Restless(Client):
+    """A Deployment whose status moves on before every write of it arrives."""
+
+    tries = 0
+
+    async def apply(self, kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
+        self.tries += 1
+        self.server.update_spec("user", kind, namespace, name, lambda o: o.update(status={"replicas": self.tries}))
+        return await super().apply(kind, namespace, name, manifest)
+
+
+def test_an_apply_that_never_arrives_is_no_apply(world: World) -> None:
+    observed = world.policy()
+    world.client = restless = Restless(world.server)
+    with pytest.raises(Conflict):
+        world.act(observed, keys(observed), status=PolicyStatus(epoch=1))
+    assert served(world) is None
+    assert restless.tries > 1
 
 
 def test_an_apply_gives_way_to_a_change_of_the_template(world: World) -> None:

@@ -33,6 +33,7 @@ def test_two_pods_are_one_too_many_whatever_they_say(code: int) -> None:
 @pytest.mark.row("R73")
 def test_a_disrupted_pod_and_its_replacement_are_no_rivals() -> None:
     gone = a_pod("Failed", container("trainer", **ran(143)), conditions=[DISRUPTED])
+    assert view(named("a", gone)).disrupted
     assert doubt(gone, a_pod("Succeeded", container("trainer", **SAID))) is None
 
 
@@ -61,6 +62,15 @@ def test_a_pod_with_an_image_of_its_own_is_not_listened_to_beside_the_jobs_and_a
     evil = a_pod("Succeeded", container("trainer", **SAID), spec={"containers": [{"name": "trainer", "image": "b"}]})
     seen = view(named("ours", ours), named("evil", evil))
     assert (seen.doubt, seen.spoke, seen.termination_message, seen.pods_gone) == (None, False, None, False)
+
+
+@pytest.mark.row("R72")
+def test_a_job_is_not_over_while_a_pod_runs_that_is_not_listened_to() -> None:
+    """It has the run's volumes all the same."""
+    ours = a_pod("Succeeded", container("trainer", **SAID), spec={"containers": [{"name": "trainer", "image": "a"}]})
+    evil = a_pod("Running", container("trainer", running={}), spec={"containers": [{"name": "trainer", "image": "b"}]})
+    seen = view(named("ours", ours), named("evil", evil))
+    assert (seen.doubt, seen.termination_message, seen.pods_gone) == (None, "{}", False)
 
 
 @pytest.mark.row("R72")

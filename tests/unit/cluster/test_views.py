@@ -10,6 +10,7 @@ from finetune_operator.cluster.deployment_views import deployment_view, is_same_
 from finetune_operator.cluster.job_views import RunningPod, job_views, running_pod
 from finetune_operator.cluster.progress import last_progress
 from finetune_operator.decide.views import JobView, ServedKeys, Span
+from finetune_operator.manifests.essence import fingerprint
 
 KEY = "finetune-operator.io/model-version"
 
@@ -61,6 +62,74 @@ def test_a_finished_pod_tells_its_exit_code_and_result() -> None:
     seen = view([job(conditions=[{"type": "Failed", "status": "True"}])], [pod("Failed", ended)])
     assert (seen.state, seen.exit_code, seen.termination_message, seen.pods_gone) == ("Failed", 10, "{}", True)
     assert seen.finished_at == datetime(2026, 11, 21, 12, 1, 5, tzinfo=UTC)
+
+
+@pytest.mark.row("R70")
+def test_a_job_says_what_it_is_for_and_what_it_is_to_do() -> None:
+    """What of it is compared with the attempt is read from the Job itself, however its pods fare."""
+    made = job(conditions=[{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long",
+                            "lastTransitionTime": "2026-11-21T12:09:00Z"}])  # fmt: skip
+    made["metadata"]["namespace"] = "ml"
+    made["metadata"]["labels"] |= {"finetune-operator.io/collect": "true"}
+    made["spec"] = {"suspend": True, "template": {"spec": {"containers": [{"name": "trainer", "image": "a"}]}}}
+    seen = view([made], [])
+    assert (seen.namespace, seen.collect, seen.suspended, seen.has_pods) == ("ml", True, True, False)
+    assert (seen.said, seen.finished_at) == ("DeadlineExceeded: too long", datetime(2026, 11, 21, 12, 9, tzinfo=UTC))
+    assert seen.made == fingerprint(made)
+    assert seen.made != fingerprint(job())
+
+
+@pytest.mark.parametrize(
+    ("conditions", "state"),
+    [([], "Active"), (["Complete"], "Complete"), (["Failed"], "Failed"), (["Suspended"], "Active")],
+)
+def test_a_jobs_state_is_that_of_its_final_condition(conditions: list[str], state: str) -> None:
+    assert view([job(conditions=[{"type": kind, "status": "True"} for kind in conditions])], []).state == state
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("changes", [{"controller": False}, {"controller": None}, {"uid": "another"}])
+def test_a_reference_that_is_no_controllers_makes_no_pod_the_jobs(changes: dict[str, Any]) -> None:
+    ended = {"terminated": {"exitCode": 0, "message": "{}", "finishedAt": "2026-11-21T12:01:05Z"}}
+    theirs = pod("Succeeded", ended)
+    theirs["metadata"]["ownerReferences"][0].update(changes)
+    seen = view([job(active=1)], [theirs])
+    assert (seen.has_pods, seen.spoke, seen.termination_message) == (False, False, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "read"),
+    [
+        ({}, {"active": 1}, True),
+        ({"deletionTimestamp": "2026-11-21T12:00:09Z"}, {"active": 1}, False),
+        ({}, {"conditions": [{"type": "Failed", "status": "True"}]}, False),
+    ],
+    ids=["active", "being deleted", "over"],
+)
+def test_progress_is_read_of_the_job_that_is_under_way(
+    changes: dict[str, Any], status: dict[str, Any], read: bool
+) -> None:
+    made, runs = job(**status), pod("Running", {"running": {"startedAt": "2026-11-21T12:00:05Z"}})
+    made["metadata"] |= changes
+    assert (running_pod(job_views("run-1", [made], [runs]), [runs]) is not None) is read
+
+
+@pytest.mark.row("R72")
+def test_pods_whose_job_is_gone_are_shown_and_not_listened_to() -> None:
+    """Nobody can compare them with their Job any more."""
+    ended = {"terminated": {"exitCode": 0, "message": "{}", "finishedAt": "2026-11-21T12:01:05Z"}}
+    left = pod("Running", ended, uid="gone")
+    left["metadata"]["labels"] |= {"finetune-operator.io/round": "3", "finetune-operator.io/collect": "true"}
+    seen = view([], [left])
+    assert (seen.orphaned, seen.spoke, seen.exit_code, seen.termination_message) == (True, False, None, None)
+    assert (seen.step, seen.attempt, seen.round, seen.collect) == ("train", 2, 3, True)
+
+
+def test_pods_of_no_step_of_ours_whose_job_is_gone_are_nobodys() -> None:
+    left = pod("Running", uid="gone")
+    assert view([], [left]).orphaned
+    left["metadata"]["labels"]["finetune-operator.io/step"] = "mine"
+    assert job_views("run-1", [], [left]) == ()
 
 
 def test_a_job_is_over_only_with_its_final_condition() -> None:

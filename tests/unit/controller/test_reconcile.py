@@ -298,13 +298,23 @@ class Scripted:
         return outcome
 
 
-def played(*outcomes: Outcome | Exception, seconds: float = 1.5) -> tuple[Scripted, Loop]:
+class Asked(Client):
+    """Counts what is read past the cache."""
+
+    fresh: int = 0
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
+        self.fresh += fresh
+        return await super().get(kind, namespace, name)
+
+
+def played(*outcomes: Outcome | Exception, seconds: float = 1.5, client: Client | None = None) -> tuple[Scripted, Loop]:
     """Let one worker work on one key for a while."""
 
     async def story() -> tuple[Scripted, Loop]:
         scripted = Scripted(*outcomes)
         queue: WorkQueue[ObjectRef] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
-        loop = Loop(queue, scripted, Client(ApiServer()), Metrics())  # type: ignore[arg-type]
+        loop = Loop(queue, scripted, client or Client(ApiServer()), Metrics())  # type: ignore[arg-type]
         queue.wake(RUN)
         worker = asyncio.create_task(loop.worker())
         await asyncio.sleep(seconds)
@@ -325,6 +335,15 @@ def test_webhooks_that_are_down_are_no_outage_of_the_api_server() -> None:
 def test_a_refusal_is_tried_again_soon(error: ClusterError) -> None:
     scripted, _ = played(error)
     assert scripted.tries == 2
+
+
+@pytest.mark.parametrize(("error", "reads"), [(Conflict("moved"), 1), (Forbidden("no"), 0)])
+def test_what_moved_since_it_was_looked_at_is_read_past_the_cache_before_the_next_try(
+    error: ClusterError, reads: int
+) -> None:
+    asked = Asked(ApiServer())
+    assert played(error, client=asked)[0].tries == 2
+    assert asked.fresh == reads
 
 
 def test_a_bug_with_one_object_stops_nobody_and_is_not_tried_in_a_tight_loop() -> None:

@@ -40,3 +40,9 @@ def test_a_job_that_is_changed_later_gives_no_result_and_costs_a_try() -> None:
 def test_what_an_earlier_release_began_goes_on_under_its_jobs_uid() -> None:
     assert not_as_made(attempt(made=None, uid="job-1"), JOB) is None
     assert not_as_made(attempt(made="v0:ours", uid="job-1"), JOB) is None
+
+
+@pytest.mark.row("R70")
+def test_a_job_that_is_gone_and_shown_by_its_pods_alone_is_blamed_for_nothing() -> None:
+    for uid in (None, "job-1"):
+        assert not_as_made(attempt(uid=uid), replace(JOB, made=None)) is None

@@ -39,7 +39,7 @@ FORBIDDEN: dict[str, Change] = {
     "working directory": lambda s: trainer(s).update(workingDir="/evil"),
     "where its last words lie": lambda s: trainer(s).update(terminationMessagePath="/finetune/scratch/said"),
     "a value": lambda s: trainer(s)["env"][0].update(value="2"),
-    "a variable less": lambda s: trainer(s)["env"].pop(),
+    "a variable less": lambda s: trainer(s)["env"].pop(0),
     "code by a variable": lambda s: trainer(s)["env"].append({"name": "PYTHONPATH", "value": "/evil"}),
     "another store": lambda s: trainer(s)["env"].append({"name": "AWS_ENDPOINT_URL", "value": "http://evil"}),
     "a secret's variables": lambda s: trainer(s).update(envFrom=[{"secretRef": {"name": "evil"}}]),
@@ -47,8 +47,20 @@ FORBIDDEN: dict[str, Change] = {
     "another place of a mount": lambda s: trainer(s)["volumeMounts"][0].update(subPath="evil"),
     "another document": lambda s: s["volumes"][-1].update(configMap={"name": "evil"}),
     "another kind of volume": lambda s: s["volumes"][0].update(emptyDir=None, hostPath={"path": "/evil"}),
+    "another place of a mount by a variable": lambda s: trainer(s)["volumeMounts"][0].update(subPathExpr="$(EVIL)"),
+    "a mount less": lambda s: trainer(s)["volumeMounts"].pop(0),
+    "another kind of volume that is as empty": lambda s: s["volumes"][0].update(emptyDir=None, projected={}),
+    "another trainer behind one of its name in all but a letter": lambda s: (
+        s["containers"].insert(0, dict(trainer(s), name="trainers")),
+        trainer(s).update(image="evil:1"),
+    ),
     "a hook": lambda s: trainer(s).update(lifecycle={"postStart": {"exec": {"command": ["evil"]}}}),
+    "a hook at its end": lambda s: trainer(s).update(lifecycle={"preStop": {"exec": {"command": ["evil"]}}}),
     "a probe that runs something": lambda s: trainer(s).update(livenessProbe={"exec": {"command": ["evil"]}}),
+    "a readiness probe that runs something": lambda s: trainer(s).update(
+        readinessProbe={"exec": {"command": ["evil"]}}
+    ),
+    "a startup probe that runs something": lambda s: trainer(s).update(startupProbe={"exec": {"command": ["evil"]}}),
     "a neighbour with its scratch": lambda s: s["containers"].append(
         {"name": "evil", "volumeMounts": [{"name": "finetune-scratch", "mountPath": "/x"}]}
     ),
@@ -57,6 +69,8 @@ FORBIDDEN: dict[str, Change] = {
     ),
     "its processes seen": lambda s: s.update(shareProcessNamespace=True),
     "the node's processes": lambda s: s.update(hostPID=True),
+    "the node's memory": lambda s: s.update(hostIPC=True),
+    "the node's network": lambda s: s.update(hostNetwork=True),
     "another account": lambda s: s.update(serviceAccountName="evil"),
     "names of hosts": lambda s: s.update(hostAliases=[{"ip": "10.0.0.1", "hostnames": ["storage"]}]),
     "another way to find names": lambda s: s.update(dnsPolicy="Default"),
@@ -77,6 +91,12 @@ TOLERATED: dict[str, Change] = {
         nodeName="n", tolerations=[{"operator": "Exists"}], nodeSelector={"a": "b"}
     ),
     "a sidecar": lambda s: s["containers"].append({"name": "istio-proxy", "image": "proxy:1"}),
+    "a sidecar before the trainer": lambda s: s["containers"].insert(0, {"name": "istio-proxy", "image": "proxy:1"}),
+    "a volume of a sidecar's own": lambda s: (
+        s["volumes"].insert(1, {"name": "certificates", "secret": {"secretName": "proxy"}}),
+        s["containers"].append({"name": "proxy", "volumeMounts": [{"name": "certificates", "mountPath": "/c"}]}),
+    ),
+    "a probe that asks and runs nothing": lambda s: trainer(s).update(livenessProbe={"httpGet": {"port": 80}}),
     "a native sidecar": lambda s: s.update(initContainers=[{"name": "logs", "restartPolicy": "Always"}]),
     "resources, security and pull policy": lambda s: trainer(s).update(
         resources={"limits": {"cpu": "1"}}, securityContext={"runAsNonRoot": True}, imagePullPolicy="Always"
@@ -160,6 +180,67 @@ def test_who_fills_the_trainers_volumes_is_not_left_out() -> None:
 
 
 @pytest.mark.row("R72")
+def test_who_fills_the_trainers_volumes_before_it_runs_does_not_run_beside_it() -> None:
+    """Beside it, it could change what the trainer has looked at already."""
+
+    def beside(spec: dict[str, Any]) -> None:
+        spec["containers"] += spec.pop("initContainers")
+
+    moved = helped()
+    beside(moved)
+    assert "fetch" in (difference(moved, helped()) or "")
+
+
+@pytest.mark.row("R72")
+def test_who_has_a_device_of_the_trainer_is_compared_as_well() -> None:
+    def with_device(*neighbours: str, at: str = "/dev/data") -> dict[str, Any]:
+        def change(spec: dict[str, Any]) -> None:
+            spec["volumes"].append({"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}})
+            trainer(spec)["volumeDevices"] = [{"name": "disk", "devicePath": at}]
+            for name in neighbours:
+                device = {"name": "disk", "devicePath": "/dev/x"}
+                spec["containers"].append({"name": name, "image": "evil:1", "volumeDevices": [device]})
+
+        return changed(change)
+
+    assert difference(with_device(), with_device()) is None
+    assert "evil" in (difference(with_device("evil"), with_device()) or "")
+    assert difference(with_device(at="/dev/evil"), with_device())
+
+
+@pytest.mark.row("R72")
+def test_where_a_value_comes_from_is_compared() -> None:
+    def of(secret: str, key: str = "password") -> dict[str, Any]:
+        variable = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        return changed(lambda s: trainer(s)["env"].append(variable))
+
+    assert difference(of("ours"), of("ours")) is None
+    assert difference(of("evil"), of("ours")) == "environment variable TOKEN differs (container 'trainer')"
+    assert difference(of("ours", "evil"), of("ours"))
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("hook", ["livenessProbe", "readinessProbe", "startupProbe"])
+def test_what_a_probe_of_the_pod_template_runs_is_compared(hook: str) -> None:
+    def of(command: str) -> dict[str, Any]:
+        return changed(lambda s: trainer(s).update({hook: {"exec": {"command": [command]}}}))
+
+    assert difference(of("alive"), of("alive")) is None
+    assert "hooks differs" in (difference(of("evil"), of("alive")) or "")
+
+
+@pytest.mark.row("R72")
+def test_every_source_of_a_volume_is_compared() -> None:
+    def of(*secrets: str) -> dict[str, Any]:
+        projected = {"sources": [{"secret": {"name": name}} for name in secrets]}
+        return changed(lambda s: s["volumes"][0].update(emptyDir=None, projected=projected))
+
+    assert difference(of("ours", "theirs"), of("ours", "theirs")) is None
+    for others in (("ours", "evil"), ("theirs", "ours"), ("ours",), ("ours", "theirs", "evil")):
+        assert difference(of(*others), of("ours", "theirs")), others
+
+
+@pytest.mark.row("R72")
 def test_words_for_a_storage_driver_are_compared_whatever_their_names() -> None:
     def pool(name: str) -> dict[str, Any]:
         driver = {"driver": "csi.example", "volumeAttributes": {"pool": name}}
@@ -172,13 +253,14 @@ def test_words_for_a_storage_driver_are_compared_whatever_their_names() -> None:
 @pytest.mark.row("R72")
 def test_a_token_is_not_mounted_over_what_is_ours() -> None:
     def with_own(*more: str) -> dict[str, Any]:
-        mounts = [{"name": "store", "mountPath": "/var/run/secrets/store"}]
+        mounts = [{"name": "store", "mountPath": f"/var/run/secrets/{place}"} for place in ("store", "deep/store")]
         mounts += [{"name": "evil", "mountPath": place} for place in more]
         return changed(lambda s: trainer(s)["volumeMounts"].extend(mounts))
 
     assert difference(with_own("/var/run/secrets/eks.amazonaws.com/serviceaccount"), with_own()) is None
     assert difference(with_own("/var/run/secrets/store/credentials"), with_own())
     assert difference(with_own("/var/run/secrets/./store"), with_own())
+    assert difference(with_own("/var/run/secrets/deep"), with_own())
 
 
 @pytest.mark.row("R70")

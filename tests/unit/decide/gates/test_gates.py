@@ -228,10 +228,11 @@ def digest(result: dict[str, Any], **changes: Any) -> str:
         "provenance": {},
         **changes,
     }
-    limits = bound.pop("gates", Gates())
+    limits, owner = bound.pop("gates", Gates()), bound.pop("owner", document().owner)
+    asked = replace(document(limits), owner=owner, classes=bound.pop("classes", document().classes))
     # The verdicts stay, so that what is seen to change the digest is the part itself.
     judged = judge(document(), parse(evaluate_result(), EvaluateResult), KNOWN)
-    return evidence_of(document(limits), parsed, bound.pop("verdicts", judged.gates), **bound).digest
+    return evidence_of(asked, parsed, bound.pop("verdicts", judged.gates), **bound).digest
 
 
 KNOWN = Standing("ft_v1.1", "a3" * 32, is_live=True)
@@ -274,6 +275,8 @@ def test_evidence_is_bound_to_everything_that_was_measured(what: str) -> None:
         {"live": "ft_v1.1"},
         {"live_sha256": "ab"},
         {"round_": 2},
+        {"owner": replace(document().owner, uid="another run's")},
+        {"classes": tuple(reversed(document().classes))},
         {"standing": replace_standing(version="ft_v1.2")},
         {"standing": replace_standing(test_set=None)},
         {"standing": replace_standing(is_live=False)},
@@ -281,6 +284,6 @@ def test_evidence_is_bound_to_everything_that_was_measured(what: str) -> None:
         {"provenance": {"steps": [{"imageId": "swapped"}]}},
     ],
 )
-def test_evidence_is_bound_to_round_live_version_and_what_was_known_of_it(changes: dict[str, Any]) -> None:
+def test_evidence_is_bound_to_run_round_live_version_and_what_was_known_of_it(changes: dict[str, Any]) -> None:
     assert digest(evaluate_result(), **changes) != digest(evaluate_result())
     assert digest(evaluate_result()) == digest(evaluate_result())

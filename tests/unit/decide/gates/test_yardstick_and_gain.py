@@ -117,6 +117,8 @@ def test_a_candidate_has_to_find_more_than_what_is_live(
 ) -> None:
     gate = gain(matched(candidate), matched(base), matched(live) if live is not None else None)
     assert (gate.verdict, gate.reason) == (verdict, "NoGain" if verdict == "Review" else "")
+    assert gate.threshold == "more boxes found than by what is live"
+    assert float(gate.value) == pytest.approx((candidate - (base if live is None else live)) / 308, abs=1e-6)
     beside = f"base {base}" + (f", live {live}" if live is not None else "")
     assert f"{candidate} of 308 fresh boxes found; {beside}" in gate.message
     assert gate.message.startswith("nothing is left to gain") == (candidate == 308)
@@ -140,6 +142,18 @@ BROKEN: dict[str, tuple[Any, ...]] = {
     "more found than there are": ({**matched(5), "matched": 309}, matched(4)),
     "a rate of something else": ({**matched(5), "rate": "0.9"}, matched(4)),
 }
+
+
+@pytest.mark.row("R95")
+@pytest.mark.parametrize("measured", [(matched(5), None), (None, matched(5)), (None, None, matched(5))])
+def test_nothing_fresh_of_which_something_was_measured_is_an_error(measured: tuple[Any, ...]) -> None:
+    assert gain(*measured, fresh=0).verdict == "Error"
+
+
+@pytest.mark.row("R95")
+def test_without_new_samples_the_gate_is_an_error_and_not_left_out() -> None:
+    result = parse({**evaluate_result(), "newSet": None}, EvaluateResult)
+    assert [gate.verdict for gate in judge_gain(GainGate(), Evaluation(result))] == ["Error"]
 
 
 @pytest.mark.row("R95")

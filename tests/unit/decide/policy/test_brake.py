@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from finetune_operator.api.meta import find
 from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
-from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
-from finetune_operator.api.promotion import Promotion
+from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined, TakenBack
+from finetune_operator.api.promotion import Despite, Promotion
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy import machine
 from finetune_operator.decide.policy.machine import decide
@@ -82,6 +82,24 @@ class TestPulled:
         older = promotion("base_v1", "base_v1", name="older", age=60)
         assert flight_of(pull(watching(), served(**COMPLETE), older)).phase == "Watching"
 
+    @pytest.mark.parametrize(
+        ("came_from", "age", "brakes"),
+        [
+            ("ft_v1.1", 60, True),
+            ("ft_v1.1", 61, False),
+            ("base_v1", 0, True),
+            ("base_v1", 1, False),
+            (None, -25, False),
+            ("ft_v9.9", -25, False),
+        ],
+    )
+    def test_it_is_about_the_flight_that_its_author_could_know(
+        self, came_from: str | None, age: float, brakes: bool
+    ) -> None:
+        """What names the version in flight is allowed a minute: clocks differ, and people are quick."""
+        asked = promotion("base_v1", came_from, name="brake", age=age, release_hold=True)
+        assert (flight_of(pull(watching(), served(**COMPLETE), asked)).why == "TakenBack") is brakes
+
     def test_a_suspended_policy_brakes_all_the_same(self) -> None:
         of = watching()
         suspended = replace(of, spec=replace(of.spec, suspend=True))
@@ -97,6 +115,39 @@ class TestPulled:
         asked = promotion("base_v0", "ft_v1.1", name="brake", age=-25)
         decision = decide(view(policy(status), served(**COMPLETE), ASKED, asked, versions=(*VERSIONS, *there)))
         assert flight_of(decision).why == why
+
+    @pytest.mark.parametrize(
+        ("despite", "why"),
+        [
+            (None, ""),
+            (Despite(checks=("Quarantined",), reason="r"), ""),
+            (Despite(checks=("TakenBack",), reason="r"), "TakenBack"),
+        ],
+    )
+    def test_nor_is_what_people_took_back_gone_to_without_a_word_that_says_so(self, despite: Any, why: str) -> None:
+        older = live_version(base("base_v0"))
+        status = replace(
+            watching().status,
+            last_good=(live_version(BASE), older),
+            taken_back=(TakenBack(version=older.version, sha256=older.sha256, by="ann", since=NOW),),
+        )
+        asked = promotion("base_v0", "ft_v1.1", name="brake", age=-25, despite=despite)
+        decision = decide(view(policy(status), served(**COMPLETE), ASKED, asked, versions=VERSIONS))
+        assert flight_of(decision).why == why
+
+    def test_what_the_flight_would_go_back_to_needs_no_word_of_anybody(self) -> None:
+        """It is where a failed flight lands by itself, whatever is known of it by now."""
+        back = live_version(BASE)
+        status = replace(
+            watching().status, taken_back=(TakenBack(version=back.version, sha256=back.sha256, by="ann", since=NOW),)
+        )
+        assert flight_of(pull(policy(status), served(**COMPLETE))).why == "TakenBack"
+
+    def test_the_bytes_in_flight_under_another_name_are_no_way_back(self) -> None:
+        same = replace(live_version(base("base_v0")), sha256=TUNED.spec.artifact.sha256)
+        status = replace(watching().status, last_good=(live_version(BASE), same))
+        asked = promotion("base_v0", "ft_v1.1", name="brake", age=-25)
+        assert flight_of(decide(view(policy(status), served(**COMPLETE), ASKED, asked, versions=VERSIONS))).why == ""
 
     def test_an_older_good_version_is_gone_to_directly(self) -> None:
         older = base("base_v0")

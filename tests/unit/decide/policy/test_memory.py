@@ -33,6 +33,14 @@ class TestMemory:
             seen = view(policy(status), deployment(keys(BASE)), versions=(BASE, made), now=NOW + seconds(age))
             assert [entry.version for entry in decide(seen).status.reservations] == expected
 
+    @pytest.mark.row("D56")
+    def test_which_object_acted_is_remembered_and_of_one_file_the_last_time(self) -> None:
+        status = memory.consumed(PolicyStatus(), ("mine", "0" * 16, "u"), "Failed", "NotEligible", "", NOW)
+        status = memory.consumed(status, ("mine", "1" * 16, "v"), "Failed", "NotEligible", "", NOW)
+        status = memory.consumed(status, ("mine", "0" * 16, "w"), "Succeeded", "WatchPassed", "", NOW)
+        known = [(entry.spec_hash[0], entry.uid, entry.outcome) for entry in status.consumed]
+        assert known == [("1", "v", "Failed"), ("0", "w", "Succeeded")]
+
     def test_what_is_remembered_of_a_consumed_promotion_outlives_a_hundred_others(self) -> None:
         status = PolicyStatus()
         mine = ("mine", "0" * 16)
@@ -45,6 +53,33 @@ class TestMemory:
         assert status.consumed[0].name == "mine", "not mirrored yet: it stays"
         status = memory.consumed(status, ("later", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW)
         assert status.consumed[0].name != "mine"
+
+    @pytest.mark.row("D54")
+    def test_a_hold_that_says_something_else_by_now_is_the_same_hold(self) -> None:
+        """Else no promotion that was made when it began could lift it."""
+        later = NOW + seconds(3600)
+        first = memory.held(PolicyStatus(), "finetune-operator", "Adopted", "two promotions wait", NOW)
+        same = memory.held(first, "finetune-operator", "Adopted", "three promotions wait", later).hold
+        assert same is not None
+        assert (same.since, same.message) == (NOW, "three promotions wait")
+        for by, reason in (("ann", "Adopted"), ("finetune-operator", "RolledBack")):
+            other = memory.held(first, by, reason, "two promotions wait", later).hold
+            assert other is not None
+            assert other.since == later
+
+    def test_a_version_that_is_quarantined_keeps_the_ground_of_the_first_time_until_it_is_lifted(self) -> None:
+        sick = live_version(TUNED)
+        once = memory.quarantined(PolicyStatus(), sick, "RolloutFailed", NOW, "no such operator")
+        later = NOW + seconds(3600)
+        assert memory.quarantined(once, sick, "Unhealthy", later, "a node was lost") == once
+        lifted = memory.lifted(once, sick.sha256, "again", "the node", later)
+        (entry,) = memory.quarantined(lifted, sick, "Unhealthy", later, "it crashed again").quarantined
+        assert (entry.reason, entry.since, entry.evidence, entry.lifted) == (
+            "Unhealthy",
+            later,
+            "it crashed again",
+            None,
+        )
 
     def test_a_quarantined_version_is_nobodys_way_back(self) -> None:
         status = replace(
@@ -78,6 +113,24 @@ class TestMemory:
         assert memory.gone_live(only_seen, flight, NOW).last_good == (flight.to,)
         good = replace(live(BASE, 3), in_flight=flight)
         assert memory.gone_live(good, flight, NOW).last_good == (flight.to, live_version(BASE))
+
+    @pytest.mark.row("D42")
+    def test_what_goes_live_again_as_it_is_takes_nothing_back(self) -> None:
+        """Somebody took its keys away; a promotion of what is live on record puts them back."""
+        flight = flying().status.in_flight
+        assert flight is not None
+        again = replace(flight, to=live_version(BASE), takes_back=True)
+        assert memory.gone_live(replace(live(BASE, 3), in_flight=again), again, NOW).taken_back == ()
+        other = replace(flight, takes_back=True)
+        left = memory.gone_live(replace(live(BASE, 3), in_flight=other), other, NOW).taken_back
+        assert [entry.version for entry in left] == [BASE.spec.version]
+
+    def test_what_was_live_is_the_first_way_back_whatever_was_good_before(self) -> None:
+        flight = flying().status.in_flight
+        assert flight is not None
+        recalled = replace(live(BASE, 3), last_good=(live_version(OTHER), live_version(BASE)), in_flight=flight)
+        good = memory.gone_live(recalled, flight, NOW).last_good
+        assert good == (flight.to, live_version(BASE), live_version(OTHER))
 
     def test_a_quarantine_that_was_lifted_can_stand_again(self) -> None:
         digest = TUNED.spec.artifact.sha256

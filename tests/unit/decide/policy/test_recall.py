@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import Policy, PolicyStatus
+from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, TakenBack
 from finetune_operator.api.promotion import Despite
 from finetune_operator.api.record import Mark, Service
 from finetune_operator.api.value import canonical_json
@@ -66,6 +66,23 @@ def commands(message: str) -> list[dict[str, Any]]:
 
 
 class TestRecords:
+    @pytest.mark.row("D38")
+    @pytest.mark.parametrize(("passed", "taken"), [(True, []), (False, ["ft_v1.1"])], ids=["passed", "found"])
+    def test_what_is_live_is_taken_back_no_more_only_once_it_passed_a_watch(
+        self, passed: bool, taken: list[str]
+    ) -> None:
+        status = live(TUNED, 2) if passed else replace(live(TUNED, 2), last_good=())
+        seen = look(deployment(keys(TUNED), epoch=2), versions=(with_record(TUNED, TAKEN),), of=policy(status))
+        assert [entry.version for entry in seen.status.taken_back] == taken
+
+    @pytest.mark.row("D37")
+    @pytest.mark.parametrize("reason", ["RolledBack", "External"])
+    def test_a_record_makes_nothing_good_for_a_policy_that_remembers_whatever_it_holds(self, reason: str) -> None:
+        held = Hold(by="finetune-operator", reason=reason, message="", since=EARLIER)
+        status = replace(live(BASE), hold=held)
+        seen = look(deployment(keys(BASE)), versions=(BASE, with_record(TUNED, GOOD)), of=policy(status))
+        assert seen.status.last_good == status.last_good
+
     @pytest.mark.row("D37")
     @pytest.mark.parametrize("status", [PolicyStatus(), live(BASE), live(TUNED, 2)], ids=["lost", "live", "that"])
     def test_what_failed_or_was_taken_back_here_is_known_again(self, status: PolicyStatus) -> None:
@@ -144,6 +161,35 @@ class TestRecords:
         good = [entry.version for entry in look(EMPTY, versions=versions).status.last_good]
         assert good == ["ft_v1.1", "base_v1", "ft_v1.4"], "the newest first, what was taken back last"
 
+    @pytest.mark.row("D37")
+    def test_what_a_record_tells_is_added_to_what_the_policy_knows(self) -> None:
+        other = tuned("ft_v1.9")
+        sick = Quarantined(version="ft_v1.9", sha256=other.spec.artifact.sha256, reason="CrashLoop", since=NOW)
+        taken = TakenBack(version="ft_v1.9", sha256=other.spec.artifact.sha256, by="ann", since=NOW)
+        of = policy(replace(live(BASE), quarantined=(sick,), taken_back=(taken,)))
+        both = Service(quarantined=SICK.quarantined, taken_back=TAKEN.taken_back)
+        status = look(deployment(keys(BASE)), versions=(BASE, with_record(TUNED, both)), of=of).status
+        assert [entry.version for entry in status.quarantined] == ["ft_v1.1", "ft_v1.9"]
+        assert [entry.version for entry in status.taken_back] == ["ft_v1.1", "ft_v1.9"]
+
+    @pytest.mark.row("D38")
+    def test_what_is_quarantined_is_not_good_whatever_its_record_says_besides(self) -> None:
+        both = Service(good=NOW, quarantined=SICK.quarantined)
+        versions = (with_record(BASE, GOOD), with_record(TUNED, both))
+        assert [entry.version for entry in look(EMPTY, versions=versions).status.last_good] == ["base_v1"]
+
+    @pytest.mark.row("D38")
+    def test_versions_that_come_after_their_policy_are_gone_back_to_as_well(self) -> None:
+        """And what is good already stays so."""
+        alone = look(deployment(keys(TUNED), epoch=7), versions=(with_record(BASE, GOOD), TUNED))
+        later = look(
+            deployment(keys(TUNED), epoch=7),
+            versions=(TUNED, with_record(tuned("ft_v1.2"), Service(good=NOW))),
+            of=policy(alone.status),
+        )
+        assert [entry.version for entry in alone.status.last_good] == ["base_v1"]
+        assert [entry.version for entry in later.status.last_good] == ["ft_v1.2", "base_v1"]
+
     @pytest.mark.row("D38")
     def test_a_record_adds_nothing_to_what_a_policy_remembers(self) -> None:
         status = live(BASE)
@@ -170,7 +216,30 @@ class TestAdoption:
         decision = look(deployment(keys(TUNED)), versions=(BASE, TUNED), of=policy(waiting.status))
         assert decision.status.live is not None
         assert (decision.status.live.version, hold(decision)[0]) == ("ft_v1.1", "Adopted")
+        assert (decision.status.epoch, decision.status.live.epoch) == (1, 1)
         assert condition(decision, "Ready").status == "True"
+
+    @pytest.mark.row("D39")
+    def test_flips_are_counted_on_from_the_epoch_that_is_there(self) -> None:
+        decision = look(deployment(keys(TUNED), epoch=7), versions=(BASE, TUNED))
+        assert decision.status.live is not None
+        assert (decision.status.epoch, decision.status.live.epoch) == (7, 7)
+
+    @pytest.mark.row("D39")
+    @pytest.mark.parametrize(
+        "there",
+        [
+            deployment(keys(TUNED), managed=False),
+            deployment(with_changes(keys(TUNED), version=None)),
+            deployment(with_changes(keys(TUNED), uri=None)),
+            deployment(with_changes(keys(TUNED), sha256=None)),
+            deployment(with_changes(keys(TUNED), sha256="ab")),
+            deployment(with_changes(keys(TUNED), sha256="AB" * 32)),
+        ],
+        ids=["no opt-in label", "no version", "no URI", "no digest", "a short digest", "no digits of a digest"],
+    )
+    def test_keys_that_are_not_whole_or_not_ours_to_read_make_nothing_live(self, there: DeploymentView) -> None:
+        assert look(there, versions=(BASE, TUNED)).status.live is None
 
     @pytest.mark.row("D39")
     def test_scaled_to_zero_nothing_is_proven(self) -> None:

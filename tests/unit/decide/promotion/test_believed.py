@@ -1,6 +1,7 @@
 """What a ModelVersion's record is worth: its gates and figures count, never its word (decision 13)."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,12 +10,12 @@ from msgspec.structs import replace
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.meta import Condition, ConditionStatus
 from finetune_operator.api.model_version import ModelVersion, VersionEvidence
-from finetune_operator.api.names import sha256_of
-from finetune_operator.api.promotion import Approval
-from finetune_operator.api.record import Service
+from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name, sha256_of
+from finetune_operator.api.promotion import Approval, Promotion
+from finetune_operator.api.record import Mark, Service
 from finetune_operator.api.run import GateVerdict, Ruling
 from finetune_operator.decide.promotion.checks import judge
-from finetune_operator.decide.promotion.eligibility import passed_by_itself, was_live
+from finetune_operator.decide.promotion.eligibility import is_proven, made_by_run, passed_by_itself, was_live
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse
 from unit.decide.policy.world import base, deployment, keys, live, policy, promotion, tuned, with_record
 
@@ -44,7 +45,9 @@ def gate(name: str = "regression", verdict: Any = "Pass", value: str = "0.000000
 
 
 REGRESSION, NEW = evidence_of(tuned()).gates
-WITHOUT_MAP50 = tuple(f for f in evidence_of(tuned()).figures or () if f.name != "candidateMap50")
+FIGURES = evidence_of(tuned()).figures or ()
+WITHOUT_MAP50 = tuple(f for f in FIGURES if f.name != "candidateMap50")
+LIVE_MAP50 = Figure(name="liveMap50", value="0.990000")
 FORGED = {
     "no gate": {"gates": ()},
     "only a gate that nobody knows": {"gates": (gate("trustMe"),)},
@@ -57,9 +60,18 @@ FORGED = {
     "a gate without a value": {"gates": (gate(value=""), NEW)},
     "a gate without a threshold": {"gates": (replace(REGRESSION, threshold=""), NEW)},
     "a value that its threshold does not pass": {"gates": (gate(threshold="review at 0, reject above 3"), NEW)},
+    "a rate that is its threshold and no more": {"gates": (REGRESSION, replace(NEW, threshold="0.90"))},
+    "two thresholds of which one is passed": {"gates": (REGRESSION, replace(NEW, threshold="0.80 0.95"))},
+    "three thresholds": {"gates": (gate(threshold="review at 1, reject above 3, or 5"), NEW)},
     "a rate that its threshold sends to review": {"gates": (REGRESSION, replace(NEW, threshold="0.95"))},
+    "a rate of fresh samples that no figure has": {
+        "gates": (REGRESSION, NEW, gate("newSamplesFresh", value="0.900000", threshold="0.80"))},
     "no figures": {"figures": ()},
     "a figure is missing": {"figures": WITHOUT_MAP50},
+    "a gate and figures that are both missing": {"gates": (gate(value=""), NEW), "figures": WITHOUT_MAP50},
+    "a drop that leaves out the live version, which was better": {"figures": (*FIGURES, LIVE_MAP50)},
+    "a live version that was measured as no number": {"figures": (*FIGURES, replace(LIVE_MAP50, value="NaN"))},
+    "the base was not measured": {"figures": tuple(f for f in FIGURES if f.name != "baseMap50")},
     "figures that are no numbers": {"figures": (*WITHOUT_MAP50, Figure(name="candidateMap50", value="NaN"))},
 }  # fmt: skip
 
@@ -72,6 +84,18 @@ def test_a_record_that_contradicts_itself_never_goes_live(changes: dict[str, Any
     assert isinstance(finding, Refuse), finding
     assert finding.reason == "NotEligible"
     assert not passed_by_itself(forged)
+
+
+@pytest.mark.row("D48")
+@pytest.mark.parametrize(("value", "goes"), [("3.000000", True), ("3.000100", False), ("6.000000", False)])
+def test_no_approval_makes_a_review_of_what_its_figures_reject(value: str, goes: bool) -> None:
+    map50 = f"{Decimal('0.96') - Decimal(value) / 100:.8f}"
+    figures = (*WITHOUT_MAP50, Figure(name="candidateMap50", value=map50))
+    claimed = with_evidence(
+        tuned(), verdict="Review", gates=(gate(verdict="Review", value=value), NEW), figures=figures
+    )
+    finding = asked(claimed, approval=Approval(by="ann", evidence=evidence_of(claimed).digest))
+    assert isinstance(finding, Clear if goes else Refuse), finding
 
 
 @pytest.mark.row("D48")
@@ -132,6 +156,15 @@ def test_having_served_elsewhere_says_nothing_here(where: str) -> None:
     assert isinstance(asked(with_record(version, Service(good=NOW))), Clear)
 
 
+@pytest.mark.row("D51")
+def test_what_is_live_on_record_is_put_live_again_whatever_it_was_measured_against() -> None:
+    """Found on the Deployment, it passed no watch here; somebody took its keys, and a person puts it back."""
+    adopted = tuned(baseline="ft_v1.7")
+    status = replace(live(adopted), last_good=())
+    again = promotion(adopted.spec.version, adopted.spec.version, release_hold=True)
+    assert isinstance(judge(Proposal(again, policy(status), (adopted,), deployment())), Clear)
+
+
 @pytest.mark.row("D52")
 def test_a_persons_no_is_about_the_bytes_whatever_they_are_called() -> None:
     no = Ruling(verdict="Reject", by="ann", at=NOW, reason="bad")
@@ -141,6 +174,89 @@ def test_a_persons_no_is_about_the_bytes_whatever_they_are_called() -> None:
     assert isinstance(finding, Refuse)
     assert "'ann' rejected it as 'ft_v1.2'" in finding.message
     assert isinstance(asked(tuned(), rejected), Clear)
+
+
+@pytest.mark.row("D52")
+def test_of_the_same_bytes_only_a_persons_no_counts() -> None:
+    """The gates' no is about what was live when they measured, and a yes is none."""
+    no = Ruling(verdict="Reject", by="gates", at=NOW, reason="a gate rejected it")
+    others = {
+        "the gates rejected it": with_evidence(tuned("ft_v1.2", verdict="Reject"), decision=no),
+        "the gates could not judge it": with_evidence(tuned("ft_v1.2", verdict="Reject"), verdict="Error", decision=no),
+        "a person approved it": with_evidence(
+            tuned("ft_v1.2", verdict="Review"), decision=Ruling(verdict="Approve", by="ann", at=NOW)
+        ),
+        "nobody decided": tuned("ft_v1.2", verdict="Review"),
+        "nothing was measured": tuned("ft_v1.2", verdict=None),
+    }
+    for what, other in others.items():
+        assert isinstance(asked(tuned(artifact=other.spec.artifact), other), Clear), what
+
+
+@pytest.mark.row("D51")
+@pytest.mark.parametrize(
+    "service",
+    [
+        Service(taken_back=Mark(at=NOW, by="ann")),
+        Service(quarantined=Mark(at=NOW, reason="CrashLoop"), lifted=Mark(at=NOW, by="ann")),
+    ],
+    ids=["taken back", "quarantined once"],
+)
+def test_a_record_that_says_no_watch_was_passed_is_no_service(service: Service) -> None:
+    version = with_record(tuned(baseline="ft_v1.7"), service)
+    assert not was_live(policy(live(BASE)), version)
+    finding = asked(version)
+    assert isinstance(finding, Refuse)
+    assert finding.reason == "NotEligible"
+
+
+@pytest.mark.row("D48")
+def test_where_nothing_was_fresh_the_record_says_so_and_is_believed() -> None:
+    nothing_fresh = replace(gate("newSamplesFresh"), value="", threshold="0.80")
+    assert isinstance(asked(with_evidence(tuned(), gates=(REGRESSION, NEW, nothing_fresh))), Clear)
+    figures = (*FIGURES, Figure(name="freshRate", value="0.500000"))
+    hidden = asked(with_evidence(tuned(), gates=(REGRESSION, NEW, nothing_fresh), figures=figures))
+    assert isinstance(hidden, Refuse), "its figures say that something was"
+
+
+@pytest.mark.row("D53")
+def test_what_is_live_is_proven_by_the_record_of_that_version_of_that_model_alone() -> None:
+    """What somebody took from the Deployment is put back only if something here proves it."""
+    adopted = tuned()
+    status = replace(live(adopted), last_good=())
+    no = Ruling(verdict="Reject", by="ann", at=NOW)
+    others = {
+        "no record": (),
+        "another model's": (replace(adopted, spec=replace(adopted.spec, model="receipts")),),
+        "another version's": (tuned("ft_v1.2", artifact=adopted.spec.artifact),),
+        "of other bytes": (tuned(artifact=tuned("ft_v1.2").spec.artifact),),
+        "nothing measured": (tuned(verdict=None),),
+        "a review": (tuned(verdict="Review"),),
+        "rejected by a person": (with_evidence(adopted, decision=no),),
+    }
+    for what, versions in others.items():
+        assert not is_proven(policy(status), versions), what
+    assert is_proven(policy(status), (adopted,))
+
+
+@pytest.mark.row("D42")
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {OWNER_NAME_LABEL: "first"},
+        {OWNER_NAME_LABEL: "first", OWNER_KIND_LABEL: "ModelVersion"},
+        {OWNER_NAME_LABEL: "second", OWNER_KIND_LABEL: "FineTuneRun"},
+    ],
+)
+def test_a_promotion_is_a_runs_by_its_name_and_by_the_labels_that_say_which(labels: dict[str, str]) -> None:
+    named = promotion("ft_v1.1", name=promotion_name("first", "run-uid"))
+
+    def with_labels(given: dict[str, str]) -> Promotion:
+        return replace(named, metadata=replace(named.metadata, labels=given))
+
+    assert not made_by_run(with_labels(labels))
+    assert made_by_run(with_labels({OWNER_NAME_LABEL: "first", OWNER_KIND_LABEL: "FineTuneRun"}))
 
 
 @pytest.mark.row("D53")

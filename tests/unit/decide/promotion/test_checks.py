@@ -9,7 +9,18 @@ from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import OUTCOME_KEY
-from finetune_operator.api.policy import Hold, Lifted, Policy, PolicyStatus, Quarantined, Rollout, Serving, TakenBack
+from finetune_operator.api.policy import (
+    Brake,
+    Hold,
+    InFlight,
+    Lifted,
+    Policy,
+    PolicyStatus,
+    Quarantined,
+    Rollout,
+    Serving,
+    TakenBack,
+)
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Outcome, Service, outcome_text
 from finetune_operator.api.run import Ruling
@@ -458,3 +469,76 @@ def test_a_review_of_what_is_outdated_is_not_asked_for() -> None:
     assert isinstance(refused, Refuse)
     assert "start a new run" in refused.message
     assert "approve" not in refused.message
+
+
+def test_what_is_in_flight_and_what_ended_it_wait_no_more() -> None:
+    asked, brake, other = (promotion("ft_v1.1", "base_v1", name=name) for name in ("asked", "brake", "other"))
+    to = live_version(TUNED)
+    pulled = Brake(promotion="brake", promotion_uid="u", spec_hash=spec_hash(brake.spec))
+    flight = InFlight(
+        promotion="asked", promotion_uid="u", spec_hash=spec_hash(asked.spec), phase="Returning", to=to, epoch=2,
+        deployment_uid="d", template_hash="t", generation=1, started_at=NOW, phase_since=NOW, deadline=NOW,
+        brake=pulled,
+    )  # fmt: skip
+    flying = policy(replace(live(BASE), in_flight=flight))
+    assert candidates(flying, (asked, brake, other)) == (other,)
+    assert candidates(policy(replace(live(BASE), in_flight=replace(flight, brake=None))), (brake,)) == (brake,)
+
+
+APPROVAL = Approval(by="ann", evidence=f"sha256:{'0' * 64}")
+BYTES = REVIEWED.spec.artifact.sha256
+TAKEN_BACK = TakenBack(version="ft_v1.1", sha256=BYTES, by="back", since=NOW)
+FAILED = Quarantined(version="ft_v1.1", sha256=BYTES, reason="RolloutFailed", since=NOW)
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "came_from", "checks"),
+    [
+        ("TakenBack", {"taken_back": (TAKEN_BACK,)}, "base_v1", ["NotSettled", "TakenBack"]),
+        ("Quarantined", {"quarantined": (FAILED,)}, "base_v1", ["NotSettled", "Quarantined"]),
+        ("NotEligible", {}, "base_v1", ["NotSettled"]),
+        ("FromIsNotLive", {}, "ft_v1.9", ["NotSettled"]),
+    ],
+)
+def test_the_command_in_a_refusal_asks_for_all_that_the_promotion_asked_for(
+    reason: str, status: dict[str, Any], came_from: str, checks: list[str]
+) -> None:
+    """Whoever runs it must not lose what they said: it would meet the next obstacle, or lift no hold."""
+    asked = promotion(
+        "ft_v1.1",
+        came_from,
+        release_hold=True,
+        despite=Despite(checks=("NotSettled",), reason="the live one is sick"),
+        approval=APPROVAL,
+    )
+    approved = reason == "FromIsNotLive"
+    version = tuned() if approved else REVIEWED
+    finding = judge(Proposal(asked, policy(replace(live(BASE), **status)), (BASE, version), deployment(keys(BASE))))
+    assert isinstance(finding, Refuse), finding
+    assert finding.reason == reason
+    spec = manifest(finding.message, "ModelPromotion")["spec"]
+    assert (spec["from"], spec["releaseHold"], spec["despite"]["checks"]) == ("base_v1", True, checks)
+    assert spec["approval"]["by"] == ("YOUR NAME" if reason == "NotEligible" else "ann")
+
+
+@pytest.mark.row("D54")
+@pytest.mark.parametrize(
+    ("asks", "age", "lifted"),
+    [
+        (True, -1, True),
+        (True, 0, True),
+        (True, 1, False),
+        (True, None, False),
+        (False, -1, False),
+        (False, 1, False),
+    ],
+)
+def test_a_hold_is_lifted_by_a_promotion_that_asks_for_it_and_was_made_when_it_was_there(
+    asks: bool, age: float | None, lifted: bool
+) -> None:
+    asked = promotion("ft_v1.1", "base_v1", age=age or 0, release_hold=asks)
+    if age is None:
+        asked = replace(asked, metadata=replace(asked.metadata, creation_timestamp=None))
+    finding = judge(proposal(asked, policy(replace(live(BASE), hold=HOLD))))
+    assert isinstance(finding, Clear if lifted else Wait), finding
+    assert lifted or (isinstance(finding, Wait) and finding.reason == "Held")

@@ -19,7 +19,7 @@ from finetune_operator.decide.decision import CreateModelVersion, CreatePromotio
 from finetune_operator.decide.run.view import Queue
 from finetune_operator.decide.snapshot import snapshot_of_run, spec_hash
 from house.following import manifest, manifests
-from unit.decide.run.results import CANDIDATE, LIVE, START, UID, envelope, evaluate_result, prepare_result
+from unit.decide.run.results import BASE, CANDIDATE, LIVE, START, UID, envelope, evaluate_result, prepare_result
 from unit.decide.run.world import World, base, made, policy, review, run
 
 LATER = START + timedelta(days=1)
@@ -302,6 +302,69 @@ def test_what_no_promotion_could_bring_back_is_trained_anew(served: bool) -> Non
     assert (again.phase(), again.condition("Finished")) == ("RolledBack", ("True", "TakenBack"))
     kinds = [one["kind"] for one in manifests(again.status.message)]
     assert kinds == ["ModelPromotion" if served else "FineTuneRun"]
+
+
+@pytest.mark.row("R60")
+def test_what_passed_against_what_is_live_goes_on_from_there() -> None:
+    first = World()
+    first.go_live("base_v1", BASE)
+    ended(first.judged(), "Failed", "TargetGone")
+    again = Again(first).play()
+    shows_the_first(again, "Pass")
+    (asked,) = [a for a in again.history if isinstance(a, CreatePromotion)]
+    assert (asked.spec.version, asked.spec.from_version) == ("ft_v1.1", "base_v1")
+
+
+@pytest.mark.row("R62")
+@pytest.mark.parametrize(
+    ("service", "reason"),
+    [
+        (Service(quarantined=Mark(at=START, reason="Unhealthy")), "Quarantined"),
+        (Service(taken_back=Mark(at=START, by="back")), "TakenBack"),
+    ],
+)
+def test_what_one_record_of_the_bytes_says_of_production_counts_for_the_newer_ones(
+    service: Service, reason: str
+) -> None:
+    first = ended(World().judged(), "Failed", "TargetGone")
+    old = first.versions[1]
+    newer = updated(old, metadata=updated(old.metadata, name="invoice-fields-ft-v1-2"))
+    text = record_text(CANDIDATE, {"invoice-detector": service})
+    marked = updated(old, metadata=updated(old.metadata, annotations={SERVICE_RECORD_KEY: text}))
+    first.versions = (first.versions[0], marked, updated(newer, spec=updated(newer.spec, version="ft_v1.2")))
+    again = Again(first).play()
+    assert (again.phase(), again.condition("Finished")) == ("RolledBack", ("True", reason))
+
+
+@pytest.mark.row("R62")
+@pytest.mark.parametrize("outdated", [False, True])
+def test_a_persons_no_to_the_bytes_counts_for_every_record_of_them(outdated: bool) -> None:
+    """Measured twice: rejected in review, and passed another time, against what is live now or was then."""
+    first = World().in_review()
+    review(first, "Reject")
+    rejected = first.versions[1]
+    passed = ended(World().judged(), "Failed", "TargetGone").versions[1]
+    named = updated(passed, metadata=updated(passed.metadata, name="invoice-fields-ft-v1-2"))
+    first.versions = (*first.versions, updated(named, spec=updated(named.spec, version="ft_v1.2")))
+    assert rejected.spec.artifact.sha256 == passed.spec.artifact.sha256
+    again = Again(superseded_by(first) if outdated else first).play()
+    assert (again.phase(), again.condition("Finished")) == ("Rejected", ("True", "JudgedBefore"))
+    assert "rejected by ann" in again.status.message
+    assert not [a for a in again.history if isinstance(a, CreatePromotion)]
+
+
+@pytest.mark.row("R60")
+@pytest.mark.parametrize("status", [VersionStatus(live_since=START), VersionStatus(last_live=START)])
+def test_what_served_on_another_deployment_was_not_live_here(status: VersionStatus) -> None:
+    """Two policies of a model, for trying and for use: what served on the one is what the other is to take over."""
+    first = ended(World().judged(), "Failed", "TargetGone")
+    text = record_text(CANDIDATE, {"staging": Service(good=START)})
+    old = first.versions[1]
+    metadata = updated(old.metadata, annotations={SERVICE_RECORD_KEY: text})
+    first.versions = (first.versions[0], updated(old, metadata=metadata, status=status), *first.versions[2:])
+    again = Again(first).play()
+    assert again.phase() == "Promoting"
+    shows_the_first(again, "Pass")
 
 
 @pytest.mark.row("R63")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import PodTemplates, Serving
+from finetune_operator.api.run import TestSet
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from unit.decide.run.results import (
     BASE,
     CANDIDATE,
+    DIGESTS,
     LIVE,
     UID,
     evaluate_result,
@@ -155,6 +158,107 @@ def test_a_measurement_whose_words_are_lost_is_made_anew_not_collected() -> None
     world.settle()
     made = [a for a in world.history if isinstance(a, CreateJob) and a.step == "evaluate"]
     assert [(a.attempt, a.collect) for a in made] == [(1, False), (2, False)]
+
+
+def beside_a_fine_tune(drawn: int, counted: int, *, listing: bool = True) -> World:
+    """A run beside a live fine-tune: `drawn` fresh samples by `prepare`, `counted` by the evaluation."""
+    inputs = FileReference(uri="file:///earlier/plan.json", sha256="ab" * 32) if listing else None
+    world = World(versions=(base(), base("ft_v1.1", LIVE, type="FineTuned", inputs=inputs)))
+    world.go_live("ft_v1.1")
+    world.settle()
+    world.start("prepare")
+    new_set = {"documents": 60, "boxes": 1000, "fresh": drawn}
+    world.complete("prepare", prepare_result(fresh=drawn, newSet=new_set))
+    world.start("train")
+    world.complete("train", train_result())
+    world.start("evaluate")
+    result = evaluate_result(live_map50="0.980000")
+    result["newSet"]["fresh"] = counted
+    world.complete("evaluate", result)
+    return world
+
+
+@pytest.mark.row("R81")
+@pytest.mark.parametrize(
+    ("drawn", "counted", "listing", "taken"),
+    [
+        (10, 10, True, True),
+        (10, 9, True, False),
+        (10, 60, True, False),
+        (60, 60, False, True),
+        (60, 10, False, False),
+    ],
+)
+def test_as_much_is_fresh_as_the_plan_of_what_is_live_tells_and_all_where_none_tells(
+    drawn: int, counted: int, listing: bool, taken: bool
+) -> None:
+    world = beside_a_fine_tune(drawn, counted, listing=listing)
+    (attempt,) = [a for a in world.status.attempts if a.step == "evaluate"]
+    assert (attempt.outcome, attempt.reason) == (("Succeeded", "") if taken else ("Failed", "EvidenceMismatch"))
+
+
+@pytest.mark.row("R80")
+def test_an_evaluation_is_told_what_to_measure_and_by_what_it_is_known() -> None:
+    world = beside_a_fine_tune(10, 10)
+    (made,) = [a for a in world.history if isinstance(a, CreateJob) and a.step == "evaluate"]
+    (attempt,) = [a for a in world.status.attempts if a.step == "evaluate"]
+    step_inputs = json.loads(made.step_inputs)
+    assert world.status.inputs is not None
+    assert (step_inputs["attempt"], step_inputs["nonce"], step_inputs["round"]) == (1, attempt.nonce, 1)
+    assert attempt.nonce
+    assert step_inputs["plan"]["sha256"] == world.status.inputs.plan.sha256
+    assert step_inputs["candidate"]["sha256"] == CANDIDATE
+    assert (step_inputs["live"]["version"], step_inputs["live"]["artifact"]["sha256"]) == ("ft_v1.1", LIVE)
+    assert step_inputs["live"]["inputs"]["uri"] == "file:///earlier/plan.json"
+
+
+@pytest.mark.row("R94")
+@pytest.mark.parametrize(
+    ("live", "splits", "verdict"),
+    [
+        (None, {"base_v1": "now"}, "Pass"),
+        (None, {"base_v1": "before"}, "Review"),
+        (None, {"base_v1": None}, "Pass"),  # nothing was measured yet: this is the yardstick from here on
+        ("ft_v1.1", {"base_v1": "before", "ft_v1.1": "now"}, "Pass"),
+        ("ft_v1.1", {"base_v1": "now", "ft_v1.1": "before"}, "Review"),
+        ("ft_v1.1", {"base_v1": "now", "ft_v1.1": None}, "Review"),
+    ],
+)
+def test_the_yardstick_is_that_of_what_is_live_or_of_the_base_where_nothing_is(
+    live: str | None, splits: dict[str, str | None], verdict: str
+) -> None:
+    known = {"now": DIGESTS["testSet"], "before": OTHER}
+    versions = []
+    for name, split in splits.items():
+        made = base(name, BASE if name == "base_v1" else LIVE)
+        test_set = None if split is None else TestSet(digest=known[split], images=200)
+        versions.append(updated(made, status=updated(made.status, test_set=test_set)))
+    world = World(versions=tuple(versions))
+    if live is not None:
+        world.go_live(live)
+    world.trained()
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result(live_map50="0.980000" if live else None))
+    (moved,) = [gate for gate in world.status.gates if gate.name == "yardstickMoved"]
+    assert moved.verdict == verdict, moved.message
+
+
+@pytest.mark.row("R80")
+def test_the_evidence_is_bound_to_what_prepare_counted() -> None:
+    def digest_with(**counts: Any) -> str:
+        world = World()
+        world.settle()
+        world.start("prepare")
+        world.complete("prepare", prepare_result(**counts))
+        world.start("train")
+        world.complete("train", train_result())
+        world.start("evaluate")
+        world.complete("evaluate", evaluate_result())
+        assert world.status.evidence is not None
+        return world.status.evidence.digest
+
+    assert digest_with() == digest_with()
+    assert digest_with(anchor=1501) != digest_with()
 
 
 @pytest.mark.row("R83")

@@ -47,13 +47,27 @@ class TestRecord:
 
     @pytest.mark.row("V10")
     @pytest.mark.parametrize("policies", [(), (policy(),), serving("base_v1")], ids=["gone", "re-created", "adopted"])
-    def test_what_no_policy_knows_any_more_stays(self, policies: tuple[Policy, ...]) -> None:
-        shelf = Shelf(policies=remembering(taken_back=(TAKEN,), quarantined=(SICK,)))
+    @pytest.mark.parametrize("quarantined", [SICK, LIFTED], ids=["quarantined", "lifted"])
+    def test_what_no_policy_knows_any_more_stays(self, policies: tuple[Policy, ...], quarantined: Quarantined) -> None:
+        shelf = Shelf(policies=remembering(taken_back=(TAKEN,), quarantined=(quarantined,)))
         shelf.settle()
         known = shelf.record()
         shelf.policies = policies
         shelf.settle()
         assert shelf.record() == known
+
+    @pytest.mark.row("V10")
+    def test_only_what_is_live_is_taken_back_no_more(self) -> None:
+        """A policy that lost its status knows a way back again, and not yet that people took it back."""
+        shelf = Shelf(policies=remembering(taken_back=(TAKEN,)))
+        shelf.settle()
+        known = shelf.record()
+        shelf.policies = remembering(live=live("ft_v1.1", LIVE), last_good=GOOD)
+        shelf.settle()
+        assert shelf.record() == known
+        shelf.policies = remembering(live=live("base_v1", BASE))
+        shelf.settle()
+        assert shelf.record() == known, "found there, and it passed no watch"
 
     @pytest.mark.row("V10")
     def test_a_version_that_served_nowhere_carries_nothing(self) -> None:

@@ -216,6 +216,16 @@ def test_a_measurement_that_is_no_number_verifies_nothing() -> None:
     assert shelf.verified() == ("False", "NotANumber")
 
 
+@pytest.mark.row("V4")
+@pytest.mark.parametrize("images", [0, -1])
+def test_a_figure_of_no_image_verifies_nothing(images: int) -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.say(result(testSet={"digest": sha("t"), "images": images, "boxes": 0}))
+    assert shelf.verified() == ("False", "NotANumber")
+    assert shelf.version.status.map50 is None
+
+
 @pytest.mark.row("V3")
 def test_a_refusal_of_the_trainer_is_final_with_its_words() -> None:
     shelf = Shelf()

@@ -1,6 +1,6 @@
 """What an earlier run that trained the same on the same samples is worth to another one (rows R20, R59 to R63)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Literal
@@ -77,7 +77,7 @@ def worth(policy: Policy, results: tuple[Earlier, ...], run: ObjectMeta) -> tupl
             (entry for entry in open_ if entry[0] == "MayGoLive"),
             (entry for entry in open_ if entry[0] in _OF_NOW),
             open_,
-            fates,
+            (entry for entry in fates if entry[0] in _OF_THE_BYTES),
         )
     )
 
@@ -122,14 +122,19 @@ def served(policy: Policy, earlier: Earlier) -> bool:
 
 def _service(policy: Policy, earlier: Earlier) -> Service:
     """Return what the version's own record says of this policy's Deployment: a policy can lose its memory."""
-    record = services(earlier.version.metadata.annotations, earlier.sha256)
-    return record.get(policy.spec.deployment, Service())
+    return _services(earlier).get(policy.spec.deployment, Service())
+
+
+def _services(earlier: Earlier) -> Mapping[str, Service]:
+    return services(earlier.version.metadata.annotations, earlier.sha256)
 
 
 def _served(policy: Policy, earlier: Earlier, service: Service) -> bool:
-    status = earlier.version.status
-    good = policy.status.is_good(earlier.sha256)
-    return good or service.good is not None or status.live_since is not None or status.last_live is not None
+    """Tell whether it served here. The version's status does not say where: not here, if its record names others."""
+    status, known = earlier.version.status, _services(earlier)
+    somewhere = status.live_since is not None or status.last_live is not None
+    by_status = somewhere and (not known or policy.spec.deployment in known)
+    return policy.status.is_good(earlier.sha256) or service.good is not None or by_status
 
 
 def _came_later(run: ObjectMeta, earlier: Earlier, makers: Collection[str]) -> bool:

@@ -190,6 +190,9 @@ def _judged(view: VersionView, status: VersionStatus, result: EvaluateResult) ->
     if map50 is None:
         message = f"mAP50 {result.models.base.map50[:32]!r} is no share; import the base anew"
         return _refused(view, status, Problem("NotANumber", message))
+    if result.test_set.images < 1:
+        message = "it was measured on no image; look at the anchor's test split, then import the base anew"
+        return _refused(view, status, Problem("NotANumber", message))
     message = f"mAP50 {map50} on {result.test_set.images} test images"
     status = replace(status, map50=str(map50), test_set=test_set_of(result))
     return _mark(view, status, "Verified", "True", "Verified", message)
