@@ -84,9 +84,7 @@ def _check_new_set(
         raise _differs("it names other documents, or holds out others, than the pool and the holdout say")
 
 
-def _check_training(
-    document: FineTuneDocument, plan: Plan, index: AnchorIndex, pool: Sequence[StoredSample]
-) -> None:
+def _check_training(document: FineTuneDocument, plan: Plan, index: AnchorIndex, pool: Sequence[StoredSample]) -> None:
     """Raise StepError where the plan trains on other pages than those of pool and anchor that are there to train.
 
     What `train` did by it is not seen here. But a plan that teaches what is held out is seen before it is judged, and
