@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from finetune_server.artifact import Artifact
@@ -310,3 +311,15 @@ def test_a_class_name_that_no_answer_could_carry_is_refused() -> None:
 def test_a_record_that_is_no_name_is_refused(tmp_path: Path, name: object) -> None:
     model = tiny_model(lineage=BASE | {"model": name})
     assert refused(install_model(tmp_path / "model", model), sha256(model)) == "ModelSettingsInvalid"
+
+
+def test_weights_that_the_digest_does_not_cover_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx.load_from_string(tiny_model())
+    boxes = next(tensor for tensor in model.graph.initializer if tensor.name == "boxes")
+    (tmp_path / "boxes.bin").write_bytes(boxes.raw_data)
+    boxes.ClearField("raw_data")
+    boxes.data_location = onnx.TensorProto.EXTERNAL
+    boxes.external_data.add(key="location", value="boxes.bin")
+    content = model.SerializeToString()
+    monkeypatch.chdir(tmp_path)
+    assert refused(install_model(tmp_path / "model", content), sha256(content)) == "ModelUnusable"

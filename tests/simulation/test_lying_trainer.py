@@ -10,7 +10,7 @@ from finetune_operator.cluster.port import Object
 
 from .controllers import NAMESPACE
 from .invariants import served, violations
-from .stories import STORIES, World
+from .stories import STORIES, USER, World, promotion, stage
 from .trainer_script import Trainer, digest
 
 PASS = next(story for story in STORIES if story.name == "pass")
@@ -54,3 +54,43 @@ def test_a_lie_about_what_was_measured_ends_as_a_mismatch_and_nothing_goes_live(
     assert (status["phase"], reasons) == ("Failed", {"EvidenceMismatch"}), status["message"]
     assert (served(world.server.get(Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")) or ("",))[0] == "base_v1"
     assert violations(world) == []
+
+
+@dataclass(frozen=True, slots=True)
+class Copyist(Trainer):
+    """A trainer whose training gives out the base's bytes as its own."""
+
+    def _train(self, document: Object, inputs: Object) -> Object:
+        result = Trainer._train(self, document, inputs)
+        result["artifact"]["sha256"] = document["base"]["artifact"]["sha256"]
+        return result
+
+
+@pytest.mark.row("R99")
+def test_a_training_that_gives_out_what_is_live_as_its_own_is_not_taken() -> None:
+    world = World(replace(PASS, trainer=Copyist()))
+    world.play()
+    status = world.get(Kind.RUN, "first")["status"]
+    messages = {a["message"] for a in status["attempts"] if a["step"] == "train"}
+    assert (status["phase"], len(messages)) == ("Failed", 1)
+    assert "its artifact is base_v1, byte by byte" in messages.pop()
+    assert violations(world) == []
+
+
+@pytest.mark.row("D18")
+@pytest.mark.row("D44")
+def test_the_live_bytes_under_a_name_that_fails_to_roll_out_neither_leave_nothing_live_nor_are_quarantined() -> None:
+    story = next(story for story in STORIES if story.name == "reject")
+    world = World(replace(story, broken=frozenset(("base_v2",))))
+    base = next(m for kind, m in stage() if kind is Kind.MODEL_VERSION)
+    spec = base["spec"] | {"version": "base_v2"}
+    spec["artifact"] = spec["artifact"] | {"uri": "file:///artifacts/moved/model.onnx"}
+    world.server.create(USER, Kind.MODEL_VERSION, NAMESPACE, base | {"metadata": {"name": "moved"}, "spec": spec})
+    world.play()
+    live = world.get(Kind.POLICY, "invoice-fields")["status"]["live"]["version"]
+    world.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion("move", "base_v2", **{"from": live}))
+    world.play()
+    policy = world.get(Kind.POLICY, "invoice-fields")["status"]
+    assert world.get(Kind.PROMOTION, "move")["status"]["phase"] == "RolledBack"
+    assert policy["live"]["version"] == live == "base_v1"
+    assert not policy.get("quarantined")

@@ -146,6 +146,12 @@ def with_own_digest(plan: dict[str, Any]) -> str:
     return set_digest((s["image"]["sha256"], s["label"] and s["label"]["sha256"]) for s in plan["newSet"])
 
 
+def strange_page() -> dict[str, Any]:
+    """Return an entry of a plan that trains on a page of neither pool nor anchor."""
+    file = {"uri": "file:///elsewhere/page.png", "sha256": "9" * 64}
+    return {"image": file, "label": file | {"sha256": "8" * 64}, "bytes": 1, "boxes": 1, "origin": "anchor"}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -157,6 +163,10 @@ def with_own_digest(plan: dict[str, Any]) -> str:
         ({"newSet": lambda samples: [s | {"document": "one"} for s in samples]}, "other documents"),
         ({"newSet": lambda samples: [s | {"heldOut": True} for s in samples]}, "holds out others"),
         ({"owner": lambda _: "uid-2"}, "uid-2"),
+        ({"train": lambda samples: samples[1:]}, "other pages of the pool"),
+        ({"train": lambda samples: [s | {"origin": "anchor"} for s in samples]}, "other pages of the pool"),
+        ({"train": lambda samples: [*samples, strange_page()]}, "not in the anchor's train split"),
+        ({"val": lambda samples: samples[1:]}, "val pages"),
     ],
 )
 def test_a_plan_that_names_another_yardstick_is_refused(
@@ -186,6 +196,28 @@ def test_a_plan_with_fewer_new_samples_is_refused_even_where_it_agrees_with_itse
     inputs = EvaluateInputs(1, NONCE, 1, plan, FileReference("file:///c", "c" * 64))
     with pytest.raises(StepError, match="new samples"):
         read_yardstick(context("evaluate", document, tmp_path / "s"), document, inputs)
+
+
+@pytest.mark.parametrize("measures", ["test", "newSet"])
+def test_a_plan_that_trains_on_what_measures_the_model_is_refused(
+    base: dict[str, Any], shared_world: World, tmp_path: Path, measures: str
+) -> None:
+    document = shared_world.parsed(base, holdout="0.5")
+    honest = prepare(context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE))
+    path = local_path(honest.plan.uri)
+    assert path is not None
+    keep, origin = ("image", "label", "bytes", "boxes"), "anchor" if measures == "test" else "pool"
+    taught = [{k: s[k] for k in keep} | {"origin": origin} for s in json.loads(path.read_text())[measures]]
+    assert taught
+
+    def read(plan: FileReference) -> None:
+        inputs = EvaluateInputs(1, NONCE, 1, plan, FileReference("file:///c", "c" * 64))
+        read_yardstick(context("evaluate", document, tmp_path / "s"), document, inputs)
+
+    read(honest.plan)
+    with pytest.raises(StepError, match="it trains on") as caught:
+        read(swapped(honest, tmp_path, train=lambda samples: [*samples, *taught]))
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
 
 
 def test_an_anchor_that_was_indexed_anew_needs_a_new_run(

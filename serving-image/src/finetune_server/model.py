@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from .artifact import MODEL_FILE, Artifact, read_record
 from .errors import StartError
 from .metadata import EXPORT_AGAIN, ServingSettings, parse_metadata
 from .preprocess import Tensor
+
+_NO_FILES: Final = ("session.model_external_initializers_file_folder_path", "/dev/null")
+"""A model can name other files for its weights. Its digest does not cover them: there are none, as in evaluations."""
 
 
 class Session(Protocol):
@@ -92,6 +95,7 @@ def _session(content: bytes, threads: int) -> ort.InferenceSession:
     options.log_severity_level = 3
     # Spinning threads would eat the CPU quota, and the neighbours' share, between two requests.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(*_NO_FILES)
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class but Exception

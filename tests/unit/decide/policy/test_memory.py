@@ -98,6 +98,12 @@ class TestMemory:
         alone = memory.taken_back(live(TUNED, 3), live_version(TUNED), by="b", reason="", now=NOW)
         assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
 
+    @pytest.mark.row("D44")
+    def test_the_same_bytes_under_another_name_are_a_way_back(self) -> None:
+        again = replace(live_version(BASE), version="base_v9", uri="file:///elsewhere/model.onnx")
+        assert memory.way_back(live(BASE), again) == live_version(BASE)
+        assert memory.way_back(live(BASE), live_version(BASE)) is None
+
     @pytest.mark.row("D55")
     def test_what_was_only_found_is_a_way_back_only_where_there_is_no_good_one(self) -> None:
         beside = replace(live(TUNED, 3), last_good=(live_version(OTHER),))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import onnxruntime
 
 from ..artifact.metadata import parse_metadata
@@ -14,6 +15,9 @@ from ..documents.serving import Lineage, ServingMetadata
 from ..errors import Reason, bad_input
 from .postprocess import Detections, Thresholds, postprocess
 from .preprocess import Pixels, prepare
+
+_NO_FILES: Final = ("session.model_external_initializers_file_folder_path", "/dev/null")
+"""A model can name other files for its weights. Its digest does not cover them, so there are none, as in the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,14 @@ class Detector:
         return self.detect_each(image, (thresholds,))[0]
 
     def detect_each(self, image: Pixels, thresholds: Sequence[Thresholds]) -> list[Detections]:
-        """Return the detections on a page at each of the thresholds; the model runs once."""
+        """Return the detections on a page at each of the thresholds; the model runs once.
+
+        There are none where any number of the output is not finite: the server answers such a page with an error.
+        """
         tensor, letterbox = prepare(image, self.serving.image_size)
         output = self.session.run(None, {self.session.get_inputs()[0].name: tensor})[0]
+        if not np.isfinite(output).all():
+            output = np.zeros((1, 4 + len(self.serving.classes), 0), np.float32)
         return [postprocess(output[0], letterbox, each) for each in thresholds]
 
 
@@ -42,8 +51,10 @@ def open_detector(path: Path, where: str, *, threads: int) -> Detector:
     options.inter_op_num_threads = 1
     # As OMP_WAIT_POLICY in environment.py: do not spin on CPUs that are shared.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(*_NO_FILES)
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Bytes, as in the server: for a path, weights are looked for beside it.
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no base but Exception
         raise bad_input(
             Reason.BASE_UNUSABLE, f"{where} is no usable ONNX model: {error}.", "Import the model again."

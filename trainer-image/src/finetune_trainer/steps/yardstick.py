@@ -1,11 +1,12 @@
 """What an evaluation measures on: drawn anew from anchor and pool, and held to the plan that it is given.
 
 A plan lies in the store. What is measured on is the operator's word (the anchor and the pool of the run document), so
-a plan that names anything else is refused, whoever wrote it.
+a plan that names anything else is refused, whoever wrote it. So is one that lets a model train on what measures it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from ..data.anchor import anchor_sample, check_splits, pages_digest, read_index
 from ..data.mixing import is_held_out
 from ..data.plan import count_new_set, read_plan, samples_digest, trained_pool
-from ..data.pool import read_pool
+from ..data.pool import StoredSample, read_pool
 from ..digests import set_digest
 from ..documents.anchor import AnchorIndex
 from ..documents.classes import check_classes
@@ -50,19 +51,29 @@ def read_yardstick(context: StepContext, document: FineTuneDocument, inputs: Eva
     test_digest = pages_digest(index.splits.test)
     if plan.digests.test_set != test_digest:
         raise _differs(f"the test split of {anchor} has digest {test_digest}, not {plan.digests.test_set}")
-    _check_new_set(context.storage, document, plan, index)
+    pool = _listed_pool(context.storage, document, plan)
+    _check_new_set(context.storage, document, plan, index, pool)
+    _check_training(document, plan, index, pool)
     known = trained_pool(context.storage, inputs.live.inputs if inputs.live else None)
     new_set = tuple(replace(sample, fresh=sample.image.sha256 not in known) for sample in plan.new_set)
     test = tuple(anchor_sample(anchor, page) for page in index.splits.test)
     return Yardstick(plan, test_digest, test, plan.digests.new_set, new_set, count_new_set(new_set))
 
 
-def _check_new_set(storage: Storage, document: FineTuneDocument, plan: Plan, index: AnchorIndex) -> None:
-    """Raise StepError unless the plan's new samples are those of the pool that it was drawn from, every one."""
-    uri, listed, share = normalise(document.data.pool.uri), frozenset(plan.pool), Decimal(document.holdout)
+def _listed_pool(storage: Storage, document: FineTuneDocument, plan: Plan) -> list[StoredSample]:
+    """Return the samples of the pool that the plan was drawn from: the pool may have grown since."""
+    uri, listed = normalise(document.data.pool.uri), frozenset(plan.pool)
     pool = [sample for sample in read_pool(storage, uri, document.classes) if sample.image.sha256 in listed]
     if len(pool) != len(listed) or len(pool) < document.mixing.min_pool_samples:
         raise _differs(f"{len(pool)} of its {len(listed)} samples are in the pool {uri}")
+    return pool
+
+
+def _check_new_set(
+    storage: Storage, document: FineTuneDocument, plan: Plan, index: AnchorIndex, pool: Sequence[StoredSample]
+) -> None:
+    """Raise StepError unless the plan's new samples are those of the pool that it was drawn from, every one."""
+    uri, share = document.data.pool.uri, Decimal(document.holdout)
     trained = trained_pool(storage, document.base.inputs) | {page.image_sha256 for page in index.splits.train}
     judged = [s for s in pool if s.image.sha256 not in trained and (share == 0 or is_held_out(s.document, share))]
     digest = set_digest((sample.image.sha256, sample.label.sha256) for sample in judged)
@@ -71,6 +82,28 @@ def _check_new_set(storage: Storage, document: FineTuneDocument, plan: Plan, ind
     held_out = {s.image.sha256: (s.document, is_held_out(s.document, share)) for s in judged}
     if any((s.document, s.held_out) != held_out[s.image.sha256] for s in plan.new_set):
         raise _differs("it names other documents, or holds out others, than the pool and the holdout say")
+
+
+def _check_training(document: FineTuneDocument, plan: Plan, index: AnchorIndex, pool: Sequence[StoredSample]) -> None:
+    """Raise StepError where the plan trains on other pages than those of pool and anchor that are there to train.
+
+    What `train` did by it is not seen here. But a plan that teaches what is held out is seen before it is judged, and
+    later runs read in it what this version knows already.
+    """
+    share = Decimal(document.holdout)
+    verified = {s.image.sha256 for s in pool}
+    new = {(s.image.sha256, s.label.sha256) for s in pool if not is_held_out(s.document, share)}
+    old = {(p.image_sha256, p.label_sha256) for p in index.splits.train if p.image_sha256 not in verified}
+    if {_pair(s) for s in plan.train if s.origin == "pool"} != new:
+        raise _differs("it trains on other pages of the pool than those that are not held out")
+    if not {_pair(s) for s in plan.train if s.origin == "anchor"} <= old:
+        raise _differs("it trains on pages that are not in the anchor's train split")
+    if samples_digest(plan.val) != pages_digest(index.splits.val):
+        raise _differs("its val pages are not the anchor's")
+
+
+def _pair(sample: Sample) -> tuple[str, str | None]:
+    return sample.image.sha256, sample.label.sha256 if sample.label else None
 
 
 def _differs(what: str) -> StepError:

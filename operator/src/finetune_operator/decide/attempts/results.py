@@ -1,6 +1,7 @@
 """Which results of a step are taken: every figure in range, every digest the one that was asked for."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...api.contract import LONGEST_URI, EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
@@ -68,8 +69,11 @@ def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None =
     )
 
 
-def trained(run_document: RunDocument, said: StepResult) -> Trained | Problem:
-    """Return what was trained, or why the result is not taken."""
+def trained(run_document: RunDocument, said: StepResult, known: Mapping[str, str]) -> Trained | Problem:
+    """Return what was trained, or why the result is not taken.
+
+    `known` has the names of other versions by digest. An artifact names its run, so that no training makes their bytes.
+    """
     try:
         result = parse(said.result, TrainResult)
     except InvalidObject as error:
@@ -79,6 +83,7 @@ def trained(run_document: RunDocument, said: StepResult) -> Trained | Problem:
         _misplaced(run_document, artifact.uri, artifact.sha256)
         or _misplaced(run_document, checkpoint.uri, checkpoint.sha256)
         or _out_of_range((result.epochs, result.batch, result.images, result.seconds, min(artifact.bytes, _MAX_COUNT)))
+        or (f"its artifact is {known[artifact.sha256]}, byte by byte" if artifact.sha256 in known else None)
     )
     if wrong:
         return _invalid("train", wrong)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 
 from ...api.policy import InFlight, PolicyStatus
-from ..deployment import time_to_load
+from ..deployment import keys_of, time_to_load
 from ..times import stamp
 from ..views import DeploymentView, Fault, PolicyView
 from . import memory
@@ -41,8 +41,14 @@ def evidence(fault: Fault) -> str:
 def quarantined_if_at_fault(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:
     """Return `status` with the flight's version quarantined, where it is to blame.
 
-    What began unsettled blames nobody: trouble of before cannot be told from trouble of the flip.
+    What began unsettled blames nobody: trouble of before cannot be told from trouble of the flip. Nor does a flight to
+    bytes that are good here under another name: its place is at fault, and a quarantine would take the good one away.
     """
-    if flight.why not in FAULTS or flight.unsettled:
+    if flight.why not in FAULTS or flight.unsettled or _is_good_elsewhere(status, flight):
         return status
     return memory.quarantined(status, flight.to, flight.why, now, flight.evidence)
+
+
+def _is_good_elsewhere(status: PolicyStatus, flight: InFlight) -> bool:
+    known = (*((flight.back,) if flight.back is not None else ()), *status.last_good)
+    return any(good.sha256 == flight.to.sha256 and keys_of(good) != keys_of(flight.to) for good in known)

@@ -20,6 +20,7 @@ from ...api.policy import (
     TakenBack,
 )
 from .. import limits
+from ..deployment import keys_of
 from ..text import cut, within
 from ..times import moment
 
@@ -188,13 +189,14 @@ def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicySt
 def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
     """Return what a failed flight to `to` returns to: live, else the newest good one.
 
-    Never a quarantined digest; one that people took back only where there is no other (D44).
+    Never a quarantined digest; one that people took back only where there is no other (D44). The same bytes under
+    another name or from another place are a way back.
     """
     recorded = () if status.live is None else (status.live,)
     able = [
         version
         for version in (*recorded, *status.last_good)
-        if version.sha256 != to.sha256 and not is_quarantined(status, version.sha256)
+        if keys_of(version) != keys_of(to) and not is_quarantined(status, version.sha256)
     ]
     # What was merely found on the Deployment (adopted) comes after all that passed a watch, and before nothing at all.
     able.sort(

@@ -74,7 +74,7 @@ def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
         step_inputs=lambda attempt: _text(
             {"attempt": attempt.attempt, "nonce": attempt.nonce, "plan": plain(inputs.plan)}
         ),
-        accept=lambda _, said: results.trained(context.run_document, said),
+        accept=lambda _, said: results.trained(context.run_document, said, _known_bytes(context)),
     )
     return _carry_on(context, status, request, partial(_record_candidate, context))
 
@@ -230,6 +230,12 @@ def _ruling(context: RunContext, verdict: str) -> Ruling | None:
             return Ruling(verdict="Reject", by="gates", at=context.view.now, reason="a gate rejected it")
         case _:
             return None
+
+
+def _known_bytes(context: RunContext) -> dict[str, str]:
+    """Return what no training makes: the base and what is live, name by digest."""
+    live, base = context.live, context.run_document.base
+    return ({live.sha256: live.version} if live else {}) | {base.artifact.sha256: base.version}
 
 
 def _accept_evaluation(

@@ -1,0 +1,83 @@
+"""The artifact as the evaluator opens it: what the server would not serve is not measured either."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from finetune_trainer.artifact.metadata import ArtifactMetadata, serving_metadata, written
+from finetune_trainer.documents.serving import Serving
+from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.evaluation.detector import open_detector
+from finetune_trainer.evaluation.postprocess import Thresholds
+from trainer.world import CLASSES
+
+SIZE = 32
+BOX = np.array([[16, 16, 8, 8, 0.9, 0.0, 0.0], [4, 4, 4, 4, 0.0, 0.0, 0.0]], np.float32).T[None]
+"""One box of the first class, and a candidate below every threshold."""
+
+SERVING = Serving(SIZE, "0.25", "0.7", 300)
+
+
+def constant(folder: Path, output: TensorProto) -> Path:
+    """Write a model that gives the same output for each page."""
+    pool = helper.make_node("GlobalAveragePool", ["images"], ["mean"])
+    part = helper.make_node("Reshape", ["mean", "row"], ["channels"])
+    none = helper.make_node("ReduceMin", ["channels"], ["least"], keepdims=0)
+    zero = helper.make_node("Mul", ["least", "zero"], ["nothing"])
+    add = helper.make_node("Add", ["weights", "nothing"], ["output0"])
+    graph = helper.make_graph(
+        [pool, part, none, zero, add],
+        "constant",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, list(BOX.shape))],
+        [
+            output,
+            numpy_helper.from_array(np.array([3], np.int64), "row"),
+            numpy_helper.from_array(np.array(0, np.float32), "zero"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, written(ArtifactMetadata(serving_metadata(CLASSES, SERVING), None)))
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def found(path: Path) -> int:
+    detector = open_detector(path, "file:///model.onnx", threads=1)
+    page = np.zeros((SIZE, SIZE, 3), np.uint8)
+    return len(detector.detect(page, Thresholds.of(SERVING)).scores)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, 6])
+def test_a_page_that_the_server_answers_with_an_error_counts_as_nothing_found(
+    tmp_path: Path, number: float, row: int
+) -> None:
+    output = BOX.copy()
+    assert found(constant(tmp_path, numpy_helper.from_array(output, "weights"))) == 1
+    output[0, row, 1] = number
+    assert found(constant(tmp_path, numpy_helper.from_array(output, "weights"))) == 0
+
+
+@pytest.mark.parametrize("place", ["weights.bin", "{folder}/weights.bin", "../weights.bin"])
+def test_a_model_whose_weights_lie_elsewhere_is_unusable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    for folder in (tmp_path / "here", tmp_path):
+        folder.mkdir(exist_ok=True)
+        (folder / "weights.bin").write_bytes(BOX.tobytes())
+    monkeypatch.chdir(tmp_path / "here")
+    weights = TensorProto(name="weights", data_type=TensorProto.FLOAT, dims=BOX.shape)
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=place.format(folder=tmp_path / "here"))
+    path = constant(tmp_path / "here", weights)
+    assert onnx.load(path, load_external_data=False).graph.initializer[0].external_data
+    with pytest.raises(StepError) as caught:
+        found(path)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
