@@ -127,9 +127,11 @@ def _service(policy: Policy, earlier: Earlier) -> Service:
 
 
 def _served(policy: Policy, earlier: Earlier, service: Service) -> bool:
-    status = earlier.version.status
-    good = policy.status.is_good(earlier.sha256)
-    return good or service.good is not None or status.live_since is not None or status.last_live is not None
+    if policy.status.is_good(earlier.sha256) or service.good is not None:
+        return True
+    # The version's own status knows no Deployment; of a version that another policy made it says nothing here (D51).
+    status, is_own = earlier.version.status, earlier.lineage.policy == policy.metadata.name
+    return is_own and (status.live_since is not None or status.last_live is not None)
 
 
 def _came_later(run: ObjectMeta, earlier: Earlier, makers: Collection[str]) -> bool:
