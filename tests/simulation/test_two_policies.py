@@ -57,7 +57,7 @@ def test_what_served_on_another_policys_deployment_was_not_live_here_and_goes_li
 @pytest.mark.row("D39")
 def test_a_policy_made_anew_while_a_flight_is_broken_calls_nothing_live() -> None:
     world = World(FAILED)
-    remade = []
+    remade: list[object] = []
     for _ in range(400):
         world.settle()
         flight = world.get(Kind.POLICY, "invoice-fields")["status"].get("inFlight") or {}
