@@ -178,6 +178,14 @@ class TestAtRest:
         assert len(world.commits) == 2
 
     @pytest.mark.row("D5")
+    def test_a_clock_that_was_set_back_makes_no_conflict_of_what_was_long_ago(self) -> None:
+        ahead = (NOW + seconds(21_600), NOW + seconds(21_660))
+        seen = view(policy(replace(live(BASE), reasserted_at=ahead)), deployment(uid="re-created"))
+        decision = decide(seen)
+        assert applied(decision) is not None
+        assert (decision.status.hold, decision.status.reasserted_at) == (None, (NOW,))
+
+    @pytest.mark.row("D5")
     def test_a_re_created_deployment_now_and_then_is_no_conflict(self) -> None:
         world = running(BASE)
         for number in range(4):

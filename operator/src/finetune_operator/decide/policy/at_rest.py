@@ -108,7 +108,8 @@ def _reassert(view: PolicyView) -> Decision[PolicyStatus] | None:
         view.policy, view.versions
     ):
         return None
-    recent = tuple(at for at in status.reasserted_at if view.now - at < REASSERT_WINDOW)
+    # One that lies ahead was written before the clock was set back: it must not count for as long as that was.
+    recent = tuple(at for at in status.reasserted_at if timedelta(0) <= view.now - at < REASSERT_WINDOW)
     if len(recent) >= REASSERT_LIMIT:
         return _conflicting(view, deployment, live)
     epoch = max(status.epoch, live.epoch, counted_epoch(deployment)) + 1

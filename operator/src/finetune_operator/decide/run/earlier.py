@@ -130,11 +130,15 @@ def _services(earlier: Earlier) -> Mapping[str, Service]:
 
 
 def _served(policy: Policy, earlier: Earlier, service: Service) -> bool:
-    """Tell whether it served here. The version's status does not say where: not here, if its record names others."""
+    """Tell whether it served here.
+
+    The version's own status knows no Deployment: it says nothing here of a version that another policy made (D51), nor
+    where its record names other Deployments.
+    """
     status, known = earlier.version.status, _services(earlier)
     somewhere = status.live_since is not None or status.last_live is not None
-    by_status = somewhere and (not known or policy.spec.deployment in known)
-    return policy.status.is_good(earlier.sha256) or service.good is not None or by_status
+    is_own = earlier.lineage.policy == policy.metadata.name and (not known or policy.spec.deployment in known)
+    return policy.status.is_good(earlier.sha256) or service.good is not None or (somewhere and is_own)
 
 
 def _came_later(run: ObjectMeta, earlier: Earlier, makers: Collection[str]) -> bool:
