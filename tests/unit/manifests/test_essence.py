@@ -68,6 +68,7 @@ FORBIDDEN: dict[str, Change] = {
     "another order of values": lambda s: trainer(s)["env"].reverse(),
     "a device": lambda s: trainer(s).update(volumeDevices=[{"name": "evil", "devicePath": "/finetune/scratch/x"}]),
     "restarts": lambda s: s.update(restartPolicy="OnFailure"),
+    "a name of a host that it has itself": lambda s: s.update(hostname="storage", subdomain="example"),
     "another name server": lambda s: s.update(dnsConfig={"nameservers": ["10.0.0.1"]}),
 }
 
@@ -152,6 +153,54 @@ HELPERS: dict[str, Change] = {
 def test_who_fills_the_trainers_volumes_is_compared_as_the_trainer_is(what: str) -> None:
     assert difference(helped(), helped()) is None
     assert "fetch" in (difference(helped(HELPERS[what]), helped()) or "")
+
+
+def stocked(change: Change = lambda spec: None) -> dict[str, Any]:
+    """Return the spec of a pod whose `fetch` has tools of its own, which the trainer does not mount."""
+    spec = helped(lambda h: h["volumeMounts"].append({"name": "tools", "mountPath": "/tools"}))
+    spec["volumes"].append({"name": "tools", "configMap": {"name": "tools"}})
+    spec["initContainers"].append({"name": "check", "volumeMounts": [{"name": "finetune-scratch", "mountPath": "/x"}]})
+    change(spec)
+    return spec
+
+
+BEHIND: dict[str, Change] = {
+    "other tools": lambda s: s["volumes"][-1].update(configMap={"name": "evil"}),
+    "somebody who fills the tools": lambda s: s["initContainers"].insert(
+        0, {"name": "evil", "volumeMounts": [{"name": "tools", "mountPath": "/t"}]}
+    ),
+    "a check before what it checks": lambda s: s["initContainers"].reverse(),
+}
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("what", BEHIND)
+def test_who_fills_the_trainers_volumes_works_with_what_was_given_to_them(what: str) -> None:
+    assert difference(stocked(), stocked()) is None
+    assert difference(stocked(BEHIND[what]), stocked())
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize(
+    ("ours", "evil"),
+    [
+        ({"rbd": {"image": "data", "pool": "ours"}}, {"rbd": {"image": "data", "pool": "evil"}}),
+        ({"rbd": {"image": "data"}}, {"rbd": {"image": "data", "user": "evil", "keyring": "/evil"}}),
+        ({"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": {"kind": "VolumeSnapshot", "name": "seed"}}}}},
+         {"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": {"kind": "PersistentVolumeClaim", "name": "seed"}}}}}),
+        ({"secret": {"secretName": "store"}}, {"secret": {"secretName": "store", "optional": True}}),
+    ],
+    ids=["another pool", "another user", "another kind of source", "a secret that may be missing"],
+)  # fmt: skip
+def test_a_volume_is_compared_by_what_is_said_of_it_and_not_by_what_servers_fill_in(
+    ours: dict[str, Any], evil: dict[str, Any]
+) -> None:
+    def with_volume(source: dict[str, Any]) -> dict[str, Any]:
+        return changed(lambda s: s["volumes"].__setitem__(0, {"name": s["volumes"][0]["name"], **source}))
+
+    filled_in = {**ours, **({"rbd": {"pool": "rbd", "user": "admin", **ours["rbd"]}} if "rbd" in ours else {})}
+    assert difference(with_volume(filled_in), with_volume(ours)) is None
+    assert difference(with_volume(evil), with_volume(ours))
 
 
 @pytest.mark.row("R72")

@@ -19,12 +19,23 @@ Json = Mapping[str, Any]
 FORM: Final = "v1"
 """Changes with what is compared: a fingerprint of another form says nothing about a Job."""
 
-_DEFAULTED: Final = frozenset(
-    ("apiVersion", "volumeMode", "type", "fsType", "cachingMode", "kind", "pool", "user", "keyring",
-     "iscsiInterface", "storageMode", "divisor", "sizeLimit", "storage", "defaultMode", "expirationSeconds",
-     "pullPolicy")
-)  # fmt: skip
-"""Parts of a volume or an environment variable that an API server fills in or writes another way (1024Mi as 1Gi)."""
+_REWRITTEN: Final = frozenset(("divisor", "sizeLimit", "storage", "defaultMode", "expirationSeconds", "pullPolicy"))
+"""Parts of a volume or an environment variable that an API server writes another way (1024Mi as 1Gi), or fills in."""
+
+_DEFAULTS: Final[Mapping[str, frozenset[str]]] = {
+    "apiVersion": frozenset(("v1",)),
+    "volumeMode": frozenset(("Filesystem",)),
+    "type": frozenset(("",)),
+    "fsType": frozenset(("ext4", "xfs")),
+    "cachingMode": frozenset(("ReadWrite",)),
+    "kind": frozenset(("Shared",)),
+    "pool": frozenset(("rbd",)),
+    "user": frozenset(("admin",)),
+    "keyring": frozenset(("/etc/ceph/keyring",)),
+    "iscsiInterface": frozenset(("default",)),
+    "storageMode": frozenset(("ThinProvisioned",)),
+}
+"""What an API server fills in where nothing is said; said otherwise it is another volume."""
 
 _FREE: Final = frozenset(("volumeAttributes", "options"))
 """Words for a storage driver, under names of its own: no API server fills any in."""
@@ -48,7 +59,7 @@ def fingerprint(job: Json) -> str:
     """Return a digest of what the Job's trainer is to do, and of the attempt that it says it is of."""
     spec = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
     labels = (job.get("metadata") or {}).get("labels") or {}
-    essence = {**_essence(spec, _mounted(_trainer(spec))), "nonce": labels.get(names.NONCE_LABEL, "")}
+    essence = {**_essence(spec, _shared(spec)), "nonce": labels.get(names.NONCE_LABEL, "")}
     return f"{FORM}:{sha256_of(canonical_json(essence))}"
 
 
@@ -57,7 +68,7 @@ def difference(pod_spec: Json, template_spec: Json) -> str | None:
     if pod_spec.get("ephemeralContainers"):
         return "it has ephemeral containers"
     # Tokens that admission mounts into every container are no volumes of the trainer's own.
-    mounted = _mounted(_trainer(template_spec))
+    mounted = _shared(template_spec)
     pod, template = _essence(pod_spec, mounted), _essence(template_spec, mounted)
     return (
         _containers(pod["containers"], template["containers"])
@@ -156,9 +167,11 @@ def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
     trainer = _trainer(spec)
     containers = {names.TRAINER_CONTAINER: _container(trainer, "beside")}
     for runs, some in (("before", before), ("beside", main)):
-        for container in some:
-            if container is not trainer and mounted & _mounted(container):
-                containers[str(container.get("name"))] = _container(container, runs)
+        sharing = [c for c in some if c is not trainer and mounted & _mounted(c)]
+        for number, container in enumerate(sharing):
+            # What runs before runs in order: who fetches, then who checks what was fetched.
+            turn = f"{runs} {number}" if runs == "before" else runs
+            containers[str(container.get("name"))] = _container(container, turn)
     dns = spec.get("dnsConfig") or {}
     return {
         "containers": containers,
@@ -170,11 +183,23 @@ def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
         "restartPolicy": spec.get("restartPolicy") or "Always",
         "namespaces": [name for name in _NAMESPACES if spec.get(name)],
         "serviceAccount": spec.get("serviceAccountName") or "default",
+        "hostname": [spec.get("hostname") or "", spec.get("subdomain") or ""],
         "hostAliases": spec.get("hostAliases") or [],
         "dnsPolicy": spec.get("dnsPolicy") or "ClusterFirst",
         "nameservers": dns.get("nameservers") or [],
         "searches": dns.get("searches") or [],
     }
+
+
+def _shared(spec: Json) -> set[str]:
+    """Return the trainer's volumes, with those of whoever shares one with it, and so on: who fills them may be filled."""
+    shared = _mounted(_trainer(spec))
+    while True:
+        theirs = (mounted for mounted in map(_mounted, _all(spec)) if mounted & shared)
+        more = shared.union(*theirs)
+        if more == shared:
+            return shared
+        shared = more
 
 
 def _mounted(container: Json) -> set[str]:
@@ -222,7 +247,7 @@ def _paths(value: object, path: str, *, free: bool = False) -> Iterator[str]:
     match value:
         case Mapping():
             for key, part in value.items():
-                if key in _DEFAULTED and not free:
+                if not free and (key in _REWRITTEN or (isinstance(part, str) and part in _DEFAULTS.get(key, ()))):
                     continue
                 if not path and isinstance(part, Mapping):
                     yield f".{key}"
@@ -230,8 +255,8 @@ def _paths(value: object, path: str, *, free: bool = False) -> Iterator[str]:
         case list() | tuple():
             for number, part in enumerate(value):
                 yield from _paths(part, f"{path}[{number}]", free=free)
-        case bool():
-            pass
+        case bool() if value:
+            yield f"{path}=true"
         case int() | str() if value:
             yield f"{path}={value}"
         case _:
