@@ -180,14 +180,17 @@ def test_who_fills_the_trainers_volumes_works_with_what_was_given_to_them(what: 
     assert difference(stocked(BEHIND[what]), stocked())
 
 
+def seeded(kind: str) -> dict[str, Any]:
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": {"kind": kind, "name": "seed"}}}}}
+
+
 @pytest.mark.row("R72")
 @pytest.mark.parametrize(
     ("ours", "evil"),
     [
         ({"rbd": {"image": "data", "pool": "ours"}}, {"rbd": {"image": "data", "pool": "evil"}}),
         ({"rbd": {"image": "data"}}, {"rbd": {"image": "data", "user": "evil", "keyring": "/evil"}}),
-        ({"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": {"kind": "VolumeSnapshot", "name": "seed"}}}}},
-         {"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": {"kind": "PersistentVolumeClaim", "name": "seed"}}}}}),
+        (seeded("VolumeSnapshot"), seeded("PersistentVolumeClaim")),
         ({"secret": {"secretName": "store"}}, {"secret": {"secretName": "store", "optional": True}}),
     ],
     ids=["another pool", "another user", "another kind of source", "a secret that may be missing"],

@@ -26,7 +26,7 @@ from ..manifests.documents import DOCUMENT_KEY, document_digest, read_document
 from ..manifests.essence import fingerprint
 from ..manifests.job import build_job
 from ..manifests.owner import Owner, is_owned
-from .deployment_views import deployment_view, pod_labels, serves, template_view
+from .deployment_views import deployment_view, pod_labels, pod_spec, serves, template_view
 from .errors import ClusterError
 from .finished_jobs import finished_jobs
 from .job_views import job_views, running_pod
@@ -304,7 +304,7 @@ class Observer:
             pods = await pods_of(self._cluster, namespace, raw)
         except ClusterError:
             return deployment, None, False  # a way back that began goes on; none begins by time alone
-        ails = what_ails(pod for pod in pods if serves(pod, awaited.sha256))
+        ails = what_ails((pod for pod in pods if serves(pod, awaited.sha256)), pod_spec(raw))
         return replace(deployment, trouble=ails.problem or deployment.trouble, fault=ails.fault), None, True
 
     async def _at_rest(self, namespace: str, uid: str, deployment: Object, now: datetime) -> Problem | None:

@@ -192,7 +192,7 @@ def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
 
 
 def _shared(spec: Json) -> set[str]:
-    """Return the trainer's volumes, with those of whoever shares one with it, and so on: who fills them may be filled."""
+    """Return the trainer's volumes, with those of whoever shares one with it, and so on."""
     shared = _mounted(_trainer(spec))
     while True:
         theirs = (mounted for mounted in map(_mounted, _all(spec)) if mounted & shared)
