@@ -246,3 +246,40 @@ def test_a_pod_in_the_jobs_own_words_makes_neither_of_them_believed(eve: Space, 
     ends(space, "Rejected")
     eve.patch("pods", "not-the-trainer", {"metadata": {"finalizers": None}}, MERGE)
     assert {reason for _, _, reason in tries(space)} <= {"", "AmbiguousPods"}
+
+
+@pytest.mark.row("R97")
+@pytest.mark.parametrize("label", [names.OWNER_UID_LABEL, names.STEP_LABEL, names.NONCE_LABEL, names.MANAGED_BY_LABEL])
+def test_a_job_that_lost_a_label_is_heard_all_the_same(eve: Space, space: Space, node: EvilNode, label: str) -> None:
+    job, _ = evaluating(eve, node)
+    assert eve.patch("jobs", job["metadata"]["name"], {"metadata": {"labels": {label: None}}}, MERGE).accepted
+    node.holds.clear()
+    ends(space, "Rejected")
+    assert tries(space) == [(1, "Succeeded", "")]
+
+
+@pytest.mark.row("R96")
+def test_a_job_that_something_keeps_from_being_collected_holds_nothing_up(
+    eve: Space, space: Space, node: EvilNode
+) -> None:
+    job, _ = evaluating(eve, node)
+    owner = {**reference("batch/v1", job)[0], "controller": False, "blockOwnerDeletion": True}
+    kept = {"name": "blocker", "finalizers": ["eve.example/keep"], "ownerReferences": [owner]}
+    eve.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": kept})
+    assert eve.patch("finetuneruns", "first", {"spec": {"suspend": True}}, MERGE).accepted
+    eventually(lambda: eve.phase("first") == "Suspended", what="it is suspended")
+    node.holds.clear()
+    resume(eve)
+    ends(space, "Rejected")
+    assert (eve.get("jobs", job["metadata"]["name"]) or {})["metadata"]["finalizers"] == ["foregroundDeletion"]
+    eve.patch("configmaps", "blocker", {"metadata": {"finalizers": None}}, MERGE)
+
+
+@pytest.mark.row("R98")
+def test_a_job_that_somebody_allows_no_pods_says_how_to_go_on(eve: Space, space: Space, node: EvilNode) -> None:
+    job, _ = evaluating(eve, node)
+    assert eve.patch("jobs", job["metadata"]["name"], {"spec": {"parallelism": 0}}, MERGE).accepted
+    eventually(lambda: "kubectl patch job" in status(space).get("message", ""), what="it says so")
+    assert eve.patch("jobs", job["metadata"]["name"], {"spec": {"parallelism": 1}}, MERGE).accepted
+    node.holds.clear()
+    ends(space, "Rejected")

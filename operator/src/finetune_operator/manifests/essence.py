@@ -13,6 +13,7 @@ from typing import Any, Final
 from ..api import names
 from ..api.names import sha256_of
 from ..api.value import canonical_json
+from ..decide.text import plain
 
 Json = Mapping[str, Any]
 
@@ -58,9 +59,16 @@ _ALIKE: Final = ("image", "command", "args", "workingDir", "terminationMessagePa
 def fingerprint(job: Json) -> str:
     """Return a digest of what the Job's trainer is to do, and of the attempt that it says it is of."""
     spec = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
-    labels = (job.get("metadata") or {}).get("labels") or {}
+    labels = marks(job)
     essence = {**_essence(spec, _shared(spec)), "nonce": labels.get(names.NONCE_LABEL, "")}
     return f"{FORM}:{sha256_of(canonical_json(essence))}"
+
+
+def marks(job: Json) -> Mapping[str, str]:
+    """Return the labels that say which attempt a Job is of: of its pod template, which nobody can change."""
+    template = (((job.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
+    labels: Mapping[str, str] = (job.get("metadata") or {}).get("labels") or {}
+    return template if names.STEP_LABEL in template else labels
 
 
 def difference(pod_spec: Json, template_spec: Json) -> str | None:
@@ -80,11 +88,11 @@ def difference(pod_spec: Json, template_spec: Json) -> str | None:
 def additions(pod_spec: Json, template_spec: Json) -> str:
     """Return what a pod has beside what the pod template of its Job says, in a few words; empty where it is nothing."""
     asked = {str(c.get("name")) for c in _all(template_spec)}
-    said = [f"container {c.get('name')}" for c in _all(pod_spec) if str(c.get("name")) not in asked]
+    said = [f"container {plain(str(c.get('name')))}" for c in _all(pod_spec) if str(c.get("name")) not in asked]
     theirs, ours = _trainer(pod_spec), _trainer(template_spec)
     for part, key, words in (("env", "name", "variable"), ("volumeMounts", "mountPath", "mount")):
         known = {entry.get(key) for entry in ours.get(part) or ()}
-        said += [f"{words} {e.get(key)}" for e in theirs.get(part) or () if e.get(key) not in known]
+        said += [f"{words} {plain(str(e.get(key)))}" for e in theirs.get(part) or () if e.get(key) not in known]
     return f"admission added {', '.join(said)}" if said else ""
 
 
@@ -113,22 +121,22 @@ def _environment(theirs: list[list[Any]], ours: list[list[Any]]) -> str | None:
     known = {name for name, _ in ours}
     for name, _ in theirs:
         if name not in known and name not in _ADDED_ENVIRONMENT:
-            return f"environment variable {name} was added"
+            return f"environment variable {plain(name)} was added"
     kept = [variable for variable in theirs if variable[0] in known]
     if kept == ours:
         return None
     pairs = zip((*kept, None), (*ours, None), strict=False)
     name = next((a or b or ("",))[0] for a, b in pairs if a != b)
-    return f"environment variable {name} differs"
+    return f"environment variable {plain(name)} differs"
 
 
 def _mounts(theirs: list[list[str]], ours: list[list[str]]) -> str | None:
     for mount in ours:
         if mount not in theirs:
-            return f"the mount at {mount[0]} differs"
+            return f"the mount at {plain(mount[0])} differs"
     for mount in theirs:
         if mount not in ours and not _is_token(mount[0], [place for place, *_ in ours]):
-            return f"a mount at {mount[0]} was added"
+            return f"a mount at {plain(mount[0])} was added"
     return None
 
 
