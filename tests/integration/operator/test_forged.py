@@ -283,3 +283,18 @@ def test_a_job_that_somebody_allows_no_pods_says_how_to_go_on(eve: Space, space:
     assert eve.patch("jobs", job["metadata"]["name"], {"spec": {"parallelism": 1}}, MERGE).accepted
     node.holds.clear()
     ends(space, "Rejected")
+
+
+@pytest.mark.row("R72")
+def test_an_image_that_is_changed_and_changed_back_is_not_believed(eve: Space, space: Space, node: EvilNode) -> None:
+    """A pod may be given another image while it runs, and the kubelet starts that."""
+    _, pod = evaluating(eve, node)
+    name, trainer = pod["metadata"]["name"], pod["spec"]["containers"][0]
+    for image in (EVIL, trainer["image"]):
+        changed = {"spec": {"containers": [{"name": "trainer", "image": image}]}}
+        assert eve.patch("pods", name, changed, "application/strategic-merge-patch+json").accepted
+        if image == EVIL:
+            eventually(lambda: (space.get("pods", name) or {})["status"]["phase"] == "Succeeded", what="it lies")
+    node.holds.clear()
+    ends(space, "Rejected")
+    assert (tries(space)[0], tries(space)[-1][1]) == ((1, "Failed", "PodNotOurs"), "Succeeded")

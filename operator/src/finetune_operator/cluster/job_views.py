@@ -14,6 +14,7 @@ from ..manifests.essence import additions, difference, fingerprint, marks
 from ..manifests.owner import is_owned
 from .pod import Pod, moment_of
 from .pod_end import failure
+from .pod_images import ran_otherwise
 from .pod_story import moments, overdue, waiting
 from .port import Object
 
@@ -117,7 +118,7 @@ def _believed(
     of two that could both be it, nobody knows which the Job's controller made (R73); a disrupted one was replaced, and
     so was one that was deleted before it said anything, as a queue that suspends the Job does.
     """
-    strays = {pod.name: difference(pod.spec, template) for pod in pods}
+    strays = {pod.name: difference(pod.spec, template) or ran_otherwise(pod, template) for pod in pods}
     believed = tuple(pod for pod in pods if strays[pod.name] is None)
     rivals = [pod.name for pod in believed if not pod.is_disrupted and (pod.deleted_at is None or pod.speaks)]
     if len(rivals) > 1:

@@ -65,7 +65,7 @@ def fingerprint(job: Json) -> str:
 
 
 def marks(job: Json) -> Mapping[str, str]:
-    """Return the labels that say which attempt a Job is of: of its pod template, which nobody can change."""
+    """Return the labels that say which attempt a Job is of: of its pod template, which does not change once it ran."""
     template = (((job.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
     labels: Mapping[str, str] = (job.get("metadata") or {}).get("labels") or {}
     return template if names.STEP_LABEL in template else labels
