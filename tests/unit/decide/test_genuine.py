@@ -40,3 +40,11 @@ def test_a_job_that_is_changed_later_gives_no_result_and_costs_a_try() -> None:
 def test_what_an_earlier_release_began_goes_on_under_its_jobs_uid() -> None:
     assert not_as_made(attempt(made=None, uid="job-1"), JOB) is None
     assert not_as_made(attempt(made="v0:ours", uid="job-1"), JOB) is None
+
+
+@pytest.mark.row("R70")
+def test_an_attempt_that_had_no_pod_template_to_be_made_from_has_no_job_of_ours() -> None:
+    """What lies under its name was made by somebody who read it in the status."""
+    strange = not_as_made(attempt(made=None), JOB)
+    assert strange is not None
+    assert strange.problem.reason == "JobNotOurs"
