@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.cluster.job_views import job_views
+from finetune_operator.cluster.job_views import job_views, running_pod
 from unit.cluster.test_pods import AT, DISRUPTED, a_pod, container, ran, view
 from unit.cluster.test_views import job
 
@@ -123,3 +123,17 @@ def test_a_deletion_is_no_edit() -> None:
     gone = edited("trainer:1", ran_image="same:1", generation=2)
     gone["metadata"].update(DELETED)
     assert view(gone).doubt is None
+
+
+@pytest.mark.row("R72")
+def test_how_far_a_step_is_nobody_says_but_the_pod_that_is_believed() -> None:
+    ours = named("ours", a_pod("Running", container("trainer", running={}), spec=running_image("a")))
+    evil = named("evil", a_pod("Running", container("trainer", running={}), spec=running_image("b")))
+    asked = running_pod([view(ours, evil)], [evil, ours])
+    assert asked is not None
+    assert asked.name == "ours"
+    assert running_pod([view(ours, evil)], [evil]) is None
+
+
+def running_image(image: str) -> dict[str, Any]:
+    return {"containers": [{"name": "trainer", "image": image}]}

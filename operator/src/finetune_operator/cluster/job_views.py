@@ -68,7 +68,11 @@ def running_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> RunningPod |
     for pod in pods:
         job, reader = active.get(_controller_uid(pod)), Pod(pod)
         # A container beside the trainer that waits for its image keeps the whole pod Pending.
-        if job is not None and (reader.running is not None or reader.status.get("phase") == "Running"):
+        if (
+            job is not None
+            and reader.name == job.pod
+            and (reader.running is not None or reader.status.get("phase") == "Running")
+        ):
             return RunningPod(reader.name, job.step, moment_of((reader.running or {}).get("startedAt")))
     return None
 
@@ -153,6 +157,7 @@ def _said_by(view: JobView, pods: tuple[Pod, ...], template: Mapping[str, Any] |
     others = any(not other.has_ended for other in pods if other is not pod)
     return replace(
         view,
+        pod=pod.name,
         spans=tuple(span for each in pods for span in each.spans),
         finished_at=pod.finished_at or view.finished_at,
         exit_code=_exit_code(ended),
