@@ -248,11 +248,18 @@ def test_a_pod_in_the_jobs_own_words_makes_neither_of_them_believed(eve: Space, 
     assert {reason for _, _, reason in tries(space)} <= {"", "AmbiguousPods"}
 
 
+LABELS = (names.OWNER_UID_LABEL, names.STEP_LABEL, names.NONCE_LABEL, names.MANAGED_BY_LABEL)
+
+
 @pytest.mark.row("R97")
-@pytest.mark.parametrize("label", [names.OWNER_UID_LABEL, names.STEP_LABEL, names.NONCE_LABEL, names.MANAGED_BY_LABEL])
-def test_a_job_that_lost_a_label_is_heard_all_the_same(eve: Space, space: Space, node: EvilNode, label: str) -> None:
+@pytest.mark.parametrize(
+    "lost", [{"labels": dict.fromkeys(LABELS)}, {"ownerReferences": None}], ids=["labels", "owner"]
+)
+def test_a_job_that_lost_what_it_is_known_by_is_heard_all_the_same(
+    eve: Space, space: Space, node: EvilNode, lost: Object
+) -> None:
     job, _ = evaluating(eve, node)
-    assert eve.patch("jobs", job["metadata"]["name"], {"metadata": {"labels": {label: None}}}, MERGE).accepted
+    assert eve.patch("jobs", job["metadata"]["name"], {"metadata": lost}, MERGE).accepted
     node.holds.clear()
     ends(space, "Rejected")
     assert tries(space) == [(1, "Succeeded", "")]

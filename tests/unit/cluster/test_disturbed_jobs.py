@@ -29,6 +29,15 @@ def test_a_jobs_step_and_attempt_are_read_where_nobody_can_change_them() -> None
     assert (seen.step, seen.attempt, seen.round) == ("train", 2, 1)
 
 
+@pytest.mark.row("R97")
+def test_a_job_that_is_on_record_stays_ours_when_somebody_takes_its_owner_away() -> None:
+    taken = job(active=1)
+    taken["metadata"]["ownerReferences"] = []
+    assert job_views("run-1", [taken], []) == ()
+    (seen,) = job_views("run-1", [taken], [], {"job-1"})
+    assert seen.uid == "job-1"
+
+
 @pytest.mark.row("R98")
 def test_a_pod_that_no_job_deletes_is_named_with_the_command_that_does() -> None:
     (left,) = job_views("run-1", [], [a_pod("Running", container("trainer", running={"startedAt": AT.format(3)}))])

@@ -1,6 +1,6 @@
 """From Jobs and their pods, as the API server has them, to what decisions look at."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, get_args
@@ -30,16 +30,23 @@ _LEFT_BEHIND: Final = timedelta(seconds=60)
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
 
 
-def job_views(owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object]) -> tuple[JobView, ...]:
+def job_views(
+    owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object], known: Collection[str] = ()
+) -> tuple[JobView, ...]:
     """Return the Jobs of one owner, sorted by name.
 
-    A Job counts only when its controller is `owner_uid`, and a pod only when its controller is the Job: labels
-    can be forged. A Job that is gone while pods of it still run is shown as being deleted.
+    A Job counts only when its controller is `owner_uid`, or its own uid is on record (`known`), for references can be
+    taken from it; and a pod only when its controller is the Job: labels can be forged. A Job that is gone while pods of
+    it still run is shown as being deleted.
     """
     by_job: dict[str, list[Object]] = {}
     for pod in pods:
         by_job.setdefault(_controller_uid(pod), []).append(pod)
-    ours = [job for job in jobs if is_owned(job, owner_uid) and marks(job).get(names.STEP_LABEL) in _STEPS]
+    ours = [
+        job
+        for job in jobs
+        if (is_owned(job, owner_uid) or job["metadata"]["uid"] in known) and marks(job).get(names.STEP_LABEL) in _STEPS
+    ]
     views = [_job_view(job, by_job.pop(str(job["metadata"]["uid"]), [])) for job in ours]
     orphans = [
         _orphan_view(uid, left) for uid, left in by_job.items() if uid and any(not Pod(pod).has_ended for pod in left)

@@ -239,7 +239,8 @@ class Observer:
         labels = {names.OWNER_UID_LABEL: uid}
         jobs = await self._with_missed(namespace, attempts, await self._cluster.list(Kind.JOB, namespace, labels))
         pods = await self._cluster.list(Kind.POD, namespace, labels)
-        views = job_views(uid, jobs, pods)
+        known = {attempt.job_uid for attempt in attempts if attempt.job_uid}
+        views = job_views(uid, jobs, pods, known)
         if not to_be_harvested(attempts, views):
             return views, pods
         # What is taken is what the API server has now, not what a cache remembers of it.
@@ -247,7 +248,7 @@ class Observer:
             namespace, attempts, await self._cluster.list(Kind.JOB, namespace, labels, fresh=True)
         )
         pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
-        return job_views(uid, jobs, pods), pods
+        return job_views(uid, jobs, pods, known), pods
 
     async def _with_missed(
         self, namespace: str, attempts: tuple[Attempt, ...], jobs: tuple[Object, ...]
