@@ -69,6 +69,10 @@ FORBIDDEN: dict[str, Change] = {
     "a device": lambda s: trainer(s).update(volumeDevices=[{"name": "evil", "devicePath": "/finetune/scratch/x"}]),
     "restarts": lambda s: s.update(restartPolicy="OnFailure"),
     "a name of a host that it has itself": lambda s: s.update(hostname="storage", subdomain="example"),
+    "no variables of services": lambda s: s.update(enableServiceLinks=False),
+    "a device whose driver sets variables": lambda s: s.update(
+        resourceClaims=[{"name": "gpu", "resourceClaimName": "evil"}]
+    ),
     "another name server": lambda s: s.update(dnsConfig={"nameservers": ["10.0.0.1"]}),
 }
 
@@ -223,14 +227,16 @@ def test_words_for_a_storage_driver_are_compared_whatever_their_names() -> None:
 
 @pytest.mark.row("R72")
 def test_a_token_is_not_mounted_over_what_is_ours() -> None:
-    def with_own(*more: str) -> dict[str, Any]:
-        mounts = [{"name": "store", "mountPath": "/var/run/secrets/store"}]
+    def with_own(*more: str, at: str = "/var/run/secrets/store") -> dict[str, Any]:
+        mounts = [{"name": "store", "mountPath": at}]
         mounts += [{"name": "evil", "mountPath": place} for place in more]
         return changed(lambda s: trainer(s)["volumeMounts"].extend(mounts))
 
     assert difference(with_own("/var/run/secrets/eks.amazonaws.com/serviceaccount"), with_own()) is None
     assert difference(with_own("/var/run/secrets/store/credentials"), with_own())
     assert difference(with_own("/var/run/secrets/./store"), with_own())
+    for at in ("/run/secrets/store", "//var/run/secrets/store"):
+        assert difference(with_own("/var/run/secrets/store/credentials", at=at), with_own(at=at))
 
 
 @pytest.mark.row("R70")

@@ -146,6 +146,8 @@ def _is_token(place: str, ours: list[str]) -> bool:
 
 
 def _within(place: str, folder: str) -> bool:
+    # In most images /var/run is a link to /run, and two slashes at the beginning are one.
+    place, folder = (f"/{path.lstrip('/')}".removeprefix("/var") for path in (place, folder))
     return place == folder or place.startswith(folder.rstrip("/") + "/")
 
 
@@ -193,6 +195,8 @@ def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
         "serviceAccount": spec.get("serviceAccountName") or "default",
         "hostname": [spec.get("hostname") or "", spec.get("subdomain") or ""],
         "hostAliases": spec.get("hostAliases") or [],
+        "enableServiceLinks": spec.get("enableServiceLinks") is not False,
+        "resourceClaims": _leaves(spec.get("resourceClaims") or []),
         "dnsPolicy": spec.get("dnsPolicy") or "ClusterFirst",
         "nameservers": dns.get("nameservers") or [],
         "searches": dns.get("searches") or [],
