@@ -94,11 +94,10 @@ def _stray(pod: Object, asked: Mapping[str, Any]) -> Ails | None:
             (part for part in _RUNS if (theirs.get(part) or None) != (ours.get(part) or None)), None
         )
         if differs:
-            address = Pod(pod).address
             text = (
                 f"{differs} of container {name!r} of pod {pod['metadata']['name']!r} is not what the Deployment asks "
                 "for: nobody is blamed for what that pod does; where admission changed it, put that into the "
-                f"Deployment, else delete it: kubectl delete pod {address}"
+                f"Deployment, else delete it: kubectl delete pod {Pod(pod).address}"
             )
             return Ails(Problem("PodNotOurs", text))
     return None
