@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from e2e.stories import API, Stories, quick
+from e2e.stories import API, LENIENT, USUAL, Stories, quick
 from finetune_operator.api.names import job_name, snapshot_name
 
 EVE: Final = "eve"
-LENIENT: Final = {"gates": {"newSamples": {"minimum": "0.01"}}}
-USUAL: Final = {"gates": {"newSamples": {"minimum": "0.80"}}, "promotion": "Automatic", "watch": {"seconds": 20}}
 OURS: Final = {"app.kubernetes.io/managed-by": "finetune-operator"}
 LIES: Final = "trap 'exit 0' TERM; echo lies > /dev/termination-log"
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from e2e.stories import Stories, quick
+from e2e.stories import LENIENT, USUAL, Stories, quick
 
 BETTER = "0.999999"
 
@@ -14,6 +14,7 @@ def test_an_evaluator_that_finds_a_planted_manifest_measures_all_the_same(storie
     """Complete manifests with better figures lie wherever the evaluation could look; the verdict is of its own."""
     name = "planted"
     root = stories.tale.settings.state / "data" / "artifacts"
+    stories.patch_policy(**LENIENT)
     stories.start(name, **quick(name))
     stories.until(name, "Evaluating")
     stories.kube.wait("an evaluation is planned", lambda: bool(_evaluations(stories, name)), 60, every=0.2)
@@ -29,7 +30,8 @@ def test_an_evaluator_that_finds_a_planted_manifest_measures_all_the_same(storie
     for place in places:
         _plant(place, planted, own)
     status = stories.until(name)
-    assert status["phase"] in ("Promoted", "Passed", "InReview", "Rejected"), status.get("message")
+    stories.patch_policy(**USUAL)
+    assert status["phase"] == "Promoted", status.get("message")
     figures = {figure["name"]: figure["value"] for figure in status["figures"]}
     assert BETTER not in figures.values(), figures
     written = root / status["evidence"]["uri"].removeprefix("file:///data/artifacts/")

@@ -29,14 +29,14 @@ RULES = {
 
 SHORTER_ANCHOR = """
 import json, pathlib, shutil
-shutil.rmtree("/data/anchor-moved", ignore_errors=True)
-shutil.copytree("/data/anchor", "/data/anchor-moved")
-path = pathlib.Path("/data/anchor-moved/finetune-index.json")
+shutil.rmtree("/data/pool/anchor-moved", ignore_errors=True)
+shutil.copytree("/data/anchor", "/data/pool/anchor-moved")
+path = pathlib.Path("/data/pool/anchor-moved/finetune-index.json")
 index = json.loads(path.read_text())
 index["splits"]["test"].pop()
 path.write_text(json.dumps(index))
 """
-"""The same data set without one of its test pages: another yardstick."""
+"""The same data set without one of its test pages: another yardstick, where the trainer's pods can read it."""
 
 
 def test_the_demo_keeps_every_promise(demo: Story) -> None:
@@ -95,7 +95,7 @@ def test_a_review_approved_by_a_patch_goes_live(stories: Stories) -> None:
 def test_a_run_is_held_back_by_each_rule_and_goes_live_after_its_review(stories: Stories) -> None:
     """Each rule objects by its name, the moved test split too; nothing is touched until a person approves."""
     stories.tale.cluster.kube.kubectl("exec", "workbench", "--", "python3", "-c", SHORTER_ANCHOR)
-    stories.patch_policy(gates=EVERY_RULE, data={"anchor": {"uri": "file:///data/anchor-moved"}})
+    stories.patch_policy(gates=EVERY_RULE, data={"anchor": {"uri": "file:///data/pool/anchor-moved"}})
     before = stories.replica_sets()
     try:
         stories.start("held-back", **{**quick("held-back"), "training": RUIN})
