@@ -54,7 +54,7 @@ def test_what_is_written_is_read_listed_and_sized(place: str) -> None:
     uris = [join(place, n) for n in ("a.txt", "b.txt")]
     assert storage.read_many(uris) == {uris[0]: b"a.txt", uris[1]: b"b.txt"}
     assert storage.sizes([*uris, join(place, "none")]) == {uris[0]: 5, uris[1]: 5, join(place, "none"): None}
-    assert storage.walk(place) == ["a.txt", "b.txt", "deep/c.txt"]
+    assert storage.walk(place).files == ("a.txt", "b.txt", "deep/c.txt")
     assert [n for n in storage.names(place) if n.endswith(".txt")] == ["a.txt", "b.txt"]
     assert storage.names(join(place, "nothing")) == []
     assert (storage.exists(uris[0]), storage.exists(join(place, "none"))) == (True, False)
@@ -161,8 +161,8 @@ def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[st
         for file in (p for p in folder.rglob("*") if p.is_file()):
             storage.write_once(join(s3, "world", name, str(file.relative_to(folder))), file.read_bytes())
     anchor, pool = join(s3, "world/anchor"), join(s3, "world/pool")
-    write_index(storage, anchor, build_index(storage, anchor, allow_background=False))
-    new = NewBatch(join(s3, "world/new"), anchor, VERIFICATION, {}, allow_background=False)
+    write_index(storage, anchor, build_index(storage, anchor).index)
+    new = NewBatch(join(s3, "world/new"), anchor, VERIFICATION, {})
     add_batch(storage, pool, new, BATCH_TIME)
     assert len(read_pool(storage, pool, CLASSES)) == 10
     document = world.parsed(base, data__anchor__uri=anchor, data__pool__uri=pool)
