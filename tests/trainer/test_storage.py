@@ -60,6 +60,43 @@ def test_what_is_written_is_read_listed_and_sized(place: str) -> None:
     assert (storage.exists(uris[0]), storage.exists(join(place, "none"))) == (True, False)
 
 
+NAMES = (
+    "a b",
+    "a%20b",
+    "a%",
+    "a#b",
+    "a?b",
+    "a[1]b",
+    "a[b",
+    "a*b",
+    "a+b",
+    "a&b=c",
+    "a;b",
+    "日本語",
+    "e\u0301",
+    "\u00e9",
+    "a'b",
+)
+
+
+def test_names_are_what_they_are_and_nothing_is_expanded(place: str) -> None:
+    storage = Storage()
+    for number, name in enumerate(NAMES):
+        storage.write_once(join(place, "deep", f"{name}.txt"), str(number).encode())
+    uris = [join(place, "deep", f"{name}.txt") for name in NAMES]
+    assert list(storage.read_many(uris).values()) == [str(number).encode() for number in range(len(NAMES))]
+    assert storage.walk(place).files == tuple(sorted(f"deep/{name}.txt" for name in NAMES))
+    assert storage.sizes(uris) == {uri: len(str(number)) for number, uri in enumerate(uris)}
+    assert all(storage.exists(uri) for uri in uris)
+
+
+@pytest.mark.parametrize("uri", ["file:///data/a#b", "s3://bucket/a#b", "gs://bucket/#", "file:///data/a?b"])
+def test_a_uri_whose_end_would_be_cut_off_is_refused(uri: str) -> None:
+    with pytest.raises(StepError, match="would be no part of the path") as caught:
+        normalise(uri)
+    assert "Write %" in caught.value.remedy
+
+
 def test_what_measures_takes_no_manifest_that_lies_in_the_store(place: str) -> None:
     """Whatever somebody left in its place, and below it, an evaluation says what it measured itself."""
 
