@@ -254,3 +254,16 @@ def test_what_is_fresh_is_counted_against_what_is_live_at_the_evaluation(
     assert (prepared.new_set.documents, prepared.new_set.boxes) == (fresh(None)[1], 36)
     assert fresh(None) == (prepared.new_set.documents, prepared.new_set.documents)
     assert fresh(live) == (0, prepared.new_set.documents), "the live version was trained on all of them"
+
+
+def test_what_ultralytics_said_is_kept_where_training_fails(
+    base: dict[str, Any], shared_world: World, prepared: PrepareResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune_trainer.training.yolo.placed_name", lambda number, _: f"other-{number}")
+    document = shared_world.parsed(base, owner__uid="uid-failed", artifacts__uri=(tmp_path / "uid-failed").as_uri())
+    plan = swapped(prepared, tmp_path, owner=lambda _: "uid-failed")
+    with pytest.raises(StepError, match="Training would not see 76 of 76 pages") as caught:
+        train(context("train", document, tmp_path / "t"), document, TrainInputs(1, NONCE, plan))
+    log = local_path(caught.value.remedy.rpartition("The log: ")[2].removesuffix("."))
+    assert log is not None
+    assert "Transferred" in log.read_text()

@@ -20,6 +20,11 @@ _FETCHERS: Final = 16
 """Threads that fetch; they wait for the network, not for a CPU."""
 
 
+def placed_name(number: int, sample: Sample) -> str:
+    """Return the stem of a plan's page by its number: unique, and short enough for any file system."""
+    return f"{number:06d}-{sample.image.sha256[:12]}"
+
+
 def materialise(
     storage: Storage, samples: Sequence[Sample], folder: Path, placed: Callable[[int], None] = unfetched
 ) -> list[Path]:
@@ -34,7 +39,7 @@ def materialise(
 
     def place(item: tuple[int, Sample]) -> Path:
         number, sample = item
-        name = f"{number:06d}-{sample.image.sha256[:12]}"
+        name = placed_name(number, sample)
         image = folder / "images" / (name + PurePosixPath(sample.image.uri).suffix.lower())
         _place(storage, sample.image, image)
         label = folder / "labels" / f"{name}.txt"

@@ -16,7 +16,7 @@ from ..documents.plan import Plan
 from ..documents.result import Artifact, TrainResult
 from ..documents.run import FineTuneDocument
 from ..documents.serving import Lineage
-from ..errors import Reason, bad_input
+from ..errors import Reason, StepError, bad_input
 from ..progress import FileLines
 from ..report.training import loss_curves
 from ..storage import normalise
@@ -50,10 +50,20 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
     arguments = _arguments(
         document, hardware, cpus=context.cpus, seed=plan.seed, data_yaml=data_yaml, output=folder / "run"
     )
-    trained = run_training(
-        base, arguments, plan.train, context.progress, log=folder / "train.log", threads=context.cpus
-    )
+    log = folder / "train.log"
+    try:
+        trained = run_training(base, arguments, plan.train, context.progress, log=log, threads=context.cpus)
+    except StepError as error:
+        raise _with_log(context, error, log) from error
     return _publish(context, document, plan, trained, device=hardware.name, started=started)
+
+
+def _with_log(context: StepContext, error: StepError, log: Path) -> StepError:
+    """Return the error with the place of ultralytics' log, published: the pod and its scratch folder go."""
+    if not log.is_file():
+        return error
+    published = context.publisher.file("train.log", log.read_bytes())
+    return StepError(error.error_class, error.reason, error.message, f"{error.remedy} The log: {published.uri}.")
 
 
 def _fetch_base(context: StepContext, document: FineTuneDocument, target: Path) -> Path:

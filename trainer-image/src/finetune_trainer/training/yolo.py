@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..data.materialise import placed_name
 from ..documents.plan import Sample
 from ..errors import ErrorClass, Reason, StepError
 from ..progress import BETWEEN_LINES, Progress
@@ -120,20 +121,21 @@ class _Watch:
 
     def check_data(self, trainer: Any) -> None:
         """Compare what the loader kept with the plan: ultralytics drops pages that it dislikes with a log line."""
-        labels = trainer.train_loader.dataset.labels
-        loaded = (len(labels), sum(len(entry["cls"]) for entry in labels), sum(not len(e["cls"]) for e in labels))
-        planned = (
-            len(self._samples),
-            sum(s.boxes for s in self._samples),
-            sum(s.boxes == 0 for s in self._samples),
-        )
-        if loaded != planned:
+        loaded = {Path(entry["im_file"]).stem: len(entry["cls"]) for entry in trainer.train_loader.dataset.labels}
+        wrong = [
+            (sample, loaded.get(name))
+            for number, sample in enumerate(self._samples)
+            if loaded.get(name := placed_name(number, sample)) != sample.boxes
+        ]
+        if wrong:
+            sample, boxes = wrong[0]
+            took = "dropped it" if boxes is None else f"took {boxes} of its {sample.boxes} boxes"
             raise StepError(
                 ErrorClass.BAD_INPUT,
                 Reason.DATA_UNREADABLE,
-                f"The loader has {loaded[0]} images, {loaded[1]} boxes, {loaded[2]} background pages; "
-                f"the plan has {planned[0]}, {planned[1]}, {planned[2]}.",
-                "See train.log for the pages that were dropped, and mend or remove them.",
+                f"Training would not see {len(wrong)} of {len(self._samples)} pages as planned; of the first, "
+                f"{sample.image.uri}, ultralytics {took}.",
+                "Mend the page or take it out; ultralytics says in train.log what it dislikes.",
             )
 
     def started(self, trainer: Any) -> None:
