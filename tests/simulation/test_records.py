@@ -12,7 +12,7 @@ from finetune_operator.cluster.port import Object
 from .api_server import copied
 from .controllers import NAMESPACE
 from .invariants import served, violations
-from .stories import STORIES, USER, World, promotion, stage
+from .stories import STORIES, USER, World, promotion, run, stage
 from .trainer_script import digest
 
 PASS, REJECT, REVIEW, FAILED = STORIES
@@ -59,6 +59,53 @@ class Watched(World):
         made["spec"]["evidence"] |= evidence
         self.server.create("admin", Kind.MODEL_VERSION, NAMESPACE, made)
 
+    def rename(self, version: Object, name: str) -> Object:
+        """Make a version by hand: the same bytes under another name, in a record that says nothing of a review."""
+        made = copied(version)
+        made["metadata"] = {"name": f"invoice-fields-{name.replace('_', '-')}"}
+        made["spec"]["version"] = name
+        made["spec"]["evidence"].pop("decision", None)
+        made.pop("status", None)
+        return self.server.create("admin", Kind.MODEL_VERSION, NAMESPACE, made)
+
+    def forget(self) -> None:
+        """Make the policy anew: its status is lost, and a promotion says that the base stays live."""
+        self.server.delete(USER, Kind.POLICY, NAMESPACE, "invoice-fields")
+        anew = next(manifest for kind, manifest in stage() if kind is Kind.POLICY)
+        self.server.create(USER, Kind.POLICY, NAMESPACE, anew)
+        self.wait()
+        keep = promotion("keep", "base_v1", **{"from": "base_v1", "releaseHold": True})
+        assert self.ask(keep)["phase"] == "Succeeded"
+
+    def remembered(self) -> list[tuple[str, str, str]]:
+        """Return what the policy knows that people rejected: by whom, as which version, of which run."""
+        status = self.get(Kind.POLICY, "invoice-fields")["status"]
+        return [(no["by"], no["version"], no["run"]) for no in status.get("rejected", [])]
+
+    def approved(self, name: str, version: str) -> Object:
+        """Ask for what a person rejected, with the approval of somebody else."""
+        digest = self.get(Kind.MODEL_VERSION, f"invoice-fields-{version.replace('_', '-')}")["spec"]["evidence"][
+            "digest"
+        ]
+        approval = {"by": "bo", "evidence": digest}
+        despite = {"checks": ["Quarantined", "TakenBack"], "reason": "all the same"}
+        return self.ask(promotion(name, version, **{"from": "base_v1", "approval": approval, "despite": despite}))
+
+
+def rejected(world: Watched | None = None) -> Watched:
+    """Return a world in which ann rejected the run's candidate in review."""
+    world = world or Watched(REVIEW)
+
+    def reject() -> None:
+        item = world.get(Kind.RUN, "first")
+        if item["status"].get("phase") == "InReview" and "review" not in item["spec"]:
+            no = {"decision": "Reject", "evidence": item["status"]["evidence"]["digest"], "by": "ann", "reason": "bad"}
+            world.server.update_spec(USER, Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(review=no))
+
+    world._approve = reject  # type: ignore[method-assign]
+    world.play()
+    return world
+
 
 def passed() -> Watched:
     world = Watched(PASS)
@@ -81,26 +128,13 @@ def test_a_version_made_by_hand_with_a_verdict_that_its_gates_do_not_make(gates:
 @pytest.mark.row("D49")
 @pytest.mark.parametrize("by", ["gates", "bo"])
 def test_what_a_person_rejected_is_approved_by_nobody(by: str) -> None:
-    world = Watched(REVIEW)
-
-    def reject() -> None:
-        item = world.get(Kind.RUN, "first")
-        if item["status"].get("phase") == "InReview" and "review" not in item["spec"]:
-            no = {"decision": "Reject", "evidence": item["status"]["evidence"]["digest"], "by": "ann", "reason": "bad"}
-            world.server.update_spec(USER, Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(review=no))
-
-    world._approve = reject  # type: ignore[method-assign]
-    world.play()
+    world = rejected()
     version = world.get(Kind.MODEL_VERSION, "invoice-fields-ft-v1.1")
     approval = {"by": by, "evidence": version["spec"]["evidence"]["digest"]}
     ended = world.ask(promotion("over", "ft_v1.1", **{"from": "base_v1", "approval": approval}))
     assert (ended["phase"], world.live()) == ("Failed", "base_v1")
     # The same bytes under another name, in a record that says nothing of that.
-    made = copied(version)
-    made["metadata"] = {"name": "invoice-fields-ft-v1.8"}
-    made["spec"]["version"] = "ft_v1.8"
-    del made["spec"]["evidence"]["decision"], made["status"]
-    world.server.create("admin", Kind.MODEL_VERSION, NAMESPACE, made)
+    world.rename(version, "ft_v1.8")
     ended = world.ask(promotion("renamed", "ft_v1.8", **{"from": "base_v1", "approval": approval | {"by": "bo"}}))
     assert ended["phase"] == "Failed"
     assert "'ann' rejected it as 'ft_v1.1'" in ended["message"]
@@ -238,3 +272,84 @@ def test_a_review_whose_time_was_cut_short_ends_by_itself_and_nothing_goes_live(
     world.play()
     assert world.get(Kind.RUN, "first")["status"]["phase"] == "Expired"
     assert world.live() == "base_v1"
+
+
+FT = "invoice-fields-ft-v1.1"
+
+
+@pytest.mark.row("D63")
+@pytest.mark.row("D64")
+@pytest.mark.parametrize("its_run", ["there", "deleted"])
+@pytest.mark.parametrize("name", ["ft_v1.1", "ft_v1.8"])
+def test_what_a_person_rejected_stays_so_when_its_version_is_deleted_and_made_again(name: str, its_run: str) -> None:
+    world = rejected()
+    version = world.get(Kind.MODEL_VERSION, FT)
+    assert world.remembered() == [("ann", "ft_v1.1", "first")]
+    world.user_acts = False
+    world.server.delete("admin", Kind.MODEL_VERSION, NAMESPACE, FT)
+    if its_run == "deleted":
+        world.server.delete("admin", Kind.RUN, NAMESPACE, "first")
+    world.wait(2)
+    world.rename(version, name)
+    ended = world.approved("evil", name)
+    assert (ended["phase"], world.live()) == ("Failed", "base_v1")
+    assert "'ann' rejected it" in ended["message"]
+    assert world.get(Kind.MODEL_VERSION, f"invoice-fields-{name.replace('_', '-')}")["status"]["phase"] == "Rejected"
+    assert violations(world) == []
+
+
+@pytest.mark.row("V22")
+@pytest.mark.row("D63")
+def test_a_no_stands_on_every_version_of_the_bytes_and_comes_back_when_the_status_is_lost() -> None:
+    """The version that was rejected, and its run, are gone; two others with these bytes are there."""
+    world = rejected()
+    version = world.get(Kind.MODEL_VERSION, FT)
+    world.user_acts = False
+    for name in ("ft_v1.7", "ft_v1.8"):
+        world.rename(version, name)
+    world.wait(2)
+    world.server.delete("admin", Kind.MODEL_VERSION, NAMESPACE, FT)
+    world.server.delete("admin", Kind.RUN, NAMESPACE, "first")
+    world.wait(2)
+    world.forget()
+    assert world.remembered() == [("ann", "ft_v1.1", "first")]
+    for name in ("ft_v1.7", "ft_v1.8"):
+        ended = world.approved(f"evil-{name[-1]}", name)
+        assert (ended["phase"], world.live()) == ("Failed", "base_v1")
+        assert "'ann' rejected it as 'ft_v1.1'" in ended["message"]
+    before = len(world.server.log)
+    world.wait(3)
+    assert world.server.log[before:] == [], "at rest nothing is written"
+
+
+@pytest.mark.row("D63")
+def test_a_run_that_is_there_gives_a_no_back_when_status_and_version_are_lost() -> None:
+    world = rejected()
+    version = world.get(Kind.MODEL_VERSION, FT)
+    world.user_acts = False
+    world.server.delete("admin", Kind.MODEL_VERSION, NAMESPACE, FT)
+    world.forget()
+    assert world.remembered() == [("ann", "ft_v1.1", "first")]
+    world.rename(version, "ft_v1.8")
+    ended = world.approved("evil", "ft_v1.8")
+    assert (ended["phase"], world.live()) == ("Failed", "base_v1")
+
+
+@pytest.mark.row("R103")
+def test_nobody_is_asked_again_for_bytes_that_a_person_rejected_whatever_is_left_of_them() -> None:
+    """A record of the same bytes that nobody decided on: a run that asks for the same would ask for a review."""
+    world = rejected()
+    version = world.get(Kind.MODEL_VERSION, FT)
+    world.user_acts = False
+    world.server.delete("admin", Kind.MODEL_VERSION, NAMESPACE, FT)
+    world.server.delete("admin", Kind.RUN, NAMESPACE, "first")
+    world.wait(2)
+    world.rename(version, "ft_v1.8")
+    world.wait(2)
+    again = run("again")
+    world.server.create(USER, Kind.RUN, NAMESPACE, again)
+    world.wait(40)
+    ended = world.get(Kind.RUN, "again")["status"]
+    assert (ended["phase"], {c["type"]: c["reason"] for c in ended["conditions"]}["Finished"]) == (
+        "Rejected", "JudgedBefore")  # fmt: skip
+    assert "rejected by ann as ft_v1.1" in ended["message"]

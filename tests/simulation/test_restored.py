@@ -116,7 +116,37 @@ def never_ready(crash_at: tuple[int, str] | None = None) -> Restored:
     return Restored(PASS, crash_at=crash_at, backup=backed_up(played(PASS)), after=frozenset(("ft_v1.1",)))
 
 
-VARIANTS: tuple[Callable[..., Restored], ...] = (taken_back, quarantined, never_ready)
+@cache
+def was_rejected() -> World:
+    """Return a world in which a person rejected the fine-tune, whose bytes then came back under another name."""
+    world = World(REVIEW)
+
+    def reject() -> None:
+        item = world.get(Kind.RUN, "first")
+        if item["status"].get("phase") == "InReview" and "review" not in item["spec"]:
+            no = {"decision": "Reject", "evidence": item["status"]["evidence"]["digest"], "by": "ann"}
+            world.server.update_spec(USER, Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(review=no))
+
+    world._approve = reject  # type: ignore[method-assign]
+    world.play()
+    version = world.get(Kind.MODEL_VERSION, "invoice-fields-ft-v1.1")
+    spec = version["spec"] | {"version": "ft_v1.8", "evidence": version["spec"]["evidence"] | {}}
+    del spec["evidence"]["decision"]
+    again = {"metadata": {"name": "again"}, "spec": spec}
+    world.server.create("admin", Kind.MODEL_VERSION, NAMESPACE, version | again | {"status": {}})
+    world.settle()
+    world.server.delete("admin", Kind.MODEL_VERSION, NAMESPACE, "invoice-fields-ft-v1.1")
+    world.server.delete("admin", Kind.RUN, NAMESPACE, "first")
+    world.settle()
+    return world
+
+
+def rejected(crash_at: tuple[int, str] | None = None) -> Restored:
+    """The base serves; a person rejected the fine-tune, and only a twin of it is left."""
+    return Restored(REVIEW, crash_at=crash_at, backup=backed_up(was_rejected()))
+
+
+VARIANTS: tuple[Callable[..., Restored], ...] = (taken_back, quarantined, never_ready, rejected)
 
 
 @pytest.mark.row("D37")
@@ -147,6 +177,25 @@ def test_what_failed_in_production_is_quarantined_again() -> None:
     world.follow(world.hold["message"], "keep")
     assert (world.outcomes()["keep"], world.hold, world.put_live()) == ("Succeeded", {}, [])
     assert dict(world.summary()["versions"])["ft_v1.1"] == "Quarantined"
+
+
+@pytest.mark.row("D63")
+def test_what_a_person_rejected_is_rejected_again_by_the_record_of_a_twin() -> None:
+    """Nobody runs again what the backup has no run of; the version that was reviewed is not in it."""
+    world = rejected()
+    for _ in range(30):
+        world.settle()
+        world.server.advance(10)
+    status = world.get(Kind.POLICY, "invoice-fields")["status"]
+    assert [(no["by"], no["version"], no["run"]) for no in status["rejected"]] == [("ann", "ft_v1.1", "first")]
+    evidence = world.get(Kind.MODEL_VERSION, "again")["spec"]["evidence"]["digest"]
+    more = {"from": "base_v1", "releaseHold": True, "approval": {"by": "bo", "evidence": evidence}}
+    world.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion("evil", "ft_v1.8", **more))
+    for _ in range(30):
+        world.settle()
+        world.server.advance(10)
+    assert (world.outcomes()["evil"], world.put_live()) == ("Failed", [])
+    assert world.get(Kind.MODEL_VERSION, "again")["status"]["phase"] == "Rejected"
 
 
 @pytest.mark.row("D39")

@@ -143,6 +143,8 @@ def test_after_a_review_that_nobody_made_a_new_run_asks_again_without_training(
     space.apply(run("third"))
     assert ends(space, "third") == "Rejected"
     assert "rejected by ann@example.com: blurred" in status(space, "third")["message"]
+    (no,) = space.there("finetunepolicies", "invoice-fields")["status"]["rejected"]
+    assert (no["by"], no["run"], no["version"]) == ("ann@example.com", again, status(space, "third")["version"])
     assert trained(node) == ["r"]
     anew = followed(space, status(space, "third")["message"], "FineTuneRun", "finetuneruns")
     eventually(lambda: space.phase(anew) == "InReview", seconds=60, what="another seed trains anew")

@@ -92,6 +92,7 @@ def test_a_policys_bookkeeping_wakes_its_promotions_but_no_run(world: World, boo
         {"live": {"version": "ft_v1.1", "sha256": "x"}},
         {"hold": {"since": "2026-11-21T12:00:00Z"}},
         {"quarantined": [{"sha256": "x"}]},
+        {"rejected": [{"sha256": "x"}]},
         {"conditions": [{"type": "Ready", "status": "True"}]},
     ],
 )

@@ -46,6 +46,13 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
             return self.decision.by
         return "gates" if self.verdict in ("Reject", "Error") else None
 
+    @property
+    def persons_no(self) -> Ruling | None:
+        """A person's no, which is about the bytes; the gates' is about what was live when they judged."""
+        decision = self.decision
+        rejected = decision is not None and decision.verdict == "Reject" and self.verdict not in ("Reject", "Error")
+        return decision if rejected else None
+
     def figure(self, name: str) -> str | None:
         """Return the figure of that name, if it was recorded."""
         return next((figure.value for figure in self.figures or () if figure.name == name), None)

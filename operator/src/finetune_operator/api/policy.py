@@ -237,6 +237,16 @@ class TakenBack(Value, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Rejected(Value, frozen=True, kw_only=True):
+    """Bytes that a person rejected in review: who, when, of which run and as which version."""
+
+    version: str
+    sha256: str
+    by: str
+    at: datetime
+    run: str = ""
+
+
 FlightPhase = Literal["Flipping", "Watching", "Returning"]
 
 
@@ -342,6 +352,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     hold: Hold | None = None
     quarantined: tuple[Quarantined, ...] = ()
     taken_back: tuple[TakenBack, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
     reservations: tuple[Reservation, ...] = ()
@@ -366,6 +377,10 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     def taken_back_of(self, sha256: str) -> TakenBack | None:
         """Return that people went back from those bytes, if they did."""
         return next((e for e in self.taken_back if e.sha256 == sha256), None)
+
+    def rejected_of(self, sha256: str) -> Rejected | None:
+        """Return that a person rejected those bytes, if it is remembered."""
+        return next((e for e in self.rejected if e.sha256 == sha256), None)
 
 
 class Policy(Value, frozen=True, kw_only=True):

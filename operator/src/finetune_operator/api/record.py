@@ -63,11 +63,21 @@ class Service(Value, frozen=True, kw_only=True):
         return max((at for at in (self.good, *(mark.at for mark in marks if mark)) if at is not None), default=None)
 
 
+class Rejection(Value, frozen=True, kw_only=True):
+    """A person's no to the bytes of a version: when, by whom, of which run and as which version."""
+
+    at: Moment
+    by: str
+    run: str = ""
+    version: str = ""
+
+
 class ServiceRecord(Value, frozen=True, kw_only=True):
-    """What the bytes `sha256` did on each Deployment, by its name."""
+    """What the bytes `sha256` did on each Deployment, by its name, and whether a person rejected them."""
 
     sha256: str
     deployments: dict[str, Service] = {}
+    rejected: Rejection | None = None
 
 
 class Outcome(Value, frozen=True, kw_only=True):
@@ -82,15 +92,26 @@ class Outcome(Value, frozen=True, kw_only=True):
 
 
 def services(annotations: Mapping[str, str], sha256: str) -> Mapping[str, Service]:
-    """Return the service record of the bytes `sha256`, by Deployment; empty for none, or for that of other bytes."""
+    """Return what the bytes `sha256` did, by Deployment; empty for no service record, or for that of other bytes."""
+    record = _record(annotations, sha256)
+    return {} if record is None else record.deployments
+
+
+def rejection(annotations: Mapping[str, str], sha256: str) -> Rejection | None:
+    """Return the person's no to the bytes `sha256` that the service record has; None also for that of other bytes."""
+    record = _record(annotations, sha256)
+    return None if record is None else record.rejected
+
+
+def record_text(sha256: str, by_deployment: Mapping[str, Service], rejected: Rejection | None = None) -> str:
+    """Return the annotation that says so; the same text for the same record."""
+    return canonical_json(ServiceRecord(sha256=sha256, deployments=dict(by_deployment), rejected=rejected)).decode()
+
+
+def _record(annotations: Mapping[str, str], sha256: str) -> ServiceRecord | None:
     text = annotations.get(SERVICE_RECORD_KEY)
     record = None if text is None else _read(_service_record, text)
-    return {} if record is None or record.sha256 != sha256 else record.deployments
-
-
-def record_text(sha256: str, by_deployment: Mapping[str, Service]) -> str:
-    """Return the annotation that says so; the same text for the same record."""
-    return canonical_json(ServiceRecord(sha256=sha256, deployments=dict(by_deployment))).decode()
+    return record if record is not None and record.sha256 == sha256 else None
 
 
 def outcome_in(annotations: Mapping[str, str], name: str, spec_hash: str) -> Outcome | None:

@@ -82,6 +82,7 @@ def policy_digest(policy: Json) -> Hashable:
         _value(policy, "status", "hold", "since"),
         tuple((entry.get("sha256"), "lifted" in entry) for entry in _items(policy, "status", "quarantined")),
         tuple(entry.get("sha256") for entry in _items(policy, "status", "takenBack")),
+        tuple(entry.get("sha256") for entry in _items(policy, "status", "rejected")),
     )
 
 
@@ -113,6 +114,8 @@ class Standing(NamedTuple):
     lines_up: bool = False
     """It waits for what others change, to be measured again."""
     phase: str = ""
+    rejected: tuple[str, ...] = ()
+    """Digest, by whom, when and as which version, where a person rejected what it made."""
     stuck: tuple[str, str] = ("", "")
     """What its step gets no further for, as its condition says, and since when; empty where it goes on."""
 
@@ -127,7 +130,7 @@ def standing(run: Json) -> Standing:
     created = str(_value(run, "metadata", "creationTimestamp") or "")
     shown = phase(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
-        return Standing(created, NONE, is_over=True, phase=shown)
+        return Standing(created, NONE, is_over=True, phase=shown, rejected=_rejected(run))
     if _accepted(run) == "Invalid":
         return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
@@ -166,6 +169,22 @@ def _stuck(run: Json) -> tuple[str, str]:
         if condition is None
         else (str(condition.get("reason")), str(condition.get("lastTransitionTime") or ""))
     )
+
+
+def _rejected(run: Json) -> tuple[str, ...]:
+    """Return what a person rejected for good; until the run is over its judgement may be made again."""
+    decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
+    if phase(run) != "Rejected" or _value(run, "status", "verdict") != "Review" or not sha256:
+        return ()
+    if _value(decision, "verdict") != "Reject":
+        return ()
+    said = (_value(decision, "by"), _value(decision, "at"), _value(run, "status", "version"))
+    return (str(sha256), *(str(word or "") for word in said))
+
+
+def policy_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
+    """Return the run's policy, if a person rejected what the run made."""
+    return (_value(run, "spec", "policy"),) if standing(run).rejected else ()
 
 
 def _accepted(run: Json) -> str:

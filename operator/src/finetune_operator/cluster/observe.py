@@ -35,6 +35,7 @@ from .places import Places
 from .pods_at_rest import LOOK_AGAIN, is_short, pods_of, why_short
 from .port import Cluster, Object
 from .progress import ProgressReader
+from .rejected_runs import rejected_in_runs
 from .serving_trouble import what_ails
 
 V = TypeVar("V")
@@ -207,6 +208,7 @@ class Observer:
             evaluate_template=_template(policy, "evaluate", templates),
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
+            rejections=await rejected_in_runs(self._cluster, namespace, policy.metadata.name),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
             read_anew=read_anew,

@@ -41,6 +41,12 @@ QUARANTINED: Final = 50
 TAKEN_BACK: Final = 50
 """Versions that a policy remembers as taken back by people."""
 
+REJECTED: Final = 32
+"""Digests that a policy remembers as rejected by a person; versions and runs that are there have the rest."""
+
+REVIEWED: Final = 46
+"""Bytes of the names of run and version in what is remembered of a review; a run's has no more."""
+
 SERVED_ON: Final = 16
 """Deployments that a version's service record names, the newest."""
 

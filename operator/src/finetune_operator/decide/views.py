@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from ..api.model_version import ModelVersion
-from ..api.policy import InFlight, Policy
+from ..api.policy import InFlight, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
 from .times import Timed
@@ -221,6 +221,8 @@ class PolicyView:
     evaluate_template: TemplateView | None = None
     versions: tuple[ModelVersion, ...] = ()
     promotions: tuple[Promotion, ...] = ()
+    rejections: tuple[Rejected, ...] = ()
+    """What people rejected in runs of the policy that are there."""
     rivals: tuple[str, ...] = field(default=())
     """Names of older policies on the same Deployment; the oldest one owns it."""
     finished_jobs: tuple[FinishedJob, ...] = ()

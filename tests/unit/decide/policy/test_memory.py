@@ -8,6 +8,7 @@ from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy import memory
 from finetune_operator.decide.policy.machine import decide
+from finetune_operator.decide.rejections import rejected as rejection
 from unit.decide.policy.pair import BASE, OTHER, TUNED, VERSIONS, flying
 from unit.decide.policy.world import (
     NOW,
@@ -160,9 +161,14 @@ class TestMemory:
             status = memory.consumed(
                 status, (name, f"{n:016x}", "u" * 36), "RolledBack", "RolloutFailed", "m" * 999, NOW
             )
+        noes = (
+            rejection(f"{n:064x}", by="b" * 99, at=NOW, version="v" * 99, run="r" * 99)
+            for n in range(limits.REJECTED + 5)
+        )
+        status = memory.rejected(status, noes)
         reservations = tuple(Reservation(run_uid="u" * 36, version=f"ft_v10.{n}") for n in range(limits.RESERVATIONS))
         status = replace(status, reservations=reservations, last_good=(version,) * limits.LAST_GOOD)
         status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)
         decided = decide(view(policy(status), deployment(keys(OTHER)), versions=VERSIONS)).status
-        assert len(decided.consumed) == limits.CONSUMED
+        assert (len(decided.consumed), len(decided.rejected)) == (limits.CONSUMED, limits.REJECTED)
         assert len(canonical_json(decided)) <= 64 * 1024

@@ -11,8 +11,17 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import ObjectMeta
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import GainGate, Gates, Hold, LiveVersion, Quarantined, ReviewRules, TakenBack
-from finetune_operator.api.record import Mark, Service, record_text
+from finetune_operator.api.policy import (
+    GainGate,
+    Gates,
+    Hold,
+    LiveVersion,
+    Quarantined,
+    Rejected,
+    ReviewRules,
+    TakenBack,
+)
+from finetune_operator.api.record import Mark, Rejection, Service, record_text
 from finetune_operator.api.run import RunMixing
 from finetune_operator.api.training import Training
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric
@@ -350,6 +359,30 @@ def test_a_persons_no_to_the_bytes_counts_for_every_record_of_them(outdated: boo
     again = Again(superseded_by(first) if outdated else first).play()
     assert (again.phase(), again.condition("Finished")) == ("Rejected", ("True", "JudgedBefore"))
     assert "rejected by ann" in again.status.message
+    assert not [a for a in again.history if isinstance(a, CreatePromotion)]
+
+
+@pytest.mark.row("R103")
+@pytest.mark.parametrize("carrier", ["policy", "record"])
+@pytest.mark.parametrize("verdict", ["Pass", "Review"])
+def test_what_is_remembered_as_rejected_ends_the_run_though_no_review_of_it_is_there(
+    verdict: str, carrier: str
+) -> None:
+    first = ended(World().judged(), "Failed", "TargetGone")
+    old = first.versions[1]
+    assert old.spec.evidence is not None
+    if verdict == "Review":  # nobody decided: a run that comes later would ask again
+        undecided = updated(old.spec.evidence, verdict="Review", decision=None)
+        old = updated(old, spec=updated(old.spec, evidence=undecided))
+    if carrier == "policy":
+        first.set_policy(rejected=(Rejected(version="ft_v1.8", sha256=CANDIDATE, by="ann", at=START),))
+    else:
+        text = record_text(CANDIDATE, {}, Rejection(at=START, by="ann", version="ft_v1.8"))
+        old = updated(old, metadata=updated(old.metadata, annotations={SERVICE_RECORD_KEY: text}))
+    first.versions = (first.versions[0], old, *first.versions[2:])
+    again = Again(first).play()
+    assert (again.phase(), again.condition("Finished")) == ("Rejected", ("True", "JudgedBefore"))
+    assert "it was rejected by ann as ft_v1.8" in again.status.message
     assert not [a for a in again.history if isinstance(a, CreatePromotion)]
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import PodTemplates, Serving
+from finetune_operator.api.policy import LiveVersion, PodTemplates, Rejected, Serving
 from finetune_operator.api.run import TestSet
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from unit.decide.run.results import (
@@ -106,6 +106,21 @@ def test_counts_that_no_data_set_has_are_not_taken(case: str) -> None:
     world.complete("prepare", prepare_result(**HUGE[case]))
     (attempt,) = [a for a in world.status.attempts if a.step == "prepare"]
     assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
+
+
+@pytest.mark.row("R99")
+@pytest.mark.parametrize("whose", ["good here", "rejected here"])
+def test_bytes_that_are_another_versions_are_not_taken_as_trained(whose: str) -> None:
+    """Else whoever may write a trainer's words, and reject, bars for good what was good here."""
+    world = World().at("train")
+    if whose == "good here":
+        world.set_policy(last_good=(LiveVersion(version="ft_v1.0", model_version="m", uri="u", sha256=CANDIDATE),))
+    else:
+        world.set_policy(rejected=(Rejected(version="ft_v1.0", sha256=CANDIDATE, by="ann", at=world.now),))
+    world.complete("train", train_result())
+    (attempt,) = [a for a in world.status.attempts if a.step == "train"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
+    assert "byte by byte" in attempt.message
 
 
 @pytest.mark.row("R82")

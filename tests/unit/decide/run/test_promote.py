@@ -4,13 +4,13 @@ import pytest
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import Condition, ObjectMeta
-from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, Quarantined, TakenBack
+from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, Quarantined, Rejected, TakenBack
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
 from finetune_operator.decide import limits
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, Emit
 from house.following import manifest, manifests
 from unit.decide.run.results import CANDIDATE, LIVE, START, evaluate_result, sha, train_result
-from unit.decide.run.world import World, base, made, review
+from unit.decide.run.world import World, base, live, made, review
 
 HOLD = Hold(by="operator", reason="RolledBack", message="ft_v1.1 was rolled back", since=START)
 ENDINGS: list[tuple[PromotionPhase, str, str]] = [
@@ -305,6 +305,20 @@ def test_a_quarantined_version_can_be_promoted_by_who_knows_better_or_trained_an
     assert "seed" in manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]
     spec = manifest(world.status.message, "ModelPromotion")["spec"]
     assert (spec["releaseHold"], spec["despite"]["checks"]) == (True, ["Quarantined"])
+
+
+@pytest.mark.row("R67")
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_bytes_that_a_person_rejected_are_neither_measured_again_nor_is_a_promotion_of_them_proposed(
+    overtaken: bool,
+) -> None:
+    world = World().judged()
+    no = Rejected(version="ft_v1.8", sha256=CANDIDATE, by="ann", at=START)
+    world.set_policy(rejected=(no,), **({"live": live("ft_v1.9", LIVE)} if overtaken else {}))
+    world.promotion_is("Failed", "NotEligible", "'ann' rejected it")
+    assert world.phase() == "Failed"
+    assert [one["kind"] for one in manifests(world.status.message)] == ["FineTuneRun"]
+    assert "seed" in manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]
 
 
 @pytest.mark.row("R55")

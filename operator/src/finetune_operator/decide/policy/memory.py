@@ -1,6 +1,6 @@
 """Changes of a policy's durable memory: holds, consumed promotions, quarantine, what was good; all bounded."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,6 +17,7 @@ from ...api.policy import (
     PolicyStatus,
     PromotionOutcome,
     Quarantined,
+    Rejected,
     TakenBack,
 )
 from .. import limits
@@ -143,6 +144,13 @@ def kept(status: PolicyStatus, version: LiveVersion) -> PolicyStatus:
     good = tuple(entry for entry in status.last_good if entry.sha256 != version.sha256)
     status = _not_taken_back(status, version.sha256)
     return replace(status, last_good=(version, *good)[: limits.LAST_GOOD])
+
+
+def rejected(status: PolicyStatus, entries: Iterable[Rejected]) -> PolicyStatus:
+    """Return `status` with what people rejected, each digest once, oldest first; beyond the bound the oldest leave."""
+    known = {entry.sha256: entry for entry in (*entries, *status.rejected)}
+    newest = sorted(known.values(), key=lambda entry: (entry.at, entry.sha256))[-limits.REJECTED :]
+    return status if tuple(newest) == status.rejected else replace(status, rejected=tuple(newest))
 
 
 def _not_taken_back(status: PolicyStatus, sha256: str) -> PolicyStatus:

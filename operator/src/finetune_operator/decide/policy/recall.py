@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ...api.contract import is_uri
 from ...api.model_version import ModelVersion
 from ...api.names import FIELD_MANAGER, is_version, model_version_name
-from ...api.policy import Hold, Lifted, LiveVersion, Policy, PolicyStatus, Quarantined, TakenBack
+from ...api.policy import Hold, Lifted, LiveVersion, Policy, PolicyStatus, Quarantined, Rejected, TakenBack
 from ...api.record import Mark, Service, services
 from .. import limits, text
 from ..commands import letting_go, overruling, promoting, resuming, said_whole, scaling
@@ -22,6 +22,7 @@ from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself, what_comes_back
 from ..promotion.proposal import Proposal, Refuse
 from ..promotion.waiting import candidates
+from ..rejections import in_words, rejection_on
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
 
@@ -36,10 +37,11 @@ Served = tuple[ModelVersion, Service]
 
 
 def recall(view: PolicyView) -> Decision[PolicyStatus] | None:
-    """Take in what the versions' records say of this Deployment and the status does not know (D37, D38)."""
+    """Take in what the versions' records say of this Deployment and the status does not know (D37, D38, D63)."""
     served = _served(view)
     status = _with_quarantines(view.policy.status, served)
     status = _with_taken_back(status, served)
+    status = memory.rejected(status, _rejections(view))
     status = _with_good(status, served)
     return None if status is view.policy.status else Decision(status)
 
@@ -53,6 +55,16 @@ def _served(view: PolicyView) -> tuple[Served, ...]:
         if version.spec.model == model
     )
     return tuple((version, service) for version, service in records if service is not None)
+
+
+def _rejections(view: PolicyView) -> Iterator[Rejected]:
+    """Yield what people rejected of the model: by the versions and by the policy's runs that are there.
+
+    A no is about the bytes, so it counts whatever the Deployment.
+    """
+    yield from view.rejections
+    ours = (version for version in view.versions if version.spec.model == view.policy.spec.model)
+    yield from filter(None, map(rejection_on, ours))
 
 
 def _with_quarantines(status: PolicyStatus, served: tuple[Served, ...]) -> PolicyStatus:
@@ -120,6 +132,7 @@ def _with_good(status: PolicyStatus, served: tuple[Served, ...]) -> PolicyStatus
         if service.good is not None
         and passed_by_itself(version)
         and not memory.is_quarantined(status, version.spec.artifact.sha256)
+        and status.rejected_of(version.spec.artifact.sha256) is None
     }
     newest = sorted(good.values(), key=lambda item: item[0], reverse=True)
     versions = [*(version for _, version in newest), *(v for v in status.last_good if v.sha256 not in good)]
@@ -261,19 +274,25 @@ def _letting_go_first(view: PolicyView, policy: Policy) -> Iterator[str]:
 def _standing(status: PolicyStatus, version: LiveVersion) -> str:
     """Return what speaks against a version, in words."""
     quarantined, taken = status.quarantine_of(version.sha256), status.taken_back_of(version.sha256)
+    no = status.rejected_of(version.sha256)
     if quarantined is not None:
         return f" ({text.quarantined_in_words(quarantined)})"
+    if no is not None:
+        return f" ({in_words(no, version.version)})"
     return "" if taken is None else f" (taken back by promotion '{taken.by}', {taken.since:%Y-%m-%d %H:%M} UTC)"
 
 
 def _instead(view: PolicyView, status: PolicyStatus, version: LiveVersion | None, *, most: int = 1) -> Iterator[str]:
     """Yield how to have the newest good versions served, where what is there is not known to be good."""
-    if version is not None and status.live is not None and not overruling(status, version.sha256):
+    rejected = version is not None and status.rejected_of(version.sha256) is not None
+    if version is not None and status.live is not None and not (rejected or overruling(status, version.sha256)):
         return
     good = [
         entry
         for entry in status.last_good
-        if (version is None or entry.sha256 != version.sha256) and not overruling(status, entry.sha256)
+        if (version is None or entry.sha256 != version.sha256)
+        and not overruling(status, entry.sha256)
+        and status.rejected_of(entry.sha256) is None
     ]
     came_from = None if status.live is None else status.live.version
     deployment = view.deployment

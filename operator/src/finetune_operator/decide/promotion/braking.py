@@ -6,6 +6,7 @@ from typing import Final
 from ...api.model_version import ModelVersion
 from ...api.policy import InFlight, LiveVersion, Policy, PolicyStatus
 from ...api.promotion import Promotion
+from ..rejections import rejection_of
 from .eligibility import eligible, made_by_run
 from .proposal import CheckContext
 
@@ -65,6 +66,8 @@ def _may_serve(promotion: Promotion, policy: Policy, versions: tuple[ModelVersio
     despite = promotion.spec.despite
     overruled = despite is not None and "TakenBack" in despite.checks
     if policy.status.taken_back_of(good.sha256) is not None and not overruled:
+        return False
+    if rejection_of(good.sha256, versions, policy.status) is not None:
         return False
     named = [v for v in versions if (v.spec.model, v.spec.version) == (policy.spec.model, good.version)]
     return not named or any(

@@ -11,6 +11,8 @@ from ...api.record import services
 from .. import text
 from ..commands import promoting
 from ..gates.recorded import disbelief, recorded_verdict
+from ..rejections import in_words as rejected_in_words
+from ..rejections import rejection_of
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
 
 GATES: Final = "gates"
@@ -95,7 +97,9 @@ def is_proven(policy: Policy, versions: tuple[ModelVersion, ...]) -> bool:
     status, live = policy.status, policy.status.live
     if live is None or status.quarantine_of(live.sha256) is not None or status.taken_back_of(live.sha256) is not None:
         return False
-    return status.is_good(live.sha256) or any(
+    if status.is_good(live.sha256):
+        return True
+    return rejection_of(live.sha256, versions, status) is None and any(
         passed_by_itself(version)
         for version in versions
         if (version.spec.version, version.spec.artifact.sha256) == (live.version, live.sha256)
@@ -115,6 +119,9 @@ def what_comes_back(policy: Policy, versions: tuple[ModelVersion, ...]) -> str:
 
 def eligible(context: CheckContext) -> Obstacle | None:
     """Return why the version can never go live here as things are, or what it still waits for."""
+    rejected = _rejected_by_a_person(context)
+    if rejected is not None:
+        return rejected
     if context.is_remembered:
         return None
     if context.version.spec.classes != context.policy.spec.classes:
@@ -148,9 +155,6 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
         return _ineligible(version, f"its verdict is {verdict}; that is never promoted")
     if contradiction is not None:
         return _ineligible(version, f"{contradiction}; only what a FineTuneRun recorded goes live, start a new run")
-    rejected = _rejected_by_a_person(context)
-    if rejected is not None:
-        return rejected
     if was_live(context.policy, version):
         return None
     outdated = _evidence_current(context.policy, version)
@@ -160,19 +164,12 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
 
 
 def _rejected_by_a_person(context: CheckContext) -> Refuse | None:
-    """A person's no is about the bytes, whichever version has it on record."""
-    sha256 = context.version.spec.artifact.sha256
-    for other in (context.version, *context.versions):
-        evidence = other.spec.evidence
-        if evidence is None or other.spec.artifact.sha256 != sha256 or evidence.verdict in ("Reject", "Error"):
-            continue  # the gates judge what was live then; a person judges the bytes
-        decision = evidence.decision
-        if decision is not None and decision.verdict == "Reject":
-            name = other.spec.version
-            under = "" if name == context.version.spec.version else f" as '{name}', which has the same bytes,"
-            by = text.plain(decision.by)
-            return _ineligible(context.version, f"'{by}' rejected it{under} in review; that is never promoted")
-    return None
+    """A person's no is about the bytes, whichever version has it on record, and also when none has it any more."""
+    spec = context.version.spec
+    no = rejection_of(spec.artifact.sha256, (context.version, *context.versions), context.policy.status)
+    if no is None:
+        return None
+    return _ineligible(context.version, f"{rejected_in_words(no, spec.version)}; that is never promoted")
 
 
 def _approved(context: CheckContext, digest: str) -> Refuse | None:

@@ -7,10 +7,12 @@ from msgspec.structs import replace
 from ...api.policy import Policy
 from ...api.promotion import Approval, Overruled
 from ...api.run import AdoptedResult, Evidence, RunPhase, RunStatus
+from .. import limits
 from ..commands import overruling, promoting, run_command, with_remedy
 from ..decision import Decision
+from ..rejections import rejection_of
 from ..snapshot import default_seed, inputs_hash, spec_hash
-from ..text import quarantined_in_words, taken_back_in_words
+from ..text import quarantined_in_words, quoted, taken_back_in_words
 from .acceptance import policy_not_found
 from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .grounds import objections
@@ -161,11 +163,18 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
         case "Expired":
             text = f"{what}; nobody reviewed it in time, and this run is older than that"
             return with_remedy(text, f"to ask for a review again, without training: {run_command(run)}")
+        case "RejectedByPerson":
+            return with_remedy(f"{what}; it was rejected by {_who_rejected(policy, earlier)}", again)
         case _:
-            decision = earlier.evidence.decision
-            if decision is None or earlier.evidence.verdict == "Reject":
-                return with_remedy(f"{what}; {objections(earlier.evidence.gates)}", again)
-            return with_remedy(f"{what}; it was rejected by {decided_by(decision)}", again)
+            return with_remedy(f"{what}; {objections(earlier.evidence.gates)}", again)
+
+
+def _who_rejected(policy: Policy, earlier: Earlier) -> str:
+    """Return who rejected the bytes; of a review that is remembered alone, as which version, and not why."""
+    ruling, no = earlier.evidence.persons_no, rejection_of(earlier.sha256, (earlier.version,), policy.status)
+    if ruling is not None or no is None:
+        return decided_by(ruling) if ruling is not None else "a person"
+    return f"{quoted(no.by, limits.BY)} as {quoted(no.version, limits.BY)}"
 
 
 def _promotion(policy: Policy, earlier: Earlier, *despite: Overruled) -> str:

@@ -10,6 +10,7 @@ from ...api.model_version import Lineage, ModelVersion, VersionEvidence
 from ...api.policy import Policy
 from ...api.record import Service, services
 from ..gates.verdict import VERDICTS
+from ..rejections import rejection_of
 
 Fate = Literal[
     "Live",
@@ -92,7 +93,7 @@ def fate_of(policy: Policy, earlier: Earlier, *, asks_again: bool) -> Fate:
     if policy.status.taken_back_of(earlier.sha256) is not None or service.taken_back is not None:
         return "TakenBack"
     decision, verdict = earlier.evidence.decision, earlier.evidence.verdict
-    if verdict == "Review" and decision is not None and decision.verdict == "Reject":
+    if rejection_of(earlier.sha256, (earlier.version,), policy.status) is not None:
         return "RejectedByPerson"
     if _served(policy, earlier, service):
         return "WasLive"

@@ -11,6 +11,7 @@ from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Overruled, Promot
 from ...api.run import RunPhase, RunStatus
 from ..commands import overruling, promoting, run_command, with_remedy
 from ..decision import CreatePromotion, Decision
+from ..rejections import rejection_of
 from ..snapshot import default_seed
 from ..text import quoted
 from .again import end_outrun, is_current, measure_again
@@ -94,7 +95,8 @@ def _ended(context: RunContext, status: RunStatus, outcome: str, reason: str, me
         status = mark(context.view, status, "Promoted", "True", reason, text)
         return finish(context.view, status, "Promoted", reason, text)
     overtaken = reason == "FromIsNotLive" or (reason == "NotEligible" and not _is_current(context, status))
-    if overtaken and status.inputs is not None and not barred(context, status):
+    never = barred(context, status) or is_rejected(context, status)
+    if overtaken and status.inputs is not None and not never:
         measured = measure_again(context, status, status.inputs.pool)
         return measured if isinstance(measured, Decision) else end_outrun(context, status)
     text = message or f"the promotion of {status.version} {outcome}"
@@ -109,14 +111,22 @@ def barred(context: RunContext, status: RunStatus) -> tuple[Overruled, ...]:
     return () if policy is None or candidate is None else overruling(policy.status, candidate.sha256)
 
 
+def is_rejected(context: RunContext, status: RunStatus) -> bool:
+    """Tell whether a person rejected the bytes: no promotion overrules that, and nobody is asked again."""
+    policy, candidate = context.policy, status.candidate
+    if policy is None or candidate is None:
+        return False
+    return rejection_of(candidate.sha256, context.view.versions, policy.status) is not None
+
+
 def _remedy(context: RunContext, status: RunStatus) -> str:
     """Return how a version that did not go live can still do so, or what to do instead."""
     run, obstacles, current = context.view.run, barred(context, status), _is_current(context, status)
     anew = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
     if all(version.metadata.name != status.model_version for version in context.view.versions):
         return f"ModelVersion {status.model_version} was deleted; to train another one: {run_command(run)}"
-    if obstacles and not current:
-        return anew  # no promotion of it would pass: it was measured against something else
+    if (obstacles and not current) or is_rejected(context, status):
+        return anew  # no promotion of it would pass
     if "Quarantined" in obstacles:
         return f"{anew}; if it was not at fault: {_by_hand(context, status)}"
     if not current:

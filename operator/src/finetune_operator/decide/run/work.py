@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ...api.contract import StepResult
 from ...api.meta import ConditionStatus, FileReference
-from ...api.policy import LiveVersion
+from ...api.policy import LiveVersion, PolicyStatus
 from ...api.run import Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
@@ -233,9 +233,16 @@ def _ruling(context: RunContext, verdict: str) -> Ruling | None:
 
 
 def _known_bytes(context: RunContext) -> dict[str, str]:
-    """Return what no training makes: the base and what is live, name by digest."""
+    """Return what no training makes, name by digest: the base, what is live, and what was good or rejected here.
+
+    Else a no to what a trainer merely says that it made would bar a way back for good.
+    """
     live, base = context.live, context.run_document.base
-    return ({live.sha256: live.version} if live else {}) | {base.artifact.sha256: base.version}
+    status = context.policy.status if context.policy else PolicyStatus()
+    known = {no.sha256: no.version for no in status.rejected}
+    known |= {good.sha256: good.version for good in status.last_good}
+    known |= {live.sha256: live.version} if live else {}
+    return known | {base.artifact.sha256: base.version}
 
 
 def _accept_evaluation(

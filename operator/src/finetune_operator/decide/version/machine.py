@@ -21,6 +21,7 @@ from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.evidence import test_set_of
 from ..gates.regression import CANDIDATE_MAP50
 from ..gates.shares import share
+from ..rejections import in_words, rejection_on
 from ..since import dated
 from ..snapshot import snapshot_of_base
 from ..templates import evaluating_role, evaluating_template, usable_template
@@ -246,6 +247,16 @@ def _quarantined(view: VersionView) -> str | None:
     return None
 
 
+def _rejected(view: VersionView) -> str | None:
+    """Return who rejected the bytes of a version whose own review says nothing of that; None: nobody (V23)."""
+    spec = view.version.spec
+    if spec.evidence is not None and spec.evidence.persons_no is not None:
+        return None
+    known = (policy.status.rejected_of(spec.artifact.sha256) for policy in view.policies)
+    no = next((no for no in known if no is not None), None) or rejection_on(view.version)
+    return None if no is None else in_words(no, spec.version)
+
+
 def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
     """Derive the phase from the conditions and the policies."""
     verified, live = find(status.conditions, "Verified"), find(status.conditions, "Live")
@@ -253,7 +264,7 @@ def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
     message = verified.message if verified else ""
     if live and live.message and (phase == "Live" or (verified and verified.status != "Unknown")):
         message = live.message
-    message = _quarantined(view) or message
+    message = _quarantined(view) or (_rejected(view) if phase == "Rejected" else None) or message
     return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 
@@ -265,7 +276,7 @@ def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
         return "Live"
     if status.last_live is not None or served_before(view.version):
         return "Retired"
-    if spec.evidence is not None and spec.evidence.rejected_by is not None:
+    if (spec.evidence is not None and spec.evidence.rejected_by is not None) or _rejected(view) is not None:
         return "Rejected"
     if spec.type == "FineTuned":
         return "Candidate"

@@ -6,7 +6,7 @@ from typing import Final
 from ...api.model_version import ModelVersion
 from ...api.names import SERVICE_RECORD_KEY
 from ...api.policy import Policy, Quarantined
-from ...api.record import Mark, Service, record_text, services
+from ...api.record import Mark, Rejection, Service, record_text, rejection, services
 from .. import limits
 from ..decision import Annotate
 from ..text import cut
@@ -32,13 +32,29 @@ def record_due(view: VersionView) -> Annotate | None:
     # What somebody wrote of Deployments that no policy has must not push out what the policies know.
     ranked = sorted(desired.items(), key=lambda item: (item[0] in known, item[1].newest or _NEVER))
     kept = dict(ranked[-limits.SERVED_ON :])
-    return None if kept == stands else Annotate(SERVICE_RECORD_KEY, record_text(sha256, kept))
+    no, stood = _rejection(view), rejection(view.version.metadata.annotations, sha256)
+    return None if (kept, no) == (stands, stood) else Annotate(SERVICE_RECORD_KEY, record_text(sha256, kept, no))
 
 
 def served_before(version: ModelVersion) -> bool:
     """Tell whether the record says that the version was good somewhere, even if the status forgot it."""
     record = services(version.metadata.annotations, version.spec.artifact.sha256)
     return any(service.good is not None for service in record.values())
+
+
+def _rejection(view: VersionView) -> Rejection | None:
+    """Return a person's no that policies remember of the bytes, unless the version's own review has it (V22).
+
+    Of several the oldest stands, so that all of them agree.
+    """
+    version = view.version
+    sha256, evidence = version.spec.artifact.sha256, version.spec.evidence
+    stands = rejection(version.metadata.annotations, sha256)
+    if evidence is not None and evidence.persons_no is not None:
+        return stands
+    remembered = (policy.status.rejected_of(sha256) for policy in view.policies)
+    known = [Rejection(at=no.at, by=no.by, run=no.run, version=no.version) for no in remembered if no is not None]
+    return min((*known, *(() if stands is None else (stands,))), key=lambda no: (no.at, no.by), default=None)
 
 
 def _mirrored(service: Service, policy: Policy, sha256: str) -> Service:

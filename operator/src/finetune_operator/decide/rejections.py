@@ -1,0 +1,45 @@
+"""A person's no to bytes, wherever it stands: on a version's own spec or record, or in a policy's memory."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from ..api.model_version import ModelVersion
+from ..api.policy import PolicyStatus, Rejected
+from ..api.record import rejection
+from . import limits, text, times
+
+
+def rejection_on(version: ModelVersion) -> Rejected | None:
+    """Return what the version says of its bytes: the no of its own review, else the one on its service record."""
+    spec = version.spec
+    no = None if spec.evidence is None else spec.evidence.persons_no
+    if no is not None:
+        run = "" if spec.lineage is None else spec.lineage.run
+        return rejected(spec.artifact.sha256, by=no.by, at=no.at, version=spec.version, run=run)
+    known = rejection(version.metadata.annotations, spec.artifact.sha256)
+    if known is None:
+        return None
+    return rejected(spec.artifact.sha256, by=known.by, at=known.at, version=known.version, run=known.run)
+
+
+def rejection_of(sha256: str, versions: Iterable[ModelVersion], status: PolicyStatus) -> Rejected | None:
+    """Return a person's no to those bytes: that of a version that is there, else what the policy remembers."""
+    here = (rejection_on(version) for version in versions if version.spec.artifact.sha256 == sha256)
+    return next((no for no in here if no is not None), None) or status.rejected_of(sha256)
+
+
+def rejected(sha256: str, *, by: str, at: datetime, version: str, run: str) -> Rejected:
+    """Return the no as it is remembered: whoever wrote it, its words are short."""
+    return Rejected(
+        version=text.cut(version, limits.REVIEWED),
+        sha256=sha256,
+        by=text.cut(by, limits.BY),
+        at=times.moment(at if at.tzinfo is not None else at.replace(tzinfo=UTC)),
+        run=text.cut(run, limits.REVIEWED),
+    )
+
+
+def in_words(no: Rejected, version: str = "") -> str:
+    """Return who rejected the bytes of `version`, and as which other one, if it was another."""
+    under = f" as '{text.plain(no.version)}', which has the same bytes," if no.version not in ("", version) else ""
+    return f"'{text.plain(no.by)}' rejected it{under} in review"

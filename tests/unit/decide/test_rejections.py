@@ -1,0 +1,211 @@
+"""A person's no to bytes: taken into the policy's memory, mirrored by versions, and heeded wherever it stands."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.model_version import ModelVersion
+from finetune_operator.api.names import SERVICE_RECORD_KEY
+from finetune_operator.api.policy import PolicyStatus, Rejected
+from finetune_operator.api.promotion import Approval, Despite, Promotion
+from finetune_operator.api.record import Rejection, Service, record_text, rejection, services
+from finetune_operator.api.run import Ruling
+from finetune_operator.decide import limits
+from finetune_operator.decide.decision import Annotate
+from finetune_operator.decide.policy.machine import decide
+from finetune_operator.decide.policy.memory import rejected
+from finetune_operator.decide.promotion.checks import judge
+from finetune_operator.decide.promotion.eligibility import is_proven
+from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse
+from finetune_operator.decide.version.machine import decide as decide_version
+from finetune_operator.decide.version.view import VersionView
+from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, promotion, tuned, view
+
+BASE, TUNED = base(), tuned()
+SHA = TUNED.spec.artifact.sha256
+NO = Rejected(version="ft_v1.2", sha256=SHA, by="ann", at=NOW, run="first")
+GONE = Rejected(version="ft_v1.7", sha256="f" * 64, by="bo", at=NOW - timedelta(days=9), run="old")
+
+
+def reviewed(version: ModelVersion = TUNED, verdict: Any = "Review", by: str = "ann") -> ModelVersion:
+    """The version with a no of its own review."""
+    evidence = version.spec.evidence
+    assert evidence is not None
+    no = Ruling(verdict="Reject", by=by, at=NOW, reason="bad")
+    return replace(version, spec=replace(version.spec, evidence=replace(evidence, verdict=verdict, decision=no)))
+
+
+def marked(version: ModelVersion = TUNED, no: Rejection | None = None, service: Service | None = None) -> ModelVersion:
+    """The version with a no on its service record."""
+    by_deployment = {} if service is None else {"invoice-detector": service}
+    no = no or Rejection(at=NOW, by="ann", run="first", version="ft_v1.2")
+    text = record_text(version.spec.artifact.sha256, by_deployment, no)
+    return replace(version, metadata=replace(version.metadata, annotations={SERVICE_RECORD_KEY: text}))
+
+
+def seen(*versions: ModelVersion, status: PolicyStatus | None = None, runs: tuple[Rejected, ...] = ()) -> PolicyStatus:
+    """What the policy knows after a look."""
+    look = view(policy(status or live(BASE)), deployment(keys(BASE)), versions=(BASE, *versions), rejections=runs)
+    return decide(look).status
+
+
+def asked(request: Promotion, *versions: ModelVersion, status: PolicyStatus) -> Any:
+    return judge(Proposal(request, policy(status), versions, deployment(keys(BASE))))
+
+
+class TestMemory:
+    @pytest.mark.row("D63")
+    @pytest.mark.parametrize(
+        ("versions", "runs", "known"),
+        [
+            ((reviewed(),), (), [("ann", "ft_v1.1", "first")]),
+            ((marked(),), (), [("ann", "ft_v1.2", "first")]),
+            ((), (NO,), [("ann", "ft_v1.2", "first")]),
+            ((reviewed(by="gates", verdict="Reject"),), (), []),
+            ((tuned(verdict="Review"),), (), []),
+            ((replace(reviewed(), spec=replace(reviewed().spec, model="receipts")),), (), []),
+        ],
+        ids=["a review", "a record", "a run", "gates", "nobody", "another model"],
+    )
+    def test_a_no_is_taken_into_the_status_wherever_it_stands(self, versions: Any, runs: Any, known: list[Any]) -> None:
+        status = seen(*versions, runs=runs)
+        assert [(no.by, no.version, no.run) for no in status.rejected] == known
+        assert all(no.sha256 == SHA for no in status.rejected)
+
+    @pytest.mark.row("D63")
+    def test_it_outlives_all_that_it_was_taken_from_and_the_first_word_stands(self) -> None:
+        status = seen(reviewed())
+        assert seen(status=status).rejected == status.rejected != ()
+        again = replace(NO, by="bo", at=NOW + timedelta(days=1))
+        assert seen(reviewed(), status=status, runs=(again,)).rejected == status.rejected
+
+    @pytest.mark.row("D63")
+    def test_beyond_the_bound_the_oldest_leave_and_it_comes_to_rest(self) -> None:
+        many = tuple(replace(NO, sha256=f"{n:064x}", at=NOW + timedelta(minutes=n)) for n in range(limits.REJECTED + 9))
+        status = seen(runs=many, status=replace(live(BASE), rejected=(GONE,)))
+        assert [no.sha256 for no in status.rejected] == [no.sha256 for no in many[9:]]
+        assert rejected(status, (*many, GONE)) is status
+
+    @pytest.mark.row("D63")
+    def test_words_that_somebody_wrote_into_a_record_are_short_and_of_one_line(self) -> None:
+        long = Rejection(at=NOW, by="\U0001f600" * 99, run="r\n\x1b[2J" * 99, version="v\x00" * 99)
+        (no,) = seen(marked(no=long)).rejected
+        assert all(len(word.encode()) <= limits.BY for word in (no.by, no.run, no.version))
+        assert not any(part in repr(no) for part in ("\\n", "\\x1b", "\\x00"))
+
+    @pytest.mark.row("D63")
+    def test_a_record_of_a_no_alone_is_no_service(self) -> None:
+        """A policy made anew finds nothing that served here, so nothing is held."""
+        look = view(policy(), deployment(available=0, updated=0), versions=(BASE, marked()))
+        assert decide(look).status.hold is None
+
+
+class TestEligibility:
+    @pytest.mark.row("D64")
+    @pytest.mark.parametrize("name", ["ft_v1.1", "ft_v1.2"])
+    def test_what_is_remembered_as_rejected_goes_live_under_no_name(self, name: str) -> None:
+        version = tuned(name, artifact=TUNED.spec.artifact)
+        status = replace(live(BASE), rejected=(NO,))
+        options: tuple[dict[str, Any], ...] = (
+            {},
+            {"despite": Despite(checks=("Quarantined", "TakenBack"), reason="all the same")},
+        )
+        for more in options:
+            refused = asked(promotion(name, "base_v1", **more), BASE, version, status=status)
+            assert isinstance(refused, Refuse)
+            assert refused.reason == "NotEligible"
+            assert "'ann' rejected it" in refused.message
+            assert ("as 'ft_v1.2'" in refused.message) is (name != "ft_v1.2")
+        assert isinstance(asked(promotion(name, "base_v1"), BASE, version, status=live(BASE)), Clear)
+
+    @pytest.mark.row("D64")
+    def test_nobodys_approval_outweighs_it(self) -> None:
+        version = tuned(verdict="Review")
+        assert version.spec.evidence is not None
+        yes = promotion("ft_v1.1", "base_v1", approval=Approval(by="bo", evidence=version.spec.evidence.digest))
+        assert isinstance(asked(yes, BASE, version, status=live(BASE)), Clear)
+        assert isinstance(asked(yes, BASE, version, status=replace(live(BASE), rejected=(NO,))), Refuse)
+
+    @pytest.mark.row("D64")
+    def test_a_record_is_enough_before_the_policy_has_looked(self) -> None:
+        twin = marked(tuned("ft_v1.8", artifact=TUNED.spec.artifact))
+        assert isinstance(asked(promotion("ft_v1.1", "base_v1"), BASE, TUNED, twin, status=live(BASE)), Refuse)
+
+    @pytest.mark.row("D64")
+    def test_rejected_bytes_that_are_imported_as_a_base_go_live_nowhere(self) -> None:
+        imported = base("base_v2", artifact=TUNED.spec.artifact)
+        request = promotion("base_v2")
+        nothing = PolicyStatus()
+        assert isinstance(judge(Proposal(request, policy(nothing), (imported,), deployment())), Clear)
+        known = replace(nothing, rejected=(NO,))
+        assert isinstance(judge(Proposal(request, policy(known), (imported,), deployment())), Refuse)
+
+    @pytest.mark.row("D64")
+    def test_what_was_good_and_has_no_object_any_more_is_no_way_back_either(self) -> None:
+        status = live(BASE, 3, TUNED)
+        back = promotion("ft_v1.1", "base_v1")
+        assert isinstance(asked(back, BASE, status=status), Clear)
+        assert isinstance(asked(back, BASE, status=replace(status, rejected=(NO,))), Refuse)
+
+    @pytest.mark.row("D65")
+    def test_what_was_found_is_not_proven_by_a_record_whose_bytes_a_person_rejected(self) -> None:
+        adopted = replace(live(TUNED), last_good=())
+        assert is_proven(policy(adopted), (TUNED,))
+        assert not is_proven(policy(replace(adopted, rejected=(NO,))), (TUNED,))
+        assert not is_proven(policy(adopted), (TUNED, marked(tuned("ft_v1.8", artifact=TUNED.spec.artifact))))
+        assert is_proven(policy(replace(live(TUNED), rejected=(NO,))), (TUNED,)), "it passed a watch, and serves"
+
+    @pytest.mark.row("D65")
+    def test_a_record_that_says_good_makes_nothing_good_that_a_person_rejected(self) -> None:
+        good = Service(good=NOW - timedelta(hours=1))
+        there = deployment(available=0, updated=0)
+        status = decide(view(policy(), there, versions=(BASE, marked(service=good)))).status
+        assert ([no.by for no in status.rejected], status.last_good) == (["ann"], ())
+
+    @pytest.mark.row("D65")
+    def test_the_hold_of_what_was_found_says_who_rejected_it_and_offers_another(self) -> None:
+        good = record_text(BASE.spec.artifact.sha256, {"invoice-detector": Service(good=NOW - timedelta(hours=1))})
+        known = replace(BASE, metadata=replace(BASE.metadata, annotations={SERVICE_RECORD_KEY: good}))
+        status = decide(view(policy(), deployment(keys(TUNED)), versions=(known, marked()))).status
+        assert status.hold is not None
+        assert "'ann' rejected it as 'ft_v1.2'" in status.hold.message
+        assert "to have 'base_v1' served" in status.hold.message
+
+
+class TestVersion:
+    @pytest.mark.row("V22")
+    def test_a_no_that_a_policy_remembers_stands_on_the_version(self) -> None:
+        (record,) = annotated(TUNED, replace(live(BASE), rejected=(NO,)))
+        there = {SERVICE_RECORD_KEY: record}
+        assert rejection(there, SHA) == Rejection(at=NOW, by="ann", run="first", version="ft_v1.2")
+        assert services(there, SHA) == {}
+        again = replace(TUNED, metadata=replace(TUNED.metadata, annotations=there))
+        assert annotated(again, replace(live(BASE), rejected=(NO,))) == []
+        assert annotated(again, live(BASE)) == [], "what no policy knows any more stays"
+        later = replace(NO, at=NOW + timedelta(days=1), by="bo")
+        assert annotated(again, replace(live(BASE), rejected=(later,))) == [], "the oldest word stands"
+
+    @pytest.mark.row("V22")
+    def test_a_version_that_was_rejected_itself_needs_no_record_of_it(self) -> None:
+        assert annotated(reviewed(), replace(live(BASE), rejected=(NO,))) == []
+
+    @pytest.mark.row("V23")
+    @pytest.mark.parametrize("name", ["ft_v1.1", "ft_v1.2"])
+    @pytest.mark.parametrize("carrier", ["policy", "record"])
+    def test_bytes_that_a_person_rejected_show_it_under_every_name(self, name: str, carrier: str) -> None:
+        version = tuned(name, artifact=TUNED.spec.artifact)
+        status = live(BASE)
+        if carrier == "policy":
+            status = replace(status, rejected=(NO,))
+        else:
+            version = marked(version)
+        shown = decide_version(VersionView(version=version, now=NOW, policies=(policy(status),))).status
+        assert shown.phase == "Rejected"
+        assert shown.message.startswith("'ann' rejected it")
+
+
+def annotated(version: ModelVersion, status: PolicyStatus) -> list[str]:
+    decision = decide_version(VersionView(version=version, now=NOW, policies=(policy(status),)))
+    return [action.text for action in decision.actions if isinstance(action, Annotate)]
