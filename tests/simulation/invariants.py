@@ -24,6 +24,7 @@ def violations(world: World) -> list[str]:
         *_brakes_at_once(log),
         *_owned_keys(log),
         *_judgements_counted_once(world),
+        *world.refused_events,
         *(f"{write.kind.value[2]} {write.name} was changed in memory" for write in log if not is_intact(write)),
     ]
 
