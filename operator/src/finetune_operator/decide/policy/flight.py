@@ -53,6 +53,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         promotion=name,
         promotion_uid=promotion.metadata.uid,
         spec_hash=spec_hash,
+        overrules=promotion.overrules,
         phase="Flipping",
         to=to,
         back=memory.way_back(status, to),
