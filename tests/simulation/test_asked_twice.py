@@ -9,18 +9,22 @@ from house.following import manifests
 
 from .controllers import NAMESPACE
 from .invariants import served, violations
-from .stories import USER, promotion
+from .stories import STORIES, USER, World, promotion
+from .test_interference import told
 from .test_records import Watched, passed
 
+PASS = STORIES[0]
 BACK = promotion("back", "base_v1", **{"from": "ft_v1.1"})
 KNOWINGLY = {"checks": ["TakenBack"], "reason": "mended"}
 FORWARD = promotion("forward", "ft_v1.1", **{"from": "base_v1", "despite": KNOWINGLY})
 AGAIN = promotion("back-again", "base_v1", **{"from": "ft_v1.1", "reason": "it was not mended"})
 
 
-def flips(world: Watched) -> int:
-    """Return how many times what the Deployment serves was changed."""
-    return sum(w.kind is Kind.DEPLOYMENT and served(w.before) != served(w.after) for w in world.server.log)
+def flown(world: World) -> list[str | None]:
+    """Return what the Deployment was made to serve, one after the other."""
+    flips = (w for w in world.server.log if w.kind is Kind.DEPLOYMENT and served(w.before) != served(w.after))
+    found = (served(flip.after) for flip in flips)
+    return [None if version is None else version[0] for version in found]
 
 
 def sixty_four_later(world: Watched) -> None:
@@ -39,13 +43,13 @@ def test_a_word_against_a_taking_back_does_not_speak_of_the_next_one_though_sixt
     world = passed()
     for asked in (BACK, FORWARD, AGAIN):
         assert world.ask(asked)["phase"] == "Succeeded"
-    before = flips(world)
+    before = flown(world)
     sixty_four_later(world)
     known = [entry["name"] for entry in world.get(Kind.POLICY, "invoice-fields")["status"]["consumed"]]
     assert len(known) == limits.CONSUMED
     assert known[0] == "forward"
     ended = world.ask(FORWARD)
-    assert (ended["phase"], world.live(), flips(world)) == ("Superseded", "base_v1", before)
+    assert (ended["phase"], world.live(), flown(world)) == ("Superseded", "base_v1", before)
     assert "acted before" in ended["message"]
     assert violations(world) == []
 
@@ -81,3 +85,67 @@ def test_a_release_does_not_lift_the_next_hold_though_sixty_four_came_after_it()
     meant["metadata"] = {"name": "meant"}
     assert world.ask(meant)["phase"] == "Succeeded"
     assert "hold" not in world.get(Kind.POLICY, "invoice-fields")["status"]
+
+
+class Twice(World):
+    """After the run, each promotion is applied; when it has ended, its file is deleted and applied again."""
+
+    asked: tuple[Object, ...] = (
+        BACK,
+        FORWARD,
+        promotion("release", "ft_v1.1", **{"from": "ft_v1.1", "releaseHold": True}),
+        AGAIN,
+        promotion("knowingly", "ft_v1.1", **{"from": "base_v1", "releaseHold": True, "despite": KNOWINGLY}),
+    )
+
+    def __post_init__(self) -> None:
+        """Begin with nothing asked."""
+        self.said: list[tuple[str, str]] = []
+        self.uids: list[str] = []
+        super().__post_init__()
+
+    def at_rest(self) -> bool:
+        return super().at_rest() and len(self.said) == 2 * len(self.asked)
+
+    def _user(self) -> None:
+        super()._user()
+        run = self.server.get(Kind.RUN, NAMESPACE, "first") or {}
+        if (run.get("status") or {}).get("phase") != "Promoted" or len(self.said) == 2 * len(self.asked):
+            return
+        wanted = self.asked[len(self.said) // 2]
+        name = wanted["metadata"]["name"]
+        item = self.server.get(Kind.PROMOTION, NAMESPACE, name)
+        if item is not None and item["metadata"]["uid"] not in self.uids:
+            phase = (item.get("status") or {}).get("phase")
+            if phase in FINAL:
+                self.said.append((name, phase))
+                self.uids.append(item["metadata"]["uid"])
+                self.server.delete(USER, Kind.PROMOTION, NAMESPACE, name)
+        elif item is None:
+            self.server.create(USER, Kind.PROMOTION, NAMESPACE, wanted)
+
+
+FINAL = ("Succeeded", "RolledBack", "Failed", "Superseded")
+SAID = [
+    ("back", "Succeeded"), ("back", "Succeeded"),
+    ("forward", "Succeeded"), ("forward", "Succeeded"),
+    ("release", "Succeeded"), ("release", "Succeeded"),
+    ("back-again", "Succeeded"), ("back-again", "Succeeded"),
+    ("knowingly", "Succeeded"), ("knowingly", "Succeeded"),
+]  # fmt: skip
+
+
+@pytest.mark.row("D56")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_each_word_that_is_applied_twice_acts_once_through_a_crash_at_any_write(moment: str) -> None:
+    reference = Twice(PASS)
+    reference.play()
+    assert reference.said == SAID
+    assert flown(reference) == ["base_v1", "ft_v1.1", "base_v1", "ft_v1.1", "base_v1", "ft_v1.1"]
+    first = told(PASS).client.writes
+    for number in range(first, reference.client.writes, 2):
+        world = Twice(PASS, crash_at=(number, moment))
+        world.play()
+        assert violations(world) == [], f"crash {moment} write {number}"
+        assert (world.said, flown(world)) == (SAID, flown(reference)), f"crash {moment} write {number}"
+        assert world.summary() == reference.summary(), f"crash {moment} write {number}"
