@@ -17,6 +17,7 @@ API = "finetune-operator.io/v1alpha1"
 
 LENIENT = {
     "gates": {
+        "regression": {"reviewAtPoints": "100", "rejectAbovePoints": "100"},
         "newSamples": {"minimum": "0.01"},
         "fields": {"minBoxes": 1_000_000},
         "floor": {"minBoxes": 1_000_000},

@@ -26,11 +26,11 @@ def _object(kind: str, name: str, spec: Object) -> Object:
 
 
 def _gates(share: str) -> Object:
-    """Return every limit of every gate, at `share` of its default: a gate of decimals needs no sample of its own."""
+    """Return every limit of every gate, at `share` of its default; what is on by default is off at 0.9."""
     gates = crds()["FineTunePolicy"].spec["properties"]["gates"]["properties"]
     return {
         name: {
-            limit: share == "0.9" if schema["type"] == "boolean" else _part(schema, Decimal(share))
+            limit: share != "0.9" if schema["type"] == "boolean" else _part(schema, Decimal(share))
             for limit, schema in gate["properties"].items()
             if "default" in schema
         }
@@ -103,7 +103,7 @@ def _policy(first: bool) -> Object:
                 "hsvV": "0.1" if first else "0.3",
             },
         },
-        "gates": _gates("0.9" if first else "0.8"),
+        "gates": _gates("0.9" if first else "0.6"),
         "review": {"timeoutSeconds": 100 if first else 200},
         "promotion": "Manual" if first else "Automatic",
         "rollout": {"capacity": "AllowDowntime" if first else "RequireSurge"},

@@ -49,9 +49,9 @@ def test_what_served_on_another_policys_deployment_was_not_live_here_and_goes_li
         world.server.now += timedelta(seconds=10)
     second = world.get(Kind.RUN, "second")["status"]
     assert (second["phase"], second["version"]) == ("Promoted", "ft_v1.1"), second["message"]
-    found = served(world.get(Kind.DEPLOYMENT, "prod"))
-    assert found is not None
-    assert found[0] == "ft_v1.1"
+    live = served(world.get(Kind.DEPLOYMENT, "prod"))
+    assert live is not None
+    assert live[0] == "ft_v1.1"
 
 
 @pytest.mark.row("D39")
@@ -62,8 +62,8 @@ def test_a_policy_made_anew_while_a_flight_is_broken_calls_nothing_live() -> Non
         world.settle()
         flight = world.get(Kind.POLICY, "invoice-fields")["status"].get("inFlight") or {}
         if flight.get("to", {}).get("version") == "ft_v1.1" and not remade:
-            found = served(world.get(Kind.DEPLOYMENT, "invoice-detector"))
-            if found is not None and found[0] == "ft_v1.1":
+            live = served(world.get(Kind.DEPLOYMENT, "invoice-detector"))
+            if live is not None and live[0] == "ft_v1.1":
                 world.server.delete(USER, Kind.POLICY, NAMESPACE, "invoice-fields")
                 anew = next(manifest for kind, manifest in stage() if kind is Kind.POLICY)
                 remade.append(world.server.create(USER, Kind.POLICY, NAMESPACE, anew))

@@ -94,5 +94,5 @@ class EvilNode(ScriptedNode):
         _, message = Trainer(candidate="0.990000")("evaluate", document, _inputs(pod))
         times = {"startedAt": now(), "finishedAt": now()}
         ended = {"terminated": {"exitCode": 0, "message": json.dumps(message), "reason": "Completed", **times}}
-        statuses = [_container("trainer", ended, ready=False)]
+        statuses = [{**_container("trainer", ended, ready=False), "image": EVIL}]
         self._status(pod, {"phase": "Succeeded", "startTime": now(), "containerStatuses": statuses})

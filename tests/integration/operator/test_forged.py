@@ -246,3 +246,62 @@ def test_a_pod_in_the_jobs_own_words_makes_neither_of_them_believed(eve: Space, 
     ends(space, "Rejected")
     eve.patch("pods", "not-the-trainer", {"metadata": {"finalizers": None}}, MERGE)
     assert {reason for _, _, reason in tries(space)} <= {"", "AmbiguousPods"}
+
+
+LABELS = (names.OWNER_UID_LABEL, names.STEP_LABEL, names.NONCE_LABEL, names.MANAGED_BY_LABEL)
+
+
+@pytest.mark.row("R97")
+@pytest.mark.parametrize(
+    "lost", [{"labels": dict.fromkeys(LABELS)}, {"ownerReferences": None}], ids=["labels", "owner"]
+)
+def test_a_job_that_lost_what_it_is_known_by_is_heard_all_the_same(
+    eve: Space, space: Space, node: EvilNode, lost: Object
+) -> None:
+    job, _ = evaluating(eve, node)
+    assert eve.patch("jobs", job["metadata"]["name"], {"metadata": lost}, MERGE).accepted
+    node.holds.clear()
+    ends(space, "Rejected")
+    assert tries(space) == [(1, "Succeeded", "")]
+
+
+@pytest.mark.row("R96")
+def test_a_job_that_something_keeps_from_being_collected_holds_nothing_up(
+    eve: Space, space: Space, node: EvilNode
+) -> None:
+    job, _ = evaluating(eve, node)
+    owner = {**reference("batch/v1", job)[0], "controller": False, "blockOwnerDeletion": True}
+    kept = {"name": "blocker", "finalizers": ["eve.example/keep"], "ownerReferences": [owner]}
+    eve.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": kept})
+    assert eve.patch("finetuneruns", "first", {"spec": {"suspend": True}}, MERGE).accepted
+    eventually(lambda: eve.phase("first") == "Suspended", what="it is suspended")
+    node.holds.clear()
+    resume(eve)
+    ends(space, "Rejected")
+    assert (eve.get("jobs", job["metadata"]["name"]) or {})["metadata"]["finalizers"] == ["foregroundDeletion"]
+    eve.patch("configmaps", "blocker", {"metadata": {"finalizers": None}}, MERGE)
+
+
+@pytest.mark.row("R98")
+def test_a_job_that_somebody_allows_no_pods_says_how_to_go_on(eve: Space, space: Space, node: EvilNode) -> None:
+    job, _ = evaluating(eve, node)
+    assert eve.patch("jobs", job["metadata"]["name"], {"spec": {"parallelism": 0}}, MERGE).accepted
+    eventually(lambda: "kubectl patch job" in status(space).get("message", ""), what="it says so")
+    assert eve.patch("jobs", job["metadata"]["name"], {"spec": {"parallelism": 1}}, MERGE).accepted
+    node.holds.clear()
+    ends(space, "Rejected")
+
+
+@pytest.mark.row("R72")
+def test_an_image_that_is_changed_and_changed_back_is_not_believed(eve: Space, space: Space, node: EvilNode) -> None:
+    """A pod may be given another image while it runs, and the kubelet starts that."""
+    _, pod = evaluating(eve, node)
+    name, trainer = pod["metadata"]["name"], pod["spec"]["containers"][0]
+    for image in (EVIL, trainer["image"]):
+        changed = {"spec": {"containers": [{"name": "trainer", "image": image}]}}
+        assert eve.patch("pods", name, changed, "application/strategic-merge-patch+json").accepted
+        if image == EVIL:
+            eventually(lambda: (space.get("pods", name) or {})["status"]["phase"] == "Succeeded", what="it lies")
+    node.holds.clear()
+    ends(space, "Rejected")
+    assert (tries(space)[0], tries(space)[-1][1]) == ((1, "Failed", "PodNotOurs"), "Succeeded")

@@ -1,6 +1,7 @@
 """Views hold what the cluster says, from memory where that is safe, asked anew where a miss would cost something."""
 
 import asyncio
+import copy
 from collections.abc import Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -258,8 +259,14 @@ def test_pods_that_only_carry_the_deployments_labels_say_nothing_of_it(
     """Else whoever may make a pod could have a good version quarantined."""
     owners = [{"kind": kind, "name": name, "uid": "somebody", "controller": True}] if kind else []
     labels = {**OTHER_POD["metadata"]["labels"], "pod-template-hash": tag}
-    metadata = {**OTHER_POD["metadata"], "labels": labels, "ownerReferences": owners}
-    world.server.create("user", Kind.POD, NAMESPACE, {"metadata": metadata, "spec": {}})
+    crashing(world, {**OTHER_POD["metadata"], "labels": labels, "ownerReferences": owners}, {}, at_rest=at_rest)
+    seen = world.policy().view.deployment
+    assert (seen.fault, seen.trouble) == (None, None)
+
+
+def crashing(world: World, metadata: Object, spec: Object, *, at_rest: bool) -> None:
+    """Make a pod whose server crashes, of a Deployment that serves or watches a version and lacks a pod."""
+    world.server.create("user", Kind.POD, NAMESPACE, {"metadata": metadata, "spec": spec})
     crash = {"name": "server", "ready": False, "state": {"terminated": {"exitCode": 1, "message": "no such operator"}}}
     world.status(Kind.POD, "other", {"phase": "Running", "containerStatuses": [crash]})
     world.status(Kind.DEPLOYMENT, "invoice-detector", {"availableReplicas": 0})
@@ -268,8 +275,22 @@ def test_pods_that_only_carry_the_deployments_labels_say_nothing_of_it(
               "epoch": 2, "deploymentUid": "d", "templateHash": "t", "generation": 1, **moment}  # fmt: skip
     live = {**LIVE_HERE, "epoch": 2, **moment}
     world.status(Kind.POLICY, "invoice-fields", {"live": live} if at_rest else {"inFlight": flight})
+
+
+@pytest.mark.row("D61")
+@pytest.mark.parametrize("image", [None, "evil"], ids=["as asked", "another image"])
+def test_a_pod_under_the_replica_sets_name_blames_a_version_only_if_it_is_as_the_deployment_asks(
+    world: World, image: str | None
+) -> None:
+    target = world.server.get(Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")
+    assert target is not None
+    spec = copy.deepcopy(target["spec"]["template"]["spec"])
+    server = next(c for c in spec["containers"] if c["name"] == "server")
+    server.update({"image": image} if image else {})
+    metadata = {**world.of_replica_set("other"), "annotations": OTHER_POD["metadata"]["annotations"]}
+    crashing(world, metadata, spec, at_rest=False)
     seen = world.policy().view.deployment
-    assert (seen.fault, seen.trouble) == (None, None)
+    assert (seen.fault is None, seen.trouble.reason) == ((True, "PodNotOurs") if image else (False, "ContainerFails"))
 
 
 def test_only_older_policies_of_the_same_deployment_are_rivals(world: World) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.cluster.job_views import job_views
+from finetune_operator.cluster.job_views import job_views, running_pod
 from unit.cluster.test_pods import AT, DISRUPTED, a_pod, container, ran, view
 from unit.cluster.test_views import job
 
@@ -81,3 +81,69 @@ def test_what_admission_added_to_the_pod_that_speaks_is_told() -> None:
     spec = {"containers": [*asked["containers"], {"name": "proxy"}]}
     (seen,) = job_views("run-1", [of_job], [a_pod("Succeeded", container("trainer", **SAID), spec=spec)])
     assert (seen.doubt, seen.termination_message, seen.additions) == (None, "{}", "admission added container proxy")
+
+
+def edited(image: str, *, ran_image: str, generation: int = 3, **status: Any) -> dict[str, Any]:
+    """Return a pod that says it is as its Job asks for now, with what its kubelet says that ran."""
+    said = {**container("trainer", **SAID), "image": ran_image, **status}
+    spec = {"containers": [{"name": "trainer", "image": image}]}
+    return a_pod("Succeeded", said, spec=spec, meta={"generation": generation})
+
+
+@pytest.mark.row("R72")
+def test_an_image_that_was_changed_and_changed_back_is_told_by_the_kubelet() -> None:
+    doubted = view(edited("trainer:1", ran_image="docker.io/library/evil:1"))
+    assert doubted.doubt is not None
+    assert doubted.doubt.reason == "PodNotOurs"
+    assert "ran image docker.io/library/evil:1" in doubted.doubt.message
+    assert (doubted.spoke, doubted.termination_message) == (False, None)
+
+
+@pytest.mark.row("R72")
+def test_a_trainer_that_was_started_again_is_not_believed() -> None:
+    """A Job's pods restart nothing: only a kubelet that finds another image does."""
+    doubted = view(edited("trainer:1", ran_image="trainer:1", generation=1, restartCount=1))
+    assert doubted.doubt is not None
+    assert "started again" in doubted.doubt.message
+
+
+SHA = "sha256:" + "a" * 64
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize(
+    "pod",
+    [
+        edited("trainer:1", ran_image="docker.io/library/trainer:1"),
+        edited("trainer", ran_image="docker.io/library/trainer:latest"),
+        edited("host:5000/trainer", ran_image="host:5000/trainer:latest"),
+        edited(f"host/trainer@{SHA}", ran_image="sha256:b", imageID=f"host/trainer@{SHA}"),
+        edited("trainer:1", ran_image="another-name-of-the-same:1", generation=1),
+        edited("trainer:1", ran_image=""),
+    ],
+    ids=["its name in full", "no tag", "a registry with a port", "by digest", "never edited", "nothing said"],
+)
+def test_a_pod_that_was_edited_otherwise_is_believed(pod: dict[str, Any]) -> None:
+    """Queues take scheduling gates from pods, and resources are changed in place."""
+    assert view(pod).doubt is None
+
+
+@pytest.mark.row("R72")
+def test_a_deletion_is_no_edit() -> None:
+    gone = edited("trainer:1", ran_image="same:1", generation=2)
+    gone["metadata"].update(DELETED)
+    assert view(gone).doubt is None
+
+
+@pytest.mark.row("R72")
+def test_how_far_a_step_is_nobody_says_but_the_pod_that_is_believed() -> None:
+    ours = named("ours", a_pod("Running", container("trainer", running={}), spec=running_image("a")))
+    evil = named("evil", a_pod("Running", container("trainer", running={}), spec=running_image("b")))
+    asked = running_pod([view(ours, evil)], [evil, ours])
+    assert asked is not None
+    assert asked.name == "ours"
+    assert running_pod([view(ours, evil)], [evil]) is None
+
+
+def running_image(image: str) -> dict[str, Any]:
+    return {"containers": [{"name": "trainer", "image": image}]}

@@ -105,6 +105,39 @@ def test_what_a_server_said_is_quoted_without_credentials_and_cannot_pass_for_a_
     assert not any(part in ails.fault.message for part in ("secret", "\x1b", "; to "))
 
 
+ASKED = {
+    "initContainers": [{"name": "fetch", "image": "serve:1", "args": ["fetch"], "env": KEY_ENV}],
+    "containers": [{"name": "server", "image": "serve:1", "args": ["serve"], "env": KEY_ENV}],
+}
+
+
+def asked_but(part: str = "", name: str = "server", **change: Any) -> dict[str, Any]:
+    kept = {p: [{**c, **change} if c["name"] == name else dict(c) for c in ASKED[p]] for p in ASKED}
+    return {p: [c for c in cs if part != p] for p, cs in kept.items()}
+
+
+@pytest.mark.row("D61")
+@pytest.mark.parametrize(
+    "spec",
+    [
+        asked_but(image="evil"),
+        asked_but(command=["false"]),
+        asked_but(args=["serve", "--broken"]),
+        asked_but(name="fetch", image="evil"),
+        asked_but("initContainers"),
+    ],
+    ids=["image", "command", "arguments", "what fetches", "nothing fetches"],
+)
+def test_a_pod_that_runs_something_else_than_the_deployment_asks_for_blames_nobody(spec: dict[str, Any]) -> None:
+    forged = pod(container("server", ended(1, "bad model")), spec=spec)
+    ails = what_ails([forged], ASKED)
+    assert (ails.fault, ails.problem and ails.problem.reason) == (None, "PodNotOurs")
+    real = pod(
+        container("server", ended(1, "bad model")), spec=asked_but(env=[*KEY_ENV, {"name": "OTEL", "value": "1"}])
+    )
+    assert what_ails([forged, real], ASKED).fault is not None
+
+
 def test_since_when_it_fails_is_known() -> None:
     fault = what_ails([pod(container("server", ended(1)))]).fault
     assert fault is not None

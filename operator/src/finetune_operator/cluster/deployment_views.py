@@ -87,6 +87,12 @@ def pod_labels(deployment: Object) -> dict[str, str]:
     return dict(((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {})
 
 
+def pod_spec(deployment: Object) -> Mapping[str, Any]:
+    """Return the spec that the Deployment asks its pods to have."""
+    spec: Mapping[str, Any] = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return spec
+
+
 def is_made_by(deployment: Object, pod: Object) -> bool:
     """Tell whether a pod is one of the Deployment's: its controller is a ReplicaSet of it, and labels prove nothing.
 

@@ -1,18 +1,20 @@
 """From Jobs and their pods, as the API server has them, to what decisions look at."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, get_args
 
 from ..api import names
-from ..api.run import Step
+from ..api.run import Attempt, Step
 from ..api.value import parse
-from ..decide.views import JobView, Problem
-from ..manifests.essence import additions, difference, fingerprint
+from ..decide.text import plain
+from ..decide.views import JobView, Overdue, Problem
+from ..manifests.essence import additions, difference, fingerprint, marks
 from ..manifests.owner import is_owned
 from .pod import Pod, moment_of
 from .pod_end import failure
+from .pod_images import ran_otherwise
 from .pod_story import moments, overdue, waiting
 from .port import Object
 
@@ -23,24 +25,39 @@ _SHOWN: Final = 200
 """Characters of a Job's own words that a message quotes."""
 _LONGEST_COUNT: Final = 9
 """Digits of a label that is read as a number."""
+_LEFT_BEHIND: Final = timedelta(seconds=60)
+"""A pod whose Job is gone is collected within seconds."""
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
 
 
-def job_views(owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object]) -> tuple[JobView, ...]:
+def job_views(
+    owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object], known: Collection[str] = ()
+) -> tuple[JobView, ...]:
     """Return the Jobs of one owner, sorted by name.
 
-    A Job counts only when its controller is `owner_uid`, and a pod only when its controller is the Job: labels
-    can be forged. A Job that is gone while pods of it still run is shown as being deleted.
+    A Job counts only when its controller is `owner_uid`, or its own uid is on record (`known`), for references can be
+    taken from it; and a pod only when its controller is the Job: labels can be forged. A Job that is gone while pods of
+    it still run is shown as being deleted.
     """
     by_job: dict[str, list[Object]] = {}
     for pod in pods:
         by_job.setdefault(_controller_uid(pod), []).append(pod)
-    ours = [job for job in jobs if is_owned(job, owner_uid) and _labels(job).get(names.STEP_LABEL) in _STEPS]
+    ours = [
+        job
+        for job in jobs
+        if (is_owned(job, owner_uid) or job["metadata"]["uid"] in known) and marks(job).get(names.STEP_LABEL) in _STEPS
+    ]
     views = [_job_view(job, by_job.pop(str(job["metadata"]["uid"]), [])) for job in ours]
     orphans = [
         _orphan_view(uid, left) for uid, left in by_job.items() if uid and any(not Pod(pod).has_ended for pod in left)
     ]
     return tuple(sorted([*views, *(o for o in orphans if o is not None)], key=lambda view: view.name))
+
+
+def to_be_harvested(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> bool:
+    """Tell whether an attempt that is not over has a Job that is, or that has said all."""
+    open_ = {a.job for a in attempts if a.outcome in {"Planned", "Running"}}
+    return any(job.name in open_ and (job.state != "Active" or job.spoke) for job in jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +75,18 @@ def running_pod(jobs: Iterable[JobView], pods: Iterable[Object]) -> RunningPod |
     for pod in pods:
         job, reader = active.get(_controller_uid(pod)), Pod(pod)
         # A container beside the trainer that waits for its image keeps the whole pod Pending.
-        if job is not None and (reader.running is not None or reader.status.get("phase") == "Running"):
+        if (
+            job is not None
+            and reader.name == job.pod
+            and (reader.running is not None or reader.status.get("phase") == "Running")
+        ):
             return RunningPod(reader.name, job.step, moment_of((reader.running or {}).get("startedAt")))
     return None
 
 
 def _job_view(job: Object, pods: list[Object]) -> JobView:
     metadata, status = job["metadata"], job.get("status") or {}
-    labels = _labels(job)
+    labels = marks(job)
     ended = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
     end = ended.get("Complete") or ended.get("Failed")
     suspended = bool((job.get("spec") or {}).get("suspend"))
@@ -83,7 +104,7 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         finished_at=moment_of((end or {}).get("lastTransitionTime")),
         said=_words(ended.get("Failed") or {}),
         has_pods=bool(pods),
-        waiting=_queued(labels) if suspended else None,
+        waiting=_queued(_labels(job)) if suspended else _idled(job),
         deleting=metadata.get("deletionTimestamp") is not None,
         emptied=_is_emptied(job, pods),
         made=fingerprint(job),
@@ -108,7 +129,7 @@ def _believed(
     of two that could both be it, nobody knows which the Job's controller made (R73); a disrupted one was replaced, and
     so was one that was deleted before it said anything, as a queue that suspends the Job does.
     """
-    strays = {pod.name: difference(pod.spec, template) for pod in pods}
+    strays = {pod.name: difference(pod.spec, template) or ran_otherwise(pod, template) for pod in pods}
     believed = tuple(pod for pod in pods if strays[pod.name] is None)
     rivals = [pod.name for pod in believed if not pod.is_disrupted and (pod.deleted_at is None or pod.speaks)]
     if len(rivals) > 1:
@@ -129,7 +150,8 @@ def _is_emptied(job: Object, pods: list[Object]) -> bool:
     metadata, status = job["metadata"], job.get("status") or {}
     if metadata.get("deletionTimestamp") is None or status.get("active"):
         return False
-    at_work = not _COLLECTOR.isdisjoint(metadata.get("finalizers") or ())
+    # What names the Job as its owner can keep the collector for ever; the Job's controller counts pods all the same.
+    at_work = not _COLLECTOR.isdisjoint(metadata.get("finalizers") or ()) and status.get("terminating") != 0
     return not at_work and all(Pod(pod).has_ended for pod in pods)
 
 
@@ -142,6 +164,7 @@ def _said_by(view: JobView, pods: tuple[Pod, ...], template: Mapping[str, Any] |
     others = any(not other.has_ended for other in pods if other is not pod)
     return replace(
         view,
+        pod=pod.name,
         spans=tuple(span for each in pods for span in each.spans),
         finished_at=pod.finished_at or view.finished_at,
         exit_code=_exit_code(ended),
@@ -205,7 +228,31 @@ def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:
     )
     # What pods say of a Job that nobody can compare them with any more is no result.
     seen = _said_by(view, tuple(Pod(pod) for pod in pods))
-    return replace(seen, spoke=False, exit_code=None, termination_message=None)
+    late = seen.overdue or _overstays(Pod(next(pod for pod in pods if not Pod(pod).has_ended)), view.name)
+    return replace(seen, spoke=False, exit_code=None, termination_message=None, overdue=late)
+
+
+def _overstays(pod: Pod, job: str) -> Overdue | None:
+    """Return what is to be said, and when, of a pod that its Job left behind, or that says so: nobody deletes it."""
+    if pod.created is None:
+        return None
+    text = (
+        f"pod {pod.name} says that it is of Job {plain(job)}, and there is no such Job of this object. No other pod is "
+        f"started before it has ended: its trainer may still run. To go on without it: kubectl delete pod {pod.address}"
+    )
+    return Overdue(pod.created + _LEFT_BEHIND, Problem("PodNotEnding", text))
+
+
+def _idled(job: Object) -> Problem | None:
+    """Return that somebody keeps the Job from having pods, if so."""
+    if (job.get("spec") or {}).get("parallelism") != 0:
+        return None
+    name, namespace = job["metadata"]["name"], job["metadata"].get("namespace", "")
+    text = (
+        f"Job {name} may have no pod: somebody set its parallelism to 0; to go on: kubectl patch job {name} "
+        f'-n {namespace} --type merge -p \'{{"spec":{{"parallelism":1}}}}\''
+    )
+    return Problem("PodNotCreated", text)
 
 
 def _queued(labels: Mapping[str, str]) -> Problem:

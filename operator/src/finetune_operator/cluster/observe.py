@@ -26,10 +26,10 @@ from ..manifests.documents import DOCUMENT_KEY, document_digest, read_document
 from ..manifests.essence import fingerprint
 from ..manifests.job import build_job
 from ..manifests.owner import Owner, is_owned
-from .deployment_views import deployment_view, pod_labels, serves, template_view
+from .deployment_views import deployment_view, pod_labels, pod_spec, serves, template_view
 from .errors import ClusterError
 from .finished_jobs import finished_jobs
-from .job_views import job_views, running_pod
+from .job_views import job_views, running_pod, to_be_harvested
 from .kinds import Kind
 from .places import Places
 from .pods_at_rest import LOOK_AGAIN, is_short, pods_of, why_short
@@ -237,20 +237,29 @@ class Observer:
         A Job that was seen and is missing now would cost an attempt: it is looked up past the cache first.
         """
         labels = {names.OWNER_UID_LABEL: uid}
-        jobs = await self._cluster.list(Kind.JOB, namespace, labels)
+        jobs = await self._with_missed(namespace, attempts, await self._cluster.list(Kind.JOB, namespace, labels))
+        pods = await self._cluster.list(Kind.POD, namespace, labels)
+        known = {attempt.job_uid for attempt in attempts if attempt.job_uid}
+        views = job_views(uid, jobs, pods, known)
+        if not to_be_harvested(attempts, views):
+            return views, pods
+        # What is taken is what the API server has now, not what a cache remembers of it.
+        jobs = await self._with_missed(
+            namespace, attempts, await self._cluster.list(Kind.JOB, namespace, labels, fresh=True)
+        )
+        pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
+        return job_views(uid, jobs, pods, known), pods
+
+    async def _with_missed(
+        self, namespace: str, attempts: tuple[Attempt, ...], jobs: tuple[Object, ...]
+    ) -> tuple[Object, ...]:
+        """Return the Jobs with those that were seen and are missing: a label is anybody's to take from them."""
         known = {job["metadata"]["name"] for job in jobs}
         for attempt in attempts:
             if attempt.outcome in {"Planned", "Running"} and attempt.job_uid and attempt.job not in known:
                 missed = await self._cluster.get(Kind.JOB, namespace, attempt.job, fresh=True)
                 jobs = jobs if missed is None else (*jobs, missed)
-        pods = await self._cluster.list(Kind.POD, namespace, labels)
-        views = job_views(uid, jobs, pods)
-        if not _to_be_harvested(attempts, views):
-            return views, pods
-        # What is taken is what the API server has now, not what a cache remembers of it.
-        jobs = await self._cluster.list(Kind.JOB, namespace, labels, fresh=True)
-        pods = await self._cluster.list(Kind.POD, namespace, labels, fresh=True)
-        return job_views(uid, jobs, pods), pods
+        return jobs
 
     async def _policy(self, namespace: str, name: str) -> Policy | None:
         raw = await self._cluster.get(Kind.POLICY, namespace, name)
@@ -304,7 +313,7 @@ class Observer:
             pods = await pods_of(self._cluster, namespace, raw)
         except ClusterError:
             return deployment, None, False  # a way back that began goes on; none begins by time alone
-        ails = what_ails(pod for pod in pods if serves(pod, awaited.sha256))
+        ails = what_ails((pod for pod in pods if serves(pod, awaited.sha256)), pod_spec(raw))
         return replace(deployment, trouble=ails.problem or deployment.trouble, fault=ails.fault), None, True
 
     async def _at_rest(self, namespace: str, uid: str, deployment: Object, now: datetime) -> Problem | None:
@@ -394,9 +403,3 @@ def _fingerprint(
     """Return what a Job is known by once it is made; None where there is no PodTemplate to make it from."""
     template = templates.get(action.template)
     return None if template is None else fingerprint(build_job(action, owner, template, run, policy))
-
-
-def _to_be_harvested(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> bool:
-    """Tell whether an attempt that is not over has a Job that is, or that has said all."""
-    open_ = {a.job for a in attempts if a.outcome in {"Planned", "Running"}}
-    return any(job.name in open_ and (job.state != "Active" or job.spoke) for job in jobs)

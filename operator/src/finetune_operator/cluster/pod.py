@@ -72,6 +72,12 @@ class Pod:
         return moment_of(self.raw["metadata"].get("deletionTimestamp"))
 
     @property
+    def was_edited(self) -> bool:
+        """Its spec was changed after it was made, other than by its deletion; False where no API server counts that."""
+        generation = self.raw["metadata"].get("generation")
+        return isinstance(generation, int) and generation > (1 if self.deleted_at is None else 2)
+
+    @property
     def has_ended(self) -> bool:
         """No container of it runs any more."""
         return self.status.get("phase") in {"Succeeded", "Failed"}

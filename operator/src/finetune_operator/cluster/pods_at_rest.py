@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ..decide.views import Problem
-from .deployment_views import is_made_by, pod_labels
+from .deployment_views import is_made_by, pod_labels, pod_spec
 from .kinds import Kind
 from .pod import Pod, moment_of
 from .port import Cluster, Object
@@ -36,7 +36,7 @@ def is_short(deployment: Object) -> bool:
 def why_short(deployment: Object, pods: Iterable[Object], now: datetime) -> Problem | None:
     """Return what ails the pods, or keeps them from being made; None while they are merely starting."""
     alive = [pod for pod in pods if not Pod(pod).is_leaving]
-    ails = what_ails(alive)
+    ails = what_ails(alive, pod_spec(deployment))
     if ails.problem is not None and not _is_starting(ails):
         return ails.problem
     return why_no_pod(deployment.get("status") or {}) or _why_silent(alive, now)

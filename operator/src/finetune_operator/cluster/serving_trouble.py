@@ -41,6 +41,9 @@ _URGENCY: Final = {"SidecarFails": 0, "SidecarNotReady": 2, "PodStarting": 2, "P
 _WEIGHT: Final = {"Ended": 0, "StoppedReady": 1, "NotReady": 2}
 """Which of several pods' faults counts: a server that still loads in one pod hides no crash in another."""
 
+_RUNS: Final = ("image", "command", "args")
+"""What of a container decides what runs in it, and is nobody's to change on its way from template to pod."""
+
 _SHOWN: Final = 200
 """Characters of a container's last words that a message quotes."""
 
@@ -53,9 +56,13 @@ class Ails:
     fault: Fault | None = None
 
 
-def what_ails(pods: Iterable[Object]) -> Ails:
-    """Return what ails the pods of a version: the worst fault of a server first, last what heals by itself."""
-    ailing = [_pod(pod) for pod in pods]
+def what_ails(pods: Iterable[Object], asked: Mapping[str, Any] | None = None) -> Ails:
+    """Return what ails the pods of a version: the worst fault of a server first, last what heals by itself.
+
+    `asked` is the spec of the Deployment's pod template: a reference to its ReplicaSet is anybody's to give, so a pod
+    whose server or fetch runs something else says nothing of a version.
+    """
+    ailing = [_stray(pod, asked or {}) or _pod(pod) for pod in pods]
     at_fault = [(ails.fault, ails) for ails in ailing if ails.fault is not None]
     if at_fault:
         return min(at_fault, key=lambda one: (_WEIGHT[one[0].kind], -one[0].restarts))[1]
@@ -71,6 +78,28 @@ def why_no_pod(deployment_status: Mapping[str, Any]) -> Problem | None:
             quota = "exceeded quota" in words
             remedy = "raise the quota or free it" if quota else "mend what refuses them"
             return Problem("QuotaExceeded" if quota else "PodsRefused", f"pods are refused: {words}; {remedy}")
+    return None
+
+
+def _stray(pod: Object, asked: Mapping[str, Any]) -> Ails | None:
+    """Return that a pod's server or fetch is not the one that the Deployment asks for, if it is not (D61)."""
+    template, spec = {"spec": asked}, pod.get("spec") or {}
+    if not spec.get("containers"):
+        return None  # a view without a spec
+    for where, known in (("containers", _server), ("initContainers", _fetch)):
+        name = known(template) if asked.get(where) else None
+        ours = next((c for c in asked.get(where) or () if c.get("name") == name), None)
+        theirs: Mapping[str, Any] = next((c for c in spec.get(where) or () if c.get("name") == name), {})
+        differs = ours and next(
+            (part for part in _RUNS if (theirs.get(part) or None) != (ours.get(part) or None)), None
+        )
+        if differs:
+            text = (
+                f"{differs} of container {name!r} of pod {pod['metadata']['name']!r} is not what the Deployment asks "
+                "for: nobody is blamed for what that pod does; where admission changed it, put that into the "
+                f"Deployment, else delete it: kubectl delete pod {Pod(pod).address}"
+            )
+            return Ails(Problem("PodNotOurs", text))
     return None
 
 

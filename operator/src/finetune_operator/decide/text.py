@@ -35,6 +35,11 @@ def readable(words: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in said).split())
 
 
+def quoted(words: object, most: int) -> str:
+    """Return what others said as part of a message of ours: behind "; " stand commands that people copy."""
+    return readable(words).replace(";", ",")[:most]
+
+
 def cut(words: str, most: int) -> str:
     """Return words as a status keeps them: one line, at most `most` bytes."""
     return in_bytes(readable(words), most)

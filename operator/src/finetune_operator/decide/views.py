@@ -93,7 +93,7 @@ class Failure:
 class JobView:
     """A Job of ours with what its pods say.
 
-    Where a Job has several pods, the one that tells the end of the trainer speaks for it, else the newest.
+    Where a Job has several pods, the one that tells the end of the trainer speaks for it, else the newest: `pod`.
     `exit_code`, `termination_message` and `finished_at` are the trainer container's. `spoke`: it has ended, and
     neither its neighbours nor another pod can take back what it said. `lingers`: the Job does not end by itself
     all the same, because neighbours run on or another pod was made. `idle`: no trainer runs in any of its pods.
@@ -116,6 +116,7 @@ class JobView:
     state: Literal["Active", "Complete", "Failed"] = "Active"
     suspended: bool = False
     podless_since: datetime | None = None
+    pod: str | None = None
     spans: tuple[Span, ...] = ()
     finished_at: datetime | None = None
     exit_code: int | None = None

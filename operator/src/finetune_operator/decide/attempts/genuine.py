@@ -7,11 +7,12 @@ from ..views import Failure, JobView, Problem
 def not_as_made(attempt: Attempt, job: JobView) -> Failure | None:
     """Return why the Job is not believed (R70, R71), or None.
 
-    Attempts of a release that recorded no fingerprint, or one of another form, are known by their Job's uid alone.
+    Attempts of a release that recorded no fingerprint, or one of another form, are known by their Job's uid alone. One
+    with a nonce and no fingerprint had no PodTemplate to be made from, so nothing of ours was made for it.
     """
-    if attempt.made is None or job.made is None or job.made == attempt.made:
+    if job.made is None or job.made == attempt.made or (attempt.made is None and not attempt.nonce):
         return None
-    if _form(attempt.made) != _form(job.made) and attempt.job_uid is not None:
+    if attempt.job_uid is not None and _form(attempt.made or "") != _form(job.made):
         return None
     if attempt.job_uid is None:
         text = (

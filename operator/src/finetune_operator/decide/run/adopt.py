@@ -14,6 +14,7 @@ from ..text import quarantined_in_words, taken_back_in_words
 from .acceptance import policy_not_found
 from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .grounds import objections
+from .review import decided_by
 from .stage import Continue, RunContext, suspended
 from .status import blocked, finish, mark
 from .view import trains
@@ -164,8 +165,7 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
             decision = earlier.evidence.decision
             if decision is None or earlier.evidence.verdict == "Reject":
                 return with_remedy(f"{what}; {objections(earlier.evidence.gates)}", again)
-            why = f": {decision.reason}" if decision.reason else ""
-            return with_remedy(f"{what}; it was rejected by {decision.by}{why}", again)
+            return with_remedy(f"{what}; it was rejected by {decided_by(decision)}", again)
 
 
 def _promotion(policy: Policy, earlier: Earlier, *despite: Overruled) -> str:

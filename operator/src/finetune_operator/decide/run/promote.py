@@ -12,6 +12,7 @@ from ...api.run import RunPhase, RunStatus
 from ..commands import overruling, promoting, run_command, with_remedy
 from ..decision import CreatePromotion, Decision
 from ..snapshot import default_seed
+from ..text import quoted
 from .again import end_outrun, is_current, measure_again
 from .grounds import grounds_of
 from .stage import Continue, RunContext
@@ -152,7 +153,7 @@ def _promotion_spec(context: RunContext, status: RunStatus) -> PromotionSpec:
     approval = None
     if status.verdict == "Review" and ruling is not None and evidence is not None:
         approval = Approval(by=ruling.by, evidence=evidence.digest, reason=ruling.reason)
-    why = f"approved by {approval.by}" if approval else "every gate passed"
+    why = f"approved by {quoted(approval.by, 64)}" if approval else "every gate passed"
     return PromotionSpec(
         policy=run.spec.policy,
         version=status.version or "",

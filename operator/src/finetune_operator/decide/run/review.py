@@ -1,12 +1,14 @@
 """The stages between verdict and record: is it still current, does a person have to decide (rows R23 to R30)."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find
 from ...api.policy import Policy
 from ...api.run import Evidence, Ruling, RunStatus
+from .. import text
 from ..commands import run_command, with_remedy
 from ..decision import Decision
 from ..snapshot import default_seed
@@ -17,6 +19,10 @@ from .grounds import gates_text, grounds_of, objections, reasons_of
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark, say, unblocked
 from .view import RunView, recorded_every
+
+_NAME: Final = 64
+_REASON: Final = 1024
+"""Characters of a person's name and reason that messages quote."""
 
 
 def check_still_current(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
@@ -65,7 +71,7 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
         approved = review.decision == "Approve"
         value: ConditionStatus = "True" if approved else "False"
         ruled = "approved" if approved else "rejected"
-        message = f"{ruled} by {review.by}: {review.reason or 'no reason given'}; {gates_text(status.gates)}"
+        message = f"{ruled} by {decided_by(ruling)}; {gates_text(status.gates)}"
         return Continue(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", message))
     until = later(since, _review_time(policy))
     status, left = _open_for(view, status, _review_time(policy))
@@ -112,13 +118,18 @@ def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[
         message = with_remedy(condition.message if condition else "nobody decided", remedy)
         return finish(view, status, "Expired", "ReviewExpired", message)
     if ruling.verdict == "Reject":
-        status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {ruling.by}")
-        by = "gates" if status.verdict == "Reject" else f"{ruling.by}: {ruling.reason or 'no reason given'}"
+        status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {text.quoted(ruling.by, _NAME)}")
+        by = "gates" if status.verdict == "Reject" else decided_by(ruling)
         message = f"{status.version} was rejected by {by}; {objections(status.gates)}"
         again = run_command(view.run, seed=default_seed(context.uid))
         remedy = f"more pages in the pool make a new run train anew; so does another seed: {again}"
         return finish(view, status, "Rejected", "Rejected", with_remedy(message, remedy))
     return Continue(status)
+
+
+def decided_by(ruling: Ruling) -> str:
+    """Return who decided and why, as messages have it: both are anybody's words."""
+    return f"{text.quoted(ruling.by, _NAME)}: {text.quoted(ruling.reason, _REASON) or 'no reason given'}"
 
 
 def _review_time(policy: Policy) -> timedelta:
@@ -138,5 +149,5 @@ def _review_needed(context: RunContext, status: RunStatus, evidence: Evidence, u
     remedy = f"to approve it (or Reject, with a reason): {command}"
     if review is None:
         return "ReviewNeeded", with_remedy(message, remedy)
-    other = f"the review by {review.by[:64]} is of other evidence ({review.evidence[:80]})"
+    other = f"the review by {text.quoted(review.by, _NAME)} is of other evidence ({review.evidence[:80]})"
     return "ReviewNotForThisEvidence", with_remedy(f"{other}; {message}", remedy)

@@ -16,6 +16,7 @@ from ..attempts.pods import not_ending, until_overdue
 from ..commands import in_events
 from ..decision import Action, Decision, Emit
 from ..templates import QUEUE_NOT_ALLOWED, unused_queue
+from ..text import quoted
 from ..views import Explanation
 from .view import RunView
 
@@ -195,13 +196,9 @@ def _progress(line: ProgressLine, now: datetime) -> Progress:
         percent=min(max(line.percent, 0), 100),
         remaining_seconds=_natural(line.remaining_seconds),
         losses={key[:32]: value[:32] for key, value in list(line.losses.items())[:_MAX_LOSSES]},
-        activity=_printable(line.activity)[:_LONGEST_ACTIVITY],
+        activity=quoted(line.activity, _LONGEST_ACTIVITY),
         updated_at=now,
     )
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _natural(number: int | None) -> int | None:

@@ -1,0 +1,44 @@
+"""Whether the containers of a pod ran what its spec says: the one thing of it that can be changed, and changed back."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..decide.text import plain
+from .pod import Pod
+
+
+def ran_otherwise(pod: Pod, template: Mapping[str, Any]) -> str | None:
+    """Return why a pod's trainer, or one of its Job's helpers, is not what its spec says it is; None where it is.
+
+    Whoever may patch pods may give a container another image, which the kubelet then starts, whatever the restart
+    policy, and put the old one back before anybody looks. What is left of that is the kubelet's word, and a
+    generation, which nobody can write; where something else edited the pod, the kubelet names the image as asked.
+    """
+    if pod.trainer.get("restartCount"):
+        return "its trainer was started again, as it is when somebody changes its image"
+    if not pod.was_edited:
+        return None
+    asked = {str(c.get("name")): str(c.get("image") or "") for c in _containers(template)}
+    for status in (*pod.statuses("initContainerStatuses"), *pod.statuses("containerStatuses")):
+        name, ran, digest = (str(status.get(part) or "") for part in ("name", "image", "imageID"))
+        if name in asked and ran and not _is_same(asked[name], ran, digest):
+            return f"it was edited after it was made, and container {plain(name)!r} ran image {plain(ran)}"
+    return None
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from spec.get("initContainers") or ()
+    yield from spec.get("containers") or ()
+
+
+def _is_same(asked: str, ran: str, image_id: str) -> bool:
+    _, _, digest = asked.partition("@")
+    if digest:
+        return any(name.endswith(f"@{digest}") for name in (ran, image_id))
+    return _in_full(asked) == _in_full(ran)
+
+
+def _in_full(image: str) -> str:
+    """Return an image's name as kubelets complete it."""
+    name = image.removeprefix("index.").removeprefix("docker.io/").removeprefix("library/")
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
