@@ -22,8 +22,8 @@ def anchor(tmp_path: Path) -> Path:
     return write_anchor(tmp_path / "anchor", train=6, val=2, test=3)
 
 
-def build(anchor: Path, allow_background: bool = False) -> AnchorIndex:
-    return build_index(Storage(), anchor.as_uri(), allow_background=allow_background)
+def build(anchor: Path, background: float = 0) -> AnchorIndex:
+    return build_index(Storage(), anchor.as_uri(), background=background).index
 
 
 def rewrite(anchor: Path, **changes: Any) -> None:
@@ -76,7 +76,7 @@ def test_a_page_without_label_is_refused_unless_it_is_declared(anchor: Path, los
         build(anchor)
     assert caught.value.reason is Reason.LABEL_MISSING
     assert "--allow-background" in caught.value.remedy
-    declared = build(anchor, allow_background=True)
+    declared = build(anchor, background=0.5)
     assert [e.image for e in declared.splits.train if e.boxes == 0] == ["images/train/page-1.png"]
 
 

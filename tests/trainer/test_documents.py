@@ -276,7 +276,7 @@ def test_class_names_that_a_policy_refuses_are_refused_where_they_come_in(
     if names:  # an anchor is refused before any of its pages is read
         (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": names, "train": "nowhere"}))
         with pytest.raises(StepError, match=re.escape(message)):
-            build_index(Storage(), tmp_path.as_uri(), allow_background=False)
+            build_index(Storage(), tmp_path.as_uri())
 
 
 @pytest.mark.parametrize("names", [[f"class-{n}" for n in range(80)], ["c" * 63], ["öre", "total amount", "発行日"]])

@@ -45,9 +45,20 @@ def held_out(world: World, folder: Path) -> None:
 
 def duplicate(world: World, folder: Path) -> None:
     shutil.copy(world.root / "new-copy.png", folder / "images/train/page-7000.png")
+    shutil.copy(world.root / "new-copy.txt", folder / "labels/train/page-7000.txt")
+
+
+def contradicted(world: World, folder: Path) -> None:
+    duplicate(world, folder)
+    (folder / "labels/train/page-7000.txt").write_text("0 0.5 0.5 0.1 0.1\n")
 
 
 def twin(_world: World, folder: Path) -> None:
+    for kind, suffix in (("images", "png"), ("labels", "txt")):
+        shutil.copy(folder / f"{kind}/train/page-7001.{suffix}", folder / f"{kind}/train/page-7000.{suffix}")
+
+
+def twin_of_another_label(_world: World, folder: Path) -> None:
     shutil.copy(folder / "images/train/page-7001.png", folder / "images/train/page-7000.png")
 
 
@@ -80,7 +91,9 @@ def no_classes(_world: World, folder: Path) -> None:
     [
         (held_out, Reason.HELD_OUT_PAGE_IN_POOL, "images/test/page-2000.png"),
         (duplicate, Reason.DUPLICATE_SAMPLE, "page-7000"),
+        (contradicted, Reason.LABEL_CONTRADICTS, "with another label"),
         (twin, Reason.DUPLICATE_SAMPLE, "page-7001"),
+        (twin_of_another_label, Reason.LABEL_CONTRADICTS, "page-7001"),
         (six_columns, Reason.LABEL_COLUMNS, "page-7000.txt: line 1: 6 columns"),
         (out_of_range, Reason.LABELS_OUT_OF_RANGE, "page-7000.txt: line 1"),
         (no_label, Reason.LABEL_MISSING, "page-7000"),
@@ -92,8 +105,9 @@ def no_classes(_world: World, folder: Path) -> None:
 def test_one_bad_page_refuses_the_batch_and_leaves_the_pool_as_it_was(
     world: World, folder: Path, spoil: Callable[[World, Path], None], reason: Reason, named: str
 ) -> None:
-    stored = next(p for p in (world.pool / "files").rglob("*.png"))
-    shutil.copy(stored, world.root / "new-copy.png")
+    stored = read_pool(Storage(), world.pool.as_uri(), CLASSES)[0]
+    (world.root / "new-copy.png").write_bytes(Storage().read(stored.image.uri))
+    (world.root / "new-copy.txt").write_bytes(Storage().read(stored.label.uri))
     spoil(world, folder)
     before = files(world.pool)
     with pytest.raises(StepError) as caught:
@@ -106,7 +120,7 @@ def test_one_bad_page_refuses_the_batch_and_leaves_the_pool_as_it_was(
 
 def test_a_batch_without_a_verifier_is_refused(world: World, folder: Path) -> None:
     nobody = replace(VERIFICATION, by=" ")
-    new = NewBatch(folder.as_uri(), world.anchor.as_uri(), nobody, {}, allow_background=False)
+    new = NewBatch(folder.as_uri(), world.anchor.as_uri(), nobody, {})
     with pytest.raises(StepError) as caught:
         add_batch(Storage(), world.pool.as_uri(), new, BATCH_TIME)
     assert caught.value.reason is Reason.VERIFIER_MISSING

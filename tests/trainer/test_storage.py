@@ -54,10 +54,47 @@ def test_what_is_written_is_read_listed_and_sized(place: str) -> None:
     uris = [join(place, n) for n in ("a.txt", "b.txt")]
     assert storage.read_many(uris) == {uris[0]: b"a.txt", uris[1]: b"b.txt"}
     assert storage.sizes([*uris, join(place, "none")]) == {uris[0]: 5, uris[1]: 5, join(place, "none"): None}
-    assert storage.walk(place) == ["a.txt", "b.txt", "deep/c.txt"]
+    assert storage.walk(place).files == ("a.txt", "b.txt", "deep/c.txt")
     assert [n for n in storage.names(place) if n.endswith(".txt")] == ["a.txt", "b.txt"]
     assert storage.names(join(place, "nothing")) == []
     assert (storage.exists(uris[0]), storage.exists(join(place, "none"))) == (True, False)
+
+
+NAMES = (
+    "a b",
+    "a%20b",
+    "a%",
+    "a#b",
+    "a?b",
+    "a[1]b",
+    "a[b",
+    "a*b",
+    "a+b",
+    "a&b=c",
+    "a;b",
+    "日本語",
+    "e\u0301",
+    "\u00e9",
+    "a'b",
+)
+
+
+def test_names_are_what_they_are_and_nothing_is_expanded(place: str) -> None:
+    storage = Storage()
+    for number, name in enumerate(NAMES):
+        storage.write_once(join(place, "deep", f"{name}.txt"), str(number).encode())
+    uris = [join(place, "deep", f"{name}.txt") for name in NAMES]
+    assert list(storage.read_many(uris).values()) == [str(number).encode() for number in range(len(NAMES))]
+    assert storage.walk(place).files == tuple(sorted(f"deep/{name}.txt" for name in NAMES))
+    assert storage.sizes(uris) == {uri: len(str(number)) for number, uri in enumerate(uris)}
+    assert all(storage.exists(uri) for uri in uris)
+
+
+@pytest.mark.parametrize("uri", ["file:///data/a#b", "s3://bucket/a#b", "gs://bucket/#", "file:///data/a?b"])
+def test_a_uri_whose_end_would_be_cut_off_is_refused(uri: str) -> None:
+    with pytest.raises(StepError, match="would be no part of the path") as caught:
+        normalise(uri)
+    assert "Write %" in caught.value.remedy
 
 
 def test_what_measures_takes_no_manifest_that_lies_in_the_store(place: str) -> None:
@@ -161,8 +198,8 @@ def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[st
         for file in (p for p in folder.rglob("*") if p.is_file()):
             storage.write_once(join(s3, "world", name, str(file.relative_to(folder))), file.read_bytes())
     anchor, pool = join(s3, "world/anchor"), join(s3, "world/pool")
-    write_index(storage, anchor, build_index(storage, anchor, allow_background=False))
-    new = NewBatch(join(s3, "world/new"), anchor, VERIFICATION, {}, allow_background=False)
+    write_index(storage, anchor, build_index(storage, anchor).index)
+    new = NewBatch(join(s3, "world/new"), anchor, VERIFICATION, {})
     add_batch(storage, pool, new, BATCH_TIME)
     assert len(read_pool(storage, pool, CLASSES)) == 10
     document = world.parsed(base, data__anchor__uri=anchor, data__pool__uri=pool)

@@ -101,7 +101,7 @@ def write_new_pages(folder: Path, count: int = 12, first: int = 5000, strange: b
 def index(anchor: Path) -> AnchorIndex:
     """Index the anchor, as `anchor index` does."""
     storage = Storage()
-    made = build_index(storage, anchor.as_uri(), allow_background=False)
+    made = build_index(storage, anchor.as_uri()).index
     write_index(storage, anchor.as_uri(), made)
     return made
 
@@ -111,7 +111,7 @@ VERIFICATION = Verification("ann@example.com", date(2026, 11, 20), "report-1")
 
 def add_to_pool(pool: Path, folder: Path, anchor: Path, documents: dict[str, str] | None = None) -> None:
     """Add a folder to the pool, as `pool add` does."""
-    new = NewBatch(folder.as_uri(), anchor.as_uri(), VERIFICATION, documents or {}, allow_background=False)
+    new = NewBatch(folder.as_uri(), anchor.as_uri(), VERIFICATION, documents or {})
     add_batch(Storage(), pool.as_uri(), new, BATCH_TIME)
 
 

@@ -8,7 +8,9 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -21,6 +23,9 @@ from .errors import ErrorClass, Reason, StepError, bad_input
 SCHEMES: Final = ("file", "s3", "gs")
 _CHUNK: Final = 4 * 1024 * 1024
 """Bytes that are copied at once."""
+
+_READERS: Final = 16
+"""Threads that read remote objects; they wait for the network."""
 
 _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     # An unreachable endpoint should end the attempt within minutes; the operator retries with a new one.
@@ -42,6 +47,13 @@ def normalise(uri: str) -> str:
             f"The scheme of {uri!r} is not supported.",
             f"Use one of {', '.join(s + '://' for s in SCHEMES)}.",
         )
+    if "#" in uri or (parts.scheme == "file" and parts.query):
+        sign, written = ("#", "%23") if "#" in uri else ("?", "%3F")
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"The URI {uri!r} has a {sign!r}, and what follows it would be no part of the path.",
+            f"Write {written} for it in a file:// URI, or give a path without scheme; in a bucket use another prefix.",
+        )
     if parts.query or "@" in parts.netloc:
         raise bad_input(
             Reason.DATA_UNREADABLE,
@@ -52,14 +64,26 @@ def normalise(uri: str) -> str:
 
 
 def join(uri: str, *parts: str) -> str:
-    """Return `uri` with path parts appended."""
-    return "/".join([uri.rstrip("/"), *(p.strip("/") for p in parts)])
+    """Return `uri` with path parts appended, which are names as they lie there, not parts of a URI.
+
+    Below file:// they are percent-encoded (and read back so); the key of an object store is what it is.
+    """
+    encoded = (quote(part) for part in parts) if uri.startswith("file://") else parts
+    return "/".join([uri.rstrip("/"), *(part.strip("/") for part in encoded)])
 
 
 def local_path(uri: str) -> Path | None:
     """Return the path behind a `file://` URI, or None for a remote one."""
     parts = urlsplit(uri)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies below a place: paths of files relative to it, sorted, and by path why something cannot be read."""
+
+    files: tuple[str, ...]
+    unusable: Mapping[str, str]
 
 
 class Storage:
@@ -77,22 +101,12 @@ class Storage:
             return data
 
     def read_many(self, uris: Iterable[str]) -> dict[str, bytes]:
-        """Return the bytes of many objects; remote ones are fetched concurrently."""
+        """Return the bytes of many objects; remote ones are fetched side by side, each by its exact key."""
         wanted = list(dict.fromkeys(uris))
-        remote = [u for u in wanted if local_path(u) is None]
-        contents = {u: self.read(u) for u in wanted if local_path(u) is not None}
-        for scheme in {urlsplit(u).scheme for u in remote}:
-            group = [u for u in remote if urlsplit(u).scheme == scheme]
-            with _translated(group[0], "read"):
-                answers = self._system(group[0]).cat([_key(u) for u in group], on_error="return")
-            answers = answers if isinstance(answers, dict) else {_key(group[0]): answers}
-            for uri in group:
-                value = answers[_key(uri)]
-                with _translated(uri, "read"):
-                    if isinstance(value, BaseException):
-                        raise value
-                contents[uri] = value
-        return contents
+        if all(local_path(uri) is not None for uri in wanted):
+            return {uri: self.read(uri) for uri in wanted}
+        with ThreadPoolExecutor(_READERS) as readers:
+            return dict(zip(wanted, readers.map(self.read, wanted), strict=True))
 
     def sizes(self, uris: Iterable[str]) -> dict[str, int | None]:
         """Return the size in bytes of each object, None where there is none; remote ones by a listing per folder."""
@@ -126,13 +140,14 @@ class Storage:
                 return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
         return sorted(self._listing(uri))
 
-    def walk(self, uri: str) -> list[str]:
-        """Return the paths of all objects below `uri`, relative to it, sorted."""
+    def walk(self, uri: str) -> Listing:
+        """Return every file below `uri`, behind links to folders too, and what lies there and is none."""
         with _translated(uri, "list"):
             if (path := local_path(uri)) is not None:
-                return sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
+                return _walk_local(path)
             prefix = _key(uri) + "/"
-            return sorted(k.removeprefix(prefix) for k in self._system(uri).find(_key(uri)))
+            keys = (key.removeprefix(prefix) for key in self._system(uri).find(_key(uri)))
+            return Listing(tuple(sorted(key for key in keys if key and not key.endswith("/"))), {})
 
     def fetch(self, uri: str, target: Path, *, sha256: str, fetched: Callable[[int], None] | None = None) -> Path:
         """Copy `uri` to `target`, and return the target; StepError DigestMismatch when the bytes are others.
@@ -198,6 +213,45 @@ class Storage:
 def _key(uri: str) -> str:
     path = local_path(uri)
     return str(path) if path is not None else uri.split("://", 1)[1]
+
+
+def _walk_local(root: Path) -> Listing:
+    """List files below `root`. Nothing vanishes: `rglob` would pass over linked folders and dangling links."""
+    files: list[str] = []
+    unusable: dict[str, str] = {}
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, folders, leaves in os.walk(root, followlinks=True, onerror=fail):
+        above = {os.path.realpath(parent) for parent in (Path(folder), *Path(folder).parents)}
+        for name in [name for name in folders if os.path.realpath(Path(folder, name)) in above]:
+            folders.remove(name)
+            unusable[_shown(root, folder, name)] = "it is a link to a folder that it lies in"
+        for name in leaves:
+            path = Path(folder, name)
+            if not _is_utf8(str(path.relative_to(root))):
+                unusable[_shown(root, folder, name)] = "its name is not UTF-8; rename it"
+            elif path.is_file():
+                files.append(str(path.relative_to(root)))
+            else:
+                what = "a link to something that is not there" if path.is_symlink() else "no regular file"
+                unusable[_shown(root, folder, name)] = f"it is {what}"
+    return Listing(tuple(sorted(files)), unusable)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(root: Path, folder: str, name: str) -> str:
+    """Return a path that can be printed: bytes that are no UTF-8 as escapes."""
+    path = os.path.relpath(Path(folder, name), root)
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _temporary(path: Path, data: bytes) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ..progress import PageLines
+from .options import add_background
 
 HELP: Final = "check the data set and write finetune-index.json beside data.yaml"
 
@@ -14,9 +15,7 @@ HELP: Final = "check the data set and write finetune-index.json beside data.yaml
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("uri", help="folder of data.yaml: path, file://, s3:// or gs://")
-    parser.add_argument(
-        "--allow-background", action="store_true", help="missing or empty labels mean pages without any field"
-    )
+    add_background(parser)
     parser.set_defaults(run=run)
 
 
@@ -27,10 +26,11 @@ def run(options: argparse.Namespace, _scratch: Path) -> str:
 
     storage, uri = Storage(), normalise(options.uri)
     lines = PageLines("anchor index")
-    index = build_index(storage, uri, allow_background=options.allow_background, counted=lines)
-    where = write_index(storage, uri, index)
-    splits = index.splits
-    return (
-        f"{where}: {len(index.classes)} classes; {len(splits.train)} train, {len(splits.val)} val, "
+    indexed = build_index(storage, uri, background=options.allow_background, counted=lines)
+    where = write_index(storage, uri, indexed.index)
+    splits = indexed.index.splits
+    counts = (
+        f"{where}: {len(indexed.index.classes)} classes; {len(splits.train)} train, {len(splits.val)} val, "
         f"{len(splits.test)} test pages"
     )
+    return "\n".join([counts, *indexed.remarks])

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import Reason, StepError, bad_input
 from ..progress import PageLines, utc_now
+from .options import add_background
 
 HELP: Final = "add a YOLO folder as one batch, or refuse it with a list of problems"
 
@@ -24,8 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verified-by", required=True, metavar="NAME")
     parser.add_argument("--verified-at", required=True, type=_date, metavar="YYYY-MM-DD")
     parser.add_argument("--source", required=True, help="where the pages come from, a ticket or report")
-    parser.add_argument("--documents", type=Path, metavar="JSON", help="map from file stem to document id")
-    parser.add_argument("--allow-background", action="store_true", help="empty labels mean pages without any field")
+    parser.add_argument(
+        "--documents", type=Path, metavar="JSON", help="map from a page (stem, file name or path) to its document"
+    )
+    add_background(parser)
+    parser.add_argument("--only-new", action="store_true", help="leave out pages that the pool has with the same label")
+    parser.add_argument(
+        "--map-classes",
+        action="store_true",
+        help="renumber labels by the names of their classes: another order, or fewer",
+    )
     parser.set_defaults(run=run)
 
 
@@ -39,10 +48,12 @@ def run(options: argparse.Namespace, _scratch: Path) -> str:
         anchor_uri=normalise(options.anchor),
         verification=Verification(by=options.verified_by, at=options.verified_at, source=options.source),
         documents=_documents(options.documents),
-        allow_background=options.allow_background,
+        background=options.allow_background,
+        only_new=options.only_new,
+        map_classes=options.map_classes,
     )
-    batch = add_batch(Storage(), normalise(options.uri), new, utc_now(), PageLines("pool add"))
-    return f"batch {batch.id}: {len(batch.samples)} pages added"
+    added = add_batch(Storage(), normalise(options.uri), new, utc_now(), PageLines("pool add"))
+    return "\n".join([f"batch {added.batch.id}: {len(added.batch.samples)} pages added", *added.remarks])
 
 
 def _date(text: str) -> date:

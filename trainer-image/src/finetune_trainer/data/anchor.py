@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from ..digests import set_digest, sha256_of
@@ -12,43 +13,90 @@ from ..documents.plan import Sample
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, join
+from .background import check_share
+from .data_yaml import SPLITS, DataYaml, Split, parse_data_yaml
+from .folder import Folder, account, read_folder, summary
+from .folder_classes import what_lies_there
+from .images import Picture, picture_remarks
 from .labels import LabelProblem, parse_label
-from .pages import PageFiles, count_boxes
+from .lookalikes import Register, Seen
+from .pages import CheckedPage, PageFiles, check_page
 from .problems import Problem, raise_first
-from .yolo_dataset import SPLITS, label_of, parse_data_yaml, split_images
+from .yolo_dataset import label_of, split_images
 
 _AT_ONCE: Final = 64
 """Pages that are read together, so that a large remote set is never held at once."""
 
 
-def build_index(storage: Storage, uri: str, *, allow_background: bool, counted: Counted = uncounted) -> AnchorIndex:
-    """Read the whole data set at `uri` once, and return its index; `counted` is called as pages are read.
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """An index that was built; `remarks` are lines for a person: what was left out, and what is odd about pages."""
 
-    Every image is decoded and every label parsed. With `allow_background` a missing or empty label means a page
-    without any field. Raises StepError with the reason of the first problem and a list of the places.
+    index: AnchorIndex
+    remarks: tuple[str, ...]
+
+
+def build_index(storage: Storage, uri: str, *, background: float = 0, counted: Counted = uncounted) -> Indexed:
+    """Read the whole data set at `uri` once, and index it; `counted` is called as pages are read.
+
+    Every image is decoded and every label parsed. `background` is the share of training pages that may have no label
+    or an empty one; above 0 such pages are taken in every split. Raises StepError with the reason of the first problem
+    and a list of the places.
     """
-    data = parse_data_yaml(storage.read(join(uri, "data.yaml")), join(uri, "data.yaml"))
-    objects = frozenset(storage.walk(uri))
-    images = {split: split_images(storage, uri, data, split, objects) for split in SPLITS}
-    total = sum(map(len, images.values()))
-    entries: dict[str, list[AnchorPage]] = {split: [] for split in SPLITS}
+    folder = read_folder(storage, uri)
+    data = _data_yaml(storage, folder)
+    pages = {split: split_images(storage, uri, data, split, folder.files) for split in SPLITS}
+    images = {split: pages[split].images for split in SPLITS}
+    left_out, lost = account(storage, folder, frozenset().union(*images.values()))
+    lists = {path for split in SPLITS for path in pages[split].lists}
+    left_out = {path: why for path, why in left_out.items() if path not in lists}
+    entries, problems, remarks = _entries(storage, folder, images, len(data.names), background > 0, counted)
+    remarks += [
+        f"{pages[s].repeats} lines name a {s} page again, which counts once" for s in SPLITS if pages[s].repeats
+    ]
+    raise_first([*lost, *problems], "the anchor " + uri)
+    index = AnchorIndex(classes=data.names, splits=Splits(**{split: tuple(entries[split]) for split in SPLITS}))
+    check_splits(index, uri)
+    check_share([page.boxes for page in index.splits.train], background, f"the train split of {uri}")
+    return Indexed(index, (*_copies(index), *_empty(index), *remarks, *summary(left_out)))
+
+
+def _data_yaml(storage: Storage, folder: Folder) -> DataYaml:
+    where = join(folder.uri, "data.yaml")
+    if "data.yaml" not in folder.files:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"{folder.uri} has no data.yaml{what_lies_there(folder)}.",
+            "Write a data.yaml with names:, train:, val: and test: beside the images.",
+        )
+    return parse_data_yaml(storage.read(where), where)
+
+
+def _entries(
+    storage: Storage,
+    folder: Folder,
+    images: Mapping[Split, Sequence[str]],
+    classes: int,
+    background: bool,
+    counted: Counted,
+) -> tuple[dict[Split, list[AnchorPage]], list[Problem], list[str]]:
+    """Return every split's entries, what is wrong, and remarks; pages are read a few at a time."""
+    entries: dict[Split, list[AnchorPage]] = {split: [] for split in SPLITS}
     problems: list[Problem] = []
-    count = 0
+    pictures: list[tuple[str, Picture]] = []
+    total, count = sum(map(len, images.values())), 0
     for split in SPLITS:
         for batch in _batched(images[split]):
-            for files in _read_pages(storage, uri, batch, objects):
+            for files in _read_pages(storage, folder, batch):
                 count += 1
-                entry = _entry(files, len(data.names), allow_background=allow_background)
-                if isinstance(entry, Problem):
-                    problems.append(entry)
+                checked = check_page(files, classes, allow_background=background)
+                if isinstance(checked, Problem):
+                    problems.append(checked)
                 else:
-                    entries[split].append(entry)
+                    entries[split].append(_entry(files, checked))
+                    pictures.append((files.image, checked.picture))
                 counted(count, total)
-    raise_first(problems, "the anchor " + uri)
-    splits = {split: tuple(pages) for split, pages in entries.items()}
-    index = AnchorIndex(classes=data.names, splits=Splits(**splits))
-    check_splits(index, uri)
-    return index
+    return entries, problems, picture_remarks(pictures)
 
 
 def _batched(images: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -56,19 +104,16 @@ def _batched(images: Sequence[str]) -> Iterator[Sequence[str]]:
         yield images[start : start + _AT_ONCE]
 
 
-def _read_pages(storage: Storage, uri: str, images: Sequence[str], objects: frozenset[str]) -> Iterator[PageFiles]:
-    labels = {image: label_of(image) for image in images}
-    present = [path for path in labels.values() if path in objects]
-    contents = storage.read_many(join(uri, path) for path in (*images, *present))
-    for image in images:
-        label = labels[image]
-        yield PageFiles(image, contents[join(uri, image)], label, contents.get(join(uri, label)))
+def _read_pages(storage: Storage, folder: Folder, images: Sequence[str]) -> Iterator[PageFiles]:
+    labels = {image: folder.label(image) for image in images}
+    present = [path for path in labels.values() if path is not None]
+    contents = storage.read_many(join(folder.uri, path) for path in (*images, *present))
+    for image, label in labels.items():
+        label_data = None if label is None else contents[join(folder.uri, label)]
+        yield PageFiles(image, contents[join(folder.uri, image)], label or label_of(image), label_data)
 
 
-def _entry(files: PageFiles, classes: int, *, allow_background: bool) -> AnchorPage | Problem:
-    boxes = count_boxes(files, classes, allow_missing=allow_background, allow_empty=allow_background)
-    if isinstance(boxes, Problem):
-        return boxes
+def _entry(files: PageFiles, checked: CheckedPage) -> AnchorPage:
     label = files.label_data
     return AnchorPage(
         image=files.image,
@@ -76,8 +121,40 @@ def _entry(files: PageFiles, classes: int, *, allow_background: bool) -> AnchorP
         image_sha256=sha256_of(files.image_data),
         label_sha256=None if label is None else sha256_of(label),
         bytes=len(files.image_data),
-        boxes=boxes,
+        boxes=checked.boxes,
+        pixels=checked.picture.pixels,
+        look=checked.picture.look,
     )
+
+
+def _empty(index: AnchorIndex) -> list[str]:
+    """Return a line on the pages without a box of each split that has any."""
+    counts = {split: (sum(not p.boxes for p in pages), len(pages)) for split, pages in _splits(index)}
+    return [f"{empty} of {pages} {split} pages have no box" for split, (empty, pages) in counts.items() if empty]
+
+
+def _copies(index: AnchorIndex) -> list[str]:
+    """Return a line on val and test pages that look like training pages, and on pages that are there twice."""
+    lines: list[str] = []
+    train = Register.of(_seen(page) for page in index.splits.train)
+    near = [(page.image, other.place) for page in held_out_pages(index) if (other := train.near(_seen(page)))]
+    if near:
+        lines.append(f"{len(near)} val and test pages look like copies of train pages (first: {' and '.join(near[0])})")
+    for split, pages in _splits(index):
+        twice = len(pages) - len({page.pixels for page in pages})
+        if twice:
+            lines.append(f"{twice} {split} pages are there twice by their pixels; each counts as often as it is there")
+    return lines
+
+
+def _seen(page: AnchorPage) -> Seen:
+    return Seen(page.image, page.image_sha256, page.label_sha256, page.pixels, page.look)
+
+
+def _splits(index: AnchorIndex) -> Iterator[tuple[Split, tuple[AnchorPage, ...]]]:
+    yield "train", index.splits.train
+    yield "val", index.splits.val
+    yield "test", index.splits.test
 
 
 def write_index(storage: Storage, uri: str, index: AnchorIndex) -> str:
@@ -114,21 +191,33 @@ def check_splits(index: AnchorIndex, uri: str) -> None:
             f"The test split of {uri} has no labelled box.",
             "Label the held-out pages; a regression cannot be measured without.",
         )
-    seen: dict[str, tuple[str, str]] = {}
-    for split in SPLITS:
-        for page in getattr(index.splits, split):
-            other, path = seen.setdefault(page.image_sha256, (split, page.image))
-            if other != split:
-                raise bad_input(
-                    Reason.SPLITS_OVERLAP,
-                    f"{page.image} ({split}) and {path} ({other}) in {uri} are the same page.",
-                    "Keep each page in one split; measuring on trained pages measures memory. Then index again.",
-                )
+    _check_apart(index, uri)
 
 
-def held_out_pages(index: AnchorIndex) -> dict[str, str]:
-    """Return the image digests of the val and test pages, which never train, with their paths."""
-    return {page.image_sha256: page.image for page in (*index.splits.val, *index.splits.test)}
+def _check_apart(index: AnchorIndex, uri: str) -> None:
+    """Raise StepError for a page in two splits, by bytes or by pixels, and for one with two labels in one split."""
+    seen: dict[str, tuple[str, AnchorPage]] = {}
+    for split, pages in _splits(index):
+        for page in pages:
+            for digest in {page.image_sha256, page.pixels or page.image_sha256}:
+                other, first = seen.setdefault(digest, (split, page))
+                if other != split:
+                    raise bad_input(
+                        Reason.SPLITS_OVERLAP,
+                        f"{page.image} ({split}) and {first.image} ({other}) in {uri} are the same page.",
+                        "Keep each page in one split; measuring on trained pages measures memory. Then index again.",
+                    )
+                if first.label_sha256 != page.label_sha256:
+                    raise bad_input(
+                        Reason.LABEL_CONTRADICTS,
+                        f"{page.image} and {first.image} in {uri} are the same page with two labels.",
+                        "Delete the page whose label is wrong. Then index again.",
+                    )
+
+
+def held_out_pages(index: AnchorIndex) -> tuple[AnchorPage, ...]:
+    """Return the val and test pages, which never train."""
+    return (*index.splits.val, *index.splits.test)
 
 
 def anchor_sample(uri: str, page: AnchorPage) -> Sample:

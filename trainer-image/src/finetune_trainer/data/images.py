@@ -1,37 +1,158 @@
-"""Checking that an image can be decoded by everything that will read it."""
+"""Checking that an image can be decoded by everything that will read it, and what its pixels are."""
 
 from __future__ import annotations
 
+import hashlib
 import io
-from typing import Final
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
 
 import cv2
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Of the files that are taken for pages."""
 
+_FORMATS: Final = frozenset({"BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP"})
+"""What such a file may hold, whatever its name says; a subset of what training takes."""
+
 _SMALLEST: Final = 10
 """Pixels of a side; ultralytics drops smaller images."""
 
+MOST_PIXELS: Final = 178_956_970
+"""Of a page: beyond, Pillow takes an image for an attack, and training opens every page with Pillow."""
 
-def image_problem(data: bytes) -> str | None:
-    """Return why these bytes are no usable page, or None.
+_END_OF_IMAGE: Final = b"\xff\xd9"
+_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+_COMPLAINTS: Final = ("Corrupt JPEG data", "Premature end of JPEG", "premature end of data")
+"""How libjpeg says that it made up what it could not read. It says so to nobody but its standard error."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a readable image shows.
+
+    `pixels` is the digest of its decoded pixels: equal for two files of one picture. `look` is 256 bits of hex that
+    differ little between copies that were compressed or scaled anew. `remarks` are what a person should know.
+    """
+
+    width: int
+    height: int
+    pixels: str
+    look: str
+    remarks: tuple[str, ...] = ()
+
+
+def inspect_image(data: bytes) -> Picture | str:
+    """Return what these bytes show, or why they are no usable page.
 
     Pillow tries them, which training scans with, and OpenCV, which all decode with.
     """
+    if not data:
+        return "the file is empty"
+    if data.startswith(_POINTER):
+        return "a pointer of git-lfs, not the image; run `git lfs pull` where it comes from"
+    whole = complete_jpeg(data)
+    opened = _open(whole)
+    if isinstance(opened, str):
+        return opened
+    decoded = _decode(whole)
+    if isinstance(decoded, str):
+        return decoded
+    height, width = decoded.shape[:2]
+    remarks = opened if whole is data else (*opened, "JPEGs without an end marker, read as if they had one")
+    digest = hashlib.sha256(f"{width}x{height}:".encode())
+    digest.update(np.ascontiguousarray(decoded).data)
+    return Picture(width, height, digest.hexdigest(), _look(decoded), remarks)
+
+
+def _open(data: bytes) -> tuple[str, ...] | str:
+    """Return remarks on an image that Pillow opens and that training would take, or why it would not."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(io.BytesIO(data)) as image:
-            size = image.size
-            image.verify()
+            size, kind, mode = image.size, image.format or "", image.mode
+            if kind in _FORMATS and size[0] * size[1] <= MOST_PIXELS:
+                image.verify()
+        with Image.open(io.BytesIO(data)) as image:  # what was verified cannot be asked any more
+            transparent = "A" in mode or "transparency" in image.info
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
+            frames = getattr(image, "n_frames", 1)
+    except (UnidentifiedImageError, ImportError):
+        # Once ultralytics is imported, it has Pillow look for codecs that are not in the image.
+        return "no image of a kind that is read: its content is something else"
     except Exception as error:  # noqa: BLE001 - Pillow raises many kinds for damaged files
-        return f"{type(error).__name__}: {error}"
+        text = re.sub(r" <_io[^>]*>", "", str(error))
+        return f"{type(error).__name__}: {text}"
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    if kind not in _FORMATS:
+        return f"a {kind} file by its content, whatever its name says; training reads {', '.join(sorted(_FORMATS))}"
+    if size[0] * size[1] > MOST_PIXELS:
+        return f"{size[0]} x {size[1]} pixels, at most {MOST_PIXELS:,} in all are read; scale it down"
     if min(size) < _SMALLEST:
         return f"{size[0]} x {size[1]} pixels, at least {_SMALLEST} x {_SMALLEST} needed"
-    if cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is None:
+    said = {
+        "transparent, which is drawn on black": transparent,
+        "16 bits a channel, of which 8 are used": mode.startswith("I;16") or mode in ("I", "F"),
+        "turned by its EXIF orientation; labels must be of the turned page": turned,
+        "of several pages, of which the first is used": frames > 1 and kind == "TIFF",
+    }
+    return tuple(remark for remark, holds in said.items() if holds)
+
+
+def _decode(data: bytes) -> Pixels | str:
+    with _standard_error() as said:
+        try:
+            image: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error as error:
+            return f"OpenCV cannot decode it: {' '.join(str(error).split())[:200]}"
+    if image is None:
         return "OpenCV cannot decode it"
-    return None
+    if any(complaint in "".join(said) for complaint in _COMPLAINTS):
+        return f"damaged: {' '.join(''.join(said).split())[:120]}"
+    return image
+
+
+@contextmanager
+def _standard_error() -> Iterator[list[str]]:
+    """Catch what a C library writes to standard error; filled when the block ends."""
+    said: list[str] = []
+    with tempfile.TemporaryFile() as caught:
+        kept = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            said.append(caught.read().decode(errors="replace"))
+
+
+def _look(image: Pixels) -> str:
+    """Return the signs of the page's 16 x 16 lowest frequencies, as hex (a perceptual hash)."""
+    grey: Any = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.packbits(cv2.dct(small)[:16, :16] > 0).tobytes().hex()
+
+
+def picture_remarks(pictures: Iterable[tuple[str, Picture]]) -> list[str]:
+    """Return a line for every remark on pictures by place: how many are so, and the first of them."""
+    places: dict[str, list[str]] = {}
+    for place, picture in pictures:
+        for remark in picture.remarks:
+            places.setdefault(remark, []).append(place)
+    return [f"{len(at)} pages are {remark} (first: {at[0]})" for remark, at in places.items()]
 
 
 def is_complete_jpeg(*, head: bytes, tail: bytes) -> bool:
@@ -40,4 +161,9 @@ def is_complete_jpeg(*, head: bytes, tail: bytes) -> bool:
     `head` and `tail` are its first three and last two bytes. Ultralytics re-encodes a JPEG without the end marker,
     in place.
     """
-    return head[:3] != b"\xff\xd8\xff" or tail[-2:] == b"\xff\xd9"
+    return head[:3] != b"\xff\xd8\xff" or tail[-2:] == _END_OF_IMAGE
+
+
+def complete_jpeg(data: bytes) -> bytes:
+    """Return the same bytes, a JPEG without its end marker with one: OpenCV refuses such a file, Pillow too."""
+    return data if is_complete_jpeg(head=data[:3], tail=data[-2:]) else data + _END_OF_IMAGE

@@ -14,6 +14,8 @@ EDGE_TOLERANCE: Final = 0.01
 """How far a box may reach over the page's edge, as other tools' rounding lets it; ultralytics tolerates the same."""
 
 COLUMNS: Final = 5
+_CORNERS: Final = 9
+"""Columns of a row with a class and four corners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,35 @@ def parse_label(data: bytes, classes: int) -> tuple[Box, ...] | LabelProblem:
     return tuple(boxes.values())
 
 
+def looks_like_label(data: bytes) -> bool:
+    """Tell whether a text is rows of numbers, as labels are, and not a list of paths, class names or prose."""
+    lines = [line.split() for line in data.decode("utf-8-sig", errors="replace").splitlines() if line.strip()]
+    return bool(lines) and all(len(cells) >= COLUMNS and all(map(_is_number, cells)) for cells in lines)
+
+
+def _looks_like(cells: list[str]) -> str:
+    """Return what a row of other than five columns most likely is, as part of a sentence."""
+    if len(cells) == 1 and "," in cells[0]:
+        return ", separated by commas and not by spaces"
+    if len(cells) == _CORNERS:
+        return ", four corners (an oriented box, or a polygon)"
+    if len(cells) == COLUMNS + 1:
+        return ", the last of them perhaps a confidence"
+    return ", a polygon" if len(cells) > COLUMNS + 1 and len(cells) % 2 else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _parse_row(cells: list[str], classes: int) -> Box | LabelProblem:
     if len(cells) != COLUMNS:
-        return LabelProblem(Reason.LABEL_COLUMNS, f"{len(cells)} columns, expected {COLUMNS} (class x y width height)")
+        expected = f"expected {COLUMNS} (class x y width height)"
+        return LabelProblem(Reason.LABEL_COLUMNS, f"{len(cells)} columns{_looks_like(cells)}, {expected}")
     try:
         values = [float(cell) for cell in cells]
     except ValueError:
@@ -70,7 +98,9 @@ def _parse_row(cells: list[str], classes: int) -> Box | LabelProblem:
     index, x, y, width, height = values
     if index != int(index) or not 0 <= index < classes:
         return LabelProblem(Reason.LABELS_OUT_OF_RANGE, f"class {cells[0]}, expected 0..{classes - 1}")
-    if not (0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1):
+    # A rounding error outside is taken, as training takes it; more than a hundredth is another unit or another page.
+    low, high = -EDGE_TOLERANCE, 1 + EDGE_TOLERANCE
+    if not (low <= min(x, y) and max(x, y) <= high and min(width, height) > 0 and max(width, height) <= high):
         return LabelProblem(
             Reason.LABELS_OUT_OF_RANGE, f"coordinates {' '.join(cells[1:])[:80]!r} are not shares of the page (0..1)"
         )

@@ -14,12 +14,10 @@ from ..documents.codec import FileReference
 from ..documents.plan import Sample
 from ..progress import unfetched
 from ..storage import Storage, local_path
-from .images import is_complete_jpeg
+from .images import complete_jpeg, is_complete_jpeg
 
 _FETCHERS: Final = 16
 """Threads that fetch; they wait for the network, not for a CPU."""
-
-_END_OF_IMAGE: Final = b"\xff\xd9"
 
 
 def materialise(
@@ -64,7 +62,7 @@ def _place(storage: Storage, source: FileReference, target: Path) -> None:
     else:
         # Ultralytics re-encodes such a JPEG where it lies, or drops the page when Pillow cannot; a copy with an end
         # marker is taken as it is, and decodes to the same pixels as in the evaluator.
-        target.write_bytes(path.read_bytes() + _END_OF_IMAGE)
+        target.write_bytes(complete_jpeg(path.read_bytes()))
 
 
 def _is_complete(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import Reason
-from .images import image_problem
+from .images import Picture, inspect_image
 from .labels import LabelProblem, parse_label
 from .problems import Problem
 
@@ -20,19 +20,29 @@ class PageFiles:
     label_data: bytes | None
 
 
-def count_boxes(page: PageFiles, classes: int, *, allow_missing: bool, allow_empty: bool) -> int | Problem:
-    """Return how many boxes the page has, or why it cannot be used.
+@dataclass(frozen=True, slots=True)
+class CheckedPage:
+    """A page that can be used: what it shows, and how many boxes its label has."""
+
+    picture: Picture
+    boxes: int
+
+
+def check_page(page: PageFiles, classes: int, *, allow_background: bool) -> CheckedPage | Problem:
+    """Return the page as it is, or why it cannot be used.
 
     A missing or empty label means "no field on this page" only where that is allowed: ultralytics takes it so
     silently, and a lost label would teach suppression.
     """
-    if (trouble := image_problem(page.image_data)) is not None:
-        return Problem(Reason.IMAGE_UNREADABLE, page.image, trouble)
+    picture = inspect_image(page.image_data)
+    if isinstance(picture, str):
+        return Problem(Reason.IMAGE_UNREADABLE, page.image, picture)
     if page.label_data is None:
-        return 0 if allow_missing else Problem(Reason.LABEL_MISSING, page.image, f"{page.label} does not exist")
+        missing = Problem(Reason.LABEL_MISSING, page.image, f"{page.label} does not exist")
+        return CheckedPage(picture, 0) if allow_background else missing
     boxes = parse_label(page.label_data, classes)
     if isinstance(boxes, LabelProblem):
         return Problem(boxes.reason, page.label, boxes.message)
-    if not boxes and not allow_empty:
+    if not boxes and not allow_background:
         return Problem(Reason.LABEL_MISSING, page.label, "the file is empty")
-    return len(boxes)
+    return CheckedPage(picture, len(boxes))

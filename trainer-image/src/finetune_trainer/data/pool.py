@@ -18,7 +18,7 @@ from ..progress import Counted, uncounted
 from ..storage import Storage, join
 from .anchor import held_out_pages
 from .labels import LabelProblem, parse_label
-from .pages import PageFiles, count_boxes
+from .pages import PageFiles, check_page
 from .problems import Problem, raise_first
 
 
@@ -33,6 +33,8 @@ class StoredSample:
     source: str
     verified_by: str
     batch: str
+    pixels: str | None = None
+    look: str | None = None
 
 
 def batch_names(storage: Storage, uri: str) -> list[str]:
@@ -82,6 +84,8 @@ def _stored(uri: str, batch: PoolBatch, sample: BatchSample) -> StoredSample:
         source=sample.source,
         verified_by=sample.verified_by,
         batch=batch.id,
+        pixels=sample.image.pixels,
+        look=sample.image.look,
     )
 
 
@@ -118,13 +122,7 @@ def check_pool(
             f"The pool {uri} has {len(pool)} verified pages; at least {minimum} are needed.",
             "Verify and add more pages; with fewer, noise outweighs what they teach.",
         )
-    held_out = held_out_pages(index)
-    in_two = [
-        Problem(Reason.HELD_OUT_PAGE_IN_POOL, sample.image.uri, f"it is the anchor's {held_out[sample.image.sha256]}")
-        for sample in pool
-        if sample.image.sha256 in held_out
-    ]
-    raise_first(in_two, "the pool " + uri)
+    raise_first(_held_out(pool, index), "the pool " + uri)
     raise_first(_missing_files(storage, pool), "the pool " + uri)
     problems: list[Problem] = []
     checked: list[tuple[StoredSample, Sample]] = []
@@ -137,6 +135,17 @@ def check_pool(
             checked.append((sample, Sample(sample.image, sample.label, sample.bytes, boxes)))
     raise_first(problems, "the pool " + uri)
     return checked
+
+
+def _held_out(pool: Sequence[StoredSample], index: AnchorIndex) -> list[Problem]:
+    """Return a problem for every sample that is a val or test page of the anchor, by bytes or by pixels."""
+    paths = {digest: page.image for page in held_out_pages(index) for digest in (page.image_sha256, page.pixels)}
+    matches = ((sample, paths.get(sample.image.sha256) or paths.get(sample.pixels or "")) for sample in pool)
+    return [
+        Problem(Reason.HELD_OUT_PAGE_IN_POOL, sample.image.uri, f"it is the anchor's {path}")
+        for sample, path in matches
+        if path is not None
+    ]
 
 
 def _missing_files(storage: Storage, pool: Sequence[StoredSample]) -> list[Problem]:
@@ -158,7 +167,8 @@ def _count_boxes(storage: Storage, sample: StoredSample, classes: int) -> int | 
     image, label = sample.image.uri, sample.label.uri
     files = PageFiles(image, contents[image], label, contents[label])
     # Whether a page without boxes is one was asked when it was added.
-    return count_boxes(files, classes, allow_missing=False, allow_empty=True)
+    checked = check_page(files, classes, allow_background=True)
+    return checked if isinstance(checked, Problem) else checked.boxes
 
 
 @dataclass(frozen=True, slots=True)

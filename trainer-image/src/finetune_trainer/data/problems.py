@@ -12,12 +12,16 @@ _SHOWN: Final = 5
 """Places that a message lists."""
 
 _REMEDIES: Final[dict[Reason, str]] = {
-    Reason.LABELS_OUT_OF_RANGE: "Write class indices of the class list and coordinates as shares of the page (0..1).",
-    Reason.LABEL_COLUMNS: "Write five columns per box: class x y width height; drop confidences and polygons.",
+    Reason.LABELS_OUT_OF_RANGE: "Write indices of the class list and shares of the page (0..1); clip boxes to it.",
+    Reason.LABEL_COLUMNS: "Write five columns per box: class x y width height. Of a polygon take the box around it.",
     Reason.LABEL_MISSING: "Add the label file; declare pages without any field with --allow-background.",
     Reason.IMAGE_UNREADABLE: "Replace the image by one that opens, or take it out.",
+    Reason.FILE_UNUSABLE: "Rename, convert (mogrify -format png FILE), copy or delete it.",
+    Reason.IMAGE_MISSING: "Add the image, or delete the label.",
+    Reason.LABEL_CONTRADICTS: "Leave out the page whose label is wrong: one page has one label.",
+    Reason.LABEL_SHARED: "Keep one of both, or rename one of them together with a label of its own.",
     Reason.HELD_OUT_PAGE_IN_POOL: "Take the page out of the pool: val and test pages of the anchor never train.",
-    Reason.DUPLICATE_SAMPLE: "Leave out pages that the pool has already; each page counts once.",
+    Reason.DUPLICATE_SAMPLE: "Leave out pages that are there already; with --only-new `pool add` does it.",
     Reason.VERIFIER_MISSING: "Record who verified each page and when; unverified pages never train.",
     Reason.DIGEST_MISMATCH: "Restore the file as it was recorded, or index or add the data again.",
 }

@@ -1,72 +1,14 @@
-"""Reading a YOLO data set's layout: data.yaml, splits, label places. Nothing in data.yaml is ever executed."""
+"""A YOLO data set's layout: which images a split has, and where their labels lie."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final, Literal
 
-import yaml
-
-from ..documents.classes import check_class_names
 from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, join, local_path
+from .data_yaml import DataYaml, Split
 from .images import IMAGE_SUFFIXES
-
-Split = Literal["train", "val", "test"]
-SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
-
-
-@dataclass(frozen=True, slots=True)
-class DataYaml:
-    """Class names by index, and each split's places as written (directories, .txt lists or images)."""
-
-    names: tuple[str, ...]
-    root: str
-    splits: Mapping[Split, tuple[str, ...]]
-
-
-def parse_data_yaml(data: bytes, where: str) -> DataYaml:
-    """Parse a data.yaml; `download` is ignored on purpose.
-
-    Raises StepError DataUnreadable for what it cannot mean, ClassListInvalid for its class names.
-    """
-    try:
-        content = yaml.safe_load(data)
-    except yaml.YAMLError as error:
-        raise _unreadable(where, f"is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise _unreadable(where, "is not a mapping")
-    names = _names(content.get("names"), where)
-    if (count := content.get("nc")) is not None and count != len(names):
-        raise _unreadable(where, f"says nc: {count} but has {len(names)} names")
-    splits: dict[Split, tuple[str, ...]] = {}
-    for split in SPLITS:
-        value = content.get(split, content.get("validation") if split == "val" else None)
-        places = [value] if isinstance(value, str) else value or []
-        if not isinstance(places, list) or not all(isinstance(p, str) for p in places):
-            raise _unreadable(where, f"has {split}: {value!r}, expected a path or a list of paths")
-        splits[split] = tuple(places)
-    root = content.get("path") or ""
-    if not isinstance(root, str):
-        raise _unreadable(where, f"has path: {root!r}, expected text")
-    return DataYaml(names, root, splits)
-
-
-def _names(value: object, where: str) -> tuple[str, ...]:
-    if isinstance(value, dict):
-        if sorted(value) != list(range(len(value))):
-            raise _unreadable(where, f"has names with the indices {sorted(map(str, value))}, expected 0, 1, 2, ...")
-        value = [value[i] for i in range(len(value))]
-    if not isinstance(value, list) or not value or not all(isinstance(n, str) and n for n in value):
-        raise _unreadable(where, "has no names: (a list, or a mapping from index to name)")
-    check_class_names(value, where)
-    return tuple(value)
-
-
-def _unreadable(where: str, what: str) -> StepError:
-    return bad_input(Reason.DATA_UNREADABLE, f"{where} {what}.", "Write data.yaml as ultralytics documents it.")
 
 
 def label_of(image: str) -> str:
@@ -79,34 +21,60 @@ def label_of(image: str) -> str:
     return str(PurePosixPath(*parts).with_suffix(".txt"))
 
 
-def split_images(storage: Storage, uri: str, data: DataYaml, split: Split, objects: frozenset[str]) -> tuple[str, ...]:
-    """Return the paths of a split's images relative to `uri`, sorted, each once; `objects` are all paths below `uri`.
+@dataclass(frozen=True, slots=True)
+class SplitPages:
+    """A split's images relative to the data set, sorted, each once; the lists that name them; how many lines repeat."""
+
+    images: tuple[str, ...]
+    lists: tuple[str, ...] = ()
+    repeats: int = 0
+
+
+def split_images(storage: Storage, uri: str, data: DataYaml, split: Split, objects: frozenset[str]) -> SplitPages:
+    """Return the pages of a split; `objects` are all paths below `uri`.
 
     Raises StepError DataUnreadable for places outside of `uri` and for listed images that are not there.
     """
     root = _relative(uri, folder="", written=data.root, what=f"path: {data.root}")
-    images: set[str] = set()
+    images: list[str] = []
+    lists: list[str] = []
     for written in data.splits[split]:
-        place = _relative(uri, folder=root, written=written, what=f"{split}: {written}")
+        place = _place(uri, root, written, split, objects)
         if place in objects and PurePosixPath(place).suffix.lower() == ".txt":
-            images.update(_listed(storage, uri, place, objects))
+            lists.append(place)
+            images += _listed(storage, uri, place, objects)
         elif place in objects:
-            images.add(place)
+            images.append(place)
         else:
-            prefix = f"{place}/" if place else ""
-            below = {o for o in objects if o.startswith(prefix) and PurePosixPath(o).suffix.lower() in IMAGE_SUFFIXES}
-            if not below:
-                raise bad_input(
-                    Reason.DATA_UNREADABLE,
-                    f"{split}: {written} in data.yaml names no image below {uri}.",
-                    "Name directories, .txt lists or images that exist, relative to data.yaml.",
-                )
-            images.update(below)
-    return tuple(sorted(images))
+            images += _below(uri, place, f"{split}: {written}", objects)
+    each = sorted(set(images))
+    return SplitPages(tuple(each), tuple(lists), len(images) - len(each))
 
 
-def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -> set[str]:
-    images: set[str] = set()
+def _below(uri: str, place: str, what: str, objects: frozenset[str]) -> list[str]:
+    prefix = f"{place}/" if place else ""
+    below = [o for o in objects if o.startswith(prefix) and PurePosixPath(o).suffix.lower() in IMAGE_SUFFIXES]
+    if not below:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"{what} in data.yaml names no image below {uri}.",
+            "Name directories, .txt lists or images that exist, relative to data.yaml.",
+        )
+    return below
+
+
+def _place(uri: str, root: str, written: str, split: Split, objects: frozenset[str]) -> str:
+    """Return a split's place. Roboflow writes `../train/images` of the folder beside data.yaml; so does ultralytics
+    read it, where nothing else is there.
+    """
+    beside = written.removeprefix("../")
+    if beside != written and not root and any(o == beside or o.startswith(f"{beside.rstrip('/')}/") for o in objects):
+        return _relative(uri, folder="", written=beside, what=f"{split}: {written}")
+    return _relative(uri, folder=root, written=written, what=f"{split}: {written}")
+
+
+def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -> list[str]:
+    images: list[str] = []
     folder = str(PurePosixPath(listing).parent)
     text = storage.read(join(uri, listing)).decode("utf-8-sig", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
@@ -125,7 +93,7 @@ def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -
                 f"{listing} line {number} names {entry!r}, which is not below {uri}.",
                 "List existing images by a path relative to the list (./...) or to the data set.",
             )
-        images.add(image)
+        images.append(image)
     return images
 
 

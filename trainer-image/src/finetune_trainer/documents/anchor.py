@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from .codec import Bytes, ClassNames, Count, Document, Sha256, decode
+from .codec import Bytes, ClassNames, Count, Document, Look, Sha256, decode
 
 SCHEMA: Final = "finetune-operator.io/anchor-index/v1"
 INDEX_NAME: Final = "finetune-index.json"
 
 
 class AnchorPage(Document, frozen=True):
-    """Paths relative to the anchor's URI; `label` and its digest are null for a declared background page."""
+    """Paths relative to the anchor's URI; `label` and its digest are null for a declared background page.
+
+    `pixels` is the digest of the decoded pixels, `look` a hash that differs little between copies; null in an index of
+    an earlier release.
+    """
 
     image: str
     label: str | None
@@ -19,6 +23,8 @@ class AnchorPage(Document, frozen=True):
     label_sha256: Sha256 | None
     bytes: Bytes
     boxes: Count
+    pixels: Sha256 | None = None
+    look: Look | None = None
 
 
 class Splits(Document, frozen=True):

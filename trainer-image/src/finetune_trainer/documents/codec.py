@@ -22,6 +22,7 @@ Share = Annotated[
     str, msgspec.Meta(pattern=r"^(0(\.[0-9]{1,12})?|1(\.0{1,12})?|[0-9](\.[0-9]{1,12})?[eE]-[0-9]{1,2})$")
 ]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Look = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Ratio = Annotated[str, msgspec.Meta(max_length=16, pattern=r"^[0-9]{1,4}(\.[0-9]{1,6})?$")]
 Uri = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_URI)]
 ClassName = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_CLASS_NAME, pattern=CLASS_NAME)]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from .codec import Bytes, ClassNames, Document, Sha256, decode
+from .codec import Bytes, ClassNames, Document, Look, Sha256, decode
 
 SCHEMA: Final = "finetune-operator.io/pool-batch/v1"
 
 
 class ImageFile(Document, frozen=True):
-    """An image by its path below the pool."""
+    """An image by its path below the pool; digest of its pixels and its look, null in a batch of an earlier release."""
 
     path: str
     sha256: Sha256
     bytes: Bytes
+    pixels: Sha256 | None = None
+    look: Look | None = None
 
 
 class LabelFile(Document, frozen=True):

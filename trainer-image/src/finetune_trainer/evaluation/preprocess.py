@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..data.images import complete_jpeg
+
 Pixels = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.float32]
 
@@ -31,7 +33,7 @@ class Letterbox:
 
 def decode(data: bytes) -> Pixels | None:
     """Return BGR pixels (height, width, 3) with EXIF orientation applied, or None for what OpenCV cannot decode."""
-    image: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    image: Pixels | None = cv2.imdecode(np.frombuffer(complete_jpeg(data), np.uint8), cv2.IMREAD_COLOR)
     return image
 
 

@@ -1,0 +1,413 @@
+"""What comes in is taken, or named with the reason: folders as tools export them, and as people damage them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from finetune_trainer.data.anchor import anchor_sample, build_index
+from finetune_trainer.data.materialise import materialise
+from finetune_trainer.data.pool import pool_stats
+from finetune_trainer.data.pool_batch import Added, NewBatch, add_batch
+from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.storage import Storage
+from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, index, write_new_pages
+
+Change = Callable[[Path], object]
+IMAGE, LABEL = Path("images/train/page-7000.png"), Path("labels/train/page-7000.txt")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_new_pages(tmp_path / "folder", count=4, first=7000)
+
+
+def add(world: World, folder: Path, **options: Any) -> Added:
+    new = NewBatch(folder.as_uri(), world.anchor.as_uri(), VERIFICATION, {})
+    return add_batch(Storage(), world.pool.as_uri(), replace(new, **options), BATCH_TIME)
+
+
+def in_pool(world: World) -> int:
+    return pool_stats(Storage(), world.pool.as_uri()).samples
+
+
+def named(name: str, change: Change) -> Change:
+    """Return `change` under a name of its own in the test's id."""
+
+    def act(folder: Path) -> object:
+        return change(folder)
+
+    act.__name__ = name
+    return act
+
+
+def other_suffix(suffix: str) -> Change:
+    return named(suffix, lambda folder: shutil.copy(folder / IMAGE, (folder / IMAGE).with_name(f"more{suffix}")))
+
+
+def label_without_image(folder: Path) -> None:
+    shutil.copy(folder / LABEL, folder / "labels/train/lost.txt")
+
+
+def label_beside_its_missing_image(folder: Path) -> None:
+    shutil.copy(folder / LABEL, folder / "lost.txt")
+
+
+def dangling_link(folder: Path) -> None:
+    (folder / "images/train/gone.png").symlink_to(folder / "nowhere.png")
+
+
+def link_to_itself(folder: Path) -> None:
+    (folder / "images/train/again").symlink_to(folder)
+
+
+def backslashes(folder: Path) -> None:
+    shutil.copy(folder / IMAGE, folder / "images\\train\\p.png")
+
+
+def latin1(folder: Path) -> None:
+    shutil.copy(os.fsencode(folder / IMAGE), os.fsencode(folder) + b"/images/train/R\xe9sum\xe9.png")
+
+
+def only_hidden(folder: Path) -> None:
+    (folder / ".cache").mkdir()
+    (folder / IMAGE).rename(folder / ".cache" / "page-7000.png")
+    (folder / LABEL).unlink()
+
+
+def only_in_macosx(folder: Path) -> None:
+    (folder / "__MACOSX").mkdir()
+    shutil.copy(folder / IMAGE, folder / "__MACOSX/other.png")
+
+
+def two_images_of_one_label(folder: Path) -> None:
+    cv2.imwrite(str((folder / IMAGE).with_suffix(".jpg")), np.full((64, 64, 3), 90, np.uint8))
+
+
+def gif(folder: Path) -> None:
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(folder / IMAGE, "GIF")
+
+
+def damaged(folder: Path) -> None:
+    data = bytearray(jpeg(folder))
+    data[len(data) // 2 : len(data) // 2 + 40] = b"\xff\xd8" * 20
+    (folder / IMAGE).with_suffix(".jpg").write_bytes(data)
+
+
+def half(folder: Path) -> None:
+    data = jpeg(folder)
+    (folder / IMAGE).with_suffix(".jpg").write_bytes(data[: len(data) // 2])
+
+
+def jpeg(folder: Path) -> bytes:
+    """Take the place of the page by a JPEG of it, and return its bytes."""
+    image = cv2.imread(str(folder / IMAGE))
+    assert image is not None
+    (folder / IMAGE).unlink()
+    return bytes(cv2.imencode(".jpg", image)[1].tobytes())
+
+
+def pointer(folder: Path) -> None:
+    (folder / IMAGE).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n")
+
+
+def empty_file(folder: Path) -> None:
+    (folder / IMAGE).write_bytes(b"")
+
+
+def web_page(folder: Path) -> None:
+    (folder / IMAGE).write_text("<html>404</html>")
+
+
+def huge(folder: Path) -> None:
+    Image.new("1", (20_000, 10_000)).save(folder / IMAGE)
+
+
+def label(text: str) -> Change:
+    return named(text.strip(), lambda folder: (folder / LABEL).write_text(text))
+
+
+def names(content: object, file: str = "data.yaml") -> Change:
+    return named(str(content), lambda folder: (folder / file).write_text(yaml.safe_dump(content)))
+
+
+def written(text: str, file: str = "data.yaml") -> Change:
+    return named(f"{file} {text.strip()}", lambda folder: (folder / file).write_text(text))
+
+
+def one_too_deep(folder: Path) -> None:
+    (folder / "project-1").mkdir()
+    for path in list(folder.iterdir()):
+        if path.name != "project-1":
+            path.rename(folder / "project-1" / path.name)
+
+
+def other_yaml(folder: Path) -> None:
+    (folder / "data.yaml").rename(folder / "dataset.yaml")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "said"),
+    [
+        *((other_suffix(s), Reason.FILE_UNUSABLE, f"more{s}") for s in (".heic", ".avif", ".jp2", ".jfif", ".gif")),
+        *((other_suffix(s), Reason.FILE_UNUSABLE, f"more{s}") for s in (".mpo", ".jpe", ".HEIC", ".pdf", ".svg")),
+        (label_without_image, Reason.IMAGE_MISSING, "lost.txt"),
+        (label_beside_its_missing_image, Reason.IMAGE_MISSING, "lost.txt"),
+        (dangling_link, Reason.FILE_UNUSABLE, "gone.png: it is a link to something that is not there"),
+        (link_to_itself, Reason.FILE_UNUSABLE, "again: it is a link to a folder that it lies in"),
+        (backslashes, Reason.FILE_UNUSABLE, "made on Windows"),
+        (latin1, Reason.FILE_UNUSABLE, "R\\xe9sum\\xe9.png: its name is not UTF-8"),
+        (only_hidden, Reason.FILE_UNUSABLE, ".cache/page-7000.png"),
+        (only_in_macosx, Reason.FILE_UNUSABLE, "__MACOSX/other.png"),
+        (two_images_of_one_label, Reason.LABEL_SHARED, "page-7000.jpg"),
+        (gif, Reason.IMAGE_UNREADABLE, "a GIF file by its content"),
+        (damaged, Reason.IMAGE_UNREADABLE, "page-7000.jpg"),
+        (half, Reason.IMAGE_UNREADABLE, "page-7000.jpg"),
+        (pointer, Reason.IMAGE_UNREADABLE, "git lfs pull"),
+        (empty_file, Reason.IMAGE_UNREADABLE, "the file is empty"),
+        (web_page, Reason.IMAGE_UNREADABLE, "its content is something else"),
+        (huge, Reason.IMAGE_UNREADABLE, "scale it down"),
+        (label("0 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2\n"), Reason.LABEL_COLUMNS, "four corners"),
+        (label("0 0.1 0.1 0.2 0.1 0.2 0.2\n"), Reason.LABEL_COLUMNS, "a polygon"),
+        (label("0,0.5,0.5,0.1,0.1\n"), Reason.LABEL_COLUMNS, "separated by commas"),
+        (label("0 0.99 0.5 0.06 0.1\n"), Reason.LABELS_OUT_OF_RANGE, "reaches out of the page"),
+        (
+            names({"names": ["date", "number", "total"]}),
+            Reason.CLASS_LIST_DIFFERS,
+            "the first difference is at index 0",
+        ),
+        (names({"names": ["number", "total"]}), Reason.CLASS_LIST_DIFFERS, "'total' instead of 'date'"),
+        (names({"names": ["number", "date", "tax"]}), Reason.CLASS_LIST_DIFFERS, "that the anchor has not: tax"),
+        (written("date\nnumber\ntotal\n", "classes.txt"), Reason.CLASS_LIST_DIFFERS, "says two things"),
+        (names({"names": {0: "number", "1": "date", 2: "total"}}), Reason.DATA_UNREADABLE, "partly text"),
+        (names({"names": [0, 1, 2]}), Reason.DATA_UNREADABLE, "YAML reads as int"),
+        (names({"names": ["number", True, "total"]}), Reason.DATA_UNREADABLE, "YAML reads as bool"),
+        (written("names: {0: number, 1: date, 1: total}"), Reason.DATA_UNREADABLE, "'1' is there twice"),
+        (names({"names": [*CLASSES], "train": "C:\\data\\train"}), Reason.DATA_UNREADABLE, "a path of Windows"),
+        (one_too_deep, Reason.CLASS_LIST_DIFFERS, "folder/project-1: name that folder"),
+        (other_yaml, Reason.CLASS_LIST_DIFFERS, "dataset.yaml lies there: rename it to data.yaml"),
+    ],
+)
+def test_what_cannot_be_taken_is_named_and_nothing_is_added(
+    world: World, folder: Path, spoil: Change, reason: Reason, said: str
+) -> None:
+    before = in_pool(world)
+    spoil(folder)
+    with pytest.raises(StepError) as caught:
+        add(world, folder)
+    assert caught.value.reason is reason, caught.value
+    assert said in caught.value.message
+    assert caught.value.remedy
+    assert in_pool(world) == before
+
+
+def linked_folder(folder: Path) -> None:
+    (folder / "images/train").rename(folder.parent / "elsewhere")
+    (folder / "images/train").symlink_to(folder.parent / "elsewhere")
+
+
+def decomposed(folder: Path) -> None:
+    """Image and label called alike, as two systems write the accent."""
+    (folder / IMAGE).rename(folder / "images/train" / unicodedata.normalize("NFC", "Résumé.png"))
+    (folder / LABEL).rename(folder / "labels/train" / unicodedata.normalize("NFD", "Résumé.txt"))
+
+
+def called(name: str) -> Change:
+    def rename(folder: Path) -> None:
+        (folder / IMAGE).rename(folder / "images/train" / f"{name}.png")
+        (folder / LABEL).rename(folder / "labels/train" / f"{name}.txt")
+
+    return named(f"called {name}", rename)
+
+
+def no_end_marker(folder: Path) -> None:
+    data = jpeg(folder)
+    (folder / IMAGE).with_suffix(".jpg").write_bytes(data[:-2])
+
+
+def apple_double(folder: Path) -> None:
+    (folder / "images/train/._page-7000.png").write_bytes(b"\0\5\26\7")
+
+
+def checkpoint_copy(folder: Path) -> None:
+    (folder / "images/train/.ipynb_checkpoints").mkdir()
+    shutil.copy(folder / IMAGE, folder / "images/train/.ipynb_checkpoints/page-7000-checkpoint.png")
+
+
+def transparent(folder: Path) -> None:
+    Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(folder / IMAGE)
+
+
+def deep_colour(folder: Path) -> None:
+    cv2.imwrite(str(folder / IMAGE), np.full((64, 64), 40_000, np.uint16))
+
+
+def turned(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(folder / IMAGE).save((folder / IMAGE).with_suffix(".jpg"), exif=exif)
+    (folder / IMAGE).unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (linked_folder, ""),
+        (decomposed, ""),
+        *((called(name), "") for name in ("a b", "a%20b", "a#b", "a?b", "a[1]b", "a*b", "日本語", "a'b\"c")),
+        (no_end_marker, "1 pages are JPEGs without an end marker"),
+        (apple_double, "left out, left behind by an operating system: images/train/._page-7000.png"),
+        (checkpoint_copy, "left out, hidden: images/train/.ipynb_checkpoints/page-7000-checkpoint.png"),
+        (written("x", "notes.json"), "left out, neither page nor label: notes.json"),
+        (transparent, "1 pages are transparent"),
+        (deep_colour, "1 pages are 16 bits a channel"),
+        (turned, "EXIF orientation"),
+        (label("0 0.5 0.5 1.0000001 0.2\n"), ""),
+        (label("0 -0.000000001 0.5 0.01 0.2\n"), ""),
+        (names({"names": {"0": "number", "1": "date", "2": "total"}, "nc": "3"}), ""),
+        (names({"names": [*CLASSES], "train": "../train/images"}), ""),
+    ],
+)
+def test_what_tools_write_is_taken_and_what_is_odd_is_said(
+    world: World, folder: Path, change: Change, said: str
+) -> None:
+    before = in_pool(world)
+    change(folder)
+    added = add(world, folder)
+    assert in_pool(world) == before + 4
+    assert said in "\n".join(added.remarks)
+    assert said or not added.remarks
+
+
+def test_a_whole_project_exported_again_adds_what_is_new(world: World, folder: Path) -> None:
+    add(world, folder)
+    write_new_pages(folder, count=6, first=7000)
+    with pytest.raises(StepError, match="--only-new") as caught:
+        add(world, folder)
+    assert caught.value.reason is Reason.DUPLICATE_SAMPLE
+    added = add(world, folder, only_new=True)
+    assert len(added.batch.samples) == 2
+    assert "4 pages are in the pool already and were left out" in added.remarks
+
+
+def test_a_page_that_the_pool_has_with_another_label_is_never_left_out_in_silence(world: World, folder: Path) -> None:
+    add(world, folder)
+    (folder / LABEL).write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(StepError, match="with another label") as caught:
+        add(world, folder, only_new=True)
+    assert caught.value.reason is Reason.LABEL_CONTRADICTS
+
+
+def test_the_same_pixels_in_another_file_are_the_same_page(world: World, folder: Path) -> None:
+    held_out = cv2.imread(str(world.anchor / "images/test/page-2000.png"))
+    assert held_out is not None
+    cv2.imwrite(str(folder / IMAGE), held_out, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    with pytest.raises(StepError, match=r"images/test/page-2000\.png") as caught:
+        add(world, folder)
+    assert caught.value.reason is Reason.HELD_OUT_PAGE_IN_POOL
+
+
+def test_a_copy_that_was_compressed_anew_is_pointed_at(world: World, folder: Path) -> None:
+    held_out = cv2.imread(str(world.anchor / "images/test/page-2000.png"))
+    assert held_out is not None
+    (folder / IMAGE).unlink()
+    cv2.imwrite(str((folder / IMAGE).with_suffix(".jpg")), held_out, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    remarks = add(world, folder).remarks
+    assert any("looks like a copy of the anchor's images/test/page-2000.png" in line for line in remarks), remarks
+
+
+def test_labels_are_renumbered_by_name_on_request_only(world: World, folder: Path) -> None:
+    names({"names": ["total", "number"]})(folder)
+    for path in folder.glob("labels/train/*.txt"):
+        path.write_text("0 0.5 0.5 0.1 0.1\n1 0.2 0.2 0.1 0.1\n")
+    stored = add(world, folder, map_classes=True).batch.samples[-1].label.path
+    assert (world.pool / stored).read_bytes() == b"2 0.5 0.5 0.1 0.1\n0 0.2 0.2 0.1 0.1\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "pages"),
+    [("page-7000", 1), ("page-7000.png", 1), ("images/train/page-7000.png", 1), ("images/train/page-7000", 1)],
+)
+def test_a_map_names_pages_by_stem_name_or_path(world: World, folder: Path, key: str, pages: int) -> None:
+    batch = add(world, folder, documents={key: "doc-1"}).batch
+    assert [sample.document for sample in batch.samples].count("doc-1") == pages
+
+
+@pytest.mark.parametrize("name", ["3f2a91bc-page-7000", "page-7000_png.rf.0a1b2c3d4e"])
+def test_a_map_knows_what_labelling_tools_write_around_a_name(world: World, folder: Path, name: str) -> None:
+    called(name)(folder)
+    batch = add(world, folder, documents={"page-7000": "doc-1"}).batch
+    assert "doc-1" in [sample.document for sample in batch.samples]
+
+
+def test_a_map_that_names_no_page_is_refused(world: World, folder: Path) -> None:
+    with pytest.raises(StepError, match=r"'page-9'.*for example 'page-7000'"):
+        add(world, folder, documents={"page-7000": "doc-1", "page-9": "doc-1"})
+
+
+def test_pages_called_alike_in_two_folders_are_two_documents(world: World, folder: Path) -> None:
+    for kind, suffix in (("images", "png"), ("labels", "txt")):
+        (folder / kind / "valid").mkdir()
+        (folder / kind / f"train/page-7001.{suffix}").rename(folder / kind / f"valid/page-7000.{suffix}")
+    batch = add(world, folder).batch
+    assert len({sample.document for sample in batch.samples}) == 4
+
+
+@pytest.mark.parametrize(
+    ("empty", "allowed", "taken"), [(1, 0, False), (2, 0.5, True), (3, 0.5, False), (3, 0.8, True)]
+)
+def test_pages_without_a_box_are_taken_up_to_the_share_that_is_said(
+    world: World, folder: Path, empty: int, allowed: float, taken: bool
+) -> None:
+    for number, path in enumerate(sorted(folder.glob("labels/train/*.txt"))[:empty]):
+        path.unlink() if number % 2 else path.write_text("")
+    if taken:
+        assert f"{empty} of 4 pages have no box" in add(world, folder, background=allowed).remarks
+        return
+    with pytest.raises(StepError) as caught:
+        add(world, folder, background=allowed)
+    assert caught.value.reason is Reason.LABEL_MISSING
+
+
+@pytest.mark.parametrize("name", ["new.zip", "data.yaml", "page.png"])
+def test_a_file_in_the_place_of_a_folder_is_answered_with_what_to_do(world: World, folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"x")
+    with pytest.raises(StepError, match="is a file") as caught:
+        add(world, folder / name)
+    assert ("unzip" in caught.value.remedy) == name.endswith(".zip")
+
+
+def test_an_anchor_with_any_names_is_indexed_and_laid_out_for_training(world: World, tmp_path: Path) -> None:
+    for number, name in enumerate(("a b", "a%20b", "a#b", "a?b", "a[1]b", "a*b", "日本語", "Re\u0301sume\u0301")):
+        for kind, suffix in (("images", "png"), ("labels", "txt")):
+            old = world.anchor / kind / "train" / f"page-{number}.{suffix}"
+            old.rename(old.with_name(f"{name}.{suffix}"))
+    pages = index(world.anchor).splits.train
+    samples = [anchor_sample(world.anchor.as_uri(), page) for page in pages]
+    laid_out = materialise(Storage(), samples, tmp_path / "train")
+    assert [path.read_bytes() for path in laid_out] == [(world.anchor / page.image).read_bytes() for page in pages]
+
+
+@pytest.mark.parametrize("allowed", [0.5, 0.95])
+def test_an_anchor_whose_labels_lie_elsewhere_does_not_pass_for_empty_pages(world: World, allowed: float) -> None:
+    for path in list((world.anchor / "labels/train").glob("*.txt"))[:60]:
+        path.write_text("")
+    if allowed == 0.5:
+        with pytest.raises(StepError, match="Of 64 pages of the train split .* 60 have no box") as caught:
+            build_index(Storage(), world.anchor.as_uri(), background=allowed)
+        assert caught.value.remedy.endswith("--allow-background 0.94.")
+        return
+    assert (
+        "60 of 64 train pages have no box" in build_index(Storage(), world.anchor.as_uri(), background=allowed).remarks
+    )

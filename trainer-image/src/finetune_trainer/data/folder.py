@@ -1,0 +1,166 @@
+"""What lies in a data set's folder: every file is a page, a label, or named with the reason why it is neither."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Final
+
+from ..documents.anchor import INDEX_NAME
+from ..errors import Reason, bad_input
+from ..storage import Storage, join, local_path
+from .images import IMAGE_SUFFIXES
+from .labels import looks_like_label
+from .problems import Problem
+from .yolo_dataset import label_of
+
+OTHER_IMAGES: Final = frozenset(
+    {".apng", ".avif", ".dcm", ".dng", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpf", ".jpx",
+     ".jxl", ".mpo", ".pbm", ".pdf", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga"}
+)  # fmt: skip
+"""Suffixes of pictures and documents that are not taken for pages: a page must not be lost for its file's name."""
+
+_DROPPINGS: Final = frozenset({"Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
+_KNOWN: Final = frozenset({"data.yaml", "classes.txt", INDEX_NAME})
+"""What a data set has beside its pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A data set's files below `uri` by kind, none of them in two.
+
+    `files` may be pages, labels or lists; `left_out` says by path why something is not looked at; `lost` are
+    problems: what would be lost if nobody was told.
+    """
+
+    uri: str
+    files: frozenset[str]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    lost: tuple[Problem, ...] = ()
+    _by_form: Mapping[str, str] = field(default_factory=dict)
+    """Files whose names are not ASCII, by their name in the form NFC."""
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The files that are taken for pages, sorted."""
+        return tuple(sorted(path for path in self.files if _suffix(path) in IMAGE_SUFFIXES))
+
+    def label(self, image: str) -> str | None:
+        """Return where an image's label lies, None where there is none.
+
+        Names that differ only in how they write accents (NFC, NFD) are one name: archives from macOS mix them.
+        """
+        wanted = label_of(image)
+        return wanted if wanted in self.files else self._by_form.get(_form(wanted))
+
+
+def read_folder(storage: Storage, uri: str) -> Folder:
+    """List the data set at `uri`; StepError DataUnreadable, saying what lies there instead, when it is no folder."""
+    path = local_path(uri)
+    if path is not None and path.is_file():
+        raise bad_input(Reason.DATA_UNREADABLE, f"{uri} is a file.", _of_file(path.name))
+    listing = storage.walk(uri)
+    hidden = {path: why for path in listing.files if (why := _hidden(path)) is not None}
+    files = frozenset(listing.files) - hidden.keys()
+    lost = [Problem(Reason.FILE_UNUSABLE, place, why) for place, why in sorted(listing.unusable.items())]
+    lost += [
+        Problem(Reason.FILE_UNUSABLE, path, "a name with backslashes: its archive was made on Windows")
+        for path in sorted(files)
+        if "\\" in path
+    ]
+    lost += _only_hidden(hidden, files)
+    by_form = {_form(path): path for path in files if not path.isascii()}
+    return Folder(uri, files, hidden, tuple(lost), by_form)
+
+
+def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Return what is left out, by path with why, and what must not be left out; `taken` are the images of pages."""
+    used = {label for image in taken if (label := folder.label(image)) is not None} | set(taken)
+    expected = {_form(label_of(image)) for image in folder.images}
+    left_out, lost = dict(folder.left_out), [*folder.lost, *shared_labels(taken)]
+    for path in sorted(folder.files - used):
+        name = PurePosixPath(path).name
+        if _suffix(path) in OTHER_IMAGES:
+            message = f"pages are {', '.join(sorted(IMAGE_SUFFIXES))}; this is {_suffix(path)}"
+            lost.append(Problem(Reason.FILE_UNUSABLE, path, message))
+        elif _suffix(path) in IMAGE_SUFFIXES:
+            left_out[path] = "in no split of data.yaml"
+        elif name in _KNOWN:
+            continue
+        elif _form(path) in expected:
+            left_out[path] = "the label of a page in no split"
+        elif _suffix(path) == ".txt" and _is_label(storage, folder.uri, path):
+            lost.append(Problem(Reason.IMAGE_MISSING, path, "a label, and there is no image of its name"))
+        else:
+            left_out[path] = "neither page nor label"
+    return left_out, lost
+
+
+def shared_labels(images: Iterable[str]) -> list[Problem]:
+    """Return a problem for every two images that have one label: it can be right for one of them only."""
+    owner: dict[str, str] = {}
+    problems: list[Problem] = []
+    for image in sorted(images):
+        other = owner.setdefault(label_of(image), image)
+        if other != image:
+            message = f"it has the same label as {other}, {label_of(image)}"
+            problems.append(Problem(Reason.LABEL_SHARED, image, message))
+    return problems
+
+
+def summary(left_out: Mapping[str, str]) -> list[str]:
+    """Return what was left out for a person: a line for each reason, with the count and the first few places."""
+    by_reason: dict[str, list[str]] = {}
+    for path, why in sorted(left_out.items()):
+        by_reason.setdefault(why, []).append(path)
+    return [
+        f"left out, {why}: {', '.join(paths[:_SHOWN])}" + (f" and {len(paths) - _SHOWN} more" if paths[_SHOWN:] else "")
+        for why, paths in by_reason.items()
+    ]
+
+
+_SHOWN: Final = 5
+"""Places that a line of the summary names."""
+
+
+def _hidden(path: str) -> str | None:
+    """Return why a file is passed over by its name alone, or None."""
+    parts = PurePosixPath(path).parts
+    if parts[-1] in _DROPPINGS or parts[-1].startswith("._") or "__MACOSX" in parts[:-1]:
+        return "left behind by an operating system"
+    return "hidden" if any(part.startswith(".") for part in parts) else None
+
+
+def _only_hidden(hidden: Mapping[str, str], files: Collection[str]) -> list[Problem]:
+    """Return a problem for every hidden image that is nowhere else: a copy may be passed over, a page may not."""
+    names = {PurePosixPath(path).name for path in files}
+    problems = []
+    for path in sorted(hidden):
+        name = PurePosixPath(path).name.removeprefix("._")
+        plain = name.replace("-checkpoint.", ".")
+        if _suffix(path) in IMAGE_SUFFIXES | OTHER_IMAGES and name not in names and plain not in names:
+            message = "only a hidden folder has it; move it out, or delete it"
+            problems.append(Problem(Reason.FILE_UNUSABLE, path, message))
+    return problems
+
+
+def _is_label(storage: Storage, uri: str, path: str) -> bool:
+    return "labels" in PurePosixPath(path).parts[:-1] or looks_like_label(storage.read(join(uri, path)))
+
+
+def _of_file(name: str) -> str:
+    if name in ("data.yaml", "dataset.yaml"):
+        return "Name the folder that it lies in."
+    if PurePosixPath(name).suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
+        return f"Unpack it first, for example: unzip {name} -d folder; then name the folder."
+    return "Name a folder with images/ and labels/."
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
+
+
+def _form(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
