@@ -61,10 +61,11 @@ def test_a_policy_made_anew_in_a_flight_puts_nothing_live_and_says_the_way_out(
     eventually(lambda: hold(space)[0] == "NotRolledOut", seconds=60, what="it is waited for")
     assert "live" not in space.policy_status()
     eventually(lambda: "'base_v1' served" in hold(space)[1], seconds=60, what="the way out is said")
+    assert "go on once the hold is lifted if what they come from is live then" in hold(space)[1]
     (out, *_) = manifests(hold(space)[1])
     space.apply({**out, "metadata": {"name": "out"}})
     assert ended(space, "out") == "Succeeded"
-    # The run's promotion, which nothing recorded as ended, waited for the hold: it flies now, and fails as it did.
+    # The run's promotion, which nothing recorded as ended, waited for the hold, as that said: it flies, and fails.
     eventually(lambda: hold(space)[0] == "RolledBack", seconds=120, what="it is taken back")
     assert (space.served(), space.policy_status()["live"]["version"]) == ("base_v1", "base_v1")
     assert [entry["version"] for entry in space.policy_status()["quarantined"]] == ["ft_v1.1"]
