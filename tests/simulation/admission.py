@@ -40,7 +40,7 @@ def refusals(kind: Kind, item: Object, stored: Object | None) -> Iterator[str]:
     yield from _named(str(metadata["name"]), 63 if kind is Kind.JOB else 253)
     yield from _labelled(metadata)
     if kind is Kind.JOB:
-        yield from _labelled(item["spec"]["template"]["metadata"])
+        yield from _labelled(((item.get("spec") or {}).get("template") or {}).get("metadata") or {})
     yield from _owned(metadata.get("ownerReferences") or ())
     if kind in WRITTEN:
         name, parts = WRITTEN[kind]
@@ -93,7 +93,7 @@ def _labelled(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 def _owned(references: tuple[Mapping[str, Any], ...]) -> Iterator[str]:
     for owner in references:
-        if not owner.get("uid") or not owner.get("name"):
-            yield "metadata.ownerReferences: without uid or name"
+        if not owner.get("uid"):
+            yield "metadata.ownerReferences: without uid"
     if sum(bool(owner.get("controller")) for owner in references) > 1:
         yield "metadata.ownerReferences: more than one controller"

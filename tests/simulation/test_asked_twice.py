@@ -23,8 +23,8 @@ AGAIN = promotion("back-again", "base_v1", **{"from": "ft_v1.1", "reason": "it w
 def flown(world: World) -> list[str | None]:
     """Return what the Deployment was made to serve, one after the other."""
     flips = (w for w in world.server.log if w.kind is Kind.DEPLOYMENT and served(w.before) != served(w.after))
-    found = (served(flip.after) for flip in flips)
-    return [None if version is None else version[0] for version in found]
+    versions = (served(flip.after) for flip in flips)
+    return [None if version is None else version[0] for version in versions]
 
 
 def sixty_four_later(world: Watched) -> None:

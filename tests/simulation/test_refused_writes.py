@@ -62,8 +62,8 @@ def test_a_write_that_is_always_refused_is_said_without_haste_and_heals(what: Wh
     assert Counter(world.asked)[what]
     if answer in SAID and what[0] != "patch_status":
         # A record of service is told by an Event alone: a base's verdict is no matter of it.
-        told = any(reason in ("WriteRefused", "AdmissionUnavailable") for _, reason in world.events)
-        assert SAID[answer] in words(world) or (what == ("annotate", Kind.MODEL_VERSION) and told)
+        is_said = any(reason in ("WriteRefused", "AdmissionUnavailable") for _, reason in world.events)
+        assert SAID[answer] in words(world) or (what == ("annotate", Kind.MODEL_VERSION) and is_said)
     assert _but_verdicts(world) == []
     world.server.advance(600)
     world.settle()

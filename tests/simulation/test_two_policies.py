@@ -113,9 +113,9 @@ DEPLOYMENTS = {"invoice-fields": "invoice-detector", "prod": "prod"}
 def test_two_policies_at_one_number_serve_each_what_their_own_run_made(
     world: type[Seeds], numbers: list[str], moment: str
 ) -> None:
-    told = world(PASS)
-    told.play(hours=6)
-    for crash in (None, *range(0, told.client.writes, 9)):
+    reference = world(PASS)
+    reference.play(hours=6)
+    for crash in (None, *range(0, reference.client.writes, 9)):
         played = world(PASS, crash_at=None if crash is None else (crash, moment))
         played.play(hours=6)
         assert violations(played) == [], f"crash {moment} write {crash}"
