@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import types
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,9 @@ from finetune_trainer.training.checkpoint import (
     load_checkpoint,
     parent_checkpoint,
     publishable,
+    weights_of,
 )
+from finetune_trainer.training.usable import check_usable
 from trainer.world import CLASSES, SIDE, World
 
 
@@ -170,6 +175,98 @@ def test_code_in_a_checkpoint_is_not_executed(best_pt: Path, tmp_path: Path) -> 
     with pytest.raises(StepError):
         load_checkpoint(path, "it")
     assert not (tmp_path / "owned").exists()
+
+
+def foreign(module: str, folder: Path) -> Path:
+    """A checkpoint whose model is of a class in `module`, which is not there when it is read."""
+    import torch
+
+    names = [module.rsplit(".", depth)[0] for depth in range(module.count("."), -1, -1)]
+    sys.modules.update({name: types.ModuleType(name) for name in names})
+    kind = type("Model", (torch.nn.Module,), {"__module__": module})
+    sys.modules[module].Model = kind  # type: ignore[attr-defined]
+    path = saved({"model": kind()}, folder)
+    for name in names:
+        del sys.modules[name]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("models.yolo", "is a file of the yolov5 repository"),
+        ("models.common", "is a file of the yolov5 repository"),
+        ("our_layers.attention", "carries code that is not loaded: our_layers.attention.Model"),
+    ],
+)
+def test_a_file_of_another_project_is_told_whose_it_is(module: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=said) as caught:
+        load_checkpoint(foreign(module, tmp_path), "it")
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+
+
+def fuse(model: Any) -> None:
+    model.fuse(verbose=False)
+
+
+def diverge(model: Any) -> None:
+    next(model.parameters()).data.fill_(float("nan"))
+
+
+def gap(model: Any) -> None:
+    model.names = {0: "number", 1: "date", 3: "total"}
+
+
+def nameless(model: Any) -> None:
+    model.names = {}
+
+
+def too_many_names(model: Any) -> None:
+    model.names = dict(enumerate((*CLASSES, "tax")))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (fuse, "was fused"),
+        (diverge, "weights that are no numbers"),
+        (gap, r"names have the indices \[0, 1, 3\]"),
+        (nameless, r"names have the indices \[\]"),
+        (too_many_names, "answers with 3 classes"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_a_base_is_refused_with_the_reason(
+    best_pt: Path, spoil: Callable[[Any], None], said: str
+) -> None:
+    checkpoint = load_checkpoint(best_pt, "it")
+    spoil(weights_of(checkpoint))
+    with pytest.raises(StepError, match=said) as caught:
+        check_usable(checkpoint, "it", SIDE)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("stride", "size", "right"), [(32, 640, True), (64, 640, True), (64, 672, False), (32, 650, False)]
+)
+def test_an_image_size_is_a_multiple_of_the_models_stride(best_pt: Path, stride: int, size: int, right: bool) -> None:
+    import torch
+
+    checkpoint = load_checkpoint(best_pt, "it")
+    weights_of(checkpoint).stride = torch.tensor([8.0, float(stride)])
+    if right:
+        check_usable(checkpoint, "it", size)
+        return
+    with pytest.raises(StepError, match=f"multiples of {stride} pixels, and {size} is none"):
+        check_usable(checkpoint, "it", size)
+
+
+def test_a_detector_of_another_kind_is_refused(best_pt: Path) -> None:
+    checkpoint = load_checkpoint(best_pt, "it")
+    model = weights_of(checkpoint)
+    model.__class__ = type("RTDETRDetectionModel", (type(model),), {})
+    with pytest.raises(StepError, match="is a RTDETRDetectionModel"):
+        check_usable(checkpoint, "it", SIDE)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a checkpoint", b"PK\x03\x04 cut"])

@@ -404,7 +404,7 @@ def test_an_anchor_whose_labels_lie_elsewhere_does_not_pass_for_empty_pages(worl
     for path in list((world.anchor / "labels/train").glob("*.txt"))[:60]:
         path.write_text("")
     if allowed == 0.5:
-        with pytest.raises(StepError, match="Of 64 pages of the train split .* 60 have no box") as caught:
+        with pytest.raises(StepError, match=r"Of 64 pages of the train split .* 60 have no box") as caught:
             build_index(Storage(), world.anchor.as_uri(), background=allowed)
         assert caught.value.remedy.endswith("--allow-background 0.94.")
         return

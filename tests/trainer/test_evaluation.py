@@ -14,8 +14,9 @@ from hypothesis.extra import numpy as hnp
 
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.plan import PoolSample
+from finetune_trainer.documents.serving import Serving
 from finetune_trainer.evaluation.average_precision import Truth, average_precision, match, per_class
-from finetune_trainer.evaluation.evaluate import VALIDATION
+from finetune_trainer.evaluation.evaluate import VALIDATION, settings_digest, validation
 from finetune_trainer.evaluation.fields import FieldCounts, count_fields
 from finetune_trainer.evaluation.pages import Page, PageResult
 from finetune_trainer.evaluation.postprocess import (
@@ -119,6 +120,13 @@ def test_postprocessing_returns_what_ultralytics_returns(
     np.testing.assert_allclose(ours.scores, expected[:, 4], rtol=1e-6)
     np.testing.assert_array_equal(ours.fields, expected[:, 5].astype(int))
     np.testing.assert_allclose(ours.boxes, np.clip(expected[:, :4], 0, 128), atol=1e-4)
+
+
+@pytest.mark.parametrize(("served", "measured"), [(100, 300), (300, 300), (700, 700)])
+def test_a_model_that_may_answer_with_more_boxes_is_measured_with_as_many(served: int, measured: int) -> None:
+    serving = Serving(128, "0.25", "0.7", served)
+    assert validation(serving).max_detections == measured
+    assert (settings_digest(serving) == settings_digest(Serving(128, "0.25", "0.7", 300))) == (served == 300)
 
 
 @st.composite

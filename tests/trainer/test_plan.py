@@ -56,6 +56,10 @@ def rewrite_label(world: World, text: str) -> None:
     rewrite_batch(world, change)
 
 
+def dense(world: World, _base: dict[str, Any]) -> None:
+    rewrite_label(world, "".join(f"0 {0.1 + row * 0.002:.4f} 0.5 0.01 0.01\n" for row in range(301)))
+
+
 def too_small(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
     return {"mixing__minPoolSamples": 50}
 
@@ -161,6 +165,7 @@ def other_size(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spoil", "reason", "said"),
     [
+        (dense, Reason.TOO_MANY_BOXES, "maxDetections is 300"),
         (too_small, Reason.POOL_TOO_SMALL, "12 verified pages; at least 50"),
         (all_held_out, Reason.POOL_TOO_SMALL, "none is left to train on"),
         (empty_pool, Reason.DATA_UNREADABLE, "No batch of a pool lies below"),

@@ -62,12 +62,16 @@ class TinyTraining:
         self.lines = Lines()
 
     def run(
-        self, changes: dict[str, Any] | None = None, overrides: dict[str, object] | None = None, threads: int = 1
+        self,
+        changes: dict[str, Any] | None = None,
+        overrides: dict[str, object] | None = None,
+        threads: int = 1,
+        classes: tuple[str, ...] = CLASSES,
     ) -> Trained:
         materialise(Storage(), self.train, self.folder / "data" / "train")
         materialise(Storage(), self.val, self.folder / "data" / "val")
         data_yaml = write_data_yaml(
-            self.folder / "data.yaml", CLASSES, train=self.folder / "data" / "train", val=self.folder / "data" / "val"
+            self.folder / "data.yaml", classes, train=self.folder / "data" / "train", val=self.folder / "data" / "val"
         )
         training = msgspec.convert(training_parameters(**(changes or {})), Training)
         output = self.folder / "run"
@@ -312,3 +316,9 @@ def test_training_uses_the_threads_that_it_is_given(training: TinyTraining) -> N
     training.run({"epochs": 1}, threads=2)
     assert torch.get_num_threads() == 2, "ultralytics sets the node's CPUs less one"
     torch.set_num_threads(1)
+
+
+def test_training_that_would_begin_with_other_weights_than_the_base_ends(training: TinyTraining) -> None:
+    with pytest.raises(StepError, match="would begin at random") as caught:
+        training.run(classes=(*CLASSES, "tax"))
+    assert caught.value.reason is Reason.BASE_UNUSABLE

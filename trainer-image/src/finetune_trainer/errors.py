@@ -35,6 +35,7 @@ class Reason(StrEnum):
     LABEL_SHARED = "LabelShared"
     SPLITS_OVERLAP = "SplitsOverlap"
     TEST_SPLIT_MISSING = "TestSplitMissing"
+    TOO_MANY_BOXES = "TooManyBoxes"
     VERIFIER_MISSING = "VerifierMissing"
     IMAGE_UNREADABLE = "ImageUnreadable"
     DIGEST_MISMATCH = "DigestMismatch"

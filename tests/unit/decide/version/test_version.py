@@ -217,6 +217,15 @@ def test_a_measurement_that_is_no_number_verifies_nothing() -> None:
 
 
 @pytest.mark.row("V4")
+@pytest.mark.parametrize(("map50", "verified"), [("0.000000", "False"), ("0.000001", "True")])
+def test_a_base_that_finds_nothing_is_not_verified(map50: str, verified: str) -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.say(result(map50=map50))
+    assert shelf.verified() == (verified, "Verified" if verified == "True" else "FindsNothing")
+
+
+@pytest.mark.row("V4")
 @pytest.mark.parametrize("images", [0, -1])
 def test_a_figure_of_no_image_verifies_nothing(images: int) -> None:
     shelf = Shelf()

@@ -100,6 +100,7 @@ def import_base(request: ImportRequest, scratch: Path) -> str:
     from ..training.checkpoint import check_detector, check_is_base, class_names, load_checkpoint, publishable
     from ..training.export import export_onnx, save_checkpoint
     from ..training.settings import prepare_ultralytics
+    from ..training.usable import check_usable
 
     prepare_ultralytics(scratch / "home" / "yolo")
     where = str(request.checkpoint)
@@ -107,6 +108,7 @@ def import_base(request: ImportRequest, scratch: Path) -> str:
         raise bad_input(Reason.BASE_UNUSABLE, f"{where} does not exist.", "Name the best.pt of a training.")
     loaded = load_checkpoint(request.checkpoint, where)
     check_detector(loaded, where)
+    check_usable(loaded, where, request.serving.image_size)
     check_is_base(loaded, where, pretrained=request.pretrained)
     classes = class_names(loaded)
     check_class_names(classes, f"The checkpoint {where}")

@@ -17,6 +17,7 @@ from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
 from .anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
+from .density import check_density
 from .mixing import draw, format_ratio, is_held_out, multiplier, old_count
 from .pool import StoredSample, check_pool
 
@@ -68,6 +69,7 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counte
     drawn = _draw_old(index, pool, times=times, new=len(new), mixing=document.mixing)
     old, val, test = (_anchor_samples(anchor_uri, pages) for pages in (drawn, index.splits.val, index.splits.test))
     check_labels(storage, [*old, *val, *test], len(index.classes), "the anchor " + anchor_uri)
+    check_density([*pool, *test], document.serving.max_detections)
     new_set = _new_set(pool, index, known, only_held_out=Decimal(document.holdout) > 0)
     return Plan(
         owner=document.owner.uid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -28,6 +28,12 @@ EVALUATOR: Final = f"finetune-trainer {__version__}"
 VALIDATION: Final = Thresholds(confidence=0.001, nms_iou=0.7, max_detections=300)
 """What mAP is measured at. Ultralytics' settings of `val`: nearly every score counts for AP."""
 
+
+def validation(serving: Serving) -> Thresholds:
+    """Return what mAP is measured at: VALIDATION, or more detections where the model is served with more."""
+    return replace(VALIDATION, max_detections=max(VALIDATION.max_detections, serving.max_detections))
+
+
 _AHEAD: Final = 8
 """Pages decoded ahead of the model."""
 
@@ -41,7 +47,7 @@ def settings_digest(serving: Serving) -> str:
             "map": {
                 "confidence": str(VALIDATION.confidence),
                 "iou": str(VALIDATION.nms_iou),
-                "maxDetections": VALIDATION.max_detections,
+                "maxDetections": validation(serving).max_detections,
             },
             "averagePrecision": "101 points, trapezoids, IoU 0.5, mean over labelled classes",
             "preprocess": PREPROCESS,

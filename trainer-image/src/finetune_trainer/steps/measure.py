@@ -13,7 +13,7 @@ from ..documents.run import Gates
 from ..documents.serving import Serving
 from ..evaluation.average_precision import PrecisionRecall, match, mean_average_precision
 from ..evaluation.detector import Detector
-from ..evaluation.evaluate import VALIDATION, Speed, measure_map, run_model
+from ..evaluation.evaluate import Speed, measure_map, run_model, validation
 from ..evaluation.fields import FieldCounts, Model, count_fields, millionths, worst_drops, worst_floors
 from ..evaluation.pages import Page, PageResult
 from ..evaluation.postprocess import Thresholds
@@ -50,7 +50,7 @@ def measure(
     total = len(test) + len(new or ())
     classes = len(detector.serving.classes)
     test_results, speed = run_model(
-        detector, test, VALIDATION, lambda count, _: counted(count, total), served=Thresholds.of(serving)
+        detector, test, validation(serving), lambda count, _: counted(count, total), served=Thresholds.of(serving)
     )
     curves = measure_map(test_results, classes)
     pool: Rates | None = None

@@ -26,6 +26,7 @@ from ..training.export import export_onnx, save_checkpoint
 from ..training.loaders import loaders
 from ..training.precision import Hardware, amp_argument, detect_hardware
 from ..training.settings import prepare_ultralytics
+from ..training.usable import check_usable
 from ..training.yolo import Trained
 from ..training.yolo import train as run_training
 from .context import StepContext
@@ -60,6 +61,7 @@ def _fetch_base(context: StepContext, document: FineTuneDocument, target: Path) 
     fetched = context.progress.fetching("the base", percent=0, epochs=document.training.epochs)
     context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256, fetched=fetched)
     loaded = load_checkpoint(target, version)
+    check_usable(loaded, version, document.serving.image_size)
     check_is_base(loaded, version, pretrained=target.name)
     check_classes(class_names(loaded), f"The checkpoint of {version}", expected=document.classes)
     return target

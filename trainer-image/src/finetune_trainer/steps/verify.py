@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..data.anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
+from ..data.density import check_density
 from ..documents.anchor import AnchorIndex
 from ..documents.classes import check_classes
 from ..documents.codec import encode
@@ -70,6 +71,7 @@ def _read_test_set(context: StepContext, document: VerifyDocument) -> tuple[Anch
     check_splits(index, anchor)
     samples = [anchor_sample(anchor, page) for page in index.splits.test]
     check_labels(context.storage, samples, len(document.classes), "the anchor " + anchor)
+    check_density(samples, document.serving.max_detections)
     return index, samples
 
 

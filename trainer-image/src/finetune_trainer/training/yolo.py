@@ -47,6 +47,8 @@ def train(
     watch = _Watch(samples, progress, threads)
     with _logging_to(log):
         model = YOLO(str(base), task="detect")
+        weights = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+        model.add_callback("on_pretrain_routine_end", lambda trainer: _check_transferred(trainer, weights))
         # Public extension points only: callbacks, and a trainer class that leaves out the final evaluation.
         model.add_callback("on_pretrain_routine_end", watch.check_data)
         model.add_callback("on_train_start", watch.started)
@@ -67,6 +69,24 @@ def train(
         batch=int(trainer.batch_size),
         losses=watch.losses,
     )
+
+
+def _check_transferred(trainer: Any, weights: Mapping[str, Any]) -> None:
+    """Raise StepError where training would not begin with the base's weights, every one of them.
+
+    Ultralytics builds a model by the data set's classes and takes over what fits; the rest begins at random, and the
+    log alone says so ("Transferred 708/750 items").
+    """
+    begun = trainer.model.state_dict()
+    lost = [name for name, tensor in weights.items() if name not in begun or begun[name].shape != tensor.shape]
+    lost += [name for name in begun if name not in weights]
+    if lost:
+        raise StepError(
+            ErrorClass.BAD_INPUT,
+            Reason.BASE_UNUSABLE,
+            f"{len(lost)} of {len(begun)} weights would begin at random, not with the base's; the first is {lost[0]}.",
+            "Use a base of the same classes and the same architecture as the run's.",
+        )
 
 
 def _trainer_class() -> type[Any]:

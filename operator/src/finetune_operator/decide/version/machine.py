@@ -35,7 +35,7 @@ DEADLINE: Final = timedelta(hours=6)
 """Running time of one verification: a test set of some thousand pages takes minutes on a CPU."""
 
 _ABOUT_BYTES: Final = frozenset(
-    ("DigestMismatch", "NotANumber", "BaseUnusable", "ClassListDiffers", "ClassListInvalid")
+    ("DigestMismatch", "NotANumber", "FindsNothing", "BaseUnusable", "ClassListDiffers", "ClassListInvalid")
 )
 _TRIED_AGAIN: Final = frozenset(
     ("BackoffLimitExceeded", "TooManyDisruptions", "DeadlineExceeded", "NameTaken", "SnapshotInvalid")
@@ -193,6 +193,12 @@ def _judged(view: VersionView, status: VersionStatus, result: EvaluateResult) ->
     if result.test_set.images < 1:
         message = "it was measured on no image; look at the anchor's test split, then import the base anew"
         return _refused(view, status, Problem("NotANumber", message))
+    if map50 == 0:
+        message = (
+            f"mAP50 is 0 on {result.test_set.images} test images: it finds nothing of what is labelled there; "
+            f"see that base and anchor are of the same documents, then import the base anew"
+        )
+        return _refused(view, status, Problem("FindsNothing", message))
     message = f"mAP50 {map50} on {result.test_set.images} test images"
     status = replace(status, map50=str(map50), test_set=test_set_of(result))
     return _mark(view, status, "Verified", "True", "Verified", message)
