@@ -1,7 +1,8 @@
 """An in-memory API server: few semantics, each checked against the real one (tests/integration/semantics).
 
 It has uids, resourceVersions, generations, preconditions, merge patches of the status subresource, server-side
-apply of Deployments with field ownership, background garbage collection by ownerReferences, and a write log.
+apply of Deployments with field ownership, background garbage collection by ownerReferences, and a write log. What a
+real one refuses of an object (`admission`), it refuses.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -15,6 +16,8 @@ from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConfl
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.projection import project
+
+from .admission import refusals
 
 WITH_STATUS = frozenset(
     (Kind.POLICY, Kind.RUN, Kind.MODEL_VERSION, Kind.PROMOTION, Kind.JOB, Kind.DEPLOYMENT, Kind.POD)
@@ -57,6 +60,8 @@ class ApiServer:
     owners: dict[str, Owners] = field(default_factory=dict)
     """Per uid of a Deployment: which managers own which annotation path."""
     counter: int = 0
+    believed: frozenset[str] = frozenset()
+    """Actors whose objects are taken as they are: of an older release, whose rules were others."""
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -233,6 +238,9 @@ class ApiServer:
         new["metadata"]["managedFields"] = managed_fields(owned)
 
     def _commit(self, actor: str, verb: str, kind: Kind, namespace: str, old: Object | None, new: Object) -> Object:
+        refused = next(refusals(kind, new, old), None)
+        if refused is not None and actor not in self.believed:
+            raise Invalid(f"{kind.value[2]} {new['metadata']['name']!r} is invalid: {refused}")
         self.counter += 1
         new["metadata"]["resourceVersion"] = str(self.counter)
         name = str(new["metadata"]["name"])

@@ -24,6 +24,7 @@ def violations(world: World) -> list[str]:
         *_brakes_at_once(log),
         *_owned_keys(log),
         *_judgements_counted_once(world),
+        *world.refused_events,
         *(f"{write.kind.value[2]} {write.name} was changed in memory" for write in log if not is_intact(write)),
     ]
 
@@ -101,15 +102,14 @@ def _unjudged(version: Object, earlier: list[Write]) -> list[str]:
 
 
 def _epochs_grow(log: list[Write]) -> list[str]:
-    epochs = [
-        int((w.after["metadata"].get("annotations") or {}).get(KEY + "epoch", 0))
-        for w in log
-        if w.kind is Kind.DEPLOYMENT
-        and w.verb == "apply"
-        and w.after is not None
-        and served(w.before) != served(w.after)
-    ]
-    return [f"epochs do not grow: {epochs}"] if epochs != sorted(set(epochs)) else []
+    """Of each Deployment, by name: one that is made anew goes on where the one before it was."""
+    epochs: dict[str, list[int]] = {}
+    for write in log:
+        flips = write.kind is Kind.DEPLOYMENT and write.verb == "apply" and served(write.before) != served(write.after)
+        if flips and write.after is not None:
+            epoch = (write.after["metadata"].get("annotations") or {}).get(KEY + "epoch", 0)
+            epochs.setdefault(write.name, []).append(int(epoch))
+    return [f"epochs of {name} do not grow: {had}" for name, had in epochs.items() if had != sorted(set(had))]
 
 
 def _one_flight_at_a_time(log: list[Write]) -> list[str]:
@@ -156,16 +156,17 @@ def _server_failed(pod: Object) -> bool:
 
 def _brakes_at_once(log: list[Write]) -> list[str]:
     """After a promotion back from what is in flight, the operator's next word on the policy goes back."""
-    broken, policy, pulled = [], dict[str, Object](), ""
+    broken, policies, pulled = [], dict[str, Object](), dict[str, str]()
     for write in log:
         if write.kind is Kind.POLICY and write.after is not None:
-            policy = write.after.get("status") or {}
-            flight = policy.get("inFlight")
-            if pulled and write.verb == "patch_status" and flight is not None and flight["phase"] != "Returning":
-                broken.append(f"{pulled} did not end the flight at once: {flight['phase']}")
-            pulled = ""
+            policies[write.name] = write.after.get("status") or {}
+            flight, by = policies[write.name].get("inFlight"), pulled.pop(write.name, "")
+            if by and write.verb == "patch_status" and flight is not None and flight["phase"] != "Returning":
+                broken.append(f"{by} did not end the flight at once: {flight['phase']}")
         elif write.kind is Kind.PROMOTION and write.verb == "create" and write.after is not None:
-            pulled = write.name if _goes_back(write.after["spec"], policy) else pulled
+            policy = write.after["spec"]["policy"]
+            if _goes_back(write.after["spec"], policies.get(policy, {})):
+                pulled[policy] = write.name
     return broken
 
 

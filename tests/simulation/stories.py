@@ -15,8 +15,9 @@ from finetune_operator.cluster.port import Cluster, Object
 from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.controller.reconcile import Reconciler
 from finetune_operator.decide.decision import Emit, RecordMetric
-from finetune_operator.manifests.events import Regarding
+from finetune_operator.manifests.events import Regarding, build_event
 
+from .admission import refusals_of_event
 from .api_server import ApiServer, Client, Crash
 from .controllers import NAMESPACE, Deployments, Jobs
 from .trainer_script import Trainer, digest
@@ -57,8 +58,12 @@ class World:
     """Puts something between the operator and its client: planted bugs."""
     crashes: int = 0
     events: list[tuple[str, str]] = field(default_factory=list)
+    refused_events: list[str] = field(default_factory=list)
+    """What the API server would not have taken of Events, and why."""
     metrics: list[RecordMetric] = field(default_factory=list)
     due: dict[tuple[Kind, str], datetime] = field(default_factory=dict)
+    failures: dict[tuple[Kind, str], int] = field(default_factory=dict)
+    """How many times in a row the API server refused something of an object."""
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -87,6 +92,8 @@ class World:
 
     def _record(self, regarding: Regarding, emit: Emit) -> None:
         self.events.append((regarding.name, emit.reason))
+        manifest = build_event(emit, regarding, self.server.now, "simulation")
+        self.refused_events += [f"Event {emit.reason}: {why}" for why in refusals_of_event(manifest)]
 
     def _record_metric(self, action: RecordMetric) -> None:
         assert set(DOMAIN[action.metric].labels) == action.labels.keys()
@@ -153,9 +160,11 @@ class World:
         try:
             outcome = await self.operator.reconcile(key)
         except ClusterError:
-            # The loop looks again after a back-off; one second stands for it.
-            self.due[(key.kind, key.name)] = self.server.now + timedelta(seconds=1)
+            # The loop looks again after a back-off, which doubles from a second to a minute.
+            failures = self.failures[(key.kind, key.name)] = self.failures.get((key.kind, key.name), 0) + 1
+            self.due[(key.kind, key.name)] = self.server.now + timedelta(seconds=min(2.0 ** (failures - 1), 60))
             return
+        self.failures.pop((key.kind, key.name), None)
         if outcome.after is not None:
             self.due[(key.kind, key.name)] = self.server.now + max(outcome.after, timedelta(seconds=1))
 

@@ -131,6 +131,7 @@ def test_what_a_person_rejected_is_approved_by_nobody(by: str) -> None:
     world = rejected()
     version = world.get(Kind.MODEL_VERSION, "invoice-fields-ft-v1.1")
     approval = {"by": by, "evidence": version["spec"]["evidence"]["digest"]}
+    world.server.believed = frozenset((USER,))  # the last release's CRD lets `by: gates` through
     ended = world.ask(promotion("over", "ft_v1.1", **{"from": "base_v1", "approval": approval}))
     assert (ended["phase"], world.live()) == ("Failed", "base_v1")
     # The same bytes under another name, in a record that says nothing of that.

@@ -1,14 +1,17 @@
 """Two policies of one model, and a policy that is made anew while a flight of it is broken."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
 
 from .controllers import NAMESPACE
-from .invariants import served
+from .invariants import served, violations
 from .stories import STORIES, USER, World, promotion, run, stage
+from .trainer_script import digest
 
 PASS, REJECT, REVIEW, FAILED = STORIES
 
@@ -52,6 +55,75 @@ def test_what_served_on_another_policys_deployment_was_not_live_here_and_goes_li
     live = served(world.get(Kind.DEPLOYMENT, "prod"))
     assert live is not None
     assert live[0] == "ft_v1.1"
+    assert violations(world) == []
+
+
+class Seeds(Beside):
+    """Both policies have a run at once, each with a seed of its own, and `prod` may be of another model."""
+
+    model = "invoice-fields"
+
+    def __post_init__(self) -> None:
+        """Set the stage; another model has a base of its own."""
+        super().__post_init__()
+        self.server.update_spec(USER, Kind.POLICY, NAMESPACE, "prod", lambda o: o["spec"].update(model=self.model))
+        if self.model == "invoice-fields":
+            return
+        base = next(manifest for kind, manifest in stage() if kind is Kind.MODEL_VERSION)
+        base["metadata"]["name"], base["spec"]["model"] = f"{self.model}-base-v1", self.model
+        base["spec"]["artifact"]["sha256"] = digest(self.model)
+        self.server.create(USER, Kind.MODEL_VERSION, NAMESPACE, base)
+
+    def at_rest(self) -> bool:
+        phases = [(item.get("status") or {}).get("phase") for item in self.server.list(Kind.RUN, NAMESPACE)]
+        return super().at_rest() and phases == ["Promoted"] * 2
+
+    def _user(self) -> None:
+        super()._user()
+        for number, name in enumerate(("first", "second")):
+            item = self.server.get(Kind.RUN, NAMESPACE, name)
+            if item is not None and "mixing" not in item["spec"]:
+                mixed = partial(_mixed, 41 + number)
+                self.server.update_spec(USER, Kind.RUN, NAMESPACE, name, mixed)
+
+    def versions(self, policy: str) -> tuple[tuple[str, str] | None, tuple[str, str]]:
+        """Return what a policy's Deployment serves, and what the policy calls live."""
+        live = self.get(Kind.POLICY, policy)["status"]["live"]
+        return served(self.get(Kind.DEPLOYMENT, DEPLOYMENTS[policy])), (live["version"], live["sha256"])
+
+
+def _mixed(seed: int, item: Object) -> None:
+    item["spec"]["mixing"] = {"seed": seed}
+
+
+class SeedsOfTwoModels(Seeds):
+    """The number is one, and the ModelVersions are two."""
+
+    model = "receipts"
+
+
+DEPLOYMENTS = {"invoice-fields": "invoice-detector", "prod": "prod"}
+
+
+@pytest.mark.row("R66")
+@pytest.mark.parametrize(
+    ("world", "numbers"), [(Seeds, ["ft_v1.1", "ft_v1.2"]), (SeedsOfTwoModels, ["ft_v1.1", "ft_v1.1"])]
+)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_two_policies_at_one_number_serve_each_what_their_own_run_made(
+    world: type[Seeds], numbers: list[str], moment: str
+) -> None:
+    reference = world(PASS)
+    reference.play(hours=6)
+    for crash in (None, *range(0, reference.client.writes, 9)):
+        played = world(PASS, crash_at=None if crash is None else (crash, moment))
+        played.play(hours=6)
+        assert violations(played) == [], f"crash {moment} write {crash}"
+        serves = [played.versions(policy) for policy in DEPLOYMENTS]
+        assert [on == live for on, live in serves] == [True, True], serves
+        # A run that comes later for a crash counts on from all that there is, of whatever model.
+        assert crash is not None or sorted(live[0] for _, live in serves) == numbers
+        assert [live[1] for _, live in serves] == [digest("first"), digest("second")]
 
 
 @pytest.mark.row("D39")

@@ -119,7 +119,7 @@ def test_uris_lose_users_passwords_and_queries(text: str, shown: str) -> None:
 
 def test_a_line_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    server = ApiServer()
+    server = ApiServer(believed=frozenset(("finetune-operator",)))
     server.create("user", Kind.RUN, NAMESPACE, run())
     conditions = [{"type": f"C{n}", "status": "True", "reason": "R", "message": "x" * 5000} for n in range(50)]
 

@@ -257,6 +257,7 @@ class Brake(Value, frozen=True, kw_only=True):
     promotion_uid: str
     spec_hash: str
     release_hold: bool = False
+    overrules: bool = False
     reason: str = ""
 
 
@@ -266,8 +267,8 @@ class InFlight(Value, frozen=True, kw_only=True):
     `template_hash` is that of the pod template without our keys when the flight began. `generation` is that of
     the Deployment when `epoch` was given out: while it stays, the apply was not committed. `replicas` were available
     when watching began; `missing_since` says since when fewer of them are, and `unhealthy_since` since when that is
-    because a container fails. `takes_back`: it goes to a version that
-    was live before, so that the one it leaves is taken back; `reason` is the promotion's. `unsettled`: it began while
+    because a container fails. `takes_back`: it goes to a version that was live before, so that the one it leaves is
+    taken back; `reason` and `overrules` are the promotion's. `unsettled`: it began while
     the Deployment was not whole (then `replicas` were available), so that trouble is nobody's for certain. `evidence`
     is what the server's own container did, where that is why it returns. `observed_seconds` is how long the phase was
     looked at, as far as that is recorded, and `earlier_seconds` how long what came before it was; `idle`: its clock
@@ -294,6 +295,7 @@ class InFlight(Value, frozen=True, kw_only=True):
     unhealthy_since: datetime | None = None
     missing_since: datetime | None = None
     takes_back: bool = False
+    overrules: bool = False
     reason: str = ""
     unsettled: bool = False
     evidence: str = ""
@@ -315,6 +317,7 @@ class Consumed(Value, frozen=True, kw_only=True):
     """A promotion that was acted upon, by name and hash of its spec: it never acts again.
 
     `uid` tells whether an object of that name and spec is the one that acted; the last release did not record it.
+    One that `overrules` is forgotten last (see `Promotion.overrules`).
     """
 
     name: str
@@ -324,6 +327,7 @@ class Consumed(Value, frozen=True, kw_only=True):
     at: datetime
     message: str = ""
     uid: str = ""
+    overrules: bool = False
 
 
 class Reservation(Value, frozen=True, kw_only=True):

@@ -59,3 +59,8 @@ class Promotion(Value, frozen=True, kw_only=True):
     metadata: ObjectMeta
     spec: PromotionSpec
     status: PromotionStatus = PromotionStatus()
+
+    @property
+    def overrules(self) -> bool:
+        """Whether it carries a person's word against a check or a hold, which is of its day, and not of a later one."""
+        return self.spec.despite is not None or self.spec.release_hold

@@ -90,6 +90,7 @@ def _refuse(
         finding.message,
         view.now,
         unmirrored,
+        overrules=promotion.overrules,
     )
 
 

@@ -43,10 +43,13 @@ def _end(
             promotion_uid=promotion.metadata.uid,
             spec_hash=spec_hash,
             release_hold=promotion.spec.release_hold,
+            overrules=promotion.overrules,
             reason=cut(promotion.spec.reason, limits.MARK),
         ),
     )
     decision = turn_back(view, braked, deployment, TAKEN_BACK, message)
     done = (flight.promotion, flight.spec_hash, flight.promotion_uid)
-    status = memory.consumed(decision.status, done, "RolledBack", TAKEN_BACK, message, view.now)
+    status = memory.consumed(
+        decision.status, done, "RolledBack", TAKEN_BACK, message, view.now, overrules=flight.overrules
+    )
     return Decision(status, decision.actions, decision.requeue_after)

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 from msgspec.structs import replace
 
+from ...api.meta import find
 from ...api.policy import InFlight, LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
@@ -20,6 +21,7 @@ from ..promotion.eligibility import takes_back
 from ..promotion.proposal import Clear
 from ..promotion.release import lifts
 from ..promotion.waiting import identity
+from ..refusal import REMEDIES
 from ..text import cut
 from ..views import OBSERVED_STEP, DeploymentView, PolicyView, flight_clock
 from . import memory
@@ -51,6 +53,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         promotion=name,
         promotion_uid=promotion.metadata.uid,
         spec_hash=spec_hash,
+        overrules=promotion.overrules,
         phase="Flipping",
         to=to,
         back=memory.way_back(status, to),
@@ -154,12 +157,19 @@ def _apply_late(view: PolicyView, flight: InFlight, deployment: DeploymentView) 
     """Apply the keys after a crash or a conflict (row D9); time counts from when they can be applied."""
     if clock(view, flight) >= flight.deadline:
         if in_all(view, flight) >= NEVER_APPLIED:
-            return turn_back(
-                view, flight, deployment, "RolloutTimedOut", "the keys could not be applied to the Deployment"
-            )
+            why = f"the keys could not be applied to the Deployment{_refused(view)}"
+            return turn_back(view, flight, deployment, "RolloutTimedOut", why)
         flight = begun(view, flight)
         flight = replace(flight, deadline=times.later(flight.phase_since, rollout_patience(deployment)))
     return apply_again(view, flight, deployment, flight.to)
+
+
+def _refused(view: PolicyView) -> str:
+    """Return the API server's words, where it refuses the apply: `Ready` has them since the last try."""
+    ready = find(view.policy.status.conditions, "Ready")
+    if ready is None or ready.status != "False" or ready.reason not in REMEDIES:
+        return ""
+    return f": {ready.message.partition('; tried again by itself')[0]}"
 
 
 def _next_look(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> timedelta:

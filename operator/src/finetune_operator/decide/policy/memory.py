@@ -52,10 +52,13 @@ def consumed(
     message: str,
     now: datetime,
     waiting: Collection[tuple[str, str]] = (),
+    *,
+    overrules: bool = False,
 ) -> PolicyStatus:
     """Return `status` with the promotion (name, spec hash, uid) acted upon, for good.
 
-    Beyond the bound the oldest entries leave, but those in `waiting` (not yet mirrored by their objects) last.
+    Beyond the bound the oldest entries leave, but after them those that overrule (P15), and those in `waiting` (not yet
+    mirrored by their objects) last.
     """
     name, spec_hash, uid = promotion
     new = Consumed(
@@ -66,22 +69,26 @@ def consumed(
         reason=reason,
         at=moment(now),
         message=within(message, limits.CONSUMED_MESSAGE),
+        overrules=overrules,
     )
     entries = [entry for entry in status.consumed if (entry.name, entry.spec_hash) != (name, spec_hash)]
     while len(entries) >= limits.CONSUMED:
-        spare = (i for i, entry in enumerate(entries) if (entry.name, entry.spec_hash) not in waiting)
-        del entries[next(spare, 0)]
+        del entries[min(range(len(entries)), key=lambda i: (_stays(entries[i], waiting), i))]
     silent = max(len(entries) + 1 - limits.CONSUMED_MESSAGES, 0)
     kept = [replace(entry, message="") if i < silent else entry for i, entry in enumerate(entries)]
     return replace(status, consumed=(*kept, new))
+
+
+def _stays(entry: Consumed, waiting: Collection[tuple[str, str]]) -> tuple[bool, bool]:
+    return (entry.name, entry.spec_hash) in waiting, entry.overrules
 
 
 def landed(
     status: PolicyStatus, flight: InFlight, outcome: PromotionOutcome, reason: str, message: str, now: datetime
 ) -> PolicyStatus:
     """Return `status` with the flight ended and its promotion consumed."""
-    ended = replace(status, in_flight=None)
-    return consumed(ended, (flight.promotion, flight.spec_hash, flight.promotion_uid), outcome, reason, message, now)
+    ended, done = replace(status, in_flight=None), (flight.promotion, flight.spec_hash, flight.promotion_uid)
+    return consumed(ended, done, outcome, reason, message, now, overrules=flight.overrules)
 
 
 def quarantined(

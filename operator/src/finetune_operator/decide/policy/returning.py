@@ -161,8 +161,8 @@ def landed(
     status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash, brake.promotion_uid)
     if outcome == "RolledBack":
         back = quoted(flight.back_version)
-        return memory.consumed(status, done, "Succeeded", "FlightEnded", f"went back to {back}", now)
-    return memory.consumed(status, done, outcome, reason, message, now)
+        outcome, reason, message = "Succeeded", "FlightEnded", f"went back to {back}"
+    return memory.consumed(status, done, outcome, reason, message, now, overrules=brake.overrules)
 
 
 def foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find, is_true, set_condition
 from ...api.names import OUTCOME_KEY
-from ...api.policy import Consumed, FlightPhase, InFlight, Policy, PromotionOutcome
+from ...api.policy import Consumed, FlightPhase, Hold, InFlight, Policy, PromotionOutcome
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
 from ...api.record import Outcome, outcome_text
 from .. import limits, times
@@ -76,7 +76,8 @@ def _is_another(promotion: Promotion, entry: Consumed) -> bool:
 def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStatus]:
     """A file that is applied again does not act again: it may be Git that applies it (D56). Say so, and how to mean it.
 
-    Where what it asks for is what serves, or it came to nothing, it ends as the first one did.
+    Where what it asks for is what serves, or it came to nothing, it ends as the first one did; not where it asks for a
+    hold to be lifted, and another one stands (P16).
     """
     policy, promotion = view.policy, view.promotion
     status = None if policy is None else policy.status
@@ -84,7 +85,8 @@ def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStat
         return Decision(promotion.status)
     live, spec = status.live, promotion.spec
     is_live = live is not None and live.version == spec.version and status.in_flight is None
-    if is_live or entry.outcome != "Succeeded":
+    still_held = spec.release_hold and status.hold is not None
+    if (is_live and not still_held) or entry.outcome != "Succeeded":
         return _ended(view, entry, None)
     again = promoting(
         policy,
@@ -96,10 +98,18 @@ def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStat
     )
     message = (
         f"a promotion of this name and spec acted before ({entry.outcome}, {entry.reason}, {times.stamp(entry.at)}), "
-        f"and none acts twice; live is {quoted(None if live is None else live.version)}; to make '{spec.version}' live "
-        f"again: {again}"
+        f"and none acts twice; live is {quoted(None if live is None else live.version)}"
+        f"{_held_in_words(status.hold)}; {_meant(spec.version, is_live=is_live)}: {again}"
     )
     return _ended(view, replace(entry, outcome="Superseded", reason="AskedTwice", message=message), None)
+
+
+def _held_in_words(hold: Hold | None) -> str:
+    return "" if hold is None else f", and the policy is held ({hold.reason}, since {times.stamp(hold.since)})"
+
+
+def _meant(version: str, *, is_live: bool) -> str:
+    return f"to lift that and stay with '{version}'" if is_live else f"to make '{version}' live again"
 
 
 def _policy_missing(view: PromotionView) -> Decision[PromotionStatus]:
