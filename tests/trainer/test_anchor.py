@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from finetune_trainer.data.anchor import build_index
+from finetune_trainer.data.anchor import anchor_sample, build_index
+from finetune_trainer.data.materialise import materialise
 from finetune_trainer.documents.anchor import AnchorIndex
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
-from trainer.world import CLASSES, write_anchor
+from trainer.world import CLASSES, World, index, write_anchor
 
 
 @pytest.fixture
@@ -125,3 +126,28 @@ def test_no_data_yaml_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="does not exist") as caught:
         build(tmp_path / "nothing")
     assert caught.value.reason is Reason.DATA_UNREADABLE
+
+
+def test_an_anchor_with_any_names_is_indexed_and_laid_out_for_training(world: World, tmp_path: Path) -> None:
+    for number, name in enumerate(("a b", "a%20b", "a#b", "a?b", "a[1]b", "a*b", "日本語", "Re\u0301sume\u0301")):
+        for kind, suffix in (("images", "png"), ("labels", "txt")):
+            old = world.anchor / kind / "train" / f"page-{number}.{suffix}"
+            old.rename(old.with_name(f"{name}.{suffix}"))
+    pages = index(world.anchor).splits.train
+    samples = [anchor_sample(world.anchor.as_uri(), page) for page in pages]
+    laid_out = materialise(Storage(), samples, tmp_path / "train")
+    assert [path.read_bytes() for path in laid_out] == [(world.anchor / page.image).read_bytes() for page in pages]
+
+
+@pytest.mark.parametrize("allowed", [0.5, 0.95])
+def test_an_anchor_whose_labels_lie_elsewhere_does_not_pass_for_empty_pages(world: World, allowed: float) -> None:
+    for path in list((world.anchor / "labels/train").glob("*.txt"))[:60]:
+        path.write_text("")
+    if allowed == 0.5:
+        with pytest.raises(StepError, match=r"Of 64 pages of the train split .* 60 have no box") as caught:
+            build_index(Storage(), world.anchor.as_uri(), background=allowed)
+        assert caught.value.remedy.endswith("--allow-background 0.94.")
+        return
+    assert (
+        "60 of 64 train pages have no box" in build_index(Storage(), world.anchor.as_uri(), background=allowed).remarks
+    )

@@ -16,13 +16,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from finetune_trainer.data.anchor import anchor_sample, build_index
-from finetune_trainer.data.materialise import materialise
 from finetune_trainer.data.pool import pool_stats
 from finetune_trainer.data.pool_batch import Added, NewBatch, add_batch
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
-from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, index, write_new_pages
+from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, write_new_pages
 
 Change = Callable[[Path], object]
 IMAGE, LABEL = Path("images/train/page-7000.png"), Path("labels/train/page-7000.txt")
@@ -386,28 +384,3 @@ def test_a_file_in_the_place_of_a_folder_is_answered_with_what_to_do(world: Worl
     with pytest.raises(StepError, match="is a file") as caught:
         add(world, folder / name)
     assert ("unzip" in caught.value.remedy) == name.endswith(".zip")
-
-
-def test_an_anchor_with_any_names_is_indexed_and_laid_out_for_training(world: World, tmp_path: Path) -> None:
-    for number, name in enumerate(("a b", "a%20b", "a#b", "a?b", "a[1]b", "a*b", "日本語", "Re\u0301sume\u0301")):
-        for kind, suffix in (("images", "png"), ("labels", "txt")):
-            old = world.anchor / kind / "train" / f"page-{number}.{suffix}"
-            old.rename(old.with_name(f"{name}.{suffix}"))
-    pages = index(world.anchor).splits.train
-    samples = [anchor_sample(world.anchor.as_uri(), page) for page in pages]
-    laid_out = materialise(Storage(), samples, tmp_path / "train")
-    assert [path.read_bytes() for path in laid_out] == [(world.anchor / page.image).read_bytes() for page in pages]
-
-
-@pytest.mark.parametrize("allowed", [0.5, 0.95])
-def test_an_anchor_whose_labels_lie_elsewhere_does_not_pass_for_empty_pages(world: World, allowed: float) -> None:
-    for path in list((world.anchor / "labels/train").glob("*.txt"))[:60]:
-        path.write_text("")
-    if allowed == 0.5:
-        with pytest.raises(StepError, match=r"Of 64 pages of the train split .* 60 have no box") as caught:
-            build_index(Storage(), world.anchor.as_uri(), background=allowed)
-        assert caught.value.remedy.endswith("--allow-background 0.94.")
-        return
-    assert (
-        "60 of 64 train pages have no box" in build_index(Storage(), world.anchor.as_uri(), background=allowed).remarks
-    )

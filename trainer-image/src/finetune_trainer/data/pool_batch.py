@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
@@ -78,11 +78,10 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     documents = said_documents(folder.images, new.documents)
     pages, trouble = _read_pages(storage, folder, new, classes, counted)
     compared = compare(pages, held_out=held_out_pages(index), pool=read_pool(storage, uri, index.classes))
-    fresh = compared.new if new.only_new else compared.all
     raise_first([*compared.held_out, *problems, *trouble, *compared.repeated(new.only_new)], new.folder_uri)
-    if not fresh:
+    if not compared.new:
         raise _nothing(new, folder, len(compared.known))
-    check_share([page.checked.boxes for page in fresh], new.background, f"the folder {new.folder_uri}")
+    check_share([page.checked.boxes for page in compared.new], new.background, f"the folder {new.folder_uri}")
     identity = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     # Files first, the manifest last: what no manifest names does not exist, so a crash leaves nothing half added.
     batch = PoolBatch(
@@ -99,11 +98,11 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
                 new.verification,
                 documents.get(page.image) or own_document(identity, page.image),
             )
-            for page in fresh
+            for page in compared.new
         ),
     )
     storage.write_once(join(uri, "batches", f"{identity}.json"), encode(batch))
-    return Added(batch, tuple(_remarks(fresh, compared, left_out)))
+    return Added(batch, tuple(_remarks(compared, left_out)))
 
 
 def _read_pages(
@@ -139,8 +138,8 @@ def _nothing(new: NewBatch, folder: Folder, known: int) -> StepError:
     )
 
 
-def _remarks(pages: Sequence[NewPage], compared: Compared, left_out: Mapping[str, str]) -> list[str]:
-    lines = list(compared.lookalikes)
+def _remarks(compared: Compared, left_out: Mapping[str, str]) -> list[str]:
+    pages, lines = compared.new, list(compared.lookalikes)
     if compared.known:
         lines.append(f"{len(compared.known)} pages are in the pool already and were left out")
     empty = sum(page.checked.boxes == 0 for page in pages)

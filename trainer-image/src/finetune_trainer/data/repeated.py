@@ -32,13 +32,12 @@ class NewPage:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a comparison found. `known` are in the pool with the same label, `new` are not, `all` are both.
+    """What a comparison found. `known` are in the pool with the same label, `new` are nowhere yet.
 
     `held_out` and `contradicting` are problems in any case; `twice` are pages that the folder has twice; `lookalikes`
     are lines about pages that look like a copy of another.
     """
 
-    all: tuple[NewPage, ...]
     new: tuple[NewPage, ...]
     known: tuple[tuple[NewPage, Seen], ...]
     held_out: tuple[Problem, ...]
@@ -84,7 +83,6 @@ def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: I
                 lookalikes.append(f"{page.image} looks like a copy of {near.place}")
         folder.add(seen)
     return Compared(
-        all=tuple(pages),
         new=tuple(new),
         known=tuple(known),
         held_out=tuple(held),
