@@ -57,7 +57,7 @@ def evaluated(
 
 
 def test_the_mix_is_all_new_pages_and_the_row_of_the_table(prepared: PrepareResult) -> None:
-    assert (prepared.pool, prepared.new, prepared.fresh) == (12, 12, 12)
+    assert (prepared.pool, prepared.outside, prepared.new, prepared.fresh) == (12, 12, 12, 12)
     assert prepared.ratio == "50"
     assert prepared.old == 64, "50 x 12 is more than the anchor has"
     assert prepared.train == 76
