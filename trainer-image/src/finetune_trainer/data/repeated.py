@@ -65,7 +65,7 @@ class Compared:
         in_pool = [
             Problem(Reason.DUPLICATE_SAMPLE, page.image, f"{_place(stored)} has it") for page, stored in self.known
         ]
-        return [*contradicting, *self.twice, *(() if only_new else (*in_pool, *self.withdrawn))]
+        return [*contradicting, *self.twice, *(() if only_new else (*self.withdrawn, *in_pool))]
 
 
 def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: Pool) -> Compared:
