@@ -42,8 +42,8 @@ def published(world: World, run: str, plan: FileReference, *, trained: bool = Tr
 
 
 def lineage(policy: Policy) -> dict[str, RunLineage]:
-    found = pool_lineage(Storage(), policy.pool.as_uri(), policy.world.artifacts.as_uri())
-    return {run.run: run for run in found.runs}
+    runs = pool_lineage(Storage(), policy.pool.as_uri(), policy.world.artifacts.as_uri())
+    return {run.run: run for run in runs.runs}
 
 
 def test_runs_that_trained_on_withdrawn_and_corrected_pages_are_named_with_their_pages(policy: Policy) -> None:
@@ -54,14 +54,14 @@ def test_runs_that_trained_on_withdrawn_and_corrected_pages_are_named_with_their
     policy.correct(8000, 2)
     published(policy.world, "uid-3", policy.run())
     policy.withdraw(8001, 1, erase=True)
-    found = lineage(policy)
-    assert {run: (of.artifacts, of.withdrawn, of.corrected) for run, of in found.items()} == {
+    runs = lineage(policy)
+    assert {run: (of.artifacts, of.withdrawn, of.corrected) for run, of in runs.items()} == {
         "uid-1": ((ARTIFACT,), 1, 0),
         "uid-2": ((), 2, 1),
         "uid-3": ((ARTIFACT,), 1, 0),
     }
-    assert {page.became for page in found["uid-2"].pages} == {"withdrawn", "corrected"}
-    assert all(page.document for page in found["uid-2"].pages)
+    assert {page.became for page in runs["uid-2"].pages} == {"withdrawn", "corrected"}
+    assert all(page.document for page in runs["uid-2"].pages)
 
 
 def test_every_attempt_of_a_run_counts_and_so_do_plans_of_the_last_release(policy: Policy) -> None:

@@ -216,7 +216,7 @@ def test_a_plan_with_fewer_new_samples_is_refused_even_where_it_agrees_with_itse
 def test_a_plan_that_trains_on_what_measures_the_model_is_refused(
     base: dict[str, Any], shared_world: World, tmp_path: Path, measures: str
 ) -> None:
-    document = shared_world.parsed(base, holdout="0.5", mixing__minPoolSamples=5)
+    document = shared_world.parsed(base, holdout="0.5", mixing__minPoolSamples=1)
     honest = prepare(context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE))
     path = local_path(honest.plan.uri)
     assert path is not None

@@ -23,5 +23,5 @@ def run(options: argparse.Namespace, _scratch: Path) -> str:
     from ..data.lineage import pool_lineage
     from ..storage import Storage, normalise
 
-    found = pool_lineage(Storage(), normalise(options.uri), normalise(options.artifacts))
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+    lineage = pool_lineage(Storage(), normalise(options.uri), normalise(options.artifacts))
+    return json.dumps(asdict(lineage), indent=2, ensure_ascii=False)

@@ -88,16 +88,16 @@ def _artifacts(data: bytes) -> Iterator[str]:
 
 
 def _run(pool: Pool, run: str, plans: Iterable[Plan], artifacts: set[str]) -> RunLineage:
-    found: dict[tuple[str, str | None], LearnedPage] = {}
+    learned: dict[tuple[str, str | None], LearnedPage] = {}
     for plan in plans:
         for sample in plan.train:
             label = sample.label.sha256 if sample.label else None
             page = pool.page(sample.image.sha256)
             became = None if page is None else _became(page, sample)
             if page is not None and became is not None:
-                learned = LearnedPage(sample.image.sha256, label, page.last.document, became)
-                found.setdefault((sample.image.sha256, label), learned)
-    pages = tuple(found.values())
+                page_of_run = LearnedPage(sample.image.sha256, label, page.last.document, became)
+                learned.setdefault((sample.image.sha256, label), page_of_run)
+    pages = tuple(learned.values())
     return RunLineage(
         run=run,
         artifacts=tuple(sorted(artifacts)),

@@ -76,26 +76,26 @@ def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: P
     )
     stored = Register.of(Seen(_place(s), s.image.sha256, s.label.sha256, s.pixels, s.look) for s in pool.samples)
     folder = Register()
-    found = Compared()
+    compared = Compared()
     for page in pages:
         seen = page.seen
         if (other := anchor.same(seen)) is not None:
-            found.held_out.append(Problem(Reason.HELD_OUT_PAGE_IN_POOL, page.image, f"it is {other.place}"))
+            compared.held_out.append(Problem(Reason.HELD_OUT_PAGE_IN_POOL, page.image, f"it is {other.place}"))
         elif (in_pool := pool.page(page.image_sha256, page.checked.picture.pixels)) and in_pool.withdrawal is not None:
-            found.withdrawn.append(Problem(Reason.SAMPLE_WITHDRAWN, page.image, str(in_pool.withdrawal)))
+            compared.withdrawn.append(Problem(Reason.SAMPLE_WITHDRAWN, page.image, str(in_pool.withdrawal)))
         elif (other := folder.same(seen)) is not None and not (in_pool and other.label_sha256 == page.label_sha256):
-            found.twice.append(_twice(page, other))
+            compared.twice.append(_twice(page, other))
         elif in_pool is not None and in_pool.last.label.sha256 == page.label_sha256:
-            found.known.append((page, in_pool.last))
+            compared.known.append((page, in_pool.last))
         elif in_pool is not None and other is None:
-            found.relabelled.append((page, in_pool.last))
+            compared.relabelled.append((page, in_pool.last))
         elif in_pool is None:
-            found.new.append(page)
+            compared.new.append(page)
             near = next((n for n in (anchor.near(seen), stored.near(seen), folder.near(seen)) if n is not None), None)
             if near is not None:
-                found.lookalikes[page.image] = near.place
+                compared.lookalikes[page.image] = near.place
         folder.add(seen)
-    return found
+    return compared
 
 
 def _place(sample: StoredSample) -> str:

@@ -55,8 +55,8 @@ def withdraw(storage: Storage, uri: str, leaving: Leaving, now: datetime, counte
     _check_said(leaving)
     measured = measured_pool(storage, uri, None, counted)
     pool = measured.pool
-    found = _found(storage, pool, leaving)
-    pages = [page for page in pool.pages if id(page) in found]
+    meant = _meant_pages(storage, pool, leaving)
+    pages = [page for page in pool.pages if id(page) in meant]
     saying = [page for page in pages if page.withdrawal is None or (leaving.erase and not page.withdrawal.erased)]
     withdrawal = None
     if saying:
@@ -92,17 +92,17 @@ def _samples(pages: Iterable[PoolPage]) -> Iterator[WithdrawnSample]:
             yield WithdrawnSample(image=image, pixels=page.last.pixels, label=page.last.label.sha256)
 
 
-def _found(storage: Storage, pool: Pool, leaving: Leaving) -> set[int]:
+def _meant_pages(storage: Storage, pool: Pool, leaving: Leaving) -> set[int]:
     """Return the ids of the pages that are meant; StepError where one of the things that were given means none."""
-    found: set[int] = set()
+    meant: set[int] = set()
     problems: list[Problem] = []
-    for thing, pages, hint in _meant(storage, pool, leaving):
+    for thing, pages, hint in _things(storage, pool, leaving):
         trouble = _trouble(pages, leaving.erase)
         if trouble is not None:
             problems.append(Problem(Reason.NOT_IN_POOL, thing, trouble + hint))
-        found.update(map(id, pages))
+        meant.update(map(id, pages))
     raise_first(problems, "the pool " + pool.uri)
-    return found
+    return meant
 
 
 def _trouble(pages: Sequence[PoolPage], erase: bool) -> str | None:
@@ -114,7 +114,7 @@ def _trouble(pages: Sequence[PoolPage], erase: bool) -> str | None:
     return f"{pages[0].withdrawal}; --erase would remove its bytes, too"
 
 
-def _meant(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[str, list[PoolPage], str]]:
+def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[str, list[PoolPage], str]]:
     """Yield each thing that was given, the pages that it means, and a hint for a person where it means none."""
     for document in leaving.documents:
         yield f"document {document}", [page for page in pool.pages if page.last.document == document], ""
