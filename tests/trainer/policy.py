@@ -48,7 +48,7 @@ class Policy:
         known = Known(
             base=listing_of(storage, self.base),
             live=listing_of(storage, self.live),
-            judged=judged_samples(storage, self.judged[-8:]),
+            judged=judged_samples(storage, self.judged[-8:])[0],
         )
         return make_plan(storage, self.document(), known)
 

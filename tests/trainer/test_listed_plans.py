@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from finetune_trainer.data.listing import Listing
-from finetune_trainer.data.plan import Known, listing_of, make_plan, read_plan
+from finetune_trainer.data.plan import Known, judged_samples, listing_of, make_plan, read_plan
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel
@@ -114,6 +114,19 @@ def test_the_newest_plan_says_what_was_judged_though_the_earlier_ones_are_gone(p
     plan = policy.draw()
     assert plan.counts.new == 0
     assert plan.judged_before == (), "this listing has them"
+
+
+def test_a_judged_plan_that_is_gone_or_was_changed_stops_no_run_and_is_named(policy: Policy) -> None:
+    plans = [policy.run(), policy.run(), policy.run()]
+    paths = [local_path(plan.uri) for plan in plans]
+    assert paths[0] is not None
+    assert paths[1] is not None
+    paths[0].unlink()
+    paths[1].write_text("{}")
+    samples, lost = judged_samples(Storage(), plans)
+    assert len(samples) == 12
+    assert [error.reason for error in lost] == [Reason.DATA_UNREADABLE, Reason.DIGEST_MISMATCH]
+    assert all(plan.uri in error.message for plan, error in zip(plans, lost, strict=False))
 
 
 # Plans of the last release, which name the images of their pool.

@@ -296,3 +296,12 @@ def test_the_command_line_names_what_it_cannot_erase(
     assert "plots/new-pages.jpg" in printed
     assert main(["pool", "withdraw", str(world.pool), *things, *said, "--erase"]) == 0
     assert "withdrawn before\n0 files removed" in capsys.readouterr().out
+
+
+def test_what_resembles_a_withdrawn_page_is_pointed_at(world: World, folder: Path) -> None:
+    withdraw_from(world.pool, images=(image(folder, 7000).as_uri(),))
+    alone = write_new_pages(world.root / "alone", count=1, first=7000)
+    photo = image(alone, 7000)
+    cv2.imwrite(str(photo), cv2.GaussianBlur(cv2.imread(str(photo)), (3, 3), 0))
+    added = add_to_pool(world.pool, alone, world.anchor)
+    assert any("looks like a copy of a page of batch" in line and "withdrawn" in line for line in added.remarks)

@@ -25,7 +25,7 @@ from ..documents.plan import (
     parse_plan,
 )
 from ..documents.run import FineTuneDocument, Mixing
-from ..errors import Reason, bad_input
+from ..errors import ErrorClass, Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
 from .anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
@@ -72,13 +72,24 @@ def listing_of(storage: Storage, inputs: FileReference | None) -> Listing:
     return Listing() if inputs is None else Listing(read_plan(storage, inputs).listing)
 
 
-def judged_samples(storage: Storage, plans: Iterable[FileReference]) -> tuple[KnownSample, ...]:
-    """Return what the plans of judged runs list, of this pool and of others.
+def judged_samples(
+    storage: Storage, plans: Iterable[FileReference]
+) -> tuple[tuple[KnownSample, ...], tuple[StepError, ...]]:
+    """Return what the plans of judged runs list, of this pool and of others, and why some of them cannot be read.
 
-    A plan that is gone is passed over: each plan says what was judged before it, so that the others have most of it.
+    No run fails for these: no verdict hangs on what is new, and each plan says what was judged before it. What only a
+    plan that is lost had is new again.
     """
-    there = (plan for plan in plans if storage.exists(normalise(plan.uri)))
-    return tuple(sample for plan in there for sample in listed(read_plan(storage, plan)))
+    samples: list[KnownSample] = []
+    lost: list[StepError] = []
+    for plan in plans:
+        try:
+            samples += listed(read_plan(storage, plan))
+        except StepError as error:
+            if error.error_class is not ErrorClass.BAD_INPUT:
+                raise
+            lost.append(error)
+    return tuple(samples), tuple(lost)
 
 
 def count_new_set(new_set: Sequence[PoolSample]) -> NewSetCounts:

@@ -11,7 +11,7 @@ from ..errors import Reason
 from .folder_classes import renumber
 from .lookalikes import Register, Seen
 from .pages import CheckedPage, PageFiles
-from .pool import Pool, StoredSample
+from .pool import Pool, PoolPage, StoredSample
 from .problems import Problem
 
 
@@ -74,7 +74,7 @@ def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: P
         Seen(f"the anchor's {page.image}", page.image_sha256, page.label_sha256, page.pixels, page.look)
         for page in held_out
     )
-    stored = Register.of(Seen(_place(s), s.image.sha256, s.label.sha256, s.pixels, s.look) for s in pool.samples)
+    stored = Register.of(_seen(page) for page in pool.pages)
     folder = Register()
     compared = Compared()
     for page in pages:
@@ -96,6 +96,12 @@ def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: P
                 compared.lookalikes[page.image] = near.place
         folder.add(seen)
     return compared
+
+
+def _seen(page: PoolPage) -> Seen:
+    last = page.last
+    place = _place(last) if page.withdrawal is None else f"a page of {_place(last)} that was withdrawn"
+    return Seen(place, last.image.sha256, last.label.sha256, last.pixels, last.look)
 
 
 def _place(sample: StoredSample) -> str:
