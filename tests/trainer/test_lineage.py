@@ -14,7 +14,7 @@ from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.storage import Storage, local_path
 from trainer.policy import FIRST, Policy
 from trainer.test_listed_plans import of_the_last_release
-from trainer.world import NONCE, World
+from trainer.world import NONCE, World, add_to_pool, relabel
 
 ARTIFACT = "a" * 64
 
@@ -71,6 +71,17 @@ def test_every_attempt_of_a_run_counts_and_so_do_plans_of_the_last_release(polic
     published(policy.world, "uid-1", policy.run(), attempt=2)
     policy.withdraw(FIRST, 1)
     assert lineage(policy)["uid-1"].withdrawn == 2, "the page with its one label, and with its other"
+
+
+def test_a_label_that_a_page_has_in_another_pool_is_no_label_that_was_corrected(policy: Policy) -> None:
+    here = policy.pool
+    policy.pool = policy.world.root / "second"
+    folder = policy.folder(FIRST, 12)
+    relabel(folder, FIRST, 12)
+    add_to_pool(policy.pool, folder, policy.world.anchor)
+    published(policy.world, "uid-1", policy.run())
+    policy.pool = here
+    assert lineage(policy) == {}
 
 
 def test_a_page_that_is_held_out_taught_nobody(policy: Policy) -> None:

@@ -110,5 +110,6 @@ def _run(pool: Pool, run: str, plans: Iterable[Plan], artifacts: set[str]) -> Ru
 def _became(page: PoolPage, sample: TrainSample) -> Literal["withdrawn", "corrected"] | None:
     if page.withdrawal is not None:
         return "withdrawn"
-    label = sample.label.sha256 if sample.label else None
-    return "corrected" if sample.origin == "pool" and label != page.last.label.sha256 else None
+    # Only what this pool replaced: in another one the page may have another label.
+    replaced = {stored.label.sha256 for stored in page.samples} - {page.last.label.sha256}
+    return "corrected" if sample.label is not None and sample.label.sha256 in replaced else None
