@@ -30,6 +30,7 @@ from .deployment_views import deployment_view, pod_labels, pod_spec, serves, tem
 from .errors import ClusterError
 from .finished_jobs import finished_jobs
 from .job_views import job_views, running_pod, to_be_harvested
+from .judged_runs import judged_in_runs
 from .kinds import Kind
 from .places import Places
 from .pods_at_rest import LOOK_AGAIN, is_short, pods_of, why_short
@@ -131,6 +132,7 @@ class Observer:
             fingerprint=partial(_fingerprint, owner, templates, run.spec, policy),
             progress=progress,
             promotion=await self._promotion(namespace, promotion) if promotion else None,
+            judged=await judged_in_runs(self._cluster, namespace, run.spec.policy) if run.status.inputs is None else (),
         )
         return Observed(
             Kind.RUN,
@@ -209,6 +211,7 @@ class Observer:
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
             rejections=await rejected_in_runs(self._cluster, namespace, policy.metadata.name),
+            judged=await judged_in_runs(self._cluster, namespace, policy.metadata.name),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
             read_anew=read_anew,
