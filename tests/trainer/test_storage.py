@@ -201,10 +201,10 @@ def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[st
     write_index(storage, anchor, build_index(storage, anchor).index)
     new = NewBatch(join(s3, "world/new"), anchor, VERIFICATION, {})
     add_batch(storage, pool, new, BATCH_TIME)
-    assert len(read_pool(storage, pool, CLASSES)) == 10
+    assert len(read_pool(storage, pool, CLASSES).samples) == 10
     document = world.parsed(base, data__anchor__uri=anchor, data__pool__uri=pool)
-    plan = make_plan(storage, document, Known(frozenset(), frozenset()))
-    assert (plan.counts.new, plan.counts.old, plan.counts.test) == (10, 12, 4)
+    plan = make_plan(storage, document, Known())
+    assert (plan.counts.outside, plan.counts.old, plan.counts.test) == (10, 12, 4)
     from finetune_trainer.data.materialise import materialise
 
     pages = materialise(storage, plan.train, tmp_path / "drawn")

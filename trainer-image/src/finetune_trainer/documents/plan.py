@@ -143,7 +143,7 @@ class Plan(Document, frozen=True, kw_only=True):
 
 
 class EarlierCounts(Document, frozen=True):
-    """What the last release counted: its `new` was every page of the pool in the mix, its `fresh` what did not train."""
+    """What the last release counted: its `new` was what is `outside` now, its `fresh` what live did not train on."""
 
     pool: Count
     fresh: Count

@@ -1,4 +1,4 @@
-"""What is in the pool's log: batches, corrections and withdrawals, each an immutable manifest beside files by content."""
+"""What the pool's log has: batches, corrections and withdrawals, each an immutable manifest beside files by content."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ PoolEntry = PoolBatch | PoolCorrection | PoolWithdrawal
 
 
 def parse_pool_entry(data: bytes, where: str) -> PoolEntry:
-    """Parse a manifest of the pool's log; StepError ContractViolated, also for a kind that this trainer does not know."""
+    """Parse a manifest of the pool's log; StepError ContractViolated, also for a kind that is not known here."""
     match written_schema(data):
         case "finetune-operator.io/pool-correction/v1":
             return decode(data, PoolCorrection, f"The pool correction {where}")
