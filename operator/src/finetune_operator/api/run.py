@@ -162,6 +162,11 @@ class Inputs(Value, frozen=True, kw_only=True):
     ratio: str
     digests: dict[str, str]
 
+    @property
+    def ever(self) -> int:
+        """Pages that the pool had or has: this number only grows, whatever is withdrawn."""
+        return self.pool + (self.withdrawn or 0)
+
 
 class GateVerdict(Value, frozen=True, kw_only=True):
     """What one gate says: its verdict, and the number that it hangs on as a decimal string ("" for none).
