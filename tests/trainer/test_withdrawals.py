@@ -130,6 +130,14 @@ def test_a_thing_that_is_in_no_sample_refuses_all(world: World, folder: Path, wh
     assert files_of(world.pool) == before
 
 
+def test_a_folder_without_images_and_a_file_that_is_not_there_are_refused(world: World, folder: Path) -> None:
+    before = files_of(world.pool)
+    for place, said in ((folder / "labels", "No image lies below"), (folder / "no.png", "does not exist")):
+        with pytest.raises(StepError, match=said):
+            withdraw_from(world.pool, images=(place.as_uri(),))
+    assert files_of(world.pool) == before
+
+
 def test_a_file_that_only_looks_like_a_page_is_refused_and_says_which_it_resembles(world: World, folder: Path) -> None:
     photo = world.root / "photo.png"
     cv2.imwrite(str(photo), cv2.GaussianBlur(cv2.imread(str(image(folder, 7000))), (3, 3), 0))

@@ -132,11 +132,23 @@ def _meant(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[str
 
 
 def _images(storage: Storage, given: Iterable[str]) -> Iterator[str]:
+    """Yield the URIs of images, those in folders too; StepError DataUnreadable for a folder without any."""
     for uri in given:
         path = local_path(uri)
-        inside = () if path is not None and path.is_file() else storage.walk(uri).files
-        images = [join(uri, file) for file in inside if PurePosixPath(file).suffix.lower() in IMAGE_SUFFIXES]
-        yield from images or [uri]
+        is_file = _suffix(uri) in IMAGE_SUFFIXES if path is None else not path.is_dir()
+        if is_file:
+            yield uri
+            continue
+        images = [join(uri, file) for file in storage.walk(uri).files if _suffix(file) in IMAGE_SUFFIXES]
+        if not images:
+            raise bad_input(
+                Reason.DATA_UNREADABLE, f"No image lies below {uri}.", "Name an image, or a folder of them."
+            )
+        yield from images
+
+
+def _suffix(place: str) -> str:
+    return PurePosixPath(place).suffix.lower()
 
 
 def _shown(storage: Storage, pool: Pool, uri: str, looks: Register) -> tuple[list[PoolPage], str]:
