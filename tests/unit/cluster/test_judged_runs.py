@@ -9,10 +9,12 @@ import pytest
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.policy import Judged
 from finetune_operator.api.run import FINAL_PHASES
-from finetune_operator.cluster.judged_runs import judged_in_runs
+from finetune_operator.cluster.cache import CachedCluster
+from finetune_operator.cluster.judged_runs import JudgedRuns
 from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.store import Store
 from finetune_operator.decide import limits
-from simulation.api_server import START, ApiServer
+from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import run
 from unit.cluster.test_finished_jobs import Counting
@@ -41,7 +43,7 @@ def put(server: ApiServer, name: str, **status: Any) -> str:
 
 def seen(server: ApiServer, policy: str = "invoice-fields") -> tuple[Judged, ...]:
     client = Counting(server)
-    runs = asyncio.run(judged_in_runs(client, NAMESPACE, policy))
+    runs = asyncio.run(JudgedRuns(client).of(NAMESPACE, policy))
     assert client.reads == 0
     return runs
 
@@ -103,3 +105,22 @@ def test_of_many_runs_the_newest_are_told() -> None:
     for n in range(limits.JUDGED + 5):
         put(server, f"run-{n}", decision={"at": f"2026-11-21T12:{n:02}:00Z"})
     assert {judged.run for judged in seen(server)} == {f"run-{n}" for n in range(5, limits.JUDGED + 5)}
+
+
+@pytest.mark.row("D90")
+def test_what_is_told_follows_the_runs_and_is_looked_through_once_while_none_of_them_changes() -> None:
+    server, store = stored(), Store()
+    cluster = CachedCluster(Client(server), store)
+    runs = JudgedRuns(cluster)
+
+    def told() -> tuple[Judged, ...]:
+        for item in server.list(Kind.RUN, NAMESPACE):
+            store.put(Kind.RUN, item)
+        return asyncio.run(runs.of(NAMESPACE, "invoice-fields"))
+
+    assert told() == ()
+    put(server, "first")
+    assert [judged.run for judged in told()] == ["first"]
+    assert told() is told()
+    put(server, "second")
+    assert {judged.run for judged in told()} == {"first", "second"}

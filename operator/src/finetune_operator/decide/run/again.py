@@ -24,7 +24,8 @@ def is_current(context: RunContext, grounds: Grounds) -> bool:
 def measure_again(context: RunContext, status: RunStatus, ever: int) -> Continue | Decision[RunStatus]:
     """Give way to what was trained on more; else measure against what is live now, as long as rounds are left.
 
-    `ever` is how many pages the pool had when the run drew its mix, with those that were withdrawn by then (R154). Where none is left, the chain goes on, so that the candidate is recorded before the run ends (`end_outrun`).
+    `ever` is how many pages the pool had when the run drew its mix, with those that were withdrawn by then (R154).
+    Where none is left, the chain goes on, so that the candidate is recorded before the run ends (`end_outrun`).
     """
     view, live = context.view, context.live
     larger = _pool_of(context, live.sha256) if live is not None else 0
