@@ -71,11 +71,15 @@ class Trainer:
         return 0, message
 
     def _prepare(self, document: Object, inputs: Object) -> Object:
+        """Draw all of a pool that stays as it is: what was judged once is not new again."""
         names = ("pool", "anchor", "testSet", "newSet")
+        plan = digest(f"plan of {document['owner']['name']}")
+        new = 0 if inputs["judged"] else 60
         return {
-            "plan": {"uri": f"{document['artifacts']['uri']}/plan.json", "sha256": digest("plan")},
-            "pool": 60, "fresh": 60, "heldOut": 0, "train": 1260, "new": 60, "old": 1200, "ratio": "20",
-            "anchor": 1500, "val": 100, "test": 200, "newSet": {"documents": 60, "boxes": 360, "fresh": 60},
+            "plan": {"uri": f"{document['artifacts']['uri']}/plan.json", "sha256": plan},
+            "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": new, "corrected": 0, "fresh": 60,
+            "train": 1260, "old": 1200, "ratio": "20", "anchor": 1500, "val": 100, "test": 200,
+            "newSet": {"documents": 60, "boxes": 360, "fresh": 60},
             "digests": {name: digest(name) for name in names},
         }  # fmt: skip
 

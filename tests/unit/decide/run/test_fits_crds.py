@@ -51,7 +51,7 @@ def failing(step: str, text: str) -> World:
 def extreme_results() -> World:
     """Figures at the edge of what the contract allows."""
     world = World.at("prepare")
-    world.complete("prepare", prepare_result(ratio="999999.999999", pool=2**31 - 1, old=0))
+    world.complete("prepare", prepare_result(ratio="999999.999999", pool=2**31 - 1, train=60, old=0))
     job = world.job("train")
     uri = f"{envelope(job, {})['manifest']['uri'].rsplit('/', 1)[0]}/{'x' * 1900}.onnx"
     artifact = {"uri": uri, "sha256": "ca" * 32, "bytes": 2**40, "format": "onnx"}

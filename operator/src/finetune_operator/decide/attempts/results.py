@@ -43,11 +43,12 @@ def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None =
     except InvalidObject as error:
         return _unreadable("prepare", error)
     new = result.new_set
-    drawn = (result.pool, result.fresh, result.held_out, result.anchor, result.new, result.old, result.train)
-    counts = (*drawn, result.val, result.test, new.documents, new.boxes, new.fresh)
+    of_pool = (result.pool, result.held_out, result.withdrawn, result.outside, result.new, result.corrected)
+    of_mix = (result.fresh, result.train, result.old, result.anchor, result.val, result.test)
     wrong = (
         _misplaced(run_document, result.plan.uri, result.plan.sha256)
-        or _out_of_range(counts)
+        or _out_of_range((*of_pool, *of_mix, new.documents, new.boxes, new.fresh))
+        or _contradiction(result)
         or (None if _RATIO.fullmatch(result.ratio) else f"ratio {result.ratio[:32]!r} is no number")
         or next((f"digest {key!r} is missing" for key in _DIGESTS if not _is_sha256(result.digests.get(key))), None)
     )
@@ -56,17 +57,39 @@ def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None =
     return Inputs(
         plan=result.plan,
         pool=result.pool,
-        fresh=result.fresh,
         held_out=result.held_out,
-        anchor=result.anchor,
+        withdrawn=result.withdrawn,
+        outside=result.outside,
         new=result.new,
-        old=result.old,
+        corrected=result.corrected,
+        fresh=result.fresh,
         train=result.train,
+        old=result.old,
+        anchor=result.anchor,
+        val=result.val,
         test=result.test,
         new_set=NewSetCounts(documents=new.documents, boxes=new.boxes, fresh=new.fresh, live=fresh_by),
         ratio=result.ratio,
         digests={key: result.digests[key] for key in _DIGESTS},
     )
+
+
+def _contradiction(result: PrepareResult) -> str | None:
+    """Return which counts cannot be of one draw (R152)."""
+    may_train, new_set = result.pool - result.held_out, result.new_set
+    if result.train != result.outside + result.old:
+        return f"{result.train} pages in the mix are not {result.outside} outside the base and {result.old} old ones"
+    pairs = (
+        ("held out", result.held_out, "in the pool", result.pool),
+        ("outside the base", result.outside, "that may train", may_train),
+        ("new", result.new, "that may train", may_train),
+        ("corrected", result.corrected, "new", result.new),
+        ("fresh", result.fresh, "in the pool", result.pool),
+        ("old", result.old, "that the base may know", result.anchor + may_train - result.outside),
+        ("documents of new samples", new_set.documents, "samples in the pool", result.pool),
+        ("fresh documents of new samples", new_set.fresh, "documents of new samples", new_set.documents),
+    )
+    return next((f"{part} {what} of {whole} {of}" for what, part, of, whole in pairs if part > whole), None)
 
 
 def trained(run_document: RunDocument, said: StepResult, known: Mapping[str, str]) -> Trained | Problem:

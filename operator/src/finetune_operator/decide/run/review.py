@@ -37,7 +37,7 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
         problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
         return blocked(view, status, problem, status.phase or "Evaluating")
     status = unblocked(view, status)
-    return Continue(status) if is_current(context, grounds) else measure_again(context, status, grounds.inputs.pool)
+    return Continue(status) if is_current(context, grounds) else measure_again(context, status, grounds.inputs.ever)
 
 
 def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
