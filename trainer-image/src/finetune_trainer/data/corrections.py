@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from ..documents.pool import CorrectedSample, PoolCorrection
+from ..documents.pool import CorrectedSample, LabelFile, PoolCorrection
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, join
@@ -60,10 +60,8 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     pool = measured_pool(storage, uri, classes, counted).pool
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     unknown = [] if new.only_known else _unknown(compared)
-    raise_first(
-        [*compared.held_out, *incoming.problems, *trouble, *compared.withdrawn, *compared.twice, *unknown],
-        new.folder_uri,
-    )
+    problems = [*compared.held_out, *incoming.problems, *trouble, *compared.withdrawn, *compared.twice, *unknown]
+    raise_first(problems, new.folder_uri)
     others = [
         (page, stored) for page, stored in compared.relabelled if not _says_the_same(storage, incoming, page, stored)
     ]
@@ -76,15 +74,7 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
         classes=classes,
         reason=new.reason.strip(),
         samples=tuple(
-            CorrectedSample(
-                image=stored.image.sha256,
-                pixels=page.checked.picture.pixels,
-                label=store_label(storage, uri, incoming, page),
-                replaces=stored.label.sha256,
-                verified_by=new.verified_by.strip(),
-                verified_at=new.verified_at.isoformat(),
-            )
-            for page, stored in others
+            _corrected(page, stored, store_label(storage, uri, incoming, page), new) for page, stored in others
         ),
     )
     append(storage, uri, correction)
@@ -97,6 +87,17 @@ def _check_said(new: NewLabels) -> None:
         raise bad_input(Reason.VERIFIER_MISSING, "--verified-by is empty.", "Name the person who verified the labels.")
     if not new.reason.strip():
         raise bad_input(Reason.DATA_UNREADABLE, "--reason is empty.", "Say why the labels change: a ticket or report.")
+
+
+def _corrected(page: NewPage, stored: StoredSample, label: LabelFile, new: NewLabels) -> CorrectedSample:
+    return CorrectedSample(
+        image=stored.image.sha256,
+        pixels=page.checked.picture.pixels,
+        label=label,
+        replaces=stored.label.sha256,
+        verified_by=new.verified_by.strip(),
+        verified_at=new.verified_at.isoformat(),
+    )
 
 
 def _unknown(compared: Compared) -> list[Problem]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Literal
 
 from ..digests import check_digest, set_digest, sha256_of
-from ..documents.anchor import AnchorIndex
+from ..documents.anchor import AnchorIndex, AnchorPage
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
 from ..documents.plan import (
@@ -107,9 +107,7 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counte
     `counted` is called as pages of the pool are read.
     """
     anchor_uri, pool_uri = normalise(document.data.anchor.uri), normalise(document.data.pool.uri)
-    index = read_index(storage, anchor_uri)
-    check_classes(index.classes, f"The anchor {anchor_uri}", expected=document.classes)
-    check_splits(index, anchor_uri)
+    index = checked_index(storage, anchor_uri, document.classes)
     measured = measured_pool(storage, pool_uri, document.classes, counted)
     _check_size(measured.pool, document, known)
     checked = check_pool(storage, measured, index=index, counted=counted)
@@ -119,9 +117,7 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counte
     times = _times(document.mixing, len(outside))
     candidates = _old_candidates(anchor_uri, index, members, listing)
     old = _draw_old(candidates, times=times, outside=len(outside), mixing=document.mixing)
-    val, test = (
-        tuple(anchor_sample(anchor_uri, page) for page in pages) for pages in (index.splits.val, index.splits.test)
-    )
+    val, test = (_anchor_samples(anchor_uri, pages) for pages in (index.splits.val, index.splits.test))
     of_anchor = [sample for sample in old if sample.origin == "anchor"]
     check_labels(storage, [*of_anchor, *val, *test], len(index.classes), "the anchor " + anchor_uri)
     check_density([*(member.sample for member in members), *test], document.serving.max_detections)
@@ -144,6 +140,14 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counte
         listing=listing,
         judged_before=judged_before(known.judged, listing),
     )
+
+
+def checked_index(storage: Storage, uri: str, classes: Sequence[str]) -> AnchorIndex:
+    """Return the anchor's index; StepError where it has other classes, or splits that cannot be used."""
+    index = read_index(storage, uri)
+    check_classes(index.classes, f"The anchor {uri}", expected=classes)
+    check_splits(index, uri)
+    return index
 
 
 def _check_size(pool: Pool, document: FineTuneDocument, known: Known) -> None:
@@ -186,6 +190,10 @@ def _member(stored: StoredSample, sample: Sample, document: FineTuneDocument, kn
         held_out=held_out,
     )
     return _Member(planned, stored.known, outside=not held_out and not known.base.has(stored.known))
+
+
+def _anchor_samples(uri: str, pages: Sequence[AnchorPage]) -> tuple[Sample, ...]:
+    return tuple(anchor_sample(uri, page) for page in pages)
 
 
 def _times(mixing: Mixing, outside: int) -> Decimal:

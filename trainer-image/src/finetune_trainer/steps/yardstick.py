@@ -12,12 +12,11 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from ..data.anchor import anchor_sample, check_splits, pages_digest, read_index
+from ..data.anchor import anchor_sample, pages_digest
 from ..data.listing import Listing, anchor_digests, digests_of, is_measured_on
-from ..data.plan import count_new_set, listing_of, read_plan, samples_digest
+from ..data.plan import checked_index, count_new_set, listing_of, read_plan, samples_digest
 from ..digests import set_digest
 from ..documents.anchor import AnchorIndex
-from ..documents.classes import check_classes
 from ..documents.inputs import EvaluateInputs
 from ..documents.plan import NewSetCounts, Plan, PoolSample, Sample
 from ..documents.run import FineTuneDocument
@@ -44,9 +43,7 @@ def read_yardstick(context: StepContext, document: FineTuneDocument, inputs: Eva
     if plan.owner != document.owner.uid:
         raise differs(f"it belongs to {plan.owner}, not to {document.owner.uid}")
     anchor = normalise(document.data.anchor.uri)
-    index = read_index(context.storage, anchor)
-    check_classes(index.classes, f"The anchor {anchor}", expected=document.classes)
-    check_splits(index, anchor)
+    index = checked_index(context.storage, anchor, document.classes)
     test_digest = pages_digest(index.splits.test)
     if plan.digests.test_set != test_digest:
         raise differs(f"the test split of {anchor} has digest {test_digest}, not {plan.digests.test_set}")
