@@ -219,7 +219,7 @@ def _old_candidates(
 def _draw_old(
     candidates: Mapping[str, TrainSample], *, times: Decimal, outside: int, mixing: Mixing
 ) -> list[TrainSample]:
-    count = old_count(trained_new=outside, times=times, max_old=mixing.max_old, anchor=len(candidates))
+    count = old_count(outside=outside, times=times, max_old=mixing.max_old, anchor=len(candidates))
     return [candidates[digest] for digest in draw(candidates, count=count, seed=mixing.seed)]
 
 
