@@ -221,7 +221,8 @@ class RunStatus(Value, frozen=True, kw_only=True):
 
     A review was open for `review_seconds` up to `review_seen_at`, as far as that is recorded.
     `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for,
-    and `snapshot_sha256` the digest of the document in `snapshot`.
+    and `snapshot_sha256` the digest of the document in `snapshot`. `earlier_evidence` has the digests of evidence that
+    was void when something else went live: a no to it is one to the same bytes.
     """
 
     observed_generation: int = 0
@@ -248,6 +249,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     gates: tuple[GateVerdict, ...] = ()
     verdict: Verdict | None = None
     evidence: Evidence | None = None
+    earlier_evidence: tuple[str, ...] = ()
     decision: Ruling | None = None
     model_version: str | None = None
     version: str | None = None

@@ -172,9 +172,9 @@ def _stuck(run: Json) -> tuple[str, str]:
 
 
 def _rejected(run: Json) -> tuple[str, ...]:
-    """Return what a person rejected for good; until the run is over its judgement may be made again."""
+    """Return what a person rejected for good; before the run is over its version has that."""
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
-    if phase(run) != "Rejected" or _value(run, "status", "verdict") != "Review" or not sha256:
+    if phase(run) != "Rejected" or _value(run, "status", "verdict") not in ("Pass", "Review") or not sha256:
         return ()
     if _value(decision, "verdict") != "Reject":
         return ()
