@@ -1,7 +1,7 @@
 """FineTuneRun: one training and its judgement."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .figures import Figure, Measurements
 from .meta import Artifact, Condition, FileReference, ObjectMeta
@@ -190,6 +190,10 @@ class Evidence(Value, frozen=True, kw_only=True):
     live_sha256: str | None = None
     round: int = 1
     test_set: TestSet | None = None
+
+
+BY_GATES: Final = "gates"
+"""Who decided where no person was needed; nobody decides a review by that name."""
 
 
 class Ruling(Value, frozen=True, kw_only=True):

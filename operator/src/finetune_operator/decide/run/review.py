@@ -7,11 +7,10 @@ from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find
 from ...api.policy import Policy
-from ...api.run import Evidence, Ruling, RunStatus
+from ...api.run import BY_GATES, Evidence, Ruling, RunStatus
 from .. import text
 from ..commands import run_command, with_remedy
 from ..decision import Decision
-from ..promotion.eligibility import GATES
 from ..snapshot import default_seed
 from ..times import later, span, stamp, whole_seconds
 from .acceptance import policy_not_found
@@ -51,7 +50,7 @@ def persons_no(view: RunView, status: RunStatus) -> Ruling | None:
     ruling, review, evidence = status.decision, view.run.spec.review, status.evidence
     if status.verdict not in ("Pass", "Review") or status.promotion is not None or evidence is None:
         return None
-    if ruling is not None and (ruling.verdict == "Reject" or ruling.by != GATES):
+    if ruling is not None and (ruling.verdict == "Reject" or ruling.by != BY_GATES):
         return ruling if ruling.verdict == "Reject" else None
     if review is None or review.decision != "Reject":
         return None

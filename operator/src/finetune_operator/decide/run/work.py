@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ...api.contract import StepResult
 from ...api.meta import ConditionStatus, FileReference
 from ...api.policy import LiveVersion
-from ...api.run import Attempt, Inputs, Ruling, RunStatus
+from ...api.run import BY_GATES, Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
 from ..attempts.engine import advance
@@ -226,9 +226,9 @@ def _ruling(context: RunContext, verdict: str) -> Ruling | None:
     """Return the decision that needs no person."""
     match verdict:
         case "Pass":
-            return Ruling(verdict="Approve", by="gates", at=context.view.now, reason="every gate passed")
+            return Ruling(verdict="Approve", by=BY_GATES, at=context.view.now, reason="every gate passed")
         case "Reject":
-            return Ruling(verdict="Reject", by="gates", at=context.view.now, reason="a gate rejected it")
+            return Ruling(verdict="Reject", by=BY_GATES, at=context.view.now, reason="a gate rejected it")
         case _:
             return None
 
