@@ -46,8 +46,7 @@ def test_a_run_tells_what_a_person_rejected() -> None:
     "status",
     [
         {"phase": "InReview"},
-        {"verdict": "Reject"},
-        {"verdict": None},
+        {"verdict": "Reject", "decision": NO | {"by": "gates"}},
         {"decision": NO | {"verdict": "Approve"}},
         {"decision": None},
         {"candidate": None},

@@ -45,12 +45,13 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
 def persons_no(view: RunView, status: RunStatus) -> Ruling | None:
     """Return a person's no to the candidate: the one on record, or a review of this run's evidence, of any round.
 
-    It is about the bytes, so nothing that goes live meanwhile makes it void, and no gate overrules it (R111).
+    It is about the bytes, so nothing that goes live meanwhile makes it void, and no gate overrules it: what the gates
+    alone reject may pass another time (R111).
     """
     ruling, review, evidence = status.decision, view.run.spec.review, status.evidence
-    if status.verdict not in ("Pass", "Review") or status.promotion is not None or evidence is None:
+    if status.verdict in (None, "Error") or status.promotion is not None or evidence is None:
         return None
-    if ruling is not None and (ruling.verdict == "Reject" or ruling.by != BY_GATES):
+    if ruling is not None and ruling.by != BY_GATES:
         return ruling if ruling.verdict == "Reject" else None
     if review is None or review.decision != "Reject":
         return None
@@ -101,11 +102,11 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
 
 
 def _ruled(view: RunView, status: RunStatus, ruling: Ruling) -> RunStatus:
-    """Return the status with a person's decision; where the gates passed they did so, whatever people say."""
+    """Return the status with a person's decision; where the gates decided by themselves, what they said stands."""
     if status.decision == ruling:
         return status
     status = replace(status, decision=ruling)
-    if status.verdict == "Pass":
+    if status.verdict != "Review":
         return status
     approved = ruling.verdict == "Approve"
     value: ConditionStatus = "True" if approved else "False"
@@ -151,7 +152,7 @@ def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[
         return finish(view, status, "Expired", "ReviewExpired", message)
     if ruling.verdict == "Reject":
         status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {text.quoted(ruling.by, _NAME)}")
-        by = "gates" if status.verdict == "Reject" else decided_by(ruling)
+        by = BY_GATES if ruling.by == BY_GATES else decided_by(ruling)
         message = f"{status.version} was rejected by {by}; {objections(status.gates) or 'every gate passed'}"
         again = run_command(view.run, seed=default_seed(context.uid))
         remedy = f"more pages in the pool make a new run train anew; so does another seed: {again}"
