@@ -4,14 +4,17 @@ import pkgutil
 from importlib import import_module
 
 import pytest
+from msgspec.structs import replace
 
 from finetune_operator.api.contract import EvaluateResult
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.policy import Gates
-from finetune_operator.api.run import GateVerdict, Verdict
+from finetune_operator.api.run import GateVerdict, TestSet, Verdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide import gates as package
+from finetune_operator.decide.gates.evidence import test_set_of as recorded_test_set
 from finetune_operator.decide.gates.gate import Figures, Gate, Standing, figures
+from finetune_operator.decide.gates.rows import MAX_COUNT
 from finetune_operator.decide.gates.verdict import GATES, VERDICTS, judge
 from finetune_operator.decide.snapshot import snapshot_of_run
 from unit.decide.run.results import evaluate_result
@@ -76,3 +79,24 @@ def test_verdicts_and_figures_have_names_of_their_own() -> None:
 
 def test_what_was_not_measured_is_no_figure() -> None:
     assert figures(a=1, b=None, c=0) == (Figure(name="a", value="1"), Figure(name="c", value="0"))
+
+
+@pytest.mark.row("R22")
+@pytest.mark.parametrize(
+    ("digest", "images", "is_one"),
+    [
+        ("a" * 64, 0, True),
+        ("a" * 64, MAX_COUNT, True),
+        ("a" * 64, -1, False),
+        ("a" * 64, MAX_COUNT + 1, False),
+        ("A" * 64, 3, False),
+        ("a" * 65, 3, False),
+        ("", 3, False),
+    ],
+)
+def test_a_test_set_is_on_record_only_with_a_digest_and_a_count_that_can_be(
+    digest: str, images: int, is_one: bool
+) -> None:
+    said = result()
+    seen = recorded_test_set(replace(said, test_set=replace(said.test_set, digest=digest, images=images)))
+    assert seen == (TestSet(digest=digest, images=images) if is_one else None)
