@@ -441,6 +441,17 @@ def test_a_run_that_the_operator_fails_on_again_and_again_ends(world: World, bro
 
 
 @pytest.mark.row("R88")
+def test_failures_that_are_over_count_no_more(world: World, broken: set[Kind]) -> None:
+    world.reconcile(RUN)
+    for _ in range(2):
+        broken.add(Kind.RUN)
+        fail(world, RUN, TRIES - 1)
+        broken.clear()
+        world.reconcile(RUN)
+    assert world.get(RUN)["status"]["phase"] != "Failed"
+
+
+@pytest.mark.row("R88")
 @pytest.mark.parametrize("key", [POLICY, VERSION], ids=["policy", "version"])
 def test_what_serves_is_tried_again_without_end(world: World, broken: set[Kind], key: ObjectRef) -> None:
     conditions = world.get(key)["status"]["conditions"]
