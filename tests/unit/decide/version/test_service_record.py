@@ -121,7 +121,7 @@ class TestRecord:
 
     @pytest.mark.row("V10")
     def test_what_other_bytes_did_is_not_mirrored(self) -> None:
-        others = {
+        others: dict[str, Any] = {
             "quarantined": (updated(SICK, sha256=LIVE, reason="RolloutFailed"),),
             "taken_back": (updated(TAKEN, sha256=LIVE),),
             "live": live("base_v1", LIVE),
