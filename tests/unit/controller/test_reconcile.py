@@ -283,6 +283,22 @@ def test_a_deleted_object_is_gone_and_a_dying_one_is_left_alone(world: World) ->
     assert world.reconcile(RUN).gone
 
 
+def test_what_is_gone_leaves_nothing_in_memory(world: World, broken: set[Kind]) -> None:
+    world.client.statuses = True
+    world.refuse(RUN, tries=3)
+    broken.add(Kind.RUN)
+    fail(world, RUN)
+    reconciler, uid = world.reconciler, world.get(RUN)["metadata"]["uid"]
+    reconciler._words.wait(uid, world.now())
+    remembered: dict[str, Any] = {
+        "refusals": reconciler._refused, "Events": reconciler._posted, "words": reconciler._words._left,
+        "failures": reconciler._failures._known, "time": reconciler._stopwatch._laps,
+    }  # fmt: skip
+    assert [what for what, known in remembered.items() if uid not in known] == []
+    reconciler.forget(uid)
+    assert [what for what, known in remembered.items() if uid in known] == []
+
+
 class Scripted:
     """A reconciler that does as it is told."""
 
