@@ -1,6 +1,7 @@
 """What the API server refuses or cannot be read is said in the status, and taken back when it is over."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -297,6 +298,24 @@ def test_what_is_gone_leaves_nothing_in_memory(world: World, broken: set[Kind]) 
     assert [what for what, known in remembered.items() if uid not in known] == []
     reconciler.forget(uid)
     assert [what for what, known in remembered.items() if uid in known] == []
+
+
+@pytest.mark.row("D58")
+def test_what_a_decision_sees_is_timed_by_the_clock_that_nobody_sets(world: World) -> None:
+    steady = [7.0]
+    outlets = Outlets(events=lambda regarding, emit: None, metrics=lambda action: None)
+    reconciler = Reconciler(world.client, Observer(world.client), outlets, world.now, lambda: steady[0])
+
+    def seen(key: ObjectRef) -> Any:
+        observed = asyncio.run(reconciler.observer.observe(key.kind, world.get(key), world.now()))
+        return reconciler._timed(observed, world.now()).view.observed
+
+    for key in (POLICY, RUN, VERSION):
+        first = seen(key)
+        assert first is not None, "else the wall clock speaks"
+        world.server.advance(3600)
+        steady[0] += 5
+        assert seen(key) - first == timedelta(seconds=5)
 
 
 class Scripted:
