@@ -1,0 +1,112 @@
+"""What is live and stays live: which promotion only lifts the hold, and what may be put back by us."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.policy import Hold, PolicyStatus, Quarantined, TakenBack
+from finetune_operator.decide.promotion.checks import judge
+from finetune_operator.decide.promotion.eligibility import is_proven
+from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait
+from finetune_operator.decide.views import DeploymentView
+from unit.decide.policy.world import NOW, base, deployment, keys, live, live_version, policy, promotion, seconds, tuned
+
+BASE, TUNED = base(), tuned()
+HOLD = Hold(by="finetune-operator", reason="RolledBack", message="x", since=NOW)
+SHA = TUNED.spec.artifact.sha256
+SICK = Quarantined(version="ft_v1.1", sha256=SHA, reason="Unhealthy", since=NOW)
+TAKEN = TakenBack(version="ft_v1.1", sha256=SHA, by="back", reason="wrong totals", since=NOW)
+STAY = promotion("ft_v1.1", "ft_v1.1", name="stay", release_hold=True)
+HELD = replace(live(TUNED, 2, BASE), hold=HOLD)
+THERE = deployment(keys(TUNED), epoch=2)
+
+
+def judged(asked: Any = STAY, status: PolicyStatus = HELD, there: DeploymentView | None = THERE) -> tuple[str, str]:
+    """What becomes of a promotion while no object of what is live is there."""
+    finding = judge(Proposal(asked, policy(status), (BASE,), there))
+    if isinstance(finding, Clear):
+        return "Clear", ""
+    return (finding.outcome if isinstance(finding, Refuse) else "Wait"), finding.reason
+
+
+@pytest.mark.row("V7")
+def test_the_word_to_stay_with_what_is_live_needs_no_object_of_it() -> None:
+    assert judged() == ("Succeeded", "AlreadyLive")
+
+
+@pytest.mark.row("V7")
+def test_also_where_the_same_bytes_were_good_under_another_name() -> None:
+    renamed = live_version(tuned("ft_v1.0", artifact=TUNED.spec.artifact))
+    assert judged(status=replace(HELD, last_good=(renamed,))) == ("Succeeded", "AlreadyLive")
+
+
+@pytest.mark.row("V7")
+@pytest.mark.parametrize(
+    "asked",
+    [
+        promotion("ft_v9.9", "ft_v1.1", name="stay", release_hold=True),
+        promotion("ft_v9.9", "ft_v9.9", name="stay", release_hold=True),
+    ],
+    ids=["of another version", "from another version"],
+)
+def test_a_version_that_is_not_what_is_live_is_not_live_already(asked: Any) -> None:
+    assert judged(asked) == ("Wait", "VersionNotFound")
+
+
+@pytest.mark.row("V7")
+@pytest.mark.parametrize(
+    ("status", "there"),
+    [
+        (replace(HELD, live=None), THERE),
+        (HELD, deployment(keys(BASE))),
+        (replace(HELD, last_good=()), THERE),
+        (replace(HELD, quarantined=(SICK,)), THERE),
+        (replace(HELD, taken_back=(TAKEN,)), THERE),
+    ],
+    ids=["nothing is live", "another one is served", "only found", "it failed here", "taken back"],
+)
+def test_it_stays_only_where_it_serves_and_nothing_speaks_against_it(
+    status: PolicyStatus, there: DeploymentView | None
+) -> None:
+    assert judged(status=status, there=there)[1] != "AlreadyLive"
+
+
+@pytest.mark.row("D54")
+@pytest.mark.parametrize("versions", [(BASE,), (BASE, TUNED)], ids=["without its object", "with its object"])
+def test_a_word_of_before_the_hold_does_not_end_as_if_it_had_lifted_it(versions: Any) -> None:
+    early = promotion("ft_v1.1", "ft_v1.1", name="stay", release_hold=True, age=1)
+    finding = judge(Proposal(early, policy(HELD), versions, THERE))
+    assert isinstance(finding, Wait)
+    assert finding.reason == "Held"
+    just = promotion("ft_v1.1", "ft_v1.1", name="stay", release_hold=True, age=0)
+    assert judge(Proposal(just, policy(HELD), versions, THERE)) == Refuse(
+        "Succeeded", "AlreadyLive", "'ft_v1.1' is what is live"
+    )
+
+
+@pytest.mark.row("D53")
+@pytest.mark.parametrize("against", [{"quarantined": (SICK,)}, {"taken_back": (TAKEN,)}], ids=["failed", "taken back"])
+@pytest.mark.parametrize("good", [True, False])
+def test_what_failed_or_was_taken_back_is_not_put_back_though_it_passed_a_watch(
+    against: dict[str, Any], good: bool
+) -> None:
+    status = live(TUNED) if good else replace(live(TUNED), last_good=())
+    assert is_proven(policy(status), (BASE, TUNED))
+    assert not is_proven(policy(replace(status, **against)), (BASE, TUNED))
+    assert not is_proven(policy(replace(status, live=None)), (BASE, TUNED))
+
+
+@pytest.mark.row("D53")
+@pytest.mark.parametrize("verified", ["Unknown", "False", None])
+def test_a_base_that_was_only_found_is_put_back_only_once_it_is_verified(verified: Any) -> None:
+    found = policy(replace(live(BASE), last_good=()))
+    assert is_proven(found, (BASE,))
+    assert not is_proven(found, (base(verified=verified),))
+    assert is_proven(policy(live(BASE)), (base(verified=verified),)), "it passed a watch here"
+
+
+@pytest.mark.row("D54")
+def test_the_moment_of_a_hold_counts_to_the_second() -> None:
+    later = replace(HELD, hold=replace(HOLD, since=NOW + seconds(1)))
+    assert judged(STAY, later) == ("Wait", "Held")
