@@ -110,3 +110,102 @@ def test_a_base_that_was_only_found_is_put_back_only_once_it_is_verified(verifie
 def test_the_moment_of_a_hold_counts_to_the_second() -> None:
     later = replace(HELD, hold=replace(HOLD, since=NOW + seconds(1)))
     assert judged(STAY, later) == ("Wait", "Held")
+
+
+def found(asked: Any, status: PolicyStatus, there: DeploymentView, *versions: Any) -> tuple[str, str]:
+    finding = judge(Proposal(asked, policy(status), versions, there))
+    return ("Clear", "") if isinstance(finding, Clear) else (finding.reason, finding.message)
+
+
+NEXT = tuned("ft_v1.2", baseline="ft_v1.1")
+FORWARD = promotion("ft_v1.2", "ft_v1.1")
+REVIEWED = tuned(verdict="Review")
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize(
+    ("live_now", "served", "waits"),
+    [
+        (TUNED, None, "NotSettled"),
+        (REVIEWED, None, "Clear"),
+        (REVIEWED, TUNED, "NotSettled"),
+        (TUNED, TUNED, "NotSettled"),
+    ],
+    ids=["put back soon", "put back by nobody", "serves, unproven", "serves"],
+)
+def test_a_deployment_that_is_not_whole_is_waited_for_while_something_can_make_it_so(
+    live_now: Any, served: Any, waits: str
+) -> None:
+    """What was only found, and nothing proves, is not put back once its keys are gone (D5)."""
+    status = replace(live(live_now), last_good=())
+    there = deployment(None if served is None else keys(served), available=0, ready=0)
+    assert found(FORWARD, status, there, BASE, live_now, NEXT)[0] == waits
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize(
+    ("there", "room"),
+    [({"available": 0}, False), ({"available": 1}, True), ({"available": 2, "updated": 1}, False)],
+)
+def test_scaling_to_what_finds_room_is_proposed_where_some_do(there: dict[str, Any], room: bool) -> None:
+    reason, message = found(FORWARD, live(TUNED), deployment(keys(TUNED), **there), BASE, TUNED, NEXT)
+    assert reason == "NotSettled"
+    assert ("kubectl scale deployment invoice-detector -n ml --replicas=1" in message) is room
+
+
+@pytest.mark.row("P4")
+@pytest.mark.parametrize(
+    ("served", "manager", "release", "waits"),
+    [
+        (None, None, False, "Clear"),
+        (BASE, "finetune-operator", False, "ForeignKeys"),
+        (BASE, "finetune-operator", True, "Clear"),
+        (BASE, "kubectl", True, "ForeignKeys"),
+        (NEXT, "kubectl", True, "Clear"),
+        (NEXT, "kubectl", False, "ForeignKeys"),
+        (TUNED, "kubectl", False, "ForeignKeys"),
+        (TUNED, "finetune-operator", False, "Clear"),
+    ],
+    ids=["no keys", "others of ours", "others of ours, on purpose", "somebody elses, on purpose",
+         "what it wants is there, on purpose", "what it wants is there", "live, but somebody elses", "live"],
+)  # fmt: skip
+def test_keys_are_written_over_only_where_they_are_ours_to_write(
+    served: Any, manager: str | None, release: bool, waits: str
+) -> None:
+    asked = promotion("ft_v1.2", "ft_v1.1", release_hold=release)
+    there = deployment(None if served is None else keys(served), keys_manager=manager)
+    assert found(asked, live(TUNED), there, BASE, TUNED, NEXT)[0] == waits
+
+
+@pytest.mark.row("P4")
+def test_a_refusal_says_what_is_known_and_no_more() -> None:
+    sick = replace(live(BASE), quarantined=(SICK,))
+    asked = promotion("ft_v1.1", "base_v1")
+    said = found(asked, sick, deployment(keys(BASE)), BASE, TUNED)[1]
+    assert "2026-11-21 12:00 UTC); promote another version" in said
+    known = replace(sick, quarantined=(replace(SICK, evidence="exit code 1"),))
+    assert "2026-11-21 12:00 UTC): exit code 1; promote" in found(asked, known, deployment(keys(BASE)), BASE, TUNED)[1]
+    held = replace(live(BASE), hold=HOLD)
+    assert "after this promotion was made" not in found(asked, held, deployment(keys(BASE)), BASE, TUNED)[1]
+    early = promotion("ft_v1.1", "base_v1", release_hold=True, age=9)
+    assert "after this promotion was made" in found(early, held, deployment(keys(BASE)), BASE, TUNED)[1]
+
+
+@pytest.mark.row("P4")
+def test_a_good_version_that_two_objects_claim_is_not_taken_from_memory() -> None:
+    twin = replace(TUNED, metadata=replace(TUNED.metadata, name="twin"))
+    asked = promotion("ft_v1.1", "base_v1")
+    assert found(asked, live(BASE, 3, TUNED), deployment(keys(BASE)), BASE, TUNED, twin)[0] == "VersionAmbiguous"
+
+
+@pytest.mark.row("P4")
+def test_what_comes_back_when_keys_are_let_go_of_is_said_as_it_will_be() -> None:
+    theirs = deployment(keys(BASE), keys_manager="kubectl")
+    then = "'ft_v1.1', on record as live, is put back then, and 'ft_v1.2' goes live"
+    assert then in found(FORWARD, live(TUNED), theirs, BASE, TUNED, NEXT)[1]
+    stay = promotion("ft_v1.1", "ft_v1.1", release_hold=True)
+    assert "is put back then)" in found(stay, live(TUNED), theirs, BASE, TUNED)[1]
+    unproven = replace(live(REVIEWED), last_good=())
+    assert "nothing is served until 'ft_v1.2' goes live" in found(FORWARD, unproven, theirs, BASE, REVIEWED, NEXT)[1]
+    nobody = deployment(keys(TUNED), replicas=0, updated=0, available=0, total=0)
+    assert "--replicas=1" in found(FORWARD, live(TUNED), nobody, BASE, TUNED, NEXT)[1]
