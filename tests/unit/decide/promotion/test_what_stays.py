@@ -209,3 +209,23 @@ def test_what_comes_back_when_keys_are_let_go_of_is_said_as_it_will_be() -> None
     assert "nothing is served until 'ft_v1.2' goes live" in found(FORWARD, unproven, theirs, BASE, REVIEWED, NEXT)[1]
     nobody = deployment(keys(TUNED), replicas=0, updated=0, available=0, total=0)
     assert "--replicas=1" in found(FORWARD, live(TUNED), nobody, BASE, TUNED, NEXT)[1]
+
+
+@pytest.mark.row("D34")
+@pytest.mark.parametrize("held", [True, False])
+def test_the_command_past_a_quarantine_comes_from_what_is_live_and_lifts_a_hold_where_there_is_one(held: bool) -> None:
+    status = replace(live(BASE), quarantined=(SICK,), hold=HOLD if held else None)
+    asked = promotion("ft_v1.1", "ft_v1.0")
+    reason, said = found(asked, status, deployment(keys(BASE)), BASE, TUNED)
+    assert reason == "Quarantined"
+    assert '"from":"base_v1"' in said
+    assert ('"releaseHold":true' in said) is held
+
+
+@pytest.mark.row("P4")
+def test_a_from_that_is_not_live_is_refused_at_once_though_the_policy_is_held() -> None:
+    """It would come from something else whenever the hold is lifted."""
+    asked = promotion("ft_v1.1", "ft_v1.0")
+    reason, said = found(asked, replace(live(BASE), hold=HOLD), deployment(keys(BASE)), BASE, TUNED)
+    assert reason == "FromIsNotLive"
+    assert '"from":"base_v1","releaseHold":true' in said
