@@ -180,6 +180,16 @@ def test_more_than_eight_fields_are_no_list() -> None:
     assert gate.verdict == "Error"
 
 
+@pytest.mark.row("R91")
+@pytest.mark.parametrize(
+    ("candidate", "value"),
+    [((90, 95), "0.900000"), ((40, 80), "0.400000"), ((40, 160), "0.250000"), ((0, 0), "0.000000")],
+    ids=["recall of more detections", "recall", "precision", "nothing found"],
+)
+def test_the_floors_value_is_the_lesser_of_recall_and_precision(candidate: Numbers, value: str) -> None:
+    assert {gate.value for gate in floor(table("detections", candidate, (35, 40)))} == {value}
+
+
 @pytest.mark.row("R92")
 def test_fewer_detections_than_boxes_found_is_an_error() -> None:
     assert {g.verdict for g in floor(table("detections", (90, 89), (35, 40)))} == {"Error"}

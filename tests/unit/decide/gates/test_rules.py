@@ -70,6 +70,18 @@ def test_every_judgement_has_the_verdicts_that_its_gates_name() -> None:
     assert {gate.name for gate in judgement.gates} == VERDICTS
 
 
+def test_a_judgement_of_what_was_not_measured_has_them_too_and_is_an_error() -> None:
+    whole = result()
+    models = whole.models
+    for lacking in (
+        replace(whole, new_set=None),
+        replace(whole, models=replace(models, candidate=None)),
+    ):
+        judgement = judge(DOCUMENT, lacking, Standing())
+        assert {gate.name for gate in judgement.gates} == VERDICTS
+        assert judgement.verdict == "Error"
+
+
 def test_verdicts_and_figures_have_names_of_their_own() -> None:
     judgement = judge(DOCUMENT, result(), Standing())
     assert judgement.figures is not None
