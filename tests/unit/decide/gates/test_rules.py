@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.contract import EvaluateResult
+from finetune_operator.api.contract import EvaluateResult, Scores
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.policy import Gates
 from finetune_operator.api.run import GateVerdict, TestSet, Verdict
@@ -15,6 +15,7 @@ from finetune_operator.decide import gates as package
 from finetune_operator.decide.gates.evidence import test_set_of as recorded_test_set
 from finetune_operator.decide.gates.gate import Figures, Gate, Standing, figures
 from finetune_operator.decide.gates.rows import MAX_COUNT
+from finetune_operator.decide.gates.shares import found_share
 from finetune_operator.decide.gates.verdict import GATES, VERDICTS, judge
 from finetune_operator.decide.snapshot import snapshot_of_run
 from unit.decide.run.results import evaluate_result
@@ -112,3 +113,24 @@ def test_a_test_set_is_on_record_only_with_a_digest_and_a_count_that_can_be(
     said = result()
     seen = recorded_test_set(replace(said, test_set=replace(said.test_set, digest=digest, images=images)))
     assert seen == (TestSet(digest=digest, images=images) if is_one else None)
+
+
+@pytest.mark.row("R22")
+@pytest.mark.parametrize(
+    ("matched", "boxes", "rate", "found"),
+    [
+        (0, 0, "0.000000", None),
+        (0, 1, "0.000000", "0.000000"),
+        (1, 1, "1.000000", "1.000000"),
+        (2, 1, "1.000000", None),
+        (-1, 1, "0.000000", None),
+        (1, 2, "0.500001", "0.500001"),
+        (1, 2, "0.500002", None),
+        (0, 1, "-0.000000", None),
+    ],
+)
+def test_a_share_is_one_of_something_that_its_counts_make(
+    matched: int, boxes: int, rate: str, found: str | None
+) -> None:
+    seen = found_share(Scores(matched=matched, boxes=boxes, rate=rate))
+    assert (None if seen is None else str(seen)) == found
