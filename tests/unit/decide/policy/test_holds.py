@@ -4,11 +4,12 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.policy import Hold, Policy
+from finetune_operator.api.promotion import Approval
 from finetune_operator.decide.policy import holds, machine
 from finetune_operator.decide.policy.machine import decide
 from unit.decide.policy.flight import ASKED, BASE, OTHER, TUNED, VERSIONS, at, flying
 from unit.decide.policy.test_flight_returning import returning
-from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, seconds, tuned, view
+from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, promotion, seconds, tuned, view
 
 HOME = deployment(keys(BASE), epoch=3)
 
@@ -43,6 +44,17 @@ def test_keys_that_were_removed_are_not_to_be_let_go_of() -> None:
     assert "to keep" not in removed.message
 
 
+@pytest.mark.row("D12")
+def test_what_is_quarantined_by_the_same_look_is_not_offered_to_be_kept() -> None:
+    """Its keys were put back by somebody while the way back from it was under way."""
+    theirs = deployment(keys(TUNED), epoch=3, keys_manager="kubectl")
+    decision = decide(at(110, returning(), theirs))
+    assert [entry.version for entry in decision.status.quarantined] == ["ft_v1.1"]
+    held = hold_of(policy(decision.status))
+    assert held.reason == "External"
+    assert "to keep '" not in held.message
+
+
 @pytest.mark.row("D35")
 @pytest.mark.parametrize(
     ("version", "kept"),
@@ -73,6 +85,28 @@ def test_what_was_rolled_back_says_how_to_try_again_or_why_not() -> None:
     said = hold_of(policy(refused.status)).message
     assert "it cannot be tried again as it is: 'ft_v1.1' cannot go live: its verdict is Reject" in said
     assert "to lift the hold and stay with 'base_v1': " in said
+
+
+@pytest.mark.row("D18")
+def test_what_was_approved_is_tried_again_with_that_approval() -> None:
+    reviewed = tuned(verdict="Review")
+    assert reviewed.spec.evidence is not None
+    approval = Approval(by="ann", evidence=reviewed.spec.evidence.digest)
+    asked = promotion("ft_v1.1", "base_v1", approval=approval)
+    of = returning(why="RolloutTimedOut", promotion_uid=asked.metadata.uid)
+    for promotions, said in (((asked,), True), ((), False)):
+        seen = view(of, HOME, *promotions, versions=(BASE, reviewed), now=NOW + seconds(130))
+        message = hold_of(policy(decide(seen).status)).message
+        assert (f'"approval":{{"by":"ann","evidence":"{approval.evidence}"}}' in message) is said
+        assert ("it cannot be tried again as it is" in message) is not said
+
+
+@pytest.mark.row("D20")
+def test_a_refused_release_of_the_keys_proposes_nothing_to_go_live() -> None:
+    first = view(returning(first=True), deployment(keys(TUNED), epoch=2), ASKED, versions=VERSIONS)
+    held = hold_of(policy(machine.refused(first, "helm", "conflict").status)).message
+    assert "kubectl create" not in held
+    assert "let go of them" in held
 
 
 @pytest.mark.row("D18")
