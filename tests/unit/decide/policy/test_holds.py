@@ -94,7 +94,8 @@ def test_what_was_approved_is_tried_again_with_that_approval() -> None:
     approval = Approval(by="ann", evidence=reviewed.spec.evidence.digest)
     asked = promotion("ft_v1.1", "base_v1", approval=approval)
     of = returning(why="RolloutTimedOut", promotion_uid=asked.metadata.uid)
-    for promotions, said in (((asked,), True), ((), False)):
+    other = promotion("ft_v1.1", "base_v1", name="other", approval=Approval(by="bo", evidence=approval.evidence))
+    for promotions, said in (((other, asked), True), ((other,), False), ((), False)):
         seen = view(of, HOME, *promotions, versions=(BASE, reviewed), now=NOW + seconds(130))
         message = hold_of(policy(decide(seen).status)).message
         assert (f'"approval":{{"by":"ann","evidence":"{approval.evidence}"}}' in message) is said
