@@ -183,8 +183,8 @@ def test_a_list_is_read_to_its_last_page_by_the_labels_asked_for() -> None:
         }
 
     api = Wire([(200, page("next", "c", "a")), (200, page("", "b"))])
-    found = api(lambda kube: kube.list(Kind.POD, "ml", {"x": "y", "a": "b"}))
-    assert [obj["metadata"]["name"] for obj in found] == ["a", "b", "c"]
+    listed = api(lambda kube: kube.list(Kind.POD, "ml", {"x": "y", "a": "b"}))
+    assert [obj["metadata"]["name"] for obj in listed] == ["a", "b", "c"]
     first, second = api.asked
     assert (first.path, second.path) == (PODS, PODS)
     assert first.query == {"limit": ["500"], "labelSelector": ["a=b,x=y"]}

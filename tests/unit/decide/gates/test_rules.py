@@ -117,7 +117,7 @@ def test_a_test_set_is_on_record_only_with_a_digest_and_a_count_that_can_be(
 
 @pytest.mark.row("R22")
 @pytest.mark.parametrize(
-    ("matched", "boxes", "rate", "found"),
+    ("matched", "boxes", "rate", "expected"),
     [
         (0, 0, "0.000000", None),
         (0, 1, "0.000000", "0.000000"),
@@ -130,7 +130,7 @@ def test_a_test_set_is_on_record_only_with_a_digest_and_a_count_that_can_be(
     ],
 )
 def test_a_share_is_one_of_something_that_its_counts_make(
-    matched: int, boxes: int, rate: str, found: str | None
+    matched: int, boxes: int, rate: str, expected: str | None
 ) -> None:
     seen = found_share(Scores(matched=matched, boxes=boxes, rate=rate))
-    assert (None if seen is None else str(seen)) == found
+    assert (None if seen is None else str(seen)) == expected

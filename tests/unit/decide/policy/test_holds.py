@@ -19,13 +19,13 @@ def hold_of(of: Policy) -> Hold:
     return of.status.hold
 
 
-def found(of: Policy, there: object, *versions: object) -> Hold:
+def held_by(of: Policy, there: object, *versions: object) -> Hold:
     return hold_of(policy(decide(view(of, there, versions=versions or VERSIONS)).status))  # type: ignore[arg-type]
 
 
 @pytest.mark.row("D6")
 def test_what_somebody_else_set_is_said_beside_what_is_on_record() -> None:
-    set_by = found(policy(live(BASE)), deployment(keys(OTHER), keys_manager="kubectl-edit"))
+    set_by = held_by(policy(live(BASE)), deployment(keys(OTHER), keys_manager="kubectl-edit"))
     assert (set_by.by, set_by.reason) == ("kubectl-edit", "External")
     assert "was set to 'ft_v9.9' by field manager 'kubectl-edit', recorded as live is 'base_v1'" in set_by.message
     assert "to undo that, let go of the keys" in set_by.message
@@ -68,7 +68,7 @@ def test_what_is_quarantined_by_the_same_look_is_not_offered_to_be_kept() -> Non
 )
 def test_only_what_would_not_be_refused_is_offered_to_be_kept(version: object, kept: bool) -> None:
     there = deployment(keys(version), epoch=2, keys_manager="kubectl")  # type: ignore[arg-type]
-    said = found(policy(live(BASE)), there, BASE, version).message
+    said = held_by(policy(live(BASE)), there, BASE, version).message
     assert ("to keep '" in said) is kept
     assert (said.count('"releaseHold":true')) == 1 + kept, "each way lifts the hold"
 

@@ -100,9 +100,9 @@ def test_what_failed_or_was_taken_back_is_not_put_back_though_it_passed_a_watch(
 @pytest.mark.row("D53")
 @pytest.mark.parametrize("verified", ["Unknown", "False", None])
 def test_a_base_that_was_only_found_is_put_back_only_once_it_is_verified(verified: Any) -> None:
-    found = policy(replace(live(BASE), last_good=()))
-    assert is_proven(found, (BASE,))
-    assert not is_proven(found, (base(verified=verified),))
+    adopted = policy(replace(live(BASE), last_good=()))
+    assert is_proven(adopted, (BASE,))
+    assert not is_proven(adopted, (base(verified=verified),))
     assert is_proven(policy(live(BASE)), (base(verified=verified),)), "it passed a watch here"
 
 
@@ -112,7 +112,7 @@ def test_the_moment_of_a_hold_counts_to_the_second() -> None:
     assert judged(STAY, later) == ("Wait", "Held")
 
 
-def found(asked: Any, status: PolicyStatus, there: DeploymentView, *versions: Any) -> tuple[str, str]:
+def judged_now(asked: Any, status: PolicyStatus, there: DeploymentView, *versions: Any) -> tuple[str, str]:
     finding = judge(Proposal(asked, policy(status), versions, there))
     return ("Clear", "") if isinstance(finding, Clear) else (finding.reason, finding.message)
 
@@ -139,7 +139,7 @@ def test_a_deployment_that_is_not_whole_is_waited_for_while_something_can_make_i
     """What was only found, and nothing proves, is not put back once its keys are gone (D5)."""
     status = replace(live(live_now), last_good=())
     there = deployment(None if served is None else keys(served), available=0, ready=0)
-    assert found(FORWARD, status, there, BASE, live_now, NEXT)[0] == waits
+    assert judged_now(FORWARD, status, there, BASE, live_now, NEXT)[0] == waits
 
 
 @pytest.mark.row("P4")
@@ -148,7 +148,7 @@ def test_a_deployment_that_is_not_whole_is_waited_for_while_something_can_make_i
     [({"available": 0}, False), ({"available": 1}, True), ({"available": 2, "updated": 1}, False)],
 )
 def test_scaling_to_what_finds_room_is_proposed_where_some_do(there: dict[str, Any], room: bool) -> None:
-    reason, message = found(FORWARD, live(TUNED), deployment(keys(TUNED), **there), BASE, TUNED, NEXT)
+    reason, message = judged_now(FORWARD, live(TUNED), deployment(keys(TUNED), **there), BASE, TUNED, NEXT)
     assert reason == "NotSettled"
     assert ("kubectl scale deployment invoice-detector -n ml --replicas=1" in message) is room
 
@@ -174,41 +174,46 @@ def test_keys_are_written_over_only_where_they_are_ours_to_write(
 ) -> None:
     asked = promotion("ft_v1.2", "ft_v1.1", release_hold=release)
     there = deployment(None if served is None else keys(served), keys_manager=manager)
-    assert found(asked, live(TUNED), there, BASE, TUNED, NEXT)[0] == waits
+    assert judged_now(asked, live(TUNED), there, BASE, TUNED, NEXT)[0] == waits
 
 
 @pytest.mark.row("P4")
 def test_a_refusal_says_what_is_known_and_no_more() -> None:
     sick = replace(live(BASE), quarantined=(SICK,))
     asked = promotion("ft_v1.1", "base_v1")
-    said = found(asked, sick, deployment(keys(BASE)), BASE, TUNED)[1]
+    said = judged_now(asked, sick, deployment(keys(BASE)), BASE, TUNED)[1]
     assert "2026-11-21 12:00 UTC); promote another version" in said
     known = replace(sick, quarantined=(replace(SICK, evidence="exit code 1"),))
-    assert "2026-11-21 12:00 UTC): exit code 1; promote" in found(asked, known, deployment(keys(BASE)), BASE, TUNED)[1]
+    assert (
+        "2026-11-21 12:00 UTC): exit code 1; promote"
+        in judged_now(asked, known, deployment(keys(BASE)), BASE, TUNED)[1]
+    )
     held = replace(live(BASE), hold=HOLD)
-    assert "after this promotion was made" not in found(asked, held, deployment(keys(BASE)), BASE, TUNED)[1]
+    assert "after this promotion was made" not in judged_now(asked, held, deployment(keys(BASE)), BASE, TUNED)[1]
     early = promotion("ft_v1.1", "base_v1", release_hold=True, age=9)
-    assert "after this promotion was made" in found(early, held, deployment(keys(BASE)), BASE, TUNED)[1]
+    assert "after this promotion was made" in judged_now(early, held, deployment(keys(BASE)), BASE, TUNED)[1]
 
 
 @pytest.mark.row("P4")
 def test_a_good_version_that_two_objects_claim_is_not_taken_from_memory() -> None:
     twin = replace(TUNED, metadata=replace(TUNED.metadata, name="twin"))
     asked = promotion("ft_v1.1", "base_v1")
-    assert found(asked, live(BASE, 3, TUNED), deployment(keys(BASE)), BASE, TUNED, twin)[0] == "VersionAmbiguous"
+    assert judged_now(asked, live(BASE, 3, TUNED), deployment(keys(BASE)), BASE, TUNED, twin)[0] == "VersionAmbiguous"
 
 
 @pytest.mark.row("P4")
 def test_what_comes_back_when_keys_are_let_go_of_is_said_as_it_will_be() -> None:
     theirs = deployment(keys(BASE), keys_manager="kubectl")
     then = "'ft_v1.1', on record as live, is put back then, and 'ft_v1.2' goes live"
-    assert then in found(FORWARD, live(TUNED), theirs, BASE, TUNED, NEXT)[1]
+    assert then in judged_now(FORWARD, live(TUNED), theirs, BASE, TUNED, NEXT)[1]
     stay = promotion("ft_v1.1", "ft_v1.1", release_hold=True)
-    assert "is put back then)" in found(stay, live(TUNED), theirs, BASE, TUNED)[1]
+    assert "is put back then)" in judged_now(stay, live(TUNED), theirs, BASE, TUNED)[1]
     unproven = replace(live(REVIEWED), last_good=())
-    assert "nothing is served until 'ft_v1.2' goes live" in found(FORWARD, unproven, theirs, BASE, REVIEWED, NEXT)[1]
+    assert (
+        "nothing is served until 'ft_v1.2' goes live" in judged_now(FORWARD, unproven, theirs, BASE, REVIEWED, NEXT)[1]
+    )
     nobody = deployment(keys(TUNED), replicas=0, updated=0, available=0, total=0)
-    assert "--replicas=1" in found(FORWARD, live(TUNED), nobody, BASE, TUNED, NEXT)[1]
+    assert "--replicas=1" in judged_now(FORWARD, live(TUNED), nobody, BASE, TUNED, NEXT)[1]
 
 
 @pytest.mark.row("D34")
@@ -216,7 +221,7 @@ def test_what_comes_back_when_keys_are_let_go_of_is_said_as_it_will_be() -> None
 def test_the_command_past_a_quarantine_comes_from_what_is_live_and_lifts_a_hold_where_there_is_one(held: bool) -> None:
     status = replace(live(BASE), quarantined=(SICK,), hold=HOLD if held else None)
     asked = promotion("ft_v1.1", "ft_v1.0")
-    reason, said = found(asked, status, deployment(keys(BASE)), BASE, TUNED)
+    reason, said = judged_now(asked, status, deployment(keys(BASE)), BASE, TUNED)
     assert reason == "Quarantined"
     assert '"from":"base_v1"' in said
     assert ('"releaseHold":true' in said) is held
@@ -226,6 +231,6 @@ def test_the_command_past_a_quarantine_comes_from_what_is_live_and_lifts_a_hold_
 def test_a_from_that_is_not_live_is_refused_at_once_though_the_policy_is_held() -> None:
     """It would come from something else whenever the hold is lifted."""
     asked = promotion("ft_v1.1", "ft_v1.0")
-    reason, said = found(asked, replace(live(BASE), hold=HOLD), deployment(keys(BASE)), BASE, TUNED)
+    reason, said = judged_now(asked, replace(live(BASE), hold=HOLD), deployment(keys(BASE)), BASE, TUNED)
     assert reason == "FromIsNotLive"
     assert '"from":"base_v1","releaseHold":true' in said
