@@ -24,10 +24,10 @@ class Told:
 
     def __getattr__(self, verb: str) -> Callable[..., Awaitable[Any]]:
         async def tell(*args: Any, **options: Any) -> Any:
-            self.told = (verb, args, options)
+            self.asked = (verb, args, options)
             if verb in {"get", "patch_status"}:
                 return BEFORE if verb == "get" else {"metadata": {"name": "first"}, "status": self.status}
-            return {"metadata": {"name": "made"}} if verb == "create" else self.told
+            return {"metadata": {"name": "made"}} if verb == "create" else self.asked
 
         return tell
 
@@ -49,9 +49,9 @@ VERBS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_journal_changes_nothing_of_what_is_asked_for(verb: str) -> None:
     args, options = VERBS[verb]
-    told = Told()
-    asyncio.run(getattr(Journal(told), verb)(*args, **options))  # type: ignore[arg-type]
-    assert told.told == (verb, args, options)
+    cluster = Told()
+    asyncio.run(getattr(Journal(cluster), verb)(*args, **options))  # type: ignore[arg-type]
+    assert cluster.asked == (verb, args, options)
 
 
 def written(*verbs: str, status: Object | None = None, key: ObjectRef = RUN) -> list[dict[str, Any]]:
