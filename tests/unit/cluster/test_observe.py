@@ -203,6 +203,17 @@ def test_a_document_that_cannot_be_used_is_a_problem_with_a_reason(world: World,
     assert "document" in problem.message
 
 
+@pytest.mark.row("R37")
+def test_a_document_of_another_digest_is_not_the_one_that_was_made(world: World) -> None:
+    world.child(Kind.CONFIG_MAP, "document", world.uid, {})
+    world.status(Kind.RUN, "first", {"snapshot": "document", "snapshotSha256": "0" * 64})
+    seen = world.view().view
+    assert seen.snapshot is None
+    assert seen.snapshot_problem is not None
+    assert seen.snapshot_problem.reason == "SnapshotInvalid"
+    assert ", not 000000000000; nothing is judged by it" in seen.snapshot_problem.message
+
+
 def test_a_deployment_without_the_label_is_told_from_one_that_is_missing(world: World) -> None:
     world.client.misses = frozenset((Kind.DEPLOYMENT,))  # the watch shows labelled ones only
     world.server.update_spec(
