@@ -251,13 +251,17 @@ FlightPhase = Literal["Flipping", "Watching", "Returning"]
 
 
 class Brake(Value, frozen=True, kw_only=True):
-    """The promotion that ended a flight by going back to a version that was good."""
+    """The promotion that ended a flight by going back to a version that was good.
+
+    `corrects`: it says that the version was taken back, and goes there all the same.
+    """
 
     promotion: str
     promotion_uid: str
     spec_hash: str
     release_hold: bool = False
     overrules: bool = False
+    corrects: bool = False
     reason: str = ""
 
 

@@ -8,6 +8,7 @@ from .. import limits
 from ..decision import Decision
 from ..deployment import keys_of
 from ..promotion.braking import goes_back_to
+from ..promotion.checks import overrules
 from ..promotion.waiting import candidates, identity
 from ..text import cut
 from ..views import DeploymentView, PolicyView
@@ -44,6 +45,7 @@ def _end(
             spec_hash=spec_hash,
             release_hold=promotion.spec.release_hold,
             overrules=promotion.overrules,
+            corrects=overrules(promotion, "TakenBack"),
             reason=cut(promotion.spec.reason, limits.MARK),
         ),
     )

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ...api.model_version import ModelVersion
 from ...api.policy import (
+    Brake,
     Consumed,
     Hold,
     InFlight,
@@ -146,8 +147,10 @@ def kept(status: PolicyStatus, version: LiveVersion) -> PolicyStatus:
 
     It counts as good from now on: a person stands for it.
     """
-    if status.taken_back_of(version.sha256) is None:
-        return status
+    return status if status.taken_back_of(version.sha256) is None else _kept_good(status, version)
+
+
+def _kept_good(status: PolicyStatus, version: LiveVersion) -> PolicyStatus:
     good = tuple(entry for entry in status.last_good if entry.sha256 != version.sha256)
     status = _not_taken_back(status, version.sha256)
     return replace(status, last_good=(version, *good)[: limits.LAST_GOOD])
@@ -199,6 +202,26 @@ def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicySt
         if not known and not is_quarantined(status, version.sha256):
             good.append(version)
     return replace(status, live=as_live(flight.to, flight.epoch, now), last_good=tuple(good[: limits.LAST_GOOD]))
+
+
+def braked(
+    status: PolicyStatus, flight: InFlight, brake: Brake, *, before: PolicyStatus, now: datetime
+) -> PolicyStatus:
+    """Return `status`, which was `before`, with what people left by ending a flight (D42).
+
+    Who ends a way back does not speak against the version that it led to. Who goes back further than the flight would
+    have leaves what was live, too, but for who corrects a taking back. Bytes that are gone back to are not left,
+    under whatever name they flew.
+    """
+    back, left = flight.back, () if flight.takes_back else (flight.to,)
+    if back is not None and brake.corrects:
+        status = _kept_good(status, back)
+    elif before.live is not None and back != way_back(before, flight.to):
+        left = (*left, as_version(before.live))
+    for version in left:
+        if back is None or version.sha256 != back.sha256:
+            status = taken_back(status, version, by=brake.promotion, reason=brake.reason, now=now)
+    return status
 
 
 def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:

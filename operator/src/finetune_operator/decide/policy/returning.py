@@ -121,10 +121,8 @@ def _no_more_waiting(view: PolicyView, flight: InFlight) -> str:
 def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[PolicyStatus]:
     """The old version serves again, or nothing does as before (row D18)."""
     status = _back_on_record(view.policy.status, flight, view.now)
-    if flight.brake is not None and not flight.takes_back:
-        # Who ends a way back does not speak against the version that it led to.
-        brake = flight.brake
-        status = memory.taken_back(status, flight.to, by=brake.promotion, reason=brake.reason, now=view.now)
+    if flight.brake is not None:
+        status = memory.braked(status, flight, flight.brake, before=view.policy.status, now=view.now)
     status = landed(status, flight, "RolledBack", flight.why, f"{flight.message}{remark}", view.now)
     text = (
         f"promotion '{flight.promotion}' to '{flight.to.version}' was rolled back: "

@@ -6,6 +6,7 @@ from typing import Final
 from ...api.model_version import ModelVersion
 from ...api.policy import InFlight, LiveVersion, Policy, PolicyStatus
 from ...api.promotion import Promotion
+from ..deployment import keys_of
 from ..rejections import rejection_of
 from .eligibility import eligible, made_by_run
 from .proposal import CheckContext
@@ -30,10 +31,12 @@ def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVers
     ):
         return None
     good = _good(status, promotion.spec.version)
-    if good is None or good.sha256 == flight.to.sha256 or status.quarantine_of(good.sha256) is not None:
+    if good is None or status.quarantine_of(good.sha256) is not None:
         return None
-    if flight.back is not None and good.sha256 == flight.back.sha256:
-        return good
+    if flight.back is not None and keys_of(good) == keys_of(flight.back):
+        return good  # also where it is the bytes in flight, from the place where they served
+    if good.sha256 == flight.to.sha256:
+        return None
     return good if _may_serve(promotion, policy, versions, good) else None
 
 
