@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from finetune_operator.api.model_version import ModelVersion
+from finetune_operator.api.policy import Rejected
 from finetune_operator.api.promotion import Despite
 from unit.decide.policy.flight import (
     ASKED,
@@ -16,6 +18,9 @@ from unit.decide.policy.world import (
     ModelDeployment,
     World,
     keys,
+    live,
+    live_version,
+    policy,
     promotion,
     running,
     seconds,
@@ -157,3 +162,80 @@ class TestWholeFlights:
 def _without_time(end: tuple[Any, ...]) -> tuple[Any, ...]:
     phase, served_keys, epoch, recorded, highest = end
     return phase, served_keys, epoch, None if recorded is None else replace(recorded, since=NOW), highest
+
+
+class TestWhatWasSaidMeanwhile:
+    """The way back is chosen by what is known when it begins."""
+
+    NEXT = tuned("ft_v1.2", baseline="ft_v1.1")
+
+    def world(self, *good: ModelVersion) -> World:
+        """The fine-tune is live, and its successor never gets ready."""
+        world = running(TUNED, BASE, self.NEXT, behaviour={"ft_v1.2": "never"})
+        world.policy = policy(live(TUNED, 1, *good))
+        world.ask(promotion("ft_v1.2", "ft_v1.1"))
+        return world
+
+    def reject(self, world: World) -> None:
+        no = Rejected(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, by="ann", at=NOW, run="first")
+        world.policy = replace(world.policy, status=replace(world.policy.status, rejected=(no,)))
+
+    @pytest.mark.row("D79")
+    @pytest.mark.parametrize("before", [0, 20])
+    def test_a_failed_flight_goes_back_to_what_nobody_rejected(self, before: float) -> None:
+        world = self.world(BASE)
+        world.run(before)
+        self.reject(world)
+        world.run(300)
+        status = world.policy.status
+        assert status.live is not None
+        assert status.hold is not None
+        assert status.live.version == "base_v1"
+        assert "for 'ft_v1.1' was live, but 'ann' rejected it in review" in status.hold.message
+        assert world.commits[-1].after == keys(BASE)
+
+    @pytest.mark.row("D79")
+    def test_and_to_what_was_live_where_there_is_nothing_else(self) -> None:
+        world = self.world()
+        self.reject(world)
+        world.run(300)
+        status = world.policy.status
+        assert status.live is not None
+        assert (status.live.version, world.phase("to-ft-v1-2")) == ("ft_v1.1", "RolledBack")
+
+
+class TestCrashBeforeTheFirstApply:
+    """The keys are those of live, and the way back leads elsewhere."""
+
+    @pytest.mark.row("D9")
+    def test_where_live_is_no_way_back(self) -> None:
+        world = running(TUNED, BASE, tuned("ft_v1.2", baseline="ft_v1.1"))
+        world.policy = policy(replace(live(TUNED), last_good=(live_version(BASE),)))
+        world.ask(promotion("ft_v1.2", "ft_v1.1"))
+        world.turn(crash=True)
+        world.run(200)
+        assert (world.phase("to-ft-v1-2"), world.policy.status.hold) == ("Succeeded", None)
+
+    @pytest.mark.row("D17")
+    @pytest.mark.parametrize("crash", [False, True])
+    def test_where_a_promotion_ends_the_flight_for_an_older_version(self, *, crash: bool) -> None:
+        world = running(TUNED, BASE, tuned("ft_v1.2", baseline="ft_v1.1"))
+        world.policy = policy(live(TUNED, 1, BASE))
+        world.ask(promotion("ft_v1.2", "ft_v1.1"))
+        world.turn(crash=True)
+        world.ask(promotion("base_v1", "ft_v1.2", name="brake", release_hold=True))
+        world.turn(crash=crash)
+        world.run(60)
+        assert (world.phase("brake"), world.policy.status.hold) == ("Succeeded", None)
+        assert [commit.after for commit in world.commits] == [keys(BASE)]
+
+    @pytest.mark.row("D12")
+    def test_the_keys_of_live_by_another_hand_stay(self) -> None:
+        world = running(TUNED, BASE, tuned("ft_v1.2", baseline="ft_v1.1"))
+        world.policy = policy(replace(live(TUNED), last_good=(live_version(BASE),)))
+        world.ask(promotion("ft_v1.2", "ft_v1.1"))
+        world.turn(crash=True)
+        assert world.target is not None
+        world.target.manager = "kubectl-edit"
+        world.run(60)
+        assert (world.phase("to-ft-v1-2"), world.commits) == ("Failed", [])

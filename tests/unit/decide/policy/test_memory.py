@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Lifted, PolicyStatus, Quarantined, Reservation
+from finetune_operator.api.policy import Lifted, PolicyStatus, Quarantined, Rejected, Reservation
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy import memory
@@ -97,6 +97,14 @@ class TestMemory:
         status = memory.taken_back(live(TUNED, 3, OTHER, BASE), live_version(TUNED), by="b", reason="", now=NOW)
         assert memory.way_back(status, live_version(BASE)) == live_version(OTHER)
         alone = memory.taken_back(live(TUNED, 3), live_version(TUNED), by="b", reason="", now=NOW)
+        assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
+
+    @pytest.mark.row("D79")
+    def test_what_a_person_rejected_is_a_way_back_only_where_there_is_no_other(self) -> None:
+        no = Rejected(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, by="ann", at=NOW)
+        status = replace(live(TUNED, 3, OTHER, BASE), rejected=(no,))
+        assert memory.way_back(status, live_version(BASE)) == live_version(OTHER)
+        alone = replace(live(TUNED, 3), rejected=(no,))
         assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
 
     @pytest.mark.row("D44")

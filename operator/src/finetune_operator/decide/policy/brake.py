@@ -14,6 +14,7 @@ from ..text import cut
 from ..views import DeploymentView, PolicyView
 from . import memory
 from .returning import TAKEN_BACK, turn_back
+from .writes import as_met
 
 
 def brake(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus] | None:
@@ -21,7 +22,7 @@ def brake(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Dec
 
     Keys that are neither the old ones nor the new ones are somebody else's, and stay: row D12 sees to them.
     """
-    if not (deployment.keys.absent or deployment.keys in (keys_of(flight.to), keys_of(flight.back))):
+    if deployment.keys != keys_of(flight.to) and not as_met(view.policy.status, flight, deployment.keys):
         return None
     for promotion in candidates(view.policy, view.promotions):
         back = goes_back_to(promotion, view.policy, view.versions)

@@ -23,6 +23,7 @@ from ...api.policy import (
 )
 from .. import limits
 from ..deployment import keys_of
+from ..rejections import rejection_of
 from ..text import cut, within
 from ..times import moment
 
@@ -204,31 +205,27 @@ def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicySt
     return replace(status, live=as_live(flight.to, flight.epoch, now), last_good=tuple(good[: limits.LAST_GOOD]))
 
 
-def braked(
-    status: PolicyStatus, flight: InFlight, brake: Brake, *, before: PolicyStatus, now: datetime
-) -> PolicyStatus:
-    """Return `status`, which was `before`, with what people left by ending a flight (D42).
+def braked(status: PolicyStatus, flight: InFlight, brake: Brake, *, left: Live | None, now: datetime) -> PolicyStatus:
+    """Return `status` with what people left by ending a flight (D42, D78); `left` is what was live, if they left it.
 
-    Who ends a way back does not speak against the version that it led to. Who goes back further than the flight would
-    have leaves what was live, too, but for who corrects a taking back. Bytes that are gone back to are not left,
+    Who ends a way back does not speak against the version that it led to. Bytes that are gone back to are not left,
     under whatever name they flew.
     """
-    back, left = flight.back, () if flight.takes_back else (flight.to,)
+    back = flight.back
     if back is not None and brake.corrects:
         status = _kept_good(status, back)
-    elif before.live is not None and back != way_back(before, flight.to):
-        left = (*left, as_version(before.live))
-    for version in left:
+    flown = () if flight.takes_back else (flight.to,)
+    for version in (*flown, *(() if left is None else (as_version(left),))):
         if back is None or version.sha256 != back.sha256:
             status = taken_back(status, version, by=brake.promotion, reason=brake.reason, now=now)
     return status
 
 
-def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
+def way_back(status: PolicyStatus, to: LiveVersion, versions: tuple[ModelVersion, ...] = ()) -> LiveVersion | None:
     """Return what a failed flight to `to` returns to: live, else the newest good one.
 
-    Never a quarantined digest; one that people took back only where there is no other (D44). The same bytes under
-    another name or from another place are a way back.
+    Never a quarantined digest; one that people took back or rejected only where there is no other (D44, D79). The same
+    bytes under another name or from another place are a way back.
     """
     recorded = () if status.live is None else (status.live,)
     able = [
@@ -239,6 +236,7 @@ def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
     # What was merely found on the Deployment (adopted) comes after all that passed a watch, and before nothing at all.
     able.sort(
         key=lambda version: (
+            rejection_of(version.sha256, versions, status) is not None,
             status.taken_back_of(version.sha256) is not None,
             bool(status.last_good) and not status.is_good(version.sha256),
         )
