@@ -18,21 +18,23 @@ from unit.decide.policy.world import (
     live_version,
     policy,
     seconds,
+    tuned,
     view,
 )
 
 
 class TestMemory:
     @pytest.mark.row("D24")
-    def test_a_reservation_leaves_once_its_version_is_there_for_a_while(self) -> None:
-        status = replace(
-            live(BASE),
-            reservations=(Reservation(run_uid="a", version="ft_v1.1"), Reservation(run_uid="b", version="ft_v1.2")),
-        )
-        made = replace(TUNED, metadata=replace(TUNED.metadata, creation_timestamp=NOW))
-        for age, expected in ((0, ["ft_v1.1", "ft_v1.2"]), (599, ["ft_v1.1", "ft_v1.2"]), (600, ["ft_v1.2"])):
-            seen = view(policy(status), deployment(keys(BASE)), versions=(BASE, made), now=NOW + seconds(age))
-            assert [entry.version for entry in decide(seen).status.reservations] == expected
+    def test_reservations_leave_when_eight_newer_ones_are_spent_whatever_the_clock_says(self) -> None:
+        """A stale reader must not reserve a second number, and clocks are set."""
+        names = [f"ft_v1.{number}" for number in range(1, 12)]
+        reserved = tuple(Reservation(run_uid=name, version=name) for name in names)
+        of = policy(replace(live(BASE), reservations=reserved))
+        made = tuple(tuned(name) for name in names if name not in ("ft_v1.2", "ft_v1.11"))
+        for versions, left in ((made[:8], names), (made, names[1:])):
+            for age in (-86_400, 0, 86_400):
+                seen = view(of, deployment(keys(BASE)), versions=(BASE, *versions), now=NOW + seconds(age))
+                assert [entry.version for entry in decide(seen).status.reservations] == left
 
     @pytest.mark.row("D56")
     def test_which_object_acted_is_remembered_and_of_one_file_the_last_time(self) -> None:

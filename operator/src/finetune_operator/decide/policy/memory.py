@@ -1,7 +1,7 @@
 """Changes of a policy's durable memory: holds, consumed promotions, quarantine, what was good; all bounded."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
@@ -27,8 +27,11 @@ from ..rejections import rejection_of
 from ..text import cut, within
 from ..times import moment
 
-RESERVATION_REST: Final = timedelta(minutes=10)
-"""How long a reservation outlives the creation of its version, so that no stale reader reserves a second one."""
+RESTING: Final = 8
+"""So many reservations outlive the creation of their versions, so that no stale reader reserves a second number.
+
+A number, and no time: clocks are set.
+"""
 
 
 def held(status: PolicyStatus, by: str, reason: str, message: str, now: datetime) -> PolicyStatus:
@@ -244,18 +247,10 @@ def way_back(status: PolicyStatus, to: LiveVersion, versions: tuple[ModelVersion
     return as_version(able[0]) if able else None
 
 
-def without_spent_reservations(
-    status: PolicyStatus, versions: tuple[ModelVersion, ...], model: str, now: datetime
-) -> PolicyStatus:
-    """Return `status` without the reservations whose ModelVersion is there for a while (row D24)."""
-    if not status.reservations:
-        return status
-    made = {
-        version.spec.version
-        for version in versions
-        if version.spec.model == model
-        and version.metadata.creation_timestamp is not None
-        and now - version.metadata.creation_timestamp >= RESERVATION_REST
-    }
-    kept = tuple(entry for entry in status.reservations if entry.version not in made)[-limits.RESERVATIONS :]
+def without_spent_reservations(status: PolicyStatus, versions: tuple[ModelVersion, ...], model: str) -> PolicyStatus:
+    """Return `status` without the reservations whose ModelVersion is there, but for the newest of these (row D24)."""
+    made = {version.spec.version for version in versions if version.spec.model == model}
+    spent = [entry.version for entry in status.reservations if entry.version in made]
+    gone = set(spent[:-RESTING])
+    kept = tuple(entry for entry in status.reservations if entry.version not in gone)[-limits.RESERVATIONS :]
     return status if kept == status.reservations else replace(status, reservations=kept)
