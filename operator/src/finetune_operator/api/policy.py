@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Literal
 
 from .meta import Condition, ObjectMeta
+from .names import sha256_of
 from .training import Training
 from .value import Value
 
@@ -334,6 +335,11 @@ class Consumed(Value, frozen=True, kw_only=True):
     overrules: bool = False
 
 
+def trace_of(name: str, spec_hash: str) -> str:
+    """Return the 12 hex digits that are left of a promotion which is no longer among the consumed ones."""
+    return sha256_of(f"{name}/{spec_hash}".encode())[:12]
+
+
 class Reservation(Value, frozen=True, kw_only=True):
     """A version name given to a run before the ModelVersion is made."""
 
@@ -363,6 +369,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     rejected: tuple[Rejected, ...] = ()
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
+    forgotten: tuple[str, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     next_version: NextVersion = NextVersion()
     epoch: int = 0

@@ -35,6 +35,9 @@ CONSUMED_MESSAGE: Final = 1600
 CAUSE: Final = 400
 """Characters of why a flight ended, before the ways out."""
 
+FORGOTTEN: Final = 512
+"""Promotions of which a policy remembers only that they acted, beyond those it knows the outcome of."""
+
 QUARANTINED: Final = 50
 """Digests that a policy remembers as failed in production."""
 

@@ -20,6 +20,7 @@ from ...api.policy import (
     Quarantined,
     Rejected,
     TakenBack,
+    trace_of,
 )
 from .. import limits
 from ..deployment import keys_of
@@ -63,7 +64,7 @@ def consumed(
     """Return `status` with the promotion (name, spec hash, uid) acted upon, for good.
 
     Beyond the bound the oldest entries leave, but after them those that overrule (P15), and those in `waiting` (not yet
-    mirrored by their objects) last.
+    mirrored by their objects) last. Of those that flew a trace stays (P26).
     """
     name, spec_hash, uid = promotion
     new = Consumed(
@@ -77,11 +78,13 @@ def consumed(
         overrules=overrules,
     )
     entries = [entry for entry in status.consumed if (entry.name, entry.spec_hash) != (name, spec_hash)]
+    gone = list[Consumed]()
     while len(entries) >= limits.CONSUMED:
-        del entries[min(range(len(entries)), key=lambda i: (_stays(entries[i], waiting), i))]
+        gone.append(entries.pop(min(range(len(entries)), key=lambda i: (_stays(entries[i], waiting), i))))
     silent = max(len(entries) + 1 - limits.CONSUMED_MESSAGES, 0)
     kept = [replace(entry, message="") if i < silent else entry for i, entry in enumerate(entries)]
-    return replace(status, consumed=(*kept, new))
+    traces = (trace_of(entry.name, entry.spec_hash) for entry in gone if entry.outcome in ("Succeeded", "RolledBack"))
+    return replace(status, consumed=(*kept, new), forgotten=(*status.forgotten, *traces)[-limits.FORGOTTEN :])
 
 
 def _stays(entry: Consumed, waiting: Collection[tuple[str, str]]) -> tuple[bool, bool]:
