@@ -58,7 +58,7 @@ def _served(view: PolicyView) -> tuple[Served, ...]:
 
 
 def _rejections(view: PolicyView) -> Iterator[Rejected]:
-    """Yield what people rejected of the model: by the versions and by the policy's runs that are there.
+    """Yield what people rejected of the model: by versions, runs and other policies that are there.
 
     A no is about the bytes, so it counts whatever the Deployment.
     """
