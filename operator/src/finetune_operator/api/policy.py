@@ -201,12 +201,16 @@ HoldReason = Literal["Adopted", "NotRolledOut", "Recalled", "External", "Conflic
 
 
 class Hold(Value, frozen=True, kw_only=True):
-    """Promotions wait until one of them carries releaseHold."""
+    """Promotions wait until one of them carries releaseHold.
+
+    `since` is by the operator's clock; `newest_promotion` says by the API server's which promotions came before it.
+    """
 
     by: str
     reason: str
     message: str
     since: datetime
+    newest_promotion: datetime | None = None
 
 
 class Lifted(Value, frozen=True, kw_only=True):
@@ -278,7 +282,8 @@ class InFlight(Value, frozen=True, kw_only=True):
     is what the server's own container did, where that is why it returns. `observed_seconds` is how long the phase was
     looked at, as far as that is recorded, and `earlier_seconds` how long what came before it was; `idle`: its clock
     stands, because the Deployment is scaled to zero. `deadline`, `missing_since` and `unhealthy_since` are moments of
-    that clock: `phase_since` and the observed time.
+    that clock: `phase_since` and the observed time. `newest_promotion` is when the newest promotion was made that was
+    there when it began to fly, or to go back.
     """
 
     promotion: str
@@ -308,6 +313,7 @@ class InFlight(Value, frozen=True, kw_only=True):
     observed_seconds: int = 0
     earlier_seconds: int = 0
     idle: bool = False
+    newest_promotion: datetime | None = None
 
     @property
     def back_version(self) -> str | None:

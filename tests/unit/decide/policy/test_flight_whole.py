@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Rejected
-from finetune_operator.api.promotion import Despite
+from finetune_operator.api.promotion import Despite, Promotion
 from unit.decide.policy.flight import (
     ASKED,
     BASE,
@@ -239,3 +239,56 @@ class TestCrashBeforeTheFirstApply:
         world.target.manager = "kubectl-edit"
         world.run(60)
         assert (world.phase("to-ft-v1-2"), world.commits) == ("Failed", [])
+
+
+class TestClocksThatDiffer:
+    """Promotions are dated by the API server, holds and flights by the operator."""
+
+    def made(self, world: World, asked: Promotion, *, ahead: float) -> Promotion:
+        """A promotion that is made now, by an operator's clock that is so many seconds ahead."""
+        return replace(asked, metadata=replace(asked.metadata, creation_timestamp=world.now - seconds(ahead)))
+
+    def held(self, ahead: float) -> World:
+        """The newest version failed, and the policy holds; by a clock that is so far ahead."""
+        world = running(BASE, TUNED, behaviour={"ft_v1.1": "never"})
+        world.now += seconds(ahead)
+        world.ask(ASKED)
+        world.run(300)
+        assert world.policy.status.hold is not None
+        return world
+
+    @pytest.mark.row("D83")
+    @pytest.mark.parametrize("ahead", [3600, 2 * 86_400])
+    def test_a_release_lifts_a_hold_that_a_clock_far_ahead_dated(self, ahead: float) -> None:
+        """Also when the clock was set right since: else nobody could lift it before its date."""
+        for right in (False, True):
+            world = self.held(ahead)
+            release = promotion("base_v1", "base_v1", name="release", release_hold=True)
+            asked = self.made(world, release, ahead=ahead)
+            world.now -= seconds(ahead if right else 0)
+            world.promotions["release"] = asked
+            world.run(30)
+            assert (world.phase("release"), world.policy.status.hold) == ("Succeeded", None)
+
+    @pytest.mark.row("D83")
+    def test_one_that_was_there_before_the_hold_lifts_nothing_by_that(self) -> None:
+        world = running(BASE, TUNED, behaviour={"ft_v1.1": "never"})
+        world.now += seconds(3600)
+        eager = promotion("base_v1", "ft_v1.1", name="eager", release_hold=True, age=-5)
+        world.promotions = {"to-ft-v1-1": ASKED, "eager": eager}
+        world.run(300)
+        assert world.policy.status.hold is not None
+
+    @pytest.mark.row("D83")
+    @pytest.mark.parametrize("ahead", [0, 90, 3600])
+    def test_a_flight_is_ended_at_once_whatever_the_operators_clock_says(self, ahead: float) -> None:
+        world = running(BASE, TUNED)
+        world.now += seconds(ahead)
+        world.ask(ASKED)
+        world.run(30)
+        brake = promotion("base_v1", "ft_v1.1", name="brake")
+        world.promotions["brake"] = self.made(world, brake, ahead=ahead)
+        world.turn()
+        flight = world.policy.status.in_flight
+        assert flight is not None
+        assert (flight.phase, flight.why) == ("Returning", "TakenBack")

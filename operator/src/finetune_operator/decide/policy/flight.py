@@ -19,7 +19,7 @@ from ..decision import Action, Decision, Emit
 from ..deployment import epoch_of, is_rolled_out, keys_of, rollout_patience, written_by_others
 from ..promotion.eligibility import takes_back
 from ..promotion.proposal import Clear
-from ..promotion.release import lifts
+from ..promotion.release import lifts, newest_of
 from ..promotion.waiting import identity
 from ..refusal import REMEDIES
 from ..text import cut
@@ -62,6 +62,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         template_hash=deployment.template_hash,
         generation=deployment.generation,
         started_at=now,
+        newest_promotion=newest_of(view.policy, view.promotions),
         phase_since=now,
         deadline=times.later(now, rollout_patience(deployment)),
         unsettled=not deployment.settled and status.live is not None,

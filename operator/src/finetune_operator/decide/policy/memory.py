@@ -35,14 +35,19 @@ A number, and no time: clocks are set.
 """
 
 
-def held(status: PolicyStatus, by: str, reason: str, message: str, now: datetime) -> PolicyStatus:
-    """Return `status` with that hold; a hold for the same reason keeps its time, whatever else it says by now."""
+def held(
+    status: PolicyStatus, by: str, reason: str, message: str, now: datetime, newest: datetime | None = None
+) -> PolicyStatus:
+    """Return `status` with that hold; a hold for the same reason keeps its time, whatever else it says by now.
+
+    `newest` is when the newest promotion was made that is there.
+    """
     old = status.hold
     text = within(message, limits.HOLD_MESSAGE)
-    if old is not None and (old.by, old.reason, old.message) == (by, reason, text):
-        return status
-    since = old.since if old is not None and (old.by, old.reason) == (by, reason) else moment(now)
-    return replace(status, hold=Hold(by=by, reason=reason, message=text, since=since))
+    if old is not None and (old.by, old.reason) == (by, reason):
+        return status if old.message == text else replace(status, hold=replace(old, message=text))
+    hold = Hold(by=by, reason=reason, message=text, since=moment(now), newest_promotion=newest)
+    return replace(status, hold=hold)
 
 
 def released(status: PolicyStatus) -> PolicyStatus:

@@ -11,7 +11,7 @@ from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience, written_by_others
 from ..promotion.proposal import quoted
-from ..promotion.release import is_about
+from ..promotion.release import is_about, newest_of
 from ..promotion.waiting import candidates
 from ..rejections import in_words as rejected_in_words
 from ..rejections import rejection_of
@@ -41,6 +41,7 @@ def turn_back(
         phase="Returning",
         why=why,
         message=message[: limits.CAUSE],
+        newest_promotion=newest_of(view.policy, view.promotions),
         evidence="" if fault is None else cut(evidence(fault), limits.EVIDENCE),
         epoch=next_epoch(status, deployment),
         generation=deployment.generation,
@@ -82,7 +83,9 @@ def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
     else:
         return foreign(view, flight, deployment)
     waiting = candidates(view.policy, view.promotions)
-    if overdue and any(p.spec.release_hold and is_about(p, flight.phase_since) for p in waiting):
+    if overdue and any(
+        p.spec.release_hold and is_about(p, flight.phase_since, flight.newest_promotion) for p in waiting
+    ):
         return _returned(view, flight, "; the old version was not available again when the next promotion took over")
     return Decision(view.policy.status, requeue_after=until(view, flight, given_up_at(flight, deployment)))
 
