@@ -33,7 +33,8 @@ def with_reservation(
         return status
     known = [*taken, *(r.version for r in status.reservations), *(v.version for v in status.last_good)]
     known += [instead_of] if instead_of else []
-    known += [entry.version for entry in (*status.quarantined, *status.taken_back)]
+    known += [entry.version for entry in status.quarantined]
+    known += [entry.version for entry in status.taken_back]
     known += [entry.version for entry in status.rejected]
     known += [status.live.version] if status.live else []
     number = 1 + max((_number(name, series) for name in known), default=0)
