@@ -27,7 +27,7 @@ def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     candidate = models.candidate
     if new_set is None or candidate is None:
         message = "nothing was measured on new samples"
-        threshold = str(limits.minimum)
+        threshold = f"{limits.minimum:f}"
         return tuple(
             GateVerdict(name=name, verdict="Error", threshold=threshold, message=message) for name in (NAME, FRESH_NAME)
         )
@@ -48,11 +48,11 @@ def beside(base: Scores | None, live: Scores | None) -> str:
 def _nothing_fresh(limits: NewSamplesGate, standing: Standing) -> GateVerdict:
     """Return a verdict of its own, so that nobody looks for one that is missing."""
     message = f"does not apply: no sample is fresh since {standing.version or 'what is live'}; the pool alone counts"
-    return GateVerdict(name=FRESH_NAME, verdict="Pass", threshold=str(limits.minimum), message=message)
+    return GateVerdict(name=FRESH_NAME, verdict="Pass", threshold=f"{limits.minimum:f}", message=message)
 
 
 def _rate_verdict(name: str, what: str, scores: Scores | None, limits: NewSamplesGate, remarks: str) -> GateVerdict:
-    threshold = str(limits.minimum)
+    threshold = f"{limits.minimum:f}"
     rate = found_share(scores)
     if scores is None or rate is None:
         message = f"no valid detection rate on {what}: {_raw(scores)}"

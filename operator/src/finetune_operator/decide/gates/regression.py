@@ -23,7 +23,7 @@ def judge(limits: RegressionGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     drop = max(base, live) - candidate; below `reviewAtPoints` Pass, up to and including
     `rejectAbovePoints` Review, above it Reject.
     """
-    threshold = f"review at {limits.review_at_points}, reject above {limits.reject_above_points}"
+    threshold = f"review at {limits.review_at_points:f}, reject above {limits.reject_above_points:f}"
     result = case.result
     models = result.models
     candidate = share(models.candidate.map50 if models.candidate else "")
