@@ -11,10 +11,10 @@ from finetune_operator.api.policy import GainGate, YardstickGate, YardstickMoved
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.gain import judge as judge_gain
-from finetune_operator.decide.gates.gate import Evaluation, Standing
+from finetune_operator.decide.gates.gate import Evaluation, Known, Standing
 from finetune_operator.decide.gates.moved import judge as judge_moved
 from finetune_operator.decide.gates.yardstick import judge as judge_yardstick
-from unit.decide.run.results import DIGESTS, evaluate_result, scores
+from unit.decide.run.results import BASE, CANDIDATE, DIGESTS, LIVE, evaluate_result, scores
 
 NOW, OTHER = DIGESTS["testSet"], "0e" * 32
 
@@ -80,6 +80,34 @@ def test_a_yardstick_that_moved_or_that_nobody_knows_is_a_review(standing: Stand
         assert NOW in gate.message
         assert standing.test_set is None or standing.test_set in gate.message
         assert moved(standing, YardstickMovedGate(review=False)).verdict == "Pass"
+
+
+def known(sha256: str, map50: str, *, split: str = NOW, images: int = 200) -> Standing:
+    return Standing("ft_v1.1", NOW, is_live=True, known=(Known(sha256, "v", split, images, map50),))
+
+
+@pytest.mark.row("R122")
+@pytest.mark.parametrize(
+    ("standing", "verdict"),
+    [
+        (known(BASE, "0.985000"), "Pass"),
+        (known(BASE, "0.990000"), "Pass"),  # at the line
+        (known(BASE, "0.990001"), "Review"),
+        (known(BASE, "0.979999"), "Review"),
+        (known(BASE, "NaN"), "Review"),
+        (known(BASE, "0.985000", images=199), "Review"),
+        (known(LIVE, "0.980000"), "Pass"),
+        (known(LIVE, "0.960000"), "Review"),
+        (known(LIVE, "0.960000", split=OTHER), "Pass"),  # figures of other pages do not compare
+        (known(CANDIDATE, "0.5"), "Pass"),
+    ],
+)
+def test_what_is_measured_otherwise_than_before_on_the_same_pages_is_a_review(standing: Standing, verdict: str) -> None:
+    result = parse(evaluate_result(live_map50="0.980000"), EvaluateResult)
+    (gate,) = judge_moved(YardstickMovedGate(), Evaluation(result, (), standing))
+    assert (gate.verdict, gate.reason) == (verdict, "YardstickMoved" if verdict == "Review" else ""), gate.message
+    (off,) = judge_moved(YardstickMovedGate(review=False), Evaluation(result, (), standing))
+    assert off.verdict == "Pass"
 
 
 def gain(

@@ -11,7 +11,7 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import LiveVersion, PodTemplates, Rejected, Serving
-from finetune_operator.api.run import TestSet
+from finetune_operator.api.run import Review, TestSet
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from unit.decide.run.results import (
     BASE,
@@ -189,6 +189,9 @@ def beside_a_fine_tune(drawn: int, counted: int, *, listing: bool = True) -> Wor
     world.start("evaluate")
     result = evaluate_result(live_map50="0.980000")
     result["newSet"]["fresh"] = counted
+    for model in result["models"].values():
+        complete = int(counted * model["fresh"]["matched"] / 1000)
+        model["fresh"]["documentRate"] = f"{complete / counted:.6f}"
     world.complete("evaluate", result)
     return world
 
@@ -256,6 +259,54 @@ def test_the_yardstick_is_that_of_what_is_live_or_of_the_base_where_nothing_is(
     world.complete("evaluate", evaluate_result(live_map50="0.980000" if live else None))
     (moved,) = [gate for gate in world.status.gates if gate.name == "yardstickMoved"]
     assert moved.verdict == verdict, moved.message
+
+
+@pytest.mark.row("R122")
+@pytest.mark.parametrize(
+    ("base_map50", "live_map50", "verdict"),
+    [("0.985000", "0.980000", "Pass"), ("0.995000", "0.980000", "Review"), ("0.985000", "0.960000", "Review")],
+)
+def test_base_and_live_version_are_measured_as_they_were_before_on_the_same_split(
+    base_map50: str, live_map50: str, verdict: str
+) -> None:
+    versions = [
+        updated(made, status=updated(made.status, map50=map50))
+        for made, map50 in ((base(), base_map50), (base("ft_v1.1", LIVE, type="FineTuned"), live_map50))
+    ]
+    world = World(versions=tuple(versions))
+    world.go_live("ft_v1.1")
+    world.trained()
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result(live_map50="0.980000"))
+    (moved,) = [gate for gate in world.status.gates if gate.name == "yardstickMoved"]
+    assert moved.verdict == verdict, moved.message
+    assert ("by the record of" in moved.message) == (verdict == "Review")
+
+
+@pytest.mark.row("R122")
+def test_what_was_approved_since_a_newer_evaluator_measures_otherwise_is_what_counts() -> None:
+    verified = updated(base(), status=updated(base().status, map50="0.900000"))
+    world = World(versions=(verified,)).judged()
+    assert (world.phase(), world.status.verdict) == ("InReview", "Review")
+    assert world.status.evidence is not None
+    world.edit(review=Review(decision="Approve", evidence=world.status.evidence.digest, by="ann"))
+    world.settle()
+    [approved] = [a.spec for a in world.history if isinstance(a, CreateModelVersion)]
+    of_live = updated(base("ft_v1.1", CANDIDATE), spec=approved)
+    again = World(versions=(verified, of_live))
+    again.go_live("ft_v1.1", CANDIDATE)
+    again.settle()
+    again.start("prepare")
+    again.complete("prepare", prepare_result(pool=61, digests={**DIGESTS, "pool": OTHER}))
+    again.start("train")
+    other = {"uri": train_result()["artifact"]["uri"], "sha256": OTHER, "bytes": 9, "format": "onnx"}
+    again.complete("train", train_result(artifact=other))
+    again.start("evaluate")
+    result = evaluate_result(live_map50="0.981000", matched=960)
+    result["models"]["candidate"]["sha256"], result["models"]["live"]["sha256"] = OTHER, CANDIDATE
+    again.complete("evaluate", result)
+    (moved,) = [gate for gate in again.status.gates if gate.name == "yardstickMoved"]
+    assert moved.verdict == "Pass", moved.message
 
 
 @pytest.mark.row("R80")
