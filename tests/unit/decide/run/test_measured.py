@@ -123,6 +123,17 @@ def test_bytes_that_are_another_versions_are_not_taken_as_trained(whose: str) ->
     assert "byte by byte" in attempt.message
 
 
+@pytest.mark.row("R123")
+def test_bytes_of_a_version_that_serves_elsewhere_are_not_taken_as_trained() -> None:
+    """Another policy of the model serves it: a no to a run that hands it in would bar it there, too."""
+    world = World().at("train")
+    world.versions = (*world.versions, base("ft_v1.7", CANDIDATE, type="FineTuned"))
+    world.complete("train", train_result())
+    (attempt,) = [a for a in world.status.attempts if a.step == "train"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
+    assert "ft_v1.7, byte by byte" in attempt.message
+
+
 @pytest.mark.row("R82")
 def test_what_is_fresh_is_decided_against_what_is_live_at_the_evaluation() -> None:
     """Prepared while a fine-tune of the same samples was live; judged after the way back to the base."""

@@ -233,13 +233,16 @@ def _ruling(context: RunContext, verdict: str) -> Ruling | None:
 
 
 def _known_bytes(context: RunContext) -> dict[str, str]:
-    """Return what no training makes, name by digest: the base, what is live, and what was good or rejected here.
+    """Return what no training makes, name by digest: the base, what is live, what was good or rejected here.
 
-    Else a no to what a trainer merely says that it made would bar a way back for good.
+    And what any version of the model is that another run made: another Deployment may serve it. Else a no to what a
+    trainer merely says that it made would bar a way back for good.
     """
     live, base = context.live, context.run_document.base
     status = context.policy.status if context.policy else PolicyStatus()
-    known = {no.sha256: no.version for no in status.rejected}
+    others = (v.spec for v in context.view.versions if v.spec.lineage is None or v.spec.lineage.run_uid != context.uid)
+    known = {spec.artifact.sha256: spec.version for spec in others}
+    known |= {no.sha256: no.version for no in status.rejected}
     known |= {good.sha256: good.version for good in status.last_good}
     known |= {live.sha256: live.version} if live else {}
     return known | {base.artifact.sha256: base.version}
