@@ -49,14 +49,18 @@ def failing(step: str, text: str) -> World:
     return world
 
 
+MANY_PAGES = dict.fromkeys(("pool", "new", "fresh", "train"), 2**31 - 1) | {"old": 0}
+"""As many pages of the pool as can be counted."""
+
+
 def extreme_results() -> World:
     """Figures at the edge of what the contract allows."""
     world = World.at("prepare")
-    world.complete("prepare", prepare_result(ratio="999999.999999", pool=2**31 - 1, old=0))
+    world.complete("prepare", prepare_result(ratio="999999.999999", **MANY_PAGES))
     job = world.job("train")
     uri = f"{envelope(job, {})['manifest']['uri'].rsplit('/', 1)[0]}/{'x' * 1900}.onnx"
     artifact = {"uri": uri, "sha256": "ca" * 32, "bytes": 2**40, "format": "onnx"}
-    world.complete("train", train_result(artifact=artifact, device="d" * 3000))
+    world.complete("train", train_result(artifact=artifact, device="d" * 3000, images=2**31 - 1))
     world.complete("evaluate", evaluate_result(candidate="0.970000000000000000000000000000000001"))
     return world
 
@@ -89,9 +93,10 @@ def eighty_fields() -> World:
     world.go_live("ft_v1.9")
     world.settle()
     world.start("prepare")
-    world.complete("prepare", prepare_result(test=images, newSet={"documents": 60, "boxes": every, "fresh": 60}))
+    new_set = {"documents": 60, "boxes": every, "fresh": 60}
+    world.complete("prepare", prepare_result(test=images, newSet=new_set, **MANY_PAGES))
     world.start("train")
-    world.complete("train", train_result())
+    world.complete("train", train_result(images=2**31 - 1))
     world.start("evaluate")
     world.complete("evaluate", result)
     assert world.status.evidence is not None

@@ -108,6 +108,44 @@ def test_counts_that_no_data_set_has_are_not_taken(case: str) -> None:
     assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
 
 
+NEW_SET = {"documents": 60, "boxes": 1000, "fresh": 60}
+DRAWN_OTHERWISE: dict[str, dict[str, Any]] = {
+    "a mix that is not its parts": {"train": 1261},
+    "a pool that is not its parts": {"pool": 10**9},
+    "held out without a holdout": {"pool": 70, "fresh": 70, "heldOut": 10},
+    "more old pages than there are": {"anchor": 1199},
+    "more old pages than the ratio asks for": {"ratio": "19.9"},
+    "more fresh than there are": {"fresh": 61},
+    "not all fresh, and nothing tells": {"fresh": 59},
+    "more documents than pages": {"newSet": NEW_SET | {"documents": 61, "fresh": 61}},
+    "not all documents fresh, and nothing tells": {"newSet": NEW_SET | {"fresh": 59}},
+    "more boxes than pages may have": {"newSet": NEW_SET | {"boxes": 60 * 300 + 1}},
+    "boxes in no document": {"newSet": NEW_SET | {"documents": 0, "fresh": 0}},
+    "fewer samples than are needed": {"pool": 1, "new": 1, "fresh": 1, "train": 21, "old": 20,
+                                      "newSet": {"documents": 1, "boxes": 9, "fresh": 1}},
+}  # fmt: skip
+
+
+@pytest.mark.row("R121")
+@pytest.mark.parametrize("what", DRAWN_OTHERWISE)
+def test_counts_of_a_mix_that_contradict_each_other_are_not_taken(what: str) -> None:
+    world = World()
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result(**DRAWN_OTHERWISE[what]))
+    (attempt,) = [a for a in world.status.attempts if a.step == "prepare"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultContradictory"), attempt.message
+
+
+@pytest.mark.row("R121")
+@pytest.mark.parametrize("images", [1259, 1261])
+def test_a_training_on_another_number_of_images_than_the_mix_has_is_not_taken(images: int) -> None:
+    world = World.at("train")
+    world.complete("train", train_result(images=images))
+    (attempt,) = [a for a in world.status.attempts if a.step == "train"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultContradictory"), attempt.message
+
+
 @pytest.mark.row("R99")
 @pytest.mark.parametrize("whose", ["good here", "rejected here"])
 def test_bytes_that_are_another_versions_are_not_taken_as_trained(whose: str) -> None:
@@ -308,10 +346,10 @@ def test_what_was_approved_since_a_newer_evaluator_measures_otherwise_is_what_co
     again.go_live("ft_v1.1", CANDIDATE)
     again.settle()
     again.start("prepare")
-    again.complete("prepare", prepare_result(pool=61, digests={**DIGESTS, "pool": OTHER}))
+    again.complete("prepare", prepare_result(pool=61, new=61, train=1261, digests={**DIGESTS, "pool": OTHER}))
     again.start("train")
     other = {"uri": train_result()["artifact"]["uri"], "sha256": OTHER, "bytes": 9, "format": "onnx"}
-    again.complete("train", train_result(artifact=other))
+    again.complete("train", train_result(artifact=other, images=1261))
     again.start("evaluate")
     result = evaluate_result(live_map50="0.981000", matched=960)
     result["models"]["candidate"]["sha256"], result["models"]["live"]["sha256"] = OTHER, CANDIDATE

@@ -1,4 +1,4 @@
-"""What one evaluation says against itself: numbers that cannot all have come from the same pages (row R120).
+"""What a result says against itself: numbers that cannot all have come from the same pages (rows R120, R121).
 
 An honest evaluator counts once, and reports sums of it: totals, rates, means, and of each rule the worst fields. So
 each part bounds the others, and figures that were written rather than counted rarely keep to that. A number that is
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from ...api.contract import EvaluateResult, Measured, NewSet, RunDocument, Scores
+from ...api.contract import EvaluateResult, Measured, NewSet, PrepareResult, RunDocument, Scores
 from ..gates.rows import MAX_COUNT, drop_rows, floor_rows
 from ..gates.shares import found_share, share
 from .tallies import Tally, detections_of, new_samples, test_set
@@ -147,3 +147,34 @@ def _lists(run_document: RunDocument, result: EvaluateResult) -> Iterator[str]:
     below = Tally(gates.floor.min_boxes, result.test_set.floor.measured, floors)
     yield from test_set(run_document, result, worst, below)
     yield from new_samples(run_document, result, Tally(gates.floor.min_boxes, new_set.floor.measured, on_new))
+
+
+def drawn_otherwise(run_document: RunDocument, result: PrepareResult, *, all_fresh: bool) -> list[str]:
+    """Return where the counts of a mix contradict each other, or the run document that it was drawn by.
+
+    They are counts already. `all_fresh`: no plan told what is fresh, so that all samples are.
+    """
+    holdout, mixing, new_set = run_document.holdout or Decimal(0), run_document.mixing, result.new_set
+    judged = result.held_out if holdout > 0 else result.pool
+    drawn = Decimal(result.ratio) * result.new + 1
+    checks = (
+        (result.train == result.new + result.old, "the mix is not its new and its old pages"),
+        (result.pool == result.new + result.held_out, "the pool is not what is trained on and what is held out"),
+        (holdout > 0 or result.held_out == 0, "pages are held out, and the holdout is 0"),
+        (result.old <= result.anchor, "more old pages than the anchor has"),
+        (result.old <= drawn, "more old pages than the ratio asks for"),
+        (result.fresh <= result.pool, "more fresh pages than the pool has"),
+        (new_set.documents <= judged, "more documents of new samples than pages"),
+        (new_set.fresh <= min(new_set.documents, result.fresh), "more fresh documents than documents, or than pages"),
+        (new_set.boxes <= judged * run_document.serving.max_detections, "more boxes than pages may have"),
+        (new_set.documents > 0 or new_set.boxes == 0, "boxes in no document"),
+        (
+            not all_fresh or (result.fresh, new_set.fresh) == (result.pool, new_set.documents),
+            "not all is fresh, and nothing tells what is",
+        ),
+        (mixing is None or result.old <= mixing.max_old, "more old pages than spec.mixing.maxOld"),
+        (mixing is None or result.pool >= mixing.min_pool_samples, "fewer samples than spec.mixing.minPoolSamples"),
+        (mixing is None or mixing.ratio in ("Auto", result.ratio) or Decimal(mixing.ratio) == Decimal(result.ratio),
+         "another ratio than spec.mixing.ratio"),
+    )  # fmt: skip
+    return [text for holds, text in checks if not holds]

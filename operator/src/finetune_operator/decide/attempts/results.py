@@ -9,7 +9,7 @@ from ...api.meta import Artifact, FileReference
 from ...api.run import Attempt, Inputs, NewSetCounts
 from ...api.value import InvalidObject, parse
 from ..views import Problem
-from .contradictions import contradictions
+from .contradictions import contradictions, drawn_otherwise
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RATIO = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
@@ -56,6 +56,9 @@ def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None =
     )
     if wrong:
         return _invalid("prepare", wrong)
+    against_itself = drawn_otherwise(run_document, result, all_fresh=fresh_by is None)
+    if against_itself:
+        return _contradictory("prepare", against_itself)
     return Inputs(
         plan=result.plan,
         pool=result.pool,
@@ -72,7 +75,7 @@ def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None =
     )
 
 
-def trained(run_document: RunDocument, said: StepResult, known: Mapping[str, str]) -> Trained | Problem:
+def trained(run_document: RunDocument, inputs: Inputs, said: StepResult, known: Mapping[str, str]) -> Trained | Problem:
     """Return what was trained, or why the result is not taken.
 
     `known` has the names of other versions by digest. An artifact names its run, so that no training makes their bytes.
@@ -90,6 +93,8 @@ def trained(run_document: RunDocument, said: StepResult, known: Mapping[str, str
     )
     if wrong:
         return _invalid("train", wrong)
+    if result.images != inputs.train:
+        return _contradictory("train", [f"it trained on {result.images} images, and the mix has {inputs.train}"])
     summary = f"{result.epochs} epochs over {result.images} images in {result.seconds} s on {result.device[:64]}"
     return Trained(artifact, checkpoint, summary)
 
