@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune_operator.api.contract import EvaluateResult
-from finetune_operator.api.policy import GainGate, YardstickGate, YardstickMovedGate
+from finetune_operator.api.policy import GainGate, NewSamplesGate, YardstickGate, YardstickMovedGate
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.gain import judge as judge_gain
 from finetune_operator.decide.gates.gate import Evaluation, Known, Standing
 from finetune_operator.decide.gates.moved import judge as judge_moved
+from finetune_operator.decide.gates.new_samples import judge as judge_new_samples
 from finetune_operator.decide.gates.yardstick import judge as judge_yardstick
 from unit.decide.run.results import BASE, CANDIDATE, DIGESTS, LIVE, evaluate_result, scores
 
@@ -160,6 +161,21 @@ def test_a_candidate_has_to_find_more_than_what_is_live(
 def test_where_nothing_is_fresh_nothing_has_to_be_gained_and_the_gate_says_so() -> None:
     gate = gain(None, None, fresh=0)
     assert (gate.verdict, gate.message) == ("Pass", "does not apply: no sample is fresh since ft_v1.1")
+
+
+@pytest.mark.row("R124")
+@pytest.mark.parametrize("live", [False, True])
+def test_fresh_samples_without_a_labelled_box_are_a_review_and_no_error(live: bool) -> None:
+    """Pages that are verified to have no field are samples too: a run beside them ends with a person."""
+    none = matched(0, 0)
+    gate = gain(none, none, none if live else None)
+    assert (gate.verdict, gate.reason) == ("Review", "NoGain")
+    assert "none of 60 fresh documents has a labelled box" in gate.message
+    assert gain(none, none, none if live else None, limits=GainGate(review=False)).verdict == "Pass"
+    result = evaluate_result(live_map50="0.98" if live else None)
+    result["models"]["candidate"]["fresh"] = none
+    _, fresh = judge_new_samples(NewSamplesGate(), Evaluation(parse(result, EvaluateResult)))
+    assert (fresh.verdict, fresh.reason, fresh.value) == ("Review", "TooFewFound", "")
 
 
 BROKEN: dict[str, tuple[Any, ...]] = {

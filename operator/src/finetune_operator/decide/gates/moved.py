@@ -7,10 +7,9 @@ What is approved brings its own test split into its evidence, and so makes it th
 from decimal import Decimal
 from typing import Final
 
-from ...api.contract import Measured
 from ...api.policy import YardstickMovedGate
 from ...api.run import GateVerdict, Verdict
-from .gate import Evaluation, Gate, Known, no_figures
+from .gate import Evaluation, Gate, no_figures
 from .shares import share
 
 NAME: Final = "yardstickMoved"
@@ -53,16 +52,11 @@ def _measured_otherwise(case: Evaluation) -> str | None:
                 continue
             if test_set.images != earlier.images:
                 return f"test split {test_set.digest[:12]} has {test_set.images} images, and {earlier.images} before"
-            if not _agree(model, earlier):
+            now, then = share(model.map50), share(earlier.map50)
+            if now is None or then is None or abs(now - then) > _AGREES:
                 which = "the base" if model is models.base else "the live version"
-                then = f"{earlier.map50[:16]} by the record of {earlier.version}"
-                return f"{which} has mAP50 {model.map50[:16]} here, and {then}"
+                return f"{which} has mAP50 {now} here, and {then} by the record of {earlier.version}"
     return None
-
-
-def _agree(model: Measured, earlier: Known) -> bool:
-    now, then = share(model.map50), share(earlier.map50)
-    return now is not None and then is not None and abs(now - then) <= _AGREES
 
 
 def _said(verdict: Verdict, message: str) -> GateVerdict:
