@@ -18,8 +18,7 @@ Projections = tuple[tuple[str, Hashable], ...]
 class JudgedRuns:
     """The newest judged runs of each policy; looked through again only when one of them changed.
 
-    Every run that waits for its turn asks for them, and there may be thousands of either. What changes is the memory of
-    the last look.
+    Every run that waits for its turn asks for them, and there may be thousands of either.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -29,6 +28,9 @@ class JudgedRuns:
     async def of(self, namespace: str, policy: str) -> tuple[Judged, ...]:
         """Return that policy's judged runs that are there: the newest, for no more are remembered."""
         runs = await self._cluster.digests(Kind.RUN, namespace, "judged", policy)
+        if not runs:  # of a policy that is gone nothing stays, nor of one that never was
+            self._known.pop((namespace, policy), None)
+            return ()
         known = self._known.get((namespace, policy))
         if known is None or known[0] is not runs:
             known = self._known[namespace, policy] = (runs, _newest(runs))

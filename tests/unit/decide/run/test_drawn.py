@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import Lineage, ModelVersion, VersionEvidence
-from finetune_operator.api.policy import Judged
+from finetune_operator.api.policy import Data, Judged, Pool, Source
 from finetune_operator.api.run import RunStatus
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide import limits
@@ -42,9 +43,10 @@ def told(world: World) -> list[list[str]]:
     return [[plan["uri"].split("/")[-2] for plan in said["judged"]] for said in inputs]
 
 
-def after_draw(**changes: Any) -> World:
+def after_draw(world: World | None = None, **changes: Any) -> World:
     """A world after `prepare` reported those counts."""
-    world = World.at("prepare")
+    world = world or World()
+    world.settle()
     world.start("prepare")
     world.complete("prepare", prepare_result(**changes))
     return world
@@ -122,59 +124,83 @@ class TestTold:
         assert told(world) == [[], ["1"]]
 
 
+PLAN = FileReference(uri="file:///models/plan.json", sha256=sha("the base's plan"))
+
+
+def knowing_base(holdout: str = "0") -> World:
+    """A world whose base has a plan, and where a run was judged before."""
+    world = World(versions=(base(inputs=PLAN),))
+    pool = Pool(uri="file:///data/pool", holdout=Decimal(holdout))
+    world.set_rules(data=Data(anchor=Source(uri="file:///data/anchor"), pool=pool))
+    world.set_policy(judged=(entry(1),))
+    return world
+
+
 CONTRADICTIONS: dict[str, dict[str, int]] = {
     "more in the mix than outside and old": {"train": 1261},
     "less in the mix than outside and old": {"train": 1259},
-    "more outside than may train": {"heldOut": 1},
+    "more outside than may train": {"outside": 61, "train": 1261},
     "more new than may train": {"new": 61},
-    "more new than is not held out": {"heldOut": 10, "outside": 50, "train": 1250, "new": 51},
+    "more new than is not held out": {"heldOut": 5, "outside": 55, "train": 1255, "new": 56},
     "more corrected than new": {"new": 3, "corrected": 4},
-    "more fresh than there are": {"fresh": 61},
-    "more held out than there are": {"heldOut": 61, "outside": 0, "train": 1200, "new": 0},
-    "more old than the base knows": {"outside": 0, "new": 0, "train": 1561, "old": 1561},
-    "a negative count": {"withdrawn": -1},
-    "no count of any pool": {"withdrawn": 10**17},
+    "more old than the base knows": {"outside": 55, "train": 1165, "old": 1110, "anchor": 1104},
+    "fewer outside than are needed": {"outside": 49, "train": 1029, "old": 980},
 }
+NO_COUNTS: dict[str, int] = {"a negative count": -1, "no count of any pool": 10**17}
 
 
 class TestCounts:
     @pytest.mark.row("R152")
     @pytest.mark.parametrize("case", CONTRADICTIONS)
     def test_counts_that_contradict_each_other_are_not_taken(self, case: str) -> None:
-        (attempt,) = after_draw(**CONTRADICTIONS[case]).status.attempts
+        counts = CONTRADICTIONS[case]
+        (attempt,) = after_draw(knowing_base("0.1" if "heldOut" in counts else "0"), **counts).status.attempts
+        assert (attempt.outcome, attempt.reason) == ("Failed", "ResultContradictory"), attempt.message
+
+    @pytest.mark.row("R152")
+    @pytest.mark.parametrize("case", NO_COUNTS)
+    def test_what_is_no_count_is_not_taken(self, case: str) -> None:
+        (attempt,) = after_draw(withdrawn=NO_COUNTS[case]).status.attempts
         assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
 
     @pytest.mark.row("R152")
     @pytest.mark.parametrize(
-        "new_set", [{"documents": 61, "boxes": 9, "fresh": 1}, {"documents": 9, "boxes": 9, "fresh": 10}]
+        ("counts", "words"),
+        [
+            ({"outside": 59, "train": 1239, "old": 1180}, "without plan"),
+            ({"new": 59}, "nothing was judged"),
+            ({"corrected": 1}, "nothing was judged"),
+        ],
     )
-    def test_new_samples_are_of_the_pool_and_fresh_ones_among_them(self, new_set: dict[str, int]) -> None:
-        (attempt,) = after_draw(newSet=new_set).status.attempts
-        assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
+    def test_without_a_plan_that_tells_nothing_is_known(self, counts: dict[str, Any], words: str) -> None:
+        (attempt,) = after_draw(**counts).status.attempts
+        assert (attempt.outcome, attempt.reason) == ("Failed", "ResultContradictory")
+        assert words in attempt.message
 
     @pytest.mark.row("R152")
     def test_what_the_base_knows_of_the_pool_is_old(self) -> None:
-        """A rebuilt base has the whole pool in its plan but for ten samples; some of the rest were corrected since."""
-        counts = {"outside": 10, "new": 4, "corrected": 2, "fresh": 12, "withdrawn": 3, "old": 1550, "train": 1560}
-        inputs = after_draw(**counts).status.inputs
+        """A rebuilt base has a part of the pool in its plan; some of the rest were judged, some corrected since."""
+        counts = {"pool": 100, "outside": 60, "new": 4, "corrected": 2, "fresh": 100, "withdrawn": 3, "anchor": 1160}
+        inputs = after_draw(knowing_base(), **counts).status.inputs
         assert inputs is not None
         assert {key: getattr(inputs, key) for key in counts} == counts
-        assert (inputs.pool, inputs.held_out, inputs.anchor, inputs.val, inputs.test) == (60, 0, 1500, 100, 200)
+        assert (inputs.held_out, inputs.old, inputs.train, inputs.val, inputs.test) == (0, 1200, 1260, 100, 200)
 
     @pytest.mark.row("R152")
     def test_the_condition_says_what_was_drawn_in_these_words(self) -> None:
-        plain_words = find(after_draw(new=0).status.conditions, "Prepared")
-        counts = {"outside": 50, "heldOut": 10, "new": 4, "corrected": 2, "fresh": 12, "withdrawn": 3, "train": 1250}
-        words = find(after_draw(**counts).status.conditions, "Prepared")
+        plain_words = find(after_draw().status.conditions, "Prepared")
+        new_set = {"documents": 9, "boxes": 1000, "fresh": 9}
+        counts = {"outside": 50, "heldOut": 10, "new": 4, "corrected": 2, "withdrawn": 3, "old": 1000, "train": 1050}
+        words = find(after_draw(knowing_base("0.1"), **counts, newSet=new_set).status.conditions, "Prepared")
         assert plain_words is not None
         assert words is not None
         assert plain_words.message == (
-            "60 samples in the pool: 0 new, 60 fresh, 0 held out; training on 1260: 60 outside the base and 1200 old "
+            "60 samples in the pool: 60 new, 60 fresh, 0 held out; training on 1260: 60 outside the base and 1200 old "
             "ones, ratio 20"
         )
         assert words.message == (
-            "60 samples in the pool: 4 new, 2 of them corrected, 12 fresh, 10 held out, 3 withdrawn before; training "
-            "on 1250: 50 outside the base and 1200 old ones, ratio 20"
+            "60 samples in the pool: 4 new, 2 of them corrected, 60 fresh, 10 held out, 3 withdrawn before; training "
+            "on 1050: 50 outside the base and 1000 old ones, ratio 20"
         )
 
 
