@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ..documents.anchor import AnchorPage
 from ..errors import Reason
@@ -11,6 +12,9 @@ from .lookalikes import Register, Seen
 from .pages import CheckedPage
 from .pool import StoredSample
 from .problems import Problem
+
+_SHOWN: Final = 5
+"""Pages that look like a copy and are named; of a batch of forms thousands may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,13 @@ def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: I
         held_out=tuple(held),
         contradicting=tuple(contradicting),
         twice=tuple(twice),
-        lookalikes=tuple(lookalikes),
+        lookalikes=_first_few(lookalikes),
     )
+
+
+def _first_few(lines: Sequence[str]) -> tuple[str, ...]:
+    more = len(lines) - _SHOWN
+    return (*lines[:_SHOWN], f"{more} more pages look like copies") if more > 0 else tuple(lines)
 
 
 def _twice(page: NewPage, other: Seen) -> Problem:
