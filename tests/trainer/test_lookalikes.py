@@ -36,9 +36,9 @@ def register() -> Register:
 @pytest.mark.parametrize("bits", [[], [0], [255], [0, 64, 128, 192, 9, 200], list(range(60, 66)), list(range(6))])
 def test_a_page_a_few_bits_away_is_found_wherever_they_are(register: Register, page: int, bits: list[int]) -> None:
     assert len(bits) <= NEAR
-    found = register.near(seen("it", changed(LOOKS[page], bits)))
-    assert found is not None
-    assert found.place == str(page)
+    nearest = register.near(seen("it", changed(LOOKS[page], bits)))
+    assert nearest is not None
+    assert nearest.place == str(page)
 
 
 @pytest.mark.parametrize("bits", [list(range(7)), [0, 40, 80, 120, 160, 200, 240]])
@@ -50,9 +50,9 @@ def test_the_nearest_of_several_is_found_and_the_first_of_equals() -> None:
     look = LOOKS[0]
     far, near, as_near = (seen(name, changed(look, bits)) for name, bits in (("far", [1, 2]), ("a", [3]), ("b", [4])))
     register = Register.of([seen("no look", None), far, near, as_near])
-    found = register.near(seen("it", look))
-    assert found is not None
-    assert found.place == "a"
+    nearest = register.near(seen("it", look))
+    assert nearest is not None
+    assert nearest.place == "a"
     assert register.near(seen("it", None)) is None
     assert Register().near(seen("it", look)) is None
 
@@ -69,7 +69,7 @@ def test_many_lookalikes_are_counted_and_not_listed() -> None:
         picture = Picture(100, 100, str(number), LOOKS[0].tobytes().hex())
         return NewPage(f"form-{number}.png", None, str(number), "", CheckedPage(picture, 1))
 
-    found = compare([page(number) for number in range(1000)], held_out=(), pool=())
-    assert len(found.new) == 1000
-    assert found.lookalikes[0] == "form-1.png looks like a copy of form-0.png"
-    assert found.lookalikes[5:] == ("994 more pages look like copies",)
+    compared = compare([page(number) for number in range(1000)], held_out=(), pool=())
+    assert len(compared.new) == 1000
+    assert compared.lookalikes[0] == "form-1.png looks like a copy of form-0.png"
+    assert compared.lookalikes[5:] == ("994 more pages look like copies",)
