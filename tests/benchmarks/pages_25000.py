@@ -17,11 +17,12 @@ from pathlib import Path
 MESSAGES = Path(__file__).resolve().parents[1] / "contract" / "messages"
 MODEL = Path(__file__).resolve().parents[1] / "contract" / "fixtures" / "model.onnx"
 ADDED = ("--verified-by", "bench@example.com", "--verified-at", "2026-11-20", "--source", "bench")
-DECODED_MIB = 4960 * 7016 * 3 / 2**20
-"""Of one large page."""
+LARGE, DECODED = "pool add, large pages", "one large page decoded"
 
-MEMORY_BUDGET = {"anchor index": 400, "pool add": 400, "prepare": 600, "pool add, large": DECODED_MIB + 150}
+MEMORY_BUDGET = {"anchor index": 400.0, "pool add": 400.0, "prepare": 600.0}
 """MiB at most, whatever else the machine does: checked."""
+BEYOND_ONE_PAGE = 150.0
+"""MiB that adding large pages may take beyond what OpenCV needs to decode one of them: checked."""
 SECONDS_BUDGET = {"anchor index": 0.012, "pool add": 0.014, "prepare": 0.012}
 """Of processor time a page: shown beside what was measured, not checked."""
 GROWTH_BUDGET = 1.5
@@ -88,7 +89,9 @@ def _measured(root: Path, pages: int, large: int, repeats: int) -> list[Took]:
         said = json.loads((root / "termination-log").read_text())["result"]
         assert said["pool"] == pages, said
     if large:
-        took.append(_run("pool add, large", large, _add(root, root / "large", root / "large-pool")))
+        decode = "import cv2, sys; cv2.imread(sys.argv[1])"
+        took.append(_run(DECODED, 1, [sys.executable, "-c", decode, str(root / "large" / "images" / "large-1.jpg")]))
+        took.append(_run(LARGE, large, _add(root, root / "large", root / "large-pool")))
     return took
 
 
@@ -109,8 +112,11 @@ def _pod(root: Path, repeat: int) -> dict[str, str]:
     document["data"] = {name: {"uri": (root / name).as_uri()} for name in ("anchor", "pool")}
     document["artifacts"] = {"uri": (root / "artifacts").as_uri()}
     document["serving"] |= {"imageSize": 96}
+    document["mixing"] |= {"minPoolSamples": 1}
     files = {"artifact": model, "checkpoint": checkpoint}
-    base = {name: {"uri": f.as_uri(), "sha256": hashlib.sha256(f.read_bytes()).hexdigest()} for name, f in files.items()}
+    base = {
+        name: {"uri": f.as_uri(), "sha256": hashlib.sha256(f.read_bytes()).hexdigest()} for name, f in files.items()
+    }
     document["base"] |= {**base, "inputs": None}
     (root / "run.json").write_text(json.dumps(document))
     return {
@@ -142,13 +148,16 @@ _MOST_SAID = 50_000
 
 
 def _over(took: Sequence[Took], pages: int) -> list[str]:
-    over = [
-        f"{t.what}: {t.peak:.0f} MiB of {MEMORY_BUDGET[t.what]:.0f}" for t in took if t.peak > MEMORY_BUDGET[t.what]
-    ]
-    for what in SECONDS_BUDGET:
-        if (growth := _growth(took, what, pages)) > GROWTH_BUDGET:
-            over.append(f"{what}: {growth:.1f} times the time a page of a tenth of the pages")
-    return over
+    limits = _memory_budgets(took)
+    hungry = [f"{t.what}: {t.peak:.0f} MiB of {limits[t.what]:.0f}" for t in took if t.peak > limits[t.what]]
+    growth = {what: _growth(took, what, pages) for what in SECONDS_BUDGET}
+    slow = [f"{what}: {times:.1f} times the time a page" for what, times in growth.items() if times > GROWTH_BUDGET]
+    return [*hungry, *slow]
+
+
+def _memory_budgets(took: Sequence[Took]) -> dict[str, float]:
+    decoded = max((t.peak for t in took if t.what == DECODED), default=0.0)
+    return MEMORY_BUDGET | {LARGE: decoded + BEYOND_ONE_PAGE, DECODED: float("inf")}
 
 
 def _growth(took: Sequence[Took], what: str, pages: int) -> float:
@@ -162,12 +171,12 @@ def _growth(took: Sequence[Took], what: str, pages: int) -> float:
 def _report(took: Sequence[Took], pages: int, over: Sequence[str]) -> None:
     print(f"{pages} pages of 620 x 877 pixels, on {os.cpu_count()} cores")
     print(f"{'':36}{'min':>9}{'median':>9}{'max':>9}{'budget':>9}")
-    for what in MEMORY_BUDGET:
-        mine = [t for t in took if t.what == what and (t.pages >= pages or what not in SECONDS_BUDGET)]
+    for what, most in _memory_budgets(took).items():
         seconds = SECONDS_BUDGET.get(what)
+        mine = [t for t in took if t.what == what and (t.pages >= pages or seconds is None)]
         _row(f"{what} (s)", [t.clock for t in mine])
         _row(f"{what}, processor time (s)", [t.cpu for t in mine], seconds and seconds * pages)
-        _row(f"{what}, peak (MiB)", [t.peak for t in mine], MEMORY_BUDGET[what])
+        _row(f"{what}, peak (MiB)", [t.peak for t in mine], most)
         if seconds:
             _row(f"{what}, time a page to a tenth's", [_growth(took, what, pages)], GROWTH_BUDGET)
     for line in over:

@@ -10,7 +10,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from server.support import ServerProcess, encode, install_model, page_with, tiny_model
 
-ODD = ("Gesamt­betrag", 'a "quoted" name', "back\\slash", "{brace}=1", "Счёт № 7", "請求書番号", "مجموع", "🧾", "no", "1e3")
+ODD = (
+    "Gesamt­betrag",
+    'a "quoted" name',
+    "back\\slash",
+    "{brace}=1",
+    "Счёт № 7",
+    "請求書番号",
+    "مجموع",
+    "🧾",
+    "no",
+    "1e3",
+)
 LONGEST = tuple(f"{number:02}" + "漢" * 61 for number in range(70))
 CLASSES = (*ODD, *LONGEST)
 """80 names; the longest have 63 characters and 185 bytes."""
@@ -36,10 +47,10 @@ def test_every_name_is_answered_and_counted_as_it_is(server: ServerProcess) -> N
     assert len(CLASSES) == 80
     assert list(by_field(server, "finetune_field_detected_total")) == list(CLASSES)
     answer = server.predict(encode(page_with("green", at=(16, 32))))
-    found = {name for index, name in enumerate(CLASSES) if index % 3 == 1}
-    assert {detection["field"] for detection in answer.json["fields"]} == found
+    green = {name for index, name in enumerate(CLASSES) if index % 3 == 1}
+    assert {detection["field"] for detection in answer.json["fields"]} == green
     counted = by_field(server, "finetune_field_detected_total")
-    assert {name for name, count in counted.items() if count} == found
+    assert {name for name, count in counted.items() if count} == green
     expected = by_field(server, "finetune_field_expected_total")
     assert {name for name, count in expected.items() if count} == set(CLASSES[:40])
 

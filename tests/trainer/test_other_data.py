@@ -19,6 +19,7 @@ from finetune_trainer.data.anchor import read_index
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import RESULT_LIMIT, EvaluateResult, PrepareResult, StepResult, TrainResult
+from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.evaluation.detector import open_detector
 from finetune_trainer.evaluation.preprocess import decode
 from finetune_trainer.steps.context import StepContext
@@ -31,7 +32,19 @@ from finetune_trainer.storage import Storage, local_path
 from trainer.world import NONCE, TINY_MODEL, World, context, training_parameters
 
 SIDE = 64
-ODD = ("Gesamt-betrag", 'a "quoted" name', "back\\slash", "{brace}: 1", "Счёт № 7", "مجموع", "🧾", "no", "1e3", "~", "#7")
+ODD = (
+    "Gesamt-betrag",
+    'a "quoted" name',
+    "back\\slash",
+    "{brace}: 1",
+    "Счёт № 7",
+    "مجموع",
+    "🧾",
+    "no",
+    "1e3",
+    "~",
+    "#7",
+)
 EIGHTY = (*ODD, *(f"{number:02}" + "漢" * 61 for number in range(80 - len(ODD))))
 """As many as can be, the most of them as long as can be: 63 characters, 185 bytes."""
 
@@ -112,6 +125,7 @@ class Story:
 
     world: World
     classes: tuple[str, ...]
+    base: dict[str, Any]
     prepared: PrepareResult
     trained: TrainResult
     evaluated: EvaluateResult
@@ -161,7 +175,7 @@ def told(world: World, classes: tuple[str, ...], scratch: Path) -> Story:
     to_verify = world.verification(base, **{name: changes[name] for name in ("classes", "serving__imageSize")})
     at = context("verify", to_verify, scratch / "verify")
     images = said(at, verify(at, to_verify)).test_set.images
-    return Story(world, classes, prepared, trained, evaluated, images, messages)
+    return Story(world, classes, base, prepared, trained, evaluated, images, messages)
 
 
 def imported(world: World, classes: tuple[str, ...], scratch: Path) -> dict[str, Any]:
@@ -210,7 +224,9 @@ def test_training_sees_the_pixels_that_are_measured_and_served(story: Story) -> 
         assert evaluated is not None
         assert evaluated.shape == trained.shape, image.name
         # Of 16 bits training takes the upper 8, where OpenCV rounds.
-        assert np.abs(evaluated.astype(int) - trained).max() <= (1 if image.name.endswith("deep.tif") else 0), image.name
+        assert np.abs(evaluated.astype(int) - trained).max() <= (1 if image.name.endswith("deep.tif") else 0), (
+            image.name
+        )
 
 
 def test_names_arrive_in_the_artifact_and_in_the_report(story: Story) -> None:
@@ -219,6 +235,21 @@ def test_names_arrive_in_the_artifact_and_in_the_report(story: Story) -> None:
     assert open_detector(artifact, "it", threads=1).serving.classes == story.classes
     [report] = story.world.artifacts.rglob("evaluate-*/*/report.json")
     assert json.loads(report.read_text())["classes"] == list(story.classes)
+
+
+@pytest.mark.row("R161")
+def test_new_pages_without_any_object_end_the_run_before_it_trains(story: Story, tmp_path: Path) -> None:
+    folder, pool = tmp_path / "empty", tmp_path / "pool"
+    write(folder, "train", range(403, 443, 4), len(story.classes))
+    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in story.classes))
+    verified = ["--verified-by", "ann", "--verified-at", "2026-11-20", "--source", "camera"]
+    places = [str(pool), "--from", str(folder), "--anchor", str(story.world.anchor)]
+    assert main(["pool", "add", *places, *verified, "--allow-background", "1"]) == 0
+    changes = {"classes": list(story.classes), "serving__imageSize": SIDE, "data__pool__uri": pool.as_uri()}
+    document = story.world.parsed(story.base, **changes)
+    with pytest.raises(StepError, match="None of the 10 new pages .* has a labelled box") as caught:
+        prepare(context("prepare", document, tmp_path / "scratch"), document, PrepareInputs(1, "0b"))
+    assert caught.value.reason is Reason.POOL_TOO_SMALL
 
 
 def test_what_a_step_says_fits_into_a_termination_message(story: Story) -> None:

@@ -79,7 +79,11 @@ def _classes_of_old(path: Path) -> list[str]:
                 ]
     except (ValueError, EOFError):  # no such file, or one that is cut
         return []
-    return [name for name in dict.fromkeys(names) if not name.startswith(("torch.", "collections.", "_codecs.", "__builtin__."))]
+    return [
+        name
+        for name in dict.fromkeys(names)
+        if not name.startswith(("torch.", "collections.", "_codecs.", "__builtin__."))
+    ]
 
 
 def _words(error: Exception) -> str:

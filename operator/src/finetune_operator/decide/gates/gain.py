@@ -6,7 +6,7 @@ from typing import Final
 from ...api.policy import GainGate
 from ...api.run import GateVerdict, Verdict
 from .gate import Evaluation, Gate, no_figures
-from .shares import found_share
+from .shares import found_share, has_nothing_to_find
 
 NAME: Final = "gain"
 _THRESHOLD: Final = "more boxes found than by what is live"
@@ -15,7 +15,8 @@ _THRESHOLD: Final = "more boxes found than by what is live"
 def judge(limits: GainGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     """Judge boxes found on the fresh samples against the live version, or the base where that or nothing is live.
 
-    Nothing fresh, or nothing left to gain, is a Pass that says so.
+    Nothing fresh, or nothing left to gain, is a Pass that says so. What is gained on pages without a box, that less is
+    found there, is not in these figures: a person looks at them.
     """
     models, new_set = case.result.models, case.result.new_set
     if models.candidate is None or new_set is None:
@@ -25,6 +26,8 @@ def judge(limits: GainGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     if new_set.fresh == 0 and candidate is None and base is None and live is None:
         return (_said("Pass", f"does not apply: no sample is fresh since {case.standing.version or 'what is live'}"),)
     other = live if models.live is not None else base
+    if all(map(has_nothing_to_find, (candidate, base, other))):
+        return (_unmeasured(limits),)
     shares = [found_share(scores) for scores in (candidate, base, *((live,) if models.live is not None else ()))]
     if candidate is None or base is None or other is None or None in shares:
         return (_said("Error", "no valid count of boxes found on the fresh samples by candidate, base and live"),)
@@ -40,6 +43,13 @@ def judge(limits: GainGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     if not limits.review:
         return (_said("Pass", f"nothing gained, which does not matter here (review: false): {message}", value),)
     return (_said("Review", f"nothing gained: {message}", value),)
+
+
+def _unmeasured(limits: GainGate) -> GateVerdict:
+    what = "no fresh sample has a labelled box, so what is gained is not measured; new-pages.jpg shows it"
+    if limits.review:
+        return _said("Review", f"nothing gained: {what}")
+    return _said("Pass", f"nothing gained, which does not matter here (review: false): {what}")
 
 
 def _said(verdict: Verdict, message: str, value: str = "") -> GateVerdict:

@@ -10,8 +10,8 @@ from typing import Final
 from ...api.contract import EvaluateResult, NewSet, Scores
 from ...api.policy import NewSamplesGate
 from ...api.run import GateVerdict, Verdict
-from .gate import Evaluation, Figures, Gate, Standing, figures
-from .shares import found_share
+from .gate import Evaluation, Figures, Gate, figures
+from .shares import found_share, has_nothing_to_find
 
 NAME: Final = "newSamples"
 FRESH_NAME: Final = "newSamplesFresh"
@@ -20,8 +20,8 @@ FRESH_NAME: Final = "newSamplesFresh"
 def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     """Judge the share of labelled boxes that were found, on the pool and on its fresh part separately.
 
-    Above `minimum` Pass, equal or below Review, an empty set Error. Without fresh samples only the pool
-    counts, and the second verdict says so.
+    Above `minimum` Pass, equal or below Review, an empty set Error. Without fresh samples, or where all of them are
+    pages without a box, only the pool counts, and the second verdict says so.
     """
     models, new_set = case.result.models, case.result.new_set
     candidate = models.candidate
@@ -34,7 +34,9 @@ def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     others = (models.base.pool, models.live.pool if models.live else None)
     pool = _rate_verdict(NAME, "the pool", candidate.pool, limits, beside(*others) + _trained_on(new_set))
     if candidate.fresh is None and new_set.fresh == 0:
-        return (pool, _nothing_fresh(limits, case.standing))
+        return (pool, _nothing_fresh(limits, f"no sample is fresh since {case.standing.version or 'what is live'}"))
+    if all(has_nothing_to_find(model.fresh) for model in (candidate, models.base, *(m for m in (models.live,) if m))):
+        return (pool, _nothing_fresh(limits, "no fresh sample has a labelled box"))
     others = (models.base.fresh, models.live.fresh if models.live else None)
     remarks = beside(*others) + _trained_on(new_set)
     return (pool, _rate_verdict(FRESH_NAME, "its fresh samples", candidate.fresh, limits, remarks))
@@ -45,9 +47,9 @@ def beside(base: Scores | None, live: Scores | None) -> str:
     return "".join(f"; {name} {scores.matched}" for name, scores in (("base", base), ("live", live)) if scores)
 
 
-def _nothing_fresh(limits: NewSamplesGate, standing: Standing) -> GateVerdict:
+def _nothing_fresh(limits: NewSamplesGate, why: str) -> GateVerdict:
     """Return a verdict of its own, so that nobody looks for one that is missing."""
-    message = f"does not apply: no sample is fresh since {standing.version or 'what is live'}; the pool alone counts"
+    message = f"does not apply: {why}; the pool alone counts"
     return GateVerdict(name=FRESH_NAME, verdict="Pass", threshold=str(limits.minimum), message=message)
 
 

@@ -20,6 +20,11 @@ def share(text: str) -> Decimal | None:
     return value.quantize(_SIX_DIGITS)
 
 
+def has_nothing_to_find(scores: Scores | None) -> bool:
+    """Tell whether these were measured on pages of which none has a labelled box."""
+    return scores is not None and scores.boxes == scores.matched == 0 and scores.rate == ""
+
+
 def found_share(scores: Scores | None) -> Decimal | None:
     """Return matched / boxes as recorded, or None for an empty set or figures that contradict each other."""
     if scores is None or scores.boxes < 1 or not 0 <= scores.matched <= scores.boxes:
