@@ -1,4 +1,4 @@
-"""Makes pages by the ten thousand, in a process of its own: python -m benchmarks.page_files FOLDER PAGES HELD_OUT LARGE.
+"""Makes pages by the ten thousand, in a process of its own: benchmarks.page_files FOLDER PAGES HELD_OUT LARGE.
 
 A child's peak memory counts what its parent had when it was started, so the benchmark itself loads no image library.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def mode(name: str) -> Callable[[Image.Image, Path], None]:
     return lambda picture, path: picture.convert(name).save(path)
 
 
-KINDS: dict[str, Callable[[Image.Image, Path], None]] = {
+KINDS: dict[str, Callable[[Image.Image, Path], object]] = {
     "colour.png": lambda picture, path: picture.save(path),
     "grey.png": mode("L"),
     "one-bit.png": mode("1"),
@@ -134,10 +134,10 @@ class Story:
 
 
 @pytest.fixture(scope="module", params=[EIGHTY, ("犬",)], ids=["80-classes", "1-class"])
-def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Story:
     classes: tuple[str, ...] = request.param
     world = World(tmp_path_factory.mktemp("other"))
-    yield told(world, classes, tmp_path_factory.mktemp("scratch-of-other"))
+    return told(world, classes, tmp_path_factory.mktemp("scratch-of-other"))
 
 
 def told(world: World, classes: tuple[str, ...], scratch: Path) -> Story:
@@ -247,7 +247,7 @@ def test_new_pages_without_any_object_end_the_run_before_it_trains(story: Story,
     assert main(["pool", "add", *places, *verified, "--allow-background", "1"]) == 0
     changes = {"classes": list(story.classes), "serving__imageSize": SIDE, "data__pool__uri": pool.as_uri()}
     document = story.world.parsed(story.base, **changes)
-    with pytest.raises(StepError, match="None of the 10 new pages .* has a labelled box") as caught:
+    with pytest.raises(StepError, match=r"None of the 10 new pages .* has a labelled box") as caught:
         prepare(context("prepare", document, tmp_path / "scratch"), document, PrepareInputs(1, "0b"))
     assert caught.value.reason is Reason.POOL_TOO_SMALL
 

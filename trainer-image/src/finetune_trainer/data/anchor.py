@@ -24,8 +24,8 @@ from .pages import CheckedPage, PageFiles, check_page
 from .problems import Problem, raise_first
 from .yolo_dataset import label_of, split_images
 
-_AT_ONCE: Final = 64
-"""Pages that are read together, so that a large remote set is never held at once."""
+_AT_ONCE: Final = 16
+"""Pages that are read together, as many as a store is asked for side by side: pages of a scanner have ten megabytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ def judge(limits: GainGate, case: Evaluation) -> tuple[GateVerdict, ...]:
         return (_said("Pass", f"does not apply: no sample is fresh since {case.standing.version or 'what is live'}"),)
     other = live if models.live is not None else base
     if all(map(has_nothing_to_find, (candidate, base, other))):
-        return (_unmeasured(limits),)
+        what = "no fresh sample has a labelled box, so what is gained is not measured; new-pages.jpg shows it"
+        return (_not_gained(limits, what),)
     shares = [found_share(scores) for scores in (candidate, base, *((live,) if models.live is not None else ()))]
     if candidate is None or base is None or other is None or None in shares:
         return (_said("Error", "no valid count of boxes found on the fresh samples by candidate, base and live"),)
@@ -40,16 +41,13 @@ def judge(limits: GainGate, case: Evaluation) -> tuple[GateVerdict, ...]:
         return (_said("Pass", message, value),)
     if candidate.matched == other.matched == candidate.boxes:
         return (_said("Pass", f"nothing is left to gain: {message}", value),)
-    if not limits.review:
-        return (_said("Pass", f"nothing gained, which does not matter here (review: false): {message}", value),)
-    return (_said("Review", f"nothing gained: {message}", value),)
+    return (_not_gained(limits, message, value),)
 
 
-def _unmeasured(limits: GainGate) -> GateVerdict:
-    what = "no fresh sample has a labelled box, so what is gained is not measured; new-pages.jpg shows it"
+def _not_gained(limits: GainGate, message: str, value: str = "") -> GateVerdict:
     if limits.review:
-        return _said("Review", f"nothing gained: {what}")
-    return _said("Pass", f"nothing gained, which does not matter here (review: false): {what}")
+        return _said("Review", f"nothing gained: {message}", value)
+    return _said("Pass", f"nothing gained, which does not matter here (review: false): {message}", value)
 
 
 def _said(verdict: Verdict, message: str, value: str = "") -> GateVerdict:
