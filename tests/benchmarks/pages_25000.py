@@ -66,7 +66,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pages", type=int, default=25_000, help="pages (default 25,000); a tenth is measured too")
     parser.add_argument("--large", type=int, default=150, help="pages of 4960 x 7016 pixels (default 150)")
     parser.add_argument("--repeats", type=int, default=1, help="of each command (default 1)")
-    parser.add_argument("--scratch", type=Path, help="where pages are made and removed (5 GB)")
+    parser.add_argument("--scratch", type=Path, help="where pages are made and removed (8 GB)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
 

@@ -12,7 +12,7 @@ from ..documents.codec import FileReference, encode
 from ..documents.plan import Sample
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
-from ..storage import Storage, join
+from ..storage import Storage, join, local_path
 from .background import check_share
 from .data_yaml import SPLITS, DataYaml, Split, parse_data_yaml
 from .folder import Folder, account, read_folder, summary
@@ -25,7 +25,7 @@ from .problems import Problem, raise_first
 from .yolo_dataset import label_of, split_images
 
 _AT_ONCE: Final = 16
-"""Pages that are read together, as many as a store is asked for side by side: pages of a scanner have ten megabytes."""
+"""Pages that a store is asked for side by side; local ones are read one by one, for a scanner's have ten megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,9 @@ def _entries(
     problems: list[Problem] = []
     pictures: list[tuple[str, Picture]] = []
     total, count = sum(map(len, images.values())), 0
+    together = _AT_ONCE if local_path(folder.uri) is None else 1
     for split in SPLITS:
-        for batch in _batched(images[split]):
+        for batch in _batched(images[split], together):
             for files in _read_pages(storage, folder, batch):
                 count += 1
                 checked = check_page(files, classes, allow_background=background)
@@ -99,9 +100,9 @@ def _entries(
     return entries, problems, picture_remarks(pictures)
 
 
-def _batched(images: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(images), _AT_ONCE):
-        yield images[start : start + _AT_ONCE]
+def _batched(images: Sequence[str], together: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(images), together):
+        yield images[start : start + together]
 
 
 def _read_pages(storage: Storage, folder: Folder, images: Sequence[str]) -> Iterator[PageFiles]:
