@@ -1,12 +1,19 @@
 """Version numbers only grow, outlive the objects, and are given to one run each."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune_operator.api.policy import Live, NextVersion, PolicyStatus
 from finetune_operator.api.value import parse
-from finetune_operator.cluster.reserve import with_reservation
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.reserve import reserve, with_reservation
+from finetune_operator.decide.decision import ReserveVersion
+from simulation.api_server import ApiServer, Client
+from simulation.controllers import NAMESPACE
+from simulation.stories import stage
 
 
 def names(status: PolicyStatus) -> list[str]:
@@ -61,3 +68,33 @@ def test_no_two_runs_share_a_name_and_no_run_has_two(asked: list[tuple[str, int]
     for uid, series in asked:
         status = with_reservation(status, uid, series, ())
     assert len(set(names(status))) == len(status.reservations) == len({uid for uid, _ in asked})
+
+
+@pytest.mark.row("R140")
+@pytest.mark.parametrize(
+    ("taken", "next_one"),
+    [
+        (("ft_v1.8999999",), "ft_v1.9000000"),
+        (("ft_v1.9000000",), "ft_v1.1"),
+        (("ft_v1.9999999", "ft_v1.4"), "ft_v1.5"),
+        (("ft_v1.x", "ft_v1.", "ft_v2.7", "base_v7", "7", "ft_v1.007"), "ft_v1.1"),
+    ],
+)
+def test_a_number_that_leaves_none_behind_it_is_not_counted_on_from(taken: tuple[str, ...], next_one: str) -> None:
+    assert names(with_reservation(PolicyStatus(), "a", 1, taken)) == [next_one]
+
+
+@pytest.mark.row("R140")
+def test_what_other_models_are_called_takes_no_number() -> None:
+    """Their objects have other names."""
+    server = ApiServer(believed=frozenset(("user",)))
+    policy = next(manifest for kind, manifest in stage() if kind is Kind.POLICY)
+    server.create("user", Kind.POLICY, NAMESPACE, policy)
+    for name, model, version in (("a", "receipts", "ft_v1.4000"), ("b", policy["spec"]["model"], "ft_v1.2")):
+        spec = {"model": model, "version": version}
+        server.create("user", Kind.MODEL_VERSION, NAMESPACE, {"metadata": {"name": name}, "spec": spec})
+    action = ReserveVersion(policy["metadata"]["name"], "run-uid", 1)
+    asyncio.run(reserve(Client(server), NAMESPACE, action))
+    reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
+    assert reserved is not None
+    assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.3"]

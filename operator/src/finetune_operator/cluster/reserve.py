@@ -16,6 +16,9 @@ from .port import Cluster
 
 _TRIES: Final = 8
 
+HIGHEST_FOREIGN: Final = 9_000_000
+"""From here on nobody's number is counted on from: a version has seven digits, and none is left behind the last."""
+
 
 def with_reservation(
     status: PolicyStatus, run_uid: str, series: int, taken: Iterable[str], instead_of: str | None = None
@@ -45,13 +48,14 @@ def with_reservation(
 async def reserve(cluster: Cluster, namespace: str, action: ReserveVersion) -> None:
     """Write the reservation. Raises NotFound for a policy that is gone, Conflict when others keep winning."""
     policy = action.policy
-    taken = [str((v.get("spec") or {}).get("version", "")) for v in await cluster.list(Kind.MODEL_VERSION, namespace)]
+    specs = [version.get("spec") or {} for version in await cluster.list(Kind.MODEL_VERSION, namespace)]
     for attempt in range(_TRIES):
         raw = await cluster.get(Kind.POLICY, namespace, policy, fresh=attempt > 0)
         if raw is None:
             raise NotFound(f"FineTunePolicy {policy!r} is gone; no version number can be reserved")
         status: dict[str, Any] = raw.get("status") or {}
-        old = parse(raw, Policy).status
+        known = parse(raw, Policy)
+        old, taken = known.status, [str(s.get("version", "")) for s in specs if s.get("model") == known.spec.model]
         new = with_reservation(old, action.run_uid, action.series, taken, action.instead_of)
         if new is old:
             return
@@ -68,7 +72,8 @@ async def reserve(cluster: Cluster, namespace: str, action: ReserveVersion) -> N
 
 
 def _number(version: str, series: int) -> int:
-    """Return 3 for ft_v1.3 of series 1, 0 for anything else."""
+    """Return 3 for ft_v1.3 of series 1, 0 for anything else, and for what is not counted on from."""
     head = f"ft_v{series}."
     tail = version.removeprefix(head)
-    return int(tail) if version.startswith(head) and tail.isdecimal() else 0
+    number = int(tail) if version.startswith(head) and names.is_version(version) else 0
+    return number if number < HIGHEST_FOREIGN else 0

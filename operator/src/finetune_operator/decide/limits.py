@@ -50,6 +50,9 @@ REVIEWED: Final = 46
 SERVED_ON: Final = 16
 """Deployments that a version's service record names, the newest."""
 
+EARLIER_EVIDENCE: Final = 8
+"""Digests of void evidence that a run keeps: more than it has rounds."""
+
 BY: Final = 63
 """Bytes of a promotion's name in what is remembered of a version; most are no longer."""
 

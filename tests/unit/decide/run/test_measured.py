@@ -26,7 +26,7 @@ from unit.decide.run.results import (
     sha,
     train_result,
 )
-from unit.decide.run.world import World, base, policy, template
+from unit.decide.run.world import World, base, made, policy, review, template
 
 OTHER = "0f" * 32
 
@@ -109,18 +109,49 @@ def test_counts_that_no_data_set_has_are_not_taken(case: str) -> None:
 
 
 @pytest.mark.row("R99")
-@pytest.mark.parametrize("whose", ["good here", "rejected here"])
+@pytest.mark.parametrize("whose", ["good here", "rejected here", "another run's", "good on another Deployment"])
 def test_bytes_that_are_another_versions_are_not_taken_as_trained(whose: str) -> None:
     """Else whoever may write a trainer's words, and reject, bars for good what was good here."""
     world = World().at("train")
     if whose == "good here":
         world.set_policy(last_good=(LiveVersion(version="ft_v1.0", model_version="m", uri="u", sha256=CANDIDATE),))
-    else:
+    elif whose == "rejected here":
         world.set_policy(rejected=(Rejected(version="ft_v1.0", sha256=CANDIDATE, by="ann", at=world.now),))
+    else:
+        world.versions += (another_runs("staging" if whose == "another run's" else "prod"),)
     world.complete("train", train_result())
     (attempt,) = [a for a in world.status.attempts if a.step == "train"]
     assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
     assert "byte by byte" in attempt.message
+
+
+def another_runs(policy: str = "invoice-fields") -> ModelVersion:
+    """Return the record that another run made of this run's bytes."""
+    world = World().judged(candidate="0.981000")
+    (version,) = [v for v in world.versions if v.spec.lineage is not None]
+    assert version.spec.lineage is not None
+    lineage = updated(version.spec.lineage, run="other", run_uid="other-uid", policy=policy, spec_hash="other")
+    return updated(version, spec=updated(version.spec, version="ft_v1.8", lineage=lineage))
+
+
+@pytest.mark.row("R110")
+def test_a_candidate_that_another_run_records_meanwhile_is_nobodys_to_reject() -> None:
+    """A liar names the bytes of a run that is still measured: a no to them would bar what goes live by that run."""
+    world = World().in_review()
+    world.versions += (another_runs(),)
+    review(world, "Reject")
+    world.settle()
+    assert (world.phase(), world.status.decision) == ("Failed", None)
+    assert "ft_v1.8, byte by byte" in world.status.message
+    assert made(world, CreateModelVersion) == 0
+
+
+@pytest.mark.row("R110")
+def test_a_candidate_that_another_run_takes_over_stays_its_makers() -> None:
+    world = World().judged(candidate="0.981000")
+    world.versions += (another_runs(),)
+    world.settle()
+    assert world.phase() == "Promoting"
 
 
 @pytest.mark.row("R82")

@@ -1,22 +1,18 @@
 """Whether a version may ever go live here: by its evidence, its verification, or because it served before."""
 
-from typing import Final
-
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
 from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
 from ...api.policy import Policy
 from ...api.promotion import Approval, Promotion
 from ...api.record import services
+from ...api.run import BY_GATES
 from .. import text
 from ..commands import promoting
 from ..gates.recorded import disbelief, recorded_verdict
 from ..rejections import in_words as rejected_in_words
 from ..rejections import rejection_of
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
-
-GATES: Final = "gates"
-"""Who decides where no person was needed; nobody approves a review by that name."""
 
 
 def was_live(policy: Policy, version: ModelVersion) -> bool:
@@ -177,7 +173,7 @@ def _rejected_by_a_person(context: CheckContext) -> Refuse | None:
 def _approved(context: CheckContext, digest: str) -> Refuse | None:
     """A review is approved by a person who names the evidence; the gates approve nothing that they sent to review."""
     approval = context.promotion.spec.approval
-    if approval is None or approval.evidence != digest or approval.by.strip().lower() == GATES:
+    if approval is None or approval.evidence != digest or approval.by.strip().lower() == BY_GATES:
         return _ineligible(context.version, _how_to_approve(context, digest))
     return None
 
