@@ -25,7 +25,8 @@ def peak(*command: str) -> int:
     The kernel counts what a process had before it became another program, so a small one stands between.
     """
     between = (
-        "import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=2); _, status, used = os.wait4(p.pid, 0); "
+        "import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=2); "
+        "_, status, used = os.wait4(p.pid, 0); "
         "print(used.ru_maxrss); sys.exit(os.waitstatus_to_exitcode(status))"
     )
     source = str(Path(__file__).parents[2] / "trainer-image" / "src")
