@@ -1,12 +1,13 @@
 """Version numbers only grow, outlive the objects, and are given to one run each."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.api.policy import Live, NextVersion, PolicyStatus
+from finetune_operator.api.policy import Live, NextVersion, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.reserve import reserve, with_reservation
@@ -14,6 +15,8 @@ from finetune_operator.decide.decision import ReserveVersion
 from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import stage
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def names(status: PolicyStatus) -> list[str]:
@@ -36,6 +39,24 @@ def test_a_deleted_version_never_gives_its_number_back() -> None:
 
 def test_a_policy_without_memory_counts_on_from_the_versions_that_exist() -> None:
     assert names(with_reservation(PolicyStatus(), "a", 1, ("base_v1", "ft_v1.4", "ft_v2.9"))) == ["ft_v1.5"]
+
+
+@pytest.mark.row("R131")
+def test_what_was_taken_back_or_rejected_never_gives_its_number_back() -> None:
+    """A policy that lost its status knows these from records; a number names one version for good."""
+    taken = TakenBack(version="ft_v1.4", sha256="a" * 64, by="ann", since=NOW)
+    no = Rejected(version="ft_v1.6", sha256="b" * 64, by="ann", at=NOW)
+    assert names(with_reservation(PolicyStatus(taken_back=(taken,)), "a", 1, ())) == ["ft_v1.5"]
+    assert names(with_reservation(PolicyStatus(taken_back=(taken,), rejected=(no,)), "a", 1, ())) == ["ft_v1.7"]
+
+
+@pytest.mark.row("R131")
+@pytest.mark.parametrize("name", ["ft_v1.9999999", "ft_v1.5000001", "ft_v1." + "9" * 40, "ft_v1.\u0663"])
+def test_a_number_that_somebody_wrote_does_not_use_up_all_numbers(name: str) -> None:
+    """It may stand on a Deployment that is adopted: no ModelVersion could be made under the next one."""
+    no = Rejected(version=name, sha256="b" * 64, by="ann", at=NOW)
+    status = PolicyStatus(rejected=(no,), next_version=NextVersion(series=1, tuned=10_000_000))
+    assert names(with_reservation(status, "a", 1, (name, "ft_v1.2"))) == ["ft_v1.3"]
 
 
 def test_an_older_series_counts_on_and_leaves_the_mark_of_the_newest() -> None:
@@ -74,8 +95,8 @@ def test_no_two_runs_share_a_name_and_no_run_has_two(asked: list[tuple[str, int]
 @pytest.mark.parametrize(
     ("taken", "next_one"),
     [
-        (("ft_v1.8999999",), "ft_v1.9000000"),
-        (("ft_v1.9000000",), "ft_v1.1"),
+        (("ft_v1.5000000",), "ft_v1.5000001"),
+        (("ft_v1.5000001",), "ft_v1.1"),
         (("ft_v1.9999999", "ft_v1.4"), "ft_v1.5"),
         (("ft_v1.x", "ft_v1.", "ft_v2.7", "base_v7", "7", "ft_v1.007"), "ft_v1.1"),
     ],

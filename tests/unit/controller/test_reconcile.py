@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -484,6 +485,26 @@ def test_failures_that_are_over_count_no_more(world: World, broken: set[Kind]) -
         broken.clear()
         world.reconcile(RUN)
     assert world.get(RUN)["status"]["phase"] != "Failed"
+
+
+@pytest.mark.row("R88")
+def test_a_bug_whose_words_differ_each_time_is_said_once_and_ends_a_run_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address or a counter in an error's words: else each try writes, and none is the thirtieth."""
+    numbers = count()
+
+    async def failing(*_: Any) -> Any:
+        raise Broken(f"<object at 0x{next(numbers):08x}>")
+
+    world.reconcile(RUN)
+    monkeypatch.setattr(Observer, "observe", failing)
+    before = len(world.server.log)
+    fail(world, RUN, TRIES - 1)
+    assert len(world.server.log) == before + 1
+    fail(world, RUN)
+    assert world.get(RUN)["status"]["phase"] == "Failed"
+    assert world.condition(RUN, "Finished")["reason"] == "ReconcileFailed"
 
 
 @pytest.mark.row("R88")

@@ -182,9 +182,11 @@ def _rejected(run: Json) -> tuple[str, ...]:
     return (str(sha256), *(str(word or "") for word in said))
 
 
-def policy_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
-    """Return the run's policy, if a person rejected what the run made."""
-    return (_value(run, "spec", "policy"),) if standing(run).rejected else ()
+def model_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
+    """Return the model of what the run made, if a person rejected that; its policy may be gone by now."""
+    made, version = (str(_value(run, "status", name) or "") for name in ("modelVersion", "version"))
+    model = made.removesuffix(names.model_version_name("", version))
+    return (model,) if standing(run).rejected and model != made else ()
 
 
 def _accepted(run: Json) -> str:

@@ -16,8 +16,8 @@ from .port import Cluster
 
 _TRIES: Final = 8
 
-HIGHEST_FOREIGN: Final = 9_000_000
-"""From here on nobody's number is counted on from: a version has seven digits, and none is left behind the last."""
+_COUNTED: Final = 5_000_000
+"""From a number beyond this nothing is counted on: whoever writes one must not bring ours to where none can be made."""
 
 
 def with_reservation(
@@ -33,10 +33,13 @@ def with_reservation(
         return status
     known = [*taken, *(r.version for r in status.reservations), *(v.version for v in status.last_good)]
     known += [instead_of] if instead_of else []
-    known += [q.version for q in status.quarantined] + ([status.live.version] if status.live else [])
+    known += [entry.version for entry in status.quarantined]
+    known += [entry.version for entry in status.taken_back]
+    known += [entry.version for entry in status.rejected]
+    known += [status.live.version] if status.live else []
     number = 1 + max((_number(name, series) for name in known), default=0)
     mark = status.next_version
-    if series == mark.series:
+    if series == mark.series and mark.tuned <= _COUNTED:
         number = max(number, mark.tuned)
     if series >= mark.series:
         mark = NextVersion(series=series, tuned=number + 1)
@@ -72,8 +75,9 @@ async def reserve(cluster: Cluster, namespace: str, action: ReserveVersion) -> N
 
 
 def _number(version: str, series: int) -> int:
-    """Return 3 for ft_v1.3 of series 1, 0 for anything else, and for what is not counted on from."""
+    """Return 3 for ft_v1.3 of series 1, 0 for anything else, and for a number that is not counted on from."""
     head = f"ft_v{series}."
-    tail = version.removeprefix(head)
-    number = int(tail) if version.startswith(head) and names.is_version(version) else 0
-    return number if number < HIGHEST_FOREIGN else 0
+    if not version.startswith(head) or not names.is_version(version):
+        return 0
+    number = int(version.removeprefix(head))
+    return number if number <= _COUNTED else 0

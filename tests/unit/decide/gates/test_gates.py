@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from finetune_operator.api.contract import EvaluateResult, RunDocument
-from finetune_operator.api.policy import GainGate, Gates, NewSamplesGate, RegressionGate
+from finetune_operator.api.policy import Gates, NewSamplesGate, RegressionGate
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.evidence import evidence_of
-from finetune_operator.decide.gates.gain import judge as judge_gain
 from finetune_operator.decide.gates.gate import Evaluation, Standing
 from finetune_operator.decide.gates.new_samples import judge as judge_new_samples
 from finetune_operator.decide.gates.regression import judge as judge_regression
@@ -105,39 +104,6 @@ def test_without_fresh_samples_the_pool_alone_counts_and_the_gate_says_so() -> N
     assert gates[1].message == "does not apply: no sample is fresh since ft_v1.1; the pool alone counts"
 
 
-NO_BOX = {"boxes": 0, "matched": 0, "rate": "", "documentRate": "", "precision": ""}
-"""What is measured on pages without objects."""
-
-
-def without_fresh_boxes(**others: Any) -> EvaluateResult:
-    """Fresh samples that are all pages without a box; `others` are the fresh figures of other models."""
-    result = evaluate_result(live_map50="0.98")
-    for name in ("candidate", "base", "live"):
-        result["models"][name]["fresh"] = others.get(name, NO_BOX)
-    return parse(result, EvaluateResult)
-
-
-@pytest.mark.row("R160")
-def test_fresh_pages_without_objects_leave_the_rate_to_the_pool_and_the_gain_to_a_person() -> None:
-    result = without_fresh_boxes()
-    gates = new_samples(MINIMUM, result)
-    assert [(g.name, g.verdict) for g in gates] == [("newSamples", "Pass"), ("newSamplesFresh", "Pass")]
-    assert gates[1].message == "does not apply: no fresh sample has a labelled box; the pool alone counts"
-    (gain,) = judge_gain(GainGate(), Evaluation(result))
-    assert (gain.verdict, gain.reason) == ("Review", "NoGain")
-    assert gain.message.startswith("nothing gained: no fresh sample has a labelled box")
-    (gain,) = judge_gain(GainGate(review=False), Evaluation(result))
-    assert gain.verdict == "Pass"
-
-
-@pytest.mark.row("R160")
-@pytest.mark.parametrize("name", ["candidate", "base", "live"])
-def test_fresh_boxes_that_one_model_alone_was_asked_for_are_an_error(name: str) -> None:
-    result = without_fresh_boxes(**{name: scores(5, 10)})
-    assert worst(new_samples(MINIMUM, result)) == ("Review" if name == "candidate" else "Error")
-    assert worst(judge_gain(GainGate(), Evaluation(result))) == "Error"
-
-
 def test_gate_2_shows_what_base_and_live_found_beside_the_candidate() -> None:
     both = new_samples(MINIMUM, measured(live_map50="0.98"))
     assert all(g.message.startswith("950 of 1000 boxes of ") and "; base 400; live 900" in g.message for g in both)
@@ -151,7 +117,8 @@ def test_gate_2_says_when_the_samples_were_trained_on() -> None:
 BROKEN_RATES: dict[str, EvaluateResult] = {
     "empty pool": pool(0, 0),
     "fresh samples that were not measured": pool(950, fresh=None, fresh_documents=3),
-    "fresh samples without a box, of which base and live were asked for some": pool(950, fresh=scores(0, 0)),
+    "empty fresh set where nothing is fresh": pool(950, fresh=scores(0, 0), fresh_documents=0),
+    "empty fresh set with a rate": pool(950, fresh=scores(0, 0) | {"rate": "1.000000"}),
     "more found than there are": pool(950, fresh={"boxes": 10, "matched": 11, "rate": "1.000000"}),
     "negative": pool(950, fresh={"boxes": 10, "matched": -1, "rate": "0.000000"}),
     "a rate that is not matched / boxes": pool(950, fresh={"boxes": 10, "matched": 5, "rate": "0.900000"}),

@@ -20,11 +20,6 @@ def share(text: str) -> Decimal | None:
     return value.quantize(_SIX_DIGITS)
 
 
-def has_nothing_to_find(scores: Scores | None) -> bool:
-    """Tell whether these were measured on pages of which none has a labelled box."""
-    return scores is not None and scores.boxes == scores.matched == 0 and scores.rate == ""
-
-
 def found_share(scores: Scores | None) -> Decimal | None:
     """Return matched / boxes as recorded, or None for an empty set or figures that contradict each other."""
     if scores is None or scores.boxes < 1 or not 0 <= scores.matched <= scores.boxes:
@@ -33,3 +28,8 @@ def found_share(scores: Scores | None) -> Decimal | None:
     if rate is None or abs(rate - Decimal(scores.matched) / Decimal(scores.boxes)) > _SIX_DIGITS:
         return None
     return rate
+
+
+def has_no_box(*sets: Scores | None) -> bool:
+    """Tell whether models were measured on pages without a label: there is nothing to find, and no share of it."""
+    return all(scores is not None and scores.boxes == scores.matched == 0 and scores.rate == "" for scores in sets)

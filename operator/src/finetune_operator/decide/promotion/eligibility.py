@@ -66,11 +66,13 @@ def not_taken_back(context: CheckContext) -> Obstacle | None:
         despite=(*(() if despite is None else despite.checks), "TakenBack"),
         approval=asked.approval,
     )
+    never = rejected_by_a_person(context)
+    way = f"if it shall go live all the same, say so and why: {again}"
     return Refuse(
         "Failed",
         "TakenBack",
-        f"'{spec.version}' was {text.taken_back_in_words(entry, policy.spec.deployment)}; if it shall go live all the "
-        f"same, say so and why: {again}",
+        f"'{spec.version}' was {text.taken_back_in_words(entry, policy.spec.deployment)}; "
+        f"{way if never is None else never.message}",
     )
 
 
@@ -115,7 +117,7 @@ def what_comes_back(policy: Policy, versions: tuple[ModelVersion, ...]) -> str:
 
 def eligible(context: CheckContext) -> Obstacle | None:
     """Return why the version can never go live here as things are, or what it still waits for."""
-    rejected = _rejected_by_a_person(context)
+    rejected = rejected_by_a_person(context)
     if rejected is not None:
         return rejected
     if context.is_remembered:
@@ -161,7 +163,7 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
     return outdated
 
 
-def _rejected_by_a_person(context: CheckContext) -> Refuse | None:
+def rejected_by_a_person(context: CheckContext) -> Refuse | None:
     """A person's no is about the bytes, whichever version has it on record, and also when none has it any more."""
     spec = context.version.spec
     no = rejection_of(spec.artifact.sha256, (context.version, *context.versions), context.policy.status)

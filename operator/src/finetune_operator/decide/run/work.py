@@ -75,7 +75,7 @@ def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
         step_inputs=lambda attempt: _text(
             {"attempt": attempt.attempt, "nonce": attempt.nonce, "plan": plain(inputs.plan)}
         ),
-        accept=lambda _, said: results.trained(context.run_document, said, known_bytes(context)),
+        accept=lambda _, said: results.trained(context.run_document, inputs, said, known_bytes(context)),
     )
     return _carry_on(context, status, request, partial(_record_candidate, context))
 
