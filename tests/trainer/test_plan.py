@@ -146,6 +146,10 @@ def no_date(world: World, _base: dict[str, Any]) -> None:
     rewrite_batch(world, lambda content: content["samples"][3].update(verifiedAt="yesterday"))
 
 
+def none_held_out(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
+    return {"holdout": "0.000001"}
+
+
 def base_gone(_world: World, base: dict[str, Any]) -> None:
     base["artifact"] = base["artifact"] | {"uri": base["artifact"]["uri"] + ".gone"}
 
@@ -168,6 +172,7 @@ def other_size(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
         (dense, Reason.TOO_MANY_BOXES, "maxDetections is 300"),
         (too_small, Reason.POOL_TOO_SMALL, "12 verified pages; at least 50"),
         (all_held_out, Reason.POOL_TOO_SMALL, "none is left to train on"),
+        (none_held_out, Reason.POOL_TOO_SMALL, "None of the 12 pages of the pool is held out (holdout 0.000001)"),
         (empty_pool, Reason.DATA_UNREADABLE, "No batch of a pool lies below"),
         (unreadable_pool, Reason.DATA_UNREADABLE, "ftp://"),
         (no_index, Reason.ANCHOR_INDEX_MISSING, "finetune-index.json"),

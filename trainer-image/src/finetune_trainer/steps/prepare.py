@@ -7,6 +7,7 @@ from msgspec.structs import asdict
 from ..data.plan import Known, count_new_set, judged_samples, listing_of, make_plan
 from ..documents.codec import encode
 from ..documents.inputs import PrepareInputs
+from ..documents.plan import NewSetCounts, Plan
 from ..documents.result import PrepareResult
 from ..documents.run import FineTuneDocument
 from ..errors import Reason, bad_input
@@ -31,13 +32,7 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     counted = context.progress.counting("checking the pool", "pages", percent=(20, 90))
     plan = make_plan(context.storage, document, known, counted)
     new_set = count_new_set(plan.new_set)
-    if plan.new_set and not new_set.boxes:
-        raise bad_input(
-            Reason.POOL_TOO_SMALL,
-            f"None of the {len(plan.new_set)} new pages that the candidate would be measured on has a labelled box, so "
-            "nothing could be said of it.",
-            "Add pages with objects too; where a share is held out, pages of more documents.",
-        )
+    _check_new_set(document, plan, new_set)
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
     return PrepareResult(
@@ -57,4 +52,22 @@ def _check_base(context: StepContext, document: FineTuneDocument) -> None:
             Reason.BASE_UNUSABLE,
             f"The checkpoint {checkpoint.uri} of {document.base.version} does not exist.",
             "Restore it, or import the base again: training starts from the checkpoint.",
+        )
+
+
+def _check_new_set(document: FineTuneDocument, plan: Plan, counts: NewSetCounts) -> None:
+    """Raise StepError PoolTooSmall where a candidate could not be measured: an Error of its gate, after training."""
+    if not plan.new_set:
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"None of the {plan.counts.pool} pages of the pool is held out (holdout {document.holdout}) and unknown to "
+            f"{document.base.version}, so a candidate would be measured on nothing.",
+            "Verify pages of more documents, or hold out a larger share.",
+        )
+    if not counts.boxes:
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"None of the {len(plan.new_set)} new pages that the candidate would be measured on has a labelled box, so "
+            "nothing could be said of it.",
+            "Add pages with objects too; where a share is held out, pages of more documents.",
         )
