@@ -4,12 +4,13 @@ import pytest
 
 from finetune_operator.api.policy import InFlight, LiveVersion
 from finetune_operator.api.promotion import PromotionPhase
+from finetune_operator.api.run import Review
 from finetune_operator.api.value import plain
-from finetune_operator.cluster.fields import moves_on, standing
+from finetune_operator.cluster.fields import model_whose_candidate_was_rejected, moves_on, standing
 from finetune_operator.decide.decision import CreatePromotion
 from house.following import manifest
 from unit.decide.run.results import BASE, CANDIDATE, START, evaluate_result
-from unit.decide.run.world import World, made, review
+from unit.decide.run.world import World, digest, made, review
 
 
 @pytest.mark.row("R170")
@@ -83,3 +84,29 @@ def test_a_no_after_take_off_is_told_that_and_how_to_go_back(ends: PromotionPhas
     assert "when it had taken off" in world.status.message
     if ends == "Succeeded":
         assert manifest(world.status.message, "ModelPromotion")["spec"]["version"] == "base_v1"
+
+
+@pytest.mark.row("R172")
+@pytest.mark.parametrize("how", ["the trainer fails", "a gate is an error"])
+@pytest.mark.parametrize("recorded", [True, False], ids=["after its record", "in review"])
+def test_a_no_to_an_earlier_round_is_kept_where_the_next_one_comes_to_no_judgement(how: str, recorded: bool) -> None:
+    """The record of the earlier round says that it passed, and the next run of the same would take it over."""
+    world = World().judged() if recorded else World().in_review()
+    first = digest(world)
+    world.go_live("base_v1", BASE)
+    if recorded:
+        world.promotion_is("Superseded", "FromIsNotLive")
+    world.settle()
+    world.edit(review=Review(decision="Reject", evidence=first, by="ann"))
+    if how == "the trainer fails":
+        world.fail(
+            "evaluate", 10, {"class": "BadInput", "reason": "DataUnreadable", "message": "gone", "remedy": "put"}
+        )
+    else:
+        world.complete("evaluate", evaluate_result(candidate="NaN"))
+    assert (world.phase(), world.condition("Finished")) == ("Rejected", ("True", "Rejected")), world.status.message
+    assert world.status.decision is not None
+    assert world.status.decision.by == "ann"
+    if recorded:
+        assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
+        assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]

@@ -1,11 +1,17 @@
-"""A person's no to a candidate whose promotion is asked for: it counts until that takes off (rows R170 and R171)."""
+"""A person's no that comes late: its promotion is asked for, or the next round comes to no judgement (R170 to R172)."""
+
+from msgspec.structs import replace
 
 from ...api.policy import Policy
 from ...api.promotion import Promotion
 from ...api.run import BY_GATES, Ruling, RunStatus
-from ..commands import promoting
+from ..commands import promoting, run_command, with_remedy
+from ..decision import Decision
+from ..snapshot import default_seed
 from .review import decided_by, ruled, said_no
 from .stage import RunContext
+from .status import finish, mark
+from .view import RunView
 
 _FLYING = frozenset(("Flipping", "Watching", "Succeeded", "RolledBack"))
 
@@ -44,6 +50,28 @@ def came_late(context: RunContext, status: RunStatus) -> tuple[str, str]:
     if no is None:
         return "", ""
     return f"rejected by {decided_by(no)}, when it had taken off", _way_back(context, status)
+
+
+def keep_no(view: RunView, decision: Decision[RunStatus]) -> Decision[RunStatus]:
+    """End as rejected what failed without a judgement, where a person rejected it in an earlier round.
+
+    What was recorded in that round could go live by another run.
+    """
+    status, candidate = decision.status, decision.status.candidate
+    no = said_no(view, status)
+    if status.phase != "Failed" or status.verdict not in (None, "Error") or candidate is None or no is None:
+        return decision
+    review, same = view.run.spec.review, (v for v in view.versions if v.spec.artifact.sha256 == candidate.sha256)
+    named = (v for v in same if review and v.spec.evidence and v.spec.evidence.digest == review.evidence)
+    record = next(named, None)
+    if record is not None:
+        status = replace(status, version=record.spec.version, model_version=record.metadata.name)
+    text = f"{status.version or 'its candidate'} was rejected by {decided_by(no)}; measured again it was not"
+    again = run_command(view.run, seed=default_seed(view.run.metadata.uid))
+    message = with_remedy(f"{text}: {status.message}", f"to train anew with another seed: {again}")
+    status = mark(view, replace(status, decision=no), "Promoted", "False", "Rejected", text)
+    ended = finish(view, status, "Rejected", "Rejected", message)
+    return Decision(ended.status, decision.actions, decision.requeue_after)
 
 
 def _way_back(context: RunContext, status: RunStatus) -> str:

@@ -59,9 +59,8 @@ def persons_no(view: RunView, status: RunStatus) -> Ruling | None:
 def said_no(view: RunView, status: RunStatus) -> Ruling | None:
     """Return what a review says now that rejects this run's evidence, of any round."""
     review, evidence = view.run.spec.review, status.evidence
-    if review is None or evidence is None or review.decision != "Reject":
-        return None
-    if review.evidence not in (evidence.digest, *status.earlier_evidence):
+    digests = (*status.earlier_evidence, *(() if evidence is None else (evidence.digest,)))
+    if review is None or review.decision != "Reject" or review.evidence not in digests:
         return None
     return Ruling(verdict="Reject", by=review.by, at=view.now, reason=review.reason)
 
