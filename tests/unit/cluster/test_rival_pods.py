@@ -170,6 +170,17 @@ def test_a_helper_whose_image_was_changed_and_changed_back_is_not_believed_for_i
 
 
 @pytest.mark.row("R72")
+@pytest.mark.parametrize("where", ["containers", "initContainers"])
+def test_another_image_of_what_shares_nothing_with_the_trainer_is_none_of_its_business(where: str) -> None:
+    """A log shipper is updated in place; its image is not compared in the pod's spec either."""
+    another: dict[str, Any] = {"image": "docker.io/library/tools:2"}
+    assert view(assisted(generation=3, where=where, shares=False, **another)).doubt is None
+    doubted = view(assisted(generation=3, where=where, **another))
+    assert doubted.doubt is not None
+    assert "container 'tools' ran image docker.io/library/tools:2" in doubted.doubt.message
+
+
+@pytest.mark.row("R72")
 def test_a_deletion_is_no_edit() -> None:
     gone = edited("trainer:1", ran_image="same:1", generation=2)
     gone["metadata"].update(DELETED)

@@ -155,6 +155,7 @@ def standing(run: Json) -> Standing:
         changes_live=changes_live,
         lines_up=lines_up,
         phase=shown,
+        rejected=_rejected(run),
         judged=_judged(run),
         stuck=_stuck(run) if rank == TAKEN else ("", ""),
     )
@@ -176,9 +177,9 @@ def _stuck(run: Json) -> tuple[str, str]:
 
 
 def _rejected(run: Json) -> tuple[str, ...]:
-    """Return what a person rejected for good; before the run is over its version has that."""
+    """Return what a person rejected for good, also while its promotion waits; before that its version has it."""
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
-    if phase(run) != "Rejected" or not sha256:
+    if phase(run) not in ("Rejected", "Promoting") or not sha256:
         return ()
     if _value(decision, "verdict") != "Reject" or _value(decision, "by") == BY_GATES:
         return ()
@@ -236,8 +237,8 @@ def policy_whose_live_it_changes(run: Json) -> Iterable[object]:
 
 
 def moves_on(before: Hashable, after: Hashable) -> bool:
-    """Tell whether a run came into another phase."""
-    was, now = (entry.phase if isinstance(entry, Standing) else "" for entry in (before, after))
+    """Tell whether a run came into another phase, or was rejected while its promotion waits."""
+    was, now = ((entry.phase, entry.rejected) if isinstance(entry, Standing) else ("", ()) for entry in (before, after))
     return was != now
 
 

@@ -24,7 +24,9 @@ def ran_otherwise(pod: Pod, template: Mapping[str, Any]) -> str | None:
     helpers = compared(template)
     for status in (*pod.statuses("initContainerStatuses"), *pod.statuses("containerStatuses")):
         name, ran, digest = (str(status.get(part) or "") for part in ("name", "image", "imageID"))
-        if name in helpers and status.get("restartCount"):
+        if name not in helpers:
+            continue  # as where specs are compared: what neither shares a volume nor sees processes may be another one
+        if status.get("restartCount"):
             return f"it was edited after it was made, and container {plain(name)!r} was started again"
         if name in asked and ran and not _is_same(asked[name], ran, digest):
             return f"it was edited after it was made, and container {plain(name)!r} ran image {plain(ran)}"

@@ -363,8 +363,18 @@ def test_base_and_live_version_are_measured_as_they_were_before_on_the_same_spli
     assert ("by the record of" in moved.message) == (verdict == "Review")
 
 
+def measured_as(version: ModelVersion, name: str, map50: str) -> ModelVersion:
+    """Return a record of the same bytes under another name, from before: all its models had that mAP50."""
+    evidence = version.spec.evidence
+    assert evidence is not None
+    figures = tuple(updated(f, value=map50) if f.name.endswith("Map50") else f for f in evidence.figures or ())
+    return updated(version, spec=updated(version.spec, version=name, evidence=updated(evidence, figures=figures)))
+
+
 @pytest.mark.row("R122")
-def test_what_was_approved_since_a_newer_evaluator_measures_otherwise_is_what_counts() -> None:
+@pytest.mark.parametrize("twice", [False, True], ids=["one record", "its review had expired before"])
+def test_what_was_approved_since_a_newer_evaluator_measures_otherwise_is_what_counts(twice: bool) -> None:
+    """Where a review expires and the next run measures the same bytes anew, there are two records of them."""
     verified = updated(base(), status=updated(base().status, map50="0.900000"))
     world = World(versions=(verified,)).judged()
     assert (world.phase(), world.status.verdict) == ("InReview", "Review")
@@ -372,9 +382,10 @@ def test_what_was_approved_since_a_newer_evaluator_measures_otherwise_is_what_co
     world.edit(review=Review(decision="Approve", evidence=world.status.evidence.digest, by="ann"))
     world.settle()
     [approved] = [a.spec for a in world.history if isinstance(a, CreateModelVersion)]
-    of_live = updated(base("ft_v1.1", CANDIDATE), spec=approved)
-    again = World(versions=(verified, of_live))
-    again.go_live("ft_v1.1", CANDIDATE)
+    of_live = updated(base("ft_v1.3", CANDIDATE), spec=updated(approved, version="ft_v1.3"))
+    earlier = (measured_as(of_live, "ft_v1.1", "0.890000"),) if twice else ()
+    again = World(versions=(verified, *earlier, of_live))
+    again.go_live("ft_v1.3", CANDIDATE)
     again.settle()
     again.start("prepare")
     again.complete(

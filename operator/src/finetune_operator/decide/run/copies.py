@@ -36,7 +36,8 @@ def end_copy(context: RunContext, status: RunStatus) -> Continue | Decision[RunS
     if not same or any(_is_own(context, version) for version in same):
         return Continue(status)
     text = (
-        f"its candidate is {same[0].spec.version}, byte by byte, which it did not make: a training makes its own bytes"
+        f"its candidate is {same[0].spec.version}, byte by byte, which it did not record: a training makes its own "
+        "bytes, so one of the two is a copy"
     )
     message = with_remedy(text, f"to train: {run_command(context.view.run)}")
     status = mark(context.view, status, "Trained", "False", "ResultInvalid", text)

@@ -19,6 +19,7 @@ from ..views import Problem
 from .acceptance import Refused, Waits, accept
 from .adopt import adopt
 from .copies import end_copy
+from .late_no import keep_no
 from .metrics import metrics
 from .promote import leave_to_people, promote
 from .record import record_version
@@ -57,7 +58,7 @@ def decide(view: RunView) -> Decision[RunStatus]:
         return Decision(before)
     if before.phase in FINAL_PHASES:
         return Decision(before, deletions(active_jobs(view.jobs)))
-    decision = concluded(view, _next(view, first_visit(view)))
+    decision = concluded(view, keep_no(view, _next(view, first_visit(view))))
     place = place_of(view.run, decision.status)
     seen = replace(decision.status, observed_generation=view.run.metadata.generation, place=place)
     status = dated(before, worth_writing(before, seen), view.now)

@@ -1,5 +1,6 @@
 """The end of a run that may go live: its promotion, or why that is left to people (rows R31 to R33)."""
 
+from datetime import timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -16,6 +17,8 @@ from ..snapshot import default_seed
 from ..text import quoted
 from .again import end_outrun, is_current, measure_again
 from .grounds import grounds_of
+from .late_no import came_late, is_stopped, standing_no, take_no
+from .review import rejected
 from .stage import Continue, RunContext
 from .status import finish, mark, say
 
@@ -24,6 +27,9 @@ _ENDINGS: Final[dict[str, RunPhase]] = {
     "Failed": "Failed",
     "Superseded": "Superseded",
 }
+
+_UNSEEN: Final = timedelta(seconds=5)
+"""What was made a moment ago is seen by then."""
 
 
 def leave_to_people(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
@@ -43,8 +49,10 @@ def leave_to_people(context: RunContext, status: RunStatus) -> Continue | Decisi
 
 
 def promote(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
-    """Ask for the promotion, and end as it ends (R32, R33)."""
+    """Ask for the promotion, and end as it ends (R32, R33, R170)."""
     view, promotion = context.view, view_promotion(context, status)
+    if status.promotion is not None:
+        status = take_no(context, status, promotion)
     if promotion is not None:
         return _follow(context, status, promotion)
     name = status.promotion or _promotion_name(context, status)
@@ -53,12 +61,16 @@ def promote(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         status = mark(view, replace(status, promotion=name), "Promoted", "Unknown", "Requested", message)
         return Decision(say(status, "Promoting", message), (CreatePromotion(name, _promotion_spec(context, status)),))
     if _in_flight(context, name):
-        return Decision(say(status, "Promoting", message))
+        return Decision(say(status, "Promoting", _with_late_no(context, status, message)))
     outcome = _outcome(context, name)
     if outcome is not None:
         return _ended(context, status, *outcome)
-    if only_requested(status):
+    if only_requested(status) and standing_no(status) is None:
         return Decision(say(status, "Promoting", message), (CreatePromotion(name, _promotion_spec(context, status)),))
+    if only_requested(status):  # it may be there, and not be seen yet
+        words = is_stopped(context, status)
+        status = mark(view, status, "Promoted", "Unknown", "Rejected", words)
+        return Decision(say(status, "Promoting", words), (), _UNSEEN)
     gone = f"ModelPromotion {name} was deleted before it was carried out"
     return _ended(context, status, "Failed", "PromotionDeleted", gone)
 
@@ -80,10 +92,15 @@ def _follow(context: RunContext, status: RunStatus, promotion: Promotion) -> Dec
         finished = find(promotion.status.conditions, "Finished")
         reason = finished.reason if finished else str(promotion.status.phase)
         return _ended(context, status, str(promotion.status.phase), reason, promotion.status.message)
+    flies = _in_flight(context, name)
+    if standing_no(status) is not None and not flies:
+        words = is_stopped(context, status)
+        return Decision(say(mark(view, status, "Promoted", "Unknown", "Rejected", words), "Promoting", words))
     accepted = find(promotion.status.conditions, "Accepted")
     waits = accepted is not None and accepted.status == "False"
     reason, why = (accepted.reason, accepted.message) if accepted and waits else ("Promoting", "")
     words = f"{status.version} goes live by ModelPromotion {name}" + (f": {why}" if why else "")
+    words = _with_late_no(context, status, words) if flies else words
     status = mark(view, status, "Promoted", "Unknown", reason, words)
     return Decision(say(status, "Promoting", words))
 
@@ -91,18 +108,30 @@ def _follow(context: RunContext, status: RunStatus, promotion: Promotion) -> Dec
 def _ended(context: RunContext, status: RunStatus, outcome: str, reason: str, message: str) -> Decision[RunStatus]:
     """End as the promotion ended; a verdict that was overtaken while it waited is made again first (R33, R65)."""
     if outcome == "Succeeded":
-        text = message or f"{status.version} is live"
+        text = _with_late_no(context, status, message or f"{status.version} is live")
         status = mark(context.view, status, "Promoted", "True", reason, text)
         return finish(context.view, status, "Promoted", reason, text)
+    no = standing_no(status)
+    if no is not None and outcome != "RolledBack":
+        return rejected(context, status, no)
     overtaken = reason == "FromIsNotLive" or (reason == "NotEligible" and not _is_current(context, status))
     never = barred(context, status) or is_rejected(context, status)
     if overtaken and status.inputs is not None and not never:
         measured = measure_again(context, status, status.inputs.ever)
         return measured if isinstance(measured, Decision) else end_outrun(context, status)
-    text = message or f"the promotion of {status.version} {outcome}"
+    late, _ = came_late(context, status)
+    text = (message or f"the promotion of {status.version} {outcome}") + (f"; {late}" if late else "")
     text = with_remedy(text, _remedy(context, status))
     status = mark(context.view, status, "Promoted", "False", reason, text)
     return finish(context.view, status, _ENDINGS.get(outcome, "Failed"), reason, text)
+
+
+def _with_late_no(context: RunContext, status: RunStatus, text: str) -> str:
+    """Return what is said of a promotion that took off, with a person's no that came too late for it (R171)."""
+    late, way = came_late(context, status)
+    if not late:
+        return text
+    return with_remedy(f"{text}; {late}", way) if way else f"{text}; {late}"
 
 
 def barred(context: RunContext, status: RunStatus) -> tuple[Overruled, ...]:

@@ -48,14 +48,19 @@ def persons_no(view: RunView, status: RunStatus) -> Ruling | None:
     It is about the bytes, so nothing that goes live meanwhile makes it void, and no gate overrules it: what the gates
     alone reject may pass another time (R111).
     """
-    ruling, review, evidence = status.decision, view.run.spec.review, status.evidence
-    if status.verdict in (None, "Error") or status.promotion is not None or evidence is None:
+    ruling = status.decision
+    if status.verdict in (None, "Error") or status.promotion is not None or status.evidence is None:
         return None
     if ruling is not None and ruling.by != BY_GATES:
         return ruling if ruling.verdict == "Reject" else None
-    if review is None or review.decision != "Reject":
-        return None
-    if review.evidence not in (evidence.digest, *status.earlier_evidence):
+    return said_no(view, status)
+
+
+def said_no(view: RunView, status: RunStatus) -> Ruling | None:
+    """Return what a review says now that rejects this run's evidence, of any round."""
+    review, evidence = view.run.spec.review, status.evidence
+    digests = (*status.earlier_evidence, *(() if evidence is None else (evidence.digest,)))
+    if review is None or review.decision != "Reject" or review.evidence not in digests:
         return None
     return Ruling(verdict="Reject", by=review.by, at=view.now, reason=review.reason)
 
@@ -80,7 +85,7 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
     """Wait for a person, until the review expires (R27 to R30)."""
     evidence, policy, no = status.evidence, context.policy, persons_no(context.view, status)
     if no is not None:
-        return Continue(_ruled(context.view, status, no))
+        return Continue(ruled(context.view, status, no))
     if status.verdict != "Review" or status.decision is not None or evidence is None or policy is None:
         return Continue(status)
     if is_left_behind(context, status):
@@ -90,7 +95,7 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
     status = replace(status, review_since=since)
     if review is not None and review.evidence == evidence.digest:
         ruling = Ruling(verdict=review.decision, by=review.by, at=view.now, reason=review.reason)
-        return Continue(_ruled(view, status, ruling))
+        return Continue(ruled(view, status, ruling))
     until = later(since, _review_time(policy))
     status, left = _open_for(view, status, _review_time(policy))
     if left <= timedelta():
@@ -101,7 +106,7 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
     return Decision(say(status, "InReview", message), (), min(left, recorded_every(policy.spec.review.timeout_seconds)))
 
 
-def _ruled(view: RunView, status: RunStatus, ruling: Ruling) -> RunStatus:
+def ruled(view: RunView, status: RunStatus, ruling: Ruling) -> RunStatus:
     """Return the status with a person's decision; where the gates decided by themselves, what they said stands."""
     if status.decision == ruling:
         return status
@@ -150,14 +155,21 @@ def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[
         remedy = f"to ask for a review of {status.version} again, without training: {run_command(view.run)}"
         message = with_remedy(condition.message if condition else "nobody decided", remedy)
         return finish(view, status, "Expired", "ReviewExpired", message)
-    if ruling.verdict == "Reject":
-        status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {text.quoted(ruling.by, _NAME)}")
-        by = BY_GATES if ruling.by == BY_GATES else decided_by(ruling)
-        message = f"{status.version} was rejected by {by}; {objections(status.gates) or 'every gate passed'}"
-        again = run_command(view.run, seed=default_seed(context.uid))
-        remedy = f"more pages in the pool make a new run train anew; so does another seed: {again}"
-        return finish(view, status, "Rejected", "Rejected", with_remedy(message, remedy))
+    # One that comes when the promotion is asked for already waits for the end of that (R170).
+    if ruling.verdict == "Reject" and status.promotion is None:
+        return rejected(context, status, ruling)
     return Continue(status)
+
+
+def rejected(context: RunContext, status: RunStatus, ruling: Ruling) -> Decision[RunStatus]:
+    """End a run whose candidate a gate or a person rejected."""
+    view = context.view
+    status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {text.quoted(ruling.by, _NAME)}")
+    by = BY_GATES if ruling.by == BY_GATES else decided_by(ruling)
+    message = f"{status.version} was rejected by {by}; {objections(status.gates) or 'every gate passed'}"
+    again = run_command(view.run, seed=default_seed(context.uid))
+    remedy = f"more pages in the pool make a new run train anew; so does another seed: {again}"
+    return finish(view, status, "Rejected", "Rejected", with_remedy(message, remedy))
 
 
 def decided_by(ruling: Ruling) -> str:

@@ -17,7 +17,8 @@ def standing_of(context: RunContext, live_sha256: str | None, live: ModelReferen
     records = [v for v in context.view.versions if v.spec.artifact.sha256 == sha256]
     measured_on = {digest for version in records if (digest := _test_set(version)) is not None}
     name = (live.version if live else live_sha256) if live_sha256 else base.version
-    known = _known(context.view.versions, base=base.artifact.sha256, sha256=sha256)
+    served = live.version if live is not None and live_sha256 else ""
+    known = _known(context.view.versions, base=base.artifact.sha256, sha256=sha256, served=served)
     split = measured_on.pop() if len(measured_on) == 1 else None
     return Standing(name, split, is_live=live_sha256 is not None, known=known)
 
@@ -29,14 +30,16 @@ def _test_set(version: ModelVersion) -> str | None:
     return measured.digest if measured is not None else None
 
 
-def _known(versions: tuple[ModelVersion, ...], *, base: str, sha256: str) -> tuple[Known, ...]:
-    """Return what was measured before of the base and of the bytes `sha256`.
+def _known(versions: tuple[ModelVersion, ...], *, base: str, sha256: str, served: str) -> tuple[Known, ...]:
+    """Return what was measured before of the base and of the bytes `sha256`, which go by the name `served`.
 
     What the base was measured as beside the live version comes before its own verification: what was approved since
-    makes the yardstick, also where a newer evaluator measures otherwise.
+    makes the yardstick, also where a newer evaluator measures otherwise. So, of several records of the same bytes, does
+    that under whose name they went live: the others may be of an earlier round, which nobody approved.
     """
     ordered = sorted(versions, key=lambda version: version.spec.version)
     live = [v for v in ordered if v.spec.artifact.sha256 == sha256]
+    live = [v for v in live if v.spec.version == served and _measured(v, sha256) is not None] or live
     beside = [v for v in live if sha256 != base and v.spec.lineage is not None and v.spec.lineage.base_sha256 == base]
     of_base = [made for version in beside if (made := _measured(version, base, "baseMap50")) is not None]
     if not of_base:

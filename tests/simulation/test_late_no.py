@@ -1,0 +1,91 @@
+"""A person's no while the promotion is asked for: nothing goes live, or the run says that it came too late."""
+
+from collections.abc import Callable
+
+import pytest
+
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
+
+from .controllers import NAMESPACE
+from .invariants import violations
+from .stories import STORIES, USER, Story, World
+
+PASS, REVIEW = STORIES[0], STORIES[2]
+
+
+def rejected(world: World, when: Callable[[Object], bool]) -> list[bool]:
+    """Have ann say no to the run as soon as it is so; return whether she did."""
+    user, done = world._user, list[bool]()
+
+    def act() -> None:
+        user()
+        item = world.server.get(Kind.RUN, NAMESPACE, "first")
+        if done or item is None or not when(item.get("status") or {}):
+            return
+        done.append(True)
+        no = {"decision": "Reject", "evidence": item["status"]["evidence"]["digest"], "by": "ann", "reason": "bad"}
+        world.server.update_spec(USER, Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(review=no))
+
+    world._user = act  # type: ignore[method-assign]
+    return done
+
+
+def live(world: World) -> str:
+    return str(world.get(Kind.POLICY, "invoice-fields")["status"]["live"]["version"])
+
+
+@pytest.mark.row("R170")
+@pytest.mark.parametrize("story", [PASS, REVIEW], ids=lambda story: story.name)
+def test_a_no_while_the_promotion_waits_keeps_it_from_acting_for_good(story: Story) -> None:
+    world = World(story)
+    done = rejected(world, lambda status: status.get("phase") == "Promoting")
+
+    def pause(*, paused: bool) -> None:
+        def change(item: Object) -> None:
+            item["spec"]["paused"] = paused
+
+        world.server.update_spec(USER, Kind.DEPLOYMENT, NAMESPACE, "invoice-detector", change)
+
+    user = world._user
+
+    def act() -> None:
+        user()
+        item = world.server.get(Kind.RUN, NAMESPACE, "first")
+        if item is not None and not world.get(Kind.DEPLOYMENT, "invoice-detector")["spec"].get("paused"):
+            pause(paused=True)
+
+    world._user = act  # type: ignore[method-assign]
+    world.play()
+    run = world.get(Kind.RUN, "first")["status"]
+    assert (done, run["phase"], live(world)) == ([True], "Rejected", "base_v1"), run["message"]
+    world._user = lambda: None  # type: ignore[method-assign]
+    pause(paused=False)
+    world.play()
+    assert live(world) == "base_v1"
+    (known,) = world.get(Kind.POLICY, "invoice-fields")["status"]["rejected"]
+    assert (known["by"], known["sha256"]) == ("ann", run["candidate"]["sha256"])
+    assert violations(world) == []
+
+
+@pytest.mark.row("R171")
+@pytest.mark.parametrize("flight", [None, "Flipping", "Watching"])
+def test_a_no_that_races_with_take_off_is_kept_or_told_that_it_came_late(flight: str | None) -> None:
+    world = World(PASS)
+
+    def now(status: Object) -> bool:
+        flying = world.get(Kind.POLICY, "invoice-fields")["status"].get("inFlight") or {}
+        return status.get("phase") == "Promoting" and flying.get("phase") == flight
+
+    done = rejected(world, now)
+    world.play()
+    run = world.get(Kind.RUN, "first")["status"]
+    if flight is None:
+        assert (done, run["phase"], live(world)) in (
+            ([True], "Rejected", "base_v1"),
+            ([True], "Promoted", "ft_v1.1"),
+        ), run["message"]
+    else:
+        assert (done, run["phase"], live(world)) == ([True], "Promoted", "ft_v1.1"), run["message"]
+    assert ("when it had taken off" in run["message"]) == (run["phase"] == "Promoted")
+    assert violations(world) == []

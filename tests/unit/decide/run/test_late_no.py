@@ -1,0 +1,112 @@
+"""A person's no that comes when the promotion is asked for already: it counts until that takes off."""
+
+import pytest
+
+from finetune_operator.api.policy import InFlight, LiveVersion
+from finetune_operator.api.promotion import PromotionPhase
+from finetune_operator.api.run import Review
+from finetune_operator.api.value import plain
+from finetune_operator.cluster.fields import model_whose_candidate_was_rejected, moves_on, standing
+from finetune_operator.decide.decision import CreatePromotion
+from house.following import manifest
+from unit.decide.run.results import BASE, CANDIDATE, START, evaluate_result
+from unit.decide.run.world import World, digest, made, review
+
+
+@pytest.mark.row("R170")
+@pytest.mark.parametrize("passed", [True, False], ids=["by its gates", "by a person"])
+@pytest.mark.parametrize("there", [True, False], ids=["its promotion is refused", "its promotion was deleted"])
+def test_a_no_before_take_off_ends_the_run_when_its_promotion_is_over(passed: bool, there: bool) -> None:
+    """The policy knows it from the run's status; which of the two was first, only the promotion's end tells."""
+    world = World().judged() if passed else World().in_review()
+    if not passed:
+        review(world, "Approve")
+    assert world.phase() == "Promoting"
+    approved, before = made(world, CreatePromotion), standing(plain(world.run))
+    review(world, "Reject")
+    assert moves_on(before, standing(plain(world.run))), "it wakes the policy"
+    assert world.phase() == "Promoting"
+    assert "kubectl delete modelpromotion" in world.status.message
+    assert "ann" in world.status.message
+    assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
+    if there:
+        world.promotion_is("Failed", "NotEligible", "'ann' rejected it in review")
+    else:
+        world.promotion = None
+        world.settle()
+    assert (world.phase(), world.condition("Promoted")) == ("Rejected", ("False", "Rejected")), world.status.message
+    assert made(world, CreatePromotion) == approved
+
+
+@pytest.mark.row("R170")
+def test_a_no_to_a_promotion_that_a_crash_lost_makes_none() -> None:
+    world = World().trained()
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result())
+    lost = World(run=world.run, policy=world.policy, versions=world.versions, snapshot=world.snapshot, jobs=world.jobs)
+    review(lost, "Reject")
+    lost.settle()
+    assert (lost.phase(), made(lost, CreatePromotion)) == ("Rejected", 0), lost.status.message
+
+
+@pytest.mark.row("R170")
+@pytest.mark.parametrize("reason", ["FromIsNotLive", "Overtaken"])
+def test_what_was_rejected_before_take_off_is_not_measured_again(reason: str) -> None:
+    world = World().judged()
+    review(world, "Reject")
+    world.go_live("base_v1", BASE)
+    world.promotion_is("Superseded", reason)
+    assert (world.phase(), world.jobs_made("evaluate")) == ("Rejected", 1)
+
+
+@pytest.mark.row("R171")
+@pytest.mark.parametrize("ends", ["Succeeded", "RolledBack"])
+def test_a_no_after_take_off_is_told_that_and_how_to_go_back(ends: PromotionPhase) -> None:
+    world = World()
+    world.go_live("base_v1", BASE)
+    world.judged()
+    assert world.promotion is not None
+    flight = InFlight(
+        promotion=world.promotion.metadata.name, promotion_uid="p", spec_hash="h", phase="Watching", epoch=2,
+        to=LiveVersion(version="ft_v1.1", model_version="m", uri="u", sha256=CANDIDATE),
+        deployment_uid="d", template_hash="t", started_at=START, phase_since=START, deadline=START,
+    )  # fmt: skip
+    world.set_policy(in_flight=flight)
+    review(world, "Reject")
+    assert world.phase() == "Promoting"
+    assert "when it had taken off" in world.status.message
+    spec = manifest(world.status.message, "ModelPromotion")["spec"]
+    assert (spec["version"], spec["from"]) == ("base_v1", "ft_v1.1")
+    assert standing(plain(world.run)).rejected == ()
+    world.set_policy(in_flight=None)
+    world.promotion_is(ends, ends)
+    assert world.phase() == ("Promoted" if ends == "Succeeded" else "RolledBack")
+    assert "when it had taken off" in world.status.message
+    if ends == "Succeeded":
+        assert manifest(world.status.message, "ModelPromotion")["spec"]["version"] == "base_v1"
+
+
+@pytest.mark.row("R172")
+@pytest.mark.parametrize("how", ["the trainer fails", "a gate is an error"])
+@pytest.mark.parametrize("recorded", [True, False], ids=["after its record", "in review"])
+def test_a_no_to_an_earlier_round_is_kept_where_the_next_one_comes_to_no_judgement(how: str, recorded: bool) -> None:
+    """The record of the earlier round says that it passed, and the next run of the same would take it over."""
+    world = World().judged() if recorded else World().in_review()
+    first = digest(world)
+    world.go_live("base_v1", BASE)
+    if recorded:
+        world.promotion_is("Superseded", "FromIsNotLive")
+    world.settle()
+    world.edit(review=Review(decision="Reject", evidence=first, by="ann"))
+    if how == "the trainer fails":
+        world.fail(
+            "evaluate", 10, {"class": "BadInput", "reason": "DataUnreadable", "message": "gone", "remedy": "put"}
+        )
+    else:
+        world.complete("evaluate", evaluate_result(candidate="NaN"))
+    assert (world.phase(), world.condition("Finished")) == ("Rejected", ("True", "Rejected")), world.status.message
+    assert world.status.decision is not None
+    assert world.status.decision.by == "ann"
+    if recorded:
+        assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
+        assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
