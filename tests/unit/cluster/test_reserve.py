@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from finetune_operator.api.policy import Live, NextVersion, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.value import parse
@@ -119,3 +120,47 @@ def test_what_other_models_are_called_takes_no_number() -> None:
     reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
     assert reserved is not None
     assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.3"]
+
+
+@pytest.mark.row("R175")
+def test_the_last_number_that_is_counted_on_from_is_no_dead_end() -> None:
+    """Somebody wrote it; behind it each run needs a number of its own all the same, also where its name is taken."""
+    for series, mark in ((1, NextVersion()), (1, NextVersion(series=2, tuned=3))):
+        status = PolicyStatus(next_version=mark)
+        for uid in ("a", "b", "c"):
+            status = with_reservation(status, uid, series, ("ft_v1.5000000",))
+        assert names(status) == ["ft_v1.5000001", "ft_v1.5000002", "ft_v1.5000003"]
+        again = with_reservation(status, "a", series, ("ft_v1.5000000", "ft_v1.5000001"), "ft_v1.5000001")
+        assert names(again)[-1] == "ft_v1.5000004"
+
+
+@pytest.mark.row("R175")
+def test_behind_the_last_number_a_version_that_was_deleted_gives_none_back() -> None:
+    status = with_reservation(PolicyStatus(), "a", 1, ("ft_v1.5000000",))
+    assert names(with_reservation(replace(status, reservations=()), "b", 1, ("ft_v1.5000000",))) == ["ft_v1.5000002"]
+
+
+@pytest.mark.row("R176")
+@pytest.mark.parametrize("known", [{"live": True}, {"mark": True}])
+def test_what_another_policy_of_the_model_has_live_takes_its_number_though_its_object_is_gone(
+    known: dict[str, bool],
+) -> None:
+    """Else one name would be of two versions: a promotion from it, or back to it, would not say which."""
+    server = ApiServer(believed=frozenset(("user", "operator")))
+    policy = next(manifest for kind, manifest in stage() if kind is Kind.POLICY)
+    server.create("user", Kind.POLICY, NAMESPACE, policy)
+    live = {"version": "ft_v1.6", "modelVersion": "m", "uri": "s3://b/m", "sha256": "a" * 64, "epoch": 1,
+            "since": "2026-11-21T12:00:00Z"}  # fmt: skip
+    status = {"live": live} if "live" in known else {"nextVersion": {"series": 1, "tuned": 7}}
+    for name, model in (("beside", policy["spec"]["model"]), ("of-another", "receipts")):
+        other = {**policy, "metadata": {"name": name}, "spec": {**policy["spec"], "model": model, "deployment": name}}
+        made = server.create("user", Kind.POLICY, NAMESPACE, other)["metadata"]
+        its = status if name == "beside" else {"nextVersion": {"series": 1, "tuned": 4000}}
+        asyncio.run(
+            Client(server).patch_status(Kind.POLICY, NAMESPACE, name, made["uid"], made["resourceVersion"],
+                                        {"status": its})
+        )  # fmt: skip
+    asyncio.run(reserve(Client(server), NAMESPACE, ReserveVersion(policy["metadata"]["name"], "run-uid", 1)))
+    reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
+    assert reserved is not None
+    assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.7"]
