@@ -164,3 +164,22 @@ def test_what_another_policy_of_the_model_has_live_takes_its_number_though_its_o
     reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
     assert reserved is not None
     assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.7"]
+
+
+@pytest.mark.row("R177")
+def test_what_a_deployment_serves_takes_its_number_before_it_is_adopted() -> None:
+    """A policy that lost its status knows it only when it is rolled out, and its object may be deleted."""
+    server = ApiServer(believed=frozenset(("user",)))
+    manifests = {kind: manifest for kind, manifest in stage() if kind in (Kind.POLICY, Kind.DEPLOYMENT)}
+    policy, target = manifests[Kind.POLICY], manifests[Kind.DEPLOYMENT]
+    for name, version in ((target["metadata"]["name"], "ft_v1.6"), ("of-nobody", "ft_v1.40")):
+        made = {**target, "metadata": {**target["metadata"], "name": name}}
+        keys = {"finetune-operator.io/model-version": version}
+        template = {**target["spec"]["template"], "metadata": {**target["spec"]["template"].get("metadata", {}),
+                                                               "annotations": keys}}  # fmt: skip
+        server.create("user", Kind.DEPLOYMENT, NAMESPACE, {**made, "spec": {**target["spec"], "template": template}})
+    server.create("user", Kind.POLICY, NAMESPACE, policy)
+    asyncio.run(reserve(Client(server), NAMESPACE, ReserveVersion(policy["metadata"]["name"], "run-uid", 1)))
+    reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
+    assert reserved is not None
+    assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.7"]

@@ -70,15 +70,20 @@ async def reserve(cluster: Cluster, namespace: str, action: ReserveVersion) -> N
     policy = action.policy
     specs = [version.get("spec") or {} for version in await cluster.list(Kind.MODEL_VERSION, namespace)]
     policies = [readable for one in await cluster.list(Kind.POLICY, namespace) if (readable := _readable(one))]
+    served = {d["metadata"]["name"]: _served(d) for d in await cluster.list(Kind.DEPLOYMENT, namespace)}
     for attempt in range(_TRIES):
         raw = await cluster.get(Kind.POLICY, namespace, policy, fresh=attempt > 0)
         if raw is None:
             raise NotFound(f"FineTunePolicy {policy!r} is gone; no version number can be reserved")
         status: dict[str, Any] = raw.get("status") or {}
         known = parse(raw, Policy)
-        old, taken = known.status, [str(s.get("version", "")) for s in specs if s.get("model") == known.spec.model]
-        others = [p.status for p in policies if p.spec.model == known.spec.model and p.metadata.name != policy]
-        new = with_reservation(old, action.run_uid, action.series, taken, action.instead_of, others)
+        old, model = known.status, known.spec.model
+        others = [p for p in policies if p.spec.model == model and p.metadata.name != policy]
+        taken = [str(spec.get("version", "")) for spec in specs if spec.get("model") == model]
+        taken += [served.get(p.spec.deployment, "") for p in (known, *others)]
+        new = with_reservation(
+            old, action.run_uid, action.series, taken, action.instead_of, [other.status for other in others]
+        )
         if new is old:
             return
         metadata = raw["metadata"]
@@ -99,6 +104,13 @@ def _readable(raw: Object) -> Policy | None:
         return parse(raw, Policy)
     except InvalidObject:
         return None
+
+
+def _served(deployment: Object) -> str:
+    """Return the version that a Deployment's keys name; it may not be adopted yet, as it is not rolled out (D39)."""
+    template: Object = (deployment.get("spec") or {}).get("template") or {}
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(names.MODEL_VERSION_KEY, ""))
 
 
 def _number(version: str, series: int) -> int:

@@ -3,7 +3,15 @@
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Lifted, PolicyStatus, PromotionOutcome, Quarantined, Rejected, Reservation, trace_of
+from finetune_operator.api.policy import (
+    Lifted,
+    PolicyStatus,
+    PromotionOutcome,
+    Quarantined,
+    Rejected,
+    Reservation,
+    trace_of,
+)
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy import memory
