@@ -12,6 +12,7 @@ from finetune_operator.api.policy import Live, NextVersion, PolicyStatus, Reject
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.reserve import reserve, with_reservation
+from finetune_operator.decide import limits
 from finetune_operator.decide.decision import ReserveVersion
 from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
@@ -125,12 +126,12 @@ def test_what_other_models_are_called_takes_no_number() -> None:
 @pytest.mark.row("R175")
 def test_the_last_number_that_is_counted_on_from_is_no_dead_end() -> None:
     """Somebody wrote it; behind it each run needs a number of its own all the same, also where its name is taken."""
-    for series, mark in ((1, NextVersion()), (1, NextVersion(series=2, tuned=3))):
+    for mark in (NextVersion(), NextVersion(series=2, tuned=3)):
         status = PolicyStatus(next_version=mark)
         for uid in ("a", "b", "c"):
-            status = with_reservation(status, uid, series, ("ft_v1.5000000",))
+            status = with_reservation(status, uid, 1, ("ft_v1.5000000",))
         assert names(status) == ["ft_v1.5000001", "ft_v1.5000002", "ft_v1.5000003"]
-        again = with_reservation(status, "a", series, ("ft_v1.5000000", "ft_v1.5000001"), "ft_v1.5000001")
+        again = with_reservation(status, "a", 1, ("ft_v1.5000000", "ft_v1.5000001"), "ft_v1.5000001")
         assert names(again)[-1] == "ft_v1.5000004"
 
 
@@ -183,3 +184,25 @@ def test_what_a_deployment_serves_takes_its_number_before_it_is_adopted() -> Non
     reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
     assert reserved is not None
     assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.7"]
+
+
+@pytest.mark.row("D95")
+def test_a_newer_series_leaves_the_mark_of_the_older_one() -> None:
+    """A run may name an older base again, and what the policy gave there may be deleted."""
+    status = with_reservation(PolicyStatus(next_version=NextVersion(series=1, tuned=8)), "a", 2, ())
+    status = with_reservation(replace(status, reservations=()), "b", 1, ())
+    assert names(status) == ["ft_v1.8"]
+    status = with_reservation(replace(status, reservations=()), "c", 2, ())
+    assert names(status) == ["ft_v2.2"]
+    assert status.next_version == NextVersion(series=2, tuned=3)
+    assert status.older_series == (NextVersion(series=1, tuned=9),)
+
+
+@pytest.mark.row("D95")
+def test_the_marks_of_older_series_are_bounded_and_the_newest_is_never_lost() -> None:
+    status = PolicyStatus()
+    for series in range(1, limits.OLDER_SERIES + 4):
+        status = with_reservation(replace(status, reservations=()), f"run-{series}", series, ())
+    assert [mark.series for mark in status.older_series] == list(range(3, limits.OLDER_SERIES + 3))
+    again = with_reservation(replace(status, reservations=()), "old", 1, ())
+    assert again.next_version == status.next_version

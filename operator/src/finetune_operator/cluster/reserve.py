@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from ..api import names
 from ..api.policy import NextVersion, Policy, PolicyStatus, Reservation
 from ..api.value import InvalidObject, parse, plain
+from ..decide import limits
 from ..decide.decision import ReserveVersion
 from ..manifests.merge_patch import merge_patch
 from .errors import Conflict, NotFound
@@ -33,27 +34,32 @@ def with_reservation(
 ) -> PolicyStatus:
     """Return `status` with a number of `series` reserved for the run; the same status when it has one.
 
-    The high-water mark holds for the newest series. An older series (a run that names an older base) counts on
-    from what is known of it: `taken` names the versions that exist, `others` are the statuses of the other policies of
-    the model. A reservation of `instead_of` is given up for the next number: what has that name is another object, left
-    over from before a restore perhaps.
+    Each series has its high-water mark; one whose mark is lost counts on from what is known of it: `taken` names the
+    versions that exist, `others` are the statuses of the other policies of the model. A reservation of `instead_of` is
+    given up for the next number: what has that name is another object, left over from before a restore perhaps.
     """
     if any(r.run_uid == run_uid and r.version != instead_of for r in status.reservations):
         return status
     statuses = (status, *others)
     known = {*taken, *(name for one in statuses for name in _named(one))}
     known |= {instead_of} if instead_of else set()
-    marks = [one.next_version for one in statuses]
+    marks = [mark for one in statuses for mark in (*one.older_series, one.next_version)]
     marked = (mark.tuned for mark in marks if mark.series == series and mark.tuned <= _MARKED)
     number = max(1 + max((_number(name, series) for name in known), default=0), max(marked, default=1))
     while names.tuned_version(series, number) in known:
         number += 1  # it is one that is not counted on from
-    mark = status.next_version
-    if series >= mark.series:
-        mark = NextVersion(series=series, tuned=number + 1)
     reserved = Reservation(run_uid=run_uid, version=names.tuned_version(series, number))
     kept = (r for r in status.reservations if r.run_uid != run_uid)
-    return replace(status, reservations=(*kept, reserved), next_version=mark)
+    marks_kept = _with_mark(status, NextVersion(series=series, tuned=number + 1))
+    return replace(marks_kept, reservations=(*kept, reserved))
+
+
+def _with_mark(status: PolicyStatus, new: NextVersion) -> PolicyStatus:
+    """Return `status` with the mark of one series set; beyond the bound the oldest series lose theirs."""
+    known = {mark.series: mark for mark in (*status.older_series, status.next_version, new)}
+    first = NextVersion()
+    *older, newest = sorted((m for m in known.values() if m != first or m is new), key=lambda m: m.series)
+    return replace(status, next_version=newest, older_series=tuple(older[-limits.OLDER_SERIES :]))
 
 
 def _named(status: PolicyStatus) -> Iterator[str]:

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.policy import (
     Lifted,
+    NextVersion,
     PolicyStatus,
     PromotionOutcome,
     Quarantined,
@@ -202,7 +203,8 @@ class TestMemory:
             status = memory.consumed(
                 status, (name, f"{n:016x}", "u" * 36), "RolledBack", "RolloutFailed", "m" * 999, NOW
             )
-        status = replace(status, forgotten=("f" * 12,) * limits.FORGOTTEN)
+        marks = (NextVersion(series=99_999, tuned=9_999_999),) * limits.OLDER_SERIES
+        status = replace(status, forgotten=("f" * 12,) * limits.FORGOTTEN, older_series=marks)
         noes = (
             rejection(f"{n:064x}", by="b" * 99, at=NOW, version="v" * 99, run="r" * 99)
             for n in range(limits.REJECTED + 5)
