@@ -245,12 +245,12 @@ def test_held_out_documents_never_train_and_alone_are_judged(
     judged = {s.image.sha256 for s in plan.new_set}
     assert result.pool == 32
     assert 0 < result.held_out < 32
-    assert result.new == 32 - result.held_out
+    assert result.outside == result.new == 32 - result.held_out
     assert len(judged) == result.held_out
     assert not judged & {s.image.sha256 for s in plan.train}
     assert {s.document for s in plan.new_set} == set(plan.held_out_documents)
-    assert result.ratio == "50", "the row of the table looks at the whole pool"
-    assert result.old == min(50 * result.new, 64)
+    assert result.ratio == "50", "the row of the table looks at what trains and the base does not know"
+    assert result.old == min(50 * result.outside, 64)
 
 
 def test_a_page_of_the_anchor_that_was_verified_anew_trains_once_and_is_not_judged(

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from .meta import Condition, ObjectMeta
+from .meta import Condition, FileReference, ObjectMeta
 from .names import sha256_of
 from .training import Training
 from .value import Value
@@ -252,6 +252,15 @@ class Rejected(Value, frozen=True, kw_only=True):
     run: str = ""
 
 
+class Judged(Value, frozen=True, kw_only=True):
+    """A run of the policy that reached a verdict of its gates: by which plan, and when it was decided or judged."""
+
+    run: str
+    run_uid: str
+    inputs: FileReference
+    at: datetime
+
+
 FlightPhase = Literal["Flipping", "Watching", "Returning"]
 
 
@@ -373,6 +382,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     quarantined: tuple[Quarantined, ...] = ()
     taken_back: tuple[TakenBack, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    judged: tuple[Judged, ...] = ()
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
     forgotten: tuple[str, ...] = ()

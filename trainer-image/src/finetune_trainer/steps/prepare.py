@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from ..data.plan import Known, count_new_set, make_plan, trained_pool
+from ..data.plan import Known, count_new_set, judged_samples, listing_of, make_plan
 from ..documents.codec import encode
 from ..documents.inputs import PrepareInputs
 from ..documents.result import PrepareResult
@@ -19,9 +19,13 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     """Check base, anchor and pool; publish plan.json; return counts and digests."""
     context.progress.report(percent=0, activity="checking the base")
     _check_base(context, document)
+    judged, lost = judged_samples(context.storage, inputs.judged)
+    for error in lost:
+        context.progress.report(percent=10, activity=f"passed over the plan of a judged run: {error.message}")
     known = Known(
-        base=trained_pool(context.storage, document.base.inputs),
-        live=trained_pool(context.storage, inputs.live.inputs if inputs.live else None),
+        base=listing_of(context.storage, document.base.inputs),
+        live=listing_of(context.storage, inputs.live.inputs if inputs.live else None),
+        judged=judged,
     )
     context.progress.report(percent=20, activity="checking pool and anchor")
     counted = context.progress.counting("checking the pool", "pages", percent=(20, 90))
