@@ -196,9 +196,9 @@ class World:
         assert isinstance(parsed, FineTuneDocument)
         return parsed
 
-    def verification(self, base: dict[str, Any]) -> VerifyDocument:
+    def verification(self, base: dict[str, Any], **changes: Any) -> VerifyDocument:
         """The document of an imported base."""
-        content = self.document(base)
+        content = self.document(base, **changes)
         for name in ("mixing", "holdout", "training", "gates"):
             del content[name]
         del content["data"]["pool"]

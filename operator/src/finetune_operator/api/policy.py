@@ -108,6 +108,12 @@ class Gates(Value, frozen=True, kw_only=True):
     gain: GainGate = GainGate()
 
 
+class VerificationRules(Value, frozen=True, kw_only=True):
+    """What an imported base must be worth: its least mAP50 on the anchor's test split."""
+
+    min_map50: Decimal = Decimal(0)
+
+
 class ReviewRules(Value, frozen=True, kw_only=True):
     """How long a run waits for a person."""
 
@@ -165,6 +171,7 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     mixing: MixingRules = MixingRules()
     training: Training = Training()
     gates: Gates = Gates()
+    verification: VerificationRules = VerificationRules()
     review: ReviewRules = ReviewRules()
     promotion: Literal["Automatic", "Manual"] = "Automatic"
     rollout: Rollout = Rollout()

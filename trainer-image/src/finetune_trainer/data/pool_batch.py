@@ -108,7 +108,7 @@ def _nothing(incoming: Incoming, compared: Compared) -> StepError:
 
 
 def _remarks(compared: Compared, left_out: Mapping[str, str]) -> list[str]:
-    lines = [f"{image} looks like a copy of {place}" for image, place in compared.lookalikes.items()]
+    lines = compared.alike()
     if compared.known:
         lines.append(f"{len(compared.known)} pages are in the pool already and were left out")
     if compared.withdrawn:

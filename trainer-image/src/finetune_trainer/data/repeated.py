@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from ..digests import sha256_of
 from ..documents.anchor import AnchorPage
@@ -13,6 +14,9 @@ from .lookalikes import Register, Seen
 from .pages import CheckedPage, PageFiles
 from .pool import Pool, PoolPage, StoredSample
 from .problems import Problem
+
+_SHOWN: Final = 5
+"""Pages that look like a copy and are named; of a batch of forms thousands may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,12 @@ class Compared:
             Problem(Reason.DUPLICATE_SAMPLE, page.image, f"{_place(stored)} has it") for page, stored in self.known
         ]
         return [*contradicting, *self.twice, *(() if only_new else (*self.withdrawn, *in_pool))]
+
+    def alike(self) -> list[str]:
+        """Return a line for each of the first lookalikes, and how many more there are."""
+        lines = [f"{image} looks like a copy of {place}" for image, place in self.lookalikes.items()]
+        more = len(lines) - _SHOWN
+        return [*lines[:_SHOWN], f"{more} more pages look like copies"] if more > 0 else lines
 
 
 def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: Pool) -> Compared:

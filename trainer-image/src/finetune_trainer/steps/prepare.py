@@ -30,13 +30,21 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     context.progress.report(percent=20, activity="checking pool and anchor")
     counted = context.progress.counting("checking the pool", "pages", percent=(20, 90))
     plan = make_plan(context.storage, document, known, counted)
+    new_set = count_new_set(plan.new_set)
+    if plan.new_set and not new_set.boxes:
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"None of the {len(plan.new_set)} new pages that the candidate would be measured on has a labelled box, so "
+            "nothing could be said of it.",
+            "Add pages with objects too; where a share is held out, pages of more documents.",
+        )
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
     return PrepareResult(
         **asdict(plan.counts),
         plan=written,
         ratio=plan.ratio,
-        new_set=count_new_set(plan.new_set),
+        new_set=new_set,
         digests=plan.digests,
     )
 
