@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from finetune_operator.api.policy import Live, NextVersion, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.reserve import reserve, with_reservation
+from finetune_operator.decide import limits
 from finetune_operator.decide.decision import ReserveVersion
 from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
@@ -119,3 +121,88 @@ def test_what_other_models_are_called_takes_no_number() -> None:
     reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
     assert reserved is not None
     assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.3"]
+
+
+@pytest.mark.row("R175")
+def test_the_last_number_that_is_counted_on_from_is_no_dead_end() -> None:
+    """Somebody wrote it; behind it each run needs a number of its own all the same, also where its name is taken."""
+    for mark in (NextVersion(), NextVersion(series=2, tuned=3)):
+        status = PolicyStatus(next_version=mark)
+        for uid in ("a", "b", "c"):
+            status = with_reservation(status, uid, 1, ("ft_v1.5000000",))
+        assert names(status) == ["ft_v1.5000001", "ft_v1.5000002", "ft_v1.5000003"]
+        again = with_reservation(status, "a", 1, ("ft_v1.5000000", "ft_v1.5000001"), "ft_v1.5000001")
+        assert names(again)[-1] == "ft_v1.5000004"
+
+
+@pytest.mark.row("R175")
+def test_behind_the_last_number_a_version_that_was_deleted_gives_none_back() -> None:
+    status = with_reservation(PolicyStatus(), "a", 1, ("ft_v1.5000000",))
+    assert names(with_reservation(replace(status, reservations=()), "b", 1, ("ft_v1.5000000",))) == ["ft_v1.5000002"]
+
+
+@pytest.mark.row("R176")
+@pytest.mark.parametrize("known", [{"live": True}, {"mark": True}])
+def test_what_another_policy_of_the_model_has_live_takes_its_number_though_its_object_is_gone(
+    known: dict[str, bool],
+) -> None:
+    """Else one name would be of two versions: a promotion from it, or back to it, would not say which."""
+    server = ApiServer(believed=frozenset(("user", "operator")))
+    policy = next(manifest for kind, manifest in stage() if kind is Kind.POLICY)
+    server.create("user", Kind.POLICY, NAMESPACE, policy)
+    live = {"version": "ft_v1.6", "modelVersion": "m", "uri": "s3://b/m", "sha256": "a" * 64, "epoch": 1,
+            "since": "2026-11-21T12:00:00Z"}  # fmt: skip
+    status = {"live": live} if "live" in known else {"nextVersion": {"series": 1, "tuned": 7}}
+    for name, model in (("beside", policy["spec"]["model"]), ("of-another", "receipts")):
+        other = {**policy, "metadata": {"name": name}, "spec": {**policy["spec"], "model": model, "deployment": name}}
+        made = server.create("user", Kind.POLICY, NAMESPACE, other)["metadata"]
+        its = status if name == "beside" else {"nextVersion": {"series": 1, "tuned": 4000}}
+        asyncio.run(
+            Client(server).patch_status(Kind.POLICY, NAMESPACE, name, made["uid"], made["resourceVersion"],
+                                        {"status": its})
+        )  # fmt: skip
+    asyncio.run(reserve(Client(server), NAMESPACE, ReserveVersion(policy["metadata"]["name"], "run-uid", 1)))
+    reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
+    assert reserved is not None
+    assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.7"]
+
+
+@pytest.mark.row("R177")
+def test_what_a_deployment_serves_takes_its_number_before_it_is_adopted() -> None:
+    """A policy that lost its status knows it only when it is rolled out, and its object may be deleted."""
+    server = ApiServer(believed=frozenset(("user",)))
+    manifests = {kind: manifest for kind, manifest in stage() if kind in (Kind.POLICY, Kind.DEPLOYMENT)}
+    policy, target = manifests[Kind.POLICY], manifests[Kind.DEPLOYMENT]
+    for name, version in ((target["metadata"]["name"], "ft_v1.6"), ("of-nobody", "ft_v1.40")):
+        made = {**target, "metadata": {**target["metadata"], "name": name}}
+        keys = {"finetune-operator.io/model-version": version}
+        template = {**target["spec"]["template"], "metadata": {**target["spec"]["template"].get("metadata", {}),
+                                                               "annotations": keys}}  # fmt: skip
+        server.create("user", Kind.DEPLOYMENT, NAMESPACE, {**made, "spec": {**target["spec"], "template": template}})
+    server.create("user", Kind.POLICY, NAMESPACE, policy)
+    asyncio.run(reserve(Client(server), NAMESPACE, ReserveVersion(policy["metadata"]["name"], "run-uid", 1)))
+    reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
+    assert reserved is not None
+    assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.7"]
+
+
+@pytest.mark.row("D95")
+def test_a_newer_series_leaves_the_mark_of_the_older_one() -> None:
+    """A run may name an older base again, and what the policy gave there may be deleted."""
+    status = with_reservation(PolicyStatus(next_version=NextVersion(series=1, tuned=8)), "a", 2, ())
+    status = with_reservation(replace(status, reservations=()), "b", 1, ())
+    assert names(status) == ["ft_v1.8"]
+    status = with_reservation(replace(status, reservations=()), "c", 2, ())
+    assert names(status) == ["ft_v2.2"]
+    assert status.next_version == NextVersion(series=2, tuned=3)
+    assert status.older_series == (NextVersion(series=1, tuned=9),)
+
+
+@pytest.mark.row("D95")
+def test_the_marks_of_older_series_are_bounded_and_the_newest_is_never_lost() -> None:
+    status = PolicyStatus()
+    for series in range(1, limits.OLDER_SERIES + 4):
+        status = with_reservation(replace(status, reservations=()), f"run-{series}", series, ())
+    assert [mark.series for mark in status.older_series] == list(range(3, limits.OLDER_SERIES + 3))
+    again = with_reservation(replace(status, reservations=()), "old", 1, ())
+    assert again.next_version == status.next_version

@@ -370,7 +370,7 @@ class Reservation(Value, frozen=True, kw_only=True):
 
 
 class NextVersion(Value, frozen=True, kw_only=True):
-    """High-water marks of version numbers; they outlive deletion of the objects."""
+    """High-water mark of version numbers in one series; it outlives deletion of the objects."""
 
     series: int = 1
     tuned: int = 1
@@ -395,6 +395,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     forgotten: tuple[str, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     next_version: NextVersion = NextVersion()
+    older_series: tuple[NextVersion, ...] = ()
     epoch: int = 0
     reasserted_at: tuple[datetime, ...] = ()
     conditions: tuple[Condition, ...] = ()

@@ -38,6 +38,9 @@ CAUSE: Final = 400
 FORGOTTEN: Final = 512
 """Promotions of which a policy remembers only that they acted, beyond those it knows the outcome of."""
 
+OLDER_SERIES: Final = 16
+"""Series before the newest of which a policy knows the next number."""
+
 QUARANTINED: Final = 50
 """Digests that a policy remembers as failed in production."""
 

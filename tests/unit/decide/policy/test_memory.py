@@ -4,7 +4,17 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.meta import FileReference
-from finetune_operator.api.policy import Judged, Lifted, PolicyStatus, Quarantined, Rejected, Reservation
+from finetune_operator.api.policy import (
+    Judged,
+    Lifted,
+    NextVersion,
+    PolicyStatus,
+    PromotionOutcome,
+    Quarantined,
+    Rejected,
+    Reservation,
+    trace_of,
+)
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy import memory
@@ -61,6 +71,29 @@ class TestMemory:
         assert status.consumed[0].name == "mine", "not mirrored yet: it stays"
         status = memory.consumed(status, ("later", "1" * 16, "u"), "Failed", "NotEligible", "why", NOW)
         assert status.consumed[0].name != "mine"
+
+    @pytest.mark.row("P26")
+    @pytest.mark.parametrize(
+        ("outcome", "reason", "leaves"),
+        [
+            ("Succeeded", "WatchPassed", True),
+            ("Succeeded", "AlreadyLive", True),
+            ("RolledBack", "Unhealthy", True),
+            ("Failed", "ConcurrentWriter", True),
+            ("Failed", "FieldOwned", True),
+            ("Failed", "TargetGone", True),
+            ("Failed", "NotEligible", False),
+            ("Failed", "Quarantined", False),
+            ("Superseded", "FromIsNotLive", False),
+        ],
+    )
+    def test_whatever_flew_leaves_a_trace_and_what_was_refused_none(
+        self, outcome: PromotionOutcome, reason: str, leaves: bool
+    ) -> None:
+        status = memory.consumed(PolicyStatus(), ("mine", "0" * 16, "u"), outcome, reason, "", NOW)
+        for n in range(limits.CONSUMED):
+            status = memory.consumed(status, (f"p{n}", "1" * 16, "u"), "Failed", "NotEligible", "", NOW)
+        assert status.forgotten == ((trace_of("mine", "0" * 16),) if leaves else ())
 
     @pytest.mark.row("D54")
     def test_a_hold_that_says_something_else_by_now_is_the_same_hold(self) -> None:
@@ -176,7 +209,8 @@ class TestMemory:
             status = memory.consumed(
                 status, (name, f"{n:016x}", "u" * 36), "RolledBack", "RolloutFailed", "m" * 999, NOW
             )
-        status = replace(status, forgotten=("f" * 12,) * limits.FORGOTTEN)
+        marks = (NextVersion(series=99_999, tuned=9_999_999),) * limits.OLDER_SERIES
+        status = replace(status, forgotten=("f" * 12,) * limits.FORGOTTEN, older_series=marks)
         noes = (
             rejection(f"{n:064x}", by="b" * 99, at=NOW, version="v" * 99, run="r" * 99)
             for n in range(limits.REJECTED + 5)

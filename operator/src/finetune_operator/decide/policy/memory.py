@@ -36,6 +36,9 @@ RESTING: Final = 8
 A number, and no time: clocks are set.
 """
 
+FAILED_IN_FLIGHT: Final = frozenset(("ConcurrentWriter", "FieldOwned", "TargetGone"))
+"""Why a promotion failed after it took off; any other failed before, and never acted."""
+
 
 def held(
     status: PolicyStatus, by: str, reason: str, message: str, now: datetime, newest: datetime | None = None
@@ -90,8 +93,12 @@ def consumed(
         gone.append(entries.pop(min(range(len(entries)), key=lambda i: (_stays(entries[i], waiting), i))))
     silent = max(len(entries) + 1 - limits.CONSUMED_MESSAGES, 0)
     kept = [replace(entry, message="") if i < silent else entry for i, entry in enumerate(entries)]
-    traces = (trace_of(entry.name, entry.spec_hash) for entry in gone if entry.outcome in ("Succeeded", "RolledBack"))
+    traces = (trace_of(entry.name, entry.spec_hash) for entry in gone if _acted(entry))
     return replace(status, consumed=(*kept, new), forgotten=(*status.forgotten, *traces)[-limits.FORGOTTEN :])
+
+
+def _acted(entry: Consumed) -> bool:
+    return entry.outcome in ("Succeeded", "RolledBack") or entry.reason in FAILED_IN_FLIGHT
 
 
 def _stays(entry: Consumed, waiting: Collection[tuple[str, str]]) -> tuple[bool, bool]:
