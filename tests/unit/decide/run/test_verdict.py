@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.model_version import Lineage, ModelVersion, VersionStatus
-from finetune_operator.api.policy import Gates, Reservation, ReviewRules, YardstickGate
+from finetune_operator.api.policy import Gates, PolicyStatus, Reservation, ReviewRules, YardstickGate
 from finetune_operator.api.run import Review, TestSet
 from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric, ReserveVersion
@@ -400,6 +400,21 @@ def test_without_its_policy_a_run_goes_on_to_the_gates_and_no_further() -> None:
     assert world.status.verdict == "Pass"
     assert world.condition("Accepted") == ("False", "PolicyNotFound")
     assert (world.phase(), made(world, CreatePromotion)) == ("Evaluating", 0)
+    world.policy = kept
+    world.settle()
+    assert world.phase() == "Promoting"
+
+
+@pytest.mark.row("R155")
+def test_a_policy_that_was_made_anew_voids_no_review_while_nobody_has_looked_at_it() -> None:
+    world = World().in_review()
+    review(world, "Approve")
+    evidence, kept = world.status.evidence, world.policy
+    assert kept is not None
+    world.policy = updated(kept, status=PolicyStatus())
+    world.settle()
+    assert world.condition("Accepted") == ("False", "PolicyNotReady")
+    assert (world.phase(), world.status.evidence) == ("InReview", evidence)
     world.policy = kept
     world.settle()
     assert world.phase() == "Promoting"

@@ -76,11 +76,22 @@ def usable_policy(view: RunView) -> Policy | Problem:
     if policy is None or policy.metadata.deletion_timestamp is not None:
         return policy_not_found(name, view.run.metadata.namespace)
     ready = find(policy.status.conditions, "Ready")
-    if policy.status.observed_generation == 0 or ready is None or ready.reason == "NotYet":
-        return Problem("PolicyNotReady", f"waiting for FineTunePolicy {name!r} to be looked at")
+    if ready is None or not was_looked_at(policy):
+        return policy_not_looked_at(policy)
     if ready.status != "True":
         return Problem("PolicyNotReady", f"FineTunePolicy {name!r} is not ready: {ready.reason}: {ready.message}")
     return policy
+
+
+def was_looked_at(policy: Policy) -> bool:
+    """Tell whether the operator has looked at the policy's Deployment since the policy is there."""
+    ready = find(policy.status.conditions, "Ready")
+    return policy.status.observed_generation != 0 and ready is not None and ready.reason != "NotYet"
+
+
+def policy_not_looked_at(policy: Policy) -> Problem:
+    """Return the words for a policy that does not know yet what is live."""
+    return Problem("PolicyNotReady", f"waiting for FineTunePolicy {policy.metadata.name!r} to be looked at")
 
 
 def policy_not_found(name: str, namespace: str) -> Problem:
