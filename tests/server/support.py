@@ -16,11 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+MOST_PIXELS = 1_000_000
+# OpenCV reads its limit once: this process decodes small pages only, as the server's processes do by their setting.
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MOST_PIXELS)
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
+import onnx  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from finetune_server.documents import open_document  # noqa: E402
+from finetune_server.formats import needs_process  # noqa: E402
+from finetune_server.images import decode_image  # noqa: E402
+from finetune_server.pages import kind_of  # noqa: E402
 
 MESSAGE = Path(__file__).resolve().parents[1] / "contract" / "messages" / "artifact-metadata.json"
 CLASSES = ("red", "green", "blue")
@@ -103,6 +112,14 @@ def encode(page: npt.NDArray[np.uint8], suffix: str = ".png") -> bytes:
     ok, data = cv2.imencode(suffix, page)
     assert ok
     return bytes(data)
+
+
+def decode(content: bytes, max_pixels: int = MOST_PIXELS) -> npt.NDArray[np.uint8]:
+    """What the server makes of these bytes, in this process."""
+    kind = kind_of(content, "")
+    if needs_process(content, kind):
+        return open_document(content, kind, max_pixels).draw(1, 72)
+    return decode_image(content, kind, max_pixels)
 
 
 def free_port() -> int:

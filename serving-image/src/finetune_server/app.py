@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
@@ -23,18 +22,24 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .config import Limits
+from .connected import while_connected
 from .drain import Drain
 from .errors import RequestError
+from .formats import needs_process
+from .lanes import Lane
 from .metrics import Metrics, Stage
 from .model import Detector
-from .pages import PageDecoder, PageRequest
-from .reading import Reading, read_page
+from .pages import PageRequest, kind_of
+from .rasteriser import Rasteriser
+from .reading import Reading, read_image, read_page
 
 log = logging.getLogger(__name__)
 
 PROBE_PATHS: Final = frozenset({"/readyz", "/livez", "/metrics"})
 MAX_FEEDBACK_BYTES: Final = 16 * 1024
 MAX_DOCUMENT_ID: Final = 256
+STALL_SECONDS: Final = 30
+"""Without an answer for so long, while there is work, the server is not ready; documents are limited to less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +53,16 @@ class Loaded:
 
 @dataclass(slots=True)
 class ServingState:
-    """What the routes share: `loaded` is None until the model may answer; `in_work` counts pages being answered."""
+    """What the routes share: `loaded` is None until the model may answer; images never wait for documents."""
 
     limits: Limits
     drain: Drain
     pool: ThreadPoolExecutor
-    decoder: PageDecoder
+    images: Lane
+    documents: Lane
+    rasteriser: Rasteriser
     registry: CollectorRegistry
     loaded: Loaded | None = None
-    in_work: int = 0
 
     def require_loaded(self) -> Loaded:
         """Return the loaded model; raises `RequestError` 503 while there is none."""
@@ -90,35 +96,41 @@ class Routes:
 
     async def predict(self, request: Request) -> Response:
         """Answer the bytes of an image or PDF with fields, boxes and confidence."""
-        loaded = self._state.require_loaded()
+        loaded, limits = self._state.require_loaded(), self._state.limits
         with loaded.metrics.timed(Stage.TOTAL):
-            async with self._slot():
-                body = await _body(request, self._state.limits.max_body_bytes, self._state.limits.body_seconds)
-                page = PageRequest(
-                    content=body,
-                    media_type=request.headers.get("content-type", ""),
-                    page=_query_int(request, "page", default=1, low=1, high=100_000),
-                    dpi=_query_int(request, "dpi", default=self._state.limits.default_dpi, low=36, high=600),
-                )
-                reading = await asyncio.get_running_loop().run_in_executor(
-                    self._state.pool, self._read, page, loaded, perf_counter()
-                )
+            body = await _body(request, limits.max_body_bytes, limits.body_seconds)
+            page = PageRequest(
+                content=body,
+                kind=kind_of(body, request.headers.get("content-type", "")),
+                page=_query_int(request, "page", default=1, low=1, high=100_000),
+                dpi=_query_int(request, "dpi", default=limits.default_dpi, low=36, high=600),
+            )
+            if needs_process(page.content, page.kind):
+                with self._state.documents.place():
+                    reading = await while_connected(request, self._read_document(page, loaded))
+            else:
+                if page.page != 1:
+                    raise RequestError(422, "PageOutOfRange", f"page {page.page} asked for, an image has one")
+                with self._state.images.place():
+                    work = self._in_thread(loaded, read_image, page, limits.max_pixels)
+                    reading = await while_connected(request, work)
         return JSONResponse(_prediction(loaded, reading))
 
-    def _read(self, page: PageRequest, loaded: Loaded, queued_at: float) -> Reading:
-        loaded.metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
-        return read_page(page, self._state.decoder, loaded.detector, loaded.metrics)
+    async def _read_document(self, request: PageRequest, loaded: Loaded) -> Reading:
+        started = perf_counter()
+        async with self._state.rasteriser.open(request.content, request.kind) as document:
+            page = await document.draw(request.page, request.dpi)
+        loaded.metrics.observe(Stage.DECODE, perf_counter() - started)
+        return await self._in_thread(loaded, read_page, page)
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        """Bound the memory that waiting requests hold: beyond the limit a request is turned away at once."""
-        if self._state.in_work >= self._state.limits.max_in_flight:
-            raise RequestError(503, "Overloaded", f"{self._state.in_work} pages are being answered; try again")
-        self._state.in_work += 1
-        try:
-            yield
-        finally:
-            self._state.in_work -= 1
+    def _in_thread(self, loaded: Loaded, read: Callable[..., Reading], *given: object) -> asyncio.Future[Reading]:
+        """Have a worker thread read a page; cancelled before its turn, it is not read."""
+
+        def work(queued_at: float) -> Reading:
+            loaded.metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
+            return read(*given, loaded.detector, loaded.metrics)
+
+        return asyncio.get_running_loop().run_in_executor(self._state.pool, work, perf_counter())
 
     async def feedback(self, request: Request) -> Response:
         """Take a user's report that a document was read wrongly; the fields, when given, must be the model's."""
@@ -143,10 +155,16 @@ class Routes:
         )
 
     async def readyz(self, _request: Request) -> Response:
-        """Answer 200 only when verified, loaded, warmed up and not draining."""
-        if self._state.drain.draining:
+        """Answer 200 only when verified, loaded, warmed up, not draining, and able to answer pages of every kind."""
+        state = self._state
+        if state.drain.draining:
             raise RequestError(503, "Draining", "the server is about to stop")
-        return JSONResponse({"ready": True, "version": self._state.require_loaded().detector.artifact.version})
+        loaded = state.require_loaded()
+        if state.rasteriser.broken is not None:
+            raise RequestError(503, "DocumentsUnavailable", state.rasteriser.broken)
+        if state.images.stalled(STALL_SECONDS) or state.documents.stalled(STALL_SECONDS):
+            raise RequestError(503, "Stalled", f"no page has been answered for {STALL_SECONDS} s")
+        return JSONResponse({"ready": True, "version": loaded.detector.artifact.version})
 
     async def livez(self, _request: Request) -> Response:
         """Answer 200 while the event loop turns."""

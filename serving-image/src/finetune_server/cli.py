@@ -78,9 +78,12 @@ def _fetch() -> None:
 def _serve() -> None:
     # onnxruntime's official builds report to their maker by default, and read this before any call could say no.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    config = serve_config(os.environ)
+    # OpenCV reads its limit when it is imported, too; processes for documents inherit it.
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(config.limits.max_pixels)
     from .server import serve
 
-    serve(serve_config(os.environ))
+    serve(config)
 
 
 def _terminate(_sig: int, _frame: FrameType | None) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import Final
 from .artifact import Artifact, checked_artifact
 from .cpu import available_cpus
 from .errors import StartError
+from .memory import available_memory
 
 MIB: Final = 1024 * 1024
 
@@ -37,6 +38,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentLimits:
+    """What documents may cost: `workers` are read at once, beside them `slow_workers` that take long.
+
+    `max_in_flight` are read or wait; each may take `seconds` and `memory_bytes` in its process.
+    """
+
+    workers: int
+    slow_workers: int
+    max_in_flight: int
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class DrainConfig:
     """After SIGTERM: leave after `quiet_seconds` without requests or connections, at the latest after `seconds`."""
 
@@ -59,6 +74,7 @@ class ServeConfig:
     threads: int
     workers: int
     limits: Limits
+    documents: DocumentLimits
     drain: DrainConfig
 
 
@@ -94,6 +110,7 @@ def serve_config(env: Mapping[str, str]) -> ServeConfig:
         threads=threads,
         workers=int(_number(env, "FINETUNE_WORKERS", threads, low=1, high=256)),
         limits=_limits(env),
+        documents=_documents(env),
         drain=_drain(env),
     )
 
@@ -128,6 +145,20 @@ def _limits(env: Mapping[str, str]) -> Limits:
         max_in_flight=int(_number(env, "FINETUNE_MAX_IN_FLIGHT", 32, low=1)),
         body_seconds=_number(env, "FINETUNE_BODY_SECONDS", 30, low=0.1),
         default_dpi=int(_number(env, "FINETUNE_PDF_DPI", 150, low=36, high=600)),
+    )
+
+
+def _documents(env: Mapping[str, str]) -> DocumentLimits:
+    workers = int(_number(env, "FINETUNE_DOCUMENT_WORKERS", 2, low=1, high=64))
+    # All of them together, and the model beside them, must fit into the container.
+    share = available_memory() // 5
+    return DocumentLimits(
+        workers=workers,
+        slow_workers=max(1, workers // 2),
+        max_in_flight=int(_number(env, "FINETUNE_MAX_DOCUMENTS", 16, low=1)),
+        # Less than what answers under way get at the end of a drain.
+        seconds=_number(env, "FINETUNE_DOCUMENT_SECONDS", 8, low=0.1),
+        memory_bytes=int(_number(env, "FINETUNE_DOCUMENT_BYTES", min(512 * MIB, max(128 * MIB, share)), low=16 * MIB)),
     )
 
 

@@ -18,9 +18,10 @@ from .app import Loaded, ServingState, create_app
 from .config import ServeConfig
 from .drain import Drain
 from .errors import StartError
+from .lanes import Lane
 from .metrics import Identity, Metrics
 from .model import load_detector
-from .pages import PageDecoder
+from .rasteriser import Rasteriser
 
 log = logging.getLogger(__name__)
 
@@ -63,25 +64,33 @@ async def _serve(config: ServeConfig) -> None:
     # What is wrong with a page is in its answer; OpenCV's lines about it are neither JSON nor bounded.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     drain = Drain(config.drain, monotonic)
-    with ThreadPoolExecutor(config.workers, thread_name_prefix="page") as pool:
-        state = ServingState(
-            limits=config.limits,
-            drain=drain,
-            pool=pool,
-            decoder=PageDecoder(config.limits.max_pixels),
-            registry=_registry(),
-        )
-        server = DrainingServer(_uvicorn_config(config, state), drain)
-        loading = asyncio.create_task(_load(config, state, server))
+    pool = ThreadPoolExecutor(config.workers, thread_name_prefix="page")
+    rasteriser = Rasteriser(config.documents, config.limits.max_pixels)
+    state = ServingState(
+        limits=config.limits,
+        drain=drain,
+        pool=pool,
+        images=Lane("pages", config.limits.max_in_flight, monotonic),
+        documents=Lane("documents", config.documents.max_in_flight, monotonic),
+        rasteriser=rasteriser,
+        registry=_registry(),
+    )
+    server = DrainingServer(_uvicorn_config(config, state), drain)
+    loading = asyncio.create_task(_load(config, state, server))
+    try:
         await server.serve()
-        loading.cancel()
-        if loading.done() and not loading.cancelled():
-            loading.result()
+    finally:
+        rasteriser.close()
+        pool.shutdown(wait=False, cancel_futures=True)
+    loading.cancel()
+    if loading.done() and not loading.cancelled():
+        loading.result()
 
 
 async def _load(config: ServeConfig, state: ServingState, server: uvicorn.Server) -> None:
     """Make the state ready, or stop the server; the failure is the task's result."""
     try:
+        await state.rasteriser.check()
         detector = await asyncio.to_thread(load_detector, config.directory, config.artifact, config.threads)
         classes = detector.settings.classes
         expected = _expected(configured=config.expected_fields, classes=classes)

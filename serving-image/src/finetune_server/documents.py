@@ -1,0 +1,83 @@
+"""Documents opened and their pages drawn. Runs in a process of its own, which may be killed at any point."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Protocol
+
+import pypdfium2 as pdfium
+import pypdfium2.raw as pdfium_raw
+
+from .errors import RequestError
+from .formats import Kind
+from .images import decode_image, too_many_pixels
+from .preprocess import Page
+
+POINTS_PER_INCH: Final = 72
+
+
+class Document(Protocol):
+    """Something with pages, numbered from 1."""
+
+    @property
+    def pages(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def draw(self, number: int, dpi: int) -> Page:
+        """Return a page as BGR (height, width, 3). Raises `RequestError` 422; any other exception is its fault too."""
+        ...
+
+
+def open_document(content: bytes, kind: Kind, max_pixels: int) -> Document:
+    """Open it. Raises `RequestError` 422."""
+    return Pdf(content, max_pixels) if kind is Kind.PDF else Picture(content, kind, max_pixels)
+
+
+class Picture:
+    """An image as a document of one page."""
+
+    def __init__(self, content: bytes, kind: Kind, max_pixels: int) -> None:
+        self._content = content
+        self._kind = kind
+        self._max_pixels = max_pixels
+        self.pages = 1
+
+    def draw(self, number: int, dpi: int) -> Page:  # noqa: ARG002 - pixels have no resolution of ours
+        """Return the image."""
+        return decode_image(self._content, self._kind, self._max_pixels)
+
+
+class Pdf:
+    """A PDF, drawn by PDFium."""
+
+    def __init__(self, content: bytes, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        try:
+            self._document = pdfium.PdfDocument(content)
+        except pdfium.PdfiumError as error:
+            if error.err_code == pdfium_raw.FPDF_ERR_PASSWORD:
+                raise RequestError(422, "PdfEncrypted", "the PDF needs a password; send it decrypted") from None
+            raise RequestError(422, "PdfUnreadable", "the PDF is damaged") from None
+        self._document.init_forms()  # or filled-in form fields stay blank
+
+    @property
+    def pages(self) -> int:
+        """Return how many there are."""
+        return len(self._document)
+
+    def draw(self, number: int, dpi: int) -> Page:
+        """Return a page as it would be printed at `dpi`."""
+        try:
+            page = self._document[number - 1]
+            scale = dpi / POINTS_PER_INCH
+            width, height = (math.ceil(side * scale) for side in page.get_size())
+            if width <= 0 or height <= 0:
+                raise RequestError(422, "PdfUnreadable", f"page {number} shows nothing: its crop box lies outside it")
+            if width * height > self._max_pixels:
+                raise too_many_pixels(f"the page is {width} x {height}, more", self._max_pixels)
+            bitmap = page.render(scale=scale, maybe_alpha=False, force_bitmap_format=pdfium_raw.FPDFBitmap_BGR)
+        except pdfium.PdfiumError:
+            raise RequestError(422, "PdfUnreadable", f"page {number} of the PDF is damaged") from None
+        pixels: Page = bitmap.to_numpy()
+        return pixels

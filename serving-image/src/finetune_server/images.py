@@ -1,0 +1,32 @@
+"""One image from bytes to pixels, by OpenCV, within the limit that OpenCV itself applies before it allocates."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .errors import RequestError
+from .formats import Kind, is_complete
+from .preprocess import Page
+
+
+def decode_image(content: bytes, kind: Kind, max_pixels: int) -> Page:
+    """Return the image as BGR (height, width, 3), EXIF applied. Raises `RequestError` 422."""
+    unreadable = RequestError(422, "ImageUnreadable", f"the {kind.value} data is damaged or of an unknown variant")
+    if not is_complete(content, kind):
+        raise RequestError(422, "ImageTruncated", f"the {kind.value} data ends before the image does")
+    try:
+        page = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE" in str(error):
+            raise too_many_pixels("the image has more", max_pixels) from None
+        raise unreadable from None
+    if page is None:
+        raise unreadable
+    return np.asarray(page, np.uint8)
+
+
+def too_many_pixels(what: str, max_pixels: int) -> RequestError:
+    """Return the refusal of a page beyond the limit; `what` says what is known of its size."""
+    message = f"{what} than {max_pixels} pixels (FINETUNE_MAX_PIXELS); send it smaller or with a lower dpi"
+    return RequestError(422, "TooManyPixels", message)
