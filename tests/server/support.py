@@ -114,6 +114,32 @@ def encode(page: npt.NDArray[np.uint8], suffix: str = ".png") -> bytes:
     return bytes(data)
 
 
+def ink(colour: str) -> str:
+    return " ".join("1" if name == colour else "0" for name in CLASSES)
+
+
+def pdf(*sizes: tuple[float, float], colours: tuple[str, ...] = ()) -> bytes:
+    """A PDF of black pages of these sizes in points, with one 18 point square of a colour, 36 from left and top."""
+    streams = [
+        f"0 0 0 rg 0 0 {width} {height} re f {ink(name)} rg 36 {height - 54} 18 18 re f".encode()
+        for (width, height), name in zip(sizes, colours or ("red",) * len(sizes), strict=True)
+    ]
+    kids = " ".join(f"{3 + 2 * i} 0 R" for i in range(len(sizes)))
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", f"<</Type/Pages/Kids[{kids}]/Count {len(sizes)}>>".encode()]
+    for index, ((width, height), stream) in enumerate(zip(sizes, streams, strict=True)):
+        content = 4 + 2 * index
+        objects.append(f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 {width} {height}]/Contents {content} 0 R>>".encode())
+        objects.append(b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream))
+    body, offsets = b"%PDF-1.4\n", []
+    for number, content_bytes in enumerate(objects, 1):
+        offsets.append(len(body))
+        body += b"%d 0 obj%s endobj\n" % (number, content_bytes)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    return body + b"xref\n0 %d\n0000000000 65535 f \n%strailer<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF" % (
+        len(objects) + 1, table, len(objects) + 1, len(body),
+    )  # fmt: skip
+
+
 def decode(content: bytes, max_pixels: int = MOST_PIXELS) -> npt.NDArray[np.uint8]:
     """What the server makes of these bytes, in this process."""
     kind = kind_of(content, "")
@@ -233,6 +259,16 @@ class ServerProcess:
 
     def last_message(self) -> str:
         return str(json.loads(self.log.read_text().splitlines()[-1])["message"])
+
+
+def connect(server: ServerProcess) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def predict_head(body: bytes, content_type: str = "image/png", *headers: str) -> bytes:
+    """The head of a request for a page, as bytes."""
+    lines = ["POST /predict HTTP/1.1", "Host: x", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode()
 
 
 StartServer = Callable[..., ServerProcess]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server.support import ServerProcess, StartServer, encode, install_model, page_with, tiny_model
+from server.support import ServerProcess, StartServer, connect, encode, install_model, page_with, tiny_model
 
 PAGE = encode(page_with("red", at=(32, 48)))
 PREDICT = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
@@ -115,10 +115,6 @@ def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartSe
     assert set(outcomes) == {"200 ft_v1.1", "200 ft_v1.2"}, outcomes
     assert min(outcomes.values()) >= 50, outcomes
     assert all(client.outcomes[-1] == "200 ft_v1.2" for client in clients), "everybody has moved"
-
-
-def connect(server: ServerProcess) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
 def receive_answer(connection: socket.socket) -> tuple[int, dict[str, str]]:

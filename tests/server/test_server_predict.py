@@ -13,35 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_server.errors import RequestError
-from server.support import CLASSES, ServerProcess, decode, encode, page_with
+from server.support import CLASSES, ServerProcess, decode, encode, page_with, pdf
 
 PAGE = encode(page_with("red", at=(32, 48)))
-
-
-def ink(colour: str) -> str:
-    return " ".join("1" if name == colour else "0" for name in CLASSES)
-
-
-def pdf(*sizes: tuple[float, float], colours: tuple[str, ...] = ()) -> bytes:
-    """A PDF of black pages of these sizes in points, with one 18 point square of a colour, 36 from left and top."""
-    streams = [
-        f"0 0 0 rg 0 0 {width} {height} re f {ink(name)} rg 36 {height - 54} 18 18 re f".encode()
-        for (width, height), name in zip(sizes, colours or ("red",) * len(sizes), strict=True)
-    ]
-    kids = " ".join(f"{3 + 2 * i} 0 R" for i in range(len(sizes)))
-    objects = [b"<</Type/Catalog/Pages 2 0 R>>", f"<</Type/Pages/Kids[{kids}]/Count {len(sizes)}>>".encode()]
-    for index, ((width, height), stream) in enumerate(zip(sizes, streams, strict=True)):
-        content = 4 + 2 * index
-        objects.append(f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 {width} {height}]/Contents {content} 0 R>>".encode())
-        objects.append(b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream))
-    body, offsets = b"%PDF-1.4\n", []
-    for number, content_bytes in enumerate(objects, 1):
-        offsets.append(len(body))
-        body += b"%d 0 obj%s endobj\n" % (number, content_bytes)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    return body + b"xref\n0 %d\n0000000000 65535 f \n%strailer<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF" % (
-        len(objects) + 1, table, len(objects) + 1, len(body),
-    )  # fmt: skip
 
 
 def encrypted_pdf() -> bytes:

@@ -188,6 +188,8 @@ class OpenDocument:
         try:
             async with asyncio.timeout(max(0.0, self._left)):
                 line = await self._reader.readline()
+        except ConnectionError:
+            raise EOFError from None
         except TimeoutError:
             raise RequestError(
                 422,
