@@ -5,8 +5,13 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from .png import SIGNATURE, is_animated
+
 MOST_SCANS: Final = 16
 """Of a JPEG that is decoded beside the model; a progressive one has about ten. Each costs time for every pixel."""
+
+_ALONE: Final = frozenset([b"", b"\x00", b"\x01", *(bytes([marker]) for marker in range(0xD0, 0xDA))])
+"""What may follow 0xff without a length of its own: stuffed and standalone markers, or the end of the data."""
 
 
 class Kind(Enum):
@@ -24,7 +29,7 @@ def sniff(content: bytes) -> Kind | None:
     """Return the kind of these bytes, or None where they are none of ours."""
     if content.startswith(b"\xff\xd8\xff"):
         return Kind.JPEG
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+    if content.startswith(SIGNATURE):
         return Kind.PNG
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return Kind.WEBP
@@ -43,42 +48,27 @@ def needs_process(content: bytes, kind: Kind) -> bool:
             return True
         case Kind.JPEG:
             return content.count(b"\xff\xda") > MOST_SCANS
-        case Kind.PNG | Kind.WEBP | Kind.BMP:
+        case Kind.PNG:
+            return is_animated(content)
+        case Kind.WEBP | Kind.BMP:
             return False
 
 
-def is_complete(content: bytes, kind: Kind) -> bool:
-    """Tell whether OpenCV may see it.
+def jpeg_is_complete(content: bytes) -> bool:
+    """Tell whether an end marker follows the first scan; segments before it (thumbnails among them) are skipped.
 
-    Of a cut JPEG it makes a page that is grey where data is missing, whose fields are just not detected. For a PNG
-    chunk it allocates whatever length, up to 4 GiB, the chunk claims.
+    Of a cut JPEG OpenCV makes a page that is grey where data is missing, whose fields are just not detected. Stray
+    bytes between segments are passed over, as every viewer does.
     """
-    match kind:
-        case Kind.JPEG:
-            return _jpeg_is_complete(content)
-        case Kind.PNG:
-            return _png_is_complete(content)
-        case Kind.WEBP | Kind.TIFF | Kind.BMP | Kind.PDF:
-            return True
-
-
-def _png_is_complete(content: bytes) -> bool:
-    """Tell whether the chunks lie end to end within the data, up to the one that ends the image."""
-    at = 8
-    while at + 12 <= len(content):
-        length, name = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
-        at += 12 + length
-        if name == b"IEND":
-            return at <= len(content)
-    return False
-
-
-def _jpeg_is_complete(content: bytes) -> bool:
-    """Tell whether an end marker follows the first scan; segments before it (thumbnails among them) are skipped."""
     at = 2
-    while content[at : at + 1] == b"\xff":
-        marker, length = content[at + 1 : at + 2], content[at + 2 : at + 4]
+    while (at := content.find(b"\xff", at)) >= 0:
+        marker = content[at + 1 : at + 2]
         if marker == b"\xda":
             return content.find(b"\xff\xd9", at) >= 0
-        at += 1 if marker == b"\xff" else 2 + int.from_bytes(length, "big")
+        if marker in _ALONE:
+            at += 2 if marker else len(content)
+        elif marker == b"\xff":
+            at += 1
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return False

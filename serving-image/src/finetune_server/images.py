@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 
 from .errors import RequestError
-from .formats import Kind, is_complete
+from .formats import Kind, jpeg_is_complete
+from .png import checked_png
 from .preprocess import Page
 
 
 def decode_image(content: bytes, kind: Kind, max_pixels: int) -> Page:
     """Return the image as BGR (height, width, 3), EXIF applied. Raises `RequestError` 422."""
     unreadable = RequestError(422, "ImageUnreadable", f"the {kind.value} data is damaged or of an unknown variant")
-    if not is_complete(content, kind):
-        raise RequestError(422, "ImageTruncated", f"the {kind.value} data ends before the image does")
+    whole = _whole(content, kind)
     try:
-        page = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        page = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise too_many_pixels("the image has more", max_pixels) from None
@@ -24,6 +24,21 @@ def decode_image(content: bytes, kind: Kind, max_pixels: int) -> Page:
     if page is None:
         raise unreadable
     return np.asarray(page, np.uint8)
+
+
+def _whole(content: bytes, kind: Kind) -> bytes:
+    """Return what OpenCV may see. Raises `RequestError` 422."""
+    whole: bytes | None = content
+    if kind is Kind.JPEG and not jpeg_is_complete(content):
+        whole = None
+    if kind is Kind.PNG:
+        try:
+            whole = checked_png(content)
+        except ValueError as error:
+            raise RequestError(422, "ImageUnreadable", f"the PNG is damaged: {error}") from None
+    if whole is None:
+        raise RequestError(422, "ImageTruncated", f"the {kind.value} data ends before the image does")
+    return whole
 
 
 def too_many_pixels(what: str, max_pixels: int) -> RequestError:
