@@ -265,6 +265,13 @@ def connect(server: ServerProcess) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
+def receive_answer(connection: socket.socket) -> tuple[int, dict[str, str]]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status, {k.lower(): v for k, v in response.getheaders()}
+
+
 def predict_head(body: bytes, content_type: str = "image/png", *headers: str) -> bytes:
     """The head of a request for a page, as bytes."""
     lines = ["POST /predict HTTP/1.1", "Host: x", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]

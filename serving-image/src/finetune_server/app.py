@@ -13,14 +13,14 @@ from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
+from .answers import http_error, request_error
 from .config import Limits
 from .connected import while_connected
 from .drain import Drain
@@ -28,14 +28,15 @@ from .errors import RequestError
 from .formats import needs_process
 from .lanes import Lane
 from .metrics import Metrics, Stage
+from .middleware import AccidentMiddleware, DrainMiddleware
 from .model import Detector
 from .pages import PageRequest, kind_of
 from .rasteriser import Rasteriser
 from .reading import Reading, read_image, read_page
+from .receiving import Receiving
 
 log = logging.getLogger(__name__)
 
-PROBE_PATHS: Final = frozenset({"/readyz", "/livez", "/metrics"})
 MAX_FEEDBACK_BYTES: Final = 16 * 1024
 MAX_DOCUMENT_ID: Final = 256
 STALL_SECONDS: Final = 30
@@ -58,6 +59,7 @@ class ServingState:
     limits: Limits
     drain: Drain
     pool: ThreadPoolExecutor
+    receiving: Receiving
     images: Lane
     documents: Lane
     rasteriser: Rasteriser
@@ -83,8 +85,8 @@ def create_app(state: ServingState) -> ASGIApp:
             Route("/livez", routes.livez),
             Route("/metrics", routes.metrics),
         ],
-        middleware=[Middleware(DrainMiddleware, drain=state.drain)],
-        exception_handlers={RequestError: _request_error, HTTPException: _http_error, Exception: _unexpected},
+        middleware=[Middleware(DrainMiddleware, drain=state.drain), Middleware(AccidentMiddleware)],
+        exception_handlers={RequestError: request_error, HTTPException: http_error},
     )
 
 
@@ -98,7 +100,7 @@ class Routes:
         """Answer the bytes of an image or PDF with fields, boxes and confidence."""
         loaded, limits = self._state.require_loaded(), self._state.limits
         with loaded.metrics.timed(Stage.TOTAL):
-            body = await _body(request, limits.max_body_bytes, limits.body_seconds)
+            body = await self._state.receiving.body(request, limits.max_body_bytes)
             page = PageRequest(
                 content=body,
                 kind=kind_of(body, request.headers.get("content-type", "")),
@@ -135,7 +137,7 @@ class Routes:
     async def feedback(self, request: Request) -> Response:
         """Take a user's report that a document was read wrongly; the fields, when given, must be the model's."""
         loaded = self._state.require_loaded()
-        body = await _body(request, MAX_FEEDBACK_BYTES, self._state.limits.body_seconds)
+        body = await self._state.receiving.body(request, MAX_FEEDBACK_BYTES)
         document, fields = _parse_feedback(body, loaded.detector.settings.classes)
         loaded.metrics.feedback()
         log.info("feedback on document %s, fields %s", json.dumps(document), json.dumps(fields))
@@ -175,33 +177,6 @@ class Routes:
         return Response(generate_latest(self._state.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-class DrainMiddleware:
-    """Tells the drain about requests, and their clients, while it lasts, to connect anew for the next one."""
-
-    def __init__(self, app: ASGIApp, drain: Drain) -> None:
-        self._app = app
-        self._drain = drain
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; probes and scrapes are not what a drain waits for."""
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-
-        async def closing(message: Message) -> None:
-            # Asked when the answer starts: SIGTERM may have come after the request did.
-            if message["type"] == "http.response.start" and self._drain.draining:
-                MutableHeaders(scope=message)["connection"] = "close"
-            await send(message)
-
-        if scope["path"] in PROBE_PATHS:
-            return await self._app(scope, receive, closing)
-        self._drain.entered()
-        try:
-            await self._app(scope, receive, closing)
-        finally:
-            self._drain.left()
-
-
 def _identity(loaded: Loaded) -> dict[str, str]:
     artifact = loaded.detector.artifact
     return {"name": loaded.name, "version": artifact.version, "sha256": artifact.sha256}
@@ -220,27 +195,6 @@ def _prediction(loaded: Loaded, reading: Reading) -> dict[str, object]:
             for field in reading.fields
         ],
     }
-
-
-async def _body(request: Request, limit: int, seconds: float) -> bytes:
-    too_large = RequestError(413, "BodyTooLarge", f"the body is larger than {limit} bytes")
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limit:
-                    raise too_large
-                chunks.append(chunk)
-    except TimeoutError:
-        raise RequestError(408, "BodyTooSlow", f"the body did not arrive within {seconds:g} s") from None
-    except ClientDisconnect:
-        raise RequestError(400, "BodyIncomplete", "the client went away before the body's end") from None
-    return b"".join(chunks)
 
 
 def _query_int(request: Request, name: str, *, default: int, low: int, high: int) -> int:
@@ -266,25 +220,3 @@ def _parse_feedback(body: bytes, classes: tuple[str, ...]) -> tuple[str, list[st
     if not isinstance(fields, list) or not all(name in classes for name in fields):
         raise RequestError(422, "FeedbackInvalid", f"fields must be a list from {', '.join(classes)}")
     return document, fields
-
-
-def _error(status: int, reason: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": {"reason": reason, "message": message}}, status_code=status, headers=headers)
-
-
-async def _request_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)  # registered for this type alone
-    if error.status >= 500 and error.status != 503:
-        log.error("%s", error)
-    return _error(error.status, error.reason, error.message, {"retry-after": "1"} if error.status == 503 else None)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # registered for this type alone
-    reason = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "BadRequest")
-    message = f"{request.method} {request.url.path}: {error.detail}"
-    return _error(error.status_code, reason, message, dict(error.headers or {}))
-
-
-async def _unexpected(_request: Request, _cause: Exception) -> Response:
-    return _error(500, "Internal", "the request failed; the server's log says why")

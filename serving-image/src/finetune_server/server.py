@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -21,15 +22,11 @@ from .errors import StartError
 from .lanes import Lane
 from .metrics import Identity, Metrics
 from .model import load_detector
+from .protocol import protocol
 from .rasteriser import Rasteriser
+from .receiving import Receiving
 
 log = logging.getLogger(__name__)
-
-KEEP_ALIVE_SECONDS: Final = 75
-"""How long idle connections are kept: longer than clients and proxies keep theirs (60 s is the usual figure there).
-
-An idle pooled connection that the server closes is a request that its client may lose.
-"""
 
 LAST_ANSWERS_SECONDS: Final = 10
 """What requests that are still being answered at the drain's end get."""
@@ -70,6 +67,7 @@ async def _serve(config: ServeConfig) -> None:
         limits=config.limits,
         drain=drain,
         pool=pool,
+        receiving=Receiving(config.limits.max_receiving_bytes, config.connections.body_seconds),
         images=Lane("pages", config.limits.max_in_flight, monotonic),
         documents=Lane("documents", config.documents.max_in_flight, monotonic),
         rasteriser=rasteriser,
@@ -152,12 +150,12 @@ def _uvicorn_config(config: ServeConfig, state: ServingState) -> uvicorn.Config:
         create_app(state),
         host=config.host,
         port=config.port,
-        http="httptools",
+        http=protocol(config.connections),
         lifespan="off",
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=math.ceil(config.connections.keep_alive_seconds),
         timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
     )
