@@ -115,7 +115,7 @@ BAD = [
     ("page zero", PAGE, "image/png", "?page=0", 400, "QueryInvalid"),
     ("digits of another script", PAGE, "image/png", "?page=%D9%A1", 400, "QueryInvalid"),
     ("resolution too high", PAGE, "image/png", "?dpi=100000", 400, "QueryInvalid"),
-    ("a form", PAGE, "multipart/form-data; boundary=x", "", 415, "MediaTypeUnsupported"),
+    ("a form", PAGE, "multipart/form-data; boundary=x", "", 400, "FormInvalid"),
     ("JSON", b"{}", "application/json", "", 415, "MediaTypeUnsupported"),
     ("text that says PNG", b"hello", "image/png", "", 415, "ContentUnsupported"),
     ("a GIF that says PNG", b"GIF89a" + bytes(20), "image/png", "", 415, "ContentUnsupported"),

@@ -42,12 +42,13 @@ class Limits:
 class DocumentLimits:
     """What documents may cost: `workers` are read at once, beside them `slow_workers` that take long.
 
-    `max_in_flight` are read or wait; each may take `seconds` and `memory_bytes` in its process.
+    `max_in_flight` are read or wait; each may take `seconds` and `memory_bytes` in its process, `max_pages` at most.
     """
 
     workers: int
     slow_workers: int
     max_in_flight: int
+    max_pages: int
     seconds: float
     memory_bytes: int
 
@@ -181,6 +182,7 @@ def _documents(env: Mapping[str, str]) -> DocumentLimits:
         workers=workers,
         slow_workers=max(1, workers // 2),
         max_in_flight=int(_number(env, "FINETUNE_MAX_DOCUMENTS", 16, low=1)),
+        max_pages=int(_number(env, "FINETUNE_MAX_PAGES", 50, low=1)),
         # Less than what answers under way get at the end of a drain.
         seconds=_number(env, "FINETUNE_DOCUMENT_SECONDS", 8, low=0.1),
         memory_bytes=int(_number(env, "FINETUNE_DOCUMENT_BYTES", min(512 * MIB, max(128 * MIB, share)), low=16 * MIB)),

@@ -12,6 +12,7 @@ from .errors import RequestError
 from .formats import Kind
 from .images import decode_image, too_many_pixels
 from .preprocess import Page
+from .tiff import beginning_with, directories
 
 POINTS_PER_INCH: Final = 72
 
@@ -31,7 +32,29 @@ class Document(Protocol):
 
 def open_document(content: bytes, kind: Kind, max_pixels: int) -> Document:
     """Open it. Raises `RequestError` 422."""
-    return Pdf(content, max_pixels) if kind is Kind.PDF else Picture(content, kind, max_pixels)
+    match kind:
+        case Kind.PDF:
+            return Pdf(content, max_pixels)
+        case Kind.TIFF:
+            return Tiff(content, max_pixels)
+        case Kind.JPEG | Kind.PNG | Kind.WEBP | Kind.BMP:
+            return Picture(content, kind, max_pixels)
+
+
+class Tiff:
+    """A TIFF, whose pages are pictures of their own."""
+
+    def __init__(self, content: bytes, max_pixels: int) -> None:
+        self._content = content
+        self._max_pixels = max_pixels
+        self._directories = directories(content)
+        # One without a directory is a page that cannot be read, rather than no page.
+        self.pages = max(1, len(self._directories))
+
+    def draw(self, number: int, dpi: int) -> Page:  # noqa: ARG002 - pixels have no resolution of ours
+        """Return a page's picture."""
+        content = self._content if number == 1 else beginning_with(self._content, self._directories[number - 1])
+        return decode_image(content, Kind.TIFF, self._max_pixels)
 
 
 class Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from .png import SIGNATURE, is_animated
+from . import png, tiff
 
 MOST_SCANS: Final = 16
 """Of a JPEG that is decoded beside the model; a progressive one has about ten. Each costs time for every pixel."""
@@ -29,16 +29,45 @@ def sniff(content: bytes) -> Kind | None:
     """Return the kind of these bytes, or None where they are none of ours."""
     if content.startswith(b"\xff\xd8\xff"):
         return Kind.JPEG
-    if content.startswith(SIGNATURE):
+    if content.startswith(png.SIGNATURE):
         return Kind.PNG
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return Kind.WEBP
-    if content.startswith((b"II*\x00", b"MM\x00*")):
+    if content.startswith(tiff.SIGNATURES):
         return Kind.TIFF
     if content.startswith(b"BM"):
         return Kind.BMP
     # Readers accept leading bytes before a PDF's header, and mail gateways leave some there.
     return Kind.PDF if b"%PDF-" in content[:1024] else None
+
+
+_OTHERS: Final = {
+    b"GIF8": "a GIF",
+    b"\x1f\x8b": "gzip data (say so: Content-Encoding: gzip)",
+    b"PK\x03\x04": "a zip archive or an office document",
+    b"\x00\x00\x00\x0cjP": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"%!PS": "PostScript",
+    b"{\\rtf": "RTF",
+    b"\xd0\xcf\x11\xe0": "an office document",
+    b"AT&TFORM": "DjVu",
+    b"/9j/": "base64 text (send the bytes themselves)",
+    b"iVBORw0": "base64 text (send the bytes themselves)",
+    b"JVBERi0": "base64 text (send the bytes themselves)",
+    b"data:": "a data URL (send the bytes themselves)",
+    b"{": "JSON",
+    b"<": "HTML, SVG or other XML",
+}
+
+
+def described(content: bytes) -> str:
+    """Return what a body that is none of ours seems to be."""
+    if content[4:8] == b"ftyp":
+        return "HEIC, AVIF or a video"
+    return next(
+        (name for start, name in _OTHERS.items() if content.lstrip().startswith(start)), "of no kind known here"
+    )
 
 
 def needs_process(content: bytes, kind: Kind) -> bool:
@@ -49,7 +78,7 @@ def needs_process(content: bytes, kind: Kind) -> bool:
         case Kind.JPEG:
             return content.count(b"\xff\xda") > MOST_SCANS
         case Kind.PNG:
-            return is_animated(content)
+            return png.is_animated(content)
         case Kind.WEBP | Kind.BMP:
             return False
 

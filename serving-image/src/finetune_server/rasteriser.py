@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from .child import Reply, Task, too_much_memory, work
 from .config import DocumentLimits
 from .errors import RequestError
 from .formats import Kind
+from .pages import PageRequest
 from .preprocess import CHANNELS, Page
 from .turns import Turn, Turns
 
@@ -53,6 +54,7 @@ class Rasteriser:
         self._limits = limits
         self._max_pixels = max_pixels
         self._turns = Turns(prompt=limits.workers, slow=limits.slow_workers)
+        self._whole = asyncio.Semaphore(limits.workers)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["finetune_server.child", "finetune_server.cli"])
         # One thread for all that is asked of multiprocessing, which is not made for several.
@@ -69,22 +71,43 @@ class Rasteriser:
         child.connection.close()
         self._end(child)
 
+    async def page(self, request: PageRequest) -> Page:
+        """Return the one page of a selection. Raises `RequestError` 422 or 503."""
+        async with self._turns.turn() as turn, self._process(request) as document:
+            await document.open(turn)
+            (number,) = request.selection.of(document.pages, most=1)
+            return await document.draw(number, request.dpi, turn)
+
+    async def pages(self, request: PageRequest) -> AsyncGenerator[tuple[int, Page | PageRefused], None]:
+        """Yield the pages of a selection, or what is wrong with them, under one allowance of time for all.
+
+        A turn is held for a page at a time, so that others come between. Raises `RequestError` 422 or 503.
+        """
+        async with self._whole, self._process(request) as document:
+            async with self._turns.turn() as turn:
+                await document.open(turn)
+            numbers = request.selection.of(document.pages, most=self._limits.max_pages)
+            for number in numbers:
+                async with self._turns.turn() as turn:
+                    try:
+                        page: Page | PageRefused = await document.draw(number, request.dpi, turn)
+                    except PageRefused as refused:
+                        page = refused
+                yield number, page
+
     @asynccontextmanager
-    async def open(self, content: bytes, kind: Kind) -> AsyncIterator[OpenDocument]:
-        """Open a document in a process that ends with the block. Raises `RequestError` 422 or 503."""
-        async with self._turns.turn() as turn:
-            child = await self._start(content, kind)
-            turn.end = child.process.kill
-            reader, writer = await asyncio.open_connection(sock=child.connection)
-            document = OpenDocument(child.memory, reader, writer, self._max_pixels, self._limits.seconds)
-            try:
-                await document.open()
-                yield document
-            except EOFError:
-                raise await self._why(child, turn) from None
-            finally:
-                writer.close()
-                self._end(child)
+    async def _process(self, request: PageRequest) -> AsyncIterator[OpenDocument]:
+        """Give a document a process that ends with the block."""
+        child = await self._start(request.content, request.kind)
+        reader, writer = await asyncio.open_connection(sock=child.connection)
+        document = OpenDocument(child, reader, writer, self._max_pixels, self._limits.seconds)
+        try:
+            yield document
+        except EOFError:
+            raise await self._why(child, document.turn) from None
+        finally:
+            writer.close()
+            self._end(child)
 
     def close(self) -> None:
         """End all processes, whatever they are at."""
@@ -136,9 +159,9 @@ class Rasteriser:
         self._children.discard(child.process)
         self._keeper.submit(child.process.join)
 
-    async def _why(self, child: _Child, turn: Turn) -> RequestError:
+    async def _why(self, child: _Child, turn: Turn | None) -> RequestError:
         """Return what is to be said of a document whose process has ended."""
-        if turn.lost:
+        if turn is not None and turn.lost:
             return RequestError(503, "Overloaded", "several slow documents are being read; try again")
         await asyncio.wrap_future(self._keeper.submit(child.process.join, _SECONDS_TO_DIE))
         code = child.process.exitcode
@@ -150,38 +173,48 @@ class Rasteriser:
         )
 
 
+class PageRefused(RequestError):
+    """A page that cannot be drawn; others of its document may be."""
+
+
 class OpenDocument:
     """A document in its process. All that is asked of it takes from one allowance of time.
 
-    `pages` is how many it has. Raises `RequestError` 422 for what is wrong with it, `EOFError` when its process ends.
+    `pages` is how many it has, `turn` the turn in which it was asked last. Raises `RequestError` 422 for what is wrong
+    with it, `EOFError` when its process ends.
     """
 
     def __init__(
-        self, memory: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, max_pixels: int, seconds: float
+        self, child: _Child, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, max_pixels: int, seconds: float
     ) -> None:
-        self._memory = memory
+        self._child = child
         self._reader = reader
         self._writer = writer
         self._max_pixels = max_pixels
         self._seconds = seconds
         self._left = seconds
         self.pages = 0
+        self.turn: Turn | None = None
 
-    async def open(self) -> None:
+    async def open(self, turn: Turn) -> None:
         """Wait until the process has opened it."""
+        self._within(turn)
         self.pages = int((await self._reply())["pages"])
 
-    async def draw(self, number: int, dpi: int) -> Page:
-        """Return a page as BGR (height, width, 3)."""
-        if not 1 <= number <= self.pages:
-            raise RequestError(422, "PageOutOfRange", f"page {number} asked for, the document has {self.pages}")
+    async def draw(self, number: int, dpi: int, turn: Turn) -> Page:
+        """Return a page as BGR (height, width, 3). Raises `PageRefused`."""
+        self._within(turn)
         self._writer.write(json.dumps({"page": number, "dpi": dpi}).encode() + b"\n")
         reply = await self._reply()
         height, width = int(reply["height"]), int(reply["width"])
         if not 0 < height * width <= self._max_pixels:  # the process has seen the document: it is not to be trusted
-            raise RequestError(422, "DocumentUnreadable", f"page {number} cannot be read")
+            raise PageRefused(422, "DocumentUnreadable", f"page {number} cannot be read")
         # A descriptor of its own, which nobody closes under a thread that goes on after a cancellation.
-        return await asyncio.to_thread(_read, os.dup(self._memory), height, width)
+        return await asyncio.to_thread(_read, os.dup(self._child.memory), height, width)
+
+    def _within(self, turn: Turn) -> None:
+        self.turn = turn
+        turn.end = self._child.process.kill
 
     async def _reply(self) -> Reply:
         started = monotonic()
@@ -204,7 +237,7 @@ class OpenDocument:
         reply: Reply = json.loads(line)
         if "error" in reply:
             status, reason, message = reply["error"]
-            raise RequestError(status, reason, message)
+            raise PageRefused(status, reason, message)
         return reply
 
 

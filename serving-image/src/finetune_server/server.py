@@ -15,7 +15,7 @@ import cv2
 import prometheus_client
 import uvicorn
 
-from .app import Loaded, ServingState, create_app
+from .app import create_app
 from .config import ServeConfig
 from .drain import Drain
 from .errors import StartError
@@ -25,6 +25,7 @@ from .model import load_detector
 from .protocol import protocol
 from .rasteriser import Rasteriser
 from .receiving import Receiving
+from .state import Loaded, ServingState
 
 log = logging.getLogger(__name__)
 

@@ -30,11 +30,16 @@ class Turns:
     def __init__(self, *, prompt: int, slow: int) -> None:
         self._prompt = asyncio.Semaphore(prompt)
         self._slow = asyncio.Semaphore(slow)
+        self._waiting = 0
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Turn]:
-        """Hold a turn. It is lost when the block takes long while all turns of slow ones are taken."""
-        await self._prompt.acquire()
+        """Hold a turn. It is lost when the block takes long, all turns of slow ones are taken, and others wait."""
+        self._waiting += 1
+        try:
+            await self._prompt.acquire()
+        finally:
+            self._waiting -= 1
         turn = Turn(self._prompt)
         aside = asyncio.create_task(self._step_aside(turn))
         try:
@@ -47,13 +52,15 @@ class Turns:
 
     async def _step_aside(self, turn: Turn) -> None:
         await asyncio.sleep(PROMPT_SECONDS)
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._slow.acquire()
-        except TimeoutError:
-            turn.lost = True
-            if turn.end is not None:
-                turn.end()
-            return
-        turn.held = self._slow
-        self._prompt.release()
+        while not turn.lost:
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._slow.acquire()
+            except TimeoutError:
+                turn.lost = self._waiting > 0
+            else:
+                turn.held = self._slow
+                self._prompt.release()
+                return
+        if turn.end is not None:
+            turn.end()
