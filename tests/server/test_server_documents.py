@@ -223,17 +223,21 @@ def test_a_slow_document_steps_aside_and_one_too_many_is_given_up(monkeypatch: p
         async with turns.turn():
             return asyncio.get_running_loop().time() - started
 
-    async def play() -> tuple[list[bool], float]:
-        turns = Turns(prompt=1, slow=1)
+    async def play(*, others: bool) -> tuple[list[bool], list[float]]:
+        turns, waited = Turns(prompt=1, slow=1), []
         slow_ones = [asyncio.create_task(slow(turns, "first"))]
         await asyncio.sleep(0.01)
-        waited = await prompt(turns)
+        waited.append(await prompt(turns))
         slow_ones.append(asyncio.create_task(slow(turns, "second")))
+        await asyncio.sleep(0.01)
+        if others:
+            waited.append(await prompt(turns))
         return list(await asyncio.gather(*slow_ones)), waited
 
-    lost, waited = asyncio.run(play())
+    lost, waited = asyncio.run(play(others=True))
     assert (lost, ended) == ([False, True], ["second"])
-    assert waited < 0.3, "the slow one has made room"
+    assert waited[0] < 0.3, "the first has stepped aside"
+    assert asyncio.run(play(others=False))[0] == [False, False], "nobody waits: no need to give up"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,9 @@ class Task:
 def work(connection: socket.socket, task: Task) -> None:
     """Serve one document until the other end hangs up. Its bytes come in memory that both ends see."""
     _confine(task.memory_bytes)
+    server = parent_process()
+    if server is None or not server.is_alive():  # and no signal of its death will come any more
+        return
     _, (memory,), _, _ = socket.recv_fds(connection, 1, 1)
     content = os.pread(memory, os.fstat(memory).st_size, 0)
     with connection.makefile("rwb") as lines:

@@ -8,8 +8,9 @@ from typing import Final, Protocol
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
+from .complaints import standard_error
 from .errors import RequestError
-from .formats import Kind
+from .formats import END_OF_IMAGE, Kind, jpeg_is_complete
 from .images import decode_image, too_many_pixels
 from .preprocess import Page
 from .tiff import beginning_with, directories
@@ -67,8 +68,14 @@ class Picture:
         self.pages = 1
 
     def draw(self, number: int, dpi: int) -> Page:  # noqa: ARG002 - pixels have no resolution of ours
-        """Return the image."""
-        return decode_image(self._content, self._kind, self._max_pixels)
+        """Return the image. A JPEG without its end is read as if it had one, when libjpeg misses nothing else."""
+        if self._kind is not Kind.JPEG or jpeg_is_complete(self._content):
+            return decode_image(self._content, self._kind, self._max_pixels)
+        with standard_error() as said:
+            page = decode_image(self._content + END_OF_IMAGE, self._kind, self._max_pixels)
+        if b"remature end" in b"".join(said):
+            raise RequestError(422, "ImageTruncated", "the image/jpeg data ends before the image does")
+        return page
 
 
 class Pdf:

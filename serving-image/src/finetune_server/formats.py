@@ -10,6 +10,8 @@ from . import png, tiff
 MOST_SCANS: Final = 16
 """Of a JPEG that is decoded beside the model; a progressive one has about ten. Each costs time for every pixel."""
 
+END_OF_IMAGE: Final = b"\xff\xd9"
+
 _ALONE: Final = frozenset([b"", b"\x00", b"\x01", *(bytes([marker]) for marker in range(0xD0, 0xDA))])
 """What may follow 0xff without a length of its own: stuffed and standalone markers, or the end of the data."""
 
@@ -76,7 +78,7 @@ def needs_process(content: bytes, kind: Kind) -> bool:
         case Kind.PDF | Kind.TIFF:
             return True
         case Kind.JPEG:
-            return content.count(b"\xff\xda") > MOST_SCANS
+            return content.count(b"\xff\xda") > MOST_SCANS or not jpeg_is_complete(content)
         case Kind.PNG:
             return png.is_animated(content)
         case Kind.WEBP | Kind.BMP:
@@ -93,7 +95,7 @@ def jpeg_is_complete(content: bytes) -> bool:
     while (at := content.find(b"\xff", at)) >= 0:
         marker = content[at + 1 : at + 2]
         if marker == b"\xda":
-            return content.find(b"\xff\xd9", at) >= 0
+            return content.find(END_OF_IMAGE, at) >= 0
         if marker in _ALONE:
             at += 2 if marker else len(content)
         elif marker == b"\xff":

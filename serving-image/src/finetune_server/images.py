@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import cv2
-import numpy as np
 
+from .decoding import decode_page
 from .errors import RequestError
 from .formats import Kind, jpeg_is_complete
 from .png import checked_png
@@ -12,18 +12,18 @@ from .preprocess import Page
 
 
 def decode_image(content: bytes, kind: Kind, max_pixels: int) -> Page:
-    """Return the image as BGR (height, width, 3), EXIF applied. Raises `RequestError` 422."""
+    """Return the image as BGR (height, width, 3), as `decode_page` has it. Raises `RequestError` 422."""
     unreadable = RequestError(422, "ImageUnreadable", f"the {kind.value} data is damaged or of an unknown variant")
     whole = _whole(content, kind)
     try:
-        page = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR)
+        page = decode_page(whole)
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise too_many_pixels("the image has more", max_pixels) from None
         raise unreadable from None
     if page is None:
         raise unreadable
-    return np.asarray(page, np.uint8)
+    return page
 
 
 def _whole(content: bytes, kind: Kind) -> bytes:

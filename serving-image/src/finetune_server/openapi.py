@@ -53,8 +53,8 @@ _PREDICT: Final = {
         ],
         "requestBody": {
             "required": True,
-            "description": "The bytes of one image or PDF, which decide whatever the type says, or a form with one file; "
-            "gzip is taken as Content-Encoding.",
+            "description": "The bytes of one image or PDF, which decide whatever the type says, or a form with one "
+            "file; gzip is taken as Content-Encoding.",
             "content": {
                 **dict.fromkeys((*_KINDS, "application/octet-stream"), _BINARY),
                 "multipart/form-data": {"schema": _object(["file"], file={"type": "string", "format": "binary"})},
