@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from .answers import http_error, request_error
 from .errors import RequestError
 from .feedback import MAX_FEEDBACK_BYTES, parse_feedback
-from .middleware import AccidentMiddleware, DrainMiddleware
+from .middleware import AccidentMiddleware, DrainMiddleware, ObserveMiddleware
 from .openapi import OPENAPI
 from .predict import predict
 from .state import ServingState
@@ -42,7 +42,11 @@ def create_app(state: ServingState) -> ASGIApp:
             Route("/metrics", routes.metrics),
             Route("/openapi.json", routes.openapi),
         ],
-        middleware=[Middleware(DrainMiddleware, drain=state.drain), Middleware(AccidentMiddleware)],
+        middleware=[
+            Middleware(ObserveMiddleware, metrics=state.requests, log_all=state.limits.log_all),
+            Middleware(DrainMiddleware, drain=state.drain),
+            Middleware(AccidentMiddleware),
+        ],
         exception_handlers={RequestError: request_error, HTTPException: http_error},
     )
 

@@ -36,6 +36,7 @@ class Limits:
     max_in_flight: int
     max_receiving_bytes: int
     default_dpi: int
+    log_all: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def _limits(env: Mapping[str, str]) -> Limits:
         max_in_flight=int(_number(env, "FINETUNE_MAX_IN_FLIGHT", 32, low=1)),
         max_receiving_bytes=int(_number(env, "FINETUNE_MAX_RECEIVING_BYTES", 256 * MIB, low=1)),
         default_dpi=int(_number(env, "FINETUNE_PDF_DPI", 150, low=36, high=600)),
+        log_all=_number(env, "FINETUNE_LOG_ALL_REQUESTS", 0, low=0, high=1) == 1,
     )
 
 

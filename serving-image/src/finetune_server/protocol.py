@@ -11,18 +11,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from .config import ConnectionLimits
+from .metrics import RequestMetrics
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 _STATUS: Final = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
-def protocol(limits: ConnectionLimits) -> type[BoundedProtocol]:
+def protocol(limits: ConnectionLimits, metrics: RequestMetrics) -> type[BoundedProtocol]:
     """Return the protocol with these limits; uvicorn makes an instance for every connection."""
 
     class Protocol(BoundedProtocol):
         pass
 
-    Protocol.limits = limits
+    Protocol.limits, Protocol.metrics = limits, metrics
     return Protocol
 
 
@@ -33,6 +34,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     limits: ConnectionLimits
+    metrics: RequestMetrics
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         # Not in the middle of an answer.
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.metrics.answered(status, reason)
             body = json.dumps({"error": {"reason": reason, "message": message}}).encode()
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import FrameType
@@ -18,9 +20,9 @@ import uvicorn
 from .app import create_app
 from .config import ServeConfig
 from .drain import Drain
-from .errors import StartError
+from .errors import ExitCode, StartError
 from .lanes import Lane
-from .metrics import Identity, Metrics
+from .metrics import Identity, Metrics, RequestMetrics
 from .model import load_detector
 from .protocol import protocol
 from .rasteriser import Rasteriser
@@ -44,7 +46,15 @@ class DrainingServer(uvicorn.Server):
         """Drain at the first signal; stop at once at another one, or at SIGINT."""
         if self._drain.draining or sig == signal.SIGINT:
             self.should_exit = True
+        if not self._drain.draining:
+            self._leave_in_any_case()
         self._drain.begin()
+
+    def _leave_in_any_case(self) -> None:
+        """End the process when a thread, which cannot be killed, would hold it beyond what the drain promises."""
+        leave = threading.Timer(self._drain.seconds + LAST_ANSWERS_SECONDS + 1, os._exit, (ExitCode.OK,))
+        leave.daemon = True
+        leave.start()
 
     async def on_tick(self, counter: int) -> bool:
         """Tell, every 0.1 s, whether to stop."""
@@ -64,6 +74,7 @@ async def _serve(config: ServeConfig) -> None:
     drain = Drain(config.drain, monotonic)
     pool = ThreadPoolExecutor(config.workers, thread_name_prefix="page")
     rasteriser = Rasteriser(config.documents, config.limits.max_pixels)
+    registry = _registry()
     state = ServingState(
         limits=config.limits,
         drain=drain,
@@ -72,7 +83,8 @@ async def _serve(config: ServeConfig) -> None:
         images=Lane("pages", config.limits.max_in_flight, monotonic),
         documents=Lane("documents", config.documents.max_in_flight, monotonic),
         rasteriser=rasteriser,
-        registry=_registry(),
+        registry=registry,
+        requests=RequestMetrics(registry, namespace=config.namespace, deployment=config.deployment),
     )
     server = DrainingServer(_uvicorn_config(config, state), drain)
     loading = asyncio.create_task(_load(config, state, server))
@@ -151,7 +163,7 @@ def _uvicorn_config(config: ServeConfig, state: ServingState) -> uvicorn.Config:
         create_app(state),
         host=config.host,
         port=config.port,
-        http=protocol(config.connections),
+        http=protocol(config.connections, state.requests),
         lifespan="off",
         ws="none",
         access_log=False,

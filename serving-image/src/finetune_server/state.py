@@ -11,7 +11,7 @@ from .config import Limits
 from .drain import Drain
 from .errors import RequestError
 from .lanes import Lane
-from .metrics import Metrics
+from .metrics import Metrics, RequestMetrics
 from .model import Detector
 from .rasteriser import Rasteriser
 from .receiving import Receiving
@@ -44,6 +44,7 @@ class ServingState:
     documents: Lane
     rasteriser: Rasteriser
     registry: CollectorRegistry
+    requests: RequestMetrics
     loaded: Loaded | None = None
 
     def require_loaded(self) -> Loaded:
