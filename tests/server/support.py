@@ -144,7 +144,7 @@ def decode(content: bytes, max_pixels: int = MOST_PIXELS) -> npt.NDArray[np.uint
     """What the server makes of these bytes, in this process."""
     kind = kind_of(content, "")
     if needs_process(content, kind):
-        return open_document(content, kind, max_pixels).draw(1, 72)
+        return open_document(content, kind, max_pixels).draw(1, 72).page
     return decode_image(content, kind, max_pixels)
 
 

@@ -29,6 +29,7 @@ from .preprocess import Page
 Reply = dict[str, Any]
 
 _PR_SET_PDEATHSIG: Final = 1
+_MOST_WARNINGS: Final = 20
 _FIRST_TO_GO: Final = "1000"
 """Highest score for the kernel's choice when the container runs out of memory."""
 
@@ -79,7 +80,8 @@ class _Pages:
     def draw(self, page: int, dpi: int) -> Reply:
         """Draw a page into the memory; the reply gives its size."""
         assert self._document is not None  # nothing is drawn of what could not be opened
-        return _hand_over(self._document.draw(page, dpi), self._memory)
+        drawn = self._document.draw(page, dpi)
+        return {**_hand_over(drawn.page, self._memory), "warnings": drawn.warnings[:_MOST_WARNINGS]}
 
 
 def _hand_over(page: Page, memory: int) -> Reply:

@@ -12,7 +12,8 @@ from .complaints import standard_error
 from .errors import RequestError
 from .formats import END_OF_IMAGE, Kind, jpeg_is_complete
 from .images import decode_image, too_many_pixels
-from .preprocess import Page
+from .missing_text import missing_fonts
+from .pages import Drawn
 from .tiff import beginning_with, directories
 
 POINTS_PER_INCH: Final = 72
@@ -26,8 +27,8 @@ class Document(Protocol):
         """Return how many there are."""
         ...
 
-    def draw(self, number: int, dpi: int) -> Page:
-        """Return a page as BGR (height, width, 3). Raises `RequestError` 422; any other exception is its fault too."""
+    def draw(self, number: int, dpi: int) -> Drawn:
+        """Return a page. Raises `RequestError` 422; any other exception is the document's fault, too."""
         ...
 
 
@@ -52,10 +53,10 @@ class Tiff:
         # One without a directory is a page that cannot be read, rather than no page.
         self.pages = max(1, len(self._directories))
 
-    def draw(self, number: int, dpi: int) -> Page:  # noqa: ARG002 - pixels have no resolution of ours
+    def draw(self, number: int, dpi: int) -> Drawn:  # noqa: ARG002 - pixels have no resolution of ours
         """Return a page's picture."""
         content = self._content if number == 1 else beginning_with(self._content, self._directories[number - 1])
-        return decode_image(content, Kind.TIFF, self._max_pixels)
+        return Drawn(decode_image(content, Kind.TIFF, self._max_pixels))
 
 
 class Picture:
@@ -67,15 +68,15 @@ class Picture:
         self._max_pixels = max_pixels
         self.pages = 1
 
-    def draw(self, number: int, dpi: int) -> Page:  # noqa: ARG002 - pixels have no resolution of ours
+    def draw(self, number: int, dpi: int) -> Drawn:  # noqa: ARG002 - pixels have no resolution of ours
         """Return the image. A JPEG without its end is read as if it had one, when libjpeg misses nothing else."""
         if self._kind is not Kind.JPEG or jpeg_is_complete(self._content):
-            return decode_image(self._content, self._kind, self._max_pixels)
+            return Drawn(decode_image(self._content, self._kind, self._max_pixels))
         with standard_error() as said:
             page = decode_image(self._content + END_OF_IMAGE, self._kind, self._max_pixels)
         if b"remature end" in b"".join(said):
             raise RequestError(422, "ImageTruncated", "the image/jpeg data ends before the image does")
-        return page
+        return Drawn(page)
 
 
 class Pdf:
@@ -96,7 +97,7 @@ class Pdf:
         """Return how many there are."""
         return len(self._document)
 
-    def draw(self, number: int, dpi: int) -> Page:
+    def draw(self, number: int, dpi: int) -> Drawn:
         """Return a page as it would be printed at `dpi`."""
         try:
             page = self._document[number - 1]
@@ -107,7 +108,14 @@ class Pdf:
             if width * height > self._max_pixels:
                 raise too_many_pixels(f"the page is {width} x {height}, more", self._max_pixels)
             bitmap = page.render(scale=scale, maybe_alpha=False, force_bitmap_format=pdfium_raw.FPDFBitmap_BGR)
+            fonts = missing_fonts(page.get_textpage())
         except pdfium.PdfiumError:
             raise RequestError(422, "PdfUnreadable", f"page {number} of the PDF is damaged") from None
-        pixels: Page = bitmap.to_numpy()
-        return pixels
+        return Drawn(bitmap.to_numpy(), tuple(_font_missing(font) for font in fonts))
+
+
+def _font_missing(font: str) -> tuple[str, str]:
+    message = (
+        f"text in {font[:80]} is missing from the page: the PDF does not embed the font, and none here has its shapes"
+    )
+    return "FontMissing", message

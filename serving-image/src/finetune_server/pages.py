@@ -10,6 +10,7 @@ from typing import Final
 from .envelope import HOW_TO_SEND
 from .errors import RequestError
 from .formats import Kind, described, sniff
+from .preprocess import Page
 
 HIGHEST_PAGE: Final = 100_000
 _RANGE: Final = re.compile(r"([0-9]{1,6})(?:(-)([0-9]{0,6}))?")
@@ -47,6 +48,14 @@ class PageRequest:
     kind: Kind
     selection: Selection
     dpi: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A page's pixels; `warnings` are (reason, message) of what may be missing from them."""
+
+    page: Page
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 def kind_of(content: bytes, media_type: str) -> Kind:

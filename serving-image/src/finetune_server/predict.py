@@ -14,7 +14,7 @@ from .envelope import is_wrapped, unwrapped
 from .errors import RequestError
 from .formats import needs_process
 from .metrics import Stage
-from .pages import PageRequest, kind_of, selection, whole_number
+from .pages import Drawn, PageRequest, kind_of, selection, whole_number
 from .reading import Reading, read_image, read_page
 from .state import Loaded, ServingState
 
@@ -65,8 +65,8 @@ class _Answering:
         if pages.selection.many:
             return {"model": self._loaded.identity, "pages": await self._each(pages)}
         with self._loaded.metrics.timed(Stage.DECODE):
-            page = await self._state.rasteriser.page(pages)
-        return {"model": self._loaded.identity, **_read(await self._in_thread(read_page, page))}
+            drawn = await self._state.rasteriser.page(pages)
+        return {"model": self._loaded.identity, **await self._page(drawn)}
 
     async def _each(self, pages: PageRequest) -> list[Json]:
         answers: list[Json] = []
@@ -77,9 +77,14 @@ class _Answering:
                 if isinstance(page, RequestError):
                     answers.append({"number": number, "error": {"reason": page.reason, "message": page.message}})
                 else:
-                    answers.append({"number": number, **_read(await self._in_thread(read_page, page))})
+                    answers.append({"number": number, **await self._page(page)})
                 started = perf_counter()
         return answers
+
+    async def _page(self, drawn: Drawn) -> Json:
+        answer = _read(await self._in_thread(read_page, drawn.page))
+        warnings = [{"reason": reason, "message": message} for reason, message in drawn.warnings]
+        return {**answer, "warnings": warnings} if warnings else answer
 
     def _in_thread(self, read: Callable[..., Reading], *given: object) -> asyncio.Future[Reading]:
         """Have a worker thread read a page; cancelled before its turn, it is not read."""

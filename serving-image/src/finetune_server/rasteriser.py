@@ -23,7 +23,7 @@ from .child import Reply, Task, too_much_memory, work
 from .config import DocumentLimits
 from .errors import RequestError
 from .formats import Kind
-from .pages import PageRequest
+from .pages import Drawn, PageRequest
 from .preprocess import CHANNELS, Page
 from .turns import Turn, Turns
 
@@ -71,14 +71,14 @@ class Rasteriser:
         child.connection.close()
         self._end(child)
 
-    async def page(self, request: PageRequest) -> Page:
+    async def page(self, request: PageRequest) -> Drawn:
         """Return the one page of a selection. Raises `RequestError` 422 or 503."""
         async with self._turns.turn() as turn, self._process(request) as document:
             await document.open(turn)
             (number,) = request.selection.of(document.pages, most=1)
             return await document.draw(number, request.dpi, turn)
 
-    async def pages(self, request: PageRequest) -> AsyncGenerator[tuple[int, Page | PageRefused], None]:
+    async def pages(self, request: PageRequest) -> AsyncGenerator[tuple[int, Drawn | PageRefused], None]:
         """Yield the pages of a selection, or what is wrong with them, under one allowance of time for all.
 
         A turn is held for a page at a time, so that others come between. Raises `RequestError` 422 or 503.
@@ -90,7 +90,7 @@ class Rasteriser:
             for number in numbers:
                 async with self._turns.turn() as turn:
                     try:
-                        page: Page | PageRefused = await document.draw(number, request.dpi, turn)
+                        page: Drawn | PageRefused = await document.draw(number, request.dpi, turn)
                     except PageRefused as refused:
                         page = refused
                 yield number, page
@@ -201,8 +201,8 @@ class OpenDocument:
         self._within(turn)
         self.pages = int((await self._reply())["pages"])
 
-    async def draw(self, number: int, dpi: int, turn: Turn) -> Page:
-        """Return a page as BGR (height, width, 3). Raises `PageRefused`."""
+    async def draw(self, number: int, dpi: int, turn: Turn) -> Drawn:
+        """Return a page. Raises `PageRefused`."""
         self._within(turn)
         self._writer.write(json.dumps({"page": number, "dpi": dpi}).encode() + b"\n")
         reply = await self._reply()
@@ -210,7 +210,8 @@ class OpenDocument:
         if not 0 < height * width <= self._max_pixels:  # the process has seen the document: it is not to be trusted
             raise PageRefused(422, "DocumentUnreadable", f"page {number} cannot be read")
         # A descriptor of its own, which nobody closes under a thread that goes on after a cancellation.
-        return await asyncio.to_thread(_read, os.dup(self._child.memory), height, width)
+        page = await asyncio.to_thread(_read, os.dup(self._child.memory), height, width)
+        return Drawn(page, tuple((str(reason), str(message)) for reason, message in reply["warnings"]))
 
     def _within(self, turn: Turn) -> None:
         self.turn = turn
