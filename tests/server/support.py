@@ -265,6 +265,23 @@ def connect(server: ServerProcess) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=10)
 
 
+def children(server: ServerProcess) -> list[int]:
+    """Processes of documents: what the process that forks them has for children."""
+    return [grand for child in children_of(server.process.pid) for grand in children_of(child)]
+
+
+def children_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def receive_answer(connection: socket.socket) -> tuple[int, dict[str, str]]:
     response = http.client.HTTPResponse(connection)
     response.begin()

@@ -17,14 +17,15 @@ from finetune_server.middleware import AccidentMiddleware
 from server import hostile
 from server.support import (
     ServerProcess,
+    children,
     connect,
     encode,
     install_model,
     page_with,
-    pdf,
     predict_head,
     receive_answer,
     tiny_model,
+    wait_until,
 )
 
 PAGE = encode(page_with("red", at=(32, 48)))
@@ -40,6 +41,7 @@ def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
         "FINETUNE_KEEP_ALIVE_SECONDS": "2",
         "FINETUNE_MAX_CONNECTIONS": "8",
         "FINETUNE_MAX_IN_FLIGHT": "2",
+        "FINETUNE_DOCUMENT_SECONDS": "2",
         "FINETUNE_MAX_RECEIVING_BYTES": "400000",
         "FINETUNE_MAX_BODY_BYTES": "300000",
     }
@@ -172,13 +174,14 @@ def test_more_connections_than_may_be_close_the_idle_ones_and_never_one_that_is_
 ) -> None:
     with ExitStack() as stack:
         busy = stack.enter_context(connect(bounded))
-        body = pdf((1400, 1400))
+        body = hostile.slow_pdf()
         busy.sendall(predict_head(body, "application/pdf") + body)
+        wait_until(lambda: bool(children(bounded)))
         for _ in range(20):
             stack.enter_context(connect(bounded))
         assert bounded.predict(PAGE).status == 200
         assert bounded.get("/readyz").status == 200
-        assert receive_answer(busy)[0] == 200
+        assert receive_answer(busy)[0] == 422, "for its own sake"
 
 
 def test_a_client_of_http_1_0_and_one_that_asks_first_are_served(server: ServerProcess) -> None:

@@ -35,17 +35,19 @@ BLACK = bytes(64 * (64 * 3 + 1))
 @pytest.mark.parametrize("name", [b"zTXt", b"iTXt", b"iCCP", b"tEXt"])
 def test_text_and_profiles_in_a_png_are_not_inflated(name: bytes) -> None:
     bomb = chunk(name, b"x\0\0" + zlib.compress(bytes(7 * 2**20), 9))
-    started = time.monotonic()
-    assert decode(png(BLACK, *[bomb] * 100)).shape == (64, 64, 3)
-    assert time.monotonic() - started < 0.5
+    content = png(BLACK, *[bomb] * 100)
+    started = time.process_time()
+    assert decode(content).shape == (64, 64, 3)
+    assert time.process_time() - started < 0.5
 
 
 def test_a_png_with_more_data_than_its_picture_takes_is_refused() -> None:
-    started = time.monotonic()
+    content = png(bytes(300 * 2**20))
+    started = time.process_time()
     with pytest.raises(RequestError) as caught:
-        decode(png(bytes(300 * 2**20)))
+        decode(content)
     assert (caught.value.status, caught.value.reason) == (422, "ImageUnreadable")
-    assert time.monotonic() - started < 3  # most of it for making the picture
+    assert time.process_time() - started < 0.5
 
 
 def test_a_large_png_is_read() -> None:

@@ -5,7 +5,6 @@ The document comes, and pixels go, through a piece of shared memory; orders and 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +26,7 @@ from .preprocess import Page
 
 Reply = dict[str, Any]
 
-_PR_SET_PDEATHSIG: Final = 1
+_SECONDS_LATER: Final = 1
 _MOST_WARNINGS: Final = 20
 _FIRST_TO_GO: Final = "1000"
 """Highest score for the kernel's choice when the container runs out of memory."""
@@ -41,14 +39,12 @@ class Task:
     kind: Kind
     max_pixels: int
     memory_bytes: int
+    seconds: float
 
 
 def work(connection: socket.socket, task: Task) -> None:
     """Serve one document until the other end hangs up. Its bytes come in memory that both ends see."""
     _confine(task.memory_bytes)
-    server = parent_process()
-    if server is None or not server.is_alive():  # and no signal of its death will come any more
-        return
     _, (memory,), _, _ = socket.recv_fds(connection, 1, 1)
     content = os.pread(memory, os.fstat(memory).st_size, 0)
     with connection.makefile("rwb") as lines:
@@ -95,7 +91,11 @@ def _hand_over(page: Page, memory: int) -> Reply:
 
 
 def _guarded(act: Callable[[], Reply], task: Task) -> Reply:
-    """Return what `act` returns, or what is wrong with the document: whatever happens here is its doing."""
+    """Return what `act` returns, or what is wrong with the document: whatever happens here is its doing.
+
+    The server ends what takes too long; where it has died itself, the alarm does, which no library can hold up.
+    """
+    signal.setitimer(signal.ITIMER_REAL, task.seconds + _SECONDS_LATER)
     try:
         return act()
     except RequestError as refusal:
@@ -106,6 +106,8 @@ def _guarded(act: Callable[[], Reply], task: Task) -> Reply:
         reason = "PdfUnreadable" if task.kind is Kind.PDF else "ImageUnreadable"
         text = f"the {task.kind.value} data is damaged ({type(error).__name__}: {error})"
         return _refused(RequestError(422, reason, text[:500]))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _refused(refusal: RequestError) -> Reply:
@@ -124,9 +126,9 @@ def too_much_memory(limit: int) -> RequestError:
 
 def _confine(memory_bytes: int) -> None:
     """Give this process its limits, before it sees a byte of the document."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_DATA, (held + memory_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

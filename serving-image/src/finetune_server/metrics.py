@@ -153,11 +153,14 @@ class RequestMetrics:
             tuple(self._place),
             registry=registry,
         ).labels(**self._place)
-        self._requests.labels(**self._place, status=200, reason="OK")
+        self._series = {(200, "OK"): self._requests.labels(**self._place, status=200, reason="OK")}
 
     def answered(self, status: int, reason: str) -> None:
         """Count a request."""
-        self._requests.labels(**self._place, status=status, reason=reason).inc()
+        series = self._series.get((status, reason))
+        if series is None:
+            series = self._series[status, reason] = self._requests.labels(**self._place, status=status, reason=reason)
+        series.inc()
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:

@@ -135,7 +135,7 @@ class Rasteriser:
         try:
             with open(memory, "wb", closefd=False) as stream:
                 stream.write(content)
-            task = Task(kind, self._max_pixels, self._limits.memory_bytes)
+            task = Task(kind, self._max_pixels, self._limits.memory_bytes, self._limits.seconds)
             process = self._context.Process(target=work, args=(theirs, task), daemon=True)
             process.start()
             socket.send_fds(ours, [b"m"], [memory])
