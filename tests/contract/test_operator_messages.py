@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.api.contract import EvaluateResult, ProgressLine, StepResult, document_json
+from finetune_operator.api.contract import EvaluateResult, ProgressLine, RunDocument, StepResult, document_json
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.policy import Gates
 from finetune_operator.api.value import canonical_json, complete, parse
@@ -87,7 +87,8 @@ def test_the_trainers_results_lead_a_run_to_a_passing_verdict() -> None:
 
 
 def test_the_trainers_measurement_verifies_a_base() -> None:
-    measured = results.verified(parse(message("result-verify"), StepResult))
+    run_document = parse(message("run-verify"), RunDocument)
+    measured = results.verified(run_document, parse(message("result-verify"), StepResult))
     assert isinstance(measured, EvaluateResult)
     assert measured.models.base.map50 == "0.985000"
 

@@ -99,8 +99,8 @@ def report() -> Report:
     test, new = (
         tuple(FieldLine(name, boxes, *counts, ap50) for name, counts in zip(CLASSES, matched, strict=True))
         for boxes, matched, ap50 in (
-            (600, ((590, 600), (588, 598)), "0.981000"),
-            (500, ((480, 490), (470, 480)), ""),
+            (600, ((590, 600), (588, 600)), "0.981000"),
+            (500, ((475, 485), (475, 486)), ""),
         )
     )
     details = ModelDetails("0.912345", Milliseconds("21.40", "30.05"), test, new, (line,), (line,))

@@ -186,7 +186,8 @@ class Deployments:
             self.server.delete(ACTOR, Kind.POD, NAMESPACE, name)
         if pod is not None or not broken:
             return
-        owner = {"kind": "ReplicaSet", "name": name, "uid": item["metadata"]["uid"], "controller": True}
+        uid = item["metadata"]["uid"]
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": uid, "controller": True}
         metadata = {
             "name": name,
             "labels": {**template["metadata"]["labels"], "pod-template-hash": "new"},

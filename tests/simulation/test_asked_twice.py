@@ -27,11 +27,11 @@ def flown(world: World) -> list[str | None]:
     return [None if version is None else version[0] for version in versions]
 
 
-def sixty_four_later(world: Watched) -> None:
+def sixty_four_later(world: Watched, came_from: str = "ft_v1.1") -> None:
     """Have as many promotions refused as the policy remembers; their files are gone again."""
     for number in range(limits.CONSUMED + 6):
         name = f"other-{number}"
-        world.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion(name, "base_v1", **{"from": "ft_v1.1"}))
+        world.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion(name, "base_v1", **{"from": came_from}))
         world.settle()
         world.settle()
         world.server.delete(USER, Kind.PROMOTION, NAMESPACE, name)
@@ -51,6 +51,25 @@ def test_a_word_against_a_taking_back_does_not_speak_of_the_next_one_though_sixt
     ended = world.ask(FORWARD)
     assert (ended["phase"], world.live(), flown(world)) == ("Superseded", "base_v1", before)
     assert "acted before" in ended["message"]
+    assert violations(world) == []
+
+
+@pytest.mark.row("P26")
+def test_a_plain_promotion_does_not_act_again_though_sixty_four_came_after_it_and_its_from_fits() -> None:
+    world = passed()
+    for asked in (BACK, FORWARD):
+        assert world.ask(asked)["phase"] == "Succeeded"
+    before = flown(world)
+    sixty_four_later(world, "ft_v9.9")
+    assert "back" not in [entry["name"] for entry in world.get(Kind.POLICY, "invoice-fields")["status"]["consumed"]]
+    ended = world.ask(BACK)
+    assert (ended["phase"], world.live(), flown(world)) == ("Superseded", "ft_v1.1", before)
+    assert "acted before (long ago), and none acts twice; live is 'ft_v1.1'" in ended["message"]
+    (meant,) = manifests(ended["message"])
+    meant["metadata"] = {"name": "meant"}
+    assert world.ask(meant)["phase"] == "Succeeded"
+    assert world.ask(BACK)["phase"] == "Succeeded", "what it asks for is what serves"
+    assert (world.live(), flown(world)) == ("base_v1", [*before, "base_v1"])
     assert violations(world) == []
 
 

@@ -56,6 +56,37 @@ def test_a_lie_about_what_was_measured_ends_as_a_mismatch_and_nothing_goes_live(
     assert violations(world) == []
 
 
+def of(result: Object, model: str, **figures: object) -> None:
+    for kind in ("pool", "fresh"):
+        result["models"][model][kind].update(figures)
+
+
+CONTRADICTIONS: dict[str, Callable[[Object], None]] = {
+    "a worse base than its fields": lambda result: result["models"]["base"].update(map50="0.900000"),
+    "a better candidate than its fields": lambda result: result["models"]["candidate"].update(map50="0.999000"),
+    "more found than in the fields": lambda result: of(result, "candidate", matched=360, rate="1.000000"),
+    "a base that finds less than in its fields": lambda result: of(result, "base", matched=0, rate="0.000000"),
+    "fields without the one that is worst": lambda result: result["testSet"]["floor"].update(
+        measured=0, field=[], boxes=[],
+        matched={"candidate": [], "base": [], "live": None}, detections={"candidate": [], "base": [], "live": None},
+    ),
+    "samples that the model was not trained on": lambda result: result["newSet"].update(trainedOn=False),
+    "fewer fresh boxes": lambda result: result["models"]["candidate"]["fresh"].update(boxes=342, rate="1.000000"),
+}  # fmt: skip
+
+
+@pytest.mark.row("R120")
+@pytest.mark.parametrize("lie", CONTRADICTIONS)
+def test_a_lie_that_does_not_go_with_the_rest_ends_as_a_contradiction_and_nothing_goes_live(lie: str) -> None:
+    world = World(replace(PASS, trainer=Liar(lie=CONTRADICTIONS[lie])))
+    world.play()
+    status = world.get(Kind.RUN, "first")["status"]
+    reasons = {a["reason"] for a in status["attempts"] if a["step"] == "evaluate"}
+    assert (status["phase"], reasons) == ("Failed", {"ResultContradictory"}), status["message"]
+    assert (served(world.server.get(Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")) or ("",))[0] == "base_v1"
+    assert violations(world) == []
+
+
 @dataclass(frozen=True, slots=True)
 class Copyist(Trainer):
     """A trainer whose training gives out the base's bytes as its own."""

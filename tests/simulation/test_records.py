@@ -354,3 +354,38 @@ def test_nobody_is_asked_again_for_bytes_that_a_person_rejected_whatever_is_left
     assert (ended["phase"], {c["type"]: c["reason"] for c in ended["conditions"]}["Finished"]) == (
         "Rejected", "JudgedBefore")  # fmt: skip
     assert "rejected by ann as ft_v1.1" in ended["message"]
+
+
+def second_policy(world: Watched) -> None:
+    """Make a second policy of the model, with a Deployment of its own, on which the base goes live."""
+    for kind, manifest in stage():
+        if kind in (Kind.DEPLOYMENT, Kind.POLICY):
+            manifest["metadata"]["name"] = "other"
+            if kind is Kind.POLICY:
+                manifest["spec"]["deployment"] = "other"
+            world.server.create(USER, kind, NAMESPACE, manifest)
+    world.wait(2)
+    asked = promotion("other-base", "base_v1")
+    asked["spec"]["policy"] = "other"
+    assert world.ask(asked)["phase"] == "Succeeded"
+
+
+@pytest.mark.row("D81")
+@pytest.mark.parametrize("left", ["policy", "run"])
+def test_a_policy_that_is_made_later_knows_what_was_rejected_from_what_is_left(left: str) -> None:
+    """The version is gone, and comes back under another name together with a promotion of it."""
+    world = rejected()
+    version = world.get(Kind.MODEL_VERSION, FT)
+    world.user_acts = False
+    world.server.delete("admin", Kind.MODEL_VERSION, NAMESPACE, FT)
+    gone = (Kind.POLICY, "invoice-fields") if left == "run" else (Kind.RUN, "first")
+    world.server.delete("admin", gone[0], NAMESPACE, gone[1])
+    world.wait(2)
+    second_policy(world)
+    world.rename(version, "ft_v1.8")
+    evidence = version["spec"]["evidence"]["digest"]
+    asked = promotion("evil", "ft_v1.8", **{"from": "base_v1", "approval": {"by": "bo", "evidence": evidence}})
+    asked["spec"]["policy"] = "other"
+    ended = world.ask(asked)
+    assert (ended["phase"], world.live("other")) == ("Failed", "base_v1")
+    assert "'ann' rejected it as 'ft_v1.1'" in ended["message"]

@@ -78,11 +78,11 @@ class World:
         """Return the metadata of a pod that the Deployment made."""
         target = self.server.get(Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")
         assert target is not None
-        owner = {"kind": "ReplicaSet", "name": "invoice-detector-5f6", "uid": target["metadata"]["uid"]}
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "invoice-detector-5f6"}
         return {
             "name": name,
             "labels": {"app": "invoice-detector", "pod-template-hash": "5f6"},
-            "ownerReferences": [{**owner, "controller": True}],
+            "ownerReferences": [{**owner, "uid": target["metadata"]["uid"], "controller": True}],
         }
 
     def training(self, name: str = "train") -> None:
@@ -203,6 +203,17 @@ def test_a_document_that_cannot_be_used_is_a_problem_with_a_reason(world: World,
     assert "document" in problem.message
 
 
+@pytest.mark.row("R37")
+def test_a_document_of_another_digest_is_not_the_one_that_was_made(world: World) -> None:
+    world.child(Kind.CONFIG_MAP, "document", world.uid, {})
+    world.status(Kind.RUN, "first", {"snapshot": "document", "snapshotSha256": "0" * 64})
+    seen = world.view().view
+    assert seen.snapshot is None
+    assert seen.snapshot_problem is not None
+    assert seen.snapshot_problem.reason == "SnapshotInvalid"
+    assert ", not 000000000000; nothing is judged by it" in seen.snapshot_problem.message
+
+
 def test_a_deployment_without_the_label_is_told_from_one_that_is_missing(world: World) -> None:
     world.client.misses = frozenset((Kind.DEPLOYMENT,))  # the watch shows labelled ones only
     world.server.update_spec(
@@ -247,17 +258,20 @@ LIVE_HERE = {"version": "ft_v1.1", "modelVersion": "ft", "uri": "file:///m", "sh
     ("kind", "name", "tag"),
     [
         (None, "", "5f6"),
-        ("Job", "invoice-detector-5f6", "5f6"),
-        ("ReplicaSet", "invoice-detector-canary-5f6", "5f6"),
-        ("ReplicaSet", "invoice-detector-5f6", "777"),
+        ("apps/v1 Job", "invoice-detector-5f6", "5f6"),
+        ("apps/v1 ReplicaSet", "invoice-detector-canary-5f6", "5f6"),
+        ("apps/v1 ReplicaSet", "invoice-detector-5f6", "777"),
+        ("nobody.example/v1 ReplicaSet", "invoice-detector-5f6", "5f6"),
     ],
-    ids=["nobody's", "a Job's", "another Deployment's", "of another ReplicaSet"],
+    ids=["nobody's", "a Job's", "another Deployment's", "of another ReplicaSet", "of a kind that no collector knows"],
 )
 def test_pods_that_only_carry_the_deployments_labels_say_nothing_of_it(
     world: World, kind: str | None, name: str, tag: str, at_rest: bool
 ) -> None:
     """Else whoever may make a pod could have a good version quarantined."""
-    owners = [{"kind": kind, "name": name, "uid": "somebody", "controller": True}] if kind else []
+    version, _, kind = (kind or "").partition(" ")
+    owner = {"apiVersion": version, "kind": kind, "name": name, "uid": "somebody", "controller": True}
+    owners = [owner] if kind else []
     labels = {**OTHER_POD["metadata"]["labels"], "pod-template-hash": tag}
     crashing(world, {**OTHER_POD["metadata"], "labels": labels, "ownerReferences": owners}, {}, at_rest=at_rest)
     seen = world.policy().view.deployment

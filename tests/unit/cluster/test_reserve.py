@@ -1,12 +1,22 @@
 """Version numbers only grow, outlive the objects, and are given to one run each."""
 
+import asyncio
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.api.policy import Live, NextVersion, PolicyStatus
+from finetune_operator.api.policy import Live, NextVersion, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.value import parse
-from finetune_operator.cluster.reserve import with_reservation
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.reserve import reserve, with_reservation
+from finetune_operator.decide.decision import ReserveVersion
+from simulation.api_server import ApiServer, Client
+from simulation.controllers import NAMESPACE
+from simulation.stories import stage
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def names(status: PolicyStatus) -> list[str]:
@@ -29,6 +39,24 @@ def test_a_deleted_version_never_gives_its_number_back() -> None:
 
 def test_a_policy_without_memory_counts_on_from_the_versions_that_exist() -> None:
     assert names(with_reservation(PolicyStatus(), "a", 1, ("base_v1", "ft_v1.4", "ft_v2.9"))) == ["ft_v1.5"]
+
+
+@pytest.mark.row("R131")
+def test_what_was_taken_back_or_rejected_never_gives_its_number_back() -> None:
+    """A policy that lost its status knows these from records; a number names one version for good."""
+    taken = TakenBack(version="ft_v1.4", sha256="a" * 64, by="ann", since=NOW)
+    no = Rejected(version="ft_v1.6", sha256="b" * 64, by="ann", at=NOW)
+    assert names(with_reservation(PolicyStatus(taken_back=(taken,)), "a", 1, ())) == ["ft_v1.5"]
+    assert names(with_reservation(PolicyStatus(taken_back=(taken,), rejected=(no,)), "a", 1, ())) == ["ft_v1.7"]
+
+
+@pytest.mark.row("R131")
+@pytest.mark.parametrize("name", ["ft_v1.9999999", "ft_v1.5000001", "ft_v1." + "9" * 40, "ft_v1.\u0663"])
+def test_a_number_that_somebody_wrote_does_not_use_up_all_numbers(name: str) -> None:
+    """It may stand on a Deployment that is adopted: no ModelVersion could be made under the next one."""
+    no = Rejected(version=name, sha256="b" * 64, by="ann", at=NOW)
+    status = PolicyStatus(rejected=(no,), next_version=NextVersion(series=1, tuned=10_000_000))
+    assert names(with_reservation(status, "a", 1, (name, "ft_v1.2"))) == ["ft_v1.3"]
 
 
 def test_an_older_series_counts_on_and_leaves_the_mark_of_the_newest() -> None:
@@ -61,3 +89,33 @@ def test_no_two_runs_share_a_name_and_no_run_has_two(asked: list[tuple[str, int]
     for uid, series in asked:
         status = with_reservation(status, uid, series, ())
     assert len(set(names(status))) == len(status.reservations) == len({uid for uid, _ in asked})
+
+
+@pytest.mark.row("R140")
+@pytest.mark.parametrize(
+    ("taken", "next_one"),
+    [
+        (("ft_v1.5000000",), "ft_v1.5000001"),
+        (("ft_v1.5000001",), "ft_v1.1"),
+        (("ft_v1.9999999", "ft_v1.4"), "ft_v1.5"),
+        (("ft_v1.x", "ft_v1.", "ft_v2.7", "base_v7", "7", "ft_v1.007"), "ft_v1.1"),
+    ],
+)
+def test_a_number_that_leaves_none_behind_it_is_not_counted_on_from(taken: tuple[str, ...], next_one: str) -> None:
+    assert names(with_reservation(PolicyStatus(), "a", 1, taken)) == [next_one]
+
+
+@pytest.mark.row("R140")
+def test_what_other_models_are_called_takes_no_number() -> None:
+    """Their objects have other names."""
+    server = ApiServer(believed=frozenset(("user",)))
+    policy = next(manifest for kind, manifest in stage() if kind is Kind.POLICY)
+    server.create("user", Kind.POLICY, NAMESPACE, policy)
+    for name, model, version in (("a", "receipts", "ft_v1.4000"), ("b", policy["spec"]["model"], "ft_v1.2")):
+        spec = {"model": model, "version": version}
+        server.create("user", Kind.MODEL_VERSION, NAMESPACE, {"metadata": {"name": name}, "spec": spec})
+    action = ReserveVersion(policy["metadata"]["name"], "run-uid", 1)
+    asyncio.run(reserve(Client(server), NAMESPACE, action))
+    reserved = server.get(Kind.POLICY, NAMESPACE, policy["metadata"]["name"])
+    assert reserved is not None
+    assert [r["version"] for r in reserved["status"]["reservations"]] == ["ft_v1.3"]

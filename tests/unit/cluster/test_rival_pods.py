@@ -120,12 +120,53 @@ SHA = "sha256:" + "a" * 64
         edited(f"host/trainer@{SHA}", ran_image="sha256:b", imageID=f"host/trainer@{SHA}"),
         edited("trainer:1", ran_image="another-name-of-the-same:1", generation=1),
         edited("trainer:1", ran_image=""),
+        edited("index.docker.io/library/trainer:1", ran_image="docker.io/library/trainer:1"),
     ],
-    ids=["its name in full", "no tag", "a registry with a port", "by digest", "never edited", "nothing said"],
+    ids=["its name in full", "no tag", "a registry with a port", "by digest", "never edited", "nothing said", "index"],
 )
 def test_a_pod_that_was_edited_otherwise_is_believed(pod: dict[str, Any]) -> None:
     """Queues take scheduling gates from pods, and resources are changed in place."""
     assert view(pod).doubt is None
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize(
+    ("asked", "evil"),
+    [
+        ("host.example/trainer:1", "index.host.example/trainer:1"),
+        ("host.example/trainer:1", "docker.io/host.example/trainer:1"),
+        ("host.example/trainer:1", "library/host.example/trainer:1"),
+        ("host.example/library/trainer:1", "host.example/trainer:1"),
+        ("localhost/trainer:1", "docker.io/localhost/trainer:1"),
+    ],
+)
+def test_an_image_of_another_registry_that_is_called_alike_is_another_one(asked: str, evil: str) -> None:
+    assert view(edited(asked, ran_image=evil)).doubt is not None
+
+
+def assisted(*, generation: int, shares: bool = True, where: str = "containers", **status: Any) -> dict[str, Any]:
+    """Return a pod whose `tools` stands beside the trainer, with what its kubelet says of it."""
+    volume = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    trainer = {"name": "trainer", "image": "trainer:1", **volume}
+    tools = {"name": "tools", "image": "tools:1", **(volume if shares else {})}
+    made = a_pod("Succeeded", container("trainer", **SAID), meta={"generation": generation})
+    made["spec"] = {"containers": [trainer], "volumes": [{"name": "data", "emptyDir": {}}]}
+    made["spec"].setdefault(where, []).append(tools)
+    said = {"initContainers": "initContainerStatuses", "containers": "containerStatuses"}[where]
+    made["status"].setdefault(said, []).append({**container("tools", **ran(0)), **status})
+    return made
+
+
+@pytest.mark.row("R72")
+@pytest.mark.parametrize("where", ["containers", "initContainers"])
+def test_a_helper_whose_image_was_changed_and_changed_back_is_not_believed_for_its_newest_life(where: str) -> None:
+    """The kubelet names the image of that alone; what the other one left in the trainer's volume stays."""
+    doubted = view(assisted(generation=3, where=where, restartCount=2))
+    assert doubted.doubt is not None
+    assert "container 'tools' was started again" in doubted.doubt.message
+    assert view(assisted(generation=1, where=where, restartCount=2)).doubt is None
+    assert view(assisted(generation=3, where=where)).doubt is None
+    assert view(assisted(generation=3, where=where, shares=False, restartCount=2)).doubt is None
 
 
 @pytest.mark.row("R72")

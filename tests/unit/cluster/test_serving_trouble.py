@@ -274,6 +274,22 @@ def test_how_often_a_server_restarted_is_counted() -> None:
     assert (fault.restarts, "(3 restarts)" in fault.message) == (3, True)
 
 
+@pytest.mark.row("D80")
+def test_restarts_of_before_it_was_ready_make_no_blip_a_crash() -> None:
+    """A server that waited for something at its start is well, and misses a probe: told by its node's clock alone."""
+    waited = {"terminated": {"exitCode": 1, "message": "x", "finishedAt": "2026-11-21T11:59:50Z"}}
+    fault = what_ails([pod({**container("server", RUNS, last=waited), "restartCount": 3})]).fault
+    assert fault is not None
+    assert (fault.kind, fault.restarts) == ("StoppedReady", 0)
+    again = pod(
+        {**container("server", RUNS, last=waited), "restartCount": 3},
+        conditions=[UNREADY | {"lastTransitionTime": STARTED}],
+    )
+    fault = what_ails([again]).fault
+    assert fault is not None
+    assert (fault.kind, fault.restarts) == ("Ended", 3)
+
+
 def test_of_several_faults_the_worst_counts_whatever_the_pods_are_called() -> None:
     """A new pod that still loads hides neither a crash nor how often another server restarted."""
     loads = pod(container("server", RUNS), conditions=[{**UNREADY, "lastTransitionTime": STARTED}])

@@ -81,6 +81,39 @@ def test_a_timer_wakes_a_key_and_the_earliest_counts() -> None:
     assert run(story()) < 2
 
 
+def test_a_key_that_its_timer_woke_has_timers_again() -> None:
+    async def story() -> None:
+        work = queue()
+        work.wake("a/1")
+        for _ in range(3):
+            assert await work.take() == "a/1"
+            work.done("a/1", again_after=0.01)
+        assert await work.take() == "a/1"
+
+    run(story())
+
+
+def test_a_timer_that_something_else_was_faster_than_wakes_nobody() -> None:
+    async def story() -> list[str]:
+        work = queue()
+        for key in ("sooner/timer", "wake/up"):
+            work.wake_after(key, 0.05)
+        work.wake_after("sooner/timer", 0.0)
+        work.wake("wake/up")
+        for _ in range(2):
+            taken = await work.take()
+            assert taken is not None
+            work.done(taken)
+        work.wake("gone/1")
+        assert await work.take() == "gone/1"
+        work.wake_after("gone/1", 0.01)
+        work.forget("gone/1")
+        await asyncio.sleep(0.08)
+        return [*await drain(work), *work._states]
+
+    assert run(story()) == []
+
+
 def test_a_wake_up_ends_a_back_off() -> None:
     async def story() -> None:
         work = queue(chance=0.9)

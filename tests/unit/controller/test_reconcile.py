@@ -1,6 +1,8 @@
 """What the API server refuses or cannot be read is said in the status, and taken back when it is over."""
 
 import asyncio
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -283,6 +285,40 @@ def test_a_deleted_object_is_gone_and_a_dying_one_is_left_alone(world: World) ->
     assert world.reconcile(RUN).gone
 
 
+def test_what_is_gone_leaves_nothing_in_memory(world: World, broken: set[Kind]) -> None:
+    world.client.statuses = True
+    world.refuse(RUN, tries=3)
+    broken.add(Kind.RUN)
+    fail(world, RUN)
+    reconciler, uid = world.reconciler, world.get(RUN)["metadata"]["uid"]
+    reconciler._words.wait(uid, world.now())
+    remembered: dict[str, Any] = {
+        "refusals": reconciler._refused, "Events": reconciler._posted, "words": reconciler._words._left,
+        "failures": reconciler._failures._known, "time": reconciler._stopwatch._laps,
+    }  # fmt: skip
+    assert [what for what, known in remembered.items() if uid not in known] == []
+    reconciler.forget(uid)
+    assert [what for what, known in remembered.items() if uid in known] == []
+
+
+@pytest.mark.row("D58")
+def test_what_a_decision_sees_is_timed_by_the_clock_that_nobody_sets(world: World) -> None:
+    steady = [7.0]
+    outlets = Outlets(events=lambda regarding, emit: None, metrics=lambda action: None)
+    reconciler = Reconciler(world.client, Observer(world.client), outlets, world.now, lambda: steady[0])
+
+    def seen(key: ObjectRef) -> Any:
+        observed = asyncio.run(reconciler.observer.observe(key.kind, world.get(key), world.now()))
+        return reconciler._timed(observed, world.now()).view.observed
+
+    for key in (POLICY, RUN, VERSION):
+        first = seen(key)
+        assert first is not None, "else the wall clock speaks"
+        world.server.advance(3600)
+        steady[0] += 5
+        assert seen(key) - first == timedelta(seconds=5)
+
+
 class Scripted:
     """A reconciler that does as it is told."""
 
@@ -438,6 +474,37 @@ def test_a_run_that_the_operator_fails_on_again_and_again_ends(world: World, bro
     before = len(world.server.log)
     fail(world, RUN, 5)
     assert len(world.server.log) == before
+
+
+@pytest.mark.row("R88")
+def test_failures_that_are_over_count_no_more(world: World, broken: set[Kind]) -> None:
+    world.reconcile(RUN)
+    for _ in range(2):
+        broken.add(Kind.RUN)
+        fail(world, RUN, TRIES - 1)
+        broken.clear()
+        world.reconcile(RUN)
+    assert world.get(RUN)["status"]["phase"] != "Failed"
+
+
+@pytest.mark.row("R88")
+def test_a_bug_whose_words_differ_each_time_is_said_once_and_ends_a_run_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address or a counter in an error's words: else each try writes, and none is the thirtieth."""
+    numbers = count()
+
+    async def failing(*_: Any) -> Any:
+        raise Broken(f"<object at 0x{next(numbers):08x}>")
+
+    world.reconcile(RUN)
+    monkeypatch.setattr(Observer, "observe", failing)
+    before = len(world.server.log)
+    fail(world, RUN, TRIES - 1)
+    assert len(world.server.log) == before + 1
+    fail(world, RUN)
+    assert world.get(RUN)["status"]["phase"] == "Failed"
+    assert world.condition(RUN, "Finished")["reason"] == "ReconcileFailed"
 
 
 @pytest.mark.row("R88")

@@ -188,6 +188,17 @@ class TestVersion:
         assert annotated(again, replace(live(BASE), rejected=(later,))) == [], "the oldest word stands"
 
     @pytest.mark.row("V22")
+    def test_of_several_the_oldest_stands_whoever_is_asked_first(self) -> None:
+        later, same = replace(NO, at=NOW + timedelta(days=1), by="aaron"), replace(NO, by="bo")
+        for order in ((NO, later, same), (same, later, NO), (later, NO, same)):
+            policies = tuple(policy(replace(live(BASE), rejected=(no,))) for no in order)
+            decision = decide_version(VersionView(version=TUNED, now=NOW, policies=policies))
+            (record,) = (action.text for action in decision.actions if isinstance(action, Annotate))
+            assert rejection({SERVICE_RECORD_KEY: record}, SHA) == Rejection(
+                at=NOW, by="ann", run="first", version="ft_v1.2"
+            )
+
+    @pytest.mark.row("V22")
     def test_a_version_that_was_rejected_itself_needs_no_record_of_it(self) -> None:
         assert annotated(reviewed(), replace(live(BASE), rejected=(NO,))) == []
 

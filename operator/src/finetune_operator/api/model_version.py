@@ -8,7 +8,7 @@ from msgspec.structs import force_setattr
 from .figures import Figure, Measurements, either
 from .meta import Artifact, Condition, FileReference, ObjectMeta
 from .policy import Serving
-from .run import Attempt, GateVerdict, Ruling, TestSet, Verdict
+from .run import BY_GATES, Attempt, GateVerdict, Ruling, TestSet, Verdict
 from .value import Value
 
 VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "Rejected", "Quarantined"]
@@ -44,13 +44,13 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
         """Who rejected it: a person's name, or "gates"; None where nobody did."""
         if self.decision is not None and self.decision.verdict == "Reject":
             return self.decision.by
-        return "gates" if self.verdict in ("Reject", "Error") else None
+        return BY_GATES if self.verdict in ("Reject", "Error") else None
 
     @property
     def persons_no(self) -> Ruling | None:
         """A person's no, which is about the bytes; the gates' is about what was live when they judged."""
         decision = self.decision
-        rejected = decision is not None and decision.verdict == "Reject" and self.verdict not in ("Reject", "Error")
+        rejected = decision is not None and decision.verdict == "Reject" and decision.by != BY_GATES
         return decision if rejected else None
 
     def figure(self, name: str) -> str | None:

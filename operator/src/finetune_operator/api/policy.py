@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Literal
 
 from .meta import Condition, ObjectMeta
+from .names import sha256_of
 from .training import Training
 from .value import Value
 
@@ -200,12 +201,16 @@ HoldReason = Literal["Adopted", "NotRolledOut", "Recalled", "External", "Conflic
 
 
 class Hold(Value, frozen=True, kw_only=True):
-    """Promotions wait until one of them carries releaseHold."""
+    """Promotions wait until one of them carries releaseHold.
+
+    `since` is by the operator's clock; `newest_promotion` says by the API server's which promotions came before it.
+    """
 
     by: str
     reason: str
     message: str
     since: datetime
+    newest_promotion: datetime | None = None
 
 
 class Lifted(Value, frozen=True, kw_only=True):
@@ -251,13 +256,17 @@ FlightPhase = Literal["Flipping", "Watching", "Returning"]
 
 
 class Brake(Value, frozen=True, kw_only=True):
-    """The promotion that ended a flight by going back to a version that was good."""
+    """The promotion that ended a flight by going back to a version that was good.
+
+    `corrects`: it says that the version was taken back, and goes there all the same.
+    """
 
     promotion: str
     promotion_uid: str
     spec_hash: str
     release_hold: bool = False
     overrules: bool = False
+    corrects: bool = False
     reason: str = ""
 
 
@@ -273,7 +282,8 @@ class InFlight(Value, frozen=True, kw_only=True):
     is what the server's own container did, where that is why it returns. `observed_seconds` is how long the phase was
     looked at, as far as that is recorded, and `earlier_seconds` how long what came before it was; `idle`: its clock
     stands, because the Deployment is scaled to zero. `deadline`, `missing_since` and `unhealthy_since` are moments of
-    that clock: `phase_since` and the observed time.
+    that clock: `phase_since` and the observed time. `newest_promotion` is when the newest promotion was made that was
+    there when it began to fly, or to go back.
     """
 
     promotion: str
@@ -303,6 +313,7 @@ class InFlight(Value, frozen=True, kw_only=True):
     observed_seconds: int = 0
     earlier_seconds: int = 0
     idle: bool = False
+    newest_promotion: datetime | None = None
 
     @property
     def back_version(self) -> str | None:
@@ -328,6 +339,11 @@ class Consumed(Value, frozen=True, kw_only=True):
     message: str = ""
     uid: str = ""
     overrules: bool = False
+
+
+def trace_of(name: str, spec_hash: str) -> str:
+    """Return the 12 hex digits that are left of a promotion which is no longer among the consumed ones."""
+    return sha256_of(f"{name}/{spec_hash}".encode())[:12]
 
 
 class Reservation(Value, frozen=True, kw_only=True):
@@ -359,6 +375,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     rejected: tuple[Rejected, ...] = ()
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
+    forgotten: tuple[str, ...] = ()
     reservations: tuple[Reservation, ...] = ()
     next_version: NextVersion = NextVersion()
     epoch: int = 0

@@ -1,7 +1,7 @@
 """FineTuneRun: one training and its judgement."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .figures import Figure, Measurements
 from .meta import Artifact, Condition, FileReference, ObjectMeta
@@ -192,6 +192,10 @@ class Evidence(Value, frozen=True, kw_only=True):
     test_set: TestSet | None = None
 
 
+BY_GATES: Final = "gates"
+"""Who decided where no person was needed; nobody decides a review by that name."""
+
+
 class Ruling(Value, frozen=True, kw_only=True):
     """How a judgement was decided, and by whom; `by` is `gates` when no person was needed, else self-declared."""
 
@@ -221,7 +225,8 @@ class RunStatus(Value, frozen=True, kw_only=True):
 
     A review was open for `review_seconds` up to `review_seen_at`, as far as that is recorded.
     `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for,
-    and `snapshot_sha256` the digest of the document in `snapshot`.
+    and `snapshot_sha256` the digest of the document in `snapshot`. `earlier_evidence` has the digests of evidence that
+    was void when something else went live: a no to it is one to the same bytes.
     """
 
     observed_generation: int = 0
@@ -248,6 +253,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     gates: tuple[GateVerdict, ...] = ()
     verdict: Verdict | None = None
     evidence: Evidence | None = None
+    earlier_evidence: tuple[str, ...] = ()
     decision: Ruling | None = None
     model_version: str | None = None
     version: str | None = None

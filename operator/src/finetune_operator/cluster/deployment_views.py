@@ -14,6 +14,7 @@ _KEYS: Final = (names.MODEL_VERSION_KEY, names.ARTIFACT_URI_KEY, names.ARTIFACT_
 _LONGEST_COUNT: Final = 20
 """Digits of an annotation that is read as a number."""
 
+_REPLICA_SET_API: Final = "apps/v1"
 _REPLICA_SET_LABEL: Final = "pod-template-hash"
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -97,14 +98,14 @@ def is_made_by(deployment: Object, pod: Object) -> bool:
     """Tell whether a pod is one of the Deployment's: its controller is a ReplicaSet of it, and labels prove nothing.
 
     Pods of other Deployments, of Jobs, or somebody's own may carry the same labels; what they do says nothing of a
-    version here. Which ReplicaSet it is, is known by its name: the operator reads none.
+    version here. Which ReplicaSet it is, is known by its name: the operator reads none. Of a kind that is called alike,
+    and that no API server has, no collector would ever find that its object is not there.
     """
     metadata = pod["metadata"]
     name = f"{deployment['metadata']['name']}-{(metadata.get('labels') or {}).get(_REPLICA_SET_LABEL)}"
     references = metadata.get("ownerReferences") or ()
-    return any(
-        r.get("controller") is True and (r.get("kind"), r.get("name")) == ("ReplicaSet", name) for r in references
-    )
+    known = (True, _REPLICA_SET_API, "ReplicaSet", name)
+    return any((r.get("controller"), r.get("apiVersion"), r.get("kind"), r.get("name")) == known for r in references)
 
 
 def serves(pod: Object, sha256: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..api import names
-from ..api.run import FINAL_PHASES
+from ..api.run import BY_GATES, FINAL_PHASES
 
 Json = Mapping[str, Any]
 
@@ -172,19 +172,21 @@ def _stuck(run: Json) -> tuple[str, str]:
 
 
 def _rejected(run: Json) -> tuple[str, ...]:
-    """Return what a person rejected for good; until the run is over its judgement may be made again."""
+    """Return what a person rejected for good; before the run is over its version has that."""
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
-    if phase(run) != "Rejected" or _value(run, "status", "verdict") != "Review" or not sha256:
+    if phase(run) != "Rejected" or not sha256:
         return ()
-    if _value(decision, "verdict") != "Reject":
+    if _value(decision, "verdict") != "Reject" or _value(decision, "by") == BY_GATES:
         return ()
     said = (_value(decision, "by"), _value(decision, "at"), _value(run, "status", "version"))
     return (str(sha256), *(str(word or "") for word in said))
 
 
-def policy_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
-    """Return the run's policy, if a person rejected what the run made."""
-    return (_value(run, "spec", "policy"),) if standing(run).rejected else ()
+def model_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
+    """Return the model of what the run made, if a person rejected that; its policy may be gone by now."""
+    made, version = (str(_value(run, "status", name) or "") for name in ("modelVersion", "version"))
+    model = made.removesuffix(names.model_version_name("", version))
+    return (model,) if standing(run).rejected and model != made else ()
 
 
 def _accepted(run: Json) -> str:

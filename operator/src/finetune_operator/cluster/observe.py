@@ -35,7 +35,7 @@ from .places import Places
 from .pods_at_rest import LOOK_AGAIN, is_short, pods_of, why_short
 from .port import Cluster, Object
 from .progress import ProgressReader
-from .rejected_runs import rejected_in_runs
+from .rejected_runs import rejected_of
 from .serving_trouble import what_ails
 
 V = TypeVar("V")
@@ -192,9 +192,10 @@ class Observer:
         namespace = policy.metadata.namespace
         templates = await self._templates(namespace, policy)
         promotions = [self._try(p, Promotion) for p in await self._cluster.list(Kind.PROMOTION, namespace)]
+        policies = await self._policies(namespace)
         others = [
             other
-            for other in await self._policies(namespace)
+            for other in policies
             if other.spec.deployment == policy.spec.deployment and other.metadata.name != policy.metadata.name
         ]
         older = takewhile(lambda other: other is not policy, oldest_first([*others, policy]))
@@ -208,7 +209,7 @@ class Observer:
             evaluate_template=_template(policy, "evaluate", templates),
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
-            rejections=await rejected_in_runs(self._cluster, namespace, policy.metadata.name),
+            rejections=await rejected_of(self._cluster, namespace, policy, policies),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
             read_anew=read_anew,

@@ -1,6 +1,8 @@
-"""What people rejected in the runs of a policy that are there, from projections, without reading a run."""
+"""What people rejected of a model, wherever it stands beside the versions: in runs, and in what policies remember."""
 
-from ..api.policy import Rejected
+from collections.abc import Iterable
+
+from ..api.policy import Policy, Rejected
 from ..decide.rejections import rejected
 from .fields import Standing
 from .kinds import Kind
@@ -8,10 +10,23 @@ from .pod import moment_of
 from .port import Cluster
 
 
-async def rejected_in_runs(cluster: Cluster, namespace: str, policy: str) -> tuple[Rejected, ...]:
-    """Return what people rejected of that policy's runs, for a policy whose versions and status are lost."""
+async def rejected_of(
+    cluster: Cluster, namespace: str, policy: Policy, policies: Iterable[Policy]
+) -> tuple[Rejected, ...]:
+    """Return what people rejected of the policy's model, by runs and by the other policies of that model.
+
+    A policy that is new, or whose versions and status are lost, knows it from there.
+    """
+    model = policy.spec.model
+    others = (other for other in policies if other.spec.model == model and other.metadata.uid != policy.metadata.uid)
+    remembered = (no for other in others for no in other.status.rejected)
+    return (*remembered, *await rejected_in_runs(cluster, namespace, model))
+
+
+async def rejected_in_runs(cluster: Cluster, namespace: str, model: str) -> tuple[Rejected, ...]:
+    """Return what people rejected in runs of that model, whatever their policy, without reading a run."""
     rejections: list[Rejected] = []
-    for run, entry in await cluster.digests(Kind.RUN, namespace, "rejected", policy):
+    for run, entry in await cluster.digests(Kind.RUN, namespace, "rejected", model):
         if isinstance(entry, Standing) and entry.rejected:
             sha256, by, at, version = entry.rejected
             moment = moment_of(at)

@@ -16,6 +16,9 @@ from .port import Cluster
 
 _TRIES: Final = 8
 
+_COUNTED: Final = 5_000_000
+"""From a number beyond this nothing is counted on: whoever writes one must not bring ours to where none can be made."""
+
 
 def with_reservation(
     status: PolicyStatus, run_uid: str, series: int, taken: Iterable[str], instead_of: str | None = None
@@ -30,10 +33,13 @@ def with_reservation(
         return status
     known = [*taken, *(r.version for r in status.reservations), *(v.version for v in status.last_good)]
     known += [instead_of] if instead_of else []
-    known += [q.version for q in status.quarantined] + ([status.live.version] if status.live else [])
+    known += [entry.version for entry in status.quarantined]
+    known += [entry.version for entry in status.taken_back]
+    known += [entry.version for entry in status.rejected]
+    known += [status.live.version] if status.live else []
     number = 1 + max((_number(name, series) for name in known), default=0)
     mark = status.next_version
-    if series == mark.series:
+    if series == mark.series and mark.tuned <= _COUNTED:
         number = max(number, mark.tuned)
     if series >= mark.series:
         mark = NextVersion(series=series, tuned=number + 1)
@@ -45,13 +51,14 @@ def with_reservation(
 async def reserve(cluster: Cluster, namespace: str, action: ReserveVersion) -> None:
     """Write the reservation. Raises NotFound for a policy that is gone, Conflict when others keep winning."""
     policy = action.policy
-    taken = [str((v.get("spec") or {}).get("version", "")) for v in await cluster.list(Kind.MODEL_VERSION, namespace)]
+    specs = [version.get("spec") or {} for version in await cluster.list(Kind.MODEL_VERSION, namespace)]
     for attempt in range(_TRIES):
         raw = await cluster.get(Kind.POLICY, namespace, policy, fresh=attempt > 0)
         if raw is None:
             raise NotFound(f"FineTunePolicy {policy!r} is gone; no version number can be reserved")
         status: dict[str, Any] = raw.get("status") or {}
-        old = parse(raw, Policy).status
+        known = parse(raw, Policy)
+        old, taken = known.status, [str(s.get("version", "")) for s in specs if s.get("model") == known.spec.model]
         new = with_reservation(old, action.run_uid, action.series, taken, action.instead_of)
         if new is old:
             return
@@ -68,7 +75,9 @@ async def reserve(cluster: Cluster, namespace: str, action: ReserveVersion) -> N
 
 
 def _number(version: str, series: int) -> int:
-    """Return 3 for ft_v1.3 of series 1, 0 for anything else."""
+    """Return 3 for ft_v1.3 of series 1, 0 for anything else, and for a number that is not counted on from."""
     head = f"ft_v{series}."
-    tail = version.removeprefix(head)
-    return int(tail) if version.startswith(head) and tail.isdecimal() else 0
+    if not version.startswith(head) or not names.is_version(version):
+        return 0
+    number = int(version.removeprefix(head))
+    return number if number <= _COUNTED else 0

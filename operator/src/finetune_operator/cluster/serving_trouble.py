@@ -143,9 +143,12 @@ def _init(pod: Object, container: Mapping[str, Any]) -> Ails | None:
 
 
 def _unready(pod: Object, server: Mapping[str, Any]) -> Ails:
-    """Return what the server's own container does instead of being ready."""
+    """Return what the server's own container does instead of being ready.
+
+    What it did before it was ready in its present life is over; that is told by its node's clock alone.
+    """
     which, ended = _which(pod, server), _ended(server)
-    if ended is not None:
+    if ended is not None and not _was_ready(pod, server):
         return _server_ended(_said(which, server, ended), ended, int(server.get("restartCount") or 0))
     waiting = (server.get("state") or {}).get("waiting")
     if waiting is not None and waiting.get("reason") == "CrashLoopBackOff":
@@ -154,12 +157,21 @@ def _unready(pod: Object, server: Mapping[str, Any]) -> Ails:
     running = (server.get("state") or {}).get("running")
     if running is None:
         return Ails(_creating(pod))
-    started, changed = moment_of(running.get("startedAt")), _unready_since(pod)
-    if started is not None and changed is not None and changed > started:
+    if _was_ready(pod, server):
         words = f"{which} stopped being ready"
-        return Ails(Problem("ServerNotReady", words), Fault("StoppedReady", words, changed))
+        return Ails(Problem("ServerNotReady", words), Fault("StoppedReady", words, _unready_since(pod)))
     words = f"{which} runs and is not ready"
-    return Ails(Problem("ServerNotReady", words), Fault("NotReady", words, started))
+    return Ails(Problem("ServerNotReady", words), Fault("NotReady", words, moment_of(running.get("startedAt"))))
+
+
+def _was_ready(pod: Object, server: Mapping[str, Any]) -> bool:
+    """Tell whether the server runs and was ready since it started: its pod ceased to be so later."""
+    running = (server.get("state") or {}).get("running") or {}
+    started, changed = moment_of(running.get("startedAt")), _unready_since(pod)
+    before = moment_of((_ended(server) or {}).get("finishedAt"))
+    if started is None or changed is None:
+        return False
+    return changed > started and (before is None or changed > before)
 
 
 def _server_ended(words: str, ended: Mapping[str, Any], restarts: int) -> Ails:

@@ -16,21 +16,22 @@ CONDITION: Final = "Reconciled"
 TRIES: Final = 30
 """Failures in a row after which a run ends: with the queue's pauses that is after half an hour."""
 
+_FAILS: Final = "the operator fails on this object"
+
 _SHOWN: Final = 300
 """Characters of an error that a message quotes."""
 
 
 @dataclass(slots=True)
 class Failures:
-    """By uid: in what words the operator fails on an object, and how many times in a row."""
+    """By uid: how many times in a row the operator fails on an object, in whatever words."""
 
-    _known: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _known: dict[str, int] = field(default_factory=dict)
 
-    def count(self, uid: str, words: str) -> int:
-        """Return how many times in a row the operator failed in these words."""
-        said, tries = self._known.get(uid, (words, 0))
-        self._known[uid] = words, tries + 1 if said == words else 1
-        return self._known[uid][1]
+    def count(self, uid: str) -> int:
+        """Return how many times in a row the operator failed."""
+        self._known[uid] = self._known.get(uid, 0) + 1
+        return self._known[uid]
 
     def forget(self, uid: str) -> None:
         """Begin anew: it went well, or the object is gone."""
@@ -64,7 +65,7 @@ def patch(kind: Kind, raw: Mapping[str, Any], words: str, now: datetime, *, ends
     value = {"type": CONDITION, "status": "False", "reason": REASON, "message": message}
     conditions = [c for c in status.get("conditions") or () if isinstance(c, dict)]
     said = next((c for c in conditions if c.get("type") == CONDITION), None)
-    if said is not None and said.get("message") == message and not ends:
+    if said is not None and _is_said(said, words) and not ends:
         return {}
     since = stamp if said is None else said.get("lastTransitionTime", stamp)
     new = [c for c in conditions if c.get("type") != CONDITION]
@@ -76,8 +77,14 @@ def patch(kind: Kind, raw: Mapping[str, Any], words: str, now: datetime, *, ends
     return changed | {"message": message} | ({"phase": "Failed", "finishedAt": stamp} if ends else {})
 
 
+def _is_said(condition: Mapping[str, Any], words: str) -> bool:
+    """Tell whether the condition tells of that failure; an address or a number in its words may be another one."""
+    failure = words.partition(": ")[0]
+    return str(condition.get("message")).startswith(f"{_FAILS}: {failure}: ")
+
+
 def _message(kind: Kind, words: str, *, ends: bool) -> str:
     if ends:
         return f"the operator failed {TRIES} times: {words}; report it, then update the operator and make a new run"
     what = f"after {TRIES} tries the run ends" if kind is Kind.RUN else "it is tried again by itself, each minute"
-    return f"the operator fails on this object: {words}; {what}; its log says more: report it, or update the operator"
+    return f"{_FAILS}: {words}; {what}; its log says more: report it, or update the operator"

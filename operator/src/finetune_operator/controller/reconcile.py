@@ -190,7 +190,7 @@ class Reconciler:
         Whatever goes wrong with that is only logged: the failure itself is what the queue has to hear of.
         """
         metadata = raw["metadata"]
-        ends = self._failures.count(metadata["uid"], words) >= failures.TRIES and kind is Kind.RUN
+        ends = self._failures.count(metadata["uid"]) >= failures.TRIES and kind is Kind.RUN
         try:
             changed = failures.patch(kind, raw, words, now, ends=ends)
             if not changed:

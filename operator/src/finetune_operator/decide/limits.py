@@ -35,6 +35,9 @@ CONSUMED_MESSAGE: Final = 1600
 CAUSE: Final = 400
 """Characters of why a flight ended, before the ways out."""
 
+FORGOTTEN: Final = 512
+"""Promotions of which a policy remembers only that they acted, beyond those it knows the outcome of."""
+
 QUARANTINED: Final = 50
 """Digests that a policy remembers as failed in production."""
 
@@ -42,13 +45,16 @@ TAKEN_BACK: Final = 50
 """Versions that a policy remembers as taken back by people."""
 
 REJECTED: Final = 32
-"""Digests that a policy remembers as rejected by a person; versions and runs that are there have the rest."""
+"""Digests that a policy remembers as rejected by a person; versions that are there have the rest."""
 
 REVIEWED: Final = 46
 """Bytes of the names of run and version in what is remembered of a review; a run's has no more."""
 
 SERVED_ON: Final = 16
 """Deployments that a version's service record names, the newest."""
+
+EARLIER_EVIDENCE: Final = 8
+"""Digests of void evidence that a run keeps: more than it has rounds."""
 
 BY: Final = 63
 """Bytes of a promotion's name in what is remembered of a version; most are no longer."""

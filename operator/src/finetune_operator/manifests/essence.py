@@ -71,6 +71,11 @@ def marks(job: Json) -> Mapping[str, str]:
     return template if names.STEP_LABEL in template else labels
 
 
+def compared(spec: Json) -> frozenset[str]:
+    """Return the names of the containers that are compared: the trainer, and who can change what it reads or does."""
+    return frozenset(_essence(spec, _shared(spec))["containers"])
+
+
 def difference(pod_spec: Json, template_spec: Json) -> str | None:
     """Return what of a pod is not as the pod template of its Job says; None where it does what that says."""
     if pod_spec.get("ephemeralContainers"):
@@ -97,10 +102,10 @@ def additions(pod_spec: Json, template_spec: Json) -> str:
 
 
 def _containers(theirs: Json, ours: Json) -> str | None:
-    """Compare the trainer, and those that share a volume with it: what these leave there it reads, or is."""
+    """Compare the trainer, and those that share a volume or processes with it: what they leave it reads, or is."""
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in ours:
-            return f"container {name!r} has a volume of the trainer"
+            return f"container {name!r} has a volume of the trainer, or sees its processes"
         if name not in theirs:
             return f"container {name!r} is missing"
         why = _container_differs(theirs[name], ours[name])
@@ -172,12 +177,15 @@ def _trainer(spec: Json) -> Json:
 
 
 def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
-    """Return what is compared of a pod's spec, with the containers that have one of the volumes `mounted`."""
+    """Return what is compared of a pod's spec, with the containers that have one of the volumes `mounted`.
+
+    Where processes are shared, whoever sees the trainer's can write into its files, and say its last words.
+    """
     main, before = spec.get("containers") or (), spec.get("initContainers") or ()
-    trainer = _trainer(spec)
+    trainer, all_see = _trainer(spec), bool(spec.get("shareProcessNamespace"))
     containers = {names.TRAINER_CONTAINER: _container(trainer, "beside")}
     for runs, some in (("before", before), ("beside", main)):
-        sharing = [c for c in some if c is not trainer and mounted & _mounted(c)]
+        sharing = [c for c in some if c is not trainer and (all_see or mounted & _mounted(c))]
         for number, container in enumerate(sharing):
             # What runs before runs in order: who fetches, then who checks what was fetched.
             turn = f"{runs} {number}" if runs == "before" else runs

@@ -170,6 +170,34 @@ def test_a_list_that_contradicts_itself_is_an_error(what: str) -> None:
         assert fields(drops).verdict == "Error"
 
 
+def floor_lists() -> dict[str, dict[str, Any]]:
+    """Ways in which a list of the floor contradicts itself; of a list that says nothing no field would be below it."""
+    fine = table("detections", (90, 95), (90, 95))
+    twice = {"candidate": [90, 90], "base": [90, 90], "live": None}
+    none: dict[str, Any] = {"candidate": [], "base": [], "live": None}
+    two = {"measured": 2, "field": [0, 0], "boxes": [100, 100], "matched": twice, "detections": twice}
+    return {
+        "found more than there are": table("detections", (101, 101), (90, 95)),
+        "base found less than none": table("detections", (90, 95), (-1, 95)),
+        "a field that is none": table("detections", (90, 95), (90, 95), field=2),
+        "boxes beyond counting": table("detections", (90, 95), (90, 95), boxes=2**31),
+        "fewer boxes than a field is judged by": table("detections", (3, 3), (3, 3), boxes=3),
+        "detections beyond counting": table("detections", (90, 2**31), (90, 95)),
+        "a field twice": two,
+        "fewer measured than listed": fine | {"measured": 0},
+        "more measured than there are": fine | {"measured": 3},
+        "measured and none listed": {"measured": 1, "field": [], "boxes": [], "matched": none, "detections": none},
+        "a column that is too short": two | {"field": [0, 1], "boxes": [100]},
+        "live that was not measured": table("detections", (90, 95), (90, 95), (90, 95)),
+    }
+
+
+@pytest.mark.row("R92")
+@pytest.mark.parametrize("what", floor_lists())
+def test_a_floor_that_contradicts_itself_is_an_error_and_not_one_without_fields(what: str) -> None:
+    assert [gate.verdict for gate in floor(floor_lists()[what])] == ["Error", "Error"]
+
+
 @pytest.mark.row("R92")
 def test_more_than_eight_fields_are_no_list() -> None:
     nine = {"candidate": [90] * 9, "base": [90] * 9, "live": None}
@@ -178,6 +206,16 @@ def test_more_than_eight_fields_are_no_list() -> None:
     result["testSet"]["drops"] = drops
     (gate,) = judge_fields(FieldsGate(), Evaluation(parse(result, EvaluateResult), tuple(map(str, range(20)))))
     assert gate.verdict == "Error"
+
+
+@pytest.mark.row("R91")
+@pytest.mark.parametrize(
+    ("candidate", "value"),
+    [((90, 95), "0.900000"), ((40, 80), "0.400000"), ((40, 160), "0.250000"), ((0, 0), "0.000000")],
+    ids=["recall of more detections", "recall", "precision", "nothing found"],
+)
+def test_the_floors_value_is_the_lesser_of_recall_and_precision(candidate: Numbers, value: str) -> None:
+    assert {gate.value for gate in floor(table("detections", candidate, (35, 40)))} == {value}
 
 
 @pytest.mark.row("R92")

@@ -117,7 +117,8 @@ def test_gate_2_says_when_the_samples_were_trained_on() -> None:
 BROKEN_RATES: dict[str, EvaluateResult] = {
     "empty pool": pool(0, 0),
     "fresh samples that were not measured": pool(950, fresh=None, fresh_documents=3),
-    "empty fresh set": pool(950, fresh=scores(0, 0)),
+    "empty fresh set where nothing is fresh": pool(950, fresh=scores(0, 0), fresh_documents=0),
+    "empty fresh set with a rate": pool(950, fresh=scores(0, 0) | {"rate": "1.000000"}),
     "more found than there are": pool(950, fresh={"boxes": 10, "matched": 11, "rate": "1.000000"}),
     "negative": pool(950, fresh={"boxes": 10, "matched": -1, "rate": "0.000000"}),
     "a rate that is not matched / boxes": pool(950, fresh={"boxes": 10, "matched": 5, "rate": "0.900000"}),

@@ -4,14 +4,18 @@ import pkgutil
 from importlib import import_module
 
 import pytest
+from msgspec.structs import replace
 
-from finetune_operator.api.contract import EvaluateResult
+from finetune_operator.api.contract import EvaluateResult, Scores
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.policy import Gates
-from finetune_operator.api.run import GateVerdict, Verdict
+from finetune_operator.api.run import GateVerdict, TestSet, Verdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide import gates as package
+from finetune_operator.decide.gates.evidence import test_set_of as recorded_test_set
 from finetune_operator.decide.gates.gate import Figures, Gate, Standing, figures
+from finetune_operator.decide.gates.rows import MAX_COUNT
+from finetune_operator.decide.gates.shares import found_share
 from finetune_operator.decide.gates.verdict import GATES, VERDICTS, judge
 from finetune_operator.decide.snapshot import snapshot_of_run
 from unit.decide.run.results import evaluate_result
@@ -67,6 +71,18 @@ def test_every_judgement_has_the_verdicts_that_its_gates_name() -> None:
     assert {gate.name for gate in judgement.gates} == VERDICTS
 
 
+def test_a_judgement_of_what_was_not_measured_has_them_too_and_is_an_error() -> None:
+    whole = result()
+    models = whole.models
+    for lacking in (
+        replace(whole, new_set=None),
+        replace(whole, models=replace(models, candidate=None)),
+    ):
+        judgement = judge(DOCUMENT, lacking, Standing())
+        assert {gate.name for gate in judgement.gates} == VERDICTS
+        assert judgement.verdict == "Error"
+
+
 def test_verdicts_and_figures_have_names_of_their_own() -> None:
     judgement = judge(DOCUMENT, result(), Standing())
     assert judgement.figures is not None
@@ -76,3 +92,45 @@ def test_verdicts_and_figures_have_names_of_their_own() -> None:
 
 def test_what_was_not_measured_is_no_figure() -> None:
     assert figures(a=1, b=None, c=0) == (Figure(name="a", value="1"), Figure(name="c", value="0"))
+
+
+@pytest.mark.row("R22")
+@pytest.mark.parametrize(
+    ("digest", "images", "is_one"),
+    [
+        ("a" * 64, 0, True),
+        ("a" * 64, MAX_COUNT, True),
+        ("a" * 64, -1, False),
+        ("a" * 64, MAX_COUNT + 1, False),
+        ("A" * 64, 3, False),
+        ("a" * 65, 3, False),
+        ("", 3, False),
+    ],
+)
+def test_a_test_set_is_on_record_only_with_a_digest_and_a_count_that_can_be(
+    digest: str, images: int, is_one: bool
+) -> None:
+    said = result()
+    seen = recorded_test_set(replace(said, test_set=replace(said.test_set, digest=digest, images=images)))
+    assert seen == (TestSet(digest=digest, images=images) if is_one else None)
+
+
+@pytest.mark.row("R22")
+@pytest.mark.parametrize(
+    ("matched", "boxes", "rate", "expected"),
+    [
+        (0, 0, "0.000000", None),
+        (0, 1, "0.000000", "0.000000"),
+        (1, 1, "1.000000", "1.000000"),
+        (2, 1, "1.000000", None),
+        (-1, 1, "0.000000", None),
+        (1, 2, "0.500001", "0.500001"),
+        (1, 2, "0.500002", None),
+        (0, 1, "-0.000000", None),
+    ],
+)
+def test_a_share_is_one_of_something_that_its_counts_make(
+    matched: int, boxes: int, rate: str, expected: str | None
+) -> None:
+    seen = found_share(Scores(matched=matched, boxes=boxes, rate=rate))
+    assert (None if seen is None else str(seen)) == expected

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune_operator.api.contract import EvaluateResult
-from finetune_operator.api.policy import GainGate, YardstickGate, YardstickMovedGate
+from finetune_operator.api.policy import GainGate, NewSamplesGate, YardstickGate, YardstickMovedGate
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.gain import judge as judge_gain
-from finetune_operator.decide.gates.gate import Evaluation, Standing
+from finetune_operator.decide.gates.gate import Evaluation, Known, Standing
 from finetune_operator.decide.gates.moved import judge as judge_moved
+from finetune_operator.decide.gates.new_samples import judge as judge_new_samples
 from finetune_operator.decide.gates.yardstick import judge as judge_yardstick
-from unit.decide.run.results import DIGESTS, evaluate_result, scores
+from unit.decide.run.results import BASE, CANDIDATE, DIGESTS, LIVE, evaluate_result, scores
 
 NOW, OTHER = DIGESTS["testSet"], "0e" * 32
 
@@ -82,6 +83,34 @@ def test_a_yardstick_that_moved_or_that_nobody_knows_is_a_review(standing: Stand
         assert moved(standing, YardstickMovedGate(review=False)).verdict == "Pass"
 
 
+def known(sha256: str, map50: str, *, split: str = NOW, images: int = 200) -> Standing:
+    return Standing("ft_v1.1", NOW, is_live=True, known=(Known(sha256, "v", split, images, map50),))
+
+
+@pytest.mark.row("R122")
+@pytest.mark.parametrize(
+    ("standing", "verdict"),
+    [
+        (known(BASE, "0.985000"), "Pass"),
+        (known(BASE, "0.990000"), "Pass"),  # at the line
+        (known(BASE, "0.990001"), "Review"),
+        (known(BASE, "0.979999"), "Review"),
+        (known(BASE, "NaN"), "Review"),
+        (known(BASE, "0.985000", images=199), "Review"),
+        (known(LIVE, "0.980000"), "Pass"),
+        (known(LIVE, "0.960000"), "Review"),
+        (known(LIVE, "0.960000", split=OTHER), "Pass"),  # figures of other pages do not compare
+        (known(CANDIDATE, "0.5"), "Pass"),
+    ],
+)
+def test_what_is_measured_otherwise_than_before_on_the_same_pages_is_a_review(standing: Standing, verdict: str) -> None:
+    result = parse(evaluate_result(live_map50="0.980000"), EvaluateResult)
+    (gate,) = judge_moved(YardstickMovedGate(), Evaluation(result, (), standing))
+    assert (gate.verdict, gate.reason) == (verdict, "YardstickMoved" if verdict == "Review" else ""), gate.message
+    (off,) = judge_moved(YardstickMovedGate(review=False), Evaluation(result, (), standing))
+    assert off.verdict == "Pass"
+
+
 def gain(
     candidate: Any, base: Any, live: Any = None, *, fresh: int = 60, limits: GainGate | None = None
 ) -> GateVerdict:
@@ -132,6 +161,21 @@ def test_a_candidate_has_to_find_more_than_what_is_live(
 def test_where_nothing_is_fresh_nothing_has_to_be_gained_and_the_gate_says_so() -> None:
     gate = gain(None, None, fresh=0)
     assert (gate.verdict, gate.message) == ("Pass", "does not apply: no sample is fresh since ft_v1.1")
+
+
+@pytest.mark.row("R124")
+@pytest.mark.parametrize("live", [False, True])
+def test_fresh_samples_without_a_labelled_box_are_a_review_and_no_error(live: bool) -> None:
+    """Pages that are verified to have no field are samples too: a run beside them ends with a person."""
+    none = matched(0, 0)
+    gate = gain(none, none, none if live else None)
+    assert (gate.verdict, gate.reason) == ("Review", "NoGain")
+    assert "none of 60 fresh documents has a labelled box" in gate.message
+    assert gain(none, none, none if live else None, limits=GainGate(review=False)).verdict == "Pass"
+    result = evaluate_result(live_map50="0.98" if live else None)
+    result["models"]["candidate"]["fresh"] = none
+    _, fresh = judge_new_samples(NewSamplesGate(), Evaluation(parse(result, EvaluateResult)))
+    assert (fresh.verdict, fresh.reason, fresh.value) == ("Review", "TooFewFound", "")
 
 
 BROKEN: dict[str, tuple[Any, ...]] = {

@@ -30,6 +30,7 @@ from unit.decide.policy.world import (
     promotion,
     running,
     seconds,
+    tuned,
     view,
 )
 
@@ -230,6 +231,73 @@ class TestLanded:
     def test_a_refused_way_back_is_its_end(self) -> None:
         status = machine.refused(view(braked(), served(**COMPLETE)), "argocd-controller", "conflict").status
         assert {c.name: c.outcome for c in status.consumed} == {"to-ft-v1-1": "RolledBack", "brake": "Failed"}
+
+
+@pytest.mark.row("D78")
+class TestWhatIsLeft:
+    """Who ends a flight may leave more than what flew, and less."""
+
+    OLDER = base("base_v0")
+
+    def landed(self, of: Policy, **asked: Any) -> PolicyStatus:
+        """The status after a brake to base_v0 is rolled out."""
+        brake = promotion("base_v0", "ft_v1.1", name="brake", age=-25, reason="reads badly", **asked)
+        flight = decide(view(of, served(**COMPLETE), ASKED, brake, versions=VERSIONS, now=NOW + seconds(30))).status
+        there = deployment(keys(self.OLDER), epoch=3, generation=7, observed_generation=7)
+        return decide(view(policy(flight), there, ASKED, brake, versions=VERSIONS, now=NOW + seconds(60))).status
+
+    def status(self, **changes: Any) -> PolicyStatus:
+        return replace(watching().status, last_good=(live_version(BASE), live_version(self.OLDER)), **changes)
+
+    def took(self, status: PolicyStatus) -> set[str]:
+        return {entry.version for entry in status.taken_back}
+
+    def test_who_goes_back_further_than_the_flight_would_leaves_what_was_live_too(self) -> None:
+        assert self.took(self.landed(policy(self.status()))) == {"base_v1", "ft_v1.1"}
+
+    def test_and_what_was_live_alone_where_the_flight_was_a_way_back_itself(self) -> None:
+        status = self.status()
+        assert status.in_flight is not None
+        going_back = replace(status, in_flight=replace(status.in_flight, takes_back=True))
+        assert self.took(self.landed(policy(going_back))) == {"base_v1"}
+
+    def test_who_goes_where_the_flight_would_says_nothing_of_what_was_live(self) -> None:
+        """An adopted version is no way back while there is a good one (D55): nobody spoke against it."""
+        status = self.status()
+        assert status.in_flight is not None
+        flight = replace(status.in_flight, back=live_version(self.OLDER))
+        adopted = replace(status, last_good=(live_version(self.OLDER),), in_flight=flight)
+        assert self.took(self.landed(policy(adopted))) == {"ft_v1.1"}
+
+    def test_one_that_overrules_a_taking_back_ends_it(self) -> None:
+        """Else what is live would be put back by nobody, and be no way back."""
+        older = live_version(self.OLDER)
+        spoken_of = TakenBack(version=older.version, sha256=older.sha256, by="ann", since=NOW)
+        despite = Despite(checks=("TakenBack",), reason="it was the camera")
+        status = self.landed(policy(self.status(taken_back=(spoken_of,))), despite=despite)
+        assert self.took(status) == {"ft_v1.1"}
+        assert status.last_good[0] == older
+        bare = deployment(epoch=None, generation=8, observed_generation=8)
+        put_back = applied(decide(view(policy(status), bare, versions=VERSIONS, now=NOW + seconds(90))))
+        assert put_back is not None
+        assert put_back.version == "base_v0"
+
+
+@pytest.mark.row("D30")
+@pytest.mark.row("D78")
+def test_a_flight_of_what_is_live_under_another_name_is_ended_and_nothing_is_left() -> None:
+    """The message of the flight offers that way back; the bytes served well where they were."""
+    moved = tuned("ft_v1.2", artifact=TUNED.spec.artifact)
+    world = running(TUNED, moved)
+    forth = promotion("ft_v1.2", "ft_v1.1", name="forth")
+    world.ask(forth)
+    world.run(20)
+    world.ask(promotion("ft_v1.1", "ft_v1.2", name="back", release_hold=True))
+    world.run(20)
+    assert (world.phase("forth"), world.phase("back")) == ("RolledBack", "Succeeded")
+    status = world.policy.status
+    assert status.live is not None
+    assert (status.live.version, status.taken_back, status.quarantined) == ("ft_v1.1", (), ())
 
 
 @pytest.mark.row("D32")

@@ -75,10 +75,10 @@ class TestWatching:
         assert flight_of(decide(at(30, watching(), crashed))).phase == phase
 
     @pytest.mark.row("D14")
-    def test_restarts_of_before_the_watch_make_no_blip_a_crash(self) -> None:
-        """A server that waited for something at its start is well, and misses one probe under watch."""
-        before = served(**COMPLETE, available=1, fault=Fault("Ended", "it crashed", NOW + seconds(10), 3))
-        assert flight_of(decide(at(30, watching(), before))).phase == "Watching"
+    @pytest.mark.parametrize("ahead", [-3600, 0, 3600])
+    def test_by_whatever_clock_its_node_says_when(self, ahead: float) -> None:
+        crashed = served(**COMPLETE, available=1, fault=Fault("Ended", "it crashed", NOW + seconds(25 + ahead), 3))
+        assert flight_of(decide(at(30, watching(), crashed))).phase == "Returning"
 
     @pytest.mark.row("D29")
     @pytest.mark.parametrize(

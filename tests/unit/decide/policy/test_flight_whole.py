@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.promotion import Despite
+from finetune_operator.api.model_version import ModelVersion
+from finetune_operator.api.policy import Rejected
+from finetune_operator.api.promotion import Despite, Promotion
 from unit.decide.policy.flight import (
     ASKED,
     BASE,
@@ -16,6 +18,9 @@ from unit.decide.policy.world import (
     ModelDeployment,
     World,
     keys,
+    live,
+    live_version,
+    policy,
     promotion,
     running,
     seconds,
@@ -157,3 +162,133 @@ class TestWholeFlights:
 def _without_time(end: tuple[Any, ...]) -> tuple[Any, ...]:
     phase, served_keys, epoch, recorded, highest = end
     return phase, served_keys, epoch, None if recorded is None else replace(recorded, since=NOW), highest
+
+
+class TestWhatWasSaidMeanwhile:
+    """The way back is chosen by what is known when it begins."""
+
+    NEXT = tuned("ft_v1.2", baseline="ft_v1.1")
+
+    def world(self, *good: ModelVersion) -> World:
+        """The fine-tune is live, and its successor never gets ready."""
+        world = running(TUNED, BASE, self.NEXT, behaviour={"ft_v1.2": "never"})
+        world.policy = policy(live(TUNED, 1, *good))
+        world.ask(promotion("ft_v1.2", "ft_v1.1"))
+        return world
+
+    def reject(self, world: World) -> None:
+        no = Rejected(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, by="ann", at=NOW, run="first")
+        world.policy = replace(world.policy, status=replace(world.policy.status, rejected=(no,)))
+
+    @pytest.mark.row("D79")
+    @pytest.mark.parametrize("before", [0, 20])
+    def test_a_failed_flight_goes_back_to_what_nobody_rejected(self, before: float) -> None:
+        world = self.world(BASE)
+        world.run(before)
+        self.reject(world)
+        world.run(300)
+        status = world.policy.status
+        assert status.live is not None
+        assert status.hold is not None
+        assert status.live.version == "base_v1"
+        assert "for 'ft_v1.1' was live, but 'ann' rejected it in review" in status.hold.message
+        assert world.commits[-1].after == keys(BASE)
+
+    @pytest.mark.row("D79")
+    def test_and_to_what_was_live_where_there_is_nothing_else(self) -> None:
+        world = self.world()
+        self.reject(world)
+        world.run(300)
+        status = world.policy.status
+        assert status.live is not None
+        assert (status.live.version, world.phase("to-ft-v1-2")) == ("ft_v1.1", "RolledBack")
+
+
+class TestCrashBeforeTheFirstApply:
+    """The keys are those of live, and the way back leads elsewhere."""
+
+    @pytest.mark.row("D9")
+    def test_where_live_is_no_way_back(self) -> None:
+        world = running(TUNED, BASE, tuned("ft_v1.2", baseline="ft_v1.1"))
+        world.policy = policy(replace(live(TUNED), last_good=(live_version(BASE),)))
+        world.ask(promotion("ft_v1.2", "ft_v1.1"))
+        world.turn(crash=True)
+        world.run(200)
+        assert (world.phase("to-ft-v1-2"), world.policy.status.hold) == ("Succeeded", None)
+
+    @pytest.mark.row("D17")
+    @pytest.mark.parametrize("crash", [False, True])
+    def test_where_a_promotion_ends_the_flight_for_an_older_version(self, *, crash: bool) -> None:
+        world = running(TUNED, BASE, tuned("ft_v1.2", baseline="ft_v1.1"))
+        world.policy = policy(live(TUNED, 1, BASE))
+        world.ask(promotion("ft_v1.2", "ft_v1.1"))
+        world.turn(crash=True)
+        world.ask(promotion("base_v1", "ft_v1.2", name="brake", release_hold=True))
+        world.turn(crash=crash)
+        world.run(60)
+        assert (world.phase("brake"), world.policy.status.hold) == ("Succeeded", None)
+        assert [commit.after for commit in world.commits] == [keys(BASE)]
+
+    @pytest.mark.row("D12")
+    def test_the_keys_of_live_by_another_hand_stay(self) -> None:
+        world = running(TUNED, BASE, tuned("ft_v1.2", baseline="ft_v1.1"))
+        world.policy = policy(replace(live(TUNED), last_good=(live_version(BASE),)))
+        world.ask(promotion("ft_v1.2", "ft_v1.1"))
+        world.turn(crash=True)
+        assert world.target is not None
+        world.target.manager = "kubectl-edit"
+        world.run(60)
+        assert (world.phase("to-ft-v1-2"), world.commits) == ("Failed", [])
+
+
+class TestClocksThatDiffer:
+    """Promotions are dated by the API server, holds and flights by the operator."""
+
+    def made(self, world: World, asked: Promotion, *, ahead: float) -> Promotion:
+        """A promotion that is made now, by an operator's clock that is so many seconds ahead."""
+        return replace(asked, metadata=replace(asked.metadata, creation_timestamp=world.now - seconds(ahead)))
+
+    def held(self, ahead: float) -> World:
+        """The newest version failed, and the policy holds; by a clock that is so far ahead."""
+        world = running(BASE, TUNED, behaviour={"ft_v1.1": "never"})
+        world.now += seconds(ahead)
+        world.ask(ASKED)
+        world.run(300)
+        assert world.policy.status.hold is not None
+        return world
+
+    @pytest.mark.row("D83")
+    @pytest.mark.parametrize("ahead", [3600, 2 * 86_400])
+    def test_a_release_lifts_a_hold_that_a_clock_far_ahead_dated(self, ahead: float) -> None:
+        """Also when the clock was set right since: else nobody could lift it before its date."""
+        for right in (False, True):
+            world = self.held(ahead)
+            release = promotion("base_v1", "base_v1", name="release", release_hold=True)
+            asked = self.made(world, release, ahead=ahead)
+            world.now -= seconds(ahead if right else 0)
+            world.promotions["release"] = asked
+            world.run(30)
+            assert (world.phase("release"), world.policy.status.hold) == ("Succeeded", None)
+
+    @pytest.mark.row("D83")
+    def test_one_that_was_there_before_the_hold_lifts_nothing_by_that(self) -> None:
+        world = running(BASE, TUNED, behaviour={"ft_v1.1": "never"})
+        world.now += seconds(3600)
+        eager = promotion("base_v1", "ft_v1.1", name="eager", release_hold=True, age=-5)
+        world.promotions = {"to-ft-v1-1": ASKED, "eager": eager}
+        world.run(300)
+        assert world.policy.status.hold is not None
+
+    @pytest.mark.row("D83")
+    @pytest.mark.parametrize("ahead", [0, 90, 3600])
+    def test_a_flight_is_ended_at_once_whatever_the_operators_clock_says(self, ahead: float) -> None:
+        world = running(BASE, TUNED)
+        world.now += seconds(ahead)
+        world.ask(ASKED)
+        world.run(30)
+        brake = promotion("base_v1", "ft_v1.1", name="brake")
+        world.promotions["brake"] = self.made(world, brake, ahead=ahead)
+        world.turn()
+        flight = world.policy.status.in_flight
+        assert flight is not None
+        assert (flight.phase, flight.why) == ("Returning", "TakenBack")

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Lifted, PolicyStatus, Quarantined, Reservation
+from finetune_operator.api.policy import Lifted, PolicyStatus, Quarantined, Rejected, Reservation
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy import memory
@@ -18,21 +18,23 @@ from unit.decide.policy.world import (
     live_version,
     policy,
     seconds,
+    tuned,
     view,
 )
 
 
 class TestMemory:
     @pytest.mark.row("D24")
-    def test_a_reservation_leaves_once_its_version_is_there_for_a_while(self) -> None:
-        status = replace(
-            live(BASE),
-            reservations=(Reservation(run_uid="a", version="ft_v1.1"), Reservation(run_uid="b", version="ft_v1.2")),
-        )
-        made = replace(TUNED, metadata=replace(TUNED.metadata, creation_timestamp=NOW))
-        for age, expected in ((0, ["ft_v1.1", "ft_v1.2"]), (599, ["ft_v1.1", "ft_v1.2"]), (600, ["ft_v1.2"])):
-            seen = view(policy(status), deployment(keys(BASE)), versions=(BASE, made), now=NOW + seconds(age))
-            assert [entry.version for entry in decide(seen).status.reservations] == expected
+    def test_reservations_leave_when_eight_newer_ones_are_spent_whatever_the_clock_says(self) -> None:
+        """A stale reader must not reserve a second number, and clocks are set."""
+        names = [f"ft_v1.{number}" for number in range(1, 12)]
+        reserved = tuple(Reservation(run_uid=name, version=name) for name in names)
+        of = policy(replace(live(BASE), reservations=reserved))
+        made = tuple(tuned(name) for name in names if name not in ("ft_v1.2", "ft_v1.11"))
+        for versions, left in ((made[:8], names), (made, names[1:])):
+            for age in (-86_400, 0, 86_400):
+                seen = view(of, deployment(keys(BASE)), versions=(BASE, *versions), now=NOW + seconds(age))
+                assert [entry.version for entry in decide(seen).status.reservations] == left
 
     @pytest.mark.row("D56")
     def test_which_object_acted_is_remembered_and_of_one_file_the_last_time(self) -> None:
@@ -99,6 +101,14 @@ class TestMemory:
         alone = memory.taken_back(live(TUNED, 3), live_version(TUNED), by="b", reason="", now=NOW)
         assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
 
+    @pytest.mark.row("D79")
+    def test_what_a_person_rejected_is_a_way_back_only_where_there_is_no_other(self) -> None:
+        no = Rejected(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, by="ann", at=NOW)
+        status = replace(live(TUNED, 3, OTHER, BASE), rejected=(no,))
+        assert memory.way_back(status, live_version(BASE)) == live_version(OTHER)
+        alone = replace(live(TUNED, 3), rejected=(no,))
+        assert memory.way_back(alone, live_version(BASE)) == live_version(TUNED)
+
     @pytest.mark.row("D44")
     def test_the_same_bytes_under_another_name_are_a_way_back(self) -> None:
         again = replace(live_version(BASE), version="base_v9", uri="file:///elsewhere/model.onnx")
@@ -149,7 +159,7 @@ class TestMemory:
         again = memory.quarantined(status, live_version(TUNED), "RolloutFailed", NOW)
         assert [(entry.reason, entry.lifted) for entry in again.quarantined] == [("RolloutFailed", None)]
 
-    def test_a_status_at_all_its_bounds_stays_below_64_kib(self) -> None:
+    def test_a_status_at_all_its_bounds_stays_below_72_kib(self) -> None:
         status = flying().status
         version = replace(live_version(TUNED), uri="s3://" + "u" * 200)
         for n in range(limits.QUARANTINED + 5):
@@ -161,6 +171,7 @@ class TestMemory:
             status = memory.consumed(
                 status, (name, f"{n:016x}", "u" * 36), "RolledBack", "RolloutFailed", "m" * 999, NOW
             )
+        status = replace(status, forgotten=("f" * 12,) * limits.FORGOTTEN)
         noes = (
             rejection(f"{n:064x}", by="b" * 99, at=NOW, version="v" * 99, run="r" * 99)
             for n in range(limits.REJECTED + 5)
@@ -171,4 +182,4 @@ class TestMemory:
         status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)
         decided = decide(view(policy(status), deployment(keys(OTHER)), versions=VERSIONS)).status
         assert (len(decided.consumed), len(decided.rejected)) == (limits.CONSUMED, limits.REJECTED)
-        assert len(canonical_json(decided)) <= 64 * 1024
+        assert len(canonical_json(decided)) <= 72 * 1024

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
-from finetune_operator.api.policy import Hold, PolicyStatus
+from finetune_operator.api.policy import Hold, PolicyStatus, Rejected
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Service
 from finetune_operator.decide.policy import memory
@@ -258,3 +258,23 @@ def test_a_way_back_whose_object_was_deleted_is_flown_and_takes_back_what_is_lef
     world.ask(promotion("ft_v1.1", "ft_v1.2", name="again"))
     world.run(20)
     assert (world.phase("again"), len(world.commits)) == ("Failed", 1), "what is known of its bytes counts"
+
+
+@pytest.mark.row("D82")
+@pytest.mark.parametrize("why", ["Quarantined", "TakenBack"])
+def test_no_refusal_offers_to_overrule_what_a_person_rejected(why: str) -> None:
+    """The command would be refused in its turn: nothing overrules a no."""
+    no = Rejected(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, by="ann", at=NOW)
+    status = replace(live(BASE, 3), rejected=(no,))
+    if why == "Quarantined":
+        status = memory.quarantined(status, live_version(TUNED), "Unhealthy", NOW)
+    else:
+        status = memory.taken_back(status, live_version(TUNED), by="back", reason="x", now=NOW)
+    world = running(BASE, TUNED)
+    world.policy = policy(status)
+    world.ask(promotion("ft_v1.1", "base_v1"))
+    world.run(10)
+    ended = world.promotions["to-ft-v1-1"].status
+    assert (ended.phase, ended.conditions[0].reason) == ("Failed", why)
+    assert ended.message.endswith("'ann' rejected it in review; that is never promoted")
+    assert "despite" not in ended.message

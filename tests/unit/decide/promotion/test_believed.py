@@ -14,6 +14,7 @@ from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, prom
 from finetune_operator.api.promotion import Approval, Promotion
 from finetune_operator.api.record import Mark, Service
 from finetune_operator.api.run import GateVerdict, Ruling
+from finetune_operator.decide.gates.recorded import disbelief
 from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.eligibility import is_proven, made_by_run, passed_by_itself, was_live
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse
@@ -71,6 +72,8 @@ FORGED = {
     "a gate and figures that are both missing": {"gates": (gate(value=""), NEW), "figures": WITHOUT_MAP50},
     "a drop that leaves out the live version, which was better": {"figures": (*FIGURES, LIVE_MAP50)},
     "a live version that was measured as no number": {"figures": (*FIGURES, replace(LIVE_MAP50, value="NaN"))},
+    "the live version was measured and the base was not": {
+        "figures": (LIVE_MAP50, *(f for f in FIGURES if f.name != "baseMap50"))},
     "the base was not measured": {"figures": tuple(f for f in FIGURES if f.name != "baseMap50")},
     "figures that are no numbers": {"figures": (*WITHOUT_MAP50, Figure(name="candidateMap50", value="NaN"))},
 }  # fmt: skip
@@ -84,6 +87,15 @@ def test_a_record_that_contradicts_itself_never_goes_live(changes: dict[str, Any
     assert isinstance(finding, Refuse), finding
     assert finding.reason == "NotEligible"
     assert not passed_by_itself(forged)
+
+
+@pytest.mark.row("D48")
+def test_a_gate_that_could_not_judge_contradicts_nothing_and_never_passes() -> None:
+    failed = evidence_of(with_evidence(tuned(), gates=(gate(verdict="Error", value=""), NEW), figures=()))
+    assert disbelief(replace(failed, gates=(gate(verdict="Error", value=""), replace(NEW, verdict="Error")))) is None
+    refused = asked(with_evidence(tuned(), gates=failed.gates))
+    assert isinstance(refused, Refuse)
+    assert "its verdict is Error" in refused.message
 
 
 @pytest.mark.row("D48")

@@ -451,7 +451,7 @@ def test_without_its_policy_nothing_is_taken_over_yet() -> None:
 
 @pytest.mark.row("R67")
 def test_a_command_of_a_long_spec_says_where_the_spec_is() -> None:
-    first = World(run=run(mixing=RunMixing(ratio="7"), node_selector={f"key-{n}": "v" * 40 for n in range(12)}))
+    first = World(run=run(mixing=RunMixing(ratio="20.00"), node_selector={f"key-{n}": "v" * 40 for n in range(12)}))
     first.judged(candidate="0.900000")
     assert manifests(first.status.message) == []
     assert "kubectl -n ml get finetunerun first -o yaml" in first.status.message

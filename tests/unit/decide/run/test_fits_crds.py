@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import jsonschema
 import pytest
 
-from finetune_operator.api.policy import Gates, YardstickGate
+from finetune_operator.api.policy import Gates, RegressionGate, YardstickGate
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
@@ -48,14 +49,18 @@ def failing(step: str, text: str) -> World:
     return world
 
 
+MANY_PAGES = dict.fromkeys(("pool", "new", "fresh", "train"), 2**31 - 1) | {"old": 0}
+"""As many pages of the pool as can be counted."""
+
+
 def extreme_results() -> World:
     """Figures at the edge of what the contract allows."""
     world = World.at("prepare")
-    world.complete("prepare", prepare_result(ratio="999999.999999", pool=2**31 - 1, old=0))
+    world.complete("prepare", prepare_result(ratio="999999.999999", **MANY_PAGES))
     job = world.job("train")
     uri = f"{envelope(job, {})['manifest']['uri'].rsplit('/', 1)[0]}/{'x' * 1900}.onnx"
     artifact = {"uri": uri, "sha256": "ca" * 32, "bytes": 2**40, "format": "onnx"}
-    world.complete("train", train_result(artifact=artifact, device="d" * 3000))
+    world.complete("train", train_result(artifact=artifact, device="d" * 3000, images=2**31 - 1))
     world.complete("evaluate", evaluate_result(candidate="0.970000000000000000000000000000000001"))
     return world
 
@@ -65,22 +70,33 @@ MANY = tuple(f"{'ж' * 60}{number:03}" for number in range(80))
 
 
 def eighty_fields() -> World:
-    """Every rule about fields broken by all of 80 fields, and a review of it."""
+    """Every rule about fields broken by all of 80 fields, with the largest counts, and a review of it."""
+    each = (2**31 - 1) // len(MANY)
+    every, images = each * len(MANY), 2**31 - 1
     world = World()
-    world.set_rules(classes=MANY, gates=Gates(yardstick=YardstickGate(test_images=201)))
+    regression = RegressionGate(reject_above_points=Decimal(100))
+    world.set_rules(classes=MANY, gates=Gates(regression=regression, yardstick=YardstickGate(new_boxes=1)))
     world.versions = (base(classes=MANY),)
 
     def columns(candidate: int, other: int) -> dict[str, Any]:
         return {"candidate": [candidate] * 8, "base": [other] * 8, "live": [other] * 8}
 
-    listed = {"measured": 80, "field": list(range(72, 80)), "boxes": [2**31 - 1] * 8, "matched": columns(0, 2**31 - 1)}
-    floor = {**listed, "detections": columns(2**31 - 1, 2**31 - 1)}
-    result = evaluate_result(live_map50="0.970000")
-    result["testSet"].update(drops={**listed, "ap50": columns(0, 1_000_000)}, floor=floor)
+    listed = {"measured": 80, "field": list(range(72, 80)), "boxes": [each] * 8, "matched": columns(0, each)}
+    floor = {**listed, "detections": columns(each, each)}
+    result = evaluate_result("0.000000", "1.000000", "1.000000")
+    result["testSet"].update(images=images, boxes=every, drops={**listed, "ap50": columns(0, 10**6)}, floor=floor)
     result["newSet"].update(floor=floor)
-    result["models"]["candidate"]["fresh"] = result["models"]["live"]["fresh"]
+    for name, matched in (("candidate", 0), ("base", every), ("live", every)):
+        share = "1.000000" if matched else "0.000000"
+        scores = {"boxes": every, "matched": matched, "rate": share, "documentRate": share, "precision": share}
+        result["models"][name].update(pool=scores, fresh=scores)
     world.go_live("ft_v1.9")
-    world.trained()
+    world.settle()
+    world.start("prepare")
+    new_set = {"documents": 60, "boxes": every, "fresh": 60}
+    world.complete("prepare", prepare_result(test=images, newSet=new_set, **MANY_PAGES))
+    world.start("train")
+    world.complete("train", train_result(images=2**31 - 1))
     world.start("evaluate")
     world.complete("evaluate", result)
     assert world.status.evidence is not None

@@ -11,7 +11,7 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import LiveVersion, PodTemplates, Rejected, Serving
-from finetune_operator.api.run import TestSet
+from finetune_operator.api.run import Review, TestSet
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from unit.decide.run.results import (
     BASE,
@@ -26,7 +26,7 @@ from unit.decide.run.results import (
     sha,
     train_result,
 )
-from unit.decide.run.world import World, base, policy, template
+from unit.decide.run.world import World, base, made, policy, review, template
 
 OTHER = "0f" * 32
 
@@ -108,19 +108,99 @@ def test_counts_that_no_data_set_has_are_not_taken(case: str) -> None:
     assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
 
 
+NEW_SET = {"documents": 60, "boxes": 1000, "fresh": 60}
+DRAWN_OTHERWISE: dict[str, dict[str, Any]] = {
+    "a mix that is not its parts": {"train": 1261},
+    "a pool that is not its parts": {"pool": 10**9},
+    "held out without a holdout": {"pool": 70, "fresh": 70, "heldOut": 10},
+    "more old pages than there are": {"anchor": 1199},
+    "more old pages than the ratio asks for": {"ratio": "19.9"},
+    "more fresh than there are": {"fresh": 61},
+    "not all fresh, and nothing tells": {"fresh": 59},
+    "more documents than pages": {"newSet": NEW_SET | {"documents": 61, "fresh": 61}},
+    "not all documents fresh, and nothing tells": {"newSet": NEW_SET | {"fresh": 59}},
+    "more boxes than pages may have": {"newSet": NEW_SET | {"boxes": 60 * 300 + 1}},
+    "boxes in no document": {"newSet": NEW_SET | {"documents": 0, "fresh": 0}},
+    "fewer samples than are needed": {"pool": 1, "new": 1, "fresh": 1, "train": 21, "old": 20,
+                                      "newSet": {"documents": 1, "boxes": 9, "fresh": 1}},
+}  # fmt: skip
+
+
+@pytest.mark.row("R121")
+@pytest.mark.parametrize("what", DRAWN_OTHERWISE)
+def test_counts_of_a_mix_that_contradict_each_other_are_not_taken(what: str) -> None:
+    world = World()
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result(**DRAWN_OTHERWISE[what]))
+    (attempt,) = [a for a in world.status.attempts if a.step == "prepare"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultContradictory"), attempt.message
+
+
+@pytest.mark.row("R121")
+@pytest.mark.parametrize("images", [1259, 1261])
+def test_a_training_on_another_number_of_images_than_the_mix_has_is_not_taken(images: int) -> None:
+    world = World.at("train")
+    world.complete("train", train_result(images=images))
+    (attempt,) = [a for a in world.status.attempts if a.step == "train"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultContradictory"), attempt.message
+
+
 @pytest.mark.row("R99")
-@pytest.mark.parametrize("whose", ["good here", "rejected here"])
+@pytest.mark.parametrize("whose", ["good here", "rejected here", "another run's", "good on another Deployment"])
 def test_bytes_that_are_another_versions_are_not_taken_as_trained(whose: str) -> None:
     """Else whoever may write a trainer's words, and reject, bars for good what was good here."""
     world = World().at("train")
     if whose == "good here":
         world.set_policy(last_good=(LiveVersion(version="ft_v1.0", model_version="m", uri="u", sha256=CANDIDATE),))
-    else:
+    elif whose == "rejected here":
         world.set_policy(rejected=(Rejected(version="ft_v1.0", sha256=CANDIDATE, by="ann", at=world.now),))
+    else:
+        world.versions += (another_runs("staging" if whose == "another run's" else "prod"),)
     world.complete("train", train_result())
     (attempt,) = [a for a in world.status.attempts if a.step == "train"]
     assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
     assert "byte by byte" in attempt.message
+
+
+def another_runs(policy: str = "invoice-fields") -> ModelVersion:
+    """Return the record that another run made of this run's bytes."""
+    world = World().judged(candidate="0.981000")
+    (version,) = [v for v in world.versions if v.spec.lineage is not None]
+    assert version.spec.lineage is not None
+    lineage = updated(version.spec.lineage, run="other", run_uid="other-uid", policy=policy, spec_hash="other")
+    return updated(version, spec=updated(version.spec, version="ft_v1.8", lineage=lineage))
+
+
+@pytest.mark.row("R110")
+def test_a_candidate_that_another_run_records_meanwhile_is_nobodys_to_reject() -> None:
+    """A liar names the bytes of a run that is still measured: a no to them would bar what goes live by that run."""
+    world = World().in_review()
+    world.versions += (another_runs(),)
+    review(world, "Reject")
+    world.settle()
+    assert (world.phase(), world.status.decision) == ("Failed", None)
+    assert "ft_v1.8, byte by byte" in world.status.message
+    assert made(world, CreateModelVersion) == 0
+
+
+@pytest.mark.row("R110")
+def test_a_candidate_that_another_run_takes_over_stays_its_makers() -> None:
+    world = World().judged(candidate="0.981000")
+    world.versions += (another_runs(),)
+    world.settle()
+    assert world.phase() == "Promoting"
+
+
+@pytest.mark.row("R123")
+def test_bytes_of_a_version_that_serves_elsewhere_are_not_taken_as_trained() -> None:
+    """Another policy of the model serves it: a no to a run that hands it in would bar it there, too."""
+    world = World().at("train")
+    world.versions = (*world.versions, base("ft_v1.7", CANDIDATE, type="FineTuned"))
+    world.complete("train", train_result())
+    (attempt,) = [a for a in world.status.attempts if a.step == "train"]
+    assert (attempt.outcome, attempt.reason) == ("Failed", "ResultInvalid"), attempt.message
+    assert "ft_v1.7, byte by byte" in attempt.message
 
 
 @pytest.mark.row("R82")
@@ -189,6 +269,9 @@ def beside_a_fine_tune(drawn: int, counted: int, *, listing: bool = True) -> Wor
     world.start("evaluate")
     result = evaluate_result(live_map50="0.980000")
     result["newSet"]["fresh"] = counted
+    for model in result["models"].values():
+        complete = int(counted * model["fresh"]["matched"] / 1000)
+        model["fresh"]["documentRate"] = f"{complete / counted:.6f}"
     world.complete("evaluate", result)
     return world
 
@@ -256,6 +339,54 @@ def test_the_yardstick_is_that_of_what_is_live_or_of_the_base_where_nothing_is(
     world.complete("evaluate", evaluate_result(live_map50="0.980000" if live else None))
     (moved,) = [gate for gate in world.status.gates if gate.name == "yardstickMoved"]
     assert moved.verdict == verdict, moved.message
+
+
+@pytest.mark.row("R122")
+@pytest.mark.parametrize(
+    ("base_map50", "live_map50", "verdict"),
+    [("0.985000", "0.980000", "Pass"), ("0.995000", "0.980000", "Review"), ("0.985000", "0.960000", "Review")],
+)
+def test_base_and_live_version_are_measured_as_they_were_before_on_the_same_split(
+    base_map50: str, live_map50: str, verdict: str
+) -> None:
+    versions = [
+        updated(made, status=updated(made.status, map50=map50))
+        for made, map50 in ((base(), base_map50), (base("ft_v1.1", LIVE, type="FineTuned"), live_map50))
+    ]
+    world = World(versions=tuple(versions))
+    world.go_live("ft_v1.1")
+    world.trained()
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result(live_map50="0.980000"))
+    (moved,) = [gate for gate in world.status.gates if gate.name == "yardstickMoved"]
+    assert moved.verdict == verdict, moved.message
+    assert ("by the record of" in moved.message) == (verdict == "Review")
+
+
+@pytest.mark.row("R122")
+def test_what_was_approved_since_a_newer_evaluator_measures_otherwise_is_what_counts() -> None:
+    verified = updated(base(), status=updated(base().status, map50="0.900000"))
+    world = World(versions=(verified,)).judged()
+    assert (world.phase(), world.status.verdict) == ("InReview", "Review")
+    assert world.status.evidence is not None
+    world.edit(review=Review(decision="Approve", evidence=world.status.evidence.digest, by="ann"))
+    world.settle()
+    [approved] = [a.spec for a in world.history if isinstance(a, CreateModelVersion)]
+    of_live = updated(base("ft_v1.1", CANDIDATE), spec=approved)
+    again = World(versions=(verified, of_live))
+    again.go_live("ft_v1.1", CANDIDATE)
+    again.settle()
+    again.start("prepare")
+    again.complete("prepare", prepare_result(pool=61, new=61, train=1261, digests={**DIGESTS, "pool": OTHER}))
+    again.start("train")
+    other = {"uri": train_result()["artifact"]["uri"], "sha256": OTHER, "bytes": 9, "format": "onnx"}
+    again.complete("train", train_result(artifact=other, images=1261))
+    again.start("evaluate")
+    result = evaluate_result(live_map50="0.981000", matched=960)
+    result["models"]["candidate"]["sha256"], result["models"]["live"]["sha256"] = OTHER, CANDIDATE
+    again.complete("evaluate", result)
+    (moved,) = [gate for gate in again.status.gates if gate.name == "yardstickMoved"]
+    assert moved.verdict == "Pass", moved.message
 
 
 @pytest.mark.row("R80")

@@ -184,18 +184,22 @@ def test_a_pod_of_which_nothing_is_known_yet_is_made_anew_from_a_mended_template
 
 
 @pytest.mark.row("R44")
-def test_what_a_node_rejects_is_not_the_runs_fault_and_has_an_end() -> None:
+@pytest.mark.row("R130")
+@pytest.mark.parametrize(
+    ("reason", "ends"), [("RejectedByNode", "TooManyDisruptions"), ("JobNotOurs", "JobNotOurs")], ids=["node", "job"]
+)
+def test_what_is_not_the_runs_fault_has_an_end_and_a_name(reason: str, ends: str) -> None:
     world = World(run=run(backoff_limit=0)).prepared()
-    rejected = Failure(Problem("RejectedByNode", "no healthy devices"), counted=False)
+    rejected = Failure(Problem(reason, "no healthy devices"), counted=False)
     pauses = []
     for _ in range(20):
         assert world.phase() == "Training"
         world.fail("train", None, failure=rejected, has_pods=True)
-        assert (newest(world).reason, newest(world).counted) == ("RejectedByNode", False)
+        assert (newest(world).reason, newest(world).counted) == (reason, False)
         pauses.append(world.settle().requeue_after or timedelta())
         world.wait(pauses[-1].total_seconds())
         world.settle()
-    assert world.condition("Finished") == ("True", "TooManyDisruptions")
+    assert world.condition("Finished") == ("True", ends)
     assert "no healthy devices" in world.status.message
     assert sum(pauses, timedelta()) > timedelta(hours=1), "a node may take a while to be mended"
 

@@ -229,11 +229,65 @@ def test_an_approval_that_was_not_carried_out_yet_is_void_as_well() -> None:
     assert made(world, CreatePromotion) == 0
 
 
-def outrun(candidate: str = "0.981000") -> World:
+@pytest.mark.row("R111")
+@pytest.mark.parametrize("when", ["as it went live", "before its record was made", "by a run on a larger pool"])
+def test_a_persons_no_is_about_the_bytes_and_stands_whatever_goes_live_meanwhile(when: str) -> None:
+    world = World().in_review()
+    world.edit(review=Review(decision="Reject", evidence=digest(world), by="ann"))
+    if when == "before its record was made":
+        assert world.decide(crash=True).status.decision is not None
+    pool = 61 if when == "by a run on a larger pool" else 60
+    world.versions = (*world.versions, tuned("ft_v1.9", LIVE, pool))
+    world.go_live("ft_v1.9")
+    world.settle()
+    assert (world.phase(), made(world, CreatePromotion)) == ("Rejected", 0), world.status.message
+    assert persons_no(world) == "ann"
+
+
+def persons_no(world: World) -> str | None:
+    """Return who said no, by the record of the run's version."""
+    record = next(v.spec.evidence for v in world.versions if v.spec.version == world.status.version)
+    return record.persons_no.by if record is not None and record.persons_no is not None else None
+
+
+@pytest.mark.row("R111")
+@pytest.mark.parametrize("candidate", ["0.981000", "0.97", "0.900000"])
+def test_a_no_to_the_evidence_of_an_earlier_round_is_one_to_the_same_bytes(candidate: str) -> None:
+    """The report is read for hours, and another version goes live meanwhile: the run is measured again."""
+    world = World().in_review()
+    first = digest(world)
+    world.go_live("base_v1", BASE)
+    world.settle()
+    world.edit(review=Review(decision="Reject", evidence=first, by="ann"))
+    world.complete("evaluate", evaluate_result(candidate=candidate))
+    assert (world.phase(), made(world, CreatePromotion)) == ("Rejected", 0), world.status.message
+    assert persons_no(world) == "ann"
+
+
+@pytest.mark.row("R111")
+def test_a_no_in_the_last_round_stands_as_well() -> None:
+    world = outrun("0.970000", until=3)
+    assert world.phase() == "InReview"
+    world.edit(review=Review(decision="Reject", evidence=digest(world), by="ann"))
+    world.go_live("ft_v1.8", sha("live 4"))
+    world.settle()
+    assert (world.phase(), persons_no(world)) == ("Rejected", "ann")
+
+
+@pytest.mark.row("R111")
+def test_a_no_to_evidence_that_is_not_this_runs_is_none() -> None:
+    world = World().trained()
+    world.edit(review=Review(decision="Reject", evidence=f"sha256:{sha('another run')}", by="ann"))
+    world.complete("evaluate", evaluate_result())
+    assert world.phase() == "Promoting"
+
+
+def outrun(candidate: str = "0.981000", until: int = 4) -> World:
     """A run whose every round was overtaken by something else that went live."""
     world = World().trained()
     for number in (1, 2, 3):
-        world.go_live(f"ft_v1.{number + 4}", sha(f"live {number}"))
+        if number < until:
+            world.go_live(f"ft_v1.{number + 4}", sha(f"live {number}"))
         result = evaluate_result(candidate, live_map50="0.98" if number > 1 else None)
         if number > 1:
             result["models"]["live"]["sha256"] = sha(f"live {number - 1}")
@@ -345,7 +399,9 @@ def test_a_status_that_lost_its_evidence_is_never_promoted() -> None:
 @pytest.mark.row("R95")
 def test_several_reviews_are_all_named_before_their_figures() -> None:
     result = evaluate_result(candidate="0.97")
-    result["models"]["candidate"]["fresh"] = result["models"]["base"]["fresh"]
+    result["models"]["base"] |= {kind: result["models"]["candidate"][kind] for kind in ("pool", "fresh")}
+    for column in ("matched", "detections"):
+        result["newSet"]["floor"][column]["base"] = result["newSet"]["floor"][column]["candidate"]
     world = World()
     world.set_rules(gates=Gates(yardstick=YardstickGate(test_images=201)))
     world.trained()
@@ -353,9 +409,9 @@ def test_several_reviews_are_all_named_before_their_figures() -> None:
     world.complete("evaluate", result)
     message = world.status.message
     assert world.phase() == "InReview"
-    assert message.startswith("Forgetting, TooFewFound, TestSetTooSmall, NoGain: a person decides until ")
+    assert message.startswith("Forgetting, TestSetTooSmall, NoGain: a person decides until ")
     assert world.condition("GatesPassed") == ("Unknown", "ReviewNeeded")
-    assert "400 of 1000 fresh boxes found; base 400" in message
+    assert "950 of 1000 fresh boxes found; base 950" in message
     assert "kubectl" in message
 
 

@@ -1,6 +1,7 @@
 """A verification under whose names somebody makes objects: what is measured is what was asked for, or nothing."""
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -40,6 +41,15 @@ class Watched(Shelf):
 
     def reasons(self) -> list[str]:
         return [attempt.reason for attempt in self.version.status.attempts]
+
+
+class Changed(Watched):
+    """A shelf where admission changes what every Job does."""
+
+    def _carry_out(self, action: Action) -> None:
+        super()._carry_out(action)
+        if isinstance(action, CreateJob):
+            self.forge(made="v1:changed")
 
 
 @pytest.mark.row("V17")
@@ -89,6 +99,19 @@ def test_a_job_that_was_made_beforehand_measures_nothing_and_the_next_number_doe
     shelf.settle()
     shelf.say(result())
     assert (shelf.reasons(), shelf.verified()) == (["JobNotOurs", ""], ("True", "Verified"))
+
+
+@pytest.mark.row("R130")
+def test_jobs_that_are_changed_again_and_again_are_made_ever_more_slowly() -> None:
+    """Admission that changes every Job would have one made each ten seconds for ever."""
+    shelf, pauses = Changed(), []
+    for _ in range(12):
+        pauses.append(shelf.settle().requeue_after or timedelta())
+        shelf.jobs = ()
+        shelf.now += pauses[-1]
+    assert set(shelf.reasons()) == {"JobNotOurs"}
+    assert pauses[0] == timedelta(seconds=10)
+    assert pauses[-1] == timedelta(minutes=30)
 
 
 @pytest.mark.row("V18")

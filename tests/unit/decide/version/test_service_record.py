@@ -119,6 +119,29 @@ class TestRecord:
         shelf.settle()
         assert shelf.record().quarantined == Mark(at=again.since, reason="Unhealthy"), "that was of another time"
 
+    @pytest.mark.row("V10")
+    def test_what_other_bytes_did_is_not_mirrored(self) -> None:
+        others: dict[str, Any] = {
+            "quarantined": (updated(SICK, sha256=LIVE, reason="RolloutFailed"),),
+            "taken_back": (updated(TAKEN, sha256=LIVE),),
+            "live": live("base_v1", LIVE),
+        }
+        shelf = Shelf(policies=remembering(**others))
+        shelf.settle()
+        assert SERVICE_RECORD_KEY not in shelf.version.metadata.annotations
+        shelf.policies = remembering(**{**others, "quarantined": (*others["quarantined"], SICK)})
+        shelf.settle()
+        assert shelf.record() == Service(quarantined=Mark(at=START, reason="Unhealthy", evidence="CrashLoopBackOff"))
+
+    @pytest.mark.row("V10")
+    def test_a_record_of_deployments_on_which_nothing_happened_is_ranked_all_the_same(self) -> None:
+        text = record_text(BASE, {f"idle-{n}": Service() for n in range(2)})
+        annotations = {SERVICE_RECORD_KEY: text}
+        version = updated(base(), metadata=updated(base().metadata, annotations=annotations))
+        shelf = Shelf(version=version, policies=remembering(quarantined=(SICK,)))
+        shelf.settle()
+        assert shelf.record().quarantine is not None
+
     @pytest.mark.row("V11")
     @pytest.mark.parametrize("text", ["junk", record_text(LIVE, {"detector": Service(good=START)})])
     def test_a_record_that_is_none_is_left_alone_until_there_is_something_to_say(self, text: str) -> None:

@@ -225,12 +225,23 @@ def test_a_base_that_finds_nothing_is_not_verified(map50: str, verified: str) ->
     assert shelf.verified() == (verified, "Verified" if verified == "True" else "FindsNothing")
 
 
-@pytest.mark.row("V4")
-@pytest.mark.parametrize("images", [0, -1])
-def test_a_figure_of_no_image_verifies_nothing(images: int) -> None:
+@pytest.mark.row("V33")
+@pytest.mark.parametrize(
+    "counts", [{"images": -1}, {"boxes": -1}, {"images": 2**31}, {"boxes": 0}, {"boxes": 200 * 300 + 1}]
+)
+def test_a_measurement_that_contradicts_itself_verifies_nothing_and_is_made_again(counts: dict[str, int]) -> None:
     shelf = Shelf()
     shelf.settle()
-    shelf.say(result(testSet={"digest": sha("t"), "images": images, "boxes": 0}))
+    shelf.say(result(testSet={"digest": sha("t"), "images": 200, "boxes": 1200, **counts}))
+    assert shelf.verified() == ("Unknown", "ResultContradictory")
+    assert shelf.version.status.map50 is None
+
+
+@pytest.mark.row("V4")
+def test_a_figure_of_no_image_verifies_nothing() -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.say(result(testSet={"digest": sha("t"), "images": 0, "boxes": 0}))
     assert shelf.verified() == ("False", "NotANumber")
     assert shelf.version.status.map50 is None
 

@@ -1,7 +1,12 @@
 """Whether a Job is the one that was made for an attempt: names, labels and references are anybody's to give."""
 
+from typing import Final
+
 from ...api.run import Attempt
 from ..views import Failure, JobView, Problem
+
+JOB_NOT_OURS: Final = "JobNotOurs"
+"""Why an attempt failed whose Job is not the one that was to be made; it costs no retry."""
 
 
 def not_as_made(attempt: Attempt, job: JobView) -> Failure | None:
@@ -20,7 +25,7 @@ def not_as_made(attempt: Attempt, job: JobView) -> Failure | None:
             f"its trainer does; compare it with the PodTemplate: kubectl get job {job.name} -n {job.namespace} "
             "-o yaml; put what admission demands into the PodTemplate"
         )
-        return Failure(Problem("JobNotOurs", text), counted=False)
+        return Failure(Problem(JOB_NOT_OURS, text), counted=False)
     text = f"what the trainer of Job {job.name} is to do was changed after it was made; its result is not taken"
     return Failure(Problem("JobChanged", text))
 

@@ -13,6 +13,7 @@ from ...api.contract import (
 from ...api.run import Attempt
 from ..decision import RecordMetric
 from .clock import running_time
+from .genuine import JOB_NOT_OURS
 
 RESULTS: Final = (
     "Succeeded",
@@ -60,7 +61,7 @@ def result_of(attempt: Attempt) -> str:
     """Return the kind of result, one of RESULTS, of an attempt that has ended."""
     if attempt.outcome != "Failed":
         return "Succeeded" if attempt.outcome == "Succeeded" else "Suspended"
-    if not attempt.counted:
+    if not attempt.counted and attempt.reason != JOB_NOT_OURS:
         return "Disrupted"
     return _BY_REASON.get(attempt.reason) or _BY_EXIT.get(attempt.exit_code) or "Other"
 

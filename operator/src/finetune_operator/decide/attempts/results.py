@@ -9,11 +9,14 @@ from ...api.meta import Artifact, FileReference
 from ...api.run import Attempt, Inputs, NewSetCounts
 from ...api.value import InvalidObject, parse
 from ..views import Problem
+from .contradictions import contradictions, drawn_otherwise
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RATIO = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _DIGESTS = ("pool", "anchor", "testSet", "newSet")
 _MAX_COUNT = 2**31 - 1
+_SHOWN = 1000
+"""Characters of what contradicts itself that a message has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None =
     )
     if wrong:
         return _invalid("prepare", wrong)
+    against_itself = drawn_otherwise(run_document, result, all_fresh=fresh_by is None)
+    if against_itself:
+        return _contradictory("prepare", against_itself)
     return Inputs(
         plan=result.plan,
         pool=result.pool,
@@ -69,7 +75,7 @@ def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None =
     )
 
 
-def trained(run_document: RunDocument, said: StepResult, known: Mapping[str, str]) -> Trained | Problem:
+def trained(run_document: RunDocument, inputs: Inputs, said: StepResult, known: Mapping[str, str]) -> Trained | Problem:
     """Return what was trained, or why the result is not taken.
 
     `known` has the names of other versions by digest. An artifact names its run, so that no training makes their bytes.
@@ -87,6 +93,8 @@ def trained(run_document: RunDocument, said: StepResult, known: Mapping[str, str
     )
     if wrong:
         return _invalid("train", wrong)
+    if result.images != inputs.train:
+        return _contradictory("train", [f"it trained on {result.images} images, and the mix has {inputs.train}"])
     summary = f"{result.epochs} epochs over {result.images} images in {result.seconds} s on {result.device[:64]}"
     return Trained(artifact, checkpoint, summary)
 
@@ -124,6 +132,9 @@ def evaluated(
     wrong += _counted_otherwise(inputs, result, fresh_by)
     if wrong:
         return Problem("EvidenceMismatch", f"evaluate measured something else than it was asked: {'; '.join(wrong)}")
+    wrong = contradictions(run_document, result, all_fresh=fresh_by is None)
+    if wrong:
+        return _contradictory("evaluate", wrong)
     if said.manifest is None:
         return _invalid("evaluate", "it names no manifest")
     misplaced = _misplaced(run_document, said.manifest.uri, said.manifest.sha256)
@@ -156,12 +167,14 @@ def manifest_digest(said: StepResult) -> str | None:
     return said.manifest.sha256 if said.manifest is not None and _is_sha256(said.manifest.sha256) else None
 
 
-def verified(said: StepResult) -> EvaluateResult | Problem:
+def verified(run_document: RunDocument, said: StepResult) -> EvaluateResult | Problem:
     """Return what was measured of an imported base; whose digest it is, is looked at afterwards."""
     try:
-        return parse(said.result, EvaluateResult)
+        result = parse(said.result, EvaluateResult)
     except InvalidObject as error:
         return _unreadable("verify", error)
+    wrong = contradictions(run_document, result, all_fresh=True)
+    return _contradictory("verify", wrong) if wrong else result
 
 
 def _misplaced(run_document: RunDocument, uri: str, sha256: str) -> str | None:
@@ -186,6 +199,11 @@ def _short(digest: str | None) -> str:
 
 def _unreadable(step: str, error: InvalidObject) -> Problem:
     return Problem("ResultInvalid", f"the result of {step} does not fit the contract: {error}")
+
+
+def _contradictory(step: str, wrong: list[str]) -> Problem:
+    text = "; ".join(wrong)[:_SHOWN]
+    return Problem("ResultContradictory", f"the result of {step} contradicts itself: {text}")
 
 
 def _invalid(step: str, wrong: str) -> Problem:

@@ -6,13 +6,17 @@ from typing import Final, TypeVar
 from ...api.run import Attempt, Step
 from ..views import JobView, Problem
 from .clock import is_running, running_time
+from .genuine import JOB_NOT_OURS
 from .history import MAX_BACKOFF, backoff
 from .step import AttemptsView, StepRequest, template_mended
 
 T = TypeVar("T")
 
 MAX_DISRUPTIONS: Final = 20
-"""A disruption is nobody's fault, so it costs no retry; without an end a broken node pool would loop for ever."""
+"""A disruption is nobody's fault, so it costs no retry; without an end a broken node pool would loop for ever.
+
+So would a cluster whose admission changes every Job, or somebody who takes every name.
+"""
 
 ENDLESS_BACKOFF: Final = timedelta(minutes=30)
 """An endless step that fails again and again costs a pod in half an hour."""
@@ -30,7 +34,11 @@ def given_up(view: AttemptsView, request: StepRequest[T], failed: Attempt, probl
             f"{request.step} failed {counted} times, backoffLimit is {view.backoff_limit}; last: {_in_words(problem)}"
         )
         return Problem("BackoffLimitExceeded", message)
-    disruptions = sum(a.outcome == "Failed" and not a.counted for a in view.attempts)
+    uncounted = [a.reason for a in view.attempts if a.outcome == "Failed" and not a.counted]
+    strange = uncounted.count(JOB_NOT_OURS)
+    if failed.reason == JOB_NOT_OURS and strange >= MAX_DISRUPTIONS:
+        return Problem(JOB_NOT_OURS, f"{strange} Jobs were not the ones that were to be made; last: {problem.message}")
+    disruptions = len(uncounted) - strange
     if disruptions >= MAX_DISRUPTIONS:
         return Problem("TooManyDisruptions", f"disrupted {disruptions} times; last: {_in_words(problem)}")
     return None
@@ -43,12 +51,13 @@ def _counted(view: AttemptsView, step: Step) -> int:
 def pause(view: AttemptsView, request: StepRequest[T], failed: Attempt) -> timedelta:
     """Return how long after a failed attempt the next one begins; a mended PodTemplate is tried at once.
 
-    A node that rejects pods does so in a second: such attempts are not counted, but the pause grows with them.
+    A node that rejects pods does so in a second, and a Job that is not ours is seen at once: such attempts are not
+    counted, but the pause grows with them.
     """
     if template_mended(request, failed):
         return timedelta()
-    rejected = sum(a.outcome == "Failed" and a.reason == "RejectedByNode" for a in view.attempts)
-    failures = max(_counted(view, request.step) + rejected, 1)
+    quick = sum(a.outcome == "Failed" and a.reason in ("RejectedByNode", JOB_NOT_OURS) for a in view.attempts)
+    failures = max(_counted(view, request.step) + quick, 1)
     return backoff(failures, ENDLESS_BACKOFF if request.ends is not None else MAX_BACKOFF)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Final
 
 from ...api.contract import EvaluateResult, RunDocument
@@ -46,7 +47,12 @@ def evidence_of(
         "gates": [plain(gate) for gate in gates],
         "live": live,
         "liveSha256": live_sha256,
-        "standing": {"version": standing.version, "testSet": standing.test_set, "isLive": standing.is_live},
+        "standing": {
+            "version": standing.version,
+            "testSet": standing.test_set,
+            "isLive": standing.is_live,
+            "known": [asdict(earlier) for earlier in standing.known],
+        },
         "models": complete(result.models),
         "provenance": dict(provenance),
     }

@@ -20,7 +20,7 @@ _POINT: Final = Decimal(WHOLE) / 100
 def judge(limits: FieldsGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     """Judge the listed fields: worse by `review_at_points` and by `min_boxes_lost` boxes is a Review."""
     threshold = (
-        f"review at {limits.review_at_points} points and {limits.min_boxes_lost} boxes, "
+        f"review at {limits.review_at_points:f} points and {limits.min_boxes_lost} boxes, "
         f"of fields with {limits.min_boxes} boxes"
     )
     live = case.result.models.live is not None

@@ -25,7 +25,7 @@ def judge(limits: FloorGate, case: Evaluation) -> tuple[GateVerdict, ...]:
 
 
 def _verdict(name: str, what: str, limits: FloorGate, case: Evaluation, floors: Floors | None) -> GateVerdict:
-    threshold = f"recall and precision above {limits.minimum}, of fields with {limits.min_boxes} boxes"
+    threshold = f"recall and precision above {limits.minimum:f}, of fields with {limits.min_boxes} boxes"
     live = case.result.models.live is not None
     rows = floor_rows(floors, case.classes, live=live, min_boxes=limits.min_boxes)
     if isinstance(rows, str) or not limits.minimum.is_finite() or floors is None:

@@ -16,15 +16,28 @@ Figures = tuple[Figure, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """An earlier mAP50 of bytes that are measured again: by which version's record, and on which test split."""
+
+    sha256: str
+    version: str
+    test_set: str
+    images: int
+    map50: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What is known of what the candidate is held against: the live version, or the base where nothing is live.
 
     `version` is its name, `test_set` the digest of the test split that it was measured on; each None where unknown.
+    `known` are earlier measurements of base and live version.
     """
 
     version: str | None = None
     test_set: str | None = None
     is_live: bool = False
+    known: tuple[Known, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,21 @@
 """Gate for a yardstick that stays: the test split is the one that the live version was measured on.
 
+And it measures as it did: what base and live version have by their records, they have here, on the same split.
 What is approved brings its own test split into its evidence, and so makes it the yardstick of whatever follows.
 """
 
+from decimal import Decimal
 from typing import Final
 
 from ...api.policy import YardstickMovedGate
 from ...api.run import GateVerdict, Verdict
 from .gate import Evaluation, Gate, no_figures
+from .shares import share
 
 NAME: Final = "yardstickMoved"
 _THRESHOLD: Final = "the test split of what is live"
+_AGREES: Final = Decimal("0.005")
+"""How much mAP50 of the same bytes on the same pages may differ: another CPU rounds otherwise."""
 
 
 def judge(limits: YardstickMovedGate, case: Evaluation) -> tuple[GateVerdict, ...]:
@@ -21,6 +26,12 @@ def judge(limits: YardstickMovedGate, case: Evaluation) -> tuple[GateVerdict, ..
     """
     now, standing = case.result.test_set.digest, case.standing
     before, version = standing.test_set, standing.version or "what is live"
+    differs = _measured_otherwise(case)
+    if differs is not None:
+        message = f"{differs}; another evaluator measured, or one of the two did not measure this"
+        return (
+            _said("Review", message) if limits.review else _said("Pass", f"does not apply (review: false): {message}"),
+        )
     if before == now:
         return (_said("Pass", f"{version} was measured on the same test split, {now[:12]}"),)
     if before is None and not standing.is_live:
@@ -30,6 +41,22 @@ def judge(limits: YardstickMovedGate, case: Evaluation) -> tuple[GateVerdict, ..
     if not limits.review:
         return (_said("Pass", f"does not apply (review: false): {message}"),)
     return (_said("Review", message),)
+
+
+def _measured_otherwise(case: Evaluation) -> str | None:
+    """Return whose bytes have another mAP50 here than by an earlier record, on the same test split; None: nobody's."""
+    models, test_set = case.result.models, case.result.test_set
+    for earlier in case.standing.known:
+        for model in (models.base, models.live):
+            if model is None or (model.sha256, test_set.digest) != (earlier.sha256, earlier.test_set):
+                continue
+            if test_set.images != earlier.images:
+                return f"test split {test_set.digest[:12]} has {test_set.images} images, and {earlier.images} before"
+            now, then = share(model.map50), share(earlier.map50)
+            if now is None or then is None or abs(now - then) > _AGREES:
+                which = "the base" if model is models.base else "the live version"
+                return f"{which} has mAP50 {now} here, and {then} by the record of {earlier.version}"
+    return None
 
 
 def _said(verdict: Verdict, message: str) -> GateVerdict:

@@ -11,7 +11,7 @@ from ...api.contract import EvaluateResult, NewSet, Scores
 from ...api.policy import NewSamplesGate
 from ...api.run import GateVerdict, Verdict
 from .gate import Evaluation, Figures, Gate, Standing, figures
-from .shares import found_share
+from .shares import found_share, has_no_box
 
 NAME: Final = "newSamples"
 FRESH_NAME: Final = "newSamplesFresh"
@@ -27,7 +27,7 @@ def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     candidate = models.candidate
     if new_set is None or candidate is None:
         message = "nothing was measured on new samples"
-        threshold = str(limits.minimum)
+        threshold = f"{limits.minimum:f}"
         return tuple(
             GateVerdict(name=name, verdict="Error", threshold=threshold, message=message) for name in (NAME, FRESH_NAME)
         )
@@ -35,6 +35,8 @@ def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     pool = _rate_verdict(NAME, "the pool", candidate.pool, limits, beside(*others) + _trained_on(new_set))
     if candidate.fresh is None and new_set.fresh == 0:
         return (pool, _nothing_fresh(limits, case.standing))
+    if new_set.fresh > 0 and has_no_box(candidate.fresh):
+        return (pool, _no_box(limits, new_set))
     others = (models.base.fresh, models.live.fresh if models.live else None)
     remarks = beside(*others) + _trained_on(new_set)
     return (pool, _rate_verdict(FRESH_NAME, "its fresh samples", candidate.fresh, limits, remarks))
@@ -48,11 +50,19 @@ def beside(base: Scores | None, live: Scores | None) -> str:
 def _nothing_fresh(limits: NewSamplesGate, standing: Standing) -> GateVerdict:
     """Return a verdict of its own, so that nobody looks for one that is missing."""
     message = f"does not apply: no sample is fresh since {standing.version or 'what is live'}; the pool alone counts"
-    return GateVerdict(name=FRESH_NAME, verdict="Pass", threshold=str(limits.minimum), message=message)
+    return GateVerdict(name=FRESH_NAME, verdict="Pass", threshold=f"{limits.minimum:f}", message=message)
+
+
+def _no_box(limits: NewSamplesGate, new_set: NewSet) -> GateVerdict:
+    """Return a Review: fresh pages of which none has a label are no error, and say nothing of the candidate."""
+    message = f"none of {new_set.fresh} fresh documents has a labelled box, so nothing can be found there"
+    return GateVerdict(
+        name=FRESH_NAME, verdict="Review", reason="TooFewFound", threshold=f"{limits.minimum:f}", message=message
+    )
 
 
 def _rate_verdict(name: str, what: str, scores: Scores | None, limits: NewSamplesGate, remarks: str) -> GateVerdict:
-    threshold = str(limits.minimum)
+    threshold = f"{limits.minimum:f}"
     rate = found_share(scores)
     if scores is None or rate is None:
         message = f"no valid detection rate on {what}: {_raw(scores)}"

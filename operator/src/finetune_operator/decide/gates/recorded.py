@@ -21,7 +21,7 @@ from .verdict import stricter, worst
 ALWAYS: Final = (REGRESSION, NEW_SAMPLES)
 """The gates that every recorded judgement has, whichever release made it."""
 
-_NUMBER: Final = re.compile(r"(?<![-0-9.])[0-9]{1,9}(?:[.][0-9]{1,9})?(?![0-9.])")
+_NUMBER: Final = re.compile(r"(?<![-0-9.])[0-9]{1,9}(?:[.][0-9]{1,10})?(?![0-9.])")
 _VALUE: Final = re.compile(r"-?[0-9]{1,9}([.][0-9]{1,9})?")
 _ONE_LIMIT: Final = 1
 _TWO_LIMITS: Final = 2

@@ -23,13 +23,13 @@ def judge(limits: RegressionGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     drop = max(base, live) - candidate; below `reviewAtPoints` Pass, up to and including
     `rejectAbovePoints` Review, above it Reject.
     """
-    threshold = f"review at {limits.review_at_points}, reject above {limits.reject_above_points}"
+    threshold = f"review at {limits.review_at_points:f}, reject above {limits.reject_above_points:f}"
     result = case.result
     models = result.models
     candidate = share(models.candidate.map50 if models.candidate else "")
     base = share(models.base.map50)
     live = share(models.live.map50) if models.live else base
-    if candidate is None or base is None or live is None or result.test_set.images < 1:
+    if candidate is None or base is None or live is None or min(result.test_set.images, result.test_set.boxes) < 1:
         message = f"no valid mAP50 to compare: {_raw(models.candidate, models.base, models.live)}, each must be in 0..1"
         return (GateVerdict(name=NAME, verdict="Error", threshold=threshold, message=message),)
     drop = (max(base, live) - candidate) * 100

@@ -28,3 +28,8 @@ def found_share(scores: Scores | None) -> Decimal | None:
     if rate is None or abs(rate - Decimal(scores.matched) / Decimal(scores.boxes)) > _SIX_DIGITS:
         return None
     return rate
+
+
+def has_no_box(*sets: Scores | None) -> bool:
+    """Tell whether models were measured on pages without a label: there is nothing to find, and no share of it."""
+    return all(scores is not None and scores.boxes == scores.matched == 0 and scores.rate == "" for scores in sets)

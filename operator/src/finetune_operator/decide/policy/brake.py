@@ -8,11 +8,13 @@ from .. import limits
 from ..decision import Decision
 from ..deployment import keys_of
 from ..promotion.braking import goes_back_to
+from ..promotion.checks import overrules
 from ..promotion.waiting import candidates, identity
 from ..text import cut
 from ..views import DeploymentView, PolicyView
 from . import memory
 from .returning import TAKEN_BACK, turn_back
+from .writes import as_met
 
 
 def brake(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus] | None:
@@ -20,7 +22,7 @@ def brake(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Dec
 
     Keys that are neither the old ones nor the new ones are somebody else's, and stay: row D12 sees to them.
     """
-    if not (deployment.keys.absent or deployment.keys in (keys_of(flight.to), keys_of(flight.back))):
+    if deployment.keys != keys_of(flight.to) and not as_met(view.policy.status, flight, deployment.keys):
         return None
     for promotion in candidates(view.policy, view.promotions):
         back = goes_back_to(promotion, view.policy, view.versions)
@@ -44,6 +46,7 @@ def _end(
             spec_hash=spec_hash,
             release_hold=promotion.spec.release_hold,
             overrules=promotion.overrules,
+            corrects=overrules(promotion, "TakenBack"),
             reason=cut(promotion.spec.reason, limits.MARK),
         ),
     )

@@ -19,7 +19,7 @@ from ..decision import Action, Decision, Emit
 from ..deployment import epoch_of, is_rolled_out, keys_of, rollout_patience, written_by_others
 from ..promotion.eligibility import takes_back
 from ..promotion.proposal import Clear
-from ..promotion.release import lifts
+from ..promotion.release import lifts, newest_of
 from ..promotion.waiting import identity
 from ..refusal import REMEDIES
 from ..text import cut
@@ -30,7 +30,7 @@ from .brake import brake
 from .flight_clock import begun, clock, counted_if_due, in_all
 from .returning import apply_again, foreign, returning, target_gone, turn_back
 from .watching import REPORT_LAG, deadline_reported, watch, watching
-from .writes import apply_keys, given_up_at, next_epoch, progress, until
+from .writes import apply_keys, as_met, given_up_at, next_epoch, progress, until
 
 NEVER_APPLIED: Final = timedelta(hours=1)
 """A flight whose keys could not be applied for so long is given up."""
@@ -56,12 +56,13 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         overrules=promotion.overrules,
         phase="Flipping",
         to=to,
-        back=memory.way_back(status, to),
+        back=memory.way_back(status, to, view.versions),
         epoch=next_epoch(status, deployment),
         deployment_uid=deployment.uid,
         template_hash=deployment.template_hash,
         generation=deployment.generation,
         started_at=now,
+        newest_promotion=newest_of(view.policy, view.promotions),
         phase_since=now,
         deadline=times.later(now, rollout_patience(deployment)),
         unsettled=not deployment.settled and status.live is not None,
@@ -118,7 +119,7 @@ def _flipping(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
     if deployment.keys != keys_of(flight.to):
         return (
             _apply_late(view, flight, deployment)
-            if _unapplied(flight, deployment)
+            if _unapplied(view.policy.status, flight, deployment)
             else foreign(view, flight, deployment)
         )
     if is_rolled_out(deployment) or _as_far_as_it_was(flight, deployment):
@@ -144,12 +145,12 @@ def _as_far_as_it_was(flight: InFlight, deployment: DeploymentView) -> bool:
     )
 
 
-def _unapplied(flight: InFlight, deployment: DeploymentView) -> bool:
+def _unapplied(status: PolicyStatus, flight: InFlight, deployment: DeploymentView) -> bool:
     """Tell whether the Deployment is still as the flight met it, so that a crash came before the apply.
 
     After `rollout undo` it looks the same but for who wrote the keys.
     """
-    untouched = deployment.keys.absent or deployment.keys == keys_of(flight.back)
+    untouched = as_met(status, flight, deployment.keys)
     return untouched and epoch_of(deployment) < flight.epoch and written_by_others(deployment) is None
 
 

@@ -13,6 +13,7 @@ from ..deployment import manager_in_words, written_by_others
 from ..promotion.checks import judge
 from ..promotion.eligibility import what_comes_back
 from ..promotion.proposal import Proposal, Refuse, quoted
+from ..promotion.release import newest_of
 from ..text import plain
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
@@ -25,7 +26,7 @@ Held = tuple[PolicyStatus, tuple[Emit, ...]]
 
 def hold(view: PolicyView, status: PolicyStatus, by: str, reason: str, cause: str, ways: tuple[str, ...]) -> Held:
     """Hold, and say why and how out of it."""
-    held = memory.held(status, by, reason, "; ".join((cause, *ways)), view.now)
+    held = memory.held(status, by, reason, "; ".join((cause, *ways)), view.now, newest_of(view.policy, view.promotions))
     return held, () if held.hold == status.hold else said_whole(reason, cause, ways)
 
 
@@ -130,7 +131,9 @@ def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause:
     if held.hold is None or not events:
         return held, events
     # It is there since the way back began: who promotes on meanwhile knows of it.
-    return replace(held, hold=replace(held.hold, since=flight.phase_since)), events
+    return replace(
+        held, hold=replace(held.hold, since=flight.phase_since, newest_promotion=flight.newest_promotion)
+    ), events
 
 
 def undone(view: PolicyView, status: PolicyStatus) -> PolicyStatus:

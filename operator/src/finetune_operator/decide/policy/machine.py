@@ -41,7 +41,7 @@ def serve(view: PolicyView) -> Decision[PolicyStatus]:
 def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
     """Let go of version numbers whose ModelVersion is there (row D24)."""
     policy = view.policy
-    return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model, view.now))
+    return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model))
 
 
 CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, remove_finished_jobs)

@@ -1,13 +1,14 @@
 """Changes of a policy's durable memory: holds, consumed promotions, quarantine, what was good; all bounded."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from msgspec.structs import replace
 
 from ...api.model_version import ModelVersion
 from ...api.policy import (
+    Brake,
     Consumed,
     Hold,
     InFlight,
@@ -19,24 +20,34 @@ from ...api.policy import (
     Quarantined,
     Rejected,
     TakenBack,
+    trace_of,
 )
 from .. import limits
 from ..deployment import keys_of
+from ..rejections import rejection_of
 from ..text import cut, within
 from ..times import moment
 
-RESERVATION_REST: Final = timedelta(minutes=10)
-"""How long a reservation outlives the creation of its version, so that no stale reader reserves a second one."""
+RESTING: Final = 8
+"""So many reservations outlive the creation of their versions, so that no stale reader reserves a second number.
+
+A number, and no time: clocks are set.
+"""
 
 
-def held(status: PolicyStatus, by: str, reason: str, message: str, now: datetime) -> PolicyStatus:
-    """Return `status` with that hold; a hold for the same reason keeps its time, whatever else it says by now."""
+def held(
+    status: PolicyStatus, by: str, reason: str, message: str, now: datetime, newest: datetime | None = None
+) -> PolicyStatus:
+    """Return `status` with that hold; a hold for the same reason keeps its time, whatever else it says by now.
+
+    `newest` is when the newest promotion was made that is there.
+    """
     old = status.hold
     text = within(message, limits.HOLD_MESSAGE)
-    if old is not None and (old.by, old.reason, old.message) == (by, reason, text):
-        return status
-    since = old.since if old is not None and (old.by, old.reason) == (by, reason) else moment(now)
-    return replace(status, hold=Hold(by=by, reason=reason, message=text, since=since))
+    if old is not None and (old.by, old.reason) == (by, reason):
+        return status if old.message == text else replace(status, hold=replace(old, message=text))
+    hold = Hold(by=by, reason=reason, message=text, since=moment(now), newest_promotion=newest)
+    return replace(status, hold=hold)
 
 
 def released(status: PolicyStatus) -> PolicyStatus:
@@ -58,7 +69,7 @@ def consumed(
     """Return `status` with the promotion (name, spec hash, uid) acted upon, for good.
 
     Beyond the bound the oldest entries leave, but after them those that overrule (P15), and those in `waiting` (not yet
-    mirrored by their objects) last.
+    mirrored by their objects) last. Of those that flew a trace stays (P26).
     """
     name, spec_hash, uid = promotion
     new = Consumed(
@@ -72,11 +83,13 @@ def consumed(
         overrules=overrules,
     )
     entries = [entry for entry in status.consumed if (entry.name, entry.spec_hash) != (name, spec_hash)]
+    gone = list[Consumed]()
     while len(entries) >= limits.CONSUMED:
-        del entries[min(range(len(entries)), key=lambda i: (_stays(entries[i], waiting), i))]
+        gone.append(entries.pop(min(range(len(entries)), key=lambda i: (_stays(entries[i], waiting), i))))
     silent = max(len(entries) + 1 - limits.CONSUMED_MESSAGES, 0)
     kept = [replace(entry, message="") if i < silent else entry for i, entry in enumerate(entries)]
-    return replace(status, consumed=(*kept, new))
+    traces = (trace_of(entry.name, entry.spec_hash) for entry in gone if entry.outcome in ("Succeeded", "RolledBack"))
+    return replace(status, consumed=(*kept, new), forgotten=(*status.forgotten, *traces)[-limits.FORGOTTEN :])
 
 
 def _stays(entry: Consumed, waiting: Collection[tuple[str, str]]) -> tuple[bool, bool]:
@@ -146,8 +159,10 @@ def kept(status: PolicyStatus, version: LiveVersion) -> PolicyStatus:
 
     It counts as good from now on: a person stands for it.
     """
-    if status.taken_back_of(version.sha256) is None:
-        return status
+    return status if status.taken_back_of(version.sha256) is None else _kept_good(status, version)
+
+
+def _kept_good(status: PolicyStatus, version: LiveVersion) -> PolicyStatus:
     good = tuple(entry for entry in status.last_good if entry.sha256 != version.sha256)
     status = _not_taken_back(status, version.sha256)
     return replace(status, last_good=(version, *good)[: limits.LAST_GOOD])
@@ -201,11 +216,27 @@ def gone_live(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicySt
     return replace(status, live=as_live(flight.to, flight.epoch, now), last_good=tuple(good[: limits.LAST_GOOD]))
 
 
-def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
+def braked(status: PolicyStatus, flight: InFlight, brake: Brake, *, left: Live | None, now: datetime) -> PolicyStatus:
+    """Return `status` with what people left by ending a flight (D42, D78); `left` is what was live, if they left it.
+
+    Who ends a way back does not speak against the version that it led to. Bytes that are gone back to are not left,
+    under whatever name they flew.
+    """
+    back = flight.back
+    if back is not None and brake.corrects:
+        status = _kept_good(status, back)
+    flown = () if flight.takes_back else (flight.to,)
+    for version in (*flown, *(() if left is None else (as_version(left),))):
+        if back is None or version.sha256 != back.sha256:
+            status = taken_back(status, version, by=brake.promotion, reason=brake.reason, now=now)
+    return status
+
+
+def way_back(status: PolicyStatus, to: LiveVersion, versions: tuple[ModelVersion, ...] = ()) -> LiveVersion | None:
     """Return what a failed flight to `to` returns to: live, else the newest good one.
 
-    Never a quarantined digest; one that people took back only where there is no other (D44). The same bytes under
-    another name or from another place are a way back.
+    Never a quarantined digest; one that people took back or rejected only where there is no other (D44, D79). The same
+    bytes under another name or from another place are a way back.
     """
     recorded = () if status.live is None else (status.live,)
     able = [
@@ -216,6 +247,7 @@ def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
     # What was merely found on the Deployment (adopted) comes after all that passed a watch, and before nothing at all.
     able.sort(
         key=lambda version: (
+            rejection_of(version.sha256, versions, status) is not None,
             status.taken_back_of(version.sha256) is not None,
             bool(status.last_good) and not status.is_good(version.sha256),
         )
@@ -223,18 +255,10 @@ def way_back(status: PolicyStatus, to: LiveVersion) -> LiveVersion | None:
     return as_version(able[0]) if able else None
 
 
-def without_spent_reservations(
-    status: PolicyStatus, versions: tuple[ModelVersion, ...], model: str, now: datetime
-) -> PolicyStatus:
-    """Return `status` without the reservations whose ModelVersion is there for a while (row D24)."""
-    if not status.reservations:
-        return status
-    made = {
-        version.spec.version
-        for version in versions
-        if version.spec.model == model
-        and version.metadata.creation_timestamp is not None
-        and now - version.metadata.creation_timestamp >= RESERVATION_REST
-    }
-    kept = tuple(entry for entry in status.reservations if entry.version not in made)[-limits.RESERVATIONS :]
+def without_spent_reservations(status: PolicyStatus, versions: tuple[ModelVersion, ...], model: str) -> PolicyStatus:
+    """Return `status` without the reservations whose ModelVersion is there, but for the newest of these (row D24)."""
+    made = {version.spec.version for version in versions if version.spec.model == model}
+    spent = [entry.version for entry in status.reservations if entry.version in made]
+    gone = set(spent[:-RESTING])
+    kept = tuple(entry for entry in status.reservations if entry.version not in gone)[-limits.RESERVATIONS :]
     return status if kept == status.reservations else replace(status, reservations=kept)

@@ -21,6 +21,7 @@ from ..deployment import counted_epoch, deployment_problem, is_rolled_out, manag
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself, what_comes_back
 from ..promotion.proposal import Proposal, Refuse
+from ..promotion.release import newest_of
 from ..promotion.waiting import candidates
 from ..rejections import in_words, rejection_on
 from ..views import DeploymentView, PolicyView, ServedKeys
@@ -58,7 +59,7 @@ def _served(view: PolicyView) -> tuple[Served, ...]:
 
 
 def _rejections(view: PolicyView) -> Iterator[Rejected]:
-    """Yield what people rejected of the model: by the versions and by the policy's runs that are there.
+    """Yield what people rejected of the model: by versions, runs and other policies that are there.
 
     A no is about the bytes, so it counts whatever the Deployment.
     """
@@ -199,7 +200,9 @@ def _hold(
 ) -> Decision[PolicyStatus]:
     """Return the hold; Events tell of it once, not of each change of its words."""
     ways = tuple(ways)
-    held = memory.held(status, FIELD_MANAGER, reason, "; ".join((cause, *ways)), view.now)
+    held = memory.held(
+        status, FIELD_MANAGER, reason, "; ".join((cause, *ways)), view.now, newest_of(view.policy, view.promotions)
+    )
     old = view.policy.status.hold
     known = old is not None and old.reason == reason
     return Decision(held, () if known else said_whole(reason, cause, ways))

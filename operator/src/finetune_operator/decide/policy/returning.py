@@ -5,20 +5,22 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.policy import InFlight, LiveVersion, PolicyStatus, PromotionOutcome
+from ...api.policy import Brake, InFlight, LiveVersion, PolicyStatus, PromotionOutcome
 from .. import limits, times
 from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
-from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience
+from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience, written_by_others
 from ..promotion.proposal import quoted
-from ..promotion.release import is_about
+from ..promotion.release import is_about, newest_of
 from ..promotion.waiting import candidates
+from ..rejections import in_words as rejected_in_words
+from ..rejections import rejection_of
 from ..text import cut, plain
 from ..views import OBSERVED_STEP, DeploymentView, Fault, PolicyView
 from . import holds, memory
 from .blame import evidence, quarantined_if_at_fault
 from .flight_clock import begun, clock
-from .writes import apply_if_ours, given_up_at, next_epoch, progress, until
+from .writes import apply_if_ours, as_met, given_up_at, next_epoch, progress, until
 
 TAKEN_BACK: Final = "TakenBack"
 """Why a flight returns that a promotion ended."""
@@ -31,11 +33,15 @@ def turn_back(
     if deployment.template_hash != flight.template_hash and why != TAKEN_BACK:
         why, message = "ConcurrentChange", f"{message}; the pod template was changed by somebody else meanwhile"
     status, patience = view.policy.status, rollout_patience(deployment)
+    if why != TAKEN_BACK:
+        # What was said of versions since take-off counts (D79); nothing takes the last way back away.
+        flight = replace(flight, back=memory.way_back(status, flight.to, view.versions) or flight.back)
     returning = replace(
         begun(view, flight),
         phase="Returning",
         why=why,
         message=message[: limits.CAUSE],
+        newest_promotion=newest_of(view.policy, view.promotions),
         evidence="" if fault is None else cut(evidence(fault), limits.EVIDENCE),
         epoch=next_epoch(status, deployment),
         generation=deployment.generation,
@@ -72,14 +78,23 @@ def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
     if deployment.keys == back and (fenced or overdue):
         if flight.back is None or deployment.settled:
             return _returned(view, flight)
-    elif not fenced and (deployment.keys.absent or deployment.keys in (back, keys_of(flight.to))):
+    elif not fenced and _is_due(view, flight, deployment):
         return apply_again(view, flight, deployment, flight.back)
     else:
         return foreign(view, flight, deployment)
     waiting = candidates(view.policy, view.promotions)
-    if overdue and any(p.spec.release_hold and is_about(p, flight.phase_since) for p in waiting):
+    if overdue and any(
+        p.spec.release_hold and is_about(p, flight.phase_since, flight.newest_promotion) for p in waiting
+    ):
         return _returned(view, flight, "; the old version was not available again when the next promotion took over")
     return Decision(view.policy.status, requeue_after=until(view, flight, given_up_at(flight, deployment)))
+
+
+def _is_due(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> bool:
+    """Tell whether the old keys are to be applied yet: a crash came before that, or before the flight's own apply."""
+    if as_met(view.policy.status, flight, deployment.keys):
+        return deployment.keys.absent or deployment.keys == keys_of(flight.back) or not written_by_others(deployment)
+    return deployment.keys == keys_of(flight.to)
 
 
 def stuck(view: PolicyView) -> str | None:
@@ -110,7 +125,7 @@ def _no_more_waiting(view: PolicyView, flight: InFlight) -> str:
     status = view.policy.status
     other = next(
         (v for v in status.last_good if v.sha256 not in (flight.back.sha256, flight.to.sha256)
-         and not overruling(status, v.sha256)),
+         and not overruling(status, v.sha256) and rejection_of(v.sha256, view.versions, status) is None),
         flight.back,
     )  # fmt: skip
     against = overruling(status, other.sha256)
@@ -121,10 +136,10 @@ def _no_more_waiting(view: PolicyView, flight: InFlight) -> str:
 def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[PolicyStatus]:
     """The old version serves again, or nothing does as before (row D18)."""
     status = _back_on_record(view.policy.status, flight, view.now)
-    if flight.brake is not None and not flight.takes_back:
-        # Who ends a way back does not speak against the version that it led to.
-        brake = flight.brake
-        status = memory.taken_back(status, flight.to, by=brake.promotion, reason=brake.reason, now=view.now)
+    if flight.brake is not None:
+        left = view.policy.status.live if _goes_further(view, flight, flight.brake) else None
+        status = memory.braked(status, flight, flight.brake, left=left, now=view.now)
+    remark += _not_gone_back_to(view, flight)
     status = landed(status, flight, "RolledBack", flight.why, f"{flight.message}{remark}", view.now)
     text = (
         f"promotion '{flight.promotion}' to '{flight.to.version}' was rolled back: "
@@ -135,6 +150,22 @@ def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[
         return Decision(memory.released(status), (event,))
     held, events = holds.rolled_back(view, status, flight, text)
     return Decision(held, events or (event,))
+
+
+def _goes_further(view: PolicyView, flight: InFlight, brake: Brake) -> bool:
+    """Tell whether it goes back to another version than the flight would have; to correct a taking back leaves none."""
+    return not brake.corrects and flight.back != memory.way_back(view.policy.status, flight.to, view.versions)
+
+
+def _not_gone_back_to(view: PolicyView, flight: InFlight) -> str:
+    """Return why what was live is not what the flight went back to, where a person's no is why (D79)."""
+    status, back = view.policy.status, flight.back
+    live = status.live
+    if live is None or back is None or live.sha256 in (back.sha256, flight.to.sha256) or flight.brake is not None:
+        return ""
+    no = rejection_of(live.sha256, view.versions, status)
+    words = "" if no is None else rejected_in_words(no, live.version)
+    return f"; it went back to '{back.version}', for '{live.version}' was live, but {words}" if words else ""
 
 
 def _back_on_record(status: PolicyStatus, flight: InFlight, now: datetime) -> PolicyStatus:

@@ -9,7 +9,7 @@ from ...api.policy import InFlight, PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
 from ..deployment import is_observed, keys_of, rollout_patience
-from ..views import OBSERVED_STEP, DeploymentView, Fault, PolicyView
+from ..views import OBSERVED_STEP, DeploymentView, PolicyView
 from . import memory
 from .blame import fault_of, surroundings
 from .flight_clock import begun, clock, counted, flown
@@ -20,7 +20,7 @@ UNHEALTHY_FOR: Final = timedelta(seconds=30)
 """A container may fail for so long while watching (row D14)."""
 
 CRASHES: Final = 3
-"""A server that restarted so often while watched is sick, however fast it is back."""
+"""A server that restarted so often is sick, however fast it is back; what it did before it was ready is no fault."""
 
 REPORT_LAG: Final = timedelta(seconds=10)
 """A missed deadline reported earlier than this after a change is that of the rollout before."""
@@ -75,7 +75,7 @@ def _watch_missing(view: PolicyView, flight: InFlight, deployment: DeploymentVie
     sick = (flight.unhealthy_since or times.moment(now)) if fault is not None or beside else None
     if not view.read_anew:
         return Decision(view.policy.status, requeue_after=OBSERVED_STEP)
-    if _crashes(fault, flight) or (sick is not None and now - sick >= UNHEALTHY_FOR):
+    if (fault is not None and fault.restarts >= CRASHES) or (sick is not None and now - sick >= UNHEALTHY_FOR):
         why = "Unhealthy" if fault is not None else "SidecarFails"
         message = f"pods fail after the rollout: {progress(deployment)}"
         return turn_back(view, flight, deployment, why, message, fault)
@@ -95,13 +95,6 @@ def _watch_nothing(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]
     idle = replace(_whole_again(counted(view, flight), clock(view, flight)), idle=True)
     text = f"the Deployment is scaled to zero: the watch over '{flight.to.version}' stands until it has replicas"
     return Decision(replace(view.policy.status, in_flight=idle), (Emit("Normal", "WatchStands", text),))
-
-
-def _crashes(fault: Fault | None, flight: InFlight) -> bool:
-    """Tell whether a server restarts again and again under watch; what it did before it was ready is over."""
-    if fault is None or fault.restarts < CRASHES:
-        return False
-    return fault.since is None or fault.since >= flight.phase_since
 
 
 def _whole_again(flight: InFlight, now: datetime) -> InFlight:

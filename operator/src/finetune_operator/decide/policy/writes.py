@@ -6,13 +6,21 @@ from ...api.policy import InFlight, LiveVersion, PolicyStatus
 from .. import times
 from ..decision import Action, ApplyKeys
 from ..deployment import counted_epoch, deployment_problem, forbids_writes, keys_of, rollout_patience
-from ..views import OBSERVED_STEP, DeploymentView, PolicyView
+from ..views import OBSERVED_STEP, DeploymentView, PolicyView, ServedKeys
 from .flight_clock import clock
 
 
 def next_epoch(status: PolicyStatus, deployment: DeploymentView) -> int:
     """Return an epoch above all that were given out and all that the Deployment shows and can be counted on from."""
     return max(status.epoch, counted_epoch(deployment)) + 1
+
+
+def as_met(status: PolicyStatus, flight: InFlight, keys: ServedKeys) -> bool:
+    """Tell whether the keys are as the flight met them: none, those of live, or those that it goes back to.
+
+    These two differ where live is no way back, or a promotion chose another one.
+    """
+    return keys.absent or keys in (keys_of(flight.back), keys_of(status.live))
 
 
 def apply_keys(deployment: DeploymentView, version: LiveVersion | None, epoch: int) -> ApplyKeys:

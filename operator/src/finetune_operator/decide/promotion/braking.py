@@ -1,17 +1,13 @@
 """Whether a promotion ends the flight that is under way, by going back to a version that was good here."""
 
-from datetime import timedelta
-from typing import Final
-
 from ...api.model_version import ModelVersion
 from ...api.policy import InFlight, LiveVersion, Policy, PolicyStatus
 from ...api.promotion import Promotion
+from ..deployment import keys_of
 from ..rejections import rejection_of
 from .eligibility import eligible, made_by_run
 from .proposal import CheckContext
-
-CLOCKS_DIFFER: Final = timedelta(minutes=1)
-"""A promotion made so long before take-off may still be about the flight."""
+from .release import CLOCKS_DIFFER, is_about
 
 
 def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVersion, ...]) -> LiveVersion | None:
@@ -30,10 +26,12 @@ def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVers
     ):
         return None
     good = _good(status, promotion.spec.version)
-    if good is None or good.sha256 == flight.to.sha256 or status.quarantine_of(good.sha256) is not None:
+    if good is None or status.quarantine_of(good.sha256) is not None:
         return None
-    if flight.back is not None and good.sha256 == flight.back.sha256:
-        return good
+    if flight.back is not None and keys_of(good) == keys_of(flight.back):
+        return good  # also where it is the bytes in flight, from the place where they served
+    if good.sha256 == flight.to.sha256:
+        return None
     return good if _may_serve(promotion, policy, versions, good) else None
 
 
@@ -46,9 +44,10 @@ def _is_meant(promotion: Promotion, status: PolicyStatus, flight: InFlight) -> b
     named, made = promotion.spec.from_version, promotion.metadata.creation_timestamp
     if named is None or made is None:
         return False
-    if named == flight.to.version:
-        return made >= flight.started_at - CLOCKS_DIFFER
-    return status.live is not None and named == status.live.version and made >= flight.started_at
+    if named == flight.to.version and made >= flight.started_at - CLOCKS_DIFFER:
+        return True
+    known = (flight.to.version, *(() if status.live is None else (status.live.version,)))
+    return named in known and is_about(promotion, flight.started_at, flight.newest_promotion)
 
 
 def _good(status: PolicyStatus, version: str) -> LiveVersion | None:

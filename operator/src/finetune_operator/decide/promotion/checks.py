@@ -13,7 +13,7 @@ from ..deployment import keys_of, manager_in_words, written_by_others
 from ..serving import SERVING_DIFFERS, serving_difference
 from ..text import plain
 from ..views import ServedKeys
-from .eligibility import eligible, is_proven, not_taken_back, was_live
+from .eligibility import eligible, is_proven, not_taken_back, rejected_by_a_person, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 from .release import lifts
 
@@ -141,14 +141,14 @@ def _not_quarantined(context: CheckContext) -> Obstacle | None:
     if entry is None or overrules(context.promotion, "Quarantined"):
         return None
     ground = f": {entry.evidence}" if entry.evidence else ""
-    held = context.policy.status.hold is not None
+    held, never = context.policy.status.hold is not None, rejected_by_a_person(context)
     command = _again(context, release=held, despite="Quarantined", current=True)
+    way = f"; or, to make '{version.version}' live all the same and lift that: {command}"
     return Refuse(
         "Failed",
         "Quarantined",
         f"'{version.version}' failed in production here ({entry.reason}, {entry.since:%Y-%m-%d %H:%M} UTC)"
-        f"{ground}; promote another version, or, to make '{version.version}' live all the same and lift that: "
-        f"{command}",
+        f"{ground}; promote another version{f'; {never.message}' if never is not None else way}",
     )
 
 

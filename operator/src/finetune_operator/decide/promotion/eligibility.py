@@ -1,22 +1,18 @@
 """Whether a version may ever go live here: by its evidence, its verification, or because it served before."""
 
-from typing import Final
-
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
 from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
 from ...api.policy import Policy
 from ...api.promotion import Approval, Promotion
 from ...api.record import services
+from ...api.run import BY_GATES
 from .. import text
 from ..commands import promoting
 from ..gates.recorded import disbelief, recorded_verdict
 from ..rejections import in_words as rejected_in_words
 from ..rejections import rejection_of
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
-
-GATES: Final = "gates"
-"""Who decides where no person was needed; nobody approves a review by that name."""
 
 
 def was_live(policy: Policy, version: ModelVersion) -> bool:
@@ -70,11 +66,13 @@ def not_taken_back(context: CheckContext) -> Obstacle | None:
         despite=(*(() if despite is None else despite.checks), "TakenBack"),
         approval=asked.approval,
     )
+    never = rejected_by_a_person(context)
+    way = f"if it shall go live all the same, say so and why: {again}"
     return Refuse(
         "Failed",
         "TakenBack",
-        f"'{spec.version}' was {text.taken_back_in_words(entry, policy.spec.deployment)}; if it shall go live all the "
-        f"same, say so and why: {again}",
+        f"'{spec.version}' was {text.taken_back_in_words(entry, policy.spec.deployment)}; "
+        f"{way if never is None else never.message}",
     )
 
 
@@ -119,7 +117,7 @@ def what_comes_back(policy: Policy, versions: tuple[ModelVersion, ...]) -> str:
 
 def eligible(context: CheckContext) -> Obstacle | None:
     """Return why the version can never go live here as things are, or what it still waits for."""
-    rejected = _rejected_by_a_person(context)
+    rejected = rejected_by_a_person(context)
     if rejected is not None:
         return rejected
     if context.is_remembered:
@@ -163,7 +161,7 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
     return outdated
 
 
-def _rejected_by_a_person(context: CheckContext) -> Refuse | None:
+def rejected_by_a_person(context: CheckContext) -> Refuse | None:
     """A person's no is about the bytes, whichever version has it on record, and also when none has it any more."""
     spec = context.version.spec
     no = rejection_of(spec.artifact.sha256, (context.version, *context.versions), context.policy.status)
@@ -175,7 +173,7 @@ def _rejected_by_a_person(context: CheckContext) -> Refuse | None:
 def _approved(context: CheckContext, digest: str) -> Refuse | None:
     """A review is approved by a person who names the evidence; the gates approve nothing that they sent to review."""
     approval = context.promotion.spec.approval
-    if approval is None or approval.evidence != digest or approval.by.strip().lower() == GATES:
+    if approval is None or approval.evidence != digest or approval.by.strip().lower() == BY_GATES:
         return _ineligible(context.version, _how_to_approve(context, digest))
     return None
 

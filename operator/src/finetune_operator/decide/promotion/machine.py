@@ -1,7 +1,7 @@
 """ModelPromotion: its status mirrors what the policy's memory says of it (rows P1-P10)."""
 
 from dataclasses import replace as with_changes
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from msgspec.structs import replace
@@ -21,7 +21,7 @@ from .braking import goes_back_to
 from .checks import judge
 from .proposal import Clear, Obstacle, Proposal, quoted
 from .view import PromotionView
-from .waiting import identity, recorded_outcome
+from .waiting import identity, is_forgotten, recorded_outcome
 
 SHOWN_AS: Final[dict[FlightPhase, PromotionPhase]] = {
     "Flipping": "Flipping",
@@ -73,6 +73,20 @@ def _is_another(promotion: Promotion, entry: Consumed) -> bool:
     return bool(entry.uid) and entry.uid != promotion.metadata.uid
 
 
+def _long_ago(promotion: Promotion) -> Consumed:
+    """Return what can be said of a promotion of which the policy only remembers that it acted (P26)."""
+    name, spec_hash = identity(promotion)
+    version, made = promotion.spec.version, promotion.metadata.creation_timestamp
+    return Consumed(
+        name=name,
+        spec_hash=spec_hash,
+        outcome="Succeeded",
+        reason="AlreadyLive",
+        at=made or datetime.min.replace(tzinfo=UTC),
+        message=f"'{version}' is what is live",
+    )
+
+
 def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStatus]:
     """A file that is applied again does not act again: it may be Git that applies it (D56). Say so, and how to mean it.
 
@@ -96,10 +110,11 @@ def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStat
         despite=() if spec.despite is None else spec.despite.checks,
         approval=spec.approval,
     )
+    how = f"{entry.outcome}, {entry.reason}, {times.stamp(entry.at)}" if entry.uid else "long ago"
+    now = f"{quoted(None if live is None else live.version)}{_held_in_words(status.hold)}"
     message = (
-        f"a promotion of this name and spec acted before ({entry.outcome}, {entry.reason}, {times.stamp(entry.at)}), "
-        f"and none acts twice; live is {quoted(None if live is None else live.version)}"
-        f"{_held_in_words(status.hold)}; {_meant(spec.version, is_live=is_live)}: {again}"
+        f"a promotion of this name and spec acted before ({how}), and none acts twice; live is {now}; "
+        f"{_meant(spec.version, is_live=is_live)}: {again}"
     )
     return _ended(view, replace(entry, outcome="Superseded", reason="AskedTwice", message=message), None)
 
@@ -195,6 +210,8 @@ def _braking(view: PromotionView, flight: InFlight) -> Decision[PromotionStatus]
 
 
 def _pending(view: PromotionView, policy: Policy, flight: InFlight | None) -> Decision[PromotionStatus]:
+    if is_forgotten(policy, view.promotion):
+        return _asked_twice(view, _long_ago(view.promotion))
     deployment = _with_trouble(view.deployment, policy)
     finding = judge(Proposal(view.promotion, policy, view.versions, deployment, _problem(policy)))
     if flight is not None:

@@ -2,7 +2,7 @@
 
 from ...api.meta import oldest_first
 from ...api.names import OUTCOME_KEY, sha256_of
-from ...api.policy import Policy
+from ...api.policy import Policy, trace_of
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionSpec
 from ...api.record import Outcome, outcome_in
 from ...api.value import canonical_json
@@ -26,6 +26,11 @@ def recorded_outcome(promotion: Promotion) -> Outcome | None:
     return outcome_in(promotion.metadata.annotations, name, hashed)
 
 
+def is_forgotten(policy: Policy, promotion: Promotion) -> bool:
+    """Tell whether a promotion of that name and spec acted so long ago that nothing else is known of it (P26)."""
+    return trace_of(*identity(promotion)) in policy.status.forgotten
+
+
 def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promotion, ...]:
     """Return the policy's promotions that have not acted yet, oldest first; the one in flight is none of them, nor
     the one that ended it.
@@ -46,6 +51,7 @@ def candidates(policy: Policy, promotions: tuple[Promotion, ...]) -> tuple[Promo
         and promotion.metadata.deletion_timestamp is None
         and promotion.status.phase not in FINAL_PROMOTION_PHASES
         and identity(promotion) not in done
+        and not is_forgotten(policy, promotion)
         and recorded_outcome(promotion) is None
     ]
     return tuple(oldest_first(waiting))

@@ -139,6 +139,7 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
     run, name = context.view.run, earlier.name
     what = f"run {earlier.lineage.run} trained the same on the same samples: {name}, verdict {earlier.evidence.verdict}"
     again = f"to train anew with another seed: {run_command(run, seed=default_seed(context.uid))}"
+    no = rejection_of(earlier.sha256, context.view.versions, policy.status)
     match fate:
         case "Live":
             return with_remedy(f"{what}; it is live, so nothing is left to do", again)
@@ -149,7 +150,7 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
         case "Quarantined":
             entry = policy.status.quarantine_of(earlier.sha256)
             text = f"{what}; {quarantined_in_words(entry) if entry else 'quarantined here, by its record'}"
-            if not is_current(policy, earlier):
+            if no is not None or not is_current(policy, earlier):
                 return with_remedy(text, again)
             blameless = _promotion(policy, earlier, "Quarantined")
             return with_remedy(text, f"{again}; if it was not at fault: {blameless}")
@@ -157,7 +158,7 @@ def _how_it_ended(context: RunContext, policy: Policy, fate: Fate, earlier: Earl
             entry_ = policy.status.taken_back_of(earlier.sha256)
             deployment = policy.spec.deployment
             text = f"{what}; {taken_back_in_words(entry_, deployment) if entry_ else 'taken back, by its record'}"
-            may_serve = is_current(policy, earlier) or served(policy, earlier)
+            may_serve = no is None and (is_current(policy, earlier) or served(policy, earlier))
             anyway = f"to promote it all the same: {_promotion(policy, earlier, 'TakenBack')}"
             return with_remedy(text, anyway if may_serve else again)
         case "Expired":

@@ -5,6 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.run import RunStatus
+from .. import limits
 from ..commands import run_command, with_remedy
 from ..decision import Decision
 from .grounds import Grounds
@@ -61,8 +62,10 @@ def end_outrun(context: RunContext, status: RunStatus) -> Decision[RunStatus]:
 def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
     for kind in ("GatesPassed", "Evaluated", "Promoted"):
         status = mark(context.view, status, kind, "Unknown", _CHANGED, message)
+    void = () if status.evidence is None else (status.evidence.digest,)
     return replace(
         status,
+        earlier_evidence=(*status.earlier_evidence, *void)[-limits.EARLIER_EVIDENCE :],
         verdict=None,
         gates=(),
         figures=(),

@@ -18,6 +18,7 @@ from ..times import soonest
 from ..views import Problem
 from .acceptance import Refused, Waits, accept
 from .adopt import adopt
+from .copies import end_copy
 from .metrics import metrics
 from .promote import leave_to_people, promote
 from .record import record_version
@@ -36,6 +37,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     train,  # fine-tune the base, and export
     evaluate,  # measure candidate, base and what is live; judge
     check_still_current,  # measure again, or give way, when another version went live meanwhile
+    end_copy,  # end a run whose candidate another one made
     show_verdict,  # end a run whose gates could not be judged
     await_review,  # wait for a person where a gate asks for one
     record_version,  # reserve a number and make the ModelVersion

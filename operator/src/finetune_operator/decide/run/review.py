@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find
 from ...api.policy import Policy
-from ...api.run import Evidence, Ruling, RunStatus
+from ...api.run import BY_GATES, Evidence, Ruling, RunStatus
 from .. import text
 from ..commands import run_command, with_remedy
 from ..decision import Decision
@@ -37,7 +37,27 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
         problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
         return blocked(view, status, problem, status.phase or "Evaluating")
     status = unblocked(view, status)
-    return Continue(status) if is_current(context, grounds) else measure_again(context, status, grounds.inputs.pool)
+    if is_current(context, grounds) or persons_no(view, status) is not None:
+        return Continue(status)
+    return measure_again(context, status, grounds.inputs.pool)
+
+
+def persons_no(view: RunView, status: RunStatus) -> Ruling | None:
+    """Return a person's no to the candidate: the one on record, or a review of this run's evidence, of any round.
+
+    It is about the bytes, so nothing that goes live meanwhile makes it void, and no gate overrules it: what the gates
+    alone reject may pass another time (R111).
+    """
+    ruling, review, evidence = status.decision, view.run.spec.review, status.evidence
+    if status.verdict in (None, "Error") or status.promotion is not None or evidence is None:
+        return None
+    if ruling is not None and ruling.by != BY_GATES:
+        return ruling if ruling.verdict == "Reject" else None
+    if review is None or review.decision != "Reject":
+        return None
+    if review.evidence not in (evidence.digest, *status.earlier_evidence):
+        return None
+    return Ruling(verdict="Reject", by=review.by, at=view.now, reason=review.reason)
 
 
 def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
@@ -58,7 +78,9 @@ def show_verdict(context: RunContext, status: RunStatus) -> Continue | Decision[
 
 def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """Wait for a person, until the review expires (R27 to R30)."""
-    evidence, policy = status.evidence, context.policy
+    evidence, policy, no = status.evidence, context.policy, persons_no(context.view, status)
+    if no is not None:
+        return Continue(_ruled(context.view, status, no))
     if status.verdict != "Review" or status.decision is not None or evidence is None or policy is None:
         return Continue(status)
     if is_left_behind(context, status):
@@ -68,11 +90,7 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
     status = replace(status, review_since=since)
     if review is not None and review.evidence == evidence.digest:
         ruling = Ruling(verdict=review.decision, by=review.by, at=view.now, reason=review.reason)
-        approved = review.decision == "Approve"
-        value: ConditionStatus = "True" if approved else "False"
-        ruled = "approved" if approved else "rejected"
-        message = f"{ruled} by {decided_by(ruling)}; {gates_text(status.gates)}"
-        return Continue(mark(view, replace(status, decision=ruling), "GatesPassed", value, "Reviewed", message))
+        return Continue(_ruled(view, status, ruling))
     until = later(since, _review_time(policy))
     status, left = _open_for(view, status, _review_time(policy))
     if left <= timedelta():
@@ -81,6 +99,19 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
     reason, message = _review_needed(context, status, evidence, until)
     status = mark(view, status, "GatesPassed", "Unknown", reason, message)
     return Decision(say(status, "InReview", message), (), min(left, recorded_every(policy.spec.review.timeout_seconds)))
+
+
+def _ruled(view: RunView, status: RunStatus, ruling: Ruling) -> RunStatus:
+    """Return the status with a person's decision; where the gates decided by themselves, what they said stands."""
+    if status.decision == ruling:
+        return status
+    status = replace(status, decision=ruling)
+    if status.verdict != "Review":
+        return status
+    approved = ruling.verdict == "Approve"
+    value: ConditionStatus = "True" if approved else "False"
+    message = f"{'approved' if approved else 'rejected'} by {decided_by(ruling)}; {gates_text(status.gates)}"
+    return mark(view, status, "GatesPassed", value, "Reviewed", message)
 
 
 def _open_for(view: RunView, status: RunStatus, most: timedelta) -> tuple[RunStatus, timedelta]:
@@ -98,7 +129,9 @@ def _open_for(view: RunView, status: RunStatus, most: timedelta) -> tuple[RunSta
 
 def end_overtaken(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """End a run that no round is left to, when its record is made (R64)."""
-    return end_outrun(context, status) if is_left_behind(context, status) else Continue(status)
+    if not is_left_behind(context, status) or persons_no(context.view, status) is not None:
+        return Continue(status)
+    return end_outrun(context, status)
 
 
 def is_left_behind(context: RunContext, status: RunStatus) -> bool:
@@ -119,8 +152,8 @@ def end_rejected(context: RunContext, status: RunStatus) -> Continue | Decision[
         return finish(view, status, "Expired", "ReviewExpired", message)
     if ruling.verdict == "Reject":
         status = mark(view, status, "Promoted", "False", "Rejected", f"rejected by {text.quoted(ruling.by, _NAME)}")
-        by = "gates" if status.verdict == "Reject" else decided_by(ruling)
-        message = f"{status.version} was rejected by {by}; {objections(status.gates)}"
+        by = BY_GATES if ruling.by == BY_GATES else decided_by(ruling)
+        message = f"{status.version} was rejected by {by}; {objections(status.gates) or 'every gate passed'}"
         again = run_command(view.run, seed=default_seed(context.uid))
         remedy = f"more pages in the pool make a new run train anew; so does another seed: {again}"
         return finish(view, status, "Rejected", "Rejected", with_remedy(message, remedy))

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from ...api.contract import StepResult
 from ...api.meta import ConditionStatus, FileReference
-from ...api.policy import LiveVersion, PolicyStatus
-from ...api.run import Attempt, Inputs, Ruling, RunStatus
+from ...api.policy import LiveVersion
+from ...api.run import BY_GATES, Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results
 from ..attempts.engine import advance
@@ -22,6 +22,7 @@ from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
 from ..templates import evaluating_role, evaluating_template, usable_template
 from ..views import Problem
+from .copies import known_bytes
 from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference, suspended
 from .standing import standing_of
 from .status import (
@@ -74,7 +75,7 @@ def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
         step_inputs=lambda attempt: _text(
             {"attempt": attempt.attempt, "nonce": attempt.nonce, "plan": plain(inputs.plan)}
         ),
-        accept=lambda _, said: results.trained(context.run_document, said, _known_bytes(context)),
+        accept=lambda _, said: results.trained(context.run_document, inputs, said, known_bytes(context)),
     )
     return _carry_on(context, status, request, partial(_record_candidate, context))
 
@@ -225,24 +226,11 @@ def _ruling(context: RunContext, verdict: str) -> Ruling | None:
     """Return the decision that needs no person."""
     match verdict:
         case "Pass":
-            return Ruling(verdict="Approve", by="gates", at=context.view.now, reason="every gate passed")
+            return Ruling(verdict="Approve", by=BY_GATES, at=context.view.now, reason="every gate passed")
         case "Reject":
-            return Ruling(verdict="Reject", by="gates", at=context.view.now, reason="a gate rejected it")
+            return Ruling(verdict="Reject", by=BY_GATES, at=context.view.now, reason="a gate rejected it")
         case _:
             return None
-
-
-def _known_bytes(context: RunContext) -> dict[str, str]:
-    """Return what no training makes, name by digest: the base, what is live, and what was good or rejected here.
-
-    Else a no to what a trainer merely says that it made would bar a way back for good.
-    """
-    live, base = context.live, context.run_document.base
-    status = context.policy.status if context.policy else PolicyStatus()
-    known = {no.sha256: no.version for no in status.rejected}
-    known |= {good.sha256: good.version for good in status.last_good}
-    known |= {live.sha256: live.version} if live else {}
-    return known | {base.artifact.sha256: base.version}
 
 
 def _accept_evaluation(

@@ -115,7 +115,7 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         role=role,
         template=usable_template(role, evaluating_template(view, policy), policy),
         step_inputs=lambda attempt: canonical_json({"attempt": attempt.attempt, "nonce": attempt.nonce}).decode(),
-        accept=lambda _, said: results.verified(said),
+        accept=lambda _, said: results.verified(run_document, said),
         ends=lambda problem: _is_about_bytes(view, policy, problem),
     )
     attempts_view = AttemptsView(

@@ -1,0 +1,47 @@
+"""Bytes that a run says it made, and that are another version's: no training makes those (rows R99 and R110).
+
+An artifact says which run made it. A person's no is about bytes, for good and on every Deployment of the model: said of
+a copy it would bar the version that was copied.
+"""
+
+from msgspec.structs import replace
+
+from ...api.model_version import ModelVersion
+from ...api.policy import PolicyStatus
+from ...api.run import RunStatus
+from ..commands import run_command, with_remedy
+from ..decision import Decision
+from .stage import Continue, RunContext
+from .status import finish, mark
+
+
+def known_bytes(context: RunContext) -> dict[str, str]:
+    """Return what no training makes, name by digest: the base, others' versions, what was live, good or rejected."""
+    live, base = context.live, context.run_document.base
+    status = context.policy.status if context.policy else PolicyStatus()
+    others = (version for version in context.view.versions if not _is_own(context, version))
+    known = {version.spec.artifact.sha256: version.spec.version for version in others}
+    known |= {no.sha256: no.version for no in status.rejected}
+    known |= {good.sha256: good.version for good in status.last_good}
+    known |= {live.sha256: live.version} if live else {}
+    return known | {base.artifact.sha256: base.version}
+
+
+def end_copy(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """End a run whose candidate another run has recorded meanwhile, before anybody is asked about it (R110)."""
+    candidate = status.candidate
+    if candidate is None or status.adopted is not None or status.promotion is not None:
+        return Continue(status)
+    same = [v for v in context.view.versions if v.spec.artifact.sha256 == candidate.sha256]
+    if not same or any(_is_own(context, version) for version in same):
+        return Continue(status)
+    text = (
+        f"its candidate is {same[0].spec.version}, byte by byte, which it did not make: a training makes its own bytes"
+    )
+    message = with_remedy(text, f"to train: {run_command(context.view.run)}")
+    status = mark(context.view, status, "Trained", "False", "ResultInvalid", text)
+    return finish(context.view, replace(status, decision=None), "Failed", "ResultInvalid", message)
+
+
+def _is_own(context: RunContext, version: ModelVersion) -> bool:
+    return version.spec.lineage is not None and version.spec.lineage.run_uid == context.uid
