@@ -87,9 +87,13 @@ def test_a_refused_page_leaves_the_connection_to_the_next(server: ServerProcess)
             assert receive_answer(kept)[0] == 200, "the next one, sent before the answer came"
 
 
-def test_an_accident_is_answered_and_goes_no_further() -> None:
+@pytest.mark.parametrize(
+    ("what", "status", "reason"),
+    [(RuntimeError("unforeseen"), 500, "Internal"), (asyncio.CancelledError(), 503, "Draining")],
+)
+def test_an_accident_is_answered_and_goes_no_further(what: BaseException, status: int, reason: str) -> None:
     async def accident(_scope: Any, _receive: Any, _send: Any) -> None:
-        raise RuntimeError("unforeseen")
+        raise what
 
     sent: list[Any] = []
 
@@ -101,8 +105,8 @@ def test_an_accident_is_answered_and_goes_no_further() -> None:
 
     scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
     asyncio.run(AccidentMiddleware(accident)(scope, receive, send))
-    assert sent[0]["status"] == 500
-    assert json.loads(sent[1]["body"])["error"]["reason"] == "Internal"
+    assert sent[0]["status"] == status
+    assert json.loads(sent[1]["body"])["error"]["reason"] == reason
 
 
 def test_bodies_that_trickle_take_no_place_from_others(bounded: ServerProcess) -> None:

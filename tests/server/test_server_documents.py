@@ -165,6 +165,7 @@ def test_documents_leave_nothing_behind(server: ServerProcess) -> None:
     before = held()
     for _ in range(20):
         assert server.predict(pdf((144, 144)), "application/pdf").status == 200
+        assert server.predict(b"%PDF-1.4 damaged", "application/pdf").status == 422
     wait_until(lambda: not children(server) and held() <= before + 1)
 
 

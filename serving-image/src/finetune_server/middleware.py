@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from time import perf_counter
@@ -102,7 +103,7 @@ class DrainMiddleware:
 
 
 class AccidentMiddleware:
-    """Answers 500 to an unexpected exception, and logs it.
+    """Answers 500 to an unexpected exception, and logs it; 503 to what the end of a drain cuts off.
 
     Nothing is raised beyond it: the server would close the connection, under the next request of whoever shares it.
     """
@@ -121,6 +122,12 @@ class AccidentMiddleware:
 
         try:
             await self._app(scope, receive, watched)
+        except asyncio.CancelledError:  # at the end of a drain, whose last word it is
+            if started:
+                raise
+            scope[REASON] = "Draining"
+            message = "the server has stopped before this was answered; try again"
+            await error_answer(503, "Draining", message, {"retry-after": "1"})(scope, receive, send)
         except Exception:
             if started:  # half an answer cannot be mended
                 raise

@@ -106,6 +106,7 @@ class Rasteriser:
         except EOFError:
             raise await self._why(child, document.turn) from None
         finally:
+            document.leave()
             writer.close()
             self._end(child)
 
@@ -157,7 +158,7 @@ class Rasteriser:
         child.process.kill()
         os.close(child.memory)
         self._children.discard(child.process)
-        self._keeper.submit(child.process.join)
+        self._keeper.submit(_bury, child.process)
 
     async def _why(self, child: _Child, turn: Turn | None) -> RequestError:
         """Return what is to be said of a document whose process has ended."""
@@ -213,6 +214,11 @@ class OpenDocument:
         page = await asyncio.to_thread(_read, os.dup(self._child.memory), height, width)
         return Drawn(page, tuple((str(reason), str(message)) for reason, message in reply["warnings"]))
 
+    def leave(self) -> None:
+        """Have its last turn forget the process, which is about to end."""
+        if self.turn is not None:
+            self.turn.end = None
+
     def _within(self, turn: Turn) -> None:
         self.turn = turn
         turn.end = self._child.process.kill
@@ -240,6 +246,12 @@ class OpenDocument:
             status, reason, message = reply["error"]
             raise PageRefused(status, reason, message)
         return reply
+
+
+def _bury(process: ForkServerProcess) -> None:
+    """Wait for its end, and close what is held of it: left to the collector, descriptors would pile up."""
+    process.join()
+    process.close()
 
 
 def _read(memory: int, height: int, width: int) -> Page:
