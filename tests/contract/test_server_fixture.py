@@ -14,7 +14,7 @@ from server.support import ServerProcess, install_model
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".tiff": "image/tiff"}
-COPIES = ("serving-image/src/finetune_server/decoding.py", "trainer-image/src/finetune_trainer/data/decoding.py")
+COPIES = ("serving-image/src/finetune_server/pages/decoding.py", "trainer-image/src/finetune_trainer/data/decoding.py")
 
 
 @pytest.fixture(scope="module")

@@ -26,10 +26,10 @@ import numpy.typing as npt  # noqa: E402
 import onnx  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from finetune_server.documents import open_document  # noqa: E402
-from finetune_server.formats import needs_process  # noqa: E402
-from finetune_server.images import decode_image  # noqa: E402
-from finetune_server.pages import kind_of  # noqa: E402
+from finetune_server.pages.documents import open_document  # noqa: E402
+from finetune_server.pages.formats import needs_process  # noqa: E402
+from finetune_server.pages.images import decode_image  # noqa: E402
+from finetune_server.pages.selection import kind_of  # noqa: E402
 
 MESSAGE = Path(__file__).resolve().parents[1] / "contract" / "messages" / "artifact-metadata.json"
 CLASSES = ("red", "green", "blue")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from finetune_server.middleware import AccidentMiddleware
+from finetune_server.web.middleware import AccidentMiddleware
 from server import hostile
 from server.support import (
     ServerProcess,

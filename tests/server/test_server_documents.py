@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from finetune_server.errors import RequestError
-from finetune_server.lanes import Lane
 from finetune_server.memory import available_memory
-from finetune_server.turns import Turns
+from finetune_server.pages.turns import Turns
+from finetune_server.web.lanes import Lane
 from server import hostile
 from server.support import (
     Answer,
@@ -196,8 +196,8 @@ def test_a_lane_is_stalled_when_it_has_work_that_does_not_end() -> None:
 
 
 def test_a_slow_document_steps_aside_and_one_too_many_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finetune_server.turns.PROMPT_SECONDS", 0.05)
-    monkeypatch.setattr("finetune_server.turns.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("finetune_server.pages.turns.PROMPT_SECONDS", 0.05)
+    monkeypatch.setattr("finetune_server.pages.turns.PATIENCE_SECONDS", 0.05)
     ended: list[str] = []
 
     async def slow(turns: Turns, name: str) -> bool:

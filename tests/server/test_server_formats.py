@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from finetune_server.errors import RequestError
-from finetune_server.formats import Kind, jpeg_is_complete, needs_process
+from finetune_server.pages.formats import Kind, jpeg_is_complete, needs_process
 from server.hostile import scans_jpeg
 from server.support import decode, encode, page_with
 

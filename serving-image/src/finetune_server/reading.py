@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import RequestError
-from .images import decode_image
 from .metrics import Metrics, Stage
 from .model import Detector
-from .pages import PageRequest
+from .pages.images import decode_image
+from .pages.selection import PageRequest
 from .postprocess import select
 from .preprocess import Page, letterbox_geometry, to_page, to_tensor
 

@@ -17,17 +17,17 @@ import cv2
 import prometheus_client
 import uvicorn
 
-from .app import create_app
 from .config import ServeConfig
 from .drain import Drain
 from .errors import ExitCode, StartError
-from .lanes import Lane
 from .metrics import Identity, Metrics, RequestMetrics
 from .model import load_detector
-from .protocol import protocol
-from .rasteriser import Rasteriser
-from .receiving import Receiving
-from .state import Loaded, ServingState
+from .pages.rasteriser import Rasteriser
+from .web.app import create_app
+from .web.lanes import Lane
+from .web.protocol import protocol
+from .web.receiving import Receiving
+from .web.state import Loaded, ServingState
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +101,8 @@ async def _serve(config: ServeConfig) -> None:
 async def _load(config: ServeConfig, state: ServingState, server: uvicorn.Server) -> None:
     """Make the state ready, or stop the server; the failure is the task's result."""
     try:
-        await state.rasteriser.check()
-        detector = await asyncio.to_thread(load_detector, config.directory, config.artifact, config.threads)
+        loading = asyncio.to_thread(load_detector, config.directory, config.artifact, config.threads)
+        detector, _ = await asyncio.gather(loading, state.rasteriser.check())
         classes = detector.settings.classes
         expected = _expected(configured=config.expected_fields, classes=classes)
         name = model_name(recorded=detector.model, configured=config.model)

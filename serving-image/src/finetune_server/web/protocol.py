@@ -10,8 +10,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from .config import ConnectionLimits
-from .metrics import RequestMetrics
+from ..config import ConnectionLimits
+from ..metrics import RequestMetrics
 
 MAX_HEADER_BYTES: Final = 64 * 1024
 _STATUS: Final = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}

@@ -9,13 +9,13 @@ from time import perf_counter
 
 from starlette.requests import Request
 
+from ..errors import RequestError
+from ..metrics import Stage
+from ..pages.formats import needs_process
+from ..pages.selection import Drawn, PageRequest, kind_of, selection, whole_number
+from ..reading import Reading, read_image, read_page
 from .connected import while_connected
 from .envelope import is_wrapped, unwrapped
-from .errors import RequestError
-from .formats import needs_process
-from .metrics import Stage
-from .pages import Drawn, PageRequest, kind_of, selection, whole_number
-from .reading import Reading, read_image, read_page
 from .state import Loaded, ServingState
 
 Json = dict[str, object]

@@ -8,12 +8,12 @@ from typing import Final, Protocol
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
+from ..errors import RequestError
 from .complaints import standard_error
-from .errors import RequestError
 from .formats import END_OF_IMAGE, Kind, jpeg_is_complete
 from .images import decode_image, too_many_pixels
 from .missing_text import missing_fonts
-from .pages import Drawn
+from .selection import Drawn
 from .tiff import beginning_with, directories
 
 POINTS_PER_INCH: Final = 72

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .envelope import HOW_TO_SEND
-from .errors import RequestError
-from .formats import Kind, described, sniff
-from .preprocess import Page
+from ..errors import RequestError
+from ..preprocess import Page
+from .formats import HOW_TO_SEND, Kind, described, sniff
 
 HIGHEST_PAGE: Final = 100_000
 _RANGE: Final = re.compile(r"([0-9]{1,6})(?:(-)([0-9]{0,6}))?")

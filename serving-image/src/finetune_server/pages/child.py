@@ -19,10 +19,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..errors import RequestError
+from ..preprocess import Page
 from .documents import Document, open_document
-from .errors import RequestError
 from .formats import Kind
-from .preprocess import Page
 
 Reply = dict[str, Any]
 

@@ -10,6 +10,11 @@ from . import png, tiff
 MOST_SCANS: Final = 16
 """Of a JPEG that is decoded beside the model; a progressive one has about ten. Each costs time for every pixel."""
 
+HOW_TO_SEND: Final = (
+    "send the bytes of one image (JPEG, PNG, WebP, TIFF, BMP) or PDF as the body, as `curl --data-binary @page.jpg` "
+    "does, or as the only file of a form, as `curl -F file=@page.jpg` does"
+)
+
 END_OF_IMAGE: Final = b"\xff\xd9"
 
 _ALONE: Final = frozenset([b"", b"\x00", b"\x01", *(bytes([marker]) for marker in range(0xD0, 0xDA))])

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from .config import Limits
-from .drain import Drain
-from .errors import RequestError
+from ..config import Limits
+from ..drain import Drain
+from ..errors import RequestError
+from ..metrics import Metrics, RequestMetrics
+from ..model import Detector
+from ..pages.rasteriser import Rasteriser
 from .lanes import Lane
-from .metrics import Metrics, RequestMetrics
-from .model import Detector
-from .rasteriser import Rasteriser
 from .receiving import Receiving
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .errors import RequestError
+from ..errors import RequestError
 
 
 class Lane:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from .errors import RequestError
+from ..errors import RequestError
 
 MAX_FEEDBACK_BYTES: Final = 16 * 1024
 MAX_DOCUMENT_ID: Final = 256

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from .errors import RequestError
+from ..errors import RequestError
 
 log = logging.getLogger(__name__)
 

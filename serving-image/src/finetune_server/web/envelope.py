@@ -9,16 +9,12 @@ from typing import Final
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from .errors import RequestError
+from ..errors import RequestError
+from ..pages.formats import HOW_TO_SEND
 
 _FORM: Final = b"multipart/form-data"
 _GZIP: Final = 31
 """zlib's word for a stream with gzip's header."""
-
-HOW_TO_SEND: Final = (
-    "send the bytes of one image (JPEG, PNG, WebP, TIFF, BMP) or PDF as the body, as `curl --data-binary @page.jpg` "
-    "does, or as the only file of a form, as `curl -F file=@page.jpg` does"
-)
 
 
 def is_wrapped(encoding: str, content_type: str) -> bool:

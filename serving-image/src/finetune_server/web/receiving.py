@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
-from .errors import RequestError
+from ..errors import RequestError
 
 
 class _Arrival:

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from ..errors import RequestError
 from .answers import http_error, request_error
-from .errors import RequestError
 from .feedback import MAX_FEEDBACK_BYTES, parse_feedback
 from .middleware import AccidentMiddleware, DrainMiddleware, ObserveMiddleware
 from .openapi import OPENAPI

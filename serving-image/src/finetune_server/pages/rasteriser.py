@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from time import monotonic
@@ -19,12 +19,12 @@ from typing import Final
 
 import numpy as np
 
+from ..config import DocumentLimits
+from ..errors import RequestError
+from ..preprocess import CHANNELS, Page
 from .child import Reply, Task, too_much_memory, work
-from .config import DocumentLimits
-from .errors import RequestError
 from .formats import Kind
-from .pages import Drawn, PageRequest
-from .preprocess import CHANNELS, Page
+from .selection import Drawn, PageRequest
 from .turns import Turn, Turns
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Rasteriser:
         self._turns = Turns(prompt=limits.workers, slow=limits.slow_workers)
         self._whole = asyncio.Semaphore(limits.workers)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["finetune_server.child", "finetune_server.cli"])
+        self._context.set_forkserver_preload(["finetune_server.pages.child", "finetune_server.cli"])
         # One thread for all that is asked of multiprocessing, which is not made for several.
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="documents")
         self._children: set[ForkServerProcess] = set()
@@ -158,7 +158,8 @@ class Rasteriser:
         child.process.kill()
         os.close(child.memory)
         self._children.discard(child.process)
-        self._keeper.submit(_bury, child.process)
+        with suppress(RuntimeError):  # closed: everything ends anyway
+            self._keeper.submit(_bury, child.process)
 
     async def _why(self, child: _Child, turn: Turn | None) -> RequestError:
         """Return what is to be said of a document whose process has ended."""

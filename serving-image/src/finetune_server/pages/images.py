@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import cv2
 
+from ..errors import RequestError
+from ..preprocess import Page
 from .decoding import decode_page
-from .errors import RequestError
 from .formats import Kind, jpeg_is_complete
 from .png import checked_png
-from .preprocess import Page
 
 
 def decode_image(content: bytes, kind: Kind, max_pixels: int) -> Page:

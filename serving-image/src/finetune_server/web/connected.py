@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from .errors import RequestError
+from ..errors import RequestError
 
 T = TypeVar("T")
 

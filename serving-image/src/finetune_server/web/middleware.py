@@ -12,10 +12,10 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..drain import Drain
+from ..logs import REQUEST
+from ..metrics import RequestMetrics
 from .answers import REASON, error_answer
-from .drain import Drain
-from .logs import REQUEST
-from .metrics import RequestMetrics
 
 log = logging.getLogger(__name__)
 
