@@ -18,7 +18,7 @@ PAGE = encode(page_with("red", at=(32, 48)))
 JPEG = encode(page_with("red", at=(32, 48)), ".jpg")
 
 
-def found(answer: Answer) -> list[str]:
+def names_of(answer: Answer) -> list[str]:
     return [field["field"] for field in answer.json["fields"]]
 
 
@@ -47,7 +47,7 @@ def found(answer: Answer) -> list[str]:
 def test_the_bytes_decide_whatever_the_type_says(server: ServerProcess, body: bytes, content_type: str | None) -> None:
     answer = server.request("POST", "/predict", body, content_type)
     assert answer.status == 200, answer.content
-    assert found(answer) == ["red"]
+    assert names_of(answer) == ["red"]
 
 
 def form(*parts: tuple[str, bytes], boundary: str = "xyz") -> tuple[bytes, str]:
@@ -74,7 +74,7 @@ FILE = 'name="file"; filename="page.png"'
 def test_a_form_with_one_file_is_a_page(server: ServerProcess, parts: list[tuple[str, bytes]]) -> None:
     answer = server.predict(*form(*parts))
     assert answer.status == 200, answer.content
-    assert found(answer) == ["red"]
+    assert names_of(answer) == ["red"]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_the_pages_of_a_document_are_answered_each(
 
 @pytest.mark.parametrize("kind", DOCUMENTS)
 def test_a_page_of_a_document_is_chosen_by_number(server: ServerProcess, kind: str) -> None:
-    assert found(server.request("POST", "/predict?page=3", DOCUMENTS[kind])) == ["blue"]
+    assert names_of(server.request("POST", "/predict?page=3", DOCUMENTS[kind])) == ["blue"]
     answer = server.request("POST", "/predict?page=4", DOCUMENTS[kind])
     assert (answer.status, answer.reason) == (422, "PageOutOfRange")
     assert many(server, DOCUMENTS[kind], "2-4").reason == "PageOutOfRange"

@@ -43,12 +43,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 def counted(server: ServerProcess, status: int, reason: str) -> float:
     labels = f'deployment="invoice-detector",namespace="ml",reason="{reason}",status="{status}"'
-    found = {
+    series = {
         ",".join(sorted(name.partition("{")[2].rstrip("}").split(","))): value
         for name, value in server.metrics().items()
         if name.startswith("finetune_requests_total")
     }
-    return found.get(labels, 0)
+    return series.get(labels, 0)
 
 
 def entries(server: ServerProcess) -> list[dict[str, Any]]:
@@ -58,9 +58,9 @@ def entries(server: ServerProcess) -> list[dict[str, Any]]:
 def wait_for_entry(server: ServerProcess, word: str) -> dict[str, Any]:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        found = [entry for entry in entries(server) if word in entry["message"]]
-        if found:
-            return found[-1]
+        matching = [entry for entry in entries(server) if word in entry["message"]]
+        if matching:
+            return matching[-1]
         time.sleep(0.05)
     raise AssertionError(f"{word} is not in the log")
 

@@ -24,13 +24,13 @@ class _Layout:
 def directories(content: bytes) -> list[int]:
     """Return where the pages' directories lie, in order; a chain that leads astray ends there."""
     layout = _layout(content)
-    found: dict[int, None] = {}
+    offsets: dict[int, None] = {}
     at = _number(content, layout.first_at, layout.offset_bytes, layout)
-    while 0 < at <= len(content) - layout.count_bytes and at not in found and len(found) < _MOST_DIRECTORIES:
-        found[at] = None
+    while 0 < at <= len(content) - layout.count_bytes and at not in offsets and len(offsets) < _MOST_DIRECTORIES:
+        offsets[at] = None
         entries = _number(content, at, layout.count_bytes, layout)
         at = _number(content, at + layout.count_bytes + entries * layout.entry_bytes, layout.offset_bytes, layout)
-    return list(found)
+    return list(offsets)
 
 
 def beginning_with(content: bytes, directory: int) -> bytes:

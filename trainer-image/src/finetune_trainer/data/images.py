@@ -184,15 +184,15 @@ def complete_jpeg(data: bytes) -> bytes:
 def _without_stray_bytes(data: bytes) -> bytes:
     """Return a JPEG's segments end to end, up to its first scan and all that follows."""
     kept, at = [data[:2]], 2
-    while (found := data.find(b"\xff", at)) >= 0:
-        marker = data[found + 1 : found + 2]
+    while (begin := data.find(b"\xff", at)) >= 0:
+        marker = data[begin + 1 : begin + 2]
         if marker == _SCAN:
-            kept.append(data[found:])
+            kept.append(data[begin:])
             break
-        at = found + 1
+        at = begin + 1
         if marker and marker not in _ALONE:
-            at = found + 2 + int.from_bytes(data[found + 2 : found + 4], "big")
-            kept.append(data[found:at])
+            at = begin + 2 + int.from_bytes(data[begin + 2 : begin + 4], "big")
+            kept.append(data[begin:at])
     whole = b"".join(kept)
     return data if len(whole) == len(data) or not kept[-1].startswith(b"\xff" + _SCAN) else whole
 
