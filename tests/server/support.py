@@ -108,7 +108,7 @@ def page_with(
     return page
 
 
-def encode(page: npt.NDArray[np.uint8], suffix: str = ".png") -> bytes:
+def encode(page: npt.NDArray[Any], suffix: str = ".png") -> bytes:
     ok, data = cv2.imencode(suffix, page)
     assert ok
     return bytes(data)

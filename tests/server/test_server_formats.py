@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,3 +88,51 @@ def test_what_may_take_any_time_is_decoded_where_it_can_be_killed() -> None:
     assert needs_process(b"", Kind.TIFF)
     assert needs_process(png(BLACK, chunk(b"acTL", struct.pack(">II", 2, 0))), Kind.PNG)
     assert not needs_process(png(BLACK), Kind.PNG)
+
+
+PAGES = Path(__file__).parent / "pages"
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("os2.bmp", "a bitmap with OS/2's header"),
+        ("stray_bytes.jpg", "stray bytes between segments"),
+        ("grey12in16.png", "12 bits in 16: the mark is white"),
+        ("alpha_blacktext.png", "black on transparency: the paper is white"),
+    ],
+)
+def test_a_page_that_every_viewer_shows_is_no_blank(name: str, what: str) -> None:
+    page = decode((PAGES / name).read_bytes())
+    assert page.shape == (128, 128, 3)
+    assert page.max() >= 250, what
+    assert page.min() <= 5, what
+
+
+def test_transparency_is_told_from_what_looks_like_it() -> None:
+    black = np.zeros((8, 8, 4), np.uint8)
+    assert decode(encode(black)).min() == 255, "all of it is transparent"
+    # The fourth byte of such a bitmap is unused, not transparency.
+    head = struct.pack("<IHHI", 0, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 8, -8, 1, 32, 0, 0, 0, 0, 0, 0)
+    assert decode(b"BM" + head + bytes(8 * 8 * 4)).max() == 0
+
+
+@pytest.mark.parametrize(("brightest", "bits"), [(200, 8), (1000, 10), (4095, 12), (4096, 14), (60_000, 16)])
+def test_the_bits_in_use_are_those_that_the_brightest_pixel_needs(brightest: int, bits: int) -> None:
+    deep = np.zeros((4, 4, 3), np.uint16)
+    deep[0, 0] = brightest
+    for suffix in (".png", ".tiff"):
+        assert decode(encode(deep, suffix))[0, 0].tolist() == [brightest >> (bits - 8)] * 3
+
+
+def test_a_transparent_page_is_turned_as_its_exif_says() -> None:
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    content = encode(np.full((2, 4, 4), 255, np.uint8))
+    assert decode(content[:33] + chunk(b"eXIf", exif) + content[33:]).shape == (4, 2, 3)
+
+
+def test_a_jpeg_without_its_end_is_read_when_nothing_else_is_missing() -> None:
+    np.testing.assert_array_equal(decode(JPEG[:-2]), decode(JPEG))
+    with pytest.raises(RequestError) as caught:
+        decode(JPEG[: len(JPEG) * 3 // 4])
+    assert caught.value.reason == "ImageTruncated"
