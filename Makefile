@@ -105,8 +105,15 @@ stories: ## print the names for make e2e STORY=name
 	@$(call in,operator-dev)/python -m pytest --collect-only --quiet $(ASYNC) tests/e2e | sed -n 's/^tests.*:://p'
 
 .PHONY: bench
-bench: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")
+bench: bench-runs bench-pages ## measure the operator, then the trainer on many pages
+
+.PHONY: bench-runs
+bench-runs: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")
 	PYTHONPATH=tests:operator/src:local-cluster/src $(call in,operator-dev)/python -m benchmarks.runs_300 $(BENCH)
+
+.PHONY: bench-pages
+bench-pages: setup ## measure anchor index, pool add and prepare on 25,000 pages (PAGES="--pages 5000 --repeats 3")
+	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.pages_25000 $(PAGES)
 
 .PHONY: format
 format: ## format, sort imports, copy the CRDs into the chart, make the reference and the contracts' tables

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contract.kinds import KINDS, as_kind
 from finetune_trainer.data.images import as_trained
 from finetune_trainer.evaluation.detector import Detector, open_detector
 from finetune_trainer.evaluation.postprocess import Thresholds, overlap
@@ -28,7 +29,19 @@ def detector() -> Detector:
 
 @pytest.mark.parametrize("page", EXPECTED["pages"])
 def test_the_evaluator_returns_the_expected_boxes(detector: Detector, page: str) -> None:
-    image = decode((FIXTURES / "pages" / page).read_bytes())
+    check(detector, (FIXTURES / "pages" / page).read_bytes(), page)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_of_another_kind_of_file_is_read_alike(detector: Detector, kind: str) -> None:
+    page = decode((FIXTURES / "pages" / "small.png").read_bytes())
+    assert page is not None
+    check(detector, as_kind(page, kind), "small.png")
+
+
+def check(detector: Detector, data: bytes, page: str) -> None:
+    """On this file the boxes of the contract for that page are detected, and no other."""
+    image = decode(data)
     assert image is not None
     thresholds = Thresholds(EXPECTED["confidence"], EXPECTED["nmsIou"], EXPECTED["maxDetections"])
     detections = detector.detect(image, thresholds)

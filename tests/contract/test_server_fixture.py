@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
-from server.support import ServerProcess, install_model
+from contract.kinds import KINDS, MEDIA_TYPES, as_kind
+from server.support import Answer, ServerProcess, install_model
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
-MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".tiff": "image/tiff"}
 COPIES = ("serving-image/src/finetune_server/pages/decoding.py", "trainer-image/src/finetune_trainer/data/decoding.py")
 
 
@@ -50,7 +52,18 @@ def test_trainer_and_server_decode_by_the_same_rules() -> None:
 
 @pytest.mark.parametrize("page", EXPECTED["pages"])
 def test_the_server_returns_the_expected_boxes(server: ServerProcess, page: str) -> None:
-    answer = server.predict((FIXTURES / "pages" / page).read_bytes(), MEDIA_TYPES[Path(page).suffix])
+    check(server.predict((FIXTURES / "pages" / page).read_bytes(), MEDIA_TYPES[Path(page).suffix]), page)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_of_another_kind_of_file_is_answered_alike(server: ServerProcess, kind: str) -> None:
+    page = cv2.imread(str(FIXTURES / "pages" / "small.png"))
+    assert page is not None
+    check(server.predict(as_kind(np.asarray(page, np.uint8), kind), MEDIA_TYPES[Path(kind).suffix]), "small.png")
+
+
+def check(answer: Answer, page: str) -> None:
+    """The answer has the boxes of the contract for that page, and no other."""
     assert answer.status == 200
     left = list(answer.json["fields"])
     assert len(left) == len(EXPECTED["pages"][page])

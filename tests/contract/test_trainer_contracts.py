@@ -12,7 +12,7 @@ from finetune_trainer.documents import codec, model_version
 from finetune_trainer.documents.anchor import AnchorIndex
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs, VerifyInputs
 from finetune_trainer.documents.plan import Plan
-from finetune_trainer.documents.pool import PoolBatch
+from finetune_trainer.documents.pool import PoolBatch, PoolCorrection, PoolWithdrawal
 from finetune_trainer.documents.report import ModelDetails, Report
 from finetune_trainer.documents.result import (
     RESULT_LIMIT,
@@ -51,6 +51,8 @@ TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("plan", Plan, "same"),
     ("manifest", Manifest, "same"),
     ("pool-batch", PoolBatch, "same"),
+    ("pool-correction", PoolCorrection, "same"),
+    ("pool-withdrawal", PoolWithdrawal, "same"),
     ("anchor-index", AnchorIndex, "same"),
     ("serving#/$defs/serving", ServingMetadata, "same"),
     ("serving#/$defs/lineage", Lineage, "same"),

@@ -19,6 +19,8 @@ from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.plan import (
     Counts,
     Digests,
+    KnownSample,
+    ListedSample,
     Plan,
     PlanBase,
     PoolSample,
@@ -26,7 +28,17 @@ from finetune_trainer.documents.plan import (
     TrainSample,
     parse_plan,
 )
-from finetune_trainer.documents.pool import BatchSample, ImageFile, LabelFile, PoolBatch, parse_pool_batch
+from finetune_trainer.documents.pool import (
+    BatchSample,
+    CorrectedSample,
+    ImageFile,
+    LabelFile,
+    PoolBatch,
+    PoolCorrection,
+    PoolWithdrawal,
+    WithdrawnSample,
+    parse_pool_entry,
+)
 from finetune_trainer.documents.report import REPORT_SCHEMA, FieldLine, Milliseconds, ModelDetails, PageLine, Report
 from finetune_trainer.documents.result import MANIFEST_SCHEMA, EvaluateResult, Manifest, ManifestFile
 from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, Serving, ServingMetadata
@@ -50,7 +62,20 @@ def plan() -> Plan:
         pool_uri="file:///data/pool",
         seed=7,
         ratio="12.5",
-        counts=Counts(pool=2, fresh=1, held_out=1, train=2, new=1, old=1, anchor=1, val=1, test=1),
+        counts=Counts(
+            pool=2,
+            held_out=1,
+            withdrawn=1,
+            outside=1,
+            new=1,
+            corrected=1,
+            fresh=1,
+            train=2,
+            old=1,
+            anchor=1,
+            val=1,
+            test=1,
+        ),
         digests=DIGESTS,
         train=(
             TrainSample(file("pool/files/02.png", 2), file("pool/files/03.txt", 3), 100, 2, "pool"),
@@ -60,7 +85,13 @@ def plan() -> Plan:
         test=(Sample(file("anchor/images/test/c.png", 7), file("anchor/labels/test/c.txt", 8), 70, 1),),
         new_set=(PoolSample(file("pool/files/09.png", 9), file("pool/files/0a.txt", 10), 60, 1, "doc-17", True, True),),
         held_out_documents=("doc-17",),
-        pool=("02" * 32, "09" * 32),
+        listing=(
+            ListedSample("02" * 32, "12" * 32, "03" * 32, "train"),
+            ListedSample("02" * 32, "12" * 32, "13" * 32, "superseded"),
+            ListedSample("09" * 32, "19" * 32, "0a" * 32, "heldOut"),
+            ListedSample("0b" * 32, None, "0c" * 32, "withdrawn"),
+        ),
+        judged_before=(KnownSample("0d" * 32, None, None),),
     )
 
 
@@ -82,6 +113,36 @@ def batch() -> PoolBatch:
     )
     return PoolBatch(
         id="20261120T120000Z-0123abcd", created_at="2026-11-20T12:00:00Z", classes=CLASSES, samples=(sample,)
+    )
+
+
+def correction() -> PoolCorrection:
+    label = "0e" * 32
+    sample = CorrectedSample(
+        image="09" * 32,
+        pixels="19" * 32,
+        label=LabelFile(f"files/0e/{label}.txt", label),
+        replaces="0a" * 32,
+        verified_by="bo@example.com",
+        verified_at="2026-11-24",
+    )
+    return PoolCorrection(
+        id="20261124T120000Z-0123abcd",
+        created_at="2026-11-24T12:00:00Z",
+        classes=CLASSES,
+        reason="report-4712",
+        samples=(sample,),
+    )
+
+
+def withdrawal() -> PoolWithdrawal:
+    return PoolWithdrawal(
+        id="20261126T120000Z-0123abcd",
+        created_at="2026-11-26T12:00:00Z",
+        by="cy@example.com",
+        reason="the supplier asked for it",
+        erased=True,
+        samples=(WithdrawnSample("09" * 32, "19" * 32, "0e" * 32), WithdrawnSample("0b" * 32, None, "0c" * 32)),
     )
 
 
@@ -124,6 +185,8 @@ WRITTEN: dict[str, Any] = {
     "plan": plan,
     "anchor-index": index,
     "pool-batch": batch,
+    "pool-correction": correction,
+    "pool-withdrawal": withdrawal,
     "manifest": manifest,
     "report": report,
     "artifact-metadata": artifact,
@@ -142,7 +205,8 @@ def test_a_file_is_written_as_the_contract_says(name: str) -> None:
 def test_files_are_read_back_in_full() -> None:
     assert parse_plan((MESSAGES / "plan.json").read_bytes(), "it") == plan()
     assert parse_anchor_index((MESSAGES / "anchor-index.json").read_bytes(), "it") == index()
-    assert parse_pool_batch((MESSAGES / "pool-batch.json").read_bytes(), "it") == batch()
+    for name in ("pool-batch", "pool-correction", "pool-withdrawal"):
+        assert parse_pool_entry((MESSAGES / f"{name}.json").read_bytes(), "it") == WRITTEN[name]()
     assert msgspec.json.decode((MESSAGES / "manifest.json").read_bytes(), type=Manifest) == manifest()
     metadata = json.loads((MESSAGES / "artifact-metadata.json").read_text())
     assert json.loads(encode(msgspec.convert(metadata[SERVING_KEY], ServingMetadata))) == metadata[SERVING_KEY]

@@ -104,6 +104,7 @@ def _policy(first: bool) -> Object:
             },
         },
         "gates": _gates("0.9" if first else "0.6"),
+        "verification": {"minMap50": "0.9" if first else "0.6"},
         "review": {"timeoutSeconds": 100 if first else 200},
         "promotion": "Manual" if first else "Automatic",
         "rollout": {"capacity": "AllowDowntime" if first else "RequireSurge"},

@@ -45,7 +45,7 @@ def tiny_model(
     poison: float | None = None,
     size: int = SIZE,
 ) -> bytes:
-    """A network with a detect head's shape that sees colours: class c's score in a cell is channel c's mean there.
+    """A network with a detect head's shape that sees colours: class c's score in a cell is channel c % 3's mean there.
 
     So what it answers depends on order of channels, scaling, padding and boxes, like a trained one.
     Boxes are 1.5 cells wide, which gives NMS something to do. `poison` is added to every score.
@@ -56,11 +56,13 @@ def tiny_model(
     initial = [
         numpy_helper.from_array(boxes.astype(np.float32), "boxes"),
         numpy_helper.from_array(np.array([1, 3, -1], np.int64), "shape"),
+        numpy_helper.from_array(np.arange(len(classes), dtype=np.int64) % 3, "channels"),
         numpy_helper.from_array(np.array(poison or 0.0, np.float32), "poison"),
     ]
     nodes = [
         helper.make_node("AveragePool", ["images"], ["cells"], kernel_shape=[cell, cell], strides=[cell, cell]),
-        helper.make_node("Reshape", ["cells", "shape"], ["clean"]),
+        helper.make_node("Reshape", ["cells", "shape"], ["colours"]),
+        helper.make_node("Gather", ["colours", "channels"], ["clean"], axis=1),
         helper.make_node("Add", ["clean", "poison"], ["scores"]),
         helper.make_node("Concat", ["boxes", "scores"], ["output0"], axis=1),
     ]
@@ -68,7 +70,7 @@ def tiny_model(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, size, size])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 7, GRID * GRID])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 4 + len(classes), GRID * GRID])],
         initial,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

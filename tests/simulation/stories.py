@@ -206,6 +206,7 @@ class World:
             "live": (policy.get("live") or {}).get("version"),
             "hold": (policy.get("hold") or {}).get("reason"),
             "quarantined": [q["version"] for q in policy.get("quarantined", ())],
+            "judged": [entry["run"] for entry in policy.get("judged", ())],
             "consumed": sorted((c["name"].rpartition("-")[0], c["outcome"]) for c in policy.get("consumed", ())),
             "served": annotations.get("finetune-operator.io/model-version"),
             "epoch": (deployment["metadata"].get("annotations") or {}).get("finetune-operator.io/epoch"),

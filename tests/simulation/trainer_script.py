@@ -20,6 +20,17 @@ BOXES = 360
 """Labelled boxes of the new samples, all of one field, on 60 documents."""
 
 
+def ratio_of(document: Object) -> str:
+    """Return how many old pages the run asks for, for one that is outside the base."""
+    asked = str(document["mixing"]["ratio"])
+    return "20" if asked == "Auto" else asked
+
+
+def mix_of(document: Object) -> int:
+    """Return how many pages the mix of sixty has."""
+    return 60 + min(int(60 * float(ratio_of(document))), 1500)
+
+
 def scores(rate: str) -> Object:
     """Return Gate 2's figures for a rate; one of 50 detections is wrong."""
     matched, detections = hits(rate)
@@ -85,10 +96,14 @@ class Trainer:
         return 0, message
 
     def _prepare(self, document: Object, inputs: Object) -> Object:
+        """Draw all of a pool that stays as it is: what was judged once is not new again."""
         names = ("pool", "anchor", "testSet", "newSet")
+        plan = digest(f"plan of {document['owner']['name']}")
+        new = 0 if inputs["judged"] else 60
         return {
-            "plan": {"uri": f"{document['artifacts']['uri']}/plan.json", "sha256": digest("plan")},
-            "pool": 60, "fresh": 60, "heldOut": 0, "train": 1260, "new": 60, "old": 1200, "ratio": "20",
+            "plan": {"uri": f"{document['artifacts']['uri']}/plan.json", "sha256": plan},
+            "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": new, "corrected": 0, "fresh": 60,
+            "train": mix_of(document), "old": mix_of(document) - 60, "ratio": ratio_of(document),
             "anchor": 1500, "val": 100, "test": 200, "newSet": {"documents": 60, "boxes": 360, "fresh": 60},
             "digests": {name: digest(name) for name in names},
         }  # fmt: skip
@@ -100,7 +115,7 @@ class Trainer:
         return {
             "artifact": {"uri": f"{uri}/model.onnx", "sha256": digest(name), "bytes": 1000, "format": "onnx"},
             "checkpoint": {"uri": f"{uri}/checkpoint.pt", "sha256": digest("checkpoint" + name)},
-            "epochs": 10, "batch": 16, "images": 1260, "seconds": 130,
+            "epochs": 10, "batch": 16, "images": mix_of(document), "seconds": 130,
             "device": "cpu", "losses": {"box": "1.1000"},
         }  # fmt: skip
 

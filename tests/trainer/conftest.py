@@ -14,6 +14,7 @@ import yaml
 from finetune_trainer.commands.import_base import ImportRequest, import_base
 from finetune_trainer.documents.model_version import PlainServing
 from finetune_trainer.environment import prepare_process, variables
+from trainer.policy import Policy
 from trainer.world import CLASSES, SIDE, TINY_MODEL, World, add_to_pool, index, write_anchor, write_new_pages
 
 
@@ -47,6 +48,12 @@ def world(shared_world: World, tmp_path: Path) -> World:
     shutil.copytree(shared_world.root / "anchor", tmp_path / "anchor")
     shutil.copytree(shared_world.root / "pool", tmp_path / "pool")
     return World(tmp_path)
+
+
+@pytest.fixture
+def policy(world: World) -> Policy:
+    """A policy on that copy, without a run yet."""
+    return Policy(world, world.pool)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from finetune_trainer.data.pool import pool_stats
 from finetune_trainer.data.pool_batch import Added, NewBatch, add_batch
+from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, write_new_pages

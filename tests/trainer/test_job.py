@@ -259,7 +259,7 @@ def publisher_of(artifacts: str, owner: str, attempt: int) -> Publisher:
 
 
 def result(pool: int) -> PrepareResult:
-    counts = Counts(pool=pool, fresh=pool, held_out=0, train=1, new=1, old=0, anchor=1, val=1, test=1)
+    counts = Counts(pool, 0, 0, outside=1, new=1, corrected=0, fresh=pool, train=1, old=0, anchor=1, val=1, test=1)
     digests = Digests("p", "a", "t", "n")
     return PrepareResult(
         **asdict(counts),

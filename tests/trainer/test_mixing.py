@@ -25,7 +25,7 @@ def test_steps_are_the_rows_of_the_table(pool: int, times: int) -> None:
 @pytest.mark.parametrize(("pool", "old"), [(10, 500), (50, 1000), (200, 2000), (500, 2500), (1000, 3000)])
 def test_the_totals_are_those_of_the_table(pool: int, old: int) -> None:
     for interpolation in ("Steps", "LogLog"):
-        assert old_count(trained_new=pool, times=multiplier(pool, interpolation), max_old=3000, anchor=25_000) == old
+        assert old_count(outside=pool, times=multiplier(pool, interpolation), max_old=3000, anchor=25_000) == old
 
 
 @given(st.integers(1, 5000))
@@ -38,7 +38,7 @@ def test_between_the_points_more_pages_never_mean_fewer_old_ones(pool: int) -> N
 
 def test_steps_do_mean_fewer_at_an_edge() -> None:
     fewer, more = (
-        old_count(trained_new=pool, times=multiplier(pool, "Steps"), max_old=3000, anchor=25_000) for pool in (49, 50)
+        old_count(outside=pool, times=multiplier(pool, "Steps"), max_old=3000, anchor=25_000) for pool in (49, 50)
     )
     assert more < fewer
 
@@ -50,7 +50,7 @@ def test_steps_do_mean_fewer_at_an_edge() -> None:
 def test_old_pages_are_limited_by_the_policy_and_by_the_anchor(
     new: int, times: str, most: int, anchor: int, old: int
 ) -> None:
-    assert old_count(trained_new=new, times=Decimal(times), max_old=most, anchor=anchor) == old
+    assert old_count(outside=new, times=Decimal(times), max_old=most, anchor=anchor) == old
 
 
 @given(DIGESTS, st.integers(0, 80), st.integers(0, 2**31 - 1))

@@ -146,6 +146,10 @@ def no_date(world: World, _base: dict[str, Any]) -> None:
     rewrite_batch(world, lambda content: content["samples"][3].update(verifiedAt="yesterday"))
 
 
+def none_held_out(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
+    return {"holdout": "0.000001"}
+
+
 def base_gone(_world: World, base: dict[str, Any]) -> None:
     base["artifact"] = base["artifact"] | {"uri": base["artifact"]["uri"] + ".gone"}
 
@@ -168,6 +172,7 @@ def other_size(_world: World, _base: dict[str, Any]) -> dict[str, Any]:
         (dense, Reason.TOO_MANY_BOXES, "maxDetections is 300"),
         (too_small, Reason.POOL_TOO_SMALL, "12 verified pages; at least 50"),
         (all_held_out, Reason.POOL_TOO_SMALL, "none is left to train on"),
+        (none_held_out, Reason.POOL_TOO_SMALL, "None of the 12 pages of the pool is held out (holdout 0.000001)"),
         (empty_pool, Reason.DATA_UNREADABLE, "No batch of a pool lies below"),
         (unreadable_pool, Reason.DATA_UNREADABLE, "ftp://"),
         (no_index, Reason.ANCHOR_INDEX_MISSING, "finetune-index.json"),
@@ -245,12 +250,12 @@ def test_held_out_documents_never_train_and_alone_are_judged(
     judged = {s.image.sha256 for s in plan.new_set}
     assert result.pool == 32
     assert 0 < result.held_out < 32
-    assert result.new == 32 - result.held_out
+    assert result.outside == result.new == 32 - result.held_out
     assert len(judged) == result.held_out
     assert not judged & {s.image.sha256 for s in plan.train}
     assert {s.document for s in plan.new_set} == set(plan.held_out_documents)
-    assert result.ratio == "50", "the row of the table looks at the whole pool"
-    assert result.old == min(50 * result.new, 64)
+    assert result.ratio == "50", "the row of the table looks at what trains and the base does not know"
+    assert result.old == min(50 * result.outside, 64)
 
 
 def test_a_page_of_the_anchor_that_was_verified_anew_trains_once_and_is_not_judged(

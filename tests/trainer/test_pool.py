@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from finetune_trainer.cli import main
-from finetune_trainer.data.pool import pool_stats, read_pool
+from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_batch import NewBatch, add_batch
+from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, write_new_pages
@@ -105,7 +106,7 @@ def no_classes(_world: World, folder: Path) -> None:
 def test_one_bad_page_refuses_the_batch_and_leaves_the_pool_as_it_was(
     world: World, folder: Path, spoil: Callable[[World, Path], None], reason: Reason, named: str
 ) -> None:
-    stored = read_pool(Storage(), world.pool.as_uri(), CLASSES)[0]
+    stored = read_pool(Storage(), world.pool.as_uri(), CLASSES).samples[0]
     (world.root / "new-copy.png").write_bytes(Storage().read(stored.image.uri))
     (world.root / "new-copy.txt").write_bytes(Storage().read(stored.label.uri))
     spoil(world, folder)
@@ -130,16 +131,16 @@ def test_classes_txt_serves_as_well_as_data_yaml(world: World, folder: Path) -> 
     (folder / "data.yaml").unlink()
     (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     add_to_pool(world.pool, folder, world.anchor)
-    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES)) == 16
+    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES).samples) == 16
 
 
 def test_a_batch_that_was_cut_off_does_not_exist(world: World, folder: Path) -> None:
     add_to_pool(world.pool, folder, world.anchor)
     newest = max((world.pool / "batches").iterdir(), key=lambda p: p.stat().st_mtime_ns)
     newest.unlink()
-    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES)) == 12
+    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES).samples) == 12
     add_to_pool(world.pool, folder, world.anchor)
-    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES)) == 16
+    assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES).samples) == 16
 
 
 def test_the_command_line_prints_problem_and_remedy(

@@ -140,6 +140,6 @@ def test_preparing_counts_the_pages_of_the_pool(world: World, base: dict[str, An
         "plan written",
     ]
     counts: list[tuple[int, int]] = []
-    known = Known(frozenset(), frozenset())
+    known = Known()
     make_plan(Storage(), document, known, lambda count, total: counts.append((count, total)))
     assert counts == [(count, len(counts)) for count in range(1, len(counts) + 1)]

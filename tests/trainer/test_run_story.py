@@ -57,7 +57,7 @@ def evaluated(
 
 
 def test_the_mix_is_all_new_pages_and_the_row_of_the_table(prepared: PrepareResult) -> None:
-    assert (prepared.pool, prepared.new, prepared.fresh) == (12, 12, 12)
+    assert (prepared.pool, prepared.outside, prepared.new, prepared.fresh) == (12, 12, 12, 12)
     assert prepared.ratio == "50"
     assert prepared.old == 64, "50 x 12 is more than the anchor has"
     assert prepared.train == 76
@@ -157,9 +157,23 @@ def strange_page() -> dict[str, Any]:
     [
         ({"digests": lambda digests: digests | {"testSet": "0" * 64}}, "test split"),
         ({"newSet": lambda samples: samples[:1]}, "new samples"),
-        ({"pool": lambda digests: digests[:-1]}, "new samples"),
-        ({"pool": lambda digests: digests[:3]}, "3 of its 3 samples"),
-        ({"pool": lambda digests: [*digests, "0" * 64]}, "12 of its 13 samples"),
+        ({"listing": lambda listing: listing[:-1]}, "new samples"),
+        ({"listing": lambda listing: listing[:3]}, "lists 3 samples of the pool"),
+        ({"listing": lambda listing: [*listing, listing[0] | {"label": "0" * 64}]}, "12 of its 13 samples"),
+        (
+            {"listing": lambda listing: [listing[0] | {"use": "withdrawn"}, *listing[1:]]},
+            "as withdrawn, which it is not",
+        ),
+        (
+            {"listing": lambda listing: [listing[0] | {"use": "superseded"}, *listing[1:]]},
+            "without a label that counts",
+        ),
+        (
+            {"listing": lambda listing: [listing[0] | {"use": "heldOut"}, *listing[1:]]},
+            "which the holdout does not say",
+        ),
+        ({"listing": lambda listing: [listing[0] | {"pixels": "0" * 64}, *listing[1:]]}, "with other pixels"),
+        ({"listing": lambda listing: [listing[0], *listing]}, "with two labels at once"),
         ({"newSet": lambda samples: [s | {"document": "one"} for s in samples]}, "other documents"),
         ({"newSet": lambda samples: [s | {"heldOut": True} for s in samples]}, "holds out others"),
         ({"owner": lambda _: "uid-2"}, "uid-2"),
@@ -202,7 +216,7 @@ def test_a_plan_with_fewer_new_samples_is_refused_even_where_it_agrees_with_itse
 def test_a_plan_that_trains_on_what_measures_the_model_is_refused(
     base: dict[str, Any], shared_world: World, tmp_path: Path, measures: str
 ) -> None:
-    document = shared_world.parsed(base, holdout="0.5")
+    document = shared_world.parsed(base, holdout="0.5", mixing__minPoolSamples=1)
     honest = prepare(context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE))
     path = local_path(honest.plan.uri)
     assert path is not None

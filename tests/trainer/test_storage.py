@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from finetune_trainer.data.anchor import build_index, write_index
+from finetune_trainer.data.corrections import NewLabels, correct
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_batch import NewBatch, add_batch
+from finetune_trainer.data.withdrawals import Leaving, withdraw
 from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.result import Artifact, Measured, TestSet, VerifiedModels, VerifyResult
 from finetune_trainer.errors import ErrorClass, Reason, StepError
 from finetune_trainer.steps.publish import Publisher
 from finetune_trainer.storage import Storage, join, local_path, normalise
-from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, write_anchor, write_new_pages
+from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, relabel, write_anchor, write_new_pages
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +191,25 @@ def test_a_server_that_does_not_answer_is_worth_another_attempt(monkeypatch: pyt
     assert (caught.value.error_class, caught.value.reason) == (ErrorClass.UNAVAILABLE, Reason.STORAGE_UNAVAILABLE)
 
 
+def test_pages_are_corrected_withdrawn_and_erased_on_s3_as_well(s3: str, world: World, tmp_path: Path) -> None:
+    storage = Storage()
+    pool, anchor = join(s3, "changed/pool"), world.anchor.as_uri()
+    folder = write_new_pages(tmp_path / "new", count=3, first=5000)
+    add_batch(storage, pool, NewBatch(folder.as_uri(), anchor, VERIFICATION, {}), BATCH_TIME)
+    relabel(folder, 5000, 1)
+    correct(storage, pool, NewLabels(folder.as_uri(), anchor, "bo", date(2026, 11, 24), "report"), BATCH_TIME)
+    place = join(s3, "changed/asked/page.png")
+    storage.write_once(place, (folder / "images/train/page-5000.png").read_bytes())
+    leaving = Leaving(by="cy", reason="asked for", images=(place, join(s3, "changed/asked")), erase=True)
+    made = withdraw(storage, pool, leaving, BATCH_TIME)
+    assert len(made.removed) == 3
+    assert withdraw(storage, pool, leaving, BATCH_TIME).removed == ()
+    again = Storage()
+    assert len(read_pool(again, pool, CLASSES).samples) == 2
+    assert [again.exists(file.uri) for file in made.removed] == [False] * 3
+    storage.remove(made.removed[0].uri)
+
+
 def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[str, Any], tmp_path: Path) -> None:
     from finetune_trainer.data.plan import Known, make_plan
 
@@ -201,10 +223,10 @@ def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[st
     write_index(storage, anchor, build_index(storage, anchor).index)
     new = NewBatch(join(s3, "world/new"), anchor, VERIFICATION, {})
     add_batch(storage, pool, new, BATCH_TIME)
-    assert len(read_pool(storage, pool, CLASSES)) == 10
+    assert len(read_pool(storage, pool, CLASSES).samples) == 10
     document = world.parsed(base, data__anchor__uri=anchor, data__pool__uri=pool)
-    plan = make_plan(storage, document, Known(frozenset(), frozenset()))
-    assert (plan.counts.new, plan.counts.old, plan.counts.test) == (10, 12, 4)
+    plan = make_plan(storage, document, Known())
+    assert (plan.counts.outside, plan.counts.old, plan.counts.test) == (10, 12, 4)
     from finetune_trainer.data.materialise import materialise
 
     pages = materialise(storage, plan.train, tmp_path / "drawn")

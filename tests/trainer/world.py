@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import numpy as np
 import yaml
 
 from finetune_trainer.data.anchor import build_index, write_index
-from finetune_trainer.data.pool_batch import NewBatch, Verification, add_batch
+from finetune_trainer.data.corrections import Corrected, NewLabels, correct
+from finetune_trainer.data.pool_batch import Added, NewBatch, Verification, add_batch
+from finetune_trainer.data.withdrawals import Leaving, Withdrawn, withdraw
 from finetune_trainer.documents.anchor import AnchorIndex
 from finetune_trainer.documents.run import FineTuneDocument, VerifyDocument, parse_run_document
 from finetune_trainer.progress import Progress
@@ -109,10 +111,34 @@ def index(anchor: Path) -> AnchorIndex:
 VERIFICATION = Verification("ann@example.com", date(2026, 11, 20), "report-1")
 
 
-def add_to_pool(pool: Path, folder: Path, anchor: Path, documents: dict[str, str] | None = None) -> None:
+def add_to_pool(
+    pool: Path, folder: Path, anchor: Path, documents: dict[str, str] | None = None, *, only_new: bool = False
+) -> Added:
     """Add a folder to the pool, as `pool add` does."""
-    new = NewBatch(folder.as_uri(), anchor.as_uri(), VERIFICATION, documents or {})
-    add_batch(Storage(), pool.as_uri(), new, BATCH_TIME)
+    new = NewBatch(folder.as_uri(), anchor.as_uri(), VERIFICATION, documents or {}, only_new=only_new)
+    return add_batch(Storage(), pool.as_uri(), new, BATCH_TIME)
+
+
+def relabel(folder: Path, first: int, count: int) -> None:
+    """Write other labels for pages of a folder, as somebody who looked again: the boxes of the page before."""
+    for seed in range(first, first + count):
+        (folder / "labels" / "train" / f"page-{seed}.txt").write_text(page(seed + 77)[1])
+
+
+def correct_pool(pool: Path, folder: Path, anchor: Path, **changes: Any) -> Corrected:
+    """Correct the pool by a folder, as `pool correct` does."""
+    labels = NewLabels(folder.as_uri(), anchor.as_uri(), "bo@example.com", date(2026, 11, 24), "report-2")
+    return correct(Storage(), pool.as_uri(), replace(labels, **changes), BATCH_TIME)
+
+
+def withdraw_from(pool: Path, **what: Any) -> Withdrawn:
+    """Withdraw pages from the pool, as `pool withdraw` does."""
+    return withdraw(Storage(), pool.as_uri(), Leaving(by="cy@example.com", reason="asked for", **what), BATCH_TIME)
+
+
+def files_of(pool: Path) -> dict[str, bytes]:
+    """Everything below a pool, by path."""
+    return {str(p.relative_to(pool)): p.read_bytes() for p in pool.rglob("*") if p.is_file()}
 
 
 @dataclass(frozen=True)
@@ -170,9 +196,9 @@ class World:
         assert isinstance(parsed, FineTuneDocument)
         return parsed
 
-    def verification(self, base: dict[str, Any]) -> VerifyDocument:
+    def verification(self, base: dict[str, Any], **changes: Any) -> VerifyDocument:
         """The document of an imported base."""
-        content = self.document(base)
+        content = self.document(base, **changes)
         for name in ("mixing", "holdout", "training", "gates"):
             del content[name]
         del content["data"]["pool"]

@@ -81,6 +81,7 @@ SHARES = (
     "training.augment.hsvV",
     "gates.newSamples.minimum",
     "gates.floor.minimum",
+    "verification.minMap50",
 )
 
 

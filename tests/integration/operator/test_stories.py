@@ -229,6 +229,10 @@ def test_a_failing_gate_touches_nothing(operator: Operator, space: Space, node: 
     node.answer = Trainer(candidate="0.900000")
     space.apply(run())
     eventually(lambda: space.phase("first") == "Rejected", seconds=60, what="it is rejected")
+    eventually(lambda: "judged" in space.there("finetunepolicies", "invoice-fields")["status"], what="it is remembered")
+    (judged,) = space.there("finetunepolicies", "invoice-fields")["status"]["judged"]
+    drawn = space.there("finetuneruns", "first")["status"]["inputs"]
+    assert (judged["run"], judged["inputs"], drawn["new"]) == ("first", drawn["plan"], 60)
     assert space.there("deployments", "invoice-detector")["metadata"]["generation"] == before
     named = f'namespace="{space.namespace}"'
     assert operator.metric("finetune_verdicts_total", named) == 1

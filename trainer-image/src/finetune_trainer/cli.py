@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
-from .commands import anchor_index, import_base, job, pool_add, pool_stats
+from .commands import anchor_index, import_base, job, pool_add, pool_correct, pool_lineage, pool_stats, pool_withdraw
 from .environment import paths_from, prepare_process
 from .errors import StepError, exit_code
 
@@ -41,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     anchor_index.add_arguments(anchor.add_parser("index", help=anchor_index.HELP))
     pool = commands.add_parser("pool", help="the pool of verified pages").add_subparsers(dest="action", required=True)
     pool_add.add_arguments(pool.add_parser("add", help=pool_add.HELP))
+    pool_correct.add_arguments(pool.add_parser("correct", help=pool_correct.HELP))
+    pool_withdraw.add_arguments(pool.add_parser("withdraw", help=pool_withdraw.HELP))
+    pool_lineage.add_arguments(pool.add_parser("lineage", help=pool_lineage.HELP))
     pool_stats.add_arguments(pool.add_parser("stats", help=pool_stats.HELP))
     import_base.add_arguments(commands.add_parser("import", help=import_base.HELP))
     return parser

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     FILE_UNUSABLE = "FileUnusable"
     IMAGE_MISSING = "ImageMissing"
     LABEL_CONTRADICTS = "LabelContradicts"
+    NOT_IN_POOL = "NotInPool"
+    SAMPLE_WITHDRAWN = "SampleWithdrawn"
     LABEL_SHARED = "LabelShared"
     SPLITS_OVERLAP = "SplitsOverlap"
     TEST_SPLIT_MISSING = "TestSplitMissing"

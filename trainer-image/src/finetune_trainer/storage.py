@@ -194,6 +194,17 @@ class Storage:
             temporary = _temporary(path, data)
             temporary.replace(path)
 
+    def remove(self, uri: str) -> None:
+        """Delete an object or a local file; one that is not there is gone already."""
+        with _translated(uri, "delete"):
+            try:
+                if (path := local_path(uri)) is not None:
+                    path.unlink(missing_ok=True)
+                else:
+                    self._system(uri).rm_file(_key(uri))
+            except FileNotFoundError:
+                pass
+
     def _listing(self, uri: str) -> dict[str, int]:
         with _translated(uri, "list"):
             system = self._system(uri)

@@ -210,10 +210,13 @@ class PrepareResult(Value, frozen=True, kw_only=True):
 
     plan: FileReference
     pool: int
-    fresh: int
     held_out: int
-    train: int
+    withdrawn: int
+    outside: int
     new: int
+    corrected: int
+    fresh: int
+    train: int
     old: int
     ratio: str
     anchor: int

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
-from .meta import Condition, ObjectMeta
+from .meta import Condition, FileReference, ObjectMeta
 from .names import sha256_of
 from .training import Training
 from .value import Value
@@ -108,6 +108,12 @@ class Gates(Value, frozen=True, kw_only=True):
     gain: GainGate = GainGate()
 
 
+class VerificationRules(Value, frozen=True, kw_only=True):
+    """What an imported base must be worth: its least mAP50 on the anchor's test split."""
+
+    min_map50: Decimal = Decimal(0)
+
+
 class ReviewRules(Value, frozen=True, kw_only=True):
     """How long a run waits for a person."""
 
@@ -165,6 +171,7 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     mixing: MixingRules = MixingRules()
     training: Training = Training()
     gates: Gates = Gates()
+    verification: VerificationRules = VerificationRules()
     review: ReviewRules = ReviewRules()
     promotion: Literal["Automatic", "Manual"] = "Automatic"
     rollout: Rollout = Rollout()
@@ -250,6 +257,15 @@ class Rejected(Value, frozen=True, kw_only=True):
     by: str
     at: datetime
     run: str = ""
+
+
+class Judged(Value, frozen=True, kw_only=True):
+    """A run of the policy that reached a verdict of its gates: by which plan, and when it was decided or judged."""
+
+    run: str
+    run_uid: str
+    inputs: FileReference
+    at: datetime
 
 
 FlightPhase = Literal["Flipping", "Watching", "Returning"]
@@ -373,6 +389,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     quarantined: tuple[Quarantined, ...] = ()
     taken_back: tuple[TakenBack, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+    judged: tuple[Judged, ...] = ()
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
     forgotten: tuple[str, ...] = ()

@@ -79,7 +79,8 @@ AttemptOutcome = Literal["Planned", "Running", "Succeeded", "Failed", "Suspended
 class Attempt(Value, frozen=True, kw_only=True):
     """One Job of one step. `Planned` is written before the Job is created.
 
-    `live` is the digest of what was live when the attempt was planned. `counted`: a failure counts against
+    `live` is the digest of what was live when the attempt was planned, and `judged` those of the plans that tell it
+    what is new. `counted`: a failure counts against
     the back-off limit. `fatal`: another attempt cannot help (bad input, bad training, no memory, deadline).
     `nonce` is nobody's before the attempt is written, and the Job carries it; `made` is a fingerprint of that Job.
     `image_id` is the image that its trainer ran, and `manifest` the digest of what it says it wrote, once harvested.
@@ -92,6 +93,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     outcome: AttemptOutcome
     round: int = 0
     live: str | None = None
+    judged: tuple[str, ...] = ()
     collect: bool = False
     nonce: str = ""
     made: str | None = None
@@ -138,21 +140,32 @@ class NewSetCounts(Value, frozen=True, kw_only=True):
 class Inputs(Value, frozen=True, kw_only=True):
     """What `prepare` drew: counts of samples, and the digests that the evidence is bound to.
 
-    `test` and `new_set` are None where the last release prepared.
+    Of samples that may train, `outside` are not in the base's plan and `new` in that of no judged run; `corrected` of
+    these were judged with another label. An earlier release had no `outside`, `corrected`, `withdrawn` and `val`, and
+    `new` meant what is `outside` now; still earlier ones had no `test` and `new_set`. What was not counted is None.
     """
 
     plan: FileReference
     pool: int
-    fresh: int
     held_out: int
-    anchor: int
+    withdrawn: int | None = None
+    outside: int | None = None
     new: int
-    old: int
+    corrected: int | None = None
+    fresh: int
     train: int
+    old: int
+    anchor: int
+    val: int | None = None
     test: int | None = None
     new_set: NewSetCounts | None = None
     ratio: str
     digests: dict[str, str]
+
+    @property
+    def ever(self) -> int:
+        """Pages that the pool had or has: this number only grows, whatever is withdrawn."""
+        return self.pool + (self.withdrawn or 0)
 
 
 class GateVerdict(Value, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ..api import names
 from ..api.run import BY_GATES, FINAL_PHASES
+from ..decide.judgements import VERDICTS
 
 Json = Mapping[str, Any]
 
@@ -116,6 +117,8 @@ class Standing(NamedTuple):
     phase: str = ""
     rejected: tuple[str, ...] = ()
     """Digest, by whom, when and as which version, where a person rejected what it made."""
+    judged: tuple[str, ...] = ()
+    """Uid, URI and digest of its plan, and when, where it reached a verdict of its gates, whatever came after."""
     stuck: tuple[str, str] = ("", "")
     """What its step gets no further for, as its condition says, and since when; empty where it goes on."""
 
@@ -130,7 +133,7 @@ def standing(run: Json) -> Standing:
     created = str(_value(run, "metadata", "creationTimestamp") or "")
     shown = phase(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
-        return Standing(created, NONE, is_over=True, phase=shown, rejected=_rejected(run))
+        return Standing(created, NONE, is_over=True, phase=shown, rejected=_rejected(run), judged=_judged(run))
     if _accepted(run) == "Invalid":
         return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
@@ -152,6 +155,7 @@ def standing(run: Json) -> Standing:
         changes_live=changes_live,
         lines_up=lines_up,
         phase=shown,
+        judged=_judged(run),
         stuck=_stuck(run) if rank == TAKEN else ("", ""),
     )
 
@@ -187,6 +191,21 @@ def model_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
     made, version = (str(_value(run, "status", name) or "") for name in ("modelVersion", "version"))
     model = made.removesuffix(names.model_version_name("", version))
     return (model,) if standing(run).rejected and model != made else ()
+
+
+def _judged(run: Json) -> tuple[str, ...]:
+    """Return what a run that was judged says: uid, URI and digest of its plan, and when it was decided, or judged."""
+    plan, status = _value(run, "status", "inputs", "plan"), _value(run, "status")
+    if _value(status, "verdict") not in VERDICTS or not _value(plan, "uri") or not _value(plan, "sha256"):
+        return ()
+    moments = (_value(status, "decision", "at"), _value(status, "reviewSince"), _value(status, "startedAt"))
+    at = next((str(moment) for moment in moments if moment), "")
+    return str(_value(run, "metadata", "uid") or ""), str(plan["uri"]), str(plan["sha256"]), at
+
+
+def policy_whose_run_was_judged(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run reached a verdict of its gates."""
+    return (_value(run, "spec", "policy"),) if standing(run).judged else ()
 
 
 def _accepted(run: Json) -> str:

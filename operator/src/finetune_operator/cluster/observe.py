@@ -30,6 +30,7 @@ from .deployment_views import deployment_view, pod_labels, pod_spec, serves, tem
 from .errors import ClusterError
 from .finished_jobs import finished_jobs
 from .job_views import job_views, running_pod, to_be_harvested
+from .judged_runs import JudgedRuns
 from .kinds import Kind
 from .places import Places
 from .pods_at_rest import LOOK_AGAIN, is_short, pods_of, why_short
@@ -79,6 +80,7 @@ class Observer:
         self._versions: dict[str, tuple[tuple[Object, ...], tuple[ModelVersion, ...]]] = {}
         self._progress = ProgressReader(cluster)
         self._ailing: dict[str, _Ailing] = {}
+        self._judged = JudgedRuns(cluster)
         self.places = Places(cluster)
 
     def forget(self, uid: str) -> None:
@@ -131,6 +133,7 @@ class Observer:
             fingerprint=partial(_fingerprint, owner, templates, run.spec, policy),
             progress=progress,
             promotion=await self._promotion(namespace, promotion) if promotion else None,
+            judged=await self._judged.of(namespace, run.spec.policy) if run.status.inputs is None else (),
         )
         return Observed(
             Kind.RUN,
@@ -210,6 +213,7 @@ class Observer:
             versions=await self._models(namespace, policy.spec.model),
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
             rejections=await rejected_of(self._cluster, namespace, policy, policies),
+            judged=await self._judged.of(namespace, policy.metadata.name),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
             read_anew=read_anew,

@@ -62,6 +62,12 @@ DOMAIN: Final[Mapping[str, Declared]] = {
         "(0.01 is a point; higher is worse), for `newSamples` and `newSamplesFresh` boxes found (higher is better).",
         ("namespace", "model", "gate"),
     ),
+    "finetune_pool_samples": Declared(
+        Gauge,
+        "Samples of the pool as the last prepared run of a model counted them, by word: pool, heldOut, withdrawn, "
+        "outside, new, corrected, fresh (see the glossary).",
+        ("namespace", "model", "count"),
+    ),
     "finetune_runs_ended": Declared(
         Counter, "Runs that ended, by how.", ("namespace", "model", "phase"), {"phase": ENDS}
     ),

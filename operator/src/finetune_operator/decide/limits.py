@@ -1,4 +1,4 @@
-"""What bounds a status: an object of Kubernetes is small, and a policy's memory stays under 32 KiB."""
+"""What bounds a status: an object of Kubernetes is small, and a policy's memory stays under 88 KiB."""
 
 from typing import Final
 
@@ -46,6 +46,12 @@ TAKEN_BACK: Final = 50
 
 REJECTED: Final = 32
 """Digests that a policy remembers as rejected by a person; versions that are there have the rest."""
+
+JUDGED: Final = 8
+"""Judged runs that a policy remembers: the plan of each names what those before it had listed, too."""
+
+RUN_UID: Final = 64
+"""Characters of a run's uid; Kubernetes makes them of 36."""
 
 REVIEWED: Final = 46
 """Bytes of the names of run and version in what is remembered of a review; a run's has no more."""

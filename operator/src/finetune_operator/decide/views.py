@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from ..api.model_version import ModelVersion
-from ..api.policy import InFlight, Policy, Rejected
+from ..api.policy import InFlight, Judged, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
 from .times import Timed
@@ -223,6 +223,8 @@ class PolicyView:
     promotions: tuple[Promotion, ...] = ()
     rejections: tuple[Rejected, ...] = ()
     """What people rejected in runs of the policy that are there."""
+    judged: tuple[Judged, ...] = ()
+    """Runs of the policy that are there and were judged, the newest."""
     rivals: tuple[str, ...] = field(default=())
     """Names of older policies on the same Deployment; the oldest one owns it."""
     finished_jobs: tuple[FinishedJob, ...] = ()

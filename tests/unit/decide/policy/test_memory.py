@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Lifted, PolicyStatus, Quarantined, Rejected, Reservation
+from finetune_operator.api.meta import FileReference
+from finetune_operator.api.policy import Judged, Lifted, PolicyStatus, Quarantined, Rejected, Reservation
 from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy import memory
@@ -21,6 +22,10 @@ from unit.decide.policy.world import (
     tuned,
     view,
 )
+
+
+def judged_entry(uid: str, plan: FileReference) -> Judged:
+    return Judged(run="r" * limits.REVIEWED, run_uid=f"{uid:0<36}", inputs=plan, at=NOW)
 
 
 class TestMemory:
@@ -159,7 +164,7 @@ class TestMemory:
         again = memory.quarantined(status, live_version(TUNED), "RolloutFailed", NOW)
         assert [(entry.reason, entry.lifted) for entry in again.quarantined] == [("RolloutFailed", None)]
 
-    def test_a_status_at_all_its_bounds_stays_below_72_kib(self) -> None:
+    def test_a_status_at_all_its_bounds_stays_below_88_kib(self) -> None:
         status = flying().status
         version = replace(live_version(TUNED), uri="s3://" + "u" * 200)
         for n in range(limits.QUARANTINED + 5):
@@ -177,9 +182,12 @@ class TestMemory:
             for n in range(limits.REJECTED + 5)
         )
         status = memory.rejected(status, noes)
+        plan = FileReference(uri="s3://" + "u" * 900, sha256="0" * 64)
+        status = memory.judged(status, (judged_entry(f"uid-{n}", plan) for n in range(limits.JUDGED + 5)))
         reservations = tuple(Reservation(run_uid="u" * 36, version=f"ft_v10.{n}") for n in range(limits.RESERVATIONS))
         status = replace(status, reservations=reservations, last_good=(version,) * limits.LAST_GOOD)
         status = memory.held(status, "m" * 60, "ConflictingWriter", "h" * 2000, NOW)
         decided = decide(view(policy(status), deployment(keys(OTHER)), versions=VERSIONS)).status
         assert (len(decided.consumed), len(decided.rejected)) == (limits.CONSUMED, limits.REJECTED)
-        assert len(canonical_json(decided)) <= 72 * 1024
+        assert len(decided.judged) == limits.JUDGED
+        assert len(canonical_json(decided)) <= 88 * 1024

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from finetune_operator.api.meta import Condition
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import OUTCOME_KEY
 from finetune_operator.api.policy import (
@@ -233,6 +234,18 @@ def test_without_a_deployment_a_promotion_waits() -> None:
 
 def unverifiable() -> ModelVersion:
     return base(verified="False")
+
+
+@pytest.mark.parametrize(("reason", "anew"), [("BelowFloor", False), ("DigestMismatch", True)])
+def test_a_base_is_to_be_imported_anew_where_its_bytes_are_wrong_and_not_where_a_floor_is_high(
+    reason: str, anew: bool
+) -> None:
+    version, message = base(), "import a better base, or lower it"
+    conditions = (Condition(type="Verified", status="False", reason=reason, message=message),)
+    finding = judge(nothing_live(replace(version, status=replace(version.status, conditions=conditions))))
+    assert isinstance(finding, Refuse)
+    assert f"({reason}: {message})" in finding.message
+    assert ("import it anew" in finding.message) is anew
 
 
 TAKEN = TakenBack(version="ft_v1.1", sha256=TUNED.spec.artifact.sha256, by="back", reason="wrong amounts", since=NOW)

@@ -49,7 +49,7 @@ def failing(step: str, text: str) -> World:
     return world
 
 
-MANY_PAGES = dict.fromkeys(("pool", "new", "fresh", "train"), 2**31 - 1) | {"old": 0}
+MANY_PAGES = dict.fromkeys(("pool", "outside", "new", "fresh", "train"), 2**31 - 1) | {"old": 0}
 """As many pages of the pool as can be counted."""
 
 

@@ -101,7 +101,7 @@ def test_jobs_are_told_what_the_contract_says() -> None:
     world = World(versions=(base(), base("ft_v1.1", LIVE, type="FineTuned", inputs=None)))
     world.go_live("ft_v1.1")
     world.trained()
-    assert told(world, "prepare") == {"attempt": 1, "nonce": "0a1b", "live": None}
+    assert told(world, "prepare") == {"attempt": 1, "nonce": "0a1b", "live": None, "judged": []}
     plan = {"uri": world.status.inputs.plan.uri, "sha256": sha("plan")}  # type: ignore[union-attr]
     assert told(world, "train") == {"attempt": 1, "nonce": "0a1b", "plan": plan}
     evaluate = told(world, "evaluate")

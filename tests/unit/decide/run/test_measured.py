@@ -121,7 +121,7 @@ DRAWN_OTHERWISE: dict[str, dict[str, Any]] = {
     "not all documents fresh, and nothing tells": {"newSet": NEW_SET | {"fresh": 59}},
     "more boxes than pages may have": {"newSet": NEW_SET | {"boxes": 60 * 300 + 1}},
     "boxes in no document": {"newSet": NEW_SET | {"documents": 0, "fresh": 0}},
-    "fewer samples than are needed": {"pool": 1, "new": 1, "fresh": 1, "train": 21, "old": 20,
+    "fewer samples than are needed": {"pool": 1, "outside": 1, "new": 1, "fresh": 1, "train": 21, "old": 20,
                                       "newSet": {"documents": 1, "boxes": 9, "fresh": 1}},
 }  # fmt: skip
 
@@ -377,7 +377,9 @@ def test_what_was_approved_since_a_newer_evaluator_measures_otherwise_is_what_co
     again.go_live("ft_v1.1", CANDIDATE)
     again.settle()
     again.start("prepare")
-    again.complete("prepare", prepare_result(pool=61, new=61, train=1261, digests={**DIGESTS, "pool": OTHER}))
+    again.complete(
+        "prepare", prepare_result(pool=61, outside=61, new=61, train=1261, digests={**DIGESTS, "pool": OTHER})
+    )
     again.start("train")
     other = {"uri": train_result()["artifact"]["uri"], "sha256": OTHER, "bytes": 9, "format": "onnx"}
     again.complete("train", train_result(artifact=other, images=1261))

@@ -34,6 +34,15 @@ def test_every_step_and_the_run_are_recorded_once_when_they_end() -> None:
     assert took == (world.status.finished_at - START).total_seconds()
 
 
+def test_what_was_drawn_is_recorded_once_by_the_words_of_the_glossary() -> None:
+    world = World().judged()
+    drawn = [(a.labels["count"], a.value) for a in recorded(world) if a.metric == "finetune_pool_samples"]
+    assert dict(drawn) == {
+        "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": 60, "corrected": 0, "fresh": 60,
+    }  # fmt: skip
+    assert len(drawn) == len(dict(drawn))
+
+
 def test_a_run_that_ends_before_it_knows_its_model_is_counted_all_the_same() -> None:
     world = World()
     world.settle()

@@ -12,7 +12,17 @@ from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric, ReserveVersion
 from finetune_operator.decide.gates.verdict import COUNTS, IN_POINTS
 from house.following import manifest
-from unit.decide.run.results import BASE, DIGESTS, LIVE, START, envelope, evaluate_result, sha, train_result
+from unit.decide.run.results import (
+    BASE,
+    DIGESTS,
+    LIVE,
+    START,
+    envelope,
+    evaluate_result,
+    prepare_result,
+    sha,
+    train_result,
+)
 from unit.decide.run.world import World, base, digest, made, policy, review, template
 
 
@@ -216,6 +226,25 @@ def test_a_larger_pool_of_another_policy_says_nothing_of_this_one() -> None:
     world.go_live("ft_v1.9")
     world.settle()
     assert (world.phase(), world.status.attempts[-1].round) == ("Evaluating", 2)
+
+
+@pytest.mark.row("R154")
+@pytest.mark.parametrize(("withdrawn", "phase"), [(1, "Evaluating"), (0, "Superseded")])
+def test_a_page_that_was_withdrawn_since_does_not_make_what_is_live_newer(withdrawn: int, phase: str) -> None:
+    """Live was trained on 61 pages; of these this run has 60, because one was withdrawn, or had 60 when it drew."""
+    world = World()
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result(withdrawn=withdrawn))
+    world.start("train")
+    world.complete("train", train_result())
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result(candidate="0.970000"))
+    assert world.phase() == "InReview"
+    world.versions = (*world.versions, tuned("ft_v1.9", LIVE, 61))
+    world.go_live("ft_v1.9")
+    world.settle()
+    assert world.phase() == phase
 
 
 @pytest.mark.row("R23")

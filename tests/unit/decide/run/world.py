@@ -14,6 +14,7 @@ from finetune_operator.api.meta import Artifact, Condition, FileReference, Objec
 from finetune_operator.api.model_version import ModelVersion, VersionSpec, VersionStatus
 from finetune_operator.api.policy import (
     Data,
+    Judged,
     Live,
     PodTemplates,
     Policy,
@@ -138,6 +139,7 @@ class World:
     queue: Queue = field(default_factory=Queue)
     twins: tuple[Twin, ...] = ()
     ahead: tuple[str, ...] = ()
+    judged_runs: tuple[Judged, ...] = ()
     history: list[Action] = field(default_factory=list)
     writes: int = 0
 
@@ -166,6 +168,7 @@ class World:
             queue=self.queue,
             twins=self.twins,
             ahead=self.ahead,
+            judged=self.judged_runs,
         )
 
     def decide(self, *, crash: bool = False) -> Decision[RunStatus]:

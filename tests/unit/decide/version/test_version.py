@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.contract import RunDocument, document_json
 from finetune_operator.api.meta import find
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
-from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
+from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined, VerificationRules
 from finetune_operator.api.record import Service, services
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import parse, plain
@@ -223,6 +224,56 @@ def test_a_base_that_finds_nothing_is_not_verified(map50: str, verified: str) ->
     shelf.settle()
     shelf.say(result(map50=map50))
     assert shelf.verified() == (verified, "Verified" if verified == "True" else "FindsNothing")
+
+
+def with_floor(least: str) -> tuple[Policy, ...]:
+    """The policy with a least mAP50, and a younger one of its model that asks for more."""
+    return tuple(
+        updated(each, metadata=updated(each.metadata, name=name, creation_timestamp=START + timedelta(days=age)))
+        for name, age, each in (
+            ("younger", 1, policy(verification=VerificationRules(min_map50=Decimal("0.99")))),
+            ("older", 0, policy(verification=VerificationRules(min_map50=Decimal(least)))),
+        )
+    )
+
+
+@pytest.mark.row("V4")
+@pytest.mark.parametrize(("map50", "verified"), [("0.699999", False), ("0.700000", True), ("0.951234", True)])
+def test_a_base_below_the_floor_of_the_policy_that_measures_it_is_not_verified(map50: str, verified: bool) -> None:
+    shelf = Shelf(policies=with_floor("0.7"))
+    shelf.settle()
+    shelf.say(result(map50=map50))
+    assert shelf.verified() == (("True", "Verified") if verified else ("False", "BelowFloor"))
+    assert shelf.phase() == ("Verified" if verified else "Imported")
+    assert shelf.version.status.map50 == map50, "what was measured is shown in any case"
+    if not verified:
+        said = "mAP50 0.699999 on 200 test images is below 0.7, the minMap50 of FineTunePolicy older"
+        assert shelf.version.status.message.startswith(said)
+        assert [a.reason for a in shelf.history if isinstance(a, Emit) and a.type == "Warning"] == ["BelowFloor"]
+
+
+@pytest.mark.row("V45")
+def test_a_floor_that_is_lowered_verifies_by_the_figure_that_stands() -> None:
+    shelf = Shelf(policies=with_floor("0.96"))
+    shelf.settle()
+    shelf.say(result())
+    made = len([a for a in shelf.history if isinstance(a, CreateJob)])
+    for least, verified in [("0.955", "False"), ("0.95", "True"), ("0.99", "True")]:
+        shelf.now += timedelta(days=1)
+        shelf.policies = with_floor(least)
+        shelf.settle()
+        assert shelf.verified()[0] == verified, least
+    assert len([a for a in shelf.history if isinstance(a, CreateJob)]) == made, "it is measured once"
+
+
+@pytest.mark.row("V45")
+def test_a_base_below_the_floor_stays_so_without_its_policy() -> None:
+    shelf = Shelf(policies=with_floor("0.96"))
+    shelf.settle()
+    shelf.say(result())
+    shelf.policies = ()
+    shelf.settle()
+    assert shelf.verified() == ("False", "BelowFloor")
 
 
 @pytest.mark.row("V33")

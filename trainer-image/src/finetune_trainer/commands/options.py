@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from datetime import date
 
 from ..data.background import USUAL
+
+
+def add_verified_folder(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that reads a verified folder into a pool: places, verifier, classes, background."""
+    parser.add_argument("uri", help="the pool")
+    parser.add_argument("--from", dest="source_folder", required=True, metavar="YOLO_DIR")
+    parser.add_argument(
+        "--anchor", required=True, metavar="URI", help="its classes count; its val and test pages do not"
+    )
+    parser.add_argument("--verified-by", required=True, metavar="NAME")
+    parser.add_argument("--verified-at", required=True, type=_date, metavar="YYYY-MM-DD")
+    add_background(parser)
+    parser.add_argument(
+        "--map-classes",
+        action="store_true",
+        help="renumber labels by the names of their classes: another order, or fewer",
+    )
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date (YYYY-MM-DD)") from error
 
 
 def add_background(parser: argparse.ArgumentParser) -> None:

@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-from datetime import date
 from pathlib import Path
 from typing import Final
 
 from ..errors import Reason, StepError, bad_input
 from ..progress import PageLines, utc_now
-from .options import add_background
+from .options import add_verified_folder
 
 HELP: Final = "add a YOLO folder as one batch, or refuse it with a list of problems"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("uri", help="the pool")
-    parser.add_argument("--from", dest="source_folder", required=True, metavar="YOLO_DIR")
-    parser.add_argument(
-        "--anchor", required=True, metavar="URI", help="its classes count; its val and test pages do not"
-    )
-    parser.add_argument("--verified-by", required=True, metavar="NAME")
-    parser.add_argument("--verified-at", required=True, type=_date, metavar="YYYY-MM-DD")
+    add_verified_folder(parser)
     parser.add_argument("--source", required=True, help="where the pages come from, a ticket or report")
     parser.add_argument(
         "--documents", type=Path, metavar="JSON", help="map from a page (stem, file name or path) to its document"
     )
-    add_background(parser)
     parser.add_argument("--only-new", action="store_true", help="leave out pages that the pool has with the same label")
-    parser.add_argument(
-        "--map-classes",
-        action="store_true",
-        help="renumber labels by the names of their classes: another order, or fewer",
-    )
     parser.set_defaults(run=run)
 
 
@@ -54,13 +41,6 @@ def run(options: argparse.Namespace, _scratch: Path) -> str:
     )
     added = add_batch(Storage(), normalise(options.uri), new, utc_now(), PageLines("pool add"))
     return "\n".join([f"batch {added.batch.id}: {len(added.batch.samples)} pages added", *added.remarks])
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date (YYYY-MM-DD)") from error
 
 
 def _documents(path: Path | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-HELP: Final = "count batches, pages, documents, boxes"
+HELP: Final = "count batches, pages, documents, boxes, what was corrected and withdrawn"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _scratch: Path) -> str:
     """Return the pool's counts as JSON."""
-    from ..data.pool import pool_stats
+    from ..data.pool_stats import pool_stats
     from ..storage import Storage, normalise
 
     return json.dumps(asdict(pool_stats(Storage(), normalise(options.uri))), indent=2, ensure_ascii=False)

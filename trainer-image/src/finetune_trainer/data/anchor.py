@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from ..digests import set_digest, sha256_of
 from ..documents.anchor import INDEX_NAME, AnchorIndex, AnchorPage, Splits, parse_anchor_index
@@ -20,12 +19,9 @@ from .folder_classes import what_lies_there
 from .images import Picture, picture_remarks
 from .labels import LabelProblem, parse_label
 from .lookalikes import Register, Seen
-from .pages import CheckedPage, PageFiles, check_page
+from .pages import CheckedPage, PageFiles, check_pages
 from .problems import Problem, raise_first
-from .yolo_dataset import label_of, split_images
-
-_AT_ONCE: Final = 64
-"""Pages that are read together, so that a large remote set is never held at once."""
+from .yolo_dataset import split_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,37 +76,21 @@ def _entries(
     background: bool,
     counted: Counted,
 ) -> tuple[dict[Split, list[AnchorPage]], list[Problem], list[str]]:
-    """Return every split's entries, what is wrong, and remarks; pages are read a few at a time."""
+    """Return every split's entries, what is wrong, and remarks."""
     entries: dict[Split, list[AnchorPage]] = {split: [] for split in SPLITS}
     problems: list[Problem] = []
     pictures: list[tuple[str, Picture]] = []
     total, count = sum(map(len, images.values())), 0
     for split in SPLITS:
-        for batch in _batched(images[split]):
-            for files in _read_pages(storage, folder, batch):
-                count += 1
-                checked = check_page(files, classes, allow_background=background)
-                if isinstance(checked, Problem):
-                    problems.append(checked)
-                else:
-                    entries[split].append(_entry(files, checked))
-                    pictures.append((files.image, checked.picture))
-                counted(count, total)
+        for files, checked in check_pages(storage, folder, images[split], classes, allow_background=background):
+            count += 1
+            if isinstance(checked, Problem):
+                problems.append(checked)
+            else:
+                entries[split].append(_entry(files, checked))
+                pictures.append((files.image, checked.picture))
+            counted(count, total)
     return entries, problems, picture_remarks(pictures)
-
-
-def _batched(images: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(images), _AT_ONCE):
-        yield images[start : start + _AT_ONCE]
-
-
-def _read_pages(storage: Storage, folder: Folder, images: Sequence[str]) -> Iterator[PageFiles]:
-    labels = {image: folder.label(image) for image in images}
-    present = [path for path in labels.values() if path is not None]
-    contents = storage.read_many(join(folder.uri, path) for path in (*images, *present))
-    for image, label in labels.items():
-        label_data = None if label is None else contents[join(folder.uri, label)]
-        yield PageFiles(image, contents[join(folder.uri, image)], label or label_of(image), label_data)
 
 
 def _entry(files: PageFiles, checked: CheckedPage) -> AnchorPage:

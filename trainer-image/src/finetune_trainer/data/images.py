@@ -25,6 +25,10 @@ IMAGE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".ti
 _FORMATS: Final = frozenset({"BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP"})
 """What such a file may hold, whatever its name says; a subset of what training takes."""
 
+_WITH_ALPHA: Final = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
+_WITH_PREVIEW: Final = frozenset({"JPEG", "MPO"})
+"""Cameras write a second, smaller picture into these."""
+
 _SMALLEST: Final = 10
 """Pixels of a side; ultralytics drops smaller images."""
 
@@ -98,7 +102,8 @@ def _open(data: bytes) -> tuple[str, ...] | str:
             if kind in _FORMATS and size[0] * size[1] <= MOST_PIXELS:
                 image.verify()
         with Image.open(io.BytesIO(data)) as image:  # what was verified cannot be asked any more
-            transparent = "A" in mode or "transparency" in image.info
+            transparent = mode in _WITH_ALPHA or "transparency" in image.info
+            deep = mode in ("I", "F") or ";16" in f"{mode} {getattr(image, 'tile', '')}"
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
             frames = getattr(image, "n_frames", 1)
     except (UnidentifiedImageError, ImportError):
@@ -117,9 +122,9 @@ def _open(data: bytes) -> tuple[str, ...] | str:
         return f"{size[0]} x {size[1]} pixels, at least {_SMALLEST} x {_SMALLEST} needed"
     said = {
         "transparent, which is shown on white": transparent,
-        "16 bits a channel, of which the upper 8 in use are read": mode.startswith("I;16") or mode in ("I", "F"),
+        "16 bits a channel, of which the upper 8 in use are read": deep,
         "turned by its EXIF orientation; labels must be of the turned page": turned,
-        "of several pages, of which the first is used": frames > 1 and kind == "TIFF",
+        "of several pages or frames, of which the first is used": frames > 1 and kind not in _WITH_PREVIEW,
     }
     return tuple(remark for remark, holds in said.items() if holds)
 

@@ -12,29 +12,29 @@ from typing import Final, Literal
 Interpolation = Literal["Steps", "LogLog"]
 
 TABLE: Final[tuple[tuple[int, int], ...]] = ((10, 50), (50, 20), (200, 10), (500, 5))
-"""Pool size -> old pages per new page: few new pages need many old ones beside them, lest the model forget."""
+"""Pages outside -> old pages for each: few that the base does not know need many old ones, lest the model forget."""
 
 
-def multiplier(pool: int, interpolation: Interpolation) -> Decimal:
-    """Return the old pages per new page for a pool of `pool` pages (at least 1), to six digits.
+def multiplier(outside: int, interpolation: Interpolation) -> Decimal:
+    """Return the old pages for each of `outside` pages (at least 1) that the base does not know, to six digits.
 
-    Steps: the row of the largest threshold that the pool has reached; below the first threshold, its row.
+    Steps: the row of the largest threshold that they have reached; below the first threshold, its row.
     LogLog: the *total* of old pages, linear in log-log between the table's points, so that more verified pages
     never mean fewer old ones; beyond the ends, the end's multiplier.
     """
     thresholds = [size for size, _ in TABLE]
-    row = max(bisect_right(thresholds, pool) - 1, 0)
-    if interpolation == "Steps" or row == len(TABLE) - 1 or pool <= thresholds[0]:
+    row = max(bisect_right(thresholds, outside) - 1, 0)
+    if interpolation == "Steps" or row == len(TABLE) - 1 or outside <= thresholds[0]:
         return Decimal(TABLE[row][1])
     (size0, times0), (size1, times1) = TABLE[row], TABLE[row + 1]
-    share = math.log(pool / size0) / math.log(size1 / size0)
+    share = math.log(outside / size0) / math.log(size1 / size0)
     total = math.exp(math.log(size0 * times0) + share * math.log((size1 * times1) / (size0 * times0)))
-    return Decimal(total / pool).quantize(Decimal("0.000001"))
+    return Decimal(total / outside).quantize(Decimal("0.000001"))
 
 
-def old_count(*, trained_new: int, times: Decimal, max_old: int, anchor: int) -> int:
+def old_count(*, outside: int, times: Decimal, max_old: int, anchor: int) -> int:
     """Return the number of old pages: the product, limited by `max_old` and by what the anchor has."""
-    product = int((times * trained_new).to_integral_value(rounding=ROUND_HALF_UP))
+    product = int((times * outside).to_integral_value(rounding=ROUND_HALF_UP))
     return min(product, max_old, anchor)
 
 

@@ -1,13 +1,21 @@
-"""One page of a data set with its label, checked alike for the anchor, for what enters the pool and for the pool."""
+"""Pages of a data set with their labels, read and checked alike for the anchor, for what enters the pool and for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import Reason
+from ..storage import Storage, join, local_path
+from .folder import Folder
 from .images import Picture, inspect_image
 from .labels import LabelProblem, parse_label
 from .problems import Problem
+from .yolo_dataset import label_of
+
+_AT_ONCE: Final = 16
+"""Pages of a remote data set that are fetched together; of a local one each is read when it is its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +36,45 @@ class CheckedPage:
     boxes: int
 
 
-def check_page(page: PageFiles, classes: int, *, allow_background: bool) -> CheckedPage | Problem:
-    """Return the page as it is, or why it cannot be used.
+def check_pages(
+    storage: Storage, folder: Folder, images: Sequence[str], classes: int, *, allow_background: bool
+) -> Iterator[tuple[PageFiles, CheckedPage | Problem]]:
+    """Yield each of these images with its label as they lie in the folder, and what check_page says of them.
+
+    A few pages are in memory at a time, however many there are.
+    """
+    at_once = 1 if local_path(folder.uri) is not None else _AT_ONCE
+    for start in range(0, len(images), at_once):
+        for page in _read_pages(storage, folder, images[start : start + at_once]):
+            yield page, check_page(page, classes, allow_background=allow_background)
+
+
+def _read_pages(storage: Storage, folder: Folder, images: Sequence[str]) -> Iterator[PageFiles]:
+    labels = {image: folder.label(image) for image in images}
+    present = [path for path in labels.values() if path is not None]
+    contents = storage.read_many(join(folder.uri, path) for path in (*images, *present))
+    for image, label in labels.items():
+        label_data = None if label is None else contents[join(folder.uri, label)]
+        yield PageFiles(image, contents[join(folder.uri, image)], label or label_of(image), label_data)
+
+
+def check_page(
+    page: PageFiles, classes: int, *, allow_background: bool, picture: Picture | None = None
+) -> CheckedPage | Problem:
+    """Return the page as it is, or why it cannot be used. Whose `picture` is known is not decoded again.
 
     A missing or empty label means "no field on this page" only where that is allowed: ultralytics takes it so
     silently, and a lost label would teach suppression.
     """
-    picture = inspect_image(page.image_data)
-    if isinstance(picture, str):
-        return Problem(Reason.IMAGE_UNREADABLE, page.image, picture)
+    shown = picture or inspect_image(page.image_data)
+    if isinstance(shown, str):
+        return Problem(Reason.IMAGE_UNREADABLE, page.image, shown)
     if page.label_data is None:
         missing = Problem(Reason.LABEL_MISSING, page.image, f"{page.label} does not exist")
-        return CheckedPage(picture, 0) if allow_background else missing
+        return CheckedPage(shown, 0) if allow_background else missing
     boxes = parse_label(page.label_data, classes)
     if isinstance(boxes, LabelProblem):
         return Problem(boxes.reason, page.label, boxes.message)
     if not boxes and not allow_background:
         return Problem(Reason.LABEL_MISSING, page.label, "the file is empty")
-    return CheckedPage(picture, len(boxes))
+    return CheckedPage(shown, len(boxes))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -11,23 +11,52 @@ from ..digests import check_digest, set_digest, sha256_of
 from ..documents.anchor import AnchorIndex, AnchorPage
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
-from ..documents.plan import Counts, Digests, NewSetCounts, Plan, PlanBase, PoolSample, Sample, TrainSample, parse_plan
+from ..documents.plan import (
+    Counts,
+    Digests,
+    KnownSample,
+    ListedSample,
+    NewSetCounts,
+    Plan,
+    PlanBase,
+    PoolSample,
+    Sample,
+    TrainSample,
+    parse_plan,
+)
 from ..documents.run import FineTuneDocument, Mixing
-from ..errors import Reason, bad_input
+from ..errors import ErrorClass, Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
 from .anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
 from .density import check_density
+from .listing import Listing, anchor_digests, digests_of, is_measured_on, judged_before, list_pool, listed
 from .mixing import draw, format_ratio, is_held_out, multiplier, old_count
-from .pool import StoredSample, check_pool
+from .pool import Pool, StoredSample
+from .pool_check import check_pool, measured_pool
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Image digests that earlier models trained on, from the pool."""
+    """What earlier plans listed: that of the base, that of what is live, and those of the runs that were judged."""
 
-    base: frozenset[str]
-    live: frozenset[str]
+    base: Listing = field(default_factory=Listing)
+    live: Listing = field(default_factory=Listing)
+    judged: tuple[KnownSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A current sample of the pool. `outside`: it may train, and the base does not know it."""
+
+    sample: PoolSample
+    known: KnownSample
+    outside: bool
+
+    @property
+    def old(self) -> bool:
+        """Whether it may be drawn with the anchor's pages: the base knows it."""
+        return not self.outside and not self.sample.held_out
 
 
 def read_plan(storage: Storage, plan: FileReference) -> Plan:
@@ -38,11 +67,29 @@ def read_plan(storage: Storage, plan: FileReference) -> Plan:
     return parse_plan(data, uri)
 
 
-def trained_pool(storage: Storage, inputs: FileReference | None) -> frozenset[str]:
-    """Return the image digests of the pool that a model was trained on, by its plan; none when it has no plan."""
-    if inputs is None:
-        return frozenset()
-    return frozenset(s.image.sha256 for s in read_plan(storage, inputs).train if s.origin == "pool")
+def listing_of(storage: Storage, inputs: FileReference | None) -> Listing:
+    """Return what the plan that a model was trained by lists; nothing where it has no plan."""
+    return Listing() if inputs is None else Listing(read_plan(storage, inputs).listing)
+
+
+def judged_samples(
+    storage: Storage, plans: Iterable[FileReference]
+) -> tuple[tuple[KnownSample, ...], tuple[StepError, ...]]:
+    """Return what the plans of judged runs list, of this pool and of others, and why some of them cannot be read.
+
+    No run fails for these: no verdict hangs on what is new, and each plan says what was judged before it. What only a
+    plan that is lost had is new again.
+    """
+    samples: list[KnownSample] = []
+    lost: list[StepError] = []
+    for plan in plans:
+        try:
+            samples += listed(read_plan(storage, plan))
+        except StepError as error:
+            if error.error_class is not ErrorClass.BAD_INPUT:
+                raise
+            lost.append(error)
+    return tuple(samples), tuple(lost)
 
 
 def count_new_set(new_set: Sequence[PoolSample]) -> NewSetCounts:
@@ -59,100 +106,140 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counte
 
     `counted` is called as pages of the pool are read.
     """
-    anchor_uri = normalise(document.data.anchor.uri)
-    index = read_index(storage, anchor_uri)
-    check_classes(index.classes, f"The anchor {anchor_uri}", expected=document.classes)
-    check_splits(index, anchor_uri)
-    pool = _read_pool(storage, document, index, known, counted)
-    new = _new_samples(pool, document.holdout)
-    times = _times(document.mixing, len(pool))
-    drawn = _draw_old(index, pool, times=times, new=len(new), mixing=document.mixing)
-    old, val, test = (_anchor_samples(anchor_uri, pages) for pages in (drawn, index.splits.val, index.splits.test))
-    check_labels(storage, [*old, *val, *test], len(index.classes), "the anchor " + anchor_uri)
-    check_density([*pool, *test], document.serving.max_detections)
-    new_set = _new_set(pool, index, known, only_held_out=Decimal(document.holdout) > 0)
+    anchor_uri, pool_uri = normalise(document.data.anchor.uri), normalise(document.data.pool.uri)
+    index = checked_index(storage, anchor_uri, document.classes)
+    measured = measured_pool(storage, pool_uri, document.classes, counted)
+    _check_size(measured.pool, document, known)
+    checked = check_pool(storage, measured, index=index, counted=counted)
+    members = [_member(stored, sample, document, known) for stored, sample in checked]
+    listing = list_pool(measured.pool, Decimal(document.holdout))
+    outside = [member.sample for member in members if member.outside]
+    times = _times(document.mixing, len(outside))
+    candidates = _old_candidates(anchor_uri, index, members, listing)
+    old = _draw_old(candidates, times=times, outside=len(outside), mixing=document.mixing)
+    val, test = (_anchor_samples(anchor_uri, pages) for pages in (index.splits.val, index.splits.test))
+    of_anchor = [sample for sample in old if sample.origin == "anchor"]
+    check_labels(storage, [*of_anchor, *val, *test], len(index.classes), "the anchor " + anchor_uri)
+    check_density([*(member.sample for member in members), *test], document.serving.max_detections)
+    new_set = _new_set(members, index, known, only_held_out=Decimal(document.holdout) > 0)
     return Plan(
         owner=document.owner.uid,
         classes=document.classes,
         base=PlanBase(document.base.version, document.base.checkpoint),
         anchor_uri=anchor_uri,
-        pool_uri=normalise(document.data.pool.uri),
+        pool_uri=pool_uri,
         seed=document.mixing.seed,
         ratio=format_ratio(times),
-        counts=_counts(pool, index, new=len(new), old=len(old)),
-        digests=_digests(pool, index, new_set),
-        train=(*_train_samples(new, "pool"), *_train_samples(old, "anchor")),
+        counts=_counts(measured.pool, members, index, known, old=len(old)),
+        digests=_digests([member.sample for member in members], index, new_set),
+        train=(*(_trained(sample) for sample in outside), *old),
         val=val,
         test=test,
         new_set=new_set,
-        held_out_documents=tuple(sorted({sample.document for sample in pool if sample.held_out})),
-        pool=tuple(sorted(sample.image.sha256 for sample in pool)),
+        held_out_documents=tuple(sorted({m.sample.document for m in members if m.sample.held_out})),
+        listing=listing,
+        judged_before=judged_before(known.judged, listing),
     )
 
 
-def _read_pool(
-    storage: Storage, document: FineTuneDocument, index: AnchorIndex, known: Known, counted: Counted
-) -> list[PoolSample]:
-    share = Decimal(document.holdout)
-
-    def planned(stored: StoredSample, sample: Sample) -> PoolSample:
-        return PoolSample(
-            image=sample.image,
-            label=sample.label,
-            bytes=sample.bytes,
-            boxes=sample.boxes,
-            document=stored.document,
-            fresh=sample.image.sha256 not in known.live,
-            held_out=is_held_out(stored.document, share),
-        )
-
-    checked = check_pool(
-        storage,
-        normalise(document.data.pool.uri),
-        classes=document.classes,
-        minimum=document.mixing.min_pool_samples,
-        index=index,
-        counted=counted,
-    )
-    return [planned(stored, sample) for stored, sample in checked]
+def checked_index(storage: Storage, uri: str, classes: Sequence[str]) -> AnchorIndex:
+    """Return the anchor's index; StepError where it has other classes, or splits that cannot be used."""
+    index = read_index(storage, uri)
+    check_classes(index.classes, f"The anchor {uri}", expected=classes)
+    check_splits(index, uri)
+    return index
 
 
-def _new_samples(pool: Sequence[PoolSample], holdout: str) -> list[PoolSample]:
-    new = [sample for sample in pool if not sample.held_out]
-    if not new:
+def _check_size(pool: Pool, document: FineTuneDocument, known: Known) -> None:
+    """Raise StepError PoolTooSmall unless enough samples may train that the base does not know."""
+    samples, share, minimum = pool.samples, Decimal(document.holdout), document.mixing.min_pool_samples
+    held_out = [sample for sample in samples if is_held_out(sample.document, share)]
+    if samples and len(held_out) == len(samples):
         raise bad_input(
             Reason.POOL_TOO_SMALL,
-            f"All {len(pool)} pages of the pool are held out (holdout {holdout}); none is left to train on.",
+            f"All {len(samples)} pages of the pool are held out (holdout {document.holdout}); "
+            "none is left to train on.",
             "Verify pages of more documents, or hold out a smaller share.",
         )
-    return new
+    trainable = [sample for sample in samples if not is_held_out(sample.document, share)]
+    old = sum(known.base.has(sample.known) for sample in trainable)
+    if len(trainable) - old < minimum:
+        others = {
+            "held out": len(held_out),
+            f"known to {document.base.version}": old,
+            "withdrawn": len(pool.withdrawn),
+        }
+        besides = ", ".join(f"{count} {what}" for what, count in others.items() if count)
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"The pool {pool.uri} has {len(trainable) - old} verified pages"
+            f"{f' to train on, besides {besides}' if besides else ''}; at least {minimum} are needed.",
+            "Verify and add more pages; with fewer, noise outweighs what they teach.",
+        )
 
 
-def _times(mixing: Mixing, pool: int) -> Decimal:
-    return multiplier(pool, mixing.interpolation) if mixing.ratio == "Auto" else Decimal(mixing.ratio)
-
-
-def _draw_old(
-    index: AnchorIndex, pool: Sequence[PoolSample], *, times: Decimal, new: int, mixing: Mixing
-) -> list[AnchorPage]:
-    # A page that is in the pool and in the anchor trains once, as a verified page.
-    verified = {sample.image.sha256 for sample in pool}
-    candidates = {page.image_sha256: page for page in index.splits.train if page.image_sha256 not in verified}
-    count = old_count(trained_new=new, times=times, max_old=mixing.max_old, anchor=len(candidates))
-    return [candidates[digest] for digest in draw(candidates, count=count, seed=mixing.seed)]
+def _member(stored: StoredSample, sample: Sample, document: FineTuneDocument, known: Known) -> _Member:
+    held_out = is_held_out(stored.document, Decimal(document.holdout))
+    planned = PoolSample(
+        image=sample.image,
+        label=sample.label,
+        bytes=sample.bytes,
+        boxes=sample.boxes,
+        document=stored.document,
+        fresh=not known.live.has(stored.known),
+        held_out=held_out,
+    )
+    return _Member(planned, stored.known, outside=not held_out and not known.base.has(stored.known))
 
 
 def _anchor_samples(uri: str, pages: Sequence[AnchorPage]) -> tuple[Sample, ...]:
     return tuple(anchor_sample(uri, page) for page in pages)
 
 
-def _counts(pool: Sequence[PoolSample], index: AnchorIndex, *, new: int, old: int) -> Counts:
+def _times(mixing: Mixing, outside: int) -> Decimal:
+    return multiplier(outside, mixing.interpolation) if mixing.ratio == "Auto" else Decimal(mixing.ratio)
+
+
+def _old_candidates(
+    anchor_uri: str, index: AnchorIndex, members: Sequence[_Member], listing: Sequence[ListedSample]
+) -> dict[str, TrainSample]:
+    """Return what old pages are drawn from, by digest of the image: what the base knows, of the anchor and the pool.
+
+    A page that was in the pool is no page of the anchor any more: it trains once, as it was verified, or not at all.
+    """
+    ever = {digest for sample in listing for digest in digests_of(sample)}
+    candidates = {
+        page.image_sha256: _trained(anchor_sample(anchor_uri, page), "anchor")
+        for page in index.splits.train
+        if page.image_sha256 not in ever and page.pixels not in ever
+    }
+    return candidates | {member.known.image: _trained(member.sample) for member in members if member.old}
+
+
+def _draw_old(
+    candidates: Mapping[str, TrainSample], *, times: Decimal, outside: int, mixing: Mixing
+) -> list[TrainSample]:
+    count = old_count(outside=outside, times=times, max_old=mixing.max_old, anchor=len(candidates))
+    return [candidates[digest] for digest in draw(candidates, count=count, seed=mixing.seed)]
+
+
+def _trained(sample: Sample, origin: Literal["pool", "anchor"] = "pool") -> TrainSample:
+    return TrainSample(sample.image, sample.label, sample.bytes, sample.boxes, origin)
+
+
+def _counts(pool: Pool, members: Sequence[_Member], index: AnchorIndex, known: Known, *, old: int) -> Counts:
+    judged = Listing(known.judged)
+    new = [m.known for m in members if not m.sample.held_out and not judged.has(m.known)]
+    outside = sum(member.outside for member in members)
     return Counts(
-        pool=len(pool),
-        fresh=sum(sample.fresh for sample in pool),
-        held_out=len(pool) - new,
-        train=new + old,
-        new=new,
+        pool=len(members),
+        held_out=sum(member.sample.held_out for member in members),
+        withdrawn=len(pool.withdrawn),
+        outside=outside,
+        new=len(new),
+        corrected=sum(judged.has_page(sample) for sample in new),
+        fresh=sum(member.sample.fresh for member in members),
+        train=outside + old,
         old=old,
         anchor=len(index.splits.train),
         val=len(index.splits.val),
@@ -175,18 +262,18 @@ def samples_digest(samples: Sequence[Sample]) -> str:
     return set_digest((sample.image.sha256, sample.label.sha256 if sample.label else None) for sample in samples)
 
 
-def _train_samples(samples: Sequence[Sample], origin: Literal["pool", "anchor"]) -> Iterator[TrainSample]:
-    for sample in samples:
-        yield TrainSample(sample.image, sample.label, sample.bytes, sample.boxes, origin)
-
-
 def _new_set(
-    pool: Sequence[PoolSample], index: AnchorIndex, known: Known, *, only_held_out: bool
+    members: Sequence[_Member], index: AnchorIndex, known: Known, *, only_held_out: bool
 ) -> tuple[PoolSample, ...]:
-    """Return the samples that Gate 2 looks at: those that the base did not train on.
-
-    Where a share is held out, only that share counts.
-    """
-    trained = known.base | {page.image_sha256 for page in index.splits.train}
-    judged = (sample for sample in pool if sample.image.sha256 not in trained)
-    return tuple(sample for sample in judged if sample.held_out or not only_held_out)
+    trained = anchor_digests(index.splits.train)
+    return tuple(
+        member.sample
+        for member in members
+        if is_measured_on(
+            member.known,
+            held_out=member.sample.held_out,
+            base=known.base,
+            trained=trained,
+            only_held_out=only_held_out,
+        )
+    )

@@ -1,30 +1,31 @@
-"""The pool of verified samples: reading it, checking what it holds, and counting it."""
+"""The pool: what its log comes to. Every page with all labels that it ever had, and whether it was withdrawn."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Final
 
-from ..digests import sha256_of
-from ..documents.anchor import AnchorIndex
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
-from ..documents.plan import Sample
-from ..documents.pool import BatchSample, PoolBatch, parse_pool_batch
+from ..documents.plan import KnownSample
+from ..documents.pool import BatchSample, CorrectedSample, PoolBatch, PoolCorrection, PoolEntry, PoolWithdrawal
 from ..errors import Reason, StepError, bad_input
-from ..progress import Counted, uncounted
 from ..storage import Storage, join
-from .anchor import held_out_pages
-from .labels import LabelProblem, parse_label
-from .pages import PageFiles, check_page
+from .pool_log import read_log
 from .problems import Problem, raise_first
+
+ADDING_CLASSES: Final = "Classes can be added when a new base is trained, and at no other time"
+"""What every refusal of another list of classes says."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """One sample of the pool as it is stored: its files, their size in bytes, and the batch that brought it."""
+    """A page of the pool with one label, as they are stored: the files, the image's size in bytes, who verified.
+
+    `batch` is the one that brought the page, `correction` the one that brought the label, None for its first label.
+    """
 
     image: FileReference
     label: FileReference
@@ -32,64 +33,210 @@ class StoredSample:
     document: str
     source: str
     verified_by: str
+    verified_at: str
     batch: str
+    correction: str | None = None
     pixels: str | None = None
     look: str | None = None
 
-
-def batch_names(storage: Storage, uri: str) -> list[str]:
-    """Return the file names of the pool's batch manifests in order; none for a pool that nobody added to."""
-    return [n for n in storage.names(join(uri, "batches")) if n.endswith(".json")]
-
-
-def existing_batches(storage: Storage, uri: str) -> list[str]:
-    """Return what batch_names does; StepError DataUnreadable where there is none: most often the URI is wrong."""
-    names = batch_names(storage, uri)
-    if not names:
-        raise bad_input(
-            Reason.DATA_UNREADABLE,
-            f"No batch of a pool lies below {uri}.",
-            "Check the URI, or add pages with `finetune-trainer pool add`.",
-        )
-    return names
+    @property
+    def known(self) -> KnownSample:
+        """The sample by its digests."""
+        return KnownSample(image=self.image.sha256, pixels=self.pixels, label=self.label.sha256)
 
 
-def read_pool(storage: Storage, uri: str, classes: Sequence[str]) -> list[StoredSample]:
-    """Return every verified sample, each image once (the first batch that has it), in order of the batches.
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Who withdrew a page, when and why; `erased` says that its bytes are gone, or about to go."""
 
-    Raises StepError for batches with other classes and for samples without a verifier; an absent pool is empty.
+    by: str
+    at: str
+    reason: str
+    erased: bool
+
+    def __str__(self) -> str:
+        return f"{self.by} withdrew it on {self.at[:10]}: {self.reason}"
+
+
+@dataclass(slots=True)
+class PoolPage:
+    """A page with all labels that it ever had, the last of them counts. Grows as the log is read.
+
+    `files` are all files of it: its images (other files of the same pixels too) and labels, by place.
     """
-    samples: dict[str, StoredSample] = {}
-    problems: list[Problem] = []
-    names = batch_names(storage, uri)
-    contents = storage.read_many(join(uri, "batches", n) for n in names)
-    for name in names:
-        where = join(uri, "batches", name)
-        batch = parse_pool_batch(contents[where], where)
-        check_classes(batch.classes, f"The pool batch {where}", expected=classes)
+
+    samples: list[StoredSample]
+    files: dict[str, FileReference] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+    """Digests of the images that show this page, each with the batch that brought it."""
+    withdrawal: Withdrawal | None = None
+
+    @property
+    def last(self) -> StoredSample:
+        """The page with the label that it has, or had when it was withdrawn."""
+        return self.samples[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The pages of a pool in the order in which they came."""
+
+    uri: str
+    pages: tuple[PoolPage, ...]
+    _by_digest: Mapping[str, PoolPage]
+
+    @property
+    def samples(self) -> list[StoredSample]:
+        """What counts: each page that is not withdrawn, with its last label."""
+        return [page.last for page in self.pages if page.withdrawal is None]
+
+    @property
+    def withdrawn(self) -> list[PoolPage]:
+        """The pages that were withdrawn."""
+        return [page for page in self.pages if page.withdrawal is not None]
+
+    def page(self, *digests: str | None) -> PoolPage | None:
+        """Return the page that one of these digests, of an image or of pixels, is of."""
+        return next((page for d in digests if d is not None and (page := self._by_digest.get(d)) is not None), None)
+
+
+def read_pool(storage: Storage, uri: str, classes: Sequence[str], pixels: Mapping[str, str] | None = None) -> Pool:
+    """Return what the log comes to; an absent pool is empty. `pixels` are digests of images that the log does not say.
+
+    Raises StepError for manifests with other classes and for samples that count without a verifier.
+    """
+    log = read_log(storage, uri)
+    check_log_classes(log, uri, classes)
+    pool = replayed(uri, log, pixels or {})
+    check_verifiers(pool)
+    return pool
+
+
+def replayed(uri: str, log: Iterable[PoolEntry], pixels: Mapping[str, str]) -> Pool:
+    """Return what a log comes to: batches first, then corrections, then withdrawals, whatever their names.
+
+    So what two machines write at the same time comes to one thing, and no withdrawn page comes back.
+    """
+    entries = list(log)
+    building = _Building(uri, pixels)
+    for batch in entries:
+        if isinstance(batch, PoolBatch):
+            building.add(batch)
+    for correction in entries:
+        if isinstance(correction, PoolCorrection):
+            building.correct(correction)
+    for withdrawal in entries:
+        if isinstance(withdrawal, PoolWithdrawal):
+            building.withdraw(withdrawal)
+    return Pool(uri, tuple(building.pages), building.by_digest)
+
+
+@dataclass(slots=True)
+class _Building:
+    """A pool while its log is read. Grows by it."""
+
+    uri: str
+    known_pixels: Mapping[str, str]
+    pages: list[PoolPage] = field(default_factory=list)
+    by_digest: dict[str, PoolPage] = field(default_factory=dict)
+
+    def add(self, batch: PoolBatch) -> None:
+        """Take a batch in; a page that is there already, by its bytes or pixels, is another file of that page."""
         for sample in batch.samples:
-            if (trouble := _verifier_problem(sample)) is not None:
-                problems.append(Problem(Reason.VERIFIER_MISSING, f"{name} {sample.image.path}", trouble))
-            samples.setdefault(sample.image.sha256, _stored(uri, batch, sample))
-    raise_first(problems, "the pool " + uri)
-    return list(samples.values())
+            stored = self._stored(batch, sample)
+            page = self._find(sample.image.sha256, stored.pixels)
+            if page is None:
+                page = PoolPage([stored])
+                self.pages.append(page)
+            self._know(page, sample.image.sha256, stored.pixels)
+            page.copies.setdefault(sample.image.sha256, batch.id)
+            for file in (stored.image, stored.label):
+                page.files.setdefault(file.uri, file)
+
+    def correct(self, correction: PoolCorrection) -> None:
+        """Give pages other labels. A page that no batch has any more has none to correct."""
+        for sample in correction.samples:
+            page = self._find(sample.image, sample.pixels)
+            if page is not None:
+                self._know(page, sample.image, sample.pixels)
+                stored = self._corrected(page.last, correction, sample)
+                page.samples.append(stored)
+                page.files.setdefault(stored.label.uri, stored.label)
+
+    def withdraw(self, withdrawal: PoolWithdrawal) -> None:
+        """Withdraw pages. The first withdrawal of a page counts; a later one can erase it."""
+        for sample in withdrawal.samples:
+            page = self._find(sample.image, sample.pixels)
+            if page is None:
+                continue
+            self._know(page, sample.image, sample.pixels)
+            if page.withdrawal is None:
+                said = Withdrawal(withdrawal.by, withdrawal.created_at, withdrawal.reason, withdrawal.erased)
+                page.withdrawal = said
+            elif withdrawal.erased:
+                page.withdrawal = replace(page.withdrawal, erased=True)
+
+    def _find(self, image: str, pixels: str | None) -> PoolPage | None:
+        return self.by_digest.get(image) or self.by_digest.get(pixels or "")
+
+    def _know(self, page: PoolPage, image: str, pixels: str | None) -> None:
+        self.by_digest.setdefault(image, page)
+        if pixels is not None:
+            self.by_digest.setdefault(pixels, page)
+            page.samples[:] = [s if s.pixels else replace(s, pixels=pixels) for s in page.samples]
+
+    def _stored(self, batch: PoolBatch, sample: BatchSample) -> StoredSample:
+        image = sample.image
+        return StoredSample(
+            image=FileReference(join(self.uri, image.path), image.sha256),
+            label=FileReference(join(self.uri, sample.label.path), sample.label.sha256),
+            bytes=image.bytes,
+            document=sample.document,
+            source=sample.source,
+            verified_by=sample.verified_by,
+            verified_at=sample.verified_at,
+            batch=batch.id,
+            pixels=image.pixels or self.known_pixels.get(image.sha256),
+            look=image.look,
+        )
+
+    def _corrected(self, sample: StoredSample, correction: PoolCorrection, said: CorrectedSample) -> StoredSample:
+        return replace(
+            sample,
+            label=FileReference(join(self.uri, said.label.path), said.label.sha256),
+            verified_by=said.verified_by,
+            verified_at=said.verified_at,
+            correction=correction.id,
+        )
 
 
-def _stored(uri: str, batch: PoolBatch, sample: BatchSample) -> StoredSample:
-    return StoredSample(
-        image=FileReference(join(uri, sample.image.path), sample.image.sha256),
-        label=FileReference(join(uri, sample.label.path), sample.label.sha256),
-        bytes=sample.image.bytes,
-        document=sample.document,
-        source=sample.source,
-        verified_by=sample.verified_by,
-        batch=batch.id,
-        pixels=sample.image.pixels,
-        look=sample.image.look,
-    )
+def check_log_classes(log: Iterable[PoolEntry], uri: str, classes: Sequence[str]) -> None:
+    """Raise StepError ClassListDiffers for a batch or correction that was labelled with another list of classes."""
+    for entry in log:
+        if isinstance(entry, PoolWithdrawal):
+            continue
+        kind = "batch" if isinstance(entry, PoolBatch) else "correction"
+        try:
+            check_classes(entry.classes, f"The pool {kind} {entry.id} below {uri}", expected=classes)
+        except StepError as error:
+            raise bad_input(
+                error.reason,
+                error.message,
+                f"{ADDING_CLASSES}. Use one list in policy, base, anchor and pool; renumber labels where they differ.",
+            ) from None
 
 
-def _verifier_problem(sample: BatchSample) -> str | None:
+def check_verifiers(pool: Pool) -> None:
+    """Raise StepError VerifierMissing for samples that count and that no person is recorded to have verified."""
+    problems = [
+        Problem(Reason.VERIFIER_MISSING, f"{sample.correction or sample.batch} {sample.image.uri}", trouble)
+        for sample in pool.samples
+        if (trouble := _verifier_problem(sample)) is not None
+    ]
+    raise_first(problems, "the pool " + pool.uri)
+
+
+def _verifier_problem(sample: StoredSample) -> str | None:
     """Return what is missing for a sample to count as verified by a person, or None."""
     if not sample.verified_by.strip():
         return "nobody is recorded as its verifier"
@@ -98,117 +245,3 @@ def _verifier_problem(sample: BatchSample) -> str | None:
     except ValueError:
         return f"verifiedAt is {sample.verified_at!r}, expected a date (YYYY-MM-DD)"
     return None
-
-
-def check_pool(
-    storage: Storage,
-    uri: str,
-    *,
-    classes: Sequence[str],
-    minimum: int,
-    index: AnchorIndex,
-    counted: Counted = uncounted,
-) -> list[tuple[StoredSample, Sample]]:
-    """Read every page of the pool, and return each with its boxes counted; `counted` is called as they are read.
-
-    Raises StepError unless there are `minimum` of them, none of the anchor's val and test pages is among them,
-    digests are right, and images and labels are usable.
-    """
-    existing_batches(storage, uri)
-    pool = read_pool(storage, uri, classes)
-    if len(pool) < minimum:
-        raise bad_input(
-            Reason.POOL_TOO_SMALL,
-            f"The pool {uri} has {len(pool)} verified pages; at least {minimum} are needed.",
-            "Verify and add more pages; with fewer, noise outweighs what they teach.",
-        )
-    raise_first(_held_out(pool, index), "the pool " + uri)
-    raise_first(_missing_files(storage, pool), "the pool " + uri)
-    problems: list[Problem] = []
-    checked: list[tuple[StoredSample, Sample]] = []
-    for number, sample in enumerate(pool, start=1):
-        boxes = _count_boxes(storage, sample, len(classes))
-        counted(number, len(pool))
-        if isinstance(boxes, Problem):
-            problems.append(boxes)
-        else:
-            checked.append((sample, Sample(sample.image, sample.label, sample.bytes, boxes)))
-    raise_first(problems, "the pool " + uri)
-    return checked
-
-
-def _held_out(pool: Sequence[StoredSample], index: AnchorIndex) -> list[Problem]:
-    """Return a problem for every sample that is a val or test page of the anchor, by bytes or by pixels."""
-    paths = {digest: page.image for page in held_out_pages(index) for digest in (page.image_sha256, page.pixels)}
-    matches = ((sample, paths.get(sample.image.sha256) or paths.get(sample.pixels or "")) for sample in pool)
-    return [
-        Problem(Reason.HELD_OUT_PAGE_IN_POOL, sample.image.uri, f"it is the anchor's {path}")
-        for sample, path in matches
-        if path is not None
-    ]
-
-
-def _missing_files(storage: Storage, pool: Sequence[StoredSample]) -> list[Problem]:
-    sizes = storage.sizes(file.uri for sample in pool for file in (sample.image, sample.label))
-    return [
-        Problem(reason, file.uri, f"the file of batch {sample.batch} does not exist")
-        for sample in pool
-        for file, reason in ((sample.image, Reason.IMAGE_UNREADABLE), (sample.label, Reason.LABEL_MISSING))
-        if sizes[file.uri] is None
-    ]
-
-
-def _count_boxes(storage: Storage, sample: StoredSample, classes: int) -> int | Problem:
-    contents = storage.read_many([sample.image.uri, sample.label.uri])
-    for file in (sample.image, sample.label):
-        if sha256_of(contents[file.uri]) != file.sha256:
-            message = f"its bytes are not those that batch {sample.batch} recorded"
-            return Problem(Reason.DIGEST_MISMATCH, file.uri, message)
-    image, label = sample.image.uri, sample.label.uri
-    files = PageFiles(image, contents[image], label, contents[label])
-    # Whether a page without boxes is one was asked when it was added.
-    checked = check_page(files, classes, allow_background=True)
-    return checked if isinstance(checked, Problem) else checked.boxes
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """What a pool holds; `boxes` by class name, `verifiers` and `sources` by number of pages."""
-
-    batches: int
-    samples: int
-    documents: int
-    boxes: Mapping[str, int]
-    verifiers: Mapping[str, int]
-    sources: Mapping[str, int]
-
-
-def pool_stats(storage: Storage, uri: str) -> PoolStats:
-    """Count the pool; StepError when it has no batch or a label cannot be read."""
-    names = existing_batches(storage, uri)
-    first = join(uri, "batches", names[0])
-    classes = parse_pool_batch(storage.read(first), first).classes
-    samples = read_pool(storage, uri, classes)
-    labels = storage.read_many(sample.label.uri for sample in samples)
-    boxes: Counter[str] = Counter(dict.fromkeys(classes, 0))
-    for sample in samples:
-        parsed = parse_label(labels[sample.label.uri], len(classes))
-        if isinstance(parsed, LabelProblem):
-            raise _unreadable_label(sample, parsed)
-        boxes.update(classes[box.field] for box in parsed)
-    return PoolStats(
-        batches=len(names),
-        samples=len(samples),
-        documents=len({sample.document for sample in samples}),
-        boxes=dict(boxes),
-        verifiers=dict(Counter(sample.verified_by for sample in samples)),
-        sources=dict(Counter(sample.source for sample in samples)),
-    )
-
-
-def _unreadable_label(sample: StoredSample, problem: LabelProblem) -> StepError:
-    return bad_input(
-        problem.reason,
-        f"{sample.label.uri}: {problem.message}.",
-        "The pool is append-only: restore the file from the batch's source.",
-    )

@@ -18,9 +18,14 @@ _REMEDIES: Final[dict[Reason, str]] = {
     Reason.IMAGE_UNREADABLE: "Replace the image by one that opens, or take it out.",
     Reason.FILE_UNUSABLE: "Rename, convert (mogrify -format png FILE), copy or delete it.",
     Reason.IMAGE_MISSING: "Add the image, or delete the label.",
-    Reason.LABEL_CONTRADICTS: "Leave out the page whose label is wrong: one page has one label.",
+    Reason.LABEL_CONTRADICTS: "One page has one label: leave out the page whose label is wrong. Where the pool's is "
+    "wrong, `finetune-trainer pool correct` replaces it.",
+    Reason.NOT_IN_POOL: "Only what is in the pool can be corrected or withdrawn. Add new pages with `finetune-trainer "
+    "pool add`; with --only-known `pool correct` leaves them out.",
+    Reason.SAMPLE_WITHDRAWN: "A withdrawn page stays withdrawn. Leave it out; with --only-new `pool add` does it.",
     Reason.LABEL_SHARED: "Keep one of both, or rename one of them together with a label of its own.",
-    Reason.HELD_OUT_PAGE_IN_POOL: "Take the page out of the pool: val and test pages of the anchor never train.",
+    Reason.HELD_OUT_PAGE_IN_POOL: "Leave the page out, or take it out with `finetune-trainer pool withdraw`: val and "
+    "test pages of the anchor never train.",
     Reason.DUPLICATE_SAMPLE: "Leave out pages that are there already; with --only-new `pool add` does it.",
     Reason.VERIFIER_MISSING: "Record who verified each page and when; unverified pages never train.",
     Reason.DIGEST_MISMATCH: "Restore the file as it was recorded, or index or add the data again.",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
+from ..digests import sha256_of
 from ..documents.anchor import AnchorPage
 from ..errors import Reason
+from .folder_classes import renumber
 from .lookalikes import Register, Seen
-from .pages import CheckedPage
-from .pool import StoredSample
+from .pages import CheckedPage, PageFiles
+from .pool import Pool, PoolPage, StoredSample
 from .problems import Problem
+
+_SHOWN: Final = 5
+"""Pages that look like a copy and are named; of a batch of forms thousands may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,13 @@ class NewPage:
     label_sha256: str
     checked: CheckedPage
 
+    @classmethod
+    def of(cls, files: PageFiles, checked: CheckedPage, classes: Mapping[int, int]) -> NewPage:
+        """Return a page that was read and checked, with the label as it is stored: by the anchor's classes."""
+        label = files.label if files.label_data is not None else None
+        stored = renumber(files.label_data or b"", classes)
+        return cls(files.image, label, sha256_of(files.image_data), sha256_of(stored), checked)
+
     @property
     def seen(self) -> Seen:
         """The page as a register knows it."""
@@ -30,66 +43,79 @@ class NewPage:
         return Seen(self.image, self.image_sha256, self.label_sha256, picture.pixels, picture.look)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Compared:
-    """What a comparison found. `known` are in the pool with the same label, `new` are nowhere yet.
+    """What a comparison found; filled by it, page by page.
 
-    `held_out` and `contradicting` are problems in any case; `twice` are pages that the folder has twice; `lookalikes`
-    are lines about pages that look like a copy of another.
+    `new` are nowhere yet, `known` are in the pool with the same label, `relabelled` with another one. `held_out` and
+    `withdrawn` are problems, and so is what the folder has `twice`; `lookalikes` says of a new page which one it
+    looks like a copy of.
     """
 
-    new: tuple[NewPage, ...]
-    known: tuple[tuple[NewPage, Seen], ...]
-    held_out: tuple[Problem, ...]
-    contradicting: tuple[Problem, ...]
-    twice: tuple[Problem, ...]
-    lookalikes: tuple[str, ...]
+    new: list[NewPage] = field(default_factory=list)
+    known: list[tuple[NewPage, StoredSample]] = field(default_factory=list)
+    relabelled: list[tuple[NewPage, StoredSample]] = field(default_factory=list)
+    held_out: list[Problem] = field(default_factory=list)
+    withdrawn: list[Problem] = field(default_factory=list)
+    twice: list[Problem] = field(default_factory=list)
+    lookalikes: dict[str, str] = field(default_factory=dict)
 
     def repeated(self, only_new: bool) -> list[Problem]:
         """Return the problems of pages that are there already; with `only_new` those of the pool are left out."""
-        in_pool = [Problem(Reason.DUPLICATE_SAMPLE, page.image, f"{seen.place} has it") for page, seen in self.known]
-        return [*self.contradicting, *self.twice, *(() if only_new else in_pool)]
+        contradicting = [
+            Problem(Reason.LABEL_CONTRADICTS, page.image, f"{_place(stored)} has it with another label")
+            for page, stored in self.relabelled
+        ]
+        in_pool = [
+            Problem(Reason.DUPLICATE_SAMPLE, page.image, f"{_place(stored)} has it") for page, stored in self.known
+        ]
+        return [*contradicting, *self.twice, *(() if only_new else (*self.withdrawn, *in_pool))]
+
+    def alike(self) -> list[str]:
+        """Return a line for each of the first lookalikes, and how many more there are."""
+        lines = [f"{image} looks like a copy of {place}" for image, place in self.lookalikes.items()]
+        more = len(lines) - _SHOWN
+        return [*lines[:_SHOWN], f"{more} more pages look like copies"] if more > 0 else lines
 
 
-def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: Iterable[StoredSample]) -> Compared:
+def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: Pool) -> Compared:
     """Hold new pages against the anchor's val and test pages, the pool, and one another."""
     anchor = Register.of(
         Seen(f"the anchor's {page.image}", page.image_sha256, page.label_sha256, page.pixels, page.look)
         for page in held_out
     )
-    stored = Register.of(Seen(f"batch {s.batch}", s.image.sha256, s.label.sha256, s.pixels, s.look) for s in pool)
+    stored = Register.of(_seen(page) for page in pool.pages)
     folder = Register()
-    held: list[Problem] = []
-    contradicting: list[Problem] = []
-    twice: list[Problem] = []
-    new: list[NewPage] = []
-    known: list[tuple[NewPage, Seen]] = []
-    lookalikes: list[str] = []
+    compared = Compared()
     for page in pages:
         seen = page.seen
         if (other := anchor.same(seen)) is not None:
-            held.append(Problem(Reason.HELD_OUT_PAGE_IN_POOL, page.image, f"it is {other.place}"))
-        elif (other := stored.same(seen)) is not None and other.label_sha256 == page.label_sha256:
-            known.append((page, other))
-        elif other is not None:
-            message = f"{other.place} has it with another label"
-            contradicting.append(Problem(Reason.LABEL_CONTRADICTS, page.image, message))
-        elif (other := folder.same(seen)) is not None:
-            twice.append(_twice(page, other))
-        else:
-            new.append(page)
+            compared.held_out.append(Problem(Reason.HELD_OUT_PAGE_IN_POOL, page.image, f"it is {other.place}"))
+        elif (in_pool := pool.page(page.image_sha256, page.checked.picture.pixels)) and in_pool.withdrawal is not None:
+            compared.withdrawn.append(Problem(Reason.SAMPLE_WITHDRAWN, page.image, str(in_pool.withdrawal)))
+        elif (other := folder.same(seen)) is not None and not (in_pool and other.label_sha256 == page.label_sha256):
+            compared.twice.append(_twice(page, other))
+        elif in_pool is not None and in_pool.last.label.sha256 == page.label_sha256:
+            compared.known.append((page, in_pool.last))
+        elif in_pool is not None and other is None:
+            compared.relabelled.append((page, in_pool.last))
+        elif in_pool is None:
+            compared.new.append(page)
             near = next((n for n in (anchor.near(seen), stored.near(seen), folder.near(seen)) if n is not None), None)
             if near is not None:
-                lookalikes.append(f"{page.image} looks like a copy of {near.place}")
+                compared.lookalikes[page.image] = near.place
         folder.add(seen)
-    return Compared(
-        new=tuple(new),
-        known=tuple(known),
-        held_out=tuple(held),
-        contradicting=tuple(contradicting),
-        twice=tuple(twice),
-        lookalikes=tuple(lookalikes),
-    )
+    return compared
+
+
+def _seen(page: PoolPage) -> Seen:
+    last = page.last
+    place = _place(last) if page.withdrawal is None else f"a page of {_place(last)} that was withdrawn"
+    return Seen(place, last.image.sha256, last.label.sha256, last.pixels, last.look)
+
+
+def _place(sample: StoredSample) -> str:
+    return f"batch {sample.batch}"
 
 
 def _twice(page: NewPage, other: Seen) -> Problem:

@@ -87,6 +87,14 @@ def decode(data: bytes, kind: type[DocumentT], what: str, schema: str | None = N
         ) from error
 
 
+def written_schema(data: bytes) -> str:
+    """Return the version of its contract that a document says it is of; "" where it does not say it."""
+    try:
+        return msgspec.json.decode(data, type=_Header).schema
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ""
+
+
 def encode(value: Any) -> bytes:
     """Return compact JSON in the declared order of fields."""
     return msgspec.json.encode(value)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from .codec import Attempt, Document, FileReference, Nonce, Round, VersionName
 
 
 class LiveInputs(Document, frozen=True):
-    """The live fine-tune whose training inputs tell which pool samples are fresh."""
+    """The live fine-tune whose plan tells which samples of the pool are fresh."""
 
     version: VersionName
     inputs: FileReference
@@ -21,11 +25,15 @@ class LiveModel(Document, frozen=True):
 
 
 class PrepareInputs(Document, frozen=True):
-    """`live` is null when the base is live, nothing is, or its inputs are unknown."""
+    """`live` is null when the base is live, nothing is, or its inputs are unknown.
+
+    `judged` are plans of the policy's runs that were judged, which tell what is new.
+    """
 
     attempt: Attempt
     nonce: Nonce
     live: LiveInputs | None = None
+    judged: Annotated[tuple[FileReference, ...], msgspec.Meta(max_length=8)] = ()
 
 
 class TrainInputs(Document, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from .codec import (
@@ -17,9 +18,13 @@ from .codec import (
     Uri,
     VersionName,
     decode,
+    written_schema,
 )
 
-SCHEMA: Final = "finetune-operator.io/plan/v1"
+SCHEMA: Final = "finetune-operator.io/plan/v2"
+EARLIER_SCHEMA: Final = "finetune-operator.io/plan/v1"
+
+Use = Literal["train", "heldOut", "superseded", "withdrawn"]
 
 
 class Sample(Document, frozen=True):
@@ -40,7 +45,7 @@ class TrainSample(Sample, frozen=True):
 class PoolSample(Sample, frozen=True):
     """A verified page of the pool in the Gate 2 set.
 
-    fresh: the live version was not trained on it. held_out: the candidate is not trained on it.
+    fresh: the live version's plan does not list it. held_out: the candidate is not trained on it.
     """
 
     document: str
@@ -58,13 +63,22 @@ class Digests(Document, frozen=True):
 
 
 class Counts(Document, frozen=True):
-    """Numbers of images; `heldOut` of the pool; `anchor` is the whole train split that `old` is drawn from."""
+    """Numbers of pages. `train` is `outside` and `old`; `anchor` is the whole train split.
+
+    pool, held_out: current samples, and those of them that only measure. withdrawn: pages that are in no other count.
+    outside: samples that may train and that the base's listing does not have. new: those that no judged listing has;
+    corrected: of these, the ones whose page was judged with another label. fresh: those (held-out ones too) that the
+    live version's listing does not have.
+    """
 
     pool: Count
-    fresh: Count
     held_out: Count
-    train: Count
+    withdrawn: Count
+    outside: Count
     new: Count
+    corrected: Count
+    fresh: Count
+    train: Count
     old: Count
     anchor: Count
     val: Count
@@ -72,7 +86,7 @@ class Counts(Document, frozen=True):
 
 
 class NewSetCounts(Document, frozen=True):
-    """What Gate 2 looks at; `fresh` counts documents with pages that the live version was not trained on."""
+    """What Gate 2 looks at; `fresh` counts documents with pages that the live version's listing does not have."""
 
     documents: Count
     boxes: Count
@@ -86,10 +100,30 @@ class PlanBase(Document, frozen=True):
     checkpoint: FileReference
 
 
-class Plan(Document, frozen=True, kw_only=True):
-    """`pool` lists the image digests of every pool sample at the time, for later runs to tell what is fresh."""
+class KnownSample(Document, frozen=True):
+    """A sample by its digests. A page is known by its pixels, or where these are null by its image.
 
-    schema: Literal["finetune-operator.io/plan/v1"] = SCHEMA
+    Null stands for what a plan of an earlier release does not say; a null label is any label of the page.
+    """
+
+    image: Sha256
+    pixels: Sha256 | None
+    label: Sha256 | None
+
+
+class ListedSample(KnownSample, frozen=True):
+    """A sample of the pool as it was, and what it was there for."""
+
+    use: Use
+
+
+class Plan(Document, frozen=True, kw_only=True):
+    """`listing` is the whole pool as it was, by which later runs tell what is fresh, new and outside.
+
+    `judged_before` has what judged runs listed of other pools.
+    """
+
+    schema: Literal["finetune-operator.io/plan/v2"] = SCHEMA
     owner: Uid
     classes: ClassNames
     base: PlanBase
@@ -104,9 +138,90 @@ class Plan(Document, frozen=True, kw_only=True):
     test: tuple[Sample, ...]
     new_set: tuple[PoolSample, ...]
     held_out_documents: tuple[str, ...]
+    listing: tuple[ListedSample, ...]
+    judged_before: tuple[KnownSample, ...]
+
+
+class EarlierCounts(Document, frozen=True):
+    """What the last release counted: its `new` was what is `outside` now, its `fresh` what live did not train on."""
+
+    pool: Count
+    fresh: Count
+    held_out: Count
+    train: Count
+    new: Count
+    old: Count
+    anchor: Count
+    val: Count
+    test: Count
+
+
+class EarlierPlan(Document, frozen=True, kw_only=True):
+    """A plan of the last release: its `pool` has the digests of the images of all samples."""
+
+    schema: Literal["finetune-operator.io/plan/v1"]
+    owner: Uid
+    classes: ClassNames
+    base: PlanBase
+    anchor_uri: Uri
+    pool_uri: Uri
+    seed: Seed
+    ratio: Ratio
+    counts: EarlierCounts
+    digests: Digests
+    train: tuple[TrainSample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    new_set: tuple[PoolSample, ...]
+    held_out_documents: tuple[str, ...]
     pool: tuple[Sha256, ...]
+
+    def today(self) -> Plan:
+        """Return the plan as this release has it. Labels are known of what trained and of what was measured on."""
+        counts = self.counts
+        return Plan(
+            owner=self.owner,
+            classes=self.classes,
+            base=self.base,
+            anchor_uri=self.anchor_uri,
+            pool_uri=self.pool_uri,
+            seed=self.seed,
+            ratio=self.ratio,
+            counts=Counts(
+                pool=counts.pool,
+                held_out=counts.held_out,
+                withdrawn=0,
+                outside=counts.new,
+                new=counts.new,
+                corrected=0,
+                fresh=counts.fresh,
+                train=counts.train,
+                old=counts.old,
+                anchor=counts.anchor,
+                val=counts.val,
+                test=counts.test,
+            ),
+            digests=self.digests,
+            train=self.train,
+            val=self.val,
+            test=self.test,
+            new_set=self.new_set,
+            held_out_documents=self.held_out_documents,
+            listing=tuple(self._listing()),
+            judged_before=(),
+        )
+
+    def _listing(self) -> Iterator[ListedSample]:
+        trained = {sample.image.sha256 for sample in self.train if sample.origin == "pool"}
+        labels = {sample.image.sha256: sample.label for sample in (*self.new_set, *self.train)}
+        for image in self.pool:
+            label = labels.get(image)
+            use: Use = "train" if image in trained else "heldOut"
+            yield ListedSample(image=image, pixels=None, label=label.sha256 if label else None, use=use)
 
 
 def parse_plan(data: bytes, where: str) -> Plan:
-    """Parse `plan.json`; StepError ContractViolated."""
+    """Parse `plan.json`, also one of the last release; StepError ContractViolated."""
+    if written_schema(data) == EARLIER_SCHEMA:
+        return decode(data, EarlierPlan, f"The plan {where}").today()
     return decode(data, Plan, f"The plan {where}", SCHEMA)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from ..data.plan import Known, count_new_set, make_plan, trained_pool
+from ..data.plan import Known, count_new_set, judged_samples, listing_of, make_plan
 from ..documents.codec import encode
 from ..documents.inputs import PrepareInputs
+from ..documents.plan import NewSetCounts, Plan
 from ..documents.result import PrepareResult
 from ..documents.run import FineTuneDocument
 from ..errors import Reason, bad_input
@@ -19,20 +20,26 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     """Check base, anchor and pool; publish plan.json; return counts and digests."""
     context.progress.report(percent=0, activity="checking the base")
     _check_base(context, document)
+    judged, lost = judged_samples(context.storage, inputs.judged)
+    for error in lost:
+        context.progress.report(percent=10, activity=f"passed over the plan of a judged run: {error.message}")
     known = Known(
-        base=trained_pool(context.storage, document.base.inputs),
-        live=trained_pool(context.storage, inputs.live.inputs if inputs.live else None),
+        base=listing_of(context.storage, document.base.inputs),
+        live=listing_of(context.storage, inputs.live.inputs if inputs.live else None),
+        judged=judged,
     )
     context.progress.report(percent=20, activity="checking pool and anchor")
     counted = context.progress.counting("checking the pool", "pages", percent=(20, 90))
     plan = make_plan(context.storage, document, known, counted)
+    new_set = count_new_set(plan.new_set)
+    _check_new_set(document, plan, new_set)
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
     return PrepareResult(
         **asdict(plan.counts),
         plan=written,
         ratio=plan.ratio,
-        new_set=count_new_set(plan.new_set),
+        new_set=new_set,
         digests=plan.digests,
     )
 
@@ -45,4 +52,22 @@ def _check_base(context: StepContext, document: FineTuneDocument) -> None:
             Reason.BASE_UNUSABLE,
             f"The checkpoint {checkpoint.uri} of {document.base.version} does not exist.",
             "Restore it, or import the base again: training starts from the checkpoint.",
+        )
+
+
+def _check_new_set(document: FineTuneDocument, plan: Plan, counts: NewSetCounts) -> None:
+    """Raise StepError PoolTooSmall where a candidate could not be measured: an Error of its gate, after training."""
+    if not plan.new_set:
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"None of the {plan.counts.pool} pages of the pool is held out (holdout {document.holdout}) and unknown to "
+            f"{document.base.version}, so a candidate would be measured on nothing.",
+            "Verify pages of more documents, or hold out a larger share.",
+        )
+    if not counts.boxes:
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"None of the {len(plan.new_set)} new pages that the candidate would be measured on has a labelled box, so "
+            "nothing could be said of it.",
+            "Add pages with objects too; where a share is held out, pages of more documents.",
         )

@@ -12,19 +12,17 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from ..data.anchor import anchor_sample, check_splits, pages_digest, read_index
-from ..data.mixing import is_held_out
-from ..data.plan import count_new_set, read_plan, samples_digest, trained_pool
-from ..data.pool import StoredSample, read_pool
+from ..data.anchor import anchor_sample, pages_digest
+from ..data.listing import Listing, anchor_digests, digests_of, is_measured_on
+from ..data.plan import checked_index, count_new_set, listing_of, read_plan, samples_digest
 from ..digests import set_digest
 from ..documents.anchor import AnchorIndex
-from ..documents.classes import check_classes
 from ..documents.inputs import EvaluateInputs
 from ..documents.plan import NewSetCounts, Plan, PoolSample, Sample
 from ..documents.run import FineTuneDocument
-from ..errors import Reason, StepError, bad_input
-from ..storage import Storage, normalise
+from ..storage import normalise
 from .context import StepContext
+from .listed_pool import CurrentSample, differs, read_listed_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,72 +41,68 @@ def read_yardstick(context: StepContext, document: FineTuneDocument, inputs: Eva
     """Return what to measure on; StepError DigestMismatch where the plan says otherwise than anchor and pool do."""
     plan = read_plan(context.storage, inputs.plan)
     if plan.owner != document.owner.uid:
-        raise _differs(f"it belongs to {plan.owner}, not to {document.owner.uid}")
+        raise differs(f"it belongs to {plan.owner}, not to {document.owner.uid}")
     anchor = normalise(document.data.anchor.uri)
-    index = read_index(context.storage, anchor)
-    check_classes(index.classes, f"The anchor {anchor}", expected=document.classes)
-    check_splits(index, anchor)
+    index = checked_index(context.storage, anchor, document.classes)
     test_digest = pages_digest(index.splits.test)
     if plan.digests.test_set != test_digest:
-        raise _differs(f"the test split of {anchor} has digest {test_digest}, not {plan.digests.test_set}")
-    pool = _listed_pool(context.storage, document, plan)
-    _check_new_set(context.storage, document, plan, index, pool)
-    _check_training(document, plan, index, pool)
-    known = trained_pool(context.storage, inputs.live.inputs if inputs.live else None)
-    new_set = tuple(replace(sample, fresh=sample.image.sha256 not in known) for sample in plan.new_set)
+        raise differs(f"the test split of {anchor} has digest {test_digest}, not {plan.digests.test_set}")
+    base = listing_of(context.storage, document.base.inputs)
+    live = listing_of(context.storage, inputs.live.inputs if inputs.live else None)
+    pool = read_listed_pool(context.storage, document, plan, (base, live))
+    _check_new_set(document, plan, index, base, pool)
+    _check_training(plan, index, base, pool)
+    known = {_stored_pair(sample): sample.known for sample in pool}
+    new_set = tuple(replace(sample, fresh=not live.has(known[_pair(sample)])) for sample in plan.new_set)
     test = tuple(anchor_sample(anchor, page) for page in index.splits.test)
     return Yardstick(plan, test_digest, test, plan.digests.new_set, new_set, count_new_set(new_set))
 
 
-def _listed_pool(storage: Storage, document: FineTuneDocument, plan: Plan) -> list[StoredSample]:
-    """Return the samples of the pool that the plan was drawn from: the pool may have grown since."""
-    uri, listed = normalise(document.data.pool.uri), frozenset(plan.pool)
-    pool = [sample for sample in read_pool(storage, uri, document.classes) if sample.image.sha256 in listed]
-    if len(pool) != len(listed) or len(pool) < document.mixing.min_pool_samples:
-        raise _differs(f"{len(pool)} of its {len(listed)} samples are in the pool {uri}")
-    return pool
-
-
 def _check_new_set(
-    storage: Storage, document: FineTuneDocument, plan: Plan, index: AnchorIndex, pool: Sequence[StoredSample]
+    document: FineTuneDocument, plan: Plan, index: AnchorIndex, base: Listing, pool: Sequence[CurrentSample]
 ) -> None:
     """Raise StepError unless the plan's new samples are those of the pool that it was drawn from, every one."""
     uri, share = document.data.pool.uri, Decimal(document.holdout)
-    trained = trained_pool(storage, document.base.inputs) | {page.image_sha256 for page in index.splits.train}
-    judged = [s for s in pool if s.image.sha256 not in trained and (share == 0 or is_held_out(s.document, share))]
-    digest = set_digest((sample.image.sha256, sample.label.sha256) for sample in judged)
+    trained = anchor_digests(index.splits.train)
+    judged = [
+        s
+        for s in pool
+        if is_measured_on(s.known, held_out=s.held_out, base=base, trained=trained, only_held_out=share > 0)
+    ]
+    digest = set_digest((s.stored.image.sha256, s.stored.label.sha256) for s in judged)
     if not digest == samples_digest(plan.new_set) == plan.digests.new_set:
-        raise _differs(f"the new samples of the pool {uri} have digest {digest}, not {plan.digests.new_set}")
-    held_out = {s.image.sha256: (s.document, is_held_out(s.document, share)) for s in judged}
+        raise differs(f"the new samples of the pool {uri} have digest {digest}, not {plan.digests.new_set}")
+    held_out = {s.stored.image.sha256: (s.stored.document, s.held_out) for s in judged}
     if any((s.document, s.held_out) != held_out[s.image.sha256] for s in plan.new_set):
-        raise _differs("it names other documents, or holds out others, than the pool and the holdout say")
+        raise differs("it names other documents, or holds out others, than the pool and the holdout say")
 
 
-def _check_training(document: FineTuneDocument, plan: Plan, index: AnchorIndex, pool: Sequence[StoredSample]) -> None:
+def _check_training(plan: Plan, index: AnchorIndex, base: Listing, pool: Sequence[CurrentSample]) -> None:
     """Raise StepError where the plan trains on other pages than those of pool and anchor that are there to train.
 
     What `train` did by it is not seen here. But a plan that teaches what is held out is seen before it is judged, and
     later runs read in it what this version knows already.
     """
-    share = Decimal(document.holdout)
-    verified = {s.image.sha256 for s in pool}
-    new = {(s.image.sha256, s.label.sha256) for s in pool if not is_held_out(s.document, share)}
-    old = {(p.image_sha256, p.label_sha256) for p in index.splits.train if p.image_sha256 not in verified}
-    if {_pair(s) for s in plan.train if s.origin == "pool"} != new:
-        raise _differs("it trains on other pages of the pool than those that are not held out")
+    trainable = [s for s in pool if not s.held_out]
+    outside = {_stored_pair(s) for s in trainable if not base.has(s.known)}
+    taught = {_pair(s) for s in plan.train if s.origin == "pool"}
+    if not outside <= taught <= {_stored_pair(s) for s in trainable}:
+        raise differs("it trains on other pages of the pool than those that are not held out")
+    ever = {digest for sample in plan.listing for digest in digests_of(sample)}
+    old = {
+        (p.image_sha256, p.label_sha256)
+        for p in index.splits.train
+        if p.image_sha256 not in ever and p.pixels not in ever
+    }
     if not {_pair(s) for s in plan.train if s.origin == "anchor"} <= old:
-        raise _differs("it trains on pages that are not in the anchor's train split")
+        raise differs("it trains on pages that are not in the anchor's train split")
     if samples_digest(plan.val) != pages_digest(index.splits.val):
-        raise _differs("its val pages are not the anchor's")
+        raise differs("its val pages are not the anchor's")
+
+
+def _stored_pair(sample: CurrentSample) -> tuple[str, str | None]:
+    return sample.stored.image.sha256, sample.stored.label.sha256
 
 
 def _pair(sample: Sample) -> tuple[str, str | None]:
     return sample.image.sha256, sample.label.sha256 if sample.label else None
-
-
-def _differs(what: str) -> StepError:
-    return bad_input(
-        Reason.DIGEST_MISMATCH,
-        f"The plan is not what the run document's anchor and pool lead to: {what}.",
-        "Where the anchor was indexed anew meanwhile, make a new run; else see who writes to the artifacts' prefix.",
-    )

@@ -10,12 +10,11 @@ import msgspec
 
 from ..artifact.metadata import check_lineage
 from ..documents.serving import Lineage
-from ..errors import Reason, StepError, bad_input
+from ..errors import Reason, bad_input
+from .foreign import refused
 
 MARKER_KEY: Final = "finetune_operator"
 """Where a checkpoint of ours carries its lineage."""
-
-_ANY_BASE: Final = "Use a best.pt of ultralytics' detection training with stock model classes."
 
 _PLACES: Final = ("data", "model", "project", "name", "save_dir", "cfg", "tracker", "source", "distill_model")
 """Arguments whose values are places on the machine that trained."""
@@ -28,28 +27,10 @@ def load_checkpoint(path: Path, where: str) -> dict[str, Any]:
     try:
         checkpoint, _ = torch_safe_load(str(path), safe_only=True)
     except Exception as error:  # the loader's errors are of many kinds, all about this file
-        raise _refused(path, where, error) from error
+        raise refused(path, where, error) from error
     if not isinstance(checkpoint, dict) or (checkpoint.get("model") is None and checkpoint.get("ema") is None):
         raise bad_input(Reason.BASE_UNUSABLE, f"{where} holds no model.", "Use a best.pt of ultralytics' training.")
     return checkpoint
-
-
-def _refused(path: Path, where: str, error: Exception) -> StepError:
-    """Return the error for a file that the safe loader refuses, with whose file it most likely is."""
-    from torch.serialization import get_unsafe_globals_in_checkpoint
-
-    try:
-        strange = [name for name in get_unsafe_globals_in_checkpoint(path) if not name.startswith("ultralytics.")]
-    except Exception:  # noqa: BLE001 - no archive of torch at all
-        strange = []
-    text = str(error).splitlines()[0] if str(error) else repr(error)
-    what, remedy = f"is no ultralytics checkpoint that can be loaded safely: {text}", _ANY_BASE
-    if any(name.startswith(("models.yolo", "models.common", "models.experimental")) for name in strange):
-        what = "is a file of the yolov5 repository, or of one that was made from it"
-        remedy = "Train with ultralytics (its yolov5 weights end in u.pt), and import that best.pt."
-    elif strange:
-        what = f"carries code that is not loaded: {', '.join(strange[:3])}"
-    return bad_input(Reason.BASE_UNUSABLE, f"{where} {what}.", remedy)
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> Any:

@@ -15,6 +15,8 @@ _KIND: Final = "DetectionModel"
 def check_usable(checkpoint: Mapping[str, Any], where: str, image_size: int) -> None:
     """Raise StepError BaseUnusable with the first reason why this model cannot be a base at `image_size` pixels."""
     model = weights_of(checkpoint)
+    if isinstance(model, Mapping):
+        raise _unusable(f"{where} holds weights alone (a state_dict), not the model", "Use the best.pt of a training.")
     kind = type(model).__name__
     if kind != _KIND:
         raise _unusable(f"{where} is a {kind}, not a {_KIND}", "Use a YOLO detection model of ultralytics.")

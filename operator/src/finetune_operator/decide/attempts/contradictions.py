@@ -149,19 +149,24 @@ def _lists(run_document: RunDocument, result: EvaluateResult) -> Iterator[str]:
     yield from new_samples(run_document, result, Tally(gates.floor.min_boxes, new_set.floor.measured, on_new))
 
 
-def drawn_otherwise(run_document: RunDocument, result: PrepareResult, *, all_fresh: bool) -> list[str]:
+def drawn_otherwise(run_document: RunDocument, result: PrepareResult, *, all_fresh: bool, all_new: bool) -> list[str]:
     """Return where the counts of a mix contradict each other, or the run document that it was drawn by.
 
-    They are counts already. `all_fresh`: no plan told what is fresh, so that all samples are.
+    They are counts already. `all_fresh`: no plan told what is fresh, so that all samples are. `all_new`: nor what
+    was judged.
     """
     holdout, mixing, new_set = run_document.holdout or Decimal(0), run_document.mixing, result.new_set
     judged = result.held_out if holdout > 0 else result.pool
-    drawn = Decimal(result.ratio) * result.new + 1
+    drawn, may_train = Decimal(result.ratio) * result.outside + 1, result.pool - result.held_out
     checks = (
-        (result.train == result.new + result.old, "the mix is not its new and its old pages"),
-        (result.pool == result.new + result.held_out, "the pool is not what is trained on and what is held out"),
+        (result.train == result.outside + result.old, "the mix is not what is outside the base and its old pages"),
+        (result.outside <= may_train, "more pages outside the base than may train"),
+        (run_document.base.inputs is not None or result.outside == may_train, "pages that a base without plan knows"),
+        (result.new <= may_train, "more new pages than may train"),
+        (not all_new or (result.new, result.corrected) == (may_train, 0), "not all is new, and nothing was judged"),
+        (result.corrected <= result.new, "more corrected pages than new ones"),
         (holdout > 0 or result.held_out == 0, "pages are held out, and the holdout is 0"),
-        (result.old <= result.anchor, "more old pages than the anchor has"),
+        (result.old <= result.anchor + may_train - result.outside, "more old pages than the base knows"),
         (result.old <= drawn, "more old pages than the ratio asks for"),
         (result.fresh <= result.pool, "more fresh pages than the pool has"),
         (new_set.documents <= judged, "more documents of new samples than pages"),
@@ -173,7 +178,7 @@ def drawn_otherwise(run_document: RunDocument, result: PrepareResult, *, all_fre
             "not all is fresh, and nothing tells what is",
         ),
         (mixing is None or result.old <= mixing.max_old, "more old pages than spec.mixing.maxOld"),
-        (mixing is None or result.pool >= mixing.min_pool_samples, "fewer samples than spec.mixing.minPoolSamples"),
+        (mixing is None or result.outside >= mixing.min_pool_samples, "fewer samples than spec.mixing.minPoolSamples"),
         (mixing is None or mixing.ratio in ("Auto", result.ratio) or Decimal(mixing.ratio) == Decimal(result.ratio),
          "another ratio than spec.mixing.ratio"),
     )  # fmt: skip

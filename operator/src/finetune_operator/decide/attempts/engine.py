@@ -69,6 +69,7 @@ def _start(view: AttemptsView, request: StepRequest[T]) -> StepUnderway | StepFa
         outcome="Planned",
         round=request.round,
         live=request.live,
+        judged=request.judged,
         template_hash=request.template.hash,
     )
     attempt, job = _planned(view, request, attempt)

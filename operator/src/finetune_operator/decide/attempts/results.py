@@ -36,38 +36,44 @@ class Evaluated:
     uri: str
 
 
-def prepared(run_document: RunDocument, said: StepResult, fresh_by: str | None = None) -> Inputs | Problem:
+def prepared(
+    run_document: RunDocument, attempt: Attempt, said: StepResult, fresh_by: str | None = None
+) -> Inputs | Problem:
     """Return what was drawn, or why the result is not taken.
 
-    `fresh_by` is the digest of the version whose plan `prepare` was told of.
+    `fresh_by` is the digest of the version whose plan the attempt was told of.
     """
     try:
         result = parse(said.result, PrepareResult)
     except InvalidObject as error:
         return _unreadable("prepare", error)
     new = result.new_set
-    drawn = (result.pool, result.fresh, result.held_out, result.anchor, result.new, result.old, result.train)
-    counts = (*drawn, result.val, result.test, new.documents, new.boxes, new.fresh)
+    of_pool = (result.pool, result.held_out, result.withdrawn, result.outside, result.new, result.corrected)
+    of_mix = (result.fresh, result.train, result.old, result.anchor, result.val, result.test)
     wrong = (
         _misplaced(run_document, result.plan.uri, result.plan.sha256)
-        or _out_of_range(counts)
+        or _out_of_range((*of_pool, *of_mix, new.documents, new.boxes, new.fresh))
         or (None if _RATIO.fullmatch(result.ratio) else f"ratio {result.ratio[:32]!r} is no number")
         or next((f"digest {key!r} is missing" for key in _DIGESTS if not _is_sha256(result.digests.get(key))), None)
     )
     if wrong:
         return _invalid("prepare", wrong)
-    against_itself = drawn_otherwise(run_document, result, all_fresh=fresh_by is None)
+    against_itself = drawn_otherwise(run_document, result, all_fresh=fresh_by is None, all_new=not attempt.judged)
     if against_itself:
         return _contradictory("prepare", against_itself)
     return Inputs(
         plan=result.plan,
         pool=result.pool,
-        fresh=result.fresh,
         held_out=result.held_out,
-        anchor=result.anchor,
+        withdrawn=result.withdrawn,
+        outside=result.outside,
         new=result.new,
-        old=result.old,
+        corrected=result.corrected,
+        fresh=result.fresh,
         train=result.train,
+        old=result.old,
+        anchor=result.anchor,
+        val=result.val,
         test=result.test,
         new_set=NewSetCounts(documents=new.documents, boxes=new.boxes, fresh=new.fresh, live=fresh_by),
         ratio=result.ratio,

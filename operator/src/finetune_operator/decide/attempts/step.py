@@ -46,6 +46,7 @@ class StepRequest(Generic[T]):
     accept: Callable[[Attempt, StepResult], T | Problem]
     round: int = 0
     live: str | None = None
+    judged: tuple[str, ...] = ()
     ends: Callable[[Problem], bool] | None = None
     """Tells what alone ends an endless step for good: anything else is tried again, without a limit."""
 

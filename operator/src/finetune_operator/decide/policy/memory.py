@@ -12,6 +12,7 @@ from ...api.policy import (
     Consumed,
     Hold,
     InFlight,
+    Judged,
     Lifted,
     Live,
     LiveVersion,
@@ -24,6 +25,7 @@ from ...api.policy import (
 )
 from .. import limits
 from ..deployment import keys_of
+from ..judgements import newest
 from ..rejections import rejection_of
 from ..text import cut, within
 from ..times import moment
@@ -173,6 +175,12 @@ def rejected(status: PolicyStatus, entries: Iterable[Rejected]) -> PolicyStatus:
     known = {entry.sha256: entry for entry in (*entries, *status.rejected)}
     newest = sorted(known.values(), key=lambda entry: (entry.at, entry.sha256))[-limits.REJECTED :]
     return status if tuple(newest) == status.rejected else replace(status, rejected=tuple(newest))
+
+
+def judged(status: PolicyStatus, entries: Iterable[Judged]) -> PolicyStatus:
+    """Return `status` with the runs that were judged, each once, oldest first; beyond the bound the oldest leave."""
+    known = newest(status.judged, entries)
+    return status if known == status.judged else replace(status, judged=known)
 
 
 def _not_taken_back(status: PolicyStatus, sha256: str) -> PolicyStatus:

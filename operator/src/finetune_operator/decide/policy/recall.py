@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from ...api.contract import is_uri
 from ...api.model_version import ModelVersion
 from ...api.names import FIELD_MANAGER, is_version, model_version_name
-from ...api.policy import Hold, Lifted, LiveVersion, Policy, PolicyStatus, Quarantined, Rejected, TakenBack
+from ...api.policy import Hold, Judged, Lifted, LiveVersion, Policy, PolicyStatus, Quarantined, Rejected, TakenBack
 from ...api.record import Mark, Service, services
 from .. import limits, text
 from ..commands import letting_go, overruling, promoting, resuming, said_whole, scaling
 from ..decision import Decision
 from ..deployment import counted_epoch, deployment_problem, is_rolled_out, manager_in_words, written_by_others
+from ..judgements import judged_by_versions
 from ..promotion.checks import judge
 from ..promotion.eligibility import passed_by_itself, what_comes_back
 from ..promotion.proposal import Proposal, Refuse
@@ -38,11 +39,12 @@ Served = tuple[ModelVersion, Service]
 
 
 def recall(view: PolicyView) -> Decision[PolicyStatus] | None:
-    """Take in what the versions' records say of this Deployment and the status does not know (D37, D38, D63)."""
+    """Take in what versions and runs say and the status does not know (D37, D38, D63, D90, D91)."""
     served = _served(view)
     status = _with_quarantines(view.policy.status, served)
     status = _with_taken_back(status, served)
     status = memory.rejected(status, _rejections(view))
+    status = memory.judged(status, _judged(view))
     status = _with_good(status, served)
     return None if status is view.policy.status else Decision(status)
 
@@ -66,6 +68,12 @@ def _rejections(view: PolicyView) -> Iterator[Rejected]:
     yield from view.rejections
     ours = (version for version in view.versions if version.spec.model == view.policy.spec.model)
     yield from filter(None, map(rejection_on, ours))
+
+
+def _judged(view: PolicyView) -> Iterator[Judged]:
+    """Yield the policy's runs that were judged: those that are there, and those that versions tell of."""
+    yield from view.judged
+    yield from judged_by_versions(view.versions, view.policy.metadata.name, view.policy.spec.model)
 
 
 def _with_quarantines(status: PolicyStatus, served: tuple[Served, ...]) -> PolicyStatus:

@@ -135,7 +135,9 @@ def _base_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
         verified = find(version.status.conditions, "Verified")
         if verified is None or verified.status == "Unknown":
             return Wait("NotVerified", f"'{name}' is not verified yet; the promotion goes on when it is")
-        return _ineligible(version, f"its verification failed ({verified.reason}: {verified.message}); import it anew")
+        # The floor's message says itself what can be done; whatever else fails is about the bytes.
+        remedy = "" if verified.reason == "BelowFloor" else "; import it anew"
+        return _ineligible(version, f"its verification failed ({verified.reason}: {verified.message}){remedy}")
     if policy.status.live is None or was_live(policy, version):
         return None
     return _ineligible(

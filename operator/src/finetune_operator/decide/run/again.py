@@ -22,17 +22,18 @@ def is_current(context: RunContext, grounds: Grounds) -> bool:
     return (live.sha256 if live else None) == grounds.evidence.live_sha256
 
 
-def measure_again(context: RunContext, status: RunStatus, pool: int) -> Continue | Decision[RunStatus]:
+def measure_again(context: RunContext, status: RunStatus, ever: int) -> Continue | Decision[RunStatus]:
     """Give way to what was trained on more; else measure against what is live now, as long as rounds are left.
 
+    `ever` is how many pages the pool had when the run drew its mix, with those that were withdrawn by then (R154).
     Where none is left, the chain goes on, so that the candidate is recorded before the run ends (`end_outrun`).
     """
     view, live = context.view, context.live
     larger = _pool_of(context, live.sha256) if live is not None else 0
-    if live is not None and larger > pool:
+    if live is not None and larger > ever:
         message = (
-            f"{live.version}, which went live meanwhile, was trained on {larger} samples of the same pool, this run on "
-            f"{pool} of them"
+            f"{live.version}, which went live meanwhile, was trained on {larger} samples of the same pool, which had "
+            f"{ever} when this run drew its mix"
         )
         status = mark(view, status, "GatesPassed", "Unknown", _CHANGED, message)
         remedy = f"a new run trains on the pool as it is now: {run_command(view.run)}"
@@ -85,7 +86,8 @@ def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
 def _pool_of(context: RunContext, sha256: str) -> int:
     """Return how many samples of the run's own pool the version of that digest was trained from; 0 for a base.
 
-    A pool only grows, so that of the same policy contains what this run trained on. Of another's nothing is known.
+    A pool only grows, but for pages that are withdrawn: one with more samples than there ever were when this run drew
+    its mix is a later one. Of another policy's pool nothing is known.
     """
     lineages = (v.spec.lineage for v in context.view.versions if v.spec.artifact.sha256 == sha256)
     policy = context.view.run.spec.policy

@@ -97,7 +97,7 @@ def _ended(context: RunContext, status: RunStatus, outcome: str, reason: str, me
     overtaken = reason == "FromIsNotLive" or (reason == "NotEligible" and not _is_current(context, status))
     never = barred(context, status) or is_rejected(context, status)
     if overtaken and status.inputs is not None and not never:
-        measured = measure_again(context, status, status.inputs.pool)
+        measured = measure_again(context, status, status.inputs.ever)
         return measured if isinstance(measured, Decision) else end_outrun(context, status)
     text = message or f"the promotion of {status.version} {outcome}"
     text = with_remedy(text, _remedy(context, status))

@@ -30,7 +30,7 @@ def record_version(context: RunContext, status: RunStatus) -> Continue | Decisio
         # Somebody else's, or this run's own of an earlier round: a number names one judgement for good.
         return _reserve(context, replace(status, version=None, model_version=None, promotion=None), version)
     if existing is None and owes_its_evidence(status):
-        return measure_again(context, status, grounds.inputs.pool)
+        return measure_again(context, status, grounds.inputs.ever)
     status = replace(status, version=version, model_version=name)
     if existing is not None:
         return Continue(status)

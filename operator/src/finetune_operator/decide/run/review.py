@@ -39,7 +39,7 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
     status = unblocked(view, status)
     if is_current(context, grounds) or persons_no(view, status) is not None:
         return Continue(status)
-    return measure_again(context, status, grounds.inputs.pool)
+    return measure_again(context, status, grounds.inputs.ever)
 
 
 def persons_no(view: RunView, status: RunStatus) -> Ruling | None:

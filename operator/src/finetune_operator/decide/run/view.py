@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from ...api.contract import ProgressLine, RunDocument
 from ...api.meta import find
 from ...api.model_version import ModelVersion
-from ...api.policy import Policy
+from ...api.policy import Judged, Policy
 from ...api.promotion import Promotion
 from ...api.run import Attempt, Run
 from ..attempts.clock import timed_attempt
@@ -84,6 +84,8 @@ class RunView:
     twins: tuple[Twin, ...] = ()
     ahead: tuple[str, ...] = ()
     """Runs of the policy that go first when this one is to be measured again: what is live may change by them."""
+    judged: tuple[Judged, ...] = ()
+    """Runs of the policy that are there and were judged, the newest; none once the mix is drawn."""
     observed: timedelta | None = None
     """How long what is timed of the run was looked at as it is recorded; None: the wall clock speaks."""
 

@@ -23,6 +23,7 @@ from ..gates.verdict import judge
 from ..templates import evaluating_role, evaluating_template, usable_template
 from ..views import Problem
 from .copies import known_bytes
+from .drawn import drawn_in_words, plans_of_judged, told_plans
 from .stage import Continue, ModelReference, RunContext, attempts_view, model_reference, suspended
 from .standing import standing_of
 from .status import (
@@ -56,8 +57,9 @@ def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         role="cpu",
         template=usable_template("cpu", context.view.cpu_template, context.policy),
         step_inputs=partial(_prepare_inputs, context),
-        accept=lambda attempt, said: results.prepared(context.run_document, said, _fresh_by(context, attempt)),
+        accept=lambda attempt, said: results.prepared(context.run_document, attempt, said, _fresh_by(context, attempt)),
         live=_digest(context.live),
+        judged=plans_of_judged(context),
     )
     return _carry_on(context, status, request, partial(_record_inputs, context))
 
@@ -178,10 +180,7 @@ def _show_underway(
 
 
 def _record_inputs(context: RunContext, status: RunStatus, inputs: Inputs) -> RunStatus:
-    message = (
-        f"{inputs.pool} samples in the pool ({inputs.fresh} fresh, {inputs.held_out} held out); training on "
-        f"{inputs.train}: {inputs.new} new and {inputs.old} of {inputs.anchor} old ones, ratio {inputs.ratio}"
-    )
+    message = drawn_in_words(inputs)
     return mark(context.view, replace(status, inputs=inputs), "Prepared", "True", "Prepared", message)
 
 
@@ -251,7 +250,8 @@ def _accept_evaluation(
 def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
     live = _measured_beside(context, attempt)
     known = {"version": live.version, "inputs": plain(live.inputs)} if live and live.inputs else None
-    return _text({"attempt": attempt.attempt, "nonce": attempt.nonce, "live": known})
+    judged = [plain(plan) for plan in told_plans(context, attempt)]
+    return _text({"attempt": attempt.attempt, "nonce": attempt.nonce, "live": known, "judged": judged})
 
 
 def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -> str:

@@ -43,6 +43,9 @@ _TRIED_AGAIN: Final = frozenset(
 )
 """What the last release took for the end of a verification, and what people can mend without the bytes."""
 
+_BELOW: Final = "BelowFloor"
+"""The one verdict that a policy can change: what was measured stands, and is held against its floor anew (V45)."""
+
 CONDITIONS: Final = ("Verified", "Live")
 _NO_WAITS: Final = frozenset(("NotYet", "Starting", "Running", "Collecting", "PolicyNotFound", "PolicySuspended"))
 """Reasons of a verification that is not decided, though its Job waits for nothing."""
@@ -88,6 +91,8 @@ def _measured(view: VersionView, status: VersionStatus) -> Decision[VersionStatu
         status = replace(status, map50=evidence.figure(CANDIDATE_MAP50))
         return Decision(_mark(view, status, "Verified", "True", "EvaluatedByRun", message))
     verified = find(status.conditions, "Verified")
+    if verified is not None and verified.reason == _BELOW:
+        return Decision(_held_to_the_floor(view, status), deletions(active_jobs(view.jobs)))
     if verified is not None and verified.status != "Unknown" and verified.reason not in _TRIED_AGAIN:
         return Decision(status, deletions(active_jobs(view.jobs)))
     if view.version.spec.type != "Base":
@@ -200,8 +205,24 @@ def _judged(view: VersionView, status: VersionStatus, result: EvaluateResult) ->
             f"see that base and anchor are of the same documents, then import the base anew"
         )
         return _refused(view, status, Problem("FindsNothing", message))
-    message = f"mAP50 {map50} on {result.test_set.images} test images"
-    status = replace(status, map50=str(map50), test_set=test_set_of(result))
+    return _held_to_the_floor(view, replace(status, map50=str(map50), test_set=test_set_of(result)))
+
+
+def _held_to_the_floor(view: VersionView, status: VersionStatus) -> VersionStatus:
+    """Hold what was measured against the least mAP50 of the policy that it was measured by (V4, V45).
+
+    Asked of a base that was just measured or is below the floor: a verified one may serve, whatever is raised later.
+    """
+    policy, map50 = owner_policy(view), share(status.map50 or "")
+    if policy is None or map50 is None or status.test_set is None:
+        return status
+    message, least = f"mAP50 {map50} on {status.test_set.images} test images", policy.spec.verification.min_map50
+    if map50 < least:
+        message = (
+            f"{message} is below {least}, the minMap50 of FineTunePolicy {policy.metadata.name} (spec.verification); "
+            f"import a better base, or lower it"
+        )
+        return _refused(view, status, Problem(_BELOW, message))
     return _mark(view, status, "Verified", "True", "Verified", message)
 
 

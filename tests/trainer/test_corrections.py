@@ -1,0 +1,222 @@
+"""Corrections of the pool: what is replaced, what is refused, and that nothing that was there changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+import yaml
+
+from finetune_trainer.cli import main
+from finetune_trainer.data.pool import StoredSample, read_pool
+from finetune_trainer.data.pool_stats import pool_stats
+from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.storage import Storage
+from trainer.policy import forget_pixels
+from trainer.world import (
+    CLASSES,
+    World,
+    add_to_pool,
+    correct_pool,
+    files_of,
+    page,
+    relabel,
+    withdraw_from,
+    write_new_pages,
+)
+
+
+@pytest.fixture
+def folder(world: World) -> Path:
+    """Four pages that are in the pool, of two documents, as somebody exports them again."""
+    folder = write_new_pages(world.root / "folder", count=4, first=7000)
+    add_to_pool(world.pool, folder, world.anchor, {"page-7000": "doc-1", "page-7001": "doc-1"})
+    return folder
+
+
+def samples(world: World) -> list[StoredSample]:
+    return read_pool(Storage(), world.pool.as_uri(), CLASSES).samples
+
+
+def label_of(world: World, seed: int) -> bytes:
+    """The label that counts of the page that was drawn from this seed."""
+    from finetune_trainer.data.images import inspect_image
+
+    data = cv2.imencode(".png", page(seed, strange=True)[0])[1].tobytes()
+    shown = inspect_image(data)
+    assert not isinstance(shown, str)
+    [sample] = [s for s in samples(world) if s.pixels == shown.pixels]
+    return Storage().read(sample.label.uri)
+
+
+def test_a_corrected_label_counts_from_now_on_and_changes_nothing_that_was_there(world: World, folder: Path) -> None:
+    before, documents = files_of(world.pool), [sample.document for sample in samples(world)]
+    relabel(folder, 7000, 2)
+    made = correct_pool(world.pool, folder, world.anchor)
+    assert before.items() <= files_of(world.pool).items()
+    assert len(made.correction.samples) == 2
+    assert "2 pages have these labels already and were left out" in made.remarks
+    assert label_of(world, 7001) == page(7078)[1].encode()
+    assert [sample.document for sample in samples(world)] == documents, "the page keeps its document"
+    corrected = [sample for sample in samples(world) if sample.correction]
+    assert {(s.verified_by, s.verified_at) for s in corrected} == {("bo@example.com", "2026-11-24")}
+    stats = pool_stats(Storage(), world.pool.as_uri())
+    assert (stats.samples, stats.corrected, stats.withdrawn) == (16, 2, 0)
+
+
+def test_the_last_correction_counts_though_all_are_written_in_one_second(world: World, folder: Path) -> None:
+    for shift in range(6):
+        (folder / "labels/train/page-7000.txt").write_text(page(8000 + shift)[1])
+        correct_pool(world.pool, folder, world.anchor)
+        assert label_of(world, 7000) == page(8000 + shift)[1].encode()
+
+
+def test_another_file_of_a_page_corrects_it(world: World, folder: Path) -> None:
+    image = folder / "images/train/page-7002.png"
+    cv2.imwrite(str(image), cv2.imread(str(image)), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    relabel(folder, 7002, 1)
+    correct_pool(world.pool, folder, world.anchor)
+    assert label_of(world, 7002) == page(7079)[1].encode()
+
+
+def test_a_page_of_an_earlier_release_is_found_by_its_pixels(world: World, folder: Path) -> None:
+    forget_pixels(world.pool)
+    image = folder / "images/train/page-7002.png"
+    cv2.imwrite(str(image), cv2.imread(str(image)), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    relabel(folder, 7002, 1)
+    assert len(correct_pool(world.pool, folder, world.anchor).correction.samples) == 1
+    assert label_of(world, 7002) == page(7079)[1].encode()
+
+
+def test_other_digits_of_the_same_boxes_are_no_correction(world: World, folder: Path) -> None:
+    label = folder / "labels/train/page-7000.txt"
+    label.write_text("".join(f"{row}00\n" for row in reversed(label.read_text().splitlines())))
+    with pytest.raises(StepError, match=r"All 4 pages of .* have these labels") as caught:
+        correct_pool(world.pool, folder, world.anchor)
+    assert caught.value.remedy == "There is nothing to correct."
+
+
+def unknown(world: World, folder: Path) -> None:
+    write_new_pages(folder, count=1, first=7100)
+
+
+def lookalike(_world: World, folder: Path) -> None:
+    image = cv2.imread(str(folder / "images/train/page-7003.png"))
+    cv2.imwrite(str(folder / "images/train/page-7003.png"), cv2.GaussianBlur(image, (3, 3), 0))
+
+
+def withdrawn(world: World, folder: Path) -> None:
+    withdraw_from(world.pool, images=((folder / "images/train/page-7003.png").as_uri(),))
+
+
+def held_out(world: World, folder: Path) -> None:
+    shutil.copy(world.anchor / "images/test/page-2000.png", folder / "images/train/page-7003.png")
+
+
+def bad_label(_world: World, folder: Path) -> None:
+    (folder / "labels/train/page-7003.txt").write_text("0 0.5 0.5 0.1 0.1 0.9")
+
+
+def no_label(_world: World, folder: Path) -> None:
+    (folder / "labels/train/page-7003.txt").unlink()
+
+
+def two_labels(_world: World, folder: Path) -> None:
+    shutil.copy(folder / "images/train/page-7000.png", folder / "images/train/page-7003.png")
+
+
+def a_new_class(_world: World, folder: Path) -> None:
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": [*CLASSES, "iban"]}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "named", "remedy"),
+    [
+        (unknown, Reason.NOT_IN_POOL, "page-7100.png: the pool does not have it", "pool add"),
+        (lookalike, Reason.NOT_IN_POOL, "it looks like a copy of batch", "pool add"),
+        (withdrawn, Reason.SAMPLE_WITHDRAWN, "cy@example.com withdrew it on 2026-11-20: asked for", "stays withdrawn"),
+        (held_out, Reason.HELD_OUT_PAGE_IN_POOL, "images/test/page-2000.png", "never train"),
+        (bad_label, Reason.LABEL_COLUMNS, "page-7003.txt: line 1", "five columns"),
+        (no_label, Reason.LABEL_MISSING, "page-7003", "--allow-background"),
+        (two_labels, Reason.LABEL_CONTRADICTS, "page-7000", "one label"),
+        (a_new_class, Reason.CLASS_LIST_DIFFERS, "iban", "when a new base is trained, and at no other time"),
+    ],
+)
+def test_one_bad_page_refuses_the_correction_and_leaves_the_pool_as_it_was(
+    world: World,
+    folder: Path,
+    spoil: Callable[[World, Path], None],
+    reason: Reason,
+    named: str,
+    remedy: str,
+) -> None:
+    relabel(folder, 7000, 1)
+    spoil(world, folder)
+    before = files_of(world.pool)
+    with pytest.raises(StepError) as caught:
+        correct_pool(world.pool, folder, world.anchor)
+    assert caught.value.reason is reason
+    assert named in caught.value.message
+    assert remedy in caught.value.remedy
+    assert files_of(world.pool) == before
+
+
+@pytest.mark.parametrize(("said", "reason"), [({"verified_by": " "}, "VerifierMissing"), ({"reason": ""}, "--reason")])
+def test_a_correction_says_who_and_why(world: World, folder: Path, said: dict[str, str], reason: str) -> None:
+    relabel(folder, 7000, 1)
+    with pytest.raises(StepError, match=reason):
+        correct_pool(world.pool, folder, world.anchor, **said)
+
+
+def test_an_export_of_the_whole_project_corrects_first_and_adds_then(world: World, folder: Path) -> None:
+    write_new_pages(folder, count=2, first=7100)
+    relabel(folder, 7000, 1)
+    with pytest.raises(StepError, match="with another label") as caught:
+        add_to_pool(world.pool, folder, world.anchor, only_new=True)
+    assert "pool correct" in caught.value.remedy
+    made = correct_pool(world.pool, folder, world.anchor, only_known=True)
+    assert "2 pages are not in the pool and were left out" in made.remarks
+    add_to_pool(world.pool, folder, world.anchor, only_new=True)
+    assert len(samples(world)) == 18
+
+
+def test_classes_of_another_order_are_renumbered_as_in_a_batch(world: World, folder: Path) -> None:
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(reversed(CLASSES))}))
+    (folder / "labels/train/page-7000.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    correct_pool(world.pool, folder, world.anchor, map_classes=True)
+    assert label_of(world, 7000) == b"2 0.5 0.5 0.1 0.1\n"
+
+
+def test_a_correction_by_other_classes_is_refused_where_the_pool_is_read(world: World, folder: Path) -> None:
+    relabel(folder, 7000, 1)
+    made = correct_pool(world.pool, folder, world.anchor)
+    file = world.pool / "batches" / f"{made.correction.id}.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"classes": [*CLASSES, "iban"]}))
+    with pytest.raises(StepError, match=f"correction {made.correction.id}") as caught:
+        samples(world)
+    assert "when a new base is trained, and at no other time" in caught.value.remedy
+
+
+def test_a_lost_label_is_mended_by_a_correction(world: World, folder: Path) -> None:
+    [sample] = [s for s in samples(world) if Storage().read(s.label.uri) == page(7000)[1].encode()]
+    lost = next(world.pool.rglob(f"{sample.label.sha256}.txt"))
+    lost.unlink()
+    relabel(folder, 7000, 1)
+    correct_pool(world.pool, folder, world.anchor)
+    assert label_of(world, 7000) == page(7077)[1].encode()
+    assert not lost.exists()
+
+
+def test_the_command_line_says_what_it_did(world: World, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    relabel(folder, 7000, 3)
+    arguments = ["--anchor", str(world.anchor), "--verified-by", "bo", "--verified-at", "2026-11-24", "--reason", "r"]
+    assert main(["pool", "correct", str(world.pool), "--from", str(folder), *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert ": 3 labels replaced\n" in printed
+    assert "1 pages have these labels already" in printed
+    assert main(["pool", "correct", str(world.pool), "--from", str(folder), *arguments]) == 10
+    assert "All 4 pages" in capsys.readouterr().err

@@ -1,0 +1,55 @@
+"""One page is in memory at a time: what many large pages take at the door does not grow with their number."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from trainer.world import World
+
+SIDES = (3000, 2400)
+"""Rows and columns: 21 MB decoded."""
+PAGES = 24
+BEYOND = 60 * 1024
+"""KiB beyond one page's decode; all pages at once would be 500 MB decoded, and 150 MB as files."""
+
+
+def peak(*command: str) -> int:
+    """The most memory that a process has had, in KiB; what it had of this one's does not count.
+
+    The kernel counts what a process had before it became another program, so a small one stands between.
+    """
+    between = (
+        "import os, subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=2); "
+        "_, status, used = os.wait4(p.pid, 0); "
+        "print(used.ru_maxrss); sys.exit(os.waitstatus_to_exitcode(status))"
+    )
+    source = str(Path(__file__).parents[2] / "trainer-image" / "src")
+    environ = {**os.environ, "PYTHONPATH": source, "PYTHONSAFEPATH": "1"}
+    said = subprocess.run(
+        [sys.executable, "-c", between, *command], env=environ, stdout=subprocess.PIPE, check=True, text=True
+    )
+    return int(said.stdout)
+
+
+def test_adding_large_pages_takes_the_memory_of_one(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    random = np.random.default_rng(1)
+    page = random.integers(0, 256, (*SIDES, 3), np.uint8)
+    for number in range(PAGES):
+        page[: 400 * (1 + number % 7), : 90 * (number + 1)] += 1
+        cv2.imwrite(str(folder / "images" / f"{number}.jpg"), page)
+        (folder / "labels" / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (folder / "classes.txt").write_text("number\ndate\ntotal\n")
+    decode = "import cv2, sys; cv2.imread(sys.argv[1])"
+    one = peak(sys.executable, "-c", decode, str(folder / "images" / "0.jpg"))
+    add = ["pool", "add", str(world.pool), "--from", str(folder), "--anchor", str(world.anchor)]
+    verified = ["--verified-by", "ann", "--verified-at", "2026-11-20", "--source", "scanner"]
+    assert peak(sys.executable, "-m", "finetune_trainer", *add, *verified) < one + BEYOND

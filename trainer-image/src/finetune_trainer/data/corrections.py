@@ -1,0 +1,137 @@
+"""A correction of the pool: newer labels for pages that are in it, taken as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from ..documents.pool import CorrectedSample, LabelFile, PoolCorrection
+from ..errors import Reason, StepError, bad_input
+from ..progress import Counted, uncounted
+from ..storage import Storage, join
+from .anchor import held_out_pages
+from .background import check_share
+from .folder import summary
+from .folder_classes import renumber
+from .incoming import Incoming, no_image, open_folder, page_remarks, read_new_pages, store_label
+from .labels import parse_label
+from .pool import StoredSample
+from .pool_check import measured_pool
+from .pool_log import append, created_at, next_id
+from .problems import Problem, raise_first
+from .repeated import Compared, NewPage, compare
+
+
+@dataclass(frozen=True, slots=True)
+class NewLabels:
+    """What is to be corrected: a YOLO folder, the anchor whose classes count, who verified the labels, and why.
+
+    `background` and `map_classes` mean what they mean for a batch. `only_known` leaves out pages that the pool has not.
+    """
+
+    folder_uri: str
+    anchor_uri: str
+    verified_by: str
+    verified_at: date
+    reason: str
+    background: float = 0
+    map_classes: bool = False
+    only_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A correction that was made; `remarks` are lines for a person: what was left out, and what is odd about pages."""
+
+    correction: PoolCorrection
+    remarks: tuple[str, ...]
+
+
+def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: Counted = uncounted) -> Corrected:
+    """Give pages of the pool the labels of a folder; all of it or, with a list of problems, nothing.
+
+    Pages that have these labels already are left out. `counted` is called as pages are read.
+    """
+    _check_said(new)
+    incoming = open_folder(storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes)
+    classes = incoming.index.classes
+    pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
+    pool = measured_pool(storage, uri, classes, counted).pool
+    compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
+    unknown = [] if new.only_known else _unknown(compared)
+    problems = [*compared.held_out, *incoming.problems, *trouble, *compared.withdrawn, *compared.twice, *unknown]
+    raise_first(problems, new.folder_uri)
+    others = [
+        (page, stored) for page, stored in compared.relabelled if not _says_the_same(storage, incoming, page, stored)
+    ]
+    if not others:
+        raise _nothing(incoming, compared)
+    check_share([page.checked.boxes for page, _ in others], new.background, f"the folder {new.folder_uri}")
+    correction = PoolCorrection(
+        id=next_id(storage, uri, now),
+        created_at=created_at(now),
+        classes=classes,
+        reason=new.reason.strip(),
+        samples=tuple(
+            _corrected(page, stored, store_label(storage, uri, incoming, page), new) for page, stored in others
+        ),
+    )
+    append(storage, uri, correction)
+    same = len(compared.known) + len(compared.relabelled) - len(others)
+    return Corrected(correction, tuple(_remarks([page for page, _ in others], same, compared, incoming.left_out)))
+
+
+def _check_said(new: NewLabels) -> None:
+    if not new.verified_by.strip():
+        raise bad_input(Reason.VERIFIER_MISSING, "--verified-by is empty.", "Name the person who verified the labels.")
+    if not new.reason.strip():
+        raise bad_input(Reason.DATA_UNREADABLE, "--reason is empty.", "Say why the labels change: a ticket or report.")
+
+
+def _corrected(page: NewPage, stored: StoredSample, label: LabelFile, new: NewLabels) -> CorrectedSample:
+    return CorrectedSample(
+        image=stored.image.sha256,
+        pixels=page.checked.picture.pixels,
+        label=label,
+        replaces=stored.label.sha256,
+        verified_by=new.verified_by.strip(),
+        verified_at=new.verified_at.isoformat(),
+    )
+
+
+def _unknown(compared: Compared) -> list[Problem]:
+    problems = []
+    for page in compared.new:
+        near = compared.lookalikes.get(page.image)
+        message = "the pool does not have it" + (f"; it looks like a copy of {near}" if near else "")
+        problems.append(Problem(Reason.NOT_IN_POOL, page.image, message))
+    return problems
+
+
+def _says_the_same(storage: Storage, incoming: Incoming, page: NewPage, stored: StoredSample) -> bool:
+    """Tell whether two labels have the same boxes, written otherwise: tools round and sort as they like."""
+    data = renumber(storage.read(join(incoming.folder.uri, page.label)) if page.label else b"", incoming.classes)
+    if not storage.exists(stored.label.uri):
+        return False  # it is lost: the new one mends that
+    old, new = (parse_label(label, len(incoming.index.classes)) for label in (storage.read(stored.label.uri), data))
+    return isinstance(old, tuple) and isinstance(new, tuple) and set(old) == set(new)
+
+
+def _nothing(incoming: Incoming, compared: Compared) -> StepError:
+    same = len(compared.known) + len(compared.relabelled)
+    if not same and not compared.new:
+        return no_image(incoming)
+    what = (
+        f"All {same} pages of {incoming.folder.uri} have these labels in the pool already"
+        if same
+        else (f"The pool has none of the {len(compared.new)} pages of {incoming.folder.uri}")
+    )
+    return bad_input(Reason.DATA_UNREADABLE, f"{what}.", "There is nothing to correct.")
+
+
+def _remarks(pages: list[NewPage], same: int, compared: Compared, left_out: Mapping[str, str]) -> list[str]:
+    lines = [f"{same} pages have these labels already and were left out"] if same else []
+    if compared.new:
+        lines.append(f"{len(compared.new)} pages are not in the pool and were left out")
+    return [*lines, *page_remarks(pages), *summary(left_out)]

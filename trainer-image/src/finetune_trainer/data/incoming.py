@@ -1,0 +1,101 @@
+"""A YOLO folder that somebody verified: read once, checked, and stored by content in the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from ..digests import check_digest, sha256_of
+from ..documents.anchor import AnchorIndex
+from ..documents.pool import ImageFile, LabelFile
+from ..errors import Reason, StepError, bad_input
+from ..progress import Counted
+from ..storage import Storage, join
+from .anchor import read_index
+from .folder import Folder, account, read_folder
+from .folder_classes import folder_classes, renumber, renumbering, what_lies_there
+from .images import picture_remarks
+from .pages import check_pages
+from .problems import Problem
+from .repeated import NewPage
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A folder on its way into the pool: where the files lie, and what its class indices are in the anchor.
+
+    `left_out` says by path why something is no page; `problems` is what must not be left out.
+    """
+
+    index: AnchorIndex
+    folder: Folder
+    classes: Mapping[int, int]
+    left_out: Mapping[str, str]
+    problems: tuple[Problem, ...]
+
+
+def open_folder(storage: Storage, folder_uri: str, *, anchor_uri: str, by_name: bool) -> Incoming:
+    """List a folder and its classes. Raises StepError where there is no folder, or no anchor of such classes.
+
+    `by_name` renumbers labels by the names of their classes.
+    """
+    index = read_index(storage, anchor_uri)
+    folder = read_folder(storage, folder_uri)
+    names = folder_classes(storage, folder)
+    classes = renumbering(names, anchor=index.classes, folder=folder_uri, by_name=by_name)
+    left_out, problems = account(storage, folder, folder.images)
+    return Incoming(index, folder, classes, left_out, tuple(problems))
+
+
+def read_new_pages(
+    storage: Storage, incoming: Incoming, *, allow_background: bool, counted: Counted
+) -> tuple[list[NewPage], list[Problem]]:
+    """Return the folder's pages that can be used, and what is wrong with the others; `counted` is called meanwhile."""
+    pages: list[NewPage] = []
+    problems: list[Problem] = []
+    images = incoming.folder.images
+    checks = check_pages(storage, incoming.folder, images, len(incoming.classes), allow_background=allow_background)
+    for number, (files, checked) in enumerate(checks, start=1):
+        if isinstance(checked, Problem):
+            problems.append(checked)
+        else:
+            pages.append(NewPage.of(files, checked, incoming.classes))
+        counted(number, len(images))
+    return pages, problems
+
+
+def no_image(incoming: Incoming) -> StepError:
+    """Return the error of a folder without any page."""
+    return bad_input(
+        Reason.DATA_UNREADABLE,
+        f"No image lies below {incoming.folder.uri}{what_lies_there(incoming.folder)}.",
+        "Name a YOLO folder with images/ and labels/.",
+    )
+
+
+def store_image(storage: Storage, uri: str, incoming: Incoming, page: NewPage) -> ImageFile:
+    """Read an image again, and store it as it was checked; StepError DigestMismatch where it changed meanwhile."""
+    data = storage.read(join(incoming.folder.uri, page.image))
+    check_digest(page.image, actual=sha256_of(data), expected=page.image_sha256)
+    digest, picture = page.image_sha256, page.checked.picture
+    path = f"files/{digest[:2]}/{digest}{PurePosixPath(page.image).suffix.lower()}"
+    storage.write_once(join(uri, path), data)
+    return ImageFile(path, digest, len(data), picture.pixels, picture.look)
+
+
+def store_label(storage: Storage, uri: str, incoming: Incoming, page: NewPage) -> LabelFile:
+    """Read a label again, and store it by the anchor's classes; StepError DigestMismatch where it changed meanwhile."""
+    data = storage.read(join(incoming.folder.uri, page.label)) if page.label else b""
+    stored = renumber(data, incoming.classes)
+    check_digest(page.label or page.image, actual=sha256_of(stored), expected=page.label_sha256)
+    path = f"files/{page.label_sha256[:2]}/{page.label_sha256}.txt"
+    storage.write_once(join(uri, path), stored)
+    return LabelFile(path, page.label_sha256)
+
+
+def page_remarks(pages: list[NewPage]) -> list[str]:
+    """Return lines on pages that come in: how many have no box, and what is odd about their pictures."""
+    empty = sum(page.checked.boxes == 0 for page in pages)
+    lines = [f"{empty} of {len(pages)} pages have no box"] if empty else []
+    return [*lines, *picture_remarks((page.image, page.checked.picture) for page in pages)]

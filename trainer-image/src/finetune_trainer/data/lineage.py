@@ -1,0 +1,115 @@
+"""Which runs learned from what was withdrawn or corrected since: their plans held against the pool of today."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+
+from ..documents.plan import Plan, TrainSample, parse_plan
+from ..documents.result import Manifest
+from ..errors import Reason, StepError
+from ..storage import Storage, join
+from .pool import Pool, PoolPage, replayed
+from .pool_log import existing_log
+
+_OF_RUN: Final = re.compile(r"(?:^|/)([^/]+)/attempt-[0-9]+/(prepare|train)-[^/]+/(?:.*/)?(plan|manifest)\.json$")
+"""Where steps write: <artifacts>/<namespace>/<uid>/attempt-<n>/<step>-<nonce>/."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedPage:
+    """A page that trained with a label that does not count any more, and what became of it."""
+
+    image: str
+    label: str | None
+    document: str
+    became: Literal["withdrawn", "corrected"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunLineage:
+    """A run by its uid, what it trained (digests of artifacts; none: nothing yet), and what it should not have."""
+
+    run: str
+    artifacts: tuple[str, ...]
+    withdrawn: int
+    corrected: int
+    pages: tuple[LearnedPage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLineage:
+    """The runs that learned from such pages, and the plans below the artifacts: how many, and which cannot be read."""
+
+    plans: int
+    unreadable: tuple[str, ...]
+    runs: tuple[RunLineage, ...]
+
+
+def pool_lineage(storage: Storage, uri: str, artifacts: str) -> PoolLineage:
+    """Return which runs below `artifacts` trained on pages that are withdrawn or corrected by now."""
+    pool = replayed(uri, existing_log(storage, uri), {})
+    plans: dict[str, list[Plan]] = {}
+    trained: dict[str, set[str]] = {}
+    unreadable: list[str] = []
+    count = 0
+    for path in storage.walk(artifacts).files:
+        if (place := _OF_RUN.search(path)) is None:
+            continue
+        run, step, what = place.groups()
+        where = join(artifacts, path)
+        if (step, what) == ("train", "manifest"):
+            trained.setdefault(run, set()).update(_artifacts(storage.read(where)))
+        elif (step, what) == ("prepare", "plan"):
+            count += 1
+            try:
+                plans.setdefault(run, []).append(parse_plan(storage.read(where), where))
+            except StepError as error:
+                if error.reason is not Reason.CONTRACT_VIOLATED:
+                    raise
+                unreadable.append(where)
+    runs = (_run(pool, run, of_run, trained.get(run, set())) for run, of_run in sorted(plans.items()))
+    return PoolLineage(count, tuple(unreadable), tuple(run for run in runs if run.pages))
+
+
+def _artifacts(data: bytes) -> Iterator[str]:
+    """Yield the digest of the artifact that a training's manifest reports; a damaged one reports none."""
+    try:
+        result = msgspec.json.decode(data, type=Manifest).emitted.get("result")
+        artifact = result.get("artifact") if isinstance(result, dict) else None
+        if isinstance(artifact, dict) and isinstance(artifact.get("sha256"), str):
+            yield artifact["sha256"]
+    except msgspec.DecodeError:
+        return
+
+
+def _run(pool: Pool, run: str, plans: Iterable[Plan], artifacts: set[str]) -> RunLineage:
+    learned: dict[tuple[str, str | None], LearnedPage] = {}
+    for plan in plans:
+        for sample in plan.train:
+            label = sample.label.sha256 if sample.label else None
+            page = pool.page(sample.image.sha256)
+            became = None if page is None else _became(page, sample)
+            if page is not None and became is not None:
+                page_of_run = LearnedPage(sample.image.sha256, label, page.last.document, became)
+                learned.setdefault((sample.image.sha256, label), page_of_run)
+    pages = tuple(learned.values())
+    return RunLineage(
+        run=run,
+        artifacts=tuple(sorted(artifacts)),
+        withdrawn=sum(page.became == "withdrawn" for page in pages),
+        corrected=sum(page.became == "corrected" for page in pages),
+        pages=pages,
+    )
+
+
+def _became(page: PoolPage, sample: TrainSample) -> Literal["withdrawn", "corrected"] | None:
+    if page.withdrawal is not None:
+        return "withdrawn"
+    # Only what this pool replaced: in another one the page may have another label.
+    replaced = {stored.label.sha256 for stored in page.samples} - {page.last.label.sha256}
+    return "corrected" if sample.label is not None and sample.label.sha256 in replaced else None

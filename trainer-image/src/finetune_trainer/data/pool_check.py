@@ -1,0 +1,144 @@
+"""Every page of the pool, read and checked before a run stands on it; and pixels that earlier releases did not note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..digests import sha256_of
+from ..documents.anchor import AnchorIndex
+from ..documents.plan import Sample
+from ..documents.pool import PoolEntry
+from ..errors import Reason, StepError
+from ..progress import Counted, uncounted
+from ..storage import Storage
+from .anchor import held_out_pages
+from .images import Picture, inspect_image
+from .pages import PageFiles, check_page
+from .pool import Pool, StoredSample, check_log_classes, check_verifiers, replayed
+from .pool_log import existing_log
+from .problems import Problem, raise_first
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPool:
+    """A pool in which every page that counts and can be read is known by its pixels.
+
+    `pictures` are those that had to be read for it, by the digest of the image.
+    """
+
+    pool: Pool
+    pictures: Mapping[str, Picture]
+
+    @property
+    def pixels(self) -> dict[str, str]:
+        """The pixels that the log does not say, by the digest of the image."""
+        return {image: picture.pixels for image, picture in self.pictures.items()}
+
+
+def measured_pool(
+    storage: Storage, uri: str, classes: Sequence[str] | None, counted: Counted = uncounted
+) -> MeasuredPool:
+    """Read the log, and the pages of earlier releases, of which it does not say the pixels.
+
+    `classes` None takes every list of classes, and samples that nobody verified: for who puts a pool in order. Raises
+    StepError as read_pool does, and where there is no pool at all.
+    """
+    log = existing_log(storage, uri)
+    if classes is not None:
+        check_log_classes(log, uri, classes)
+    pictures = dict(_unknown_pictures(storage, uri, log, counted))
+    pool = replayed(uri, log, {image: picture.pixels for image, picture in pictures.items()})
+    if classes is not None:
+        check_verifiers(pool)
+    return MeasuredPool(pool, pictures)
+
+
+def _unknown_pictures(
+    storage: Storage, uri: str, log: Sequence[PoolEntry], counted: Counted
+) -> Iterator[tuple[str, Picture]]:
+    """Yield what the pages show of which the log does not say the pixels. Those that cannot be read are passed over.
+
+    Who needs their bytes says what is wrong with them.
+    """
+    pool = replayed(uri, log, {})
+    unknown = [sample for sample in pool.samples if sample.pixels is None]
+    for number, sample in enumerate(unknown, start=1):
+        try:
+            data = storage.read(sample.image.uri)
+        except StepError as error:
+            if error.reason is not Reason.DATA_UNREADABLE:
+                raise
+            data = b""
+        if sha256_of(data) == sample.image.sha256 and isinstance(picture := inspect_image(data), Picture):
+            yield sample.image.sha256, picture
+        counted(number, len(unknown) + len(pool.samples))
+
+
+def check_pool(
+    storage: Storage, measured: MeasuredPool, *, index: AnchorIndex, counted: Counted = uncounted
+) -> list[tuple[StoredSample, Sample]]:
+    """Read every page of the pool that counts, and return each with its boxes counted; `counted` is called meanwhile.
+
+    Raises StepError unless none of the anchor's val and test pages is among them, digests are right, and images and
+    labels are usable.
+    """
+    pool = measured.pool.samples
+    raise_first(_held_out(pool, index), "the pool " + measured.pool.uri)
+    raise_first(_missing_files(storage, pool), "the pool " + measured.pool.uri)
+    problems: list[Problem] = []
+    checked: list[tuple[StoredSample, Sample]] = []
+    read = len(measured.pictures)
+    for number, sample in enumerate(pool, start=1):
+        boxes = _count_boxes(storage, sample, len(index.classes), measured.pictures.get(sample.image.sha256))
+        counted(read + number, read + len(pool))
+        if isinstance(boxes, Problem):
+            problems.append(boxes)
+        else:
+            checked.append((sample, Sample(sample.image, sample.label, sample.bytes, boxes)))
+    raise_first(problems, "the pool " + measured.pool.uri)
+    return checked
+
+
+def _held_out(pool: Sequence[StoredSample], index: AnchorIndex) -> list[Problem]:
+    """Return a problem for every sample that is a val or test page of the anchor, by bytes or by pixels."""
+    paths = {digest: page.image for page in held_out_pages(index) for digest in (page.image_sha256, page.pixels)}
+    matches = ((sample, paths.get(sample.image.sha256) or paths.get(sample.pixels or "")) for sample in pool)
+    return [
+        Problem(Reason.HELD_OUT_PAGE_IN_POOL, sample.image.uri, f"it is the anchor's {path}")
+        for sample, path in matches
+        if path is not None
+    ]
+
+
+def _missing_files(storage: Storage, pool: Sequence[StoredSample]) -> list[Problem]:
+    sizes = storage.sizes(file.uri for sample in pool for file in (sample.image, sample.label))
+    return [
+        Problem(reason, file.uri, f"the file of {brought} does not exist")
+        for sample in pool
+        for file, reason, brought in (
+            (sample.image, Reason.IMAGE_UNREADABLE, f"batch {sample.batch}"),
+            (sample.label, Reason.LABEL_MISSING, _label_from(sample)),
+        )
+        if sizes[file.uri] is None
+    ]
+
+
+def _label_from(sample: StoredSample) -> str:
+    return f"correction {sample.correction}" if sample.correction else f"batch {sample.batch}"
+
+
+def _count_boxes(storage: Storage, sample: StoredSample, classes: int, picture: Picture | None) -> int | Problem:
+    wanted = [(sample.label, _label_from(sample))]
+    if picture is None:
+        wanted.insert(0, (sample.image, f"batch {sample.batch}"))
+    contents = storage.read_many(file.uri for file, _ in wanted)
+    for file, brought in wanted:
+        if sha256_of(contents[file.uri]) != file.sha256:
+            message = f"its bytes are not those that {brought} recorded"
+            return Problem(Reason.DIGEST_MISMATCH, file.uri, message)
+    image, label = sample.image.uri, sample.label.uri
+    files = PageFiles(image, contents.get(image, b""), label, contents[label])
+    # Whether a page without boxes is one was asked when it was added.
+    checked = check_page(files, classes, allow_background=True, picture=picture)
+    return checked if isinstance(checked, Problem) else checked.boxes

@@ -1,0 +1,63 @@
+"""The pool's log: immutable manifests in the order of their names, each written once and last."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from ..documents.codec import encode
+from ..documents.pool import PoolEntry, parse_pool_entry
+from ..errors import Reason, bad_input
+from ..storage import Storage, join
+
+FOLDER: Final = "batches"
+_TIME: Final = "%Y%m%dT%H%M%SZ"
+
+
+def entry_names(storage: Storage, uri: str) -> list[str]:
+    """Return the file names of the log's manifests in order; none for a pool that nobody added to."""
+    return [n for n in storage.names(join(uri, FOLDER)) if n.endswith(".json")]
+
+
+def read_log(storage: Storage, uri: str) -> list[PoolEntry]:
+    """Return the whole log in order; StepError ContractViolated for a manifest of a kind that is not known."""
+    places = [join(uri, FOLDER, name) for name in entry_names(storage, uri)]
+    contents = storage.read_many(places)
+    return [parse_pool_entry(contents[place], place) for place in places]
+
+
+def existing_log(storage: Storage, uri: str) -> list[PoolEntry]:
+    """Return what read_log does; StepError DataUnreadable where there is none: most often the URI is wrong."""
+    log = read_log(storage, uri)
+    if not log:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"No batch of a pool lies below {uri}.",
+            "Check the URI, or add pages with `finetune-trainer pool add`.",
+        )
+    return log
+
+
+def next_id(storage: Storage, uri: str, now: datetime) -> str:
+    """Return an id for a new manifest, which sorts behind all that are there.
+
+    So it is a second later than the newest where this machine's clock is behind, or two are written in one second.
+    """
+    newest = max((name.partition("-")[0] for name in entry_names(storage, uri)), default="")
+    moment = now.astimezone(UTC)
+    if f"{moment:{_TIME}}" <= newest:
+        with suppress(ValueError):  # somebody else's name: nothing says what comes after it
+            moment = datetime.strptime(newest, _TIME).replace(tzinfo=UTC) + timedelta(seconds=1)
+    return f"{moment:{_TIME}}-{secrets.token_hex(4)}"
+
+
+def created_at(now: datetime) -> str:
+    """Return the time as manifests have it, RFC 3339 in UTC."""
+    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def append(storage: Storage, uri: str, entry: PoolEntry) -> None:
+    """Write a manifest: from now on, what it says is so. What it names must lie there already."""
+    storage.write_once(join(uri, FOLDER, f"{entry.id}.json"), encode(entry))

@@ -1,0 +1,70 @@
+"""What a pool holds, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..documents.pool import PoolBatch
+from ..errors import StepError, bad_input
+from ..storage import Storage
+from .labels import LabelProblem, parse_label
+from .pool import StoredSample, check_log_classes, check_verifiers, replayed
+from .pool_log import existing_log
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """What a pool holds; `boxes` by class name, `verifiers` and `sources` by number of pages.
+
+    samples: pages that count; corrected: those of them with another label than they came with. withdrawn: pages that
+    count no more; erased: those of them whose bytes are gone.
+    """
+
+    batches: int
+    samples: int
+    corrected: int
+    withdrawn: int
+    erased: int
+    documents: int
+    boxes: Mapping[str, int]
+    verifiers: Mapping[str, int]
+    sources: Mapping[str, int]
+
+
+def pool_stats(storage: Storage, uri: str) -> PoolStats:
+    """Count the pool; StepError when it has no batch or a label cannot be read."""
+    log = existing_log(storage, uri)
+    batches = [entry for entry in log if isinstance(entry, PoolBatch)]
+    classes = batches[0].classes if batches else ()
+    check_log_classes(log, uri, classes)
+    pool = replayed(uri, log, {})
+    check_verifiers(pool)
+    samples, withdrawn = pool.samples, pool.withdrawn
+    labels = storage.read_many(sample.label.uri for sample in samples)
+    boxes: Counter[str] = Counter(dict.fromkeys(classes, 0))
+    for sample in samples:
+        parsed = parse_label(labels[sample.label.uri], len(classes))
+        if isinstance(parsed, LabelProblem):
+            raise _unreadable_label(sample, parsed)
+        boxes.update(classes[box.field] for box in parsed)
+    return PoolStats(
+        batches=len(batches),
+        samples=len(samples),
+        corrected=sum(sample.correction is not None for sample in samples),
+        withdrawn=len(withdrawn),
+        erased=sum(page.withdrawal is not None and page.withdrawal.erased for page in withdrawn),
+        documents=len({sample.document for sample in samples}),
+        boxes=dict(boxes),
+        verifiers=dict(Counter(sample.verified_by for sample in samples)),
+        sources=dict(Counter(sample.source for sample in samples)),
+    )
+
+
+def _unreadable_label(sample: StoredSample, problem: LabelProblem) -> StepError:
+    return bad_input(
+        problem.reason,
+        f"{sample.label.uri}: {problem.message}.",
+        "The pool is append-only: restore the file from the batch's source.",
+    )

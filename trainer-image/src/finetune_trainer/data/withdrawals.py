@@ -1,0 +1,178 @@
+"""A withdrawal from the pool: pages that are to train and judge no more, and on request their bytes too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from ..digests import sha256_of
+from ..documents.codec import FileReference
+from ..documents.pool import PoolWithdrawal, WithdrawnSample
+from ..errors import Reason, bad_input
+from ..progress import Counted, uncounted
+from ..storage import Storage, join, local_path
+from .images import IMAGE_SUFFIXES, Picture, inspect_image
+from .lookalikes import Register, Seen
+from .pool import Pool, PoolPage, replayed
+from .pool_check import MeasuredPool, measured_pool
+from .pool_log import append, created_at, next_id, read_log
+from .problems import Problem, raise_first
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What is to be withdrawn, by whom and why. `erase` removes the bytes too.
+
+    `images` are URIs of images or of folders of them; `digests` are those of an image's bytes or pixels.
+    """
+
+    by: str
+    reason: str
+    images: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+    batches: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    erase: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """What was done: the entry of the log (None where nothing was left to say) and the files that were removed."""
+
+    withdrawal: PoolWithdrawal | None
+    pages: tuple[PoolPage, ...]
+    removed: tuple[FileReference, ...]
+
+
+def withdraw(storage: Storage, uri: str, leaving: Leaving, now: datetime, counted: Counted = uncounted) -> Withdrawn:
+    """Withdraw pages: first the log says so, then bytes go. Made again, it finishes what was cut off.
+
+    Raises StepError NotInPool, and changes nothing, where one of the given things is in no sample. `counted` is called
+    as pages of earlier releases are read.
+    """
+    _check_said(leaving)
+    measured = measured_pool(storage, uri, None, counted)
+    pool = measured.pool
+    meant = _meant_pages(storage, pool, leaving)
+    pages = [page for page in pool.pages if id(page) in meant]
+    saying = [page for page in pages if page.withdrawal is None or (leaving.erase and not page.withdrawal.erased)]
+    withdrawal = None
+    if saying:
+        withdrawal = PoolWithdrawal(
+            id=next_id(storage, uri, now),
+            created_at=created_at(now),
+            by=leaving.by.strip(),
+            reason=leaving.reason.strip(),
+            erased=leaving.erase,
+            samples=tuple(_samples(saying)),
+        )
+        append(storage, uri, withdrawal)
+    removed = _remove(storage, measured) if leaving.erase else ()
+    return Withdrawn(withdrawal, tuple(pages), removed)
+
+
+def _check_said(leaving: Leaving) -> None:
+    if not leaving.by.strip() or not leaving.reason.strip():
+        empty = "--withdrawn-by" if not leaving.by.strip() else "--reason"
+        raise bad_input(Reason.DATA_UNREADABLE, f"{empty} is empty.", "Say who withdraws the pages, and why.")
+    if not (leaving.images or leaving.documents or leaving.batches or leaving.digests):
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            "Nothing says what is to be withdrawn.",
+            "Name it: --image FILE or FOLDER, --document ID, --batch ID, --sha256 DIGEST.",
+        )
+
+
+def _samples(pages: Iterable[PoolPage]) -> Iterator[WithdrawnSample]:
+    """Yield each page by every image that shows it, so that it is known by any of them."""
+    for page in pages:
+        for image in page.copies:
+            yield WithdrawnSample(image=image, pixels=page.last.pixels, label=page.last.label.sha256)
+
+
+def _meant_pages(storage: Storage, pool: Pool, leaving: Leaving) -> set[int]:
+    """Return the ids of the pages that are meant; StepError where one of the things that were given means none."""
+    meant: set[int] = set()
+    problems: list[Problem] = []
+    for thing, pages, hint in _things(storage, pool, leaving):
+        trouble = _trouble(pages, leaving.erase)
+        if trouble is not None:
+            problems.append(Problem(Reason.NOT_IN_POOL, thing, trouble + hint))
+        meant.update(map(id, pages))
+    raise_first(problems, "the pool " + pool.uri)
+    return meant
+
+
+def _trouble(pages: Sequence[PoolPage], erase: bool) -> str | None:
+    """Return why there is nothing to withdraw about pages that were named as one, or None."""
+    if not pages:
+        return "no sample of the pool has it"
+    if erase or any(page.withdrawal is None for page in pages):
+        return None
+    return f"{pages[0].withdrawal}; --erase would remove its bytes, too"
+
+
+def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[str, list[PoolPage], str]]:
+    """Yield each thing that was given, the pages that it means, and a hint for a person where it means none."""
+    for document in leaving.documents:
+        yield f"document {document}", [page for page in pool.pages if page.last.document == document], ""
+    for batch in leaving.batches:
+        yield f"batch {batch}", [page for page in pool.pages if batch in page.copies.values()], ""
+    for digest in leaving.digests:
+        page = pool.page(digest.lower())
+        yield f"sha256 {digest}", [page] if page else [], ""
+    if leaving.images:
+        looks = Register.of(
+            Seen(f"sha256 {s.image.sha256}", s.image.sha256, s.label.sha256, s.pixels, s.look) for s in pool.samples
+        )
+        for image in _images(storage, leaving.images):
+            yield image, *_shown(storage, pool, image, looks)
+
+
+def _images(storage: Storage, given: Iterable[str]) -> Iterator[str]:
+    """Yield the URIs of images, those in folders too; StepError DataUnreadable for a folder without any."""
+    for uri in given:
+        path = local_path(uri)
+        is_file = _suffix(uri) in IMAGE_SUFFIXES if path is None else not path.is_dir()
+        if is_file:
+            yield uri
+            continue
+        images = [join(uri, file) for file in storage.walk(uri).files if _suffix(file) in IMAGE_SUFFIXES]
+        if not images:
+            raise bad_input(
+                Reason.DATA_UNREADABLE, f"No image lies below {uri}.", "Name an image, or a folder of them."
+            )
+        yield from images
+
+
+def _suffix(place: str) -> str:
+    return PurePosixPath(place).suffix.lower()
+
+
+def _shown(storage: Storage, pool: Pool, uri: str, looks: Register) -> tuple[list[PoolPage], str]:
+    data = storage.read(uri)
+    picture = inspect_image(data)
+    if not isinstance(picture, Picture):
+        page = pool.page(sha256_of(data))
+        return ([page], "") if page else ([], f" ({picture})")
+    page = pool.page(sha256_of(data), picture.pixels)
+    if page is not None:
+        return [page], ""
+    near = looks.near(Seen(uri, sha256_of(data), None, picture.pixels, picture.look))
+    return [], f"; it looks like a copy of {near.place}, which can be named so" if near else ""
+
+
+def _remove(storage: Storage, measured: MeasuredPool) -> tuple[FileReference, ...]:
+    """Delete every file that only erased pages have, those of earlier erasures that were cut off too."""
+    uri = measured.pool.uri
+    pages = replayed(uri, read_log(storage, uri), measured.pixels).pages
+    erased = [page for page in pages if page.withdrawal is not None and page.withdrawal.erased]
+    needed = {place for page in pages if page.withdrawal is None or not page.withdrawal.erased for place in page.files}
+    files = {place: file for page in erased for place, file in page.files.items() if place not in needed}
+    sizes = storage.sizes(files)
+    there = [file for place, file in files.items() if sizes[place] is not None]
+    for file in there:
+        storage.remove(file.uri)
+    return tuple(there)

@@ -1,0 +1,137 @@
+"""The samples that a plan lists as current, held to the pool: a listing lies in the store and is not believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ..data.images import Picture, inspect_image
+from ..data.listing import Listing
+from ..data.mixing import is_held_out
+from ..data.pool import PoolPage, StoredSample, read_pool
+from ..digests import check_digest, sha256_of
+from ..documents.codec import FileReference
+from ..documents.plan import KnownSample, ListedSample, Plan
+from ..documents.run import FineTuneDocument
+from ..errors import Reason, StepError, bad_input
+from ..storage import Storage, normalise
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSample:
+    """A sample that the plan lists to train or to measure on: as it is stored, and by its digests."""
+
+    stored: StoredSample
+    known: KnownSample
+    held_out: bool
+
+
+def read_listed_pool(
+    storage: Storage, document: FineTuneDocument, plan: Plan, listings: Sequence[Listing]
+) -> list[CurrentSample]:
+    """Return the samples that counted when the plan was drawn; the pool may have grown and changed since.
+
+    `listings` are those that the samples are going to be looked up in. Raises StepError where the pool never was as
+    the plan lists it, and where bytes of it were erased since.
+    """
+    uri = normalise(document.data.pool.uri)
+    pool = read_pool(storage, uri, document.classes)
+    pages: dict[int, list[tuple[PoolPage, ListedSample]]] = {}
+    missing = 0
+    for listed in plan.listing:
+        page = pool.page(listed.image, listed.pixels)
+        if page is None or _stored(page, listed) is None:
+            missing += 1
+        else:
+            pages.setdefault(id(page), []).append((page, listed))
+    if missing:
+        raise differs(f"{len(plan.listing) - missing} of its {len(plan.listing)} samples are in the pool {uri}")
+    current = list(_current(storage, document, pages.values(), listings))
+    if len(current) < document.mixing.min_pool_samples:
+        raise differs(f"it lists {len(current)} samples of the pool {uri} that count")
+    return current
+
+
+def _stored(page: PoolPage, listed: ListedSample) -> StoredSample | None:
+    """Return the page with the label that is listed; with its first one where an earlier release did not say which."""
+    if listed.label is None:
+        return page.samples[0]
+    return next((sample for sample in page.samples if sample.label.sha256 == listed.label), None)
+
+
+def _current(
+    storage: Storage,
+    document: FineTuneDocument,
+    pages: Iterable[list[tuple[PoolPage, ListedSample]]],
+    listings: Sequence[Listing],
+) -> Iterator[CurrentSample]:
+    share = Decimal(document.holdout)
+    erased = 0
+    for entries in pages:
+        page = entries[0][0]
+        listed = _checked_uses(page, [entry for _, entry in entries])
+        if listed is None:
+            continue
+        stored = _stored(page, listed)
+        assert stored is not None
+        held_out = is_held_out(stored.document, share)
+        if held_out != (listed.use == "heldOut"):
+            raise differs(f"it lists {stored.image.uri} as {listed.use}, which the holdout does not say")
+        erased += page.withdrawal is not None and page.withdrawal.erased
+        _check_pixels(storage, stored, listed, listings)
+        known = KnownSample(image=listed.image, pixels=listed.pixels, label=stored.label.sha256)
+        yield CurrentSample(stored, known, held_out)
+    if erased:
+        raise bad_input(
+            Reason.SAMPLE_WITHDRAWN,
+            f"{erased} pages that the plan was drawn from were erased from the pool since.",
+            "Make a new run: it is drawn from the pool as it is now.",
+        )
+
+
+def _checked_uses(page: PoolPage, entries: Sequence[ListedSample]) -> ListedSample | None:
+    """Return the entry by which a page counted, None for a page that was withdrawn by then.
+
+    What the plan says of each must be so in the pool by now: nobody leaves a page out of an examination by calling it
+    withdrawn, or its label superseded.
+    """
+    current = [entry for entry in entries if entry.use in ("train", "heldOut")]
+    if len(current) > 1:
+        raise differs(f"it lists the page {entries[0].image} with two labels at once")
+    withdrawn = any(entry.use == "withdrawn" for entry in entries)
+    if withdrawn and (page.withdrawal is None or current):
+        raise differs(f"it lists the page {entries[0].image} as withdrawn, which it is not")
+    if not withdrawn and not current:
+        raise differs(f"it lists the page {entries[0].image} without a label that counts")
+    return current[0] if current else None
+
+
+def _check_pixels(storage: Storage, stored: StoredSample, listed: ListedSample, listings: Sequence[Listing]) -> None:
+    """Raise StepError where the listed pixels are not the page's; read it only where the pool does not say them.
+
+    And of these, only a page that one of the listings has by such pixels alone: for others nothing hangs on them.
+    """
+    if listed.pixels is None or listed.pixels == stored.pixels:
+        return
+    by_image = KnownSample(image=listed.image, pixels=None, label=stored.label.sha256)
+    by_pixels = KnownSample(image=listed.image, pixels=listed.pixels, label=stored.label.sha256)
+    matters = any(listing.has(by_pixels) != listing.has(by_image) for listing in listings)
+    if stored.pixels is not None or (matters and _pixels(storage, stored.image) != listed.pixels):
+        raise differs(f"it lists {stored.image.uri} with other pixels than it has")
+
+
+def _pixels(storage: Storage, image: FileReference) -> str | None:
+    data = storage.read(image.uri)
+    check_digest(image.uri, actual=sha256_of(data), expected=image.sha256)
+    shown = inspect_image(data)
+    return shown.pixels if isinstance(shown, Picture) else None
+
+
+def differs(what: str) -> StepError:
+    """Return the error of a plan that anchor and pool do not lead to."""
+    return bad_input(
+        Reason.DIGEST_MISMATCH,
+        f"The plan is not what the run document's anchor and pool lead to: {what}.",
+        "Where the anchor was indexed anew meanwhile, make a new run; else see who writes to the artifacts' prefix.",
+    )
