@@ -13,19 +13,20 @@ MEDIA_TYPES: Final = {
     ".jpg": "image/jpeg",
     ".bmp": "image/bmp",
     ".tif": "image/tiff",
+    ".tiff": "image/tiff",
     ".webp": "image/webp",
 }
-KINDS: Final = ("deep.png", "transparent.png", "plain.bmp", "plain.tif", "transparent.tif", "deep.tif", "lossless.webp")
+KINDS: Final = ("deep.png", "plain.bmp", "plain.tif", "four_channels.tif", "deep.tif", "lossless.webp")
 _LOSSLESS: Final = 101
 """Beyond every quality of WebP, as OpenCV has it."""
 
 
 def as_kind(page: npt.NDArray[np.uint8], kind: str) -> bytes:
-    """Encode a BGR page: with 16 bits a channel, half transparent, or in another format."""
+    """Encode a BGR page: with 16 bits a channel, with a channel more, or in another format."""
     pixels: npt.NDArray[Any] = page
     if kind.startswith("deep"):
         pixels = page.astype(np.uint16) * 257
-    if kind.startswith("transparent"):
+    if kind.startswith("four_channels"):  # of which nothing says that the last is transparency
         alpha = np.linspace(1, 255, page.shape[1]).astype(np.uint8)[None, :, None]
         pixels = np.dstack([page, np.broadcast_to(alpha, (*page.shape[:2], 1))])
     suffix = kind[kind.rindex(".") :]

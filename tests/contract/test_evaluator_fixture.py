@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from contract.kinds import KINDS, as_kind
+from finetune_trainer.data.images import as_trained
 from finetune_trainer.evaluation.detector import Detector, open_detector
 from finetune_trainer.evaluation.postprocess import Thresholds, overlap
 from finetune_trainer.evaluation.preprocess import decode
@@ -52,6 +56,16 @@ def check(detector: Detector, data: bytes, page: str) -> None:
     # One to one: scores that differ by rounding alone may come in either order.
     assert same.any(axis=0).all()
     assert same.any(axis=1).all()
+
+
+@pytest.mark.parametrize("page", EXPECTED["pages"])
+def test_training_decodes_the_pixels_that_are_evaluated(page: str) -> None:
+    data = (FIXTURES / "pages" / page).read_bytes()
+    laid_out = as_trained(data)
+    read = cv2.imdecode(np.frombuffer(laid_out, np.uint8), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(read, decode(data))
+    with Image.open(io.BytesIO(laid_out)) as image:  # ultralytics drops what Pillow refuses
+        image.verify()
 
 
 def test_the_fixture_asks_for_every_rule(detector: Detector) -> None:

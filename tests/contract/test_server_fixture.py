@@ -16,6 +16,7 @@ from server.support import Answer, ServerProcess, install_model
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
+COPIES = ("serving-image/src/finetune_server/pages/decoding.py", "trainer-image/src/finetune_trainer/data/decoding.py")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,11 @@ def is_the_same(detection: dict[str, Any], expected: dict[str, Any]) -> bool:
         and abs(detection["confidence"] - expected["confidence"]) <= 0.001
         and iou(detection["box"], expected["box"]) >= 0.99
     )
+
+
+def test_trainer_and_server_decode_by_the_same_rules() -> None:
+    server, trainer = (Path(__file__).resolve().parents[2].joinpath(copy).read_text() for copy in COPIES)
+    assert server == trainer, "change both copies alike"
 
 
 @pytest.mark.parametrize("page", EXPECTED["pages"])

@@ -16,11 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+MOST_PIXELS = 1_000_000
+# OpenCV reads its limit once: this process decodes small pages only, as the server's processes do by their setting.
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MOST_PIXELS)
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
+import onnx  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from finetune_server.pages.documents import open_document  # noqa: E402
+from finetune_server.pages.formats import needs_process  # noqa: E402
+from finetune_server.pages.images import decode_image  # noqa: E402
+from finetune_server.pages.selection import kind_of  # noqa: E402
 
 MESSAGE = Path(__file__).resolve().parents[1] / "contract" / "messages" / "artifact-metadata.json"
 CLASSES = ("red", "green", "blue")
@@ -101,10 +110,44 @@ def page_with(
     return page
 
 
-def encode(page: npt.NDArray[np.uint8], suffix: str = ".png") -> bytes:
+def encode(page: npt.NDArray[Any], suffix: str = ".png") -> bytes:
     ok, data = cv2.imencode(suffix, page)
     assert ok
     return bytes(data)
+
+
+def ink(colour: str) -> str:
+    return " ".join("1" if name == colour else "0" for name in CLASSES)
+
+
+def pdf(*sizes: tuple[float, float], colours: tuple[str, ...] = ()) -> bytes:
+    """A PDF of black pages of these sizes in points, with one 18 point square of a colour, 36 from left and top."""
+    streams = [
+        f"0 0 0 rg 0 0 {width} {height} re f {ink(name)} rg 36 {height - 54} 18 18 re f".encode()
+        for (width, height), name in zip(sizes, colours or ("red",) * len(sizes), strict=True)
+    ]
+    kids = " ".join(f"{3 + 2 * i} 0 R" for i in range(len(sizes)))
+    objects = [b"<</Type/Catalog/Pages 2 0 R>>", f"<</Type/Pages/Kids[{kids}]/Count {len(sizes)}>>".encode()]
+    for index, ((width, height), stream) in enumerate(zip(sizes, streams, strict=True)):
+        content = 4 + 2 * index
+        objects.append(f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 {width} {height}]/Contents {content} 0 R>>".encode())
+        objects.append(b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream))
+    body, offsets = b"%PDF-1.4\n", []
+    for number, content_bytes in enumerate(objects, 1):
+        offsets.append(len(body))
+        body += b"%d 0 obj%s endobj\n" % (number, content_bytes)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    return body + b"xref\n0 %d\n0000000000 65535 f \n%strailer<</Root 1 0 R/Size %d>>\nstartxref\n%d\n%%%%EOF" % (
+        len(objects) + 1, table, len(objects) + 1, len(body),
+    )  # fmt: skip
+
+
+def decode(content: bytes, max_pixels: int = MOST_PIXELS) -> npt.NDArray[np.uint8]:
+    """What the server makes of these bytes, in this process."""
+    kind = kind_of(content, "")
+    if needs_process(content, kind):
+        return open_document(content, kind, max_pixels).draw(1, 72).page
+    return decode_image(content, kind, max_pixels)
 
 
 def free_port() -> int:
@@ -218,6 +261,40 @@ class ServerProcess:
 
     def last_message(self) -> str:
         return str(json.loads(self.log.read_text().splitlines()[-1])["message"])
+
+
+def connect(server: ServerProcess) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+def children(server: ServerProcess) -> list[int]:
+    """Processes of documents: what the process that forks them has for children."""
+    return [grand for child in children_of(server.process.pid) for grand in children_of(child)]
+
+
+def children_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def receive_answer(connection: socket.socket) -> tuple[int, dict[str, str]]:
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status, {k.lower(): v for k, v in response.getheaders()}
+
+
+def predict_head(body: bytes, content_type: str = "image/png", *headers: str) -> bytes:
+    """The head of a request for a page, as bytes."""
+    lines = ["POST /predict HTTP/1.1", "Host: x", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, *headers, "", ""]).encode()
 
 
 StartServer = Callable[..., ServerProcess]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import socket
 import threading
 import time
 from collections import Counter
@@ -12,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from server.support import ServerProcess, StartServer, encode, install_model, page_with, tiny_model
+from server.support import (
+    ServerProcess,
+    StartServer,
+    connect,
+    encode,
+    install_model,
+    page_with,
+    receive_answer,
+    tiny_model,
+)
 
 PAGE = encode(page_with("red", at=(32, 48)))
 PREDICT = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
@@ -117,17 +125,6 @@ def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartSe
     assert all(client.outcomes[-1] == "200 ft_v1.2" for client in clients), "everybody has moved"
 
 
-def connect(server: ServerProcess) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
-
-
-def receive_answer(connection: socket.socket) -> tuple[int, dict[str, str]]:
-    response = http.client.HTTPResponse(connection)
-    response.begin()
-    response.read()
-    return response.status, {k.lower(): v for k, v in response.getheaders()}
-
-
 @pytest.fixture
 def ready(model_dir: Path, start_server: StartServer) -> ServerProcess:
     server = start_server(model_dir, FINETUNE_DRAIN_QUIET_SECONDS="0.5")
@@ -190,29 +187,3 @@ def test_an_idle_connection_does_not_hold_the_pod_beyond_the_deadline(
         server.terminate()
         assert server.wait_end(12) == 0
         assert time.monotonic() - started > 2.5
-
-
-def test_more_requests_than_may_wait_are_turned_away_with_a_hint(model_dir: Path, start_server: StartServer) -> None:
-    server = start_server(model_dir, FINETUNE_MAX_IN_FLIGHT="2")
-    server.wait_ready()
-    held = [connect(server) for _ in range(2)]
-    for connection in held:
-        connection.sendall(PREDICT)  # the body is to come
-    time.sleep(0.5)
-    answer = server.predict(PAGE)
-    assert (answer.status, answer.reason, answer.headers["retry-after"]) == (503, "Overloaded", "1")
-    assert server.get("/readyz").status == 200
-    for connection in held:
-        connection.sendall(PAGE)
-        assert receive_answer(connection)[0] == 200
-        connection.close()
-    assert server.predict(PAGE).status == 200
-
-
-def test_a_body_that_never_comes_frees_its_place(model_dir: Path, start_server: StartServer) -> None:
-    server = start_server(model_dir, FINETUNE_BODY_SECONDS="0.5", FINETUNE_MAX_IN_FLIGHT="1")
-    server.wait_ready()
-    with connect(server) as stuck:
-        stuck.sendall(PREDICT)
-        assert receive_answer(stuck)[0] == 408
-        assert server.predict(PAGE).status == 200

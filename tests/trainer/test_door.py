@@ -251,6 +251,12 @@ def deep_colour(folder: Path) -> None:
     cv2.imwrite(str(folder / IMAGE), np.full((64, 64), 40_000, np.uint16))
 
 
+def stray_bytes(folder: Path) -> None:
+    data = cv2.imencode(".jpg", np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
+    (folder / IMAGE).unlink()
+    (folder / IMAGE).with_suffix(".jpg").write_bytes(data[:20] + b"\1\2\3\4" + data[20:])
+
+
 def turned(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -265,6 +271,7 @@ def turned(folder: Path) -> None:
         (decomposed, ""),
         *((called(name), "") for name in ("a b", "a%20b", "a#b", "a?b", "a[1]b", "a*b", "日本語", "a'b\"c")),
         (no_end_marker, "1 pages are JPEGs without an end marker"),
+        (stray_bytes, "1 pages are JPEGs with stray bytes"),
         (apple_double, "left out, left behind by an operating system: images/train/._page-7000.png"),
         (checkpoint_copy, "left out, hidden: images/train/.ipynb_checkpoints/page-7000-checkpoint.png"),
         (written("x", "notes.json"), "left out, neither page nor label: notes.json"),

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from types import FrameType
 from typing import NoReturn
 
 from . import __version__
 from .config import fetch_config, serve_config
 from .errors import ExitCode, StartError
+from .logs import log_to_stderr, take_in_standard_error
 
 log = logging.getLogger("finetune_server")
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line, so that a message with a line break cannot forge another entry."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as `{"at", "level", "logger", "message"[, "trace"]}`."""
-        entry = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["trace"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("fetch", help="fetch the model and verify its sha256 (init container)")
     commands.add_parser("serve", help="serve the fetched model")
     arguments = parser.parse_args(argv)
-    _log_to_stderr()
+    handler = log_to_stderr()
     # As process 1 of its container it would otherwise ignore SIGTERM and hold the pod up for its whole grace period;
     # `serve` puts its drain in this one's place once it listens.
     signal.signal(signal.SIGTERM, _terminate)
@@ -56,11 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             case "fetch":
                 _fetch()
             case _:
+                take_in_standard_error(handler)
                 _serve()
     except StartError as error:
         # The last line is what `terminationMessagePolicy: FallbackToLogsOnError` shows in the pod's status.
         log.critical("%s", error)
         return error.exit_code
+    except Exception:
+        # Python would print it to where it may be too late to be taken in.
+        log.critical("an unexpected error", exc_info=True)
+        return ExitCode.INTERNAL
     return ExitCode.OK
 
 
@@ -78,18 +66,13 @@ def _fetch() -> None:
 def _serve() -> None:
     # onnxruntime's official builds report to their maker by default, and read this before any call could say no.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    config = serve_config(os.environ)
+    # OpenCV reads its limit when it is imported, too; processes for documents inherit it.
+    os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(config.limits.max_pixels)
     from .server import serve
 
-    serve(serve_config(os.environ))
+    serve(config)
 
 
 def _terminate(_sig: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(ExitCode.TERMINATED)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    # Libraries speak up from warnings on: their own messages ("found credentials in ...") are not this program's.
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    log.setLevel(logging.INFO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 from .artifact import Artifact, checked_artifact
 from .cpu import available_cpus
 from .errors import StartError
+from .memory import available_memory
 
 MIB: Final = 1024 * 1024
 
@@ -27,13 +29,39 @@ class FetchConfig:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may cost: bytes received, pixels decoded, seconds to send a body, requests at once."""
+    """What requests may cost: bytes of one, pixels decoded, pages at once, and all bodies that are arriving."""
 
     max_body_bytes: int
     max_pixels: int
     max_in_flight: int
-    body_seconds: float
+    max_receiving_bytes: int
     default_dpi: int
+    log_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLimits:
+    """What documents may cost: `workers` are read at once, beside them `slow_workers` that take long.
+
+    `max_in_flight` are read or wait; each may take `seconds` and `memory_bytes` in its process, `max_pages` at most.
+    """
+
+    workers: int
+    slow_workers: int
+    max_in_flight: int
+    max_pages: int
+    seconds: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What connections may cost: how many, and seconds for a head, a body, and idle between two requests."""
+
+    connections: int
+    header_seconds: float
+    body_seconds: float
+    keep_alive_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +87,8 @@ class ServeConfig:
     threads: int
     workers: int
     limits: Limits
+    documents: DocumentLimits
+    connections: ConnectionLimits
     drain: DrainConfig
 
 
@@ -94,6 +124,8 @@ def serve_config(env: Mapping[str, str]) -> ServeConfig:
         threads=threads,
         workers=int(_number(env, "FINETUNE_WORKERS", threads, low=1, high=256)),
         limits=_limits(env),
+        documents=_documents(env),
+        connections=_connections(env),
         drain=_drain(env),
     )
 
@@ -126,8 +158,36 @@ def _limits(env: Mapping[str, str]) -> Limits:
         # 50 megapixels: A4 at 600 dpi is 35.
         max_pixels=int(_number(env, "FINETUNE_MAX_PIXELS", 50_000_000, low=1)),
         max_in_flight=int(_number(env, "FINETUNE_MAX_IN_FLIGHT", 32, low=1)),
-        body_seconds=_number(env, "FINETUNE_BODY_SECONDS", 30, low=0.1),
+        max_receiving_bytes=int(_number(env, "FINETUNE_MAX_RECEIVING_BYTES", 256 * MIB, low=1)),
         default_dpi=int(_number(env, "FINETUNE_PDF_DPI", 150, low=36, high=600)),
+        log_all=_number(env, "FINETUNE_LOG_ALL_REQUESTS", 0, low=0, high=1) == 1,
+    )
+
+
+def _connections(env: Mapping[str, str]) -> ConnectionLimits:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return ConnectionLimits(
+        connections=int(_number(env, "FINETUNE_MAX_CONNECTIONS", min(1000, max(1, files - 100)), low=1)),
+        header_seconds=_number(env, "FINETUNE_HEADER_SECONDS", 10, low=0.1),
+        body_seconds=_number(env, "FINETUNE_BODY_SECONDS", 30, low=0.1),
+        # Longer than clients and proxies keep theirs (60 s is the usual figure there): an idle pooled connection
+        # that the server closes is a request that its client may lose.
+        keep_alive_seconds=_number(env, "FINETUNE_KEEP_ALIVE_SECONDS", 75, low=0),
+    )
+
+
+def _documents(env: Mapping[str, str]) -> DocumentLimits:
+    workers = int(_number(env, "FINETUNE_DOCUMENT_WORKERS", 2, low=1, high=64))
+    # All of them together, and the model beside them, must fit into the container.
+    share = available_memory() // 5
+    return DocumentLimits(
+        workers=workers,
+        slow_workers=max(1, workers // 2),
+        max_in_flight=int(_number(env, "FINETUNE_MAX_DOCUMENTS", 16, low=1)),
+        max_pages=int(_number(env, "FINETUNE_MAX_PAGES", 50, low=1)),
+        # Less than what answers under way get at the end of a drain.
+        seconds=_number(env, "FINETUNE_DOCUMENT_SECONDS", 8, low=0.1),
+        memory_bytes=int(_number(env, "FINETUNE_DOCUMENT_BYTES", min(512 * MIB, max(128 * MIB, share)), low=16 * MIB)),
     )
 
 

@@ -24,6 +24,11 @@ class Drain:
         self.in_flight = 0
 
     @property
+    def seconds(self) -> float:
+        """Return how long it may last."""
+        return self._config.seconds
+
+    @property
     def draining(self) -> bool:
         """Tell whether SIGTERM has come."""
         return self._since is not None

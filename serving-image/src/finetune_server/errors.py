@@ -9,6 +9,7 @@ class ExitCode(IntEnum):
     """Exit codes of both commands; the numbers are those of the Jobs (docs/reference/contracts.md, section 2)."""
 
     OK = 0
+    INTERNAL = 1
     BAD_INPUT = 10
     UNAVAILABLE = 13
     TERMINATED = 143

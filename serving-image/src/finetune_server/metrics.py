@@ -134,3 +134,39 @@ class Metrics:
             yield
         finally:
             self.observe(stage, perf_counter() - start)
+
+
+class RequestMetrics:
+    """What is seen of requests from outside, from the start on: also while no model is loaded."""
+
+    def __init__(self, registry: CollectorRegistry, *, namespace: str, deployment: str) -> None:
+        self._place = {"namespace": namespace, "deployment": deployment}
+        self._requests = Counter(
+            "finetune_requests",
+            "Requests that were answered, by status and reason; probes and scrapes are not counted",
+            (*self._place, "status", "reason"),
+            registry=registry,
+        )
+        self._in_flight = Gauge(
+            "finetune_requests_in_flight",
+            "Requests that are arriving or being answered",
+            tuple(self._place),
+            registry=registry,
+        ).labels(**self._place)
+        self._series = {(200, "OK"): self._requests.labels(**self._place, status=200, reason="OK")}
+
+    def answered(self, status: int, reason: str) -> None:
+        """Count a request."""
+        series = self._series.get((status, reason))
+        if series is None:
+            series = self._series[status, reason] = self._requests.labels(**self._place, status=status, reason=reason)
+        series.inc()
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """Count the request of the block among those at hand."""
+        self._in_flight.inc()
+        try:
+            yield
+        finally:
+            self._in_flight.dec()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 Page = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.float32]
 
+CHANNELS: Final = 3
 PAD_VALUE: Final = 114
 """Grey of the padding around a page, as the trainer's tool pads."""
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from .errors import RequestError
 from .metrics import Metrics, Stage
 from .model import Detector
-from .pages import PageDecoder, PageRequest
+from .pages.images import decode_image
+from .pages.selection import PageRequest
 from .postprocess import select
-from .preprocess import letterbox_geometry, to_page, to_tensor
+from .preprocess import Page, letterbox_geometry, to_page, to_tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,16 @@ class Reading:
     fields: tuple[Field, ...]
 
 
-def read_page(request: PageRequest, decoder: PageDecoder, detector: Detector, metrics: Metrics) -> Reading:
-    """Answer one request and count it. Raises `RequestError` when the page or the network's output is unusable."""
-    settings = detector.settings
+def read_image(request: PageRequest, max_pixels: int, detector: Detector, metrics: Metrics) -> Reading:
+    """Decode one image, read it and count it. Raises `RequestError`."""
     with metrics.timed(Stage.DECODE):
-        page = decoder.decode(request)
+        page = decode_image(request.content, request.kind, max_pixels)
+    return read_page(page, detector, metrics)
+
+
+def read_page(page: Page, detector: Detector, metrics: Metrics) -> Reading:
+    """Read one page and count it. Raises `RequestError` when the network's output is unusable."""
+    settings = detector.settings
     height, width = page.shape[:2]
     with metrics.timed(Stage.PREPROCESS):
         letterbox = letterbox_geometry(width=width, height=height, size=settings.image_size)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
 import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import FrameType
@@ -14,21 +17,19 @@ import cv2
 import prometheus_client
 import uvicorn
 
-from .app import Loaded, ServingState, create_app
 from .config import ServeConfig
 from .drain import Drain
-from .errors import StartError
-from .metrics import Identity, Metrics
+from .errors import ExitCode, StartError
+from .metrics import Identity, Metrics, RequestMetrics
 from .model import load_detector
-from .pages import PageDecoder
+from .pages.rasteriser import Rasteriser
+from .web.app import create_app
+from .web.lanes import Lane
+from .web.protocol import protocol
+from .web.receiving import Receiving
+from .web.state import Loaded, ServingState
 
 log = logging.getLogger(__name__)
-
-KEEP_ALIVE_SECONDS: Final = 75
-"""How long idle connections are kept: longer than clients and proxies keep theirs (60 s is the usual figure there).
-
-An idle pooled connection that the server closes is a request that its client may lose.
-"""
 
 LAST_ANSWERS_SECONDS: Final = 10
 """What requests that are still being answered at the drain's end get."""
@@ -45,7 +46,15 @@ class DrainingServer(uvicorn.Server):
         """Drain at the first signal; stop at once at another one, or at SIGINT."""
         if self._drain.draining or sig == signal.SIGINT:
             self.should_exit = True
+        if not self._drain.draining:
+            self._leave_in_any_case()
         self._drain.begin()
+
+    def _leave_in_any_case(self) -> None:
+        """End the process when a thread, which cannot be killed, would hold it beyond what the drain promises."""
+        leave = threading.Timer(self._drain.seconds + LAST_ANSWERS_SECONDS + 1, os._exit, (ExitCode.OK,))
+        leave.daemon = True
+        leave.start()
 
     async def on_tick(self, counter: int) -> bool:
         """Tell, every 0.1 s, whether to stop."""
@@ -63,26 +72,37 @@ async def _serve(config: ServeConfig) -> None:
     # What is wrong with a page is in its answer; OpenCV's lines about it are neither JSON nor bounded.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     drain = Drain(config.drain, monotonic)
-    with ThreadPoolExecutor(config.workers, thread_name_prefix="page") as pool:
-        state = ServingState(
-            limits=config.limits,
-            drain=drain,
-            pool=pool,
-            decoder=PageDecoder(config.limits.max_pixels),
-            registry=_registry(),
-        )
-        server = DrainingServer(_uvicorn_config(config, state), drain)
-        loading = asyncio.create_task(_load(config, state, server))
+    pool = ThreadPoolExecutor(config.workers, thread_name_prefix="page")
+    rasteriser = Rasteriser(config.documents, config.limits.max_pixels)
+    registry = _registry()
+    state = ServingState(
+        limits=config.limits,
+        drain=drain,
+        pool=pool,
+        receiving=Receiving(config.limits.max_receiving_bytes, config.connections.body_seconds),
+        images=Lane("pages", config.limits.max_in_flight, monotonic),
+        documents=Lane("documents", config.documents.max_in_flight, monotonic),
+        rasteriser=rasteriser,
+        registry=registry,
+        requests=RequestMetrics(registry, namespace=config.namespace, deployment=config.deployment),
+    )
+    server = DrainingServer(_uvicorn_config(config, state), drain)
+    loading = asyncio.create_task(_load(config, state, server))
+    try:
         await server.serve()
-        loading.cancel()
-        if loading.done() and not loading.cancelled():
-            loading.result()
+    finally:
+        rasteriser.close()
+        pool.shutdown(wait=False, cancel_futures=True)
+    loading.cancel()
+    if loading.done() and not loading.cancelled():
+        loading.result()
 
 
 async def _load(config: ServeConfig, state: ServingState, server: uvicorn.Server) -> None:
     """Make the state ready, or stop the server; the failure is the task's result."""
     try:
-        detector = await asyncio.to_thread(load_detector, config.directory, config.artifact, config.threads)
+        loading = asyncio.to_thread(load_detector, config.directory, config.artifact, config.threads)
+        detector, _ = await asyncio.gather(loading, state.rasteriser.check())
         classes = detector.settings.classes
         expected = _expected(configured=config.expected_fields, classes=classes)
         name = model_name(recorded=detector.model, configured=config.model)
@@ -143,12 +163,12 @@ def _uvicorn_config(config: ServeConfig, state: ServingState) -> uvicorn.Config:
         create_app(state),
         host=config.host,
         port=config.port,
-        http="httptools",
+        http=protocol(config.connections, state.requests),
         lifespan="off",
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=math.ceil(config.connections.keep_alive_seconds),
         timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
     )

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from .decoding import decode_page, is_plain
+
 IMAGE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Of the files that are taken for pages."""
 
@@ -33,9 +35,15 @@ _SMALLEST: Final = 10
 MOST_PIXELS: Final = 178_956_970
 """Of a page: beyond, Pillow takes an image for an attack, and training opens every page with Pillow."""
 
+_JPEG: Final = b"\xff\xd8\xff"
+_SCAN: Final = b"\xda"
+_ALONE: Final = frozenset([b"\x00", b"\x01", b"\xff", *(bytes([marker]) for marker in range(0xD0, 0xDA))])
+"""What may follow 0xff without a length of its own."""
+
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _COMPLAINTS: Final = ("Corrupt JPEG data", "Premature end of JPEG", "premature end of data")
+_HARMLESS: Final = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker")
 """How libjpeg says that it made up what it could not read. It says so to nobody but its standard error."""
 
 Pixels = npt.NDArray[np.uint8]
@@ -73,10 +81,16 @@ def inspect_image(data: bytes) -> Picture | str:
     if isinstance(decoded, str):
         return decoded
     height, width = decoded.shape[:2]
-    remarks = opened if whole is data else (*opened, "JPEGs without an end marker, read as if they had one")
+    remarks = opened if whole is data else (*opened, _jpeg_remark(data))
     digest = hashlib.sha256(f"{width}x{height}:".encode())
     digest.update(np.ascontiguousarray(decoded).data)
     return Picture(width, height, digest.hexdigest(), _look(decoded), remarks)
+
+
+def _jpeg_remark(data: bytes) -> str:
+    if data.endswith(_END_OF_IMAGE):
+        return "JPEGs with stray bytes between their segments, read without them"
+    return "JPEGs without an end marker, read as if they had one"
 
 
 def _open(data: bytes) -> tuple[str, ...] | str:
@@ -107,8 +121,8 @@ def _open(data: bytes) -> tuple[str, ...] | str:
     if min(size) < _SMALLEST:
         return f"{size[0]} x {size[1]} pixels, at least {_SMALLEST} x {_SMALLEST} needed"
     said = {
-        "transparent; colours count whether they show or not": transparent,
-        "16 bits a channel, of which 8 are used": deep,
+        "transparent, which is shown on white": transparent,
+        "16 bits a channel, of which the upper 8 in use are read": deep,
         "turned by its EXIF orientation; labels must be of the turned page": turned,
         "of several pages or frames, of which the first is used": frames > 1 and kind not in _WITH_PREVIEW,
     }
@@ -118,13 +132,14 @@ def _open(data: bytes) -> tuple[str, ...] | str:
 def _decode(data: bytes) -> Pixels | str:
     with _standard_error() as said:
         try:
-            image: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            image = decode_page(data)
         except cv2.error as error:
             return f"OpenCV cannot decode it: {' '.join(str(error).split())[:200]}"
     if image is None:
         return "OpenCV cannot decode it"
-    if any(complaint in "".join(said) for complaint in _COMPLAINTS):
-        return f"damaged: {' '.join(''.join(said).split())[:120]}"
+    complaints = _HARMLESS.sub("", "".join(said))
+    if any(complaint in complaints for complaint in _COMPLAINTS):
+        return f"damaged: {' '.join(complaints.split())[:120]}"
     return image
 
 
@@ -160,15 +175,39 @@ def picture_remarks(pictures: Iterable[tuple[str, Picture]]) -> list[str]:
     return [f"{len(at)} pages are {remark} (first: {at[0]})" for remark, at in places.items()]
 
 
-def is_complete_jpeg(*, head: bytes, tail: bytes) -> bool:
-    """Tell whether the file is no JPEG, or a JPEG that ends as it should.
-
-    `head` and `tail` are its first three and last two bytes. Ultralytics re-encodes a JPEG without the end marker,
-    in place.
-    """
-    return head[:3] != b"\xff\xd8\xff" or tail[-2:] == _END_OF_IMAGE
-
-
 def complete_jpeg(data: bytes) -> bytes:
-    """Return the same bytes, a JPEG without its end marker with one: OpenCV refuses such a file, Pillow too."""
-    return data if is_complete_jpeg(head=data[:3], tail=data[-2:]) else data + _END_OF_IMAGE
+    """Return the same bytes; a JPEG without stray bytes between its segments, and with its end marker.
+
+    Pillow refuses the first and ultralytics re-encodes the second in place; OpenCV decodes both to the same pixels.
+    """
+    if not data.startswith(_JPEG):
+        return data
+    clean = _without_stray_bytes(data)
+    return clean if clean.endswith(_END_OF_IMAGE) else clean + _END_OF_IMAGE
+
+
+def _without_stray_bytes(data: bytes) -> bytes:
+    """Return a JPEG's segments end to end, up to its first scan and all that follows."""
+    kept, at = [data[:2]], 2
+    while (begin := data.find(b"\xff", at)) >= 0:
+        marker = data[begin + 1 : begin + 2]
+        if marker == _SCAN:
+            kept.append(data[begin:])
+            break
+        at = begin + 1
+        if marker and marker not in _ALONE:
+            at = begin + 2 + int.from_bytes(data[begin + 2 : begin + 4], "big")
+            kept.append(data[begin:at])
+    whole = b"".join(kept)
+    return data if len(whole) == len(data) or not kept[-1].startswith(b"\xff" + _SCAN) else whole
+
+
+def as_trained(data: bytes) -> bytes:
+    """Return a file that every reader decodes to the page's pixels: the same bytes where it is one already.
+
+    Training decodes by itself, as any reader does, without what `decode_page` knows of transparency and depth.
+    """
+    if is_plain(data):
+        return complete_jpeg(data)
+    page = decode_page(data)
+    return data if page is None else cv2.imencode(".png", page)[1].tobytes()

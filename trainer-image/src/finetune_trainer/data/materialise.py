@@ -14,10 +14,12 @@ from ..documents.codec import FileReference
 from ..documents.plan import Sample
 from ..progress import unfetched
 from ..storage import Storage, local_path
-from .images import complete_jpeg, is_complete_jpeg
+from .images import as_trained
 
 _FETCHERS: Final = 16
 """Threads that fetch; they wait for the network, not for a CPU."""
+
+_LABEL: Final = ".txt"
 
 
 def placed_name(number: int, sample: Sample) -> str:
@@ -42,7 +44,7 @@ def materialise(
         name = placed_name(number, sample)
         image = folder / "images" / (name + PurePosixPath(sample.image.uri).suffix.lower())
         _place(storage, sample.image, image)
-        label = folder / "labels" / f"{name}.txt"
+        label = folder / "labels" / f"{name}{_LABEL}"
         if sample.label is None:
             label.touch()  # an explicit background page, not a missing label
         else:
@@ -58,24 +60,18 @@ def _place(storage: Storage, source: FileReference, target: Path) -> None:
     path = local_path(source.uri)
     if path is None:
         storage.fetch(source.uri, target, sha256=source.sha256)
-        return
-    if not path.is_file():
+        path = target
+    elif not path.is_file():
         storage.read(source.uri)  # raises the error that names the place and the remedy
     check_digest(source.uri, actual=sha256_of_file(path), expected=source.sha256)
-    if _is_complete(path):
+    original = path.read_bytes()
+    trained = as_trained(original) if target.suffix != _LABEL else original
+    if trained is not original:
+        # A copy that ultralytics decodes to the pixels that the evaluator sees; it would drop some pages, and
+        # re-encode others where they lie.
+        target.write_bytes(trained)
+    elif path != target:
         target.symlink_to(path)
-    else:
-        # Ultralytics re-encodes such a JPEG where it lies, or drops the page when Pillow cannot; a copy with an end
-        # marker is taken as it is, and decodes to the same pixels as in the evaluator.
-        target.write_bytes(complete_jpeg(path.read_bytes()))
-
-
-def _is_complete(path: Path) -> bool:
-    with path.open("rb") as stream:
-        head = stream.read(3)
-        stream.seek(0, 2)
-        stream.seek(max(stream.tell() - 2, 0))
-        return is_complete_jpeg(head=head, tail=stream.read(2))
 
 
 def write_data_yaml(file: Path, classes: Sequence[str], *, train: Path, val: Path) -> Path:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..data.decoding import decode_page
 from ..data.images import complete_jpeg
 
 Pixels = npt.NDArray[np.uint8]
@@ -32,9 +33,8 @@ class Letterbox:
 
 
 def decode(data: bytes) -> Pixels | None:
-    """Return BGR pixels (height, width, 3) with EXIF orientation applied, or None for what OpenCV cannot decode."""
-    image: Pixels | None = cv2.imdecode(np.frombuffer(complete_jpeg(data), np.uint8), cv2.IMREAD_COLOR)
-    return image
+    """Return BGR pixels (height, width, 3) as the server sees the page, or None for what OpenCV cannot decode."""
+    return decode_page(complete_jpeg(data))
 
 
 def geometry(*, height: int, width: int, size: int) -> Letterbox:

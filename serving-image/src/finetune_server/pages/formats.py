@@ -1,0 +1,110 @@
+"""What a body is, by its first bytes, and whether it is all there: before any decoder sees it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from . import png, tiff
+
+MOST_SCANS: Final = 16
+"""Of a JPEG that is decoded beside the model; a progressive one has about ten. Each costs time for every pixel."""
+
+HOW_TO_SEND: Final = (
+    "send the bytes of one image (JPEG, PNG, WebP, TIFF, BMP) or PDF as the body, as `curl --data-binary @page.jpg` "
+    "does, or as the only file of a form, as `curl -F file=@page.jpg` does"
+)
+
+END_OF_IMAGE: Final = b"\xff\xd9"
+
+_ALONE: Final = frozenset([b"", b"\x00", b"\x01", *(bytes([marker]) for marker in range(0xD0, 0xDA))])
+"""What may follow 0xff without a length of its own: stuffed and standalone markers, or the end of the data."""
+
+
+class Kind(Enum):
+    """What the first bytes say; the declared media type only has to be one of ours."""
+
+    JPEG = "image/jpeg"
+    PNG = "image/png"
+    WEBP = "image/webp"
+    TIFF = "image/tiff"
+    BMP = "image/bmp"
+    PDF = "application/pdf"
+
+
+def sniff(content: bytes) -> Kind | None:
+    """Return the kind of these bytes, or None where they are none of ours."""
+    if content.startswith(b"\xff\xd8\xff"):
+        return Kind.JPEG
+    if content.startswith(png.SIGNATURE):
+        return Kind.PNG
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return Kind.WEBP
+    if content.startswith(tiff.SIGNATURES):
+        return Kind.TIFF
+    if content.startswith(b"BM"):
+        return Kind.BMP
+    # Readers accept leading bytes before a PDF's header, and mail gateways leave some there.
+    return Kind.PDF if b"%PDF-" in content[:1024] else None
+
+
+_OTHERS: Final = {
+    b"GIF8": "a GIF",
+    b"\x1f\x8b": "gzip data (say so: Content-Encoding: gzip)",
+    b"PK\x03\x04": "a zip archive or an office document",
+    b"\x00\x00\x00\x0cjP": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"%!PS": "PostScript",
+    b"{\\rtf": "RTF",
+    b"\xd0\xcf\x11\xe0": "an office document",
+    b"AT&TFORM": "DjVu",
+    b"/9j/": "base64 text (send the bytes themselves)",
+    b"iVBORw0": "base64 text (send the bytes themselves)",
+    b"JVBERi0": "base64 text (send the bytes themselves)",
+    b"data:": "a data URL (send the bytes themselves)",
+    b"{": "JSON",
+    b"<": "HTML, SVG or other XML",
+}
+
+
+def described(content: bytes) -> str:
+    """Return what a body that is none of ours seems to be."""
+    if content[4:8] == b"ftyp":
+        return "HEIC, AVIF or a video"
+    return next(
+        (name for start, name in _OTHERS.items() if content.lstrip().startswith(start)), "of no kind known here"
+    )
+
+
+def needs_process(content: bytes, kind: Kind) -> bool:
+    """Tell whether decoding may take any time and memory, whatever the page's size, so that it must be killable."""
+    match kind:
+        case Kind.PDF | Kind.TIFF:
+            return True
+        case Kind.JPEG:
+            return content.count(b"\xff\xda") > MOST_SCANS or not jpeg_is_complete(content)
+        case Kind.PNG:
+            return png.is_animated(content)
+        case Kind.WEBP | Kind.BMP:
+            return False
+
+
+def jpeg_is_complete(content: bytes) -> bool:
+    """Tell whether an end marker follows the first scan; segments before it (thumbnails among them) are skipped.
+
+    Of a cut JPEG OpenCV makes a page that is grey where data is missing, whose fields are just not detected. Stray
+    bytes between segments are passed over, as every viewer does.
+    """
+    at = 2
+    while (at := content.find(b"\xff", at)) >= 0:
+        marker = content[at + 1 : at + 2]
+        if marker == b"\xda":
+            return content.find(END_OF_IMAGE, at) >= 0
+        if marker in _ALONE:
+            at += 2 if marker else len(content)
+        elif marker == b"\xff":
+            at += 1
+        else:
+            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return False

@@ -1,0 +1,141 @@
+"""What a body is wrapped in: a content coding and a multipart form, opened within the limit of a body."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from ..errors import RequestError
+from ..pages.formats import HOW_TO_SEND
+
+_FORM: Final = b"multipart/form-data"
+_GZIP: Final = 31
+"""zlib's word for a stream with gzip's header."""
+
+
+def is_wrapped(encoding: str, content_type: str) -> bool:
+    """Tell whether the page has to be taken out of something first."""
+    return _coding(encoding) != "" or content_type.lower().lstrip().startswith("multipart/")
+
+
+def unwrapped(body: bytes, encoding: str, content_type: str, limit: int) -> bytes:
+    """Return the page's own bytes. Raises `RequestError` 400, 413, 415 or 422."""
+    coding = _coding(encoding)
+    if coding:
+        if coding not in ("gzip", "x-gzip"):
+            raise RequestError(
+                415, "EncodingUnsupported", f"Content-Encoding is {coding!r}: send gzip, or the bytes as they are"
+            )
+        body = _gunzipped(body, limit)
+    kind, options = parse_options_header(content_type)
+    if not kind.startswith(b"multipart/"):
+        return body
+    if kind != _FORM or not options.get(b"boundary"):
+        raise RequestError(415, "MediaTypeUnsupported", f"{content_type[:100]!r} has no boundary; {HOW_TO_SEND}")
+    return _only_file(_parts(body, options[b"boundary"]))
+
+
+def _coding(encoding: str) -> str:
+    text = encoding.strip().lower()
+    return "" if text == "identity" else text
+
+
+def _gunzipped(body: bytes, limit: int) -> bytes:
+    parts, left = [], limit
+    while body:
+        stream = zlib.decompressobj(_GZIP)
+        try:
+            parts.append(stream.decompress(body, left + 1))
+        except zlib.error:
+            raise RequestError(400, "BodyNotGzip", "Content-Encoding is gzip, the body is not, or damaged") from None
+        left -= len(parts[-1])
+        if left < 0:
+            raise RequestError(413, "BodyTooLarge", f"inflated, the body is larger than {limit} bytes")
+        if not stream.eof:
+            raise RequestError(400, "BodyIncomplete", "the gzip data ends before its end")
+        body = stream.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part of a form."""
+
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    pieces: list[bytes] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return the field's name."""
+        return (
+            parse_options_header(self.headers.get(b"content-disposition"))[1].get(b"name", b"").decode(errors="replace")
+        )
+
+    @property
+    def is_file(self) -> bool:
+        """Tell whether it was sent as a file."""
+        return b"filename" in parse_options_header(self.headers.get(b"content-disposition"))[1]
+
+
+class _Collector:
+    """Parts as the parser finds them."""
+
+    def __init__(self) -> None:
+        self.parts: list[_Part] = []
+        self._name = b""
+        self._value = b""
+
+    def part_begin(self) -> None:
+        """Begin a part."""
+        self.parts.append(_Part())
+
+    def header_field(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a header's name."""
+        self._name += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a header's value."""
+        self._value += data[start:end]
+
+    def header_end(self) -> None:
+        """Take the header."""
+        self.parts[-1].headers[self._name.lower()] = self._value
+        self._name = self._value = b""
+
+    def part_data(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of the part."""
+        self.parts[-1].pieces.append(data[start:end])
+
+
+def _parts(body: bytes, boundary: bytes) -> list[_Part]:
+    collector = _Collector()
+    try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": collector.part_begin,
+                "on_header_field": collector.header_field,
+                "on_header_value": collector.header_value,
+                "on_header_end": collector.header_end,
+                "on_part_data": collector.part_data,
+            },
+        )
+        parser.write(body)
+        parser.finalize()
+    except FormParserError as error:
+        raise RequestError(400, "FormInvalid", f"the form is damaged: {error}"[:300]) from None
+    return collector.parts
+
+
+def _only_file(parts: list[_Part]) -> bytes:
+    files = [part for part in parts if part.is_file] or parts
+    if len(files) != 1:
+        raise RequestError(422, "FormInvalid", f"the form has {len(files)} files; {HOW_TO_SEND}")
+    options = sorted({part.name for part in parts if part is not files[0]} & {"page", "pages", "dpi"})
+    if options:
+        raise RequestError(422, "FormInvalid", f"{', '.join(options)} belong into the address: /predict?page=2&dpi=150")
+    return b"".join(files[0].pieces)

@@ -1,0 +1,201 @@
+"""Slots are for work: clients that send slowly or never, and accidents, cost nobody else a request."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from finetune_server.web.middleware import AccidentMiddleware
+from server import hostile
+from server.support import (
+    ServerProcess,
+    children,
+    connect,
+    encode,
+    install_model,
+    page_with,
+    predict_head,
+    receive_answer,
+    tiny_model,
+    wait_until,
+)
+
+PAGE = encode(page_with("red", at=(32, 48)))
+
+
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with small limits on connections."""
+    folder = tmp_path_factory.mktemp("bounded")
+    limits = {
+        "FINETUNE_HEADER_SECONDS": "0.5",
+        "FINETUNE_BODY_SECONDS": "1.5",
+        "FINETUNE_KEEP_ALIVE_SECONDS": "2",
+        "FINETUNE_MAX_CONNECTIONS": "8",
+        "FINETUNE_MAX_IN_FLIGHT": "2",
+        "FINETUNE_DOCUMENT_SECONDS": "2",
+        "FINETUNE_MAX_RECEIVING_BYTES": "400000",
+        "FINETUNE_MAX_BODY_BYTES": "300000",
+    }
+    server = ServerProcess(install_model(folder / "model", tiny_model()), folder / "log", limits)
+    server.wait_ready()
+    yield server
+    server.kill()
+
+
+def closed_after(connection: socket.socket) -> tuple[float, bytes]:
+    """Seconds until the other end closes, and what it said."""
+    started, said = time.monotonic(), b""
+    while data := connection.recv(65536):
+        said += data
+    return time.monotonic() - started, said
+
+
+def seconds_until_refused(connection: socket.socket, piece: bytes) -> float:
+    """How long the other end takes a piece after the other."""
+    started = time.monotonic()
+    while time.monotonic() - started < 8:
+        try:
+            connection.sendall(piece)
+        except OSError:
+            break
+        time.sleep(0.05)
+    return time.monotonic() - started
+
+
+def test_a_refused_page_leaves_the_connection_to_the_next(server: ServerProcess) -> None:
+    refused = [
+        (hostile.pdf_of(b"", extra=b"/CropBox[500 500 600 600]"), 422),
+        (hostile.lying_tiff(), 422),
+        (b"%PDF-1.4\n1 0 obj", 422),
+        (b"", 400),
+        (b"hello", 415),
+        (PAGE[:60], 422),
+    ]
+    with connect(server) as kept:
+        for body, status in refused:
+            kept.sendall(predict_head(body, "application/octet-stream") + body + predict_head(PAGE) + PAGE)
+            assert receive_answer(kept)[0] == status
+            assert receive_answer(kept)[0] == 200, "the next one, sent before the answer came"
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "reason"),
+    [(RuntimeError("unforeseen"), 500, "Internal"), (asyncio.CancelledError(), 503, "Draining")],
+)
+def test_an_accident_is_answered_and_goes_no_further(what: BaseException, status: int, reason: str) -> None:
+    async def accident(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise what
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+    asyncio.run(AccidentMiddleware(accident)(scope, receive, send))
+    assert sent[0]["status"] == status
+    assert json.loads(sent[1]["body"])["error"]["reason"] == reason
+
+
+def test_bodies_that_trickle_take_no_place_from_others(bounded: ServerProcess) -> None:
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connect(bounded)) for _ in range(6)]
+        for connection in slow:
+            connection.sendall(predict_head(PAGE) + PAGE[:10])
+        time.sleep(0.2)
+        for _ in range(3):
+            assert bounded.predict(PAGE).status == 200
+        assert [receive_answer(connection)[0] for connection in slow] == [408] * 6
+
+
+def test_a_body_that_fills_the_room_goes_when_another_needs_it(bounded: ServerProcess) -> None:
+    with connect(bounded) as first:
+        body = bytes(250_000)
+        first.sendall(predict_head(body) + body[:-1])
+        time.sleep(0.2)
+        assert bounded.predict(bytes(250_000), "image/png").status == 415, "it was received"
+        assert receive_answer(first)[0] == 503
+
+
+def test_a_head_that_never_ends_is_ended(bounded: ServerProcess) -> None:
+    with connect(bounded) as slow:
+        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n")
+        seconds, said = closed_after(slow)
+    assert seconds < 1.5
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b"RequestTooSlow" in said
+
+
+def test_a_head_that_trickles_is_ended(bounded: ServerProcess) -> None:
+    with connect(bounded) as slow:
+        slow.sendall(b"GET /livez HTTP/1.1\r\n")
+        assert seconds_until_refused(slow, b"X: y\r\n") < 2
+
+
+def test_a_head_has_a_size(bounded: ServerProcess) -> None:
+    with connect(bounded) as wide:
+        wide.sendall(b"GET /livez HTTP/1.1\r\n" + b"X: " + b"y" * 70_000)
+        assert closed_after(wide)[1].startswith(b"HTTP/1.1 431 ")
+
+
+def test_what_is_not_http_is_answered_in_the_form_of_errors(bounded: ServerProcess) -> None:
+    with connect(bounded) as odd:
+        odd.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        said = closed_after(odd)[1]
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["error"]["reason"] == "RequestInvalid"
+
+
+def test_a_body_that_goes_on_after_its_answer_is_ended(bounded: ServerProcess) -> None:
+    with connect(bounded) as slow:
+        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\nsome")
+        assert receive_answer(slow)[0] == 413
+        assert seconds_until_refused(slow, b"x" * 100) < 4
+
+
+def test_a_kept_connection_that_is_silent_is_closed_after_the_time_set(bounded: ServerProcess) -> None:
+    with connect(bounded) as kept, connect(bounded) as silent:
+        kept.sendall(predict_head(PAGE) + PAGE)
+        assert receive_answer(kept)[0] == 200
+        assert 1 < closed_after(kept)[0] < 4
+        assert closed_after(silent)[0] < 4
+
+
+def test_more_connections_than_may_be_close_the_idle_ones_and_never_one_that_is_answered(
+    bounded: ServerProcess,
+) -> None:
+    with ExitStack() as stack:
+        busy = stack.enter_context(connect(bounded))
+        body = hostile.slow_pdf()
+        busy.sendall(predict_head(body, "application/pdf") + body)
+        wait_until(lambda: bool(children(bounded)))
+        for _ in range(20):
+            stack.enter_context(connect(bounded))
+        assert bounded.predict(PAGE).status == 200
+        assert bounded.get("/readyz").status == 200
+        assert receive_answer(busy)[0] == 422, "for its own sake"
+
+
+def test_a_client_of_http_1_0_and_one_that_asks_first_are_served(server: ServerProcess) -> None:
+    with connect(server) as old:
+        old.sendall(predict_head(PAGE).replace(b"HTTP/1.1", b"HTTP/1.0") + PAGE)
+        assert b"200 OK" in closed_after(old)[1]
+    with connect(server) as polite:
+        polite.sendall(predict_head(PAGE, "image/png", "Expect: 100-continue"))
+        assert polite.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        polite.sendall(PAGE)
+        response = http.client.HTTPResponse(polite)
+        response.begin()
+        assert response.status == 200

@@ -1,0 +1,267 @@
+"""One page does not take the pod: what a document may cost, and who else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from finetune_server.errors import RequestError
+from finetune_server.memory import available_memory
+from finetune_server.pages.turns import Turns
+from finetune_server.web.lanes import Lane
+from server import hostile
+from server.support import (
+    Answer,
+    ServerProcess,
+    StartServer,
+    children,
+    connect,
+    encode,
+    install_model,
+    page_with,
+    pdf,
+    predict_head,
+    tiny_model,
+    wait_until,
+)
+
+PAGE = encode(page_with("red", at=(32, 48)))
+SECONDS = "1"
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that gives documents little."""
+    folder = tmp_path_factory.mktemp("strict")
+    limits = {"FINETUNE_DOCUMENT_SECONDS": SECONDS, "FINETUNE_DOCUMENT_BYTES": str(200 * 2**20)}
+    server = ServerProcess(install_model(folder / "model", tiny_model()), folder / "log", limits)
+    server.wait_ready()
+    yield server
+    server.kill()
+
+
+def runs(process: int) -> bool:
+    """Whether it is there and has not ended; who takes in orphans may be slow to bury them."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def peak_bytes(server: ServerProcess) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+HOSTILE = [
+    ("a pattern of endless tiles", hostile.slow_pdf, "TooMuchTime", "FINETUNE_DOCUMENT_SECONDS"),
+    ("a JPEG of 20,000 scans", hostile.scans_jpeg, "TooMuchTime", "FINETUNE_DOCUMENT_SECONDS"),
+    ("five million rectangles", hostile.hungry_pdf, "TooMuch", "FINETUNE_DOCUMENT_"),
+    ("forms that double", hostile.nested_pdf, "TooMuch", "FINETUNE_DOCUMENT_"),
+    ("a TIFF whose tags lie", hostile.lying_tiff, "TooManyPixels", "FINETUNE_MAX_PIXELS"),
+    ("a page of 5 metres", lambda: pdf((14_400, 14_400)), "TooManyPixels", "FINETUNE_MAX_PIXELS"),
+    ("a page of no height", lambda: hostile.pdf_of(b"", box="0 0 100000 0.001"), "", ""),
+    (
+        "a crop box outside",
+        lambda: hostile.pdf_of(b"", extra=b"/CropBox[500 500 600 600]"),
+        "PdfUnreadable",
+        "crop box",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "reason", "word"), [h[1:] for h in HOSTILE], ids=[h[0] for h in HOSTILE])
+def test_a_page_that_costs_too_much_is_refused_by_the_limits_name(
+    strict: ServerProcess, make: Callable[[], bytes], reason: str, word: str
+) -> None:
+    started = time.monotonic()
+    answer = strict.predict(make(), "application/octet-stream")
+    assert answer.status in ((422,) if reason else (200, 422))
+    assert reason in answer.content.decode()
+    assert word in answer.content.decode()
+    assert time.monotonic() - started < float(SECONDS) + 5
+    assert peak_bytes(strict) < 300 * 2**20, "the server itself has not decoded it"
+    wait_until(lambda: not children(strict))
+    assert strict.predict(pdf((144, 144)), "application/pdf").status == 200
+
+
+def test_a_picture_larger_than_memory_is_scaled_or_refused(strict: ServerProcess) -> None:
+    assert strict.predict(hostile.big_picture_pdf(), "application/pdf").status in (200, 422)
+    assert strict.get("/readyz").status == 200
+
+
+def in_background(server: ServerProcess, body: bytes, times: int, pool: ThreadPoolExecutor) -> list[Answer]:
+    answers: list[Answer] = []
+    for _ in range(times):
+        pool.submit(lambda: answers.append(server.predict(body, "application/pdf")))
+    wait_until(lambda: len(children(server)) >= min(2, times))
+    return answers
+
+
+def test_images_and_honest_documents_do_not_wait_for_slow_ones(strict: ServerProcess) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        slow = in_background(strict, hostile.slow_pdf(), 12, pool)
+        for _ in range(5):
+            started = time.monotonic()
+            assert strict.predict(PAGE).status == 200
+            assert time.monotonic() - started < 1, "an image waits for no document"
+            assert strict.get("/readyz").status == 200
+        assert strict.predict(pdf((144, 144)), "application/pdf").status == 200, "behind slow ones, but answered"
+    assert {answer.reason for answer in slow} <= {"TooMuchTime", "Overloaded"}
+
+
+def test_documents_that_wait_are_bounded_and_dropped_when_their_clients_go(
+    model_dir: Path, start_server: StartServer
+) -> None:
+    server = start_server(model_dir, FINETUNE_MAX_DOCUMENTS="2", FINETUNE_DOCUMENT_SECONDS="60")
+    server.wait_ready()
+    body = hostile.slow_pdf()
+    with connect(server) as one, connect(server) as other:
+        for client in (one, other):
+            client.sendall(predict_head(body, "application/pdf") + body)
+        wait_until(lambda: len(children(server)) == 2)
+        answer = server.predict(pdf((144, 144)), "application/pdf")
+        assert (answer.status, answer.reason, answer.headers["retry-after"]) == (503, "Overloaded", "1")
+        assert server.predict(PAGE).status == 200
+    wait_until(lambda: not children(server))
+    assert server.predict(pdf((144, 144)), "application/pdf").status == 200
+
+
+def test_a_slow_document_does_not_hold_the_pod_beyond_the_drain(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir, FINETUNE_DRAIN_SECONDS="0.3", FINETUNE_DOCUMENT_SECONDS="1")
+    server.wait_ready()
+    with ThreadPoolExecutor(1) as pool:
+        answers = in_background(server, hostile.slow_pdf(), 1, pool)
+        started = time.monotonic()
+        server.terminate()
+        assert server.wait_end(10) == 0
+    assert time.monotonic() - started < 5
+    assert [answer.reason for answer in answers] == ["TooMuchTime"], "its client is told"
+
+
+def test_a_kill_of_the_server_leaves_no_process_behind(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir, FINETUNE_DOCUMENT_SECONDS="1")
+    server.wait_ready()
+    body = hostile.slow_pdf()
+    with connect(server) as client:
+        client.sendall(predict_head(body, "application/pdf") + body)
+        wait_until(lambda: bool(children(server)))
+        left = children(server)
+        server.kill()
+        wait_until(lambda: not any(runs(pid) for pid in left), 5)
+
+
+def test_documents_leave_nothing_behind(server: ServerProcess) -> None:
+    def held() -> int:
+        return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+
+    server.predict(pdf((144, 144)), "application/pdf")
+    before = held()
+    for _ in range(20):
+        assert server.predict(pdf((144, 144)), "application/pdf").status == 200
+        assert server.predict(b"%PDF-1.4 damaged", "application/pdf").status == 422
+    wait_until(lambda: not children(server) and held() <= before + 1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_lane_is_stalled_when_it_has_work_that_does_not_end() -> None:
+    clock = Clock()
+    lane = Lane("pages", 2, clock)
+    clock.now = 100
+    assert not lane.stalled(30), "idle is not stalled"
+    with lane.place():
+        clock.now = 129
+        assert not lane.stalled(30)
+        with lane.place(), pytest.raises(RequestError) as caught:
+            lane.place().__enter__()
+        assert (caught.value.status, caught.value.reason) == (503, "Overloaded")
+        clock.now = 158
+        assert not lane.stalled(30), "one has come to an end at 129"
+        clock.now = 160
+        assert lane.stalled(30)
+    assert not lane.stalled(30)
+
+
+def test_a_slow_document_steps_aside_and_one_too_many_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune_server.pages.turns.PROMPT_SECONDS", 0.05)
+    monkeypatch.setattr("finetune_server.pages.turns.PATIENCE_SECONDS", 0.05)
+    ended: list[str] = []
+
+    async def slow(turns: Turns, name: str) -> bool:
+        async with turns.turn() as turn:
+            turn.end = lambda: ended.append(name)
+            await asyncio.sleep(0.4)
+            return turn.lost
+
+    async def prompt(turns: Turns) -> float:
+        started = asyncio.get_running_loop().time()
+        async with turns.turn():
+            return asyncio.get_running_loop().time() - started
+
+    async def play(*, others: bool) -> tuple[list[bool], list[float]]:
+        turns, waited = Turns(prompt=1, slow=1), []
+        slow_ones = [asyncio.create_task(slow(turns, "first"))]
+        await asyncio.sleep(0.01)
+        waited.append(await prompt(turns))
+        slow_ones.append(asyncio.create_task(slow(turns, "second")))
+        await asyncio.sleep(0.01)
+        if others:
+            waited.append(await prompt(turns))
+        return list(await asyncio.gather(*slow_ones)), waited
+
+    lost, waited = asyncio.run(play(others=True))
+    assert (lost, ended) == ([False, True], ["second"])
+    assert waited[0] < 0.3, "the first has stepped aside"
+    assert asyncio.run(play(others=False))[0] == [False, False], "nobody waits: no need to give up"
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"memory.max": "1073741824\n"}, 2**30),
+        ({"memory.max": "max\n"}, None),
+        ({"memory/memory.limit_in_bytes": "536870912\n"}, 2**29),
+        ({"memory/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ({}, None),
+    ],
+)
+def test_memory_follows_the_cgroups_limit(tmp_path: Path, files: dict[str, str], limit: int | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert available_memory(tmp_path) == (limit or machine)
+
+
+def test_text_whose_font_is_nowhere_is_said_to_be_missing(server: ServerProcess) -> None:
+    content = (Path(__file__).parent / "pages" / "cjk.pdf").read_bytes()
+    answer = server.predict(content, "application/pdf")
+    assert answer.status == 200
+    fonts = ("HeiseiMin-W3", "STSong-Light", "HYSMyeongJo-Medium")
+    said = {font for font in fonts for warning in answer.json["warnings"] if font in warning["message"]}
+    assert {warning["reason"] for warning in answer.json["warnings"]} == {"FontMissing"}
+    assert said == set(fonts), "and not Helvetica, which PDFium brings"
+    (page,) = server.predict(content, "application/pdf", "?pages=all").json["pages"]
+    assert page["warnings"] == answer.json["warnings"]
+
+
+def test_a_page_with_all_its_text_has_no_warning(server: ServerProcess) -> None:
+    font = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
+    content = b"BT /F 24 Tf 20 60 Td (Total 1.234,56 - a.b_c|) Tj ET"
+    page = hostile.pdf_of(content, extra=b"/Resources<</Font<</F 5 0 R>>>>", objects=(font,))
+    answer = server.predict(page, "application/pdf")
+    assert answer.status == 200
+    assert "warnings" not in answer.json

@@ -1,0 +1,138 @@
+"""What a decoder is not shown: data that is cut or costs more than its picture. What it is shown all the same."""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finetune_server.errors import RequestError
+from finetune_server.pages.formats import Kind, jpeg_is_complete, needs_process
+from server.hostile import scans_jpeg
+from server.support import decode, encode, page_with
+
+PAGE = page_with("red", at=(32, 48))
+JPEG = encode(PAGE, ".jpg")
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(data: bytes, *before: bytes, side: int = 64) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n" + header + b"".join(before) + chunk(b"IDAT", zlib.compress(data, 9)) + chunk(b"IEND", b"")
+    )
+
+
+BLACK = bytes(64 * (64 * 3 + 1))
+
+
+@pytest.mark.parametrize("name", [b"zTXt", b"iTXt", b"iCCP", b"tEXt"])
+def test_text_and_profiles_in_a_png_are_not_inflated(name: bytes) -> None:
+    bomb = chunk(name, b"x\0\0" + zlib.compress(bytes(7 * 2**20), 9))
+    content = png(BLACK, *[bomb] * 100)
+    started = time.process_time()
+    assert decode(content).shape == (64, 64, 3)
+    assert time.process_time() - started < 0.5
+
+
+def test_a_png_with_more_data_than_its_picture_takes_is_refused() -> None:
+    content = png(bytes(300 * 2**20))
+    started = time.process_time()
+    with pytest.raises(RequestError) as caught:
+        decode(content)
+    assert (caught.value.status, caught.value.reason) == (422, "ImageUnreadable")
+    assert time.process_time() - started < 0.5
+
+
+def test_a_large_png_is_read() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (700, 700, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(decode(encode(noise)), noise)
+
+
+def test_a_png_of_endless_chunks_is_refused() -> None:
+    with pytest.raises(RequestError, match="chunks"):
+        decode(png(BLACK, chunk(b"tEXt", b"") * 60_000))
+
+
+@pytest.mark.parametrize(
+    ("story", "content"),
+    [
+        ("stray bytes before a segment", JPEG[:20] + b"\x01\x02\x03\x04" + JPEG[20:]),
+        ("zeros before a segment", JPEG[:20] + b"\0\0" + JPEG[20:]),
+        ("fill bytes", JPEG[:2] + b"\xff\xff" + JPEG[2:]),
+        ("bytes after the end", JPEG + b"\r\n" * 20),
+        ("a stray standalone marker", JPEG[:20] + b"\xff\xd0" + JPEG[20:]),
+    ],
+)
+def test_a_jpeg_that_every_viewer_shows_is_read(story: str, content: bytes) -> None:
+    np.testing.assert_array_equal(decode(content), decode(JPEG), story)
+
+
+@pytest.mark.parametrize("length", [3, 4, 20, 21, 22, len(JPEG) // 2, len(JPEG) - 2])
+def test_a_cut_jpeg_is_seen_as_such(length: int) -> None:
+    assert jpeg_is_complete(JPEG)
+    assert not jpeg_is_complete(JPEG[:length])
+
+
+def test_what_may_take_any_time_is_decoded_where_it_can_be_killed() -> None:
+    assert needs_process(scans_jpeg(scans=20, side=64), Kind.JPEG)
+    assert not needs_process(JPEG, Kind.JPEG)
+    assert needs_process(b"", Kind.PDF)
+    assert needs_process(b"", Kind.TIFF)
+    assert needs_process(png(BLACK, chunk(b"acTL", struct.pack(">II", 2, 0))), Kind.PNG)
+    assert not needs_process(png(BLACK), Kind.PNG)
+
+
+PAGES = Path(__file__).parent / "pages"
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("os2.bmp", "a bitmap with OS/2's header"),
+        ("stray_bytes.jpg", "stray bytes between segments"),
+        ("grey12in16.png", "12 bits in 16: the mark is white"),
+        ("alpha_blacktext.png", "black on transparency: the paper is white"),
+    ],
+)
+def test_a_page_that_every_viewer_shows_is_no_blank(name: str, what: str) -> None:
+    page = decode((PAGES / name).read_bytes())
+    assert page.shape == (128, 128, 3)
+    assert page.max() >= 250, what
+    assert page.min() <= 5, what
+
+
+def test_transparency_is_told_from_what_looks_like_it() -> None:
+    black = np.zeros((8, 8, 4), np.uint8)
+    assert decode(encode(black)).min() == 255, "all of it is transparent"
+    # The fourth byte of such a bitmap is unused, not transparency.
+    head = struct.pack("<IHHI", 0, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 8, -8, 1, 32, 0, 0, 0, 0, 0, 0)
+    assert decode(b"BM" + head + bytes(8 * 8 * 4)).max() == 0
+
+
+@pytest.mark.parametrize(("brightest", "bits"), [(200, 8), (1000, 10), (4095, 12), (4096, 14), (60_000, 16)])
+def test_the_bits_in_use_are_those_that_the_brightest_pixel_needs(brightest: int, bits: int) -> None:
+    deep = np.zeros((4, 4, 3), np.uint16)
+    deep[0, 0] = brightest
+    for suffix in (".png", ".tiff"):
+        assert decode(encode(deep, suffix))[0, 0].tolist() == [brightest >> (bits - 8)] * 3
+
+
+def test_a_transparent_page_is_turned_as_its_exif_says() -> None:
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    content = encode(np.full((2, 4, 4), 255, np.uint8))
+    assert decode(content[:33] + chunk(b"eXIf", exif) + content[33:]).shape == (4, 2, 3)
+
+
+def test_a_jpeg_without_its_end_is_read_when_nothing_else_is_missing() -> None:
+    np.testing.assert_array_equal(decode(JPEG[:-2]), decode(JPEG))
+    with pytest.raises(RequestError) as caught:
+        decode(JPEG[: len(JPEG) * 3 // 4])
+    assert caught.value.reason == "ImageTruncated"
