@@ -16,7 +16,7 @@ SUITES := lint types unit simulation integration local-cluster-test example-test
 ASYNC := -o asyncio_default_fixture_loop_scope=function
 # Tests of the operator in processes side by side; those on a control plane mostly wait for its controllers.
 BESIDE := --numprocesses=auto
-WAITING := --numprocesses=5 --dist=worksteal
+WAITING := --numprocesses=7 --dist=worksteal
 # What mypy knows of the libraries outlives a checkout, as the environments do.
 MYPY = $(call in,$(1))/mypy --cache-dir=$(or $(FINETUNE_CACHE),$(HOME)/.cache/finetune-operator)/mypy/$(1)
 

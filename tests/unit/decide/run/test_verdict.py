@@ -408,10 +408,10 @@ def test_without_its_policy_a_run_goes_on_to_the_gates_and_no_further() -> None:
 @pytest.mark.row("R155")
 def test_a_policy_that_was_made_anew_voids_no_review_while_nobody_has_looked_at_it() -> None:
     world = World().in_review()
-    review(world, "Approve")
     evidence, kept = world.status.evidence, world.policy
     assert kept is not None
     world.policy = updated(kept, status=PolicyStatus())
+    review(world, "Approve")
     world.settle()
     assert world.condition("Accepted") == ("False", "PolicyNotReady")
     assert (world.phase(), world.status.evidence) == ("InReview", evidence)
