@@ -16,6 +16,7 @@ from PIL import Image
 
 from finetune_trainer.cli import main
 from finetune_trainer.data.anchor import read_index
+from finetune_trainer.data.images import as_trained
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import RESULT_LIMIT, EvaluateResult, PrepareResult, StepResult, TrainResult
@@ -216,11 +217,13 @@ def test_pages_without_objects_are_trained_on_and_measured(story: Story) -> None
     assert any(page["boxes"] == 0 for page in plan["test"])
 
 
-def test_training_sees_the_pixels_that_are_measured_and_served(story: Story) -> None:
+def test_training_sees_the_pixels_that_are_measured_and_served(story: Story, tmp_path: Path) -> None:
     from ultralytics.utils.patches import imread
 
     for image in sorted((story.world.anchor / "images").rglob("*.*")):
-        evaluated, trained = decode(image.read_bytes()), imread(image)
+        placed = tmp_path / image.name
+        placed.write_bytes(as_trained(image.read_bytes()))
+        evaluated, trained = decode(image.read_bytes()), imread(placed)
         assert evaluated is not None
         assert evaluated.shape == trained.shape, image.name
         # Of 16 bits training takes the upper 8, where OpenCV rounds.
