@@ -177,9 +177,14 @@ def _stuck(run: Json) -> tuple[str, str]:
 
 
 def _rejected(run: Json) -> tuple[str, ...]:
-    """Return what a person rejected for good, also while its promotion waits; before that its version has it."""
+    """Return what a person rejected for good, also while its promotion waits, or its next round ends.
+
+    Before that its version has it.
+    """
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
-    if phase(run) not in ("Rejected", "Promoting") or not sha256:
+    shown = phase(run)
+    measured_again = shown not in FINAL_PHASES and not _value(run, "status", "verdict")
+    if not (shown in ("Rejected", "Promoting") or measured_again) or not sha256:
         return ()
     if _value(decision, "verdict") != "Reject" or _value(decision, "by") == BY_GATES:
         return ()

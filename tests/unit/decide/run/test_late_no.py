@@ -1,6 +1,7 @@
 """A person's no that comes when the promotion is asked for already: it counts until that takes off."""
 
 import pytest
+from msgspec.structs import replace as updated
 
 from finetune_operator.api.policy import InFlight, LiveVersion
 from finetune_operator.api.promotion import PromotionPhase
@@ -8,8 +9,10 @@ from finetune_operator.api.run import Review
 from finetune_operator.api.value import plain
 from finetune_operator.cluster.fields import model_whose_candidate_was_rejected, moves_on, standing
 from finetune_operator.decide.decision import CreatePromotion
+from finetune_operator.decide.views import Problem
 from house.following import manifest
-from unit.decide.run.results import BASE, CANDIDATE, START, evaluate_result
+from unit.decide.run.results import BASE, CANDIDATE, LIVE, START, evaluate_result
+from unit.decide.run.test_verdict import tuned
 from unit.decide.run.world import World, digest, made, review
 
 
@@ -110,3 +113,92 @@ def test_a_no_to_an_earlier_round_is_kept_where_the_next_one_comes_to_no_judgeme
     if recorded:
         assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
         assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
+
+
+@pytest.mark.row("R172")
+def test_a_no_to_a_round_without_a_record_bars_what_another_round_recorded() -> None:
+    """The first round's record says that it passed; the second was overtaken while ann read its report."""
+    world = World().judged()
+    world.go_live("base_v1", BASE)
+    world.promotion_is("Superseded", "FromIsNotLive")
+    world.complete("evaluate", evaluate_result(candidate="0.970000"))
+    assert world.phase() == "InReview", world.status.message
+    second = digest(world)
+    world.go_live(None)
+    world.settle()
+    world.edit(review=Review(decision="Reject", evidence=second, by="ann"))
+    world.settle()
+    if world.phase() == "Evaluating":
+        world.complete("evaluate", evaluate_result(candidate="NaN"))
+    assert (world.phase(), world.condition("Finished")) == ("Rejected", ("True", "Rejected")), world.status.message
+    assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
+    assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
+
+
+@pytest.mark.row("R172")
+def test_a_no_is_kept_until_the_pods_of_a_round_that_failed_are_gone_without_a_write_each_second() -> None:
+    world = World().in_review()
+    first = digest(world)
+    world.go_live("base_v1", BASE)
+    world.settle()
+    world.start("evaluate")
+    world.edit(review=Review(decision="Reject", evidence=first, by="ann"))
+    world.snapshot_problem = Problem("SnapshotInvalid", "not what was written")
+    world.settle()
+    writes, job = world.writes, world.job("evaluate")
+    assert job.deleting
+    for _ in range(3):
+        world.wait(1)
+        world.settle()
+    assert world.writes == writes
+    world.change_job(job.name, state="Failed", pods_gone=True, finished_at=world.now)
+    world.settle()
+    assert (world.phase(), world.status.decision is not None) == ("Rejected", True), world.status.message
+
+
+@pytest.mark.row("R172")
+@pytest.mark.parametrize("how", ["it gives way", "its snapshot is not what was written"])
+def test_a_no_is_kept_however_a_round_ends_that_comes_to_no_judgement(how: str) -> None:
+    world = World().judged()
+    first = digest(world)
+    world.go_live("base_v1", BASE)
+    world.promotion_is("Superseded", "FromIsNotLive")
+    world.complete("evaluate", evaluate_result(candidate="0.970000"))
+    assert world.phase() == "InReview", world.status.message
+    if how == "it gives way":
+        status = updated(world.status, verdict="Error")
+        world.run = updated(world.run, status=status)
+        world.versions = (*world.versions, tuned("ft_v1.9", LIVE, 61))
+        world.go_live("ft_v1.9")
+    else:
+        world.snapshot_problem = Problem("SnapshotInvalid", "not what was written")
+    world.edit(review=Review(decision="Reject", evidence=first, by="ann"))
+    world.settle()
+    assert world.phase() == "Rejected", world.status.message
+    assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
+    assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
+
+
+@pytest.mark.row("R172")
+@pytest.mark.parametrize("meanwhile", ["it is measured", "it is suspended", "another run promotes"])
+def test_a_no_to_what_is_on_record_waits_for_no_other_round(meanwhile: str) -> None:
+    """Until it counts, another run that asks for the same takes the record over, and puts it live."""
+    world = World().judged()
+    first = digest(world)
+    world.go_live("base_v1", BASE)
+    if meanwhile == "another run promotes":
+        world.ahead = ("other",)
+    world.promotion_is("Superseded", "FromIsNotLive")
+    if meanwhile == "it is suspended":
+        world.edit(suspend=True)
+    if meanwhile == "it is measured":
+        world.start("evaluate")
+    world.settle()
+    world.edit(review=Review(decision="Reject", evidence=first, by="ann"))
+    world.settle()
+    assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann"), "before its pods are gone"
+    assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
+    for job in world.jobs:
+        world.change_job(job.name, state="Failed", pods_gone=True, finished_at=world.now)
+    world.settle()
+    assert world.phase() == "Rejected", world.status.message

@@ -13,13 +13,14 @@ from ..commands import run_command, with_remedy
 from ..decision import Decision
 from .stage import Continue, RunContext
 from .status import finish, mark
+from .view import RunView
 
 
 def known_bytes(context: RunContext) -> dict[str, str]:
     """Return what no training makes, name by digest: the base, others' versions, what was live, good or rejected."""
     live, base = context.live, context.run_document.base
     status = context.policy.status if context.policy else PolicyStatus()
-    others = (version for version in context.view.versions if not _is_own(context, version))
+    others = (version for version in context.view.versions if not _is_own(context.view, version))
     known = {version.spec.artifact.sha256: version.spec.version for version in others}
     known |= {no.sha256: no.version for no in status.rejected}
     known |= {good.sha256: good.version for good in status.last_good}
@@ -29,14 +30,11 @@ def known_bytes(context: RunContext) -> dict[str, str]:
 
 def end_copy(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
     """End a run whose candidate another run has recorded meanwhile, before anybody is asked about it (R110)."""
-    candidate = status.candidate
-    if candidate is None or status.adopted is not None or status.promotion is not None:
+    if status.promotion is not None or not is_copy(context.view, status):
         return Continue(status)
-    same = [v for v in context.view.versions if v.spec.artifact.sha256 == candidate.sha256]
-    if not same or any(_is_own(context, version) for version in same):
-        return Continue(status)
+    name = same_bytes(context.view, status)[0].spec.version
     text = (
-        f"its candidate is {same[0].spec.version}, byte by byte, which it did not record: a training makes its own "
+        f"its candidate is {name}, byte by byte, which it did not record: a training makes its own "
         "bytes, so one of the two is a copy"
     )
     message = with_remedy(text, f"to train: {run_command(context.view.run)}")
@@ -44,5 +42,17 @@ def end_copy(context: RunContext, status: RunStatus) -> Continue | Decision[RunS
     return finish(context.view, replace(status, decision=None), "Failed", "ResultInvalid", message)
 
 
-def _is_own(context: RunContext, version: ModelVersion) -> bool:
-    return version.spec.lineage is not None and version.spec.lineage.run_uid == context.uid
+def is_copy(view: RunView, status: RunStatus) -> bool:
+    """Tell whether others recorded the candidate's bytes, and the run neither did nor took them over."""
+    same = same_bytes(view, status)
+    return status.adopted is None and bool(same) and not any(_is_own(view, version) for version in same)
+
+
+def same_bytes(view: RunView, status: RunStatus) -> list[ModelVersion]:
+    """Return the versions that are byte by byte the run's candidate."""
+    candidate = status.candidate
+    return [v for v in view.versions if candidate is not None and v.spec.artifact.sha256 == candidate.sha256]
+
+
+def _is_own(view: RunView, version: ModelVersion) -> bool:
+    return version.spec.lineage is not None and version.spec.lineage.run_uid == view.run.metadata.uid

@@ -1,19 +1,23 @@
-"""A person's no that comes late: its promotion is asked for, or the next round comes to no judgement (R170 to R172)."""
+"""A person's no that comes late: its promotion is asked for, or it is measured again (R170 to R172)."""
 
 from msgspec.structs import replace
 
+from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.promotion import Promotion
-from ...api.run import BY_GATES, Ruling, RunStatus
+from ...api.run import BY_GATES, FINAL_PHASES, Ruling, RunStatus
 from ..commands import promoting, run_command, with_remedy
 from ..decision import Decision
 from ..snapshot import default_seed
+from .copies import is_copy, same_bytes
 from .review import decided_by, ruled, said_no
 from .stage import RunContext
 from .status import finish, mark
 from .view import RunView
 
 _FLYING = frozenset(("Flipping", "Watching", "Succeeded", "RolledBack"))
+_UNJUDGED = frozenset(("Failed", "Superseded"))
+"""Ends of a run that say nothing of its candidate."""
 
 
 def take_no(context: RunContext, status: RunStatus, promotion: Promotion | None) -> RunStatus:
@@ -53,25 +57,36 @@ def came_late(context: RunContext, status: RunStatus) -> tuple[str, str]:
 
 
 def keep_no(view: RunView, decision: Decision[RunStatus]) -> Decision[RunStatus]:
-    """End as rejected what failed without a judgement, where a person rejected it in an earlier round.
+    """End as rejected what a person rejected in any round, and no judgement will say so (R172).
 
-    What was recorded in that round could go live by another run.
+    What is on record of the same bytes could go live by another run, so that waits for no other round. Where nothing
+    is, the judgement of the next round makes a record that says no; only where there will be none, the run ends so.
     """
-    status, candidate = decision.status, decision.status.candidate
-    no = said_no(view, status)
-    if status.phase != "Failed" or status.verdict not in (None, "Error") or candidate is None or no is None:
+    status, records = decision.status, _records(view, decision.status)
+    no = standing_no(status) or said_no(view, status)
+    is_over, is_open = status.phase in _UNJUDGED, status.verdict is None and status.phase not in FINAL_PHASES
+    if no is None or status.candidate is None or not (is_over or (is_open and records)):
         return decision
-    review, same = view.run.spec.review, (v for v in view.versions if v.spec.artifact.sha256 == candidate.sha256)
-    named = (v for v in same if review and v.spec.evidence and v.spec.evidence.digest == review.evidence)
-    record = next(named, None)
-    if record is not None:
-        status = replace(status, version=record.spec.version, model_version=record.metadata.name)
+    if is_copy(view, status) or (status.promotion is not None and _has_flown(view.policy, status, view.promotion)):
+        return decision
+    if records:
+        status = replace(status, version=records[0].spec.version, model_version=records[0].metadata.name)
     text = f"{status.version or 'its candidate'} was rejected by {decided_by(no)}; measured again it was not"
-    again = run_command(view.run, seed=default_seed(view.run.metadata.uid))
-    message = with_remedy(f"{text}: {status.message}", f"to train anew with another seed: {again}")
+    message = with_remedy(
+        f"{text}: {status.message}" if is_over else text,
+        f"to train anew with another seed: {run_command(view.run, seed=default_seed(view.run.metadata.uid))}",
+    )
+    if is_open:  # an attempt that is planned in this look has no Job yet, and gets none
+        status = replace(status, attempts=status.attempts[: len(view.run.status.attempts)])
     status = mark(view, replace(status, decision=no), "Promoted", "False", "Rejected", text)
     ended = finish(view, status, "Rejected", "Rejected", message)
-    return Decision(ended.status, decision.actions, decision.requeue_after)
+    return Decision(ended.status, decision.actions if is_over else (), decision.requeue_after)
+
+
+def _records(view: RunView, status: RunStatus) -> list[ModelVersion]:
+    """Return the records of the candidate's bytes, that of the round which was rejected first."""
+    digest = view.run.spec.review.evidence if view.run.spec.review is not None else ""
+    return sorted(same_bytes(view, status), key=lambda v: v.spec.evidence is None or v.spec.evidence.digest != digest)
 
 
 def _way_back(context: RunContext, status: RunStatus) -> str:
