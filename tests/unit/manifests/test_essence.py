@@ -147,11 +147,12 @@ def test_a_token_that_admission_gives_to_every_container_is_tolerated() -> None:
 
 @pytest.mark.row("R72")
 @pytest.mark.parametrize("where", ["containers", "initContainers"])
-def test_who_sees_the_trainers_processes_is_compared_as_who_has_its_volumes(where: str) -> None:
+@pytest.mark.parametrize("seen", ["shareProcessNamespace", "hostPID"])
+def test_who_sees_the_trainers_processes_is_compared_as_who_has_its_volumes(where: str, seen: str) -> None:
     """Through /proc it writes into the trainer's own files, its last words among them, without a right to exec."""
     proxy = {"name": "proxy", "image": "proxy:1"}
-    asked = changed(lambda s: s.update(shareProcessNamespace=True))
-    joined = changed(lambda s: s.update({"shareProcessNamespace": True, where: [*(s.get(where) or ()), proxy]}))
+    asked = changed(lambda s: s.update({seen: True}))
+    joined = changed(lambda s: s.update({seen: True, where: [*(s.get(where) or ()), proxy]}))
     assert "'proxy'" in (difference(joined, asked) or "")
     assert difference(joined, joined) is None
     assert difference(changed(lambda s: s.update({where: [*(s.get(where) or ()), proxy]})), changed(dict)) is None

@@ -179,10 +179,11 @@ def _trainer(spec: Json) -> Json:
 def _essence(spec: Json, mounted: set[str]) -> dict[str, Any]:
     """Return what is compared of a pod's spec, with the containers that have one of the volumes `mounted`.
 
-    Where processes are shared, whoever sees the trainer's can write into its files, and say its last words.
+    Where processes are shared, in the pod or with its node, whoever sees the trainer's can write into its files, and
+    say its last words.
     """
     main, before = spec.get("containers") or (), spec.get("initContainers") or ()
-    trainer, all_see = _trainer(spec), bool(spec.get("shareProcessNamespace"))
+    trainer, all_see = _trainer(spec), bool(spec.get("shareProcessNamespace") or spec.get("hostPID"))
     containers = {names.TRAINER_CONTAINER: _container(trainer, "beside")}
     for runs, some in (("before", before), ("beside", main)):
         sharing = [c for c in some if c is not trainer and (all_see or mounted & _mounted(c))]
