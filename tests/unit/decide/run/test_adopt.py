@@ -16,6 +16,7 @@ from finetune_operator.api.policy import (
     Gates,
     Hold,
     LiveVersion,
+    PolicyStatus,
     Quarantined,
     Rejected,
     ReviewRules,
@@ -45,7 +46,9 @@ class Again:
     created: Any = LATER
     name: str = "again"
 
-    def play(self, *, crash: bool = False, pods_gone: bool = True, queue: Queue | None = None) -> World:
+    def play(
+        self, *, crash: bool = False, pods_gone: bool = True, queue: Queue | None = None, made_anew: bool = False
+    ) -> World:
         """Let it come as far as it comes without training or measuring; it dies after its first look if wanted."""
         policy = self.first.policy
         assert policy is not None
@@ -57,6 +60,8 @@ class Again:
         if queue is not None:
             world.run = updated(world.run, status=updated(world.status, place=None))
             world.queue = queue
+        if made_anew:
+            world.policy = updated(policy, status=PolicyStatus())
         job = world.job("prepare")
         text = json.dumps(envelope(job, prepare_result())).replace(UID, "another")
         world.change_job(job.name, state="Complete", exit_code=0, termination_message=text, pods_gone=pods_gone)
@@ -261,6 +266,30 @@ def test_what_a_gate_rejects_is_rejected_again_without_another_try() -> None:
     assert (again.phase(), again.condition("Finished")) == ("Rejected", ("True", "JudgedBefore"))
     shows_the_first(again, "Reject")
     assert "seed" in manifest(again.status.message, "FineTuneRun")["spec"]["mixing"]
+
+
+@pytest.mark.row("R155")
+@pytest.mark.parametrize("candidate", ["0.900000", "0.981000"])
+def test_a_policy_that_was_made_anew_tells_no_worth_while_nobody_has_looked_at_it(candidate: str) -> None:
+    """It says that nothing is live, so whatever was measured against something would seem to be of now."""
+    first = superseded_by(World().judged(candidate=candidate))
+    again = Again(first).play(made_anew=True)
+    assert again.condition("Accepted") == ("False", "PolicyNotReady"), again.status.message
+    assert (again.phase(), again.status.adopted) == ("Preparing", None)
+    again.policy = first.policy
+    again.settle()
+    assert (again.phase(), again.jobs_made("train"), again.jobs_made("evaluate")) == ("Evaluating", 0, 1)
+    assert again.condition("Accepted")[0] == "True"
+
+
+@pytest.mark.row("R155")
+def test_an_end_by_an_earlier_result_does_not_say_for_ever_that_it_waits_for_the_policy() -> None:
+    first = World().judged(candidate="0.900000")
+    again = Again(first).play(made_anew=True)
+    assert again.condition("Accepted") == ("False", "PolicyNotReady")
+    again.policy = first.policy
+    again.settle()
+    assert (again.phase(), again.condition("Accepted")[0]) == ("Rejected", "True")
 
 
 @pytest.mark.row("R62")

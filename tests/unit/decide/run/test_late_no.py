@@ -202,3 +202,4 @@ def test_a_no_to_what_is_on_record_waits_for_no_other_round(meanwhile: str) -> N
         world.change_job(job.name, state="Failed", pods_gone=True, finished_at=world.now)
     world.settle()
     assert world.phase() == "Rejected", world.status.message
+    assert world.condition("Accepted")[0] == "True"

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.model_version import Lineage, ModelVersion, VersionStatus
-from finetune_operator.api.policy import Gates, PolicyStatus, Reservation, ReviewRules, YardstickGate
+from finetune_operator.api.policy import Gates, Hold, PolicyStatus, Reservation, ReviewRules, YardstickGate
 from finetune_operator.api.run import Review, TestSet
 from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric, ReserveVersion
@@ -418,6 +418,25 @@ def test_a_policy_that_was_made_anew_voids_no_review_while_nobody_has_looked_at_
     world.policy = kept
     world.settle()
     assert world.phase() == "Promoting"
+
+
+@pytest.mark.row("R155")
+def test_a_policy_whose_deployment_is_not_rolled_out_voids_no_review_before_it_knows_what_is_live() -> None:
+    """It was looked at, and holds until it can tell (D39): somebody scaled it to zero, or paused it."""
+    world = World()
+    world.go_live("base_v1", BASE)
+    world.in_review()
+    evidence, kept = world.status.evidence, world.policy
+    assert kept is not None
+    hold = Hold(reason="NotRolledOut", by="finetune-operator", message="", since=START)
+    world.policy = updated(kept, status=updated(PolicyStatus(), observed_generation=1, hold=hold,
+                           conditions=kept.status.conditions))  # fmt: skip
+    world.settle()
+    assert world.condition("Accepted") == ("False", "PolicyNotReady")
+    assert "NotRolledOut" in world.status.message
+    assert (world.phase(), world.status.evidence) == ("InReview", evidence)
+    review(world, "Reject")
+    assert world.phase() == "Rejected", "a no is about the bytes"
 
 
 @pytest.mark.row("R34")

@@ -89,6 +89,20 @@ def was_looked_at(policy: Policy) -> bool:
     return policy.status.observed_generation != 0 and ready is not None and ready.reason != "NotYet"
 
 
+def live_is_unknown(policy: Policy) -> Problem | None:
+    """Return that the policy cannot tell yet what is live: it is new, or was made anew (R155); None where it can."""
+    if not was_looked_at(policy):
+        return policy_not_looked_at(policy)
+    hold = policy.status.hold
+    if hold is None or hold.reason != "NotRolledOut" or policy.status.remembers:
+        return None
+    return Problem(
+        "PolicyNotReady",
+        f"FineTunePolicy {policy.metadata.name!r} does not know yet what is live ({hold.reason}); its status.hold says "
+        f"what it waits for",
+    )
+
+
 def policy_not_looked_at(policy: Policy) -> Problem:
     """Return the words for a policy that does not know yet what is live."""
     return Problem("PolicyNotReady", f"waiting for FineTunePolicy {policy.metadata.name!r} to be looked at")

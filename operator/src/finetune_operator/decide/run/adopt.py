@@ -13,12 +13,12 @@ from ..decision import Decision
 from ..rejections import rejection_of
 from ..snapshot import default_seed, inputs_hash, spec_hash
 from ..text import quarantined_in_words, quoted, taken_back_in_words
-from .acceptance import policy_not_found
+from .acceptance import live_is_unknown, policy_not_found
 from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .grounds import objections
 from .review import decided_by
 from .stage import Continue, RunContext, suspended
-from .status import blocked, finish, mark
+from .status import blocked, finish, mark, unblocked
 from .view import trains
 
 _ENDS: Final[dict[Fate, tuple[RunPhase, str]]] = {
@@ -55,11 +55,16 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     if context.policy is None:
         problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
         return blocked(view, status, problem, status.phase or "Preparing")
+    unknown = live_is_unknown(context.policy)
+    if unknown is not None:
+        return blocked(view, status, unknown, status.phase or "Preparing")
     fate, earlier = worth(context.policy, results, view.run.metadata)
     if fate in _ENDS:
         phase, reason = _ENDS[fate]
         shown = _with_evidence(context, context.policy, status, earlier)
-        return finish(view, shown, phase, reason, _how_it_ended(context, context.policy, fate, earlier))
+        return finish(
+            view, unblocked(view, shown), phase, reason, _how_it_ended(context, context.policy, fate, earlier)
+        )
     if fate == "MayGoLive":
         return Continue(_with_evidence(context, context.policy, status, earlier))
     return Continue(_with_candidate(context, status, earlier))

@@ -12,7 +12,7 @@ from ..snapshot import default_seed
 from .copies import is_copy, same_bytes
 from .review import decided_by, ruled, said_no
 from .stage import RunContext
-from .status import finish, mark
+from .status import finish, mark, unblocked
 from .view import RunView
 
 _FLYING = frozenset(("Flipping", "Watching", "Succeeded", "RolledBack"))
@@ -77,7 +77,7 @@ def keep_no(view: RunView, decision: Decision[RunStatus]) -> Decision[RunStatus]
         f"to train anew with another seed: {run_command(view.run, seed=default_seed(view.run.metadata.uid))}",
     )
     if is_open:  # an attempt that is planned in this look has no Job yet, and gets none
-        status = replace(status, attempts=status.attempts[: len(view.run.status.attempts)])
+        status = replace(unblocked(view, status), attempts=status.attempts[: len(view.run.status.attempts)])
     status = mark(view, replace(status, decision=no), "Promoted", "False", "Rejected", text)
     ended = finish(view, status, "Rejected", "Rejected", message)
     return Decision(ended.status, decision.actions if is_over else (), decision.requeue_after)

@@ -13,7 +13,7 @@ from ..commands import run_command, with_remedy
 from ..decision import Decision
 from ..snapshot import default_seed
 from ..times import later, span, stamp, whole_seconds
-from .acceptance import policy_not_found, policy_not_looked_at, was_looked_at
+from .acceptance import live_is_unknown, policy_not_found, policy_not_looked_at, was_looked_at
 from .again import end_outrun, is_current, is_outrun, measure_again
 from .grounds import gates_text, grounds_of, objections, reasons_of
 from .stage import Continue, RunContext
@@ -39,9 +39,12 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
     if not was_looked_at(context.policy):
         # One that was made anew says that nothing is live, until it has seen its Deployment.
         return blocked(view, status, policy_not_looked_at(context.policy), status.phase or "Evaluating")
-    status = unblocked(view, status)
     if is_current(context, grounds) or persons_no(view, status) is not None:
-        return Continue(status)
+        return Continue(unblocked(view, status))
+    unknown = live_is_unknown(context.policy)
+    if unknown is not None:
+        return blocked(view, status, unknown, status.phase or "Evaluating")
+    status = unblocked(view, status)
     return measure_again(context, status, grounds.inputs.ever)
 
 
