@@ -297,6 +297,16 @@ def test_a_figure_of_no_image_verifies_nothing() -> None:
     assert shelf.version.status.map50 is None
 
 
+@pytest.mark.row("V33")
+def test_a_measurement_on_a_test_split_without_a_digest_ends_its_attempt_and_is_made_again() -> None:
+    """It was taken without a word, and the base waited for ever for a Job that was over."""
+    shelf = Shelf()
+    shelf.settle()
+    shelf.say(result(testSet={"digest": "unknown", "images": 200, "boxes": 1200}))
+    assert shelf.verified() == ("Unknown", "ResultInvalid")
+    assert shelf.version.status.map50 is None
+
+
 @pytest.mark.row("V3")
 def test_a_refusal_of_the_trainer_is_final_with_its_words() -> None:
     shelf = Shelf()

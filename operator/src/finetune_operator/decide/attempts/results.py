@@ -179,6 +179,8 @@ def verified(run_document: RunDocument, said: StepResult) -> EvaluateResult | Pr
         result = parse(said.result, EvaluateResult)
     except InvalidObject as error:
         return _unreadable("verify", error)
+    if not _is_sha256(result.test_set.digest):
+        return _invalid("verify", f"the test set's digest {result.test_set.digest[:80]!r} is none")
     wrong = contradictions(run_document, result, all_fresh=True)
     return _contradictory("verify", wrong) if wrong else result
 
