@@ -9,7 +9,8 @@ from finetune_operator.cluster.port import Object
 
 from .controllers import NAMESPACE
 from .invariants import violations
-from .stories import STORIES, USER, Story, World
+from .stories import STORIES, USER, Story, World, promotion
+from .test_records import Watched
 
 PASS, REVIEW = STORIES[0], STORIES[2]
 
@@ -88,4 +89,32 @@ def test_a_no_that_races_with_take_off_is_kept_or_told_that_it_came_late(flight:
     else:
         assert (done, run["phase"], live(world)) == ([True], "Promoted", "ft_v1.1"), run["message"]
     assert ("when it had taken off" in run["message"]) == (run["phase"] == "Promoted")
+    assert violations(world) == []
+
+
+@pytest.mark.row("R180")
+@pytest.mark.parametrize("flown", [False, True], ids=["before anybody promotes it", "after somebody did"])
+def test_a_no_to_what_was_left_to_people_keeps_it_from_going_live(flown: bool) -> None:
+    world = Watched(PASS)
+    world.server.update_spec(
+        USER, Kind.POLICY, NAMESPACE, "invoice-fields", lambda item: item["spec"].update(promotion="Manual")
+    )
+    world.play()
+    run = world.get(Kind.RUN, "first")
+    assert (run["status"]["phase"], live(world)) == ("Passed", "base_v1"), run["status"]["message"]
+    asked = promotion("by-hand", "ft_v1.1", **{"from": "base_v1"})
+    if flown:
+        assert world.ask(asked)["phase"] == "Succeeded"
+    no = {"decision": "Reject", "evidence": run["status"]["evidence"]["digest"], "by": "ann"}
+    world.server.update_spec(USER, Kind.RUN, NAMESPACE, "first", lambda item: item["spec"].update(review=no))
+    world.wait(3)
+    known = [entry["by"] for entry in world.get(Kind.POLICY, "invoice-fields")["status"].get("rejected", ())]
+    if flown:
+        assert (known, live(world)) == ([], "ft_v1.1"), "nothing is stopped and nothing rejected after take-off"
+    else:
+        ended = world.ask(asked)
+        assert (known, ended["phase"], live(world)) == (["ann"], "Failed", "base_v1"), ended["message"]
+        version = world.get(Kind.MODEL_VERSION, "invoice-fields-ft-v1.1")["status"]
+        assert (version["phase"], "'ann' rejected it" in version["message"]) == ("Rejected", True)
+    assert world.get(Kind.RUN, "first")["status"]["phase"] == "Passed"
     assert violations(world) == []

@@ -25,13 +25,19 @@ REJECTED = {
 }
 
 
-def seen(model: str = "invoice-fields", **status: Any) -> tuple[Rejected, ...]:
-    server = ApiServer()
-    meta = server.create("user", Kind.RUN, NAMESPACE, run())["metadata"]
+def seen(
+    model: str = "invoice-fields",
+    says: dict[str, str] | None = None,
+    flown: frozenset[str] = frozenset(),
+    **status: Any,
+) -> tuple[Rejected, ...]:
+    server, made = ApiServer(), run()
+    made["spec"] |= {} if says is None else {"review": says}
+    meta = server.create("user", Kind.RUN, NAMESPACE, made)["metadata"]
     body = {"status": REJECTED | status}
     server.patch_status("x", Kind.RUN, NAMESPACE, "first", meta["uid"], meta["resourceVersion"], body)
     client = Counting(server)
-    noes = asyncio.run(rejected_in_runs(client, NAMESPACE, model))
+    noes = asyncio.run(rejected_in_runs(client, NAMESPACE, model, flown))
     assert client.reads == 0
     return noes
 
@@ -61,3 +67,36 @@ def test_what_is_not_a_persons_last_word_says_nothing(status: Any) -> None:
 @pytest.mark.row("D63")
 def test_a_run_of_another_model_says_nothing_here() -> None:
     assert seen("invoice") == seen("invoice-fields-ft-v1.1") == ()
+
+
+EVIDENCE = f"sha256:{SHA}"
+LATE = {"decision": "Reject", "evidence": EVIDENCE, "by": "ann"}
+OVER: dict[str, Any] = {
+    "decision": NO | {"verdict": "Approve"},
+    "finishedAt": "2026-11-21T12:00:00Z",
+    "evidence": {"digest": EVIDENCE, "uri": "s3://bucket/evaluation.json", "round": 1},
+}
+
+
+@pytest.mark.row("R180")
+@pytest.mark.parametrize("phase", ["Passed", "Expired", "Superseded", "Failed"])
+def test_a_no_to_what_a_run_left_to_people_counts_though_the_run_is_over(phase: str) -> None:
+    """Another run of the same would take its record over, and put it live."""
+    known = (Rejected(version="ft_v1.1", sha256=SHA, by="ann", at=START, run="first"),)
+    assert seen(says=LATE, **OVER | {"phase": phase}) == known
+    earlier = OVER | {"phase": phase, "evidence": None, "earlierEvidence": [EVIDENCE]}
+    assert seen(says=LATE, **earlier) == known
+    assert seen(says=LATE | {"decision": "Approve"}, **OVER | {"phase": phase}) == ()
+    assert seen(says=LATE | {"evidence": f"sha256:{'b' * 64}"}, **OVER | {"phase": phase}) == ()
+    assert seen(says=LATE, flown=frozenset((SHA,)), **OVER | {"phase": phase}) == (), "it came after take-off"
+
+
+@pytest.mark.row("R180")
+@pytest.mark.parametrize("phase", ["Promoted", "RolledBack", "Adopted"])
+def test_a_no_to_what_flew_or_is_anothers_bars_nothing(phase: str) -> None:
+    assert seen(says=LATE, **OVER | {"phase": phase}) == ()
+
+
+@pytest.mark.row("R180")
+def test_a_no_of_a_run_that_ended_by_it_counts_whatever_flew() -> None:
+    assert seen(says=LATE, flown=frozenset((SHA,))) == seen()

@@ -117,6 +117,8 @@ class Standing(NamedTuple):
     phase: str = ""
     rejected: tuple[str, ...] = ()
     """Digest, by whom, when and as which version, where a person rejected what it made."""
+    rejected_late: bool = False
+    """The no came when the run was over, so that it may have come after a promotion by hand."""
     judged: tuple[str, ...] = ()
     """Uid, URI and digest of its plan, and when, where it reached a verdict of its gates, whatever came after."""
     stuck: tuple[str, str] = ("", "")
@@ -128,12 +130,18 @@ _STEPS = frozenset(("Prepared", "Trained", "Evaluated"))
 _RANKS = {"Taken": TAKEN, "Waiting": WAITING, "Blocked": BLOCKED}
 
 
+_LEFT_TO_PEOPLE = frozenset(("Passed", "Expired", "Superseded", "Failed"))
+"""Ends of a run whose version may still go live by another promotion."""
+
+
 def standing(run: Json) -> Standing:
     """Return what other runs look at."""
     created = str(_value(run, "metadata", "creationTimestamp") or "")
     shown = phase(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
-        return Standing(created, NONE, is_over=True, phase=shown, rejected=_rejected(run), judged=_judged(run))
+        late = shown in _LEFT_TO_PEOPLE
+        no = _rejected(run)
+        return Standing(created, NONE, is_over=True, phase=shown, rejected=no, rejected_late=late, judged=_judged(run))
     if _accepted(run) == "Invalid":
         return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
@@ -184,12 +192,26 @@ def _rejected(run: Json) -> tuple[str, ...]:
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
     shown = phase(run)
     measured_again = shown not in FINAL_PHASES and not _value(run, "status", "verdict")
-    if not (shown in ("Rejected", "Promoting") or measured_again) or not sha256:
+    if shown in _LEFT_TO_PEOPLE:
+        decision = _late_no(run)
+    elif not (shown in ("Rejected", "Promoting") or measured_again):
+        return ()
+    if not sha256:
         return ()
     if _value(decision, "verdict") != "Reject" or _value(decision, "by") == BY_GATES:
         return ()
     said = (_value(decision, "by"), _value(decision, "at"), _value(run, "status", "version"))
     return (str(sha256), *(str(word or "") for word in said))
+
+
+def _late_no(run: Json) -> Json:
+    """Return what a review says that rejects what a run made which is over (R180); it came no earlier than that."""
+    review, status = _value(run, "spec", "review"), _value(run, "status")
+    earlier = _value(status, "earlierEvidence")
+    seen = (_value(status, "evidence", "digest"), *(earlier if isinstance(earlier, list) else ()))
+    if _value(review, "decision") != "Reject" or _value(review, "evidence") not in seen:
+        return {}
+    return {"verdict": "Reject", "by": _value(review, "by"), "at": _value(status, "finishedAt")}
 
 
 def model_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
