@@ -19,6 +19,7 @@ from finetune_trainer.storage import Storage
 from trainer.policy import forget_pixels
 from trainer.world import (
     CLASSES,
+    SIDE,
     World,
     add_to_pool,
     correct_pool,
@@ -92,12 +93,38 @@ def test_a_page_of_an_earlier_release_is_found_by_its_pixels(world: World, folde
     assert label_of(world, 7002) == page(7079)[1].encode()
 
 
-def test_other_digits_of_the_same_boxes_are_no_correction(world: World, folder: Path) -> None:
-    label = folder / "labels/train/page-7000.txt"
-    label.write_text("".join(f"{row}00\n" for row in reversed(label.read_text().splitlines())))
+def with_more_digits(row: str) -> str:
+    return f"{row}00"
+
+
+def rounded(row: str) -> str:
+    field, *cells = row.split()
+    return " ".join([field, *(f"{float(cell):.4f}" for cell in cells)])
+
+
+@pytest.mark.parametrize("written", [with_more_digits, rounded])
+def test_the_same_boxes_written_otherwise_are_no_correction(
+    world: World, folder: Path, written: Callable[[str], str]
+) -> None:
+    for label in (folder / "labels/train").iterdir():
+        label.write_text("\r\n".join(map(written, reversed(label.read_text().splitlines()))))
     with pytest.raises(StepError, match=r"All 4 pages of .* have these labels") as caught:
         correct_pool(world.pool, folder, world.anchor)
     assert caught.value.remedy == "There is nothing to correct."
+    with pytest.raises(StepError) as caught:
+        add_to_pool(world.pool, folder, world.anchor)
+    assert caught.value.reason is Reason.DUPLICATE_SAMPLE
+    write_new_pages(folder, count=1, first=7100)
+    added = add_to_pool(world.pool, folder, world.anchor, only_new=True)
+    assert "4 pages are in the pool already and were left out" in added.remarks
+
+
+def test_a_box_that_moved_by_a_pixel_is_a_correction(world: World, folder: Path) -> None:
+    label = folder / "labels/train/page-7000.txt"
+    field, x, *rest = label.read_text().splitlines()[0].split()
+    moved = " ".join([field, f"{float(x) + 1 / SIDE:.6f}", *rest])
+    label.write_text("\n".join([moved, *label.read_text().splitlines()[1:]]))
+    assert len(correct_pool(world.pool, folder, world.anchor).correction.samples) == 1
 
 
 def unknown(world: World, folder: Path) -> None:

@@ -9,13 +9,11 @@ from datetime import date, datetime
 from ..documents.pool import CorrectedSample, LabelFile, PoolCorrection
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
-from ..storage import Storage, join
+from ..storage import Storage
 from .anchor import held_out_pages
 from .background import check_share
 from .folder import summary
-from .folder_classes import renumber
-from .incoming import Incoming, no_image, open_folder, page_remarks, read_new_pages, store_label
-from .labels import parse_label
+from .incoming import Incoming, know_same_boxes, no_image, open_folder, page_remarks, read_new_pages, store_label
 from .pool import StoredSample
 from .pool_check import measured_pool
 from .pool_log import append, created_at, next_id
@@ -59,12 +57,11 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     pool = measured_pool(storage, uri, classes, counted).pool
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
+    know_same_boxes(storage, incoming, compared)
     unknown = [] if new.only_known else _unknown(compared)
     problems = [*compared.held_out, *incoming.problems, *trouble, *compared.withdrawn, *compared.twice, *unknown]
     raise_first(problems, new.folder_uri)
-    others = [
-        (page, stored) for page, stored in compared.relabelled if not _says_the_same(storage, incoming, page, stored)
-    ]
+    others = compared.relabelled
     if not others:
         raise _nothing(incoming, compared)
     check_share([page.checked.boxes for page, _ in others], new.background, f"the folder {new.folder_uri}")
@@ -78,8 +75,7 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
         ),
     )
     append(storage, uri, correction)
-    same = len(compared.known) + len(compared.relabelled) - len(others)
-    return Corrected(correction, tuple(_remarks([page for page, _ in others], same, compared, incoming.left_out)))
+    return Corrected(correction, tuple(_remarks(compared, incoming.left_out)))
 
 
 def _check_said(new: NewLabels) -> None:
@@ -109,17 +105,8 @@ def _unknown(compared: Compared) -> list[Problem]:
     return problems
 
 
-def _says_the_same(storage: Storage, incoming: Incoming, page: NewPage, stored: StoredSample) -> bool:
-    """Tell whether two labels have the same boxes, written otherwise: tools round and sort as they like."""
-    data = renumber(storage.read(join(incoming.folder.uri, page.label)) if page.label else b"", incoming.classes)
-    if not storage.exists(stored.label.uri):
-        return False  # it is lost: the new one mends that
-    old, new = (parse_label(label, len(incoming.index.classes)) for label in (storage.read(stored.label.uri), data))
-    return isinstance(old, tuple) and isinstance(new, tuple) and set(old) == set(new)
-
-
 def _nothing(incoming: Incoming, compared: Compared) -> StepError:
-    same = len(compared.known) + len(compared.relabelled)
+    same = len(compared.known)
     if not same and not compared.new:
         return no_image(incoming)
     what = (
@@ -130,8 +117,8 @@ def _nothing(incoming: Incoming, compared: Compared) -> StepError:
     return bad_input(Reason.DATA_UNREADABLE, f"{what}.", "There is nothing to correct.")
 
 
-def _remarks(pages: list[NewPage], same: int, compared: Compared, left_out: Mapping[str, str]) -> list[str]:
-    lines = [f"{same} pages have these labels already and were left out"] if same else []
+def _remarks(compared: Compared, left_out: Mapping[str, str]) -> list[str]:
+    lines = [f"{len(compared.known)} pages have these labels already and were left out"] if compared.known else []
     if compared.new:
         lines.append(f"{len(compared.new)} pages are not in the pool and were left out")
-    return [*lines, *page_remarks(pages), *summary(left_out)]
+    return [*lines, *page_remarks([page for page, _ in compared.relabelled]), *summary(left_out)]

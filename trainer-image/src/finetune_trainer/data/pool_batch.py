@@ -13,7 +13,16 @@ from ..storage import Storage
 from .anchor import held_out_pages
 from .background import check_share
 from .folder import summary
-from .incoming import Incoming, no_image, open_folder, page_remarks, read_new_pages, store_image, store_label
+from .incoming import (
+    Incoming,
+    know_same_boxes,
+    no_image,
+    open_folder,
+    page_remarks,
+    read_new_pages,
+    store_image,
+    store_label,
+)
 from .page_documents import own_document, said_documents
 from .pool import read_pool
 from .pool_log import append, created_at, next_id
@@ -68,6 +77,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     pool = read_pool(storage, uri, incoming.index.classes)
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
+    know_same_boxes(storage, incoming, compared)
     problems = [*compared.held_out, *incoming.problems, *trouble, *compared.repeated(new.only_new)]
     raise_first(problems, new.folder_uri)
     if not compared.new:
