@@ -211,6 +211,17 @@ def test_an_export_of_the_whole_project_corrects_first_and_adds_then(world: Worl
     assert len(samples(world)) == 18
 
 
+def test_an_export_of_the_whole_project_still_has_what_was_withdrawn(world: World, folder: Path) -> None:
+    withdrawn(world, folder)
+    with pytest.raises(StepError, match=r"All 3 pages .* that are in the pool .*; 1 pages were withdrawn") as caught:
+        correct_pool(world.pool, folder, world.anchor, only_known=True)
+    assert caught.value.remedy == "There is nothing to correct."
+    relabel(folder, 7000, 1)
+    made = correct_pool(world.pool, folder, world.anchor, only_known=True)
+    assert any("1 pages were withdrawn and were left out (first: images/train/page-7003" in r for r in made.remarks)
+    assert len(made.correction.samples) == 1
+
+
 def test_classes_of_another_order_are_renumbered_as_in_a_batch(world: World, folder: Path) -> None:
     (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(reversed(CLASSES))}))
     (folder / "labels/train/page-7000.txt").write_text("0 0.5 0.5 0.1 0.1\n")

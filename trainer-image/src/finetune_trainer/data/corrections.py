@@ -25,7 +25,8 @@ from .repeated import Compared, NewPage, compare
 class NewLabels:
     """What is to be corrected: a YOLO folder, the anchor whose classes count, who verified the labels, and why.
 
-    `background` and `map_classes` mean what they mean for a batch. `only_known` leaves out pages that the pool has not.
+    `background` and `map_classes` mean what they mean for a batch. `only_known` leaves out pages that the pool
+    has not, or not any more.
     """
 
     folder_uri: str
@@ -58,20 +59,20 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     pool = measured_pool(storage, uri, classes, counted).pool
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     know_same_boxes(storage, incoming, compared)
-    unknown = [] if new.only_known else _unknown(compared)
-    problems = [*compared.held_out, *incoming.problems, *trouble, *compared.withdrawn, *compared.twice, *unknown]
+    others = [] if new.only_known else [*compared.withdrawn, *_unknown(compared)]
+    problems = [*compared.held_out, *incoming.problems, *trouble, *compared.twice, *others]
     raise_first(problems, new.folder_uri)
-    others = compared.relabelled
-    if not others:
+    if not compared.relabelled:
         raise _nothing(incoming, compared)
-    check_share([page.checked.boxes for page, _ in others], new.background, f"the folder {new.folder_uri}")
+    check_share([page.checked.boxes for page, _ in compared.relabelled], new.background, f"the folder {new.folder_uri}")
     correction = PoolCorrection(
         id=next_id(storage, uri, now),
         created_at=created_at(now),
         classes=classes,
         reason=new.reason.strip(),
         samples=tuple(
-            _corrected(page, stored, store_label(storage, uri, incoming, page), new) for page, stored in others
+            _corrected(page, stored, store_label(storage, uri, incoming, page), new)
+            for page, stored in compared.relabelled
         ),
     )
     append(storage, uri, correction)
@@ -106,19 +107,27 @@ def _unknown(compared: Compared) -> list[Problem]:
 
 
 def _nothing(incoming: Incoming, compared: Compared) -> StepError:
-    same = len(compared.known)
-    if not same and not compared.new:
+    same, others = len(compared.known), len(compared.new) + len(compared.withdrawn)
+    if not same and not others:
         return no_image(incoming)
+    folder = incoming.folder.uri
     what = (
-        f"All {same} pages of {incoming.folder.uri} have these labels in the pool already"
+        f"All {same} pages of {folder}{' that are in the pool' if others else ''} have these labels already"
         if same
-        else (f"The pool has none of the {len(compared.new)} pages of {incoming.folder.uri}")
+        else f"The pool has none of the {others} pages of {folder}"
     )
-    return bad_input(Reason.DATA_UNREADABLE, f"{what}.", "There is nothing to correct.")
+    withdrawn = f"; {_withdrawn(compared)}" if compared.withdrawn else ""
+    return bad_input(Reason.DATA_UNREADABLE, f"{what}{withdrawn}.", "There is nothing to correct.")
+
+
+def _withdrawn(compared: Compared) -> str:
+    return f"{len(compared.withdrawn)} pages were withdrawn and were left out (first: {compared.withdrawn[0]})"
 
 
 def _remarks(compared: Compared, left_out: Mapping[str, str]) -> list[str]:
     lines = [f"{len(compared.known)} pages have these labels already and were left out"] if compared.known else []
     if compared.new:
         lines.append(f"{len(compared.new)} pages are not in the pool and were left out")
+    if compared.withdrawn:
+        lines.append(_withdrawn(compared))
     return [*lines, *page_remarks([page for page, _ in compared.relabelled]), *summary(left_out)]
