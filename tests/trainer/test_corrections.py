@@ -229,6 +229,24 @@ def test_classes_of_another_order_are_renumbered_as_in_a_batch(world: World, fol
     assert label_of(world, 7000) == b"2 0.5 0.5 0.1 0.1\n"
 
 
+def test_boxes_of_a_class_that_the_folder_does_not_know_are_not_lost(world: World, folder: Path) -> None:
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(CLASSES[:2])}))
+    for label in (folder / "labels/train").iterdir():
+        label.write_text("".join(f"{row}\n" for row in label.read_text().splitlines() if not row.startswith("2 ")))
+    before = files_of(world.pool)
+    with pytest.raises(StepError, match=r"total on 4 pages \(first: images/train/page-7000.png\)") as caught:
+        correct_pool(world.pool, folder, world.anchor, map_classes=True)
+    assert caught.value.reason is Reason.CLASS_LIST_DIFFERS
+    assert files_of(world.pool) == before
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(CLASSES)}))
+    correct_pool(world.pool, folder, world.anchor)
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(CLASSES[:2])}))
+    relabel(folder, 7000, 1)
+    rows = (folder / "labels/train/page-7000.txt").read_text().splitlines()
+    (folder / "labels/train/page-7000.txt").write_text("\n".join(row for row in rows if not row.startswith("2 ")))
+    assert len(correct_pool(world.pool, folder, world.anchor, map_classes=True).correction.samples) == 1
+
+
 def test_a_correction_by_other_classes_is_refused_where_the_pool_is_read(world: World, folder: Path) -> None:
     relabel(folder, 7000, 1)
     made = correct_pool(world.pool, folder, world.anchor)

@@ -14,6 +14,7 @@ from .anchor import held_out_pages
 from .background import check_share
 from .folder import summary
 from .incoming import Incoming, know_same_boxes, no_image, open_folder, page_remarks, read_new_pages, store_label
+from .labels import parse_label
 from .pool import StoredSample
 from .pool_check import measured_pool
 from .pool_log import append, created_at, next_id
@@ -64,6 +65,7 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     raise_first(problems, new.folder_uri)
     if not compared.relabelled:
         raise _nothing(incoming, compared)
+    _check_unsaid_classes(storage, incoming, compared)
     check_share([page.checked.boxes for page, _ in compared.relabelled], new.background, f"the folder {new.folder_uri}")
     correction = PoolCorrection(
         id=next_id(storage, uri, now),
@@ -84,6 +86,28 @@ def _check_said(new: NewLabels) -> None:
         raise bad_input(Reason.VERIFIER_MISSING, "--verified-by is empty.", "Name the person who verified the labels.")
     if not new.reason.strip():
         raise bad_input(Reason.DATA_UNREADABLE, "--reason is empty.", "Say why the labels change: a ticket or report.")
+
+
+def _check_unsaid_classes(storage: Storage, incoming: Incoming, compared: Compared) -> None:
+    """Raise StepError ClassListDiffers where pages have boxes of classes that the folder does not know.
+
+    It says nothing of these, so that they would be gone for no reason that anybody gave.
+    """
+    names = incoming.index.classes
+    unsaid = set(range(len(names))) - set(incoming.classes.values())
+    lost: dict[str, list[str]] = {}
+    for page, stored in compared.relabelled if unsaid else ():
+        label = parse_label(storage.read(stored.label.uri), len(names)) if storage.exists(stored.label.uri) else ()
+        for field in {box.field for box in label} & unsaid if isinstance(label, tuple) else ():
+            lost.setdefault(names[field], []).append(page.image)
+    if lost:
+        said = "; ".join(f"{name} on {len(pages)} pages (first: {pages[0]})" for name, pages in sorted(lost.items()))
+        raise bad_input(
+            Reason.CLASS_LIST_DIFFERS,
+            f"The folder {incoming.folder.uri} does not have classes of which the pool has boxes: {said}. They would "
+            "be lost.",
+            "Export these pages with all their classes; where the boxes are to go, list the class in data.yaml.",
+        )
 
 
 def _corrected(page: NewPage, stored: StoredSample, label: LabelFile, new: NewLabels) -> CorrectedSample:
