@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,36 @@ def test_a_folder_without_images_and_a_file_that_is_not_there_are_refused(world:
         with pytest.raises(StepError, match=said):
             withdraw_from(world.pool, images=(place.as_uri(),))
     assert files_of(world.pool) == before
+
+
+def heic(_folder: Path, pages: Path) -> None:
+    (pages / "page-7003.heic").write_bytes(b"a photo")
+
+
+def dangling(_folder: Path, pages: Path) -> None:
+    (pages / "page-7003.png").symlink_to("/nowhere/page-7003.png")
+
+
+def no_utf8(folder: Path, pages: Path) -> None:
+    shutil.copy(image(folder, 7003), Path(os.fsdecode(os.fsencode(pages) + b"/caf\xe9.png")))
+
+
+@pytest.mark.parametrize(("lost", "said"), [(heic, "this is .heic"), (dangling, "a link"), (no_utf8, "UTF-8")])
+def test_what_may_be_a_page_of_a_folder_and_cannot_be_read_is_not_passed_over(
+    world: World, folder: Path, lost: Callable[[Path, Path], None], said: str
+) -> None:
+    alone = write_new_pages(world.root / "alone", count=2, first=7000)
+    lost(folder, alone / "images" / "train")
+    with pytest.raises(StepError, match=said):
+        withdraw_from(world.pool, images=(alone.as_uri(),))
+    assert count(world) == 16
+
+
+def test_what_an_operating_system_leaves_in_a_folder_is_no_page_to_withdraw(world: World, folder: Path) -> None:
+    alone = write_new_pages(world.root / "alone", count=2, first=7000)
+    (alone / "images/train/._page-7000.png").write_bytes(b"a fork")
+    withdraw_from(world.pool, images=(alone.as_uri(),))
+    assert count(world) == 14
 
 
 def test_a_file_that_only_looks_like_a_page_is_refused_and_says_which_it_resembles(world: World, folder: Path) -> None:

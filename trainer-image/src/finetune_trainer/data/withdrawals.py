@@ -13,6 +13,7 @@ from ..documents.pool import PoolWithdrawal, WithdrawnSample
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, join, local_path
+from .folder import lost_images, read_folder
 from .images import IMAGE_SUFFIXES, Picture, inspect_image
 from .lookalikes import Register, Seen
 from .pool import Pool, PoolPage, replayed
@@ -132,14 +133,20 @@ def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[st
 
 
 def _images(storage: Storage, given: Iterable[str]) -> Iterator[str]:
-    """Yield the URIs of images, those in folders too; StepError DataUnreadable for a folder without any."""
+    """Yield the URIs of images, those in folders too.
+
+    Raises StepError for a folder without any, and for one with files that may be pages and cannot be read: somebody
+    who gives a folder means all that is in it.
+    """
     for uri in given:
         path = local_path(uri)
         is_file = _suffix(uri) in IMAGE_SUFFIXES if path is None else not path.is_dir()
         if is_file:
             yield uri
             continue
-        images = [join(uri, file) for file in storage.walk(uri).files if _suffix(file) in IMAGE_SUFFIXES]
+        folder = read_folder(storage, uri)
+        raise_first(lost_images(folder), uri)
+        images = [join(uri, file) for file in folder.images]
         if not images:
             raise bad_input(
                 Reason.DATA_UNREADABLE, f"No image lies below {uri}.", "Name an image, or a folder of them."
