@@ -139,6 +139,21 @@ def test_a_folder_without_images_and_a_file_that_is_not_there_are_refused(world:
     assert files_of(world.pool) == before
 
 
+@pytest.mark.parametrize("name", ["batches", "documents"])
+def test_a_page_that_two_people_added_at_once_is_known_by_either_batch_and_document(
+    world: World, folder: Path, name: str
+) -> None:
+    first = world.pool / "batches" / f"{batch_id(world)}.json"
+    content = json.loads(first.read_text())
+    content["id"] = content["id"].partition("-")[0] + "-zzzzzzzz"
+    for sample in content["samples"]:
+        sample["document"] = "letter-9"
+    first.with_stem(content["id"]).write_text(json.dumps(content))
+    assert count(world) == 16
+    withdraw_from(world.pool, **{name: (content["id"] if name == "batches" else "letter-9",)})
+    assert count(world) == 12
+
+
 def heic(_folder: Path, pages: Path) -> None:
     (pages / "page-7003.heic").write_bytes(b"a photo")
 

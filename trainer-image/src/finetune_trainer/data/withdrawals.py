@@ -118,9 +118,9 @@ def _trouble(pages: Sequence[PoolPage], erase: bool) -> str | None:
 def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[str, list[PoolPage], str]]:
     """Yield each thing that was given, the pages that it means, and a hint for a person where it means none."""
     for document in leaving.documents:
-        yield f"document {document}", [page for page in pool.pages if page.last.document == document], ""
+        yield f"document {document}", [page for page in pool.pages if document in page.documents], ""
     for batch in leaving.batches:
-        yield f"batch {batch}", [page for page in pool.pages if batch in page.copies.values()], ""
+        yield f"batch {batch}", [page for page in pool.pages if batch in page.batches], ""
     for digest in leaving.digests:
         page = pool.page(digest.lower())
         yield f"sha256 {digest}", [page] if page else [], ""
