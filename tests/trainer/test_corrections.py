@@ -76,6 +76,16 @@ def test_the_last_correction_counts_though_all_are_written_in_one_second(world: 
         assert label_of(world, 7000) == page(8000 + shift)[1].encode()
 
 
+def test_the_last_correction_counts_though_a_batch_was_named_by_hand(world: World, folder: Path) -> None:
+    batch = max((world.pool / "batches").iterdir())
+    batch.write_text(json.dumps(json.loads(batch.read_text()) | {"id": "first-pages"}))
+    batch.rename(batch.with_stem("first-pages"))
+    for shift in range(6):
+        (folder / "labels/train/page-7000.txt").write_text(page(8000 + shift)[1])
+        correct_pool(world.pool, folder, world.anchor)
+        assert label_of(world, 7000) == page(8000 + shift)[1].encode()
+
+
 def test_another_file_of_a_page_corrects_it(world: World, folder: Path) -> None:
     image = folder / "images/train/page-7002.png"
     cv2.imwrite(str(image), cv2.imread(str(image)), [cv2.IMWRITE_PNG_COMPRESSION, 9])
