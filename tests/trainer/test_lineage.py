@@ -11,6 +11,7 @@ import pytest
 from finetune_trainer.cli import main
 from finetune_trainer.data.lineage import RunLineage, pool_lineage
 from finetune_trainer.documents.codec import FileReference
+from finetune_trainer.errors import StepError
 from finetune_trainer.storage import Storage, local_path
 from trainer.policy import FIRST, Policy
 from trainer.test_listed_plans import of_the_last_release
@@ -90,6 +91,15 @@ def test_a_page_that_is_held_out_taught_nobody(policy: Policy) -> None:
     published(policy.world, "uid-1", plan)
     policy.withdraw(FIRST, 12)
     assert 0 < lineage(policy)["uid-1"].withdrawn < 12
+
+
+@pytest.mark.parametrize("place", ["ml/uid-1", "other"])
+def test_a_place_without_any_plan_is_no_answer(policy: Policy, place: str) -> None:
+    published(policy.world, "uid-1", policy.run())
+    policy.withdraw(FIRST, 1)
+    (policy.world.artifacts / "other").mkdir()
+    with pytest.raises(StepError, match="No plan of a run lies below"):
+        pool_lineage(Storage(), policy.pool.as_uri(), (policy.world.artifacts / place).as_uri())
 
 
 def test_a_plan_that_cannot_be_read_is_named(policy: Policy, capsys: pytest.CaptureFixture[str]) -> None:
