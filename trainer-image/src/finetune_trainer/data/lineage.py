@@ -103,9 +103,10 @@ def _artifacts(data: bytes) -> Iterator[str]:
 
 def _learn(pool: Pool, plan: Plan, learned: _Learned) -> None:
     """Note the pages of a plan that should not have trained."""
+    pixels = {sample.image: sample.pixels for sample in plan.listing}
     for sample in plan.train:
         label = sample.label.sha256 if sample.label else None
-        page = pool.page(sample.image.sha256)
+        page = pool.page(sample.image.sha256, pixels.get(sample.image.sha256))
         became = None if page is None else _became(page, sample)
         if page is not None and became is not None:
             page_of_run = LearnedPage(sample.image.sha256, label, page.last.document, became)
