@@ -15,7 +15,7 @@ from finetune_trainer.cli import main
 from finetune_trainer.data.pool import StoredSample, read_pool
 from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.storage import Storage
+from finetune_trainer.storage import Storage, local_path
 from trainer.policy import forget_pixels
 from trainer.world import (
     CLASSES,
@@ -101,6 +101,20 @@ def test_a_page_of_an_earlier_release_is_found_by_its_pixels(world: World, folde
     relabel(folder, 7002, 1)
     assert len(correct_pool(world.pool, folder, world.anchor).correction.samples) == 1
     assert label_of(world, 7002) == page(7079)[1].encode()
+
+
+def test_a_page_that_was_compressed_anew_is_corrected_by_the_file_that_the_refusal_names(
+    world: World, folder: Path
+) -> None:
+    lookalike(world, folder)
+    relabel(folder, 7003, 1)
+    with pytest.raises(StepError, match=r"a copy of batch \S+ [(](file:\S+)[)]: give that file instead") as caught:
+        correct_pool(world.pool, folder, world.anchor)
+    named = local_path(caught.value.message.partition("(")[2].partition(")")[0])
+    assert named is not None
+    shutil.copy(named, folder / "images/train/page-7003.png")
+    correct_pool(world.pool, folder, world.anchor)
+    assert label_of(world, 7003) == page(7080)[1].encode()
 
 
 def with_more_digits(row: str) -> str:

@@ -125,7 +125,9 @@ def _unknown(compared: Compared) -> list[Problem]:
     problems = []
     for page in compared.new:
         near = compared.lookalikes.get(page.image)
-        message = "the pool does not have it" + (f"; it looks like a copy of {near}" if near else "")
+        message = "the pool does not have it" + (
+            f"; it looks like a copy of {near}: give that file instead" if near else ""
+        )
         problems.append(Problem(Reason.NOT_IN_POOL, page.image, message))
     return problems
 
