@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from ..documents.pool import BatchSample, PoolBatch
+from ..documents.pool import BatchSample, ImageFile, LabelFile, PoolBatch
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage
@@ -25,7 +25,7 @@ from .incoming import (
 )
 from .page_documents import own_document, said_documents
 from .pool import read_pool
-from .pool_log import append, created_at, next_id
+from .pool_log import append, created_at, entry_names, next_id
 from .problems import raise_first
 from .repeated import Compared, compare
 
@@ -75,6 +75,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     incoming = open_folder(storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes)
     documents = said_documents(incoming.folder.images, new.documents)
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
+    before = entry_names(storage, uri)
     pool = read_pool(storage, uri, incoming.index.classes)
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     know_same_boxes(storage, incoming, compared)
@@ -83,26 +84,43 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     if not compared.new:
         raise _nothing(incoming, compared)
     check_share([page.checked.boxes for page in compared.new], new.background, f"the folder {new.folder_uri}")
-    identity = next_id(storage, uri, now)
     # Files first, the manifest last: what no manifest names does not exist, so a crash leaves nothing half added.
+    files = [
+        (store_image(storage, uri, incoming, page), store_label(storage, uri, incoming, page)) for page in compared.new
+    ]
+    if entry_names(storage, uri) != before:
+        _check_meanwhile(storage, uri, incoming, compared)
+    # The id last of all: by it the batch sorts behind what others wrote while files were copied.
+    identity = next_id(storage, uri, now)
     batch = PoolBatch(
         id=identity,
         created_at=created_at(now),
         classes=incoming.index.classes,
         samples=tuple(
-            BatchSample(
-                image=store_image(storage, uri, incoming, page),
-                label=store_label(storage, uri, incoming, page),
-                document=documents.get(page.image) or own_document(identity, page.image),
-                source=new.verification.source,
-                verified_by=new.verification.by.strip(),
-                verified_at=new.verification.at.isoformat(),
-            )
-            for page in compared.new
+            _sample(new, documents.get(page.image) or own_document(identity, page.image), *stored)
+            for page, stored in zip(compared.new, files, strict=True)
         ),
     )
     append(storage, uri, batch)
     return Added(batch, tuple(_remarks(compared, incoming.left_out)))
+
+
+def _check_meanwhile(storage: Storage, uri: str, incoming: Incoming, compared: Compared) -> None:
+    """Raise StepError where somebody else added or withdrew one of these pages while their files were copied."""
+    now_there = compare(compared.new, held_out=(), pool=read_pool(storage, uri, incoming.index.classes))
+    where = f"{incoming.folder.uri}, of which somebody added pages meanwhile"
+    raise_first(now_there.repeated(only_new=False), where)
+
+
+def _sample(new: NewBatch, document: str, image: ImageFile, label: LabelFile) -> BatchSample:
+    return BatchSample(
+        image=image,
+        label=label,
+        document=document,
+        source=new.verification.source,
+        verified_by=new.verification.by.strip(),
+        verified_at=new.verification.at.isoformat(),
+    )
 
 
 def _nothing(incoming: Incoming, compared: Compared) -> StepError:
