@@ -86,6 +86,49 @@ def test_the_last_correction_counts_though_a_batch_was_named_by_hand(world: Worl
         assert label_of(world, 7000) == page(8000 + shift)[1].encode()
 
 
+def corrects(world: World, folder: Path) -> None:
+    others = shutil.copytree(folder, world.root / "others")
+    (others / "labels/train/page-7000.txt").write_text(page(8000)[1])
+    correct_pool(world.pool, others, world.anchor)
+
+
+def withdraws(world: World, _folder: Path) -> None:
+    withdraw_from(world.pool, documents=("doc-1",))
+
+
+def adds(world: World, _folder: Path) -> None:
+    add_to_pool(world.pool, write_new_pages(world.root / "others", count=1, first=7100), world.anchor)
+
+
+@pytest.mark.parametrize(
+    ("somebody", "reason"),
+    [(corrects, Reason.LABEL_CONTRADICTS), (withdraws, Reason.SAMPLE_WITHDRAWN), (adds, None)],
+)
+def test_what_somebody_else_did_to_a_page_meanwhile_is_told_and_not_covered_up(
+    world: World,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    somebody: Callable[[World, Path], None],
+    reason: Reason | None,
+) -> None:
+    original = Storage.write_once
+
+    def write(self: Storage, uri: str, data: bytes) -> None:
+        monkeypatch.undo()
+        somebody(world, folder)
+        original(self, uri, data)
+
+    relabel(folder, 7000, 1)
+    monkeypatch.setattr(Storage, "write_once", write)
+    if reason is None:
+        correct_pool(world.pool, folder, world.anchor)
+        assert label_of(world, 7000) == page(7077)[1].encode()
+        return
+    with pytest.raises(StepError, match=r"page-7000[.]png: (bo|cy)@example[.]com") as caught:
+        correct_pool(world.pool, folder, world.anchor)
+    assert caught.value.reason is reason
+
+
 def test_another_file_of_a_page_corrects_it(world: World, folder: Path) -> None:
     image = folder / "images/train/page-7002.png"
     cv2.imwrite(str(image), cv2.imread(str(image)), [cv2.IMWRITE_PNG_COMPRESSION, 9])

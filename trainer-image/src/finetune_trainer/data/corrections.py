@@ -15,9 +15,9 @@ from .background import check_share
 from .folder import summary
 from .incoming import Incoming, know_same_boxes, no_image, open_folder, page_remarks, read_new_pages, store_label
 from .labels import parse_label
-from .pool import StoredSample
+from .pool import Pool, StoredSample, read_pool
 from .pool_check import measured_pool
-from .pool_log import append, created_at, next_id
+from .pool_log import append, created_at, entry_names, next_id
 from .problems import Problem, raise_first
 from .repeated import Compared, NewPage, compare
 
@@ -57,6 +57,7 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     incoming = open_folder(storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes)
     classes = incoming.index.classes
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
+    before = entry_names(storage, uri)
     pool = measured_pool(storage, uri, classes, counted).pool
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     know_same_boxes(storage, incoming, compared)
@@ -67,18 +68,35 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
         raise _nothing(incoming, compared)
     _check_unsaid_classes(storage, incoming, compared)
     check_share([page.checked.boxes for page, _ in compared.relabelled], new.background, f"the folder {new.folder_uri}")
+    samples = tuple(
+        _corrected(page, stored, store_label(storage, uri, incoming, page), new) for page, stored in compared.relabelled
+    )
+    if entry_names(storage, uri) != before:
+        _check_meanwhile(read_pool(storage, uri, classes), new, compared)
     correction = PoolCorrection(
         id=next_id(storage, uri, now),
         created_at=created_at(now),
         classes=classes,
         reason=new.reason.strip(),
-        samples=tuple(
-            _corrected(page, stored, store_label(storage, uri, incoming, page), new)
-            for page, stored in compared.relabelled
-        ),
+        samples=samples,
     )
     append(storage, uri, correction)
     return Corrected(correction, tuple(_remarks(compared, incoming.left_out)))
+
+
+def _check_meanwhile(pool: Pool, new: NewLabels, compared: Compared) -> None:
+    """Raise StepError where somebody else corrected or withdrew one of these pages while others were read."""
+    problems: list[Problem] = []
+    for page, stored in compared.relabelled:
+        there = pool.page(stored.image.sha256)
+        if there is None:
+            continue
+        if there.withdrawal is not None:
+            problems.append(Problem(Reason.SAMPLE_WITHDRAWN, page.image, str(there.withdrawal)))
+        elif there.last.label.sha256 != stored.label.sha256:
+            message = f"{there.last.verified_by} gave it another label meanwhile, correction {there.last.correction}"
+            problems.append(Problem(Reason.LABEL_CONTRADICTS, page.image, message))
+    raise_first(problems, new.folder_uri)
 
 
 def _check_said(new: NewLabels) -> None:
