@@ -178,6 +178,13 @@ def test_other_schemes_and_credentials_in_uris_are_refused_without_repeating_the
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("place", ["", " "])
+def test_an_empty_place_is_not_the_folder_that_the_command_runs_in(place: str) -> None:
+    with pytest.raises(StepError, match="A place is empty"):
+        normalise(place)
+    assert normalise(".") == normalise(str(Path.cwd()))
+
+
 def test_a_path_is_a_file_uri(tmp_path: Path) -> None:
     assert local_path(normalise(str(tmp_path / "a b"))) == tmp_path / "a b"
 

@@ -45,6 +45,12 @@ def normalise(uri: str) -> str:
 
     Raises StepError (DataUnreadable) for other schemes, user info or a query: credentials come from the pod.
     """
+    if not uri.strip():
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            "A place is empty, which would be the folder that the command runs in.",
+            "See whether a variable of the shell is unset; write . for this folder.",
+        )
     if "://" not in uri:
         return "file://" + quote(str(Path(uri).absolute()))
     parts = urlsplit(uri)
