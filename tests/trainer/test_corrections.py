@@ -69,6 +69,15 @@ def test_a_corrected_label_counts_from_now_on_and_changes_nothing_that_was_there
     assert (stats.samples, stats.corrected, stats.withdrawn) == (16, 2, 0)
 
 
+def test_a_page_that_has_its_first_label_again_is_not_counted_as_corrected(world: World, folder: Path) -> None:
+    relabel(folder, 7000, 2)
+    correct_pool(world.pool, folder, world.anchor)
+    (folder / "labels/train/page-7000.txt").write_text(page(7000)[1])
+    correct_pool(world.pool, folder, world.anchor)
+    assert label_of(world, 7000) == page(7000)[1].encode()
+    assert pool_stats(Storage(), world.pool.as_uri()).corrected == 1
+
+
 def test_the_last_correction_counts_though_all_are_written_in_one_second(world: World, folder: Path) -> None:
     for shift in range(6):
         (folder / "labels/train/page-7000.txt").write_text(page(8000 + shift)[1])
