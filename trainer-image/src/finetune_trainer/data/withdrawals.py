@@ -118,9 +118,11 @@ def _trouble(pages: Sequence[PoolPage], erase: bool) -> str | None:
 def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[str, list[PoolPage], str]]:
     """Yield each thing that was given, the pages that it means, and a hint for a person where it means none."""
     for document in leaving.documents:
-        yield f"document {document}", [page for page in pool.pages if document in page.documents], ""
+        pages = [page for page in pool.pages if document in page.documents]
+        yield f"document {document}", pages, _hint(pages, document, (page.documents for page in pool.pages))
     for batch in leaving.batches:
-        yield f"batch {batch}", [page for page in pool.pages if batch in page.batches], ""
+        pages = [page for page in pool.pages if batch in page.batches]
+        yield f"batch {batch}", pages, _hint(pages, batch, (page.batches for page in pool.pages))
     for digest in leaving.digests:
         page = pool.page(digest.lower())
         yield f"sha256 {digest}", [page] if page else [], ""
@@ -130,6 +132,14 @@ def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[st
         )
         for image in _images(storage, leaving.images):
             yield image, *_shown(storage, pool, image, looks)
+
+
+def _hint(found: Sequence[PoolPage], given: str, of_pages: Iterable[set[str]]) -> str:
+    """Return what may be meant where nothing was found, or how such names look: those of the pool are shown nowhere."""
+    names = set() if found else set().union(*of_pages)
+    near = [name for name in names if given.strip() and (given.strip() in name or name in given)]
+    shown = min(near or names, default=None)
+    return f"; there is {shown}" if shown is not None else ""
 
 
 def _images(storage: Storage, given: Iterable[str]) -> Iterator[str]:
