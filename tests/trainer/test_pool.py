@@ -17,6 +17,7 @@ from finetune_trainer.data.pool_batch import NewBatch, add_batch
 from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
+from trainer.policy import forget_pixels, saved_anew
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, relabel, write_new_pages
 
 
@@ -77,6 +78,17 @@ def test_pages_that_somebody_added_while_files_were_copied_are_not_added_twice(
         add_to_pool(world.pool, folder, world.anchor)
     assert caught.value.reason is reason
     assert pool_stats(Storage(), world.pool.as_uri()).samples == 14
+
+
+def test_copies_that_are_not_recognised_among_pages_of_an_earlier_release_are_spoken_of(
+    world: World, folder: Path
+) -> None:
+    assert not any("earlier release" in line for line in add_to_pool(world.pool, folder, world.anchor).remarks)
+    forget_pixels(world.pool)
+    saved_anew(folder)
+    relabel(folder, 7000, 4)
+    added = add_to_pool(world.pool, folder, world.anchor)
+    assert any(line.startswith("16 pages of the pool were added by an earlier release") for line in added.remarks)
 
 
 def held_out(world: World, folder: Path) -> None:

@@ -24,7 +24,7 @@ from .incoming import (
     store_label,
 )
 from .page_documents import own_document, said_documents
-from .pool import read_pool
+from .pool import Pool, read_pool
 from .pool_log import append, created_at, entry_names, next_id
 from .problems import raise_first
 from .repeated import Compared, compare
@@ -102,7 +102,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
         ),
     )
     append(storage, uri, batch)
-    return Added(batch, tuple(_remarks(compared, incoming.left_out)))
+    return Added(batch, (*_remarks(compared, incoming.left_out), *_unseen(pool)))
 
 
 def _check_meanwhile(storage: Storage, uri: str, incoming: Incoming, compared: Compared) -> None:
@@ -133,6 +133,13 @@ def _nothing(incoming: Incoming, compared: Compared) -> StepError:
         f"{withdrawn}.",
         "There is nothing to do; export again once more pages are verified.",
     )
+
+
+def _unseen(pool: Pool) -> list[str]:
+    """Return a line on pages of which copies are not recognised here: all of them would have to be read for it."""
+    count = sum(sample.pixels is None for sample in pool.samples)
+    said = "were added by an earlier release, and a copy of one in another file counts as that page, with its label"
+    return [f"{count} pages of the pool {said}: to correct it use `pool correct`, which reads them"] if count else []
 
 
 def _remarks(compared: Compared, left_out: Mapping[str, str]) -> list[str]:
