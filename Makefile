@@ -12,7 +12,7 @@ PYTEST = mkdir -p $(REPORTS) && $(call in,$(1))/python -m pytest --junitxml=$(RE
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONSAFEPATH := 1
 
-SUITES := lint types unit simulation integration local-cluster-test example-test trainer-test server-test
+SUITES := lint types unit simulation integration example-test local-cluster-test+trainer-test+server-test
 ASYNC := -o asyncio_default_fixture_loop_scope=function
 # Tests of the operator in processes side by side; those on a control plane mostly wait for its controllers.
 BESIDE := --numprocesses=auto
