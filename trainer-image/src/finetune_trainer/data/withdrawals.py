@@ -134,9 +134,9 @@ def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[st
             yield image, *_shown(storage, pool, image, looks)
 
 
-def _hint(found: Sequence[PoolPage], given: str, of_pages: Iterable[set[str]]) -> str:
+def _hint(pages: Sequence[PoolPage], given: str, of_pages: Iterable[set[str]]) -> str:
     """Return what may be meant where nothing was found, or how such names look: those of the pool are shown nowhere."""
-    names = set() if found else set().union(*of_pages)
+    names = set() if pages else set().union(*of_pages)
     near = [name for name in names if given.strip() and (given.strip() in name or name in given)]
     shown = min(near or names, default=None)
     return f"; there is {shown}" if shown is not None else ""
