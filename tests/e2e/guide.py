@@ -54,14 +54,14 @@ def lay_out(invoices: Path, base: Path, data: Path) -> None:
 
 
 def _look_again(verified: Path, image: Path, corrected: Path) -> None:
-    """Write a folder with one of the verified pages, whose first box somebody moved by a hair."""
+    """Write a folder with one of the verified pages, whose first box somebody moved a little."""
     for folder in ("images", "labels"):
         (corrected / folder).mkdir(parents=True)
     shutil.copy(image, corrected / "images")
     shutil.copy(verified / "data.yaml", corrected)
     row, *rest = (verified / "labels" / f"{image.stem}.txt").read_text().splitlines()
     field, x, *others = row.split()
-    moved = " ".join([field, f"{float(x) + 0.0005:.6f}", *others])
+    moved = " ".join([field, f"{float(x) + 0.005:.6f}", *others])
     (corrected / "labels" / f"{image.stem}.txt").write_text("\n".join([moved, *rest]) + "\n")
 
 

@@ -22,7 +22,7 @@ shutil.copy(first, again / "images")
 shutil.copy(verified / "data.yaml", again)
 row, *rest = (verified / "labels" / f"{{first.stem}}.txt").read_text().splitlines()
 field, x, *others = row.split()
-moved = " ".join([field, f"{{float(x) + 0.0005:.6f}}", *others])
+moved = " ".join([field, f"{{float(x) + 0.005:.6f}}", *others])
 (again / "labels" / f"{{first.stem}}.txt").write_text("\\n".join([moved, *rest]) + "\\n")
 print(second)
 """

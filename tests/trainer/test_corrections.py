@@ -15,10 +15,11 @@ from finetune_trainer.cli import main
 from finetune_trainer.data.pool import StoredSample, read_pool
 from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.storage import Storage
+from finetune_trainer.storage import Storage, local_path
 from trainer.policy import forget_pixels
 from trainer.world import (
     CLASSES,
+    SIDE,
     World,
     add_to_pool,
     correct_pool,
@@ -68,11 +69,73 @@ def test_a_corrected_label_counts_from_now_on_and_changes_nothing_that_was_there
     assert (stats.samples, stats.corrected, stats.withdrawn) == (16, 2, 0)
 
 
+def test_a_page_that_has_its_first_label_again_is_not_counted_as_corrected(world: World, folder: Path) -> None:
+    relabel(folder, 7000, 2)
+    correct_pool(world.pool, folder, world.anchor)
+    (folder / "labels/train/page-7000.txt").write_text(page(7000)[1])
+    correct_pool(world.pool, folder, world.anchor)
+    assert label_of(world, 7000) == page(7000)[1].encode()
+    assert pool_stats(Storage(), world.pool.as_uri()).corrected == 1
+
+
 def test_the_last_correction_counts_though_all_are_written_in_one_second(world: World, folder: Path) -> None:
     for shift in range(6):
         (folder / "labels/train/page-7000.txt").write_text(page(8000 + shift)[1])
         correct_pool(world.pool, folder, world.anchor)
         assert label_of(world, 7000) == page(8000 + shift)[1].encode()
+
+
+def test_the_last_correction_counts_though_a_batch_was_named_by_hand(world: World, folder: Path) -> None:
+    batch = max((world.pool / "batches").iterdir())
+    batch.write_text(json.dumps(json.loads(batch.read_text()) | {"id": "first-pages"}))
+    batch.rename(batch.with_stem("first-pages"))
+    for shift in range(6):
+        (folder / "labels/train/page-7000.txt").write_text(page(8000 + shift)[1])
+        correct_pool(world.pool, folder, world.anchor)
+        assert label_of(world, 7000) == page(8000 + shift)[1].encode()
+
+
+def corrects(world: World, folder: Path) -> None:
+    others = shutil.copytree(folder, world.root / "others")
+    (others / "labels/train/page-7000.txt").write_text(page(8000)[1])
+    correct_pool(world.pool, others, world.anchor)
+
+
+def withdraws(world: World, _folder: Path) -> None:
+    withdraw_from(world.pool, documents=("doc-1",))
+
+
+def adds(world: World, _folder: Path) -> None:
+    add_to_pool(world.pool, write_new_pages(world.root / "others", count=1, first=7100), world.anchor)
+
+
+@pytest.mark.parametrize(
+    ("somebody", "reason"),
+    [(corrects, Reason.LABEL_CONTRADICTS), (withdraws, Reason.SAMPLE_WITHDRAWN), (adds, None)],
+)
+def test_what_somebody_else_did_to_a_page_meanwhile_is_told_and_not_covered_up(
+    world: World,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    somebody: Callable[[World, Path], None],
+    reason: Reason | None,
+) -> None:
+    original = Storage.write_once
+
+    def write(self: Storage, uri: str, data: bytes) -> None:
+        monkeypatch.undo()
+        somebody(world, folder)
+        original(self, uri, data)
+
+    relabel(folder, 7000, 1)
+    monkeypatch.setattr(Storage, "write_once", write)
+    if reason is None:
+        correct_pool(world.pool, folder, world.anchor)
+        assert label_of(world, 7000) == page(7077)[1].encode()
+        return
+    with pytest.raises(StepError, match=r"page-7000[.]png: (bo|cy)@example[.]com") as caught:
+        correct_pool(world.pool, folder, world.anchor)
+    assert caught.value.reason is reason
 
 
 def test_another_file_of_a_page_corrects_it(world: World, folder: Path) -> None:
@@ -92,12 +155,52 @@ def test_a_page_of_an_earlier_release_is_found_by_its_pixels(world: World, folde
     assert label_of(world, 7002) == page(7079)[1].encode()
 
 
-def test_other_digits_of_the_same_boxes_are_no_correction(world: World, folder: Path) -> None:
-    label = folder / "labels/train/page-7000.txt"
-    label.write_text("".join(f"{row}00\n" for row in reversed(label.read_text().splitlines())))
+def test_a_page_that_was_compressed_anew_is_corrected_by_the_file_that_the_refusal_names(
+    world: World, folder: Path
+) -> None:
+    lookalike(world, folder)
+    relabel(folder, 7003, 1)
+    with pytest.raises(StepError, match=r"a copy of batch \S+ [(](file:\S+)[)]: give that file instead") as caught:
+        correct_pool(world.pool, folder, world.anchor)
+    named = local_path(caught.value.message.partition("(")[2].partition(")")[0])
+    assert named is not None
+    shutil.copy(named, folder / "images/train/page-7003.png")
+    correct_pool(world.pool, folder, world.anchor)
+    assert label_of(world, 7003) == page(7080)[1].encode()
+
+
+def with_more_digits(row: str) -> str:
+    return f"{row}00"
+
+
+def rounded(row: str) -> str:
+    field, *cells = row.split()
+    return " ".join([field, *(f"{float(cell):.4f}" for cell in cells)])
+
+
+@pytest.mark.parametrize("written", [with_more_digits, rounded])
+def test_the_same_boxes_written_otherwise_are_no_correction(
+    world: World, folder: Path, written: Callable[[str], str]
+) -> None:
+    for label in (folder / "labels/train").iterdir():
+        label.write_text("\r\n".join(map(written, reversed(label.read_text().splitlines()))))
     with pytest.raises(StepError, match=r"All 4 pages of .* have these labels") as caught:
         correct_pool(world.pool, folder, world.anchor)
     assert caught.value.remedy == "There is nothing to correct."
+    with pytest.raises(StepError) as caught:
+        add_to_pool(world.pool, folder, world.anchor)
+    assert caught.value.reason is Reason.DUPLICATE_SAMPLE
+    write_new_pages(folder, count=1, first=7100)
+    added = add_to_pool(world.pool, folder, world.anchor, only_new=True)
+    assert "4 pages are in the pool already and were left out" in added.remarks
+
+
+def test_a_box_that_moved_by_a_pixel_is_a_correction(world: World, folder: Path) -> None:
+    label = folder / "labels/train/page-7000.txt"
+    field, x, *rest = label.read_text().splitlines()[0].split()
+    moved = " ".join([field, f"{float(x) + 1 / SIDE:.6f}", *rest])
+    label.write_text("\n".join([moved, *label.read_text().splitlines()[1:]]))
+    assert len(correct_pool(world.pool, folder, world.anchor).correction.samples) == 1
 
 
 def unknown(world: World, folder: Path) -> None:
@@ -184,11 +287,40 @@ def test_an_export_of_the_whole_project_corrects_first_and_adds_then(world: Worl
     assert len(samples(world)) == 18
 
 
+def test_an_export_of_the_whole_project_still_has_what_was_withdrawn(world: World, folder: Path) -> None:
+    withdrawn(world, folder)
+    with pytest.raises(StepError, match=r"All 3 pages .* that are in the pool .*; 1 pages were withdrawn") as caught:
+        correct_pool(world.pool, folder, world.anchor, only_known=True)
+    assert caught.value.remedy == "There is nothing to correct."
+    relabel(folder, 7000, 1)
+    made = correct_pool(world.pool, folder, world.anchor, only_known=True)
+    assert any("1 pages were withdrawn and were left out (first: images/train/page-7003" in r for r in made.remarks)
+    assert len(made.correction.samples) == 1
+
+
 def test_classes_of_another_order_are_renumbered_as_in_a_batch(world: World, folder: Path) -> None:
     (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(reversed(CLASSES))}))
     (folder / "labels/train/page-7000.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     correct_pool(world.pool, folder, world.anchor, map_classes=True)
     assert label_of(world, 7000) == b"2 0.5 0.5 0.1 0.1\n"
+
+
+def test_boxes_of_a_class_that_the_folder_does_not_know_are_not_lost(world: World, folder: Path) -> None:
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(CLASSES[:2])}))
+    for label in (folder / "labels/train").iterdir():
+        label.write_text("".join(f"{row}\n" for row in label.read_text().splitlines() if not row.startswith("2 ")))
+    before = files_of(world.pool)
+    with pytest.raises(StepError, match=r"total on 4 pages \(first: images/train/page-7000.png\)") as caught:
+        correct_pool(world.pool, folder, world.anchor, map_classes=True)
+    assert caught.value.reason is Reason.CLASS_LIST_DIFFERS
+    assert files_of(world.pool) == before
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(CLASSES)}))
+    correct_pool(world.pool, folder, world.anchor)
+    (folder / "data.yaml").write_text(yaml.safe_dump({"names": list(CLASSES[:2])}))
+    relabel(folder, 7000, 1)
+    rows = (folder / "labels/train/page-7000.txt").read_text().splitlines()
+    (folder / "labels/train/page-7000.txt").write_text("\n".join(row for row in rows if not row.startswith("2 ")))
+    assert len(correct_pool(world.pool, folder, world.anchor, map_classes=True).correction.samples) == 1
 
 
 def test_a_correction_by_other_classes_is_refused_where_the_pool_is_read(world: World, folder: Path) -> None:

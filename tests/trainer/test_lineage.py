@@ -11,8 +11,9 @@ import pytest
 from finetune_trainer.cli import main
 from finetune_trainer.data.lineage import RunLineage, pool_lineage
 from finetune_trainer.documents.codec import FileReference
+from finetune_trainer.errors import StepError
 from finetune_trainer.storage import Storage, local_path
-from trainer.policy import FIRST, Policy
+from trainer.policy import FIRST, Policy, saved_anew
 from trainer.test_listed_plans import of_the_last_release
 from trainer.world import NONCE, World, add_to_pool, relabel
 
@@ -84,12 +85,33 @@ def test_a_label_that_a_page_has_in_another_pool_is_no_label_that_was_corrected(
     assert lineage(policy) == {}
 
 
+def test_a_page_that_trained_out_of_another_pool_in_another_file_is_found_by_its_pixels(policy: Policy) -> None:
+    here = policy.pool
+    policy.pool = policy.world.root / "second"
+    folder = policy.folder(FIRST, 2)
+    saved_anew(folder)
+    add_to_pool(policy.pool, folder, policy.world.anchor)
+    published(policy.world, "uid-1", policy.run())
+    policy.pool = here
+    policy.withdraw(FIRST, 1)
+    assert lineage(policy)["uid-1"].withdrawn == 1
+
+
 def test_a_page_that_is_held_out_taught_nobody(policy: Policy) -> None:
     policy.holdout = "0.5"
     plan = policy.run()
     published(policy.world, "uid-1", plan)
     policy.withdraw(FIRST, 12)
     assert 0 < lineage(policy)["uid-1"].withdrawn < 12
+
+
+@pytest.mark.parametrize("place", ["ml/uid-1", "other"])
+def test_a_place_without_any_plan_is_no_answer(policy: Policy, place: str) -> None:
+    published(policy.world, "uid-1", policy.run())
+    policy.withdraw(FIRST, 1)
+    (policy.world.artifacts / "other").mkdir()
+    with pytest.raises(StepError, match="No plan of a run lies below"):
+        pool_lineage(Storage(), policy.pool.as_uri(), (policy.world.artifacts / place).as_uri())
 
 
 def test_a_plan_that_cannot_be_read_is_named(policy: Policy, capsys: pytest.CaptureFixture[str]) -> None:

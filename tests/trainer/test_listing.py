@@ -125,6 +125,19 @@ def held_out(policy: Policy) -> None:
     add_to_pool(policy.pool, more, policy.world.anchor, {f"page-{8000 + n}": f"doc-{12 + n}" for n in range(5)})
 
 
+def held_out_and_corrected(policy: Policy) -> None:
+    """A held-out page with another label is fresh, and no new page to train on; it stays held out."""
+    held_out(policy)
+    policy.run(goes_live=True)
+    policy.correct(FIRST, 12)
+
+
+def held_out_and_withdrawn(policy: Policy) -> None:
+    held_out(policy)
+    policy.run(goes_live=True)
+    policy.withdraw(FIRST, 12)
+
+
 def another_policy(policy: Policy) -> None:
     """Its runs are judged on the same pool; what it judged is its own."""
     other = Policy(policy.world, policy.pool)
@@ -168,6 +181,8 @@ TABLE: dict[Callable[[Policy], None], dict[str, int]] = {
     withdrawn_before_any_run: {"pool": 9, "withdrawn": 3, "outside": 9, "new": 9, "fresh": 9},
     corrected_and_withdrawn: {"pool": 10, "withdrawn": 2, "outside": 10, "new": 2, "corrected": 2, "fresh": 10},
     held_out: {"pool": 17, "heldOut": 7, "outside": 10, "new": 3, "fresh": 5},
+    held_out_and_corrected: {"pool": 17, "heldOut": 7, "outside": 10, "new": 7, "corrected": 7, "fresh": 12},
+    held_out_and_withdrawn: {"pool": 5, "heldOut": 2, "withdrawn": 12, "outside": 3, "new": 0, "fresh": 0},
     another_policy: {"pool": 17, "outside": 17, "new": 17, "fresh": 17},
     its_own_after_another_policy: {"pool": 19, "outside": 19, "new": 2, "fresh": 19},
     another_pool: {"pool": 14, "outside": 14, "new": 0, "fresh": 14},

@@ -17,7 +17,8 @@ from finetune_trainer.data.pool_batch import NewBatch, add_batch
 from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
-from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, write_new_pages
+from trainer.policy import forget_pixels, saved_anew
+from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, relabel, write_new_pages
 
 
 @pytest.fixture
@@ -38,6 +39,56 @@ def test_a_batch_adds_and_changes_nothing_that_was_there(world: World, folder: P
     assert (stats.batches, stats.samples, stats.documents) == (2, 16, 15)
     assert stats.boxes == dict.fromkeys(CLASSES, 16)
     assert stats.verifiers == {"ann@example.com": 16}
+
+
+def while_files_are_copied(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen as soon as the first file is stored."""
+    original = Storage.write_once
+
+    def write(self: Storage, uri: str, data: bytes) -> None:
+        monkeypatch.undo()
+        happens()
+        original(self, uri, data)
+
+    monkeypatch.setattr(Storage, "write_once", write)
+
+
+def test_a_batch_sorts_behind_what_somebody_added_while_its_files_were_copied(
+    world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = write_new_pages(world.root / "others", count=2, first=7100)
+    ids: list[str] = []
+    while_files_are_copied(monkeypatch, lambda: ids.append(add_to_pool(world.pool, others, world.anchor).batch.id))
+    ids.append(add_to_pool(world.pool, folder, world.anchor).batch.id)
+    assert ids == sorted(ids)
+    assert pool_stats(Storage(), world.pool.as_uri()).samples == 18
+
+
+@pytest.mark.parametrize(
+    ("again", "reason"), [(False, Reason.DUPLICATE_SAMPLE), (True, Reason.LABEL_CONTRADICTS)], ids=["same", "other"]
+)
+def test_pages_that_somebody_added_while_files_were_copied_are_not_added_twice(
+    world: World, folder: Path, monkeypatch: pytest.MonkeyPatch, again: bool, reason: Reason
+) -> None:
+    others = write_new_pages(world.root / "others", count=2, first=7000)
+    if again:
+        relabel(others, 7000, 2)
+    while_files_are_copied(monkeypatch, lambda: add_to_pool(world.pool, others, world.anchor))
+    with pytest.raises(StepError, match="of which somebody added pages meanwhile: images/train/page-7000") as caught:
+        add_to_pool(world.pool, folder, world.anchor)
+    assert caught.value.reason is reason
+    assert pool_stats(Storage(), world.pool.as_uri()).samples == 14
+
+
+def test_copies_that_are_not_recognised_among_pages_of_an_earlier_release_are_spoken_of(
+    world: World, folder: Path
+) -> None:
+    assert not any("earlier release" in line for line in add_to_pool(world.pool, folder, world.anchor).remarks)
+    forget_pixels(world.pool)
+    saved_anew(folder)
+    relabel(folder, 7000, 4)
+    added = add_to_pool(world.pool, folder, world.anchor)
+    assert any(line.startswith("16 pages of the pool were added by an earlier release") for line in added.remarks)
 
 
 def held_out(world: World, folder: Path) -> None:

@@ -23,7 +23,7 @@ from finetune_trainer.steps.verify import verify
 from finetune_trainer.steps.yardstick import read_yardstick
 from finetune_trainer.storage import local_path
 from finetune_trainer.training.precision import detect_hardware
-from trainer.world import NONCE, World, context
+from trainer.world import NONCE, World, context, withdraw_from
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,23 @@ def evaluated(
     candidate = FileReference(trained.artifact.uri, trained.artifact.sha256)
     inputs = EvaluateInputs(1, NONCE, 1, prepared.plan, candidate)
     return evaluate(context("evaluate", document, tmp_path_factory.mktemp("e")), document, inputs)
+
+
+@pytest.mark.parametrize(("erase", "reason"), [(True, Reason.SAMPLE_WITHDRAWN), (False, Reason.DATA_UNREADABLE)])
+def test_training_tells_pages_that_were_erased_since_from_files_that_are_lost(
+    base: dict[str, Any], world: World, tmp_path: Path, erase: bool, reason: Reason
+) -> None:
+    document = world.parsed(base, artifacts__uri=(tmp_path / "out").as_uri())
+    prepared = prepare(context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE))
+    [batch] = (world.pool / "batches").iterdir()
+    if erase:
+        withdraw_from(world.pool, batches=(batch.stem,), erase=True)
+    else:
+        next(world.pool.rglob("*.png")).unlink()
+    with pytest.raises(StepError) as caught:
+        train(context("train", document, tmp_path / "t"), document, TrainInputs(1, NONCE, prepared.plan))
+    assert caught.value.reason is reason
+    assert ("12 pages that the plan was drawn from were erased" in caught.value.message) == erase
 
 
 def test_the_mix_is_all_new_pages_and_the_row_of_the_table(prepared: PrepareResult) -> None:

@@ -124,6 +124,19 @@ def test_what_measures_takes_no_manifest_that_lies_in_the_store(place: str) -> N
     assert "0.999999" not in str(emitted.result)
 
 
+def test_what_somebody_else_wrote_meanwhile_is_listed(place: str) -> None:
+    storage = Storage()
+    storage.write_once(join(place, "a"), b"a")
+    assert (storage.names(place), storage.exists(join(place, "b"))) == (["a"], False)
+    if (path := local_path(place)) is not None:
+        (path / "b").write_bytes(b"b")
+    else:
+        key = join(place, "b").removeprefix("s3://bucket/")
+        boto3.client("s3").put_object(Bucket="bucket", Key=key, Body=b"b")
+    assert (storage.names(place), storage.exists(join(place, "b"))) == (["a", "b"], True)
+    assert storage.walk(place).files == ("a", "b")
+
+
 def test_an_object_is_written_once(place: str) -> None:
     uri = join(place, "model.onnx")
     Storage().write_once(uri, b"first")
@@ -163,6 +176,13 @@ def test_other_schemes_and_credentials_in_uris_are_refused_without_repeating_the
         normalise(uri)
     assert caught.value.reason is Reason.DATA_UNREADABLE
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["", " "])
+def test_an_empty_place_is_not_the_folder_that_the_command_runs_in(place: str) -> None:
+    with pytest.raises(StepError, match="A place is empty"):
+        normalise(place)
+    assert normalise(".") == normalise(str(Path.cwd()))
 
 
 def test_a_path_is_a_file_uri(tmp_path: Path) -> None:

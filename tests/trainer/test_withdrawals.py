@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -117,7 +118,10 @@ def test_what_is_named_is_withdrawn_and_everything_stays_where_it_was(
 @pytest.mark.parametrize(
     ("what", "named"),
     [
-        ({"documents": ("doc-1", "doc-9")}, "document doc-9: no sample of the pool has it"),
+        ({"documents": ("doc-1", "doc-9")}, "document doc-9: no sample of the pool has it; there is 2026"),
+        ({"documents": ("page-7002",)}, "there is [0-9TZ]+-[0-9a-f]{8}/images/train/page-7002[.]"),
+        ({"documents": ("doc-1 ",)}, "there is doc-1[.]"),
+        ({"batches": ("20261120T120000Z.json",)}, "there is 20261120T12000"),
         ({"batches": ("20261120T120000Z",)}, "batch 20261120T120000Z: no sample"),
         ({"digests": ("0" * 64,)}, "sha256 0000"),
         ({}, "Nothing says what is to be withdrawn"),
@@ -136,6 +140,51 @@ def test_a_folder_without_images_and_a_file_that_is_not_there_are_refused(world:
         with pytest.raises(StepError, match=said):
             withdraw_from(world.pool, images=(place.as_uri(),))
     assert files_of(world.pool) == before
+
+
+@pytest.mark.parametrize("name", ["batches", "documents"])
+def test_a_page_that_two_people_added_at_once_is_known_by_either_batch_and_document(
+    world: World, folder: Path, name: str
+) -> None:
+    first = world.pool / "batches" / f"{batch_id(world)}.json"
+    content = json.loads(first.read_text())
+    content["id"] = content["id"].partition("-")[0] + "-zzzzzzzz"
+    for sample in content["samples"]:
+        sample["document"] = "letter-9"
+    first.with_stem(content["id"]).write_text(json.dumps(content))
+    assert count(world) == 16
+    withdraw_from(world.pool, **{name: (content["id"] if name == "batches" else "letter-9",)})
+    assert count(world) == 12
+
+
+def heic(_folder: Path, pages: Path) -> None:
+    (pages / "page-7003.heic").write_bytes(b"a photo")
+
+
+def dangling(_folder: Path, pages: Path) -> None:
+    (pages / "page-7003.png").symlink_to("/nowhere/page-7003.png")
+
+
+def no_utf8(folder: Path, pages: Path) -> None:
+    shutil.copy(image(folder, 7003), Path(os.fsdecode(os.fsencode(pages) + b"/caf\xe9.png")))
+
+
+@pytest.mark.parametrize(("lost", "said"), [(heic, "this is .heic"), (dangling, "a link"), (no_utf8, "UTF-8")])
+def test_what_may_be_a_page_of_a_folder_and_cannot_be_read_is_not_passed_over(
+    world: World, folder: Path, lost: Callable[[Path, Path], None], said: str
+) -> None:
+    alone = write_new_pages(world.root / "alone", count=2, first=7000)
+    lost(folder, alone / "images" / "train")
+    with pytest.raises(StepError, match=said):
+        withdraw_from(world.pool, images=(alone.as_uri(),))
+    assert count(world) == 16
+
+
+def test_what_an_operating_system_leaves_in_a_folder_is_no_page_to_withdraw(world: World, folder: Path) -> None:
+    alone = write_new_pages(world.root / "alone", count=2, first=7000)
+    (alone / "images/train/._page-7000.png").write_bytes(b"a fork")
+    withdraw_from(world.pool, images=(alone.as_uri(),))
+    assert count(world) == 14
 
 
 def test_a_file_that_only_looks_like_a_page_is_refused_and_says_which_it_resembles(world: World, folder: Path) -> None:

@@ -27,9 +27,16 @@ _CHUNK: Final = 4 * 1024 * 1024
 _READERS: Final = 16
 """Threads that read remote objects; they wait for the network."""
 
+_UNCACHED: Final[Mapping[str, Any]] = {"use_listings_cache": False}
+"""Somebody else may have written meanwhile: a pool's log is listed again behind the pages that took an hour to read."""
+
 _OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     # An unreachable endpoint should end the attempt within minutes; the operator retries with a new one.
-    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 4}}},
+    "s3": {
+        "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 4}},
+        **_UNCACHED,
+    },
+    "gs": _UNCACHED,
 }
 
 
@@ -38,6 +45,12 @@ def normalise(uri: str) -> str:
 
     Raises StepError (DataUnreadable) for other schemes, user info or a query: credentials come from the pod.
     """
+    if not uri.strip():
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            "A place is empty, which would be the folder that the command runs in.",
+            "See whether a variable of the shell is unset; write . for this folder.",
+        )
     if "://" not in uri:
         return "file://" + quote(str(Path(uri).absolute()))
     parts = urlsplit(uri)

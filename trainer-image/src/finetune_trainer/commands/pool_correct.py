@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_verified_folder(parser)
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why the labels change, a ticket or report")
-    parser.add_argument("--only-known", action="store_true", help="leave out pages that the pool does not have")
+    parser.add_argument(
+        "--only-known", action="store_true", help="leave out pages that the pool does not have any more, or never had"
+    )
     parser.set_defaults(run=run)
 
 

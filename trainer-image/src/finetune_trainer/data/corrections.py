@@ -9,16 +9,15 @@ from datetime import date, datetime
 from ..documents.pool import CorrectedSample, LabelFile, PoolCorrection
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
-from ..storage import Storage, join
+from ..storage import Storage
 from .anchor import held_out_pages
 from .background import check_share
 from .folder import summary
-from .folder_classes import renumber
-from .incoming import Incoming, no_image, open_folder, page_remarks, read_new_pages, store_label
+from .incoming import Incoming, know_same_boxes, no_image, open_folder, page_remarks, read_new_pages, store_label
 from .labels import parse_label
-from .pool import StoredSample
+from .pool import Pool, StoredSample, read_pool
 from .pool_check import measured_pool
-from .pool_log import append, created_at, next_id
+from .pool_log import append, created_at, entry_names, next_id
 from .problems import Problem, raise_first
 from .repeated import Compared, NewPage, compare
 
@@ -27,7 +26,8 @@ from .repeated import Compared, NewPage, compare
 class NewLabels:
     """What is to be corrected: a YOLO folder, the anchor whose classes count, who verified the labels, and why.
 
-    `background` and `map_classes` mean what they mean for a batch. `only_known` leaves out pages that the pool has not.
+    `background` and `map_classes` mean what they mean for a batch. `only_known` leaves out pages that the pool
+    has not, or not any more.
     """
 
     folder_uri: str
@@ -57,29 +57,46 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     incoming = open_folder(storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes)
     classes = incoming.index.classes
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
+    before = entry_names(storage, uri)
     pool = measured_pool(storage, uri, classes, counted).pool
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
-    unknown = [] if new.only_known else _unknown(compared)
-    problems = [*compared.held_out, *incoming.problems, *trouble, *compared.withdrawn, *compared.twice, *unknown]
+    know_same_boxes(storage, incoming, compared)
+    others = [] if new.only_known else [*compared.withdrawn, *_unknown(compared)]
+    problems = [*compared.held_out, *incoming.problems, *trouble, *compared.twice, *others]
     raise_first(problems, new.folder_uri)
-    others = [
-        (page, stored) for page, stored in compared.relabelled if not _says_the_same(storage, incoming, page, stored)
-    ]
-    if not others:
+    if not compared.relabelled:
         raise _nothing(incoming, compared)
-    check_share([page.checked.boxes for page, _ in others], new.background, f"the folder {new.folder_uri}")
+    _check_unsaid_classes(storage, incoming, compared)
+    check_share([page.checked.boxes for page, _ in compared.relabelled], new.background, f"the folder {new.folder_uri}")
+    samples = tuple(
+        _corrected(page, stored, store_label(storage, uri, incoming, page), new) for page, stored in compared.relabelled
+    )
+    if entry_names(storage, uri) != before:
+        _check_meanwhile(read_pool(storage, uri, classes), new, compared)
     correction = PoolCorrection(
         id=next_id(storage, uri, now),
         created_at=created_at(now),
         classes=classes,
         reason=new.reason.strip(),
-        samples=tuple(
-            _corrected(page, stored, store_label(storage, uri, incoming, page), new) for page, stored in others
-        ),
+        samples=samples,
     )
     append(storage, uri, correction)
-    same = len(compared.known) + len(compared.relabelled) - len(others)
-    return Corrected(correction, tuple(_remarks([page for page, _ in others], same, compared, incoming.left_out)))
+    return Corrected(correction, tuple(_remarks(compared, incoming.left_out)))
+
+
+def _check_meanwhile(pool: Pool, new: NewLabels, compared: Compared) -> None:
+    """Raise StepError where somebody else corrected or withdrew one of these pages while others were read."""
+    problems: list[Problem] = []
+    for page, stored in compared.relabelled:
+        there = pool.page(stored.image.sha256)
+        if there is None:
+            continue
+        if there.withdrawal is not None:
+            problems.append(Problem(Reason.SAMPLE_WITHDRAWN, page.image, str(there.withdrawal)))
+        elif there.last.label.sha256 != stored.label.sha256:
+            message = f"{there.last.verified_by} gave it another label meanwhile, correction {there.last.correction}"
+            problems.append(Problem(Reason.LABEL_CONTRADICTS, page.image, message))
+    raise_first(problems, new.folder_uri)
 
 
 def _check_said(new: NewLabels) -> None:
@@ -87,6 +104,28 @@ def _check_said(new: NewLabels) -> None:
         raise bad_input(Reason.VERIFIER_MISSING, "--verified-by is empty.", "Name the person who verified the labels.")
     if not new.reason.strip():
         raise bad_input(Reason.DATA_UNREADABLE, "--reason is empty.", "Say why the labels change: a ticket or report.")
+
+
+def _check_unsaid_classes(storage: Storage, incoming: Incoming, compared: Compared) -> None:
+    """Raise StepError ClassListDiffers where pages have boxes of classes that the folder does not know.
+
+    It says nothing of these, so that they would be gone for no reason that anybody gave.
+    """
+    names = incoming.index.classes
+    unsaid = set(range(len(names))) - set(incoming.classes.values())
+    lost: dict[str, list[str]] = {}
+    for page, stored in compared.relabelled if unsaid else ():
+        label = parse_label(storage.read(stored.label.uri), len(names)) if storage.exists(stored.label.uri) else ()
+        for field in {box.field for box in label} & unsaid if isinstance(label, tuple) else ():
+            lost.setdefault(names[field], []).append(page.image)
+    if lost:
+        said = "; ".join(f"{name} on {len(pages)} pages (first: {pages[0]})" for name, pages in sorted(lost.items()))
+        raise bad_input(
+            Reason.CLASS_LIST_DIFFERS,
+            f"The folder {incoming.folder.uri} does not have classes of which the pool has boxes: {said}. They would "
+            "be lost.",
+            "Export these pages with all their classes; where the boxes are to go, list the class in data.yaml.",
+        )
 
 
 def _corrected(page: NewPage, stored: StoredSample, label: LabelFile, new: NewLabels) -> CorrectedSample:
@@ -104,34 +143,35 @@ def _unknown(compared: Compared) -> list[Problem]:
     problems = []
     for page in compared.new:
         near = compared.lookalikes.get(page.image)
-        message = "the pool does not have it" + (f"; it looks like a copy of {near}" if near else "")
+        message = "the pool does not have it" + (
+            f"; it looks like a copy of {near}: give that file instead" if near else ""
+        )
         problems.append(Problem(Reason.NOT_IN_POOL, page.image, message))
     return problems
 
 
-def _says_the_same(storage: Storage, incoming: Incoming, page: NewPage, stored: StoredSample) -> bool:
-    """Tell whether two labels have the same boxes, written otherwise: tools round and sort as they like."""
-    data = renumber(storage.read(join(incoming.folder.uri, page.label)) if page.label else b"", incoming.classes)
-    if not storage.exists(stored.label.uri):
-        return False  # it is lost: the new one mends that
-    old, new = (parse_label(label, len(incoming.index.classes)) for label in (storage.read(stored.label.uri), data))
-    return isinstance(old, tuple) and isinstance(new, tuple) and set(old) == set(new)
-
-
 def _nothing(incoming: Incoming, compared: Compared) -> StepError:
-    same = len(compared.known) + len(compared.relabelled)
-    if not same and not compared.new:
+    same, others = len(compared.known), len(compared.new) + len(compared.withdrawn)
+    if not same and not others:
         return no_image(incoming)
+    folder = incoming.folder.uri
     what = (
-        f"All {same} pages of {incoming.folder.uri} have these labels in the pool already"
+        f"All {same} pages of {folder}{' that are in the pool' if others else ''} have these labels already"
         if same
-        else (f"The pool has none of the {len(compared.new)} pages of {incoming.folder.uri}")
+        else f"The pool has none of the {others} pages of {folder}"
     )
-    return bad_input(Reason.DATA_UNREADABLE, f"{what}.", "There is nothing to correct.")
+    withdrawn = f"; {_withdrawn(compared)}" if compared.withdrawn else ""
+    return bad_input(Reason.DATA_UNREADABLE, f"{what}{withdrawn}.", "There is nothing to correct.")
 
 
-def _remarks(pages: list[NewPage], same: int, compared: Compared, left_out: Mapping[str, str]) -> list[str]:
-    lines = [f"{same} pages have these labels already and were left out"] if same else []
+def _withdrawn(compared: Compared) -> str:
+    return f"{len(compared.withdrawn)} pages were withdrawn and were left out (first: {compared.withdrawn[0]})"
+
+
+def _remarks(compared: Compared, left_out: Mapping[str, str]) -> list[str]:
+    lines = [f"{len(compared.known)} pages have these labels already and were left out"] if compared.known else []
     if compared.new:
         lines.append(f"{len(compared.new)} pages are not in the pool and were left out")
-    return [*lines, *page_remarks(pages), *summary(left_out)]
+    if compared.withdrawn:
+        lines.append(_withdrawn(compared))
+    return [*lines, *page_remarks([page for page, _ in compared.relabelled]), *summary(left_out)]

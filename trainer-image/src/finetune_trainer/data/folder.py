@@ -83,8 +83,7 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
     for path in sorted(folder.files - used):
         name = PurePosixPath(path).name
         if _suffix(path) in OTHER_IMAGES:
-            message = f"pages are {', '.join(sorted(IMAGE_SUFFIXES))}; this is {_suffix(path)}"
-            lost.append(Problem(Reason.FILE_UNUSABLE, path, message))
+            lost.append(_other_image(path))
         elif _suffix(path) in IMAGE_SUFFIXES:
             left_out[path] = "in no split of data.yaml"
         elif name in _KNOWN:
@@ -96,6 +95,17 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
         else:
             left_out[path] = "neither page nor label"
     return left_out, lost
+
+
+def lost_images(folder: Folder) -> list[Problem]:
+    """Return a problem for all that may be a page and cannot be read as one."""
+    others = [_other_image(path) for path in sorted(folder.files) if _suffix(path) in OTHER_IMAGES]
+    return [*folder.lost, *others]
+
+
+def _other_image(path: str) -> Problem:
+    message = f"pages are {', '.join(sorted(IMAGE_SUFFIXES))}; this is {_suffix(path)}"
+    return Problem(Reason.FILE_UNUSABLE, path, message)
 
 
 def shared_labels(images: Iterable[str]) -> list[Problem]:

@@ -16,9 +16,11 @@ from .anchor import read_index
 from .folder import Folder, account, read_folder
 from .folder_classes import folder_classes, renumber, renumbering, what_lies_there
 from .images import picture_remarks
+from .labels import parse_label, same_boxes
 from .pages import check_pages
+from .pool import StoredSample
 from .problems import Problem
-from .repeated import NewPage
+from .repeated import Compared, NewPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,27 @@ def read_new_pages(
             pages.append(NewPage.of(files, checked, incoming.classes))
         counted(number, len(images))
     return pages, problems
+
+
+def know_same_boxes(storage: Storage, incoming: Incoming, compared: Compared) -> None:
+    """Count pages as known that have the pool's boxes written otherwise: tools round, sort and end lines as they like.
+
+    Else an export of the whole project would correct every page of the pool, and make all of them new again.
+    """
+    relabelled = compared.relabelled[:]
+    compared.relabelled.clear()
+    for page, stored in relabelled:
+        same = _has_same_boxes(storage, incoming, page, stored)
+        (compared.known if same else compared.relabelled).append((page, stored))
+
+
+def _has_same_boxes(storage: Storage, incoming: Incoming, page: NewPage, stored: StoredSample) -> bool:
+    if not storage.exists(stored.label.uri):
+        return False  # it is lost: a correction mends that
+    data = renumber(storage.read(join(incoming.folder.uri, page.label)) if page.label else b"", incoming.classes)
+    old, new = (parse_label(label, len(incoming.index.classes)) for label in (storage.read(stored.label.uri), data))
+    picture = page.checked.picture
+    return isinstance(old, tuple) and isinstance(new, tuple) and same_boxes(old, new, picture.width, picture.height)
 
 
 def no_image(incoming: Incoming) -> StepError:

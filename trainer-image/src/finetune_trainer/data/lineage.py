@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -11,7 +11,7 @@ import msgspec
 
 from ..documents.plan import Plan, TrainSample, parse_plan
 from ..documents.result import Manifest
-from ..errors import Reason, StepError
+from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, join
 from .pool import Pool, PoolPage, replayed
 from .pool_log import existing_log
@@ -28,6 +28,10 @@ class LearnedPage:
     label: str | None
     document: str
     became: Literal["withdrawn", "corrected"]
+
+
+_Learned = dict[tuple[str, str | None], LearnedPage]
+"""Pages by the digests of image and label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,13 @@ class PoolLineage:
 
 
 def pool_lineage(storage: Storage, uri: str, artifacts: str) -> PoolLineage:
-    """Return which runs below `artifacts` trained on pages that are withdrawn or corrected by now."""
+    """Return which runs below `artifacts` trained on pages that are withdrawn or corrected by now.
+
+    Raises StepError DataUnreadable where there is no plan at all: most often the URI is wrong, and nobody should take
+    that for an answer. One plan is in memory at a time.
+    """
     pool = replayed(uri, existing_log(storage, uri), {})
-    plans: dict[str, list[Plan]] = {}
+    learned: dict[str, _Learned] = {}
     trained: dict[str, set[str]] = {}
     unreadable: list[str] = []
     count = 0
@@ -67,13 +75,19 @@ def pool_lineage(storage: Storage, uri: str, artifacts: str) -> PoolLineage:
         elif (step, what) == ("prepare", "plan"):
             count += 1
             try:
-                plans.setdefault(run, []).append(parse_plan(storage.read(where), where))
+                _learn(pool, parse_plan(storage.read(where), where), learned.setdefault(run, {}))
             except StepError as error:
                 if error.reason is not Reason.CONTRACT_VIOLATED:
                     raise
                 unreadable.append(where)
-    runs = (_run(pool, run, of_run, trained.get(run, set())) for run, of_run in sorted(plans.items()))
-    return PoolLineage(count, tuple(unreadable), tuple(run for run in runs if run.pages))
+    if not count:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"No plan of a run lies below {artifacts}, so nothing says what learned from the pool.",
+            "Name the policy's artifacts.uri itself, not a run's folder below it. Without any run nothing learned.",
+        )
+    runs = (_run(run, pages, trained.get(run, set())) for run, pages in sorted(learned.items()) if pages)
+    return PoolLineage(count, tuple(unreadable), tuple(runs))
 
 
 def _artifacts(data: bytes) -> Iterator[str]:
@@ -87,16 +101,19 @@ def _artifacts(data: bytes) -> Iterator[str]:
         return
 
 
-def _run(pool: Pool, run: str, plans: Iterable[Plan], artifacts: set[str]) -> RunLineage:
-    learned: dict[tuple[str, str | None], LearnedPage] = {}
-    for plan in plans:
-        for sample in plan.train:
-            label = sample.label.sha256 if sample.label else None
-            page = pool.page(sample.image.sha256)
-            became = None if page is None else _became(page, sample)
-            if page is not None and became is not None:
-                page_of_run = LearnedPage(sample.image.sha256, label, page.last.document, became)
-                learned.setdefault((sample.image.sha256, label), page_of_run)
+def _learn(pool: Pool, plan: Plan, learned: _Learned) -> None:
+    """Note the pages of a plan that should not have trained."""
+    pixels = {sample.image: sample.pixels for sample in plan.listing}
+    for sample in plan.train:
+        label = sample.label.sha256 if sample.label else None
+        page = pool.page(sample.image.sha256, pixels.get(sample.image.sha256))
+        became = None if page is None else _became(page, sample)
+        if page is not None and became is not None:
+            page_of_run = LearnedPage(sample.image.sha256, label, page.last.document, became)
+            learned.setdefault((sample.image.sha256, label), page_of_run)
+
+
+def _run(run: str, learned: _Learned, artifacts: set[str]) -> RunLineage:
     pages = tuple(learned.values())
     return RunLineage(
         run=run,

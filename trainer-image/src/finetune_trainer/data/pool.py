@@ -67,8 +67,11 @@ class PoolPage:
 
     samples: list[StoredSample]
     files: dict[str, FileReference] = field(default_factory=dict)
-    copies: dict[str, str] = field(default_factory=dict)
-    """Digests of the images that show this page, each with the batch that brought it."""
+    copies: list[str] = field(default_factory=list)
+    """Digests of the images that show this page."""
+    batches: set[str] = field(default_factory=set)
+    """All that brought it, and `documents` what it was called there: two people may have added one page at once."""
+    documents: set[str] = field(default_factory=set)
     withdrawal: Withdrawal | None = None
 
     @property
@@ -149,7 +152,10 @@ class _Building:
                 page = PoolPage([stored])
                 self.pages.append(page)
             self._know(page, sample.image.sha256, stored.pixels)
-            page.copies.setdefault(sample.image.sha256, batch.id)
+            if sample.image.sha256 not in page.copies:
+                page.copies.append(sample.image.sha256)
+            page.batches.add(batch.id)
+            page.documents.add(sample.document)
             for file in (stored.image, stored.label):
                 page.files.setdefault(file.uri, file)
 

@@ -6,17 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from ..documents.pool import BatchSample, PoolBatch
+from ..documents.pool import BatchSample, ImageFile, LabelFile, PoolBatch
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage
 from .anchor import held_out_pages
 from .background import check_share
 from .folder import summary
-from .incoming import Incoming, no_image, open_folder, page_remarks, read_new_pages, store_image, store_label
+from .incoming import (
+    Incoming,
+    know_same_boxes,
+    no_image,
+    open_folder,
+    page_remarks,
+    read_new_pages,
+    store_image,
+    store_label,
+)
 from .page_documents import own_document, said_documents
-from .pool import read_pool
-from .pool_log import append, created_at, next_id
+from .pool import Pool, read_pool
+from .pool_log import append, created_at, entry_names, next_id
 from .problems import raise_first
 from .repeated import Compared, compare
 
@@ -66,33 +75,52 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     incoming = open_folder(storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes)
     documents = said_documents(incoming.folder.images, new.documents)
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
+    before = entry_names(storage, uri)
     pool = read_pool(storage, uri, incoming.index.classes)
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
+    know_same_boxes(storage, incoming, compared)
     problems = [*compared.held_out, *incoming.problems, *trouble, *compared.repeated(new.only_new)]
     raise_first(problems, new.folder_uri)
     if not compared.new:
         raise _nothing(incoming, compared)
     check_share([page.checked.boxes for page in compared.new], new.background, f"the folder {new.folder_uri}")
-    identity = next_id(storage, uri, now)
     # Files first, the manifest last: what no manifest names does not exist, so a crash leaves nothing half added.
+    files = [
+        (store_image(storage, uri, incoming, page), store_label(storage, uri, incoming, page)) for page in compared.new
+    ]
+    if entry_names(storage, uri) != before:
+        _check_meanwhile(storage, uri, incoming, compared)
+    # The id last of all: by it the batch sorts behind what others wrote while files were copied.
+    identity = next_id(storage, uri, now)
     batch = PoolBatch(
         id=identity,
         created_at=created_at(now),
         classes=incoming.index.classes,
         samples=tuple(
-            BatchSample(
-                image=store_image(storage, uri, incoming, page),
-                label=store_label(storage, uri, incoming, page),
-                document=documents.get(page.image) or own_document(identity, page.image),
-                source=new.verification.source,
-                verified_by=new.verification.by.strip(),
-                verified_at=new.verification.at.isoformat(),
-            )
-            for page in compared.new
+            _sample(new, documents.get(page.image) or own_document(identity, page.image), *stored)
+            for page, stored in zip(compared.new, files, strict=True)
         ),
     )
     append(storage, uri, batch)
-    return Added(batch, tuple(_remarks(compared, incoming.left_out)))
+    return Added(batch, (*_remarks(compared, incoming.left_out), *_unseen(pool)))
+
+
+def _check_meanwhile(storage: Storage, uri: str, incoming: Incoming, compared: Compared) -> None:
+    """Raise StepError where somebody else added or withdrew one of these pages while their files were copied."""
+    now_there = compare(compared.new, held_out=(), pool=read_pool(storage, uri, incoming.index.classes))
+    where = f"{incoming.folder.uri}, of which somebody added pages meanwhile"
+    raise_first(now_there.repeated(only_new=False), where)
+
+
+def _sample(new: NewBatch, document: str, image: ImageFile, label: LabelFile) -> BatchSample:
+    return BatchSample(
+        image=image,
+        label=label,
+        document=document,
+        source=new.verification.source,
+        verified_by=new.verification.by.strip(),
+        verified_at=new.verification.at.isoformat(),
+    )
 
 
 def _nothing(incoming: Incoming, compared: Compared) -> StepError:
@@ -105,6 +133,13 @@ def _nothing(incoming: Incoming, compared: Compared) -> StepError:
         f"{withdrawn}.",
         "There is nothing to do; export again once more pages are verified.",
     )
+
+
+def _unseen(pool: Pool) -> list[str]:
+    """Return a line on pages of which copies are not recognised here: all of them would have to be read for it."""
+    count = sum(sample.pixels is None for sample in pool.samples)
+    said = "were added by an earlier release, and a copy of one in another file counts as that page, with its label"
+    return [f"{count} pages of the pool {said}: to correct it use `pool correct`, which reads them"] if count else []
 
 
 def _remarks(compared: Compared, left_out: Mapping[str, str]) -> list[str]:

@@ -45,12 +45,17 @@ def next_id(storage: Storage, uri: str, now: datetime) -> str:
 
     So it is a second later than the newest where this machine's clock is behind, or two are written in one second.
     """
-    newest = max((name.partition("-")[0] for name in entry_names(storage, uri)), default="")
     moment = now.astimezone(UTC)
-    if f"{moment:{_TIME}}" <= newest:
-        with suppress(ValueError):  # somebody else's name: nothing says what comes after it
-            moment = datetime.strptime(newest, _TIME).replace(tzinfo=UTC) + timedelta(seconds=1)
+    # Other names, which somebody gave by hand, say nothing of what comes after them.
+    for time in filter(None, map(_time_of, entry_names(storage, uri))):
+        moment = max(moment, time + timedelta(seconds=1))
     return f"{moment:{_TIME}}-{secrets.token_hex(4)}"
+
+
+def _time_of(name: str) -> datetime | None:
+    with suppress(ValueError):
+        return datetime.strptime(name.partition("-")[0], _TIME).replace(tzinfo=UTC)
+    return None
 
 
 def created_at(now: datetime) -> str:

@@ -10,7 +10,7 @@ from ..documents.pool import PoolBatch
 from ..errors import StepError, bad_input
 from ..storage import Storage
 from .labels import LabelProblem, parse_label
-from .pool import StoredSample, check_log_classes, check_verifiers, replayed
+from .pool import PoolPage, StoredSample, check_log_classes, check_verifiers, replayed
 from .pool_log import existing_log
 
 
@@ -52,7 +52,7 @@ def pool_stats(storage: Storage, uri: str) -> PoolStats:
     return PoolStats(
         batches=len(batches),
         samples=len(samples),
-        corrected=sum(sample.correction is not None for sample in samples),
+        corrected=sum(_is_corrected(page) for page in pool.pages),
         withdrawn=len(withdrawn),
         erased=sum(page.withdrawal is not None and page.withdrawal.erased for page in withdrawn),
         documents=len({sample.document for sample in samples}),
@@ -60,6 +60,10 @@ def pool_stats(storage: Storage, uri: str) -> PoolStats:
         verifiers=dict(Counter(sample.verified_by for sample in samples)),
         sources=dict(Counter(sample.source for sample in samples)),
     )
+
+
+def _is_corrected(page: PoolPage) -> bool:
+    return page.withdrawal is None and page.last.label.sha256 != page.samples[0].label.sha256
 
 
 def _unreadable_label(sample: StoredSample, problem: LabelProblem) -> StepError:

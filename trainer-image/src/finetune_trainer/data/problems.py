@@ -22,7 +22,8 @@ _REMEDIES: Final[dict[Reason, str]] = {
     "wrong, `finetune-trainer pool correct` replaces it.",
     Reason.NOT_IN_POOL: "Only what is in the pool can be corrected or withdrawn. Add new pages with `finetune-trainer "
     "pool add`; with --only-known `pool correct` leaves them out.",
-    Reason.SAMPLE_WITHDRAWN: "A withdrawn page stays withdrawn. Leave it out; with --only-new `pool add` does it.",
+    Reason.SAMPLE_WITHDRAWN: "A withdrawn page stays withdrawn. Leave it out; with --only-new `pool add` does it, "
+    "with --only-known `pool correct`.",
     Reason.LABEL_SHARED: "Keep one of both, or rename one of them together with a label of its own.",
     Reason.HELD_OUT_PAGE_IN_POOL: "Leave the page out, or take it out with `finetune-trainer pool withdraw`: val and "
     "test pages of the anchor never train.",

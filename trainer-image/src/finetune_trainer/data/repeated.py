@@ -110,7 +110,8 @@ def compare(pages: Sequence[NewPage], *, held_out: Iterable[AnchorPage], pool: P
 
 def _seen(page: PoolPage) -> Seen:
     last = page.last
-    place = _place(last) if page.withdrawal is None else f"a page of {_place(last)} that was withdrawn"
+    of = _place(last) if page.withdrawal is None else f"a page of {_place(last)} that was withdrawn"
+    place = f"{of} ({last.image.uri})"
     return Seen(place, last.image.sha256, last.label.sha256, last.pixels, last.look)
 
 

@@ -13,6 +13,7 @@ from ..documents.pool import PoolWithdrawal, WithdrawnSample
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, join, local_path
+from .folder import lost_images, read_folder
 from .images import IMAGE_SUFFIXES, Picture, inspect_image
 from .lookalikes import Register, Seen
 from .pool import Pool, PoolPage, replayed
@@ -117,9 +118,11 @@ def _trouble(pages: Sequence[PoolPage], erase: bool) -> str | None:
 def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[str, list[PoolPage], str]]:
     """Yield each thing that was given, the pages that it means, and a hint for a person where it means none."""
     for document in leaving.documents:
-        yield f"document {document}", [page for page in pool.pages if page.last.document == document], ""
+        pages = [page for page in pool.pages if document in page.documents]
+        yield f"document {document}", pages, _hint(pages, document, (page.documents for page in pool.pages))
     for batch in leaving.batches:
-        yield f"batch {batch}", [page for page in pool.pages if batch in page.copies.values()], ""
+        pages = [page for page in pool.pages if batch in page.batches]
+        yield f"batch {batch}", pages, _hint(pages, batch, (page.batches for page in pool.pages))
     for digest in leaving.digests:
         page = pool.page(digest.lower())
         yield f"sha256 {digest}", [page] if page else [], ""
@@ -131,15 +134,29 @@ def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[st
             yield image, *_shown(storage, pool, image, looks)
 
 
+def _hint(pages: Sequence[PoolPage], given: str, of_pages: Iterable[set[str]]) -> str:
+    """Return what may be meant where nothing was found, or how such names look: those of the pool are shown nowhere."""
+    names = set() if pages else set().union(*of_pages)
+    near = [name for name in names if given.strip() and (given.strip() in name or name in given)]
+    shown = min(near or names, default=None)
+    return f"; there is {shown}" if shown is not None else ""
+
+
 def _images(storage: Storage, given: Iterable[str]) -> Iterator[str]:
-    """Yield the URIs of images, those in folders too; StepError DataUnreadable for a folder without any."""
+    """Yield the URIs of images, those in folders too.
+
+    Raises StepError for a folder without any, and for one with files that may be pages and cannot be read: somebody
+    who gives a folder means all that is in it.
+    """
     for uri in given:
         path = local_path(uri)
         is_file = _suffix(uri) in IMAGE_SUFFIXES if path is None else not path.is_dir()
         if is_file:
             yield uri
             continue
-        images = [join(uri, file) for file in storage.walk(uri).files if _suffix(file) in IMAGE_SUFFIXES]
+        folder = read_folder(storage, uri)
+        raise_first(lost_images(folder), uri)
+        images = [join(uri, file) for file in folder.images]
         if not images:
             raise bad_input(
                 Reason.DATA_UNREADABLE, f"No image lies below {uri}.", "Name an image, or a folder of them."

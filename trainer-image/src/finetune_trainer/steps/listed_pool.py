@@ -9,7 +9,8 @@ from decimal import Decimal
 from ..data.images import Picture, inspect_image
 from ..data.listing import Listing
 from ..data.mixing import is_held_out
-from ..data.pool import PoolPage, StoredSample, read_pool
+from ..data.pool import PoolPage, StoredSample, read_pool, replayed
+from ..data.pool_log import read_log
 from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
 from ..documents.plan import KnownSample, ListedSample, Plan
@@ -83,11 +84,23 @@ def _current(
         known = KnownSample(image=listed.image, pixels=listed.pixels, label=stored.label.sha256)
         yield CurrentSample(stored, known, held_out)
     if erased:
-        raise bad_input(
-            Reason.SAMPLE_WITHDRAWN,
-            f"{erased} pages that the plan was drawn from were erased from the pool since.",
-            "Make a new run: it is drawn from the pool as it is now.",
-        )
+        raise _erased(erased)
+
+
+def erased_since(storage: Storage, plan: Plan) -> StepError | None:
+    """Return the error of a plan of which pages were erased since, None where no page was: then a file is lost."""
+    pool = replayed(plan.pool_uri, read_log(storage, plan.pool_uri), {})
+    pages = [pool.page(sample.image.sha256) for sample in plan.train]
+    erased = sum(page is not None and page.withdrawal is not None and page.withdrawal.erased for page in pages)
+    return _erased(erased) if erased else None
+
+
+def _erased(pages: int) -> StepError:
+    return bad_input(
+        Reason.SAMPLE_WITHDRAWN,
+        f"{pages} pages that the plan was drawn from were erased from the pool since.",
+        "Make a new run: it is drawn from the pool as it is now.",
+    )
 
 
 def _checked_uses(page: PoolPage, entries: Sequence[ListedSample]) -> ListedSample | None:
