@@ -44,16 +44,21 @@ LIES: dict[str, Callable[[Object], None]] = {
 }
 
 
-@pytest.mark.row("R81")
-@pytest.mark.parametrize("lie", LIES)
-def test_a_lie_about_what_was_measured_ends_as_a_mismatch_and_nothing_goes_live(lie: str) -> None:
-    world = World(replace(PASS, trainer=Liar(lie=LIES[lie])))
+def assert_refused(lie: Callable[[Object], None], reason: str) -> None:
+    """Play the story with a trainer that lies so: each evaluation fails for that reason, and nothing goes live."""
+    world = World(replace(PASS, trainer=Liar(lie=lie)))
     world.play()
     status = world.get(Kind.RUN, "first")["status"]
     reasons = {a["reason"] for a in status["attempts"] if a["step"] == "evaluate"}
-    assert (status["phase"], reasons) == ("Failed", {"EvidenceMismatch"}), status["message"]
+    assert (status["phase"], reasons) == ("Failed", {reason}), status["message"]
     assert (served(world.server.get(Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")) or ("",))[0] == "base_v1"
     assert violations(world) == []
+
+
+@pytest.mark.row("R81")
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_about_what_was_measured_ends_as_a_mismatch_and_nothing_goes_live(lie: str) -> None:
+    assert_refused(LIES[lie], "EvidenceMismatch")
 
 
 def of(result: Object, model: str, **figures: object) -> None:
@@ -78,13 +83,7 @@ CONTRADICTIONS: dict[str, Callable[[Object], None]] = {
 @pytest.mark.row("R120")
 @pytest.mark.parametrize("lie", CONTRADICTIONS)
 def test_a_lie_that_does_not_go_with_the_rest_ends_as_a_contradiction_and_nothing_goes_live(lie: str) -> None:
-    world = World(replace(PASS, trainer=Liar(lie=CONTRADICTIONS[lie])))
-    world.play()
-    status = world.get(Kind.RUN, "first")["status"]
-    reasons = {a["reason"] for a in status["attempts"] if a["step"] == "evaluate"}
-    assert (status["phase"], reasons) == ("Failed", {"ResultContradictory"}), status["message"]
-    assert (served(world.server.get(Kind.DEPLOYMENT, NAMESPACE, "invoice-detector")) or ("",))[0] == "base_v1"
-    assert violations(world) == []
+    assert_refused(CONTRADICTIONS[lie], "ResultContradictory")
 
 
 @dataclass(frozen=True, slots=True)

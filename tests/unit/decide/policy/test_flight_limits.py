@@ -10,7 +10,7 @@ from finetune_operator.api.policy import PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Despite, Overruled
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.returning import stuck
-from finetune_operator.decide.views import DeploymentView, Fault, Problem
+from finetune_operator.decide.views import DeploymentView, Problem
 from unit.decide.policy.flight import (
     ASKED,
     BASE,
@@ -25,6 +25,7 @@ from unit.decide.policy.flight import (
     start,
     watching,
 )
+from unit.decide.policy.test_flight import CRASHED
 from unit.decide.policy.test_flight_returning import LATE, returning
 from unit.decide.policy.world import (
     NOW,
@@ -40,7 +41,6 @@ from unit.decide.policy.world import (
     view,
 )
 
-CRASHED = Fault("Ended", "container 'server' of pod 'a' ended with exit code 1: no such operator", NOW)
 FULL = Problem("Unschedulable", "0/3 nodes are available")
 DEADLINE = 2 * 600 + 60
 """Seconds in which two replicas must be rolled out."""
