@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.support import ServerProcess, StartServer, install_model, tiny_model
+from server.support import ServerProcess, StartServer, install_model, running, tiny_model
 
 # Sessions in this process report nothing to onnxruntime's maker, like those of the server.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -39,9 +39,5 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One ready server, for the tests that only ask."""
     base = tmp_path_factory.mktemp("shared-server")
-    server = ServerProcess(
-        install_model(base / "model", tiny_model()), base / "log", {"FINETUNE_MAX_BODY_BYTES": "2000000"}
-    )
-    server.wait_ready()
-    yield server
-    server.kill()
+    with running(base, {"FINETUNE_MAX_BODY_BYTES": "2000000"}) as server:
+        yield server

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,14 @@ def predict_head(body: bytes, content_type: str = "image/png", *headers: str) ->
 
 
 StartServer = Callable[..., ServerProcess]
+
+
+@contextmanager
+def running(folder: Path, settings: dict[str, str]) -> Iterator[ServerProcess]:
+    """Run a server of the tiny model, ready, with its files in `folder`; it is killed afterwards, whatever happens."""
+    server = ServerProcess(install_model(folder / "model", tiny_model()), folder / "log", settings)
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.kill()

@@ -20,11 +20,10 @@ from server.support import (
     children,
     connect,
     encode,
-    install_model,
     page_with,
     predict_head,
     receive_answer,
-    tiny_model,
+    running,
     wait_until,
 )
 
@@ -45,10 +44,8 @@ def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
         "FINETUNE_MAX_RECEIVING_BYTES": "400000",
         "FINETUNE_MAX_BODY_BYTES": "300000",
     }
-    server = ServerProcess(install_model(folder / "model", tiny_model()), folder / "log", limits)
-    server.wait_ready()
-    yield server
-    server.kill()
+    with running(folder, limits) as server:
+        yield server
 
 
 def closed_after(connection: socket.socket) -> tuple[float, bytes]:

@@ -23,11 +23,10 @@ from server.support import (
     children,
     connect,
     encode,
-    install_model,
     page_with,
     pdf,
     predict_head,
-    tiny_model,
+    running,
     wait_until,
 )
 
@@ -40,10 +39,8 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server that gives documents little."""
     folder = tmp_path_factory.mktemp("strict")
     limits = {"FINETUNE_DOCUMENT_SECONDS": SECONDS, "FINETUNE_DOCUMENT_BYTES": str(200 * 2**20)}
-    server = ServerProcess(install_model(folder / "model", tiny_model()), folder / "log", limits)
-    server.wait_ready()
-    yield server
-    server.kill()
+    with running(folder, limits) as server:
+        yield server
 
 
 def runs(process: int) -> bool:

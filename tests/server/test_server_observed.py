@@ -20,11 +20,10 @@ from server.support import (
     ServerProcess,
     connect,
     encode,
-    install_model,
     page_with,
     predict_head,
     receive_answer,
-    tiny_model,
+    running,
 )
 
 PAGE = encode(page_with("red", at=(32, 48)))
@@ -35,10 +34,8 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("seen")
     settings = {"FINETUNE_LOG_ALL_REQUESTS": "1", "FINETUNE_HEADER_SECONDS": "0.3", "FINETUNE_DOCUMENT_SECONDS": "1"}
-    server = ServerProcess(install_model(folder / "model", tiny_model()), folder / "log", settings)
-    server.wait_ready()
-    yield server
-    server.kill()
+    with running(folder, settings) as server:
+        yield server
 
 
 def counted(server: ServerProcess, status: int, reason: str) -> float:
