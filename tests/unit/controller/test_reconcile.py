@@ -367,6 +367,25 @@ def test_webhooks_that_are_down_are_no_outage_of_the_api_server() -> None:
     assert not loop.is_outage()
 
 
+@pytest.mark.parametrize("answer", [Conflict("moved"), Forbidden("no"), Outcome()])
+def test_any_answer_ends_what_looked_like_an_outage(answer: Outcome | Exception) -> None:
+    """Else ten requests that timed out, in however many days, would leave one worker."""
+
+    async def story() -> bool:
+        scripted = Scripted(*[Unavailable("away")] * (OUTAGE - 1), answer, Unavailable("away"))
+        queue: WorkQueue[ObjectRef] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
+        loop = Loop(queue, scripted, Client(ApiServer()), Metrics())  # type: ignore[arg-type]
+        for number in range(OUTAGE + 1):
+            queue.wake(ObjectRef(Kind.RUN, "ml", f"r-{number}"))
+            key = await queue.take()
+            assert key is not None
+            await loop.work(key)
+        assert scripted.tries == OUTAGE + 1
+        return loop.is_outage()
+
+    assert not asyncio.run(story())
+
+
 @pytest.mark.parametrize("error", [Conflict("moved"), Unavailable("away"), Forbidden("no"), ClusterError("odd")])
 def test_a_refusal_is_tried_again_soon(error: ClusterError) -> None:
     scripted, _ = played(error)
