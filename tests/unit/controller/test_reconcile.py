@@ -21,6 +21,7 @@ from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Object
+from finetune_operator.cluster.reach import Away
 from finetune_operator.controller.failures import TRIES
 from finetune_operator.controller.loop import OUTAGE, Loop
 from finetune_operator.controller.metrics import Metrics
@@ -399,6 +400,30 @@ def test_what_moved_since_it_was_looked_at_is_read_past_the_cache_before_the_nex
     asked = Asked(ApiServer())
     assert played(error, client=asked)[0].tries == 2
     assert asked.fresh == reads
+
+
+@pytest.mark.parametrize(
+    ("error", "doubted"),
+    [(Forbidden("no"), ["ml"]), (AdmissionUnavailable("no webhook"), []), (Invalid("bad"), []), (Away("gone"), [])],
+)
+def test_only_a_forbidden_write_casts_doubt_on_its_namespace(error: ClusterError, doubted: list[str]) -> None:
+    heard: list[str] = []
+
+    async def story() -> None:
+        queue: WorkQueue[ObjectRef] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
+        client = Client(ApiServer())
+        loop = Loop(queue, Scripted(error), client, Metrics(), doubt=heard.append)  # type: ignore[arg-type]
+        queue.wake(RUN)
+        key = await queue.take()
+        assert key is not None
+        await loop.work(key)
+
+    asyncio.run(story())
+    assert heard == doubted
+
+
+def test_what_is_away_is_not_tried_before_it_is_back() -> None:
+    assert played(Away("gone"))[0].tries == 1
 
 
 def test_a_bug_with_one_object_stops_nobody_and_is_not_tried_in_a_tight_loop() -> None:
