@@ -22,6 +22,7 @@ from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.reach import Away
+from finetune_operator.controller import loop as loop_module
 from finetune_operator.controller.failures import TRIES
 from finetune_operator.controller.loop import OUTAGE, Loop
 from finetune_operator.controller.metrics import Metrics
@@ -430,6 +431,19 @@ def test_a_bug_with_one_object_stops_nobody_and_is_not_tried_in_a_tight_loop() -
     scripted, loop = played(KeyError("a bug"))
     assert scripted.tries == 1
     assert 'kind="finetuneruns",outcome="error"} 1.0' in loop.metrics.text().decode()
+
+
+def test_an_object_with_a_bug_is_tried_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "BUG_PAUSE", 0.2)
+    assert played(KeyError("a bug"), seconds=0.5)[0].tries == 2
+
+
+def test_a_decision_that_asks_for_another_look_at_once_again_and_again_does_not_run_hot() -> None:
+    assert 2 <= played(*[Outcome(after=timedelta(0))] * 1000, seconds=0.55)[0].tries <= 7
+
+
+def test_what_could_not_do_all_at_once_is_looked_at_again() -> None:
+    assert played(Outcome(again=True), seconds=0.3)[0].tries == 2
 
 
 def test_a_settled_key_is_not_looked_at_again() -> None:
