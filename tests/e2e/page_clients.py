@@ -1,6 +1,6 @@
 """Runs in the workbench pod: posts each of some pages through the Service, again and again, and counts the answers.
 
-`python3 -c SCRIPT HOST`; the first line of standard input is a JSON object of pages in base64 by name; at its end the
+`python3 -c SCRIPT HOST[:PORT]`; the first line of standard input is a JSON object of pages in base64 by name; at its end the
 clients stop. Prints one JSON object: of each name, how often which answer came. Standard library only.
 """
 
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 60
 
 def post(host: str, page: bytes) -> str:
     """Post one page on a connection of its own, once; return the status, and the version or the reason."""
-    connection = http.client.HTTPConnection(host, 80, timeout=TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(host, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("POST", "/predict", page)
         answer = connection.getresponse()

@@ -16,9 +16,11 @@ REFUSED = {
     "TooMuchTime": slow_pdf(),
     "TooMuchMemory": hungry_pdf(),
     "TooManyPixels": lying_tiff(),
-    "ImageUnreadable": b"\x89PNG\r\n\x1a\nand no more",
+    "ImageTruncated": b"\x89PNG\r\n\x1a\nand no more",
 }
 """What is wrong with a page, by the reason of its 422."""
+WHEN_BUSY = {"422 TooMuchTime", "503 Overloaded"}
+"""Of documents that take long: the time is over before the memory is, or another slow one has the only turn."""
 INNOCENT = "a small PDF"
 FLIP_SECONDS = 90
 """From the request to the keys, the new pod's readiness, and its watch of 20 s: hostile pages must not hold it up."""
@@ -50,8 +52,9 @@ def test_a_flip_under_slow_and_hostile_pages_loses_no_request(stories: Stories) 
     assert {key.partition("/")[2] for key in load["byKindAndVersion"]} == {"base_v1", version}
     assert set(answers.pop(INNOCENT)) == {"200 base_v1", f"200 {version}"}
     for name, said in answers.items():
-        # On a busy node the time may be over before the memory is.
-        assert said and set(said) <= {f"422 {name}", "422 TooMuchTime"}, (name, said)
+        assert said, name
+        assert set(said) <= {f"422 {name}", *WHEN_BUSY}, (name, said)
+    assert "422 TooMuchTime" in answers["TooMuchTime"]
     assert took < FLIP_SECONDS
     assert drained, "no pod of the base was seen to end"
     assert max(drained.values()) < DRAIN_SECONDS + NOTICED_SECONDS

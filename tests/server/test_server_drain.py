@@ -164,9 +164,10 @@ def test_a_rolling_update_under_slow_and_hostile_pages_loses_no_request(
     assert set(outcomes) == {"200 ft_v1.1", "200 ft_v1.2"}, outcomes
     assert all(client.outcomes[-1] == "200 ft_v1.2" for client in good), "everybody has moved"
     for reason, client in bad.items():
-        # On a busy machine the time may be over before the memory is.
+        # On a busy machine the time may be over before the memory is, or another slow document has the only turn.
         assert client.outcomes, reason
-        assert set(client.outcomes) <= {f"422 {reason}", "422 TooMuchTime"}, (reason, client.outcomes)
+        assert set(client.outcomes) <= {f"422 {reason}", "422 TooMuchTime", "503 Overloaded"}, (reason, client.outcomes)
+    assert "422 TooMuchTime" in bad["TooMuchTime"].outcomes
 
 
 @pytest.fixture
