@@ -52,6 +52,7 @@ types: ## mypy --strict, every member in its own environment
 	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py \
 	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer \
+	  tests/benchmarks/yolo_predict.py \
 	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py \
 	  tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \

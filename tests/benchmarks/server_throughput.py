@@ -1,7 +1,7 @@
-"""Pages a second of the server against a bare loop of decode, letterbox, onnxruntime and NMS with as many threads.
+"""Pages a second of the server, beside ultralytics' predict and a bare loop of decode, letterbox, onnxruntime, NMS.
 
-python -m server.benchmark MODEL.onnx PAGE_FOLDER [--threads 2] [--clients 4] [--seconds 5] [--rounds 5]
-(with `tests` on PYTHONPATH). Rounds alternate, so that whatever else the machine does meets both; prints medians.
+All with as many threads, on the same pages, each in a fresh process. Rounds alternate, so that whatever else the
+machine does meets all of them; what is compared are the medians of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -22,9 +25,14 @@ import onnxruntime as ort
 from finetune_server.metadata import SERVING_KEY, parse_settings
 from finetune_server.postprocess import select
 from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
-from server.support import ServerProcess, install_model
+from server.support import ServerProcess, clean_environment, install_model
 
-MEDIA_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
+CLIENTS = (1, 4, 16)
+EARLIER = {
+    (256, 1): (1.17, 0.59), (256, 4): (1.98, 0.96), (256, 16): (1.88, 0.92),
+    (640, 1): (1.51, 1.01), (640, 4): (1.95, 1.32), (640, 16): (1.82, 1.24),
+}  # fmt: skip
+"""By size and clients: what an earlier state had on two idle cores, to predict and to the loop. Shown, not checked."""
 
 
 def bare(model: Path, pages: list[Path], threads: int, seconds: float) -> float:
@@ -56,8 +64,8 @@ def bare(model: Path, pages: list[Path], threads: int, seconds: float) -> float:
 def load(port: int, pages: list[Path], clients: int, seconds: float) -> float:
     """Pages a second that `clients` kept-alive connections get answered."""
     requests = [
-        b"POST /predict HTTP/1.1\r\nHost: b\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
-        % (MEDIA_TYPES[page.suffix].encode(), len(page.read_bytes()))
+        b"POST /predict HTTP/1.1\r\nHost: b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+        % len(page.read_bytes())
         + page.read_bytes()
         for page in pages
     ]
@@ -83,36 +91,77 @@ def load(port: int, pages: list[Path], clients: int, seconds: float) -> float:
     return asyncio.run(run())
 
 
-def main() -> None:
-    """Measure and print."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("pages", type=Path)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
-    pages = sorted(page for page in given.pages.rglob("*") if page.suffix in MEDIA_TYPES)[:100]
-    spawn = get_context("spawn")  # each loop in a fresh process, like the server
-    loops, servers = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        directory = install_model(Path(folder), given.model.read_bytes())
+Ratios = dict[tuple[int, int], list[tuple[float, float]]]
+"""By size and clients: of each round, the server's pages a second to predict's and to the loop's."""
+
+
+def measured(given: argparse.Namespace, size: int, ratios: Ratios) -> None:
+    """Add the ratios of every round at one size."""
+    spawn = get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="bench-throughput-") as folder:
+        yolo(given.trainer_python, "make", folder, str(size))
+        model, pages = Path(folder, "model.onnx"), sorted(Path(folder, "pages").iterdir())
+        directory = install_model(Path(folder, "served"), model.read_bytes())
         server = ServerProcess(directory, Path(folder, "log"), {"FINETUNE_THREADS": str(given.threads)})
         try:
             server.wait_ready()
-            for number in range(given.rounds):
+            for number in range(1, given.rounds + 1):
+                words = ("predict", folder, str(size), str(given.threads), str(given.seconds))
+                predict = float(yolo(given.trainer_python, *words))
                 with spawn.Pool(1) as pool:
-                    loops.append(pool.apply(bare, (given.model, pages, given.threads, given.seconds)))
-                    servers.append(pool.apply(load, (server.port, pages, given.clients, given.seconds)))
-                ratio = servers[-1] / loops[-1]
-                print(f"round {number + 1}: loop {loops[-1]:.1f}/s, server {servers[-1]:.1f}/s, ratio {ratio:.2f}")
+                    loop = pool.apply(bare, (model, pages, given.threads, given.seconds))
+                print(f"{size} pixels, round {number}: predict {predict:.1f}/s, loop {loop:.1f}/s", end="")
+                for clients in CLIENTS:
+                    with spawn.Pool(1) as pool:
+                        served = pool.apply(load, (server.port, pages, clients, given.seconds))
+                    ratios.setdefault((size, clients), []).append((served / predict, served / loop))
+                    print(f", server with {clients}: {served:.1f}/s", end="", flush=True)
+                print()
         finally:
             server.kill()
-    print(f"median: loop {median(loops):.1f}/s, server {median(servers):.1f}/s, {len(pages)} pages, "
-          f"ratio {median(s / b for s, b in zip(servers, loops, strict=True)):.2f}")  # fmt: skip
+
+
+def yolo(python: str, *words: str) -> str:
+    """Run ultralytics' side in the trainer's environment; return the last line that it printed."""
+    root = Path(__file__).resolve().parents[2]
+    path = os.pathsep.join(map(str, (root / "tests", root / "trainer-image" / "src")))
+    command = [python, "-m", "benchmarks.yolo_predict", *words]
+    ended = subprocess.run(command, check=False, env=clean_environment(PYTHONPATH=path), capture_output=True, text=True)
+    if ended.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr[-2000:]}")
+    return ended.stdout.strip().rpartition("\n")[2]
+
+
+def report(ratios: Ratios) -> None:
+    """Print the table, and what is below the earlier figures."""
+    print(f"{'server to':34}{'min':>7}{'median':>8}{'max':>7}{'earlier':>9}")
+    below = []
+    for (size, clients), rounds in ratios.items():
+        earlier = EARLIER.get((size, clients), (0.0, 0.0))
+        for whom, each, before in zip(("predict", "the loop"), zip(*rounds, strict=True), earlier, strict=True):
+            title = f"{whom}, {size} pixels, {clients} client{'s' if clients > 1 else ''}"
+            middle = median(each)
+            print(f"{title:34}{min(each):7.2f}{middle:8.2f}{max(each):7.2f}{before or '':>9}")
+            if middle < before:
+                below.append(f"{title}: {middle:.2f} of {before}")
+    print("\n".join(f"below the earlier figure: {line}" for line in below) or "none is below the earlier figures")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure and print."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.server_throughput", description=__doc__)
+    parser.add_argument("--trainer-python", required=True, help="python of the trainer's environment")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 640], help="of the model's input (256 640)")
+    parser.add_argument("--threads", type=int, default=2, help="of each of the three (default 2)")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="at each size (default 5)")
+    given = parser.parse_args(arguments)
+    ratios: Ratios = {}
+    for size in given.sizes:
+        measured(given, size, ratios)
+    report(ratios)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """Runs in the workbench pod: posts each of some pages through the Service, again and again, and counts the answers.
 
-`python3 -c SCRIPT HOST[:PORT]`; the first line of standard input is a JSON object of pages in base64 by name; at its end the
-clients stop. Prints one JSON object: of each name, how often which answer came. Standard library only.
+`python3 -c SCRIPT HOST[:PORT]`; the first line of standard input is a JSON object of pages in base64 by name; at its
+end the clients stop. Prints one JSON object: of each name, how often which answer came. Standard library only.
 """
 
 import base64
