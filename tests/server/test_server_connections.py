@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -196,3 +199,78 @@ def test_a_client_of_http_1_0_and_one_that_asks_first_are_served(server: ServerP
         response = http.client.HTTPResponse(polite)
         response.begin()
         assert response.status == 200
+
+
+def next_answer(answers: BinaryIO) -> tuple[int, dict[str, str]]:
+    """The next of several answers on one connection, the others left where they are."""
+    status = int(answers.readline().split()[1])
+    lines = iter(lambda: answers.readline().decode().strip(), "")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    answers.read(int(headers["content-length"]))
+    return status, headers
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"),
+        ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+        ("Connection: keep-alive, Upgrade", "Upgrade: TLS/1.0"),
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 30, -1])
+def test_a_client_that_offers_another_protocol_is_served_in_this_one(
+    server: ServerProcess, offer: tuple[str, ...], cut: int
+) -> None:
+    with connect(server) as kept, kept.makefile("rb") as answers:
+        for _ in range(2):
+            sent = predict_head(PAGE, "image/png", *offer) + PAGE
+            kept.sendall(sent[:cut])
+            time.sleep(0.05)
+            kept.sendall(sent[cut:] + predict_head(PAGE) + PAGE)
+            assert next_answer(answers)[0] == 200
+            assert next_answer(answers)[0] == 200, "the connection goes on"
+        kept.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + "\r\n".join([*offer, "", ""]).encode())
+        assert next_answer(answers)[0] == 200
+
+
+def memory_of(server: ServerProcess) -> int:
+    return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * 4096
+
+
+def unread(server: ServerProcess) -> socket.socket:
+    """A connection whose client takes nothing, and asks as much as is taken of it."""
+    lazy = socket.socket()
+    lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    lazy.connect(("127.0.0.1", server.port))
+    lazy.settimeout(0.3)
+    with suppress(OSError):
+        for _ in range(100):
+            lazy.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+    return lazy
+
+
+def test_a_client_that_asks_without_end_and_takes_no_answer_costs_others_nothing(bounded: ServerProcess) -> None:
+    before = memory_of(bounded)
+    with ExitStack() as stack:
+        for _ in range(12):
+            stack.enter_context(closing(unread(bounded)))
+        assert memory_of(bounded) < before + 60 * 2**20
+        wait_until(lambda: bounded.status_of_readyz() == 200, 6)
+        assert bounded.predict(PAGE).status == 200
+        held = Path(f"/proc/{bounded.process.pid}/fd")
+        wait_until(lambda: sum("socket" in os.readlink(fd) for fd in held.iterdir()) < 8, 6)
+
+
+def test_requests_sent_ahead_are_answered_each_in_order(server: ServerProcess) -> None:
+    body = b"".join(
+        b"POST /predict?page=%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nX-Request-ID: n%d\r\n\r\n%s"
+        % (1 + n % 2, len(PAGE), n, PAGE)
+        for n in range(300)
+    )
+    with connect(server) as eager, eager.makefile("rb") as answers, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(eager.sendall, body)
+        for n in range(300):
+            status, headers = next_answer(answers)
+            assert (status, headers["x-request-id"]) == (422 if n % 2 else 200, f"n{n}")
+        sending.result()
