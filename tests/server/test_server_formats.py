@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -123,6 +124,16 @@ def test_the_bits_in_use_are_those_that_the_brightest_pixel_needs(brightest: int
     deep[0, 0] = brightest
     for suffix in (".png", ".tiff"):
         assert decode(encode(deep, suffix))[0, 0].tolist() == [brightest >> (bits - 8)] * 3
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_transparent_page_takes_no_multiple_of_its_memory(depth: type) -> None:
+    content = encode(np.zeros((1000, 1000, 4), depth))
+    tracemalloc.start()
+    page = decode(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak - page.nbytes < 4 * 2**20, "beside the page itself, and what OpenCV holds"
 
 
 def test_a_transparent_page_is_turned_as_its_exif_says() -> None:
