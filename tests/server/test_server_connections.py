@@ -71,6 +71,15 @@ def seconds_until_refused(connection: socket.socket, piece: bytes) -> float:
     return time.monotonic() - started
 
 
+def next_answer(answers: BinaryIO) -> tuple[int, dict[str, str]]:
+    """The next of several answers on one connection, the others left where they are."""
+    status = int(answers.readline().split()[1])
+    lines = iter(lambda: answers.readline().decode().strip(), "")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    answers.read(int(headers["content-length"]))
+    return status, headers
+
+
 def test_a_refused_page_leaves_the_connection_to_the_next(server: ServerProcess) -> None:
     refused = [
         (hostile.pdf_of(b"", extra=b"/CropBox[500 500 600 600]"), 422),
@@ -80,11 +89,11 @@ def test_a_refused_page_leaves_the_connection_to_the_next(server: ServerProcess)
         (b"hello", 415),
         (PAGE[:60], 422),
     ]
-    with connect(server) as kept:
+    with connect(server) as kept, kept.makefile("rb") as answers:
         for body, status in refused:
             kept.sendall(predict_head(body, "application/octet-stream") + body + predict_head(PAGE) + PAGE)
-            assert receive_answer(kept)[0] == status
-            assert receive_answer(kept)[0] == 200, "the next one, sent before the answer came"
+            assert next_answer(answers)[0] == status
+            assert next_answer(answers)[0] == 200, "the next one, sent before the answer came"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +197,19 @@ def test_more_connections_than_may_be_close_the_idle_ones_and_never_one_that_is_
         assert receive_answer(busy)[0] == 422, "for its own sake"
 
 
+def sockets_of(server: ServerProcess) -> int:
+    held = Path(f"/proc/{server.process.pid}/fd")
+    return sum("socket" in os.readlink(fd) for fd in held.iterdir())
+
+
+def test_connections_that_come_all_at_once_are_no_more_than_may_be(bounded: ServerProcess) -> None:
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(connect(bounded))
+        assert bounded.predict(PAGE).status == 200
+        assert sockets_of(bounded) < 20
+
+
 def test_a_client_of_http_1_0_and_one_that_asks_first_are_served(server: ServerProcess) -> None:
     with connect(server) as old:
         old.sendall(predict_head(PAGE).replace(b"HTTP/1.1", b"HTTP/1.0") + PAGE)
@@ -199,15 +221,6 @@ def test_a_client_of_http_1_0_and_one_that_asks_first_are_served(server: ServerP
         response = http.client.HTTPResponse(polite)
         response.begin()
         assert response.status == 200
-
-
-def next_answer(answers: BinaryIO) -> tuple[int, dict[str, str]]:
-    """The next of several answers on one connection, the others left where they are."""
-    status = int(answers.readline().split()[1])
-    lines = iter(lambda: answers.readline().decode().strip(), "")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    answers.read(int(headers["content-length"]))
-    return status, headers
 
 
 @pytest.mark.parametrize(
@@ -258,8 +271,7 @@ def test_a_client_that_asks_without_end_and_takes_no_answer_costs_others_nothing
         assert memory_of(bounded) < before + 60 * 2**20
         wait_until(lambda: bounded.status_of_readyz() == 200, 6)
         assert bounded.predict(PAGE).status == 200
-        held = Path(f"/proc/{bounded.process.pid}/fd")
-        wait_until(lambda: sum("socket" in os.readlink(fd) for fd in held.iterdir()) < 8, 6)
+        wait_until(lambda: sockets_of(bounded) < 8, 6)
 
 
 def test_requests_sent_ahead_are_answered_each_in_order(server: ServerProcess) -> None:

@@ -74,9 +74,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._quiet_since = self.loop.time()
         self._limit(self.limits.keep_alive_seconds)
-        if len(self.connections) > self.limits.connections:
-            others = [c for c in self.connections if isinstance(c, BoundedProtocol) and not c.answering]
-            min(others, key=lambda connection: connection.rank).leave()
+        if len(self.connections) <= self.limits.connections:
+            return
+        # Those that are closing are gone a moment later, and make no room a second time.
+        here = [c for c in self.connections if isinstance(c, BoundedProtocol) and not c.transport.is_closing()]
+        if len(here) > self.limits.connections:
+            min((c for c in here if not c.answering), key=lambda connection: connection.rank).leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
