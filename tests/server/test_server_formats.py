@@ -7,9 +7,11 @@ import time
 import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from finetune_server.errors import RequestError
@@ -127,9 +129,9 @@ def test_the_bits_in_use_are_those_that_the_brightest_pixel_needs(brightest: int
         assert decode(encode(deep, suffix))[0, 0].tolist() == [brightest >> (bits - 8)] * 3
 
 
-@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_a_transparent_page_takes_no_multiple_of_its_memory(depth: type) -> None:
-    image = np.zeros((1000, 1000, 4), depth)
+@pytest.mark.parametrize("depth", ["uint8", "uint16"])
+def test_a_transparent_page_takes_no_multiple_of_its_memory(depth: str) -> None:
+    image: npt.NDArray[Any] = np.zeros((1000, 1000, 4), depth)
     content = encode(image)
     tracemalloc.start()
     page = decode(content)

@@ -124,7 +124,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         if method == b"CONNECT":
-            return self.send_400_response("CONNECT is not served here")
+            self.send_400_response("CONNECT is not served here")
+            return
         head = [b"%s %s HTTP/%s" % (method, self.url, version)]
         head += [b"%s: %s" % header for header in self.headers if header[0] not in _SWITCHES]
         self.parser = httptools.HttpRequestParser(self)
