@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Final, Protocol
 
 import pypdfium2 as pdfium
@@ -58,6 +59,7 @@ class Tiff:
         content = self._content if number == 1 else beginning_with(self._content, self._directories[number - 1])
         with standard_error() as said, opencv_speaks():
             page = decode_image(content, Kind.TIFF, self._max_pixels)
+        os.write(2, b"".join(said))  # into the log, as before it was read here
         damage = tiff_damage(said)
         return Drawn(page, (_damaged(damage),) if damage else ())
 
