@@ -39,10 +39,10 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     limits = limits_of(document)
     yardstick = read_yardstick(context, document, inputs)
     models = _fetch_models(context, document, inputs)
-    progress.report(percent=10, activity="reading pages")
-    reading = progress.counting("reading the test set", "pages", percent=(10, 12))
+    progress.report(percent=10, activity="reading labels")
+    reading = progress.counting("reading labels of the test set", "pages", percent=(10, 12))
     test = load_pages(context.storage, yardstick.test, len(document.classes), reading)
-    reading = progress.counting("reading new samples", "pages", percent=(12, 15))
+    reading = progress.counting("reading labels of new samples", "pages", percent=(12, 15))
     new = load_pages(context.storage, yardstick.new_set, len(document.classes), reading)
     measurements: dict[Model, Measurement] = {}
     for number, (name, (detector, sha256)) in enumerate(models.items()):
