@@ -108,6 +108,12 @@ def half(folder: Path) -> None:
     (folder / IMAGE).with_suffix(".jpg").write_bytes(data[: len(data) // 2])
 
 
+def left_over(folder: Path) -> None:
+    """What is left of a scan that was read wrongly from its damaged place on."""
+    data = jpeg(folder)
+    (folder / IMAGE).with_suffix(".jpg").write_bytes(data[:-2] + bytes(range(1, 98)) + data[-2:])
+
+
 def jpeg(folder: Path) -> bytes:
     """Take the place of the page by a JPEG of it, and return its bytes."""
     image = cv2.imread(str(folder / IMAGE))
@@ -171,6 +177,7 @@ def other_yaml(folder: Path) -> None:
         (two_images_of_one_label, Reason.LABEL_SHARED, "page-7000.jpg"),
         (gif, Reason.IMAGE_UNREADABLE, "a GIF file by its content"),
         (damaged, Reason.IMAGE_UNREADABLE, "page-7000.jpg"),
+        (left_over, Reason.IMAGE_UNREADABLE, "damaged: Corrupt JPEG data: 9"),
         (half, Reason.IMAGE_UNREADABLE, "page-7000.jpg"),
         (pointer, Reason.IMAGE_UNREADABLE, "git lfs pull"),
         (empty_file, Reason.IMAGE_UNREADABLE, "the file is empty"),
@@ -257,6 +264,12 @@ def stray_bytes(folder: Path) -> None:
     (folder / IMAGE).with_suffix(".jpg").write_bytes(data[:20] + b"\1\2\3\4" + data[20:])
 
 
+def padded(folder: Path) -> None:
+    """A webcam fills the last scan up."""
+    data = jpeg(folder)
+    (folder / IMAGE).with_suffix(".jpg").write_bytes(data[:-2] + bytes(8) + data[-2:])
+
+
 def turned(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -272,6 +285,7 @@ def turned(folder: Path) -> None:
         *((called(name), "") for name in ("a b", "a%20b", "a#b", "a?b", "a[1]b", "a*b", "日本語", "a'b\"c")),
         (no_end_marker, "1 pages are JPEGs without an end marker"),
         (stray_bytes, "1 pages are JPEGs with stray bytes"),
+        (padded, ""),
         (apple_double, "left out, left behind by an operating system: images/train/._page-7000.png"),
         (checkpoint_copy, "left out, hidden: images/train/.ipynb_checkpoints/page-7000-checkpoint.png"),
         (written("x", "notes.json"), "left out, neither page nor label: notes.json"),

@@ -43,8 +43,10 @@ _ALONE: Final = frozenset([b"\x00", b"\x01", b"\xff", *(bytes([marker]) for mark
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _COMPLAINTS: Final = ("Corrupt JPEG data", "Premature end of JPEG", "premature end of data")
-_HARMLESS: Final = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker")
 """How libjpeg says that it made up what it could not read. It says so to nobody but its standard error."""
+
+_LEFT_OVER: Final = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
+"""Bytes of the last scan that were not needed: a camera's padding, or what a damaged scan did not come to."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -137,10 +139,16 @@ def _decode(data: bytes) -> Pixels | str:
             return f"OpenCV cannot decode it: {' '.join(str(error).split())[:200]}"
     if image is None:
         return "OpenCV cannot decode it"
-    complaints = _HARMLESS.sub("", "".join(said))
+    complaints = _LEFT_OVER.sub(lambda found: _unless_padding(found, data), "".join(said))
     if any(complaint in complaints for complaint in _COMPLAINTS):
         return f"damaged: {' '.join(complaints.split())[:120]}"
     return image
+
+
+def _unless_padding(found: re.Match[str], data: bytes) -> str:
+    """Return libjpeg's words on bytes left over, or nothing where all of them are zeros or ones."""
+    end = data.rfind(_END_OF_IMAGE)
+    return found.group() if data[max(end - int(found[1]), 0) : end].strip(b"\x00\xff") else ""
 
 
 @contextmanager
