@@ -7,6 +7,7 @@ import io
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,7 +77,10 @@ def inspect_image(data: bytes) -> Picture | str:
     if data.startswith(_POINTER):
         return "a pointer of git-lfs, not the image; run `git lfs pull` where it comes from"
     whole = complete_jpeg(data)
-    opened = _open(whole)
+    with warnings.catch_warnings():
+        # Pillow warns of EXIF data that a camera wrote badly, in words that look like a fault of this program.
+        warnings.simplefilter("ignore")
+        opened = _open(whole)
     if isinstance(opened, str):
         return opened
     decoded = _decode(whole)
@@ -125,7 +129,7 @@ def _open(data: bytes) -> tuple[str, ...] | str:
     said = {
         "transparent, which is shown on white": transparent,
         "16 bits a channel, of which the upper 8 in use are read": deep,
-        "turned by its EXIF orientation; labels must be of the turned page": turned,
+        "turned by their EXIF orientation; labels must be of the turned page": turned,
         "of several pages or frames, of which the first is used": frames > 1 and kind not in _WITH_PREVIEW,
     }
     return tuple(remark for remark, holds in said.items() if holds)
