@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from finetune_trainer.data.decoding import PIXEL_RULE
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.plan import PoolSample
 from finetune_trainer.documents.serving import Serving
@@ -127,6 +128,13 @@ def test_a_model_that_may_answer_with_more_boxes_is_measured_with_as_many(served
     serving = Serving(128, "0.25", "0.7", served)
     assert validation(serving).max_detections == measured
     assert (settings_digest(serving) == settings_digest(Serving(128, "0.25", "0.7", 300))) == (served == 300)
+
+
+def test_figures_of_other_pixels_are_of_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    serving = Serving(128, "0.25", "0.7", 300)
+    now = settings_digest(serving)
+    monkeypatch.setattr("finetune_trainer.evaluation.evaluate.PIXEL_RULE", PIXEL_RULE + 1)
+    assert settings_digest(serving) != now
 
 
 @st.composite

@@ -16,6 +16,10 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 
+PIXEL_RULE: Final = 2
+"""Number of the rules by which a file becomes pixels: one more with each change of them, here or of what is repaired
+before. Figures name it in their settings. 1 read transparency and depth as OpenCV alone does."""
+
 _MOST_TAGS: Final = 512
 _DEPTHS: Final = (8, 10, 12, 14)
 """Bits that cameras and scanners store in the low end of 16."""

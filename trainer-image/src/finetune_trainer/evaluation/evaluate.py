@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import to_builtins
 
 from .. import __version__
+from ..data.decoding import PIXEL_RULE
 from ..documents.codec import digest
 from ..documents.serving import PREPROCESS, Serving
 from ..errors import Reason, bad_input
@@ -57,6 +58,7 @@ def settings_digest(serving: Serving) -> str:
                 "maxDetections": validation(serving).max_detections,
             },
             "averagePrecision": "101 points, trapezoids, IoU 0.5, mean over labelled classes",
+            "pixels": PIXEL_RULE,
             "preprocess": PREPROCESS,
             "multiLabel": True,
             "imageSize": settings.pop("imageSize"),
