@@ -213,7 +213,7 @@ def judged(document: str, detected: list[tuple[list[int], int]], labels: list[tu
     corners, fields = array(detected)
     sample = PoolSample(FILE, FILE, bytes=0, boxes=len(labels), document=document, fresh=True, held_out=False)
     detections = Detections(corners, np.linspace(0.9, 0.5, len(detected), dtype=np.float32), fields)
-    return PageResult(Page(sample, b"", ()), detections, Truth(*array(labels)), detections)
+    return PageResult(Page(sample, (), lambda _: b""), detections, Truth(*array(labels)), detections)
 
 
 A, B = [0, 0, 10, 10], [20, 20, 30, 30]
