@@ -19,7 +19,7 @@ from finetune_trainer.production.counts import count_answered, count_captured
 from finetune_trainer.production.expiry import expire
 from finetune_trainer.production.layout import Production, owner_document, production_of
 from finetune_trainer.production.weeks import WeekTotal, complete_weeks, total_weeks, week_of
-from finetune_trainer.storage import Storage
+from finetune_trainer.storage import Storage, join
 
 MESSAGES = Path(__file__).resolve().parents[1] / "contract" / "messages"
 NOW = datetime(2026, 11, 26, 15, tzinfo=UTC)  # a Thursday, in W48
@@ -105,6 +105,7 @@ def test_pages_are_counted_by_stratum_with_the_oldest_day(pages: Pages, storage:
 def test_nothing_captured_is_counted_as_nothing(tmp_path: Path, storage: Storage) -> None:
     production = production_of(storage, tmp_path.as_uri(), "ml", "invoice-detector")
     counts = count_captured(storage, production)
+    assert count_answered(storage, production, NOW) is None
     assert (counts.total, counts.oldest) == (0, None)
     assert total_weeks(storage, production, NOW) == []
     assert expire(storage, production, keep_days=1, now=NOW) == expiry.Expired(0, more=False)
@@ -158,6 +159,13 @@ def test_a_document_counts_once_a_week_however_often_it_is_reported(pages: Pages
         pages.report(days_ago(day), subject)
     weeks = total_weeks(storage, of(pages, storage), NOW)
     assert weeks == [WeekTotal("2026-W47", 2)], "W46 has nothing, and W48 is not over"
+
+
+def test_a_week_without_reports_lies_between_those_with_some(pages: Pages, storage: Storage) -> None:
+    pages.report(days_ago(6 * 7), "document:a")
+    pages.report(days_ago(7), "document:b")
+    weeks = [(total.week, total.documents) for total in total_weeks(storage, of(pages, storage), NOW)]
+    assert weeks == [("2026-W42", 1), *((f"2026-W{n}", 0) for n in (43, 44, 45, 46)), ("2026-W47", 1)]
 
 
 def test_a_total_outlives_its_reports(pages: Pages, storage: Storage) -> None:
@@ -273,3 +281,26 @@ def _failing(storage: Storage, monkeypatch: pytest.MonkeyPatch, *, at: int) -> C
     for name in ("replace", "remove", "remove_folder"):
         monkeypatch.setattr(storage, name, watched(getattr(storage, name)), raising=True)
     return lambda: count
+
+
+def test_it_is_all_the_same_in_a_bucket(s3: str, tmp_path: Path, storage: Storage) -> None:
+    pages = Pages(tmp_path / "production")
+    for day in (0, 6, 8, 40):
+        pages.page(days_ago(day), "Uncertain")
+        pages.report(days_ago(day), f"document:{day}")
+        pages.window(days_ago(day), 7)
+    bucket = join(s3, tmp_path.name)
+    for name, content in pages.everything.items():
+        storage.write_once(join(bucket, "ml", "invoice-detector", *name.split("/")), content)
+    neighbour = join(bucket, "ml", "invoice-detector-2", "days", days_ago(40).isoformat(), "files", "a")
+    storage.write_once(neighbour, b"another's")
+    production = production_of(storage, bucket, "ml", "invoice-detector")
+    assert count_captured(storage, production).pages["Uncertain"] == 4
+    assert count_answered(storage, production, NOW) == 7
+    weeks = total_weeks(storage, production, NOW)
+    assert [total.documents for total in weeks if total.documents] == [1, 2]
+    assert expire(storage, production, keep_days=7, now=NOW) == expiry.Expired(2, more=False)
+    assert production.dates(storage) == [days_ago(6), TODAY]
+    assert total_weeks(storage, production, NOW) == weeks
+    assert storage.exists(neighbour)
+    assert storage.walk(join(bucket, "ml", "invoice-detector", "days", days_ago(40).isoformat())).files == ()

@@ -38,8 +38,8 @@ def count_captured(storage: Storage, production: Production) -> CapturedCounts:
     return CapturedCounts(pages, oldest)
 
 
-def count_answered(storage: Storage, production: Production, now: datetime) -> int:
-    """Return the pages that pods say they answered since yesterday's midnight, UTC.
+def count_answered(storage: Storage, production: Production, now: datetime) -> int | None:
+    """Return the pages that pods say they answered since yesterday's midnight, UTC; None where none says it.
 
     Windows that cannot be read are passed over; a pod that was killed leaves its last ten minutes out.
     """
@@ -50,13 +50,13 @@ def count_answered(storage: Storage, production: Production, now: datetime) -> i
         for name in storage.names(folder)
         if name.endswith(".json")
     ]
-    answered = 0
+    answered: list[int] = []
     for place, data in storage.read_many(places).items():
         try:
-            answered += parse_window(data, place).answered.pages
+            answered.append(parse_window(data, place).answered.pages)
         except StepError:
             continue
-    return answered
+    return sum(answered) if answered else None
 
 
 def _records(storage: Storage, folder: str) -> int:

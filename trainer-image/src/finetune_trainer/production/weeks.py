@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import dropwhile
 from typing import Final
 
 from msgspec.structs import replace
@@ -44,13 +45,14 @@ def complete_weeks(now: datetime, count: int = SHOWN) -> list[date]:
 
 
 def total_weeks(storage: Storage, production: Production, now: datetime) -> list[WeekTotal]:
-    """Return the totals of the complete weeks that anything is known of, and write those that are not written yet.
+    """Return the totals of the complete weeks since the first that anything is known of, and write those that are new.
 
     A total that stands is never counted anew: its days may have expired since.
     """
     days = set(production.dates(storage))
-    totals = [_total(storage, production, monday, days) for monday in complete_weeks(now)]
-    return [total for total in totals if total is not None]
+    totals = [(week_of(monday), _total(storage, production, monday, days)) for monday in complete_weeks(now)]
+    known = dropwhile(lambda total: total[1] is None, totals)
+    return [WeekTotal(week, documents or 0) for week, documents in known]
 
 
 def remember_expiring(storage: Storage, production: Production, day: date) -> None:
@@ -71,20 +73,20 @@ def subjects(storage: Storage, production: Production, days: Iterable[date]) -> 
         for name in storage.names(folder)
         if name.endswith(".json")
     ]
-    found: set[str] = set()
+    seen: set[str] = set()
     for place, data in storage.read_many(places).items():
         try:
-            found.add(parse_report(data, place).subject)
+            seen.add(parse_report(data, place).subject)
         except StepError:
-            found.add(place)
-    return found
+            seen.add(place)
+    return seen
 
 
-def _total(storage: Storage, production: Production, monday: date, days: set[date]) -> WeekTotal | None:
+def _total(storage: Storage, production: Production, monday: date, days: set[date]) -> int | None:
     week = week_of(monday)
     known = _read(storage, production, week)
     if known.documents is not None:
-        return WeekTotal(week, known.documents)
+        return known.documents
     of_week = [day for n in range(7) if (day := monday + timedelta(days=n)) in days]
     if not of_week and not known.expired:
         return None
@@ -92,7 +94,7 @@ def _total(storage: Storage, production: Production, monday: date, days: set[dat
     there = [day for day in of_week if day.isoformat() not in gone]
     documents = len(subjects(storage, production, there)) + sum(entry.documents for entry in known.expired)
     _write(storage, production, replace(known, documents=documents))
-    return WeekTotal(week, documents)
+    return documents
 
 
 def _read(storage: Storage, production: Production, week: str) -> ProductionWeek:
