@@ -11,8 +11,7 @@ from typing import Any
 
 import cv2
 
-from finetune_trainer.data.earlier_plans import judged_samples, listing_of
-from finetune_trainer.data.listing import Listing
+from finetune_trainer.data.earlier_plans import judged_listing, judged_samples, listing_of
 from finetune_trainer.data.plan import Known, make_plan
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_count import PoolCount, count_pool
@@ -64,7 +63,7 @@ class Policy:
             read_pool(storage, document.data.pool.uri, document.classes),
             Decimal(document.holdout),
             base=listing_of(storage, self.base),
-            judged=Listing(judged_samples(storage, self.judged[-8:])[0]),
+            judged=judged_listing(storage, self.judged[-8:])[0],
         )
 
     def run(self, *, judged: bool = True, goes_live: bool = False) -> FileReference:

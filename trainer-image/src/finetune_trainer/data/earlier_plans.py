@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
-from ..documents.plan import KnownSample, Plan, parse_plan
+from ..documents.plan import KnownSample, Plan, parse_listed, parse_plan
 from ..errors import ErrorClass, StepError
 from ..storage import Storage, normalise
 from .listing import Listing, listed
@@ -14,10 +14,14 @@ from .listing import Listing, listed
 
 def read_plan(storage: Storage, plan: FileReference) -> Plan:
     """Return a plan by URI and digest; StepError DigestMismatch or ContractViolated."""
+    return parse_plan(*_read(storage, plan))
+
+
+def _read(storage: Storage, plan: FileReference) -> tuple[bytes, str]:
     uri = normalise(plan.uri)
     data = storage.read(uri)
     check_digest(uri, actual=sha256_of(data), expected=plan.sha256)
-    return parse_plan(data, uri)
+    return data, uri
 
 
 def listing_of(storage: Storage, inputs: FileReference | None) -> Listing:
@@ -43,3 +47,17 @@ def judged_samples(
                 raise
             lost.append(error)
     return tuple(samples), tuple(lost)
+
+
+def judged_listing(storage: Storage, plans: Iterable[FileReference]) -> tuple[Listing, tuple[StepError, ...]]:
+    """Return what `judged_samples` does as one listing, with one plan in memory at a time."""
+    listing = Listing()
+    lost: list[StepError] = []
+    for plan in plans:
+        try:
+            listing.add(parse_listed(*_read(storage, plan)))
+        except StepError as error:
+            if error.error_class is not ErrorClass.BAD_INPUT:
+                raise
+            lost.append(error)
+    return listing, tuple(lost)
