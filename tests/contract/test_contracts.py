@@ -94,6 +94,14 @@ BROKEN: tuple[tuple[str, str, Any], ...] = (
     ("result-evaluate", "result.models.candidate.map50", 0.98),
     ("result-failed", "error.class", "Sadness"),
     ("result-prepare", "manifest", None),
+    ("run-scan", "base", {}),
+    ("run-scan", "data.production.keepDays", 0),
+    ("run-scan", "data.production", None),
+    ("inputs-scan", "attempt", 0),
+    ("inputs-scan", "judged", None),
+    ("result-scan", "result.pages.oldest", "yesterday"),
+    ("result-scan", "result.reports", [{"week": "2026-47", "documents": 1}]),
+    ("result-scan", "result.listing", None),
     ("progress", "percent", 101),
     ("progress", "at", None),
     ("production-page", "stratum", "Best"),
@@ -124,4 +132,4 @@ def test_a_limit_of_a_list_of_classes_stands_once() -> None:
     assert [p for p, s in ALL if s.get("maxItems") not in (None, 80, 8, 4)] == []
     assert limit(part("production-page")["properties"]["fields"]["items"]["properties"]["box"], "maxItems") == 4
     assert limit(part("result#/$defs/column"), "maxItems") == 8, "the worst fields of a rule"
-    assert allowed(part("common#/$defs/step")) == ("prepare", "train", "evaluate", "verify")
+    assert allowed(part("common#/$defs/step")) == ("prepare", "train", "evaluate", "verify", "scan")
