@@ -110,6 +110,8 @@ BROKEN: tuple[tuple[str, str, Any], ...] = (
     ("production-report", "comment", ""),
     ("production-report", "subject", None),
     ("production-window", "strata.Random.queue", None),
+    ("production-week", "week", "2026-47"),
+    ("production-week", "expired", None),
 )
 
 

@@ -13,6 +13,13 @@ from finetune_trainer.documents.anchor import AnchorIndex
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, ScanInputs, TrainInputs, VerifyInputs
 from finetune_trainer.documents.plan import Plan
 from finetune_trainer.documents.pool import PoolBatch, PoolCorrection, PoolWithdrawal
+from finetune_trainer.documents.production import (
+    CapturedPage,
+    ProductionOwner,
+    ProductionReport,
+    ProductionWeek,
+    ProductionWindow,
+)
 from finetune_trainer.documents.report import ModelDetails, Report
 from finetune_trainer.documents.result import (
     RESULT_LIMIT,
@@ -60,6 +67,11 @@ TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("anchor-index", AnchorIndex, "same"),
     ("serving#/$defs/serving", ServingMetadata, "same"),
     ("serving#/$defs/lineage", Lineage, "same"),
+    ("production", ProductionOwner, "reads"),
+    ("production-page", CapturedPage, "reads"),
+    ("production-report", ProductionReport, "reads"),
+    ("production-window", ProductionWindow, "reads"),
+    ("production-week", ProductionWeek, "same"),
     ("report", Report, "writes"),
     ("report#/$defs/details", ModelDetails, "writes"),
 )

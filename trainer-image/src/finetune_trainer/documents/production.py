@@ -16,8 +16,8 @@ WEEK: Final = "finetune-operator.io/production-week/v1"
 
 Stratum = Literal["Random", "Uncertain", "Reported"]
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$")]
-Day = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-Week = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-W[0-9]{2}$")]
+Day = Annotated[str, msgspec.Meta(max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+Week = Annotated[str, msgspec.Meta(max_length=8, pattern=r"^[0-9]{4}-W[0-9]{2}$")]
 Namespace = Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 DocumentId = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
