@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
-from ..documents.plan import KnownSample, Plan, parse_listed, parse_plan
+from ..documents.plan import KnownSample, Plan, parse_listed, parse_listing, parse_plan
 from ..errors import ErrorClass, StepError
 from ..storage import Storage, normalise
 from .listing import Listing, listed
@@ -26,7 +26,7 @@ def _read(storage: Storage, plan: FileReference) -> tuple[bytes, str]:
 
 def listing_of(storage: Storage, inputs: FileReference | None) -> Listing:
     """Return what the plan that a model was trained by lists; nothing where it has no plan."""
-    return Listing() if inputs is None else Listing(read_plan(storage, inputs).listing)
+    return Listing() if inputs is None else Listing(parse_listing(*_read(storage, inputs)))
 
 
 def judged_samples(

@@ -233,10 +233,19 @@ def parse_listed(data: bytes, where: str) -> tuple[KnownSample, ...]:
 
     Digests tell that the file is the plan that is meant, so nothing else of it is looked at.
     """
-    if written_schema(data) == EARLIER_SCHEMA:
-        return parse_plan(data, where).listing
-    plan = decode(data, _Listed, f"The plan {where}", SCHEMA)
+    plan = _listed(data, where)
     return (*plan.listing, *plan.judged_before)
+
+
+def parse_listing(data: bytes, where: str) -> tuple[ListedSample, ...]:
+    """Return what `plan.json` lists of its own pool alone, as `parse_listed` does."""
+    return _listed(data, where).listing
+
+
+def _listed(data: bytes, where: str) -> _Listed | Plan:
+    if written_schema(data) == EARLIER_SCHEMA:
+        return parse_plan(data, where)
+    return decode(data, _Listed, f"The plan {where}", SCHEMA)
 
 
 def parse_plan(data: bytes, where: str) -> Plan:
