@@ -59,8 +59,9 @@ class Allowance:
 class Sampler:
     """Draws pages. Half of the caps is for the random stratum, the rest for the others.
 
-    When half of its allowance is used, the probability falls with what is left, instead of ending at a cap: it depends
-    on earlier draws alone, so that each page stands for as many as its recorded probability says.
+    When half of its allowance is used, the probability halves with every further twentieth, instead of ending at a cap: it
+    depends on earlier draws alone and does not reach 0 before 70 times as much is answered as the allowance is for. So
+    each page stands for as many as its recorded probability says.
     """
 
     def __init__(self, config: CaptureConfig, *, clock: Callable[[], float], seed: int | None = None) -> None:
@@ -74,7 +75,8 @@ class Sampler:
     @property
     def probability(self) -> float:
         """Return the probability in force."""
-        return self._config.random * min(1.0, 2 * self._drawn.left(self._clock()))
+        left = self._drawn.left(self._clock())
+        return self._config.random * min(1.0, 2.0 ** (20 * (left - 0.5))) if left > 0 else 0.0
 
     def draw(self, *, missing: Iterable[str], best: Iterable[float], confidence: float) -> Draw:
         """Return what becomes of a page.

@@ -83,7 +83,9 @@ def parse_feedback(body: bytes, classes: tuple[str, ...]) -> Feedback:
 
 def checked_document(document: str | None) -> str | None:
     """Return the id of a document, None where none is given. Raises `RequestError` 422."""
-    return _text({"document": document}, "document", MAX_DOCUMENT_ID)
+    if document is None or (1 <= len(document) <= MAX_DOCUMENT_ID and _is_unicode(document)):
+        return document
+    raise RequestError(422, "DocumentInvalid", f"document must be a text of 1 to {MAX_DOCUMENT_ID} characters")
 
 
 def _page(raw: Any) -> ReportedPage | None:
