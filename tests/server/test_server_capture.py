@@ -6,8 +6,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -245,7 +245,12 @@ def memory_of(server: ServerProcess) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) * 1024
 
 
-STORES = {"slow": silent, "away": away, "full": lambda: refusing(507), "refusing": lambda: refusing(403)}
+STORES: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "slow": silent,
+    "away": away,
+    "full": lambda: refusing(507),
+    "refusing": lambda: refusing(403),
+}
 
 
 @pytest.mark.parametrize("kind", STORES)
@@ -272,7 +277,7 @@ def test_no_answer_fails_or_is_late_and_memory_is_bounded_while_the_store_is(kin
         started = time.monotonic()
         server.terminate()
         assert server.wait_end(27) == 0
-        assert time.monotonic() - started < 26
+        assert time.monotonic() - started < 12, "the queue's 8 s follow the quiet time of a drain"
 
 
 def test_what_the_store_lost_is_in_the_window_once_it_is_back(tmp_path: Path, start: Any) -> None:

@@ -38,6 +38,10 @@ LAST_ANSWERS_SECONDS: Final = 10
 """What requests that are still being answered at the drain's end get."""
 
 
+FLUSH_SECONDS: Final = 8
+"""What captured pages that wait to be written get behind the drain, within what is left of its promise."""
+
+
 class DrainingServer(uvicorn.Server):
     """Uvicorn, but SIGTERM starts a drain with the socket open, instead of closing it at once."""
 
@@ -101,7 +105,7 @@ async def _serve(config: ServeConfig) -> None:
     try:
         await server.serve()
         if capture is not None:
-            await _flush(capture, drain.seconds_left(LAST_ANSWERS_SECONDS))
+            await _flush(capture, min(FLUSH_SECONDS, drain.seconds_left(LAST_ANSWERS_SECONDS)))
     finally:
         rasteriser.close()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -120,7 +124,7 @@ def _capture(config: ServeConfig, place: Place, registry: prometheus_client.Coll
 
 
 async def _flush(capture: Capture, seconds: float) -> None:
-    """Write what waits, within what is left of the drain's promise."""
+    """Write what waits, for so long at most."""
     if not await asyncio.to_thread(capture.close, max(0.5, seconds)):
         log.warning("captured pages are lost: the store did not take them within %.1f s of the drain", seconds)
 

@@ -59,9 +59,9 @@ class Allowance:
 class Sampler:
     """Draws pages. Half of the caps is for the random stratum, the rest for the others.
 
-    When half of its allowance is used, the probability halves with every further twentieth, instead of ending at a cap: it
-    depends on earlier draws alone and does not reach 0 before 70 times as much is answered as the allowance is for. So
-    each page stands for as many as its recorded probability says.
+    When half of its allowance is used, the probability halves with every further twentieth, instead of ending at a cap.
+    It depends on earlier draws alone, and does not reach 0 before 70 times as much is answered as the allowance is for.
+    So each page stands for as many as its recorded probability says.
     """
 
     def __init__(self, config: CaptureConfig, *, clock: Callable[[], float], seed: int | None = None) -> None:
