@@ -115,6 +115,10 @@ bench-runs: setup ## measure the operator on a control plane without a node (BEN
 bench-pages: setup ## measure anchor index, pool add and prepare on 25,000 pages (PAGES="--pages 5000 --repeats 3")
 	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.pages_25000 $(PAGES)
 
+.PHONY: bench-capture
+bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="model.onnx folder-of-pages")
+	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead $(CAPTURE)
+
 .PHONY: format
 format: ## format, sort imports, copy the CRDs into the chart, make the reference and the contracts' tables
 	$(call in,operator-dev)/ruff check --fix --select I .
