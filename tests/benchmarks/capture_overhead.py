@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median, quantiles
 
-from server.benchmark import MEDIA_TYPES
+from contract.kinds import MEDIA_TYPES
 from server.s3 import CREDENTIALS
 from server.support import ServerProcess, free_port, install_model, wait_until
 

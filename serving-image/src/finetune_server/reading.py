@@ -26,12 +26,13 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Fields of one page by falling confidence; width and height in pixels, and the `pixels` that were read."""
+    """Fields of one page by falling confidence; width and height in pixels, and the `pixels` that were read,
+    None once they are let go of."""
 
     width: int
     height: int
     fields: tuple[Field, ...]
-    pixels: Page = field(repr=False, compare=False)
+    pixels: Page | None = field(repr=False, compare=False)
 
 
 Count: TypeAlias = Callable[[Mapping[str, float]], None]

@@ -72,6 +72,11 @@ class Capture:
         self._window: Window | None = None
         metrics.watch_queue(lambda: self._budget.held)
 
+    @property
+    def most_bytes(self) -> int:
+        """Return how many bytes of a request's pixels are worth holding on to."""
+        return self._config.queue_bytes
+
     def start(self) -> None:
         """Begin to write."""
         self._writer.start()
@@ -146,7 +151,7 @@ class Capture:
             self._lose(window, draw.stratum, Outcome.CAP, Loss.CAP)
             return
         task = self._task(held, page, draw, context, missing)
-        if not self._budget.admit(task):
+        if page.pixels is None or not self._budget.admit(task):
             self._lose(window, draw.stratum, Outcome.QUEUE, Loss.QUEUE)
             return
         window.begun()
@@ -160,7 +165,7 @@ class Capture:
             self._place, held.source, page, draw,
             missing=missing, document=context.document, model=context.model, at=self._now(),
         )  # fmt: skip
-        return PageTask(held, record, draw.stratum, self._window_now(), page.reading.pixels, page.prediction)
+        return PageTask(held, record, draw.stratum, self._window_now(), page.pixels, page.prediction)
 
     def _lose(self, window: Window, stratum: Stratum, outcome: Outcome, loss: Loss) -> None:
         window.ended(stratum, outcome, was_pending=False)

@@ -56,11 +56,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredPage:
-    """A page of a source, and the answer for it."""
+    """A page of a source, and the answer for it. `pixels` is None where nobody will keep them."""
 
     prediction: str
     number: int
     reading: Reading
+    pixels: Page | None
 
     def named(self, source: Source) -> Json:
         """Return how answers, records and reports name the page."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -15,8 +16,9 @@ from ..capture.capture import Context, digest_of
 from ..capture.records import AnsweredPage, Source, new_prediction
 from ..errors import RequestError
 from ..metrics import Stage
-from ..pages.formats import Kind, needs_process
+from ..pages.formats import Kind, is_large, needs_process
 from ..pages.selection import Drawn, PageRequest, kind_of, selection, whole_number
+from ..preprocess import Page
 from ..reading import Count, Reading, read_image, read_page
 from .connected import while_connected
 from .envelope import is_wrapped, unwrapped
@@ -75,10 +77,13 @@ class Answering:
         self._document = document
         self._count: Count = partial(loaded.metrics.document, document=document) if counted else _uncounted
         self._answered: list[AnsweredPage] = []
+        self._held_bytes = 0
 
-    def image(self, pages: PageRequest) -> asyncio.Future[Reading]:
-        """Decode and read an image."""
-        return self._in_thread(read_image, pages, self._state.limits.max_pixels)
+    async def image(self, pages: PageRequest) -> Reading:
+        """Decode and read an image; a large one after the other, so that a small one never waits for many of them."""
+        turn = self._state.large_images if is_large(pages.content, pages.kind) else nullcontext()
+        async with turn:
+            return await self._in_thread(read_image, pages, self._state.limits.max_pixels)
 
     async def document(self, pages: PageRequest, source: Source) -> Json:
         """Draw and read what is asked for of a document."""
@@ -95,7 +100,7 @@ class Answering:
 
     def answer(self, source: Source, number: int, reading: Reading) -> Json:
         """Return what is answered for a page that was read, and remember it for `note`."""
-        page = AnsweredPage(new_prediction(), number, reading)
+        page = AnsweredPage(new_prediction(), number, replace(reading, pixels=None), self._held(reading))
         self._answered.append(page)
         return {
             "prediction": page.prediction,
@@ -109,6 +114,13 @@ class Answering:
                 for field in reading.fields
             ],
         }
+
+    def _held(self, reading: Reading) -> Page | None:
+        """Return the pixels to keep until all pages are answered: none without capture, nor more than may wait."""
+        if self._state.capture is None or reading.pixels is None:
+            return None
+        self._held_bytes += reading.pixels.nbytes
+        return reading.pixels if self._held_bytes <= self._state.capture.most_bytes else None
 
     def note(self, source: Source) -> None:
         """Have what was answered known to reports and to capture."""

@@ -126,7 +126,7 @@ async def _read(
         with state.images.place():
             reading = await while_connected(request, answering.image(pages))
     source = Source(report.file, digest, kind, dpi if kind is Kind.PDF else None)
-    return source, AnsweredPage(report.feedback.prediction or new_prediction(), number, reading)
+    return source, AnsweredPage(report.feedback.prediction or new_prediction(), number, reading, reading.pixels)
 
 
 async def _kept(
