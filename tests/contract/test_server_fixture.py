@@ -90,8 +90,8 @@ def test_a_captured_page_of_a_document_bears_the_digest_of_its_picture(server: S
     document = PIXELS["document"]
     content = (FIXTURES / "documents" / document["file"]).read_bytes()
     answer = server.predict(content, "application/pdf", f"?pages=all&dpi={document['dpi']}").json
-    found = {str(page["number"]): recorded(kept, page["prediction"]) for page in answer["pages"]}
-    assert found == document["pages"]
+    digests = {str(page["number"]): recorded(kept, page["prediction"]) for page in answer["pages"]}
+    assert digests == document["pages"]
 
 
 def recorded(kept: Path, prediction: str) -> str:

@@ -56,10 +56,10 @@ def wait_stored(server: ServerProcess, pages: int, seconds: float = 20) -> None:
 
 def folder(files: Files, name: str) -> list[tuple[str, Any]]:
     """The files of a folder of any day, each held to its contract."""
-    found = [(path, json.loads(content)) for path, content in sorted(files.items()) if f"/{name}/" in path]
-    for path, content in found:
+    entries = [(path, json.loads(content)) for path, content in sorted(files.items()) if f"/{name}/" in path]
+    for path, content in entries:
         assert problems(KINDS[name], content) == [], path
-    return found
+    return entries
 
 
 def records(files: Files) -> list[Any]:
@@ -338,3 +338,14 @@ def test_an_id_says_on_which_day_it_was_made() -> None:
     assert len(set(ids)) == 100
     assert all(len(name) == 32 and day_of(name) == str(datetime.now(UTC).date()) for name in ids)
     assert day_of("f" * 32)  # from elsewhere: any day, no error
+
+
+def test_pages_of_a_large_document_that_would_not_fit_into_the_queue_are_lost_and_counted(
+    tmp_path: Path, start: Any
+) -> None:
+    server = start(FINETUNE_CAPTURE_QUEUE_BYTES=str(1024 * 1024))
+    document = pdf(*[(200, 200)] * 12)  # 480 KB of pixels each at 144 dpi
+    assert len(server.predict(document, "application/pdf", "?pages=all&dpi=144").json["pages"]) == 12
+    wait_until(lambda: capture_of(server, "pages_total") == 12)
+    assert capture_of(server, "pages_total", outcome="Queue") >= 10
+    assert capture_of(server, "queue_bytes") == 0

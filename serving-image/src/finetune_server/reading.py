@@ -68,5 +68,5 @@ def read_page(page: Page, detector: Detector, metrics: Metrics, count: Count) ->
             )
         )
     # Reversed, so that the best box of a field, which comes first, is the one that stays.
-    count({found.name: found.confidence for found in reversed(fields)})
+    count({one.name: one.confidence for one in reversed(fields)})
     return Reading(width, height, fields, page)

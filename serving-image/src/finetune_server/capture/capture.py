@@ -199,5 +199,5 @@ def _best(page: AnsweredPage) -> Mapping[str, float]:
 
 
 def _lacking(pages: Sequence[AnsweredPage], expected: Sequence[str]) -> tuple[str, ...]:
-    found = {field.name for page in pages for field in page.reading.fields}
-    return tuple(name for name in expected if name not in found)
+    detected = {field.name for page in pages for field in page.reading.fields}
+    return tuple(name for name in expected if name not in detected)
