@@ -56,7 +56,7 @@ types: ## mypy --strict, every member in its own environment
 	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py \
 	  tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \
-	  tests/benchmarks/server_soak.py tests/benchmarks/server_throughput.py \
+	  tests/benchmarks/capture_overhead.py tests/benchmarks/server_soak.py tests/benchmarks/server_throughput.py \
 	  tests/contract/test_server_fixture.py tests/contract/test_server_contracts.py
 	$(call MYPY,example-dev) --config-file examples/invoices/pyproject.toml examples/invoices/src
 
@@ -121,6 +121,9 @@ bench-pages: setup ## measure anchor index, pool add and prepare on 25,000 pages
 bench-scan: setup ## measure a policy's first scan of 100,000 samples and as many captured pages in a bucket (SCAN="--samples 5000")
 	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.scan_100000 \
 	  "$$(local-cluster/cluster tools build versitygw)" $(SCAN)
+.PHONY: bench-capture
+bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="model.onnx folder-of-pages")
+	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead $(CAPTURE)
 
 .PHONY: bench-server
 bench-server: setup ## ten minutes of hostile pages among good ones on the server (SOAK="--minutes 2")
