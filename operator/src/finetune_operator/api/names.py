@@ -66,6 +66,16 @@ def promotion_name(run: str, uid: str, evidence: str = "") -> str:
     return f"{run}-promotion-{uid_tag(uid + evidence)}"
 
 
+def fired_run_name(policy: str, *, namespace: str, listing: str, base: str, attempt: int) -> str:
+    """Return the name of the run that a policy's triggers make of a pool and a base, by its try number from 1.
+
+    The same pool, base and try have the same name, whatever was forgotten meanwhile. At most 40 characters, as the
+    CRD allows; a longer policy's name is cut, and the digits still tell policies apart.
+    """
+    made_of = "/".join((namespace, policy, listing, base, str(attempt)))
+    return f"{policy[:29].rstrip('-.')}-{sha256_of(made_of.encode())[:10]}"
+
+
 def is_promotion_of(name: str, run: str) -> bool:
     """Tell whether a run of that name, or of one that begins so, calls its promotions so."""
     return name.startswith(run) and _PROMOTION.search(name) is not None

@@ -7,6 +7,7 @@ from typing import Literal
 from .meta import Condition, FileReference, ObjectMeta
 from .names import sha256_of
 from .training import Training
+from .triggers import Fired, ScheduleStatus, Triggers
 from .value import Value
 
 TemplateRole = Literal["train", "cpu", "evaluate"]
@@ -179,6 +180,7 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     concurrency: int = 1
     jobs: JobRules = JobRules()
     suspend: bool = False
+    triggers: Triggers | None = None
 
     @property
     def holdout(self) -> Decimal:
@@ -390,6 +392,8 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     taken_back: tuple[TakenBack, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     judged: tuple[Judged, ...] = ()
+    fired: tuple[Fired, ...] = ()
+    schedule: ScheduleStatus | None = None
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
     forgotten: tuple[str, ...] = ()

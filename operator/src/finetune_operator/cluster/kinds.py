@@ -152,7 +152,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         ),
     ),
     Kind.RUN: KindEntry(
-        verbs=_READ,
+        verbs=_READ | {"create"},
         subresources=_STATUS,
         made_by="edit",
         watch_labels={},
@@ -166,6 +166,8 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "changes": fields.policy_whose_live_it_changes,
             "rejected": fields.model_whose_candidate_was_rejected,
             "judged": fields.policy_whose_run_was_judged,
+            "fired": fields.policy_that_fired_it,
+            "underway": fields.policy_that_it_keeps_waiting,
             "past_first_job": fields.past(("", "Pending", "Preparing", "Suspended")),
         },
         digest=fields.standing,
@@ -179,6 +181,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             Wake(
                 kind=Kind.POLICY, find_by="name", value="policy", only=("past_first_job", "true"), when=fields.moves_on
             ),
+            Wake(kind=Kind.POLICY, find_by="name", value="fired", when=fields.moves_on),
         ),
         reconciled=Reconciled(
             name="FineTuneRun",

@@ -29,6 +29,7 @@ from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, pod_spec, serves, template_view
 from .errors import ClusterError
 from .finished_jobs import finished_jobs
+from .fired_runs import fired_runs, runs_underway
 from .job_views import job_views, running_pod, to_be_harvested
 from .judged_runs import JudgedRuns
 from .kinds import Kind
@@ -214,11 +215,14 @@ class Observer:
             promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
             rejections=await rejected_of(self._cluster, namespace, policy, policies),
             judged=await self._judged.of(namespace, policy.metadata.name),
+            fired=await fired_runs(self._cluster, namespace, policy),
+            underway=await runs_underway(self._cluster, namespace, policy),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
             read_anew=read_anew,
         )
-        return Observed(Kind.POLICY, raw, view, templates=templates, poll=poll)
+        owner = Owner("FineTunePolicy", namespace, policy.metadata.name, policy.metadata.uid)
+        return Observed(Kind.POLICY, raw, view, owner=owner, templates=templates, poll=poll)
 
     async def promotion(self, raw: Object, now: datetime) -> Observed[PromotionView]:
         """Return everything that a ModelPromotion's status hangs on. Raises InvalidObject."""

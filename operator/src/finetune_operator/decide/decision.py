@@ -9,7 +9,7 @@ from ..api.contract import RunDocument
 from ..api.model_version import VersionSpec
 from ..api.policy import TemplateRole
 from ..api.promotion import PromotionSpec
-from ..api.run import Step
+from ..api.run import RunSpec, Step
 
 S = TypeVar("S")
 
@@ -76,6 +76,14 @@ class CreatePromotion:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateRun:
+    """Create a FineTuneRun (no ownerReference). Idempotent by name: a run of that name and policy counts as it."""
+
+    name: str
+    spec: RunSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Annotate:
     """Put an annotation on the object under decision, as it is after its status was written: what must outlive that.
 
@@ -131,6 +139,7 @@ Action = (
     | ReserveVersion
     | CreateModelVersion
     | CreatePromotion
+    | CreateRun
     | Annotate
     | ApplyKeys
     | Emit

@@ -53,6 +53,15 @@ REJECTED: Final = 32
 JUDGED: Final = 8
 """Judged runs that a policy remembers: the plan of each names what those before it had listed, too."""
 
+FIRED: Final = 32
+"""Runs made by triggers that a policy remembers: more than maxRunsPerWeek allows in a week."""
+
+FIRED_REASON: Final = 300
+"""Bytes of why a run was fired; the run says it, too."""
+
+DIGEST: Final = 128
+"""Bytes of a digest that others name."""
+
 RUN_UID: Final = 64
 """Characters of a run's uid; Kubernetes makes them of 36."""
 

@@ -9,6 +9,7 @@ from ..api.model_version import ModelVersion
 from ..api.policy import InFlight, Judged, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
+from ..api.triggers import Counted, FiredOutcome, TriggerKind
 from .times import Timed
 
 
@@ -152,6 +153,17 @@ class FinishedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class FiredRun:
+    """A run that is there and that a trigger made, or that has the name of one."""
+
+    name: str
+    uid: str
+    kind: TriggerKind
+    created: datetime | None
+    outcome: FiredOutcome
+
+
+@dataclass(frozen=True, slots=True)
 class ServedKeys:
     """The three keys under spec.template.metadata.annotations; None where a key is absent."""
 
@@ -225,6 +237,12 @@ class PolicyView:
     """What people rejected in runs of the policy that are there."""
     judged: tuple[Judged, ...] = ()
     """Runs of the policy that are there and were judged, the newest."""
+    counted: Counted | None = None
+    """What the newest scan counted; None before there was one."""
+    fired: tuple[FiredRun, ...] = ()
+    """Runs that triggers of the policy made and that are there, the newest, and every one that the status has open."""
+    underway: tuple[tuple[str, str], ...] = ()
+    """Name and phase of the policy's runs that are neither over nor judged."""
     rivals: tuple[str, ...] = field(default=())
     """Names of older policies on the same Deployment; the oldest one owns it."""
     finished_jobs: tuple[FinishedJob, ...] = ()

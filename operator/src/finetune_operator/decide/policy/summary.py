@@ -51,6 +51,9 @@ def _parts(view: PolicyView) -> Iterator[Part]:
     if hold is not None and not any(c.message in (hold.message, cause_of(hold)) for c in wrong):
         yield f"held ({hold.reason}): {_with_way_to_ways(view.policy, hold)}", hold.since
     yield from _waiting(view)
+    due = find(status.conditions, "Due")
+    if due is not None and due.reason in ("FailedRepeatedly", "ScheduleInvalid"):
+        yield f"no run is fired: {due.message}", due.last_transition_time
     if view.policy.spec.suspend:
         yield "suspended; set spec.suspend to false to go on", None
 
