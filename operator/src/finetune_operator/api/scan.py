@@ -65,7 +65,7 @@ class Counted(Value, frozen=True, kw_only=True):
 
 
 class ScanStatus(Value, frozen=True, kw_only=True):
-    """The scans of a policy: what the newest one counted, and the attempts since; `told` is what the newest was told."""
+    """The scans of a policy: what the newest counted, the attempts since, and what the newest of these was told."""
 
     counted: Counted | None = None
     told: Told | None = None

@@ -21,6 +21,7 @@ from .metrics import metrics
 from .recall import recall
 from .returning import landed
 from .rules import Rule, side_by_side
+from .scan import scan
 from .summary import summary
 from .upkeep import remove_finished_jobs
 
@@ -44,7 +45,7 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
     return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model))
 
 
-CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, remove_finished_jobs)
+CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, scan, remove_finished_jobs)
 """What a policy looks after, side by side; only `serve` changes the Deployment."""
 
 

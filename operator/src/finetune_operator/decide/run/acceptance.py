@@ -1,5 +1,6 @@
 """What a run needs before anything starts: a chain of checks that return what is wrong and how to mend it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...api.meta import find
@@ -123,8 +124,7 @@ def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
     bases = [v for v in versions if v.spec.type == "Base"]
     known = listed(sorted(v.spec.version for v in bases))
     if asked is None:
-        newest = max(bases, key=_age, default=None)
-        return newest or Waits(
+        return newest_base(versions, model) or Waits(
             Problem(
                 "BaseNotFound",
                 f"model {model!r} has no base yet; make one of a trained checkpoint with "
@@ -142,6 +142,12 @@ def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
         message = f"{asked} is a fine-tune, and a fine-tune never starts from a fine-tune; name a base: {known}"
         return Refused(Problem("BaseIsFineTuned", message))
     return named[0]
+
+
+def newest_base(versions: Iterable[ModelVersion], model: str) -> ModelVersion | None:
+    """Return the base that a run fine-tunes which names none: the newest one of the model that is not going."""
+    bases = (v for v in versions if v.spec.model == model and v.spec.type == "Base")
+    return max((v for v in bases if v.metadata.deletion_timestamp is None), key=_age, default=None)
 
 
 def _age(base: ModelVersion) -> tuple[int, str]:
