@@ -94,6 +94,14 @@ BROKEN: tuple[tuple[str, str, Any], ...] = (
     ("result-evaluate", "result.models.candidate.map50", 0.98),
     ("result-failed", "error.class", "Sadness"),
     ("result-prepare", "manifest", None),
+    ("run-scan", "base", {}),
+    ("run-scan", "data.production.keepDays", 0),
+    ("run-scan", "data.production", None),
+    ("inputs-scan", "attempt", 0),
+    ("inputs-scan", "judged", None),
+    ("result-scan", "result.pages.oldest", "yesterday"),
+    ("result-scan", "result.reports", [{"week": "2026-47", "documents": 1}]),
+    ("result-scan", "result.listing", None),
     ("progress", "percent", 101),
     ("progress", "at", None),
 )
@@ -117,4 +125,4 @@ def test_a_limit_of_a_list_of_classes_stands_once() -> None:
     assert limit(part("common#/$defs/classNames"), "maxItems") == 80
     assert [p for p, s in ALL if s.get("maxItems") not in (None, 80, 8)] == []
     assert limit(part("result#/$defs/column"), "maxItems") == 8, "the worst fields of a rule"
-    assert allowed(part("common#/$defs/step")) == ("prepare", "train", "evaluate", "verify")
+    assert allowed(part("common#/$defs/step")) == ("prepare", "train", "evaluate", "verify", "scan")

@@ -61,6 +61,11 @@ def snapshot_name(owner: str, uid: str) -> str:
     return f"{owner}-document-{uid_tag(uid)}"
 
 
+def scan_document_name(owner: str, uid: str, sha256: str) -> str:
+    """Return the name of the ConfigMap that holds the document of a scan, by the digest of its text."""
+    return f"{owner}-scan-{sha256[:8]}-{uid_tag(uid)}"
+
+
 def promotion_name(run: str, uid: str, evidence: str = "") -> str:
     """Return the name of the ModelPromotion that a run asks for; one that was measured anew asks for another."""
     return f"{run}-promotion-{uid_tag(uid + evidence)}"

@@ -79,21 +79,3 @@ class ScheduleStatus(Value, frozen=True, kw_only=True):
     cron: str
     time_zone: str
     passed: datetime
-
-
-class Counted(Value, frozen=True, kw_only=True):
-    """What the newest scan counted in the pool.
-
-    `listing` is a digest of the pool's listing. `judged` are the digests of the plans that told the scan what is new.
-    `next_look` is when the next scan is due. `stale` is why the counts are too old to go by, empty where they are not.
-    """
-
-    at: datetime
-    listing: str
-    outside: int
-    new: int
-    corrected: int = 0
-    held_out: int = 0
-    judged: tuple[str, ...] = ()
-    next_look: datetime | None = None
-    stale: str = ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, assert_never
 
 from ..api import names
-from ..api.contract import document_text
+from ..api.contract import document_sha256
 from ..api.model_version import ModelVersion
 from ..api.promotion import Promotion
 from ..api.run import Run
@@ -26,7 +26,7 @@ from ..decide.decision import (
     ReserveVersion,
 )
 from ..decide.views import PolicyView
-from ..manifests.documents import build_document, read_document
+from ..manifests.documents import build_document, document_digest
 from ..manifests.essence import fingerprint
 from ..manifests.events import Regarding
 from ..manifests.job import build_job
@@ -235,10 +235,10 @@ async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys
 
 async def _create_snapshot(cluster: Cluster, observed: Observed[V], action: CreateSnapshot) -> None:
     owner = _owner(observed)
-    manifest, wanted = build_document(action, owner), document_text(action.run_document)
+    manifest, wanted = build_document(action, owner), document_sha256(action.run_document)
 
     def same(config_map: Object) -> bool:
-        return is_owned(config_map, owner.uid) and document_text(read_document(config_map)) == wanted
+        return is_owned(config_map, owner.uid) and document_digest(config_map) == wanted
 
     await _create(cluster, Kind.CONFIG_MAP, manifest, same)
 

@@ -49,8 +49,25 @@ def job_phase(job: Json) -> str:
 
 
 def finished_of(job: Json) -> Iterable[object]:
-    """Return the policy of a Job that has finished; of one that has not, nothing."""
-    return (_value(job, "metadata", "labels", names.POLICY_LABEL),) if job_phase(job) == "Finished" else ()
+    """Return the policy of a Job that has finished; of one that has not, nothing, nor of a scan."""
+    return (
+        ()
+        if _is_scan(job) or job_phase(job) != "Finished"
+        else (_value(job, "metadata", "labels", names.POLICY_LABEL),)
+    )
+
+
+def finished_scan_of(job: Json) -> Iterable[object]:
+    """Return the policy of a scan that has finished."""
+    return (
+        (_value(job, "metadata", "labels", names.POLICY_LABEL),)
+        if _is_scan(job) and job_phase(job) == "Finished"
+        else ()
+    )
+
+
+def _is_scan(job: Json) -> bool:
+    return bool(_value(job, "metadata", "labels", names.STEP_LABEL) == "scan")
 
 
 def past(phases: Iterable[str]) -> Callable[[Json], Iterable[object]]:

@@ -121,7 +121,7 @@ _NEXT_RUNS: Final = Wake(kind=Kind.RUN, find_by="waits", value="policy", when=fi
 
 # By uid: a name may belong to another by now.
 _OWNERS: Final = tuple(
-    Wake(kind=kind, find_by="uid", value="owner", always=True) for kind in (Kind.RUN, Kind.MODEL_VERSION)
+    Wake(kind=kind, find_by="uid", value="owner", always=True) for kind in (Kind.RUN, Kind.MODEL_VERSION, Kind.POLICY)
 )
 
 KINDS: Final[Mapping[Kind, KindEntry]] = {
@@ -134,6 +134,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "deployment": at("spec", "deployment"),
             "model": at("spec", "model"),
             "template": fields.templates,
+            "uid": at("metadata", "uid"),
         },
         phase=fields.no_phase,
         digest=fields.policy_digest,
@@ -240,7 +241,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
     Kind.JOB: KindEntry(
         verbs=_READ | {"create", "delete"},
         watch_labels=_OURS,
-        references={**_OWNER, "finished_of": fields.finished_of},
+        references={**_OWNER, "finished_of": fields.finished_of, "finished_scan_of": fields.finished_scan_of},
         phase=fields.job_phase,
         packed=True,
         wakes=_OWNERS,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Literal, TypeVar
 
-from ..api.contract import RunDocument
+from ..api.contract import RunDocument, ScanDocument
 from ..api.model_version import VersionSpec
 from ..api.policy import TemplateRole
 from ..api.promotion import PromotionSpec
@@ -16,10 +16,13 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class CreateSnapshot:
-    """Create the immutable ConfigMap with the run document. Idempotent: the name is made from the uid."""
+    """Create the immutable ConfigMap with the run document. Idempotent: the name is made from the uid.
+
+    That of a scan is made from the document, too: a policy's is edited.
+    """
 
     name: str
-    run_document: RunDocument
+    run_document: RunDocument | ScanDocument
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,5 +98,8 @@ OLD_ATTEMPT_MESSAGE: Final = 120
 SUSPENDED_ATTEMPTS: Final = 5
 """Suspended attempts that a status keeps; older ones are dropped."""
 
+SCAN_ATTEMPTS: Final = 10
+"""Attempts of scans that a policy's status keeps: those since the newest success. Scans are tried without end."""
+
 VERIFY_ATTEMPTS: Final = 10
 """Failed attempts that a base's status keeps: its verification is tried without end."""

@@ -1,6 +1,6 @@
 """What decisions look at: frozen views of the world, gathered by cluster/observe.py."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -9,7 +9,8 @@ from ..api.model_version import ModelVersion
 from ..api.policy import InFlight, Judged, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
-from ..api.triggers import Counted, FiredOutcome, TriggerKind
+from ..api.triggers import FiredOutcome, TriggerKind
+from .decision import CreateJob
 from .times import Timed
 
 
@@ -144,12 +145,16 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
-    """A Job of a policy's run or base that has finished; `harvested`: its owner needs nothing more of it."""
+    """A Job of a policy, its runs or its bases that has finished; `harvested`: its owner needs nothing more of it.
+
+    `scans`: it is one of the many that the policy itself makes.
+    """
 
     name: str
     uid: str
     finished_at: datetime | None
     harvested: bool
+    scans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,14 +236,19 @@ class PolicyView:
     train_template: TemplateView | None = None
     cpu_template: TemplateView | None = None
     evaluate_template: TemplateView | None = None
+    scan_template: TemplateView | None = None
+    scan_document: bool = False
+    """The ConfigMap with the document that a scan would work from now is there."""
+    jobs: tuple[JobView, ...] = ()
+    """The policy's own: its scans."""
+    nonce: str = ""
+    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
     versions: tuple[ModelVersion, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     rejections: tuple[Rejected, ...] = ()
     """What people rejected in runs of the policy that are there."""
     judged: tuple[Judged, ...] = ()
     """Runs of the policy that are there and were judged, the newest."""
-    counted: Counted | None = None
-    """What the newest scan counted; None before there was one."""
     fired: tuple[FiredRun, ...] = ()
     """Runs that triggers of the policy made and that are there, the newest, and every one that the status has open."""
     underway: tuple[tuple[str, str], ...] = ()

@@ -68,8 +68,10 @@ def test_a_schedule_fires_at_its_window_if_a_single_sample_is_new() -> None:
     world = scheduled(1)
     world.settle()
     assert world.due == (
-        "False", "WaitingForWindow", "1 new samples; next look at 12:15 UTC; next window at 2026-11-22 02:00 UTC"
-    )  # fmt: skip
+        "False",
+        "WaitingForWindow",
+        "1 new samples; next look at 2026-11-22 12:00 UTC; next window at 2026-11-22 02:00 UTC",
+    )
     world.wait(14 * HOUR - timedelta(minutes=5))
     assert world.made == []
     world.wait(timedelta(minutes=5))

@@ -13,6 +13,7 @@ from finetune_operator.api.triggers import Triggers, VolumeTrigger
 from finetune_operator.decide.decision import CreateRun
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.refusal import say_refused
+from finetune_operator.decide.policy.scan import told_now
 from finetune_operator.decide.refusal import Refusal
 from unit.decide.policy.trigger_world import BASE, HOUR, NOW, TriggerWorld, counts, judged
 from unit.decide.policy.world import base, tuned
@@ -32,7 +33,7 @@ def test_it_fires_once_enough_samples_are_new() -> None:
     world = TriggerWorld(counted=counts(49))
     world.settle()
     assert world.made == []
-    assert world.due == ("False", "NotEnoughNewSamples", "49 of 50 new samples; next look at 12:15 UTC")
+    assert world.due == ("False", "NotEnoughNewSamples", "49 of 50 new samples; next look at 2026-11-22 12:00 UTC")
     world.counted = counts(50)
     world.settle()
     name = fired_run_name("invoice-fields", namespace="ml", listing="pool-1", base=BASE.spec.artifact.sha256, attempt=1)
@@ -62,13 +63,13 @@ def test_a_fired_run_says_why_it_was_made_with_what_was_counted() -> None:
 @pytest.mark.parametrize(
     ("counted", "reason", "words"),
     [
-        (None, "NotScanned", "was not scanned"),
-        (counts(stale="the newest scan is 3 hours old"), "ScanStale", "3 hours old"),
+        (None, "NotScanned", "were not counted yet"),
+        (counts(at=NOW - timedelta(days=4)), "ScanStale", "older than 3 intervals"),
         (counts(outside=49), "PoolTooSmall", "49 samples that the base does not know"),
     ],
 )
 def test_it_fires_by_no_count_that_is_none_to_go_by(counted: Any, reason: str, words: str) -> None:
-    world = TriggerWorld(counted=counted)
+    world = TriggerWorld(counted=counted, scans=False)
     world.settle()
     assert (world.made, world.due[:2]) == ([], ("False", reason))
     assert words in world.due[2]
@@ -77,12 +78,14 @@ def test_it_fires_by_no_count_that_is_none_to_go_by(counted: Any, reason: str, w
 @pytest.mark.row("D142")
 def test_a_count_from_before_a_run_was_judged_fires_nothing() -> None:
     """What that run had is not new any more, and the count still has it."""
-    world = TriggerWorld(counted=counts(51, listing="pool-2"))
+    world = TriggerWorld()
+    before = told_now(world.unscanned())
+    world.counted = counts(51, listing="pool-2", told=before)
     world.set_status(judged=(judged("first"),))
     world.settle()
-    assert (world.made, world.due[1]) == ([], "NotCountedYet")
-    assert world.due[2] == "the pool was counted before first was judged; next look at 12:15 UTC"
-    world.counted = counts(51, listing="pool-2", judged=("a" * 64,))
+    assert (world.made, world.due[1]) == ([], "NotScanned")
+    assert "judged runs changed since the scan" in world.due[2]
+    world.counted = counts(51, listing="pool-2")
     world.settle()
     assert len(world.made) == 1
 
@@ -229,7 +232,6 @@ def test_a_version_tells_of_a_run_when_status_and_run_are_lost() -> None:
     assert version.spec.lineage is not None
     lineage = replace(version.spec.lineage, run=world.newest)
     world.versions = (BASE, replace(version, spec=replace(version.spec, lineage=lineage)))
-    world.counted = counts(50, judged=(lineage.inputs.sha256,))
     world.runs.clear()
     world.set_status(fired=())
     world.wait(timedelta(days=8), HOUR)

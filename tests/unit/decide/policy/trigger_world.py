@@ -10,20 +10,39 @@ from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Judged, Policy
 from finetune_operator.api.run import RunSpec
-from finetune_operator.api.triggers import Counted, Fired, FiredOutcome, Triggers, VolumeTrigger
+from finetune_operator.api.scan import Counted, ScanRules, ScanStatus, Told
+from finetune_operator.api.triggers import Fired, FiredOutcome, Triggers, VolumeTrigger
 from finetune_operator.decide.decision import CreateRun, Decision, Emit, RecordMetric
 from finetune_operator.decide.policy.machine import decide
+from finetune_operator.decide.policy.scan import told_now
 from finetune_operator.decide.views import FiredRun, PolicyView
 from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, seconds, view
 
 BASE = base()
 VOLUME = Triggers(volume=VolumeTrigger())
 HOUR = timedelta(hours=1)
+TO_BE_TOLD = Told(document="to be told")
 
 
 def counts(new: int = 50, *, listing: str = "pool-1", outside: int = 60, **more: Any) -> Counted:
-    given: dict[str, Any] = {"at": NOW, "next_look": NOW + timedelta(minutes=15)}
+    """What a scan counts; `told` is filled in when the policy takes it, unless it is given."""
+    none = dict.fromkeys(("corrected", "held_out", "withdrawn", "by_image"), 0)
+    given: dict[str, Any] = {"at": NOW, "told": TO_BE_TOLD, "pool": outside, **none}
     return Counted(listing=listing, outside=outside, new=new, **(given | more))
+
+
+def scanned(world: "TriggerWorld") -> ScanStatus | None:
+    """The counts as the policy has them, taken anew now and then: nothing but time makes them stale."""
+    counted = world.counted
+    if counted is None:
+        return None
+    if counted.told == TO_BE_TOLD:
+        counted = replace(counted, told=told_now(world.unscanned()))
+    now = world.now + world.wrong_by
+    if world.scans and abs(now - counted.at) > timedelta(days=1):
+        world.counted = replace(world.counted or counted, at=now)
+        counted = replace(counted, at=now)
+    return ScanStatus(counted=counted)
 
 
 @dataclass
@@ -46,6 +65,7 @@ class TriggerWorld:
     wrong_by: timedelta = timedelta()
     versions: tuple[ModelVersion, ...] = (BASE,)
     runs: dict[str, Made] = field(default_factory=dict)
+    scans: bool = True
     others: tuple[tuple[str, str], ...] = ()
     """Runs that people made, by phase."""
     made: list[tuple[str, datetime]] = field(default_factory=list)
@@ -55,9 +75,13 @@ class TriggerWorld:
     policy: Policy = field(init=False)
 
     def __post_init__(self) -> None:
-        self.policy = policy(live(BASE), triggers=self.triggers)
+        self.policy = policy(live(BASE), triggers=self.triggers, scan=ScanRules(interval_seconds=86_400))
+
+    def unscanned(self) -> PolicyView:
+        return view(self.policy, deployment(keys(BASE)), versions=self.versions, now=self.now)
 
     def seen(self) -> PolicyView:
+        self.set_status(scan=scanned(self))
         fired = tuple(
             FiredRun(name, run.uid, run.spec.trigger.kind if run.spec.trigger else "Volume", run.at, run.outcome)
             for name, run in sorted(self.runs.items())
@@ -68,7 +92,6 @@ class TriggerWorld:
             deployment(keys(BASE)),
             versions=self.versions,
             now=self.now + self.wrong_by,
-            counted=self.counted,
             fired=fired,
             underway=(*self.others, *underway),
         )
@@ -76,7 +99,8 @@ class TriggerWorld:
     def look(self, *, acts: bool = True) -> Decision[Any]:
         """One reconcile; without `acts` the operator dies after the status was written."""
         decision = decide(self.seen())
-        self.writes += decision.status != self.policy.status
+        # What scans write is no matter of the triggers.
+        self.writes += replace(decision.status, scan=None) != replace(self.policy.status, scan=None)
         self.policy = replace(self.policy, status=decision.status)
         if acts:
             for action in decision.actions:

@@ -17,7 +17,7 @@ import msgspec
 
 from ..digests import sha256_of
 from ..documents.codec import decode, encode
-from ..documents.inputs import EvaluateInputs, PrepareInputs, StepInputs, TrainInputs, VerifyInputs
+from ..documents.inputs import EvaluateInputs, PrepareInputs, ScanInputs, StepInputs, TrainInputs, VerifyInputs
 from ..documents.result import RESULT_LIMIT, RESULT_SCHEMA, Emitted, ErrorReport, StepName, StepResult
 from ..documents.run import FineTuneDocument, RunDocument, VerifyDocument, parse_run_document
 from ..environment import Paths
@@ -90,6 +90,8 @@ def parse_inputs(step: StepName, raw: str) -> StepInputs:
             return decode(data, EvaluateInputs, what)
         case "verify":
             return decode(data, VerifyInputs, what)
+        case "scan":
+            return decode(data, ScanInputs, what)
         case _:
             assert_never(step)
 

@@ -22,6 +22,7 @@ from .metrics import metrics
 from .recall import recall
 from .returning import landed
 from .rules import Rule, side_by_side
+from .scan import scan
 from .summary import summary
 from .triggers.machine import fire
 from .upkeep import remove_finished_jobs
@@ -49,7 +50,7 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
 NEEDS_SOMEBODY: Final = frozenset(("FailedRepeatedly", "ScheduleInvalid"))
 """Reasons of `Due` that do not pass by themselves."""
 
-CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, remove_finished_jobs, fire)
+CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, scan, remove_finished_jobs, fire)
 """What a policy looks after, side by side; only `serve` changes the Deployment."""
 
 

@@ -41,7 +41,8 @@ def summary(view: PolicyView) -> Part:
 def _parts(view: PolicyView) -> Iterator[Part]:
     """Yield what there is to say, the most urgent first."""
     status = view.policy.status
-    wrong = [c for c in (find(status.conditions, "Ready"), find(status.conditions, "Available")) if c is not None]
+    shown = (find(status.conditions, kind) for kind in ("Ready", "Available", "Scanned"))
+    wrong = [condition for condition in shown if condition is not None]
     for condition in wrong:
         if condition.status == "False":
             yield condition.message, condition.last_transition_time

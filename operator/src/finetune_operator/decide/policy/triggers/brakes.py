@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ....api.policy import PolicyStatus
-from ....api.triggers import Counted, Triggers
+from ....api.scan import Counted
+from ....api.triggers import Triggers
 from ... import times
 from ...deployment import deployment_problem
 from ...templates import templates_problem
@@ -43,20 +44,6 @@ def underway(view: PolicyView) -> Missing | None:
     word = "run is" if len(runs) == 1 else "runs are"
     text = f"{len(runs)} {word} under way, and the samples of each are new until it is judged: {names}{release}"
     return Missing(Explanation("RunUnderway", text))
-
-
-def uncounted(view: PolicyView, counts: Counted | None) -> Missing | None:
-    """Return why the counts are none to go by: there are none, they are old, or a run was judged since."""
-    if counts is None:
-        return Missing(Explanation("NotScanned", "the pool was not scanned yet"))
-    if counts.stale:
-        return Missing(Explanation("ScanStale", counts.stale))
-    since = [e.run for e in view.policy.status.judged if e.inputs.sha256 not in counts.judged]
-    if since:
-        look = "" if counts.next_look is None else f"; next look at {clock_time(counts.next_look, beside=counts.at)}"
-        text = f"the pool was counted before {listed(since, most=3)} was judged{look}"
-        return Missing(Explanation("NotCountedYet", text), counts.next_look)
-    return None
 
 
 def too_small(view: PolicyView, counts: Counted) -> Missing | None:

@@ -11,12 +11,13 @@ from ....api.meta import ConditionStatus
 from ....api.model_version import ModelVersion
 from ....api.policy import PolicyStatus
 from ....api.run import RunSpec
-from ....api.triggers import Counted, Fired, RunTrigger, Triggers
+from ....api.scan import Counted
+from ....api.triggers import Fired, RunTrigger, Triggers
 from ...bases import newest_base
 from ...decision import CreateRun, Decision
-from ...views import Explanation, PolicyView
+from ...views import Explanation, PolicyView, Problem
 from . import brakes, memory, schedule, volume
-from .counted import counted
+from .counted import counted, next_look
 from .wish import Missing, Wish, clock_time
 
 NO_TRIGGERS = Explanation("NoTriggers", "")
@@ -80,10 +81,11 @@ def judge(view: PolicyView) -> Firing | Fired | Missing:
         return braked
     if fired is not None:
         return fired
-    counts = counted(view)
-    missing = brakes.underway(view) or brakes.uncounted(view, counts)
-    if missing is not None or counts is None:
-        return missing or Missing(NO_TRIGGERS)
+    busy, counts = brakes.underway(view), counted(view)
+    if busy is not None:
+        return busy
+    if isinstance(counts, Problem):
+        return Missing(counts)
     wish = _wish(view, rules, counts)
     return wish if isinstance(wish, Missing) else _ripe(view, rules, counts, wish)
 
@@ -100,8 +102,7 @@ def _wish(view: PolicyView, rules: Triggers, counts: Counted) -> Wish | Missing:
         return Missing(wrong)
     next_window = schedule.coming(status, now)
     parts = [f"{counts.new} new samples" if rules.volume is None else volume.missing(rules.volume, counts)]
-    if counts.next_look is not None:
-        parts.append(f"next look at {clock_time(counts.next_look, beside=counts.at)}")
+    parts.append(f"next look at {clock_time(next_look(view, counts), beside=counts.at)}")
     if next_window is not None:
         parts.append(f"next window at {clock_time(next_window, beside=counts.at)}")
     reason = "WaitingForWindow" if rules.volume is None and counts.new > 0 else "NotEnoughNewSamples"

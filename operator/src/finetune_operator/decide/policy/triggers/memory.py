@@ -9,7 +9,8 @@ from ....api.figures import Figure
 from ....api.model_version import ModelVersion
 from ....api.names import fired_run_name
 from ....api.policy import PolicyStatus
-from ....api.triggers import Counted, Fired, Triggers
+from ....api.scan import Counted
+from ....api.triggers import Fired, Triggers
 from ... import limits, text, times
 from ...views import Explanation, FiredRun, PolicyView
 from .schedule import CLOCKS_DIFFER

@@ -9,7 +9,8 @@ from cronsim import CronSim, CronSimError
 from msgspec.structs import replace
 
 from ....api.policy import PolicyStatus
-from ....api.triggers import Counted, ScheduleStatus, ScheduleTrigger
+from ....api.scan import Counted
+from ....api.triggers import ScheduleStatus, ScheduleTrigger
 from ... import times
 from ...views import PolicyView, Problem
 from .wish import Wish, samples

@@ -1,6 +1,7 @@
 """The volume trigger: it fires once enough samples are new."""
 
-from ....api.triggers import Counted, VolumeTrigger
+from ....api.scan import Counted
+from ....api.triggers import VolumeTrigger
 from .wish import Wish, samples
 
 
