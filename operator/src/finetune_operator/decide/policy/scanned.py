@@ -86,8 +86,8 @@ def _said(
     outdated = scan_problem(replace(view.policy, status=status), told, view.now)
     if scans is not None and scans.counted is not None and outdated is None:
         return "True", CONDITION, in_words(scans.counted)
-    last = scans.attempts[-1] if scans is not None and scans.attempts else None
-    why = f"; {attempt_text(last)}, failed: {last.reason}: {last.message}" if last and last.outcome == "Failed" else ""
+    failed = [a for a in scans.attempts if a.outcome == "Failed"] if scans is not None else []
+    why = "".join(f"; {attempt_text(last)}, failed: {last.reason}: {last.message}" for last in failed[-1:])
     if outdated is not None and outdated.reason == "ScanStale":
         return "False", outdated.reason, outdated.message + why
     return "Unknown", "NotScanned", ("" if outdated is None else outdated.message) + why
