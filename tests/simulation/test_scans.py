@@ -77,7 +77,7 @@ class Scanned(World):
 
     @property
     def condition(self) -> tuple[str, str]:
-        shown = next((c for c in self.policy.get("conditions", ()) if c["type"] == "Scanned"), {})
+        shown: Object = next((c for c in self.policy.get("conditions", ()) if c["type"] == "Scanned"), {})
         return shown.get("status", ""), shown.get("reason", "")
 
     def made(self) -> list[str]:
@@ -121,9 +121,9 @@ def test_a_story_ends_as_told_beside_scans(story: Story) -> None:
     plain, scanned = World(story), Scanned(story, runs=True)
     plain.play()
     scanned.play_on(INTERVAL * 3)
-    told = scanned.summary()
-    told["jobs"] = [name for name in told["jobs"] if "-scan-" not in name]
-    assert told == plain.summary()
+    summary = scanned.summary()
+    summary["jobs"] = [name for name in summary["jobs"] if "-scan-" not in name]
+    assert summary == plain.summary()
     assert scanned.condition[0] == "True"
     assert violations(scanned) == []
 

@@ -9,7 +9,6 @@ from ..api.model_version import ModelVersion
 from ..api.policy import InFlight, Judged, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
-from .decision import CreateJob
 from .times import Timed
 
 
@@ -230,7 +229,8 @@ class PolicyView:
     jobs: tuple[JobView, ...] = ()
     """The policy's own: its scans."""
     nonce: str = ""
-    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
+    fingerprint: Callable[[Any], str | None] = lambda _: None
+    """From the `CreateJob` of a scan: what its Job is known by."""
     versions: tuple[ModelVersion, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     rejections: tuple[Rejected, ...] = ()

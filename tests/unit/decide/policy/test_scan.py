@@ -13,11 +13,11 @@ from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Judged, Policy, PolicyStatus
 from finetune_operator.api.scan import Counted, Production, ScanRules, ScanStatus
-from finetune_operator.api.value import parse, plain
+from finetune_operator.api.value import canonical_json, parse, plain
 from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob, Emit
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.refusal import say_refused
-from finetune_operator.decide.policy.scan import document_name, told_now, wants_scan
+from finetune_operator.decide.policy.scan import basis_now, document_name, wants_scan
 from finetune_operator.decide.policy.scanned import scan_problem
 from finetune_operator.decide.policy.upkeep import SCANS
 from finetune_operator.decide.refusal import Refusal
@@ -120,8 +120,8 @@ class Yard:
     def say(self, result: dict[str, Any], **changes: Any) -> Decision[PolicyStatus]:
         return self.end("Complete", json.dumps(self.envelope() | {"result": result} | changes), 0)
 
-    def fail(self, kind: str, reason: str, code: int) -> Decision[PolicyStatus]:
-        error = {"class": kind, "reason": reason, "message": "it is so.", "remedy": "Mend it."}
+    def fail(self, kind: str, reason: str, code: int, message: str = "it is so.") -> Decision[PolicyStatus]:
+        error = {"class": kind, "reason": reason, "message": message, "remedy": "Mend it."}
         return self.end("Failed", json.dumps(self.envelope() | {"outcome": "Failed", "error": error}), code)
 
     def envelope(self) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Yard:
         return [action.reason for action in self.history if isinstance(action, Emit)]
 
     def problem(self) -> Problem | None:
-        return scan_problem(self.policy, told_now(self.view()), self.now)
+        return scan_problem(self.policy, basis_now(self.view()), self.now)
 
 
 def scanned_once(**changes: Any) -> Yard:
@@ -197,7 +197,7 @@ def test_what_was_counted_stands_in_the_status_with_what_it_was_counted_by() -> 
     counted = yard.counted()
     assert (counted.pool, counted.held_out, counted.outside, counted.new) == (84, 10, 74, 74)
     assert (counted.listing, counted.answered, counted.at) == (LISTING, 12_000, NOW)
-    assert counted.told == told_now(yard.view())
+    assert counted.basis == basis_now(yard.view())
     assert yard.scanned()[:2] == ("True", "Scanned")
     assert "74 new" in yard.scanned()[2]
     assert yard.problem() is None
@@ -330,6 +330,24 @@ def test_what_may_pass_by_itself_is_not_said_before_the_counts_are_stale() -> No
     yard.fail("Unavailable", "StorageUnavailable", 13)
     assert yard.scanned()[:2] == ("True", "Scanned")
     assert "StorageUnavailable" in yard.events()
+
+
+def test_what_a_status_keeps_of_scans_is_bounded() -> None:
+    judged = tuple(
+        Judged(run="r", run_uid=f"{n}", inputs=FileReference(uri=f"file:///{n}", sha256=f"{n}" * 64), at=NOW)
+        for n in range(8)
+    )
+    name = updated(policy().metadata, name="p" * 63, uid="u" * 36)
+    of = updated(captures(policy(updated(live(base()), judged=judged))), metadata=name)
+    yard = Yard(policy=of)
+    yard.settle()
+    yard.say(counts(reports=[{"week": f"2026-W{n}", "documents": 2**31 - 1} for n in range(10, 18)], new=0))
+    yard.pass_time(INTERVAL)
+    for _ in range(15):
+        yard.fail("BadInput", "PrefixShared", 10, "m" * 4000)
+        yard.pass_time(timedelta(hours=1))
+    yard.fail("BadInput", "PrefixShared", 10, "m" * 4000)
+    assert len(canonical_json(yard.policy.status.scan)) <= 8 * 1024
 
 
 BAD: dict[str, dict[str, Any]] = {
