@@ -212,6 +212,8 @@ COUNTS = {  # gauges of objects, or of what is so (1) or not (0)
     "finetune_policy_suspended",
     "finetune_flight",
     "finetune_pool_samples",
+    "finetune_scanned_samples",
+    "finetune_captured_pages",
 }
 
 

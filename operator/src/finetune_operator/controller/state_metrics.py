@@ -55,13 +55,13 @@ STATE: Final[Mapping[str, Shown]] = {
     "finetune_flight": Shown("Whether a promotion is in flight, by phase.", (*POLICY, "phase")),
     "finetune_flight_started_timestamp_seconds": Shown("When that flight began; only while there is one.", POLICY),
     "finetune_flight_phase_since_timestamp_seconds": Shown("When its phase began; only while there is one.", POLICY),
-    "finetune_pool_samples": Shown(
+    "finetune_scanned_samples": Shown(
         "Samples of the pool as the newest scan counted them: pool (all), heldOut, withdrawn, outside (the base), new, "
         "corrected. Only where scans are made.",
-        (*POLICY, "kind"),
+        (*POLICY, "count"),
     ),
     "finetune_captured_pages": Shown("Captured pages by stratum, by the newest scan.", (*POLICY, "stratum")),
-    "finetune_scan_timestamp_seconds": Shown("When the newest scan was taken.", POLICY),
+    "finetune_scanned_since_timestamp_seconds": Shown("Since when these counts stand.", POLICY),
     "finetune_runs": Shown("FineTuneRuns by phase.", ("namespace", "phase")),
     "finetune_runs_oldest_since_timestamp_seconds": Shown(
         "Of the runs in a phase that is not final: since when the one stands as it does that stands so longest: a "
@@ -172,13 +172,13 @@ def _counted(where: tuple[str, str], counted: Counted) -> Iterator[Sample]:
         "new": counted.new,
         "corrected": counted.corrected,
     }
-    for kind, number in samples.items():
-        yield "finetune_pool_samples", (*where, kind), number
+    for word, number in samples.items():
+        yield "finetune_scanned_samples", (*where, word), number
     pages = counted.pages
     if pages is not None:
         for stratum, number in (("Random", pages.random), ("Uncertain", pages.uncertain), ("Reported", pages.reported)):
             yield "finetune_captured_pages", (*where, stratum), number
-    yield "finetune_scan_timestamp_seconds", where, counted.at.timestamp()
+    yield "finetune_scanned_since_timestamp_seconds", where, counted.at.timestamp()
 
 
 def _condition(labels: tuple[str, ...], condition: Condition | None) -> Iterator[Sample]:

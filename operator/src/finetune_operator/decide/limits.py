@@ -1,4 +1,4 @@
-"""What bounds a status: an object of Kubernetes is small, and a policy's memory stays under 88 KiB."""
+"""What bounds a status: an object of Kubernetes is small, and a policy's memory stays under 96 KiB."""
 
 from typing import Final
 

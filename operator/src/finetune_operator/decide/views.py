@@ -10,7 +10,6 @@ from ..api.policy import InFlight, Judged, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
 from ..api.triggers import FiredOutcome, TriggerKind
-from .decision import CreateJob
 from .times import Timed
 
 
@@ -242,7 +241,8 @@ class PolicyView:
     jobs: tuple[JobView, ...] = ()
     """The policy's own: its scans."""
     nonce: str = ""
-    fingerprint: Callable[[CreateJob], str | None] = lambda _: None
+    fingerprint: Callable[[Any], str | None] = lambda _: None
+    """From the `CreateJob` of a scan: what its Job is known by."""
     versions: tuple[ModelVersion, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     rejections: tuple[Rejected, ...] = ()

@@ -8,11 +8,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import ScanDocument, ScanResult, StepResult, document_sha256
+from ...api.contract import ScanResult, StepResult, document_sha256
 from ...api.names import scan_document_name
 from ...api.policy import Policy, PolicyStatus
 from ...api.run import Attempt
-from ...api.scan import Counted, ScanStatus, Told
+from ...api.scan import Basis, Counted, ScanStatus
 from ...api.value import canonical_json
 from .. import limits
 from ..attempts import results
@@ -56,11 +56,11 @@ def wants_scan(policy: Policy) -> bool:
     return spec.data.production is not None or (spec.triggers is not None and not spec.suspend)
 
 
-def told_now(view: PolicyView) -> Told:
-    """Return what a scan would be told now; counts by anything else are no counts of the policy as it is."""
+def basis_now(view: PolicyView) -> Basis:
+    """Return what a scan would count by now; counts by anything else are no counts of the policy as it is."""
     policy = view.policy
     base = newest_base(view.versions, policy.spec.model)
-    return Told(
+    return Basis(
         document=document_sha256(document_of_scan(policy)),
         base="" if base is None else base.spec.artifact.sha256,
         judged=tuple(dict.fromkeys(entry.inputs.sha256 for entry in policy.status.judged)),
@@ -78,11 +78,11 @@ def scan(view: PolicyView) -> Decision[PolicyStatus] | None:
     if not wants_scan(policy):
         return _given_up(view)
     known = before.scan or ScanStatus()
-    told = told_now(view)
-    step = _blocked(view, known) or _waiting(view, known, told) or _advanced(view, known, told)
+    basis = basis_now(view)
+    step = _blocked(view, known) or _waiting(view, known, basis) or _advanced(view, known, basis)
     scans = _worth_writing(known, step.scans)
     failed = newly_failed(known.attempts, scans.attempts)
-    status = say_scanned(view, replace(before, scan=scans), told, step.problem)
+    status = say_scanned(view, replace(before, scan=scans), basis, step.problem)
     sweep, due = swept(scans.attempts, view.jobs, view.now)
     actions = (
         *step.actions,
@@ -115,31 +115,31 @@ def _blocked(view: PolicyView, known: ScanStatus) -> _Step | None:
     return _Step(known, problem=Problem("DeploymentTaken", text))
 
 
-def _waiting(view: PolicyView, known: ScanStatus, told: Told) -> _Step | None:
+def _waiting(view: PolicyView, known: ScanStatus, basis: Basis) -> _Step | None:
     """Wait while the counts are of the policy as it is, and not older than the interval; None: a scan is due."""
     if known.attempts and known.attempts[-1].outcome not in ("Succeeded", "Suspended"):
         return None
     counted = known.counted
-    if counted is None or counted.told != told or not is_past(counted.at, view.now):
+    if counted is None or counted.basis != basis or not is_past(counted.at, view.now):
         return None
     left = interval(view.policy) - (view.now - counted.at)
     return _Step(known, after=left) if left > timedelta() else None
 
 
-def _advanced(view: PolicyView, known: ScanStatus, told: Told) -> _Step:
+def _advanced(view: PolicyView, known: ScanStatus, basis: Basis) -> _Step:
     """Bring the scan that is due or under way further."""
     policy, document = view.policy, document_of_scan(view.policy)
-    state = advance(_attempts_view(view, known, told), _request(view, known, told, document))
+    state = advance(_attempts_view(view, known, basis), _request(view, known, basis))
     attempts = _kept(state.attempts)
     match state:
         case StepSucceeded(_, result):
-            return _taken(view, replace(known, attempts=attempts), told, result)
+            return _taken(view, replace(known, attempts=attempts), basis, result)
         case StepFailed(_, problem):
             return _Step(replace(known, attempts=attempts), problem=problem)
         case StepUnderway(actions=actions, requeue_after=after):
             scans = replace(known, attempts=attempts)
             if any(isinstance(action, CreateJob) for action in actions):
-                scans = replace(scans, told=told)
+                scans = replace(scans, basis=basis)
                 if not view.scan_document:
                     actions = (CreateSnapshot(document_name(policy), document), *actions)
             return _Step(scans, actions, after, _trouble(state, attempts))
@@ -152,13 +152,13 @@ def _trouble(state: StepUnderway, attempts: tuple[Attempt, ...]) -> Problem | No
     return None
 
 
-def _taken(view: PolicyView, scans: ScanStatus, told: Told, result: ScanResult) -> _Step:
+def _taken(view: PolicyView, scans: ScanStatus, basis: Basis, result: ScanResult) -> _Step:
     """Take the counts, unless they are by another document, base or judged run than those of now: then scan again."""
-    if scans.told != told:
+    if scans.basis != basis:
         return _Step(scans, after=timedelta(seconds=1))
     counted = Counted(
         at=moment(view.now),
-        told=told,
+        basis=basis,
         pool=result.pool,
         held_out=result.held_out,
         withdrawn=result.withdrawn,
@@ -183,7 +183,7 @@ def _expired(policy: Policy, result: ScanResult) -> Iterator[Emit]:
         )
 
 
-def _attempts_view(view: PolicyView, known: ScanStatus, told: Told) -> AttemptsView:
+def _attempts_view(view: PolicyView, known: ScanStatus, basis: Basis) -> AttemptsView:
     metadata, attempts = view.policy.metadata, known.attempts
     # A clock that was set back must not hold up what failed by the clock before.
     failed_at = attempts[-1].finished_at if attempts and attempts[-1].outcome == "Failed" else None
@@ -200,48 +200,43 @@ def _attempts_view(view: PolicyView, known: ScanStatus, told: Told) -> AttemptsV
         observed=_LONG_AGO if ahead else None,
         nonce=view.nonce,
         fingerprint=view.fingerprint,
-        snapshot_sha256=told.document,
+        snapshot_sha256=basis.document,
     )
 
 
-def _request(view: PolicyView, known: ScanStatus, told: Told, document: ScanDocument) -> StepRequest[ScanResult]:
+def _request(view: PolicyView, known: ScanStatus, basis: Basis) -> StepRequest[ScanResult]:
     return StepRequest(
         step="scan",
         role="scan",
         template=usable_template("scan", view.scan_template, view.policy),
-        step_inputs=partial(_step_inputs, view, told),
-        accept=partial(_accepted, document, has_base_plan=_has_base_plan(view), told_so=known.told == told),
-        judged=told.judged,
+        step_inputs=partial(_step_inputs, view, basis),
+        accept=partial(_accepted, view, basis if known.basis == basis else None),
         ends=lambda _: False,
     )
 
 
-def _step_inputs(view: PolicyView, told: Told, attempt: Attempt) -> str:
+def _step_inputs(view: PolicyView, basis: Basis, attempt: Attempt) -> str:
     base = newest_base(view.versions, view.policy.spec.model)
     plans = {entry.inputs.sha256: entry.inputs for entry in view.policy.status.judged}
     step_inputs = {
         "attempt": attempt.attempt,
         "nonce": attempt.nonce,
         "basePlan": None if base is None else base.spec.inputs,
-        "judged": [plans[sha256] for sha256 in told.judged],
+        "judged": [plans[sha256] for sha256 in basis.judged],
     }
     return canonical_json(step_inputs).decode()
 
 
-def _has_base_plan(view: PolicyView) -> bool:
+def _accepted(view: PolicyView, basis: Basis | None, _: Attempt, said: StepResult) -> ScanResult | Problem:
+    """Return what was counted, or why that is not taken; `basis` is None where the scan counts by something else."""
+    if basis is None:
+        return results.scanned(said, captures=None, all_outside=False, all_new=False)
     base = newest_base(view.versions, view.policy.spec.model)
-    return base is not None and base.spec.inputs is not None
-
-
-def _accepted(
-    document: ScanDocument, attempt: Attempt, said: StepResult, *, has_base_plan: bool, told_so: bool
-) -> ScanResult | Problem:
-    """Return what was counted, or why that is not taken; what the scan was not told of it is not held to."""
     return results.scanned(
         said,
-        captures=document.data.production is not None if told_so else None,
-        all_outside=told_so and not has_base_plan,
-        all_new=told_so and not attempt.judged,
+        captures=view.policy.spec.data.production is not None,
+        all_outside=base is None or base.spec.inputs is None,
+        all_new=not basis.judged,
     )
 
 

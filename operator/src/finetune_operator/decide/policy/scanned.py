@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find, set_condition
 from ...api.policy import Policy, PolicyStatus
-from ...api.scan import Counted, ScanRules, ScanStatus, Told
+from ...api.scan import Basis, Counted, ScanRules, ScanStatus
 from ..attempts.history import attempt_text
 from ..decision import Emit
 from ..times import moment, stamp
@@ -30,13 +30,13 @@ def is_past(at: datetime, now: datetime) -> bool:
     return at <= now
 
 
-def scan_problem(policy: Policy, told: Told, now: datetime) -> Problem | None:
+def scan_problem(policy: Policy, basis: Basis, now: datetime) -> Problem | None:
     """Return why nothing is to be decided by what the scans counted; None where it is of the policy as it is."""
     scans = policy.status.scan
     counted = None if scans is None else scans.counted
     if counted is None:
         return Problem("NotScanned", "pool and captured pages were not counted yet")
-    if counted.told != told:
+    if counted.basis != basis:
         text = f"data, base or judged runs changed since the scan of {stamp(counted.at)}; another one counts anew"
         return Problem("NotScanned", text)
     if is_past(counted.at, now) and now - counted.at > STALE_AFTER * interval(policy):
@@ -52,9 +52,9 @@ def until_stale(view: PolicyView, scans: ScanStatus) -> timedelta | None:
     return left + timedelta(seconds=1) if left >= timedelta() else None
 
 
-def say_scanned(view: PolicyView, status: PolicyStatus, told: Told, problem: Problem | None) -> PolicyStatus:
+def say_scanned(view: PolicyView, status: PolicyStatus, basis: Basis, problem: Problem | None) -> PolicyStatus:
     """Return `status` with the condition Scanned; `problem` is what keeps a scan from coming to its end."""
-    value, reason, message = _said(view, status, told, problem)
+    value, reason, message = _said(view, status, basis, problem)
     metadata = view.policy.metadata
     conditions = set_condition(
         status.conditions, CONDITION, value, reason, message, generation=metadata.generation, now=moment(view.now)
@@ -78,16 +78,16 @@ def events(before: PolicyStatus, after: PolicyStatus) -> Iterator[Emit]:
 
 
 def _said(
-    view: PolicyView, status: PolicyStatus, told: Told, problem: Problem | None
+    view: PolicyView, status: PolicyStatus, basis: Basis, problem: Problem | None
 ) -> tuple[ConditionStatus, str, str]:
     if problem is not None:
         return "False", problem.reason, problem.message
     scans = status.scan
-    outdated = scan_problem(replace(view.policy, status=status), told, view.now)
+    outdated = scan_problem(replace(view.policy, status=status), basis, view.now)
     if scans is not None and scans.counted is not None and outdated is None:
         return "True", CONDITION, in_words(scans.counted)
-    last = scans.attempts[-1] if scans is not None and scans.attempts else None
-    why = f"; {attempt_text(last)}, failed: {last.reason}: {last.message}" if last and last.outcome == "Failed" else ""
+    failed = [a for a in scans.attempts if a.outcome == "Failed"] if scans is not None else []
+    why = "".join(f"; {attempt_text(last)}, failed: {last.reason}: {last.message}" for last in failed[-1:])
     if outdated is not None and outdated.reason == "ScanStale":
         return "False", outdated.reason, outdated.message + why
     return "Unknown", "NotScanned", ("" if outdated is None else outdated.message) + why
