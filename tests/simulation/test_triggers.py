@@ -36,7 +36,7 @@ class Triggered(World):
     triggers: dict[str, Any] = TRIGGERS
     skew = timedelta()
     act: Callable[["Triggered"], None] | None = None
-    policies = ("invoice-fields",)
+    policies: tuple[str, ...] = ("invoice-fields",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,7 +83,7 @@ class Triggered(World):
     def status(self, policy: str = "invoice-fields") -> Object:
         return dict(self.get(Kind.POLICY, policy)["status"])
 
-    def due(self) -> tuple[str, str]:
+    def said(self) -> tuple[str, str]:
         due = next(c for c in self.status()["conditions"] if c["type"] == "Due")
         return due["reason"], due["message"]
 
@@ -106,8 +106,8 @@ def test_a_pool_is_trained_once_without_a_hand_on_the_cluster(story: Story, phas
     world = played(story)
     assert [phase for _, phase in ended(world)] == [phase]
     assert len(world.made()) == 1
-    assert world.due()[0] == "NotEnoughNewSamples"
-    assert world.due()[1].startswith("0 of 50 new samples; next look at ")
+    assert world.said()[0] == "NotEnoughNewSamples"
+    assert world.said()[1].startswith("0 of 50 new samples; next look at ")
     assert [entry["outcome"] for entry in world.status()["fired"]] == ["Judged"]
     assert violations(world) == []
 
@@ -130,7 +130,7 @@ def test_what_fails_is_tried_four_times_and_then_said() -> None:
     world.wait(3 * HOUR, 30)
     assert [phase for _, phase in ended(world)] == ["Failed"] * 4
     assert len(world.made()) == 4
-    assert world.due()[0] == "FailedRepeatedly"
+    assert world.said()[0] == "FailedRepeatedly"
     moments = sorted(run["metadata"]["creationTimestamp"] for run in world.runs())
     assert len(set(moments)) == 4
 
@@ -149,7 +149,7 @@ def test_a_run_that_is_deleted_is_not_fired_again(when: str) -> None:
     world.act = delete
     world.wait(2 * HOUR, 30)
     assert (len(world.made()), world.runs()) == (1, [])
-    assert world.due()[0] in ("FiredBefore", "NotEnoughNewSamples")
+    assert world.said()[0] in ("FiredBefore", "NotEnoughNewSamples")
 
 
 @pytest.mark.row("D152")

@@ -13,7 +13,7 @@ from finetune_operator.api.triggers import Triggers, VolumeTrigger
 from finetune_operator.decide.decision import CreateRun
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.refusal import say_refused
-from finetune_operator.decide.policy.scan import told_now
+from finetune_operator.decide.policy.scan import basis_now
 from finetune_operator.decide.refusal import Refusal
 from unit.decide.policy.trigger_world import BASE, HOUR, NOW, TriggerWorld, counts, judged
 from unit.decide.policy.world import base, tuned
@@ -79,8 +79,8 @@ def test_it_fires_by_no_count_that_is_none_to_go_by(counted: Any, reason: str, w
 def test_a_count_from_before_a_run_was_judged_fires_nothing() -> None:
     """What that run had is not new any more, and the count still has it."""
     world = TriggerWorld()
-    before = told_now(world.unscanned())
-    world.counted = counts(51, listing="pool-2", told=before)
+    before = basis_now(world.unscanned())
+    world.counted = counts(51, listing="pool-2", basis=before)
     world.set_status(judged=(judged("first"),))
     world.settle()
     assert (world.made, world.due[1]) == ([], "NotScanned")

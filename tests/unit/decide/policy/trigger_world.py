@@ -10,24 +10,24 @@ from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Judged, Policy
 from finetune_operator.api.run import RunSpec
-from finetune_operator.api.scan import Counted, ScanRules, ScanStatus, Told
+from finetune_operator.api.scan import Basis, Counted, ScanRules, ScanStatus
 from finetune_operator.api.triggers import Fired, FiredOutcome, Triggers, VolumeTrigger
 from finetune_operator.decide.decision import CreateRun, Decision, Emit, RecordMetric
 from finetune_operator.decide.policy.machine import decide
-from finetune_operator.decide.policy.scan import told_now
+from finetune_operator.decide.policy.scan import basis_now
 from finetune_operator.decide.views import FiredRun, PolicyView
 from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, seconds, view
 
 BASE = base()
 VOLUME = Triggers(volume=VolumeTrigger())
 HOUR = timedelta(hours=1)
-TO_BE_TOLD = Told(document="to be told")
+TO_BE_TOLD = Basis(document="to be told")
 
 
 def counts(new: int = 50, *, listing: str = "pool-1", outside: int = 60, **more: Any) -> Counted:
-    """What a scan counts; `told` is filled in when the policy takes it, unless it is given."""
+    """What a scan counts; `basis` is filled in when the policy takes it, unless it is given."""
     none = dict.fromkeys(("corrected", "held_out", "withdrawn", "by_image"), 0)
-    given: dict[str, Any] = {"at": NOW, "told": TO_BE_TOLD, "pool": outside, **none}
+    given: dict[str, Any] = {"at": NOW, "basis": TO_BE_TOLD, "pool": outside, **none}
     return Counted(listing=listing, outside=outside, new=new, **(given | more))
 
 
@@ -36,8 +36,8 @@ def scanned(world: "TriggerWorld") -> ScanStatus | None:
     counted = world.counted
     if counted is None:
         return None
-    if counted.told == TO_BE_TOLD:
-        counted = replace(counted, told=told_now(world.unscanned()))
+    if counted.basis == TO_BE_TOLD:
+        counted = replace(counted, basis=basis_now(world.unscanned()))
     now = world.now + world.wrong_by
     if world.scans and abs(now - counted.at) > timedelta(days=1):
         world.counted = replace(world.counted or counted, at=now)

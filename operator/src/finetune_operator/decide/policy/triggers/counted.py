@@ -5,7 +5,7 @@ from datetime import datetime
 from ....api.scan import Counted
 from ...times import later
 from ...views import PolicyView, Problem
-from ..scan import told_now
+from ..scan import basis_now
 from ..scanned import interval, scan_problem
 
 
@@ -15,7 +15,7 @@ def counted(view: PolicyView) -> Counted | Problem:
     Counts from before a run was judged are none: they have as new what that run had.
     """
     policy = view.policy
-    problem = scan_problem(policy, told_now(view), view.now)
+    problem = scan_problem(policy, basis_now(view), view.now)
     counts = None if policy.status.scan is None else policy.status.scan.counted
     if problem is not None:
         return problem
