@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -33,7 +33,7 @@ class FailingAlways(Failing):
 class Triggered(World):
     """A world in which nobody makes a run: people promote the base, and the policy does the rest."""
 
-    triggers: dict[str, Any] = TRIGGERS
+    triggers: ClassVar[dict[str, Any]] = TRIGGERS
     skew = timedelta()
     act: Callable[["Triggered"], None] | None = None
     policies: tuple[str, ...] = ("invoice-fields",)
@@ -149,8 +149,10 @@ def test_a_run_that_is_deleted_is_not_fired_again(when: str) -> None:
     world = Triggered(REJECT)
 
     def delete(world: Triggered) -> None:
+        # Before the policy saw it, nothing tells a run that was deleted from one that is still to be made.
+        seen = [entry["run"] for entry in world.status().get("fired", []) if entry["outcome"] != "Planned"]
         for run in world.runs():
-            if (run.get("status") or {}).get("phase") == when:
+            if run["metadata"]["name"] in seen and (run.get("status") or {}).get("phase") == when:
                 world.act = None
                 world.server.delete(USER, Kind.RUN, NAMESPACE, run["metadata"]["name"])
 
@@ -205,7 +207,7 @@ def test_nothing_is_made_while_the_policy_is_suspended_and_once_it_is_not_one_ru
 @pytest.mark.row("D150")
 def test_a_draft_waits_and_trains_once_it_is_released() -> None:
     class Drafting(Triggered):
-        triggers: dict[str, Any] = {**TRIGGERS, "start": "Suspended", "cooldownSeconds": 0}
+        triggers: ClassVar[dict[str, Any]] = {**TRIGGERS, "start": "Suspended", "cooldownSeconds": 0}
 
     world = Drafting(REJECT)
     world.wait(600)
@@ -231,7 +233,7 @@ def test_two_policies_on_one_pool_make_a_run_each() -> None:
 @pytest.mark.row("D158")
 def test_a_schedule_of_each_minute_trains_a_pool_once() -> None:
     class Scheduled(Triggered):
-        triggers: dict[str, Any] = {"schedule": {"cron": "* * * * *"}, "cooldownSeconds": 0}
+        triggers: ClassVar[dict[str, Any]] = {"schedule": {"cron": "* * * * *"}, "cooldownSeconds": 0}
 
     world = Scheduled(REJECT)
     world.wait(HOUR // 3, 20)
