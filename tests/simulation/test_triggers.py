@@ -124,7 +124,7 @@ def test_a_pool_is_trained_once_without_a_hand_on_the_cluster(story: Story, phas
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_crash_at_any_write_makes_the_same_run_once(moment: str) -> None:
     expected = ended(played(REJECT))
-    for number in range(0, played(REJECT).client.writes, 2 if moment == "before" else 3):
+    for number in range(played(REJECT).client.writes):
         world = Triggered(REJECT, crash_at=(number, moment))
         world.wait_for_the_end()
         if world.crashes:
