@@ -310,7 +310,7 @@ class LateScans(Lagging):
         """Tell whether four scans were made, and none is under way."""
         scans = self.get(Kind.POLICY, NAME)["status"].get("scan") or {}
         attempts = scans.get("attempts") or [{}]
-        return attempts[-1].get("attempt", 0) >= 4 and attempts[-1]["outcome"] == "Succeeded"
+        return bool(attempts[-1].get("attempt", 0) >= 4 and attempts[-1]["outcome"] == "Succeeded")
 
 
 @pytest.mark.parametrize("weather", ["lag", "lost", "all", "two operators"])
