@@ -52,9 +52,11 @@ types: ## mypy --strict, every member in its own environment
 	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py \
 	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer \
+	  tests/benchmarks/yolo_predict.py \
 	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py \
 	  tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \
+	  tests/benchmarks/server_soak.py tests/benchmarks/server_throughput.py \
 	  tests/contract/test_server_fixture.py tests/contract/test_server_contracts.py
 	$(call MYPY,example-dev) --config-file examples/invoices/pyproject.toml examples/invoices/src
 
@@ -105,7 +107,7 @@ stories: ## print the names for make e2e STORY=name
 	@$(call in,operator-dev)/python -m pytest --collect-only --quiet $(ASYNC) tests/e2e | sed -n 's/^tests.*:://p'
 
 .PHONY: bench
-bench: bench-runs bench-pages ## measure the operator, then the trainer on many pages
+bench: bench-runs bench-pages bench-server bench-throughput ## measure the operator, the trainer on many pages, then the server
 
 .PHONY: bench-runs
 bench-runs: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")
@@ -114,6 +116,15 @@ bench-runs: setup ## measure the operator on a control plane without a node (BEN
 .PHONY: bench-pages
 bench-pages: setup ## measure anchor index, pool add and prepare on 25,000 pages (PAGES="--pages 5000 --repeats 3")
 	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.pages_25000 $(PAGES)
+
+.PHONY: bench-server
+bench-server: setup ## ten minutes of hostile pages among good ones on the server (SOAK="--minutes 2")
+	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.server_soak $(SOAK)
+
+.PHONY: bench-throughput
+bench-throughput: setup ## the server's pages a second beside ultralytics' predict and a bare loop (THROUGHPUT="--rounds 1 --seconds 2")
+	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.server_throughput \
+	  --trainer-python $(call in,trainer-dev)/python $(THROUGHPUT)
 
 .PHONY: format
 format: ## format, sort imports, copy the CRDs into the chart, make the reference and the contracts' tables

@@ -64,7 +64,9 @@ def label(number: int) -> str:
 
 def _write(alike: tuple[Path, str, range]) -> None:
     folder, split, numbers = alike
-    page = drawn(numbers[0], HEIGHT, WIDTH) if numbers else None
+    if not numbers:
+        return
+    page = drawn(numbers[0], HEIGHT, WIDTH)
     for number in numbers:
         page = np.roll(page, (37, 101), (0, 1))
         name = f"{split}/page-{number:06d}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -19,6 +22,20 @@ MEDIA_TYPES: Final = {
 KINDS: Final = ("deep.png", "plain.bmp", "plain.tif", "four_channels.tif", "deep.tif", "lossless.webp")
 _LOSSLESS: Final = 101
 """Beyond every quality of WebP, as OpenCV has it."""
+
+PIXELS_BY_RULE: Final = {2: "f6bfbb733d17f6b2aa610d2eb29b85a5c4243b8811a32234cc76730868bd95e3"}
+"""What the lossless pages of the fixture are by the rule of that number: see `pixels_digest`."""
+
+
+def pixels_digest(decode: Callable[[bytes], npt.NDArray[np.uint8] | None]) -> str:
+    """Return the sha256 of what the lossless pages of the fixture are decoded to: other pixels need another rule."""
+    whole = hashlib.sha256()
+    for path in sorted((Path(__file__).parent / "fixtures" / "pages").iterdir()):
+        if path.suffix != ".jpg":
+            page = decode(path.read_bytes())
+            assert page is not None
+            whole.update(f"{path.name} {page.shape}".encode() + page.tobytes())
+    return whole.hexdigest()
 
 
 def as_kind(page: npt.NDArray[np.uint8], kind: str) -> bytes:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contract.kinds import KINDS, as_kind
+from contract.kinds import KINDS, PIXELS_BY_RULE, as_kind, pixels_digest
+from finetune_trainer.data.decoding import PIXEL_RULE
 from finetune_trainer.data.images import as_trained
 from finetune_trainer.evaluation.detector import Detector, open_detector
 from finetune_trainer.evaluation.postprocess import Thresholds, overlap
@@ -25,6 +26,10 @@ EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     return open_detector(FIXTURES / "model.onnx", "the fixture", threads=1)
+
+
+def test_the_pixels_of_a_page_are_those_of_the_rule_by_its_number() -> None:
+    assert pixels_digest(decode) == PIXELS_BY_RULE[PIXEL_RULE], "other pixels are another rule: raise PIXEL_RULE"
 
 
 @pytest.mark.parametrize("page", EXPECTED["pages"])

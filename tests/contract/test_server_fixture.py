@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from contract.kinds import KINDS, MEDIA_TYPES, as_kind
-from server.support import Answer, ServerProcess, install_model
+from contract.kinds import KINDS, MEDIA_TYPES, PIXELS_BY_RULE, as_kind, pixels_digest
+from finetune_server.pages.decoding import PIXEL_RULE
+from server.support import Answer, ServerProcess, decode, install_model
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
@@ -48,6 +49,10 @@ def is_the_same(detection: dict[str, Any], expected: dict[str, Any]) -> bool:
 def test_trainer_and_server_decode_by_the_same_rules() -> None:
     server, trainer = (Path(__file__).resolve().parents[2].joinpath(copy).read_text() for copy in COPIES)
     assert server == trainer, "change both copies alike"
+
+
+def test_the_pixels_of_a_page_are_those_of_the_rule_by_its_number() -> None:
+    assert pixels_digest(decode) == PIXELS_BY_RULE[PIXEL_RULE], "other pixels are another rule: raise PIXEL_RULE"
 
 
 @pytest.mark.parametrize("page", EXPECTED["pages"])

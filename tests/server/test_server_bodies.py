@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from openapi_spec_validator import validate
 
+from finetune_server.errors import RequestError
+from finetune_server.web.envelope import unwrapped
 from server.support import Answer, ServerProcess, connect, encode, page_with, pdf, receive_answer
 
 PAGE = encode(page_with("red", at=(32, 48)))
@@ -129,6 +132,41 @@ def test_a_gzip_body_is_taken(server: ServerProcess) -> None:
 )
 def test_a_coding_that_is_not_taken_is_named(server: ServerProcess, body: bytes, coding: str, status: int) -> None:
     assert send(server, body, f"Content-Encoding: {coding}")[0] == status
+
+
+GZIP = ("gzip", "")
+FORM = ("", "multipart/form-data; boundary=b")
+
+
+@pytest.mark.parametrize(
+    ("story", "body", "wrapping", "refused"),
+    [
+        ("a million members", gzip.compress(b"") * 1_000_000, GZIP, (400, "BodyNotGzip")),
+        ("a million members with zeros between", (gzip.compress(b"") + bytes(9)) * 700_000, GZIP, (400, "BodyNotGzip")),
+        ("two million parts", b"--b\r\n\r\n\r\n" * 2_000_000 + b"--b--\r\n", FORM, (422, "FormInvalid")),
+    ],
+)
+def test_what_a_body_is_wrapped_in_costs_no_more_than_its_bytes(
+    story: str, body: bytes, wrapping: tuple[str, str], refused: tuple[int, str]
+) -> None:
+    started = time.process_time()
+    with pytest.raises(RequestError) as caught:
+        unwrapped(body, *wrapping, 20 * 2**20)
+    assert (caught.value.status, caught.value.reason) == refused, story
+    assert time.process_time() - started < 1, story
+
+
+@pytest.mark.parametrize("piece", [1000, 16 * 1024, 100_000])
+def test_gzip_of_many_members_is_taken_however_they_lie(piece: int) -> None:
+    content = np.random.default_rng(2).integers(0, 256, 300_000, np.uint8).tobytes()
+    pieces = [content[at : at + piece] for at in range(0, len(content), piece)]
+    for between in (b"", bytes(5), bytes(40_000)):
+        body = between.join(gzip.compress(part) for part in pieces) + between
+        assert unwrapped(body, *GZIP, len(content)) == content
+        with pytest.raises(RequestError, match="larger than"):
+            unwrapped(body, *GZIP, len(content) - 1)
+    with pytest.raises(RequestError, match="before its end"):
+        unwrapped(b"".join(gzip.compress(part) for part in pieces)[:-1], *GZIP, len(content))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -68,6 +70,15 @@ def seconds_until_refused(connection: socket.socket, piece: bytes) -> float:
     return time.monotonic() - started
 
 
+def next_answer(answers: BinaryIO) -> tuple[int, dict[str, str]]:
+    """The next of several answers on one connection, the others left where they are."""
+    status = int(answers.readline().split()[1])
+    lines = iter(lambda: answers.readline().decode().strip(), "")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    answers.read(int(headers["content-length"]))
+    return status, headers
+
+
 def test_a_refused_page_leaves_the_connection_to_the_next(server: ServerProcess) -> None:
     refused = [
         (hostile.pdf_of(b"", extra=b"/CropBox[500 500 600 600]"), 422),
@@ -77,11 +88,11 @@ def test_a_refused_page_leaves_the_connection_to_the_next(server: ServerProcess)
         (b"hello", 415),
         (PAGE[:60], 422),
     ]
-    with connect(server) as kept:
+    with connect(server) as kept, kept.makefile("rb") as answers:
         for body, status in refused:
             kept.sendall(predict_head(body, "application/octet-stream") + body + predict_head(PAGE) + PAGE)
-            assert receive_answer(kept)[0] == status
-            assert receive_answer(kept)[0] == 200, "the next one, sent before the answer came"
+            assert next_answer(answers)[0] == status
+            assert next_answer(answers)[0] == 200, "the next one, sent before the answer came"
 
 
 @pytest.mark.parametrize(
@@ -185,6 +196,22 @@ def test_more_connections_than_may_be_close_the_idle_ones_and_never_one_that_is_
         assert receive_answer(busy)[0] == 422, "for its own sake"
 
 
+def sockets_of(server: ServerProcess) -> int:
+    held = 0
+    for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            held += descriptor.readlink().name.startswith("socket:")
+    return held
+
+
+def test_connections_that_come_all_at_once_are_no_more_than_may_be(bounded: ServerProcess) -> None:
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(connect(bounded))
+        assert bounded.predict(PAGE).status == 200
+        assert sockets_of(bounded) < 20
+
+
 def test_a_client_of_http_1_0_and_one_that_asks_first_are_served(server: ServerProcess) -> None:
     with connect(server) as old:
         old.sendall(predict_head(PAGE).replace(b"HTTP/1.1", b"HTTP/1.0") + PAGE)
@@ -196,3 +223,68 @@ def test_a_client_of_http_1_0_and_one_that_asks_first_are_served(server: ServerP
         response = http.client.HTTPResponse(polite)
         response.begin()
         assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"),
+        ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+        ("Connection: keep-alive, Upgrade", "Upgrade: TLS/1.0"),
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 30, -1])
+def test_a_client_that_offers_another_protocol_is_served_in_this_one(
+    server: ServerProcess, offer: tuple[str, ...], cut: int
+) -> None:
+    with connect(server) as kept, kept.makefile("rb") as answers:
+        for _ in range(2):
+            sent = predict_head(PAGE, "image/png", *offer) + PAGE
+            kept.sendall(sent[:cut])
+            time.sleep(0.05)
+            kept.sendall(sent[cut:] + predict_head(PAGE) + PAGE)
+            assert next_answer(answers)[0] == 200
+            assert next_answer(answers)[0] == 200, "the connection goes on"
+        kept.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + "\r\n".join([*offer, "", ""]).encode())
+        assert next_answer(answers)[0] == 200
+
+
+def memory_of(server: ServerProcess) -> int:
+    return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * 4096
+
+
+def unread(server: ServerProcess) -> socket.socket:
+    """A connection whose client takes nothing, and asks as much as is taken of it."""
+    lazy = socket.socket()
+    lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    lazy.connect(("127.0.0.1", server.port))
+    lazy.settimeout(0.3)
+    with suppress(OSError):
+        for _ in range(100):
+            lazy.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+    return lazy
+
+
+def test_a_client_that_asks_without_end_and_takes_no_answer_costs_others_nothing(bounded: ServerProcess) -> None:
+    before = memory_of(bounded)
+    with ExitStack() as stack:
+        for _ in range(12):
+            stack.enter_context(closing(unread(bounded)))
+        assert memory_of(bounded) < before + 60 * 2**20
+        wait_until(lambda: bounded.status_of_readyz() == 200, 6)
+        assert bounded.predict(PAGE).status == 200
+        wait_until(lambda: sockets_of(bounded) < 8, 6)
+
+
+def test_requests_sent_ahead_are_answered_each_in_order(server: ServerProcess) -> None:
+    body = b"".join(
+        b"POST /predict?page=%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nX-Request-ID: n%d\r\n\r\n%s"
+        % (1 + n % 2, len(PAGE), n, PAGE)
+        for n in range(300)
+    )
+    with connect(server) as eager, eager.makefile("rb") as answers, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(eager.sendall, body)
+        for n in range(300):
+            status, headers = next_answer(answers)
+            assert (status, headers["x-request-id"]) == (422 if n % 2 else 200, f"n{n}")
+        sending.result()

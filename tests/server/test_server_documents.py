@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from finetune_server.errors import RequestError
 from finetune_server.memory import available_memory
+from finetune_server.pages.formats import Kind, is_large
 from finetune_server.pages.turns import Turns
 from finetune_server.web.lanes import Lane
 from server import hostile
@@ -262,3 +264,20 @@ def test_a_page_with_all_its_text_has_no_warning(server: ServerProcess) -> None:
     answer = server.predict(page, "application/pdf")
     assert answer.status == 200
     assert "warnings" not in answer.json
+
+
+def test_a_small_page_does_not_wait_for_many_large_ones(server: ServerProcess) -> None:
+    large = encode(np.zeros((6000, 6000, 3), np.uint8))
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(server.predict, large) for _ in range(8)]
+        wait_until(lambda: any(answer.done() for answer in answers))
+        assert server.predict(PAGE).status == 200
+        assert sum(answer.done() for answer in answers) < 6
+        assert {answer.result().status for answer in answers} == {200}
+
+
+@pytest.mark.parametrize("kind", [Kind.PNG, Kind.JPEG, Kind.BMP, Kind.WEBP])
+@pytest.mark.parametrize(("side", "large"), [(128, False), (3600, True)])
+def test_a_large_image_is_known_by_its_head(kind: Kind, side: int, large: bool) -> None:
+    page = np.zeros((side, side, 3), np.uint8)
+    assert is_large(encode(page, f".{kind.name.lower()}"), kind) == large

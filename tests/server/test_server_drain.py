@@ -1,16 +1,19 @@
-"""A rolling update loses no request: neither on fresh connections nor on kept ones, and nobody retries."""
+"""A rolling update loses no request, on fresh connections or kept ones, with slow documents about; nobody retries."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from server.hostile import hungry_pdf, lying_tiff, slow_pdf
 from server.support import (
     ServerProcess,
     StartServer,
@@ -18,11 +21,14 @@ from server.support import (
     encode,
     install_model,
     page_with,
+    pdf,
     receive_answer,
     tiny_model,
 )
 
 PAGE = encode(page_with("red", at=(32, 48)))
+DRAIN_PROMISE = 25.0
+"""Seconds from SIGTERM to the end, at most: 15 of drain, 10 more for answers under way."""
 PREDICT = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
 
 
@@ -74,9 +80,9 @@ class ServiceProxy:
 class Client(threading.Thread):
     """Sends pages one after the other until told to stop; every failure is kept, none is tried again."""
 
-    def __init__(self, port: int, *, keep: bool, pause: float) -> None:
+    def __init__(self, port: int, *, keep: bool, pause: float, page: bytes = PAGE) -> None:
         super().__init__(daemon=True)
-        self.port, self.keep, self.pause = port, keep, pause
+        self.port, self.keep, self.pause, self.page = port, keep, pause, page
         self.stopped = threading.Event()
         self.outcomes: list[str] = []
 
@@ -85,12 +91,13 @@ class Client(threading.Thread):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         while not self.stopped.wait(self.pause):
             try:
-                headers = {"Content-Type": "image/png"} | ({} if self.keep else {"Connection": "close"})
-                connection.request("POST", "/predict", PAGE, headers)
+                # The bytes decide what they are: no type is sent.
+                connection.request("POST", "/predict", self.page, {} if self.keep else {"Connection": "close"})
                 response = connection.getresponse()
                 body = response.read()
-                version = b"ft_v1.2" if b"ft_v1.2" in body else b"ft_v1.1" if b"ft_v1.1" in body else b"?"
-                self.outcomes.append(f"{response.status} {version.decode()}")
+                said = json.loads(body)
+                which = said["model"]["version"] if response.status == 200 else said["error"]["reason"]
+                self.outcomes.append(f"{response.status} {which}")
                 if response.will_close or not self.keep:
                     connection.close()
             except (OSError, http.client.HTTPException) as error:
@@ -98,13 +105,14 @@ class Client(threading.Thread):
                 connection.close()
 
 
-def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartServer) -> None:
+def roll(tmp_path: Path, start_server: StartServer, clients: Callable[[int], list[Client]]) -> list[Client]:
+    """Replace one server by another under the clients' load; the old one ends in its promise. Return the clients."""
     old = start_server(install_model(tmp_path / "old", tiny_model(), "ft_v1.1"))
     new = start_server(install_model(tmp_path / "new", tiny_model(), "ft_v1.2"))
     old.wait_ready()
     proxy = ServiceProxy(old.port)
-    clients = [Client(proxy.port, keep=keep, pause=pause) for keep in (True, False) for pause in (0.005, 0.05, 0.4)]
-    for client in clients:
+    everybody = clients(proxy.port)
+    for client in everybody:
         client.start()
     new.wait_ready()
     time.sleep(1)
@@ -112,17 +120,54 @@ def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartSe
     # Endpoints and kube-proxy follow the deletion with a delay: until then new connections still come.
     time.sleep(1.5)
     proxy.backend = new.port
-    assert old.wait_end(20) == 0
+    assert old.wait_end(DRAIN_PROMISE) == 0
     time.sleep(1)
-    for client in clients:
+    for client in everybody:
         client.stopped.set()
-    for client in clients:
+    for client in everybody:
         client.join(20)
     proxy.close()
-    outcomes = Counter(outcome for client in clients for outcome in client.outcomes)
+    return everybody
+
+
+def ordinary(port: int) -> list[Client]:
+    return [Client(port, keep=keep, pause=pause) for keep in (True, False) for pause in (0.005, 0.05, 0.4)]
+
+
+def count(clients: list[Client]) -> Counter[str]:
+    return Counter(outcome for client in clients for outcome in client.outcomes)
+
+
+def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartServer) -> None:
+    clients = roll(tmp_path, start_server, ordinary)
+    outcomes = count(clients)
     assert set(outcomes) == {"200 ft_v1.1", "200 ft_v1.2"}, outcomes
     assert min(outcomes.values()) >= 50, outcomes
     assert all(client.outcomes[-1] == "200 ft_v1.2" for client in clients), "everybody has moved"
+
+
+def test_a_rolling_update_under_slow_and_hostile_pages_loses_no_request(
+    tmp_path: Path, start_server: StartServer
+) -> None:
+    """The old server is told to end while it draws what takes minutes: that is refused in time, the rest answered."""
+    good: list[Client] = []
+    bad: dict[str, Client] = {}
+
+    def clients(port: int) -> list[Client]:
+        good.extend([*ordinary(port), Client(port, keep=False, pause=0.1, page=pdf((144, 144)))])
+        pages = {"TooMuchTime": slow_pdf(), "TooMuchMemory": hungry_pdf(), "TooManyPixels": lying_tiff()}
+        bad.update({reason: Client(port, keep=False, pause=0.1, page=page) for reason, page in pages.items()})
+        return [*good, *bad.values()]
+
+    roll(tmp_path, start_server, clients)
+    outcomes = count(good)
+    assert set(outcomes) == {"200 ft_v1.1", "200 ft_v1.2"}, outcomes
+    assert all(client.outcomes[-1] == "200 ft_v1.2" for client in good), "everybody has moved"
+    for reason, client in bad.items():
+        # On a busy machine the time may be over before the memory is, or another slow document has the only turn.
+        assert client.outcomes, reason
+        assert set(client.outcomes) <= {f"422 {reason}", "422 TooMuchTime", "503 Overloaded"}, (reason, client.outcomes)
+    assert "422 TooMuchTime" in bad["TooMuchTime"].outcomes
 
 
 @pytest.fixture

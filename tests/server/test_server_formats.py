@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import struct
 import time
+import tracemalloc
 import zlib
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from finetune_server.errors import RequestError
 from finetune_server.pages.formats import Kind, jpeg_is_complete, needs_process
 from server.hostile import scans_jpeg
-from server.support import decode, encode, page_with
+from server.support import ServerProcess, decode, encode, page_with
 
 PAGE = page_with("red", at=(32, 48))
 JPEG = encode(PAGE, ".jpg")
@@ -125,6 +129,17 @@ def test_the_bits_in_use_are_those_that_the_brightest_pixel_needs(brightest: int
         assert decode(encode(deep, suffix))[0, 0].tolist() == [brightest >> (bits - 8)] * 3
 
 
+@pytest.mark.parametrize("depth", ["uint8", "uint16"])
+def test_a_transparent_page_takes_no_multiple_of_its_memory(depth: str) -> None:
+    image: npt.NDArray[Any] = np.zeros((1000, 1000, 4), depth)
+    content = encode(image)
+    tracemalloc.start()
+    page = decode(content)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < image.nbytes + page.nbytes + 2 * 2**20
+
+
 def test_a_transparent_page_is_turned_as_its_exif_says() -> None:
     exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     content = encode(np.full((2, 4, 4), 255, np.uint8))
@@ -136,3 +151,47 @@ def test_a_jpeg_without_its_end_is_read_when_nothing_else_is_missing() -> None:
     with pytest.raises(RequestError) as caught:
         decode(JPEG[: len(JPEG) * 3 // 4])
     assert caught.value.reason == "ImageTruncated"
+
+
+def damaged(compression: int) -> bytes:
+    """A TIFF whose picture is overwritten from the middle on."""
+    noise = np.random.default_rng(3).integers(0, 4, (256, 256, 3)).astype(np.uint8) * 64
+    ok, data = cv2.imencode(".tiff", noise, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    assert ok
+    content = bytearray(data.tobytes())
+    end = int.from_bytes(content[4:8], "little")  # the directory comes last
+    content[end // 2 : end] = bytes(end - end // 2)
+    return bytes(content)
+
+
+def fax(data: bytes) -> bytes:
+    """A TIFF of 256 x 256 pixels in group 4 code, its directory before its data."""
+    tags = [(256, 256), (257, 256), (258, 1), (259, 4), (262, 0), (273, 122), (277, 1), (278, 256), (279, len(data))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+@pytest.mark.parametrize(
+    ("story", "content"),
+    [
+        ("LZW", damaged(5)),
+        ("Deflate", damaged(8)),
+        ("PackBits", damaged(32773)),
+        ("a fax that ends early", fax(b"\xff" * 8)),
+    ],
+)
+def test_a_tiff_of_which_a_part_cannot_be_read_says_so(server: ServerProcess, story: str, content: bytes) -> None:
+    answer = server.predict(content, "image/tiff")
+    assert answer.status == 200, story
+    assert [warning["reason"] for warning in answer.json["warnings"]] == ["DataDamaged"]
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8, 32773])
+def test_a_whole_tiff_has_no_warning(server: ServerProcess, compression: int) -> None:
+    ok, data = cv2.imencode(".tiff", PAGE, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    assert ok
+    answer = server.predict(data.tobytes(), "image/tiff")
+    assert (answer.status, "warnings" in answer.json) == (200, False)
+    # A whole fax of white rows: each is the one code word "as above", and then the end of the block.
+    rows = fax(bytes([0xFF] * 32) + b"\x00\x10\x01")
+    assert "warnings" not in server.predict(rows, "image/tiff").json

@@ -16,8 +16,11 @@ from finetune_operator.controller.reconcile import Reconciler
 
 from .conftest import CRASH_POINTS
 from .controllers import NAMESPACE
+from .faults import ANSWERS, LOST, Faulty
 from .invariants import violations
+from .lagging import Lagging, Weather
 from .stories import STORIES, USER, Story, World
+from .test_lagging import WEATHERS
 from .trainer_script import Trainer
 
 PASS = STORIES[0]
@@ -269,3 +272,54 @@ def test_of_two_policies_on_a_deployment_the_older_scans() -> None:
     conditions = world.get(Kind.POLICY, "younger")["status"]["conditions"]
     assert [(c["status"], c["reason"]) for c in conditions if c["type"] == "Scanned"] == [("False", "DeploymentTaken")]
     assert world.condition == ("True", "Scanned")
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS, LOST])
+def test_a_write_of_a_scan_that_is_refused_or_lost_once_stops_nothing(answer: str) -> None:
+    for number in range(10, 21):
+        done: list[str] = []
+
+        def fault(at: int, _: object, number: int = number, done: list[str] = done) -> str | None:
+            if at != number or done:
+                return None
+            done.append(answer)
+            return answer
+
+        world = Scanned(PASS, wrap=lambda client, fault=fault: Faulty(client, fault))  # type: ignore[arg-type,misc]
+        world.play_on(5 * INTERVAL)
+        assert done, f"write {number} was not reached"
+        assert world.condition == ("True", "Scanned"), f"write {number}"
+        assert len(world.made()) in (5, 6), f"write {number}"
+        assert violations(world) == [], f"write {number}"
+
+
+class LateScans(Lagging):
+    """A world that sees late what goes on, and is at rest after four scans."""
+
+    def __init__(self, seed: int, weather: Weather) -> None:
+        super().__init__(PASS, seed, weather)
+        production = {"uri": "file:///production", "keepDays": 90}
+        self.server.update_spec(
+            USER, Kind.POLICY, NAMESPACE, NAME, lambda o: o["spec"]["data"].update(production=production)
+        )
+
+    def _user(self) -> None:
+        """Apply nothing else."""
+
+    def at_rest(self) -> bool:
+        """Tell whether four scans were made, and none is under way."""
+        scans = self.get(Kind.POLICY, NAME)["status"].get("scan") or {}
+        attempts = scans.get("attempts") or [{}]
+        return bool(attempts[-1].get("attempt", 0) >= 4 and attempts[-1]["outcome"] == "Succeeded")
+
+
+@pytest.mark.parametrize("weather", ["lag", "lost", "all", "two operators"])
+def test_scans_go_on_whatever_the_operator_sees_late(weather: str) -> None:
+    for seed in range(6):
+        world = LateScans(seed, WEATHERS[weather])
+        world.play()
+        assert violations(world) == [], f"seed {seed}"
+        shown = world.get(Kind.POLICY, NAME)["status"]
+        assert shown["scan"]["counted"]["pool"] == 60, f"seed {seed}"
+        made = [name for name, _ in world.jobs.created if "-scan-" in name]
+        assert len(made) == len(set(made)), f"seed {seed}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
+import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +110,27 @@ def half(folder: Path) -> None:
     (folder / IMAGE).with_suffix(".jpg").write_bytes(data[: len(data) // 2])
 
 
+def archive(folder: Path) -> None:
+    """The rest of an export, which nobody unpacked."""
+    with zipfile.ZipFile(folder / "images/train/more.zip", "w") as pages:
+        pages.write(folder / IMAGE, "page-8000.png")
+
+
+def twins(folder: Path) -> None:
+    """Two pages whose names differ in how the accent is written, and one label for both."""
+    images = folder / "images/train"
+    (images / "page-7000.png").rename(images / unicodedata.normalize("NFC", "Résumé.png"))
+    (images / "page-7001.png").rename(images / unicodedata.normalize("NFD", "Résumé.png"))
+    (folder / LABEL).rename(folder / "labels/train" / unicodedata.normalize("NFC", "Résumé.txt"))
+    (folder / "labels/train/page-7001.txt").unlink()
+
+
+def left_over(folder: Path) -> None:
+    """What is left of a scan that was read wrongly from its damaged place on."""
+    data = jpeg(folder)
+    (folder / IMAGE).with_suffix(".jpg").write_bytes(data[:-2] + bytes(range(1, 98)) + data[-2:])
+
+
 def jpeg(folder: Path) -> bytes:
     """Take the place of the page by a JPEG of it, and return its bytes."""
     image = cv2.imread(str(folder / IMAGE))
@@ -169,8 +192,11 @@ def other_yaml(folder: Path) -> None:
         (only_hidden, Reason.FILE_UNUSABLE, ".cache/page-7000.png"),
         (only_in_macosx, Reason.FILE_UNUSABLE, "__MACOSX/other.png"),
         (two_images_of_one_label, Reason.LABEL_SHARED, "page-7000.jpg"),
+        (archive, Reason.FILE_UNUSABLE, "more.zip: an archive, which may hold pages"),
+        (twins, Reason.LABEL_SHARED, "it has the same label as images/train/"),
         (gif, Reason.IMAGE_UNREADABLE, "a GIF file by its content"),
         (damaged, Reason.IMAGE_UNREADABLE, "page-7000.jpg"),
+        (left_over, Reason.IMAGE_UNREADABLE, "damaged: Corrupt JPEG data: 9"),
         (half, Reason.IMAGE_UNREADABLE, "page-7000.jpg"),
         (pointer, Reason.IMAGE_UNREADABLE, "git lfs pull"),
         (empty_file, Reason.IMAGE_UNREADABLE, "the file is empty"),
@@ -257,6 +283,18 @@ def stray_bytes(folder: Path) -> None:
     (folder / IMAGE).with_suffix(".jpg").write_bytes(data[:20] + b"\1\2\3\4" + data[20:])
 
 
+def padded(folder: Path) -> None:
+    """A webcam fills the last scan up."""
+    data = jpeg(folder)
+    (folder / IMAGE).with_suffix(".jpg").write_bytes(data[:-2] + bytes(8) + data[-2:])
+
+
+def bad_exif(folder: Path) -> None:
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\3"
+    Image.open(folder / IMAGE).save((folder / IMAGE).with_suffix(".jpg"), exif=exif)
+    (folder / IMAGE).unlink()
+
+
 def turned(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -272,6 +310,8 @@ def turned(folder: Path) -> None:
         *((called(name), "") for name in ("a b", "a%20b", "a#b", "a?b", "a[1]b", "a*b", "日本語", "a'b\"c")),
         (no_end_marker, "1 pages are JPEGs without an end marker"),
         (stray_bytes, "1 pages are JPEGs with stray bytes"),
+        (padded, ""),
+        (bad_exif, ""),
         (apple_double, "left out, left behind by an operating system: images/train/._page-7000.png"),
         (checkpoint_copy, "left out, hidden: images/train/.ipynb_checkpoints/page-7000-checkpoint.png"),
         (written("x", "notes.json"), "left out, neither page nor label: notes.json"),
@@ -289,7 +329,9 @@ def test_what_tools_write_is_taken_and_what_is_odd_is_said(
 ) -> None:
     before = in_pool(world)
     change(folder)
-    added = add(world, folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        added = add(world, folder)
     assert in_pool(world) == before + 4
     assert said in "\n".join(added.remarks)
     assert said or not added.remarks

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from finetune_trainer.data.decoding import PIXEL_RULE
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.plan import PoolSample
 from finetune_trainer.documents.serving import Serving
@@ -129,6 +130,13 @@ def test_a_model_that_may_answer_with_more_boxes_is_measured_with_as_many(served
     assert (settings_digest(serving) == settings_digest(Serving(128, "0.25", "0.7", 300))) == (served == 300)
 
 
+def test_figures_of_other_pixels_are_of_other_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    serving = Serving(128, "0.25", "0.7", 300)
+    now = settings_digest(serving)
+    monkeypatch.setattr("finetune_trainer.evaluation.evaluate.PIXEL_RULE", PIXEL_RULE + 1)
+    assert settings_digest(serving) != now
+
+
 @st.composite
 def pages(draw: st.DrawFn) -> list[tuple[Detections, Truth]]:
     result = []
@@ -205,7 +213,7 @@ def judged(document: str, detected: list[tuple[list[int], int]], labels: list[tu
     corners, fields = array(detected)
     sample = PoolSample(FILE, FILE, bytes=0, boxes=len(labels), document=document, fresh=True, held_out=False)
     detections = Detections(corners, np.linspace(0.9, 0.5, len(detected), dtype=np.float32), fields)
-    return PageResult(Page(sample, b"", ()), detections, Truth(*array(labels)), detections)
+    return PageResult(Page(sample, (), lambda _: b""), detections, Truth(*array(labels)), detections)
 
 
 A, B = [0, 0, 10, 10], [20, 20, 30, 30]

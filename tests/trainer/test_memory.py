@@ -1,4 +1,4 @@
-"""One page is in memory at a time: what many large pages take at the door does not grow with their number."""
+"""Few pages are in memory at a time: what many large pages take, at the door and in an evaluation, does not grow."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from finetune_trainer.storage import local_path
 from trainer.world import World
 
 SIDES = (3000, 2400)
@@ -53,3 +55,34 @@ def test_adding_large_pages_takes_the_memory_of_one(world: World, tmp_path: Path
     add = ["pool", "add", str(world.pool), "--from", str(folder), "--anchor", str(world.anchor)]
     verified = ["--verified-by", "ann", "--verified-at", "2026-11-20", "--source", "scanner"]
     assert peak(sys.executable, "-m", "finetune_trainer", *add, *verified) < one + BEYOND
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from finetune_trainer.digests import sha256_of
+from finetune_trainer.documents.codec import FileReference
+from finetune_trainer.documents.plan import Sample
+from finetune_trainer.evaluation.detector import open_detector
+from finetune_trainer.evaluation.evaluate import VALIDATION, run_model
+from finetune_trainer.evaluation.pages import load_pages
+from finetune_trainer.storage import Storage
+model, *pages = map(Path, sys.argv[1:])
+digest = sha256_of(pages[0].read_bytes())
+samples = [Sample(FileReference(page.as_uri(), digest), None, page.stat().st_size, 0) for page in pages]
+results, _ = run_model(open_detector(model, "it", threads=1), load_pages(Storage(), samples, 3), VALIDATION)
+assert len(results) == len(pages)
+"""
+
+
+def test_measuring_many_pages_takes_the_memory_of_few(base: dict[str, Any], tmp_path: Path) -> None:
+    """Sixty files of 7 MB are 430 MB; an evaluation of hundreds of scans would not fit into its pod."""
+    page = np.random.default_rng(1).integers(0, 256, (1500, 1600, 3), np.uint8)
+    first = tmp_path / "0.bmp"
+    cv2.imwrite(str(first), page)
+    pages = [first, *(tmp_path / f"{number}.bmp" for number in range(1, 60))]
+    for other in pages[1:]:
+        other.hardlink_to(first)
+    model = str(local_path(base["artifact"]["uri"]))
+    few, many = (peak(sys.executable, "-c", MEASURE, model, *map(str, pages[:n])) for n in (12, 60))
+    assert many < few + BEYOND

@@ -71,7 +71,7 @@ def test_the_gallery_is_drawn_whatever_the_names(tmp_path: Path, name: str) -> N
     box, field = np.array([[20, 60, 90, 90]], np.float32), np.array([0])
     file = FileReference("file:///page.png", "0" * 64)
     result = PageResult(
-        Page(Sample(file, None, len(encoded), 1), encoded, ()),
+        Page(Sample(file, None, len(encoded), 1), (), lambda _: encoded),
         detections := Detections(box, np.array([0.9], np.float32), field),
         Truth(box, field),
         detections,

@@ -15,6 +15,7 @@ from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import EvaluateResult, PrepareResult, TrainResult
 from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.evaluation.detector import Detector
 from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.models import fetch_base, fetch_candidate
 from finetune_trainer.steps.prepare import prepare
@@ -71,6 +72,25 @@ def test_training_tells_pages_that_were_erased_since_from_files_that_are_lost(
         train(context("train", document, tmp_path / "t"), document, TrainInputs(1, NONCE, prepared.plan))
     assert caught.value.reason is reason
     assert ("12 pages that the plan was drawn from were erased" in caught.value.message) == erase
+
+
+def test_an_evaluation_tells_pages_that_were_erased_while_it_measured(
+    base: dict[str, Any], world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = world.parsed(base, artifacts__uri=(tmp_path / "out").as_uri())
+    prepared = prepare(context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE))
+    [batch] = (world.pool / "batches").iterdir()
+    detector = fetch_base(context("evaluate", document, tmp_path / "b"), document)
+
+    def meanwhile(*_: object) -> dict[str, tuple[Detector, str]]:
+        withdraw_from(world.pool, batches=(batch.stem,), erase=True)
+        return {"candidate": (detector, "0" * 64), "base": (detector, "0" * 64)}
+
+    monkeypatch.setattr("finetune_trainer.steps.evaluate._fetch_models", meanwhile)
+    inputs = EvaluateInputs(1, NONCE, 1, prepared.plan, FileReference("file:///candidate", "0" * 64))
+    with pytest.raises(StepError, match="12 pages that the plan was drawn from were erased") as caught:
+        evaluate(context("evaluate", document, tmp_path / "e"), document, inputs)
+    assert caught.value.reason is Reason.SAMPLE_WITHDRAWN
 
 
 def test_the_mix_is_all_new_pages_and_the_row_of_the_table(prepared: PrepareResult) -> None:

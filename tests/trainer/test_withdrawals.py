@@ -165,11 +165,17 @@ def dangling(_folder: Path, pages: Path) -> None:
     (pages / "page-7003.png").symlink_to("/nowhere/page-7003.png")
 
 
+def archive(_folder: Path, pages: Path) -> None:
+    (pages / "more.zip").write_bytes(b"PK")
+
+
 def no_utf8(folder: Path, pages: Path) -> None:
     shutil.copy(image(folder, 7003), Path(os.fsdecode(os.fsencode(pages) + b"/caf\xe9.png")))
 
 
-@pytest.mark.parametrize(("lost", "said"), [(heic, "this is .heic"), (dangling, "a link"), (no_utf8, "UTF-8")])
+@pytest.mark.parametrize(
+    ("lost", "said"), [(heic, "this is .heic"), (dangling, "a link"), (archive, "unpack it"), (no_utf8, "UTF-8")]
+)
 def test_what_may_be_a_page_of_a_folder_and_cannot_be_read_is_not_passed_over(
     world: World, folder: Path, lost: Callable[[Path, Path], None], said: str
 ) -> None:

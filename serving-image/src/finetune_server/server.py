@@ -81,6 +81,7 @@ async def _serve(config: ServeConfig) -> None:
         pool=pool,
         receiving=Receiving(config.limits.max_receiving_bytes, config.connections.body_seconds),
         images=Lane("pages", config.limits.max_in_flight, monotonic),
+        large_images=asyncio.Semaphore(max(1, config.workers - 1)),
         documents=Lane("documents", config.documents.max_in_flight, monotonic),
         rasteriser=rasteriser,
         registry=registry,

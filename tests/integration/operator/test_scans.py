@@ -87,12 +87,14 @@ def test_a_quota_on_jobs_is_said_in_scanned_and_leaves_the_policy_ready(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
     eventually(lambda: space.policy_status().get("observedGeneration"), what="a first look")
-    space.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"},
-                 "spec": {"hard": {"count/jobs.batch": "0"}}})  # fmt: skip
-    eventually(lambda: space.there("resourcequotas", "none").get("status", {}).get("hard"), what="the quota")
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "jobs"},
+             "spec": {"hard": {"count/jobs.batch": "0"}}}  # fmt: skip
+    quotas = f"/api/v1/namespaces/{space.namespace}/resourcequotas"
+    assert space.server.request("POST", quotas, quota).accepted
+    eventually(lambda: space.server.request("GET", f"{quotas}/jobs").body.get("status", {}).get("hard"), what="it")
     capture(space)
     eventually(lambda: scanned(space) == ("False", "QuotaExceeded"), what="the refusal")
     ready = next(c for c in space.policy_status()["conditions"] if c["type"] == "Ready")
     assert ready["status"] == "True"
-    space.delete("resourcequotas", "none")
+    assert space.server.request("DELETE", f"{quotas}/jobs").accepted
     eventually(lambda: scanned(space) == ("True", "Scanned"), seconds=90, what="the scan")

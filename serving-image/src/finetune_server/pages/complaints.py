@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+import cv2
+
+_TIFF_ERROR: Final = re.compile(rb"TIFF_Error (?!_?TIFF(?:Fetch|ReadDirectory|VSetField))(.*)")
+"""What libtiff says of a picture's data; what it says of tags that it does not need is left out."""
+
+_FAX_ENDS: Final = re.compile(rb"TIFF_Warning (Fax[^:]*: (?:Warning, )?Premature EOF.*)")
 
 
 @contextmanager
@@ -20,3 +29,21 @@ def standard_error() -> Iterator[list[bytes]]:
         os.close(kept)
         said.append(os.pread(caught, 1 << 16, 0))
         os.close(caught)
+
+
+@contextmanager
+def opencv_speaks() -> Iterator[None]:
+    """Have OpenCV pass on what libraries warn of, which the server has it keep to itself."""
+    kept = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(kept)
+
+
+def tiff_damage(said: list[bytes]) -> str | None:
+    """Return what libtiff could not read of a picture, for which it leaves black or white; None when it read all."""
+    text = b"".join(said)
+    found = _TIFF_ERROR.search(text) or _FAX_ENDS.search(text)
+    return found[1].decode(errors="replace")[:200].rstrip(": ") if found else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Final, Protocol
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
 from ..errors import RequestError
-from .complaints import standard_error
+from .complaints import opencv_speaks, standard_error, tiff_damage
 from .formats import END_OF_IMAGE, Kind, jpeg_is_complete
 from .images import decode_image, too_many_pixels
 from .missing_text import missing_fonts
@@ -54,9 +55,13 @@ class Tiff:
         self.pages = max(1, len(self._directories))
 
     def draw(self, number: int, dpi: int) -> Drawn:  # noqa: ARG002 - pixels have no resolution of ours
-        """Return a page's picture."""
+        """Return a page's picture; with a warning where libtiff has left some of it out, as viewers show it."""
         content = self._content if number == 1 else beginning_with(self._content, self._directories[number - 1])
-        return Drawn(decode_image(content, Kind.TIFF, self._max_pixels))
+        with standard_error() as said, opencv_speaks():
+            page = decode_image(content, Kind.TIFF, self._max_pixels)
+        os.write(2, b"".join(said))  # into the log, as before it was read here
+        damage = tiff_damage(said)
+        return Drawn(page, (_damaged(damage),) if damage else ())
 
 
 class Picture:
@@ -112,6 +117,10 @@ class Pdf:
         except pdfium.PdfiumError:
             raise RequestError(422, "PdfUnreadable", f"page {number} of the PDF is damaged") from None
         return Drawn(bitmap.to_numpy(), tuple(_font_missing(font) for font in fonts))
+
+
+def _damaged(what: str) -> tuple[str, str]:
+    return "DataDamaged", f"a part of the page is missing: the TIFF's data is damaged or ends too early ({what})"
 
 
 def _font_missing(font: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Final
 
@@ -9,6 +10,12 @@ from . import png, tiff
 
 MOST_SCANS: Final = 16
 """Of a JPEG that is decoded beside the model; a progressive one has about ten. Each costs time for every pixel."""
+
+MOST_PROMPT_PIXELS: Final = 12_000_000
+"""Of an image that waits for none but its like: A4 at 300 dpi has 9 million."""
+
+_FRAME: Final = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]..\x08(..)(..)[\x01-\x04]", re.DOTALL)
+"""A JPEG's frame; height and width. A thumbnail's may come first: then a large page is taken for a small one."""
 
 HOW_TO_SEND: Final = (
     "send the bytes of one image (JPEG, PNG, WebP, TIFF, BMP) or PDF as the body, as `curl --data-binary @page.jpg` "
@@ -108,3 +115,27 @@ def jpeg_is_complete(content: bytes) -> bool:
         else:
             at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return False
+
+
+def is_large(content: bytes, kind: Kind) -> bool:
+    """Tell whether the head says, or does not say, that decoding takes more than a moment. For PNG, JPEG, WebP, BMP."""
+    return not 0 < _pixels(content, kind) <= MOST_PROMPT_PIXELS
+
+
+def _pixels(content: bytes, kind: Kind) -> int:
+    """Return how many the head says, 0 where that is not known."""
+    if kind is Kind.PNG:
+        return int.from_bytes(content[16:20], "big") * int.from_bytes(content[20:24], "big")
+    if kind is Kind.JPEG:
+        frame = _FRAME.search(content)
+        return int.from_bytes(frame[1], "big") * int.from_bytes(frame[2], "big") if frame else 0
+    if kind is Kind.BMP and content[14:18] == b"\x28\0\0\0":
+        return int.from_bytes(content[18:22], "little") * abs(int.from_bytes(content[22:26], "little", signed=True))
+    if kind is Kind.WEBP and content[12:16] == b"VP8X":
+        return (int.from_bytes(content[24:27], "little") + 1) * (int.from_bytes(content[27:30], "little") + 1)
+    if kind is Kind.WEBP and content[12:16] == b"VP8L":
+        sides = int.from_bytes(content[21:25], "little")
+        return ((sides & 0x3FFF) + 1) * ((sides >> 14 & 0x3FFF) + 1)
+    if kind is Kind.WEBP:
+        return (int.from_bytes(content[26:28], "little") & 0x3FFF) * (int.from_bytes(content[28:30], "little") & 0x3FFF)
+    return 0

@@ -16,6 +16,13 @@ _FORM: Final = b"multipart/form-data"
 _GZIP: Final = 31
 """zlib's word for a stream with gzip's header."""
 
+_SLICE_BYTES: Final = 16 * 1024
+_MOST_MEMBERS: Final = 10_000
+"""Of gzip data; tools that make many put some kilobytes into each."""
+
+_MOST_PARTS: Final = 100
+"""Of a form, of which one is wanted; each costs time and memory beside its bytes."""
+
 
 def is_wrapped(encoding: str, content_type: str) -> bool:
     """Tell whether the page has to be taken out of something first."""
@@ -45,20 +52,27 @@ def _coding(encoding: str) -> str:
 
 
 def _gunzipped(body: bytes, limit: int) -> bytes:
-    parts, left = [], limit
-    while body:
-        stream = zlib.decompressobj(_GZIP)
-        try:
-            parts.append(stream.decompress(body, left + 1))
-        except zlib.error:
-            raise RequestError(400, "BodyNotGzip", "Content-Encoding is gzip, the body is not, or damaged") from None
-        left -= len(parts[-1])
-        if left < 0:
-            raise RequestError(413, "BodyTooLarge", f"inflated, the body is larger than {limit} bytes")
-        if not stream.eof:
-            raise RequestError(400, "BodyIncomplete", "the gzip data ends before its end")
-        body = stream.unused_data.lstrip(b"\0")
-    return b"".join(parts)
+    inflated, members, stream = bytearray(), 0, None
+    # In slices: what follows a member is copied for each member, and there may be many.
+    for at in range(0, len(body), _SLICE_BYTES):
+        data = body[at : at + _SLICE_BYTES]
+        while data := data if stream else data.lstrip(b"\0"):  # zeros may lie between members
+            if stream is None:
+                stream, members = zlib.decompressobj(_GZIP), members + 1
+            try:
+                inflated += stream.decompress(data, limit + 1 - len(inflated))
+            except zlib.error:
+                raise RequestError(
+                    400, "BodyNotGzip", "Content-Encoding is gzip, the body is not, or damaged"
+                ) from None
+            if len(inflated) > limit:
+                raise RequestError(413, "BodyTooLarge", f"inflated, the body is larger than {limit} bytes")
+            if members > _MOST_MEMBERS:
+                raise RequestError(400, "BodyNotGzip", f"the gzip data has more than {_MOST_MEMBERS} members; send one")
+            data, stream = (stream.unused_data, None) if stream.eof else (b"", stream)
+    if stream is not None:
+        raise RequestError(400, "BodyIncomplete", "the gzip data ends before its end")
+    return bytes(inflated)
 
 
 @dataclass(slots=True)
@@ -90,7 +104,9 @@ class _Collector:
         self._value = b""
 
     def part_begin(self) -> None:
-        """Begin a part."""
+        """Begin a part. Raises `RequestError` 422 for one too many."""
+        if len(self.parts) == _MOST_PARTS:
+            raise RequestError(422, "FormInvalid", f"the form has more than {_MOST_PARTS} parts; {HOW_TO_SEND}")
         self.parts.append(_Part())
 
     def header_field(self, data: bytes, start: int, end: int) -> None:

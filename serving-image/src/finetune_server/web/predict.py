@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from time import perf_counter
 
 from starlette.requests import Request
 
 from ..errors import RequestError
 from ..metrics import Stage
-from ..pages.formats import needs_process
+from ..pages.formats import is_large, needs_process
 from ..pages.selection import Drawn, PageRequest, kind_of, selection, whole_number
 from ..reading import Reading, read_image, read_page
 from .connected import while_connected
@@ -56,9 +56,11 @@ class _Answering:
         self._state = state
         self._loaded = loaded
 
-    def image(self, pages: PageRequest) -> asyncio.Future[Reading]:
-        """Decode and read an image."""
-        return self._in_thread(read_image, pages, self._state.limits.max_pixels)
+    async def image(self, pages: PageRequest) -> Reading:
+        """Decode and read an image; a large one after the other, so that a small one never waits for many of them."""
+        turn = self._state.large_images if is_large(pages.content, pages.kind) else nullcontext()
+        async with turn:
+            return await self._in_thread(read_image, pages, self._state.limits.max_pixels)
 
     async def document(self, pages: PageRequest) -> Json:
         """Draw and read what is asked for of a document."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any, Final
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -14,6 +15,12 @@ from ..config import ConnectionLimits
 from ..metrics import RequestMetrics
 
 MAX_HEADER_BYTES: Final = 64 * 1024
+_SLICE_BYTES: Final = 8 * 1024
+"""Of what has come, parsed at once: all requests in a slice wait in memory, and the others where they came from."""
+
+_SWITCHES: Final = frozenset({b"upgrade", b"http2-settings"})
+"""Headers that offer another protocol; a server that keeps to its own reads the request as if they were not there."""
+
 _STATUS: Final = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
@@ -30,7 +37,8 @@ def protocol(limits: ConnectionLimits, metrics: RequestMetrics) -> type[BoundedP
 class BoundedProtocol(HttpToolsProtocol):
     """Ends a connection whose head or body takes too long, and makes room for others when there are too many.
 
-    One timer a connection; none runs while a request is being answered, or while uvicorn keeps the connection alive.
+    One timer for what comes; none runs while a request is being answered, or while uvicorn keeps the connection alive.
+    Another for answers that nobody takes.
     """
 
     limits: ConnectionLimits
@@ -45,6 +53,8 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._timer: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None  # runs while the other end leaves an answer where it is
+        self._waiting = bytearray()  # has come, and is not parsed before the requests ahead of it are answered
         self._in_head = True
         self._head = 0  # bytes of it that have come
         self._quiet_since = 0.0
@@ -64,27 +74,68 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._quiet_since = self.loop.time()
         self._limit(self.limits.keep_alive_seconds)
-        if len(self.connections) > self.limits.connections:
-            others = [c for c in self.connections if isinstance(c, BoundedProtocol) and not c.answering]
-            min(others, key=lambda connection: connection.rank).transport.close()
+        if len(self.connections) <= self.limits.connections:
+            return
+        # Those that are closing are gone a moment later, and make no room a second time.
+        here = [c for c in self.connections if isinstance(c, BoundedProtocol) and not c.transport.is_closing()]
+        if len(here) > self.limits.connections:
+            min((c for c in here if not c.answering), key=lambda connection: connection.rank).leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._limit(None)
+        self._answer_taken()
+        self._waiting.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come; a head has limits of time and size."""
+        """Parse what has come, as far as the requests ahead of it are answered or being answered."""
+        self._waiting += data
+        self._parse_waiting()
+
+    def _parse_waiting(self) -> None:
+        while self._waiting and not self.pipeline and not self.transport.is_closing():
+            piece = bytes(self._waiting[:_SLICE_BYTES])
+            del self._waiting[:_SLICE_BYTES]
+            self._parse(piece)
+        if self._waiting:
+            self.flow.pause_reading()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse a piece; a head has limits of time and size."""
+        self._unset_keepalive_if_required()
         if self._in_head:
             if self._head == 0:
                 self._limit(self.limits.header_seconds)
             self._head += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self._in_head and self._head > MAX_HEADER_BYTES:
             self._refuse(431, "HeaderTooLarge", f"the head of a request has at most {MAX_HEADER_BYTES} bytes")
 
+    def _decline(self, rest: bytes) -> None:
+        """Read a request that offers another protocol, as Java's client and `curl --http2` do, without the offer.
+
+        The parser takes the request to end at its head, whose body would be lost and the connection deaf.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            self.send_400_response("CONNECT is not served here")
+            return
+        head = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        head += [b"%s: %s" % header for header in self.headers if header[0] not in _SWITCHES]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it up
+        self._parse(b"\r\n".join([*head, b"", rest]))
+
     def on_headers_complete(self) -> None:
         """Go on to the body, which has its own time."""
+        if self.parser.should_upgrade():
+            return  # read again without the offer
         self._in_head, self._head = False, 0
         # The application's own limit comes first; this one ends what it does not read.
         self._limit(self.limits.body_seconds + self.limits.header_seconds)
@@ -92,10 +143,56 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is here; uvicorn keeps the connection alive after its answer, unless that has been given."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._in_head = True
         self._quiet_since = self.loop.time()
         self._limit(self.limits.keep_alive_seconds if self.cycle.response_complete else None)
+
+    def on_response_complete(self) -> None:
+        """Go on with what waits; an answer that was not taken has its time."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._answer_left()
+        else:
+            self._answer_taken()
+        self._parse_waiting()
+
+    def pause_writing(self) -> None:
+        """Give the other end its time to take what was written."""
+        super().pause_writing()
+        self._answer_left()
+
+    def resume_writing(self) -> None:
+        """Go on: it has been taken."""
+        super().resume_writing()
+        self._answer_taken()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close what has been idle too long."""
+        self.leave()
+
+    def leave(self) -> None:
+        """Close the connection; at once where the other end leaves its last answer lying, which would keep it open."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _answer_left(self) -> None:
+        if self._taking is None:
+            self._taking = self.loop.call_later(self.limits.body_seconds, self._not_taken)
+
+    def _answer_taken(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+        self._taking = None
+
+    def _not_taken(self) -> None:
+        self._taking = None
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP in the form of all errors."""
@@ -111,7 +208,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head and self._head > 0:
             self._refuse(408, "RequestTooSlow", "the head of the request did not arrive in time")
         else:
-            self.transport.close()  # nothing has been asked, or it has been answered
+            self.leave()  # nothing has been asked, or it has been answered
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         if self.transport.is_closing():

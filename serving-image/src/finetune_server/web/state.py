@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ class ServingState:
     pool: ThreadPoolExecutor
     receiving: Receiving
     images: Lane
+    large_images: asyncio.Semaphore
     documents: Lane
     rasteriser: Rasteriser
     registry: CollectorRegistry

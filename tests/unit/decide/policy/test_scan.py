@@ -316,11 +316,14 @@ def test_bad_input_is_said_at_once_and_tried_again_with_longer_pauses() -> None:
         pauses.append(decision.requeue_after)
         yard.pass_time(timedelta(minutes=30))
         assert len(yard.made()) == made + 1
+        assert yard.scanned()[:2] == ("False", "PrefixShared"), "nothing is mended yet"
     assert pauses[0] <= timedelta(seconds=10)
     assert pauses[-1] == timedelta(minutes=30)
     assert yard.policy.status.scan is not None
     assert len(yard.policy.status.scan.attempts) <= 10
     assert [a.attempt for a in yard.policy.status.scan.attempts][-1] == 22
+    yard.say(counts())
+    assert yard.scanned()[:2] == ("True", "Scanned")
 
 
 @pytest.mark.row("D126")

@@ -12,6 +12,7 @@ from ..progress import Counted, uncounted
 from ..storage import Storage
 from .anchor import held_out_pages
 from .background import check_share
+from .erasing import restore_labels
 from .folder import summary
 from .incoming import Incoming, know_same_boxes, no_image, open_folder, page_remarks, read_new_pages, store_label
 from .labels import parse_label
@@ -81,6 +82,7 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
         samples=samples,
     )
     append(storage, uri, correction)
+    restore_labels(storage, uri, incoming, (page for page, _ in compared.relabelled))
     return Corrected(correction, tuple(_remarks(compared, incoming.left_out)))
 
 

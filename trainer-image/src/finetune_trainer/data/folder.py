@@ -22,6 +22,9 @@ OTHER_IMAGES: Final = frozenset(
 )  # fmt: skip
 """Suffixes of pictures and documents that are not taken for pages: a page must not be lost for its file's name."""
 
+_ARCHIVES: Final = frozenset({".7z", ".gz", ".rar", ".tar", ".tgz", ".zip"})
+"""Suffixes of what may hold pages that nobody unpacked."""
+
 _DROPPINGS: Final = frozenset({"Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
 _KNOWN: Final = frozenset({"data.yaml", "classes.txt", INDEX_NAME})
 """What a data set has beside its pages."""
@@ -79,10 +82,10 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
     """Return what is left out, by path with why, and what must not be left out; `taken` are the images of pages."""
     used = {label for image in taken if (label := folder.label(image)) is not None} | set(taken)
     expected = {_form(label_of(image)) for image in folder.images}
-    left_out, lost = dict(folder.left_out), [*folder.lost, *shared_labels(taken)]
+    left_out, lost = dict(folder.left_out), [*folder.lost, *_shared_labels(folder, taken)]
     for path in sorted(folder.files - used):
         name = PurePosixPath(path).name
-        if _suffix(path) in OTHER_IMAGES:
+        if _suffix(path) in OTHER_IMAGES | _ARCHIVES:
             lost.append(_other_image(path))
         elif _suffix(path) in IMAGE_SUFFIXES:
             left_out[path] = "in no split of data.yaml"
@@ -99,23 +102,26 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
 
 def lost_images(folder: Folder) -> list[Problem]:
     """Return a problem for all that may be a page and cannot be read as one."""
-    others = [_other_image(path) for path in sorted(folder.files) if _suffix(path) in OTHER_IMAGES]
+    others = [_other_image(path) for path in sorted(folder.files) if _suffix(path) in OTHER_IMAGES | _ARCHIVES]
     return [*folder.lost, *others]
 
 
 def _other_image(path: str) -> Problem:
+    if _suffix(path) in _ARCHIVES:
+        return Problem(Reason.FILE_UNUSABLE, path, "an archive, which may hold pages: unpack it, or move it out")
     message = f"pages are {', '.join(sorted(IMAGE_SUFFIXES))}; this is {_suffix(path)}"
     return Problem(Reason.FILE_UNUSABLE, path, message)
 
 
-def shared_labels(images: Iterable[str]) -> list[Problem]:
+def _shared_labels(folder: Folder, images: Iterable[str]) -> list[Problem]:
     """Return a problem for every two images that have one label: it can be right for one of them only."""
     owner: dict[str, str] = {}
     problems: list[Problem] = []
     for image in sorted(images):
-        other = owner.setdefault(label_of(image), image)
+        label = folder.label(image) or label_of(image)
+        other = owner.setdefault(label, image)
         if other != image:
-            message = f"it has the same label as {other}, {label_of(image)}"
+            message = f"it has the same label as {other}, {label}"
             problems.append(Problem(Reason.LABEL_SHARED, image, message))
     return problems
 
@@ -163,7 +169,7 @@ def _is_label(storage: Storage, uri: str, path: str) -> bool:
 def _of_file(name: str) -> str:
     if name in ("data.yaml", "dataset.yaml"):
         return "Name the folder that it lies in."
-    if PurePosixPath(name).suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
+    if PurePosixPath(name).suffix.lower() in _ARCHIVES:
         return f"Unpack it first, for example: unzip {name} -d folder; then name the folder."
     return "Name a folder with images/ and labels/."
 

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,8 +44,10 @@ _ALONE: Final = frozenset([b"\x00", b"\x01", b"\xff", *(bytes([marker]) for mark
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _COMPLAINTS: Final = ("Corrupt JPEG data", "Premature end of JPEG", "premature end of data")
-_HARMLESS: Final = re.compile(r"Corrupt JPEG data: \d+ extraneous bytes before marker")
 """How libjpeg says that it made up what it could not read. It says so to nobody but its standard error."""
+
+_LEFT_OVER: Final = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
+"""Bytes of the last scan that were not needed: a camera's padding, or what a damaged scan did not come to."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -74,7 +77,10 @@ def inspect_image(data: bytes) -> Picture | str:
     if data.startswith(_POINTER):
         return "a pointer of git-lfs, not the image; run `git lfs pull` where it comes from"
     whole = complete_jpeg(data)
-    opened = _open(whole)
+    with warnings.catch_warnings():
+        # Pillow warns of EXIF data that a camera wrote badly, in words that look like a fault of this program.
+        warnings.simplefilter("ignore")
+        opened = _open(whole)
     if isinstance(opened, str):
         return opened
     decoded = _decode(whole)
@@ -123,7 +129,7 @@ def _open(data: bytes) -> tuple[str, ...] | str:
     said = {
         "transparent, which is shown on white": transparent,
         "16 bits a channel, of which the upper 8 in use are read": deep,
-        "turned by its EXIF orientation; labels must be of the turned page": turned,
+        "turned by their EXIF orientation; labels must be of the turned page": turned,
         "of several pages or frames, of which the first is used": frames > 1 and kind not in _WITH_PREVIEW,
     }
     return tuple(remark for remark, holds in said.items() if holds)
@@ -137,10 +143,16 @@ def _decode(data: bytes) -> Pixels | str:
             return f"OpenCV cannot decode it: {' '.join(str(error).split())[:200]}"
     if image is None:
         return "OpenCV cannot decode it"
-    complaints = _HARMLESS.sub("", "".join(said))
+    complaints = _LEFT_OVER.sub(lambda found: _unless_padding(found, data), "".join(said))
     if any(complaint in complaints for complaint in _COMPLAINTS):
         return f"damaged: {' '.join(complaints.split())[:120]}"
     return image
+
+
+def _unless_padding(found: re.Match[str], data: bytes) -> str:
+    """Return libjpeg's words on bytes left over, or nothing where all of them are zeros or ones."""
+    end = data.rfind(_END_OF_IMAGE)
+    return found.group() if data[max(end - int(found[1]), 0) : end].strip(b"\x00\xff") else ""
 
 
 @contextmanager

@@ -112,9 +112,14 @@ def store_label(storage: Storage, uri: str, incoming: Incoming, page: NewPage) -
     data = storage.read(join(incoming.folder.uri, page.label)) if page.label else b""
     stored = renumber(data, incoming.classes)
     check_digest(page.label or page.image, actual=sha256_of(stored), expected=page.label_sha256)
-    path = f"files/{page.label_sha256[:2]}/{page.label_sha256}.txt"
+    path = label_path(page)
     storage.write_once(join(uri, path), stored)
     return LabelFile(path, page.label_sha256)
+
+
+def label_path(page: NewPage) -> str:
+    """Return where the page's label lies in a pool: by content, so that pages of one label share it."""
+    return f"files/{page.label_sha256[:2]}/{page.label_sha256}.txt"
 
 
 def page_remarks(pages: list[NewPage]) -> list[str]:

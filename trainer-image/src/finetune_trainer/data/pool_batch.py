@@ -12,6 +12,7 @@ from ..progress import Counted, uncounted
 from ..storage import Storage
 from .anchor import held_out_pages
 from .background import check_share
+from .erasing import restore_labels
 from .folder import summary
 from .incoming import (
     Incoming,
@@ -102,6 +103,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
         ),
     )
     append(storage, uri, batch)
+    restore_labels(storage, uri, incoming, compared.new)
     return Added(batch, (*_remarks(compared, incoming.left_out), *_unseen(pool)))
 
 

@@ -13,12 +13,13 @@ from ..documents.pool import PoolWithdrawal, WithdrawnSample
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, join, local_path
+from .erasing import remove_erased
 from .folder import lost_images, read_folder
 from .images import IMAGE_SUFFIXES, Picture, inspect_image
 from .lookalikes import Register, Seen
-from .pool import Pool, PoolPage, replayed
-from .pool_check import MeasuredPool, measured_pool
-from .pool_log import append, created_at, next_id, read_log
+from .pool import Pool, PoolPage
+from .pool_check import measured_pool
+from .pool_log import append, created_at, next_id
 from .problems import Problem, raise_first
 
 
@@ -70,7 +71,7 @@ def withdraw(storage: Storage, uri: str, leaving: Leaving, now: datetime, counte
             samples=tuple(_samples(saying)),
         )
         append(storage, uri, withdrawal)
-    removed = _remove(storage, measured) if leaving.erase else ()
+    removed = remove_erased(storage, uri, measured.pixels) if leaving.erase else ()
     return Withdrawn(withdrawal, tuple(pages), removed)
 
 
@@ -179,17 +180,3 @@ def _shown(storage: Storage, pool: Pool, uri: str, looks: Register) -> tuple[lis
         return [page], ""
     near = looks.near(Seen(uri, sha256_of(data), None, picture.pixels, picture.look))
     return [], f"; it looks like a copy of {near.place}, which can be named so" if near else ""
-
-
-def _remove(storage: Storage, measured: MeasuredPool) -> tuple[FileReference, ...]:
-    """Delete every file that only erased pages have, those of earlier erasures that were cut off too."""
-    uri = measured.pool.uri
-    pages = replayed(uri, read_log(storage, uri), measured.pixels).pages
-    erased = [page for page in pages if page.withdrawal is not None and page.withdrawal.erased]
-    needed = {place for page in pages if page.withdrawal is None or not page.withdrawal.erased for place in page.files}
-    files = {place: file for page in erased for place, file in page.files.items() if place not in needed}
-    sizes = storage.sizes(files)
-    there = [file for place, file in files.items() if sizes[place] is not None]
-    for file in there:
-        storage.remove(file.uri)
-    return tuple(there)

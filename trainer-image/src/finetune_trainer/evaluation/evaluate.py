@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from msgspec import to_builtins
 
 from .. import __version__
+from ..data.decoding import PIXEL_RULE
 from ..documents.codec import digest
 from ..documents.serving import PREPROCESS, Serving
 from ..errors import Reason, bad_input
@@ -34,8 +36,14 @@ def validation(serving: Serving) -> Thresholds:
     return replace(VALIDATION, max_detections=max(VALIDATION.max_detections, serving.max_detections))
 
 
-_AHEAD: Final = 8
-"""Pages decoded ahead of the model."""
+_READ_AHEAD: Final = 8
+"""Pages read ahead, side by side: a store far away answers slowly. They are as large as their files."""
+
+_DECODED_AHEAD: Final = 2
+"""Pages decoded ahead of the model; each has some 25 to 100 MB."""
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def settings_digest(serving: Serving) -> str:
@@ -50,6 +58,7 @@ def settings_digest(serving: Serving) -> str:
                 "maxDetections": validation(serving).max_detections,
             },
             "averagePrecision": "101 points, trapezoids, IoU 0.5, mean over labelled classes",
+            "pixels": PIXEL_RULE,
             "preprocess": PREPROCESS,
             "multiLabel": True,
             "imageSize": settings.pop("imageSize"),
@@ -76,8 +85,9 @@ def run_model(
 ) -> tuple[list[PageResult], Speed]:
     """Return a model's detections on every page, and its speed; `counted` is called after each page.
 
-    `served` are the thresholds that it is served with, where these are others. A second thread decodes pages while
-    the model works.
+    `served` are the thresholds that it is served with, where these are others. Other threads read and decode the
+    next pages while the model works; however many pages there are, few are in memory. Raises StepError DigestMismatch
+    for an image that is not what the plan lists.
     """
     results: list[PageResult] = []
     seconds: list[float] = []
@@ -93,17 +103,25 @@ def run_model(
 
 
 def _decoded(pages: Sequence[Page]) -> Iterator[tuple[Page, Pixels]]:
-    with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(decode, page.image) for page in pages[:_AHEAD]]
-        for number, page in enumerate(pages):
-            image = waiting.pop(0).result()
-            if number + _AHEAD < len(pages):
-                waiting.append(pool.submit(decode, pages[number + _AHEAD].image))
+    with ThreadPoolExecutor(_READ_AHEAD) as readers, ThreadPoolExecutor(1) as decoder:
+        files = _ahead(readers, Page.image, pages, _READ_AHEAD)
+        for page, image in zip(pages, _ahead(decoder, decode, files, _DECODED_AHEAD), strict=True):
             if image is None:
                 raise bad_input(
                     Reason.IMAGE_UNREADABLE, f"{page.sample.image.uri} cannot be decoded.", "Replace or remove it."
                 )
             yield page, image
+
+
+def _ahead(threads: Executor, make: Callable[[Given], Made], given: Iterable[Given], count: int) -> Iterator[Made]:
+    """Yield what is made of each, in order; at most `count` of them are made ahead."""
+    waiting: deque[Future[Made]] = deque()
+    for each in given:
+        waiting.append(threads.submit(make, each))
+        if len(waiting) > count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def measure_map(results: Sequence[PageResult], classes: int) -> dict[int, PrecisionRecall]:

@@ -1,9 +1,10 @@
-"""Pages in memory, with their labels, and what a model detected on them."""
+"""Pages with their labels, and what a model detected on them. Images are read when it is their turn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,17 +19,24 @@ from ..storage import Storage
 from .average_precision import Truth
 from .postprocess import Detections
 
-_AT_ONCE: Final = 64
-"""Pages that are read together."""
+_AT_ONCE: Final = 256
+"""Labels that are read together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A sample in memory: encoded image (decoded when it is its turn) and labels."""
+    """A sample with its labels. The image stays in the store until it is its turn: a set of scans has gigabytes."""
 
     sample: Sample
-    image: bytes
     labels: tuple[Box, ...]
+    read: Callable[[FileReference], bytes] = field(repr=False, compare=False)
+
+    def image(self) -> bytes:
+        """Return the encoded image; StepError DigestMismatch where it is not what the plan lists.
+
+        Read and hashed anew at each call, so that each model is measured on these bytes and no others.
+        """
+        return self.read(self.sample.image)
 
     def truth(self, *, height: int, width: int) -> Truth:
         """Return the labels in pixels of a page of this size."""
@@ -62,21 +70,26 @@ class PageResult:
 
 
 def load_pages(storage: Storage, samples: Sequence[Sample], classes: int, counted: Counted = uncounted) -> list[Page]:
-    """Read and verify the pages of a set; StepError DigestMismatch when one is not what the plan lists.
+    """Read and verify the labels of a set; StepError DigestMismatch when one is not what the plan lists.
 
-    `counted` is called as pages are read.
+    Images are left where they are. `counted` is called as labels are read.
     """
+    read = partial(_read_image, storage)
     pages: list[Page] = []
     for start in range(0, len(samples), _AT_ONCE):
         batch = samples[start : start + _AT_ONCE]
-        contents = storage.read_many([s.image.uri for s in batch] + [s.label.uri for s in batch if s.label])
+        contents = storage.read_many([s.label.uri for s in batch if s.label])
         for sample in batch:
-            image = contents[sample.image.uri]
-            check_digest(sample.image.uri, actual=sha256_of(image), expected=sample.image.sha256)
             labels = _labels(sample.label, contents, classes) if sample.label else ()
-            pages.append(Page(sample, image, labels))
+            pages.append(Page(sample, labels, read))
         counted(len(pages), len(samples))
     return pages
+
+
+def _read_image(storage: Storage, image: FileReference) -> bytes:
+    data = storage.read(image.uri)
+    check_digest(image.uri, actual=sha256_of(data), expected=image.sha256)
+    return data
 
 
 def _labels(label: FileReference, contents: Mapping[str, bytes], classes: int) -> tuple[Box, ...]:

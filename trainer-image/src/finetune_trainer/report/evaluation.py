@@ -99,8 +99,8 @@ def _hits(result: PageResult) -> int:
 
 
 def _drawn(result: PageResult, labels: Sequence[str]) -> Pixels:
-    image = decode(result.page.image)
-    if image is None:  # load_pages and run_model have decoded it before
+    image = decode(result.page.image())
+    if image is None:  # run_model has decoded it before
         return np.full((_SIDE, _SIDE, 3), 255, np.uint8)
     scale = _SIDE / max(image.shape[:2])
     canvas: Pixels = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

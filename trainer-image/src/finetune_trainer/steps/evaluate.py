@@ -19,6 +19,7 @@ from ..evaluation.fields import Model
 from ..evaluation.pages import Page, load_pages
 from ..report.evaluation import class_table, gallery, precision_recall
 from .context import StepContext
+from .listed_pool import erasures_named
 from .measure import (
     Measurement,
     field_lines,
@@ -39,23 +40,8 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     limits = limits_of(document)
     yardstick = read_yardstick(context, document, inputs)
     models = _fetch_models(context, document, inputs)
-    progress.report(percent=10, activity="reading pages")
-    reading = progress.counting("reading the test set", "pages", percent=(10, 12))
-    test = load_pages(context.storage, yardstick.test, len(document.classes), reading)
-    reading = progress.counting("reading new samples", "pages", percent=(12, 15))
-    new = load_pages(context.storage, yardstick.new_set, len(document.classes), reading)
-    measurements: dict[Model, Measurement] = {}
-    for number, (name, (detector, sha256)) in enumerate(models.items()):
-        first, last = (15 + 75 * part // len(models) for part in (number, number + 1))
-        progress.report(percent=first, activity=f"measuring {name}")
-        measurements[name] = measure(
-            detector,
-            sha256,
-            document.serving,
-            test=test,
-            new=new,
-            counted=progress.counting(f"measuring {name}", "pages", percent=(first, last)),
-        )
+    with erasures_named(context.storage, yardstick.plan):
+        test, measurements = _measure(context, document, yardstick, models)
     drops, floor = worst_on_test(limits, measurements)
     result = EvaluateResult(
         settings=settings_digest(document.serving),
@@ -69,9 +55,32 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
         ),
     )
     progress.report(percent=90, activity="writing the report")
-    _publish(context, document, yardstick.plan.digests, result, measurements)
+    with erasures_named(context.storage, yardstick.plan):
+        _publish(context, document, yardstick.plan.digests, result, measurements)
     progress.report(percent=100)
     return result
+
+
+def _measure(
+    context: StepContext,
+    document: FineTuneDocument,
+    yardstick: Yardstick,
+    models: Mapping[Model, tuple[Detector, str]],
+) -> tuple[list[Page], dict[Model, Measurement]]:
+    """Return the test set, and what each model comes to on it and on the new samples."""
+    progress, classes = context.progress, len(document.classes)
+    progress.report(percent=10, activity="reading labels")
+    reading = progress.counting("reading labels of the test set", "pages", percent=(10, 12))
+    test = load_pages(context.storage, yardstick.test, classes, reading)
+    reading = progress.counting("reading labels of new samples", "pages", percent=(12, 15))
+    new = load_pages(context.storage, yardstick.new_set, classes, reading)
+    measurements: dict[Model, Measurement] = {}
+    for number, (name, (detector, sha256)) in enumerate(models.items()):
+        first, last = (15 + 75 * part // len(models) for part in (number, number + 1))
+        progress.report(percent=first, activity=f"measuring {name}")
+        counted = progress.counting(f"measuring {name}", "pages", percent=(first, last))
+        measurements[name] = measure(detector, sha256, document.serving, test=test, new=new, counted=counted)
+    return test, measurements
 
 
 def _fetch_models(

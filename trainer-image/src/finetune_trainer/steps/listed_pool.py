@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -87,12 +88,25 @@ def _current(
         raise _erased(erased)
 
 
-def erased_since(storage: Storage, plan: Plan) -> StepError | None:
-    """Return the error of a plan of which pages were erased since, None where no page was: then a file is lost."""
+@contextmanager
+def erasures_named(storage: Storage, plan: Plan) -> Iterator[None]:
+    """Turn the error of a file that is gone into StepError SampleWithdrawn where pages of the plan were erased since.
+
+    A page may be erased at any time, also between two that are read.
+    """
+    try:
+        yield
+    except StepError as error:
+        if error.reason is Reason.DATA_UNREADABLE and (erased := _erased_since(storage, plan)):
+            raise _erased(erased) from error
+        raise
+
+
+def _erased_since(storage: Storage, plan: Plan) -> int:
+    """Return how many pages that the plan trains or measures on were erased."""
     pool = replayed(plan.pool_uri, read_log(storage, plan.pool_uri), {})
-    pages = [pool.page(sample.image.sha256) for sample in plan.train]
-    erased = sum(page is not None and page.withdrawal is not None and page.withdrawal.erased for page in pages)
-    return _erased(erased) if erased else None
+    pages = (pool.page(digest) for digest in {sample.image.sha256 for sample in (*plan.train, *plan.new_set)})
+    return sum(page is not None and page.withdrawal is not None and page.withdrawal.erased for page in pages)
 
 
 def _erased(pages: int) -> StepError:

@@ -30,7 +30,7 @@ from ..training.usable import check_usable
 from ..training.yolo import Trained
 from ..training.yolo import train as run_training
 from .context import StepContext
-from .listed_pool import erased_since
+from .listed_pool import erasures_named
 
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - where the kernel has it, not a temporary file
 
@@ -82,12 +82,8 @@ def _lay_out(context: StepContext, plan: Plan, folder: Path, epochs: int) -> Pat
     """Put the plan's files below `folder`, and return their data.yaml."""
     sizes = [sample.bytes for sample in (*plan.train, *plan.val)]
     placed = FileLines(context.progress, "fetching data", sizes, epochs=epochs)
-    try:
+    with erasures_named(context.storage, plan):
         materialise(context.storage, plan.train, folder / "train", placed)
-    except StepError as error:
-        if error.reason is Reason.DATA_UNREADABLE and (erased := erased_since(context.storage, plan)) is not None:
-            raise erased from error
-        raise
     materialise(context.storage, plan.val, folder / "val", placed)
     return write_data_yaml(folder / "data.yaml", plan.classes, train=folder / "train", val=folder / "val")
 

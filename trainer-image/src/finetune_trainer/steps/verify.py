@@ -35,7 +35,7 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     )
     index, samples = _read_test_set(context, document)
     context.progress.report(percent=30, activity="measuring")
-    reading = context.progress.counting("reading the test set", "pages", percent=(30, 35))
+    reading = context.progress.counting("reading labels of the test set", "pages", percent=(30, 35))
     pages = load_pages(context.storage, samples, len(document.classes), reading)
     measurement = measure(
         detector,

@@ -146,10 +146,14 @@ def _advanced(view: PolicyView, known: ScanStatus, basis: Basis) -> _Step:
 
 
 def _trouble(state: StepUnderway, attempts: tuple[Attempt, ...]) -> Problem | None:
-    """Return what a scan does not get further for: that stands in its way, or failed and will fail again."""
-    if state.state == "Blocked" or (state.state == "Waiting" and attempts and attempts[-1].fatal):
+    """Return what a scan does not get further for: what stands in its way, or failed and would fail again.
+
+    The next attempt mends nothing by being made, so that stands until one succeeds.
+    """
+    if state.state == "Blocked":
         return Problem(state.explanation.reason, state.explanation.message)
-    return None
+    failed = next((a for a in reversed(attempts) if a.outcome == "Failed"), None)
+    return Problem(failed.reason, f"{attempt_text(failed)}: {failed.message}") if failed and failed.fatal else None
 
 
 def _taken(view: PolicyView, scans: ScanStatus, basis: Basis, result: ScanResult) -> _Step:
