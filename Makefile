@@ -121,6 +121,7 @@ bench-pages: setup ## measure anchor index, pool add and prepare on 25,000 pages
 bench-scan: setup ## measure a policy's first scan of 100,000 samples and as many captured pages in a bucket (SCAN="--samples 5000")
 	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.scan_100000 \
 	  "$$(local-cluster/cluster tools build versitygw)" $(SCAN)
+
 .PHONY: bench-capture
 bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="model.onnx folder-of-pages")
 	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead $(CAPTURE)

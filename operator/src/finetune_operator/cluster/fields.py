@@ -49,8 +49,25 @@ def job_phase(job: Json) -> str:
 
 
 def finished_of(job: Json) -> Iterable[object]:
-    """Return the policy of a Job that has finished; of one that has not, nothing."""
-    return (_value(job, "metadata", "labels", names.POLICY_LABEL),) if job_phase(job) == "Finished" else ()
+    """Return the policy of a Job that has finished; of one that has not, nothing, nor of a scan."""
+    return (
+        ()
+        if _is_scan(job) or job_phase(job) != "Finished"
+        else (_value(job, "metadata", "labels", names.POLICY_LABEL),)
+    )
+
+
+def finished_scan_of(job: Json) -> Iterable[object]:
+    """Return the policy of a scan that has finished."""
+    return (
+        (_value(job, "metadata", "labels", names.POLICY_LABEL),)
+        if _is_scan(job) and job_phase(job) == "Finished"
+        else ()
+    )
+
+
+def _is_scan(job: Json) -> bool:
+    return bool(_value(job, "metadata", "labels", names.STEP_LABEL) == "scan")
 
 
 def past(phases: Iterable[str]) -> Callable[[Json], Iterable[object]]:
@@ -121,6 +138,8 @@ class Standing(NamedTuple):
     """The no came when the run was over, so that it may have come after a promotion by hand."""
     judged: tuple[str, ...] = ()
     """Uid, URI and digest of its plan, and when, where it reached a verdict of its gates, whatever came after."""
+    fired: tuple[str, ...] = ()
+    """Uid, and which trigger made it, where none but a person did not."""
     stuck: tuple[str, str] = ("", "")
     """What its step gets no further for, as its condition says, and since when; empty where it goes on."""
 
@@ -137,13 +156,17 @@ _LEFT_TO_PEOPLE = frozenset(("Passed", "Expired", "Superseded", "Failed"))
 def standing(run: Json) -> Standing:
     """Return what other runs look at."""
     created = str(_value(run, "metadata", "creationTimestamp") or "")
-    shown = phase(run)
+    shown, fired = phase(run), _fired(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
         late = shown in _LEFT_TO_PEOPLE
         no = _rejected(run)
-        return Standing(created, NONE, is_over=True, phase=shown, rejected=no, rejected_late=late, judged=_judged(run))
+        return Standing(
+            created, NONE, is_over=True, phase=shown, rejected=no, rejected_late=late, judged=_judged(run), fired=fired
+        )
     if _accepted(run) == "Invalid":
-        return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
+        return Standing(
+            created, NONE, phase=shown, fired=fired
+        )  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
     pool, anchor = (str(_value(run, "status", "inputs", "digests", name) or "") for name in ("pool", "anchor"))
     attempts = _items(run, "status", "attempts")
@@ -165,6 +188,7 @@ def standing(run: Json) -> Standing:
         phase=shown,
         rejected=_rejected(run),
         judged=_judged(run),
+        fired=fired,
         stuck=_stuck(run) if rank == TAKEN else ("", ""),
     )
 
@@ -234,6 +258,23 @@ def _judged(run: Json) -> tuple[str, ...]:
 def policy_whose_run_was_judged(run: Json) -> Iterable[object]:
     """Return the run's policy, if the run reached a verdict of its gates."""
     return (_value(run, "spec", "policy"),) if standing(run).judged else ()
+
+
+def _fired(run: Json) -> tuple[str, ...]:
+    """Return the uid of a run that a trigger made, and which one."""
+    kind = str(_value(run, "spec", "trigger", "kind") or "Manual")
+    return () if kind == "Manual" else (str(_value(run, "metadata", "uid") or ""), kind)
+
+
+def policy_that_fired_it(run: Json) -> Iterable[object]:
+    """Return the run's policy, if a trigger made the run."""
+    return (_value(run, "spec", "policy"),) if _fired(run) else ()
+
+
+def policy_that_it_keeps_waiting(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run is not over and was not judged: what it trains on is not done with."""
+    entry = standing(run)
+    return () if entry.is_over or entry.judged or _accepted(run) == "Invalid" else (_value(run, "spec", "policy"),)
 
 
 def _accepted(run: Json) -> str:
