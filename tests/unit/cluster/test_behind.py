@@ -125,6 +125,21 @@ def test_a_result_is_taken_from_the_job_and_the_pods_that_are_there(world: World
     assert there.termination_message is None
 
 
+@pytest.mark.row("R97")
+def test_a_job_whose_labels_somebody_took_is_read_past_the_cache_all_the_same(world: World) -> None:
+    """It is found by its name, and must be found so again when all is read anew: else its result is lost."""
+    job = world.child(Kind.JOB, "first-train-1", world.uid)
+    world.child(Kind.POD, "p", job)
+    attempt = {"step": "train", "attempt": 1, "job": "first-train-1", "outcome": "Running", "jobUid": job}
+    world.status(Kind.RUN, "first", {"attempts": [attempt]})
+    ended = {"exitCode": 0, "message": "{}", "finishedAt": "2026-11-21T12:00:09Z"}
+    trainer = {"name": "trainer", "state": {"terminated": ended}}
+    world.status(Kind.POD, "p", {"phase": "Succeeded", "containerStatuses": [trainer]})
+    taken = "finetune-operator.io/owner-uid"
+    world.server.update_spec("user", Kind.JOB, NAMESPACE, "first-train-1", lambda o: o["metadata"]["labels"].pop(taken))
+    assert [view.uid for view in world.run().view.jobs] == [job]
+
+
 @pytest.mark.row("D59")
 def test_a_flight_looks_at_the_deployment_that_is_there(world: World) -> None:
     before = world.raw(Kind.DEPLOYMENT, "invoice-detector")["metadata"]["resourceVersion"]

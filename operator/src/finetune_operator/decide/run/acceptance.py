@@ -93,14 +93,16 @@ def live_is_unknown(policy: Policy) -> Problem | None:
     """Return that the policy cannot tell yet what is live: it is new, or was made anew (R155); None where it can."""
     if not was_looked_at(policy):
         return policy_not_looked_at(policy)
-    hold = policy.status.hold
-    if hold is None or hold.reason != "NotRolledOut" or policy.status.remembers:
+    if policy.status.remembers:
         return None
-    return Problem(
-        "PolicyNotReady",
-        f"FineTunePolicy {policy.metadata.name!r} does not know yet what is live ({hold.reason}); its status.hold says "
-        f"what it waits for",
-    )
+    name, hold, target = policy.metadata.name, policy.status.hold, find(policy.status.conditions, "TargetReady")
+    if hold is not None and hold.reason == "NotRolledOut":
+        why = f"({hold.reason}); its status.hold says what it waits for"
+    elif target is not None and target.status == "False":
+        why = f"({target.reason}): {target.message}"  # restores bring policies back before their Deployments
+    else:
+        return None
+    return Problem("PolicyNotReady", f"FineTunePolicy {name!r} does not know yet what is live {why}")
 
 
 def policy_not_looked_at(policy: Policy) -> Problem:
