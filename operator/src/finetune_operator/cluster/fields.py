@@ -179,9 +179,9 @@ def _stuck(run: Json) -> tuple[str, str]:
 def _rejected(run: Json) -> tuple[str, ...]:
     """Return what a person rejected for good, by whom and when, also while its promotion waits, or its next round ends.
 
-    Until a run is over only what it has on record counts: whoever says no may take it back until somebody looked. In a
-    run that is over a review of its evidence, of any round, counts as of its end at the earliest, however it ended: that
-    it failed, flew, was taken over or is a copy says nothing of whether a person wants these bytes (R180).
+    Until a run is over only what it has on record counts: whoever says no may take it back until somebody looked. In
+    one that is over a review of its evidence, of any round, counts as of its end at the earliest, however it ended:
+    that it failed, flew, was taken over or is a copy says nothing of whether a person wants these bytes (R180).
     """
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
     shown = phase(run)
@@ -196,7 +196,7 @@ def _rejected(run: Json) -> tuple[str, ...]:
 
 
 def _is_persons_no(decision: object) -> bool:
-    return _value(decision, "verdict") == "Reject" and _value(decision, "by") != BY_GATES
+    return bool(_value(decision, "verdict") == "Reject" and _value(decision, "by") != BY_GATES)
 
 
 def _late_no(run: Json) -> Json:

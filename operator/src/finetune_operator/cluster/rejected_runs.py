@@ -26,7 +26,7 @@ async def rejected_of(
 
 
 async def rejected_in_runs(
-    cluster: Cluster, namespace: str, model: str, policies: Iterable[str] = ()
+    cluster: Cluster, namespace: str, model: str, policies: Iterable[str]
 ) -> tuple[Rejected, ...]:
     """Return what people rejected in runs of that model, or of its policies by name, without reading a run."""
     rejections: list[Rejected] = []
