@@ -226,17 +226,17 @@ def annotated(version: ModelVersion, status: PolicyStatus) -> list[str]:
 class TestServed:
     """A no to what serves or served here (D110): it takes nothing down, and counts among ways back."""
 
-    LATE = Rejected(version="ft_v1.2", sha256=SHA, by="ann", at=NOW, run="first")
+    LATE = Rejected(version="ft_v1.1", sha256=SHA, by="ann", at=NOW, run="first")
 
     def status(self, *noes: Rejected, taken: bool = False) -> PolicyStatus:
-        """base_v1 is live, ft_v1.2 was good before it."""
+        """base_v1 is live, ft_v1.1 was good before it."""
         status = replace(live(BASE, 2, TUNED), rejected=noes)
         back = TakenBack(version="base_v1", sha256=BASE.spec.artifact.sha256, by="x", since=NOW)
         return replace(status, taken_back=(back,)) if taken else status
 
     @pytest.mark.row("D110")
     def test_it_is_not_gone_back_to_while_another_version_that_served_is_left(self) -> None:
-        request = promotion("ft_v1.2", "base_v1")
+        request = promotion("ft_v1.1", "base_v1")
         assert isinstance(asked(request, BASE, TUNED, status=self.status()), Clear)
         refused = asked(request, BASE, TUNED, status=self.status(self.LATE))
         assert isinstance(refused, Refuse)
@@ -247,7 +247,7 @@ class TestServed:
         also = Rejected(version="base_v1", sha256=BASE.spec.artifact.sha256, by="eve", at=NOW, run="old")
         for status in (self.status(self.LATE, also), self.status(self.LATE, taken=True)):
             assert barred(SHA, (BASE, TUNED), status) is None
-            assert isinstance(asked(promotion("ft_v1.2", "base_v1"), BASE, TUNED, status=status), Clear)
+            assert isinstance(asked(promotion("ft_v1.1", "base_v1"), BASE, TUNED, status=status), Clear)
 
     @pytest.mark.row("D110")
     def test_what_never_served_here_stays_barred_whatever_else_is_left(self) -> None:
