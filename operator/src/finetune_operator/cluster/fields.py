@@ -134,8 +134,6 @@ class Standing(NamedTuple):
     phase: str = ""
     rejected: tuple[str, ...] = ()
     """Digest, by whom, when and as which version, where a person rejected what it made."""
-    rejected_late: bool = False
-    """The no came when the run was over, so that it may have come after a promotion by hand."""
     judged: tuple[str, ...] = ()
     """Uid, URI and digest of its plan, and when, where it reached a verdict of its gates, whatever came after."""
     fired: tuple[str, ...] = ()
@@ -149,19 +147,13 @@ _STEPS = frozenset(("Prepared", "Trained", "Evaluated"))
 _RANKS = {"Taken": TAKEN, "Waiting": WAITING, "Blocked": BLOCKED}
 
 
-_LEFT_TO_PEOPLE = frozenset(("Passed", "Expired", "Superseded", "Failed"))
-"""Ends of a run whose version may still go live by another promotion."""
-
-
 def standing(run: Json) -> Standing:
     """Return what other runs look at."""
     created = str(_value(run, "metadata", "creationTimestamp") or "")
     shown, fired = phase(run), _fired(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
-        late = shown in _LEFT_TO_PEOPLE
-        no = _rejected(run)
         return Standing(
-            created, NONE, is_over=True, phase=shown, rejected=no, rejected_late=late, judged=_judged(run), fired=fired
+            created, NONE, is_over=True, phase=shown, rejected=_rejected(run), judged=_judged(run), fired=fired
         )
     if _accepted(run) == "Invalid":
         return Standing(
@@ -209,27 +201,30 @@ def _stuck(run: Json) -> tuple[str, str]:
 
 
 def _rejected(run: Json) -> tuple[str, ...]:
-    """Return what a person rejected for good, also while its promotion waits, or its next round ends.
+    """Return what a person rejected for good, by whom and when, also while its promotion waits, or its next round ends.
 
-    Before that its version has it.
+    Until a run is over only what it has on record counts: whoever says no may take it back until somebody looked. In
+    one that is over a review of its evidence, of any round, counts as of its end at the earliest, however it ended:
+    that it failed, flew, was taken over or is a copy says nothing of whether a person wants these bytes (R180).
     """
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
     shown = phase(run)
-    measured_again = shown not in FINAL_PHASES and not _value(run, "status", "verdict")
-    if shown in _LEFT_TO_PEOPLE:
-        decision = _late_no(run)
-    elif not (shown in ("Rejected", "Promoting") or measured_again):
+    if shown in FINAL_PHASES:
+        decision = decision if _is_persons_no(decision) else _late_no(run)
+    elif shown != "Promoting" and _value(run, "status", "verdict"):
         return ()
-    if not sha256:
-        return ()
-    if _value(decision, "verdict") != "Reject" or _value(decision, "by") == BY_GATES:
+    if not sha256 or not _is_persons_no(decision):
         return ()
     said = (_value(decision, "by"), _value(decision, "at"), _value(run, "status", "version"))
     return (str(sha256), *(str(word or "") for word in said))
 
 
+def _is_persons_no(decision: object) -> bool:
+    return bool(_value(decision, "verdict") == "Reject" and _value(decision, "by") != BY_GATES)
+
+
 def _late_no(run: Json) -> Json:
-    """Return what a review says that rejects what a run made which is over (R180); it came no earlier than that."""
+    """Return what a review says that rejects what a run made which is over; it came no earlier than that."""
     review, status = _value(run, "spec", "review"), _value(run, "status")
     earlier = _value(status, "earlierEvidence")
     seen = (_value(status, "evidence", "digest"), *(earlier if isinstance(earlier, list) else ()))
@@ -238,11 +233,21 @@ def _late_no(run: Json) -> Json:
     return {"verdict": "Reject", "by": _value(review, "by"), "at": _value(status, "finishedAt")}
 
 
-def model_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
-    """Return the model of what the run made, if a person rejected that; its policy may be gone by now."""
+def whose_candidate_was_rejected(run: Json) -> Iterable[object]:
+    """Return the model of what the run made, if a person rejected that, and its policy: each may be gone by now.
+
+    The model stands in the name of the record; a run that was never recorded has its policy's.
+    """
+    if not standing(run).rejected:
+        return ()
     made, version = (str(_value(run, "status", name) or "") for name in ("modelVersion", "version"))
     model = made.removesuffix(names.model_version_name("", version))
-    return (model,) if standing(run).rejected and model != made else ()
+    return (model,) if model != made else (of_policy(str(_value(run, "spec", "policy"))),)
+
+
+def of_policy(name: str) -> str:
+    """Return what runs of that policy are looked up by where their model stands nowhere; no model is called so."""
+    return f"policy {name}"
 
 
 def _judged(run: Json) -> tuple[str, ...]:

@@ -165,7 +165,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "waits": fields.policy_that_it_waits_for,
             "asks": fields.asks,
             "changes": fields.policy_whose_live_it_changes,
-            "rejected": fields.model_whose_candidate_was_rejected,
+            "rejected": fields.whose_candidate_was_rejected,
             "judged": fields.policy_whose_run_was_judged,
             "fired": fields.policy_that_fired_it,
             "underway": fields.policy_that_it_keeps_waiting,

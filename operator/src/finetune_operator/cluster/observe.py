@@ -197,7 +197,6 @@ class Observer:
         policy = self._parse(raw, Policy)
         namespace = policy.metadata.namespace
         templates = await self._templates(namespace, policy)
-        promotions = [self._try(p, Promotion) for p in await self._cluster.list(Kind.PROMOTION, namespace)]
         policies = await self._policies(namespace)
         others = [
             other
@@ -223,7 +222,7 @@ class Observer:
             nonce=self._nonces() if scanning else "",
             fingerprint=partial(_fingerprint, owner, templates, None, policy),
             versions=await self._models(namespace, policy.spec.model),
-            promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
+            promotions=await self.promotions(policy),
             rejections=await rejected_of(self._cluster, namespace, policy, policies),
             judged=await self._judged.of(namespace, policy.metadata.name),
             fired=await fired_runs(self._cluster, namespace, policy),
@@ -240,6 +239,12 @@ class Observer:
         if raw is None or not is_owned(raw, policy.metadata.uid):
             return False
         return document_digest(raw) == document_sha256(document_of_scan(policy))
+
+    async def promotions(self, policy: Policy, *, fresh: bool = False) -> tuple[Promotion, ...]:
+        """Return the promotions that name the policy; `fresh` asks the API server for them."""
+        listed = await self._cluster.list(Kind.PROMOTION, policy.metadata.namespace, fresh=fresh)
+        read = (self._try(promotion, Promotion) for promotion in listed)
+        return tuple(p for p in read if p is not None and p.spec.policy == policy.metadata.name)
 
     async def promotion(self, raw: Object, now: datetime) -> Observed[PromotionView]:
         """Return everything that a ModelPromotion's status hangs on. Raises InvalidObject."""
