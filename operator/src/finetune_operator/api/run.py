@@ -28,7 +28,7 @@ RunPhase = Literal[
 FINAL_PHASES: frozenset[RunPhase] = frozenset(
     ("Promoted", "Passed", "Adopted", "Rejected", "Expired", "Superseded", "RolledBack", "Failed")
 )
-Step = Literal["prepare", "train", "evaluate", "verify"]
+Step = Literal["prepare", "train", "evaluate", "verify", "scan"]
 Verdict = Literal["Pass", "Review", "Reject", "Error"]
 
 
