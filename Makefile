@@ -56,7 +56,7 @@ types: ## mypy --strict, every member in its own environment
 	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py \
 	  tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \
-	  tests/benchmarks/server_soak.py tests/benchmarks/server_throughput.py \
+	  tests/benchmarks/capture_overhead.py tests/benchmarks/server_soak.py tests/benchmarks/server_throughput.py \
 	  tests/contract/test_server_fixture.py tests/contract/test_server_contracts.py
 	$(call MYPY,example-dev) --config-file examples/invoices/pyproject.toml examples/invoices/src
 
@@ -116,6 +116,10 @@ bench-runs: setup ## measure the operator on a control plane without a node (BEN
 .PHONY: bench-pages
 bench-pages: setup ## measure anchor index, pool add and prepare on 25,000 pages (PAGES="--pages 5000 --repeats 3")
 	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.pages_25000 $(PAGES)
+
+.PHONY: bench-capture
+bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="model.onnx folder-of-pages")
+	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead $(CAPTURE)
 
 .PHONY: bench-server
 bench-server: setup ## ten minutes of hostile pages among good ones on the server (SOAK="--minutes 2")
