@@ -28,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--captured", metavar="URI", help="the folder of `production export`, or the Deployment's production pages"
     )
     parser.add_argument("--only-labelled", action="store_true", help="leave out tasks that nobody finished")
+    parser.add_argument(
+        "--annotator",
+        action="append",
+        type=_annotator,
+        default=[],
+        metavar="NUMBER=NAME",
+        help="who a user of the tool is, where it exports numbers; may be repeated",
+    )
     parser.add_argument("--source", default="", help="where the pages come from that were not captured")
     parser.add_argument(
         "--documents", type=Path, metavar="JSON", help="map from a page (stem, file name or path) to its document"
@@ -80,9 +88,17 @@ def _staged(storage: Storage, options: argparse.Namespace, folder: Path) -> Stag
         captured=captured,
         origin=Origin(source=options.source.strip(), verified_by=(options.verified_by or "").strip(), verified_at=at),
         only_labelled=options.only_labelled,
+        annotators=dict(options.annotator),
     )
     classes = read_index(storage, normalise(options.anchor)).classes
     return stage(storage, arrival, classes, folder, PageLines("pool add, matching"))
+
+
+def _annotator(text: str) -> tuple[str, str]:
+    number, equals, name = text.partition("=")
+    if not number.strip().isdecimal() or not equals or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NUMBER=NAME, for example 1=ann@example.com")
+    return number.strip(), name.strip()
 
 
 def _check_said(options: argparse.Namespace) -> None:

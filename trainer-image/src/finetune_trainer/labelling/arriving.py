@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from ..data.folder import read_folder, summary
+from ..data.folder import Folder, read_folder, summary
 from ..data.folder_classes import folder_classes
 from ..data.images import IMAGE_SUFFIXES, inspect_image
 from ..data.labels import LabelProblem, parse_label
@@ -44,6 +44,8 @@ class Arrival:
     captured: CapturedPages | None
     origin: Origin
     only_labelled: bool = False
+    annotators: Mapping[str, str] = field(default_factory=dict)
+    """Who the tool's users are, by number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def stage(
     taken: set[str] = set()
     for done, task in enumerate(export.pages, start=1):
         try:
-            name, data, origin = _page(storage, root, task, matcher, arrival.origin)
+            name, data, origin = _page(storage, root, task, matcher, arrival)
             path = f"images/{_file_name(task.task, done, taken)}{PurePosixPath(name).suffix.lower()}"
             _write(folder, path, data, label_text(task.marks, classes))
             origins[path] = origin
@@ -142,8 +144,8 @@ def _read_yolo(storage: Storage, uri: str, classes: Sequence[str]) -> Export:
             "Classes can be added when a new base is trained, and at no other time; rename or leave out the others.",
         )
     export = Export(problems=list(folder.lost), remarks=summary(folder.left_out))
-    for image in folder.images:
-        label = folder.label(image)
+    alone = _labels_alone(folder)
+    for image, label in [*((image, folder.label(image)) for image in folder.images), *alone]:
         if label is None:
             export.unfinished.append(Problem(Reason.TASK_UNFINISHED, image, "it has no label file"))
             continue
@@ -155,12 +157,23 @@ def _read_yolo(storage: Storage, uri: str, classes: Sequence[str]) -> Export:
             Mark(names[b.field], b.x - b.width / 2, b.y - b.height / 2, b.x + b.width / 2, b.y + b.height / 2)
             for b in boxes
         )
-        export.pages.append(Returned(image, image, prediction_in(PurePosixPath(image).name), None, marks))
+        came = image if image in folder.files else None
+        export.pages.append(Returned(image, came, prediction_in(PurePosixPath(image).name), None, marks))
     return export
 
 
+def _labels_alone(folder: Folder) -> list[tuple[str, str]]:
+    """Return labels that came without an image and say by their names which page they are of."""
+    labels = {folder.label(image) for image in folder.images}
+    return [
+        (path, path)
+        for path in sorted(folder.files - labels)
+        if path.endswith(".txt") and prediction_in(PurePosixPath(path).name) is not None
+    ]
+
+
 def _page(
-    storage: Storage, root: str, task: Returned, matcher: Matcher | None, said: Origin
+    storage: Storage, root: str, task: Returned, matcher: Matcher | None, arrival: Arrival
 ) -> tuple[str, bytes, Origin]:
     """Return a task's picture (name and bytes) and its origin; UnusableError where there is none."""
     data = storage.read(join(root, *task.image.split("/"))) if task.image is not None else None
@@ -173,14 +186,14 @@ def _page(
         if isinstance(page, str):
             raise UnusableError(Reason.RECORD_MISSING, f"the page of prediction {prediction}: {page}")
         origin = _captured_origin(matcher.pages.record(prediction))
-        return f"page{page.suffix}", page.data, _verified(task, said, origin.document, origin.source)
+        return f"page{page.suffix}", page.data, _verified(task, arrival, origin.document, origin.source)
     if data is None or task.image is None:
         of = f"prediction {task.prediction}" if task.prediction else "no prediction is named"
         where = "no captured pages were named" if matcher is None else f"none of {matcher.pages.uri}"
         raise UnusableError(Reason.RECORD_MISSING, f"its page is not known ({of}; {where}), and no image came with it")
-    if not said.source:
+    if not arrival.origin.source:
         raise UnusableError(Reason.RECORD_MISSING, "it is none of the captured pages")
-    return task.image, data, _verified(task, said, said.document, said.source)
+    return task.image, data, _verified(task, arrival, None, arrival.origin.source)
 
 
 def _captured_origin(record: CapturedPage) -> Origin:
@@ -189,16 +202,29 @@ def _captured_origin(record: CapturedPage) -> Origin:
     return Origin(document=record.document or f"file {record.page.sha256}", source=at)
 
 
-def _verified(task: Returned, said: Origin, document: str | None, source: str | None) -> Origin:
-    by, at = task.verified_by or said.verified_by, task.verified_at or said.verified_at
-    if not by or not at:
-        missing = "by whom it was verified (--verified-by)" if not by else "when it was verified (--verified-at)"
-        raise UnusableError(Reason.VERIFIER_MISSING, f"the export does not say {missing}")
+def _verified(task: Returned, arrival: Arrival, document: str | None, source: str | None) -> Origin:
+    at = task.verified_at or arrival.origin.verified_at
+    by = _verifier(task.verified_by, arrival)
+    if not by:
+        number = f"only that its user {task.verified_by} did it" if task.verified_by else "not"
+        raise UnusableError(
+            Reason.VERIFIER_MISSING,
+            f"the export says {number}: name who verified it (--annotator NUMBER=NAME, --verified-by)",
+        )
+    if not at:
+        raise UnusableError(Reason.VERIFIER_MISSING, "the export does not say when it was verified (--verified-at)")
     try:
         date.fromisoformat(at)
     except ValueError:
         raise UnusableError(Reason.VERIFIER_MISSING, f"it was verified at {at!r}, which is no date") from None
     return Origin(document, source, by, at)
+
+
+def _verifier(said: str | None, arrival: Arrival) -> str | None:
+    """Return a person: as the tool names them, or as its number of them is said to be; a number alone is nobody."""
+    if said is not None and (said in arrival.annotators or not said.isdecimal()):
+        return arrival.annotators.get(said, said)
+    return arrival.origin.verified_by
 
 
 def _file_name(task: str, number: int, taken: set[str]) -> str:

@@ -94,7 +94,7 @@ def captured_pages(
         raise bad_input(
             Reason.DATA_UNREADABLE,
             f"Neither captured pages of a Deployment nor an export of them lie at {uri}{_deeper(storage, uri, names)}.",
-            "Name <uri>/<namespace>/<deployment> of the production pages, or the folder that `production export` wrote.",
+            "Name the production pages as <uri>/<namespace>/<deployment>, or the folder of `production export`.",
         )
     return CapturedPages(storage, uri, dict(_places(storage, Production(uri), since, until)), production=True)
 

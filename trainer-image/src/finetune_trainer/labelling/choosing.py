@@ -155,4 +155,4 @@ def _concerns(page: Chosen, name: str) -> bool:
 def _in_words(report: ProductionReport) -> str:
     wrong = f"wrong: {', '.join(report.fields)}" if report.fields else ""
     missing = f"missing: {', '.join(report.missing)}" if report.missing else ""
-    return ", ".join(filter(None, (wrong, missing, report.comment)))
+    return ", ".join(filter(None, (wrong, missing, report.comment and f'"{report.comment}"')))

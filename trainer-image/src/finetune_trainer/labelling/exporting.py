@@ -39,10 +39,10 @@ def export_pages(
     at the target already, or none of the pages is to be had.
     """
     storage = pages.storage
-    if storage.walk(target.uri).files:
+    if storage.names(target.uri):
         raise bad_input(
             Reason.DATA_UNREADABLE,
-            f"There are files below {target.uri} already.",
+            f"Something lies at {target.uri} already.",
             "Name a folder that is new or empty.",
         )
     written: list[WrittenPage] = []

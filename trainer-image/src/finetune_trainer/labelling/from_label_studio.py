@@ -55,13 +55,13 @@ def _one_annotation(task: dict[str, Any]) -> dict[str, Any]:
     annotations = [a for a in task.get("annotations") or () if isinstance(a, dict)]
     valid = [a for a in annotations if not a.get("was_cancelled")]
     if not valid:
-        skipped = next((_annotator(a) or "somebody" for a in annotations), None)
+        skipped = next((_who(a) for a in annotations), None)
         why = f"{skipped} skipped it" if skipped else _without_annotation(task)
         raise UnusableError(Reason.TASK_UNFINISHED, why)
     if len(valid) > 1:
         true = [a for a in valid if a.get("ground_truth")]
         if len(true) != 1:
-            by = ", ".join(_annotator(a) or "somebody" for a in valid)
+            by = ", ".join(map(_who, valid))
             raise UnusableError(Reason.ANNOTATIONS_SEVERAL, f"it has {len(valid)} annotations (by {by})")
         valid = true
     return valid[0]
@@ -117,13 +117,17 @@ def _mark(region: dict[str, Any], classes: Sequence[str]) -> Mark:
     return Mark(field, x, y, x + width, y + height)
 
 
+def _who(annotation: dict[str, Any]) -> str:
+    by = _annotator(annotation)
+    return "somebody" if by is None else f"user {by}" if by.isdecimal() else by
+
+
 def _annotator(annotation: dict[str, Any]) -> str | None:
-    """Return who made it: an address or a name where the export has one, else the number that the tool knows."""
+    """Return who made it: an address or a name where the export has one, else the number of the tool's user."""
     by = annotation.get("completed_by")
     if isinstance(by, dict):
-        text = str(by.get("email") or by.get("username") or "").strip()
-        return text or (f"Label Studio's user {by['id']}" if "id" in by else None)
-    return f"Label Studio's user {by}" if isinstance(by, int) else None
+        return str(by.get("email") or by.get("username") or by.get("id") or "").strip() or None
+    return str(by) if isinstance(by, int) else None
 
 
 def _date(annotation: dict[str, Any]) -> str | None:

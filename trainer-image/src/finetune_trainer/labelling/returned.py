@@ -32,7 +32,7 @@ class Returned:
     """A labelled page: `task` is how a message names it, `image` its file below the export, None where none came.
 
     `prediction` is the captured page that the tool says it is, `size` width and height that it saw. `verified_by` and
-    `verified_at` (a date) are None where the tool does not say them.
+    `verified_at` (a date) are None where the tool does not say them; it may know its users by number only.
     """
 
     task: str

@@ -42,18 +42,24 @@ def cvat_files(pages: Sequence[WrittenPage], classes: Sequence[str]) -> Mapping[
     """Return annotations.xml ("CVAT for images 1.1"), and labels.json for the task's constructor."""
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
+    labels = ElementTree.SubElement(ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task"), "labels")
+    for name in classes:
+        label = ElementTree.SubElement(labels, "label")
+        ElementTree.SubElement(label, "name").text = name
+        ElementTree.SubElement(label, "type").text = "rectangle"
+        ElementTree.SubElement(label, "attributes")
     for number, page in enumerate(pages):
         size = {"width": str(page.width), "height": str(page.height)}
         image = ElementTree.SubElement(root, "image", {"id": str(number), "name": page.name, **size})
-        for label in page.pre_labels:
-            corners = {"xtl": label.left, "ytl": label.top, "xbr": label.right, "ybr": label.bottom}
+        for found in page.pre_labels:
+            corners = {"xtl": found.left, "ytl": found.top, "xbr": found.right, "ybr": found.bottom}
             box = {key: f"{value:.2f}" for key, value in corners.items()}
-            ElementTree.SubElement(image, "box", {"label": label.field, "occluded": "0", **box, "z_order": "0"})
+            ElementTree.SubElement(image, "box", {"label": found.field, "occluded": "0", **box, "z_order": "0"})
     ElementTree.indent(root)
-    labels = [{"name": name, "type": "rectangle", "attributes": []} for name in classes]
+    of_the_task = [{"name": name, "type": "rectangle", "attributes": []} for name in classes]
     return {
         "annotations.xml": ElementTree.tostring(root, encoding="utf-8", xml_declaration=True),
-        "labels.json": json.dumps(labels, indent=1, ensure_ascii=False).encode(),
+        "labels.json": json.dumps(of_the_task, indent=1, ensure_ascii=False).encode(),
     }
 
 
