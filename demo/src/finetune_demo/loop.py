@@ -31,12 +31,17 @@ class Loop:
         return self.tale.facts
 
     def open(self) -> None:
-        """Turn capture on, and let the policy decide: the last two commands of a person on the cluster."""
+        """Turn capture on, and let the policy decide; wait until the pods of before are gone, which keep nothing."""
         kube = self.tale.cluster.kube
+        self.turn_on()
+        kube.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=180s", show=True)
+        kube.wait("no pod that keeps nothing", lambda: len(kube.items("pods", f"app={DEPLOYMENT}")) == 1, 90)
+
+    def turn_on(self) -> None:
+        """Give the commands by which capture and triggers are on: a person's last ones on the cluster."""
         self.tale.apply("81-scan-template.yaml")
         self._patch("deployment", DEPLOYMENT, "82-capture.yaml", "strategic")
         self._patch("finetunepolicy", POLICY, "83-triggers.yaml", "merge")
-        kube.kubectl("rollout", "status", f"deployment/{DEPLOYMENT}", "--timeout=180s", show=True)
 
     def report(self) -> None:
         """Let people send the new suppliers' invoices, and report what the base does not read."""
