@@ -12,9 +12,9 @@ from finetune_demo.environment import cluster_command
 from finetune_demo.story import Story
 
 BUCKET = "production-pages"
-SECRET = "artifact-storage"  # noqa: S105 - a name
+SECRET = "artifact-storage"
 MANIFEST = "examples/manifests/local/s3.yaml"
-ITS_FOLDER = "/var/tmp/finetune-s3"  # noqa: S108 - as the manifest has it
+ITS_FOLDER = "/var/tmp/finetune-s3"
 
 IN_BUCKET = """
 import json, sys

@@ -59,7 +59,7 @@ class Pool:
 
 def new_pool(stories: Stories) -> Pool:
     """Return an empty pool whose samples will be new, also where the story was played on this cluster before."""
-    number = random.randrange(10**6)  # noqa: S311 - nobody guesses it, and nobody needs to
+    number = random.randrange(10**6)
     return Pool(stories, f"loop-{number:06}", 0.0001 + number * 1e-9 + number % 30 * 1e-5)
 
 

@@ -10,12 +10,9 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from ..data.folder import Folder, read_folder, summary
-from ..data.folder_classes import folder_classes
 from ..data.images import IMAGE_SUFFIXES, inspect_image
-from ..data.labels import LabelProblem, parse_label
 from ..data.pool_batch import Origin
-from ..data.problems import Problem, raise_first
+from ..data.problems import raise_first
 from ..documents.production import CapturedPage
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
@@ -24,8 +21,9 @@ from .captured import CapturedPages
 from .from_coco import read_coco
 from .from_cvat import read_cvat
 from .from_label_studio import read_label_studio
+from .from_yolo import read_yolo
 from .matching import Matcher
-from .returned import Export, Mark, Returned, UnusableError, label_text, prediction_in
+from .returned import Export, Returned, UnusableError, label_text
 
 Tool = Literal["label-studio", "coco", "cvat", "yolo"]
 TOOLS: Final[tuple[Tool, ...]] = ("label-studio", "coco", "cvat", "yolo")
@@ -92,7 +90,7 @@ def stage(
 def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> tuple[str, Export]:
     """Return where the tool's images lie, and what its export comes to; StepError for another format."""
     if arrival.tool == "yolo":
-        return arrival.uri, _read_yolo(storage, arrival.uri, classes)
+        return arrival.uri, read_yolo(storage, arrival.uri, classes)
     suffix = _SUFFIX[arrival.tool]
     files: tuple[str, ...] = ()
     if arrival.uri.lower().endswith(suffix):
@@ -130,46 +128,6 @@ def _json(data: bytes, place: str) -> Any:
         raise bad_input(
             Reason.DATA_UNREADABLE, f"{place} is no JSON: {error}.", "Name the file that the tool exported, unpacked."
         ) from None
-
-
-def _read_yolo(storage: Storage, uri: str, classes: Sequence[str]) -> Export:
-    """Return a YOLO folder as tasks; the file names are all that says which page one is."""
-    folder = read_folder(storage, uri)
-    names = folder_classes(storage, folder)
-    unknown = [name for name in names if name not in classes]
-    if unknown:
-        raise bad_input(
-            Reason.CLASS_LIST_DIFFERS,
-            f"The folder {uri} has classes that the anchor has not: {', '.join(unknown)}.",
-            "Classes can be added when a new base is trained, and at no other time; rename or leave out the others.",
-        )
-    export = Export(problems=list(folder.lost), remarks=summary(folder.left_out))
-    alone = _labels_alone(folder)
-    for image, label in [*((image, folder.label(image)) for image in folder.images), *alone]:
-        if label is None:
-            export.unfinished.append(Problem(Reason.TASK_UNFINISHED, image, "it has no label file"))
-            continue
-        boxes = parse_label(storage.read(join(uri, *label.split("/"))), len(names))
-        if isinstance(boxes, LabelProblem):
-            export.problems.append(Problem(boxes.reason, label, boxes.message))
-            continue
-        marks = tuple(
-            Mark(names[b.field], b.x - b.width / 2, b.y - b.height / 2, b.x + b.width / 2, b.y + b.height / 2)
-            for b in boxes
-        )
-        came = image if image in folder.files else None
-        export.pages.append(Returned(image, came, prediction_in(PurePosixPath(image).name), None, marks))
-    return export
-
-
-def _labels_alone(folder: Folder) -> list[tuple[str, str]]:
-    """Return labels that came without an image and say by their names which page they are of."""
-    labels = {folder.label(image) for image in folder.images}
-    return [
-        (path, path)
-        for path in sorted(folder.files - labels)
-        if path.endswith(".txt") and prediction_in(PurePosixPath(path).name) is not None
-    ]
 
 
 def _page(
