@@ -118,7 +118,7 @@ def _fill_production(folder: Path, size: Size) -> None:
     page, report, window = (
         (messages / f"production-{name}.json").read_text() for name in ("page", "report", "window")
     )
-    today = datetime.now(UTC).date()
+    today = datetime.now(UTC).date()  # noqa: TID251 - a program of its own
     for back in range(size.days):
         day = folder / "days" / (today - timedelta(days=back)).isoformat()
         for stratum in ("random", "uncertain"):
@@ -159,7 +159,7 @@ def _served(server: Path, folder: Path) -> Iterator[dict[str, str]]:
 def _wait(url: str) -> None:
     for _ in range(100):
         try:
-            urllib.request.urlopen(url, timeout=1).close()
+            urllib.request.urlopen(url, timeout=1).close()  # noqa: S310 - loopback
         except OSError:
             time.sleep(0.1)
         else:

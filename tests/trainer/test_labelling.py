@@ -180,6 +180,17 @@ def test_unfinished_tasks_can_be_left_out(tmp_path: Path, production: Production
     assert (len(labels), remarks) == (1, ("2 tasks were left out: nobody has finished them",))
 
 
+@pytest.mark.parametrize("image", ["/data/upload/3/1f2e3d4c-{}.png", "s3://bucket/pages/{}.jpg"])
+def test_a_task_that_was_made_of_a_picture_is_found_by_its_name(
+    tmp_path: Path, production: Production, image: str
+) -> None:
+    """Whoever uploads the exported pictures instead of the tasks has no more than these."""
+    task = trouble()["good"] | {"data": {"image": image.format(BOXED[3])}}
+    arrival = given(tmp_path, production, [task])
+    [origin] = stage(Storage(), arrival, CLASSES, tmp_path / "s").origins.values()
+    assert origin.document == f"doc-{SEEDS[3]}"
+
+
 def test_a_prediction_of_a_model_is_no_label(tmp_path: Path, production: Production) -> None:
     [task, *_] = json.loads((FIXTURES / "label-studio.json").read_text())
     assert task["predictions"]
