@@ -115,10 +115,8 @@ def _plan(bucket: Path, number: int, listed: int) -> dict[str, str]:
 
 def _fill_production(folder: Path, size: Size) -> None:
     messages = Path(__file__).resolve().parents[1] / "contract" / "messages"
-    page, report, window = (
-        (messages / f"production-{name}.json").read_text() for name in ("page", "report", "window")
-    )
-    today = datetime.now(UTC).date()  # noqa: TID251 - a program of its own
+    page, report, window = ((messages / f"production-{name}.json").read_text() for name in ("page", "report", "window"))
+    today = datetime.now(UTC).date()
     for back in range(size.days):
         day = folder / "days" / (today - timedelta(days=back)).isoformat()
         for stratum in ("random", "uncertain"):
@@ -159,7 +157,7 @@ def _served(server: Path, folder: Path) -> Iterator[dict[str, str]]:
 def _wait(url: str) -> None:
     for _ in range(100):
         try:
-            urllib.request.urlopen(url, timeout=1).close()  # noqa: S310 - loopback
+            urllib.request.urlopen(url, timeout=1).close()
         except OSError:
             time.sleep(0.1)
         else:

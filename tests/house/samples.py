@@ -118,6 +118,16 @@ def _policy(first: bool) -> Object:
         "jobs": {"queueName": "gpu" if first else "cpu", "keep": 3 if first else 0},
         "scan": {"intervalSeconds": 60 if first else 120},
         "suspend": first,
+        "triggers": {
+            "start": "Suspended" if first else "Running",
+            "cooldownSeconds": 60 if first else 120,
+            "maxRunsPerWeek": 3 if first else 4,
+            "volume": {"newSamples": 20 if first else 30},
+            "schedule": {
+                "cron": "0 2 * * 0" if first else "30 4 1 * *",
+                "timeZone": "Europe/Berlin" if first else "America/New_York",
+            },
+        },
     }
 
 
@@ -156,6 +166,12 @@ def _run(first: bool) -> Object:
             "evidence": f"sha256:{DIGEST_A if first else DIGEST_B}",
             "by": "ann@example.com" if first else "bo@example.com",
             "reason": "good" if first else "bad",
+        },
+        "trigger": {
+            "kind": "Volume" if first else "Schedule",
+            "reason": "52 new samples" if first else "window",
+            "figures": [{"name": "new" if first else "outside", "value": "52" if first else "60"}],
+            "requester": "FineTunePolicy invoices" if first else "ann@example.com",
         },
     }
 

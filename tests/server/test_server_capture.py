@@ -93,7 +93,7 @@ def test_a_page_is_kept_on_s3_as_it_came_with_all_that_was_answered(bucket: Buck
     assert (owner["namespace"], owner["deployment"]) == ("ml", "invoice-detector")
     ((path, record),) = folder(files, "pages")
     day = record["at"][:10]
-    assert path == f"/days/{day}/pages/{answer['prediction']}.json"
+    assert path == f"/days/{day}/pages/random/{answer['prediction']}.json"
     assert files[f"/days/{day}/files/{sha256(PAGE)}"] == PAGE
     assert record["page"] == {**answer["page"], "pixels": pixels_digest(decode(PAGE))}
     assert answer["page"] == {"width": 128, "height": 128, "sha256": sha256(PAGE), "number": 1, "dpi": None}

@@ -107,8 +107,9 @@ class Trainer:
         """Count the pool that `_prepare` draws from, and a page of each stratum."""
         pages = {"random": 1, "uncertain": 1, "reported": 1, "oldest": "2026-11-01"}
         return {
-            "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": 0 if inputs["judged"] else 60, "corrected": 0,
-            "byImage": 0, "listing": digest("listing"), "pages": document["data"]["production"] and pages,
+            "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": 0 if inputs["judged"] else 60,
+            "corrected": 0, "byImage": 0, "listing": digest("listing"),
+            "pages": document["data"]["production"] and pages,
             "reports": [{"week": "2026-W46", "documents": 1}], "answered": 100, "expiredDays": 0,
         }  # fmt: skip
 

@@ -8,6 +8,7 @@ from .meta import Condition, FileReference, ObjectMeta
 from .names import sha256_of
 from .scan import Production, ScanRules, ScanStatus
 from .training import Training
+from .triggers import Fired, ScheduleStatus, Triggers
 from .value import Value
 
 TemplateRole = Literal["train", "cpu", "evaluate", "scan"]
@@ -185,6 +186,7 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     jobs: JobRules = JobRules()
     scan: ScanRules | None = None
     suspend: bool = False
+    triggers: Triggers | None = None
 
     @property
     def holdout(self) -> Decimal:
@@ -396,6 +398,8 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     taken_back: tuple[TakenBack, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     judged: tuple[Judged, ...] = ()
+    fired: tuple[Fired, ...] = ()
+    schedule: ScheduleStatus | None = None
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
     forgotten: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 from .figures import Figure, Measurements
 from .meta import Artifact, Condition, FileReference, ObjectMeta
 from .training import TrainingOverrides
+from .triggers import RunTrigger
 from .value import Value
 
 RunPhase = Literal[
@@ -65,6 +66,7 @@ class RunSpec(Value, frozen=True, kw_only=True):
     backoff_limit: int = 2
     suspend: bool = False
     review: Review | None = None
+    trigger: RunTrigger | None = None
 
 
 Place = Literal["Taken", "Waiting", "Blocked"]

@@ -35,8 +35,8 @@ class WeeklyReports(Value, frozen=True, kw_only=True):
     documents: int
 
 
-class Told(Value, frozen=True, kw_only=True):
-    """What a scan was told: digests of its document, of the base that a run would fine-tune, of judged runs' plans.
+class Basis(Value, frozen=True, kw_only=True):
+    """What a scan counts by: digests of its document, of the base that a run would fine-tune, of judged runs' plans.
 
     Counts by anything else are no counts of the policy as it is. `base` is empty where there is none.
     """
@@ -47,10 +47,10 @@ class Told(Value, frozen=True, kw_only=True):
 
 
 class Counted(Value, frozen=True, kw_only=True):
-    """What the newest scan counted, when that was taken, and what it was told; the counts are those of its result."""
+    """What the newest scan counted, when that was taken, and by what; the counts are those of its result."""
 
     at: datetime
-    told: Told
+    basis: Basis
     pool: int
     held_out: int
     withdrawn: int
@@ -65,8 +65,8 @@ class Counted(Value, frozen=True, kw_only=True):
 
 
 class ScanStatus(Value, frozen=True, kw_only=True):
-    """The scans of a policy: what the newest one counted, and the attempts since; `told` is what the newest was told."""
+    """The scans of a policy: what the newest counted, the attempts since, and what the newest of these counts by."""
 
     counted: Counted | None = None
-    told: Told | None = None
+    basis: Basis | None = None
     attempts: tuple[Attempt, ...] = ()

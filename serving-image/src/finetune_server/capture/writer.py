@@ -16,6 +16,7 @@ from ..remembered import Remembered
 from .backlog import Backlog, Budget, Kept, PageTask, ReportTask, Task
 from .metrics import CaptureMetrics, Loss
 from .records import Json, Place, day_of, encoded, pixels_digest, window_record
+from .sampling import Stratum
 from .store import Store
 from .windows import Outcome, Window
 
@@ -117,7 +118,7 @@ class Writer:
             self._put(f"days/{day}/files/{source.sha256}", source.content)
             self._written.put((day, source.sha256), True)
         record = {**task.record, "page": {**task.record["page"], "pixels": task.digest}}
-        self._put(f"days/{day}/pages/{task.prediction}.json", encoded(record))
+        self._put(_record(day, task.stratum, task.prediction), encoded(record))
 
     def _write_report(self, task: ReportTask) -> None:
         """Write the page first, which the report names; a page that was kept before stays in its stratum."""
@@ -126,7 +127,8 @@ class Writer:
             return
         if task.kept_before is None:
             days = {day_of(task.seen), task.day} if task.seen else set()
-            task.kept_before = any(self._exists(f"days/{day}/pages/{task.seen}.json") for day in days)
+            records = (_record(day, stratum, task.seen) for day in days for stratum in Stratum)
+            task.kept_before = any(self._exists(record) for record in records)
         page = None if task.kept_before else task.page
         if page is not None:
             page.digest = page.digest or (pixels_digest(page.pixels) if page.pixels is not None else "")
@@ -199,6 +201,11 @@ class Writer:
             log.warning(
                 "pages cannot be written to FINETUNE_CAPTURE_URI: %s: %s", type(error).__name__, str(error)[:500]
             )
+
+
+def _record(day: str, stratum: Stratum, prediction: str) -> str:
+    """Return where the record of a captured page lies: by stratum, so that a scan counts them by listing."""
+    return f"days/{day}/pages/{stratum.value.lower()}/{prediction}.json"
 
 
 def _is_worth_another(task: Task) -> bool:
