@@ -145,6 +145,22 @@ def test_what_is_no_label_is_refused_by_its_task(
     assert refused.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"item_index": 1}, "boxes on several pictures: a task is one page"),
+        ({"type": "videolabels"}, "a region of the kind videolabels where"),
+        ({"value": {"x": 1, "y": 2, "width": "wide", "height": 3, "rectanglelabels": ["date"]}}, "its width is 'wide'"),
+        ({"value": {"x": 1, "y": 2, "width": 3, "height": 3}}, "a rectangle with 0 labels instead of one"),
+    ],
+)
+def test_a_region_of_label_studio_that_is_no_box_of_the_page_is_refused(said: dict[str, Any], message: str) -> None:
+    task = trouble()["good"]
+    task["annotations"][0]["result"][0] |= said
+    [problem] = read_label_studio([task], CLASSES).problems
+    assert message in problem.message
+
+
 @pytest.mark.parametrize("case", ["good", "one of several is true", "choices beside", "empty"])
 def test_what_label_studio_has_beside_boxes_does_not_refuse_a_task(
     tmp_path: Path, production: Production, case: str
