@@ -145,6 +145,22 @@ def test_what_is_no_label_is_refused_by_its_task(
     assert refused.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"item_index": 1}, "boxes on several pictures: a task is one page"),
+        ({"type": "videolabels"}, "a region of the kind videolabels where"),
+        ({"value": {"x": 1, "y": 2, "width": "wide", "height": 3, "rectanglelabels": ["date"]}}, "its width is 'wide'"),
+        ({"value": {"x": 1, "y": 2, "width": 3, "height": 3}}, "a rectangle with 0 labels instead of one"),
+    ],
+)
+def test_a_region_of_label_studio_that_is_no_box_of_the_page_is_refused(said: dict[str, Any], message: str) -> None:
+    task = trouble()["good"]
+    task["annotations"][0]["result"][0] |= said
+    [problem] = read_label_studio([task], CLASSES).problems
+    assert message in problem.message
+
+
 @pytest.mark.parametrize("case", ["good", "one of several is true", "choices beside", "empty"])
 def test_what_label_studio_has_beside_boxes_does_not_refuse_a_task(
     tmp_path: Path, production: Production, case: str
@@ -178,6 +194,17 @@ def test_unfinished_tasks_can_be_left_out(tmp_path: Path, production: Production
     tasks = [trouble()[case] for case in ("good", "skipped", "draft")]
     remarks, labels = staged(tmp_path, production, tasks, only_labelled=True)
     assert (len(labels), remarks) == (1, ("2 tasks were left out: nobody has finished them",))
+
+
+@pytest.mark.parametrize("image", ["/data/upload/3/1f2e3d4c-{}.png", "s3://bucket/pages/{}.jpg"])
+def test_a_task_that_was_made_of_a_picture_is_found_by_its_name(
+    tmp_path: Path, production: Production, image: str
+) -> None:
+    """Whoever uploads the exported pictures instead of the tasks has no more than these."""
+    task = trouble()["good"] | {"data": {"image": image.format(BOXED[3])}}
+    arrival = given(tmp_path, production, [task])
+    [origin] = stage(Storage(), arrival, CLASSES, tmp_path / "s").origins.values()
+    assert origin.document == f"doc-{SEEDS[3]}"
 
 
 def test_a_prediction_of_a_model_is_no_label(tmp_path: Path, production: Production) -> None:

@@ -212,7 +212,7 @@ def test_what_label_studio_gets(production: Production, tmp_path: Path) -> None:
 def test_yolo_and_coco_have_the_models_boxes(production: Production, tmp_path: Path) -> None:
     kept = production.image(1)
     for tool in ("yolo", "coco"):
-        export_pages(production.pages, chosen(production), Target((tmp_path / tool).as_uri(), tool), CLASSES)  # type: ignore[arg-type]
+        export_pages(production.pages, chosen(production), Target((tmp_path / tool).as_uri(), tool), CLASSES)
     boxes = parse_label((tmp_path / "yolo" / "labels" / f"{kept}.txt").read_bytes(), len(CLASSES))
     assert isinstance(boxes, tuple)
     content = json.loads((tmp_path / "coco" / "annotations" / "instances_default.json").read_text())

@@ -81,8 +81,9 @@ def _page(
     sizes: set[tuple[float, float]] = set()
     for region in annotation.get("result") or ():
         kind = str(mapping(region).get("type"))
-        if kind in _SHAPES:
-            raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has {_SHAPES[kind]} where a labelled rectangle is meant")
+        if kind in _SHAPES or (kind.endswith("labels") and kind != "rectanglelabels"):
+            drawn = _SHAPES.get(kind, f"a region of the kind {kind}")
+            raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has {drawn} where a labelled rectangle is meant")
         if kind != "rectanglelabels":
             passed_over[f"answers of the kind {kind}"] += 1
             continue
@@ -110,6 +111,8 @@ def _mark(region: dict[str, Any], classes: Sequence[str]) -> Mark:
     names = value.get("rectanglelabels")
     if not isinstance(names, list) or len(names) != 1:
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has a rectangle with {len(names or ())} labels instead of one")
+    if region.get("item_index"):
+        raise UnusableError(Reason.SHAPE_UNUSABLE, "it has boxes on several pictures: a task is one page")
     upright(region.get("image_rotation"), "the page")
     field = known_field(names[0], classes)
     upright(value.get("rotation"), f"its box {field}")

@@ -36,11 +36,11 @@ Grey = npt.NDArray[np.float32]
 
 @dataclass(slots=True)
 class Matcher:
-    """Finds records. What it has read of pages stays, because the next task may ask for the same."""
+    """Finds records. What pages look like stays, because the next task may ask for the same; pictures do not."""
 
     pages: CapturedPages
     _by_pixels: dict[str, str] | None = None
-    _looks: dict[str, tuple[int, Grey]] = field(default_factory=dict)
+    _looks: dict[str, int | None] = field(default_factory=dict)
 
     def find(self, task: Returned, picture: Picture | None, data: bytes | None) -> str | None:
         """Return the prediction id of a task's page, None where it has no record.
@@ -70,8 +70,7 @@ class Matcher:
         if picture.pixels == record.page.pixels:
             return
         even = _even((picture.width, picture.height), (record.page.width, record.page.height))
-        known = self._look(prediction)
-        if not even or (known is not None and _difference(known[1], _grey(data)) > _SAME):
+        if not even or self._difference(prediction, _grey(data)) > _SAME:
             raise UnusableError(
                 Reason.PAGE_CHANGED,
                 f"its picture ({picture.width} x {picture.height}) is not page {prediction} as it was captured "
@@ -96,8 +95,8 @@ class Matcher:
                 continue
             seen.add(record.page.pixels)
             known = self._look(record.prediction)
-            if known is not None and (known[0] ^ look).bit_count() <= _NEAR:
-                differences.append((_difference(known[1], grey), record.prediction))
+            if known is not None and (known ^ look).bit_count() <= _NEAR:
+                differences.append((self._difference(record.prediction, grey), record.prediction))
         differences.sort()
         if not differences or differences[0][0] > _SAME:
             return None
@@ -106,14 +105,17 @@ class Matcher:
             raise UnusableError(Reason.RECORD_MISSING, f"it looks like two captured pages, {two}")
         return differences[0][1]
 
-    def _look(self, prediction: str) -> tuple[int, Grey] | None:
+    def _look(self, prediction: str) -> int | None:
         """Return what a captured page looks like; None where it is not to be had any more."""
         if prediction not in self._looks:
             page = self.pages.page(prediction)
-            if isinstance(page, str):
-                return None
-            self._looks[prediction] = int(page.picture.look, 16), _grey(page.data)
+            self._looks[prediction] = None if isinstance(page, str) else int(page.picture.look, 16)
         return self._looks[prediction]
+
+    def _difference(self, prediction: str, grey: Grey) -> float:
+        """Return how much a captured page differs; 0 where it is not to be had, which its task then says."""
+        page = self.pages.page(prediction)
+        return 0.0 if isinstance(page, str) else 100 * (1 - float((_grey(page.data) * grey).sum()))
 
 
 def _even(size: tuple[float, float], captured: tuple[int, int]) -> bool:
@@ -131,7 +133,3 @@ def _grey(data: bytes) -> Grey:
     centred = small - small.mean()
     length = float(np.linalg.norm(centred))
     return np.asarray(centred / length if length else centred, np.float32)
-
-
-def _difference(one: Grey, other: Grey) -> float:
-    return 100 * (1 - float((one * other).sum()))
