@@ -64,7 +64,7 @@ class Loop:
         self.facts["reports kept"] = sum(kept["report"] and kept["page"] for kept in reports)
 
     def scanned(self, seconds: float = 240) -> None:
-        """Wait until a scan has counted the captured pages of all that was reported."""
+        """Wait until a scan has counted the captured pages of all reports that were kept with theirs."""
 
         def counted() -> bool:
             policy = self._policy()
@@ -72,7 +72,7 @@ class Loop:
             pages = ((policy["status"].get("scan") or {}).get("counted") or {}).get("pages") or {}
             strata = {name: pages.get(name, 0) for name in ("random", "uncertain", "reported")}
             self.facts["captured"] = strata
-            return bool(sum(strata.values()) >= self.facts["reported"])
+            return bool(sum(strata.values()) >= self.facts["reports kept"])
 
         self.tale.cluster.kube.wait("a scan that counts the captured pages", counted, seconds)
 
@@ -80,7 +80,7 @@ class Loop:
         """Export the captured pages to Label Studio's tasks, have them labelled, and add them to the pool."""
         trainer = self.tale.trainer
         self._lines(trainer("production", "list", CAPTURED, "--limit", "3"))
-        words = ("--to", EXPORTED, "--format", "label-studio", "--anchor", ANCHOR, "--pool", POOL)
+        words = ("--to", EXPORTED, "--format", "label-studio", "--anchor", ANCHOR)
         self._lines(trainer("production", "export", CAPTURED, *words))
         classes = ",".join(self.tale.recipe["classes"])
         hands = ("--export", EXPORTED, "--truth", "/data/verified", "--classes", classes, "--out", RETURNED)
