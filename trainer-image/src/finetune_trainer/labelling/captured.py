@@ -11,9 +11,9 @@ from typing import Final
 from ..data.images import inspect_image
 from ..documents.production import CapturedPage, parse_page
 from ..errors import Reason, StepError, bad_input
-from ..production.drawing import PageFile, page_file
 from ..production.layout import DAYS, OWNER_FILE, STRATA, Production
 from ..storage import Storage, join
+from .drawing import PageFile, page_file
 
 RECORDS: Final = "records"
 IMAGES: Final = "images"
