@@ -207,6 +207,15 @@ def test_a_task_that_was_made_of_a_picture_is_found_by_its_name(
     assert origin.document == f"doc-{SEEDS[3]}"
 
 
+@pytest.mark.parametrize("cases", [(), ("skipped", "draft")])
+def test_an_export_without_a_labelled_page_says_so(
+    tmp_path: Path, production: Production, cases: tuple[str, ...]
+) -> None:
+    tasks = [trouble()[case] for case in cases]
+    with pytest.raises(StepError, match=rf"has no labelled page \({len(cases)} unfinished tasks\)"):
+        staged(tmp_path, production, tasks, only_labelled=True)
+
+
 def test_a_prediction_of_a_model_is_no_label(tmp_path: Path, production: Production) -> None:
     [task, *_] = json.loads((FIXTURES / "label-studio.json").read_text())
     assert task["predictions"]

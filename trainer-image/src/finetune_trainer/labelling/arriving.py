@@ -81,6 +81,12 @@ def stage(
             problems.append(unusable.problem(task.task))
         counted(done, len(export.pages))
     raise_first(problems, arrival.uri)
+    if not origins:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"{arrival.uri} has no labelled page ({len(export.unfinished)} unfinished tasks).",
+            "Label pages, submit them, and export again.",
+        )
     names = json.dumps({"names": list(classes)}, ensure_ascii=False)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.yaml").write_text(names, encoding="utf-8")
