@@ -322,7 +322,7 @@ def _translated(uri: str, action: str) -> Iterator[None]:
         raise bad_input(
             Reason.DATA_UNREADABLE,
             f"Cannot {action} {uri}: it does not exist.",
-            "Check the URI in the policy, and that the volume or bucket is the one meant.",
+            "Check the place (of a run: the URI in its policy), and that the volume or bucket is the one meant.",
         ) from error
     except (PermissionError, ImportError) as error:
         raise _no_access(uri, action, error) from error
