@@ -146,6 +146,33 @@ def test_an_object_is_written_once(place: str) -> None:
     assert Storage().read(uri) == b"first"
 
 
+class Contested:
+    """An object store in which somebody else writes the same key for the first `times`."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.written: list[bytes] = []
+
+    def pipe_file(self, _key: str, data: bytes, mode: str) -> None:
+        assert mode == "create"
+        self.times -= 1
+        if self.times >= 0:
+            raise OSError(5, "An error occurred (ConditionalRequestConflict) when calling the PutObject operation: ...")
+        self.written.append(data)
+
+
+def test_what_somebody_else_writes_at_the_same_time_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune_trainer.storage._PAUSE", 0)
+    contested = Contested(2)
+    monkeypatch.setattr(Storage, "_system", lambda *_: contested)
+    Storage().write_once("s3://bucket/x", b"x")
+    assert contested.written == [b"x"]
+    contested.times = 1000
+    with pytest.raises(StepError) as caught:
+        Storage().write_once("s3://bucket/x", b"x")
+    assert (caught.value.reason, contested.times) == (Reason.STORAGE_UNAVAILABLE, 994)
+
+
 def test_a_fetched_file_is_what_its_digest_says_or_an_error(place: str, tmp_path: Path) -> None:
     uri = join(place, "model.onnx")
     Storage().write_once(uri, b"model")
@@ -156,7 +183,7 @@ def test_a_fetched_file_is_what_its_digest_says_or_an_error(place: str, tmp_path
 
 
 def test_what_does_not_exist_is_bad_input(place: str) -> None:
-    with pytest.raises(StepError) as caught:
+    with pytest.raises(StepError, match="Check the place") as caught:
         Storage().read(join(place, "nothing"))
     assert (caught.value.error_class, caught.value.reason) == (ErrorClass.BAD_INPUT, Reason.DATA_UNREADABLE)
     with pytest.raises(StepError):

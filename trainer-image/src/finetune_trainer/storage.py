@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +27,12 @@ _CHUNK: Final = 4 * 1024 * 1024
 
 _READERS: Final = 16
 """Threads that read remote objects; they wait for the network."""
+
+_CONFLICT: Final = "ConditionalRequestConflict"
+"""What S3 says where somebody else writes the same key at once, and asks to be tried again; its client does not."""
+
+_CONFLICTS, _PAUSE = 5, 1.0
+"""How often that is tried again, and seconds between."""
 
 _UNCACHED: Final[Mapping[str, Any]] = {"use_listings_cache": False}
 """Somebody else may have written meanwhile: a pool's log is listed again behind the pages that took an hour to read."""
@@ -185,7 +192,7 @@ class Storage:
                 if (path := local_path(uri)) is not None:
                     _create_local(path, data)
                 else:
-                    self._system(uri).pipe_file(_key(uri), data, mode="create")
+                    self._create_remote(uri, data)
                 return
             except FileExistsError:
                 pass
@@ -196,6 +203,17 @@ class Storage:
                 f"{uri} exists with other contents; artifacts are written once.",
                 "Start a new attempt; leave the existing object alone.",
             )
+
+    def _create_remote(self, uri: str, data: bytes) -> None:
+        for again in range(_CONFLICTS, -1, -1):
+            try:
+                self._system(uri).pipe_file(_key(uri), data, mode="create")
+            except OSError as error:
+                if not again or _CONFLICT not in str(error):
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write `uri` atomically, over what is there. Only for files that are derived from their neighbours."""
