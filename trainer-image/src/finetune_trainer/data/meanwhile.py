@@ -43,5 +43,5 @@ def _told(pages: list[PoolPage], done: str) -> Iterator[str]:
     if others:
         yield (
             f"{len(others)} pages were {done} with another label by somebody else in this moment; of "
-            f"{others[0].image.uri} that of {others[0].verified_by} counts. Where it is wrong, `pool correct` replaces it"
+            f"{others[0].image.uri} that of {others[0].verified_by} counts. `pool correct` replaces a wrong one"
         )
