@@ -173,6 +173,22 @@ def test_what_somebody_else_writes_at_the_same_time_is_tried_again(monkeypatch: 
     assert (caught.value.reason, contested.times) == (Reason.STORAGE_UNAVAILABLE, 994)
 
 
+def test_what_somebody_else_deletes_while_it_is_written_is_created_anew(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Storage._create
+
+    def is_there_and_gone(self: Storage, uri: str, data: bytes) -> bool:
+        monkeypatch.undo()
+        assert create(self, uri, data)
+        self.remove(uri)
+        return False
+
+    monkeypatch.setattr(Storage, "_create", is_there_and_gone)
+    Storage().write_once(join(place, "label.txt"), b"x")
+    assert Storage().read(join(place, "label.txt")) == b"x"
+
+
 def test_a_fetched_file_is_what_its_digest_says_or_an_error(place: str, tmp_path: Path) -> None:
     uri = join(place, "model.onnx")
     Storage().write_once(uri, b"model")

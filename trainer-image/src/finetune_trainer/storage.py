@@ -186,23 +186,49 @@ class Storage:
         return target
 
     def write_once(self, uri: str, data: bytes) -> None:
-        """Create `uri`. The same bytes already there are success; others are an error, never replaced."""
+        """Create `uri`. The same bytes already there are success; others are an error, never replaced.
+
+        Where somebody else deletes it at once (an erasure of a page with the same label), it is created anew.
+        """
+        for _ in range(_CONFLICTS):
+            if self._create(uri, data):
+                return
+            there = self._read_if_there(uri)
+            if there == data:
+                return
+            if there is not None:
+                raise StepError(
+                    ErrorClass.INTERNAL,
+                    Reason.INTERNAL,
+                    f"{uri} exists with other contents; artifacts are written once.",
+                    "Start a new attempt; leave the existing object alone.",
+                )
+        raise StepError(
+            ErrorClass.UNAVAILABLE,
+            Reason.STORAGE_UNAVAILABLE,
+            f"{uri} is written and deleted by somebody else again and again.",
+            "Try again once they are done.",
+        )
+
+    def _create(self, uri: str, data: bytes) -> bool:
+        """Create an object; False where there is one."""
         with _translated(uri, "write"):
             try:
                 if (path := local_path(uri)) is not None:
                     _create_local(path, data)
                 else:
                     self._create_remote(uri, data)
-                return
             except FileExistsError:
-                pass
-        if self.read(uri) != data:
-            raise StepError(
-                ErrorClass.INTERNAL,
-                Reason.INTERNAL,
-                f"{uri} exists with other contents; artifacts are written once.",
-                "Start a new attempt; leave the existing object alone.",
-            )
+                return False
+        return True
+
+    def _read_if_there(self, uri: str) -> bytes | None:
+        with _translated(uri, "read"):
+            try:
+                path = local_path(uri)
+                return path.read_bytes() if path is not None else bytes(self._system(uri).cat_file(_key(uri)))
+            except FileNotFoundError:
+                return None
 
     def _create_remote(self, uri: str, data: bytes) -> None:
         for again in range(_CONFLICTS, -1, -1):
