@@ -45,5 +45,5 @@ def opencv_speaks() -> Iterator[None]:
 def tiff_damage(said: list[bytes]) -> str | None:
     """Return what libtiff could not read of a picture, for which it leaves black or white; None when it read all."""
     text = b"".join(said)
-    found = _TIFF_ERROR.search(text) or _FAX_ENDS.search(text)
-    return found[1].decode(errors="replace")[:200].rstrip(": ") if found else None
+    match = _TIFF_ERROR.search(text) or _FAX_ENDS.search(text)
+    return match[1].decode(errors="replace")[:200].rstrip(": ") if match else None
