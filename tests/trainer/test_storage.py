@@ -134,6 +134,9 @@ class Contested:
             raise OSError(5, "An error occurred (ConditionalRequestConflict) when calling the PutObject operation: ...")
         self.written.append(data)
 
+    def cat_file(self, _key: str) -> bytes:
+        raise FileNotFoundError
+
 
 def test_what_somebody_else_writes_at_the_same_time_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("finetune_trainer.storage._PAUSE", 0)
@@ -144,7 +147,7 @@ def test_what_somebody_else_writes_at_the_same_time_is_tried_again(monkeypatch: 
     contested.times = 1000
     with pytest.raises(StepError) as caught:
         Storage().write_once("s3://bucket/x", b"x")
-    assert (caught.value.reason, contested.times) == (Reason.STORAGE_UNAVAILABLE, 994)
+    assert (caught.value.reason, contested.times) == (Reason.STORAGE_UNAVAILABLE, 995)
 
 
 def test_what_somebody_else_deletes_while_it_is_written_is_created_anew(

@@ -31,8 +31,7 @@ _READERS: Final = 16
 _CONFLICT: Final = "ConditionalRequestConflict"
 """What S3 says where somebody else writes the same key at once, and asks to be tried again; its client does not."""
 
-_CONFLICTS, _PAUSE = 5, 1.0
-"""How often that is tried again, and seconds between."""
+_CONFLICTS, _PAUSE = 5, 1.0  # how often that is tried, and seconds between
 
 _UNCACHED: Final[Mapping[str, Any]] = {"use_listings_cache": False}
 """Somebody else may have written meanwhile: a pool's log is listed again behind the pages that took an hour to read."""
@@ -188,7 +187,7 @@ class Storage:
     def write_once(self, uri: str, data: bytes) -> None:
         """Create `uri`. The same bytes already there are success; others are an error, never replaced.
 
-        Where somebody else deletes it at once (an erasure of a page with the same label), it is created anew.
+        Where somebody else deletes it at once (an erasure), it is created anew.
         """
         for _ in range(_CONFLICTS):
             if self._create(uri, data):
@@ -197,28 +196,26 @@ class Storage:
             if there == data:
                 return
             if there is not None:
-                raise StepError(
-                    ErrorClass.INTERNAL,
-                    Reason.INTERNAL,
-                    f"{uri} exists with other contents; artifacts are written once.",
-                    "Start a new attempt; leave the existing object alone.",
-                )
-        raise StepError(
-            ErrorClass.UNAVAILABLE,
-            Reason.STORAGE_UNAVAILABLE,
-            f"{uri} is written and deleted by somebody else again and again.",
-            "Try again once they are done.",
-        )
+                message = f"{uri} exists with other contents; artifacts are written once."
+                remedy = "Start a new attempt; leave the existing object alone."
+                raise StepError(ErrorClass.INTERNAL, Reason.INTERNAL, message, remedy)
+        message = f"{uri} is written or deleted by somebody else again and again."
+        raise StepError(ErrorClass.UNAVAILABLE, Reason.STORAGE_UNAVAILABLE, message, "Try again once they are done.")
 
     def _create(self, uri: str, data: bytes) -> bool:
-        """Create an object; False where there is one."""
+        """Create an object; False where there is one, or somebody else is making it."""
         with _translated(uri, "write"):
             try:
                 if (path := local_path(uri)) is not None:
                     _create_local(path, data)
                 else:
-                    self._create_remote(uri, data)
+                    self._system(uri).pipe_file(_key(uri), data, mode="create")
             except FileExistsError:
+                return False
+            except OSError as error:
+                if _CONFLICT not in str(error):
+                    raise
+                time.sleep(_PAUSE)
                 return False
         return True
 
@@ -229,17 +226,6 @@ class Storage:
                 return path.read_bytes() if path is not None else bytes(self._system(uri).cat_file(_key(uri)))
             except FileNotFoundError:
                 return None
-
-    def _create_remote(self, uri: str, data: bytes) -> None:
-        for again in range(_CONFLICTS, -1, -1):
-            try:
-                self._system(uri).pipe_file(_key(uri), data, mode="create")
-            except OSError as error:
-                if not again or _CONFLICT not in str(error):
-                    raise
-                time.sleep(_PAUSE)
-            else:
-                return
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write `uri` atomically, over what is there. Only for files that are derived from their neighbours."""

@@ -62,10 +62,10 @@ def build_index(storage: Storage, uri: str, *, background: float = 0, counted: C
 def _data_yaml(storage: Storage, folder: Folder) -> DataYaml:
     where = join(folder.uri, "data.yaml")
     if "data.yaml" not in folder.files:
-        found, remedy = what_lies_there(
+        there, remedy = what_lies_there(
             folder, "Write a data.yaml with names:, train:, val: and test: beside the images."
         )
-        raise bad_input(Reason.DATA_UNREADABLE, f"{folder.uri} has no data.yaml{found}.", remedy)
+        raise bad_input(Reason.DATA_UNREADABLE, f"{folder.uri} has no data.yaml{there}.", remedy)
     return parse_data_yaml(storage.read(where), where)
 
 

@@ -23,12 +23,12 @@ def folder_classes(storage: Storage, folder: Folder) -> tuple[str, ...]:
     """
     first = next((name for name in _LISTS if name in folder.files), None)
     if first is None:
-        found, remedy = what_lies_there(
+        there, remedy = what_lies_there(
             folder, "Export with data.yaml (names:) or classes.txt, one class a line, in the anchor's order."
         )
         raise bad_input(
             Reason.CLASS_LIST_DIFFERS,
-            f"{folder.uri} has neither data.yaml nor classes.txt, so what its class indices mean is unknown{found}.",
+            f"{folder.uri} has neither data.yaml nor classes.txt, so what its class indices mean is unknown{there}.",
             remedy,
         )
     names = _names(storage, folder, first)
