@@ -11,8 +11,9 @@ import pypdfium2.raw as pdfium_raw
 
 from ..errors import RequestError
 from .complaints import opencv_speaks, standard_error, tiff_damage
-from .formats import END_OF_IMAGE, Kind, jpeg_is_complete
+from .formats import Kind
 from .images import decode_image, too_many_pixels
+from .jpeg import END_OF_IMAGE, is_complete
 from .missing_text import missing_fonts
 from .selection import Drawn
 from .tiff import beginning_with, directories
@@ -75,7 +76,7 @@ class Picture:
 
     def draw(self, number: int, dpi: int) -> Drawn:  # noqa: ARG002 - pixels have no resolution of ours
         """Return the image. A JPEG without its end is read as if it had one, when libjpeg misses nothing else."""
-        if self._kind is not Kind.JPEG or jpeg_is_complete(self._content):
+        if self._kind is not Kind.JPEG or is_complete(self._content):
             return Drawn(decode_image(self._content, self._kind, self._max_pixels))
         with standard_error() as said:
             page = decode_image(self._content + END_OF_IMAGE, self._kind, self._max_pixels)

@@ -7,7 +7,8 @@ import cv2
 from ..errors import RequestError
 from ..preprocess import Page
 from .decoding import decode_page
-from .formats import Kind, jpeg_is_complete
+from .formats import Kind
+from .jpeg import is_complete
 from .png import checked_png
 
 
@@ -29,7 +30,7 @@ def decode_image(content: bytes, kind: Kind, max_pixels: int) -> Page:
 def _whole(content: bytes, kind: Kind) -> bytes:
     """Return what OpenCV may see. Raises `RequestError` 422."""
     whole: bytes | None = content
-    if kind is Kind.JPEG and not jpeg_is_complete(content):
+    if kind is Kind.JPEG and not is_complete(content):
         whole = None
     if kind is Kind.PNG:
         try:
