@@ -31,7 +31,7 @@ async def predict(state: ServingState, request: Request) -> Json:
             with state.documents.place():
                 return await while_connected(request, answering.document(pages))
         pages.selection.of(1, most=1)
-        with state.images.place():
+        with state.images.place(large=is_large(pages.content, pages.kind)):
             reading = await while_connected(request, answering.image(pages))
         if pages.selection.many:
             return {"model": loaded.identity, "pages": [{"number": 1, **_read(reading)}]}
