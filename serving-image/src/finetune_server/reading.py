@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from .errors import RequestError
 from .metrics import Metrics, Stage
 from .model import Detector
+from .pages.formats import Kind
 from .pages.images import decode_image
+from .pages.jpeg import may_lack_data
 from .pages.selection import PageRequest
 from .postprocess import select
 from .preprocess import Page, letterbox_geometry, to_page, to_tensor
@@ -31,10 +33,15 @@ class Reading:
     fields: tuple[Field, ...]
 
 
-def read_image(request: PageRequest, max_pixels: int, detector: Detector, metrics: Metrics) -> Reading:
-    """Decode one image, read it and count it. Raises `RequestError`."""
+def read_image(request: PageRequest, max_pixels: int, detector: Detector, metrics: Metrics) -> Reading | None:
+    """Decode one image, read it and count it; None where it may lack a part, as a process can tell.
+
+    Raises `RequestError`.
+    """
     with metrics.timed(Stage.DECODE):
         page = decode_image(request.content, request.kind, max_pixels)
+    if request.kind is Kind.JPEG and may_lack_data(page):
+        return None
     return read_page(page, detector, metrics)
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from ..preprocess import Page
+
 END_OF_IMAGE: Final = b"\xff\xd9"
 SCAN: Final = 0xDA
 
@@ -14,6 +16,8 @@ _MOST_SEGMENTS: Final = 10_000
 
 _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])", re.DOTALL)
 """A marker with a length of its own; what lies between, standalone markers and fill bytes among it, is passed over."""
+
+_LACKING: Final = 128
 
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -33,6 +37,15 @@ def pixels(content: bytes) -> int:
         if marker in _FRAMES:
             return int.from_bytes(content[at + 5 : at + 7], "big") * int.from_bytes(content[at + 7 : at + 9], "big")
     return 0
+
+
+def may_lack_data(page: Page) -> bool:
+    """Tell whether a corner is of the grey that libjpeg has for what it lacks: the last rows', however it is turned.
+
+    An end marker that comes early, or a frame that claims more than there is, is seen by nothing else but libjpeg's
+    words, which nobody can catch beside the model.
+    """
+    return bool((page[:: max(1, len(page) - 1), :: max(1, page.shape[1] - 1)] == _LACKING).all(axis=2).any())
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, nullcontext
 from time import perf_counter
+from typing import TypeVar
 
 from starlette.requests import Request
 
@@ -19,6 +20,7 @@ from .envelope import is_wrapped, unwrapped
 from .state import Loaded, ServingState
 
 Json = dict[str, object]
+R = TypeVar("R", bound="Reading | None")
 
 
 async def predict(state: ServingState, request: Request) -> Json:
@@ -27,12 +29,14 @@ async def predict(state: ServingState, request: Request) -> Json:
     with loaded.metrics.timed(Stage.TOTAL):
         pages = await _received(state, request)
         answering = _Answering(state, loaded)
-        if needs_process(pages.content, pages.kind):
+        reading = None
+        if not needs_process(pages.content, pages.kind):
+            pages.selection.of(1, most=1)
+            with state.images.place(large=is_large(pages.content, pages.kind)):
+                reading = await while_connected(request, answering.image(pages))
+        if reading is None:
             with state.documents.place():
                 return await while_connected(request, answering.document(pages))
-        pages.selection.of(1, most=1)
-        with state.images.place(large=is_large(pages.content, pages.kind)):
-            reading = await while_connected(request, answering.image(pages))
         if pages.selection.many:
             return {"model": loaded.identity, "pages": [{"number": 1, **_read(reading)}]}
         return {"model": loaded.identity, **_read(reading)}
@@ -56,8 +60,11 @@ class _Answering:
         self._state = state
         self._loaded = loaded
 
-    async def image(self, pages: PageRequest) -> Reading:
-        """Decode and read an image; a large one after the other, so that a small one never waits for many of them."""
+    async def image(self, pages: PageRequest) -> Reading | None:
+        """Decode and read an image; a large one after the other, so that a small one never waits for many of them.
+
+        None where it is to be looked at as a document.
+        """
         turn = self._state.large_images if is_large(pages.content, pages.kind) else nullcontext()
         async with turn:
             return await self._in_thread(read_image, pages, self._state.limits.max_pixels)
@@ -88,11 +95,11 @@ class _Answering:
         warnings = [{"reason": reason, "message": message} for reason, message in drawn.warnings]
         return {**answer, "warnings": warnings} if warnings else answer
 
-    def _in_thread(self, read: Callable[..., Reading], *given: object) -> asyncio.Future[Reading]:
+    def _in_thread(self, read: Callable[..., R], *given: object) -> asyncio.Future[R]:
         """Have a worker thread read a page; cancelled before its turn, it is not read."""
         metrics = self._loaded.metrics
 
-        def work(queued_at: float) -> Reading:
+        def work(queued_at: float) -> R:
             metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
             return read(*given, self._loaded.detector, metrics)
 
