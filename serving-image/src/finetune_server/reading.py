@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from .errors import RequestError
@@ -13,6 +14,8 @@ from .pages.jpeg import may_lack_data
 from .pages.selection import PageRequest
 from .postprocess import select
 from .preprocess import Page, letterbox_geometry, to_page, to_tensor
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,13 @@ class Reading:
     fields: tuple[Field, ...]
 
 
+class InferenceError(RequestError):
+    """The network's failure, which is not the page's doing as far as anybody can tell."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(500, reason, message)
+
+
 def read_image(request: PageRequest, max_pixels: int, detector: Detector, metrics: Metrics) -> Reading | None:
     """Decode one image, read it and count it; None where it may lack a part, as a process can tell.
 
@@ -46,7 +56,7 @@ def read_image(request: PageRequest, max_pixels: int, detector: Detector, metric
 
 
 def read_page(page: Page, detector: Detector, metrics: Metrics) -> Reading:
-    """Read one page and count it. Raises `RequestError` when the network's output is unusable."""
+    """Read one page and count it. Raises `InferenceError` when the network fails or its output is unusable."""
     settings = detector.settings
     height, width = page.shape[:2]
     with metrics.timed(Stage.PREPROCESS):
@@ -56,7 +66,10 @@ def read_page(page: Page, detector: Detector, metrics: Metrics) -> Reading:
         try:
             output = detector.run(tensor)
         except FloatingPointError as error:
-            raise RequestError(500, "OutputNotFinite", str(error)) from error
+            raise InferenceError("OutputNotFinite", str(error)) from error
+        except Exception as error:  # onnxruntime's errors share no base class but Exception
+            log.exception("the network failed")
+            raise InferenceError("InferenceFailed", f"the network failed ({type(error).__name__})") from error
     with metrics.timed(Stage.POSTPROCESS):
         detections = select(output, settings)
         boxes = to_page(detections.boxes, letterbox)

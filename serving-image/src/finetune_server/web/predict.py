@@ -13,8 +13,9 @@ from starlette.requests import Request
 from ..errors import RequestError
 from ..metrics import Stage
 from ..pages.formats import is_large, needs_process
+from ..pages.images import is_lack_of_memory
 from ..pages.selection import Drawn, PageRequest, kind_of, selection, whole_number
-from ..reading import Reading, read_image, read_page
+from ..reading import InferenceError, Reading, read_image, read_page
 from .connected import while_connected
 from .envelope import is_wrapped, unwrapped
 from .state import Loaded, ServingState
@@ -97,11 +98,25 @@ class _Answering:
 
     def _in_thread(self, read: Callable[..., R], *given: object) -> asyncio.Future[R]:
         """Have a worker thread read a page; cancelled before its turn, it is not read."""
-        metrics = self._loaded.metrics
+        loaded = self._loaded
 
         def work(queued_at: float) -> R:
-            metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
-            return read(*given, self._loaded.detector, metrics)
+            loaded.metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
+            try:
+                answer = read(*given, loaded.detector, loaded.metrics)
+            except InferenceError as error:
+                loaded.failed = error.message
+                raise
+            except RequestError:
+                raise
+            except Exception as error:
+                loaded.failed = f"{type(error).__name__}: {error}"
+                if not is_lack_of_memory(error):
+                    raise
+                raise RequestError(503, "Overloaded", "there is no memory for the page now; try again") from None
+            if answer is not None:
+                loaded.failed = None
+            return answer
 
         return asyncio.get_running_loop().run_in_executor(self._state.pool, work, perf_counter())
 
