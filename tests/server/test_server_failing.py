@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import resource
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from server.support import ServerProcess, StartServer, encode, install_model, page_with, tiny_model
+from server.support import ServerProcess, StartServer, encode, install_model, page_with, pdf, tiny_model, wait_until
 
 PAGE = encode(page_with("red", at=(32, 48)))
 
@@ -74,3 +75,44 @@ def test_a_page_for_which_memory_is_short_is_not_called_damaged(model_dir: Path,
     assert (answer.status, answer.reason, answer.headers["retry-after"]) == (503, "Overloaded", "1")
     assert server.predict(PAGE).status == 200
     assert server.status_of_readyz() == 200
+
+
+NO_TEMPORARY_FOLDER = """
+import sys, tempfile
+tempfile._candidate_tempdir_list = lambda: ["/proc"]
+from finetune_server.cli import main
+if __name__ == "__main__":
+    sys.exit(main(["serve"]))
+"""
+
+
+def test_documents_are_read_where_no_temporary_folder_can_be_written(
+    model_dir: Path, tmp_path: Path, start_server: StartServer
+) -> None:
+    start = tmp_path / "start.py"
+    start.write_text(NO_TEMPORARY_FOLDER)
+    server = start_server(model_dir, sys.executable, str(start))
+    server.wait_ready()
+    assert server.predict(pdf((144, 144)), "application/pdf").status == 200
+
+
+def test_documents_are_read_within_a_limit_of_memory_from_outside(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir, "prlimit", "--data=400000000")
+    server.wait_ready()
+    assert server.predict(pdf((144, 144)), "application/pdf").status == 200
+
+
+def test_what_keeps_documents_away_is_logged_once(model_dir: Path, start_server: StartServer) -> None:
+    server = start_server(model_dir)
+    server.wait_ready()
+    files = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (files + 3, 1024))
+    for _ in range(9):
+        assert server.predict(pdf((144, 144)), "application/pdf").reason == "DocumentsUnavailable"
+        assert server.status_of_readyz() == 503
+        assert server.predict(PAGE).status == 200
+    said = [line for line in server.log.read_text().splitlines() if "can be started" in line and "trace" in line]
+    assert 1 <= len(said) <= 3
+    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+    wait_until(lambda: server.status_of_readyz() == 200)
+    assert server.predict(pdf((144, 144)), "application/pdf").status == 200
