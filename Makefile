@@ -52,11 +52,11 @@ types: ## mypy --strict, every member in its own environment
 	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py \
 	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer \
-	  tests/benchmarks/yolo_predict.py \
+	  tests/benchmarks/yolo_predict.py tests/benchmarks/scan_100000.py \
 	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py \
 	  tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \
-	  tests/benchmarks/server_soak.py tests/benchmarks/server_throughput.py \
+	  tests/benchmarks/capture_overhead.py tests/benchmarks/server_soak.py tests/benchmarks/server_throughput.py \
 	  tests/contract/test_server_fixture.py tests/contract/test_server_contracts.py
 	$(call MYPY,example-dev) --config-file examples/invoices/pyproject.toml examples/invoices/src
 
@@ -107,7 +107,7 @@ stories: ## print the names for make e2e STORY=name
 	@$(call in,operator-dev)/python -m pytest --collect-only --quiet $(ASYNC) tests/e2e | sed -n 's/^tests.*:://p'
 
 .PHONY: bench
-bench: bench-runs bench-pages bench-server bench-throughput ## measure the operator, the trainer on many pages, then the server
+bench: bench-runs bench-pages bench-scan bench-server bench-throughput ## measure the operator, the trainer on many pages, then the server
 
 .PHONY: bench-runs
 bench-runs: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")
@@ -116,6 +116,15 @@ bench-runs: setup ## measure the operator on a control plane without a node (BEN
 .PHONY: bench-pages
 bench-pages: setup ## measure anchor index, pool add and prepare on 25,000 pages (PAGES="--pages 5000 --repeats 3")
 	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.pages_25000 $(PAGES)
+
+.PHONY: bench-scan
+bench-scan: setup ## measure a policy's first scan of 100,000 samples and as many captured pages in a bucket (SCAN="--samples 5000")
+	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.scan_100000 \
+	  "$$(local-cluster/cluster tools build versitygw)" $(SCAN)
+
+.PHONY: bench-capture
+bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="model.onnx folder-of-pages")
+	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead $(CAPTURE)
 
 .PHONY: bench-server
 bench-server: setup ## ten minutes of hostile pages among good ones on the server (SOAK="--minutes 2")

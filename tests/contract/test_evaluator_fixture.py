@@ -14,13 +14,14 @@ from PIL import Image
 
 from contract.kinds import KINDS, PIXELS_BY_RULE, as_kind, pixels_digest
 from finetune_trainer.data.decoding import PIXEL_RULE
-from finetune_trainer.data.images import as_trained
+from finetune_trainer.data.images import Picture, as_trained, inspect_image
 from finetune_trainer.evaluation.detector import Detector, open_detector
 from finetune_trainer.evaluation.postprocess import Thresholds, overlap
 from finetune_trainer.evaluation.preprocess import decode
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
+PIXELS: dict[str, Any] = json.loads((FIXTURES / "pixels.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,22 @@ def test_training_decodes_the_pixels_that_are_evaluated(page: str) -> None:
     np.testing.assert_array_equal(read, decode(data))
     with Image.open(io.BytesIO(laid_out)) as image:  # ultralytics drops what Pillow refuses
         image.verify()
+
+
+@pytest.mark.parametrize("page", PIXELS["pages"])
+def test_a_pool_knows_a_page_by_the_digest_that_the_server_records(page: str) -> None:
+    assert digest(FIXTURES / "pages" / page) == PIXELS["pages"][page]
+
+
+@pytest.mark.parametrize("number", PIXELS["document"]["pages"])
+def test_a_pool_knows_the_picture_of_a_documents_page_by_the_digest_that_the_server_records(number: str) -> None:
+    assert digest(FIXTURES / "documents" / f"two-pages-{number}.png") == PIXELS["document"]["pages"][number]
+
+
+def digest(path: Path) -> str:
+    picture = inspect_image(path.read_bytes())
+    assert isinstance(picture, Picture), picture
+    return picture.pixels
 
 
 def test_the_fixture_asks_for_every_rule(detector: Detector) -> None:

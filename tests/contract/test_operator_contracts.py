@@ -28,11 +28,13 @@ from unit.decide.run.results import LIVE, evaluate_result, prepare_result, train
 from unit.decide.run.world import World, base, policy
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
-    ("run-document", contract.RunDocument, "same"),
+    ("run-document#/$defs/ofBase", contract.RunDocument, "same"),
+    ("run-document#/$defs/scan", contract.ScanDocument, "same"),
     ("result", contract.StepResult, "reads"),
     ("result#/$defs/error", contract.ResultError, "reads"),
     ("result#/$defs/prepare", contract.PrepareResult, "reads"),
     ("result#/$defs/train", contract.TrainResult, "reads"),
+    ("result#/$defs/scan", contract.ScanResult, "reads"),
     ("report#/properties/result", contract.EvaluateResult, "reads"),  # that of evaluate, and that of verify
     ("progress", contract.ProgressLine, "reads"),
 )
@@ -102,7 +104,9 @@ PLANTED: dict[str, tuple[str, type, Direction, Callable[[Schema], object], str]]
         "result#/$defs/emitted",
         contract.StepResult,
         "reads",
-        lambda schema: schema["properties"].update(step={"enum": ["prepare", "train", "evaluate", "verify", "search"]}),
+        lambda schema: schema["properties"].update(
+            step={"enum": ["prepare", "train", "evaluate", "verify", "scan", "search"]}
+        ),
         ".step: enum",
     ),
 }
@@ -143,6 +147,7 @@ SAME_LIMITS = (
     ("FineTunePolicy.spec.training", "run-document#/$defs/training"),
     ("FineTuneRun.spec.training", "run-document#/$defs/training"),
     ("FineTunePolicy.spec.mixing", "run-document#/$defs/mixing"),
+    ("FineTunePolicy.spec.data.production.keepDays", "run-document#/$defs/production/properties/keepDays"),
     ("FineTunePolicy.spec.minPoolSamples", "run-document#/$defs/mixing/properties/minPoolSamples"),
     ("FineTuneRun.spec.mixing", "run-document#/$defs/mixing"),
     *(
@@ -201,6 +206,7 @@ def test_one_set_of_rules_holds_for_every_uri_that_people_write() -> None:
     paths = (
         "FineTunePolicy.spec.data.anchor.uri",
         "FineTunePolicy.spec.data.pool.uri",
+        "FineTunePolicy.spec.data.production.uri",
         "FineTunePolicy.spec.artifacts.uri",
     )
     rules = [crd_part(path)["x-kubernetes-validations"] for path in (*paths, "ModelVersion.spec.artifact.uri")]
@@ -359,7 +365,7 @@ def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str) -> None:
 
 @pytest.mark.parametrize("step", allowed(part("common#/$defs/step")))
 def test_the_scripted_trainer_of_the_simulation_keeps_to_the_contract(step: str) -> None:
-    run = message("run-verify" if step == "verify" else "run-finetune")
+    run = message({"verify": "run-verify", "scan": "run-scan"}.get(step, "run-finetune"))
     code, result = Trainer()(step, run, message(f"inputs-{step}"))
     assert code == 0
     assert problems("result", result) == []

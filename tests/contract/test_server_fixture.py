@@ -13,17 +13,27 @@ import pytest
 
 from contract.kinds import KINDS, MEDIA_TYPES, PIXELS_BY_RULE, as_kind, pixels_digest
 from finetune_server.pages.decoding import PIXEL_RULE
-from server.support import Answer, ServerProcess, decode, install_model
+from server.support import Answer, ServerProcess, decode, install_model, wait_until
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
+PIXELS: dict[str, Any] = json.loads((FIXTURES / "pixels.json").read_text())
 COPIES = ("serving-image/src/finetune_server/pages/decoding.py", "trainer-image/src/finetune_trainer/data/decoding.py")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server captures all that it answers."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, kept: Path) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("fixture")
-    server = ServerProcess(install_model(folder / "model", (FIXTURES / "model.onnx").read_bytes()), folder / "log", {})
+    capture = {"FINETUNE_CAPTURE_URI": kept.as_uri(), "FINETUNE_CAPTURE_RANDOM": "1"}
+    capture |= {"FINETUNE_CAPTURE_PER_HOUR": "10000", "FINETUNE_CAPTURE_PER_DAY": "10000"}
+    model = install_model(folder / "model", (FIXTURES / "model.onnx").read_bytes())
+    server = ServerProcess(model, folder / "log", capture)
     try:
         server.wait_ready()
         yield server
@@ -65,6 +75,33 @@ def test_a_page_of_another_kind_of_file_is_answered_alike(server: ServerProcess,
     page = cv2.imread(str(FIXTURES / "pages" / "small.png"))
     assert page is not None
     check(server.predict(as_kind(np.asarray(page, np.uint8), kind), MEDIA_TYPES[Path(kind).suffix]), "small.png")
+
+
+@pytest.mark.parametrize("page", PIXELS["pages"])
+def test_a_captured_page_bears_the_digest_by_which_a_pool_knows_it(
+    server: ServerProcess, kept: Path, page: str
+) -> None:
+    content = (FIXTURES / "pages" / page).read_bytes()
+    answer = server.predict(content, MEDIA_TYPES[Path(page).suffix]).json
+    assert recorded(kept, answer["prediction"]) == PIXELS["pages"][page]
+
+
+def test_a_captured_page_of_a_document_bears_the_digest_of_its_picture(server: ServerProcess, kept: Path) -> None:
+    document = PIXELS["document"]
+    content = (FIXTURES / "documents" / document["file"]).read_bytes()
+    answer = server.predict(content, "application/pdf", f"?pages=all&dpi={document['dpi']}").json
+    digests = {str(page["number"]): recorded(kept, page["prediction"]) for page in answer["pages"]}
+    assert digests == document["pages"]
+
+
+def recorded(kept: Path, prediction: str) -> str:
+    """The digest of the pixels in a record, once it is written."""
+
+    def files() -> list[Path]:
+        return list(kept.rglob(f"{prediction}.json"))
+
+    wait_until(lambda: len(files()) == 1)
+    return str(json.loads(files()[0].read_text())["page"]["pixels"])
 
 
 def check(answer: Answer, page: str) -> None:

@@ -10,9 +10,16 @@ import pytest
 
 from finetune_trainer.documents import codec, model_version
 from finetune_trainer.documents.anchor import AnchorIndex
-from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs, VerifyInputs
+from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, ScanInputs, TrainInputs, VerifyInputs
 from finetune_trainer.documents.plan import Plan
 from finetune_trainer.documents.pool import PoolBatch, PoolCorrection, PoolWithdrawal
+from finetune_trainer.documents.production import (
+    CapturedPage,
+    ProductionOwner,
+    ProductionReport,
+    ProductionWeek,
+    ProductionWindow,
+)
 from finetune_trainer.documents.report import ModelDetails, Report
 from finetune_trainer.documents.result import (
     RESULT_LIMIT,
@@ -24,10 +31,11 @@ from finetune_trainer.documents.result import (
     PrepareResult,
     ProgressLine,
     Rates,
+    ScanResult,
     TrainResult,
     VerifyResult,
 )
-from finetune_trainer.documents.run import FineTuneDocument, Mixing, Training, VerifyDocument
+from finetune_trainer.documents.run import FineTuneDocument, Mixing, ScanDocument, Training, VerifyDocument
 from finetune_trainer.documents.serving import Lineage, ServingMetadata
 from finetune_trainer.errors import ErrorClass, Reason, exit_code
 from house.agreement import Direction, contract_differences
@@ -37,16 +45,19 @@ from house.schemas import COMMON, allowed, contracts, limit, part, without_null
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document#/$defs/fineTune", FineTuneDocument, "reads"),
     ("run-document#/$defs/verify", VerifyDocument, "reads"),
+    ("run-document#/$defs/scan", ScanDocument, "reads"),
     ("step-inputs#/$defs/prepare", PrepareInputs, "reads"),
     ("step-inputs#/$defs/train", TrainInputs, "reads"),
     ("step-inputs#/$defs/evaluate", EvaluateInputs, "reads"),
     ("step-inputs#/$defs/verify", VerifyInputs, "reads"),
+    ("step-inputs#/$defs/scan", ScanInputs, "reads"),
     ("result#/$defs/emitted", Emitted, "same"),
     ("result#/$defs/error", ErrorReport, "writes"),
     ("result#/$defs/prepare", PrepareResult, "writes"),
     ("result#/$defs/train", TrainResult, "writes"),
     ("result#/$defs/evaluate", EvaluateResult, "writes"),
     ("result#/$defs/verify", VerifyResult, "writes"),
+    ("result#/$defs/scan", ScanResult, "writes"),
     ("progress", ProgressLine, "writes"),
     ("plan", Plan, "same"),
     ("manifest", Manifest, "same"),
@@ -56,6 +67,11 @@ TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("anchor-index", AnchorIndex, "same"),
     ("serving#/$defs/serving", ServingMetadata, "same"),
     ("serving#/$defs/lineage", Lineage, "same"),
+    ("production", ProductionOwner, "reads"),
+    ("production-page", CapturedPage, "reads"),
+    ("production-report", ProductionReport, "reads"),
+    ("production-window", ProductionWindow, "reads"),
+    ("production-week", ProductionWeek, "same"),
     ("report", Report, "writes"),
     ("report#/$defs/details", ModelDetails, "writes"),
 )

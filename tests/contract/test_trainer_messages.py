@@ -16,6 +16,7 @@ from finetune_trainer.documents.result import (
     Emitted,
     EvaluateResult,
     PrepareResult,
+    ScanResult,
     StepName,
     TrainResult,
     VerifyResult,
@@ -30,6 +31,7 @@ RESULTS: dict[str, Any] = {
     "train": TrainResult,
     "evaluate": EvaluateResult,
     "verify": VerifyResult,
+    "scan": ScanResult,
 }
 
 
@@ -38,13 +40,13 @@ def text(name: str) -> bytes:
     return (MESSAGES / f"{name}.json").read_bytes()
 
 
-@pytest.mark.parametrize("mode", ["finetune", "verify"])
+@pytest.mark.parametrize("mode", ["finetune", "verify", "scan"])
 def test_the_operators_document_is_read_in_full(mode: str) -> None:
     document = parse_run_document(text(f"run-{mode}"))
     assert json.loads(encode(document)) == json.loads(text(f"run-{mode}"))
 
 
-@pytest.mark.parametrize("step", ["prepare", "train", "evaluate", "verify"])
+@pytest.mark.parametrize("step", ["prepare", "train", "evaluate", "verify", "scan"])
 def test_the_operators_inputs_are_read_in_full(step: StepName) -> None:
     inputs = parse_inputs(step, text(f"inputs-{step}").decode())
     assert json.loads(encode(inputs)) == json.loads(text(f"inputs-{step}"))

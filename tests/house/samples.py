@@ -63,12 +63,17 @@ def _policy(first: bool) -> Object:
                 "uri": "file:///data/pool" if first else "gs://bucket/pool",
                 "holdout": "0.1" if first else "0.2",
             },
+            "production": {
+                "uri": "file:///data/production" if first else "s3://bucket/production",
+                "keepDays": 30 if first else 60,
+            },
         },
         "artifacts": {"uri": "file:///artifacts" if first else "s3://bucket"},
         "podTemplates": {
             "train": "gpu" if first else "big-gpu",
             "cpu": "cpu" if first else "big-cpu",
             "evaluate": "judge" if first else "big-judge",
+            "scan": "scanner" if first else "big-scanner",
         },
         "serving": _serving("0.5" if first else "0.6"),
         "minPoolSamples": 60 if first else 70,
@@ -111,7 +116,18 @@ def _policy(first: bool) -> Object:
         "watch": {"seconds": 10 if first else 20},
         "concurrency": 2 if first else 3,
         "jobs": {"queueName": "gpu" if first else "cpu", "keep": 3 if first else 0},
+        "scan": {"intervalSeconds": 60 if first else 120},
         "suspend": first,
+        "triggers": {
+            "start": "Suspended" if first else "Running",
+            "cooldownSeconds": 60 if first else 120,
+            "maxRunsPerWeek": 3 if first else 4,
+            "volume": {"newSamples": 20 if first else 30},
+            "schedule": {
+                "cron": "0 2 * * 0" if first else "30 4 1 * *",
+                "timeZone": "Europe/Berlin" if first else "America/New_York",
+            },
+        },
     }
 
 
@@ -150,6 +166,12 @@ def _run(first: bool) -> Object:
             "evidence": f"sha256:{DIGEST_A if first else DIGEST_B}",
             "by": "ann@example.com" if first else "bo@example.com",
             "reason": "good" if first else "bad",
+        },
+        "trigger": {
+            "kind": "Volume" if first else "Schedule",
+            "reason": "52 new samples" if first else "window",
+            "figures": [{"name": "new" if first else "outside", "value": "52" if first else "60"}],
+            "requester": "FineTunePolicy invoices" if first else "ann@example.com",
         },
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from server.s3 import Bucket, s3_server
 from server.support import ServerProcess, StartServer, install_model, running, tiny_model
 
 # Sessions in this process report nothing to onnxruntime's maker, like those of the server.
@@ -41,3 +42,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     base = tmp_path_factory.mktemp("shared-server")
     with running(base, {"FINETUNE_MAX_BODY_BYTES": "2000000"}) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """A bucket on an S3 server that all tests share."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as bucket:
+        yield bucket

@@ -6,28 +6,26 @@ import errno
 import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import boto3
 import pytest
 
 from finetune_server.artifact import Artifact
 from finetune_server.config import FetchConfig, fetch_config
 from finetune_server.errors import ExitCode, StartError
 from finetune_server.fetch import fetch
+from server.s3 import CREDENTIALS, Bucket
 from server.support import StartServer, clean_environment, encode, page_with, sha256, tiny_model
 
 MODEL = tiny_model()
 KEYS = ("FINETUNE_MODEL_VERSION", "FINETUNE_ARTIFACT_URI", "FINETUNE_ARTIFACT_SHA256")
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "of-models", "AWS_DEFAULT_REGION": "eu-north-1"}
 
 
 def run_fetch(
@@ -58,56 +56,6 @@ def artifact(tmp_path: Path) -> Path:
     path.parent.mkdir()
     path.write_bytes(MODEL)
     return path
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A bucket on a real S3 server, and the environment by which a pod reaches it."""
-
-    name: str
-    environment: dict[str, str]
-
-    def put(self, key: str, content: bytes) -> str:
-        client = boto3.client(
-            "s3",
-            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-            region_name=self.environment["AWS_DEFAULT_REGION"],
-        )
-        client.put_object(Bucket=self.name, Key=key, Body=content)
-        return f"s3://{self.name}/{key}"
-
-
-@pytest.fixture(scope="session")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    """moto's S3 server, as a process, over HTTP."""
-    log = tmp_path_factory.mktemp("s3") / "log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", "0"],
-            env=clean_environment(),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not (listening := re.search(r"Running on (http://127.0.0.1:\d+)", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        environment = CREDENTIALS | {"AWS_ENDPOINT_URL": listening.group(1)}
-        boto3.client(
-            "s3",
-            endpoint_url=listening.group(1),
-            aws_access_key_id="a",
-            aws_secret_access_key="b",
-            region_name="eu-north-1",
-        ).create_bucket(Bucket="models", CreateBucketConfiguration={"LocationConstraint": "eu-north-1"})
-        yield Bucket("models", environment)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_model_from_a_directory_arrives_verified(tmp_path: Path, artifact: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from finetune_server.remembered import Remembered
 from server.support import CLASSES, ServerProcess, StartServer, encode, install_model, page_with, tiny_model
 
 LABELS = 'deployment="invoice-detector",model="invoice-fields",namespace="ml",version="ft_v1.1"'
@@ -62,7 +63,7 @@ def test_no_series_carries_a_label_beyond_the_contract(metered: ServerProcess) -
     names = {
         pair.split("=")[0]
         for key in read(metered)
-        if key.startswith("finetune_") and not key.startswith("finetune_requests")
+        if key.startswith("finetune_") and not key.startswith(("finetune_requests", "finetune_capture"))
         for pair in key.rstrip("}").partition("{")[2].split(",")
     }
     assert names == {"namespace", "deployment", "model", "version", "field", "stage", "digest", "le"}
@@ -103,11 +104,36 @@ def test_the_total_stage_covers_the_parts(metered: ServerProcess) -> None:
     assert all(value > 0 for value in seconds.values())
 
 
-@pytest.mark.parametrize("body", [b'{"document": "doc-17"}', b'{"document": "doc-17", "fields": ["red"]}'])
+@pytest.mark.parametrize("body", [b'{"document": "doc-17"}', b'{"document": "doc-18", "fields": ["red"]}'])
 def test_feedback_is_counted(metered: ServerProcess, body: bytes) -> None:
     before = read(metered)
     assert metered.request("POST", "/feedback", body, "application/json").status == 202
     assert increase(metered, before)[sample("finetune_feedback_total")] == 1
+
+
+def test_pages_of_a_document_are_expected_and_detected_once(metered: ServerProcess) -> None:
+    before = read(metered)
+    for colour in ("red", "red", "blue"):
+        assert metered.predict(encode(page_with(colour, at=(0, 0))), query="?document=of-three-pages").status == 200
+    samples = increase(metered, before)
+    assert samples[sample("finetune_documents_total")] == 3
+    assert samples[sample("finetune_field_expected_total", field="red")] == 1
+    assert samples[sample("finetune_field_expected_total", field="green")] == 1
+    assert samples[sample("finetune_field_detected_total", field="red")] == 1
+    assert samples[sample("finetune_field_detected_total", field="blue")] == 1
+    assert samples[sample("finetune_detection_confidence_count", field="red")] == 2
+
+
+def test_a_document_is_forgotten_when_there_are_too_many_or_it_is_too_old() -> None:
+    now = 0.0
+    memory: Remembered[str, int] = Remembered(most=3, seconds=10, clock=lambda: now)
+    for number in range(5):
+        memory.put(f"document-{number}", number)
+    assert [memory.get(f"document-{number}") for number in range(5)] == [None, None, 2, 3, 4]
+    now = 11.0
+    assert memory.get("document-4") is None
+    memory.put("document-5", 5)
+    assert len(memory) == 1
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,11 @@ def test_a_no_to_what_was_left_to_people_keeps_it_from_going_live(flown: bool) -
     world.wait(3)
     known = [entry["by"] for entry in world.get(Kind.POLICY, "invoice-fields")["status"].get("rejected", ())]
     if flown:
-        assert (known, live(world)) == ([], "ft_v1.1"), "nothing is stopped and nothing rejected after take-off"
+        assert (known, live(world)) == (["ann"], "ft_v1.1"), "what serves goes on"
+        back = promotion("back", "base_v1", **{"from": "ft_v1.1"})
+        assert world.ask(back)["phase"] == "Succeeded"
+        ended = world.ask(promotion("again", "ft_v1.1", **{"from": "base_v1"}, releaseHold=True))
+        assert (ended["phase"], live(world)) == ("Failed", "base_v1"), ended["message"]
     else:
         ended = world.ask(asked)
         assert (known, ended["phase"], live(world)) == (["ann"], "Failed", "base_v1"), ended["message"]

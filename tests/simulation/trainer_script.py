@@ -80,7 +80,13 @@ class Trainer:
 
     def __call__(self, step: str, document: Object, inputs: Object) -> tuple[int, Object]:
         """Return (exit code, termination message) of a step."""
-        results = {"prepare": self._prepare, "train": self._train, "evaluate": self._evaluate, "verify": self._verify}
+        results = {
+            "prepare": self._prepare,
+            "train": self._train,
+            "evaluate": self._evaluate,
+            "verify": self._verify,
+            "scan": self._scan,
+        }
         message = {
             "schema": RESULT,
             "step": step,
@@ -93,7 +99,19 @@ class Trainer:
             },
             "result": results[step](document, inputs),
         }
+        if step == "scan":
+            del message["manifest"]
         return 0, message
+
+    def _scan(self, document: Object, inputs: Object) -> Object:
+        """Count the pool that `_prepare` draws from, and a page of each stratum."""
+        pages = {"random": 1, "uncertain": 1, "reported": 1, "oldest": "2026-11-01"}
+        return {
+            "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": 0 if inputs["judged"] else 60,
+            "corrected": 0, "byImage": 0, "listing": digest("listing"),
+            "pages": document["data"]["production"] and pages,
+            "reports": [{"week": "2026-W46", "documents": 1}], "answered": 100, "expiredDays": 0,
+        }  # fmt: skip
 
     def _prepare(self, document: Object, inputs: Object) -> Object:
         """Draw all of a pool that stays as it is: what was judged once is not new again."""

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 
 from finetune_trainer.commands.import_base import ImportRequest, import_base
 from finetune_trainer.documents.model_version import PlainServing
 from finetune_trainer.environment import prepare_process, variables
+from finetune_trainer.storage import join
 from trainer.policy import Policy
 from trainer.world import CLASSES, SIDE, TINY_MODEL, World, add_to_pool, index, write_anchor, write_new_pages
 
@@ -106,3 +109,28 @@ def base(best_pt: Path, shared_world: World, tmp_path_factory: pytest.TempPathFa
     spec = yaml.safe_load(import_base(request, tmp_path_factory.mktemp("import")))["spec"]
     artifact = {key: spec["artifact"][key] for key in ("uri", "sha256")}
     return {"version": "base_v1", "artifact": artifact, "checkpoint": spec["checkpoint"], "inputs": None}
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """A bucket on a real S3 server, as a pod reaches it: all by environment."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield "s3://bucket"
+    server.stop()
+
+
+@pytest.fixture(params=["file", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place to write to: a folder, and one in a bucket."""
+    if request.param == "file":
+        return (tmp_path / "with space").as_uri()
+    bucket: str = request.getfixturevalue("s3")
+    return join(bucket, tmp_path.name)

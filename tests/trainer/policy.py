@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from finetune_trainer.data.plan import Known, judged_samples, listing_of, make_plan
+from finetune_trainer.data.earlier_plans import judged_listing, judged_samples, listing_of
+from finetune_trainer.data.plan import Known, make_plan
+from finetune_trainer.data.pool import read_pool
+from finetune_trainer.data.pool_count import PoolCount, count_pool
 from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.plan import Plan
 from finetune_trainer.documents.run import FineTuneDocument
@@ -51,6 +55,16 @@ class Policy:
             judged=judged_samples(storage, self.judged[-8:])[0],
         )
         return make_plan(storage, self.document(), known)
+
+    def counted(self) -> PoolCount:
+        """What a scan counts now."""
+        storage, document = Storage(), self.document()
+        return count_pool(
+            read_pool(storage, document.data.pool.uri, document.classes),
+            Decimal(document.holdout),
+            base=listing_of(storage, self.base),
+            judged=judged_listing(storage, self.judged[-8:])[0],
+        )
 
     def run(self, *, judged: bool = True, goes_live: bool = False) -> FileReference:
         """A run: its plan is stored; whether it was judged and went live is remembered."""

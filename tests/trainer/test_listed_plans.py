@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from finetune_trainer.data.earlier_plans import judged_samples, listing_of, read_plan
 from finetune_trainer.data.listing import Listing
-from finetune_trainer.data.plan import Known, judged_samples, listing_of, make_plan, read_plan
+from finetune_trainer.data.plan import Known, make_plan
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel

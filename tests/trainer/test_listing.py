@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from finetune_trainer.documents.codec import encode
-from trainer.policy import FIRST, Policy
+from trainer.policy import FIRST, Policy, forget_pixels
 from trainer.world import add_to_pool
 
 # What happens between a first run on twelve pages and the next one, and what that one counts.
@@ -198,3 +198,35 @@ def test_what_the_next_run_counts(policy: Policy, story: Callable[[Policy], None
     assert {name: counts[name] for name in expected} == expected
     assert counts["train"] == counts["outside"] + counts["old"]
     assert counts["new"] <= counts["pool"] - counts["heldOut"]
+
+
+@pytest.mark.parametrize("story", TABLE, ids=lambda story: story.__name__)
+def test_a_scan_counts_what_the_next_run_would(policy: Policy, story: Callable[[Policy], None]) -> None:
+    story(policy)
+    counts, count = policy.draw().counts, policy.counted()
+    assert (count.samples.current, count.samples.held_out, count.withdrawn) == (
+        counts.pool, counts.held_out, counts.withdrawn)  # fmt: skip
+    assert (count.samples.outside, count.samples.new, count.samples.corrected) == (
+        counts.outside, counts.new, counts.corrected)  # fmt: skip
+    assert count.unmeasured == 0
+
+
+def test_the_pool_that_was_counted_is_known_by_its_listing(policy: Policy) -> None:
+    seen = [policy.counted().listing]
+    policy.run(goes_live=True)
+    assert policy.counted().listing == seen[0], "a run changes no pool"
+    policy.add(8000, 5)
+    seen.append(policy.counted().listing)
+    policy.correct(FIRST, 3)
+    seen.append(policy.counted().listing)
+    policy.withdraw(FIRST, 3)
+    seen.append(policy.counted().listing)
+    policy.holdout = "0.5"
+    seen.append(policy.counted().listing)
+    assert len(set(seen)) == len(seen)
+
+
+def test_pages_of_an_earlier_release_are_counted_by_their_files(policy: Policy) -> None:
+    forget_pixels(policy.pool)
+    count = policy.counted()
+    assert (count.samples.new, count.unmeasured) == (12, 12)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from finetune_trainer.data.anchor import build_index, write_index
 from finetune_trainer.data.corrections import NewLabels, correct
@@ -23,30 +21,6 @@ from finetune_trainer.errors import ErrorClass, Reason, StepError
 from finetune_trainer.steps.publish import Publisher
 from finetune_trainer.storage import Storage, join, local_path, normalise
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, relabel, write_anchor, write_new_pages
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A bucket on a real S3 server, as a pod reaches it: all by environment."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "someone")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="bucket")
-        yield "s3://bucket"
-    server.stop()
-
-
-@pytest.fixture(params=["file", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "file":
-        return (tmp_path / "with space").as_uri()
-    bucket: str = request.getfixturevalue("s3")
-    return join(bucket, tmp_path.name)
 
 
 def test_what_is_written_is_read_listed_and_sized(place: str) -> None:

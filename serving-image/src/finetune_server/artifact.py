@@ -40,8 +40,17 @@ def checked_artifact(*, version: str, uri: str, sha256: str, source: str) -> Art
             f"{source} has sha256 {sha256!r}",
             "Give 64 lower-case hexadecimal digits, as `sha256sum model.onnx` prints them",
         )
+    checked_location(uri, source=source)
+    return Artifact(version=version, uri=uri, sha256=sha256)
+
+
+def checked_location(uri: str, *, source: str, bucket: bool = False) -> str:
+    """Return `uri`, which came from `source`; with `bucket`, a whole one will do.
+
+    Raises `StartError` as `checked_artifact` does.
+    """
     parts = urlsplit(uri)
-    if parts.scheme not in SCHEMES or not parts.path.strip("/"):
+    if parts.scheme not in SCHEMES or not (parts.path.strip("/") or (bucket and parts.netloc)):
         raise StartError(
             "UriUnsupported", f"{source} has URI {uri!r}", f"Use {', '.join(s + '://' for s in SCHEMES)} and a path"
         )
@@ -52,7 +61,7 @@ def checked_artifact(*, version: str, uri: str, sha256: str, source: str) -> Art
             f"{source} has a URI with user information, a query or a fragment",
             "Give credentials by the pod's service account or envFrom, and the plain URI here",
         )
-    return Artifact(version=version, uri=uri, sha256=sha256)
+    return uri
 
 
 def write_record(directory: Path, artifact: Artifact) -> None:

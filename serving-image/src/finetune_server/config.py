@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+import platform
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .artifact import Artifact, checked_artifact
+from .artifact import Artifact, checked_artifact, checked_location
 from .cpu import available_cpus
 from .errors import StartError
 from .memory import available_memory
@@ -73,6 +75,32 @@ class DrainConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureConfig:
+    """Which answered pages are kept, and where. `uri` is None where none are.
+
+    `random` is the share (0..1) that is drawn; `uncertain` keeps those that lack an expected field, or whose best box
+    of a field is within `margin` of the serving confidence. Caps are in pages of this pod; `queue_bytes` may wait.
+    """
+
+    uri: str | None
+    pod: str
+    random: float
+    uncertain: bool
+    margin: float
+    per_hour: int
+    per_day: int
+    queue_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackConfig:
+    """Reports that one client's address may send in an hour, and the proxies that are believed whom they pass on."""
+
+    per_hour: int
+    trusted_proxies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServeConfig:
     """Settings of `serve`. `model` is the model's name for an artifact that does not record it."""
 
@@ -90,6 +118,8 @@ class ServeConfig:
     documents: DocumentLimits
     connections: ConnectionLimits
     drain: DrainConfig
+    capture: CaptureConfig
+    feedback: FeedbackConfig
 
 
 def fetch_config(env: Mapping[str, str]) -> FetchConfig:
@@ -127,6 +157,8 @@ def serve_config(env: Mapping[str, str]) -> ServeConfig:
         documents=_documents(env),
         connections=_connections(env),
         drain=_drain(env),
+        capture=_capture(env),
+        feedback=_feedback(env),
     )
 
 
@@ -197,6 +229,36 @@ def _drain(env: Mapping[str, str]) -> DrainConfig:
         # Endpoints usually follow a pod's deletion within a second; three leaves room for a busy node.
         quiet_seconds=_number(env, "FINETUNE_DRAIN_QUIET_SECONDS", 3, low=0),
     )
+
+
+def _capture(env: Mapping[str, str]) -> CaptureConfig:
+    uri = env.get("FINETUNE_CAPTURE_URI", "").strip().rstrip("/")
+    return CaptureConfig(
+        uri=checked_location(uri, source="FINETUNE_CAPTURE_URI", bucket=True) if uri else None,
+        # A container's host name is its pod's name.
+        pod=env.get("FINETUNE_POD") or env.get("HOSTNAME") or platform.node() or "pod",
+        random=_number(env, "FINETUNE_CAPTURE_RANDOM", 0.01, low=0, high=1),
+        uncertain=_number(env, "FINETUNE_CAPTURE_UNCERTAIN", 1, low=0, high=1) == 1,
+        margin=_number(env, "FINETUNE_CAPTURE_MARGIN", 0.1, low=0, high=1),
+        per_hour=int(_number(env, "FINETUNE_CAPTURE_PER_HOUR", 200, low=0, high=1_000_000)),
+        per_day=int(_number(env, "FINETUNE_CAPTURE_PER_DAY", 2000, low=0, high=10_000_000)),
+        # A page of A4 at 150 dpi takes 7 MB while its pixels are digested, and what it came as while it waits.
+        queue_bytes=int(_number(env, "FINETUNE_CAPTURE_QUEUE_BYTES", 64 * MIB, low=MIB)),
+    )
+
+
+def _feedback(env: Mapping[str, str]) -> FeedbackConfig:
+    proxies = tuple(p.strip() for p in env.get("FINETUNE_TRUSTED_PROXIES", "").split(",") if p.strip())
+    for proxy in proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError:
+            raise StartError(
+                "SettingInvalid",
+                f"FINETUNE_TRUSTED_PROXIES names {proxy!r}",
+                "Give addresses or networks as 10.0.0.0/8, separated by commas",
+            ) from None
+    return FeedbackConfig(int(_number(env, "FINETUNE_FEEDBACK_PER_HOUR", 60, low=0)), proxies)
 
 
 def _directory(env: Mapping[str, str]) -> Path:

@@ -38,6 +38,11 @@ class Drain:
         if self._since is None:
             self._since = self._clock()
 
+    def seconds_left(self, more: float) -> float:
+        """Return what is left of the drain and `more` seconds behind it: all of it before SIGTERM, at least 0."""
+        gone = 0.0 if self._since is None else self._clock() - self._since
+        return max(0.0, self._config.seconds + more - gone)
+
     def entered(self) -> None:
         """Count a request (not a probe, not a scrape) that has begun."""
         self.in_flight += 1

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
+from threading import Lock
 from time import perf_counter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .artifact import Artifact
+from .remembered import Remembered
 
 CONFIDENCE_BUCKETS: Final = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 1.0)
 """Finer towards 1, where a healthy model's confidences lie and a drop begins."""
+
+_MOST_DOCUMENTS: Final = 10_000
+_DOCUMENT_SECONDS: Final = 3600
+"""For so long after its last page a document is known, so that its next one is no document of its own."""
 
 SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -59,9 +65,13 @@ def _families(registry: CollectorRegistry, names: tuple[str, ...]) -> _Families:
     return _Families(
         documents=counter("finetune_documents", "Pages answered"),
         feedback=counter("finetune_feedback", "Documents that a user reported as read wrongly"),
-        expected=counter("finetune_field_expected", "Pages that should carry the field, by configuration", "field"),
+        expected=counter(
+            "finetune_field_expected", "Pages, or documents where they are named, that should carry the field", "field"
+        ),
         detected=counter(
-            "finetune_field_detected", "Pages with at least one box of the field at the serving confidence", "field"
+            "finetune_field_detected",
+            "Pages, or documents where they are named, with a box of the field at the serving confidence",
+            "field",
         ),
         confidence=Histogram(
             "finetune_detection_confidence",
@@ -95,7 +105,7 @@ class Metrics:
         artifact: Artifact,
         *,
         classes: Iterable[str],
-        expected: Iterable[str],
+        expected: Sequence[str],
     ) -> None:
         fields = tuple(classes)
         common = {**asdict(identity), "version": artifact.version}
@@ -105,18 +115,36 @@ class Metrics:
         self._feedback = families.feedback.labels(**common)
         every_expected = {field: families.expected.labels(**common, field=field) for field in fields}
         self._expected = [every_expected[field] for field in expected]
+        self.expected = tuple(expected)
         self._detected = {field: families.detected.labels(**common, field=field) for field in fields}
         self._confidence = {field: families.confidence.labels(**common, field=field) for field in fields}
+        self._open: Remembered[str, set[str]] = Remembered(most=_MOST_DOCUMENTS, seconds=_DOCUMENT_SECONDS)
+        self._counting = Lock()
         self._stages = {stage: families.duration.labels(**common, stage=stage.value) for stage in Stage}
 
-    def document(self, best: Mapping[str, float]) -> None:
-        """Count one answered page; `best` gives the highest confidence (0..1) of each field that was found."""
+    def document(self, best: Mapping[str, float], document: str | None = None) -> None:
+        """Count one answered page; `best` gives the highest confidence (0..1) of each field that was found.
+
+        Of a `document` each field is expected and detected once: page 2 misses nothing that page 1 has.
+        """
         self._documents.inc()
-        for series in self._expected:
+        first, new = self._of_document(best, document)
+        for series in self._expected if first else ():
             series.inc()
         for field, confidence in best.items():
-            self._detected[field].inc()
+            if field in new:
+                self._detected[field].inc()
             self._confidence[field].observe(confidence)
+
+    def _of_document(self, best: Mapping[str, float], document: str | None) -> tuple[bool, set[str]]:
+        """Return whether this is the document's first page, and the fields that no page of it had before."""
+        if document is None:
+            return True, set(best)
+        with self._counting:
+            known = self._open.get(document)
+            new = set(best) - (known or set())
+            self._open.put(document, (known or set()) | new)
+        return known is None, new
 
     def feedback(self) -> None:
         """Count one document that a user reported."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from .errors import RequestError
 from .metrics import Metrics, Stage
@@ -29,11 +31,17 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Fields of one page by falling confidence; width and height in pixels."""
+    """Fields of one page by falling confidence; width and height in pixels, and the `pixels` that were read,
+    None once they are let go of."""
 
     width: int
     height: int
     fields: tuple[Field, ...]
+    pixels: Page | None = field(repr=False, compare=False)
+
+
+Count: TypeAlias = Callable[[Mapping[str, float]], None]
+"""What counts a page that was read, by the confidence of the best box of each field."""
 
 
 class InferenceError(RequestError):
@@ -43,7 +51,9 @@ class InferenceError(RequestError):
         super().__init__(500, reason, message)
 
 
-def read_image(request: PageRequest, max_pixels: int, detector: Detector, metrics: Metrics) -> Reading | None:
+def read_image(
+    request: PageRequest, max_pixels: int, detector: Detector, metrics: Metrics, count: Count
+) -> Reading | None:
     """Decode one image, read it and count it; None where it may lack a part, as a process can tell.
 
     Raises `RequestError`.
@@ -52,10 +62,10 @@ def read_image(request: PageRequest, max_pixels: int, detector: Detector, metric
         page = decode_image(request.content, request.kind, max_pixels)
     if request.kind is Kind.JPEG and may_lack_data(page):
         return None
-    return read_page(page, detector, metrics)
+    return read_page(page, detector, metrics, count)
 
 
-def read_page(page: Page, detector: Detector, metrics: Metrics) -> Reading:
+def read_page(page: Page, detector: Detector, metrics: Metrics, count: Count) -> Reading:
     """Read one page and count it. Raises `InferenceError` when the network fails or its output is unusable."""
     settings = detector.settings
     height, width = page.shape[:2]
@@ -80,5 +90,5 @@ def read_page(page: Page, detector: Detector, metrics: Metrics) -> Reading:
             )
         )
     # Reversed, so that the best box of a field, which comes first, is the one that stays.
-    metrics.document({field.name: field.confidence for field in reversed(fields)})
-    return Reading(width, height, fields)
+    count({one.name: one.confidence for one in reversed(fields)})
+    return Reading(width, height, fields, page)

@@ -17,6 +17,9 @@ import cv2
 import prometheus_client
 import uvicorn
 
+from .capture.capture import Capture
+from .capture.metrics import CaptureMetrics
+from .capture.records import Place
 from .config import ServeConfig
 from .drain import Drain
 from .errors import ExitCode, StartError
@@ -35,12 +38,17 @@ LAST_ANSWERS_SECONDS: Final = 10
 """What requests that are still being answered at the drain's end get."""
 
 
+FLUSH_SECONDS: Final = 8
+"""What captured pages that wait to be written get behind the drain, within what is left of its promise."""
+
+
 class DrainingServer(uvicorn.Server):
     """Uvicorn, but SIGTERM starts a drain with the socket open, instead of closing it at once."""
 
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, capture: Capture | None = None) -> None:
         super().__init__(config)
         self._drain = drain
+        self._capture = capture
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Drain at the first signal; stop at once at another one, or at SIGINT."""
@@ -58,6 +66,8 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Tell, every 0.1 s, whether to stop."""
+        if self._capture is not None:
+            self._capture.tick()
         return await super().on_tick(counter) or self._drain.finished(len(self.server_state.connections))
 
 
@@ -75,6 +85,8 @@ async def _serve(config: ServeConfig) -> None:
     pool = ThreadPoolExecutor(config.workers, thread_name_prefix="page")
     rasteriser = Rasteriser(config.documents, config.limits.max_pixels)
     registry = _registry()
+    place = Place(config.namespace, config.deployment, config.capture.pod)
+    capture = _capture(config, place, registry)
     state = ServingState(
         limits=config.limits,
         drain=drain,
@@ -86,17 +98,36 @@ async def _serve(config: ServeConfig) -> None:
         rasteriser=rasteriser,
         registry=registry,
         requests=RequestMetrics(registry, namespace=config.namespace, deployment=config.deployment),
+        feedback=config.feedback,
+        capture=capture,
     )
-    server = DrainingServer(_uvicorn_config(config, state), drain)
+    server = DrainingServer(_uvicorn_config(config, state), drain, capture)
     loading = asyncio.create_task(_load(config, state, server))
     try:
         await server.serve()
+        if capture is not None:
+            await _flush(capture, min(FLUSH_SECONDS, drain.seconds_left(LAST_ANSWERS_SECONDS)))
     finally:
         rasteriser.close()
         pool.shutdown(wait=False, cancel_futures=True)
     loading.cancel()
     if loading.done() and not loading.cancelled():
         loading.result()
+
+
+def _capture(config: ServeConfig, place: Place, registry: prometheus_client.CollectorRegistry) -> Capture | None:
+    metrics = CaptureMetrics(registry, namespace=place.namespace, deployment=place.deployment)
+    if config.capture.uri is None:
+        return None
+    capture = Capture(config.capture, place, metrics)
+    capture.start()
+    return capture
+
+
+async def _flush(capture: Capture, seconds: float) -> None:
+    """Write what waits, for so long at most."""
+    if not await asyncio.to_thread(capture.close, max(0.5, seconds)):
+        log.warning("captured pages are lost: the store did not take them within %.1f s of the drain", seconds)
 
 
 async def _load(config: ServeConfig, state: ServingState, server: uvicorn.Server) -> None:
@@ -170,6 +201,9 @@ def _uvicorn_config(config: ServeConfig, state: ServingState) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        # By default uvicorn would believe anybody on this machine, and what FORWARDED_ALLOW_IPS says.
+        proxy_headers=bool(config.feedback.trusted_proxies),
+        forwarded_allow_ips=list(config.feedback.trusted_proxies),
         timeout_keep_alive=math.ceil(config.connections.keep_alive_seconds),
         timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
     )

@@ -161,7 +161,23 @@ CASES = (
         field="data.pool.holdout",
     ),
     Bad(TUNED, "evidence.figures", [], "has no figures, so nobody could tell what the gates saw"),
-    Bad(POLICY, "triggers", {}, 'unknown field "spec.triggers"', field="-"),
+    Bad(POLICY, "rebuild", {}, 'unknown field "spec.rebuild"', field="-"),
+    Bad(POLICY, "triggers", {}, "names no trigger; add volume or schedule, or remove spec.triggers"),
+    *(
+        Bad(POLICY, "triggers.schedule.cron", cron, "must be five fields with one space between them")
+        for cron in ("@every night", "0 2 * * * *", "0 2  * * 0", "0 2 * * 0;")
+    ),
+    *(
+        Bad(POLICY, "triggers.schedule.timeZone", zone, "must be the name of an IANA time zone")
+        for zone in ("../UTC", "Europe/", "Europe/Berlin ", "/etc/localtime")
+    ),
+    Bad(
+        RUN,
+        "trigger.figures",
+        [{"name": "new", "value": "many"}],
+        "must be a decimal in quotes",
+        "trigger.figures[0].value",
+    ),
     # The run: what it trains, never on what data, against which gates or in which pod.
     *(
         Bad(RUN, name, value, f'unknown field "spec.{name}"', field="-")

@@ -8,18 +8,21 @@ from typing import Any, TypeVar
 
 import pytest
 
+from finetune_operator.api.names import ARTIFACT_SHA256_KEY, ARTIFACT_URI_KEY, MODEL_VERSION_KEY
 from finetune_operator.api.policy import PolicyStatus
 from finetune_operator.api.run import RunStatus
 from finetune_operator.cluster.act import NameTaken, Outlets, act
 from finetune_operator.cluster.errors import Conflict, Unavailable
 from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observed, Observer
 from finetune_operator.cluster.port import Object
 from finetune_operator.controller.decision_log import Journal
+from finetune_operator.controller.reconcile import Reconciler
 from finetune_operator.decide.decision import Action, ApplyKeys, CreateJob, Decision, ReserveVersion
 from simulation.api_server import START, ApiServer, Client
 from simulation.controllers import NAMESPACE
-from simulation.stories import run, stage
+from simulation.stories import promotion, run, stage
 
 T = TypeVar("T")
 JOB = CreateJob("first-prepare-1", "prepare", 1, "cpu", "document", '{"attempt":1}')
@@ -125,6 +128,21 @@ def test_a_result_is_taken_from_the_job_and_the_pods_that_are_there(world: World
     assert there.termination_message is None
 
 
+@pytest.mark.row("R97")
+def test_a_job_whose_labels_somebody_took_is_read_past_the_cache_all_the_same(world: World) -> None:
+    """It is found by its name, and must be found so again when all is read anew: else its result is lost."""
+    job = world.child(Kind.JOB, "first-train-1", world.uid)
+    world.child(Kind.POD, "p", job)
+    attempt = {"step": "train", "attempt": 1, "job": "first-train-1", "outcome": "Running", "jobUid": job}
+    world.status(Kind.RUN, "first", {"attempts": [attempt]})
+    ended = {"exitCode": 0, "message": "{}", "finishedAt": "2026-11-21T12:00:09Z"}
+    trainer = {"name": "trainer", "state": {"terminated": ended}}
+    world.status(Kind.POD, "p", {"phase": "Succeeded", "containerStatuses": [trainer]})
+    taken = "finetune-operator.io/owner-uid"
+    world.server.update_spec("user", Kind.JOB, NAMESPACE, "first-train-1", lambda o: o["metadata"]["labels"].pop(taken))
+    assert [view.uid for view in world.run().view.jobs] == [job]
+
+
 @pytest.mark.row("D59")
 def test_a_flight_looks_at_the_deployment_that_is_there(world: World) -> None:
     before = world.raw(Kind.DEPLOYMENT, "invoice-detector")["metadata"]["resourceVersion"]
@@ -184,3 +202,23 @@ def test_a_number_is_reserved_in_the_policy_that_is_there(world: World) -> None:
     world.act(world.run(), ReserveVersion("invoice-fields", "run-1", 1), status=RunStatus(phase="Pending"))
     status = world.raw(Kind.POLICY, "invoice-fields")["status"]
     assert (status["epoch"], [r["version"] for r in status["reservations"]]) == (7, ["ft_v1.1"])
+
+
+@pytest.mark.row("D83")
+def test_a_hold_knows_the_newest_promotion_though_its_watch_lags(world: World) -> None:
+    """Else a release that is older than the hold would seem to be younger than all promotions that were there."""
+    keys = {MODEL_VERSION_KEY: "ft_v1.1", ARTIFACT_URI_KEY: "file:///m", ARTIFACT_SHA256_KEY: DIGEST}
+
+    def serve(deployment: Object) -> None:
+        deployment["spec"]["template"].setdefault("metadata", {})["annotations"] = keys
+
+    world.server.update_spec("user", Kind.DEPLOYMENT, NAMESPACE, "invoice-detector", serve)
+    world.client.stop()
+    world.server.advance(300)
+    world.server.create("user", Kind.PROMOTION, NAMESPACE, promotion("release", "base_v1", releaseHold=True))
+    made = world.raw(Kind.PROMOTION, "release")["metadata"]["creationTimestamp"]
+    outlets = Outlets(lambda *_: None, lambda _: None)
+    reconciler = Reconciler(world.cluster, world.observer, outlets, lambda: world.server.now)
+    world.do(reconciler.reconcile(ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields")))
+    hold = world.raw(Kind.POLICY, "invoice-fields")["status"]["hold"]
+    assert hold["newestPromotion"] == made

@@ -21,6 +21,8 @@ from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Object
+from finetune_operator.cluster.reach import Away
+from finetune_operator.controller import loop as loop_module
 from finetune_operator.controller.failures import TRIES
 from finetune_operator.controller.loop import OUTAGE, Loop
 from finetune_operator.controller.metrics import Metrics
@@ -367,6 +369,25 @@ def test_webhooks_that_are_down_are_no_outage_of_the_api_server() -> None:
     assert not loop.is_outage()
 
 
+@pytest.mark.parametrize("answer", [Conflict("moved"), Forbidden("no"), Outcome()])
+def test_any_answer_ends_what_looked_like_an_outage(answer: Outcome | Exception) -> None:
+    """Else ten requests that timed out, in however many days, would leave one worker."""
+
+    async def story() -> bool:
+        scripted = Scripted(*[Unavailable("away")] * (OUTAGE - 1), answer, Unavailable("away"))
+        queue: WorkQueue[ObjectRef] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
+        loop = Loop(queue, scripted, Client(ApiServer()), Metrics())  # type: ignore[arg-type]
+        for number in range(OUTAGE + 1):
+            queue.wake(ObjectRef(Kind.RUN, "ml", f"r-{number}"))
+            key = await queue.take()
+            assert key is not None
+            await loop.work(key)
+        assert scripted.tries == OUTAGE + 1
+        return loop.is_outage()
+
+    assert not asyncio.run(story())
+
+
 @pytest.mark.parametrize("error", [Conflict("moved"), Unavailable("away"), Forbidden("no"), ClusterError("odd")])
 def test_a_refusal_is_tried_again_soon(error: ClusterError) -> None:
     scripted, _ = played(error)
@@ -382,10 +403,47 @@ def test_what_moved_since_it_was_looked_at_is_read_past_the_cache_before_the_nex
     assert asked.fresh == reads
 
 
+@pytest.mark.parametrize(
+    ("error", "doubted"),
+    [(Forbidden("no"), ["ml"]), (AdmissionUnavailable("no webhook"), []), (Invalid("bad"), []), (Away("gone"), [])],
+)
+def test_only_a_forbidden_write_casts_doubt_on_its_namespace(error: ClusterError, doubted: list[str]) -> None:
+    heard: list[str] = []
+
+    async def story() -> None:
+        queue: WorkQueue[ObjectRef] = WorkQueue(lambda key: 0, asyncio.get_running_loop().time, lambda: 0.0)
+        client = Client(ApiServer())
+        loop = Loop(queue, Scripted(error), client, Metrics(), doubt=heard.append)  # type: ignore[arg-type]
+        queue.wake(RUN)
+        key = await queue.take()
+        assert key is not None
+        await loop.work(key)
+
+    asyncio.run(story())
+    assert heard == doubted
+
+
+def test_what_is_away_is_not_tried_before_it_is_back() -> None:
+    assert played(Away("gone"))[0].tries == 1
+
+
 def test_a_bug_with_one_object_stops_nobody_and_is_not_tried_in_a_tight_loop() -> None:
     scripted, loop = played(KeyError("a bug"))
     assert scripted.tries == 1
     assert 'kind="finetuneruns",outcome="error"} 1.0' in loop.metrics.text().decode()
+
+
+def test_an_object_with_a_bug_is_tried_again_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "BUG_PAUSE", 0.2)
+    assert played(KeyError("a bug"), seconds=0.5)[0].tries == 2
+
+
+def test_a_decision_that_asks_for_another_look_at_once_again_and_again_does_not_run_hot() -> None:
+    assert 2 <= played(*[Outcome(after=timedelta(0))] * 1000, seconds=0.55)[0].tries <= 7
+
+
+def test_what_could_not_do_all_at_once_is_looked_at_again() -> None:
+    assert played(Outcome(again=True), seconds=0.3)[0].tries == 2
 
 
 def test_a_settled_key_is_not_looked_at_again() -> None:

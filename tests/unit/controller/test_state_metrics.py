@@ -212,6 +212,8 @@ COUNTS = {  # gauges of objects, or of what is so (1) or not (0)
     "finetune_policy_suspended",
     "finetune_flight",
     "finetune_pool_samples",
+    "finetune_scanned_samples",
+    "finetune_captured_pages",
 }
 
 
@@ -240,3 +242,21 @@ def _text(store: Store) -> str:
     metrics = Metrics()
     metrics.show(State(store, Queue()))
     return metrics.text().decode()
+
+
+def test_what_the_newest_scan_counted_and_nothing_where_none_is_made() -> None:
+    store = Store()
+    policy(store, {})
+    assert not any("captured" in key or "scanned" in key for key in scraped(store))
+    counted = {
+        "at": T0, "basis": {"document": "a" * 64}, "listing": "b" * 64, "pool": 84, "heldOut": 10, "withdrawn": 1,
+        "outside": 74, "new": 34, "corrected": 2, "byImage": 0, "pages": {"random": 5, "uncertain": 3, "reported": 1},
+    }  # fmt: skip
+    policy(store, {"scan": {"counted": counted}}, version=2)
+    seen = scraped(store)
+    words = {"pool": 84, "heldOut": 10, "withdrawn": 1, "outside": 74, "new": 34, "corrected": 2}
+    for word, number in words.items():
+        assert seen[f"finetune_scanned_samples{{count={word},{WHERE},namespace=ml}}"] == number
+    for stratum, number in {"Random": 5, "Uncertain": 3, "Reported": 1}.items():
+        assert seen[f"finetune_captured_pages{{{WHERE},namespace=ml,stratum={stratum}}}"] == number
+    assert seen[f"finetune_scanned_since_timestamp_seconds{{{WHERE},namespace=ml}}"] == SECONDS

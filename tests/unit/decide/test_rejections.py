@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import PolicyStatus, Rejected
+from finetune_operator.api.policy import PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Rejection, Service, record_text, rejection, services
 from finetune_operator.api.run import Ruling
@@ -19,6 +19,7 @@ from finetune_operator.decide.policy.memory import rejected
 from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.eligibility import is_proven
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse
+from finetune_operator.decide.rejections import barred
 from finetune_operator.decide.version.machine import decide as decide_version
 from finetune_operator.decide.version.view import VersionView
 from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, promotion, tuned, view
@@ -220,3 +221,43 @@ class TestVersion:
 def annotated(version: ModelVersion, status: PolicyStatus) -> list[str]:
     decision = decide_version(VersionView(version=version, now=NOW, policies=(policy(status),)))
     return [action.text for action in decision.actions if isinstance(action, Annotate)]
+
+
+class TestServed:
+    """A no to what serves or served here (D110): it takes nothing down, and counts among ways back."""
+
+    LATE = Rejected(version="ft_v1.1", sha256=SHA, by="ann", at=NOW, run="first")
+
+    def status(self, *noes: Rejected, taken: bool = False) -> PolicyStatus:
+        """base_v1 is live, ft_v1.1 was good before it."""
+        status = replace(live(BASE, 2, TUNED), rejected=noes)
+        back = TakenBack(version="base_v1", sha256=BASE.spec.artifact.sha256, by="x", since=NOW)
+        return replace(status, taken_back=(back,)) if taken else status
+
+    @pytest.mark.row("D110")
+    def test_it_is_not_gone_back_to_while_another_version_that_served_is_left(self) -> None:
+        request = promotion("ft_v1.1", "base_v1")
+        assert isinstance(asked(request, BASE, TUNED, status=self.status()), Clear)
+        refused = asked(request, BASE, TUNED, status=self.status(self.LATE))
+        assert isinstance(refused, Refuse)
+        assert "'ann' rejected it" in refused.message
+
+    @pytest.mark.row("D110")
+    def test_the_last_version_that_served_cannot_be_taken_away_by_a_no(self) -> None:
+        also = Rejected(version="base_v1", sha256=BASE.spec.artifact.sha256, by="eve", at=NOW, run="old")
+        for status in (self.status(self.LATE, also), self.status(self.LATE, taken=True)):
+            assert barred(SHA, (BASE, TUNED), status) is None
+            assert isinstance(asked(promotion("ft_v1.1", "base_v1"), BASE, TUNED, status=status), Clear)
+
+    @pytest.mark.row("D110")
+    def test_what_never_served_here_stays_barred_whatever_else_is_left(self) -> None:
+        assert barred(SHA, (BASE, TUNED), replace(live(BASE), rejected=(self.LATE,))) == self.LATE
+        assert barred(SHA, (TUNED,), PolicyStatus(rejected=(self.LATE,))) == self.LATE
+
+    @pytest.mark.row("D110")
+    def test_what_serves_goes_on_and_is_put_back(self) -> None:
+        status = replace(live(TUNED), rejected=(self.LATE,))
+        look = view(policy(status), deployment(keys(TUNED)), versions=(BASE, TUNED))
+        after = decide(look).status
+        assert (after.live, after.hold) == (status.live, None)
+        assert is_proven(policy(status), (BASE, TUNED))

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "DigestMismatch"
     BASE_UNUSABLE = "BaseUnusable"
     DUPLICATE_SAMPLE = "DuplicateSample"
+    PREFIX_SHARED = "PrefixShared"
     CONTRACT_VIOLATED = "ContractViolated"
     PRECISION_UNSUPPORTED = "PrecisionUnsupported"
     SHARED_MEMORY_TOO_SMALL = "SharedMemoryTooSmall"

@@ -9,7 +9,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -217,6 +217,22 @@ class Storage:
                     self._system(uri).rm_file(_key(uri))
             except FileNotFoundError:
                 pass
+
+    def remove_many(self, uris: Iterable[str]) -> None:
+        """Delete many objects; remote ones side by side."""
+        with ThreadPoolExecutor(_READERS) as workers:
+            for _ in workers.map(self.remove, uris):
+                pass
+
+    def remove_folder(self, uri: str) -> None:
+        """Delete a local folder with the empty folders in it; what has files stays. A bucket has no folders."""
+        path = local_path(uri)
+        if path is None:
+            return
+        with _translated(uri, "delete"):
+            for folder, _, _ in os.walk(path, topdown=False):
+                with suppress(FileNotFoundError, OSError):
+                    Path(folder).rmdir()
 
     def _listing(self, uri: str) -> dict[str, int]:
         with _translated(uri, "list"):

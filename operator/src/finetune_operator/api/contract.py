@@ -12,6 +12,7 @@ from .meta import Artifact, FileReference
 from .names import sha256_of
 from .policy import Gates, Serving, Source
 from .run import Step
+from .scan import CapturedPages, Production, WeeklyReports
 from .training import Training
 from .value import Value, canonical_json, complete
 
@@ -41,7 +42,7 @@ class Location(Value, frozen=True, kw_only=True):
 class DocumentOwner(Value, frozen=True, kw_only=True):
     """The object whose Job this is."""
 
-    kind: Literal["FineTuneRun", "ModelVersion"]
+    kind: Literal["FineTuneRun", "ModelVersion", "FineTunePolicy"]
     namespace: str
     name: str
     uid: str
@@ -91,11 +92,36 @@ class RunDocument(Value, frozen=True, kw_only=True):
     gates: Gates | None = None
 
 
-def document_json(run_document: RunDocument) -> dict[str, Any]:
+class ScanData(Value, frozen=True, kw_only=True):
+    """What a scan reads; `production` is None where the policy names no place."""
+
+    anchor: Source
+    pool: Source
+    production: Production | None = None
+
+
+class ScanDocument(Value, frozen=True, kw_only=True):
+    """The document by which a policy's pool and captured pages are counted."""
+
+    schema: str = DOCUMENT_SCHEMA
+    owner: DocumentOwner
+    mode: Literal["Scan"] = "Scan"
+    model: str
+    classes: tuple[str, ...]
+    deployment: str
+    data: ScanData
+    holdout: Decimal
+    artifacts: Location
+
+
+def document_json(run_document: RunDocument | ScanDocument) -> dict[str, Any]:
     """Return `run.json` as plain data: every setting spelled out, and no field that its mode does not have.
 
     Absent parts are left out rather than null, because the trainer refuses fields that a mode does not know.
     """
+    if isinstance(run_document, ScanDocument):
+        scan: dict[str, Any] = complete(run_document)
+        return scan
     data = {key: value for key, value in complete(run_document).items() if value is not None}
     for part in (data["data"], *data.get("gates", {}).values()):
         for key in [key for key, value in part.items() if value is None]:
@@ -103,12 +129,12 @@ def document_json(run_document: RunDocument) -> dict[str, Any]:
     return data
 
 
-def document_text(run_document: RunDocument) -> str:
+def document_text(run_document: RunDocument | ScanDocument) -> str:
     """Return the JSON text that Jobs read: sorted, the same for equal documents."""
     return canonical_json(document_json(run_document)).decode()
 
 
-def document_sha256(run_document: RunDocument) -> str:
+def document_sha256(run_document: RunDocument | ScanDocument) -> str:
     """Return the digest of that text, by which a status says which document its Jobs work from."""
     return sha256_of(document_text(run_document).encode())
 
@@ -251,6 +277,27 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     models: Models
     new_set: NewSet | None = None
     artifact: Artifact | None = None
+
+
+class ScanResult(Value, frozen=True, kw_only=True):
+    """What pool and captured pages are, as they were counted.
+
+    `by_image` samples are told apart by their image's digest; `listing` is the pool as it was counted. `pages` is None
+    where nothing is captured, and `answered` where no window says how many pages the pods answered.
+    """
+
+    pool: int
+    held_out: int
+    withdrawn: int
+    outside: int
+    new: int
+    corrected: int
+    by_image: int
+    listing: str
+    pages: CapturedPages | None
+    reports: tuple[WeeklyReports, ...]
+    answered: int | None
+    expired_days: int
 
 
 class StepResult(Value, frozen=True, kw_only=True):

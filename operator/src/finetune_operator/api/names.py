@@ -61,9 +61,24 @@ def snapshot_name(owner: str, uid: str) -> str:
     return f"{owner}-document-{uid_tag(uid)}"
 
 
+def scan_document_name(owner: str, uid: str, sha256: str) -> str:
+    """Return the name of the ConfigMap that holds the document of a scan, by the digest of its text."""
+    return f"{owner}-scan-{sha256[:8]}-{uid_tag(uid)}"
+
+
 def promotion_name(run: str, uid: str, evidence: str = "") -> str:
     """Return the name of the ModelPromotion that a run asks for; one that was measured anew asks for another."""
     return f"{run}-promotion-{uid_tag(uid + evidence)}"
+
+
+def fired_run_name(policy: str, *, namespace: str, listing: str, base: str, attempt: int) -> str:
+    """Return the name of the run that a policy's triggers make of a pool and a base, by its try number from 1.
+
+    The same pool, base and try have the same name, whatever was forgotten meanwhile. At most 40 characters, as the
+    CRD allows; a longer policy's name is cut, and the digits still tell policies apart.
+    """
+    made_of = "/".join((namespace, policy, listing, base, str(attempt)))
+    return f"{policy[:29].rstrip('-.')}-{sha256_of(made_of.encode())[:10]}"
 
 
 def is_promotion_of(name: str, run: str) -> bool:

@@ -6,10 +6,12 @@ from typing import Literal
 
 from .meta import Condition, FileReference, ObjectMeta
 from .names import sha256_of
+from .scan import Production, ScanRules, ScanStatus
 from .training import Training
+from .triggers import Fired, ScheduleStatus, Triggers
 from .value import Value
 
-TemplateRole = Literal["train", "cpu", "evaluate"]
+TemplateRole = Literal["train", "cpu", "evaluate", "scan"]
 """Which of the policy's PodTemplates a Job is made from."""
 
 
@@ -26,10 +28,11 @@ class Pool(Source, frozen=True, kw_only=True):
 
 
 class Data(Value, frozen=True, kw_only=True):
-    """What runs train on and are judged on."""
+    """What runs train on and are judged on, and where pages of production are captured."""
 
     anchor: Source
     pool: Pool
+    production: Production | None = None
 
 
 class Serving(Value, frozen=True, kw_only=True):
@@ -145,9 +148,10 @@ class PodTemplates(Value, frozen=True, kw_only=True):
     train: str
     cpu: str
     evaluate: str | None = None
+    scan: str | None = None
 
     def of(self, role: TemplateRole) -> str:
-        """Return the name of the PodTemplate for that role; what evaluates is made from `cpu` unless it has its own."""
+        """Return the name of the PodTemplate for that role; what evaluates or scans is made from `cpu` unless named."""
         match role:
             case "train":
                 return self.train
@@ -155,6 +159,8 @@ class PodTemplates(Value, frozen=True, kw_only=True):
                 return self.cpu
             case "evaluate":
                 return self.evaluate or self.cpu
+            case "scan":
+                return self.scan or self.cpu
 
 
 class PolicySpec(Value, frozen=True, kw_only=True):
@@ -178,7 +184,9 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     watch: Watch = Watch()
     concurrency: int = 1
     jobs: JobRules = JobRules()
+    scan: ScanRules | None = None
     suspend: bool = False
+    triggers: Triggers | None = None
 
     @property
     def holdout(self) -> Decimal:
@@ -390,6 +398,8 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     taken_back: tuple[TakenBack, ...] = ()
     rejected: tuple[Rejected, ...] = ()
     judged: tuple[Judged, ...] = ()
+    fired: tuple[Fired, ...] = ()
+    schedule: ScheduleStatus | None = None
     in_flight: InFlight | None = None
     consumed: tuple[Consumed, ...] = ()
     forgotten: tuple[str, ...] = ()
@@ -398,6 +408,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     older_series: tuple[NextVersion, ...] = ()
     epoch: int = 0
     reasserted_at: tuple[datetime, ...] = ()
+    scan: ScanStatus | None = None
     conditions: tuple[Condition, ...] = ()
 
     @property

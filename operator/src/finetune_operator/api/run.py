@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 from .figures import Figure, Measurements
 from .meta import Artifact, Condition, FileReference, ObjectMeta
 from .training import TrainingOverrides
+from .triggers import RunTrigger
 from .value import Value
 
 RunPhase = Literal[
@@ -28,7 +29,7 @@ RunPhase = Literal[
 FINAL_PHASES: frozenset[RunPhase] = frozenset(
     ("Promoted", "Passed", "Adopted", "Rejected", "Expired", "Superseded", "RolledBack", "Failed")
 )
-Step = Literal["prepare", "train", "evaluate", "verify"]
+Step = Literal["prepare", "train", "evaluate", "verify", "scan"]
 Verdict = Literal["Pass", "Review", "Reject", "Error"]
 
 
@@ -65,6 +66,7 @@ class RunSpec(Value, frozen=True, kw_only=True):
     backoff_limit: int = 2
     suspend: bool = False
     review: Review | None = None
+    trigger: RunTrigger | None = None
 
 
 Place = Literal["Taken", "Waiting", "Blocked"]

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, assert_never
 
 from ..api import names
-from ..api.contract import document_text
+from ..api.contract import document_sha256
 from ..api.model_version import ModelVersion
 from ..api.promotion import Promotion
+from ..api.run import Run
 from ..api.value import InvalidObject, parse, plain
 from ..decide.decision import (
     Action,
@@ -16,6 +17,7 @@ from ..decide.decision import (
     CreateJob,
     CreateModelVersion,
     CreatePromotion,
+    CreateRun,
     CreateSnapshot,
     Decision,
     DeleteJob,
@@ -24,13 +26,13 @@ from ..decide.decision import (
     ReserveVersion,
 )
 from ..decide.views import PolicyView
-from ..manifests.documents import build_document, read_document
+from ..manifests.documents import build_document, document_digest
 from ..manifests.essence import fingerprint
 from ..manifests.events import Regarding
 from ..manifests.job import build_job
 from ..manifests.merge_patch import merge_patch
 from ..manifests.owner import Owner, is_owned
-from ..manifests.records import build_model_version, build_promotion
+from ..manifests.records import build_model_version, build_promotion, build_run
 from ..manifests.served_keys import build_keys
 from .deployment_views import deployment_view, is_same_target
 from .errors import AlreadyExists, ClusterError, Conflict, FieldConflict, Invalid
@@ -184,10 +186,8 @@ async def _run(cluster: Cluster, observed: Observed[V], raw: Object, action: Act
             return False
         case ReserveVersion():
             await reserve(cluster, namespace, action)
-        case CreateModelVersion():
-            await _create_version(cluster, observed, action)
-        case CreatePromotion():
-            await _create_promotion(cluster, observed, action)
+        case CreateModelVersion() | CreatePromotion() | CreateRun():
+            await _create_record(cluster, observed, action)
         case Annotate():
             await _annotate(cluster, observed.kind, raw, action)
         case ApplyKeys():
@@ -235,10 +235,10 @@ async def _apply_keys(cluster: Cluster, observed: Observed[V], action: ApplyKeys
 
 async def _create_snapshot(cluster: Cluster, observed: Observed[V], action: CreateSnapshot) -> None:
     owner = _owner(observed)
-    manifest, wanted = build_document(action, owner), document_text(action.run_document)
+    manifest, wanted = build_document(action, owner), document_sha256(action.run_document)
 
     def same(config_map: Object) -> bool:
-        return is_owned(config_map, owner.uid) and document_text(read_document(config_map)) == wanted
+        return is_owned(config_map, owner.uid) and document_digest(config_map) == wanted
 
     await _create(cluster, Kind.CONFIG_MAP, manifest, same)
 
@@ -261,6 +261,18 @@ async def _create_job(cluster: Cluster, observed: Observed[V], action: CreateJob
         )
 
 
+async def _create_record(
+    cluster: Cluster, observed: Observed[V], action: CreateModelVersion | CreatePromotion | CreateRun
+) -> None:
+    match action:
+        case CreateModelVersion():
+            await _create_version(cluster, observed, action)
+        case CreatePromotion():
+            await _create_promotion(cluster, observed, action)
+        case CreateRun():
+            await _create_run(cluster, observed, action)
+
+
 async def _create_version(cluster: Cluster, observed: Observed[V], action: CreateModelVersion) -> None:
     manifest = build_model_version(action, _owner(observed))
     await _create(cluster, Kind.MODEL_VERSION, manifest, lambda there: parse(there, ModelVersion).spec == action.spec)
@@ -269,6 +281,12 @@ async def _create_version(cluster: Cluster, observed: Observed[V], action: Creat
 async def _create_promotion(cluster: Cluster, observed: Observed[V], action: CreatePromotion) -> None:
     manifest = build_promotion(action, _owner(observed))
     await _create(cluster, Kind.PROMOTION, manifest, lambda there: parse(there, Promotion).spec == action.spec)
+
+
+async def _create_run(cluster: Cluster, observed: Observed[V], action: CreateRun) -> None:
+    """Create it, or take what has its name: a run that was restored or applied again says otherwise why it was made."""
+    manifest = build_run(action, _owner(observed))
+    await _create(cluster, Kind.RUN, manifest, lambda there: parse(there, Run).spec.policy == action.spec.policy)
 
 
 async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Callable[[Object], bool]) -> Object:

@@ -49,8 +49,25 @@ def job_phase(job: Json) -> str:
 
 
 def finished_of(job: Json) -> Iterable[object]:
-    """Return the policy of a Job that has finished; of one that has not, nothing."""
-    return (_value(job, "metadata", "labels", names.POLICY_LABEL),) if job_phase(job) == "Finished" else ()
+    """Return the policy of a Job that has finished; of one that has not, nothing, nor of a scan."""
+    return (
+        ()
+        if _is_scan(job) or job_phase(job) != "Finished"
+        else (_value(job, "metadata", "labels", names.POLICY_LABEL),)
+    )
+
+
+def finished_scan_of(job: Json) -> Iterable[object]:
+    """Return the policy of a scan that has finished."""
+    return (
+        (_value(job, "metadata", "labels", names.POLICY_LABEL),)
+        if _is_scan(job) and job_phase(job) == "Finished"
+        else ()
+    )
+
+
+def _is_scan(job: Json) -> bool:
+    return bool(_value(job, "metadata", "labels", names.STEP_LABEL) == "scan")
 
 
 def past(phases: Iterable[str]) -> Callable[[Json], Iterable[object]]:
@@ -117,10 +134,10 @@ class Standing(NamedTuple):
     phase: str = ""
     rejected: tuple[str, ...] = ()
     """Digest, by whom, when and as which version, where a person rejected what it made."""
-    rejected_late: bool = False
-    """The no came when the run was over, so that it may have come after a promotion by hand."""
     judged: tuple[str, ...] = ()
     """Uid, URI and digest of its plan, and when, where it reached a verdict of its gates, whatever came after."""
+    fired: tuple[str, ...] = ()
+    """Uid, and which trigger made it, where none but a person did not."""
     stuck: tuple[str, str] = ("", "")
     """What its step gets no further for, as its condition says, and since when; empty where it goes on."""
 
@@ -130,20 +147,18 @@ _STEPS = frozenset(("Prepared", "Trained", "Evaluated"))
 _RANKS = {"Taken": TAKEN, "Waiting": WAITING, "Blocked": BLOCKED}
 
 
-_LEFT_TO_PEOPLE = frozenset(("Passed", "Expired", "Superseded", "Failed"))
-"""Ends of a run whose version may still go live by another promotion."""
-
-
 def standing(run: Json) -> Standing:
     """Return what other runs look at."""
     created = str(_value(run, "metadata", "creationTimestamp") or "")
-    shown = phase(run)
+    shown, fired = phase(run), _fired(run)
     if _value(run, "metadata", "deletionTimestamp") or shown in FINAL_PHASES:
-        late = shown in _LEFT_TO_PEOPLE
-        no = _rejected(run)
-        return Standing(created, NONE, is_over=True, phase=shown, rejected=no, rejected_late=late, judged=_judged(run))
+        return Standing(
+            created, NONE, is_over=True, phase=shown, rejected=_rejected(run), judged=_judged(run), fired=fired
+        )
     if _accepted(run) == "Invalid":
-        return Standing(created, NONE, phase=shown)  # nobody can work on it, and it must not keep others from working
+        return Standing(
+            created, NONE, phase=shown, fired=fired
+        )  # nobody can work on it, and it must not keep others from working
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
     pool, anchor = (str(_value(run, "status", "inputs", "digests", name) or "") for name in ("pool", "anchor"))
     attempts = _items(run, "status", "attempts")
@@ -165,6 +180,7 @@ def standing(run: Json) -> Standing:
         phase=shown,
         rejected=_rejected(run),
         judged=_judged(run),
+        fired=fired,
         stuck=_stuck(run) if rank == TAKEN else ("", ""),
     )
 
@@ -185,27 +201,30 @@ def _stuck(run: Json) -> tuple[str, str]:
 
 
 def _rejected(run: Json) -> tuple[str, ...]:
-    """Return what a person rejected for good, also while its promotion waits, or its next round ends.
+    """Return what a person rejected for good, by whom and when, also while its promotion waits, or its next round ends.
 
-    Before that its version has it.
+    Until a run is over only what it has on record counts: whoever says no may take it back until somebody looked. In
+    one that is over a review of its evidence, of any round, counts as of its end at the earliest, however it ended:
+    that it failed, flew, was taken over or is a copy says nothing of whether a person wants these bytes (R180).
     """
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
     shown = phase(run)
-    measured_again = shown not in FINAL_PHASES and not _value(run, "status", "verdict")
-    if shown in _LEFT_TO_PEOPLE:
-        decision = _late_no(run)
-    elif not (shown in ("Rejected", "Promoting") or measured_again):
+    if shown in FINAL_PHASES:
+        decision = decision if _is_persons_no(decision) else _late_no(run)
+    elif shown != "Promoting" and _value(run, "status", "verdict"):
         return ()
-    if not sha256:
-        return ()
-    if _value(decision, "verdict") != "Reject" or _value(decision, "by") == BY_GATES:
+    if not sha256 or not _is_persons_no(decision):
         return ()
     said = (_value(decision, "by"), _value(decision, "at"), _value(run, "status", "version"))
     return (str(sha256), *(str(word or "") for word in said))
 
 
+def _is_persons_no(decision: object) -> bool:
+    return bool(_value(decision, "verdict") == "Reject" and _value(decision, "by") != BY_GATES)
+
+
 def _late_no(run: Json) -> Json:
-    """Return what a review says that rejects what a run made which is over (R180); it came no earlier than that."""
+    """Return what a review says that rejects what a run made which is over; it came no earlier than that."""
     review, status = _value(run, "spec", "review"), _value(run, "status")
     earlier = _value(status, "earlierEvidence")
     seen = (_value(status, "evidence", "digest"), *(earlier if isinstance(earlier, list) else ()))
@@ -214,11 +233,21 @@ def _late_no(run: Json) -> Json:
     return {"verdict": "Reject", "by": _value(review, "by"), "at": _value(status, "finishedAt")}
 
 
-def model_whose_candidate_was_rejected(run: Json) -> Iterable[object]:
-    """Return the model of what the run made, if a person rejected that; its policy may be gone by now."""
+def whose_candidate_was_rejected(run: Json) -> Iterable[object]:
+    """Return the model of what the run made, if a person rejected that, and its policy: each may be gone by now.
+
+    The model stands in the name of the record; a run that was never recorded has its policy's.
+    """
+    if not standing(run).rejected:
+        return ()
     made, version = (str(_value(run, "status", name) or "") for name in ("modelVersion", "version"))
     model = made.removesuffix(names.model_version_name("", version))
-    return (model,) if standing(run).rejected and model != made else ()
+    return (model,) if model != made else (of_policy(str(_value(run, "spec", "policy"))),)
+
+
+def of_policy(name: str) -> str:
+    """Return what runs of that policy are looked up by where their model stands nowhere; no model is called so."""
+    return f"policy {name}"
 
 
 def _judged(run: Json) -> tuple[str, ...]:
@@ -234,6 +263,23 @@ def _judged(run: Json) -> tuple[str, ...]:
 def policy_whose_run_was_judged(run: Json) -> Iterable[object]:
     """Return the run's policy, if the run reached a verdict of its gates."""
     return (_value(run, "spec", "policy"),) if standing(run).judged else ()
+
+
+def _fired(run: Json) -> tuple[str, ...]:
+    """Return the uid of a run that a trigger made, and which one."""
+    kind = str(_value(run, "spec", "trigger", "kind") or "Manual")
+    return () if kind == "Manual" else (str(_value(run, "metadata", "uid") or ""), kind)
+
+
+def policy_that_fired_it(run: Json) -> Iterable[object]:
+    """Return the run's policy, if a trigger made the run."""
+    return (_value(run, "spec", "policy"),) if _fired(run) else ()
+
+
+def policy_that_it_keeps_waiting(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run is not over and was not judged: what it trains on is not done with."""
+    entry = standing(run)
+    return () if entry.is_over or entry.judged or _accepted(run) == "Invalid" else (_value(run, "spec", "policy"),)
 
 
 def _accepted(run: Json) -> str:

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..api.policy import Policy
+from ..decide.policy.upkeep import SCANS
 from ..decide.views import FinishedJob
 from .kinds import Kind, is_final
 from .pod import moment_of
 from .port import Cluster, Object
 
-_OWNERS: Final = {"FineTuneRun": Kind.RUN, "ModelVersion": Kind.MODEL_VERSION}
+_OWNERS: Final = {"FineTuneRun": Kind.RUN, "ModelVersion": Kind.MODEL_VERSION, "FineTunePolicy": Kind.POLICY}
 _OPEN: Final = frozenset(("Planned", "Running"))
 
 
@@ -18,12 +19,14 @@ async def finished_jobs(cluster: Cluster, namespace: str, policy: Policy) -> tup
 
     Of thousands of runs those alone are read whose Jobs are still there.
     """
+    keep = policy.spec.jobs.keep
     jobs = await cluster.find(Kind.JOB, namespace, "finished_of", policy.metadata.name)
-    if len(jobs) <= policy.spec.jobs.keep:
+    scans = await cluster.find(Kind.JOB, namespace, "finished_scan_of", policy.metadata.name)
+    if len(jobs) <= keep and len(scans) <= min(keep, SCANS):
         return ()
     owners: dict[tuple[Kind, str], Object | None] = {}
     finished: list[FinishedJob] = []
-    for name in jobs:
+    for name in (*jobs, *scans):
         job = await cluster.get(Kind.JOB, namespace, name)
         owner = None if job is None else _owner(job)
         if job is None or owner is None or job["metadata"].get("deletionTimestamp") is not None:
@@ -34,7 +37,9 @@ async def finished_jobs(cluster: Cluster, namespace: str, policy: Policy) -> tup
         raw = owners[kind, owner_name]
         if raw is None or raw["metadata"]["uid"] != uid:
             continue  # goes with its owner
-        finished.append(FinishedJob(name, job["metadata"]["uid"], _ended_at(job), _is_harvested(kind, raw, name)))
+        finished.append(
+            FinishedJob(name, job["metadata"]["uid"], _ended_at(job), _is_harvested(kind, raw, name), name in scans)
+        )
     return tuple(finished)
 
 
@@ -52,6 +57,9 @@ def _is_harvested(kind: Kind, owner: Object, job: str) -> bool:
     status: dict[str, Any] = owner.get("status") or {}
     if is_final(kind, str(status.get("phase"))):
         return True
+    if kind is Kind.POLICY:  # which remembers no more than the newest of its scans
+        scans: dict[str, Any] = status.get("scan") or {}
+        return not any(a.get("job") == job and a.get("outcome") in _OPEN for a in scans.get("attempts") or ())
     attempts = [a for a in status.get("attempts") or () if isinstance(a, dict)]
     return any(a.get("job") == job and a.get("outcome") not in _OPEN for a in attempts)
 

@@ -121,7 +121,7 @@ _NEXT_RUNS: Final = Wake(kind=Kind.RUN, find_by="waits", value="policy", when=fi
 
 # By uid: a name may belong to another by now.
 _OWNERS: Final = tuple(
-    Wake(kind=kind, find_by="uid", value="owner", always=True) for kind in (Kind.RUN, Kind.MODEL_VERSION)
+    Wake(kind=kind, find_by="uid", value="owner", always=True) for kind in (Kind.RUN, Kind.MODEL_VERSION, Kind.POLICY)
 )
 
 KINDS: Final[Mapping[Kind, KindEntry]] = {
@@ -134,6 +134,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "deployment": at("spec", "deployment"),
             "model": at("spec", "model"),
             "template": fields.templates,
+            "uid": at("metadata", "uid"),
         },
         phase=fields.no_phase,
         digest=fields.policy_digest,
@@ -152,7 +153,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
         ),
     ),
     Kind.RUN: KindEntry(
-        verbs=_READ,
+        verbs=_READ | {"create"},
         subresources=_STATUS,
         made_by="edit",
         watch_labels={},
@@ -164,8 +165,10 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "waits": fields.policy_that_it_waits_for,
             "asks": fields.asks,
             "changes": fields.policy_whose_live_it_changes,
-            "rejected": fields.model_whose_candidate_was_rejected,
+            "rejected": fields.whose_candidate_was_rejected,
             "judged": fields.policy_whose_run_was_judged,
+            "fired": fields.policy_that_fired_it,
+            "underway": fields.policy_that_it_keeps_waiting,
             "past_first_job": fields.past(("", "Pending", "Preparing", "Suspended")),
         },
         digest=fields.standing,
@@ -179,6 +182,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             Wake(
                 kind=Kind.POLICY, find_by="name", value="policy", only=("past_first_job", "true"), when=fields.moves_on
             ),
+            Wake(kind=Kind.POLICY, find_by="name", value="fired", when=fields.moves_on),
         ),
         reconciled=Reconciled(
             name="FineTuneRun",
@@ -237,7 +241,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
     Kind.JOB: KindEntry(
         verbs=_READ | {"create", "delete"},
         watch_labels=_OURS,
-        references={**_OWNER, "finished_of": fields.finished_of},
+        references={**_OWNER, "finished_of": fields.finished_of, "finished_scan_of": fields.finished_scan_of},
         phase=fields.job_phase,
         packed=True,
         wakes=_OWNERS,

@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import Any, Generic, TypeVar
 
 from ..api import names
-from ..api.contract import RunDocument
+from ..api.contract import RunDocument, document_sha256
 from ..api.meta import oldest_first
 from ..api.model_version import ModelVersion
 from ..api.policy import Policy, TemplateRole
@@ -17,8 +17,10 @@ from ..api.promotion import FINAL_PROMOTION_PHASES, Promotion
 from ..api.run import FINAL_PHASES, Attempt, Run, RunSpec
 from ..api.value import InvalidObject, parse
 from ..decide.decision import CreateJob
+from ..decide.policy.scan import document_name, wants_scan
 from ..decide.promotion.view import PromotionView
 from ..decide.run.view import RunView
+from ..decide.snapshot import document_of_scan
 from ..decide.templates import ROLES
 from ..decide.version.view import VersionView
 from ..decide.views import DeploymentView, JobView, PolicyView, Problem, TemplateView
@@ -29,6 +31,7 @@ from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, pod_spec, serves, template_view
 from .errors import ClusterError
 from .finished_jobs import finished_jobs
+from .fired_runs import fired_runs, runs_underway
 from .job_views import job_views, running_pod, to_be_harvested
 from .judged_runs import JudgedRuns
 from .kinds import Kind
@@ -194,7 +197,6 @@ class Observer:
         policy = self._parse(raw, Policy)
         namespace = policy.metadata.namespace
         templates = await self._templates(namespace, policy)
-        promotions = [self._try(p, Promotion) for p in await self._cluster.list(Kind.PROMOTION, namespace)]
         policies = await self._policies(namespace)
         others = [
             other
@@ -203,6 +205,10 @@ class Observer:
         ]
         older = takewhile(lambda other: other is not policy, oldest_first([*others, policy]))
         deployment, poll, read_anew = await self._target(namespace, policy, now)
+        owner = Owner("FineTunePolicy", namespace, policy.metadata.name, policy.metadata.uid)
+        scans = policy.status.scan
+        scanning = scans is not None or wants_scan(policy)
+        jobs, _ = await self._jobs(namespace, owner.uid, scans.attempts if scans else ()) if scanning else ((), ())
         view = PolicyView(
             policy=policy,
             now=now,
@@ -210,15 +216,35 @@ class Observer:
             train_template=_template(policy, "train", templates),
             cpu_template=_template(policy, "cpu", templates),
             evaluate_template=_template(policy, "evaluate", templates),
+            scan_template=_template(policy, "scan", templates),
+            scan_document=scanning and await self._has_scan_document(namespace, policy),
+            jobs=jobs,
+            nonce=self._nonces() if scanning else "",
+            fingerprint=partial(_fingerprint, owner, templates, None, policy),
             versions=await self._models(namespace, policy.spec.model),
-            promotions=tuple(p for p in promotions if p is not None and p.spec.policy == policy.metadata.name),
+            promotions=await self.promotions(policy),
             rejections=await rejected_of(self._cluster, namespace, policy, policies),
             judged=await self._judged.of(namespace, policy.metadata.name),
+            fired=await fired_runs(self._cluster, namespace, policy),
+            underway=await runs_underway(self._cluster, namespace, policy),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
             read_anew=read_anew,
         )
-        return Observed(Kind.POLICY, raw, view, templates=templates, poll=poll)
+        return Observed(Kind.POLICY, raw, view, owner=owner, policy=policy, templates=templates, poll=poll)
+
+    async def _has_scan_document(self, namespace: str, policy: Policy) -> bool:
+        """Tell whether the ConfigMap is there that a scan would work from now."""
+        raw = await self._cluster.get(Kind.CONFIG_MAP, namespace, document_name(policy))
+        if raw is None or not is_owned(raw, policy.metadata.uid):
+            return False
+        return document_digest(raw) == document_sha256(document_of_scan(policy))
+
+    async def promotions(self, policy: Policy, *, fresh: bool = False) -> tuple[Promotion, ...]:
+        """Return the promotions that name the policy; `fresh` asks the API server for them."""
+        listed = await self._cluster.list(Kind.PROMOTION, policy.metadata.namespace, fresh=fresh)
+        read = (self._try(promotion, Promotion) for promotion in listed)
+        return tuple(p for p in read if p is not None and p.spec.policy == policy.metadata.name)
 
     async def promotion(self, raw: Object, now: datetime) -> Observed[PromotionView]:
         """Return everything that a ModelPromotion's status hangs on. Raises InvalidObject."""

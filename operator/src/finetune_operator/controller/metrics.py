@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from ..api.policy import PromotionOutcome
 from ..api.run import FINAL_PHASES, RunPhase, Step, Verdict
+from ..api.triggers import TriggerKind
 from ..cluster.kinds import RECONCILED, Kind
 from ..decide.attempts.metrics import RESULTS
 from ..decide.decision import RecordMetric
@@ -70,6 +71,12 @@ DOMAIN: Final[Mapping[str, Declared]] = {
     ),
     "finetune_runs_ended": Declared(
         Counter, "Runs that ended, by how.", ("namespace", "model", "phase"), {"phase": ENDS}
+    ),
+    "finetune_runs_fired": Declared(
+        Counter,
+        "Runs that triggers of policies fired, by which; each try counts.",
+        ("namespace", "model", "kind"),
+        {"kind": tuple(kind for kind in get_args(TriggerKind) if kind != "Manual")},
     ),
     "finetune_run_duration_seconds": Declared(
         Histogram, "Time from a run's first look to its end, reviews included.", ("namespace", "model"), buckets=DAYS

@@ -140,7 +140,13 @@ class Reconciler:
             await self._say_unread(kind, raw, str(error))
             raise Unread(str(error)) from error
         observed = self._timed(observed, now)
-        decision = _reconciled_again(self._with_refusal(observed, reconciled(kind).decide(observed.view)))
+        decision = reconciled(kind).decide(observed.view)
+        if isinstance(observed.view, PolicyView) and dates_promotions(observed.view.policy.status, decision.status):
+            # A watch that lags would leave out the newest, and a release that is older than the hold lift it (D83).
+            there = await self.observer.promotions(observed.view.policy, fresh=True)
+            observed = with_changes(observed, view=with_changes(observed.view, promotions=there))
+            decision = reconciled(kind).decide(observed.view)
+        decision = _reconciled_again(self._with_refusal(observed, decision))
         wait = self._chatter(raw, decision, now)
         if wait is not None:
             return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
@@ -224,6 +230,19 @@ class Reconciler:
         new = {**status, "conditions": plain(conditions)}
         written = await write_status(self.cluster, kind, raw, new)
         return written is not raw
+
+
+def dates_promotions(before: PolicyStatus, after: PolicyStatus) -> bool:
+    """Tell whether a decision records which promotions were there when a hold, a flight or a way back began."""
+    return _newest(before) != _newest(after)
+
+
+def _newest(status: PolicyStatus) -> tuple[object, ...]:
+    hold, flight = status.hold, status.in_flight
+    return (
+        None if hold is None else (hold.since, hold.newest_promotion),
+        None if flight is None else (flight.promotion_uid, flight.phase == "Returning", flight.newest_promotion),
+    )
 
 
 def _reconciled_again(decision: Decision[S]) -> Decision[S]:

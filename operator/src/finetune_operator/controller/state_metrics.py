@@ -14,6 +14,7 @@ from ..api.meta import Condition, ConditionStatus, find, oldest_first
 from ..api.policy import FlightPhase, Hold, HoldReason, InFlight, Policy
 from ..api.promotion import FINAL_PROMOTION_PHASES, PromotionPhase
 from ..api.run import FINAL_PHASES, RunPhase
+from ..api.scan import Counted
 from ..api.value import InvalidObject, parse
 from ..cluster.kinds import RECONCILED, Kind
 from ..cluster.store import Store
@@ -54,6 +55,13 @@ STATE: Final[Mapping[str, Shown]] = {
     "finetune_flight": Shown("Whether a promotion is in flight, by phase.", (*POLICY, "phase")),
     "finetune_flight_started_timestamp_seconds": Shown("When that flight began; only while there is one.", POLICY),
     "finetune_flight_phase_since_timestamp_seconds": Shown("When its phase began; only while there is one.", POLICY),
+    "finetune_scanned_samples": Shown(
+        "Samples of the pool as the newest scan counted them: pool (all), heldOut, withdrawn, outside (the base), new, "
+        "corrected. Only where scans are made.",
+        (*POLICY, "count"),
+    ),
+    "finetune_captured_pages": Shown("Captured pages by stratum, by the newest scan.", (*POLICY, "stratum")),
+    "finetune_scanned_since_timestamp_seconds": Shown("Since when these counts stand.", POLICY),
     "finetune_runs": Shown("FineTuneRuns by phase.", ("namespace", "phase")),
     "finetune_runs_oldest_since_timestamp_seconds": Shown(
         "Of the runs in a phase that is not final: since when the one stands as it does that stands so longest: a "
@@ -151,6 +159,26 @@ def _policy(policy: Policy) -> Iterator[Sample]:
         yield from _condition((*where, kind), find(status.conditions, kind))
     yield from _hold(where, status.hold)
     yield from _flight(where, status.in_flight)
+    if status.scan is not None and status.scan.counted is not None:
+        yield from _counted(where, status.scan.counted)
+
+
+def _counted(where: tuple[str, str], counted: Counted) -> Iterator[Sample]:
+    samples = {
+        "pool": counted.pool,
+        "heldOut": counted.held_out,
+        "withdrawn": counted.withdrawn,
+        "outside": counted.outside,
+        "new": counted.new,
+        "corrected": counted.corrected,
+    }
+    for word, number in samples.items():
+        yield "finetune_scanned_samples", (*where, word), number
+    pages = counted.pages
+    if pages is not None:
+        for stratum, number in (("Random", pages.random), ("Uncertain", pages.uncertain), ("Reported", pages.reported)):
+            yield "finetune_captured_pages", (*where, stratum), number
+    yield "finetune_scanned_since_timestamp_seconds", where, counted.at.timestamp()
 
 
 def _condition(labels: tuple[str, ...], condition: Condition | None) -> Iterator[Sample]:

@@ -5,21 +5,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Literal, TypeVar
 
-from ..api.contract import RunDocument
+from ..api.contract import RunDocument, ScanDocument
 from ..api.model_version import VersionSpec
 from ..api.policy import TemplateRole
 from ..api.promotion import PromotionSpec
-from ..api.run import Step
+from ..api.run import RunSpec, Step
 
 S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
 class CreateSnapshot:
-    """Create the immutable ConfigMap with the run document. Idempotent: the name is made from the uid."""
+    """Create the immutable ConfigMap with the run document. Idempotent: the name is made from the uid.
+
+    That of a scan is made from the document, too: a policy's is edited.
+    """
 
     name: str
-    run_document: RunDocument
+    run_document: RunDocument | ScanDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,14 @@ class CreatePromotion:
 
     name: str
     spec: PromotionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRun:
+    """Create a FineTuneRun (no ownerReference). Idempotent by name: a run of that name and policy counts as it."""
+
+    name: str
+    spec: RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +142,7 @@ Action = (
     | ReserveVersion
     | CreateModelVersion
     | CreatePromotion
+    | CreateRun
     | Annotate
     | ApplyKeys
     | Emit

@@ -1,4 +1,4 @@
-"""What bounds a status: an object of Kubernetes is small, and a policy's memory stays under 88 KiB."""
+"""What bounds a status: an object of Kubernetes is small, and a policy's memory stays under 96 KiB."""
 
 from typing import Final
 
@@ -53,6 +53,15 @@ REJECTED: Final = 32
 JUDGED: Final = 8
 """Judged runs that a policy remembers: the plan of each names what those before it had listed, too."""
 
+FIRED: Final = 32
+"""Runs made by triggers that a policy remembers: more than maxRunsPerWeek allows in a week."""
+
+FIRED_REASON: Final = 300
+"""Bytes of why a run was fired; the run says it, too."""
+
+DIGEST: Final = 128
+"""Bytes of a digest that others name."""
+
 RUN_UID: Final = 64
 """Characters of a run's uid; Kubernetes makes them of 36."""
 
@@ -88,6 +97,9 @@ OLD_ATTEMPT_MESSAGE: Final = 120
 
 SUSPENDED_ATTEMPTS: Final = 5
 """Suspended attempts that a status keeps; older ones are dropped."""
+
+SCAN_ATTEMPTS: Final = 10
+"""Attempts of scans that a policy's status keeps: those since the newest success. Scans are tried without end."""
 
 VERIFY_ATTEMPTS: Final = 10
 """Failed attempts that a base's status keeps: its verification is tried without end."""

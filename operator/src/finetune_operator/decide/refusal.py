@@ -14,6 +14,7 @@ from .decision import (
     CreateJob,
     CreateModelVersion,
     CreatePromotion,
+    CreateRun,
     CreateSnapshot,
     DeleteJob,
     Emit,
@@ -39,6 +40,7 @@ _WHAT: Final[dict[type, str]] = {
     CreateSnapshot: "ConfigMap",
     CreateModelVersion: "ModelVersion",
     CreatePromotion: "ModelPromotion",
+    CreateRun: "FineTuneRun",
 }
 
 
@@ -108,7 +110,7 @@ def _name(action: Action | None) -> str:
             return f"the annotation {key!r}"
         case Emit() | RecordMetric():
             return type(action).__name__
-        case CreateJob() | DeleteJob() | CreateSnapshot() | CreateModelVersion() | CreatePromotion():
+        case CreateJob() | DeleteJob() | CreateSnapshot() | CreateModelVersion() | CreatePromotion() | CreateRun():
             return f"{_WHAT[type(action)]} {action.name!r}"
         case _:
             assert_never(action)

@@ -12,6 +12,8 @@ from ..api.contract import (
     DocumentOwner,
     Location,
     RunDocument,
+    ScanData,
+    ScanDocument,
 )
 from ..api.meta import FileReference, ObjectMeta
 from ..api.model_version import ModelVersion
@@ -61,6 +63,20 @@ def snapshot_of_base(version: ModelVersion, policy: Policy) -> RunDocument:
         data=DocumentData(anchor=policy.spec.data.anchor),
         artifacts=_prefix(policy, version.metadata),
         base=_base(version),
+    )
+
+
+def document_of_scan(policy: Policy) -> ScanDocument:
+    """Return the document by which the policy's pool and captured pages are counted."""
+    rules = policy.spec
+    return ScanDocument(
+        owner=_owner("FineTunePolicy", policy.metadata),
+        model=rules.model,
+        classes=rules.classes,
+        deployment=rules.deployment,
+        data=ScanData(anchor=rules.data.anchor, pool=Source(uri=rules.data.pool.uri), production=rules.data.production),
+        holdout=rules.holdout,
+        artifacts=_prefix(policy, policy.metadata),
     )
 
 

@@ -8,7 +8,10 @@ from .views import PolicyView, Problem, TemplateView
 
 QUEUE_NOT_ALLOWED: Final = "QueueNotAllowed"
 
-ROLES: Final[tuple[TemplateRole, ...]] = ("train", "cpu", "evaluate")
+ROLES: Final[tuple[TemplateRole, ...]] = ("train", "cpu", "evaluate", "scan")
+
+_OF_RUNS: Final[tuple[TemplateRole, ...]] = ("train", "cpu", "evaluate")
+"""What no run can do without; a scan says itself that it has no PodTemplate."""
 
 
 class Templates(Protocol):
@@ -68,7 +71,7 @@ def templates_problem(view: PolicyView) -> Problem | None:
         "cpu": view.cpu_template,
         "evaluate": evaluating_template(view, view.policy),
     }
-    for role in ROLES:
+    for role in _OF_RUNS:
         template = usable_template(role, seen[role], view.policy)
         if isinstance(template, Problem):
             return template

@@ -1,6 +1,6 @@
 """What decisions look at: frozen views of the world, gathered by cluster/observe.py."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -9,6 +9,7 @@ from ..api.model_version import ModelVersion
 from ..api.policy import InFlight, Judged, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
+from ..api.triggers import FiredOutcome, TriggerKind
 from .times import Timed
 
 
@@ -143,12 +144,27 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
-    """A Job of a policy's run or base that has finished; `harvested`: its owner needs nothing more of it."""
+    """A Job of a policy, its runs or its bases that has finished; `harvested`: its owner needs nothing more of it.
+
+    `scans`: it is one of the many that the policy itself makes.
+    """
 
     name: str
     uid: str
     finished_at: datetime | None
     harvested: bool
+    scans: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FiredRun:
+    """A run that is there and that a trigger made, or that has the name of one."""
+
+    name: str
+    uid: str
+    kind: TriggerKind
+    created: datetime | None
+    outcome: FiredOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +235,24 @@ class PolicyView:
     train_template: TemplateView | None = None
     cpu_template: TemplateView | None = None
     evaluate_template: TemplateView | None = None
+    scan_template: TemplateView | None = None
+    scan_document: bool = False
+    """The ConfigMap with the document that a scan would work from now is there."""
+    jobs: tuple[JobView, ...] = ()
+    """The policy's own: its scans."""
+    nonce: str = ""
+    fingerprint: Callable[[Any], str | None] = lambda _: None
+    """From the `CreateJob` of a scan: what its Job is known by."""
     versions: tuple[ModelVersion, ...] = ()
     promotions: tuple[Promotion, ...] = ()
     rejections: tuple[Rejected, ...] = ()
     """What people rejected in runs of the policy that are there."""
     judged: tuple[Judged, ...] = ()
     """Runs of the policy that are there and were judged, the newest."""
+    fired: tuple[FiredRun, ...] = ()
+    """Runs that triggers of the policy made and that are there, the newest, and every one that the status has open."""
+    underway: tuple[tuple[str, str], ...] = ()
+    """Name and phase of the policy's runs that are neither over nor judged."""
     rivals: tuple[str, ...] = field(default=())
     """Names of older policies on the same Deployment; the oldest one owns it."""
     finished_jobs: tuple[FinishedJob, ...] = ()

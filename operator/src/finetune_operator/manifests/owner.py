@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from ..api import names
 
-OwnerKind = Literal["FineTuneRun", "ModelVersion"]
+OwnerKind = Literal["FineTuneRun", "ModelVersion", "FineTunePolicy"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""ModelVersions and ModelPromotions: records without ownerReferences, because they outlive their run."""
+"""ModelVersions, ModelPromotions and fired runs: no ownerReferences, because they outlive what made them."""
 
 from typing import Any
 
 from ..api import names
 from ..api.value import plain
-from ..decide.decision import CreateModelVersion, CreatePromotion
+from ..decide.decision import CreateModelVersion, CreatePromotion, CreateRun
 from .owner import Owner, labels
 
 
@@ -16,6 +16,11 @@ def build_model_version(action: CreateModelVersion, owner: Owner) -> dict[str, A
 def build_promotion(action: CreatePromotion, owner: Owner) -> dict[str, Any]:
     """Return the manifest of the promotion that a run asks for."""
     return _record("ModelPromotion", action.name, action.spec, owner)
+
+
+def build_run(action: CreateRun, owner: Owner) -> dict[str, Any]:
+    """Return the manifest of the run that a policy's trigger makes."""
+    return _record("FineTuneRun", action.name, action.spec, owner)
 
 
 def _record(kind: str, name: str, spec: object, owner: Owner) -> dict[str, Any]:

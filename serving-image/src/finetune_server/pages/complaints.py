@@ -48,11 +48,11 @@ def opencv_speaks() -> Iterator[None]:
 def tiff_damage(said: list[bytes]) -> str | None:
     """Return what libtiff could not read of a picture, for which it leaves black or white; None when it read all."""
     text = b"".join(said)
-    found = _TIFF_ERROR.search(text) or _FAX_ENDS.search(text)
-    return found[1].decode(errors="replace")[:200].rstrip(": ") if found else None
+    match = _TIFF_ERROR.search(text) or _FAX_ENDS.search(text)
+    return match[1].decode(errors="replace")[:200].rstrip(": ") if match else None
 
 
 def jpeg_damage(said: list[bytes]) -> str | None:
     """Return what libjpeg lacked of a picture; None when it had all."""
-    found = _JPEG_ENDS.search(b"".join(said))
-    return found[0].decode() if found else None
+    match = _JPEG_ENDS.search(b"".join(said))
+    return match[0].decode() if match else None

@@ -255,7 +255,7 @@ class OpenDocument:
 
 
 def _find_temporary_folder() -> None:
-    """See to a folder for multiprocessing's socket: with a root that is read-only, or full, only shared memory is left."""
+    """See to a folder for multiprocessing's socket: where no other can be written, shared memory is left."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:

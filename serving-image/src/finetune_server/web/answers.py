@@ -28,7 +28,8 @@ async def request_error(request: Request, error: Exception) -> Response:
     if error.status >= 500 and error.status != 503:
         log.error("%s", error)
     request.scope[REASON] = error.reason
-    headers = {"retry-after": "1"} if error.status == 503 else None
+    after = {503: "1", 429: "600"}.get(error.status)
+    headers = {"retry-after": after} if after else None
     return error_answer(error.status, error.reason, error.message, headers)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Final
 
@@ -18,10 +17,10 @@ from starlette.types import ASGIApp
 
 from ..errors import RequestError
 from .answers import http_error, request_error
-from .feedback import MAX_FEEDBACK_BYTES, parse_feedback
 from .middleware import AccidentMiddleware, DrainMiddleware, ObserveMiddleware
 from .openapi import OPENAPI
 from .predict import predict
+from .reporting import take_report
 from .state import ServingState
 
 log = logging.getLogger(__name__)
@@ -63,13 +62,8 @@ class Routes:
         return JSONResponse(await predict(self._state, request))
 
     async def feedback(self, request: Request) -> Response:
-        """Take a user's report that a document was read wrongly; the fields, when given, must be the model's."""
-        loaded = self._state.require_loaded()
-        body = await self._state.receiving.body(request, MAX_FEEDBACK_BYTES)
-        document, fields = parse_feedback(body, loaded.detector.settings.classes)
-        loaded.metrics.feedback()
-        log.info("feedback on document %s, fields %s", json.dumps(document), json.dumps(fields))
-        return JSONResponse({"accepted": True}, status_code=202)
+        """Take a person's report that a document was read wrongly, and say what was kept of it."""
+        return JSONResponse(await take_report(self._state, request), status_code=202)
 
     async def version(self, _request: Request) -> Response:
         """Say what is loaded."""

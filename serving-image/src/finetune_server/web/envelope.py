@@ -29,8 +29,40 @@ def is_wrapped(encoding: str, content_type: str) -> bool:
     return _coding(encoding) != "" or content_type.lower().lstrip().startswith("multipart/")
 
 
-def unwrapped(body: bytes, encoding: str, content_type: str, limit: int) -> bytes:
-    """Return the page's own bytes. Raises `RequestError` 400, 413, 415 or 422."""
+def unwrapped(body: bytes, encoding: str, content_type: str, limit: int) -> tuple[bytes, str | None]:
+    """Return the page's own bytes, and the document that a form names. Raises `RequestError` 400, 413, 415 or 422."""
+    body, parts = _opened(body, encoding, content_type, limit)
+    if parts is None:
+        return body, None
+    files = [part for part in parts if part.is_file] or [part for part in parts if part.name != "document"]
+    if len(files) != 1:
+        raise RequestError(422, "FormInvalid", f"the form has {len(files)} files; {HOW_TO_SEND}")
+    texts = {part.name: part.content.decode(errors="replace") for part in parts if part is not files[0]}
+    options = sorted(texts.keys() & {"page", "pages", "dpi"})
+    if options:
+        raise RequestError(422, "FormInvalid", f"{', '.join(options)} belong into the address: /predict?page=2&dpi=150")
+    return files[0].content, texts.get("document")
+
+
+def text_and_file(body: bytes, encoding: str, content_type: str, limit: int) -> tuple[bytes, bytes | None]:
+    """Return a body, or a form's part `report` and its file, None where there is none. Raises as `unwrapped` does."""
+    body, parts = _opened(body, encoding, content_type, limit)
+    if parts is None:
+        return body, None
+    reports = [part for part in parts if part.name == "report"]
+    files = [part for part in parts if part.is_file and part.name != "report"]
+    if len(reports) != 1 or len(files) > 1:
+        raise RequestError(
+            422,
+            "FormInvalid",
+            f"the form has {len(reports)} parts called report and {len(files)} files: "
+            "send one report, as JSON, and one file or none",
+        )
+    return reports[0].content, files[0].content if files else None
+
+
+def _opened(body: bytes, encoding: str, content_type: str, limit: int) -> tuple[bytes, list[_Part] | None]:
+    """Return the body as it was before it was compressed, and its parts where it is a form."""
     coding = _coding(encoding)
     if coding:
         if coding not in ("gzip", "x-gzip"):
@@ -40,10 +72,10 @@ def unwrapped(body: bytes, encoding: str, content_type: str, limit: int) -> byte
         body = _gunzipped(body, limit)
     kind, options = parse_options_header(content_type)
     if not kind.startswith(b"multipart/"):
-        return body
+        return body, None
     if kind != _FORM or not options.get(b"boundary"):
         raise RequestError(415, "MediaTypeUnsupported", f"{content_type[:100]!r} has no boundary; {HOW_TO_SEND}")
-    return _only_file(_parts(body, options[b"boundary"]))
+    return body, _parts(body, options[b"boundary"])
 
 
 def _coding(encoding: str) -> str:
@@ -93,6 +125,11 @@ class _Part:
     def is_file(self) -> bool:
         """Tell whether it was sent as a file."""
         return b"filename" in parse_options_header(self.headers.get(b"content-disposition"))[1]
+
+    @property
+    def content(self) -> bytes:
+        """Return the bytes."""
+        return b"".join(self.pieces)
 
 
 class _Collector:
@@ -145,13 +182,3 @@ def _parts(body: bytes, boundary: bytes) -> list[_Part]:
     except FormParserError as error:
         raise RequestError(400, "FormInvalid", f"the form is damaged: {error}"[:300]) from None
     return collector.parts
-
-
-def _only_file(parts: list[_Part]) -> bytes:
-    files = [part for part in parts if part.is_file] or parts
-    if len(files) != 1:
-        raise RequestError(422, "FormInvalid", f"the form has {len(files)} files; {HOW_TO_SEND}")
-    options = sorted({part.name for part in parts if part is not files[0]} & {"page", "pages", "dpi"})
-    if options:
-        raise RequestError(422, "FormInvalid", f"{', '.join(options)} belong into the address: /predict?page=2&dpi=150")
-    return b"".join(files[0].pieces)

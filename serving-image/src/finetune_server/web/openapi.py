@@ -50,6 +50,7 @@ _PREDICT: Final = {
             _parameter(
                 "dpi", {"type": "integer", "minimum": 36, "maximum": 600}, "Of a PDF; boxes are in pixels at it."
             ),
+            _parameter("document", {"type": "string", "minLength": 1, "maxLength": 256}, "What the page is a page of."),
         ],
         "requestBody": {
             "required": True,
@@ -83,19 +84,33 @@ _FEEDBACK: Final = {
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {
-                    "schema": _object(
-                        ["document"],
-                        document={"type": "string", "minLength": 1, "maxLength": 256},
-                        fields=_list({"type": "string"}),
-                    )
-                }
+                "application/json": {"schema": _ref("Feedback")},
+                "multipart/form-data": {
+                    "schema": _object(["report"], report=_ref("Feedback"), file={"type": "string", "format": "binary"})
+                },
             },
         },
         "responses": {
-            "202": {"description": "Counted."},
+            "202": {
+                "description": "Counted, and what was kept of it.",
+                "content": {
+                    "application/json": {
+                        "schema": _object(
+                            ["accepted", "kept"],
+                            accepted={"type": "boolean"},
+                            kept=_ref("Kept"),
+                            reason=_text("Why not."),
+                        )
+                    }
+                },
+            },
             **_errors(
-                s400="No JSON.", s408="Too slow.", s413="Too large.", s422="Not as described.", s503="Not ready."
+                s400="No JSON.",
+                s408="Too slow.",
+                s413="Too large.",
+                s422="Not as described.",
+                s429="Too many from this address.",
+                s503="Not ready.",
             ),
         },
     }
@@ -112,7 +127,24 @@ _SCHEMAS: Final = {
         version=_text("Its version."),
         sha256=_text("Its digest."),
     ),
-    "Size": _object(["width", "height"], width={"type": "integer"}, height={"type": "integer"}),
+    "Page": _object(
+        ["width", "height", "sha256", "number", "dpi"],
+        width={"type": "integer"},
+        height={"type": "integer"},
+        sha256=_text("Digest of the bytes as they came."),
+        number={"type": "integer", "minimum": 1},
+        dpi={"type": ["integer", "null"], "description": "Of a PDF."},
+    ),
+    "Kept": _object(["report", "page"], report={"type": "boolean"}, page={"type": "boolean"}),
+    "Feedback": _object(
+        [],
+        prediction=_text("Of an answer; at least one of prediction, page and document is needed."),
+        page=_ref("Page"),
+        document={"type": "string", "minLength": 1, "maxLength": 256},
+        fields=_list({"type": "string"}, description="Read wrongly."),
+        missing=_list({"type": "string"}, description="On the page, and not found."),
+        comment={"type": "string", "minLength": 1, "maxLength": 2000},
+    ),
     "Field": _object(
         ["field", "confidence", "box"],
         field=_text("A class of the model."),
@@ -120,9 +152,10 @@ _SCHEMAS: Final = {
         box=_list({"type": "number"}, minItems=4, maxItems=4, description="x1 y1 x2 y2 in the page's pixels."),
     ),
     "Prediction": _object(
-        ["model", "page", "fields"],
+        ["model", "prediction", "page", "fields"],
         model=_ref("Model"),
-        page=_ref("Size"),
+        prediction=_text("Id of this answer, for reports."),
+        page=_ref("Page"),
         fields=_list(_ref("Field")),
         warnings=_WARNINGS,
     ),
@@ -133,7 +166,8 @@ _SCHEMAS: Final = {
             _object(
                 ["number"],
                 number={"type": "integer", "minimum": 1},
-                page=_ref("Size"),
+                prediction=_text("Id of the answer for this page."),
+                page=_ref("Page"),
                 fields=_list(_ref("Field")),
                 warnings=_WARNINGS,
                 error=_ref("Problem"),

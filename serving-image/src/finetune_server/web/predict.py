@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, nullcontext
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 
+from ..capture.capture import Context, digest_of
+from ..capture.records import AnsweredPage, Source, new_prediction
 from ..errors import RequestError
 from ..metrics import Stage
-from ..pages.formats import is_large, needs_process
+from ..pages.formats import Kind, is_large, needs_process
 from ..pages.images import is_lack_of_memory
 from ..pages.selection import Drawn, PageRequest, kind_of, selection, whole_number
-from ..reading import InferenceError, Reading, read_image, read_page
+from ..preprocess import Page
+from ..reading import Count, InferenceError, Reading, read_image, read_page
 from .connected import while_connected
 from .envelope import is_wrapped, unwrapped
+from .feedback import ReportedPage, checked_document
 from .state import Loaded, ServingState
 
 Json = dict[str, object]
 R = TypeVar("R", bound="Reading | None")
 
 
+_LARGE_BODY: Final = 256 * 1024
+"""Bytes above which a body is digested in a thread: it takes a millisecond."""
+
+
 async def predict(state: ServingState, request: Request) -> Json:
     """Return the answer to a request. Raises `RequestError`."""
     loaded = state.require_loaded()
     with loaded.metrics.timed(Stage.TOTAL):
-        pages = await _received(state, request)
-        answering = _Answering(state, loaded)
+        pages, source, document = await _received(state, request)
+        answering = Answering(state, loaded, document)
         reading = None
         if not needs_process(pages.content, pages.kind):
             pages.selection.of(1, most=1)
@@ -37,29 +47,41 @@ async def predict(state: ServingState, request: Request) -> Json:
                 reading = await while_connected(request, answering.image(pages))
         if reading is None:
             with state.documents.place():
-                return await while_connected(request, answering.document(pages))
-        if pages.selection.many:
-            return {"model": loaded.identity, "pages": [{"number": 1, **_read(reading)}]}
-        return {"model": loaded.identity, **_read(reading)}
+                answer = await while_connected(request, answering.document(pages, source))
+        else:
+            page = answering.answer(source, 1, reading)
+            answer = {"pages": [{"number": 1, **page}]} if pages.selection.many else page
+        answering.note(source)
+        return {"model": loaded.identity, **answer}
 
 
-async def _received(state: ServingState, request: Request) -> PageRequest:
+async def _received(state: ServingState, request: Request) -> tuple[PageRequest, Source, str | None]:
     limit, headers = state.limits.max_body_bytes, request.headers
     wanted = selection(request.query_params)
     dpi = whole_number(request.query_params, "dpi", default=state.limits.default_dpi, low=36, high=600)
+    document = checked_document(request.query_params.get("document"))
     content = await state.receiving.body(request, limit)
     wrapping = headers.get("content-encoding", ""), headers.get("content-type", "")
     if is_wrapped(*wrapping):
-        content = await asyncio.to_thread(unwrapped, content, *wrapping, limit)
-    return PageRequest(content, kind_of(content, wrapping[1]), wanted, dpi)
+        content, named = await asyncio.to_thread(unwrapped, content, *wrapping, limit)
+        document = document or checked_document(named)
+    kind = kind_of(content, wrapping[1])
+    large = len(content) > _LARGE_BODY
+    digest = await asyncio.to_thread(digest_of, content) if large else digest_of(content)
+    source = Source(content, digest, kind, dpi if kind is Kind.PDF else None)
+    return PageRequest(content, kind, wanted, dpi), source, document
 
 
-class _Answering:
-    """Work with the model that was loaded when the request came."""
+class Answering:
+    """Work with the model that was loaded when the request came; `counted` pages are answers, and in the metrics."""
 
-    def __init__(self, state: ServingState, loaded: Loaded) -> None:
+    def __init__(self, state: ServingState, loaded: Loaded, document: str | None, *, counted: bool = True) -> None:
         self._state = state
         self._loaded = loaded
+        self._document = document
+        self._count: Count = partial(loaded.metrics.document, document=document) if counted else _uncounted
+        self._answered: list[AnsweredPage] = []
+        self._held_bytes = 0
 
     async def image(self, pages: PageRequest) -> Reading | None:
         """Decode and read an image; a large one after the other, so that a small one never waits for many of them.
@@ -70,15 +92,56 @@ class _Answering:
         async with turn:
             return await self._in_thread(read_image, pages, self._state.limits.max_pixels)
 
-    async def document(self, pages: PageRequest) -> Json:
+    async def document(self, pages: PageRequest, source: Source) -> Json:
         """Draw and read what is asked for of a document."""
         if pages.selection.many:
-            return {"model": self._loaded.identity, "pages": await self._each(pages)}
+            return {"pages": await self._each(pages, source)}
         with self._loaded.metrics.timed(Stage.DECODE):
             drawn = await self._state.rasteriser.page(pages)
-        return {"model": self._loaded.identity, **await self._page(drawn)}
+        return await self._page(source, pages.selection.ranges[0][0], drawn)
 
-    async def _each(self, pages: PageRequest) -> list[Json]:
+    async def drawn(self, pages: PageRequest) -> Reading:
+        """Draw and read one page of a document."""
+        drawn = await self._state.rasteriser.page(pages)
+        return await self._in_thread(read_page, drawn.page)
+
+    def answer(self, source: Source, number: int, reading: Reading) -> Json:
+        """Return what is answered for a page that was read, and remember it for `note`."""
+        page = AnsweredPage(new_prediction(), number, replace(reading, pixels=None), self._held(reading))
+        self._answered.append(page)
+        return {
+            "prediction": page.prediction,
+            "page": page.named(source),
+            "fields": [
+                {
+                    "field": field.name,
+                    "confidence": round(field.confidence, 6),
+                    "box": [round(corner, 3) for corner in field.box],
+                }
+                for field in reading.fields
+            ],
+        }
+
+    def _held(self, reading: Reading) -> Page | None:
+        """Return the pixels to keep until all pages are answered: none without capture, nor more than may wait."""
+        if self._state.capture is None or reading.pixels is None:
+            return None
+        self._held_bytes += reading.pixels.nbytes
+        return reading.pixels if self._held_bytes <= self._state.capture.most_bytes else None
+
+    def note(self, source: Source) -> None:
+        """Have what was answered known to reports and to capture."""
+        identity = self._loaded.identity
+        for page in self._answered:
+            known = self._document, ReportedPage(source.sha256, page.number, source.dpi), identity
+            self._state.answers.put(page.prediction, known)
+            self._state.answers.put(source.sha256, known)
+        if self._state.capture is not None:
+            settings, expected = self._loaded.detector.settings, self._loaded.metrics.expected
+            context = Context.of(identity, settings, expected, self._document)
+            self._state.capture.answered(source, self._answered, context)
+
+    async def _each(self, pages: PageRequest, source: Source) -> list[Json]:
         answers: list[Json] = []
         started = perf_counter()
         async with aclosing(self._state.rasteriser.pages(pages)) as drawn:
@@ -87,12 +150,12 @@ class _Answering:
                 if isinstance(page, RequestError):
                     answers.append({"number": number, "error": {"reason": page.reason, "message": page.message}})
                 else:
-                    answers.append({"number": number, **await self._page(page)})
+                    answers.append({"number": number, **await self._page(source, number, page)})
                 started = perf_counter()
         return answers
 
-    async def _page(self, drawn: Drawn) -> Json:
-        answer = _read(await self._in_thread(read_page, drawn.page))
+    async def _page(self, source: Source, number: int, drawn: Drawn) -> Json:
+        answer = self.answer(source, number, await self._in_thread(read_page, drawn.page))
         warnings = [{"reason": reason, "message": message} for reason, message in drawn.warnings]
         return {**answer, "warnings": warnings} if warnings else answer
 
@@ -103,7 +166,7 @@ class _Answering:
         def work(queued_at: float) -> R:
             loaded.metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
             try:
-                answer = read(*given, loaded.detector, loaded.metrics)
+                answer = read(*given, loaded.detector, loaded.metrics, self._count)
             except InferenceError as error:
                 loaded.failed = error.message
                 raise
@@ -121,15 +184,5 @@ class _Answering:
         return asyncio.get_running_loop().run_in_executor(self._state.pool, work, perf_counter())
 
 
-def _read(reading: Reading) -> Json:
-    return {
-        "page": {"width": reading.width, "height": reading.height},
-        "fields": [
-            {
-                "field": field.name,
-                "confidence": round(field.confidence, 6),
-                "box": [round(corner, 3) for corner in field.box],
-            }
-            for field in reading.fields
-        ],
-    }
+def _uncounted(_best: Mapping[str, float]) -> None:
+    """Count nothing: the page was answered before."""

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 from prometheus_client import CollectorRegistry
 
-from ..config import Limits
+from ..capture.capture import Capture
+from ..config import FeedbackConfig, Limits
 from ..drain import Drain
 from ..errors import RequestError
 from ..metrics import Metrics, RequestMetrics
 from ..model import Detector
 from ..pages.rasteriser import Rasteriser
+from ..remembered import Remembered
+from .feedback import ReportedPage
 from .lanes import Lane
 from .receiving import Receiving
+
+_HOUR: Final = 3600
+_DAY: Final = 24 * _HOUR
 
 
 @dataclass(slots=True)
@@ -46,9 +53,17 @@ class Loaded:
         return {"name": self.name, "version": artifact.version, "sha256": artifact.sha256}
 
 
+Answers: TypeAlias = Remembered[str, tuple[str | None, ReportedPage, dict[str, str]]]
+"""Document, page and model of the latest answers, by the id of a prediction and by the digest of a page's bytes."""
+
+
 @dataclass(slots=True)
 class ServingState:
-    """What the routes share: `loaded` is None until the model may answer; images never wait for documents."""
+    """What the routes share: `loaded` is None until the model may answer; images never wait for documents.
+
+    `capture` is None where nothing is captured. `answers`, `reported` (what was) and `reporters` (who did, since when,
+    how often) have an end, each.
+    """
 
     limits: Limits
     drain: Drain
@@ -60,6 +75,13 @@ class ServingState:
     rasteriser: Rasteriser
     registry: CollectorRegistry
     requests: RequestMetrics
+    feedback: FeedbackConfig
+    capture: Capture | None
+    answers: Answers = field(default_factory=lambda: Remembered(most=20_000, seconds=_DAY))
+    reported: Remembered[str, bool] = field(default_factory=lambda: Remembered(most=10_000, seconds=30 * _DAY))
+    reporters: Remembered[str, tuple[float, int]] = field(
+        default_factory=lambda: Remembered(most=10_000, seconds=_HOUR)
+    )
     loaded: Loaded | None = None
 
     def require_loaded(self) -> Loaded:

@@ -85,6 +85,7 @@ class TestReadiness:
             "InSync": ("Unknown", "NothingLive"),
             "Available": ("Unknown", "NothingLive"),
             "Held": ("False", "NotHeld"),
+            "Due": ("False", "NoTriggers"),
         }
         assert {c.observed_generation for c in decision.status.conditions} == {3}
 

@@ -7,7 +7,7 @@ from finetune_operator.api.policy import InFlight, LiveVersion
 from finetune_operator.api.promotion import PromotionPhase
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import plain
-from finetune_operator.cluster.fields import model_whose_candidate_was_rejected, moves_on, standing
+from finetune_operator.cluster.fields import moves_on, standing, whose_candidate_was_rejected
 from finetune_operator.decide.decision import CreatePromotion
 from finetune_operator.decide.views import Problem
 from house.following import manifest
@@ -112,7 +112,7 @@ def test_a_no_to_an_earlier_round_is_kept_where_the_next_one_comes_to_no_judgeme
     assert world.status.decision.by == "ann"
     if recorded:
         assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
-        assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
+        assert list(whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
 
 
 @pytest.mark.row("R172")
@@ -132,7 +132,7 @@ def test_a_no_to_a_round_without_a_record_bars_what_another_round_recorded() -> 
         world.complete("evaluate", evaluate_result(candidate="NaN"))
     assert (world.phase(), world.condition("Finished")) == ("Rejected", ("True", "Rejected")), world.status.message
     assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
-    assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
+    assert list(whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
 
 
 @pytest.mark.row("R172")
@@ -176,7 +176,7 @@ def test_a_no_is_kept_however_a_round_ends_that_comes_to_no_judgement(how: str) 
     world.settle()
     assert world.phase() == "Rejected", world.status.message
     assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann")
-    assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
+    assert list(whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
 
 
 @pytest.mark.row("R172")
@@ -197,7 +197,7 @@ def test_a_no_to_what_is_on_record_waits_for_no_other_round(meanwhile: str) -> N
     world.edit(review=Review(decision="Reject", evidence=first, by="ann"))
     world.settle()
     assert standing(plain(world.run)).rejected[:2] == (CANDIDATE, "ann"), "before its pods are gone"
-    assert list(model_whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
+    assert list(whose_candidate_was_rejected(plain(world.run))) == ["invoice-fields"]
     for job in world.jobs:
         world.change_job(job.name, state="Failed", pods_gone=True, finished_at=world.now)
     world.settle()

@@ -5,6 +5,7 @@ import json
 import pytest
 from msgspec.structs import replace as updated
 
+from finetune_operator.api.meta import set_condition
 from finetune_operator.api.model_version import Lineage, ModelVersion, VersionStatus
 from finetune_operator.api.policy import Gates, Hold, PolicyStatus, Reservation, ReviewRules, YardstickGate
 from finetune_operator.api.run import Review, TestSet
@@ -437,6 +438,25 @@ def test_a_policy_whose_deployment_is_not_rolled_out_voids_no_review_before_it_k
     assert (world.phase(), world.status.evidence) == ("InReview", evidence)
     review(world, "Reject")
     assert world.phase() == "Rejected", "a no is about the bytes"
+
+
+@pytest.mark.row("R155")
+@pytest.mark.parametrize("reason", ["DeploymentNotFound", "DeploymentNotManaged"])
+def test_a_policy_that_came_back_before_its_deployment_voids_no_review(reason: str) -> None:
+    """A restore brings the policy first: what it looked at is not there, so that it says nothing is live."""
+    world = World()
+    world.go_live("base_v1", BASE)
+    world.in_review()
+    evidence, kept = world.status.evidence, world.policy
+    assert kept is not None
+    conditions = set_condition(
+        kept.status.conditions, "TargetReady", "False", reason, "say why", generation=1, now=START
+    )
+    world.policy = updated(kept, status=updated(PolicyStatus(), observed_generation=1, conditions=conditions))
+    world.settle()
+    assert world.condition("Accepted") == ("False", "PolicyNotReady")
+    assert f"{reason}): say why" in world.status.message
+    assert (world.phase(), world.status.evidence) == ("InReview", evidence)
 
 
 @pytest.mark.row("R34")

@@ -143,16 +143,16 @@ def _decode(data: bytes) -> Pixels | str:
             return f"OpenCV cannot decode it: {' '.join(str(error).split())[:200]}"
     if image is None:
         return "OpenCV cannot decode it"
-    complaints = _LEFT_OVER.sub(lambda found: _unless_padding(found, data), "".join(said))
+    complaints = _LEFT_OVER.sub(lambda match: _unless_padding(match, data), "".join(said))
     if any(complaint in complaints for complaint in _COMPLAINTS):
         return f"damaged: {' '.join(complaints.split())[:120]}"
     return image
 
 
-def _unless_padding(found: re.Match[str], data: bytes) -> str:
+def _unless_padding(match: re.Match[str], data: bytes) -> str:
     """Return libjpeg's words on bytes left over, or nothing where all of them are zeros or ones."""
     end = data.rfind(_END_OF_IMAGE)
-    return found.group() if data[max(end - int(found[1]), 0) : end].strip(b"\x00\xff") else ""
+    return match.group() if data[max(end - int(match[1]), 0) : end].strip(b"\x00\xff") else ""
 
 
 @contextmanager

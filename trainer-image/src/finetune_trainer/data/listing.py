@@ -22,6 +22,10 @@ class Listing:
         self._samples: set[tuple[str, str]] = set()
         self._pages: set[str] = set()
         self._any_label: set[str] = set()
+        self.add(samples)
+
+    def add(self, samples: Iterable[KnownSample]) -> None:
+        """Know these samples too."""
         for sample in samples:
             for digest in digests_of(sample):
                 self._pages.add(digest)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
-from ..digests import check_digest, set_digest, sha256_of
+from ..digests import set_digest
 from ..documents.anchor import AnchorIndex, AnchorPage
 from ..documents.classes import check_classes
-from ..documents.codec import FileReference
 from ..documents.plan import (
     Counts,
     Digests,
@@ -22,18 +21,18 @@ from ..documents.plan import (
     PoolSample,
     Sample,
     TrainSample,
-    parse_plan,
 )
 from ..documents.run import FineTuneDocument, Mixing
-from ..errors import ErrorClass, Reason, StepError, bad_input
+from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
 from .anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
 from .density import check_density
-from .listing import Listing, anchor_digests, digests_of, is_measured_on, judged_before, list_pool, listed
+from .listing import Listing, anchor_digests, digests_of, is_measured_on, judged_before, list_pool
 from .mixing import draw, format_ratio, is_held_out, multiplier, old_count
 from .pool import Pool, StoredSample
 from .pool_check import check_pool, measured_pool
+from .sample_counts import count_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +56,6 @@ class _Member:
     def old(self) -> bool:
         """Whether it may be drawn with the anchor's pages: the base knows it."""
         return not self.outside and not self.sample.held_out
-
-
-def read_plan(storage: Storage, plan: FileReference) -> Plan:
-    """Return a plan by URI and digest; StepError DigestMismatch or ContractViolated."""
-    uri = normalise(plan.uri)
-    data = storage.read(uri)
-    check_digest(uri, actual=sha256_of(data), expected=plan.sha256)
-    return parse_plan(data, uri)
-
-
-def listing_of(storage: Storage, inputs: FileReference | None) -> Listing:
-    """Return what the plan that a model was trained by lists; nothing where it has no plan."""
-    return Listing() if inputs is None else Listing(read_plan(storage, inputs).listing)
-
-
-def judged_samples(
-    storage: Storage, plans: Iterable[FileReference]
-) -> tuple[tuple[KnownSample, ...], tuple[StepError, ...]]:
-    """Return what the plans of judged runs list, of this pool and of others, and why some of them cannot be read.
-
-    No run fails for these: no verdict hangs on what is new, and each plan says what was judged before it. What only a
-    plan that is lost had is new again.
-    """
-    samples: list[KnownSample] = []
-    lost: list[StepError] = []
-    for plan in plans:
-        try:
-            samples += listed(read_plan(storage, plan))
-        except StepError as error:
-            if error.error_class is not ErrorClass.BAD_INPUT:
-                raise
-            lost.append(error)
-    return tuple(samples), tuple(lost)
 
 
 def count_new_set(new_set: Sequence[PoolSample]) -> NewSetCounts:
@@ -228,18 +194,17 @@ def _trained(sample: Sample, origin: Literal["pool", "anchor"] = "pool") -> Trai
 
 
 def _counts(pool: Pool, members: Sequence[_Member], index: AnchorIndex, known: Known, *, old: int) -> Counts:
-    judged = Listing(known.judged)
-    new = [m.known for m in members if not m.sample.held_out and not judged.has(m.known)]
-    outside = sum(member.outside for member in members)
+    samples = ((member.known, member.sample.held_out) for member in members)
+    counts = count_samples(samples, known.base, Listing(known.judged))
     return Counts(
-        pool=len(members),
-        held_out=sum(member.sample.held_out for member in members),
+        pool=counts.current,
+        held_out=counts.held_out,
         withdrawn=len(pool.withdrawn),
-        outside=outside,
-        new=len(new),
-        corrected=sum(judged.has_page(sample) for sample in new),
+        outside=counts.outside,
+        new=counts.new,
+        corrected=counts.corrected,
         fresh=sum(member.sample.fresh for member in members),
-        train=outside + old,
+        train=counts.outside + old,
         old=old,
         anchor=len(index.splits.train),
         val=len(index.splits.val),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Final
+from typing import Final, assert_never
 
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
@@ -13,7 +13,7 @@ from ..documents.plan import KnownSample
 from ..documents.pool import BatchSample, CorrectedSample, PoolBatch, PoolCorrection, PoolEntry, PoolWithdrawal
 from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, join
-from .pool_log import read_log
+from .pool_log import entries_of
 from .problems import Problem, raise_first
 
 ADDING_CLASSES: Final = "Classes can be added when a new base is trained, and at no other time"
@@ -108,8 +108,7 @@ def read_pool(storage: Storage, uri: str, classes: Sequence[str], pixels: Mappin
 
     Raises StepError for manifests with other classes and for samples that count without a verifier.
     """
-    log = read_log(storage, uri)
-    check_log_classes(log, uri, classes)
+    log = (_of_classes(entry, uri, classes) for entry in entries_of(storage, uri))
     pool = replayed(uri, log, pixels or {})
     check_verifiers(pool)
     return pool
@@ -118,19 +117,26 @@ def read_pool(storage: Storage, uri: str, classes: Sequence[str], pixels: Mappin
 def replayed(uri: str, log: Iterable[PoolEntry], pixels: Mapping[str, str]) -> Pool:
     """Return what a log comes to: batches first, then corrections, then withdrawals, whatever their names.
 
-    So what two machines write at the same time comes to one thing, and no withdrawn page comes back.
+    So what two machines write at the same time comes to one thing, and no withdrawn page comes back. Batches, which
+    have nearly all of a log, are taken in as they come.
     """
-    entries = list(log)
     building = _Building(uri, pixels)
-    for batch in entries:
-        if isinstance(batch, PoolBatch):
-            building.add(batch)
-    for correction in entries:
-        if isinstance(correction, PoolCorrection):
-            building.correct(correction)
-    for withdrawal in entries:
-        if isinstance(withdrawal, PoolWithdrawal):
-            building.withdraw(withdrawal)
+    corrections: list[PoolCorrection] = []
+    withdrawals: list[PoolWithdrawal] = []
+    for entry in log:
+        match entry:
+            case PoolBatch():
+                building.add(entry)
+            case PoolCorrection():
+                corrections.append(entry)
+            case PoolWithdrawal():
+                withdrawals.append(entry)
+            case _:
+                assert_never(entry)
+    for correction in corrections:
+        building.correct(correction)
+    for withdrawal in withdrawals:
+        building.withdraw(withdrawal)
     return Pool(uri, tuple(building.pages), building.by_digest)
 
 
@@ -219,17 +225,22 @@ class _Building:
 def check_log_classes(log: Iterable[PoolEntry], uri: str, classes: Sequence[str]) -> None:
     """Raise StepError ClassListDiffers for a batch or correction that was labelled with another list of classes."""
     for entry in log:
-        if isinstance(entry, PoolWithdrawal):
-            continue
-        kind = "batch" if isinstance(entry, PoolBatch) else "correction"
-        try:
-            check_classes(entry.classes, f"The pool {kind} {entry.id} below {uri}", expected=classes)
-        except StepError as error:
-            raise bad_input(
-                error.reason,
-                error.message,
-                f"{ADDING_CLASSES}. Use one list in policy, base, anchor and pool; renumber labels where they differ.",
-            ) from None
+        _of_classes(entry, uri, classes)
+
+
+def _of_classes(entry: PoolEntry, uri: str, classes: Sequence[str]) -> PoolEntry:
+    if isinstance(entry, PoolWithdrawal):
+        return entry
+    kind = "batch" if isinstance(entry, PoolBatch) else "correction"
+    try:
+        check_classes(entry.classes, f"The pool {kind} {entry.id} below {uri}", expected=classes)
+    except StepError as error:
+        raise bad_input(
+            error.reason,
+            error.message,
+            f"{ADDING_CLASSES}. Use one list in policy, base, anchor and pool; renumber labels where they differ.",
+        ) from None
+    return entry
 
 
 def check_verifiers(pool: Pool) -> None:

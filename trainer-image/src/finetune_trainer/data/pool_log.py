@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,6 +14,9 @@ from ..errors import Reason, bad_input
 from ..storage import Storage, join
 
 FOLDER: Final = "batches"
+_AT_ONCE: Final = 200
+"""Manifests that are in memory at once: those of a pool of 100,000 pages have 80 MB."""
+
 _TIME: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -21,11 +25,17 @@ def entry_names(storage: Storage, uri: str) -> list[str]:
     return [n for n in storage.names(join(uri, FOLDER)) if n.endswith(".json")]
 
 
-def read_log(storage: Storage, uri: str) -> list[PoolEntry]:
-    """Return the whole log in order; StepError ContractViolated for a manifest of a kind that is not known."""
+def entries_of(storage: Storage, uri: str) -> Iterator[PoolEntry]:
+    """Yield the log in order, few at a time; StepError ContractViolated for a manifest of a kind that is not known."""
     places = [join(uri, FOLDER, name) for name in entry_names(storage, uri)]
-    contents = storage.read_many(places)
-    return [parse_pool_entry(contents[place], place) for place in places]
+    for start in range(0, len(places), _AT_ONCE):
+        for place, data in storage.read_many(places[start : start + _AT_ONCE]).items():
+            yield parse_pool_entry(data, place)
+
+
+def read_log(storage: Storage, uri: str) -> list[PoolEntry]:
+    """Return the whole log in order, as `entries_of` yields it."""
+    return list(entries_of(storage, uri))
 
 
 def existing_log(storage: Storage, uri: str) -> list[PoolEntry]:

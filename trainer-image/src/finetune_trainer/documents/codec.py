@@ -39,6 +39,7 @@ VersionName = Annotated[
 Uid = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Nonce = Annotated[str, msgspec.Meta(min_length=1, max_length=63, pattern=r"^[a-z0-9]+$")]
 Attempt = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+ScanAttempt = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 Round = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]

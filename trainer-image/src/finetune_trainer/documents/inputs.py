@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from .codec import Attempt, Document, FileReference, Nonce, Round, VersionName
+from .codec import Attempt, Document, FileReference, Nonce, Round, ScanAttempt, VersionName
 
 
 class LiveInputs(Document, frozen=True):
@@ -62,4 +62,13 @@ class VerifyInputs(Document, frozen=True):
     nonce: Nonce
 
 
-StepInputs = PrepareInputs | TrainInputs | EvaluateInputs | VerifyInputs
+class ScanInputs(Document, frozen=True):
+    """The plan of the base that a run would fine-tune now, and those of the runs that were judged."""
+
+    attempt: ScanAttempt
+    nonce: Nonce
+    base_plan: FileReference | None
+    judged: Annotated[tuple[FileReference, ...], msgspec.Meta(max_length=8)]
+
+
+StepInputs = PrepareInputs | TrainInputs | EvaluateInputs | VerifyInputs | ScanInputs

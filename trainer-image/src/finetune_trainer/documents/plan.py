@@ -220,6 +220,34 @@ class EarlierPlan(Document, frozen=True, kw_only=True):
             yield ListedSample(image=image, pixels=None, label=label.sha256 if label else None, use=use)
 
 
+class _Listed(Document, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """Of a plan, only what it lists: the rest of a long one takes most of the memory, and is passed over."""
+
+    schema: Literal["finetune-operator.io/plan/v2"]
+    listing: tuple[ListedSample, ...]
+    judged_before: tuple[KnownSample, ...]
+
+
+def parse_listed(data: bytes, where: str) -> tuple[KnownSample, ...]:
+    """Return all that `plan.json` says was known by then, of its pool and of others; StepError ContractViolated.
+
+    Digests tell that the file is the plan that is meant, so nothing else of it is looked at.
+    """
+    plan = _listed(data, where)
+    return (*plan.listing, *plan.judged_before)
+
+
+def parse_listing(data: bytes, where: str) -> tuple[ListedSample, ...]:
+    """Return what `plan.json` lists of its own pool alone, as `parse_listed` does."""
+    return _listed(data, where).listing
+
+
+def _listed(data: bytes, where: str) -> _Listed | Plan:
+    if written_schema(data) == EARLIER_SCHEMA:
+        return parse_plan(data, where)
+    return decode(data, _Listed, f"The plan {where}", SCHEMA)
+
+
 def parse_plan(data: bytes, where: str) -> Plan:
     """Parse `plan.json`, also one of the last release; StepError ContractViolated."""
     if written_schema(data) == EARLIER_SCHEMA:

@@ -18,7 +18,7 @@ RESULT_LIMIT: Final = 4095
 The kubelet cuts it at 4,096 bytes; half a JSON text would be no result at all.
 """
 
-StepName = Literal["prepare", "train", "evaluate", "verify"]
+StepName = Literal["prepare", "train", "evaluate", "verify", "scan"]
 
 
 class PrepareResult(Counts, frozen=True, kw_only=True):
@@ -155,7 +155,40 @@ class VerifyResult(Document, frozen=True):
     artifact: Artifact
 
 
-StepResult = PrepareResult | TrainResult | EvaluateResult | VerifyResult
+class CapturedPages(Document, frozen=True):
+    """Captured pages by stratum; `oldest` is the oldest day with a page (YYYY-MM-DD, UTC), None where there is none."""
+
+    random: int
+    uncertain: int
+    reported: int
+    oldest: str | None
+
+
+class WeeklyReports(Document, frozen=True):
+    """Documents that were reported in a complete week (YYYY-Www, ISO 8601, UTC), each once."""
+
+    week: str
+    documents: int
+
+
+class ScanResult(Document, frozen=True):
+    """What was counted; `pages` is None where the document names no production, `answered` where no window says."""
+
+    pool: int
+    held_out: int
+    withdrawn: int
+    outside: int
+    new: int
+    corrected: int
+    by_image: int
+    listing: str
+    pages: CapturedPages | None
+    reports: tuple[WeeklyReports, ...]
+    answered: int | None
+    expired_days: int
+
+
+StepResult = PrepareResult | TrainResult | EvaluateResult | VerifyResult | ScanResult
 
 
 class ErrorReport(Document, frozen=True, rename={"error_class": "class"}):
@@ -173,7 +206,7 @@ class Emitted(Document, frozen=True, omit_defaults=True):
     schema: Literal["finetune-operator.io/step-result/v1"]
     step: StepName
     owner: Annotated[str, msgspec.Meta(max_length=64)]
-    attempt: Annotated[int, msgspec.Meta(ge=0, le=1000)]
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     outcome: Literal["Succeeded", "Failed"]
     manifest: FileReference | None = None
     result: dict[str, object] | None = None

@@ -30,7 +30,7 @@ Epochs = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 class Owner(Document, frozen=True):
     """The object whose Job this is."""
 
-    kind: Literal["FineTuneRun", "ModelVersion"]
+    kind: Literal["FineTuneRun", "ModelVersion", "FineTunePolicy"]
     namespace: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
     uid: Uid
@@ -138,12 +138,15 @@ class _Common(Document, frozen=True, tag_field="mode"):
     owner: Owner
     model: ModelName
     classes: ClassNames
-    serving: Serving
     artifacts: Location
+
+
+class _OfBase(_Common, frozen=True):
+    serving: Serving
     base: Base
 
 
-class FineTuneDocument(_Common, frozen=True, tag="FineTune"):
+class FineTuneDocument(_OfBase, frozen=True, tag="FineTune"):
     """The document of a run."""
 
     data: FineTuneData
@@ -154,13 +157,37 @@ class FineTuneDocument(_Common, frozen=True, tag="FineTune"):
     gates: dict[str, object] | None = None
 
 
-class VerifyDocument(_Common, frozen=True, tag="Verify"):
+class VerifyDocument(_OfBase, frozen=True, tag="Verify"):
     """The document of an imported base."""
 
     data: VerifyData
 
 
-RunDocument = FineTuneDocument | VerifyDocument
+class Production(Document, frozen=True):
+    """Where captured pages lie, and for how many complete days."""
+
+    uri: Uri
+    keep_days: Annotated[int, msgspec.Meta(ge=1, le=3650)]
+
+
+class ScanData(Document, frozen=True):
+    """What a scan reads."""
+
+    anchor: Location
+    pool: Location
+    production: Production | None
+
+
+class ScanDocument(_Common, frozen=True, tag="Scan"):
+    """The document by which a policy's pool and captured pages are counted."""
+
+    data: ScanData
+    deployment: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    holdout: Share
+
+
+BaseDocument = FineTuneDocument | VerifyDocument
+RunDocument = BaseDocument | ScanDocument
 
 
 def limits_of(document: FineTuneDocument) -> Gates:
@@ -170,5 +197,5 @@ def limits_of(document: FineTuneDocument) -> Gates:
 
 def parse_run_document(data: bytes) -> RunDocument:
     """Parse `run.json`; StepError ContractViolated for another schema, unknown fields or values out of range."""
-    kind: type[RunDocument] = FineTuneDocument | VerifyDocument  # type: ignore[assignment]
+    kind: type[RunDocument] = FineTuneDocument | VerifyDocument | ScanDocument  # type: ignore[assignment]
     return decode(data, kind, "The run document", SCHEMA)

@@ -17,12 +17,12 @@ import msgspec
 
 from ..digests import sha256_of
 from ..documents.codec import decode, encode
-from ..documents.inputs import EvaluateInputs, PrepareInputs, StepInputs, TrainInputs, VerifyInputs
+from ..documents.inputs import EvaluateInputs, PrepareInputs, ScanInputs, StepInputs, TrainInputs, VerifyInputs
 from ..documents.result import RESULT_LIMIT, RESULT_SCHEMA, Emitted, ErrorReport, StepName, StepResult
-from ..documents.run import FineTuneDocument, RunDocument, VerifyDocument, parse_run_document
+from ..documents.run import FineTuneDocument, RunDocument, ScanDocument, VerifyDocument, parse_run_document
 from ..environment import Paths
 from ..errors import ErrorClass, Preempted, Reason, StepError, bad_input, exit_code
-from ..progress import Progress
+from ..progress import Progress, utc_now
 from ..storage import Storage
 from .context import StepContext
 from .publish import Publisher
@@ -90,6 +90,8 @@ def parse_inputs(step: StepName, raw: str) -> StepInputs:
             return decode(data, EvaluateInputs, what)
         case "verify":
             return decode(data, VerifyInputs, what)
+        case "scan":
+            return decode(data, ScanInputs, what)
         case _:
             assert_never(step)
 
@@ -144,7 +146,8 @@ def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
     context = StepContext(storage, publisher, Progress(job.step), job.paths.scratch, job.cpus)
     # What training imports takes long from a cold disk.
     context.progress.report(percent=0, activity="starting")
-    return publisher.finish(_step(document, inputs, context)())
+    result = _step(document, inputs, context)()
+    return publisher.emitted(result) if isinstance(inputs, ScanInputs) else publisher.finish(result)
 
 
 def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Callable[[], StepResult]:
@@ -166,11 +169,15 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
             from .verify import verify
 
             return lambda: verify(context, document)
+        case ScanDocument(), ScanInputs():
+            from .scan import scan
+
+            return lambda: scan(context, document, inputs, utc_now())
         case _:
             raise bad_input(
                 Reason.CONTRACT_VIOLATED,
                 f"The step does not go with a document of mode {type(document).__name__.removesuffix('Document')}.",
-                "verify belongs to mode Verify, the other steps to mode FineTune.",
+                "verify belongs to mode Verify, scan to mode Scan, the other steps to mode FineTune.",
             )
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from ..artifact.metadata import check_lineage
 from ..documents.classes import check_classes
 from ..documents.codec import FileReference
-from ..documents.run import RunDocument, VerifyDocument
+from ..documents.run import BaseDocument, VerifyDocument
 from ..documents.serving import Serving
 from ..errors import Reason, StepError, bad_input
 from ..evaluation.detector import Detector, open_detector
@@ -27,7 +27,7 @@ def fetch_detector(context: StepContext, artifact: FileReference, name: str, cla
     return detector
 
 
-def fetch_base(context: StepContext, document: RunDocument) -> Detector:
+def fetch_base(context: StepContext, document: BaseDocument) -> Detector:
     """Return the base's detector; a base that cannot be read, is a fine-tune or has another size is BaseUnusable."""
     base, size = document.base, document.serving.image_size
     try:
@@ -59,7 +59,7 @@ def fetch_base(context: StepContext, document: RunDocument) -> Detector:
     return detector
 
 
-def fetch_candidate(context: StepContext, document: RunDocument, artifact: FileReference) -> Detector:
+def fetch_candidate(context: StepContext, document: BaseDocument, artifact: FileReference) -> Detector:
     """Return the candidate's detector; one that would be served otherwise than it is measured is ContractViolated."""
     detector = fetch_detector(context, artifact, "candidate", document.classes)
     differs = serving_difference(detector.serving, document.serving)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from ..data.plan import Known, count_new_set, judged_samples, listing_of, make_plan
+from ..data.earlier_plans import judged_samples, listing_of
+from ..data.plan import Known, count_new_set, make_plan
 from ..documents.codec import encode
 from ..documents.inputs import PrepareInputs
 from ..documents.plan import NewSetCounts, Plan

@@ -83,14 +83,7 @@ class Publisher:
         That is ours; of a step that makes something it may be another pod's that was first. StepError where somebody
         wrote to a place of a measurement that only this pod knows.
         """
-        emitted = Emitted(
-            schema=RESULT_SCHEMA,
-            step=self._step,
-            owner=self._owner,
-            attempt=self._attempt,
-            outcome="Succeeded",
-            result=msgspec.to_builtins(result),
-        )
+        emitted = self.emitted(result)
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
             step=self._step,
@@ -119,12 +112,23 @@ class Publisher:
             )
         return existing
 
+    def emitted(self, result: StepResult) -> Emitted:
+        """Return what a step without files emits; no manifest is written."""
+        return Emitted(
+            schema=RESULT_SCHEMA,
+            step=self._step,
+            owner=self._owner,
+            attempt=self._attempt,
+            outcome="Succeeded",
+            result=msgspec.to_builtins(result),
+        )
+
     def existing(self) -> Emitted | None:
         """Return what a complete manifest of this step says, with its digest, or None when there is none.
 
-        A step that measures has none that it would believe.
+        A step that measures has none that it would believe, and a scan has none.
         """
-        if self._measures:
+        if self._measures or self._step == "scan":
             return None
         uri = join(self._folder, MANIFEST_NAME)
         if not self._storage.exists(uri):

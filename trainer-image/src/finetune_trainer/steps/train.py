@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from ..artifact.metadata import ArtifactMetadata, serving_metadata
+from ..data.earlier_plans import read_plan
 from ..data.materialise import materialise, write_data_yaml
-from ..data.plan import read_plan
 from ..documents.classes import check_classes
 from ..documents.inputs import TrainInputs
 from ..documents.plan import Plan

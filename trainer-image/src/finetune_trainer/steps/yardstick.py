@@ -13,8 +13,9 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from ..data.anchor import anchor_sample, pages_digest
+from ..data.earlier_plans import listing_of, read_plan
 from ..data.listing import Listing, anchor_digests, digests_of, is_measured_on
-from ..data.plan import checked_index, count_new_set, listing_of, read_plan, samples_digest
+from ..data.plan import checked_index, count_new_set, samples_digest
 from ..digests import set_digest
 from ..documents.anchor import AnchorIndex
 from ..documents.inputs import EvaluateInputs

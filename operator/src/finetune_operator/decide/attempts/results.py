@@ -4,15 +4,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...api.contract import LONGEST_URI, EvaluateResult, PrepareResult, RunDocument, StepResult, TrainResult
+from ...api.contract import (
+    LONGEST_URI,
+    EvaluateResult,
+    PrepareResult,
+    RunDocument,
+    ScanResult,
+    StepResult,
+    TrainResult,
+)
 from ...api.meta import Artifact, FileReference
 from ...api.run import Attempt, Inputs, NewSetCounts
+from ...api.scan import CapturedPages, WeeklyReports
 from ...api.value import InvalidObject, parse
 from ..views import Problem
 from .contradictions import contradictions, drawn_otherwise
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RATIO = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+_DAY = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
+_WEEK = re.compile(r"[0-9]{4}-W(0[1-9]|[1-4][0-9]|5[0-3])")
+_WEEKS = 8
 _DIGESTS = ("pool", "anchor", "testSet", "newSet")
 _MAX_COUNT = 2**31 - 1
 _SHOWN = 1000
@@ -183,6 +195,54 @@ def verified(run_document: RunDocument, said: StepResult) -> EvaluateResult | Pr
         return _invalid("verify", f"the test set's digest {result.test_set.digest[:80]!r} is none")
     wrong = contradictions(run_document, result, all_fresh=True)
     return _contradictory("verify", wrong) if wrong else result
+
+
+def scanned(said: StepResult, *, captures: bool | None, all_outside: bool, all_new: bool) -> ScanResult | Problem:
+    """Return what was counted of pool and captured pages, or why the result is not taken.
+
+    `captures`: pages are captured; None: nobody knows. `all_outside`: no plan of a base told what is not outside, and
+    `all_new`: none of a judged run what is not new.
+    """
+    try:
+        result = parse(said.result, ScanResult)
+    except InvalidObject as error:
+        return _unreadable("scan", error)
+    pages = result.pages
+    counts = (result.pool, result.held_out, result.withdrawn, result.outside, result.new, result.corrected)
+    of_pages = (pages.random, pages.uncertain, pages.reported) if pages is not None else ()
+    more = (result.by_image, result.answered or 0, result.expired_days, *(week.documents for week in result.reports))
+    wrong = (
+        _out_of_range((*counts, *of_pages, *more))
+        or (None if _is_sha256(result.listing) else f"listing {result.listing[:80]!r} is no digest")
+        or (None if pages is None or _is_dated(pages) else f"{str(pages.oldest)[:32]!r} is not the oldest day of pages")
+        or (None if _are_weeks(result.reports) else "reports are not of at most 8 weeks, each once, the newest last")
+    )
+    if wrong:
+        return _invalid("scan", wrong)
+    may_train = result.pool - result.held_out
+    checks = (
+        (result.held_out <= result.pool, "more samples held out than there are"),
+        (max(result.outside, result.new) <= may_train, "more samples outside the base, or new, than may train"),
+        (result.corrected <= result.new, "more corrected samples than new ones"),
+        (result.by_image <= result.pool, "more samples known by their image than there are"),
+        (not all_outside or result.outside == may_train, "samples that a base without plan knows"),
+        (not all_new or (result.new, result.corrected) == (may_train, 0), "not all is new, and nothing was judged"),
+        (captures is None or captures == (pages is not None), "captured pages where none are captured, or none at all"),
+    )
+    against_itself = [text for holds, text in checks if not holds]
+    return _contradictory("scan", against_itself) if against_itself else result
+
+
+def _is_dated(pages: CapturedPages) -> bool:
+    """Tell whether there is an oldest day, and it is one, exactly where there are pages."""
+    if pages.oldest is None:
+        return not pages.random + pages.uncertain + pages.reported
+    return _DAY.fullmatch(pages.oldest) is not None and bool(pages.random + pages.uncertain + pages.reported)
+
+
+def _are_weeks(reports: tuple[WeeklyReports, ...]) -> bool:
+    weeks = [entry.week for entry in reports]
+    return len(weeks) <= _WEEKS and weeks == sorted(set(weeks)) and all(map(_WEEK.fullmatch, weeks))
 
 
 def _misplaced(run_document: RunDocument, uri: str, sha256: str) -> str | None:

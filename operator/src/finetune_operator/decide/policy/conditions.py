@@ -9,6 +9,7 @@ from ..views import PolicyView, Problem
 from .availability import available
 from .holds import cause_of
 from .returning import stuck
+from .triggers.machine import due
 from .writes import ailing
 
 Fact = tuple[ConditionStatus, str, str]
@@ -24,6 +25,7 @@ def facts(view: PolicyView) -> tuple[tuple[str, ConditionStatus, str, str], ...]
         ("InSync", *_in_sync(view)),
         ("Available", *available(view)),
         ("Held", *_held(view)),
+        ("Due", *due(view)),
     )
 
 

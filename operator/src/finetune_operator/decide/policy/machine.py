@@ -1,5 +1,6 @@
 """FineTunePolicy: the only writer of the Deployment, and the memory of what is live there (rows D1-D24)."""
 
+from collections.abc import Iterator
 from dataclasses import replace as with_changes
 from datetime import timedelta
 from typing import Final
@@ -21,7 +22,9 @@ from .metrics import metrics
 from .recall import recall
 from .returning import landed
 from .rules import Rule, side_by_side
+from .scan import scan
 from .summary import summary
+from .triggers.machine import fire
 from .upkeep import remove_finished_jobs
 
 
@@ -44,7 +47,10 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
     return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model))
 
 
-CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, remove_finished_jobs)
+NEEDS_SOMEBODY: Final = frozenset(("FailedRepeatedly", "ScheduleInvalid"))
+"""Reasons of `Due` that do not pass by themselves."""
+
+CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, scan, remove_finished_jobs, fire)
 """What a policy looks after, side by side; only `serve` changes the Deployment."""
 
 
@@ -81,6 +87,17 @@ def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[P
     return Decision(status, actions, decision.requeue_after)
 
 
+def _of_triggers(before: PolicyStatus, after: PolicyStatus) -> Iterator[Emit]:
+    """Yield the Events of a run that was fired, and of triggers that need somebody."""
+    known = {entry.run for entry in before.fired}
+    for entry in after.fired:
+        if entry.outcome == "Planned" and entry.run not in known:
+            yield Emit("Normal", "Fired", f"run '{entry.run}' ({entry.kind}), try {entry.attempt}: {entry.reason}")
+    due, was = find(after.conditions, "Due"), find(before.conditions, "Due")
+    if due is not None and due.reason in NEEDS_SOMEBODY and (was is None or was.reason != due.reason):
+        yield Emit("Warning", due.reason, due.message)
+
+
 def _warnings(before: PolicyStatus, after: PolicyStatus) -> tuple[Emit, ...]:
     """Return the Events of conditions that went bad."""
     ready, was = find(after.conditions, "Ready"), find(before.conditions, "Ready")
@@ -94,4 +111,5 @@ def _warnings(before: PolicyStatus, after: PolicyStatus) -> tuple[Emit, ...]:
         and (was is None or (was.status, was.reason) != ("False", short.reason))
     ):
         events.append(Emit("Warning", short.reason, short.message))
+    events.extend(_of_triggers(before, after))
     return tuple(events)

@@ -12,6 +12,11 @@ def metrics(view: PolicyView, after: PolicyStatus) -> Iterator[RecordMetric]:
     """Yield what is to be recorded of a change, from the status in `view` to the one `after` it."""
     policy, before = view.policy, view.policy.status
     labels = {"namespace": policy.metadata.namespace, "deployment": policy.spec.deployment}
+    fired = {entry.run for entry in before.fired}
+    for run in after.fired:
+        if run.outcome == "Planned" and run.run not in fired:
+            of = {"namespace": policy.metadata.namespace, "model": policy.spec.model, "kind": run.kind}
+            yield RecordMetric("finetune_runs_fired", of)
     known = {(entry.name, entry.spec_hash) for entry in before.consumed}
     for entry in after.consumed:
         if (entry.name, entry.spec_hash) in known:

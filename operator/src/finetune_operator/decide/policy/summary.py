@@ -41,7 +41,8 @@ def summary(view: PolicyView) -> Part:
 def _parts(view: PolicyView) -> Iterator[Part]:
     """Yield what there is to say, the most urgent first."""
     status = view.policy.status
-    wrong = [c for c in (find(status.conditions, "Ready"), find(status.conditions, "Available")) if c is not None]
+    shown = (find(status.conditions, kind) for kind in ("Ready", "Available", "Scanned"))
+    wrong = [condition for condition in shown if condition is not None]
     for condition in wrong:
         if condition.status == "False":
             yield condition.message, condition.last_transition_time
@@ -51,6 +52,9 @@ def _parts(view: PolicyView) -> Iterator[Part]:
     if hold is not None and not any(c.message in (hold.message, cause_of(hold)) for c in wrong):
         yield f"held ({hold.reason}): {_with_way_to_ways(view.policy, hold)}", hold.since
     yield from _waiting(view)
+    due = find(status.conditions, "Due")
+    if due is not None and due.reason in ("FailedRepeatedly", "ScheduleInvalid"):
+        yield f"no run is fired: {due.message}", due.last_transition_time
     if view.policy.spec.suspend:
         yield "suspended; set spec.suspend to false to go on", None
 

@@ -10,6 +10,9 @@ from ..views import FinishedJob, PolicyView
 AT_ONCE: Final = 20
 """Jobs that one look deletes: a backlog of thousands keeps the policy from nothing else."""
 
+SCANS: Final = 1
+"""Finished scans that stay at most; there are a hundred a day, and they must not push out what people look for."""
+
 NEXT: Final = timedelta(seconds=2)
 
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
@@ -20,8 +23,9 @@ def remove_finished_jobs(view: PolicyView) -> Decision[PolicyStatus] | None:
 
     What is to be known of a deleted Job stands in the attempts of its owner's status.
     """
-    newest_first = sorted(view.finished_jobs, key=_age, reverse=True)
-    spare = [job for job in newest_first[view.policy.spec.jobs.keep :] if job.harvested]
+    newest_first, keep = sorted(view.finished_jobs, key=_age, reverse=True), view.policy.spec.jobs.keep
+    scans, others = ([job for job in newest_first if job.scans is of_scan] for of_scan in (True, False))
+    spare = [job for job in (*others[keep:], *scans[min(keep, SCANS) :]) if job.harvested]
     if not spare:
         return None
     oldest = tuple(DeleteJob(name=job.name, uid=job.uid) for job in reversed(spare))

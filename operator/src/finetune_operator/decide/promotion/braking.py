@@ -4,7 +4,7 @@ from ...api.model_version import ModelVersion
 from ...api.policy import InFlight, LiveVersion, Policy, PolicyStatus
 from ...api.promotion import Promotion
 from ..deployment import keys_of
-from ..rejections import rejection_of
+from ..rejections import barred
 from .eligibility import eligible, made_by_run
 from .proposal import CheckContext
 from .release import CLOCKS_DIFFER, is_about
@@ -66,7 +66,7 @@ def _may_serve(promotion: Promotion, policy: Policy, versions: tuple[ModelVersio
     overruled = despite is not None and "TakenBack" in despite.checks
     if policy.status.taken_back_of(good.sha256) is not None and not overruled:
         return False
-    if rejection_of(good.sha256, versions, policy.status) is not None:
+    if barred(good.sha256, versions, policy.status) is not None:
         return False
     named = [v for v in versions if (v.spec.model, v.spec.version) == (policy.spec.model, good.version)]
     return not named or any(

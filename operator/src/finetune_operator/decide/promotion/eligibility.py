@@ -10,8 +10,8 @@ from ...api.run import BY_GATES
 from .. import text
 from ..commands import promoting
 from ..gates.recorded import disbelief, recorded_verdict
+from ..rejections import barred, rejection_of
 from ..rejections import in_words as rejected_in_words
-from ..rejections import rejection_of
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
 
 
@@ -166,7 +166,7 @@ def _tuned_eligible(context: CheckContext) -> Obstacle | None:
 def rejected_by_a_person(context: CheckContext) -> Refuse | None:
     """A person's no is about the bytes, whichever version has it on record, and also when none has it any more."""
     spec = context.version.spec
-    no = rejection_of(spec.artifact.sha256, (context.version, *context.versions), context.policy.status)
+    no = barred(spec.artifact.sha256, (context.version, *context.versions), context.policy.status)
     if no is None:
         return None
     return _ineligible(context.version, f"{rejected_in_words(no, spec.version)}; that is never promoted")

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from ...api.meta import find
 from ...api.model_version import ModelVersion
-from ...api.names import series_of
 from ...api.policy import Policy
+from ..bases import newest_base
 from ..resources import impossible, misfit
 from ..serving import SERVING_DIFFERS, serving_difference
 from ..templates import evaluating_role, evaluating_template, usable_template
@@ -93,14 +93,16 @@ def live_is_unknown(policy: Policy) -> Problem | None:
     """Return that the policy cannot tell yet what is live: it is new, or was made anew (R155); None where it can."""
     if not was_looked_at(policy):
         return policy_not_looked_at(policy)
-    hold = policy.status.hold
-    if hold is None or hold.reason != "NotRolledOut" or policy.status.remembers:
+    if policy.status.remembers:
         return None
-    return Problem(
-        "PolicyNotReady",
-        f"FineTunePolicy {policy.metadata.name!r} does not know yet what is live ({hold.reason}); its status.hold says "
-        f"what it waits for",
-    )
+    name, hold, target = policy.metadata.name, policy.status.hold, find(policy.status.conditions, "TargetReady")
+    if hold is not None and hold.reason == "NotRolledOut":
+        why = f"({hold.reason}); its status.hold says what it waits for"
+    elif target is not None and target.status == "False":
+        why = f"({target.reason}): {target.message}"  # restores bring policies back before their Deployments
+    else:
+        return None
+    return Problem("PolicyNotReady", f"FineTunePolicy {name!r} does not know yet what is live {why}")
 
 
 def policy_not_looked_at(policy: Policy) -> Problem:
@@ -123,8 +125,7 @@ def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
     bases = [v for v in versions if v.spec.type == "Base"]
     known = listed(sorted(v.spec.version for v in bases))
     if asked is None:
-        newest = max(bases, key=_age, default=None)
-        return newest or Waits(
+        return newest_base(versions, model) or Waits(
             Problem(
                 "BaseNotFound",
                 f"model {model!r} has no base yet; make one of a trained checkpoint with "
@@ -142,12 +143,6 @@ def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
         message = f"{asked} is a fine-tune, and a fine-tune never starts from a fine-tune; name a base: {known}"
         return Refused(Problem("BaseIsFineTuned", message))
     return named[0]
-
-
-def _age(base: ModelVersion) -> tuple[int, str]:
-    """Order bases by series, then by creation."""
-    created = base.metadata.creation_timestamp
-    return series_of(base.spec.version) or 0, created.isoformat() if created else ""
 
 
 def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:

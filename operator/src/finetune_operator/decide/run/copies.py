@@ -1,7 +1,7 @@
 """Bytes that a run says it made, and that are another version's: no training makes those (rows R99 and R110).
 
-An artifact says which run made it. A person's no is about bytes, for good and on every Deployment of the model: said of
-a copy it would bar the version that was copied.
+An artifact says which run made it. Nobody is asked about a copy, which would be an approval of what another run was
+reviewed for. A no that a person said of it all the same is one to these bytes, under whatever name (R180).
 """
 
 from msgspec.structs import replace

@@ -53,7 +53,8 @@ def came_late(context: RunContext, status: RunStatus) -> tuple[str, str]:
     no = standing_no(status) or said_no(context.view, status)
     if no is None:
         return "", ""
-    return f"rejected by {decided_by(no)}, when it had taken off", _way_back(context, status)
+    words = f"rejected by {decided_by(no)}, when it had taken off: it is gone back to only where there is no other"
+    return words, _way_back(context, status)
 
 
 def keep_no(view: RunView, decision: Decision[RunStatus]) -> Decision[RunStatus]:

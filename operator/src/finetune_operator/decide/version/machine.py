@@ -285,7 +285,10 @@ def _summary(view: VersionView, status: VersionStatus) -> VersionStatus:
     message = verified.message if verified else ""
     if live and live.message and (phase == "Live" or (verified and verified.status != "Unknown")):
         message = live.message
-    message = _quarantined(view) or (_rejected(view) if phase == "Rejected" else None) or message
+    no = _rejected(view)
+    if no is not None:
+        message = no if phase == "Rejected" else f"{message}; {no}, which came when it had served" if message else no
+    message = _quarantined(view) or message
     return replace(status, phase=phase, message=message[: limits.MESSAGE])
 
 

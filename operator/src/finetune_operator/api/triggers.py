@@ -1,0 +1,81 @@
+"""Triggers: when a policy makes runs by itself, what it made, and why a run was made."""
+
+from datetime import datetime
+from typing import Literal
+
+from .figures import Figure
+from .value import Value
+
+TriggerKind = Literal["Manual", "Volume", "Schedule", "Performance"]
+"""Who or what made a run: a person, or one of the policy's triggers."""
+
+
+class RunTrigger(Value, frozen=True, kw_only=True):
+    """Why a run was made: `figures` are what was counted then, `requester` is self-declared."""
+
+    kind: TriggerKind = "Manual"
+    reason: str = ""
+    figures: tuple[Figure, ...] = ()
+    requester: str = ""
+
+
+class VolumeTrigger(Value, frozen=True, kw_only=True):
+    """Fires once so many samples are new."""
+
+    new_samples: int = 50
+
+
+class ScheduleTrigger(Value, frozen=True, kw_only=True):
+    """Fires at each window of a cron line with five fields, by the clocks of an IANA time zone."""
+
+    cron: str
+    time_zone: str = "UTC"
+
+
+class Triggers(Value, frozen=True, kw_only=True):
+    """When a policy makes a run by itself, and how often at most."""
+
+    start: Literal["Running", "Suspended"] = "Running"
+    cooldown_seconds: int = 21_600
+    max_runs_per_week: int = 7
+    volume: VolumeTrigger | None = None
+    schedule: ScheduleTrigger | None = None
+
+
+FiredOutcome = Literal["Planned", "Underway", "Judged", "Failed", "Deleted"]
+"""What became of a run that was fired: it is about to be made, not over, judged or over without a failure, ..."""
+
+
+class Fired(Value, frozen=True, kw_only=True):
+    """A run that a trigger made: remembered before it is made, and whatever becomes of it.
+
+    `listing` and `base` are the digests of the pool and of the base that its name is made from, `attempt` is its try
+    number from 1; they are empty and 0 where only the run itself told of it. `at` is when it was fired, `ended_at`
+    when its end was seen. `base_version`, `reason` and `figures` are there until the run is.
+    """
+
+    run: str
+    kind: TriggerKind
+    at: datetime
+    outcome: FiredOutcome
+    run_uid: str = ""
+    listing: str = ""
+    base: str = ""
+    attempt: int = 0
+    ended_at: datetime | None = None
+    base_version: str = ""
+    reason: str = ""
+    figures: tuple[Figure, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its run is about to be made, or not over yet."""
+        return self.outcome in ("Planned", "Underway")
+
+
+class ScheduleStatus(Value, frozen=True, kw_only=True):
+    """The cron line that is followed, and up to when its windows are done with."""
+
+    cron: str
+    time_zone: str
+    passed: datetime

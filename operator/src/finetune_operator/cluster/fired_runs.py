@@ -1,0 +1,61 @@
+"""The runs that triggers of a policy made, and those that keep them waiting, from projections."""
+
+from collections.abc import Hashable
+from heapq import nlargest
+from typing import get_args
+
+from ..api.policy import Policy
+from ..api.run import FINAL_PHASES
+from ..api.triggers import FiredOutcome, TriggerKind
+from ..decide import limits
+from ..decide.views import FiredRun
+from .fields import Standing, standing
+from .kinds import Kind
+from .pod import moment_of
+from .port import Cluster
+
+
+async def fired_runs(cluster: Cluster, namespace: str, policy: Policy) -> tuple[FiredRun, ...]:
+    """Return the newest runs that the policy's triggers made, and each one that its status has open.
+
+    A run that is open and missing counts as deleted, so it is looked up past the cache; and what somebody else made
+    under its name counts as it.
+    """
+    there = await cluster.digests(Kind.RUN, namespace, "fired", policy.metadata.name)
+    known = {name: entry for name, entry in there if isinstance(entry, Standing)}
+    newest = nlargest(limits.FIRED, known, key=lambda name: (known[name].created, name))
+    runs = {name: _run(name, known[name]) for name in newest}
+    for entry in policy.status.fired:
+        if not entry.is_open or entry.run in runs:
+            continue
+        if entry.run in known:
+            runs[entry.run] = _run(entry.run, known[entry.run])
+            continue
+        raw = await cluster.get(Kind.RUN, namespace, entry.run)
+        raw = raw or await cluster.get(Kind.RUN, namespace, entry.run, fresh=True)
+        if raw is not None and (raw.get("spec") or {}).get("policy") == policy.metadata.name:
+            runs[entry.run] = _run(entry.run, standing(raw), str(raw["metadata"]["uid"]), entry.kind)
+    return tuple(runs[name] for name in sorted(runs))
+
+
+async def runs_underway(cluster: Cluster, namespace: str, policy: Policy) -> tuple[tuple[str, str], ...]:
+    """Return name and phase of the policy's runs that are neither over nor judged."""
+    there = await cluster.digests(Kind.RUN, namespace, "underway", policy.metadata.name)
+    return tuple(sorted((name, entry.phase) for name, entry in there if isinstance(entry, Standing)))
+
+
+def _run(name: str, entry: Standing, uid: str = "", kind: TriggerKind = "Performance") -> FiredRun:
+    if entry.fired:
+        uid = entry.fired[0]
+        kind = next((known for known in get_args(TriggerKind) if known == entry.fired[1]), kind)
+    return FiredRun(name, uid, kind, moment_of(entry.created), _outcome(entry))
+
+
+def _outcome(entry: Hashable) -> FiredOutcome:
+    if not isinstance(entry, Standing) or not (entry.is_over or entry.judged):
+        return "Underway"
+    if entry.judged:
+        return "Judged"
+    if entry.phase not in FINAL_PHASES:
+        return "Deleted"
+    return "Failed" if entry.phase == "Failed" else "Judged"

@@ -1,0 +1,155 @@
+"""A policy's triggers: what is due, what keeps it back, and the one run that is fired (rows D140 to D156)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import replace as with_changes
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from ....api.meta import ConditionStatus
+from ....api.model_version import ModelVersion
+from ....api.policy import PolicyStatus
+from ....api.run import RunSpec
+from ....api.scan import Counted
+from ....api.triggers import Fired, RunTrigger, Triggers
+from ...bases import newest_base
+from ...decision import CreateRun, Decision
+from ...views import Explanation, PolicyView, Problem
+from . import brakes, memory, schedule, volume
+from .counted import counted, next_look
+from .wish import Missing, Wish, clock_time
+
+NO_TRIGGERS = Explanation("NoTriggers", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """The run that is to be fired: why, of which counts, from which base, and its try number."""
+
+    wish: Wish
+    counts: Counted
+    base: ModelVersion
+    attempt: int
+
+
+def fire(view: PolicyView) -> Decision[PolicyStatus] | None:
+    """Fire the run that is due, remembered first; make what a crash kept from being made (D147, D150).
+
+    The status goes first (decision 2), and the name is made from the pool, so that a second try makes the same run.
+    """
+    status = schedule.anchored(view, memory.refreshed(view))
+    view = _with(view, status)
+    rules = view.policy.spec.triggers
+    ruling = judge(view)
+    if isinstance(ruling, Firing):
+        window = schedule.due(status, view.now)
+        status = memory.planned(view, ruling.wish, ruling.counts, ruling.base, ruling.attempt)
+        status = status if window is None else schedule.passed(status, window)
+        view = _with(view, status)
+    elif isinstance(ruling, Missing) and ruling.for_good:
+        window = schedule.due(status, view.now)
+        status = status if window is None else schedule.passed(status, window)
+    actions = () if rules is None else tuple(_making(view, rules))
+    wait = _wait(view, ruling)
+    return Decision(status, actions, wait)
+
+
+def due(view: PolicyView) -> tuple[ConditionStatus, str, str]:
+    """Return the condition Due: what was fired, or what is missing and when it is looked at again."""
+    ruling = judge(view)
+    match ruling:
+        case Fired():
+            reason = f": {ruling.reason}" if ruling.reason else ""
+            return "True", "Fired", f"run '{ruling.run}' ({ruling.kind}), try {ruling.attempt or 1}{reason}"
+        case Firing():
+            return "True", "Fired", ruling.wish.reason
+        case Missing(explanation=explanation):
+            return "False", explanation.reason, explanation.message
+
+
+def judge(view: PolicyView) -> Firing | Fired | Missing:
+    """Return the run to be fired, the one that was and is not over, or what is missing."""
+    rules = view.policy.spec.triggers
+    if rules is None or (rules.volume is None and rules.schedule is None):
+        return Missing(NO_TRIGGERS)
+    fired = memory.open_entry(view.policy.status)
+    if fired is not None and fired.outcome == "Underway":
+        return fired
+    braked = brakes.standing(view)
+    if braked is not None:
+        return braked
+    if fired is not None:
+        return fired
+    busy, counts = brakes.underway(view), counted(view)
+    if busy is not None:
+        return busy
+    if isinstance(counts, Problem):
+        return Missing(counts)
+    wish = _wish(view, rules, counts)
+    return wish if isinstance(wish, Missing) else _ripe(view, rules, counts, wish)
+
+
+def _wish(view: PolicyView, rules: Triggers, counts: Counted) -> Wish | Missing:
+    """Return what one of the triggers asks for, or what all of them miss."""
+    status, now = view.policy.status, view.now
+    by_volume = None if rules.volume is None else volume.wish(rules.volume, counts)
+    wish = by_volume or schedule.wish(status, counts, now)
+    if wish is not None:
+        return wish
+    wrong = None if rules.schedule is None else schedule.problem(rules.schedule)
+    if wrong is not None:
+        return Missing(wrong)
+    next_window = schedule.coming(status, now)
+    parts = [f"{counts.new} new samples" if rules.volume is None else volume.missing(rules.volume, counts)]
+    parts.append(f"next look at {clock_time(next_look(view, counts), beside=counts.at)}")
+    if next_window is not None:
+        parts.append(f"next window at {clock_time(next_window, beside=counts.at)}")
+    reason = "WaitingForWindow" if rules.volume is None and counts.new > 0 else "NotEnoughNewSamples"
+    return Missing(Explanation(reason, "; ".join(parts)), next_window, for_good=True)
+
+
+def _ripe(view: PolicyView, rules: Triggers, counts: Counted, wish: Wish) -> Firing | Missing:
+    """Return the run that is to be fired, or what keeps it back."""
+    base = newest_base(view.versions, view.policy.spec.model)
+    if base is None:
+        text = f"model '{view.policy.spec.model}' has no base to start from; `finetune-trainer import` makes one"
+        return Missing(Explanation("BaseNotFound", text))
+    small = brakes.too_small(view, counts)
+    if small is not None:
+        return small
+    attempt = memory.next_try(view, rules, counts, base)
+    if isinstance(attempt, Missing):
+        return attempt
+    return brakes.too_soon(view, rules) or Firing(wish, counts, base, attempt)
+
+
+def _making(view: PolicyView, rules: Triggers) -> Iterator[CreateRun]:
+    """Yield the runs that are fired and not seen yet; none while something stands in the way by now."""
+    if (rules.volume is None and rules.schedule is None) or brakes.standing(view) is not None:
+        return
+    for entry in view.policy.status.fired:
+        if entry.outcome == "Planned":
+            yield CreateRun(entry.run, _spec(view, rules, entry))
+
+
+def _spec(view: PolicyView, rules: Triggers, entry: Fired) -> RunSpec:
+    name = view.policy.metadata.name
+    return RunSpec(
+        policy=name,
+        base_version=entry.base_version or None,
+        suspend=rules.start == "Suspended",
+        trigger=RunTrigger(
+            kind=entry.kind, reason=entry.reason, figures=entry.figures, requester=f"FineTunePolicy {name}"
+        ),
+    )
+
+
+def _wait(view: PolicyView, ruling: Firing | Fired | Missing) -> timedelta | None:
+    """Return when a clock alone may change something."""
+    again: datetime | None = ruling.again if isinstance(ruling, Missing) else None
+    return None if again is None else max(again - view.now, timedelta(seconds=1))
+
+
+def _with(view: PolicyView, status: PolicyStatus) -> PolicyView:
+    return with_changes(view, policy=replace(view.policy, status=status))

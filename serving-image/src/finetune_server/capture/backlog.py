@@ -1,0 +1,206 @@
+"""What waits to be written: bounded by bytes, reports before pages, from the event loop to the threads that write."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition, Lock
+from time import monotonic
+from typing import Final, TypeAlias
+
+from ..preprocess import Page
+from .records import Json, Source
+from .sampling import Stratum
+from .windows import Window
+
+LARGEST_RECORD: Final = 64 * 1024
+"""Bytes that a record or report counts for, which is more than nearly all of them have."""
+
+
+@dataclass(slots=True, eq=False)
+class HeldSource:
+    """The bytes of a source, counted once however many of its pages wait."""
+
+    source: Source
+    users: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class PageTask:
+    """A page to be written. Its `record` lacks the digest of `pixels`, which are let go of when that is known."""
+
+    held: HeldSource
+    record: Json
+    stratum: Stratum
+    window: Window
+    pixels: Page | None
+    prediction: str
+    digest: str = ""
+    since: float = field(default_factory=monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was kept of a report: the report, the page, and why not all of it."""
+
+    report: bool
+    page: bool
+    reason: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class ReportTask:
+    """A report to be written, with its page where that is to be kept; `done` is what was kept.
+
+    `seen` is the id of the answer that it is about. `kept_before` says whether its page was kept then,
+    once that is known.
+    """
+
+    day: str
+    report: Json
+    page: PageTask | None
+    seen: str | None
+    kept_before: bool | None = None
+    done: Future[Kept] = field(default_factory=Future)
+    since: float = field(default_factory=monotonic)
+
+
+Task: TypeAlias = PageTask | ReportTask | Window
+
+
+class Budget:
+    """Bytes that may wait. Used from several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = Lock()
+        self.held = 0
+
+    def admit(self, task: PageTask) -> bool:
+        """Take a page in; False when there is no room for it."""
+        with self._lock:
+            cost = LARGEST_RECORD + (0 if task.pixels is None else task.pixels.nbytes)
+            cost += 0 if task.held.users else len(task.held.source.content)
+            if self.held + cost > self._most:
+                return False
+            self.held += cost
+            task.held.users += 1
+            return True
+
+    def digested(self, task: PageTask) -> None:
+        """Let go of a page's pixels."""
+        with self._lock:
+            if task.pixels is not None:
+                self.held -= task.pixels.nbytes
+                task.pixels = None
+
+    def release(self, task: PageTask) -> None:
+        """Let go of a page."""
+        self.digested(task)
+        with self._lock:
+            task.held.users -= 1
+            self.held -= LARGEST_RECORD + (0 if task.held.users else len(task.held.source.content))
+
+
+class Backlog:
+    """Tasks by turn: pages to be digested, then what is to be written: reports, pages, windows. For several threads."""
+
+    def __init__(self, *, most_reports: int, most_windows: int) -> None:
+        self._changed = Condition()
+        self._most_reports = most_reports
+        self._windows: deque[Window] = deque(maxlen=most_windows)
+        self._undigested: deque[PageTask] = deque()
+        self._pages: deque[PageTask] = deque()
+        self._reports: deque[ReportTask] = deque()
+        self._at_work = 0
+        self.closing = False
+
+    def add_page(self, task: PageTask) -> None:
+        """Add a page, whose pixels are digested first."""
+        with self._changed:
+            self._undigested.append(task)
+            self._changed.notify_all()
+
+    def add_report(self, task: ReportTask) -> bool:
+        """Add a report; False when too many wait."""
+        with self._changed:
+            if len(self._reports) >= self._most_reports:
+                return False
+            self._reports.append(task)
+            self._changed.notify_all()
+            return True
+
+    def to_digest(self) -> PageTask:
+        """Wait for a page to digest, and return it."""
+        with self._changed:
+            while not self._undigested:
+                self._changed.wait()
+            self._at_work += 1
+            return self._undigested.popleft()
+
+    def digested(self, task: PageTask) -> None:
+        """Have a page written, which is digested."""
+        with self._changed:
+            self._at_work -= 1
+            self._pages.append(task)
+            self._changed.notify_all()
+
+    def add_window(self, window: Window) -> None:
+        """Have a window written once its pages are dealt with; of too many, the oldest is lost."""
+        with self._changed:
+            self._windows.append(window)
+            self._changed.notify_all()
+
+    def to_write(self, seconds: float) -> Task | None:
+        """Wait for something to write, and return it; None after `seconds`."""
+        with self._changed:
+            task = self._changed.wait_for(self._next, seconds)
+            self._at_work += task is not None
+            return task
+
+    def _next(self) -> Task | None:
+        if self._reports:
+            return self._reports.popleft()
+        if self._pages:
+            return self._pages.popleft()
+        if self._windows and self._windows[0].pending == 0:
+            return self._windows.popleft()
+        return None
+
+    def put_back(self, task: Task) -> None:
+        """Have a task tried again, as the next of its kind."""
+        with self._changed:
+            self._at_work -= 1
+            if isinstance(task, PageTask):
+                self._pages.appendleft(task)
+            elif isinstance(task, ReportTask):
+                self._reports.appendleft(task)
+            elif len(self._windows) < (self._windows.maxlen or 0):
+                self._windows.appendleft(task)
+            self._changed.notify_all()
+
+    def finished(self) -> None:
+        """Note that a task came to its end, well or not."""
+        with self._changed:
+            self._at_work -= 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Say that nothing will come any more, and that nobody waits between two tries."""
+        with self._changed:
+            self.closing = True
+            self._changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless it is being closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.closing, seconds)
+
+    def wait_empty(self, seconds: float) -> bool:
+        """Wait until nothing is left; False after `seconds`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._waiting() or self._at_work), seconds)
+
+    def _waiting(self) -> bool:
+        return bool(self._undigested or self._pages or self._reports or self._windows)

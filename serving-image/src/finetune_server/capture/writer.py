@@ -1,0 +1,237 @@
+"""The threads that digest and write: whatever the store does, requests only ever hand something over."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import InvalidStateError
+from contextlib import suppress
+from threading import Thread, get_native_id
+from time import monotonic
+from typing import Final
+
+from ..remembered import Remembered
+from .backlog import Backlog, Budget, Kept, PageTask, ReportTask, Task
+from .metrics import CaptureMetrics, Loss
+from .records import Json, Place, day_of, encoded, pixels_digest, window_record
+from .sampling import Stratum
+from .store import Store
+from .windows import Outcome, Window
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS: Final = 60
+"""For so long after it was answered a page is tried to be written; then it is lost, and counted."""
+
+REPORT_SECONDS: Final = 5
+"""So long a report's client waits to hear that it was kept."""
+
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 10.0
+_LOG_SECONDS: Final = 60
+_NICENESS: Final = 10
+
+
+class PrefixSharedError(Exception):
+    """Somebody else's pages lie where these should: nothing is written."""
+
+
+class Writer:
+    """Digests pages, and writes them, reports and windows, one after the other."""
+
+    def __init__(
+        self, place: Place, opened: Callable[[], Store], backlog: Backlog, budget: Budget, metrics: CaptureMetrics
+    ) -> None:
+        self._place = place
+        self._opened = opened
+        self._backlog = backlog
+        self._budget = budget
+        self._metrics = metrics
+        self._store: Store | None = None
+        self._below = f"{place.namespace}/{place.deployment}"
+        self._written: Remembered[tuple[str, str], bool] = Remembered(most=1000, seconds=86_400)
+        self._pause = _FIRST_PAUSE
+        self._logged = -_LOG_SECONDS * 1.0
+        self.refused: str | None = None
+
+    def start(self) -> None:
+        """Start both threads. They end with the process, wherever they are."""
+        for name, work in (("digest", self._digest), ("write", self._write)):
+            Thread(target=work, name=f"capture-{name}", daemon=True).start()
+
+    def close(self, seconds: float) -> bool:
+        """Write what waits, for `seconds` at most; tell whether nothing is left."""
+        self._backlog.close()
+        return self._backlog.wait_empty(seconds)
+
+    def _digest(self) -> None:
+        _step_back()
+        while True:
+            task = self._backlog.to_digest()
+            if task.pixels is not None:
+                task.digest = pixels_digest(task.pixels)
+            self._budget.digested(task)
+            self._backlog.digested(task)
+
+    def _write(self) -> None:
+        _step_back()
+        while True:
+            task = self._backlog.to_write(1)
+            if task is not None:
+                self._try(task)
+
+    def _try(self, task: Task) -> None:
+        try:
+            self._claim()
+            self._do(task)
+        except PrefixSharedError:
+            self._lose(task, Loss.PREFIX_SHARED)
+        except Exception as error:  # noqa: BLE001 - stores raise errors of their own, without a common base
+            self._complain(error)
+            if not self._backlog.closing and _is_worth_another(task):
+                self._backlog.put_back(task)
+                self._backlog.pause(self._pause)
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                return
+            self._lose(task, Loss.STORAGE)
+        else:
+            self._pause = _FIRST_PAUSE
+        self._backlog.finished()
+
+    def _do(self, task: Task) -> None:
+        match task:
+            case PageTask():
+                self._write_page(task, day=day_of(task.prediction))
+                self._end(task, stored=True)
+            case ReportTask():
+                self._write_report(task)
+            case Window():
+                name = f"{self._place.pod}-{task.begin:%H%M}.json"
+                record = encoded(window_record(self._place, task))
+                self._put(f"days/{task.begin:%Y-%m-%d}/windows/{name}", record)
+
+    def _write_page(self, task: PageTask, *, day: str) -> None:
+        source = task.held.source
+        if self._written.get((day, source.sha256)) is None:
+            self._put(f"days/{day}/files/{source.sha256}", source.content)
+            self._written.put((day, source.sha256), True)
+        record = {**task.record, "page": {**task.record["page"], "pixels": task.digest}}
+        self._put(_record(day, task.stratum, task.prediction), encoded(record))
+
+    def _write_report(self, task: ReportTask) -> None:
+        """Write the page first, which the report names; a page that was kept before stays in its stratum."""
+        if task.done.cancelled():  # its client was told that it is not kept
+            self._lose(task, Loss.STORAGE)
+            return
+        if task.kept_before is None:
+            days = {day_of(task.seen), task.day} if task.seen else set()
+            records = (_record(day, stratum, task.seen) for day in days for stratum in Stratum)
+            task.kept_before = any(self._exists(record) for record in records)
+        page = None if task.kept_before else task.page
+        if page is not None:
+            page.digest = page.digest or (pixels_digest(page.pixels) if page.pixels is not None else "")
+            self._write_page(page, day=task.day)
+        report = {**task.report, "record": page.prediction if page is not None else None}
+        self._put(f"days/{task.day}/reports/{report['id']}.json", encoded(report))
+        if page is not None:
+            self._end(page, stored=True)
+        elif task.page is not None:
+            self._budget.release(task.page)
+            task.page.window.cancelled()
+        self._metrics.report_stored()
+        _answer(task, Kept(report=True, page=task.kept_before or page is not None))
+
+    def _end(self, task: PageTask, *, stored: bool, loss: Loss = Loss.STORAGE) -> None:
+        self._budget.release(task)
+        task.window.ended(task.stratum, Outcome.STORED if stored else Outcome.STORAGE)
+        if stored:
+            self._metrics.page_stored(task.stratum)
+        else:
+            self._metrics.page_lost(task.stratum, loss)
+
+    def _lose(self, task: Task, loss: Loss) -> None:
+        match task:
+            case PageTask():
+                self._end(task, stored=False, loss=loss)
+            case ReportTask():
+                if task.page is not None:
+                    self._end(task.page, stored=False, loss=loss)
+                self._metrics.report_lost(loss)
+                reason = "PrefixShared" if loss is Loss.PREFIX_SHARED else "StorageUnavailable"
+                _answer(task, Kept(report=False, page=bool(task.kept_before), reason=reason))
+            case Window():
+                log.warning("the window from %s is lost: %s", task.begin.isoformat(), loss.value)
+
+    def _claim(self) -> None:
+        """Open the store, and write or read whose it is, once. Raises `PrefixSharedError`, or what the store does."""
+        if self.refused is not None:
+            raise PrefixSharedError(self.refused)
+        if self._store is not None:
+            return
+        store = self._opened()
+        path = f"{self._below}/capture.json"
+        if store.read(path) is None:
+            store.write(path, encoded(self._place.owner))
+        said = store.read(path)
+        owner = _parsed(said or b"")
+        if owner != self._place.owner:
+            self.refused = f"{path} says that the pages there are of {json.dumps(owner)[:200]}"
+            self._metrics.refused()
+            log.error(
+                "PrefixShared: %s, and this is %s/%s: nothing is captured. "
+                "Give each Deployment a FINETUNE_CAPTURE_URI of its own",
+                self.refused, self._place.namespace, self._place.deployment,
+            )  # fmt: skip
+            raise PrefixSharedError(self.refused)
+        self._store = store
+
+    def _put(self, path: str, content: bytes) -> None:
+        assert self._store is not None  # claimed
+        self._store.write(f"{self._below}/{path}", content)
+
+    def _exists(self, path: str) -> bool:
+        assert self._store is not None  # claimed
+        return self._store.exists(f"{self._below}/{path}")
+
+    def _complain(self, error: Exception) -> None:
+        if monotonic() - self._logged >= _LOG_SECONDS:
+            self._logged = monotonic()
+            log.warning(
+                "pages cannot be written to FINETUNE_CAPTURE_URI: %s: %s", type(error).__name__, str(error)[:500]
+            )
+
+
+def _record(day: str, stratum: Stratum, prediction: str) -> str:
+    """Return where the record of a captured page lies: by stratum, so that a scan counts them by listing."""
+    return f"days/{day}/pages/{stratum.value.lower()}/{prediction}.json"
+
+
+def _is_worth_another(task: Task) -> bool:
+    match task:
+        case PageTask():
+            return monotonic() - task.since < PATIENCE_SECONDS
+        case ReportTask():
+            return monotonic() - task.since < REPORT_SECONDS
+        case Window():
+            return True
+
+
+def _answer(task: ReportTask, kept: Kept) -> None:
+    with suppress(InvalidStateError):  # its client has waited long enough
+        task.done.set_result(kept)
+
+
+def _parsed(content: bytes) -> Json | None:
+    try:
+        owner: Json = json.loads(content)
+    except ValueError:
+        return None
+    return owner
+
+
+def _step_back() -> None:
+    """Give this thread less of the CPU than those that answer."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICENESS)

@@ -1,0 +1,77 @@
+"""What a policy sees of the runs that its triggers made, and of those that keep them waiting."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.value import parse
+from finetune_operator.cluster.fired_runs import fired_runs, runs_underway
+from finetune_operator.cluster.kinds import Kind
+from simulation.api_server import ApiServer, Client
+from simulation.controllers import NAMESPACE
+from simulation.stories import run, stage
+
+PLAN = {"plan": {"uri": "file:///artifacts/plan.json", "sha256": "a" * 64}}
+
+
+def put(server: ApiServer, name: str, kind: str | None = "Volume", **status: Any) -> str:
+    manifest = run(name)
+    if kind is not None:
+        manifest["spec"]["trigger"] = {"kind": kind}
+    meta = server.create("user", Kind.RUN, NAMESPACE, manifest)["metadata"]
+    server.patch_status("x", Kind.RUN, NAMESPACE, name, meta["uid"], meta["resourceVersion"], {"status": status})
+    return str(meta["uid"])
+
+
+def policy(*fired: dict[str, Any]) -> Policy:
+    manifest = next(manifest for kind, manifest in stage() if kind is Kind.POLICY)
+    return parse({**manifest, "status": {"fired": list(fired)}}, Policy)
+
+
+def seen(server: ApiServer, of: Policy) -> dict[str, tuple[str, str]]:
+    runs = asyncio.run(fired_runs(Client(server), NAMESPACE, of))
+    return {entry.name: (entry.kind, entry.outcome) for entry in runs}
+
+
+@pytest.mark.row("D151")
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        ({}, "Underway"),
+        ({"phase": "Suspended"}, "Underway"),
+        ({"phase": "InReview", "verdict": "Review", "inputs": PLAN}, "Judged"),
+        ({"phase": "Failed"}, "Failed"),
+        ({"phase": "Failed", "verdict": "Pass", "inputs": PLAN}, "Judged"),
+        ({"phase": "Failed", "verdict": "Error", "inputs": PLAN}, "Failed"),
+        ({"phase": "Adopted"}, "Judged"),
+    ],
+)
+def test_what_became_of_a_run_is_what_its_status_says(status: dict[str, Any], outcome: str) -> None:
+    server = ApiServer(believed=frozenset(("x",)))
+    put(server, "mine", **status)
+    put(server, "by-hand", kind=None)
+    assert seen(server, policy()) == {"mine": ("Volume", outcome)}
+
+
+@pytest.mark.row("D147")
+def test_a_run_of_that_name_that_somebody_else_made_counts_and_one_of_another_policy_does_not() -> None:
+    server = ApiServer(believed=frozenset(("x",)))
+    put(server, "mine", kind=None)
+    entry = {"kind": "Schedule", "at": "2026-11-21T12:00:00Z", "outcome": "Planned"}
+    assert seen(server, policy({"run": "mine", **entry})) == {"mine": ("Schedule", "Underway")}
+    assert seen(server, policy({"run": "gone", **entry})) == {}
+
+
+@pytest.mark.row("D145")
+def test_runs_that_are_neither_over_nor_judged_are_under_way_whoever_made_them() -> None:
+    server = ApiServer(believed=frozenset(("x",)))
+    put(server, "a-trains", phase="Training")
+    put(server, "by-hand", kind=None)
+    put(server, "in-review", phase="InReview", verdict="Review", inputs=PLAN)
+    put(server, "over", phase="Failed")
+    assert asyncio.run(runs_underway(Client(server), NAMESPACE, policy())) == (
+        ("a-trains", "Training"),
+        ("by-hand", ""),
+    )
