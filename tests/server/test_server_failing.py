@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import helper
+from starlette.types import Message, Receive, Scope, Send
 
+from finetune_server.web.middleware import AccidentMiddleware
 from server.support import ServerProcess, StartServer, encode, install_model, page_with, pdf, tiny_model, wait_until
 
 PAGE = encode(page_with("red", at=(32, 48)))
@@ -116,3 +119,33 @@ def test_what_keeps_documents_away_is_logged_once(model_dir: Path, start_server:
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
     wait_until(lambda: server.status_of_readyz() == 200)
     assert server.predict(pdf((144, 144)), "application/pdf").status == 200
+
+
+def test_a_drain_begins_and_ends_when_no_thread_can_be_started(model_dir: Path, start_server: StartServer) -> None:
+    start = (
+        "import sys, threading, finetune_server.cli as cli; threading.Timer.start = lambda _: threading._no_thread()"
+    )
+    start += '\ndef no_thread(): raise RuntimeError("can\'t start new thread")\nthreading._no_thread = no_thread'
+    start += "\nsys.exit(cli.main(['serve']))"
+    server = start_server(model_dir, sys.executable, "-c", start, FINETUNE_DRAIN_QUIET_SECONDS="0.5")
+    server.wait_ready()
+    server.terminate()
+    assert server.predict(PAGE).status == 200
+    assert server.wait_end(10) == 0
+
+
+def test_a_request_for_which_there_is_no_thread_may_be_tried_again() -> None:
+    async def no_thread(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(AccidentMiddleware(no_thread)({"type": "http", "method": "POST", "path": "/predict"}, receive, send))
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"1") in sent[0]["headers"]
