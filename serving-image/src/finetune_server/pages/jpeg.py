@@ -52,10 +52,10 @@ def _segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Yield the markers, and where they lie, up to the first scan, of which there is no skipping."""
     at = 2
     for _ in range(_MOST_SEGMENTS):
-        found = _MARKER.search(content, at)
-        if found is None:
+        match = _MARKER.search(content, at)
+        if match is None:
             return
-        marker, at = found[1][0], found.start()
+        marker, at = match[1][0], match.start()
         yield marker, at
         if marker == SCAN:
             return
