@@ -115,7 +115,7 @@ def test_other_formats_find_their_pages_by_the_files_names(
         assert sample.pixels == record["page"]["pixels"]
         assert (sample.verified_by, sample.verified_at) == ("bo@example.com", "2026-11-25")
         rows = Storage().read(sample.label.uri).decode().splitlines()
-        assert [CLASSES[int(row.split()[0])] for row in rows] == [found["field"] for found in record["fields"]]
+        assert [CLASSES[int(row.split()[0])] for row in rows] == [box["field"] for box in record["fields"]]
 
 
 @pytest.mark.parametrize(
