@@ -87,11 +87,11 @@ class Production:
 
 def boxes(label: str, classes: Sequence[str] = CLASSES, side: int = SIDE) -> list[dict[str, Any]]:
     """A YOLO label as an answer has it."""
-    found = []
+    answered = []
     for rank, row in enumerate(label.splitlines()):
         index, x, y, width, height = row.split()
         half = float(width) / 2, float(height) / 2
         corners = (float(x) - half[0], float(y) - half[1], float(x) + half[0], float(y) + half[1])
         box = [f"{corner * side:.3f}" for corner in corners]
-        found.append({"field": classes[int(index)], "confidence": f"0.{90 - rank}", "box": box})
-    return found
+        answered.append({"field": classes[int(index)], "confidence": f"0.{90 - rank}", "box": box})
+    return answered

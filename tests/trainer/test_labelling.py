@@ -115,7 +115,7 @@ def test_other_formats_find_their_pages_by_the_files_names(
         assert sample.pixels == record["page"]["pixels"]
         assert (sample.verified_by, sample.verified_at) == ("bo@example.com", "2026-11-25")
         rows = Storage().read(sample.label.uri).decode().splitlines()
-        assert [CLASSES[int(row.split()[0])] for row in rows] == [found["field"] for found in record["fields"]]
+        assert [CLASSES[int(row.split()[0])] for row in rows] == [box["field"] for box in record["fields"]]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,15 @@ def test_a_task_that_was_made_of_a_picture_is_found_by_its_name(
     arrival = given(tmp_path, production, [task])
     [origin] = stage(Storage(), arrival, CLASSES, tmp_path / "s").origins.values()
     assert origin.document == f"doc-{SEEDS[3]}"
+
+
+@pytest.mark.parametrize("cases", [(), ("skipped", "draft")])
+def test_an_export_without_a_labelled_page_says_so(
+    tmp_path: Path, production: Production, cases: tuple[str, ...]
+) -> None:
+    tasks = [trouble()[case] for case in cases]
+    with pytest.raises(StepError, match=rf"has no labelled page \({len(cases)} unfinished tasks\)"):
+        staged(tmp_path, production, tasks, only_labelled=True)
 
 
 def test_a_prediction_of_a_model_is_no_label(tmp_path: Path, production: Production) -> None:

@@ -31,9 +31,9 @@ def _line(page: Chosen) -> str:
     from ..labelling.choosing import confidences
 
     record = page.record
-    found = ", ".join(f"{name} {confidence:.2f}" for name, confidence in confidences(record).items())
+    sure = ", ".join(f"{name} {confidence:.2f}" for name, confidence in confidences(record).items())
     missing = f"; not found: {', '.join(record.missing)}" if record.missing else ""
     reported = f"; reported {page.reported}" if page.reports else ""
     document = f" of {record.document}" if record.document else ""
     where = f"page {record.page.number}{document}"
-    return f"{record.prediction} {record.at[:16]} {record.stratum} {where}: {found or 'nothing'}{missing}{reported}"
+    return f"{record.prediction} {record.at[:16]} {record.stratum} {where}: {sure or 'nothing'}{missing}{reported}"

@@ -24,6 +24,7 @@ from .incoming import (
     store_image,
     store_label,
 )
+from .meanwhile import beside_batch
 from .page_documents import own_document, said_documents
 from .pool import Pool, read_pool
 from .pool_log import append, created_at, entry_names, next_id
@@ -115,8 +116,8 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
         ),
     )
     append(storage, uri, batch)
-    restore_labels(storage, uri, incoming, compared.new)
-    return Added(batch, (*_remarks(compared, incoming.left_out), *_unseen(pool)))
+    beside = beside_batch(restore_labels(storage, uri, incoming, compared.new), batch)
+    return Added(batch, (*beside, *_remarks(compared, incoming.left_out), *_unseen(pool)))
 
 
 def _check_meanwhile(storage: Storage, uri: str, incoming: Incoming, compared: Compared) -> None:

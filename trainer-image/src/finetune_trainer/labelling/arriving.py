@@ -81,6 +81,12 @@ def stage(
             problems.append(unusable.problem(task.task))
         counted(done, len(export.pages))
     raise_first(problems, arrival.uri)
+    if not origins:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"{arrival.uri} has no labelled page ({len(export.unfinished)} unfinished tasks).",
+            "Label pages, submit them, and export again.",
+        )
     names = json.dumps({"names": list(classes)}, ensure_ascii=False)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.yaml").write_text(names, encoding="utf-8")
@@ -110,15 +116,15 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
 
 
 def _only_file(uri: str, files: Sequence[str], suffix: str) -> str:
-    found = [p for p in files if p.lower().endswith(suffix) and not p.startswith("records/")]
-    if len(found) != 1:
-        listed = f": {', '.join(found[:5])}" if found else ""
+    paths = [p for p in files if p.lower().endswith(suffix) and not p.startswith("records/")]
+    if len(paths) != 1:
+        listed = f": {', '.join(paths[:5])}" if paths else ""
         raise bad_input(
             Reason.DATA_UNREADABLE,
-            f"{len(found)} {suffix} files lie below {uri}, one is expected{listed}.",
+            f"{len(paths)} {suffix} files lie below {uri}, one is expected{listed}.",
             f"Name the {suffix} file that the tool exported.",
         )
-    return found[0]
+    return paths[0]
 
 
 def _json(data: bytes, place: str) -> Any:

@@ -11,9 +11,9 @@ from typing import Final
 from ..data.images import inspect_image
 from ..documents.production import CapturedPage, parse_page
 from ..errors import Reason, StepError, bad_input
-from ..production.drawing import PageFile, page_file
 from ..production.layout import DAYS, OWNER_FILE, STRATA, Production
 from ..storage import Storage, join
+from .drawing import PageFile, page_file
 
 RECORDS: Final = "records"
 IMAGES: Final = "images"
@@ -127,7 +127,7 @@ def _places(
 def _deeper(storage: Storage, uri: str, names: list[str]) -> str:
     """Return the Deployments that have pages below, as part of a sentence; "" where there are none."""
     try:
-        found = [
+        below = [
             f"{namespace}/{deployment}"
             for namespace in names[:20]
             for deployment in storage.names(join(uri, namespace))[:20]
@@ -135,4 +135,4 @@ def _deeper(storage: Storage, uri: str, names: list[str]) -> str:
         ]
     except StepError:
         return ""
-    return f"; there are some in {', '.join(found[:5])}" if found else ""
+    return f"; there are some in {', '.join(below[:5])}" if below else ""

@@ -56,12 +56,12 @@ class Reports:
 
     def of(self, record: CapturedPage) -> tuple[ProductionReport, ...]:
         """Return the reports of a page, oldest first."""
-        found = [
+        reports = [
             *self._by_prediction.get(record.prediction, ()),
             *self._by_page.get((record.page.sha256, record.page.number), ()),
             *(self._by_document.get(record.document, ()) if record.document is not None else ()),
         ]
-        each = {report.id: report for report in found}
+        each = {report.id: report for report in reports}
         return tuple(sorted(each.values(), key=lambda report: report.at))
 
 
@@ -109,10 +109,10 @@ def layout(record: CapturedPage) -> tuple[object, ...]:
     """Return where a page's fields stand, roughly: alike for pages of one form."""
     page = record.page
     best: dict[str, tuple[int, int]] = {}
-    for found in record.fields:  # by falling confidence
-        x1, y1, x2, y2 = map(float, found.box)
+    for answer in record.fields:  # by falling confidence
+        x1, y1, x2, y2 = map(float, answer.box)
         cell = int(_CELLS * (x1 + x2) / 2 / page.width), int(_CELLS * (y1 + y2) / 2 / page.height)
-        best.setdefault(found.field, cell)
+        best.setdefault(answer.field, cell)
     return (page.width > page.height, *sorted(best.items()))
 
 
@@ -133,23 +133,23 @@ def _group(page: Chosen) -> int:
 
 def _urgency(page: Chosen, of_field: str | None) -> tuple[int, float, str]:
     """Return what sorts within a group: missing fields first, then the least sure; the id makes it one order."""
-    found = confidences(page.record)
+    shares = confidences(page.record)
     missing = [name for name in page.record.missing if of_field in (None, name)]
-    sure = [share for name, share in found.items() if of_field in (None, name)]
+    sure = [share for name, share in shares.items() if of_field in (None, name)]
     return -len(missing), min(sure, default=0.0), page.record.prediction
 
 
 def confidences(record: CapturedPage) -> Mapping[str, float]:
     """Return the confidence of each found field's best box."""
     best: dict[str, float] = {}
-    for found in record.fields:
-        best.setdefault(found.field, float(found.confidence))
+    for answer in record.fields:
+        best.setdefault(answer.field, float(answer.confidence))
     return best
 
 
 def _concerns(page: Chosen, name: str) -> bool:
     reported = any(name in report.fields or name in report.missing for report in page.reports)
-    return reported or name in page.record.missing or any(found.field == name for found in page.record.fields)
+    return reported or name in page.record.missing or any(answer.field == name for answer in page.record.fields)
 
 
 def _in_words(report: ProductionReport) -> str:

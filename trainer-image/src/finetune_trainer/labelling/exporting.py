@@ -73,13 +73,13 @@ def pre_labels(page: Chosen, classes: Sequence[str]) -> tuple[PreLabel, ...]:
     """Return what the model answered, as boxes within the page; fields that the anchor has not are left out."""
     width, height = page.record.page.width, page.record.page.height
     labels = []
-    for found in page.record.fields:
+    for answer in page.record.fields:
         x1, y1, x2, y2 = (
             min(max(float(value), 0.0), limit)
-            for value, limit in zip(found.box, (width, height, width, height), strict=True)
+            for value, limit in zip(answer.box, (width, height, width, height), strict=True)
         )
-        if found.field in classes and x2 > x1 and y2 > y1:
-            labels.append(PreLabel(found.field, float(found.confidence), x1, y1, x2, y2))
+        if answer.field in classes and x2 > x1 and y2 > y1:
+            labels.append(PreLabel(answer.field, float(answer.confidence), x1, y1, x2, y2))
     return tuple(labels)
 
 

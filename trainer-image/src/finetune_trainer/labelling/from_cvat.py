@@ -63,12 +63,12 @@ def _mark(box: ElementTree.Element, size: tuple[float, float], classes: Sequence
 
 def _assignee(root: ElementTree.Element) -> str | None:
     """Return who was to label the task or job; None where the file does not say it, as that of a project."""
-    found = [
+    people = [
         (person.findtext("email") or person.findtext("username") or "").strip()
         for kind in ("task", "job")
         for person in root.findall(f"meta/{kind}/assignee")
     ]
-    return next(filter(None, found), None)
+    return next(filter(None, people), None)
 
 
 def _updated(root: ElementTree.Element) -> str | None:

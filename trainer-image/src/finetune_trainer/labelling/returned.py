@@ -69,8 +69,8 @@ class UnusableError(Exception):
 
 def prediction_in(*texts: str | None) -> str | None:
     """Return the one prediction id that stands in these texts; None where there is none, or two."""
-    found = {match for text in texts if text for match in _PREDICTION.findall(text)}
-    return found.pop() if len(found) == 1 else None
+    ids = {match for text in texts if text for match in _PREDICTION.findall(text)}
+    return ids.pop() if len(ids) == 1 else None
 
 
 def known_field(name: Any, classes: Sequence[str]) -> str:

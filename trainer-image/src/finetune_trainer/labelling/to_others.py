@@ -51,10 +51,10 @@ def cvat_files(pages: Sequence[WrittenPage], classes: Sequence[str]) -> Mapping[
     for number, page in enumerate(pages):
         size = {"width": str(page.width), "height": str(page.height)}
         image = ElementTree.SubElement(root, "image", {"id": str(number), "name": page.name, **size})
-        for found in page.pre_labels:
-            corners = {"xtl": found.left, "ytl": found.top, "xbr": found.right, "ybr": found.bottom}
+        for answer in page.pre_labels:
+            corners = {"xtl": answer.left, "ytl": answer.top, "xbr": answer.right, "ybr": answer.bottom}
             box = {key: f"{value:.2f}" for key, value in corners.items()}
-            ElementTree.SubElement(image, "box", {"label": found.field, "occluded": "0", **box, "z_order": "0"})
+            ElementTree.SubElement(image, "box", {"label": answer.field, "occluded": "0", **box, "z_order": "0"})
     ElementTree.indent(root)
     of_the_task = [{"name": name, "type": "rectangle", "attributes": []} for name in classes]
     return {
