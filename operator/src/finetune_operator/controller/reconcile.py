@@ -66,6 +66,7 @@ class Reconciler:
     steady: Callable[[], float] | None = None
     """Gives monotonic seconds, which no one sets; None: as the wall clock goes, never back (tests in virtual time)."""
     _stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    _faults: Stopwatch = field(default_factory=Stopwatch)
     _refused: dict[str, Refusal] = field(default_factory=dict)
     """By uid: the last write that was refused, until a try succeeds."""
     _posted: set[str] = field(default_factory=set)
@@ -106,6 +107,7 @@ class Reconciler:
         self._words.forget(uid)
         self._failures.forget(uid)
         self._stopwatch.forget(uid)
+        self._faults.forget(uid)
         self.observer.forget(uid)
 
     def _remember(self, uid: str, refusal: Refusal) -> None:
@@ -158,9 +160,12 @@ class Reconciler:
         view = observed.view
         if not isinstance(view, PolicyView | RunView | VersionView):
             return observed
-        at = now.timestamp() if self.steady is None else self.steady()
-        lasted = self._stopwatch.lap(observed.raw["metadata"]["uid"], view.timed, at=at, now=now)
-        return with_changes(observed, view=with_changes(view, observed=lasted))
+        at, uid = now.timestamp() if self.steady is None else self.steady(), observed.raw["metadata"]["uid"]
+        view = with_changes(view, observed=self._stopwatch.lap(uid, view.timed, at=at, now=now))
+        if isinstance(view, PolicyView):
+            lasted = self._faults.lap(uid, view.fault_timed, at=at, now=now)
+            view = with_changes(view, fault_observed=lasted)
+        return with_changes(observed, view=view)
 
     def _with_refusal(self, observed: Observed[Any], decision: Decision[Any]) -> Decision[Any]:
         """Return the decision, saying what was refused at the last try; where no condition can, an Event does."""
