@@ -26,7 +26,7 @@ from ..decide.decision import Decision, Emit
 from ..decide.refusal import Refusal, event
 from ..decide.run.view import RunView
 from ..decide.version.view import VersionView
-from ..decide.views import PolicyView
+from ..decide.views import OBSERVED_STEP, PolicyView
 from ..manifests.events import Regarding
 from . import failures
 from .failures import Failures
@@ -35,6 +35,9 @@ from .words import Words, only_words
 
 NEW_WORDS: Final = timedelta(minutes=1)
 """How long a refusal keeps its words. Those of a webhook may differ at every try, and a write wakes its object."""
+
+NO_SOONER: Final = timedelta(seconds=1)
+"""How soon a refused write of a policy in flight is repeated at the soonest."""
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +156,11 @@ class Reconciler:
         if wait is not None:
             return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
         with self.observer.places.claimed(observed.view, decision.status):
-            return await self._act(observed, decision, _refuser(observed))
+            try:
+                return await self._act(observed, decision, _refuser(observed))
+            except ClusterError as error:
+                error.within = _flies_on(decision)
+                raise
 
     def _timed(self, observed: Observed[Any], now: datetime) -> Observed[Any]:
         """Return what was observed with how long it has been so, as far as anybody looked."""
@@ -235,6 +242,13 @@ class Reconciler:
         new = {**status, "conditions": plain(conditions)}
         written = await write_status(self.cluster, kind, raw, new)
         return written is not raw
+
+
+def _flies_on(decision: Decision[Any]) -> timedelta | None:
+    """Return when a flight has to be looked at whatever else was refused: a longer pause is no time of it (D58)."""
+    status = decision.status
+    flies = isinstance(status, PolicyStatus) and status.in_flight is not None
+    return max(decision.requeue_after or OBSERVED_STEP, NO_SOONER) if flies else None
 
 
 def dates_promotions(before: PolicyStatus, after: PolicyStatus) -> bool:
