@@ -9,6 +9,7 @@ from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import PolicyStatus, Rejected
 from finetune_operator.api.run import FINAL_PHASES
 from finetune_operator.cluster import fields, observe, rejected_runs
+from finetune_operator.cluster.kinds import Kind
 from finetune_operator.decide import rejections
 from finetune_operator.decide.policy import memory, recall
 from finetune_operator.decide.version import record
@@ -28,7 +29,10 @@ from .a_persons_no import (
     run_and_version_gone,
     run_gone,
 )
+from .controllers import NAMESPACE
 from .invariants import violations
+from .stories import USER, promotion
+from .trainer_script import digest
 
 Loss = Callable[[Said], None]
 Patch = pytest.MonkeyPatch
@@ -67,6 +71,31 @@ def test_where_nobody_said_no_the_same_tries_put_the_bytes_live(moment: str) -> 
     """Else the test above could not fail."""
     world, ended = tried(BY_NAME[moment], nothing, rejects=False)
     assert set(world.put_live()) == {"invoice-detector", "prod"}, ended
+
+
+@pytest.mark.row("D113")
+def test_a_brake_ends_a_flight_at_once_and_goes_back_to_nothing_that_a_person_rejected_meanwhile() -> None:
+    world = Said(BY_NAME["live"])
+    world.say(rejects=False)
+    world.edit(Kind.POLICY, "invoice-fields", watch={"seconds": 600})
+    world.make("ft_v1.50", digest("eight"))
+    world.wait(2)
+    on = promotion("on", "ft_v1.50", **{"from": "ft_v1.1"})
+    world.server.create(USER, Kind.PROMOTION, NAMESPACE, on)
+    world.wait(3)
+    assert (world.status["inFlight"]["phase"], world.status["inFlight"]["back"]["version"]) == ("Watching", "ft_v1.1")
+    evidence = world.get(Kind.RUN, "first")["status"]["evidence"]["digest"]
+    world.edit(Kind.RUN, "first", review={"decision": "Reject", "evidence": evidence, "by": "ann"})
+    world.settle()
+    world.marked = len(world.server.log)
+    world.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion("brake", "ft_v1.1", **{"from": "ft_v1.50"}))
+    world.settle()
+    assert world.status["inFlight"]["phase"] == "Returning", "at once"
+    world.wait(6)
+    assert (world.live(), world.put_live(), violations(world)) == ("base_v1", [], [])
+    assert "'ann' rejected it" in world.status["hold"]["message"]
+    brake = world.get(Kind.PROMOTION, "brake")["status"]
+    assert (brake["phase"], brake["message"]) == ("Succeeded", "went back to 'base_v1'")
 
 
 def policies_forget(patch: Patch) -> None:

@@ -93,7 +93,10 @@ def test_all_that_is_taken_of_a_result_can_be_written_and_the_run_ends(step: str
 @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 def test_all_that_is_taken_of_a_scan_can_be_written_and_nothing_waits_for_it(place: int, value: Any) -> None:
     world = World(PASS)
-    spec = {"data": {"production": {"uri": "file:///production", "keepDays": 90}}, "triggers": {"volume": {}, "start": "Suspended"}}
+    spec = {
+        "data": {"production": {"uri": "file:///production", "keepDays": 90}},
+        "triggers": {"volume": {}, "start": "Suspended"},
+    }
     world.server.update_spec(USER, Kind.POLICY, NAMESPACE, "invoice-fields", lambda o: merged(o["spec"], spec))
     world.jobs.script = Mutant("scan", place, value)
     for _ in range(30):
