@@ -45,6 +45,11 @@ class Task:
 def work(connection: socket.socket, task: Task) -> None:
     """Serve one document until the other end hangs up. Its bytes come in memory that both ends see."""
     _confine(task.memory_bytes)
+    with suppress(ConnectionError):  # it has hung up without taking a reply, which resets the connection
+        _serve(connection, task)
+
+
+def _serve(connection: socket.socket, task: Task) -> None:
     _, (memory,), _, _ = socket.recv_fds(connection, 1, 1)
     content = os.pread(memory, os.fstat(memory).st_size, 0)
     with connection.makefile("rwb") as lines:
