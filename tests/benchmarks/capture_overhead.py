@@ -56,7 +56,9 @@ def sink(port: int, ready: Connection) -> None:
                 said = files[path]
             else:
                 status = b"404 Not Found"
-            writer.write(b'HTTP/1.1 %s\r\nETag: "0"\r\nContent-Length: %d\r\n\r\n%s' % (status, len(said), said))
+            writer.write(b'HTTP/1.1 %s\r\nETag: "0"\r\nContent-Length: %d\r\n\r\n' % (status, len(said)))
+            if method != b"HEAD":
+                writer.write(said)
 
     async def run() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", port, limit=2**20)

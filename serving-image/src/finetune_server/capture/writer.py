@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final
 
 from ..remembered import Remembered
+from .apart import StoreError
 from .backlog import Backlog, Budget, Kept, PageTask, ReportTask, Task
 from .metrics import CaptureMetrics, Loss
 from .records import Json, Place, day_of, encoded, pixels_digest, window_record
@@ -76,7 +77,6 @@ class Writer:
             self._backlog.digested(task)
 
     def _write(self) -> None:
-        _step_back()
         while True:
             task = self._backlog.to_write(1)
             if task is not None:
@@ -198,9 +198,8 @@ class Writer:
     def _complain(self, error: Exception) -> None:
         if monotonic() - self._logged >= _LOG_SECONDS:
             self._logged = monotonic()
-            log.warning(
-                "pages cannot be written to FINETUNE_CAPTURE_URI: %s: %s", type(error).__name__, str(error)[:500]
-            )
+            said = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+            log.warning("pages cannot be written to FINETUNE_CAPTURE_URI: %s", said[:500])
 
 
 def _record(day: str, stratum: Stratum, prediction: str) -> str:

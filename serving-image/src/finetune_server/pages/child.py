@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import RequestError
+from ..memory import be_first_to_go
 from ..preprocess import Page
 from .documents import Document, open_document
 from .formats import Kind
@@ -28,8 +29,6 @@ Reply = dict[str, Any]
 
 _SECONDS_LATER: Final = 1
 _MOST_WARNINGS: Final = 20
-_FIRST_TO_GO: Final = "1000"
-"""Highest score for the kernel's choice when the container runs out of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,5 +136,4 @@ def _confine(memory_bytes: int) -> None:
     held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_DATA, (held + memory_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # a kernel that does not let us: the limits above hold all the same
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
+    be_first_to_go()
