@@ -89,11 +89,10 @@ class Budget:
             return True
 
     def digested(self, task: PageTask) -> None:
-        """Let go of a page's pixels."""
+        """Let go of a page's pixels, which takes a while: not while others wait for the lock."""
         with self._lock:
-            if task.pixels is not None:
-                self.held -= task.pixels.nbytes
-                task.pixels = None
+            pixels, task.pixels = task.pixels, None
+            self.held -= 0 if pixels is None else pixels.nbytes
 
     def release(self, task: PageTask) -> None:
         """Let go of a page."""
