@@ -123,13 +123,15 @@ def test_a_client_may_send_so_many_reports_an_hour_and_no_header_makes_it_anothe
 def test_a_trusted_proxy_says_who_its_client_is(start: Any) -> None:
     server = start(FINETUNE_CAPTURE_URI="", FINETUNE_FEEDBACK_PER_HOUR="1", FINETUNE_TRUSTED_PROXIES="127.0.0.0/8")
     statuses = []
-    for client in ("10.0.0.1", "10.0.0.2", "10.0.0.1", "2001:db8::1", "2001:db8::2"):
+    clients = ("10.0.0.1", "10.0.0.2", "10.0.0.1", "2001:db8::1", "2001:db8::2")
+    with_ports = ("10.0.0.2:40001", "10.0.0.3:40001", "10.0.0.3:40002", "[2001:db8::3]:40001")
+    for client in clients + with_ports:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
         headers = {"Content-Type": "application/json", "X-Forwarded-For": f"6.6.6.6, {client}"}
         connection.request("POST", "/feedback", b'{"document": "d"}', headers)
         statuses.append(connection.getresponse().status)
         connection.close()
-    assert statuses == [202, 202, 429, 202, 429]
+    assert statuses == [202, 202, 429, 202, 429, 429, 202, 429, 429]
 
 
 @pytest.mark.parametrize(

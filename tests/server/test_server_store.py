@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pytest
 
@@ -90,18 +90,22 @@ def test_a_file_system_that_hangs_holds_nobody_for_ever(tmp_path: Path) -> None:
     store.close()
 
 
+class Lines(io.BytesIO):
+    """Orders, and the replies to them."""
+
+    replies = b""
+
+    def write(self, content: Any, /) -> int:
+        self.replies += content
+        return len(content)
+
+
 def test_half_a_page_is_not_written(tmp_path: Path) -> None:
     whole = b'{"do": "write", "path": "whole", "bytes": 4}\n1234'
     half = b'{"do": "write", "path": "half", "bytes": 4}\n12'
-    orders = io.BytesIO(whole + half)
-    replies: list[bytes] = []
-    lines: Any = type(
-        "Lines",
-        (),
-        {"readline": orders.readline, "read": orders.read, "write": replies.append, "flush": lambda _: None},
-    )()
-    serve(cast(BinaryIO, lines), tmp_path.as_uri())
-    assert json.loads(replies[0]) == {"found": True, "bytes": 0}
+    lines = Lines(whole + half)
+    serve(lines, tmp_path.as_uri())
+    assert json.loads(lines.replies) == {"found": True, "bytes": 0}
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
-from typing import BinaryIO, Final
+from io import BufferedRWPair
+from typing import Final
 
 _ORDER_SECONDS: Final = 60
 """So long a call may take: the library gives up earlier, unless a file system holds it."""
@@ -24,7 +25,7 @@ class StoreApart:
         self._uri = uri
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
-        self._lines: BinaryIO | None = None
+        self._lines: BufferedRWPair | None = None
 
     def write(self, path: str, content: bytes) -> None:
         """See `Store`. Raises `StoreError`, as all of this."""
@@ -68,11 +69,11 @@ class StoreApart:
             raise StoreError(reply["error"])
         return reply["found"], given
 
-    def _started(self) -> BinaryIO:
+    def _started(self) -> BufferedRWPair:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.settimeout(self._seconds)
             command = [sys.executable, "-P", "-m", f"{__package__}.child", self._uri]
-            self._process = subprocess.Popen(command, stdin=theirs)  # noqa: S603 - this program
-            self._lines = ours.makefile("rwb")
-        return self._lines
+            self._process = subprocess.Popen(command, stdin=theirs.fileno())  # noqa: S603 - this program
+            lines = self._lines = ours.makefile("rwb")
+        return lines

@@ -11,13 +11,33 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from typing import Any, BinaryIO, Final
+from typing import Any, Final, Protocol
 
 from ..memory import be_first_to_go
 from .store import RemoteStore, Store
 
 _NICENESS: Final = 10
 _LONGEST_COMPLAINT: Final = 500
+
+
+class Lines(Protocol):
+    """What orders come from, and replies go to."""
+
+    def readline(self) -> bytes:
+        """Return a line, empty at the end."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """Return so many bytes, fewer at the end."""
+        ...
+
+    def write(self, content: bytes, /) -> object:
+        """Take bytes."""
+        ...
+
+    def flush(self) -> object:
+        """Send what was taken."""
+        ...
 
 
 def main() -> None:
@@ -27,7 +47,7 @@ def main() -> None:
         serve(lines, sys.argv[1])
 
 
-def serve(lines: BinaryIO, uri: str) -> None:
+def serve(lines: Lines, uri: str) -> None:
     """Carry out orders until there are no more. What the store raises is a reply, the failure to open it too."""
     store: Store | None = None
     while line := lines.readline():
