@@ -145,7 +145,7 @@ class Writer:
         _answer(task, Kept(report=True, page=task.kept_before or page is not None))
 
     def _was_kept(self, prediction: str, today: str) -> bool:
-        days = {day_of(prediction), today}
+        days = dict.fromkeys((day_of(prediction), today))
         return any(self._exists(_record(day, stratum, prediction)) for day in days for stratum in Stratum)
 
     def _end(self, task: PageTask, *, stored: bool, loss: Loss = Loss.STORAGE) -> None:
