@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,17 @@ def test_half_a_page_is_not_written(tmp_path: Path) -> None:
     serve(lines, tmp_path.as_uri())
     assert json.loads(lines.replies) == {"found": True, "bytes": 0}
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_pods_that_write_the_same_bytes_at_once_do_not_meet(tmp_path: Path) -> None:
+    def write(_: int) -> None:
+        store = RemoteStore(tmp_path.as_uri())
+        for number in range(100):
+            store.write(f"days/{number}", b"x" * 1000)
+
+    with ThreadPoolExecutor(2) as pods:  # with one process number, as in containers
+        list(pods.map(write, range(2)))
+    assert len(list((tmp_path / "days").iterdir())) == 100
 
 
 def test_a_full_disk_is_said_and_leaves_no_part_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

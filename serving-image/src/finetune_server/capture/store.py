@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
+from secrets import token_hex
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -46,7 +46,7 @@ class RemoteStore:
         if self._scheme != "file":
             self._files.pipe_file(target, content)
             return
-        part = f"{target}.{os.getpid()}.part"
+        part = f"{target}.{token_hex(4)}.part"  # processes have the same number in every pod
         self._files.makedirs(part.rpartition("/")[0], exist_ok=True)
         try:
             self._files.pipe_file(part, content)
