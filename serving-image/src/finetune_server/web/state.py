@@ -23,6 +23,9 @@ from .receiving import Receiving
 
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
+_MOST_ANSWERS: Final = 4000
+"""Entries, two for a page, of about 400 bytes each: what a report finds in the pod that answered. Others know it as well
+as that one does once it has forgotten: by what the report itself says."""
 
 
 @dataclass(slots=True)
@@ -87,7 +90,7 @@ class ServingState:
     requests: RequestMetrics
     feedback: FeedbackConfig
     capture: Capture | None
-    answers: Answers = field(default_factory=lambda: Remembered(most=20_000, seconds=_DAY))
+    answers: Answers = field(default_factory=lambda: Remembered(most=_MOST_ANSWERS, seconds=_DAY))
     reported: Remembered[str, bool] = field(default_factory=lambda: Remembered(most=10_000, seconds=30 * _DAY))
     reporters: Remembered[str, tuple[float, int]] = field(
         default_factory=lambda: Remembered(most=10_000, seconds=_HOUR)
