@@ -24,8 +24,8 @@ from .receiving import Receiving
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 _MOST_ANSWERS: Final = 4000
-"""Entries, two for a page, of about 400 bytes each: what a report finds in the pod that answered. Others know it as well
-as that one does once it has forgotten: by what the report itself says."""
+"""Entries of about 400 bytes, two for a page: what a report finds in the pod that answered. Where that has forgotten it,
+as in other pods, a report counts by what it says itself."""
 
 
 @dataclass(slots=True)
