@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from heapq import nlargest
 from typing import Final, get_args
 
+from ..api.names import is_fired_run_name
 from ..api.policy import Policy
 from ..api.run import FINAL_PHASES
 from ..api.triggers import FiredOutcome, TriggerKind
@@ -23,12 +24,14 @@ _TRIES: Final = 5
 async def fired_runs(cluster: Cluster, namespace: str, policy: Policy) -> tuple[FiredRun, ...]:
     """Return the newest runs that the policy's triggers made, and each one that its status has open.
 
+    A run says itself that a trigger made it, and a copy of one says so, too: only one with such a name is believed.
     A run that is open and missing counts as deleted, so it is looked up past the cache; and what somebody else made
     under its name counts as it.
     """
     there = await cluster.digests(Kind.RUN, namespace, "fired", policy.metadata.name)
     known = {name: entry for name, entry in there if isinstance(entry, Standing)}
-    newest = nlargest(limits.FIRED, known, key=lambda name: (known[name].created, name))
+    ours = (name for name in known if is_fired_run_name(name, policy.metadata.name))
+    newest = nlargest(limits.FIRED, ours, key=lambda name: (known[name].created, name))
     runs = {name: _run(name, known[name]) for name in newest}
     for entry in policy.status.fired:
         if not entry.is_open or entry.run in runs:

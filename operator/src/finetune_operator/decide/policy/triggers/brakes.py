@@ -16,6 +16,8 @@ from .wish import Missing, clock_time
 
 WEEK: Final = timedelta(days=7)
 
+DRAFT: Final = "; a suspended one goes on when its spec.suspend is false, or delete it"
+
 
 def standing(view: PolicyView) -> Missing | None:
     """Return what stands in the way whatever was counted: suspension, a hold, a policy with which no run can start."""
@@ -39,8 +41,7 @@ def underway(view: PolicyView) -> Missing | None:
     if not runs:
         return None
     names = listed([f"'{name}' ({phase or 'new'})" for name, phase in sorted(runs)], most=3)
-    drafts = any(phase == "Suspended" for _, phase in runs)
-    release = "; a suspended one goes on when its spec.suspend is false, or delete it" if drafts else ""
+    release = DRAFT if any(phase == "Suspended" for _, phase in runs) else ""
     word = "run is" if len(runs) == 1 else "runs are"
     text = f"{len(runs)} {word} under way, and the samples of each are new until it is judged: {names}{release}"
     return Missing(Explanation("RunUnderway", text))

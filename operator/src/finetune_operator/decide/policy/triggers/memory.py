@@ -94,8 +94,11 @@ def _recalled(run: FiredRun, now: datetime) -> Fired:
 
 
 def _bounded(entries: list[Fired]) -> tuple[Fired, ...]:
-    """Return the newest entries, oldest first; one that is open is never forgotten before one that is not."""
-    kept = sorted(entries, key=lambda entry: (entry.is_open, entry.at, entry.run))[-limits.FIRED :]
+    """Return the newest entries, oldest first; one that is open is never forgotten before one that is not.
+
+    What only runs tell of goes first: whoever may make runs must not make the policy forget its own.
+    """
+    kept = sorted(entries, key=lambda entry: (bool(entry.listing), entry.is_open, entry.at, entry.run))[-limits.FIRED :]
     return tuple(sorted(kept, key=lambda entry: (entry.at, entry.run)))
 
 
