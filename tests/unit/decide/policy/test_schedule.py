@@ -125,8 +125,8 @@ def test_a_window_that_fired_is_over_also_for_what_is_new_soon_after() -> None:
     world.settle()
     world.edit(triggers=Triggers(schedule=ScheduleTrigger(cron="0 2 * * *"), cooldown_seconds=0))
     world.wait(14 * HOUR, HOUR)
-    world.end(world.newest, "Judged")
     world.counted = counts(5, listing="pool-2")
+    world.end(world.newest, "Judged")
     world.wait(23 * HOUR, HOUR)
     assert len(world.made) == 1
     world.wait(HOUR)

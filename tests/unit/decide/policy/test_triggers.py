@@ -398,7 +398,7 @@ def test_what_only_runs_tell_of_never_makes_the_policy_forget_what_it_fired() ->
     world.settle()
     name = world.newest
     del world.runs[name]
-    world.settle()
+    world.wait(HOUR)
     trigger = RunTrigger(kind="Volume")
     for n in range(40):
         world.runs[f"forged-{n}"] = Made(
