@@ -66,9 +66,17 @@ def test_a_fired_run_says_why_it_was_made_with_what_was_counted() -> None:
 @pytest.mark.parametrize(
     ("counted", "reason", "words"),
     [
-        (None, "NotScanned", "were not counted yet"),
-        (counts(at=NOW - timedelta(days=4)), "ScanStale", "older than 3 intervals"),
-        (counts(outside=49), "PoolTooSmall", "49 samples that the base does not know"),
+        (None, "NotScanned", "were not counted yet; the condition Scanned says what keeps it"),
+        (
+            counts(at=NOW - timedelta(days=4)),
+            "ScanStale",
+            "older than 3 intervals; the condition Scanned says what keeps it",
+        ),
+        (
+            counts(outside=49),
+            "PoolTooSmall",
+            "49 of 50 samples that the base does not know, which spec.minPoolSamples asks for; next look at ",
+        ),
     ],
 )
 def test_it_fires_by_no_count_that_is_none_to_go_by(counted: Any, reason: str, words: str) -> None:

@@ -12,6 +12,7 @@ from ...templates import templates_problem
 from ...text import listed
 from ...views import Explanation, PolicyView
 from ..holds import cause_of
+from .counted import look_in_words
 from .wish import Missing, clock_time
 
 WEEK: Final = timedelta(days=7)
@@ -52,8 +53,8 @@ def too_small(view: PolicyView, counts: Counted) -> Missing | None:
     least = view.policy.spec.min_pool_samples
     if counts.outside >= least:
         return None
-    text = f"{counts.outside} samples that the base does not know, and spec.minPoolSamples asks for {least}"
-    return Missing(Explanation("PoolTooSmall", text), for_good=True)
+    text = f"{counts.outside} of {least} samples that the base does not know, which spec.minPoolSamples asks for"
+    return Missing(Explanation("PoolTooSmall", f"{text}; {look_in_words(view, counts)}"), for_good=True)
 
 
 def too_soon(view: PolicyView, rules: Triggers) -> Missing | None:

@@ -16,7 +16,7 @@ from ...bases import newest_base
 from ...decision import CreateRun, Decision
 from ...views import Explanation, PolicyView, Problem
 from . import brakes, memory, schedule, volume
-from .counted import counted, next_look
+from .counted import counted, look_in_words
 from .wish import Missing, Wish, clock_time, samples
 
 NO_TRIGGERS = Explanation("NoTriggers", "")
@@ -96,8 +96,7 @@ def _wish(view: PolicyView, rules: Triggers, counts: Counted) -> Wish | Missing:
         return Missing(wrong)
     next_window = schedule.coming(status, now)
     parts = [samples(counts.new) if rules.volume is None else volume.missing(rules.volume, counts)]
-    look = next_look(view, counts)
-    parts.append(f"next look at {clock_time(look, beside=counts.at)}" if look > now else "the next look is due")
+    parts.append(look_in_words(view, counts))
     if next_window is not None:
         parts.append(f"next window at {clock_time(next_window, beside=counts.at)}")
     reason = "WaitingForWindow" if rules.volume is None and counts.new > 0 else "NotEnoughNewSamples"
