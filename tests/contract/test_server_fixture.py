@@ -18,7 +18,10 @@ from server.support import Answer, ServerProcess, decode, install_model, wait_un
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
 PIXELS: dict[str, Any] = json.loads((FIXTURES / "pixels.json").read_text())
-COPIES = ("serving-image/src/finetune_server/pages/decoding.py", "trainer-image/src/finetune_trainer/data/decoding.py")
+COPIES = (
+    ("serving-image/src/finetune_server/pages/decoding.py", "trainer-image/src/finetune_trainer/data/decoding.py"),
+    ("serving-image/src/finetune_server/pages/tiff.py", "trainer-image/src/finetune_trainer/labelling/tiff.py"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +59,9 @@ def is_the_same(detection: dict[str, Any], expected: dict[str, Any]) -> bool:
     )
 
 
-def test_trainer_and_server_decode_by_the_same_rules() -> None:
-    server, trainer = (Path(__file__).resolve().parents[2].joinpath(copy).read_text() for copy in COPIES)
+@pytest.mark.parametrize("copies", COPIES)
+def test_trainer_and_server_decode_by_the_same_rules(copies: tuple[str, str]) -> None:
+    server, trainer = (Path(__file__).resolve().parents[2].joinpath(copy).read_text() for copy in copies)
     assert server == trainer, "change both copies alike"
 
 

@@ -23,11 +23,11 @@ def model_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers (directory, **environment) and stops those that are left at the end."""
+    """Starts servers (directory, *within, **environment) and stops those that are left at the end."""
     started: list[ServerProcess] = []
 
-    def start(directory: Path, **environment: str) -> ServerProcess:
-        server = ServerProcess(directory, tmp_path / f"server-{len(started)}.log", environment)
+    def start(directory: Path, *within: str, **environment: str) -> ServerProcess:
+        server = ServerProcess(directory, tmp_path / f"server-{len(started)}.log", environment, *within)
         started.append(server)
         return server
 

@@ -179,9 +179,9 @@ class Answer:
 
 
 class ServerProcess:
-    """`finetune-server serve` as the pod would run it, on a free loopback port."""
+    """`finetune-server serve` as the pod would run it, on a free loopback port; `within` a command that runs it."""
 
-    def __init__(self, directory: Path, log: Path, environment: dict[str, str]) -> None:
+    def __init__(self, directory: Path, log: Path, environment: dict[str, str], *within: str) -> None:
         self.port = free_port()
         self.log = log
         record = json.loads((directory / "model.json").read_text()) if (directory / "model.json").exists() else {}
@@ -199,7 +199,7 @@ class ServerProcess:
         }
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "finetune_server", "serve"],
+                [*within, sys.executable, "-m", "finetune_server", "serve"],
                 env=clean_environment(**settings | environment),
                 stderr=stream,
             )

@@ -194,6 +194,20 @@ def test_a_lane_is_stalled_when_it_has_work_that_does_not_end() -> None:
     assert not lane.stalled(30)
 
 
+def test_large_pages_take_half_of_the_places_at_most() -> None:
+    lane = Lane("pages", 4, Clock())
+    with lane.place(large=True), lane.place(large=True):
+        with pytest.raises(RequestError) as caught:
+            lane.place(large=True).__enter__()
+        assert (caught.value.status, caught.value.reason) == (503, "Overloaded")
+        with lane.place(), lane.place(), pytest.raises(RequestError, match="4 pages"):
+            lane.place().__enter__()
+    with lane.place(large=True):
+        pass
+    with Lane("pages", 1, Clock()).place(large=True):
+        pass
+
+
 def test_a_slow_document_steps_aside_and_one_too_many_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("finetune_server.pages.turns.PROMPT_SECONDS", 0.05)
     monkeypatch.setattr("finetune_server.pages.turns.PATIENCE_SECONDS", 0.05)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from finetune_server.errors import RequestError
-from finetune_server.pages.formats import Kind, jpeg_is_complete, needs_process
+from finetune_server.pages import jpeg
+from finetune_server.pages.formats import Kind, described, is_large, needs_process, sniff
 from server.hostile import scans_jpeg
 from server.support import ServerProcess, decode, encode, page_with
 
@@ -55,6 +56,17 @@ def test_a_png_with_more_data_than_its_picture_takes_is_refused() -> None:
     assert time.process_time() - started < 0.5
 
 
+def test_a_large_png_with_damaged_data_is_read_or_refused_as_a_small_one_is(server: ServerProcess) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (700, 700, 3)).astype(np.uint8)
+    for side, at in ((100, 0.5), (700, 0.5), (100, 0.999), (700, 0.9999)):
+        content = bytearray(encode(np.ascontiguousarray(noise[:side, :side])))
+        content[int(len(content) * at)] ^= 0xFF
+        answer = server.predict(bytes(content))
+        assert answer.status in (200, 422), (side, at, answer.content)
+        if answer.status == 422:
+            assert answer.reason == "ImageUnreadable"
+
+
 def test_a_large_png_is_read() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (700, 700, 3)).astype(np.uint8)
     np.testing.assert_array_equal(decode(encode(noise)), noise)
@@ -81,8 +93,29 @@ def test_a_jpeg_that_every_viewer_shows_is_read(story: str, content: bytes) -> N
 
 @pytest.mark.parametrize("length", [3, 4, 20, 21, 22, len(JPEG) // 2, len(JPEG) - 2])
 def test_a_cut_jpeg_is_seen_as_such(length: int) -> None:
-    assert jpeg_is_complete(JPEG)
-    assert not jpeg_is_complete(JPEG[:length])
+    assert jpeg.is_complete(JPEG)
+    assert not jpeg.is_complete(JPEG[:length])
+
+
+@pytest.mark.parametrize("piece", [b"\xff\0", b"\xff", b"\xff\xd0", b"\xff\xe0\0\2", b"\xff\xc0", b" "])
+def test_the_first_look_at_a_body_costs_the_others_nothing(piece: bytes) -> None:
+    for start in (b"\xff\xd8\xff", b""):
+        content = start + piece * (20_000_000 // len(piece))
+        started = time.process_time()
+        kind = sniff(content)
+        if kind is None:
+            described(content)
+        else:
+            needs_process(content, kind)
+            is_large(content, kind)
+        assert time.process_time() - started < 0.5
+
+
+def test_a_thumbnail_does_not_make_a_large_jpeg_a_small_one() -> None:
+    large = encode(np.zeros((3600, 3600, 3), np.uint8), ".jpg")
+    thumbnail = b"\xff\xe1" + struct.pack(">H", len(JPEG) + 2) + JPEG
+    assert is_large(large[:2] + thumbnail + large[2:], Kind.JPEG)
+    assert not is_large(JPEG, Kind.JPEG)
 
 
 def test_what_may_take_any_time_is_decoded_where_it_can_be_killed() -> None:

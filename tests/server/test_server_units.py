@@ -18,7 +18,9 @@ from hypothesis.extra import numpy as hnp
 from finetune_server.config import DrainConfig
 from finetune_server.cpu import available_cpus
 from finetune_server.drain import Drain
+from finetune_server.errors import RequestError
 from finetune_server.metadata import parse_settings
+from finetune_server.pages.selection import Selection
 from finetune_server.postprocess import select, suppress
 from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
 from house import cpu_quotas
@@ -171,3 +173,16 @@ def test_threads_follow_the_cgroups_quota(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpu_quotas.AFFINITY)))
     cpu_quotas.write(tmp_path, files)
     assert available_cpus(tmp_path) == cpus
+
+
+RANGES = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)).map(lambda r: (r[0], min(9, sum(r)))), min_size=1)
+
+
+@given(RANGES, st.integers(1, 9))
+def test_a_page_that_is_asked_for_twice_counts_once(ranges: list[tuple[int, int | None]], most: int) -> None:
+    wanted = list(dict.fromkeys(n for first, last in ranges for n in range(first, (last or 9) + 1)))
+    if len(wanted) > most:
+        with pytest.raises(RequestError, match=f"{len(wanted)} pages asked for, at most {most}"):
+            Selection(tuple(ranges), many=True).of(9, most=most)
+    else:
+        assert Selection(tuple(ranges), many=True).of(9, most=most) == wanted

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from finetune_trainer.data.anchor import build_index
 from finetune_trainer.data.pool_batch import Added, NewBatch, add_batch
 from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.errors import Reason, StepError
@@ -178,6 +179,33 @@ def other_yaml(folder: Path) -> None:
     (folder / "data.yaml").rename(folder / "dataset.yaml")
 
 
+def two_side_by_side(folder: Path) -> None:
+    one_too_deep(folder)
+    write_new_pages(folder / "project-2", count=1, first=7500)
+
+
+def another_order_below(folder: Path) -> None:
+    write_new_pages(folder / "second", count=1, first=7500)
+    (folder / "second/data.yaml").write_text(yaml.safe_dump({"names": [*reversed(CLASSES)]}))
+
+
+def beside_labels(classes: tuple[str, ...]) -> Change:
+    """LabelImg lists the classes beside the labels that it writes."""
+    text = "\n".join(classes)
+    return named(f"beside labels {classes}", lambda folder: (folder / "labels/train/classes.txt").write_text(text))
+
+
+def zipped(folder: Path) -> None:
+    shutil.make_archive(str(folder.parent / "export"), "zip", folder)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder.parent / "export.zip").rename(folder / "export.zip")
+
+
+def packed(name: str) -> Change:
+    return named(name, lambda folder: (folder / name).write_bytes(b"packed"))
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason", "said"),
     [
@@ -219,8 +247,12 @@ def other_yaml(folder: Path) -> None:
         (names({"names": ["number", True, "total"]}), Reason.DATA_UNREADABLE, "YAML reads as bool"),
         (written("names: {0: number, 1: date, 1: total}"), Reason.DATA_UNREADABLE, "'1' is there twice"),
         (names({"names": [*CLASSES], "train": "C:\\data\\train"}), Reason.DATA_UNREADABLE, "a path of Windows"),
-        (one_too_deep, Reason.CLASS_LIST_DIFFERS, "folder/project-1: name that folder"),
-        (other_yaml, Reason.CLASS_LIST_DIFFERS, "dataset.yaml lies there: rename it to data.yaml"),
+        (one_too_deep, Reason.CLASS_LIST_DIFFERS, "there is one in file://"),
+        (two_side_by_side, Reason.CLASS_LIST_DIFFERS, "folder/project-1 and 1 more below it"),
+        (other_yaml, Reason.CLASS_LIST_DIFFERS, "dataset.yaml lies there"),
+        (another_order_below, Reason.CLASS_LIST_DIFFERS, "second/data.yaml has total, date, number"),
+        (beside_labels(CLASSES[::-1]), Reason.CLASS_LIST_DIFFERS, "labels/train/classes.txt has total, date, number"),
+        *((packed(name), Reason.FILE_UNUSABLE, f"{name}: an archive") for name in ("a.zip.001", "a.tar.xz", "a.TBZ2")),
     ],
 )
 def test_what_cannot_be_taken_is_named_and_nothing_is_added(
@@ -234,6 +266,39 @@ def test_what_cannot_be_taken_is_named_and_nothing_is_added(
     assert said in caught.value.message
     assert caught.value.remedy
     assert in_pool(world) == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "remedy"),
+    [
+        (one_too_deep, "Name that folder."),
+        (two_side_by_side, "Name that folder; one after the other."),
+        (other_yaml, "Rename dataset.yaml to data.yaml."),
+        (zipped, "Unpack it, and name the folder."),
+    ],
+)
+def test_where_a_folder_is_another_than_was_meant_there_is_one_remedy(
+    world: World, folder: Path, spoil: Change, remedy: str
+) -> None:
+    spoil(folder)
+    for act in (lambda: add(world, folder), lambda: build_index(Storage(), folder.as_uri())):
+        with pytest.raises(StepError) as caught:
+            act()
+        assert caught.value.remedy == remedy, caught.value
+
+
+def test_another_order_of_classes_below_matters_to_an_anchor_where_its_splits_have_such_pages(world: World) -> None:
+    old = world.anchor / "old"
+    write_new_pages(old, count=1, first=7500)
+    (old / "classes.txt").write_text("\n".join(reversed(CLASSES)))
+    (old / "data.yaml").unlink()
+    build_index(Storage(), world.anchor.as_uri())
+    content = yaml.safe_load((world.anchor / "data.yaml").read_text())
+    content["train"] = ["images/train", "old/images/train"]
+    (world.anchor / "data.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(StepError, match=r"old/classes\.txt has total, date, number") as caught:
+        build_index(Storage(), world.anchor.as_uri())
+    assert caught.value.reason is Reason.CLASS_LIST_DIFFERS
 
 
 def linked_folder(folder: Path) -> None:
@@ -315,6 +380,7 @@ def turned(folder: Path) -> None:
         (apple_double, "left out, left behind by an operating system: images/train/._page-7000.png"),
         (checkpoint_copy, "left out, hidden: images/train/.ipynb_checkpoints/page-7000-checkpoint.png"),
         (written("x", "notes.json"), "left out, neither page nor label: notes.json"),
+        (beside_labels(CLASSES), ""),
         (transparent, "1 pages are transparent"),
         (deep_colour, "1 pages are 16 bits a channel"),
         (turned, "EXIF orientation"),

@@ -120,6 +120,52 @@ def test_an_object_is_written_once(place: str) -> None:
     assert Storage().read(uri) == b"first"
 
 
+class Contested:
+    """An object store in which somebody else writes the same key for the first `times`."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.written: list[bytes] = []
+
+    def pipe_file(self, _key: str, data: bytes, mode: str) -> None:
+        assert mode == "create"
+        self.times -= 1
+        if self.times >= 0:
+            raise OSError(5, "An error occurred (ConditionalRequestConflict) when calling the PutObject operation: ...")
+        self.written.append(data)
+
+    def cat_file(self, _key: str) -> bytes:
+        raise FileNotFoundError
+
+
+def test_what_somebody_else_writes_at_the_same_time_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune_trainer.storage._PAUSE", 0)
+    contested = Contested(2)
+    monkeypatch.setattr(Storage, "_system", lambda *_: contested)
+    Storage().write_once("s3://bucket/x", b"x")
+    assert contested.written == [b"x"]
+    contested.times = 1000
+    with pytest.raises(StepError) as caught:
+        Storage().write_once("s3://bucket/x", b"x")
+    assert (caught.value.reason, contested.times) == (Reason.STORAGE_UNAVAILABLE, 995)
+
+
+def test_what_somebody_else_deletes_while_it_is_written_is_created_anew(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Storage._create
+
+    def is_there_and_gone(self: Storage, uri: str, data: bytes) -> bool:
+        monkeypatch.undo()
+        assert create(self, uri, data)
+        self.remove(uri)
+        return False
+
+    monkeypatch.setattr(Storage, "_create", is_there_and_gone)
+    Storage().write_once(join(place, "label.txt"), b"x")
+    assert Storage().read(join(place, "label.txt")) == b"x"
+
+
 def test_a_fetched_file_is_what_its_digest_says_or_an_error(place: str, tmp_path: Path) -> None:
     uri = join(place, "model.onnx")
     Storage().write_once(uri, b"model")
@@ -130,7 +176,7 @@ def test_a_fetched_file_is_what_its_digest_says_or_an_error(place: str, tmp_path
 
 
 def test_what_does_not_exist_is_bad_input(place: str) -> None:
-    with pytest.raises(StepError) as caught:
+    with pytest.raises(StepError, match="Check the place") as caught:
         Storage().read(join(place, "nothing"))
     assert (caught.value.error_class, caught.value.reason) == (ErrorClass.BAD_INPUT, Reason.DATA_UNREADABLE)
     with pytest.raises(StepError):

@@ -15,6 +15,7 @@ import pytest
 from finetune_trainer.cli import main
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_stats import pool_stats
+from finetune_trainer.digests import sha256_of
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
 from trainer.policy import forget_pixels
@@ -140,6 +141,17 @@ def test_a_folder_without_images_and_a_file_that_is_not_there_are_refused(world:
         with pytest.raises(StepError, match=said):
             withdraw_from(world.pool, images=(place.as_uri(),))
     assert files_of(world.pool) == before
+
+
+def test_what_an_addition_that_was_cut_off_left_is_named_to_who_would_erase_it(world: World) -> None:
+    folder = write_new_pages(world.root / "cut off", count=1, first=7900)
+    add_to_pool(world.pool, folder, world.anchor)
+    max((world.pool / "batches").iterdir()).unlink()
+    data = image(folder, 7900).read_bytes()
+    for what in ({"images": (image(folder, 7900).as_uri(),)}, {"digests": (sha256_of(data),)}):
+        with pytest.raises(StepError, match=rf"{sha256_of(data)}\.png is of no batch") as caught:
+            withdraw_from(world.pool, **what, erase=True)
+        assert caught.value.reason is Reason.NOT_IN_POOL
 
 
 @pytest.mark.parametrize("name", ["batches", "documents"])

@@ -41,6 +41,11 @@ class Detector:
     session: Session
     input_name: str
 
+    def check(self) -> None:
+        """Run on a grey page, as at the start. Raises what `run` and onnxruntime raise."""
+        size = self.settings.image_size
+        self.run(np.full((1, 3, size, size), 0.5, np.float32))
+
     def run(self, tensor: Tensor) -> npt.NDArray[np.float32]:
         """Run on (1, 3, S, S) -> (4 + classes, candidates). Raises `FloatingPointError` on NaN or infinity."""
         output: npt.NDArray[np.float32] = self.session.run(None, {self.input_name: tensor})[0][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -9,10 +10,14 @@ from typing import TypeAlias
 from .errors import RequestError
 from .metrics import Metrics, Stage
 from .model import Detector
+from .pages.formats import Kind
 from .pages.images import decode_image
+from .pages.jpeg import may_lack_data
 from .pages.selection import PageRequest
 from .postprocess import select
 from .preprocess import Page, letterbox_geometry, to_page, to_tensor
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +44,29 @@ Count: TypeAlias = Callable[[Mapping[str, float]], None]
 """What counts a page that was read, by the confidence of the best box of each field."""
 
 
-def read_image(request: PageRequest, max_pixels: int, detector: Detector, metrics: Metrics, count: Count) -> Reading:
-    """Decode one image, read it and count it. Raises `RequestError`."""
+class InferenceError(RequestError):
+    """The network's failure, which is not the page's doing as far as anybody can tell."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(500, reason, message)
+
+
+def read_image(
+    request: PageRequest, max_pixels: int, detector: Detector, metrics: Metrics, count: Count
+) -> Reading | None:
+    """Decode one image, read it and count it; None where it may lack a part, as a process can tell.
+
+    Raises `RequestError`.
+    """
     with metrics.timed(Stage.DECODE):
         page = decode_image(request.content, request.kind, max_pixels)
+    if request.kind is Kind.JPEG and may_lack_data(page):
+        return None
     return read_page(page, detector, metrics, count)
 
 
 def read_page(page: Page, detector: Detector, metrics: Metrics, count: Count) -> Reading:
-    """Read one page and count it. Raises `RequestError` when the network's output is unusable."""
+    """Read one page and count it. Raises `InferenceError` when the network fails or its output is unusable."""
     settings = detector.settings
     height, width = page.shape[:2]
     with metrics.timed(Stage.PREPROCESS):
@@ -57,7 +76,10 @@ def read_page(page: Page, detector: Detector, metrics: Metrics, count: Count) ->
         try:
             output = detector.run(tensor)
         except FloatingPointError as error:
-            raise RequestError(500, "OutputNotFinite", str(error)) from error
+            raise InferenceError("OutputNotFinite", str(error)) from error
+        except Exception as error:  # onnxruntime's errors share no base class but Exception
+            log.exception("the network failed")
+            raise InferenceError("InferenceFailed", f"the network failed ({type(error).__name__})") from error
     with metrics.timed(Stage.POSTPROCESS):
         detections = select(output, settings)
         boxes = to_page(detections.boxes, letterbox)

@@ -62,7 +62,11 @@ class DrainingServer(uvicorn.Server):
         """End the process when a thread, which cannot be killed, would hold it beyond what the drain promises."""
         leave = threading.Timer(self._drain.seconds + LAST_ANSWERS_SECONDS + 1, os._exit, (ExitCode.OK,))
         leave.daemon = True
-        leave.start()
+        try:
+            leave.start()
+        except RuntimeError:  # no more threads; the drain is to go on all the same
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, leave.interval)
 
     async def on_tick(self, counter: int) -> bool:
         """Tell, every 0.1 s, whether to stop."""

@@ -1,4 +1,4 @@
-"""The command line: `job` for the operator; `anchor`, `pool` and `import` for people."""
+"""The command line: `job` for the operator; `anchor`, `pool`, `production` and `import` for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
-from .commands import anchor_index, import_base, job, pool_add, pool_correct, pool_lineage, pool_stats, pool_withdraw
+from .commands import (
+    anchor_index,
+    import_base,
+    job,
+    pool_add,
+    pool_correct,
+    pool_lineage,
+    pool_stats,
+    pool_withdraw,
+    production_export,
+    production_list,
+)
 from .environment import paths_from, prepare_process
 from .errors import StepError, exit_code
 
@@ -45,5 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     pool_withdraw.add_arguments(pool.add_parser("withdraw", help=pool_withdraw.HELP))
     pool_lineage.add_arguments(pool.add_parser("lineage", help=pool_lineage.HELP))
     pool_stats.add_arguments(pool.add_parser("stats", help=pool_stats.HELP))
+    production = commands.add_parser("production", help="pages captured in production")
+    production_actions = production.add_subparsers(dest="action", required=True)
+    production_list.add_arguments(production_actions.add_parser("list", help=production_list.HELP))
+    production_export.add_arguments(production_actions.add_parser("export", help=production_export.HELP))
     import_base.add_arguments(commands.add_parser("import", help=import_base.HELP))
     return parser

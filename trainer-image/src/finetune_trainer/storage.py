@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,6 +27,11 @@ _CHUNK: Final = 4 * 1024 * 1024
 
 _READERS: Final = 16
 """Threads that read remote objects; they wait for the network."""
+
+_CONFLICT: Final = "ConditionalRequestConflict"
+"""What S3 says where somebody else writes the same key at once, and asks to be tried again; its client does not."""
+
+_CONFLICTS, _PAUSE = 5, 1.0  # how often that is tried, and seconds between
 
 _UNCACHED: Final[Mapping[str, Any]] = {"use_listings_cache": False}
 """Somebody else may have written meanwhile: a pool's log is listed again behind the pages that took an hour to read."""
@@ -179,23 +185,47 @@ class Storage:
         return target
 
     def write_once(self, uri: str, data: bytes) -> None:
-        """Create `uri`. The same bytes already there are success; others are an error, never replaced."""
+        """Create `uri`. The same bytes already there are success; others are an error, never replaced.
+
+        Where somebody else deletes it at once (an erasure), it is created anew.
+        """
+        for _ in range(_CONFLICTS):
+            if self._create(uri, data):
+                return
+            there = self._read_if_there(uri)
+            if there == data:
+                return
+            if there is not None:
+                message = f"{uri} exists with other contents; artifacts are written once."
+                remedy = "Start a new attempt; leave the existing object alone."
+                raise StepError(ErrorClass.INTERNAL, Reason.INTERNAL, message, remedy)
+        message = f"{uri} is written or deleted by somebody else again and again."
+        raise StepError(ErrorClass.UNAVAILABLE, Reason.STORAGE_UNAVAILABLE, message, "Try again once they are done.")
+
+    def _create(self, uri: str, data: bytes) -> bool:
+        """Create an object; False where there is one, or somebody else is making it."""
         with _translated(uri, "write"):
             try:
                 if (path := local_path(uri)) is not None:
                     _create_local(path, data)
                 else:
                     self._system(uri).pipe_file(_key(uri), data, mode="create")
-                return
             except FileExistsError:
-                pass
-        if self.read(uri) != data:
-            raise StepError(
-                ErrorClass.INTERNAL,
-                Reason.INTERNAL,
-                f"{uri} exists with other contents; artifacts are written once.",
-                "Start a new attempt; leave the existing object alone.",
-            )
+                return False
+            except OSError as error:
+                if _CONFLICT not in str(error):
+                    raise
+                time.sleep(_PAUSE)
+                return False
+        return True
+
+    def _read_if_there(self, uri: str) -> bytes | None:
+        with _translated(uri, "read"):
+            try:
+                path = local_path(uri)
+                return path.read_bytes() if path is not None else bytes(self._system(uri).cat_file(_key(uri)))
+            except FileNotFoundError:
+                return None
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write `uri` atomically, over what is there. Only for files that are derived from their neighbours."""
@@ -338,7 +368,7 @@ def _translated(uri: str, action: str) -> Iterator[None]:
         raise bad_input(
             Reason.DATA_UNREADABLE,
             f"Cannot {action} {uri}: it does not exist.",
-            "Check the URI in the policy, and that the volume or bucket is the one meant.",
+            "Check the place (of a run: the URI in its policy), and that the volume or bucket is the one meant.",
         ) from error
     except (PermissionError, ImportError) as error:
         raise _no_access(uri, action, error) from error

@@ -126,8 +126,8 @@ class Writer:
             self._lose(task, Loss.STORAGE)
             return
         if task.kept_before is None:
-            days = {day_of(task.seen), task.day} if task.seen else set()
-            records = (_record(day, stratum, task.seen) for day in days for stratum in Stratum)
+            days = (day_of(task.seen), task.day) if task.seen else ()
+            records = (_record(day, stratum, task.seen or "") for day in dict.fromkeys(days) for stratum in Stratum)
             task.kept_before = any(self._exists(record) for record in records)
         page = None if task.kept_before else task.page
         if page is not None:

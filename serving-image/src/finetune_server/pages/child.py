@@ -130,7 +130,9 @@ def _confine(memory_bytes: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_DATA, (held + memory_bytes,) * 2)
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = held + memory_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if most == resource.RLIM_INFINITY else min(limit, most),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # a kernel that does not let us: the limits above hold all the same
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")

@@ -13,6 +13,9 @@ import cv2
 _TIFF_ERROR: Final = re.compile(rb"TIFF_Error (?!_?TIFF(?:Fetch|ReadDirectory|VSetField))(.*)")
 """What libtiff says of a picture's data; what it says of tags that it does not need is left out."""
 
+_JPEG_ENDS: Final = re.compile(rb"(?i)premature end of (?:JPEG file|data segment)")
+"""What libjpeg says where it goes on with grey."""
+
 _FAX_ENDS: Final = re.compile(rb"TIFF_Warning (Fax[^:]*: (?:Warning, )?Premature EOF.*)")
 
 
@@ -47,3 +50,9 @@ def tiff_damage(said: list[bytes]) -> str | None:
     text = b"".join(said)
     match = _TIFF_ERROR.search(text) or _FAX_ENDS.search(text)
     return match[1].decode(errors="replace")[:200].rstrip(": ") if match else None
+
+
+def jpeg_damage(said: list[bytes]) -> str | None:
+    """Return what libjpeg lacked of a picture; None when it had all."""
+    match = _JPEG_ENDS.search(b"".join(said))
+    return match[0].decode() if match else None

@@ -10,10 +10,12 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
 from ..errors import RequestError
-from .complaints import opencv_speaks, standard_error, tiff_damage
-from .formats import END_OF_IMAGE, Kind, jpeg_is_complete
+from .complaints import jpeg_damage, opencv_speaks, standard_error, tiff_damage
+from .formats import Kind
 from .images import decode_image, too_many_pixels
+from .jpeg import END_OF_IMAGE, is_complete
 from .missing_text import missing_fonts
+from .pictures import lost_pictures
 from .selection import Drawn
 from .tiff import beginning_with, directories
 
@@ -61,7 +63,7 @@ class Tiff:
             page = decode_image(content, Kind.TIFF, self._max_pixels)
         os.write(2, b"".join(said))  # into the log, as before it was read here
         damage = tiff_damage(said)
-        return Drawn(page, (_damaged(damage),) if damage else ())
+        return Drawn(page, (_damaged(f"the TIFF's data is damaged or ends too early ({damage})"),) if damage else ())
 
 
 class Picture:
@@ -75,13 +77,17 @@ class Picture:
 
     def draw(self, number: int, dpi: int) -> Drawn:  # noqa: ARG002 - pixels have no resolution of ours
         """Return the image. A JPEG without its end is read as if it had one, when libjpeg misses nothing else."""
-        if self._kind is not Kind.JPEG or jpeg_is_complete(self._content):
+        if self._kind is not Kind.JPEG:
             return Drawn(decode_image(self._content, self._kind, self._max_pixels))
+        complete = is_complete(self._content)
         with standard_error() as said:
-            page = decode_image(self._content + END_OF_IMAGE, self._kind, self._max_pixels)
-        if b"remature end" in b"".join(said):
+            page = decode_image(
+                self._content if complete else self._content + END_OF_IMAGE, self._kind, self._max_pixels
+            )
+        damage = jpeg_damage(said)
+        if damage and not complete:
             raise RequestError(422, "ImageTruncated", "the image/jpeg data ends before the image does")
-        return Drawn(page)
+        return Drawn(page, (_damaged(f"the JPEG has less data than its size takes ({damage})"),) if damage else ())
 
 
 class Pdf:
@@ -113,14 +119,16 @@ class Pdf:
             if width * height > self._max_pixels:
                 raise too_many_pixels(f"the page is {width} x {height}, more", self._max_pixels)
             bitmap = page.render(scale=scale, maybe_alpha=False, force_bitmap_format=pdfium_raw.FPDFBitmap_BGR)
-            fonts = missing_fonts(page.get_textpage())
+            fonts, pixels = missing_fonts(page.get_textpage()), bitmap.to_numpy()
+            warnings = [_font_missing(font) for font in fonts]
+            warnings += [_damaged(f"a picture in the PDF ({picture})") for picture in lost_pictures(page, pixels)]
         except pdfium.PdfiumError:
             raise RequestError(422, "PdfUnreadable", f"page {number} of the PDF is damaged") from None
-        return Drawn(bitmap.to_numpy(), tuple(_font_missing(font) for font in fonts))
+        return Drawn(pixels, tuple(warnings))
 
 
 def _damaged(what: str) -> tuple[str, str]:
-    return "DataDamaged", f"a part of the page is missing: the TIFF's data is damaged or ends too early ({what})"
+    return "DataDamaged", f"a part of the page is missing: {what}"
 
 
 def _font_missing(font: str) -> tuple[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 from typing import Final
 
-from . import png, tiff
+from . import jpeg, png, tiff
 
 MOST_SCANS: Final = 16
 """Of a JPEG that is decoded beside the model; a progressive one has about ten. Each costs time for every pixel."""
@@ -14,18 +13,10 @@ MOST_SCANS: Final = 16
 MOST_PROMPT_PIXELS: Final = 12_000_000
 """Of an image that waits for none but its like: A4 at 300 dpi has 9 million."""
 
-_FRAME: Final = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]..\x08(..)(..)[\x01-\x04]", re.DOTALL)
-"""A JPEG's frame; height and width. A thumbnail's may come first: then a large page is taken for a small one."""
-
 HOW_TO_SEND: Final = (
     "send the bytes of one image (JPEG, PNG, WebP, TIFF, BMP) or PDF as the body, as `curl --data-binary @page.jpg` "
     "does, or as the only file of a form, as `curl -F file=@page.jpg` does"
 )
-
-END_OF_IMAGE: Final = b"\xff\xd9"
-
-_ALONE: Final = frozenset([b"", b"\x00", b"\x01", *(bytes([marker]) for marker in range(0xD0, 0xDA))])
-"""What may follow 0xff without a length of its own: stuffed and standalone markers, or the end of the data."""
 
 
 class Kind(Enum):
@@ -79,9 +70,8 @@ def described(content: bytes) -> str:
     """Return what a body that is none of ours seems to be."""
     if content[4:8] == b"ftyp":
         return "HEIC, AVIF or a video"
-    return next(
-        (name for start, name in _OTHERS.items() if content.lstrip().startswith(start)), "of no kind known here"
-    )
+    start = content[:1024].lstrip()
+    return next((name for first, name in _OTHERS.items() if start.startswith(first)), "of no kind known here")
 
 
 def needs_process(content: bytes, kind: Kind) -> bool:
@@ -90,31 +80,11 @@ def needs_process(content: bytes, kind: Kind) -> bool:
         case Kind.PDF | Kind.TIFF:
             return True
         case Kind.JPEG:
-            return content.count(b"\xff\xda") > MOST_SCANS or not jpeg_is_complete(content)
+            return content.count(b"\xff\xda") > MOST_SCANS or not jpeg.is_complete(content)
         case Kind.PNG:
             return png.is_animated(content)
         case Kind.WEBP | Kind.BMP:
             return False
-
-
-def jpeg_is_complete(content: bytes) -> bool:
-    """Tell whether an end marker follows the first scan; segments before it (thumbnails among them) are skipped.
-
-    Of a cut JPEG OpenCV makes a page that is grey where data is missing, whose fields are just not detected. Stray
-    bytes between segments are passed over, as every viewer does.
-    """
-    at = 2
-    while (at := content.find(b"\xff", at)) >= 0:
-        marker = content[at + 1 : at + 2]
-        if marker == b"\xda":
-            return content.find(END_OF_IMAGE, at) >= 0
-        if marker in _ALONE:
-            at += 2 if marker else len(content)
-        elif marker == b"\xff":
-            at += 1
-        else:
-            at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return False
 
 
 def is_large(content: bytes, kind: Kind) -> bool:
@@ -127,8 +97,7 @@ def _pixels(content: bytes, kind: Kind) -> int:
     if kind is Kind.PNG:
         return int.from_bytes(content[16:20], "big") * int.from_bytes(content[20:24], "big")
     if kind is Kind.JPEG:
-        frame = _FRAME.search(content)
-        return int.from_bytes(frame[1], "big") * int.from_bytes(frame[2], "big") if frame else 0
+        return jpeg.pixels(content)
     if kind is Kind.BMP and content[14:18] == b"\x28\0\0\0":
         return int.from_bytes(content[18:22], "little") * abs(int.from_bytes(content[22:26], "little", signed=True))
     if kind is Kind.WEBP and content[12:16] == b"VP8X":

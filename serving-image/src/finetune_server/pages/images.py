@@ -7,12 +7,13 @@ import cv2
 from ..errors import RequestError
 from ..preprocess import Page
 from .decoding import decode_page
-from .formats import Kind, jpeg_is_complete
+from .formats import Kind
+from .jpeg import is_complete
 from .png import checked_png
 
 
 def decode_image(content: bytes, kind: Kind, max_pixels: int) -> Page:
-    """Return the image as BGR (height, width, 3), as `decode_page` has it. Raises `RequestError` 422."""
+    """Return the image as BGR (height, width, 3), as `decode_page` has it. Raises `RequestError` 422, `MemoryError`."""
     unreadable = RequestError(422, "ImageUnreadable", f"the {kind.value} data is damaged or of an unknown variant")
     whole = _whole(content, kind)
     try:
@@ -20,16 +21,23 @@ def decode_image(content: bytes, kind: Kind, max_pixels: int) -> Page:
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" in str(error):
             raise too_many_pixels("the image has more", max_pixels) from None
+        if is_lack_of_memory(error):  # not the image's fault
+            raise MemoryError from None
         raise unreadable from None
     if page is None:
         raise unreadable
     return page
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Tell whether it is Python's or OpenCV's word for that."""
+    return isinstance(error, MemoryError) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem)
+
+
 def _whole(content: bytes, kind: Kind) -> bytes:
     """Return what OpenCV may see. Raises `RequestError` 422."""
     whole: bytes | None = content
-    if kind is Kind.JPEG and not jpeg_is_complete(content):
+    if kind is Kind.JPEG and not is_complete(content):
         whole = None
     if kind is Kind.PNG:
         try:

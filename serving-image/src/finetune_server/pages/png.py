@@ -62,7 +62,10 @@ def _check_inflated(data: list[bytes], header: bytes) -> None:
     for part in data:
         rest = part
         while rest and not stream.eof:
-            left -= len(stream.decompress(rest, 1 << 20))
+            try:
+                left -= len(stream.decompress(rest, 1 << 20))
+            except zlib.error:  # libpng comes no further either, and says what is to be shown all the same
+                return
             rest = stream.unconsumed_tail
             if left < 0:
                 raise ValueError("it holds more data than its picture takes")

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -33,6 +34,7 @@ _OUT_OF_MEMORY: Final = (-signal.SIGABRT, -signal.SIGTRAP, -signal.SIGILL, -sign
 """How a process ends that got no more memory: by its library's hand, or by the kernel's."""
 
 _SECONDS_TO_DIE: Final = 2
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - multiprocessing makes a folder of its own there
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +126,16 @@ class Rasteriser:
             starting.add_done_callback(self._end_unwanted)
             raise
         except (OSError, EOFError) as error:
-            self.broken = f"no process for documents can be started ({type(error).__name__}: {error})"
-            log.exception("no process for documents can be started")
+            broken = f"no process for documents can be started ({type(error).__name__}: {error})"
+            if broken != self.broken:  # every probe tries again
+                log.exception("no process for documents can be started")
+            self.broken = broken
             raise RequestError(503, "DocumentsUnavailable", self.broken) from None
         self.broken = None
         return child
 
     def _fork(self, content: bytes, kind: Kind) -> _Child:
+        _find_temporary_folder()
         memory = os.memfd_create("document")
         ours, theirs = socket.socketpair()
         try:
@@ -247,6 +252,14 @@ class OpenDocument:
             status, reason, message = reply["error"]
             raise PageRefused(status, reason, message)
         return reply
+
+
+def _find_temporary_folder() -> None:
+    """See to a folder for multiprocessing's socket: where no other can be written, shared memory is left."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = _SHARED_MEMORY
 
 
 def _bury(process: ForkServerProcess) -> None:

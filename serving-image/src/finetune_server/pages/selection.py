@@ -28,7 +28,10 @@ class Selection:
         highest = max(last for _, last in ranges)
         if highest > count:
             raise RequestError(422, "PageOutOfRange", f"page {highest} asked for, the document has {count}")
-        total = sum(last - first + 1 for first, last in ranges)
+        total, seen = 0, 0
+        for first, last in sorted(ranges):  # a page that is asked for twice is read once
+            total += max(0, last - max(first - 1, seen))
+            seen = max(seen, last)
         if total > most:
             raise RequestError(
                 422,

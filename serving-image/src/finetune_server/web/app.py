@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
@@ -87,6 +88,10 @@ class Routes:
             await state.rasteriser.check()
         if state.rasteriser.broken is not None:
             raise RequestError(503, "DocumentsUnavailable", state.rasteriser.broken)
+        if loaded.failed is not None:
+            await asyncio.to_thread(loaded.check)
+        if loaded.failed is not None:
+            raise RequestError(503, "InferenceFailed", loaded.failed)
         if state.images.stalled(STALL_SECONDS) or state.documents.stalled(STALL_SECONDS):
             raise RequestError(503, "Stalled", f"no page has been answered for {STALL_SECONDS} s")
         return JSONResponse({"ready": True, "version": loaded.detector.artifact.version})

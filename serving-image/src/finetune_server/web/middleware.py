@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 REQUEST_ID: Final = "x-request-id"
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_THREAD: Final = "can't start new thread"
+"""Python's word for it, which has no type of its own."""
+
 PROBE_PATHS: Final = frozenset({"/readyz", "/livez", "/metrics"})
 
 
@@ -128,9 +131,13 @@ class AccidentMiddleware:
             scope[REASON] = "Draining"
             message = "the server has stopped before this was answered; try again"
             await error_answer(503, "Draining", message, {"retry-after": "1"})(scope, receive, send)
-        except Exception:
+        except Exception as error:
             if started:  # half an answer cannot be mended
                 raise
+            if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+                scope[REASON] = "Overloaded"
+                message = "no thread can be started: the container's limit of processes is reached; try again"
+                return await error_answer(503, "Overloaded", message, {"retry-after": "1"})(scope, receive, send)
             log.exception("%s %s failed", scope.get("method"), scope.get("path"))
             scope[REASON] = "Internal"
             answer = error_answer(500, "Internal", "the request failed; the server's log says why")

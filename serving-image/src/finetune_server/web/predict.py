@@ -8,7 +8,7 @@ from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeVar
 
 from starlette.requests import Request
 
@@ -17,15 +17,17 @@ from ..capture.records import AnsweredPage, Source, new_prediction
 from ..errors import RequestError
 from ..metrics import Stage
 from ..pages.formats import Kind, is_large, needs_process
+from ..pages.images import is_lack_of_memory
 from ..pages.selection import Drawn, PageRequest, kind_of, selection, whole_number
 from ..preprocess import Page
-from ..reading import Count, Reading, read_image, read_page
+from ..reading import Count, InferenceError, Reading, read_image, read_page
 from .connected import while_connected
 from .envelope import is_wrapped, unwrapped
 from .feedback import ReportedPage, checked_document
 from .state import Loaded, ServingState
 
 Json = dict[str, object]
+R = TypeVar("R", bound="Reading | None")
 
 
 _LARGE_BODY: Final = 256 * 1024
@@ -38,13 +40,15 @@ async def predict(state: ServingState, request: Request) -> Json:
     with loaded.metrics.timed(Stage.TOTAL):
         pages, source, document = await _received(state, request)
         answering = Answering(state, loaded, document)
-        if needs_process(pages.content, pages.kind):
+        reading = None
+        if not needs_process(pages.content, pages.kind):
+            pages.selection.of(1, most=1)
+            with state.images.place(large=is_large(pages.content, pages.kind)):
+                reading = await while_connected(request, answering.image(pages))
+        if reading is None:
             with state.documents.place():
                 answer = await while_connected(request, answering.document(pages, source))
         else:
-            pages.selection.of(1, most=1)
-            with state.images.place():
-                reading = await while_connected(request, answering.image(pages))
             page = answering.answer(source, 1, reading)
             answer = {"pages": [{"number": 1, **page}]} if pages.selection.many else page
         answering.note(source)
@@ -79,8 +83,11 @@ class Answering:
         self._answered: list[AnsweredPage] = []
         self._held_bytes = 0
 
-    async def image(self, pages: PageRequest) -> Reading:
-        """Decode and read an image; a large one after the other, so that a small one never waits for many of them."""
+    async def image(self, pages: PageRequest) -> Reading | None:
+        """Decode and read an image; a large one after the other, so that a small one never waits for many of them.
+
+        None where it is to be looked at as a document.
+        """
         turn = self._state.large_images if is_large(pages.content, pages.kind) else nullcontext()
         async with turn:
             return await self._in_thread(read_image, pages, self._state.limits.max_pixels)
@@ -152,13 +159,27 @@ class Answering:
         warnings = [{"reason": reason, "message": message} for reason, message in drawn.warnings]
         return {**answer, "warnings": warnings} if warnings else answer
 
-    def _in_thread(self, read: Callable[..., Reading], *given: object) -> asyncio.Future[Reading]:
+    def _in_thread(self, read: Callable[..., R], *given: object) -> asyncio.Future[R]:
         """Have a worker thread read a page; cancelled before its turn, it is not read."""
-        metrics = self._loaded.metrics
+        loaded = self._loaded
 
-        def work(queued_at: float) -> Reading:
-            metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
-            return read(*given, self._loaded.detector, metrics, self._count)
+        def work(queued_at: float) -> R:
+            loaded.metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
+            try:
+                answer = read(*given, loaded.detector, loaded.metrics, self._count)
+            except InferenceError as error:
+                loaded.failed = error.message
+                raise
+            except RequestError:
+                raise
+            except Exception as error:
+                loaded.failed = f"{type(error).__name__}: {error}"
+                if not is_lack_of_memory(error):
+                    raise
+                raise RequestError(503, "Overloaded", "there is no memory for the page now; try again") from None
+            if answer is not None:
+                loaded.failed = None
+            return answer
 
         return asyncio.get_running_loop().run_in_executor(self._state.pool, work, perf_counter())
 

@@ -25,13 +25,26 @@ _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Loaded:
-    """A model that may answer: verified, loaded, warmed up, and the name that answers and series give it."""
+    """A model that may answer: verified, loaded, warmed up, and the name that answers and series give it.
+
+    `failed` says what was wrong with the network at the last page, None when it has read that; it changes with pages.
+    """
 
     name: str
     detector: Detector
     metrics: Metrics
+    failed: str | None = None
+
+    def check(self) -> None:
+        """Tell after a failure whether the network fails altogether, or failed on a page."""
+        try:
+            self.detector.check()
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base class but Exception
+            self.failed = f"the network fails ({type(error).__name__}: {error})"
+        else:
+            self.failed = None
 
     @property
     def identity(self) -> dict[str, str]:

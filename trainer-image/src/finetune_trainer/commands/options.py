@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import argparse
 from datetime import date
+from typing import Final
 
 from ..data.background import USUAL
 
+TOOLS: Final = ("label-studio", "coco", "cvat", "yolo")
+"""Formats of labelling tools that are read and written."""
 
-def add_verified_folder(parser: argparse.ArgumentParser) -> None:
-    """Add what every command takes that reads a verified folder into a pool: places, verifier, classes, background."""
+
+def add_verified_folder(parser: argparse.ArgumentParser, *, verifier: bool = True) -> None:
+    """Add what every command takes that reads a verified folder into a pool: places, verifier, classes, background.
+
+    Without `verifier` its options may be left out, where the folder itself says who verified it.
+    """
     parser.add_argument("uri", help="the pool")
-    parser.add_argument("--from", dest="source_folder", required=True, metavar="YOLO_DIR")
+    parser.add_argument("--from", dest="source_folder", required=True, metavar="PLACE")
     parser.add_argument(
         "--anchor", required=True, metavar="URI", help="its classes count; its val and test pages do not"
     )
-    parser.add_argument("--verified-by", required=True, metavar="NAME")
-    parser.add_argument("--verified-at", required=True, type=_date, metavar="YYYY-MM-DD")
+    parser.add_argument("--verified-by", required=verifier, metavar="NAME")
+    parser.add_argument("--verified-at", required=verifier, type=as_date, metavar="YYYY-MM-DD")
     add_background(parser)
     parser.add_argument(
         "--map-classes",
@@ -25,7 +32,8 @@ def add_verified_folder(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _date(text: str) -> date:
+def as_date(text: str) -> date:
+    """Return a date from the command line; argparse.ArgumentTypeError."""
     try:
         return date.fromisoformat(text)
     except ValueError as error:

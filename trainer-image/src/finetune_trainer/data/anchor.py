@@ -15,7 +15,7 @@ from ..storage import Storage, join
 from .background import check_share
 from .data_yaml import SPLITS, DataYaml, Split, parse_data_yaml
 from .folder import Folder, account, read_folder, summary
-from .folder_classes import what_lies_there
+from .folder_classes import check_lists, what_lies_there
 from .images import Picture, picture_remarks
 from .labels import LabelProblem, parse_label
 from .lookalikes import Register, Seen
@@ -43,7 +43,9 @@ def build_index(storage: Storage, uri: str, *, background: float = 0, counted: C
     data = _data_yaml(storage, folder)
     pages = {split: split_images(storage, uri, data, split, folder.files) for split in SPLITS}
     images = {split: pages[split].images for split in SPLITS}
-    left_out, lost = account(storage, folder, frozenset().union(*images.values()))
+    taken = frozenset[str]().union(*images.values())
+    check_lists(storage, folder, "data.yaml", data.names, taken)
+    left_out, lost = account(storage, folder, taken)
     lists = {path for split in SPLITS for path in pages[split].lists}
     left_out = {path: why for path, why in left_out.items() if path not in lists}
     entries, problems, remarks = _entries(storage, folder, images, len(data.names), background > 0, counted)
@@ -60,11 +62,10 @@ def build_index(storage: Storage, uri: str, *, background: float = 0, counted: C
 def _data_yaml(storage: Storage, folder: Folder) -> DataYaml:
     where = join(folder.uri, "data.yaml")
     if "data.yaml" not in folder.files:
-        raise bad_input(
-            Reason.DATA_UNREADABLE,
-            f"{folder.uri} has no data.yaml{what_lies_there(folder)}.",
-            "Write a data.yaml with names:, train:, val: and test: beside the images.",
+        there, remedy = what_lies_there(
+            folder, "Write a data.yaml with names:, train:, val: and test: beside the images."
         )
+        raise bad_input(Reason.DATA_UNREADABLE, f"{folder.uri} has no data.yaml{there}.", remedy)
     return parse_data_yaml(storage.read(where), where)
 
 

@@ -16,6 +16,7 @@ from .erasing import restore_labels
 from .folder import summary
 from .incoming import Incoming, know_same_boxes, no_image, open_folder, page_remarks, read_new_pages, store_label
 from .labels import parse_label
+from .meanwhile import beside_correction
 from .pool import Pool, StoredSample, read_pool
 from .pool_check import measured_pool
 from .pool_log import append, created_at, entry_names, next_id
@@ -82,8 +83,8 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
         samples=samples,
     )
     append(storage, uri, correction)
-    restore_labels(storage, uri, incoming, (page for page, _ in compared.relabelled))
-    return Corrected(correction, tuple(_remarks(compared, incoming.left_out)))
+    there = restore_labels(storage, uri, incoming, (page for page, _ in compared.relabelled))
+    return Corrected(correction, (*beside_correction(there, correction), *_remarks(compared, incoming.left_out)))
 
 
 def _check_meanwhile(pool: Pool, new: NewLabels, compared: Compared) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ..documents.codec import FileReference
 from ..storage import Storage, join
 from .incoming import Incoming, label_path, store_label
-from .pool import PoolPage, replayed
+from .pool import Pool, PoolPage, replayed
 from .pool_log import entry_names, read_log
 from .repeated import NewPage
 
@@ -38,8 +38,8 @@ def remove_erased(storage: Storage, uri: str, pixels: Mapping[str, str]) -> tupl
             return tuple(removed.values())
 
 
-def restore_labels(storage: Storage, uri: str, incoming: Incoming, pages: Iterable[NewPage]) -> None:
-    """Store labels again that an erasure removed before it could know that these pages need them.
+def restore_labels(storage: Storage, uri: str, incoming: Incoming, pages: Iterable[NewPage]) -> Pool:
+    """Store labels again that an erasure removed before it could know that these pages need them; return the pool.
 
     Called once the log names them: an erasure that reads it from now on leaves them. And what of these pages was erased
     meanwhile goes.
@@ -56,6 +56,7 @@ def restore_labels(storage: Storage, uri: str, incoming: Incoming, pages: Iterab
             store_label(storage, uri, incoming, page)
     if gone:
         remove_erased(storage, uri, {})
+    return pool
 
 
 def _erased(page: PoolPage) -> bool:

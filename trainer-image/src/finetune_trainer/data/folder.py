@@ -22,8 +22,10 @@ OTHER_IMAGES: Final = frozenset(
 )  # fmt: skip
 """Suffixes of pictures and documents that are not taken for pages: a page must not be lost for its file's name."""
 
-_ARCHIVES: Final = frozenset({".7z", ".gz", ".rar", ".tar", ".tgz", ".zip"})
-"""Suffixes of what may hold pages that nobody unpacked."""
+_ARCHIVES: Final = frozenset(
+    {".001", ".7z", ".bz2", ".gz", ".iso", ".rar", ".tar", ".tbz2", ".tgz", ".txz", ".xz", ".zip", ".zst"}
+)
+"""Suffixes of what may hold pages that nobody unpacked, whole or in volumes."""
 
 _DROPPINGS: Final = frozenset({"Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
 _KNOWN: Final = frozenset({"data.yaml", "classes.txt", INDEX_NAME})
@@ -106,8 +108,13 @@ def lost_images(folder: Folder) -> list[Problem]:
     return [*folder.lost, *others]
 
 
+def is_archive(path: str) -> bool:
+    """Tell whether a file's name says that others are packed in it."""
+    return _suffix(path) in _ARCHIVES
+
+
 def _other_image(path: str) -> Problem:
-    if _suffix(path) in _ARCHIVES:
+    if is_archive(path):
         return Problem(Reason.FILE_UNUSABLE, path, "an archive, which may hold pages: unpack it, or move it out")
     message = f"pages are {', '.join(sorted(IMAGE_SUFFIXES))}; this is {_suffix(path)}"
     return Problem(Reason.FILE_UNUSABLE, path, message)
@@ -169,7 +176,7 @@ def _is_label(storage: Storage, uri: str, path: str) -> bool:
 def _of_file(name: str) -> str:
     if name in ("data.yaml", "dataset.yaml"):
         return "Name the folder that it lies in."
-    if PurePosixPath(name).suffix.lower() in _ARCHIVES:
+    if is_archive(name):
         return f"Unpack it first, for example: unzip {name} -d folder; then name the folder."
     return "Name a folder with images/ and labels/."
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Final
 
 from ..documents.classes import check_classes
 from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, join
 from .data_yaml import parse_data_yaml
-from .folder import Folder
+from .folder import Folder, is_archive
 
-_LISTS: Final = ("classes.txt", "obj.names")
-"""One name a line: as labelImg and Label Studio write it, and as CVAT does."""
+_LISTS: Final = ("data.yaml", "classes.txt", "obj.names")
+"""What says the classes: as ultralytics reads it, as labelImg and Label Studio write it, and as CVAT does."""
 
 
 def folder_classes(storage: Storage, folder: Folder) -> tuple[str, ...]:
@@ -20,31 +21,55 @@ def folder_classes(storage: Storage, folder: Folder) -> tuple[str, ...]:
 
     Raises StepError ClassListDiffers where nothing says them, or two files say different ones.
     """
-    lists: dict[str, tuple[str, ...]] = {}
-    if "data.yaml" in folder.files:
-        where = join(folder.uri, "data.yaml")
-        lists["data.yaml"] = parse_data_yaml(storage.read(where), where).names
-    for name in _LISTS:
-        if name in folder.files:
-            text = storage.read(join(folder.uri, name)).decode("utf-8-sig", errors="replace")
-            lists[name] = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not lists:
+    first = next((name for name in _LISTS if name in folder.files), None)
+    if first is None:
+        there, remedy = what_lies_there(
+            folder, "Export with data.yaml (names:) or classes.txt, one class a line, in the anchor's order."
+        )
         raise bad_input(
             Reason.CLASS_LIST_DIFFERS,
-            f"{folder.uri} has neither data.yaml nor classes.txt, so what its class indices mean is unknown"
-            f"{what_lies_there(folder)}.",
-            "Export with data.yaml (names:) or classes.txt, one class a line, in the anchor's order.",
+            f"{folder.uri} has neither data.yaml nor classes.txt, so what its class indices mean is unknown{there}.",
+            remedy,
         )
-    (first, names), *others = lists.items()
-    for other, otherwise in others:
-        if otherwise != names:
+    names = _names(storage, folder, first)
+    check_lists(storage, folder, first, names, folder.images)
+    return names
+
+
+def check_lists(storage: Storage, folder: Folder, first: str, names: Sequence[str], images: Iterable[str]) -> None:
+    """Raise StepError ClassListDiffers where another list says other classes for all or some of these images.
+
+    A list speaks for what lies below its own folder: several exports in one folder may have several orders, and
+    labelImg writes what its indices mean beside the labels.
+    """
+    others = sorted(path for path in folder.files if path != first and path.rpartition("/")[2] in _LISTS)
+    spoken = _folders_of(folder, images) if others else set()
+    for other in others:
+        if other.rpartition("/")[0] not in spoken:
+            continue
+        otherwise = _names(storage, folder, other)
+        if otherwise != tuple(names):
             raise bad_input(
                 Reason.CLASS_LIST_DIFFERS,
                 f"{folder.uri} says two things about its classes: {first} has {', '.join(names)}; "
                 f"{other} has {', '.join(otherwise)}.",
-                "Delete the file that is not the export's.",
+                "Delete the file that is not the export's. Where these are several exports, renumber the labels of "
+                "one; or add the folder of each by itself.",
             )
-    return names
+
+
+def _folders_of(folder: Folder, images: Iterable[str]) -> set[str]:
+    """Return all folders, relative and "" for the whole, that these images or their labels lie below."""
+    direct = {path.rpartition("/")[0] for i in images for path in (i, folder.label(i) or i)}
+    return {"" if str(above) == "." else str(above) for path in direct for above in PurePosixPath(path, "x").parents}
+
+
+def _names(storage: Storage, folder: Folder, path: str) -> tuple[str, ...]:
+    data, where = storage.read(join(folder.uri, path)), join(folder.uri, path)
+    if path.endswith(".yaml"):
+        return parse_data_yaml(data, where).names
+    lines = data.decode("utf-8-sig", errors="replace").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def renumbering(names: Sequence[str], *, anchor: Sequence[str], folder: str, by_name: bool) -> Mapping[int, int]:
@@ -82,16 +107,21 @@ def renumber(label: bytes, classes: Mapping[int, int]) -> bytes:
     return "".join(f"{classes[int(float(index))]} {' '.join(rest)}\n" for index, *rest in rows).encode()
 
 
-def what_lies_there(folder: Folder) -> str:
-    """Return what somebody may have meant instead of this folder, as part of a sentence; "" for no guess."""
+def what_lies_there(folder: Folder, otherwise: str) -> tuple[str, str]:
+    """Return what somebody may have meant instead of this folder, as part of a sentence, and how it is mended.
+
+    Without any guess "" and `otherwise`.
+    """
     deeper = sorted(path.removesuffix("/data.yaml") for path in folder.files if path.endswith("/data.yaml"))
     if deeper:
-        return f"; there is one in {join(folder.uri, deeper[0])}: name that folder"
+        places = [join(folder.uri, path) for path in deeper]
+        more = f" and {len(places) - 1} more below it" if places[1:] else ""
+        return f"; there is one in {places[0]}{more}", "Name that folder" + ("; one after the other." if more else ".")
     other = sorted(path for path in folder.files if "/" not in path and path.endswith((".yaml", ".yml")))
     if other:
-        return f"; {other[0]} lies there: rename it to data.yaml"
-    names = sorted(path for path in folder.files if path.rpartition("/")[2] == "obj.names")
+        return f"; {other[0]} lies there", f"Rename {other[0]} to data.yaml."
+    names = sorted(path for path in folder.files if path.rpartition("/")[2] in _LISTS[1:])
     if names:
-        return f"; {names[0]} has the class names: write them into a data.yaml (names:, train:, val:, test:)"
-    archives = sorted(path for path in folder.files if path.lower().endswith((".zip", ".tar", ".tar.gz", ".tgz")))
-    return f"; {archives[0]} lies there: unpack it" if archives else ""
+        return f"; {names[0]} has the class names", "Write them into a data.yaml (names:, train:, val:, test:) there."
+    archives = sorted(path for path in folder.files if is_archive(path))
+    return (f"; {archives[0]} lies there", "Unpack it, and name the folder.") if archives else ("", otherwise)

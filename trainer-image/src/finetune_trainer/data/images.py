@@ -88,9 +88,15 @@ def inspect_image(data: bytes) -> Picture | str:
         return decoded
     height, width = decoded.shape[:2]
     remarks = opened if whole is data else (*opened, _jpeg_remark(data))
+    return Picture(width, height, pixels_digest(decoded), _look(decoded), remarks)
+
+
+def pixels_digest(page: Pixels) -> str:
+    """Return the digest of a page's pixels: of its size, and of BGR row by row."""
+    height, width = page.shape[:2]
     digest = hashlib.sha256(f"{width}x{height}:".encode())
-    digest.update(np.ascontiguousarray(decoded).data)
-    return Picture(width, height, digest.hexdigest(), _look(decoded), remarks)
+    digest.update(np.ascontiguousarray(page).data)
+    return digest.hexdigest()
 
 
 def _jpeg_remark(data: bytes) -> str:

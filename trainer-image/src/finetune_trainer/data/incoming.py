@@ -14,7 +14,7 @@ from ..progress import Counted
 from ..storage import Storage, join
 from .anchor import read_index
 from .folder import Folder, account, read_folder
-from .folder_classes import folder_classes, renumber, renumbering, what_lies_there
+from .folder_classes import folder_classes, renumber, renumbering
 from .images import picture_remarks
 from .labels import parse_label, same_boxes
 from .pages import check_pages
@@ -92,7 +92,7 @@ def no_image(incoming: Incoming) -> StepError:
     """Return the error of a folder without any page."""
     return bad_input(
         Reason.DATA_UNREADABLE,
-        f"No image lies below {incoming.folder.uri}{what_lies_there(incoming.folder)}.",
+        f"No image lies below {incoming.folder.uri}.",
         "Name a YOLO folder with images/ and labels/.",
     )
 

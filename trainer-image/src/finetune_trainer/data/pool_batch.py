@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from ..documents.pool import BatchSample, ImageFile, LabelFile, PoolBatch
@@ -24,6 +24,7 @@ from .incoming import (
     store_image,
     store_label,
 )
+from .meanwhile import beside_batch
 from .page_documents import own_document, said_documents
 from .pool import Pool, read_pool
 from .pool_log import append, created_at, entry_names, next_id
@@ -41,12 +42,23 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What is said of one page: its document and source, who verified it and when (a date); None where nobody said."""
+
+    document: str | None = None
+    source: str | None = None
+    verified_by: str | None = None
+    verified_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewBatch:
     """What is to be added: a YOLO folder, the anchor whose classes count, and who verified the folder.
 
     `documents` says which document a page is of; a page that it does not name is a document of its own. `background`
     is the share of pages that may have no label or an empty one (0: none). `only_new` leaves out what the pool has
-    already; `map_classes` renumbers labels by the names of their classes.
+    already; `map_classes` renumbers labels by the names of their classes. `origins` says by image what holds for that
+    page instead of what is said of all.
     """
 
     folder_uri: str
@@ -56,6 +68,7 @@ class NewBatch:
     background: float = 0
     only_new: bool = False
     map_classes: bool = False
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
 
     `counted` is called as pages are read. One page is in memory at a time.
     """
-    if not new.verification.by.strip():
+    if not new.origins and not new.verification.by.strip():
         raise bad_input(Reason.VERIFIER_MISSING, "--verified-by is empty.", "Name the person who verified the labels.")
     incoming = open_folder(storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes)
     documents = said_documents(incoming.folder.images, new.documents)
@@ -98,13 +111,13 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
         created_at=created_at(now),
         classes=incoming.index.classes,
         samples=tuple(
-            _sample(new, documents.get(page.image) or own_document(identity, page.image), *stored)
+            _sample(new, new.origins.get(page.image, Origin()), _document(documents, identity, page.image), *stored)
             for page, stored in zip(compared.new, files, strict=True)
         ),
     )
     append(storage, uri, batch)
-    restore_labels(storage, uri, incoming, compared.new)
-    return Added(batch, (*_remarks(compared, incoming.left_out), *_unseen(pool)))
+    beside = beside_batch(restore_labels(storage, uri, incoming, compared.new), batch)
+    return Added(batch, (*beside, *_remarks(compared, incoming.left_out), *_unseen(pool)))
 
 
 def _check_meanwhile(storage: Storage, uri: str, incoming: Incoming, compared: Compared) -> None:
@@ -114,14 +127,18 @@ def _check_meanwhile(storage: Storage, uri: str, incoming: Incoming, compared: C
     raise_first(now_there.repeated(only_new=False), where)
 
 
-def _sample(new: NewBatch, document: str, image: ImageFile, label: LabelFile) -> BatchSample:
+def _document(said: Mapping[str, str], batch: str, image: str) -> str:
+    return said.get(image) or own_document(batch, image)
+
+
+def _sample(new: NewBatch, origin: Origin, document: str, image: ImageFile, label: LabelFile) -> BatchSample:
     return BatchSample(
         image=image,
         label=label,
-        document=document,
-        source=new.verification.source,
-        verified_by=new.verification.by.strip(),
-        verified_at=new.verification.at.isoformat(),
+        document=origin.document or document,
+        source=origin.source or new.verification.source,
+        verified_by=(origin.verified_by or new.verification.by).strip(),
+        verified_at=origin.verified_at or new.verification.at.isoformat(),
     )
 
 

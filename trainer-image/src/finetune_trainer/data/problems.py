@@ -29,6 +29,16 @@ _REMEDIES: Final[dict[Reason, str]] = {
     "test pages of the anchor never train.",
     Reason.DUPLICATE_SAMPLE: "Leave out pages that are there already; with --only-new `pool add` does it.",
     Reason.VERIFIER_MISSING: "Record who verified each page and when; unverified pages never train.",
+    Reason.TASK_UNFINISHED: "Finish the tasks in the labelling tool and export again; with --only-labelled `pool add` "
+    "leaves them out.",
+    Reason.ANNOTATIONS_SEVERAL: "A page has one label: delete all annotations of the task but one, or mark one as "
+    "ground truth, and export again.",
+    Reason.SHAPE_UNUSABLE: "Draw upright rectangles of one field each on the page as it was given, and export again.",
+    Reason.FIELD_UNKNOWN: "Use the names of the anchor's classes; fields can be added when a new base is trained, and "
+    "at no other time.",
+    Reason.PAGE_CHANGED: "Label the page as it was exported: whole, upright, and the same page.",
+    Reason.RECORD_MISSING: "Name the folder that `production export` wrote with --captured; --source, --verified-by "
+    "and --verified-at are for pages of other origin, which come with their image.",
     Reason.DIGEST_MISMATCH: "Restore the file as it was recorded, or index or add the data again.",
 }
 """How each kind of problem is mended."""

@@ -126,7 +126,7 @@ def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[st
         yield f"batch {batch}", pages, _hint(pages, batch, (page.batches for page in pool.pages))
     for digest in leaving.digests:
         page = pool.page(digest.lower())
-        yield f"sha256 {digest}", [page] if page else [], ""
+        yield f"sha256 {digest}", [page] if page else [], "" if page else _left(storage, pool, digest.lower())
     if leaving.images:
         looks = Register.of(
             Seen(f"sha256 {s.image.sha256}", s.image.sha256, s.label.sha256, s.pixels, s.look) for s in pool.samples
@@ -174,9 +174,19 @@ def _shown(storage: Storage, pool: Pool, uri: str, looks: Register) -> tuple[lis
     picture = inspect_image(data)
     if not isinstance(picture, Picture):
         page = pool.page(sha256_of(data))
-        return ([page], "") if page else ([], f" ({picture})")
+        return ([page], "") if page else ([], f" ({picture}){_left(storage, pool, sha256_of(data))}")
     page = pool.page(sha256_of(data), picture.pixels)
     if page is not None:
         return [page], ""
     near = looks.near(Seen(uri, sha256_of(data), None, picture.pixels, picture.look))
-    return [], f"; it looks like a copy of {near.place}, which can be named so" if near else ""
+    looks_like = f"; it looks like a copy of {near.place}, which can be named so" if near else ""
+    return [], looks_like + _left(storage, pool, sha256_of(data))
+
+
+def _left(storage: Storage, pool: Pool, digest: str) -> str:
+    """Return a hint on a file of no sample: who asks for an erasure means it, too."""
+    folder = join(pool.uri, "files", digest[:2])
+    left = next((name for name in storage.names(folder) if digest and name.startswith(digest)), None)
+    return (
+        f"; {join(folder, left)} is of no batch (an addition was cut off, or goes on): delete that file" if left else ""
+    )

@@ -1,0 +1,51 @@
+"""Options and reading that `production list` and `production export` share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from .options import as_date
+
+if TYPE_CHECKING:
+    from ..documents.production import Stratum
+    from ..labelling.captured import CapturedPages
+    from ..labelling.choosing import Chosen
+
+_STRATA: Final[Mapping[str, Stratum]] = {"random": "Random", "uncertain": "Uncertain", "reported": "Reported"}
+
+
+def add_choice(parser: argparse.ArgumentParser, *, limit: int) -> None:
+    """Add what chooses pages; `limit` is how many without --limit."""
+    parser.add_argument("uri", help="production pages of a Deployment: <uri>/<namespace>/<deployment>")
+    parser.add_argument("--stratum", action="append", choices=sorted(_STRATA), default=[], help="may be repeated")
+    parser.add_argument("--field", metavar="NAME", help="only pages where it was found, missing or reported")
+    parser.add_argument("--since", type=as_date, metavar="YYYY-MM-DD", help="first day, UTC")
+    parser.add_argument("--until", type=as_date, metavar="YYYY-MM-DD", help="last day, UTC")
+    parser.add_argument("--limit", type=_count, default=limit, metavar="N", help=f"at most so many pages ({limit})")
+    parser.add_argument("--pool", metavar="URI", help="leave out pages that this pool has, or had")
+
+
+def chosen_pages(options: argparse.Namespace) -> tuple[CapturedPages, list[Chosen]]:
+    """Return a Deployment's captured pages, and those to label, the most useful first."""
+    from ..data.pool import replayed
+    from ..data.pool_log import existing_log
+    from ..labelling.captured import deployment_pages
+    from ..labelling.choosing import Wanted, choose, read_reports
+    from ..storage import Storage, normalise
+
+    storage, uri = Storage(), normalise(options.uri)
+    pages = deployment_pages(storage, uri, options.since, options.until)
+    known: set[str] = set()
+    if options.pool is not None:
+        pool = normalise(options.pool)
+        known = {page.last.pixels or "" for page in replayed(pool, existing_log(storage, pool), {}).pages}
+    wanted = Wanted([_STRATA[name] for name in options.stratum], options.field, options.limit)
+    return pages, choose(pages.records(), read_reports(storage, uri, options.since), wanted, known)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no count of pages (1 or more)")
+    return int(text)

@@ -1,0 +1,39 @@
+"""`production list URI`: the captured pages worth labelling, the most useful first."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .choosing import add_choice, chosen_pages
+
+if TYPE_CHECKING:
+    from ..labelling.choosing import Chosen
+
+HELP: Final = "list captured pages, those most worth labelling first"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_choice(parser, limit=20)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, _scratch: Path) -> str:
+    """Return a line for each page."""
+    pages, chosen = chosen_pages(options)
+    head = f"{len(chosen)} of {len(pages.places)} captured pages"
+    return "\n".join([head, *map(_line, chosen)])
+
+
+def _line(page: Chosen) -> str:
+    from ..labelling.choosing import confidences
+
+    record = page.record
+    sure = ", ".join(f"{name} {confidence:.2f}" for name, confidence in confidences(record).items())
+    missing = f"; not found: {', '.join(record.missing)}" if record.missing else ""
+    reported = f"; reported {page.reported}" if page.reports else ""
+    document = f" of {record.document}" if record.document else ""
+    where = f"page {record.page.number}{document}"
+    return f"{record.prediction} {record.at[:16]} {record.stratum} {where}: {sure or 'nothing'}{missing}{reported}"

@@ -1,0 +1,205 @@
+"""Labels on their way into the pool: each task with its captured page, as a YOLO folder that `pool add` checks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Literal
+
+from ..data.images import IMAGE_SUFFIXES, inspect_image
+from ..data.pool_batch import Origin
+from ..data.problems import raise_first
+from ..documents.production import CapturedPage
+from ..errors import Reason, bad_input
+from ..progress import Counted, uncounted
+from ..storage import Storage, join
+from .captured import CapturedPages
+from .from_coco import read_coco
+from .from_cvat import read_cvat
+from .from_label_studio import read_label_studio
+from .from_yolo import read_yolo
+from .matching import Matcher
+from .returned import Export, Returned, UnusableError, label_text
+
+Tool = Literal["label-studio", "coco", "cvat", "yolo"]
+TOOLS: Final[tuple[Tool, ...]] = ("label-studio", "coco", "cvat", "yolo")
+_SUFFIX: Final[Mapping[Tool, str]] = {"label-studio": ".json", "coco": ".json", "cvat": ".xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a tool wrote, and what is said of it: records to find pages by, and the origin of what has none.
+
+    `only_labelled` leaves out tasks that nobody finished.
+    """
+
+    uri: str
+    tool: Tool
+    captured: CapturedPages | None
+    origin: Origin
+    only_labelled: bool = False
+    annotators: Mapping[str, str] = field(default_factory=dict)
+    """Who the tool's users are, by number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A YOLO folder, the origin of each of its images by path, and lines for a person."""
+
+    folder: Path
+    origins: Mapping[str, Origin]
+    remarks: tuple[str, ...]
+
+
+def stage(
+    storage: Storage, arrival: Arrival, classes: Sequence[str], folder: Path, counted: Counted = uncounted
+) -> Staged:
+    """Write the labelled pages below `folder`, with the pictures of their records where they have one.
+
+    Raises StepError with a list of tasks for what cannot be taken; then nothing is to be added.
+    """
+    root, export = read_export(storage, arrival, classes)
+    problems = list(export.problems)
+    if arrival.only_labelled and export.unfinished:
+        export.remarks.append(f"{len(export.unfinished)} tasks were left out: nobody has finished them")
+    elif not arrival.only_labelled:
+        problems += export.unfinished
+    matcher = Matcher(arrival.captured) if arrival.captured is not None else None
+    origins: dict[str, Origin] = {}
+    taken: set[str] = set()
+    for done, task in enumerate(export.pages, start=1):
+        try:
+            name, data, origin = _page(storage, root, task, matcher, arrival)
+            path = f"images/{_file_name(task.task, done, taken)}{PurePosixPath(name).suffix.lower()}"
+            _write(folder, path, data, label_text(task.marks, classes))
+            origins[path] = origin
+        except UnusableError as unusable:
+            problems.append(unusable.problem(task.task))
+        counted(done, len(export.pages))
+    raise_first(problems, arrival.uri)
+    if not origins:
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"{arrival.uri} has no labelled page ({len(export.unfinished)} unfinished tasks).",
+            "Label pages, submit them, and export again.",
+        )
+    names = json.dumps({"names": list(classes)}, ensure_ascii=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "data.yaml").write_text(names, encoding="utf-8")
+    return Staged(folder, origins, tuple(export.remarks))
+
+
+def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> tuple[str, Export]:
+    """Return where the tool's images lie, and what its export comes to; StepError for another format."""
+    if arrival.tool == "yolo":
+        return arrival.uri, read_yolo(storage, arrival.uri, classes)
+    suffix = _SUFFIX[arrival.tool]
+    files: tuple[str, ...] = ()
+    if arrival.uri.lower().endswith(suffix):
+        place, root = arrival.uri, arrival.uri.rpartition("/")[0]
+    else:
+        listing = storage.walk(arrival.uri).files
+        place, root = join(arrival.uri, *_only_file(arrival.uri, listing, suffix).split("/")), arrival.uri
+        files = tuple(path for path in listing if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES)
+    data = storage.read(place)
+    match arrival.tool:
+        case "label-studio":
+            return root, read_label_studio(_json(data, place), classes)
+        case "coco":
+            return root, read_coco(_json(data, place), classes, files)
+        case "cvat":
+            return root, read_cvat(data, classes, files)
+
+
+def _only_file(uri: str, files: Sequence[str], suffix: str) -> str:
+    paths = [p for p in files if p.lower().endswith(suffix) and not p.startswith("records/")]
+    if len(paths) != 1:
+        listed = f": {', '.join(paths[:5])}" if paths else ""
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"{len(paths)} {suffix} files lie below {uri}, one is expected{listed}.",
+            f"Name the {suffix} file that the tool exported.",
+        )
+    return paths[0]
+
+
+def _json(data: bytes, place: str) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise bad_input(
+            Reason.DATA_UNREADABLE, f"{place} is no JSON: {error}.", "Name the file that the tool exported, unpacked."
+        ) from None
+
+
+def _page(
+    storage: Storage, root: str, task: Returned, matcher: Matcher | None, arrival: Arrival
+) -> tuple[str, bytes, Origin]:
+    """Return a task's picture (name and bytes) and its origin; UnusableError where there is none."""
+    data = storage.read(join(root, *task.image.split("/"))) if task.image is not None else None
+    picture = inspect_image(data) if data is not None else None
+    if isinstance(picture, str):
+        raise UnusableError(Reason.IMAGE_UNREADABLE, picture)
+    prediction = matcher.find(task, picture, data) if matcher is not None else None
+    if prediction is not None and matcher is not None:
+        page = matcher.pages.page(prediction)
+        if isinstance(page, str):
+            raise UnusableError(Reason.RECORD_MISSING, f"the page of prediction {prediction}: {page}")
+        origin = _captured_origin(matcher.pages.record(prediction))
+        return f"page{page.suffix}", page.data, _verified(task, arrival, origin.document, origin.source)
+    if data is None or task.image is None:
+        of = f"prediction {task.prediction}" if task.prediction else "no prediction is named"
+        where = "no captured pages were named" if matcher is None else f"none of {matcher.pages.uri}"
+        raise UnusableError(Reason.RECORD_MISSING, f"its page is not known ({of}; {where}), and no image came with it")
+    if not arrival.origin.source:
+        raise UnusableError(Reason.RECORD_MISSING, "it is none of the captured pages")
+    return task.image, data, _verified(task, arrival, None, arrival.origin.source)
+
+
+def _captured_origin(record: CapturedPage) -> Origin:
+    """Return document and source of a captured page. Pages of one file are of one document where nothing names it."""
+    at = f"production {record.namespace}/{record.deployment} prediction {record.prediction} page {record.page.number}"
+    return Origin(document=record.document or f"file {record.page.sha256}", source=at)
+
+
+def _verified(task: Returned, arrival: Arrival, document: str | None, source: str | None) -> Origin:
+    at = task.verified_at or arrival.origin.verified_at
+    by = _verifier(task.verified_by, arrival)
+    if not by:
+        number = f"only that its user {task.verified_by} did it" if task.verified_by else "not"
+        raise UnusableError(
+            Reason.VERIFIER_MISSING,
+            f"the export says {number}: name who verified it (--annotator NUMBER=NAME, --verified-by)",
+        )
+    if not at:
+        raise UnusableError(Reason.VERIFIER_MISSING, "the export does not say when it was verified (--verified-at)")
+    try:
+        date.fromisoformat(at)
+    except ValueError:
+        raise UnusableError(Reason.VERIFIER_MISSING, f"it was verified at {at!r}, which is no date") from None
+    return Origin(document, source, by, at)
+
+
+def _verifier(said: str | None, arrival: Arrival) -> str | None:
+    """Return a person: as the tool names them, or as its number of them is said to be; a number alone is nobody."""
+    if said is not None and (said in arrival.annotators or not said.isdecimal()):
+        return arrival.annotators.get(said, said)
+    return arrival.origin.verified_by
+
+
+def _file_name(task: str, number: int, taken: set[str]) -> str:
+    """Return a name that leads back to the task, and that no other task has; it is `taken` from then on."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePosixPath(task).stem).strip(".-")[:80] or "task"
+    name = f"{plain}-{number}" if plain in taken else plain
+    taken.add(name)
+    return name
+
+
+def _write(folder: Path, image: str, data: bytes, label: bytes) -> None:
+    for path, content in ((folder / image, data), (folder / "labels" / f"{Path(image).stem}.txt", label)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)

@@ -1,0 +1,101 @@
+"""A COCO export: boxes by image; it says neither who labelled nor which pages nobody looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from ..errors import Reason, bad_input
+from .returned import Export, Mark, Returned, UnusableError, known_field, mapping, number, prediction_in, upright
+
+_SAME_AREA: Final = 0.02
+"""Share by which a shape's area may differ from its box's and still be the box."""
+
+
+def read_coco(content: Any, classes: Sequence[str], files: Sequence[str]) -> Export:
+    """Return what a COCO document comes to; `files` are the images that came with it, by their paths.
+
+    Raises StepError DataUnreadable where it is no such document.
+    """
+    document = mapping(content)
+    lists = [document.get(key) for key in ("images", "annotations", "categories")]
+    if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            "The file is no COCO document with images, annotations and categories.",
+            "Export as COCO (object detection), and name the folder or its JSON file.",
+        )
+    images, annotations, categories = (list(items or ()) for items in lists)
+    names = {category.get("id"): category.get("name") for category in categories}
+    by_image: dict[Any, list[dict[str, Any]]] = {image.get("id"): [] for image in images}
+    export = Export()
+    for annotation in annotations:
+        if annotation.get("image_id") not in by_image:
+            lost = UnusableError(Reason.IMAGE_MISSING, f"its image {annotation.get('image_id')} is not in the list")
+            export.problems.append(lost.problem(f"annotation {annotation.get('id')}"))
+            continue
+        by_image[annotation["image_id"]].append(annotation)
+    for image in images:
+        task = str(image.get("file_name") or f"image {image.get('id')}")
+        try:
+            export.pages.append(_page(task, image, by_image[image.get("id")], names, classes, files))
+        except UnusableError as unusable:
+            export.problems.append(unusable.problem(task))
+    return export
+
+
+def _page(
+    task: str,
+    image: dict[str, Any],
+    annotations: Sequence[dict[str, Any]],
+    names: dict[Any, Any],
+    classes: Sequence[str],
+    files: Sequence[str],
+) -> Returned:
+    size = (number(image.get("width"), "width"), number(image.get("height"), "height"))
+    if min(size) <= 0:
+        raise UnusableError(Reason.SHAPE_UNUSABLE, "it has no width or height, so its boxes have no measure")
+    marks = tuple(_mark(annotation, names, size, classes) for annotation in annotations)
+    return Returned(task, came_with(task, files), prediction_in(PurePosixPath(task).name), size, marks)
+
+
+def _mark(annotation: dict[str, Any], names: dict[Any, Any], size: tuple[float, float], classes: Sequence[str]) -> Mark:
+    field = known_field(names.get(annotation.get("category_id")), classes)
+    box = annotation.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has no bbox of four numbers")
+    x, y, width, height = (number(value, "bbox") for value in box)
+    _check_shape(annotation, field, width * height)
+    upright(mapping(annotation.get("attributes")).get("rotation"), f"its box {field}")
+    return Mark(field, x / size[0], y / size[1], (x + width) / size[0], (y + height) / size[1])
+
+
+def _check_shape(annotation: dict[str, Any], field: str, area: float) -> None:
+    """Raise UnusableError ShapeUnusable where the annotation is more than a box."""
+    shape = annotation.get("segmentation")
+    if annotation.get("iscrowd") or isinstance(shape, dict):
+        raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} is a mask")
+    if annotation.get("keypoints"):
+        raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has keypoints")
+    for polygon in shape if isinstance(shape, list) else ():
+        points = [number(value, "segmentation") for value in polygon] if isinstance(polygon, list) else []
+        if len(points) != 8 or abs(_area(points) - area) > _SAME_AREA * area:
+            raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} is a polygon where a box is meant")
+
+
+def _area(points: Sequence[float]) -> float:
+    """Return the area of a polygon x1 y1 x2 y2 ... (the shoelace formula)."""
+    corners = list(zip(points[::2], points[1::2], strict=True))
+    turned = [*corners[1:], corners[0]]
+    return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(corners, turned, strict=True))) / 2
+
+
+def came_with(name: str, files: Sequence[str]) -> str | None:
+    """Return the image of this name among those that came: by its path, else by its last part where that is one's."""
+    path = PurePosixPath(name)
+    if name in files:
+        return name
+    below = [file for file in files if PurePosixPath(file).parts[-len(path.parts) :] == path.parts]
+    same = below or [file for file in files if PurePosixPath(file).name == path.name]
+    return same[0] if len(same) == 1 else None
