@@ -13,6 +13,7 @@ from finetune_operator.cluster.port import Object
 
 from .api_server import Client
 from .controllers import NAMESPACE
+from .faults import ANSWERS, LOST, Faulty, What
 from .invariants import violations
 from .lagging import Lagging, Weather
 from .stories import USER, Story, promotion
@@ -221,3 +222,49 @@ def test_a_pool_is_trained_once_whatever_the_operator_sees_late(weather: str) ->
         assert [one for one in violations(world) if "verdicts" not in one] == [], f"seed {seed}"
         (entry,) = world.get(Kind.POLICY, "invoice-fields")["status"]["fired"]
         assert entry["outcome"] == "Judged", f"seed {seed}"
+
+
+@pytest.mark.row("D155")
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_run_that_is_refused_for_a_while_is_made_once_and_not_asked_for_all_the_time(answer: str) -> None:
+    """A quota, an admission webhook, somebody's rule: Due says so meanwhile."""
+    clients: list[Faulty] = []
+    refused = [answer]
+
+    def fault(_: int, what: What) -> str | None:
+        return refused[0] if refused and what == ("create", Kind.RUN) else None
+
+    def wrap(client: Client) -> Any:
+        clients.append(Faulty(client, fault))
+        return clients[-1]
+
+    world = Triggered(REJECT, wrap=wrap)
+    world.wait(HOUR, 60)
+    assert world.made() == []
+    if answer in ("422", "403", "webhook"):
+        reason, message = world.said()
+        assert reason not in ("Fired", "NotEnoughNewSamples"), message
+    tries = sum(client.asked.count(("create", Kind.RUN)) for client in clients)
+    assert 1 < tries < 100
+    refused.clear()
+    world.wait(HOUR, 60)
+    assert len(world.made()) == 1
+    assert [phase for _, phase in ended(world)] == ["Rejected"]
+    assert violations(world) == []
+
+
+@pytest.mark.row("D170")
+@pytest.mark.parametrize("answer", [*ANSWERS, LOST])
+def test_a_run_whose_making_cannot_be_written_down_at_once_is_made_once(answer: str) -> None:
+    asked: list[What] = []
+
+    def fault(_: int, what: What) -> str | None:
+        asked.append(what)
+        return answer if asked[-2:] == [("create", Kind.RUN), ("patch_status", Kind.POLICY)] else None
+
+    world = Triggered(REJECT, wrap=lambda client: Faulty(client, fault))  # type: ignore[arg-type, return-value]
+    world.wait(30 * MINUTE, 30)
+    assert ("create", Kind.RUN) in asked
+    assert len(world.made()) == 1
+    assert [entry["outcome"] for entry in world.status()["fired"]] == ["Judged"]
+    assert violations(world) == []
