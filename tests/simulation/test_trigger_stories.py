@@ -268,3 +268,27 @@ def test_a_run_whose_making_cannot_be_written_down_at_once_is_made_once(answer: 
     assert len(world.made()) == 1
     assert [entry["outcome"] for entry in world.status()["fired"]] == ["Judged"]
     assert violations(world) == []
+
+
+@pytest.mark.row("D152")
+@pytest.mark.parametrize("kept", ["all", "no run", "no version"])
+def test_a_policy_that_is_made_anew_fires_nothing_again(kept: str) -> None:
+    """A repository is applied again after somebody deleted the policy: it has another uid, and remembers nothing."""
+    world = Triggered(REJECT)
+    world.wait(10 * MINUTE, 20)
+    (name,), old = world.made(), world.get(Kind.POLICY, "invoice-fields")
+    world.server.delete(USER, Kind.POLICY, NAMESPACE, "invoice-fields", old["metadata"]["uid"])
+    if kept == "no run":
+        world.server.delete(USER, Kind.RUN, NAMESPACE, name)
+    if kept == "no version":
+        world.server.delete(USER, Kind.MODEL_VERSION, NAMESPACE, "invoice-fields-ft-v1.1")
+    world.settle()
+    applied = {key: old[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "invoice-fields"}}
+    world.server.create(USER, Kind.POLICY, NAMESPACE, applied)
+    world.wait(5 * MINUTE, 20)
+    assert (world.made(), world.said()[0]) == ([name], "OnHold")
+    release_hold = promotion("released", "base_v1", **{"from": "base_v1", "releaseHold": True, "reason": "it is ours"})
+    world.server.create(USER, Kind.PROMOTION, NAMESPACE, release_hold)
+    world.wait(2 * HOUR, 60)
+    assert world.status().get("hold") is None
+    assert (world.made(), world.said()[0]) == ([name], "NotEnoughNewSamples")
