@@ -53,8 +53,18 @@ class Loaded:
         return {"name": self.name, "version": artifact.version, "sha256": artifact.sha256}
 
 
-Answers: TypeAlias = Remembered[str, tuple[str | None, ReportedPage, dict[str, str]]]
-"""Document, page and model of the latest answers, by the id of a prediction and by the digest of a page's bytes."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is remembered of an answer."""
+
+    prediction: str
+    document: str | None
+    page: ReportedPage
+    model: dict[str, str]
+
+
+Answers: TypeAlias = Remembered[str, Answered]
+"""The latest answers, by the id of a prediction and by the digest of a page's bytes."""
 
 
 @dataclass(slots=True)
