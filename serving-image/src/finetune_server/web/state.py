@@ -24,8 +24,9 @@ from .receiving import Receiving
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 _MOST_ANSWERS: Final = 4000
-"""Entries of about 400 bytes, two for a page: what a report finds in the pod that answered. Where that has forgotten it,
-as in other pods, a report counts by what it says itself."""
+"""Entries of about 400 bytes, two for a page: what a report finds in the pod that answered.
+
+In other pods, and where that one has forgotten it, a report counts by what it says itself."""
 
 
 @dataclass(slots=True)
