@@ -111,7 +111,7 @@ stories: ## print the names for make e2e STORY=name
 	@$(call in,operator-dev)/python -m pytest --collect-only --quiet $(ASYNC) tests/e2e | sed -n 's/^tests.*:://p'
 
 .PHONY: bench
-bench: bench-runs bench-pages bench-scan bench-server bench-throughput ## measure the operator, the trainer on many pages, then the server
+bench: bench-runs bench-pages bench-scan bench-server bench-throughput bench-capture ## measure the operator, the trainer on many pages, then the server
 
 .PHONY: bench-runs
 bench-runs: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")
@@ -127,8 +127,9 @@ bench-scan: setup ## measure a policy's first scan of 100,000 samples and as man
 	  "$$(local-cluster/cluster tools build versitygw)" $(SCAN)
 
 .PHONY: bench-capture
-bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="model.onnx folder-of-pages")
-	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead $(CAPTURE)
+bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="--rounds 1 --seconds 5")
+	PYTHONPATH=tests:serving-image/src $(call in,server-dev)/python -m benchmarks.capture_overhead \
+	  --trainer-python $(call in,trainer-dev)/python $(CAPTURE)
 
 .PHONY: bench-server
 bench-server: setup ## ten minutes of hostile pages among good ones on the server (SOAK="--minutes 2")

@@ -320,6 +320,7 @@ def test_a_place_of_another_deployment_is_refused_and_the_server_serves_on(tmp_p
         ("FINETUNE_CAPTURE_URI", "s3://me:secret@kept/x", "credentials by the pod"),
         ("FINETUNE_CAPTURE_RANDOM", "1.5", "number from 0 to 1"),
         ("FINETUNE_TRUSTED_PROXIES", "gateway", "addresses or networks"),
+        ("FINETUNE_POD", "../pod", "the pod's name"),
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_a_remedy(

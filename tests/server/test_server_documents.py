@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 
 from finetune_server.errors import RequestError
 from finetune_server.memory import available_memory
+from finetune_server.pages.child import Task, work
 from finetune_server.pages.formats import Kind, is_large
 from finetune_server.pages.turns import Turns
 from finetune_server.web.lanes import Lane
@@ -166,6 +169,25 @@ def test_documents_leave_nothing_behind(server: ServerProcess) -> None:
         assert server.predict(pdf((144, 144)), "application/pdf").status == 200
         assert server.predict(b"%PDF-1.4 damaged", "application/pdf").status == 422
     wait_until(lambda: not children(server) and held() <= before + 1)
+
+
+def test_the_process_of_a_document_ends_in_silence_when_nobody_takes_its_reply(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # As at each start, where a process is tried and ended: on a busy machine it may see the reset before it is killed.
+    ours, theirs = socket.socketpair()
+    memory = os.memfd_create("document")
+    os.write(memory, pdf((144, 144)))
+    process = get_context("spawn").Process(target=work, args=(theirs, Task(Kind.PDF, 10**6, 200 * 2**20, 5)))
+    process.start()
+    theirs.close()
+    socket.send_fds(ours, [b"m"], [memory])
+    os.close(memory)
+    assert ours.recv(1, socket.MSG_PEEK) == b"{"
+    ours.close()
+    process.join(10)
+    assert process.exitcode == 0
+    assert capfd.readouterr().err == ""
 
 
 class Clock:

@@ -159,10 +159,11 @@ class World:
         self.due.pop((key.kind, key.name), None)
         try:
             outcome = await self.operator.reconcile(key)
-        except ClusterError:
-            # The loop looks again after a back-off, which doubles from a second to a minute.
+        except ClusterError as error:
+            # The loop looks again after a back-off, which doubles from a second to a minute, or what a flight allows.
             failures = self.failures[(key.kind, key.name)] = self.failures.get((key.kind, key.name), 0) + 1
-            self.due[(key.kind, key.name)] = self.server.now + timedelta(seconds=min(2.0 ** (failures - 1), 60))
+            pause = timedelta(seconds=min(2.0 ** (failures - 1), 60))
+            self.due[(key.kind, key.name)] = self.server.now + min(pause, error.within or pause)
             return
         self.failures.pop((key.kind, key.name), None)
         if outcome.after is not None:

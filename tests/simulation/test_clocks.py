@@ -15,7 +15,7 @@ from finetune_operator.cluster.port import Object
 from finetune_operator.controller.reconcile import Reconciler
 
 from .api_server import Client
-from .controllers import NAMESPACE, parse_time
+from .controllers import NAMESPACE, Deployments, parse_time
 from .invariants import violations
 from .stories import STORIES, USER, Story, World, run
 
@@ -337,3 +337,46 @@ def test_a_pod_that_just_came_is_not_called_stuck_by_a_clock_that_is_ahead() -> 
     assert world.live() == "base_v1" or world.run_status()
     said = [reason for _, reason in world.events]
     assert "PodNotCreated" not in said
+
+
+class Replaced(Deployments):
+    """The new pod of a broken version is another one each 20 seconds: none of them had the time to load."""
+
+    lives = 20
+
+    def _crash(self, item: Object) -> None:
+        name, template = f"{item['metadata']['name']}-new", item["spec"]["template"]
+        annotations = template["metadata"].get("annotations") or {}
+        pod = self.server.get(Kind.POD, NAMESPACE, name)
+        if (
+            pod is not None
+            and (self.server.now - parse_time(pod["metadata"]["creationTimestamp"])).seconds < self.lives
+        ):
+            return
+        if pod is not None:
+            self.server.delete("kubernetes", Kind.POD, NAMESPACE, name)
+        if annotations.get("finetune-operator.io/model-version") not in self.broken:
+            return
+        uid = item["metadata"]["uid"]
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": uid, "controller": True}
+        labels = {**template["metadata"]["labels"], "pod-template-hash": "new"}
+        metadata = {"name": name, "labels": labels, "annotations": dict(annotations), "ownerReferences": [owner]}
+        made = self.server.create("kubernetes", Kind.POD, NAMESPACE, {"metadata": metadata, "spec": template["spec"]})
+        loads = {"name": "server", "state": {"running": {"startedAt": self.server.stamp()}}, "ready": False}
+        meta, status = made["metadata"], {"phase": "Running", "containerStatuses": [loads]}
+        self.server.patch_status(
+            "kubernetes", Kind.POD, NAMESPACE, name, meta["uid"], meta["resourceVersion"], {"status": status}
+        )
+
+
+@pytest.mark.row("D111")
+@pytest.mark.parametrize("skew", [timedelta(), HOURS, -HOURS], ids=["right", "ahead", "behind"])
+@pytest.mark.parametrize("lives", [20, 10_000], ids=["replaced", "stays"])
+def test_a_server_that_loads_is_blamed_once_it_had_the_time_by_any_clock(skew: timedelta, lives: int) -> None:
+    """A pod that came a moment ago is no reason to quarantine its version; one that never gets ready is."""
+    world = Clocked(FAILED, skew=skew)
+    world.deployments = Replaced(world.server, FAILED.broken)
+    world.deployments.lives = lives
+    world.play()
+    quarantined = [entry["version"] for entry in world.status(Kind.POLICY, "invoice-fields").get("quarantined", ())]
+    assert (world.run_status()["phase"], quarantined) == ("RolledBack", ["ft_v1.1"] if lives > 60 else [])

@@ -14,7 +14,7 @@ from finetune_operator.cluster.port import Object
 from .api_server import Write, copied
 from .controllers import NAMESPACE
 from .invariants import violations
-from .stories import STORIES, World
+from .stories import STORIES, USER, World
 from .trainer_script import Trainer
 
 PASS = STORIES[0]
@@ -87,6 +87,31 @@ def test_all_that_is_taken_of_a_result_can_be_written_and_the_run_ends(step: str
     assert [why for write in world.server.log for why in unwritable(write)] == []
     assert [broken for broken in violations(world) if "verdicts" not in broken] == []
     assert "ReconcileFailed" not in json.dumps(run)
+
+
+@given(place=st.integers(0, 60), value=NASTY)
+@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+def test_all_that_is_taken_of_a_scan_can_be_written_and_nothing_waits_for_it(place: int, value: Any) -> None:
+    world = World(PASS)
+    spec = {
+        "data": {"production": {"uri": "file:///production", "keepDays": 90}},
+        "triggers": {"volume": {}, "start": "Suspended"},
+    }
+    world.server.update_spec(USER, Kind.POLICY, NAMESPACE, "invoice-fields", lambda o: merged(o["spec"], spec))
+    world.jobs.script = Mutant("scan", place, value)
+    for _ in range(30):
+        world.settle()
+        world.server.advance(10)
+    assert [why for write in world.server.log for why in unwritable(write)] == []
+    assert world.get(Kind.POLICY, "invoice-fields")["status"]["live"]["version"] in ("base_v1", "ft_v1.1")
+    assert "ReconcileFailed" not in json.dumps(world.get(Kind.POLICY, "invoice-fields")["status"])
+    assert not any(kind is Kind.POLICY for kind, _ in world.failures), world.failures
+
+
+def merged(spec: Object, more: Object) -> None:
+    """Put more into a spec."""
+    for name, value in more.items():
+        spec[name] = {**spec.get(name, {}), **value}
 
 
 @pytest.mark.row("R89")

@@ -323,3 +323,33 @@ def test_scans_go_on_whatever_the_operator_sees_late(weather: str) -> None:
         assert shown["scan"]["counted"]["pool"] == 60, f"seed {seed}"
         made = [name for name, _ in world.jobs.created if "-scan-" in name]
         assert len(made) == len(set(made)), f"seed {seed}"
+
+
+@pytest.mark.row("D112")
+def test_a_scan_that_is_refused_makes_no_flight_longer() -> None:
+    """The queue's pause after a refusal grows to a minute, and a look counts 15 seconds at most (D58)."""
+
+    def watched(*, refused: bool) -> float:
+        world, flew = Scanned(PASS, runs=True), list[Any]()
+
+        def turn(world: Scanned) -> None:
+            flight = world.policy.get("inFlight") or {}
+            if flight.get("phase") == "Watching" and flight["to"]["version"] == "ft_v1.1":
+                flew.append(world.server.now)
+
+        world.on_turn = turn
+        world.edit(lambda spec: spec.update(watch={"seconds": 120}))
+        if refused:
+            uid = world.get(Kind.POLICY, NAME)["metadata"]["uid"]
+            job = {"metadata": {"name": names.job_name(NAME, "scan", 1, uid)}, "spec": {}}
+            planted = world.server.create("eve", Kind.JOB, NAMESPACE, job)
+            over = {"conditions": [{"type": "Complete", "status": "True", "reason": "", "message": ""}]}
+            world.jobs._status(Kind.JOB, planted, over)
+        world.play_on(3600)
+        condition = next(c for c in world.policy["conditions"] if c["type"] == "Scanned")
+        assert (condition["reason"] == "NameTaken") is refused
+        assert world.policy["live"]["version"] == "ft_v1.1"
+        seconds: float = (flew[-1] - flew[0]).total_seconds()
+        return seconds
+
+    assert watched(refused=True) <= watched(refused=False) + 15

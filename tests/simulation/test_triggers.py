@@ -149,10 +149,8 @@ def test_a_run_that_is_deleted_is_not_fired_again(when: str) -> None:
     world = Triggered(REJECT)
 
     def delete(world: Triggered) -> None:
-        # Before the policy saw it, nothing tells a run that was deleted from one that is still to be made.
-        seen = [entry["run"] for entry in world.status().get("fired", []) if entry["outcome"] != "Planned"]
         for run in world.runs():
-            if run["metadata"]["name"] in seen and (run.get("status") or {}).get("phase") == when:
+            if (run.get("status") or {}).get("phase", "") == when:
                 world.act = None
                 world.server.delete(USER, Kind.RUN, NAMESPACE, run["metadata"]["name"])
 
@@ -160,6 +158,36 @@ def test_a_run_that_is_deleted_is_not_fired_again(when: str) -> None:
     world.wait(HOUR // 2, 30)
     assert (len(world.made()), world.runs()) == (1, [])
     assert world.said()[0] in ("FiredBefore", "NotEnoughNewSamples")
+
+
+@pytest.mark.row("D170")
+def test_a_run_that_is_deleted_in_the_very_moment_it_was_made_is_not_made_again() -> None:
+    world = Triggered(REJECT)
+
+    def delete(_: int) -> None:
+        for name in [run["metadata"]["name"] for run in world.runs()]:
+            world.server.delete(USER, Kind.RUN, NAMESPACE, name)
+
+    world.client.then = delete
+    world.wait(HOUR // 3, 20)
+    assert (len(world.made()), world.runs()) == (1, [])
+    assert world.said()[0] == "FiredBefore"
+    assert violations(world) == []
+
+
+@pytest.mark.row("D170")
+def test_that_a_run_was_made_is_remembered_also_where_the_policy_changes_in_that_moment() -> None:
+    world = Triggered(REJECT)
+
+    def edit_and_delete(_: int) -> None:
+        for name in [run["metadata"]["name"] for run in world.runs()]:
+            world.edit(triggers={**TRIGGERS, "maxRunsPerWeek": 9})
+            world.server.delete(USER, Kind.RUN, NAMESPACE, name)
+
+    world.client.then = edit_and_delete
+    world.wait(HOUR // 3, 20)
+    assert (len(world.made()), world.runs()) == (1, [])
+    assert world.said()[0] == "FiredBefore"
 
 
 @pytest.mark.row("D152")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import platform
+import re
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .errors import StartError
 from .memory import available_memory
 
 MIB: Final = 1024 * 1024
+_POD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +237,7 @@ def _capture(env: Mapping[str, str]) -> CaptureConfig:
     uri = env.get("FINETUNE_CAPTURE_URI", "").strip().rstrip("/")
     return CaptureConfig(
         uri=checked_location(uri, source="FINETUNE_CAPTURE_URI", bucket=True) if uri else None,
-        # A container's host name is its pod's name.
-        pod=env.get("FINETUNE_POD") or env.get("HOSTNAME") or platform.node() or "pod",
+        pod=_pod(env),
         random=_number(env, "FINETUNE_CAPTURE_RANDOM", 0.01, low=0, high=1),
         uncertain=_number(env, "FINETUNE_CAPTURE_UNCERTAIN", 1, low=0, high=1) == 1,
         margin=_number(env, "FINETUNE_CAPTURE_MARGIN", 0.1, low=0, high=1),
@@ -244,6 +245,18 @@ def _capture(env: Mapping[str, str]) -> CaptureConfig:
         per_day=int(_number(env, "FINETUNE_CAPTURE_PER_DAY", 2000, low=0, high=10_000_000)),
         # A page of A4 at 150 dpi takes 7 MB while its pixels are digested, and what it came as while it waits.
         queue_bytes=int(_number(env, "FINETUNE_CAPTURE_QUEUE_BYTES", 64 * MIB, low=MIB)),
+    )
+
+
+def _pod(env: Mapping[str, str]) -> str:
+    """Return the pod's name, which a container has as its host name. It is part of file names."""
+    name = env.get("FINETUNE_POD") or env.get("HOSTNAME") or platform.node() or "pod"
+    if _POD.fullmatch(name):
+        return name
+    raise StartError(
+        "SettingInvalid",
+        f"FINETUNE_POD (or the host name) is {name[:100]!r}",
+        "Give the pod's name: at most 200 letters, digits, dots, dashes and underscores",
     )
 
 

@@ -50,3 +50,48 @@ def test_a_pool_is_trained_once_and_not_again_when_the_run_is_deleted(
     eventually(lambda: due(space) == "NotEnoughNewSamples", seconds=60, what="it was looked at")
     assert runs(space) == []
     assert [entry["outcome"] for entry in space.policy_status()["fired"]] == ["Judged"]
+
+
+def over(space: Space, name: str) -> None:
+    eventually(
+        lambda: "finishedAt" in (space.there("finetuneruns", name).get("status") or {}), seconds=120, what="it is over"
+    )
+
+
+@pytest.mark.row("D152")
+@pytest.mark.row("D172")
+def test_a_memory_that_is_lost_and_a_copy_of_the_run_fire_nothing_again(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    """A restore without what was fired, counted and judged; the run is gone, and applied under another name."""
+    base_live(space)
+    space.patch("finetunepolicies", "invoice-fields", {"spec": {"triggers": TRIGGERS, "scan": {"intervalSeconds": 60}}})
+    eventually(lambda: len(runs(space)) == 1, seconds=60, what="a run is fired")
+    (run,) = runs(space)
+    name = run["metadata"]["name"]
+    over(space, name)
+    eventually(lambda: due(space) == "NotEnoughNewSamples", seconds=60, what="nothing is new any more")
+    operator.kill()
+    space.delete("finetuneruns", name)
+    lost = dict.fromkeys(("fired", "scan", "judged", "schedule", "conditions"))
+    assert space.patch("finetunepolicies", "invoice-fields/status", {"status": lost}).accepted
+    copy = {"apiVersion": run["apiVersion"], "kind": run["kind"], "metadata": {"name": "copy"}, "spec": run["spec"]}
+    space.apply(copy)
+    operator.start()
+    over(space, "copy")
+    eventually(lambda: due(space) == "NotEnoughNewSamples", seconds=120, what="the pool is counted anew")
+    assert [item["metadata"]["name"] for item in runs(space)] == ["copy"]
+    assert "copy" not in [entry["run"] for entry in space.policy_status().get("fired", [])]
+
+
+@pytest.mark.row("D170")
+def test_a_run_that_is_deleted_as_soon_as_it_is_there_stays_deleted(
+    operator: Operator, space: Space, node: ScriptedNode
+) -> None:
+    base_live(space)
+    space.patch("finetunepolicies", "invoice-fields", {"spec": {"triggers": TRIGGERS, "scan": {"intervalSeconds": 60}}})
+    (name,) = eventually(lambda: [item["metadata"]["name"] for item in runs(space)], seconds=60, what="a run is fired")
+    space.delete("finetuneruns", name)
+    eventually(lambda: due(space) == "FiredBefore", seconds=60, what="the policy saw it")
+    assert runs(space) == []
+    assert [entry["outcome"] for entry in space.policy_status()["fired"]] == ["Deleted"]

@@ -13,6 +13,7 @@ from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import run, stage
 
+MINE = "invoice-fields-0123456789"
 PLAN = {"plan": {"uri": "file:///artifacts/plan.json", "sha256": "a" * 64}}
 
 
@@ -50,9 +51,9 @@ def seen(server: ApiServer, of: Policy) -> dict[str, tuple[str, str]]:
 )
 def test_what_became_of_a_run_is_what_its_status_says(status: dict[str, Any], outcome: str) -> None:
     server = ApiServer(believed=frozenset(("x",)))
-    put(server, "mine", **status)
+    put(server, MINE, **status)
     put(server, "by-hand", kind=None)
-    assert seen(server, policy()) == {"mine": ("Volume", outcome)}
+    assert seen(server, policy()) == {MINE: ("Volume", outcome)}
 
 
 @pytest.mark.row("D147")
@@ -75,3 +76,12 @@ def test_runs_that_are_neither_over_nor_judged_are_under_way_whoever_made_them()
         ("a-trains", "Training"),
         ("by-hand", ""),
     )
+
+
+@pytest.mark.row("D172")
+def test_a_copy_of_a_fired_run_under_another_name_is_somebodys_own() -> None:
+    """It keeps the spec.trigger of what it was copied from, and would count for cool-down and week."""
+    server = ApiServer(believed=frozenset(("x",)))
+    for name in (MINE, f"{MINE}-again", "again", "invoice-fields-again12345", "other-policy-0123456789"):
+        put(server, name)
+    assert seen(server, policy()) == {MINE: ("Volume", "Underway")}

@@ -26,7 +26,7 @@ REJECTED = {
 
 
 def seen(
-    model: str = "invoice-fields",
+    of: str = "invoice-fields",
     says: dict[str, str] | None = None,
     policies: tuple[str, ...] = (),
     **status: Any,
@@ -37,7 +37,7 @@ def seen(
     body = {"status": REJECTED | status}
     server.patch_status("x", Kind.RUN, NAMESPACE, "first", meta["uid"], meta["resourceVersion"], body)
     client = Counting(server)
-    noes = asyncio.run(rejected_in_runs(client, NAMESPACE, model, policies))
+    noes = asyncio.run(rejected_in_runs(client, NAMESPACE, of, policies))
     assert client.reads == 0
     return noes
 
@@ -52,7 +52,6 @@ def test_a_run_tells_what_a_person_rejected() -> None:
 @pytest.mark.parametrize(
     "status",
     [
-        {"phase": "InReview"},
         {"verdict": "Reject", "decision": NO | {"by": "gates"}},
         {"decision": NO | {"verdict": "Approve"}},
         {"decision": None},
@@ -105,7 +104,27 @@ def test_a_no_of_a_run_that_recorded_nothing_is_known_by_its_policy(phase: str) 
     assert seen(policies=("invoice-fields",), **on_record) == known
 
 
-@pytest.mark.row("R180")
-@pytest.mark.parametrize("phase", ["Evaluating", "InReview"])
-def test_what_is_not_on_record_of_an_open_run_can_still_be_taken_back(phase: str) -> None:
-    assert seen(says=LATE, **OVER | {"phase": phase}) == ()
+@pytest.mark.row("R205")
+@pytest.mark.parametrize("phase", ["Evaluating", "InReview", "Suspended", "Pending", "Promoting"])
+def test_a_no_counts_as_soon_as_it_stands_wherever_the_run_is(phase: str) -> None:
+    """Its policy may be gone, or the operator fail on it, while a record of an earlier round could go live."""
+    for says in ({"says": LATE}, {"decision": NO}):
+        (known,) = seen(**OVER | {"phase": phase, "finishedAt": None, "since": "2026-11-21T12:00:00Z"} | says)
+        assert (known.by, known.sha256, known.at) == ("ann", SHA, START)
+    (known,) = seen(says=LATE, **OVER | {"phase": phase, "finishedAt": None})
+    assert (known.by, known.at) == ("ann", START), "it has no end and no `since`: it was made before"
+
+
+@pytest.mark.row("R205")
+def test_a_no_in_a_run_that_cannot_be_read_counts() -> None:
+    invalid = {"type": "Accepted", "status": "False", "reason": "Invalid"}
+    (known,) = seen(says=LATE, **OVER | {"phase": "InReview", "conditions": [invalid]})
+    assert known.by == "ann"
+
+
+@pytest.mark.row("R205")
+def test_a_no_of_a_run_that_recorded_nothing_is_known_by_its_model_when_its_policy_is_gone() -> None:
+    ended = OVER | {"phase": "Failed", "version": None, "modelVersion": None, "model": "invoice-fields"}
+    (known,) = seen(says=LATE, policies=("other",), **ended)
+    assert known.by == "ann"
+    assert seen("invoice", says=LATE, policies=("invoice-fields",), **ended) == (), "a policy of another model"

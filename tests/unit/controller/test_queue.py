@@ -127,6 +127,21 @@ def test_a_wake_up_ends_a_back_off() -> None:
     run(story())
 
 
+@pytest.mark.row("D112")
+def test_a_failure_waits_no_longer_than_it_may() -> None:
+    async def story() -> list[float]:
+        work = queue(chance=1.0)
+        waits = []
+        for _ in range(16):
+            work.wake("a/1")
+            await work.take()
+            waits.append(work.failed("a/1", at_most=15.0))
+        return waits
+
+    waits = run(story())
+    assert (waits == sorted(waits), waits[0] < 15.0, waits[-1]) == (True, True, 15.0)
+
+
 def test_failures_in_a_row_wait_longer_and_longer_and_success_forgets_them() -> None:
     async def story() -> list[float]:
         work = queue(chance=1.0)

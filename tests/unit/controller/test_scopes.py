@@ -18,7 +18,14 @@ from finetune_operator.cluster.reach import Away, Reach, Scope, WentBack
 from finetune_operator.cluster.store import Store
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.scope_metrics import ScopeMetrics
-from finetune_operator.controller.scopes import HEARD_SECONDS, PROBE_SECONDS, RETRY_CAP, Parts, WatchedScopes
+from finetune_operator.controller.scopes import (
+    HEARD_SECONDS,
+    PROBE_SECONDS,
+    PROVEN_SECONDS,
+    RETRY_CAP,
+    Parts,
+    WatchedScopes,
+)
 from finetune_operator.controller.watch import WatchEnded, observe
 from house.virtual_time import run_virtually
 from simulation.api_server import ApiServer, Client, Write
@@ -266,6 +273,39 @@ def test_a_namespace_that_can_be_listed_and_not_watched_is_given_up_without_a_li
         await asyncio.sleep(RETRY_CAP + HEARD_SECONDS + 1)
         assert world.known("a") == {"first"}
         assert world.metric("watched") == 1
+
+    story(body)
+
+
+def test_watches_that_lived_for_a_minute_each_are_no_row_of_young_deaths() -> None:
+    """An API server ends watches every few minutes; nothing is closed, forgotten, or waited for longer by that."""
+
+    async def body(world: World) -> None:
+        await world.scopes.known()
+        closed, forgotten = list[bool](), len(world.forgotten)
+        for _ in range(8):
+            await asyncio.sleep(PROVEN_SECONDS + 5)
+            watches = world.watches
+            world.ended["a"].set_result("410")
+            for _ in range(30):
+                await asyncio.sleep(0.1)
+                closed.append(world.metric("watched") != 1)
+            assert world.watches == watches + 1, "the pause before it is a second, however often that was"
+        assert not any(closed)
+        assert len(world.forgotten) == forgotten
+
+    story(body)
+
+
+def test_watches_that_die_young_in_a_row_close_the_scope_and_one_that_lives_begins_a_new_row() -> None:
+    async def body(world: World) -> None:
+        await world.scopes.known()
+        for lives in (2, 2, PROVEN_SECONDS + 5, 2, 2):
+            assert world.metric("watched") == 1, "no row of three yet"
+            await asyncio.sleep(lives)
+            world.ended["a"].set_result("410")
+            await asyncio.sleep(6)
+        assert world.metric("watched") == 0
 
     story(body)
 

@@ -82,6 +82,15 @@ class TestMemory:
         again = replace(NO, by="bo", at=NOW + timedelta(days=1))
         assert seen(reviewed(), status=status, runs=(again,)).rejected == status.rejected
 
+    @pytest.mark.row("R205")
+    def test_a_no_from_before_the_bytes_were_recorded_is_told_as_which_version_they_are(self) -> None:
+        early = replace(NO, version="", at=NOW - timedelta(hours=1))
+        status = seen(runs=(early,))
+        assert [no.version for no in status.rejected] == [""]
+        after = seen(reviewed(), status=status, runs=(early,))
+        assert after.rejected == (replace(early, version="ft_v1.1"),)
+        assert seen(status=after, runs=(early,)).rejected == after.rejected
+
     @pytest.mark.row("D63")
     def test_beyond_the_bound_the_oldest_leave_and_it_comes_to_rest(self) -> None:
         many = tuple(replace(NO, sha256=f"{n:064x}", at=NOW + timedelta(minutes=n)) for n in range(limits.REJECTED + 9))

@@ -34,6 +34,8 @@ OUTCOME_KEY = f"{GROUP}/outcome"
 TRAINER_CONTAINER = "trainer"
 
 _PROMOTION = re.compile(r"-promotion-[0-9a-f]{6}\Z")
+_FIRED_DIGITS: Final = 10
+_FIRED = re.compile(r"[0-9a-f]{10}")
 _VERSION = re.compile(r"base_v[1-9][0-9]{0,4}|ft_v[1-9][0-9]{0,4}[.][1-9][0-9]{0,6}")
 
 
@@ -78,7 +80,17 @@ def fired_run_name(policy: str, *, namespace: str, listing: str, base: str, atte
     CRD allows; a longer policy's name is cut, and the digits still tell policies apart.
     """
     made_of = "/".join((namespace, policy, listing, base, str(attempt)))
-    return f"{policy[:29].rstrip('-.')}-{sha256_of(made_of.encode())[:10]}"
+    return f"{_fired_run_prefix(policy)}{sha256_of(made_of.encode())[:_FIRED_DIGITS]}"
+
+
+def is_fired_run_name(name: str, policy: str) -> bool:
+    """Tell whether a run of that name may be one that the policy's triggers made; a copy under another name is not."""
+    prefix = _fired_run_prefix(policy)
+    return name.startswith(prefix) and _FIRED.fullmatch(name.removeprefix(prefix)) is not None
+
+
+def _fired_run_prefix(policy: str) -> str:
+    return policy[:29].rstrip("-.") + "-"
 
 
 def is_promotion_of(name: str, run: str) -> bool:

@@ -240,8 +240,9 @@ class RunStatus(Value, frozen=True, kw_only=True):
 
     A review was open for `review_seconds` up to `review_seen_at`, as far as that is recorded.
     `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for,
-    and `snapshot_sha256` the digest of the document in `snapshot`. `earlier_evidence` has the digests of evidence that
-    was void when something else went live: a no to it is one to the same bytes.
+    `snapshot_sha256` the digest of the document in `snapshot`, `model` the one that it names: a person's no is known by
+    that when the policy is gone. `earlier_evidence` has the digests of evidence that was void when something else went
+    live: a no to it is one to the same bytes.
     """
 
     observed_generation: int = 0
@@ -255,6 +256,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     review_seen_at: datetime | None = None
     snapshot: str | None = None
     snapshot_sha256: str | None = None
+    model: str | None = None
     asks: str | None = None
     place: Place | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -51,7 +51,7 @@ class Fired(Value, frozen=True, kw_only=True):
 
     `listing` and `base` are the digests of the pool and of the base that its name is made from, `attempt` is its try
     number from 1; they are empty and 0 where only the run itself told of it. `at` is when it was fired, `ended_at`
-    when its end was seen. `base_version`, `reason` and `figures` are there until the run is.
+    when its end was seen. `base_version` and `figures` are there until the run is, `reason` until that is over.
     """
 
     run: str

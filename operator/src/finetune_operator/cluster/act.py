@@ -36,6 +36,7 @@ from ..manifests.records import build_model_version, build_promotion, build_run
 from ..manifests.served_keys import build_keys
 from .deployment_views import deployment_view, is_same_target
 from .errors import AlreadyExists, ClusterError, Conflict, FieldConflict, Invalid
+from .fired_runs import remember_made
 from .kinds import Kind, reconciled
 from .observe import Observed
 from .port import Cluster, Object
@@ -286,7 +287,11 @@ async def _create_promotion(cluster: Cluster, observed: Observed[V], action: Cre
 async def _create_run(cluster: Cluster, observed: Observed[V], action: CreateRun) -> None:
     """Create it, or take what has its name: a run that was restored or applied again says otherwise why it was made."""
     manifest = build_run(action, _owner(observed))
-    await _create(cluster, Kind.RUN, manifest, lambda there: parse(there, Run).spec.policy == action.spec.policy)
+    there = await _create(
+        cluster, Kind.RUN, manifest, lambda there: parse(there, Run).spec.policy == action.spec.policy
+    )
+    if isinstance(observed.view, PolicyView):
+        await remember_made(cluster, observed.view, action.name, there["metadata"]["uid"])
 
 
 async def _create(cluster: Cluster, kind: Kind, manifest: Object, is_same: Callable[[Object], bool]) -> Object:

@@ -1,15 +1,19 @@
 """What can go wrong at the API server, sorted by what the caller does about it."""
 
+from datetime import timedelta
+
 from ..decide.decision import Action
 
 
 class ClusterError(Exception):
     """Any refusal or failure of the API server; the message is fit for a condition.
 
-    `action` is what was being done when it came; None outside of a decision's actions.
+    `action` is what was being done when it came; None outside of a decision's actions. `within` is when the object has
+    to be looked at again whatever was refused; None: the pause after a failure is as good.
     """
 
     action: Action | None = None
+    within: timedelta | None = None
 
 
 class Conflict(ClusterError):

@@ -156,9 +156,8 @@ def standing(run: Json) -> Standing:
             created, NONE, is_over=True, phase=shown, rejected=_rejected(run), judged=_judged(run), fired=fired
         )
     if _accepted(run) == "Invalid":
-        return Standing(
-            created, NONE, phase=shown, fired=fired
-        )  # nobody can work on it, and it must not keep others from working
+        # Nobody can work on it, and it must not keep others from working; a no in it is one.
+        return Standing(created, NONE, phase=shown, rejected=_rejected(run), fired=fired)
     rank = _RANKS.get(str(_value(run, "status", "place")), NONE) if shown else NEW
     pool, anchor = (str(_value(run, "status", "inputs", "digests", name) or "") for name in ("pool", "anchor"))
     attempts = _items(run, "status", "attempts")
@@ -201,18 +200,14 @@ def _stuck(run: Json) -> tuple[str, str]:
 
 
 def _rejected(run: Json) -> tuple[str, ...]:
-    """Return what a person rejected for good, by whom and when, also while its promotion waits, or its next round ends.
+    """Return what a person rejected, by whom and when: as it is on record, else as a review of its evidence says.
 
-    Until a run is over only what it has on record counts: whoever says no may take it back until somebody looked. In
-    one that is over a review of its evidence, of any round, counts as of its end at the earliest, however it ended:
-    that it failed, flew, was taken over or is a copy says nothing of whether a person wants these bytes (R180).
+    Of any round, and wherever the run is: that it failed, flies, was taken over or is a copy says nothing of whether a
+    person wants these bytes (R180). Nor does it wait until the run has looked: its policy may be gone, the operator
+    may fail on it, it may be deleted in mid-flight, and a record of an earlier round could go live all the while.
     """
     decision, sha256 = _value(run, "status", "decision"), _value(run, "status", "candidate", "sha256")
-    shown = phase(run)
-    if shown in FINAL_PHASES:
-        decision = decision if _is_persons_no(decision) else _late_no(run)
-    elif shown != "Promoting" and _value(run, "status", "verdict"):
-        return ()
+    decision = decision if _is_persons_no(decision) else _said_no(run)
     if not sha256 or not _is_persons_no(decision):
         return ()
     said = (_value(decision, "by"), _value(decision, "at"), _value(run, "status", "version"))
@@ -223,23 +218,26 @@ def _is_persons_no(decision: object) -> bool:
     return bool(_value(decision, "verdict") == "Reject" and _value(decision, "by") != BY_GATES)
 
 
-def _late_no(run: Json) -> Json:
-    """Return what a review says that rejects what a run made which is over; it came no earlier than that."""
+def _said_no(run: Json) -> Json:
+    """Return what a review says that rejects what the run made; dated by its end, or by what is known to be before."""
     review, status = _value(run, "spec", "review"), _value(run, "status")
     earlier = _value(status, "earlierEvidence")
     seen = (_value(status, "evidence", "digest"), *(earlier if isinstance(earlier, list) else ()))
     if _value(review, "decision") != "Reject" or _value(review, "evidence") not in seen:
         return {}
-    return {"verdict": "Reject", "by": _value(review, "by"), "at": _value(status, "finishedAt")}
+    return {"verdict": "Reject", "by": _value(review, "by"), "at": _value(status, "finishedAt") or since(run)}
 
 
 def whose_candidate_was_rejected(run: Json) -> Iterable[object]:
-    """Return the model of what the run made, if a person rejected that, and its policy: each may be gone by now.
+    """Return the model of what the run made, if a person rejected that: its policy may be gone by now.
 
-    The model stands in the name of the record; a run that was never recorded has its policy's.
+    Where an earlier release did not note it, it stands in the name of the record; without one the policy's name tells.
     """
     if not standing(run).rejected:
         return ()
+    noted = _value(run, "status", "model")
+    if noted:
+        return (noted,)
     made, version = (str(_value(run, "status", name) or "") for name in ("modelVersion", "version"))
     model = made.removesuffix(names.model_version_name("", version))
     return (model,) if model != made else (of_policy(str(_value(run, "spec", "policy"))),)

@@ -95,7 +95,7 @@ class Loop:
             self._unanswered = 0
             if isinstance(error, Forbidden) and not isinstance(error, AdmissionUnavailable):
                 self.doubt(key.namespace)
-            wait = self.queue.failed(key)
+            wait = self.queue.failed(key, at_most=None if error.within is None else error.within.total_seconds())
             log.warning("refused (again in %.1f s): %s", wait, error, extra=_where(key))
             return "refused"
         self._unanswered = 0

@@ -88,16 +88,18 @@ class WorkQueue(Generic[K]):
         state.running_since, state.failures = None, 0
         self._next(key, state, again_after)
 
-    def failed(self, key: K, at_least: float = 0.0) -> float:
+    def failed(self, key: K, at_least: float = 0.0, at_most: float | None = None) -> float:
         """Give back a key whose work failed; return in how many seconds it is tried again.
 
-        The wait doubles with every failure in a row, with half of it left to chance. A wake-up ends it sooner.
+        The wait doubles with every failure in a row, with half of it left to chance, up to `at_most`. A wake-up ends it
+        sooner.
         """
         state = self._states[key]
         state.running_since = None
         full = min(BACKOFF_BASE * 2.0 ** min(state.failures, 30), BACKOFF_CAP)
         state.failures += 1
         wait = max(at_least, full * (0.5 + 0.5 * self.chance()))
+        wait = wait if at_most is None else min(wait, at_most)
         self._next(key, state, wait)
         return wait
 

@@ -26,7 +26,7 @@ from ..decide.decision import Decision, Emit
 from ..decide.refusal import Refusal, event
 from ..decide.run.view import RunView
 from ..decide.version.view import VersionView
-from ..decide.views import PolicyView
+from ..decide.views import OBSERVED_STEP, PolicyView
 from ..manifests.events import Regarding
 from . import failures
 from .failures import Failures
@@ -35,6 +35,9 @@ from .words import Words, only_words
 
 NEW_WORDS: Final = timedelta(minutes=1)
 """How long a refusal keeps its words. Those of a webhook may differ at every try, and a write wakes its object."""
+
+NO_SOONER: Final = timedelta(seconds=1)
+"""How soon a refused write of a policy in flight is repeated at the soonest."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,7 @@ class Reconciler:
     steady: Callable[[], float] | None = None
     """Gives monotonic seconds, which no one sets; None: as the wall clock goes, never back (tests in virtual time)."""
     _stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    _faults: Stopwatch = field(default_factory=Stopwatch)
     _refused: dict[str, Refusal] = field(default_factory=dict)
     """By uid: the last write that was refused, until a try succeeds."""
     _posted: set[str] = field(default_factory=set)
@@ -106,6 +110,7 @@ class Reconciler:
         self._words.forget(uid)
         self._failures.forget(uid)
         self._stopwatch.forget(uid)
+        self._faults.forget(uid)
         self.observer.forget(uid)
 
     def _remember(self, uid: str, refusal: Refusal) -> None:
@@ -151,16 +156,23 @@ class Reconciler:
         if wait is not None:
             return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
         with self.observer.places.claimed(observed.view, decision.status):
-            return await self._act(observed, decision, _refuser(observed))
+            try:
+                return await self._act(observed, decision, _refuser(observed))
+            except ClusterError as error:
+                error.within = _flies_on(decision)
+                raise
 
     def _timed(self, observed: Observed[Any], now: datetime) -> Observed[Any]:
         """Return what was observed with how long it has been so, as far as anybody looked."""
         view = observed.view
         if not isinstance(view, PolicyView | RunView | VersionView):
             return observed
-        at = now.timestamp() if self.steady is None else self.steady()
-        lasted = self._stopwatch.lap(observed.raw["metadata"]["uid"], view.timed, at=at, now=now)
-        return with_changes(observed, view=with_changes(view, observed=lasted))
+        at, uid = now.timestamp() if self.steady is None else self.steady(), observed.raw["metadata"]["uid"]
+        view = with_changes(view, observed=self._stopwatch.lap(uid, view.timed, at=at, now=now))
+        if isinstance(view, PolicyView):
+            lasted = self._faults.lap(uid, view.fault_timed, at=at, now=now)
+            view = with_changes(view, fault_observed=lasted)
+        return with_changes(observed, view=view)
 
     def _with_refusal(self, observed: Observed[Any], decision: Decision[Any]) -> Decision[Any]:
         """Return the decision, saying what was refused at the last try; where no condition can, an Event does."""
@@ -230,6 +242,13 @@ class Reconciler:
         new = {**status, "conditions": plain(conditions)}
         written = await write_status(self.cluster, kind, raw, new)
         return written is not raw
+
+
+def _flies_on(decision: Decision[Any]) -> timedelta | None:
+    """Return when a flight has to be looked at whatever else was refused: a longer pause is no time of it (D58)."""
+    status = decision.status
+    flies = isinstance(status, PolicyStatus) and status.in_flight is not None
+    return max(decision.requeue_after or OBSERVED_STEP, NO_SOONER) if flies else None
 
 
 def dates_promotions(before: PolicyStatus, after: PolicyStatus) -> bool:

@@ -10,7 +10,7 @@ from ..api.policy import InFlight, Judged, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
 from ..api.triggers import FiredOutcome, TriggerKind
-from .times import Timed
+from .times import Timed, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +259,8 @@ class PolicyView:
     """None while there are not more of them than stay."""
     observed: timedelta | None = None
     """How long the flight was looked at since its status recorded that last; None: the wall clock speaks (tests)."""
+    fault_observed: timedelta | None = None
+    """How long the fault was looked at as it stands; None: the wall clock speaks (tests)."""
     read_anew: bool = True
     """The Deployment, and the pods that it waits for, were read for this very look."""
 
@@ -266,6 +268,18 @@ class PolicyView:
     def timed(self) -> Timed:
         """What is timed of the policy: the phase of its flight."""
         return Timed(flight_clock(self.policy.status.in_flight), OBSERVED_STEP)
+
+    @property
+    def fault_timed(self) -> Timed:
+        """What is timed of its fault: how long one container of this flight runs without being ready.
+
+        A process that sees both for the first time takes the wall clock's word, up to the flight's time on record.
+        """
+        flight, fault = self.policy.status.in_flight, None if self.deployment is None else self.deployment.fault
+        if flight is None or fault is None or fault.kind != "NotReady":
+            return Timed(None, OBSERVED_STEP)
+        recorded = span(flight.earlier_seconds) + span(flight.observed_seconds)
+        return Timed((flight.promotion_uid, fault.since), OBSERVED_STEP, fault.since, recorded)
 
 
 OBSERVED_STEP: Final = timedelta(seconds=15)

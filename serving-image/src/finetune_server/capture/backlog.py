@@ -1,4 +1,4 @@
-"""What waits to be written: bounded by bytes, reports before pages, from the event loop to the threads that write."""
+"""What waits to be written: bounded by bytes, reports and pages in turn, from the event loop to the threads."""
 
 from __future__ import annotations
 
@@ -89,11 +89,10 @@ class Budget:
             return True
 
     def digested(self, task: PageTask) -> None:
-        """Let go of a page's pixels."""
+        """Let go of a page's pixels, which takes a while: not while others wait for the lock."""
         with self._lock:
-            if task.pixels is not None:
-                self.held -= task.pixels.nbytes
-                task.pixels = None
+            pixels, task.pixels = task.pixels, None
+            self.held -= 0 if pixels is None else pixels.nbytes
 
     def release(self, task: PageTask) -> None:
         """Let go of a page."""
@@ -104,7 +103,10 @@ class Budget:
 
 
 class Backlog:
-    """Tasks by turn: pages to be digested, then what is to be written: reports, pages, windows. For several threads."""
+    """Pages to be digested, and what is to be written: a report, whose client waits, and a page in turn; then windows.
+
+    So that a flood of reports takes no page. For several threads.
+    """
 
     def __init__(self, *, most_reports: int, most_windows: int) -> None:
         self._changed = Condition()
@@ -114,6 +116,7 @@ class Backlog:
         self._pages: deque[PageTask] = deque()
         self._reports: deque[ReportTask] = deque()
         self._at_work = 0
+        self._report_was_last = False
         self.closing = False
 
     def add_page(self, task: PageTask) -> None:
@@ -160,8 +163,10 @@ class Backlog:
             return task
 
     def _next(self) -> Task | None:
-        if self._reports:
+        if self._reports and not (self._pages and self._report_was_last):
+            self._report_was_last = True
             return self._reports.popleft()
+        self._report_was_last = False
         if self._pages:
             return self._pages.popleft()
         if self._windows and self._windows[0].pending == 0:

@@ -13,11 +13,12 @@ from typing import Final
 from ..config import CaptureConfig
 from ..metadata import ServingSettings
 from ..remembered import Remembered
+from .apart import StoreApart
 from .backlog import Backlog, Budget, HeldSource, Kept, PageTask, ReportTask
 from .metrics import CaptureMetrics, Loss
 from .records import AnsweredPage, Json, Place, Source, moment, page_record
 from .sampling import Draw, Sampler, Stratum
-from .store import RemoteStore, Store
+from .store import Store
 from .windows import Outcome, Window, window_from
 from .writer import Writer
 
@@ -56,7 +57,7 @@ class Capture:
         place: Place,
         metrics: CaptureMetrics,
         *,
-        opened: Callable[[str], Store] = RemoteStore,
+        opened: Callable[[str], Store] = StoreApart,
         now: Callable[[], datetime] = clock,
     ) -> None:
         assert config.uri is not None  # or there is no capture

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from secrets import token_hex
 from time import time_ns
@@ -148,8 +149,9 @@ def window_record(place: Place, window: Window) -> Json:
     }
 
 
+@cache
 def renderer() -> str:
-    """Return the name and version of what draws PDFs."""
+    """Return the name and version of what draws PDFs. Reading them takes a millisecond, once."""
     return f"pypdfium2 {metadata.version('pypdfium2')}"
 
 

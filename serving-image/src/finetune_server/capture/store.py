@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
+from secrets import token_hex
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ class RemoteStore:
     """The store below a URI (file, s3, gs)."""
 
     def __init__(self, uri: str) -> None:
-        # Imported here, in the thread that writes: it takes a second, which no request and no start is to wait for.
+        # Imported here, in a process of its own: the server, which names these types, does not need it.
         import fsspec  # noqa: PLC0415 - see above
 
         self._scheme = urlsplit(uri).scheme
@@ -45,10 +46,16 @@ class RemoteStore:
         if self._scheme != "file":
             self._files.pipe_file(target, content)
             return
-        part = f"{target}.{os.getpid()}.part"
+        part = f"{target}.{token_hex(4)}.part"  # processes have the same number in every pod
         self._files.makedirs(part.rpartition("/")[0], exist_ok=True)
-        self._files.pipe_file(part, content)
-        self._files.mv(part, target)
+        try:
+            self._files.pipe_file(part, content)
+            self._files.mv(part, target)
+        except OSError:
+            # A disk that is full: what could not be written whole is not left there.
+            with suppress(OSError):
+                self._files.rm_file(part)
+            raise
 
     def read(self, path: str) -> bytes | None:
         """See `Store`."""

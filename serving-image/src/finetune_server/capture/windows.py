@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from secrets import token_hex
 from threading import Lock
 from typing import Final
 
@@ -24,7 +25,10 @@ class Outcome(Enum):
 
 @dataclass(slots=True, eq=False)
 class Window:
-    """Up to ten minutes of one pod. Changes as pages are answered and written, from several threads."""
+    """Up to ten minutes of one pod. Changes as pages are answered and written, from several threads.
+
+    `token` keeps apart windows that begin in one minute: of a container that starts anew, after a clock was set back.
+    """
 
     begin: datetime
     end: datetime
@@ -34,6 +38,7 @@ class Window:
     pages: int = 0
     documents: int = 0
     pending: int = 0
+    token: str = field(default_factory=lambda: token_hex(4))
     counts: dict[tuple[Stratum, Outcome], int] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -68,10 +73,7 @@ class Window:
 
 
 def window_from(now: datetime, configured: float, probability: float) -> Window:
-    """Return a window from `now` (aware) to the next full ten minutes.
-
-    Not from the last full ones on: a container that starts anew in its pod must not overwrite what the last one wrote.
-    """
+    """Return a window from `now` (aware) to the next full ten minutes."""
     begin = now.astimezone(UTC)
     full = begin.replace(minute=begin.minute - begin.minute % MINUTES, second=0, microsecond=0)
     return Window(begin, full + timedelta(minutes=MINUTES), configured, probability, probability)

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final
 
 from ..remembered import Remembered
+from .apart import StoreError
 from .backlog import Backlog, Budget, Kept, PageTask, ReportTask, Task
 from .metrics import CaptureMetrics, Loss
 from .records import Json, Place, day_of, encoded, pixels_digest, window_record
@@ -27,6 +28,9 @@ PATIENCE_SECONDS: Final = 60
 
 REPORT_SECONDS: Final = 5
 """So long a report's client waits to hear that it was kept."""
+
+_WRITTEN_SECONDS: Final = 600
+"""For so long a file that was written is taken to be there. Not for its day: a person may have erased it."""
 
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 10.0
@@ -51,7 +55,7 @@ class Writer:
         self._metrics = metrics
         self._store: Store | None = None
         self._below = f"{place.namespace}/{place.deployment}"
-        self._written: Remembered[tuple[str, str], bool] = Remembered(most=1000, seconds=86_400)
+        self._written: Remembered[tuple[str, str], bool] = Remembered(most=1000, seconds=_WRITTEN_SECONDS)
         self._pause = _FIRST_PAUSE
         self._logged = -_LOG_SECONDS * 1.0
         self.refused: str | None = None
@@ -76,7 +80,6 @@ class Writer:
             self._backlog.digested(task)
 
     def _write(self) -> None:
-        _step_back()
         while True:
             task = self._backlog.to_write(1)
             if task is not None:
@@ -108,7 +111,7 @@ class Writer:
             case ReportTask():
                 self._write_report(task)
             case Window():
-                name = f"{self._place.pod}-{task.begin:%H%M}.json"
+                name = f"{self._place.pod}-{task.begin:%H%M}-{task.token}.json"
                 record = encoded(window_record(self._place, task))
                 self._put(f"days/{task.begin:%Y-%m-%d}/windows/{name}", record)
 
@@ -126,9 +129,7 @@ class Writer:
             self._lose(task, Loss.STORAGE)
             return
         if task.kept_before is None:
-            days = (day_of(task.seen), task.day) if task.seen else ()
-            records = (_record(day, stratum, task.seen or "") for day in dict.fromkeys(days) for stratum in Stratum)
-            task.kept_before = any(self._exists(record) for record in records)
+            task.kept_before = task.seen is not None and self._was_kept(task.seen, task.day)
         page = None if task.kept_before else task.page
         if page is not None:
             page.digest = page.digest or (pixels_digest(page.pixels) if page.pixels is not None else "")
@@ -142,6 +143,10 @@ class Writer:
             task.page.window.cancelled()
         self._metrics.report_stored()
         _answer(task, Kept(report=True, page=task.kept_before or page is not None))
+
+    def _was_kept(self, prediction: str, today: str) -> bool:
+        days = dict.fromkeys((day_of(prediction), today))
+        return any(self._exists(_record(day, stratum, prediction)) for day in days for stratum in Stratum)
 
     def _end(self, task: PageTask, *, stored: bool, loss: Loss = Loss.STORAGE) -> None:
         self._budget.release(task)
@@ -175,7 +180,9 @@ class Writer:
         if store.read(path) is None:
             store.write(path, encoded(self._place.owner))
         said = store.read(path)
-        owner = _parsed(said or b"")
+        if said is None:
+            raise StoreError(f"{path} was written, and is not there")
+        owner = _parsed(said)
         if owner != self._place.owner:
             self.refused = f"{path} says that the pages there are of {json.dumps(owner)[:200]}"
             self._metrics.refused()
@@ -198,9 +205,8 @@ class Writer:
     def _complain(self, error: Exception) -> None:
         if monotonic() - self._logged >= _LOG_SECONDS:
             self._logged = monotonic()
-            log.warning(
-                "pages cannot be written to FINETUNE_CAPTURE_URI: %s: %s", type(error).__name__, str(error)[:500]
-            )
+            said = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+            log.warning("pages cannot be written to FINETUNE_CAPTURE_URI: %s", said[:500])
 
 
 def _record(day: str, stratum: Stratum, prediction: str) -> str:

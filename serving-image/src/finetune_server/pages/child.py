@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import RequestError
+from ..memory import be_first_to_go
 from ..preprocess import Page
 from .documents import Document, open_document
 from .formats import Kind
@@ -28,8 +29,6 @@ Reply = dict[str, Any]
 
 _SECONDS_LATER: Final = 1
 _MOST_WARNINGS: Final = 20
-_FIRST_TO_GO: Final = "1000"
-"""Highest score for the kernel's choice when the container runs out of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,11 @@ class Task:
 def work(connection: socket.socket, task: Task) -> None:
     """Serve one document until the other end hangs up. Its bytes come in memory that both ends see."""
     _confine(task.memory_bytes)
+    with suppress(ConnectionError):  # it has hung up without taking a reply, which resets the connection
+        _serve(connection, task)
+
+
+def _serve(connection: socket.socket, task: Task) -> None:
     _, (memory,), _, _ = socket.recv_fds(connection, 1, 1)
     content = os.pread(memory, os.fstat(memory).st_size, 0)
     with connection.makefile("rwb") as lines:
@@ -134,5 +138,4 @@ def _confine(memory_bytes: int) -> None:
     limit = held + memory_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit if most == resource.RLIM_INFINITY else min(limit, most),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):  # a kernel that does not let us: the limits above hold all the same
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
+    be_first_to_go()

@@ -24,7 +24,7 @@ from ..reading import Count, InferenceError, Reading, read_image, read_page
 from .connected import while_connected
 from .envelope import is_wrapped, unwrapped
 from .feedback import ReportedPage, checked_document
-from .state import Loaded, ServingState
+from .state import Answered, Loaded, ServingState
 
 Json = dict[str, object]
 R = TypeVar("R", bound="Reading | None")
@@ -133,7 +133,8 @@ class Answering:
         """Have what was answered known to reports and to capture."""
         identity = self._loaded.identity
         for page in self._answered:
-            known = self._document, ReportedPage(source.sha256, page.number, source.dpi), identity
+            named = ReportedPage(source.sha256, page.number, source.dpi)
+            known = Answered(page.prediction, self._document, named, identity)
             self._state.answers.put(page.prediction, known)
             self._state.answers.put(source.sha256, known)
         if self._state.capture is not None:

@@ -97,10 +97,13 @@ async def _received(state: ServingState, request: Request, loaded: Loaded) -> _R
     known = state.answers.get(named)
     if known is None:
         return _Report(feedback, file, None)
-    document, page, model = known
-    if feedback.page is not None and feedback.page.sha256 != page.sha256:
+    if feedback.page is not None and feedback.page.sha256 != known.page.sha256:
         raise RequestError(422, "FeedbackInvalid", "page is not the one that prediction is an answer for")
-    return _Report(replace(feedback, page=feedback.page or page, document=feedback.document or document), file, model)
+    page, document = feedback.page or known.page, feedback.document or known.document
+    # Whoever names the page means its latest answer, which may have been captured.
+    prediction = feedback.prediction or (known.prediction if page.number == known.page.number else None)
+    completed = replace(feedback, prediction=prediction, page=page, document=document)
+    return _Report(completed, file, known.model)
 
 
 async def _read(

@@ -23,6 +23,10 @@ from .receiving import Receiving
 
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
+_MOST_ANSWERS: Final = 4000
+"""Entries of about 400 bytes, two for a page: what a report finds in the pod that answered.
+
+In other pods, and where that one has forgotten it, a report counts by what it says itself."""
 
 
 @dataclass(slots=True)
@@ -53,8 +57,18 @@ class Loaded:
         return {"name": self.name, "version": artifact.version, "sha256": artifact.sha256}
 
 
-Answers: TypeAlias = Remembered[str, tuple[str | None, ReportedPage, dict[str, str]]]
-"""Document, page and model of the latest answers, by the id of a prediction and by the digest of a page's bytes."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is remembered of an answer."""
+
+    prediction: str
+    document: str | None
+    page: ReportedPage
+    model: dict[str, str]
+
+
+Answers: TypeAlias = Remembered[str, Answered]
+"""The latest answers, by the id of a prediction and by the digest of a page's bytes."""
 
 
 @dataclass(slots=True)
@@ -77,7 +91,7 @@ class ServingState:
     requests: RequestMetrics
     feedback: FeedbackConfig
     capture: Capture | None
-    answers: Answers = field(default_factory=lambda: Remembered(most=20_000, seconds=_DAY))
+    answers: Answers = field(default_factory=lambda: Remembered(most=_MOST_ANSWERS, seconds=_DAY))
     reported: Remembered[str, bool] = field(default_factory=lambda: Remembered(most=10_000, seconds=30 * _DAY))
     reporters: Remembered[str, tuple[float, int]] = field(
         default_factory=lambda: Remembered(most=10_000, seconds=_HOUR)

@@ -216,6 +216,39 @@ class TestFlipping:
         )
         assert flight_of(decide(at(120, flying(), there))).why == why
 
+    @pytest.mark.row("D111")
+    @pytest.mark.parametrize(
+        ("began", "observed", "why"),
+        [
+            (119, 2, "ServerNotReady"),
+            (-3600, 2, "ServerNotReady"),
+            (-3600, 46, "RolloutFailed"),
+            (50, 46, "RolloutFailed"),
+            (3600, 44, "ServerNotReady"),
+            (3600, 61, "RolloutFailed"),
+        ],
+        ids=[
+            "just began",
+            "just began, our clock is ahead",
+            "saw it late",
+            "both agree",
+            "short of it",
+            "our clock is behind",
+        ],
+    )
+    def test_how_long_a_server_had_to_load_is_what_was_observed_of_it(
+        self, began: int, observed: int, why: str
+    ) -> None:
+        words = "container 'server' of pod 'a' runs and is not ready"
+        there = served(
+            deadline_exceeded=True,
+            progress_deadline_seconds=120,
+            fault=Fault("NotReady", words, NOW + seconds(began)),
+            trouble=Problem("ServerNotReady", words),
+        )
+        looked = with_changes(at(120, flying(), there), fault_observed=seconds(observed))
+        assert flight_of(decide(looked)).why == why
+
     @pytest.mark.row("D28")
     def test_where_kubernetes_is_silent_a_crash_is_blamed_all_the_same(self) -> None:
         deadline = (flight_of(start()).deadline - NOW).total_seconds()

@@ -494,6 +494,16 @@ def test_finished_scans_do_not_push_out_the_jobs_that_people_look_for() -> None:
     scans = [FinishedJob(f"scan-{n}", f"suid-{n}", NOW, harvested=True, scans=True) for n in range(3)]
     decision = decide(replace(yard.view(), finished_jobs=(*of_run, *scans)))
     assert [a.name for a in decision.actions if isinstance(a, DeleteJob)] == ["scan-0", "scan-1"]
+
+
+@pytest.mark.row("D112")
+def test_finished_jobs_are_removed_before_a_scan_is_made_that_a_quota_may_refuse() -> None:
+    """They count for the quota: else nothing would ever free it."""
+    yard = Yard()
+    old = tuple(FinishedJob(f"old-{n}", f"suid-{n}", NOW, harvested=True, scans=True) for n in range(3))
+    actions = decide(replace(yard.view(), finished_jobs=old)).actions
+    kinds = [type(action) for action in actions if isinstance(action, CreateJob | DeleteJob)]
+    assert kinds == [DeleteJob, DeleteJob, CreateJob]
     assert SCANS == 1
 
 

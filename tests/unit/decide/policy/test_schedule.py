@@ -70,7 +70,7 @@ def test_a_schedule_fires_at_its_window_if_a_single_sample_is_new() -> None:
     assert world.due == (
         "False",
         "WaitingForWindow",
-        "1 new samples; next look at 2026-11-22 12:00 UTC; next window at 2026-11-22 02:00 UTC",
+        "1 new sample; next look at 2026-11-22 12:00 UTC; next window at 2026-11-22 02:00 UTC",
     )
     world.wait(14 * HOUR - timedelta(minutes=5))
     assert world.made == []
@@ -117,6 +117,20 @@ def test_windows_that_were_missed_fire_once(brake: str) -> None:
     world.counted = counts(3, listing="pool-2")
     world.wait(10 * HOUR, HOUR)
     assert len(world.made) == 1, "a week of windows is one run"
+
+
+@pytest.mark.row("D159")
+def test_a_window_that_fired_is_over_also_for_what_is_new_soon_after() -> None:
+    world = scheduled(1)
+    world.settle()
+    world.edit(triggers=Triggers(schedule=ScheduleTrigger(cron="0 2 * * *"), cooldown_seconds=0))
+    world.wait(14 * HOUR, HOUR)
+    world.counted = counts(5, listing="pool-2")
+    world.end(world.newest, "Judged")
+    world.wait(23 * HOUR, HOUR)
+    assert len(world.made) == 1
+    world.wait(HOUR)
+    assert [at for _, at in world.made] == [utc("2026-11-22T02:00"), utc("2026-11-23T02:00")]
 
 
 @pytest.mark.row("D149")

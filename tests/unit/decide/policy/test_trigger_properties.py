@@ -37,8 +37,22 @@ class Played(TriggerWorld):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.pools = 0
+        self.away = False
         self.faults: list[str] = []
         self.tries: dict[tuple[str, str], list[str]] = {}
+
+    def wait(self, span: timedelta, step: timedelta = timedelta(minutes=5)) -> None:
+        """Time goes by; an operator that is away does nothing in it, and is back afterwards."""
+        if self.away and span < 3 * HOUR:
+            self.now += span
+            return
+        self.away = False
+        super().wait(span, step)
+
+    def settle(self) -> None:
+        """Come to rest, unless nobody is there."""
+        if not self.away:
+            super().settle()
 
     def _act(self, action: object) -> None:
         if isinstance(action, CreateRun) and action.name not in self.runs:
@@ -50,7 +64,10 @@ class Played(TriggerWorld):
         entry = next(entry for entry in self.fired if entry.run == action.name)
         tries = self.tries.setdefault((entry.listing, entry.base), [])
         figures = {figure.name: int(figure.value) for figure in entry.figures}
-        due = figures["new"] >= 10 or (entry.kind == "Schedule" and figures["new"] >= 1)
+        counted = self.counted
+        self.faults += ["without a count"] * (counted is None)
+        new = min(figures["new"], 0 if counted is None else counted.new)
+        due = new >= 10 or (entry.kind == "Schedule" and new >= 1)
         self.faults += ["fired twice"] * (action.name in {name for name, _ in self.made})
         self.faults += ["below the minimum"] * (not due or figures["outside"] < 50)
         self.faults += ["under a brake"] * (self.policy.spec.suspend or self.policy.status.hold is not None)
@@ -107,6 +124,12 @@ def crash(world: Played) -> None:
     world.settle()
 
 
+def die(world: Played) -> None:
+    """The operator dies there, and is away while the next things happen."""
+    world.look(acts=False)
+    world.away = True
+
+
 def clock(hours: int) -> Event:
     def event(world: Played) -> None:
         world.wrong_by = timedelta(hours=hours)
@@ -136,7 +159,7 @@ EVENTS: st.SearchStrategy[Event] = st.sampled_from(
         *(grow(by, outside) for by in (0, 1, 9, 10) for outside in (49, 50)),
         *[end("Judged")] * 6,
         *[end("Failed")] * 3,
-        *(failing, delete, crash, crash, down, somebody_runs),
+        *(failing, delete, crash, crash, die, die, down, somebody_runs),
         *(brake("suspend"), brake("hold")),
         *(clock(-1), clock(0), clock(1)),
     ]

@@ -1,6 +1,7 @@
 """What a policy fires by volume, what keeps it from firing, and what is said of either."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,13 +10,15 @@ from msgspec.structs import replace
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.names import fired_run_name
 from finetune_operator.api.policy import Hold
-from finetune_operator.api.triggers import Triggers, VolumeTrigger
+from finetune_operator.api.run import RunSpec
+from finetune_operator.api.triggers import RunTrigger, Triggers, VolumeTrigger
 from finetune_operator.decide.decision import CreateRun
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.refusal import say_refused
 from finetune_operator.decide.policy.scan import basis_now
+from finetune_operator.decide.policy.triggers.memory import made
 from finetune_operator.decide.refusal import Refusal
-from unit.decide.policy.trigger_world import BASE, HOUR, NOW, TriggerWorld, counts, judged
+from unit.decide.policy.trigger_world import BASE, HOUR, NOW, VOLUME, Made, TriggerWorld, counts, judged
 from unit.decide.policy.world import base, tuned
 
 COOL_DOWN = timedelta(seconds=21_600)
@@ -63,9 +66,17 @@ def test_a_fired_run_says_why_it_was_made_with_what_was_counted() -> None:
 @pytest.mark.parametrize(
     ("counted", "reason", "words"),
     [
-        (None, "NotScanned", "were not counted yet"),
-        (counts(at=NOW - timedelta(days=4)), "ScanStale", "older than 3 intervals"),
-        (counts(outside=49), "PoolTooSmall", "49 samples that the base does not know"),
+        (None, "NotScanned", "were not counted yet; the condition Scanned says what keeps it"),
+        (
+            counts(at=NOW - timedelta(days=4)),
+            "ScanStale",
+            "older than 3 intervals; the condition Scanned says what keeps it",
+        ),
+        (
+            counts(outside=49),
+            "PoolTooSmall",
+            "49 of 50 samples that the base does not know, which spec.minPoolSamples asks for; next look at ",
+        ),
     ],
 )
 def test_it_fires_by_no_count_that_is_none_to_go_by(counted: Any, reason: str, words: str) -> None:
@@ -324,3 +335,125 @@ def test_the_newest_are_remembered_and_one_that_is_open_is_never_forgotten() -> 
     assert len(world.made) == 40
     assert [entry.run for entry in world.fired] == [name for name, _ in world.made][-32:]
     assert world.fired[-1].is_open
+
+
+@pytest.mark.row("D170")
+def test_a_run_that_was_made_and_is_gone_before_anybody_looked_is_deleted() -> None:
+    world = TriggerWorld()
+    world.look(acts=False)
+    (entry,) = world.fired
+    status = made(world.policy.status, entry.run, "uid-1", world.now)
+    assert made(status, entry.run, "uid-2", world.now) == status
+    assert made(status, "another", "uid-2", world.now) == status
+    world.set_status(fired=status.fired)
+    assert [(e.outcome, e.run_uid, e.reason) for e in world.fired] == [("Underway", "uid-1", entry.reason)]
+    world.wait(timedelta(days=8), HOUR)
+    assert (world.made, world.due[1]) == ([], "FiredBefore")
+    assert [(e.outcome, e.reason) for e in world.fired] == [("Deleted", "")]
+
+
+@pytest.mark.row("D171")
+@pytest.mark.parametrize("meanwhile", ["judged", "counted", "triggers gone"])
+def test_a_run_that_could_not_be_made_for_a_while_is_not_made_when_nothing_asks_for_it_any_more(meanwhile: str) -> None:
+    world = TriggerWorld()
+    world.look(acts=False)
+    world.set_status(hold=Hold(by="x", reason="External", message="", since=NOW))
+    world.wait(HOUR)
+    if meanwhile == "triggers gone":
+        world.edit(triggers=None)
+        world.settle()
+        world.edit(triggers=VOLUME)
+    world.counted = counts(0 if meanwhile == "judged" else 49, listing="pool-2")
+    world.set_status(hold=None)
+    world.wait(timedelta(days=1), HOUR)
+    assert (world.made, world.fired, world.due[1]) == ([], (), "NotEnoughNewSamples")
+
+
+@pytest.mark.row("D171")
+def test_a_run_that_could_not_be_made_for_a_while_waits_for_a_persons_run_and_for_a_count() -> None:
+    world = TriggerWorld()
+    world.look(acts=False)
+    world.others = (("by-hand", "Training"),)
+    world.settle()
+    assert (world.made, world.due[1]) == ([], "RunUnderway")
+    world.others, world.counted = (), None
+    world.settle()
+    assert (world.made, world.due[1]) == ([], "NotScanned")
+    world.counted = counts(50)
+    world.settle()
+    assert len(world.made) == 1
+
+
+@pytest.mark.row("D173")
+def test_a_memory_from_before_a_run_was_made_does_not_make_it_again_when_a_version_tells_of_it() -> None:
+    world = TriggerWorld()
+    world.look(acts=False)
+    backup, version = world.fired, tuned()
+    world.settle()
+    assert version.spec.lineage is not None
+    lineage = replace(version.spec.lineage, run=world.newest)
+    world.versions = (BASE, replace(version, spec=replace(version.spec, lineage=lineage)))
+    world.runs.clear()
+    world.set_status(fired=backup)
+    world.wait(timedelta(days=8), HOUR)
+    assert len(world.made) == 1
+    assert [entry.outcome for entry in world.fired] == ["Judged"]
+
+
+@pytest.mark.row("D172")
+def test_what_only_runs_tell_of_never_makes_the_policy_forget_what_it_fired() -> None:
+    world = TriggerWorld(triggers=Triggers(volume=VolumeTrigger(), cooldown_seconds=0))
+    world.settle()
+    name = world.newest
+    del world.runs[name]
+    world.wait(HOUR)
+    trigger = RunTrigger(kind="Volume")
+    for n in range(40):
+        world.runs[f"forged-{n}"] = Made(
+            RunSpec(policy="invoice-fields", trigger=trigger), world.now, f"u-{n}", "Judged"
+        )
+    world.wait(timedelta(days=20), HOUR)
+    assert (len(world.made), len(world.fired)) == (1, 32)
+    assert name in [entry.run for entry in world.fired]
+    writes = world.writes
+    world.wait(HOUR)
+    assert world.writes == writes
+
+
+@pytest.mark.row("D152")
+def test_what_runs_tell_of_counts_as_of_when_they_were_made() -> None:
+    """A status that is lost is no reason to cool down once more, or to have no run for a week."""
+    world = TriggerWorld(triggers=Triggers(volume=VolumeTrigger(), max_runs_per_week=1))
+    world.settle()
+    world.end(world.newest, "Judged")
+    world.now += timedelta(days=7)
+    world.set_status(fired=())
+    world.counted = counts(50, listing="pool-2", at=world.now)
+    world.settle()
+    assert len(world.made) == 2
+
+
+@pytest.mark.row("D146")
+def test_the_cool_down_counts_from_the_newest_of_several() -> None:
+    world = TriggerWorld()
+    for n in range(3):
+        world.counted = counts(50, listing=f"pool-{n}")
+        tries = len(world.made)
+        while len(world.made) == tries:
+            world.wait(HOUR, HOUR)
+        world.end(world.newest, "Judged")
+    moments = [at for _, at in world.made]
+    assert [b - a for a, b in pairwise(moments)] == [COOL_DOWN, COOL_DOWN]
+
+
+@pytest.mark.row("D174")
+def test_due_says_that_a_draft_waits_for_somebody_and_that_a_late_count_is_due() -> None:
+    world = TriggerWorld(triggers=Triggers(volume=VolumeTrigger(), start="Suspended"))
+    world.settle()
+    world.others = ((world.newest, "Suspended"),)
+    world.settle()
+    assert world.due[:2] == ("True", "Fired")
+    assert world.due[2].endswith("; a suspended one goes on when its spec.suspend is false, or delete it")
+    late = TriggerWorld(counted=counts(34, at=NOW - timedelta(days=2)), scans=False)
+    late.settle()
+    assert late.due[2] == "34 of 50 new samples; the next look is due"

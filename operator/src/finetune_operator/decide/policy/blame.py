@@ -1,12 +1,12 @@
 """Who is to blame for a rollout that did not end well: the version, only on evidence; else its surroundings (D28)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from ...api.policy import InFlight, PolicyStatus
 from ..deployment import keys_of, time_to_load
 from ..times import stamp
-from ..views import DeploymentView, Fault, PolicyView
+from ..views import OBSERVED_STEP, DeploymentView, Fault, PolicyView
 from . import memory
 from .flight_clock import in_all
 
@@ -17,14 +17,21 @@ FAULTS: Final = frozenset(("RolloutFailed", "Unhealthy"))
 def fault_of(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Fault | None:
     """Return what the version may be blamed for; a server that still loads has half of the deadline for that.
 
-    It must have been looked at for so long, too: when its container began is said by another clock than ours.
+    When its container began is said by another clock than ours, and counts as far as it was looked at since.
     """
     fault = deployment.fault
     if fault is None or fault.kind != "NotReady":
         return fault
     loads = time_to_load(deployment)
-    begun = fault.since is not None and view.now - fault.since >= loads
-    return fault if begun and in_all(view, flight) >= loads else None
+    return fault if min(_runs_for(view, fault), in_all(view, flight)) >= loads else None
+
+
+def _runs_for(view: PolicyView, fault: Fault) -> timedelta:
+    """Return how long the container runs, by its node's clock: as it was observed, and one step more at most."""
+    if fault.since is None:
+        return timedelta()
+    says, observed = view.now - fault.since, view.fault_observed
+    return says if observed is None else max(observed, min(says, observed + OBSERVED_STEP))
 
 
 def surroundings(deployment: DeploymentView, otherwise: str) -> str:

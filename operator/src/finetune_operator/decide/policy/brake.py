@@ -10,6 +10,7 @@ from ..deployment import keys_of
 from ..promotion.braking import goes_back_to
 from ..promotion.checks import overrules
 from ..promotion.waiting import candidates, identity
+from ..rejections import barred, in_words
 from ..text import cut
 from ..views import DeploymentView, PolicyView
 from . import memory
@@ -34,9 +35,18 @@ def brake(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Dec
 def _end(
     view: PolicyView, flight: InFlight, deployment: DeploymentView, promotion: Promotion, back: LiveVersion
 ) -> Decision[PolicyStatus]:
-    """The flight's promotion is consumed now; the other one ends when its version is rolled out."""
+    """The flight's promotion is consumed now; the other one ends when its version is rolled out.
+
+    A brake is pulled at once, whatever it names; what a person rejected since it served is no place to go back to as
+    long as there is another one (D113).
+    """
     name, spec_hash = identity(promotion)
+    status, asked = view.policy.status, back
+    no = barred(asked.sha256, view.versions, status)
+    back = asked if no is None else memory.way_back(status, flight.to, view.versions) or asked
     message = f"promotion '{name}' ended the flight to '{flight.to.version}' and goes back to '{back.version}'"
+    if no is not None and back != asked:
+        message = f"{message}, for '{asked.version}': {in_words(no, asked.version)}"
     braked = replace(
         flight,
         back=back,

@@ -50,8 +50,12 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
 NEEDS_SOMEBODY: Final = frozenset(("FailedRepeatedly", "ScheduleInvalid"))
 """Reasons of `Due` that do not pass by themselves."""
 
-CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, scan, remove_finished_jobs, fire)
-"""What a policy looks after, side by side; only `serve` changes the Deployment."""
+CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, remove_finished_jobs, scan, fire)
+"""What a policy looks after, side by side; only `serve` changes the Deployment.
+
+A write that is refused keeps those after it from being tried: what may be refused for a quota, in which finished Jobs
+count, comes after their removal.
+"""
 
 
 def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStatus]:

@@ -180,7 +180,7 @@ def _who_rejected(policy: Policy, earlier: Earlier) -> str:
     ruling, no = earlier.evidence.persons_no, rejection_of(earlier.sha256, (earlier.version,), policy.status)
     if ruling is not None or no is None:
         return decided_by(ruling) if ruling is not None else "a person"
-    return f"{quoted(no.by, limits.BY)} as {quoted(no.version, limits.BY)}"
+    return quoted(no.by, limits.BY) + (f" as {quoted(no.version, limits.BY)}" if no.version else "")
 
 
 def _promotion(policy: Policy, earlier: Earlier, *despite: Overruled) -> str:

@@ -99,7 +99,8 @@ def _accepted(view: RunView, status: RunStatus) -> Decision[RunStatus]:
     run_document = snapshot_of_run(view.run, accepted.policy, accepted.base)
     name = snapshot_name(view.run.metadata.name, view.run.metadata.uid)
     sha256 = document_sha256(run_document)
-    status = replace(status, snapshot=name, snapshot_sha256=sha256, asks=spec_hash(run_document, view.run))
+    status = replace(status, snapshot=name, snapshot_sha256=sha256, model=run_document.model)
+    status = replace(status, asks=spec_hash(run_document, view.run))
     return _staged(RunContext(view, run_document), status, (CreateSnapshot(name, run_document),))
 
 

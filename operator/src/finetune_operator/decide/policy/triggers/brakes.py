@@ -12,9 +12,12 @@ from ...templates import templates_problem
 from ...text import listed
 from ...views import Explanation, PolicyView
 from ..holds import cause_of
+from .counted import look_in_words
 from .wish import Missing, clock_time
 
 WEEK: Final = timedelta(days=7)
+
+DRAFT: Final = "; a suspended one goes on when its spec.suspend is false, or delete it"
 
 
 def standing(view: PolicyView) -> Missing | None:
@@ -39,8 +42,7 @@ def underway(view: PolicyView) -> Missing | None:
     if not runs:
         return None
     names = listed([f"'{name}' ({phase or 'new'})" for name, phase in sorted(runs)], most=3)
-    drafts = any(phase == "Suspended" for _, phase in runs)
-    release = "; a suspended one goes on when its spec.suspend is false, or delete it" if drafts else ""
+    release = DRAFT if any(phase == "Suspended" for _, phase in runs) else ""
     word = "run is" if len(runs) == 1 else "runs are"
     text = f"{len(runs)} {word} under way, and the samples of each are new until it is judged: {names}{release}"
     return Missing(Explanation("RunUnderway", text))
@@ -51,8 +53,8 @@ def too_small(view: PolicyView, counts: Counted) -> Missing | None:
     least = view.policy.spec.min_pool_samples
     if counts.outside >= least:
         return None
-    text = f"{counts.outside} samples that the base does not know, and spec.minPoolSamples asks for {least}"
-    return Missing(Explanation("PoolTooSmall", text), for_good=True)
+    text = f"{counts.outside} of {least} samples that the base does not know, which spec.minPoolSamples asks for"
+    return Missing(Explanation("PoolTooSmall", f"{text}; {look_in_words(view, counts)}"), for_good=True)
 
 
 def too_soon(view: PolicyView, rules: Triggers) -> Missing | None:

@@ -1,6 +1,5 @@
 """A policy's triggers: what is due, what keeps it back, and the one run that is fired (rows D140 to D156)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from datetime import datetime, timedelta
@@ -17,8 +16,8 @@ from ...bases import newest_base
 from ...decision import CreateRun, Decision
 from ...views import Explanation, PolicyView, Problem
 from . import brakes, memory, schedule, volume
-from .counted import counted, next_look
-from .wish import Missing, Wish, clock_time
+from .counted import counted, look_in_words
+from .wish import Missing, Wish, clock_time, samples
 
 NO_TRIGGERS = Explanation("NoTriggers", "")
 
@@ -38,10 +37,9 @@ def fire(view: PolicyView) -> Decision[PolicyStatus] | None:
 
     The status goes first (decision 2), and the name is made from the pool, so that a second try makes the same run.
     """
-    status = schedule.anchored(view, memory.refreshed(view))
-    view = _with(view, status)
-    rules = view.policy.spec.triggers
-    ruling = judge(view)
+    view = _with(view, schedule.anchored(view, memory.refreshed(view)))
+    view = _with(view, _without_pointless(view))
+    status, ruling = view.policy.status, judge(view)
     if isinstance(ruling, Firing):
         window = schedule.due(status, view.now)
         status = memory.planned(view, ruling.wish, ruling.counts, ruling.base, ruling.attempt)
@@ -50,9 +48,7 @@ def fire(view: PolicyView) -> Decision[PolicyStatus] | None:
     elif isinstance(ruling, Missing) and ruling.for_good:
         window = schedule.due(status, view.now)
         status = status if window is None else schedule.passed(status, window)
-    actions = () if rules is None else tuple(_making(view, rules))
-    wait = _wait(view, ruling)
-    return Decision(status, actions, wait)
+    return Decision(status, _making(view, judge(view)), _wait(view, ruling))
 
 
 def due(view: PolicyView) -> tuple[ConditionStatus, str, str]:
@@ -61,7 +57,8 @@ def due(view: PolicyView) -> tuple[ConditionStatus, str, str]:
     match ruling:
         case Fired():
             reason = f": {ruling.reason}" if ruling.reason else ""
-            return "True", "Fired", f"run '{ruling.run}' ({ruling.kind}), try {ruling.attempt or 1}{reason}"
+            draft = brakes.DRAFT if (ruling.run, "Suspended") in view.underway else ""
+            return "True", "Fired", f"run '{ruling.run}' ({ruling.kind}), try {ruling.attempt or 1}{reason}{draft}"
         case Firing():
             return "True", "Fired", ruling.wish.reason
         case Missing(explanation=explanation):
@@ -70,22 +67,19 @@ def due(view: PolicyView) -> tuple[ConditionStatus, str, str]:
 
 def judge(view: PolicyView) -> Firing | Fired | Missing:
     """Return the run to be fired, the one that was and is not over, or what is missing."""
-    rules = view.policy.spec.triggers
-    if rules is None or (rules.volume is None and rules.schedule is None):
+    rules, fired = _rules(view), memory.open_entry(view.policy.status)
+    if rules is None:
         return Missing(NO_TRIGGERS)
-    fired = memory.open_entry(view.policy.status)
     if fired is not None and fired.outcome == "Underway":
         return fired
-    braked = brakes.standing(view)
+    braked = brakes.standing(view) or brakes.underway(view)
     if braked is not None:
         return braked
-    if fired is not None:
-        return fired
-    busy, counts = brakes.underway(view), counted(view)
-    if busy is not None:
-        return busy
+    counts = counted(view)
     if isinstance(counts, Problem):
         return Missing(counts)
+    if fired is not None:
+        return fired
     wish = _wish(view, rules, counts)
     return wish if isinstance(wish, Missing) else _ripe(view, rules, counts, wish)
 
@@ -101,8 +95,8 @@ def _wish(view: PolicyView, rules: Triggers, counts: Counted) -> Wish | Missing:
     if wrong is not None:
         return Missing(wrong)
     next_window = schedule.coming(status, now)
-    parts = [f"{counts.new} new samples" if rules.volume is None else volume.missing(rules.volume, counts)]
-    parts.append(f"next look at {clock_time(next_look(view, counts), beside=counts.at)}")
+    parts = [samples(counts.new) if rules.volume is None else volume.missing(rules.volume, counts)]
+    parts.append(look_in_words(view, counts))
     if next_window is not None:
         parts.append(f"next window at {clock_time(next_window, beside=counts.at)}")
     reason = "WaitingForWindow" if rules.volume is None and counts.new > 0 else "NotEnoughNewSamples"
@@ -124,13 +118,38 @@ def _ripe(view: PolicyView, rules: Triggers, counts: Counted, wish: Wish) -> Fir
     return brakes.too_soon(view, rules) or Firing(wish, counts, base, attempt)
 
 
-def _making(view: PolicyView, rules: Triggers) -> Iterator[CreateRun]:
-    """Yield the runs that are fired and not seen yet; none while something stands in the way by now."""
-    if (rules.volume is None and rules.schedule is None) or brakes.standing(view) is not None:
-        return
-    for entry in view.policy.status.fired:
-        if entry.outcome == "Planned":
-            yield CreateRun(entry.run, _spec(view, rules, entry))
+def _rules(view: PolicyView) -> Triggers | None:
+    """Return the triggers of a policy that has one."""
+    rules = view.policy.spec.triggers
+    return None if rules is None or (rules.volume is None and rules.schedule is None) else rules
+
+
+def _without_pointless(view: PolicyView) -> PolicyStatus:
+    """Return the status without runs that were to be made, and that nobody would fire now (D171).
+
+    Something stood in the way, and meanwhile triggers went, or another run had what was new.
+    """
+    status, rules, counts = view.policy.status, _rules(view), counted(view)
+    if rules is not None and isinstance(counts, Problem):
+        return status
+    fired = tuple(entry for entry in status.fired if entry.outcome != "Planned" or _is_wanted(entry, rules, counts))
+    return status if fired == status.fired else replace(status, fired=fired)
+
+
+def _is_wanted(entry: Fired, rules: Triggers | None, counts: Counted | Problem) -> bool:
+    if rules is None or isinstance(counts, Problem):
+        return False
+    if entry.kind == "Volume":
+        return rules.volume is not None and volume.wish(rules.volume, counts) is not None
+    return counts.new > 0
+
+
+def _making(view: PolicyView, ruling: Firing | Fired | Missing) -> tuple[CreateRun, ...]:
+    """Return the run that is fired and not made yet; none while something stands in the way by now."""
+    rules = view.policy.spec.triggers
+    if rules is None or not isinstance(ruling, Fired) or ruling.outcome != "Planned":
+        return ()
+    return (CreateRun(ruling.run, _spec(view, rules, ruling)),)
 
 
 def _spec(view: PolicyView, rules: Triggers, entry: Fired) -> RunSpec:

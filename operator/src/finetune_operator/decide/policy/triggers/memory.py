@@ -10,7 +10,7 @@ from ....api.model_version import ModelVersion
 from ....api.names import fired_run_name
 from ....api.policy import PolicyStatus
 from ....api.scan import Counted
-from ....api.triggers import Fired, Triggers
+from ....api.triggers import Fired, FiredOutcome, Triggers
 from ... import limits, text, times
 from ...views import Explanation, FiredRun, PolicyView
 from .schedule import CLOCKS_DIFFER
@@ -26,8 +26,8 @@ SHORTEST_PAUSE: Final = timedelta(minutes=1)
 def refreshed(view: PolicyView) -> PolicyStatus:
     """Return the status with what became of the runs that were fired, and with those that only they tell of (D151)."""
     status, now = view.policy.status, times.moment(view.now)
-    there = {run.name: run for run in view.fired}
-    known = [_met(_by_this_clock(entry, now), there.get(entry.run), now) for entry in status.fired]
+    there, made = {run.name: run for run in view.fired}, _recorded(view)
+    known = [_met(_by_this_clock(entry, now), there.get(entry.run), entry.run in made, now) for entry in status.fired]
     names = {entry.run for entry in known}
     recalled = [_recalled(run, now) for run in view.fired if run.name not in names]
     fired = _bounded([*known, *recalled])
@@ -44,23 +44,46 @@ def _by_this_clock(entry: Fired, now: datetime) -> Fired:
     )
 
 
-def _met(entry: Fired, run: FiredRun | None, now: datetime) -> Fired:
-    """Return the entry with what its run says; what it came to stands."""
+def _recorded(view: PolicyView) -> frozenset[str]:
+    """Return the names of runs that versions tell of."""
+    return frozenset(v.spec.lineage.run for v in view.versions if v.spec.lineage is not None)
+
+
+def _met(entry: Fired, run: FiredRun | None, recorded: bool, now: datetime) -> Fired:
+    """Return the entry with what its run says; what it came to stands.
+
+    One that was never seen is still to be made, unless a version tells of it: then this memory is from a backup.
+    """
     if not entry.is_open:
         return entry
-    if run is None:
-        # One that was never seen is still to be made.
-        return entry if entry.outcome == "Planned" else replace(entry, outcome="Deleted", ended_at=now)
-    over = run.outcome != "Underway"
+    if run is not None:
+        return _seen(entry, run.uid, run.outcome, now)
+    if recorded:
+        return _seen(entry, "", "Judged", now)
+    return entry if entry.outcome == "Planned" else replace(entry, outcome="Deleted", ended_at=now, reason="")
+
+
+def _seen(entry: Fired, uid: str, outcome: FiredOutcome, now: datetime) -> Fired:
+    """Return the entry without what its run was to be made of; why it was made is said until it is over."""
+    over = outcome != "Underway"
     return replace(
         entry,
-        outcome=run.outcome,
-        run_uid=run.uid[: limits.RUN_UID],
+        outcome=outcome,
+        run_uid=uid[: limits.RUN_UID] or entry.run_uid,
         ended_at=now if over else None,
         base_version="",
-        reason="",
+        reason="" if over else entry.reason,
         figures=(),
     )
+
+
+def made(status: PolicyStatus, run: str, uid: str, now: datetime) -> PolicyStatus:
+    """Return the status with a run that was made, or was there already: deleted from now on, it is not made again."""
+    fired = tuple(
+        _seen(entry, uid, "Underway", now) if (entry.run, entry.outcome) == (run, "Planned") else entry
+        for entry in status.fired
+    )
+    return status if fired == status.fired else replace(status, fired=fired)
 
 
 def _recalled(run: FiredRun, now: datetime) -> Fired:
@@ -71,8 +94,11 @@ def _recalled(run: FiredRun, now: datetime) -> Fired:
 
 
 def _bounded(entries: list[Fired]) -> tuple[Fired, ...]:
-    """Return the newest entries, oldest first; one that is open is never forgotten before one that is not."""
-    kept = sorted(entries, key=lambda entry: (entry.is_open, entry.at, entry.run))[-limits.FIRED :]
+    """Return the newest entries, oldest first; one that is open is never forgotten before one that is not.
+
+    What only runs tell of goes first: whoever may make runs must not make the policy forget its own.
+    """
+    kept = sorted(entries, key=lambda entry: (bool(entry.listing), entry.is_open, entry.at, entry.run))[-limits.FIRED :]
     return tuple(sorted(kept, key=lambda entry: (entry.at, entry.run)))
 
 
@@ -84,7 +110,7 @@ def open_entry(status: PolicyStatus) -> Fired | None:
 def next_try(view: PolicyView, rules: Triggers, counts: Counted, base: ModelVersion) -> int | Missing:
     """Return the number of the try that is due for this pool and base, or why none is (D152, D153)."""
     known = {entry.run: entry for entry in view.policy.status.fired}
-    recorded = {v.spec.lineage.run for v in view.versions if v.spec.lineage is not None}
+    recorded = _recorded(view)
     names = {attempt: name_of(view, counts, base, attempt) for attempt in range(1, TRIES + 1)}
     tried = [attempt for attempt, name in names.items() if name in known or name in recorded]
     if not tried:
