@@ -19,11 +19,11 @@ BOUNDARY = "page-and-report"
 COMMENT = "some fields of this invoice are not read"
 
 
-def judged(truth: list[tuple[str, Box]], found: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+def judged(truth: list[tuple[str, Box]], boxes_read: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     """Return the fields that a person misses, and those whose boxes are all beside the field."""
     missing, wrong = [], []
     for field, box in truth:
-        boxes = [tuple(entry["box"]) for entry in found if entry["field"] == field]
+        boxes = [tuple(entry["box"]) for entry in boxes_read if entry["field"] == field]
         if not boxes:
             missing.append(field)
         elif max(iou(box, (x1, y1, x2, y2)) for x1, y1, x2, y2 in boxes) < 0.5:

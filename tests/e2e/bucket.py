@@ -25,8 +25,8 @@ if asked["make"]:
     files.mkdir(asked["bucket"])
 for path, text in asked["write"].items():
     files.pipe_file(f"{asked['bucket']}/{path}", text.encode())
-found = [] if asked["make"] else files.find(asked["bucket"])
-print(json.dumps([path.partition("/")[2] for path in found]))
+paths = [] if asked["make"] else files.find(asked["bucket"])
+print(json.dumps([path.partition("/")[2] for path in paths]))
 """
 """Runs in the workbench pod: makes the bucket, or writes some files; prints the paths of all files."""
 

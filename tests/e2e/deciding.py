@@ -88,8 +88,8 @@ def run_names(stories: Stories, policy: str = POLICY) -> set[str]:
 def due(stories: Stories, policy: str = POLICY) -> tuple[str, str]:
     """Return reason and message of the condition Due."""
     conditions = (stories.kube.get("finetunepolicy", policy) or {}).get("status", {}).get("conditions", ())
-    found: dict[str, str] = next((c for c in conditions if c["type"] == "Due"), {})
-    return found.get("reason", ""), found.get("message", "")
+    condition: dict[str, str] = next((c for c in conditions if c["type"] == "Due"), {})
+    return condition.get("reason", ""), condition.get("message", "")
 
 
 def wait_due(stories: Stories, reason: str, words: str, seconds: float = 180, policy: str = POLICY) -> None:
@@ -131,6 +131,6 @@ def counted(stories: Stories, policy: str = POLICY) -> dict[str, Any]:
 
 def entry(stories: Stories, run: str) -> dict[str, Any]:
     """Return what the policy remembers of a run that it made."""
-    found: dict[str, Any] = next((e for e in stories.policy()["status"].get("fired", ()) if e["run"] == run), {})
-    assert found, json.dumps(stories.policy()["status"].get("fired"))
-    return found
+    entry: dict[str, Any] = next((e for e in stories.policy()["status"].get("fired", ()) if e["run"] == run), {})
+    assert entry, json.dumps(stories.policy()["status"].get("fired"))
+    return entry

@@ -127,8 +127,10 @@ class Loop:
 
     def _say(self, kind: str, policy: Object) -> None:
         """Show a condition of the policy where it says something new."""
-        found = next((c for c in policy["status"].get("conditions", ()) if c["type"] == kind), None)
-        line = f"{kind} {found['status']} ({found['reason']}): {found.get('message', '')}" if found else ""
+        condition = next((c for c in policy["status"].get("conditions", ()) if c["type"] == kind), None)
+        line = (
+            f"{kind} {condition['status']} ({condition['reason']}): {condition.get('message', '')}" if condition else ""
+        )
         if line and self._shown.get(kind) != line:
             self._shown[kind] = line
             self.tale.console.say(f"     {line}")
