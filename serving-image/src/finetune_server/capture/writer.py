@@ -80,6 +80,9 @@ class Writer:
             self._backlog.digested(task)
 
     def _write(self) -> None:
+        # Opening a store takes seconds that somebody who reports would wait. What fails here is said by the first task.
+        with suppress(Exception):
+            self._claim()
         while True:
             task = self._backlog.to_write(1)
             if task is not None:
