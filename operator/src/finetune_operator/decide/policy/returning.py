@@ -192,7 +192,9 @@ def landed(
     status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash, brake.promotion_uid)
     if outcome == "RolledBack":
         back = quoted(flight.back_version)
-        outcome, reason, message = "Succeeded", "FlightEnded", f"went back to {back}"
+        # What a brake was led to instead (D113), its message says behind where it goes.
+        instead = flight.message.partition(f"goes back to {back}")[2]
+        outcome, reason, message = "Succeeded", "FlightEnded", f"went back to {back}{instead}"
     return memory.consumed(status, done, outcome, reason, message, now, overrules=brake.overrules)
 
 
