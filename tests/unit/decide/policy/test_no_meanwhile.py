@@ -7,9 +7,21 @@ from msgspec.structs import replace
 
 from finetune_operator.api.policy import Policy, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.promotion import Despite
-from finetune_operator.decide.policy.machine import decide
+from finetune_operator.decide.policy.machine import decide, refused
+from finetune_operator.decide.views import DeploymentView
 from unit.decide.policy.flight import ASKED, BASE, COMPLETE, OTHER, TUNED, VERSIONS, flight_of, served, watching
-from unit.decide.policy.world import NOW, deployment, keys, live, live_version, policy, promotion, seconds, view
+from unit.decide.policy.world import (
+    NOW,
+    applied,
+    deployment,
+    keys,
+    live,
+    live_version,
+    policy,
+    promotion,
+    seconds,
+    view,
+)
 
 NO = Rejected(version="base_v1", sha256=BASE.spec.artifact.sha256, by="ann", at=NOW)
 DESPITE = Despite(checks=("TakenBack",), reason="it was the camera")
@@ -49,3 +61,59 @@ def test_the_promotion_that_is_led_elsewhere_says_why() -> None:
     done = ended(flown(BASE, OTHER)).consumed[-1]
     assert (done.name, done.outcome) == ("brake", "Succeeded")
     assert done.message == "went back to 'ft_v9.9', for 'base_v1': 'ann' rejected it in review"
+
+
+FRESH = deployment(epoch=None, uid="another")
+"""Another Deployment of that name, without keys."""
+BARE = deployment(epoch=None, generation=7, observed_generation=7)
+"""The same one, from which somebody removed the keys."""
+
+
+def put_back(of: Policy, there: DeploymentView) -> tuple[str | None, PolicyStatus]:
+    """Return what is put onto the Deployment after the flight ended there, and the status when it had ended."""
+    versions = (*VERSIONS, OTHER)
+    gone = decide(view(of, there, ASKED, versions=versions, now=NOW + seconds(30))).status
+    assert gone.in_flight is None
+    asked = applied(decide(view(policy(gone), there, ASKED, versions=versions, now=NOW + seconds(40))))
+    return None if asked is None else asked.version, gone
+
+
+@pytest.mark.row("D115")
+@pytest.mark.parametrize("there", [FRESH, BARE], ids=["made anew", "keys removed"])
+def test_what_a_person_rejected_is_not_put_back_where_the_flight_had_replaced_it(there: DeploymentView) -> None:
+    version, status = put_back(flown(BASE, OTHER), there)
+    assert version == "ft_v9.9"
+    told = "'ft_v9.9' counts as live, for 'base_v1' was, but 'ann' rejected it in review"
+    assert told in status.consumed[-1].message
+
+
+@pytest.mark.row("D115")
+@pytest.mark.parametrize("there", [FRESH, BARE], ids=["made anew", "keys removed"])
+def test_it_is_put_back_where_nobody_rejected_it_or_there_is_nothing_better(there: DeploymentView) -> None:
+    of = flown(BASE, OTHER)
+    old = TakenBack(version="ft_v9.9", sha256=OTHER.spec.artifact.sha256, by="bo", reason="bad", since=NOW - seconds(9))
+    other = replace(NO, version="ft_v9.9", sha256=OTHER.spec.artifact.sha256)
+    for status in (
+        replace(of.status, rejected=()),
+        replace(of.status, rejected=(NO, other)),
+        flown(BASE, TUNED, OTHER, taken=(old,)).status,
+        flown(BASE).status,
+    ):
+        assert put_back(policy(status), there)[0] == "base_v1"
+
+
+@pytest.mark.row("D115")
+def test_a_way_back_that_is_refused_leads_where_it_would_have_led_once_the_keys_are_let_go() -> None:
+    of, versions = flown(BASE, OTHER), (*VERSIONS, OTHER)
+    assert of.status.in_flight is not None
+    flight = replace(
+        of.status.in_flight, phase="Returning", back=live_version(OTHER), why="RolloutTimedOut", message=""
+    )
+    of = policy(replace(of.status, in_flight=flight))
+    owned = refused(view(of, served(**COMPLETE), ASKED, versions=versions, now=NOW + seconds(30)), "argocd", "conflict")
+    assert owned.status.live is not None
+    assert owned.status.live.version == "ft_v9.9"
+    assert owned.status.hold is not None
+    assert "the operator puts 'ft_v9.9' back then" in owned.status.hold.message
+    served_on = view(of, deployment(keys(BASE)), ASKED, versions=versions, now=NOW + seconds(30))
+    assert refused(served_on, "argocd", "conflict").status.live == of.status.live, "it serves: a no takes nothing down"

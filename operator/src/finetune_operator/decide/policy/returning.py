@@ -10,11 +10,12 @@ from .. import limits, times
 from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience, written_by_others
+from ..promotion.eligibility import is_proven
 from ..promotion.proposal import quoted
 from ..promotion.release import is_about, newest_of
 from ..promotion.waiting import candidates
+from ..rejections import barred, rejection_of
 from ..rejections import in_words as rejected_in_words
-from ..rejections import rejection_of
 from ..text import cut, plain
 from ..views import OBSERVED_STEP, DeploymentView, Fault, PolicyView
 from . import holds, memory
@@ -206,16 +207,39 @@ def foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> D
     moment = way if flight.phase == "Returning" else f"while '{flight.to.version}' was {flight.phase.lower()}"
     message = f"{what} by {manager_in_words(deployment)} {moment}"
     status = quarantined_if_at_fault(view.policy.status, flight, view.now)
+    if deployment.keys.absent:
+        status, message = instead(view, status, flight, message)
     status = landed(status, flight, "Failed", "ConcurrentWriter", message, view.now)
     held, events = holds.external(view, status, deployment)
     event = Emit("Warning", "ConcurrentWriter", f"promotion '{flight.promotion}': {message}")
     return Decision(held, (event, *events))
 
 
+def instead(view: PolicyView, status: PolicyStatus, flight: InFlight, message: str) -> tuple[PolicyStatus, str]:
+    """Return what is live after a flight that nothing led back, and serves no more, with `message` (row D115).
+
+    It is what was live, so that lost keys are put back. Where a person rejected that (D110) it is what the flight would
+    go back to, as far as nothing speaks against it either: to serve anew is no going on.
+    """
+    live, back = status.live, flight.back
+    if live is None or (no := barred(live.sha256, view.versions, status)) is None:
+        return status, message
+    if flight.phase != "Returning":
+        back = memory.way_back(status, flight.to, view.versions)
+    if back is None or rejection_of(back.sha256, view.versions, status) is not None:
+        return status, message
+    led = replace(status, live=memory.as_live(back, flight.epoch, view.now))
+    if not is_proven(replace(view.policy, status=led), view.versions):
+        return status, message
+    words = f"'{back.version}' counts as live, for '{live.version}' was, but {rejected_in_words(no, live.version)}"
+    return led, f"{message}; {words}"
+
+
 def target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
-    """The Deployment is gone or another one of that name (row D13); live stays as recorded, and row D5 follows."""
+    """The Deployment is gone or another one of that name (row D13); row D5 puts back what is recorded as live."""
     message = f"Deployment '{view.policy.spec.deployment}' was deleted or replaced while {flight.phase.lower()}"
     if flight.phase == "Returning":
         return _returned(view, flight, f"; {message}")
-    status = landed(view.policy.status, flight, "Failed", "TargetGone", message, view.now)
+    status, message = instead(view, view.policy.status, flight, message)
+    status = landed(status, flight, "Failed", "TargetGone", message, view.now)
     return Decision(status, (Emit("Warning", "TargetGone", f"promotion '{flight.promotion}': {message}"),))
