@@ -96,10 +96,20 @@ def test_it_is_put_back_where_nobody_rejected_it_or_there_is_nothing_better(ther
     for status in (
         replace(of.status, rejected=()),
         replace(of.status, rejected=(NO, other)),
-        flown(BASE, TUNED, OTHER, taken=(old,)).status,
+        flown(BASE, OTHER, taken=(old,)).status,
         flown(BASE).status,
     ):
         assert put_back(policy(status), there)[0] == "base_v1"
+
+
+@pytest.mark.row("D115")
+@pytest.mark.parametrize("there", [FRESH, BARE], ids=["made anew", "keys removed"])
+def test_where_the_flight_went_back_to_what_was_good_that_is_put_back(there: DeploymentView) -> None:
+    """A person was leaving what another one had rejected; there is no third version."""
+    assert put_back(flown(BASE, TUNED), there)[0] == "ft_v1.1"
+    taken = replace(NO, version="ft_v1.1", sha256=TUNED.spec.artifact.sha256)
+    both = replace(flown(BASE, TUNED).status, rejected=(NO, taken))
+    assert put_back(policy(both), there)[0] == "base_v1"
 
 
 @pytest.mark.row("D115")

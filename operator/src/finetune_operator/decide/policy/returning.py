@@ -219,20 +219,26 @@ def instead(view: PolicyView, status: PolicyStatus, flight: InFlight, message: s
     """Return what is live after a flight that nothing led back, and serves no more, with `message` (row D115).
 
     It is what was live, so that lost keys are put back. Where a person rejected that (D110) it is what the flight would
-    go back to, as far as nothing speaks against it either: to serve anew is no going on.
+    go back to, or else what it went to, if that was good before, as far as nothing speaks against it either: to serve
+    anew is no going on.
     """
-    live, back = status.live, flight.back
+    live = status.live
     if live is None or (no := barred(live.sha256, view.versions, status)) is None:
         return status, message
-    if flight.phase != "Returning":
-        back = memory.way_back(status, flight.to, view.versions)
-    if back is None or rejection_of(back.sha256, view.versions, status) is not None:
-        return status, message
-    led = replace(status, live=memory.as_live(back, flight.epoch, view.now))
-    if not is_proven(replace(view.policy, status=led), view.versions):
-        return status, message
-    words = f"'{back.version}' counts as live, for '{live.version}' was, but {rejected_in_words(no, live.version)}"
-    return led, f"{message}; {words}"
+    forward = flight.phase != "Returning"
+    back = memory.way_back(status, flight.to, view.versions) if forward else flight.back
+    ahead = flight.to if forward and status.is_good(flight.to.sha256) else None
+    for other in filter(None, (back, ahead)):
+        led = replace(status, live=memory.as_live(other, flight.epoch, view.now))
+        if _is_proven(view, led, other):
+            words = rejected_in_words(no, live.version)
+            return led, f"{message}; '{other.version}' counts as live, for '{live.version}' was, but {words}"
+    return status, message
+
+
+def _is_proven(view: PolicyView, status: PolicyStatus, version: LiveVersion) -> bool:
+    no = rejection_of(version.sha256, view.versions, status)
+    return no is None and is_proven(replace(view.policy, status=status), view.versions)
 
 
 def target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
