@@ -94,8 +94,12 @@ server-test: ## the server: digest, readiness, answers, drain, metrics, the shar
 demo: ## the main job on this machine, from an untrained model to live and back (DEMO_CONTEXT, DEMO_REGISTRY: elsewhere)
 	@PYTHONPATH=demo/src python3 -m finetune_demo up
 
+.PHONY: demo-loop
+demo-loop: ## the loop on this machine: people report, label, and the policy starts the run (variables as for demo)
+	@PYTHONPATH=demo/src python3 -m finetune_demo loop
+
 .PHONY: demo-clean
-demo-clean: ## remove all that the demo left
+demo-clean: ## remove all that a demo left
 	@PYTHONPATH=demo/src python3 -m finetune_demo clean
 
 .PHONY: e2e

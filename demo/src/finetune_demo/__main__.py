@@ -1,18 +1,18 @@
-"""`python3 -m finetune_demo up|clean`."""
+"""`python3 -m finetune_demo up|loop|clean`."""
 
 import argparse
 import sys
 
 from . import cluster as clusters
-from . import environment, story, summary
+from . import environment, loop, story, summary
 from .console import Console, Failed, fail
 from .settings import Settings, from_environment
 
 SEED = 7
 
 
-def up(console: Console, settings: Settings) -> int:
-    """Run the whole demo; 0 only when every promise held."""
+def to_live_base(console: Console, settings: Settings) -> story.Story:
+    """Play what both demos begin with: a cluster, the operator, and a base that is live."""
     with console.step("tools, environments, invoices"):
         environment.prepare(console, settings, seed=SEED)
         recipe = story.load_recipe(console, settings)
@@ -30,6 +30,12 @@ def up(console: Console, settings: Settings) -> int:
         tale.serve_base()
     with console.step("new suppliers, before"):
         tale.measure("before", "base_v1")
+    return tale
+
+
+def up(console: Console, settings: Settings) -> int:
+    """Run the whole demo; 0 only when every promise held."""
+    tale = to_live_base(console, settings)
     tale.start_load()
     with console.step("60 verified samples into the pool"):
         tale.fill_pool()
@@ -41,10 +47,36 @@ def up(console: Console, settings: Settings) -> int:
         tale.roll_back()
         tale.measure("back", "base_v1")
     tale.facts["load"] = tale.stop_load()
-    checks = summary.checks(tale.facts)
-    print(summary.render(checks, console.durations), flush=True)
-    print(cluster.kube.kubectl("get", "finetunepolicies,finetuneruns,modelversions,modelpromotions"), flush=True)
-    print(summary.look_around(settings), flush=True)
+    return closing(tale, summary.checks(tale.facts), summary.look_around(settings))
+
+
+def play_loop(console: Console, settings: Settings) -> int:
+    """Run the demo of the loop, in which no person makes a run; 0 only when every promise held."""
+    tale = to_live_base(console, settings)
+    turns = loop.Loop(tale)
+    with console.step("capture and triggers on"):
+        turns.open()
+    with console.step("people report"):
+        turns.report()
+    with console.step("a scan counts what was captured"):
+        turns.scanned()
+    with console.step("labels there and back"):
+        turns.label()
+    with console.step("the policy makes a run"):
+        run = turns.fired()
+    with console.step("the run, to live"):
+        turns.live(run)
+    with console.step("new suppliers, after"):
+        tale.measure("after", "ft_v1.1")
+    return closing(tale, summary.loop_checks(tale.facts), summary.look_around(settings, run))
+
+
+def closing(tale: story.Story, checks: list[summary.Check], look_around: str) -> int:
+    """Print the tables and what to look at; return 0 where every check holds."""
+    print(summary.render(checks, tale.console.durations), flush=True)
+    kinds = "finetunepolicies,finetuneruns,modelversions,modelpromotions"
+    print(tale.cluster.kube.kubectl("get", kinds), flush=True)
+    print(look_around, flush=True)
     bad = [what for what, _, good in checks if not good]
     return fail("; ".join(bad)) if bad else 0
 
@@ -56,14 +88,17 @@ def clean(console: Console, settings: Settings) -> int:
     return 0
 
 
+COMMANDS = {"up": up, "loop": play_loop, "clean": clean}
+
+
 def main() -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="finetune_demo", description=__doc__)
-    parser.add_argument("command", choices=("up", "clean"))
+    parser.add_argument("command", choices=tuple(COMMANDS))
     chosen = parser.parse_args()
     console, settings = Console(), from_environment()
     try:
-        return {"up": up, "clean": clean}[chosen.command](console, settings)
+        return COMMANDS[chosen.command](console, settings)
     except Failed as error:
         return fail(str(error))
 

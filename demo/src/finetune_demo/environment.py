@@ -53,13 +53,13 @@ def _fingerprint(source: Path) -> str:
 
 
 def fill_data_volume(settings: Settings, invoices: Path, data: Path) -> None:
-    """Lay out the data volume: anchor, empty pool and artifacts, the verified and unseen pages, scripts."""
+    """Lay out the data volume: anchor, verified and unseen pages, scripts, and empty folders for what will come."""
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(parents=True)
     shutil.copytree(invoices / "anchor", data / "anchor")
     for name in ("verified", "unseen", "poisoned"):
         shutil.copytree(invoices / "new-suppliers" / name, data / name)
-    for name in ("pool", "artifacts"):
+    for name in ("pool", "artifacts", "production"):
         (data / name).mkdir()
     shutil.copytree(settings.root / "demo" / "pods", data / "pods")
     shutil.copytree(settings.root / "examples" / "invoices" / "src", data / "example")

@@ -80,6 +80,16 @@ class Kube:
         pod = self.get("pod", name) or {}
         return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", []))
 
+    def follow(self, *words: str, show: Callable[[str], None]) -> None:
+        """Show what a kubectl command prints as it comes; raises Failed when it fails."""
+        command, shown = [*self.kubectl_words, "-n", self.namespace, *words], ""
+        with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            for line in process.stdout or ():
+                shown = (shown + line)[-3000:]
+                show(line.rstrip())
+        if process.returncode != 0:
+            raise Failed(f"kubectl {' '.join(words)}\nexited with {process.returncode}:\n{shown}")
+
     def follow_job(self, name: str, seconds: float, show: Callable[[str], None]) -> None:
         """Show a Job's log as it comes; raises Failed when the Job fails."""
         pods = f"job-name={name}"

@@ -140,13 +140,21 @@ def _trainer_values(trainer: Runtime) -> dict[str, Any]:
             tmp,
             *trainer.mounts,
         ],
+        "SCAN_MOUNTS": [
+            mount("data", "/data/pool", sub_path="pool", read_only=True),
+            mount("data", "/data/artifacts", sub_path="artifacts", read_only=True),
+            mount("data", "/data/production", sub_path="production"),
+            tmp,
+            *trainer.mounts,
+        ],
     }
 
 
 def _server_values(server: Runtime) -> dict[str, Any]:
     return {
         "SERVER_ENV": _server_env(server),
-        "SERVER_VOLUMES": [volume("data", read_only=True), *server.volumes, TMP, {"name": "model", "emptyDir": {}}],
+        # Read only by its mounts: where capture is on, one more of them is not.
+        "SERVER_VOLUMES": [volume("data", read_only=False), *server.volumes, TMP, {"name": "model", "emptyDir": {}}],
         "SERVER_MOUNTS": [
             mount("data", "/data/artifacts", sub_path="artifacts", read_only=True),
             mount("model", "/model"),

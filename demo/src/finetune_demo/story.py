@@ -14,6 +14,7 @@ from .console import Console, Failed
 from .settings import RELEASE, SYSTEM, Settings
 
 RUN = "new-suppliers"
+POD_SCRIPTS = "/data/pods"
 
 
 @dataclass(slots=True)
@@ -205,8 +206,12 @@ class Story:
     def run_to_live(self) -> None:
         """Apply the FineTuneRun and follow it until its version is live."""
         self.apply("80-run.yaml")
+        self.follow_to_live(RUN)
+
+    def follow_to_live(self, name: str) -> None:
+        """Follow a run until its version is live; raises Failed where it ends otherwise, or asks for a person."""
         # A review would wait for a person for two weeks; the line above this has the command that decides it.
-        followed = progress.follow(self.cluster.kube, RUN, 1200, until=(*progress.FINAL, "InReview"))
+        followed = progress.follow(self.cluster.kube, name, 1200, until=(*progress.FINAL, "InReview"))
         status = followed.run["status"]
         self.facts |= {"epochs seen": sorted(followed.epochs), "phases": followed.phases, "run": status}
         if followed.phase != "Promoted":

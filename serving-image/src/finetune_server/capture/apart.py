@@ -33,13 +33,13 @@ class StoreApart:
 
     def read(self, path: str) -> bytes | None:
         """See `Store`."""
-        found, content = self._ask("read", path)
-        return content if found else None
+        is_there, content = self._ask("read", path)
+        return content if is_there else None
 
     def exists(self, path: str) -> bool:
         """See `Store`."""
-        found, _ = self._ask("exists", path)
-        return found
+        is_there, _ = self._ask("exists", path)
+        return is_there
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -67,7 +67,7 @@ class StoreApart:
             raise StoreError("the process that writes there has ended")
         if "error" in reply:
             raise StoreError(reply["error"])
-        return reply["found"], given
+        return reply["isThere"], given
 
     def _started(self) -> BufferedRWPair:
         ours, theirs = socket.socketpair()

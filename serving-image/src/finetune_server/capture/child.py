@@ -57,8 +57,8 @@ def serve(lines: Lines, uri: str) -> None:
             return  # the server ended in the middle of it: half a page is none
         try:
             store = store or RemoteStore(uri)
-            found, given = _done(store, order["do"], order["path"], content)
-            reply: dict[str, Any] = {"found": found, "bytes": len(given)}
+            is_there, given = _done(store, order["do"], order["path"], content)
+            reply: dict[str, Any] = {"isThere": is_there, "bytes": len(given)}
         except Exception as error:  # noqa: BLE001 - stores raise errors of their own, without a common base
             given = b""
             reply = {"error": f"{type(error).__name__}: {error}"[:_LONGEST_COMPLAINT], "bytes": 0}
