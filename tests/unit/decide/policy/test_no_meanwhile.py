@@ -63,6 +63,24 @@ def test_the_promotion_that_is_led_elsewhere_says_why() -> None:
     assert done.message == "went back to 'ft_v9.9', for 'base_v1': 'ann' rejected it in review"
 
 
+@pytest.mark.row("D78")
+@pytest.mark.parametrize("noes", [0, 1])
+def test_a_no_to_where_a_brake_leads_takes_nothing_else_back(noes: int) -> None:
+    """What was live was adopted (D55): the flight would have gone to the other one, too."""
+    of, versions = watching(), (*VERSIONS, OTHER)
+    assert of.status.in_flight is not None
+    flight = replace(of.status.in_flight, back=live_version(OTHER))
+    status = replace(live(BASE), last_good=(live_version(OTHER),), in_flight=flight, epoch=of.status.epoch)
+    brake = promotion("ft_v9.9", "ft_v1.1", name="brake", age=-25)
+    seen = view(policy(status), served(**COMPLETE), ASKED, brake, versions=versions, now=NOW + seconds(30))
+    pulled = decide(seen).status
+    no = replace(NO, version="ft_v9.9", sha256=OTHER.spec.artifact.sha256)
+    there = deployment(keys(OTHER), epoch=pulled.epoch, generation=8, observed_generation=8)
+    meanwhile = policy(replace(pulled, rejected=(no,) * noes))
+    after = decide(view(meanwhile, there, ASKED, brake, versions=versions, now=NOW + seconds(60))).status
+    assert [entry.version for entry in after.taken_back] == ["ft_v1.1"]
+
+
 FRESH = deployment(epoch=None, uid="another")
 """Another Deployment of that name, without keys."""
 BARE = deployment(epoch=None, generation=7, observed_generation=7)

@@ -154,8 +154,15 @@ def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[
 
 
 def _goes_further(view: PolicyView, flight: InFlight, brake: Brake) -> bool:
-    """Tell whether it goes back to another version than the flight would have; to correct a taking back leaves none."""
-    return not brake.corrects and flight.back != memory.way_back(view.policy.status, flight.to, view.versions)
+    """Tell whether it goes back to another version than the flight would have; to correct a taking back leaves none.
+
+    A no to it that came on the way says nothing of what the flight would have done when the brake was pulled.
+    """
+    sha256 = "" if flight.back is None else flight.back.sha256
+    status = view.policy.status
+    status = replace(status, rejected=tuple(no for no in status.rejected if no.sha256 != sha256))
+    versions = tuple(version for version in view.versions if version.spec.artifact.sha256 != sha256)
+    return not brake.corrects and flight.back != memory.way_back(status, flight.to, versions)
 
 
 def _not_gone_back_to(view: PolicyView, flight: InFlight) -> str:
