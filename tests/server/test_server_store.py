@@ -106,7 +106,7 @@ def test_half_a_page_is_not_written(tmp_path: Path) -> None:
     half = b'{"do": "write", "path": "half", "bytes": 4}\n12'
     lines = Lines(whole + half)
     serve(lines, tmp_path.as_uri())
-    assert json.loads(lines.replies) == {"found": True, "bytes": 0}
+    assert json.loads(lines.replies) == {"isThere": True, "bytes": 0}
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 

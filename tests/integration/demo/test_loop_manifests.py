@@ -73,7 +73,7 @@ def _found(kube: Kube) -> dict[str, dict[str, Any]]:
     return {kind: kube.get(names.get(kind, kind), name) or {} for kind, name in kinds.items()}
 
 
-def _env(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _env(manifests: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Return the variables of the container that serves."""
-    (container,) = found["deployment"]["spec"]["template"]["spec"]["containers"]
+    (container,) = manifests["deployment"]["spec"]["template"]["spec"]["containers"]
     return {e["name"]: e.get("value") or json.dumps(e["valueFrom"]) for e in container["env"]}
