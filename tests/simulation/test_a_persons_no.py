@@ -95,7 +95,8 @@ def test_a_brake_ends_a_flight_at_once_and_goes_back_to_nothing_that_a_person_re
     assert (world.live(), world.put_live(), violations(world)) == ("base_v1", [], [])
     assert "'ann' rejected it" in world.status["hold"]["message"]
     brake = world.get(Kind.PROMOTION, "brake")["status"]
-    assert (brake["phase"], brake["message"]) == ("Succeeded", "went back to 'base_v1'")
+    said = "went back to 'base_v1', for 'ft_v1.1': 'ann' rejected it in review"
+    assert (brake["phase"], brake["message"]) == ("Succeeded", said)
 
 
 def policies_forget(patch: Patch) -> None:

@@ -320,7 +320,7 @@ def test_a_field_conflict_is_recorded_and_not_forced(world: World) -> None:
     touch(world, lambda o: o["spec"]["template"]["metadata"].update(annotations=uri))
     observed = world.policy()
 
-    def refuse(raw: Object, conflict: FieldConflict) -> Decision[PolicyStatus]:
+    async def refuse(raw: Object, conflict: FieldConflict) -> Decision[PolicyStatus]:
         assert raw["status"]["epoch"] == 1
         return Decision(PolicyStatus(epoch=1, observed_generation=7), (Emit("Warning", conflict.manager, "m"),))
 

@@ -12,7 +12,7 @@ from finetune_operator.api.names import ARTIFACT_SHA256_KEY, ARTIFACT_URI_KEY, M
 from finetune_operator.api.policy import PolicyStatus
 from finetune_operator.api.run import RunStatus
 from finetune_operator.cluster.act import NameTaken, Outlets, act
-from finetune_operator.cluster.errors import Conflict, Unavailable
+from finetune_operator.cluster.errors import Conflict, FieldConflict, Unavailable
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observed, Observer
@@ -222,3 +222,29 @@ def test_a_hold_knows_the_newest_promotion_though_its_watch_lags(world: World) -
     world.do(reconciler.reconcile(ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields")))
     hold = world.raw(Kind.POLICY, "invoice-fields")["status"]["hold"]
     assert hold["newestPromotion"] == made
+
+
+@pytest.mark.row("D20")
+@pytest.mark.row("D83")
+def test_a_hold_that_comes_of_a_refused_apply_knows_the_newest_promotion_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is live lost its keys, somebody took one of them, and a release was made just before anybody knew."""
+    live = {"version": "base_v1", "modelVersion": "b", "uri": "file:///m", "sha256": DIGEST, "epoch": 1}
+    good = {key: live[key] for key in ("version", "modelVersion", "uri", "sha256")}
+    since = "2026-11-21T11:00:00Z"
+    world.status(Kind.POLICY, "invoice-fields", {"epoch": 1, "live": live | {"since": since}, "lastGood": [good]})
+
+    async def owned(*_: object, **__: object) -> Object:
+        raise FieldConflict("conflict with argocd", "argocd")
+
+    monkeypatch.setattr(world.client, "apply", owned)
+    world.client.stop()
+    world.server.advance(300)
+    world.server.create("user", Kind.PROMOTION, NAMESPACE, promotion("release", "base_v1", releaseHold=True))
+    made = world.raw(Kind.PROMOTION, "release")["metadata"]["creationTimestamp"]
+    outlets = Outlets(lambda *_: None, lambda _: None)
+    reconciler = Reconciler(world.cluster, world.observer, outlets, lambda: world.server.now)
+    world.do(reconciler.reconcile(ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields")))
+    hold = world.raw(Kind.POLICY, "invoice-fields")["status"]["hold"]
+    assert (hold["reason"], hold["newestPromotion"]) == ("FieldOwned", made)

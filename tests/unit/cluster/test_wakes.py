@@ -259,3 +259,22 @@ def test_a_run_that_left_a_finished_job_behind_wakes_its_policy_and_its_progress
     for phase in ("Training", "Evaluating", "Failed"):
         assert world.put(Kind.RUN, "new", spec={"policy": "p"}, status={"phase": phase}) == {run, P}
         assert world.put(Kind.RUN, "new", spec={"policy": "p"}, status={"phase": phase, "message": "x"}) == {run}
+
+
+@pytest.mark.row("R206")
+@pytest.mark.parametrize("phase", ["InReview", "Promoting", "Promoted", "Failed"])
+def test_a_persons_no_wakes_every_policy_of_the_model(world: World, phase: str) -> None:
+    """The run's own may be gone, and the run be deleted before the others look by themselves."""
+    world.put(Kind.POLICY, "beside", spec=POLICY | {"deployment": "staging"})
+    made: dict[str, Any] = {"phase": phase, "model": "m", "candidate": {"sha256": "a" * 64}}
+    made["evidence"] = {"digest": "e1"}
+    no = {"decision": "Reject", "evidence": "e1", "by": "ann"}
+    policies = {P, ("finetunepolicies", "beside")}
+    for name in ("p", "gone"):
+        spec = {"policy": name}
+        world.put(Kind.RUN, "run", spec=spec, status=made)
+        assert policies & world.put(Kind.RUN, "run", spec=spec | {"review": no}, status=made) == policies
+        again = world.put(Kind.RUN, "run", spec=spec | {"review": no}, status=made | {"message": "more words"})
+        assert not policies & again, "who has heard it is not told again"
+        elsewhere = made | {"candidate": {"sha256": "a" * 64}, "model": "m2"}
+        assert ("finetunepolicies", "beside") not in world.put(Kind.RUN, "run", spec=spec, status=elsewhere)

@@ -1,6 +1,6 @@
 """Carry out a decision: the status first, then the actions in order."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, assert_never
 
@@ -48,7 +48,7 @@ _APPLY_TRIES: Final = 8
 S = TypeVar("S")
 V = TypeVar("V")
 
-Refuse = Callable[[Object, FieldConflict], Decision[S]]
+Refuse = Callable[[Object, FieldConflict], Awaitable[Decision[S]]]
 """From the object as it is now and the conflict, what is to be recorded of an apply that was refused."""
 
 
@@ -111,7 +111,7 @@ async def act(
         except FieldConflict as conflict:
             if refuse is None:
                 raise
-            answer = refuse(raw, conflict)
+            answer = await refuse(raw, conflict)
             await write_status(cluster, observed.kind, raw, plain(answer.status))
             _tell_all(observed, answer, outlets)
             return Acted(wrote=True, again=True)

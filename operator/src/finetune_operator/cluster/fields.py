@@ -313,6 +313,12 @@ def moves_on(before: Hashable, after: Hashable) -> bool:
     return was != now
 
 
+def is_rejected_anew(before: Hashable, after: Hashable) -> bool:
+    """Tell whether a person rejected what a run made, and nobody had heard of it."""
+    was, now = (entry.rejected if isinstance(entry, Standing) else () for entry in (before, after))
+    return bool(now) and was != now
+
+
 def lands(before: Hashable, after: Hashable) -> bool:
     """Tell whether a run is no longer about to change what is live, nor lines up for it."""
     was, now = (_nearness(entry) for entry in (before, after))

@@ -183,6 +183,8 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
                 kind=Kind.POLICY, find_by="name", value="policy", only=("past_first_job", "true"), when=fields.moves_on
             ),
             Wake(kind=Kind.POLICY, find_by="name", value="fired", when=fields.moves_on),
+            # A no outlives its run and the run's policy only where another policy of the model has heard it (R206).
+            Wake(kind=Kind.POLICY, find_by="model", value="rejected", when=fields.is_rejected_anew),
         ),
         reconciled=Reconciled(
             name="FineTuneRun",

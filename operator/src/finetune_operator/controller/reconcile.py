@@ -15,7 +15,7 @@ from ..api.policy import Policy, PolicyStatus
 from ..api.promotion import PromotionStatus
 from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain
-from ..cluster.act import Acted, Outlets, act, regarding, write_status
+from ..cluster.act import Acted, Outlets, Refuse, act, regarding, write_status
 from ..cluster.errors import ClusterError, FieldConflict, Forbidden, Invalid, Unauthenticated
 from ..cluster.kinds import Kind, reconciled
 from ..cluster.object_ref import ObjectRef
@@ -157,7 +157,7 @@ class Reconciler:
             return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
         with self.observer.places.claimed(observed.view, decision.status):
             try:
-                return await self._act(observed, decision, _refuser(observed))
+                return await self._act(observed, decision, self._refuser(observed))
             except ClusterError as error:
                 error.within = _flies_on(decision)
                 raise
@@ -197,10 +197,25 @@ class Reconciler:
         self,
         observed: Observed[Any],
         decision: Decision[S],
-        refuse: Callable[[Object, FieldConflict], Decision[S]] | None = None,
+        refuse: Refuse[S] | None = None,
     ) -> Outcome:
         acted: Acted = await act(self.cluster, observed, decision, self.outlets, refuse)
         return Outcome(wrote=acted.wrote, again=acted.again, after=_soonest(decision.requeue_after, observed.poll))
+
+    def _refuser(self, observed: Observed[Any]) -> Refuse[Any] | None:
+        """Return what records a refused apply in the object as it is by then; None for a kind that applies nothing."""
+        refused = reconciled(observed.kind).refused
+        if refused is None:
+            return None
+
+        async def refuse(raw: Object, conflict: FieldConflict) -> Decision[Any]:
+            now_there = parse(raw, Policy)
+            # Its hold says which promotions were there, as any other does (D83).
+            there = await self.observer.promotions(now_there, fresh=True)
+            view = with_changes(observed.view, policy=now_there, promotions=there)
+            return refused(view, conflict.manager, str(conflict))
+
+        return refuse
 
     async def _say_failed(self, kind: Kind, raw: Object, words: str, now: datetime) -> None:
         """Say that the operator fails on the object, by a patch as small as can be, and end a run that it cannot help.
@@ -270,19 +285,6 @@ def _reconciled_again(decision: Decision[S]) -> Decision[S]:
     if len(conditions) == len(decision.status.conditions):
         return decision
     return with_changes(decision, status=replace(decision.status, conditions=conditions))
-
-
-def _refuser(observed: Observed[Any]) -> Callable[[Object, FieldConflict], Decision[Any]] | None:
-    """Return what records a refused apply in the object as it is by then; None for a kind that applies nothing."""
-    refused = reconciled(observed.kind).refused
-    if refused is None:
-        return None
-
-    def refuse(raw: Object, conflict: FieldConflict) -> Decision[Any]:
-        now_there = parse(raw, Policy)
-        return refused(with_changes(observed.view, policy=now_there), conflict.manager, str(conflict))
-
-    return refuse
 
 
 def _conditions(status: dict[str, Any]) -> tuple[Condition, ...]:

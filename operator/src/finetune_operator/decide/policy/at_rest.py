@@ -17,6 +17,7 @@ from ..promotion.eligibility import is_proven
 from ..promotion.proposal import Clear, Proposal, Refuse
 from ..promotion.release import lifts
 from ..promotion.waiting import candidates, identity
+from ..rejections import barred
 from ..views import DeploymentView, PolicyView
 from . import holds, memory
 from .flight import begin
@@ -78,8 +79,10 @@ def _refuse(
     finding: Refuse,
     unmirrored: set[tuple[str, str]],
 ) -> PolicyStatus:
-    if finding.outcome == "Succeeded" and status.live is not None:
-        status = memory.kept(status, memory.as_version(status.live))
+    live = status.live
+    # To overrule a taking back overrules no person's no: what D110 bars stays, and is good by nobody's word (D65).
+    if finding.outcome == "Succeeded" and live is not None and barred(live.sha256, view.versions, status) is None:
+        status = memory.kept(status, memory.as_version(live))
     if finding.outcome == "Succeeded" and lifts(promotion, status.hold):
         status = memory.released(status)
     return memory.consumed(

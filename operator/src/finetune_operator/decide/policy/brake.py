@@ -56,7 +56,8 @@ def _end(
             spec_hash=spec_hash,
             release_hold=promotion.spec.release_hold,
             overrules=promotion.overrules,
-            corrects=overrules(promotion, "TakenBack"),
+            # Its word is about what it names, and frees nothing else of having been taken back.
+            corrects=back == asked and overrules(promotion, "TakenBack"),
             reason=cut(promotion.spec.reason, limits.MARK),
         ),
     )

@@ -11,6 +11,7 @@ from ...api.meta import find, set_condition
 from ...api.policy import PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
+from ..deployment import keys_of
 from ..text import plain
 from ..views import PolicyView
 from . import holds, memory
@@ -20,7 +21,7 @@ from .conditions import facts, serving
 from .flight import advance
 from .metrics import metrics
 from .recall import recall
-from .returning import landed
+from .returning import instead, landed
 from .rules import Rule, side_by_side
 from .scan import scan
 from .summary import summary
@@ -68,8 +69,10 @@ def refused(view: PolicyView, manager: str, message: str) -> Decision[PolicyStat
     flight = status.in_flight
     if flight is not None:
         conflict = f"field manager '{plain(owner)}' owns a field of the operator on Deployment '{name}'"
-        status = quarantined_if_at_fault(status, flight, view.now)
-        status = landed(status, flight, "Failed", "FieldOwned", f"{conflict}: {message}", view.now)
+        status, said = quarantined_if_at_fault(status, flight, view.now), f"{conflict}: {message}"
+        if view.deployment is not None and view.deployment.keys == keys_of(flight.to):
+            status, said = instead(view, status, flight, said)
+        status = landed(status, flight, "Failed", "FieldOwned", said, view.now)
     return _summed_up(view, Decision(*holds.field_owned(view, status, flight, owner)))
 
 

@@ -24,7 +24,7 @@ from ..promotion.eligibility import passed_by_itself, what_comes_back
 from ..promotion.proposal import Proposal, Refuse
 from ..promotion.release import newest_of
 from ..promotion.waiting import candidates
-from ..rejections import in_words, rejection_on
+from ..rejections import in_words, rejection_of, rejection_on
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
 
@@ -45,7 +45,7 @@ def recall(view: PolicyView) -> Decision[PolicyStatus] | None:
     status = _with_taken_back(status, served)
     status = memory.rejected(status, _rejections(view))
     status = memory.judged(status, _judged(view))
-    status = _with_good(status, served)
+    status = _with_good(view, status, served)
     return None if status is view.policy.status else Decision(status)
 
 
@@ -127,7 +127,7 @@ def _taken_back(version: ModelVersion, mark: Mark) -> TakenBack:
     )
 
 
-def _with_good(status: PolicyStatus, served: tuple[Served, ...]) -> PolicyStatus:
+def _with_good(view: PolicyView, status: PolicyStatus, served: tuple[Served, ...]) -> PolicyStatus:
     """Only what passed by itself, and only until somebody releases the hold: a record alone makes nothing good.
 
     A base is verified anew after a restore, and the versions may come after their policy.
@@ -141,7 +141,7 @@ def _with_good(status: PolicyStatus, served: tuple[Served, ...]) -> PolicyStatus
         if service.good is not None
         and passed_by_itself(version)
         and not memory.is_quarantined(status, version.spec.artifact.sha256)
-        and status.rejected_of(version.spec.artifact.sha256) is None
+        and rejection_of(version.spec.artifact.sha256, view.versions, status) is None
     }
     newest = sorted(good.values(), key=lambda item: item[0], reverse=True)
     versions = [*(version for _, version in newest), *(v for v in status.last_good if v.sha256 not in good)]
@@ -303,7 +303,7 @@ def _instead(view: PolicyView, status: PolicyStatus, version: LiveVersion | None
         for entry in status.last_good
         if (version is None or entry.sha256 != version.sha256)
         and not overruling(status, entry.sha256)
-        and status.rejected_of(entry.sha256) is None
+        and rejection_of(entry.sha256, view.versions, status) is None
     ]
     came_from = None if status.live is None else status.live.version
     deployment = view.deployment

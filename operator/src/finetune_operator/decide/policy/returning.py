@@ -10,11 +10,12 @@ from .. import limits, times
 from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience, written_by_others
+from ..promotion.eligibility import is_proven
 from ..promotion.proposal import quoted
 from ..promotion.release import is_about, newest_of
 from ..promotion.waiting import candidates
+from ..rejections import barred, rejection_of
 from ..rejections import in_words as rejected_in_words
-from ..rejections import rejection_of
 from ..text import cut, plain
 from ..views import OBSERVED_STEP, DeploymentView, Fault, PolicyView
 from . import holds, memory
@@ -153,8 +154,15 @@ def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[
 
 
 def _goes_further(view: PolicyView, flight: InFlight, brake: Brake) -> bool:
-    """Tell whether it goes back to another version than the flight would have; to correct a taking back leaves none."""
-    return not brake.corrects and flight.back != memory.way_back(view.policy.status, flight.to, view.versions)
+    """Tell whether it goes back to another version than the flight would have; to correct a taking back leaves none.
+
+    A no to it that came on the way says nothing of what the flight would have done when the brake was pulled.
+    """
+    sha256 = "" if flight.back is None else flight.back.sha256
+    status = view.policy.status
+    status = replace(status, rejected=tuple(no for no in status.rejected if no.sha256 != sha256))
+    versions = tuple(version for version in view.versions if version.spec.artifact.sha256 != sha256)
+    return not brake.corrects and flight.back != memory.way_back(status, flight.to, versions)
 
 
 def _not_gone_back_to(view: PolicyView, flight: InFlight) -> str:
@@ -192,7 +200,9 @@ def landed(
     status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash, brake.promotion_uid)
     if outcome == "RolledBack":
         back = quoted(flight.back_version)
-        outcome, reason, message = "Succeeded", "FlightEnded", f"went back to {back}"
+        # What a brake was led to instead (D113), its message says behind where it goes.
+        instead = flight.message.partition(f"goes back to {back}")[2]
+        outcome, reason, message = "Succeeded", "FlightEnded", f"went back to {back}{instead}"
     return memory.consumed(status, done, outcome, reason, message, now, overrules=brake.overrules)
 
 
@@ -204,16 +214,45 @@ def foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> D
     moment = way if flight.phase == "Returning" else f"while '{flight.to.version}' was {flight.phase.lower()}"
     message = f"{what} by {manager_in_words(deployment)} {moment}"
     status = quarantined_if_at_fault(view.policy.status, flight, view.now)
+    if deployment.keys.absent:
+        status, message = instead(view, status, flight, message)
     status = landed(status, flight, "Failed", "ConcurrentWriter", message, view.now)
     held, events = holds.external(view, status, deployment)
     event = Emit("Warning", "ConcurrentWriter", f"promotion '{flight.promotion}': {message}")
     return Decision(held, (event, *events))
 
 
+def instead(view: PolicyView, status: PolicyStatus, flight: InFlight, message: str) -> tuple[PolicyStatus, str]:
+    """Return what is live after a flight that nothing led back, and serves no more, with `message` (row D115).
+
+    It is what was live, so that lost keys are put back. Where a person rejected that (D110) it is what the flight would
+    go back to, or else what it went to, if that was good before, as far as nothing speaks against it either: to serve
+    anew is no going on.
+    """
+    live = status.live
+    if live is None or (no := barred(live.sha256, view.versions, status)) is None:
+        return status, message
+    forward = flight.phase != "Returning"
+    back = memory.way_back(status, flight.to, view.versions) if forward else flight.back
+    ahead = flight.to if forward and status.is_good(flight.to.sha256) else None
+    for other in filter(None, (back, ahead)):
+        led = replace(status, live=memory.as_live(other, flight.epoch, view.now))
+        if _is_proven(view, led, other):
+            words = rejected_in_words(no, live.version)
+            return led, f"{message}; '{other.version}' counts as live, for '{live.version}' was, but {words}"
+    return status, message
+
+
+def _is_proven(view: PolicyView, status: PolicyStatus, version: LiveVersion) -> bool:
+    no = rejection_of(version.sha256, view.versions, status)
+    return no is None and is_proven(replace(view.policy, status=status), view.versions)
+
+
 def target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
-    """The Deployment is gone or another one of that name (row D13); live stays as recorded, and row D5 follows."""
+    """The Deployment is gone or another one of that name (row D13); row D5 puts back what is recorded as live."""
     message = f"Deployment '{view.policy.spec.deployment}' was deleted or replaced while {flight.phase.lower()}"
     if flight.phase == "Returning":
         return _returned(view, flight, f"; {message}")
-    status = landed(view.policy.status, flight, "Failed", "TargetGone", message, view.now)
+    status, message = instead(view, view.policy.status, flight, message)
+    status = landed(status, flight, "Failed", "TargetGone", message, view.now)
     return Decision(status, (Emit("Warning", "TargetGone", f"promotion '{flight.promotion}': {message}"),))

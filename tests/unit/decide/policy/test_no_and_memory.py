@@ -1,0 +1,69 @@
+"""A person's no to what a policy finds, keeps or recalls: nothing makes such bytes good again."""
+
+import pytest
+from msgspec.structs import replace
+
+from finetune_operator.api.names import SERVICE_RECORD_KEY
+from finetune_operator.api.policy import Hold, Rejected, TakenBack
+from finetune_operator.api.promotion import Despite
+from finetune_operator.api.record import Mark, Rejection, Service, record_text
+from finetune_operator.decide import limits
+from finetune_operator.decide.policy.machine import decide
+from unit.decide.policy.pair import BASE, TUNED, VERSIONS
+from unit.decide.policy.world import (
+    NOW,
+    applied,
+    deployment,
+    keys,
+    live,
+    live_version,
+    policy,
+    promotion,
+    seconds,
+    view,
+    with_record,
+)
+
+SHA = TUNED.spec.artifact.sha256
+NO = Rejected(version="ft_v1.1", sha256=SHA, by="ann", at=NOW - seconds(9))
+TAKEN = TakenBack(version="ft_v1.1", sha256=SHA, by="bo", reason="bad", since=NOW - seconds(9))
+KEEP = promotion(
+    "ft_v1.1",
+    "ft_v1.1",
+    name="keep",
+    age=-25,
+    release_hold=True,
+    despite=Despite(checks=("TakenBack",), reason="it was the camera"),
+)
+
+
+@pytest.mark.row("D65")
+@pytest.mark.parametrize(("others", "noes", "good"), [(1, 1, False), (0, 1, True), (1, 0, True)])
+def test_to_keep_what_was_taken_back_makes_nothing_good_that_a_person_rejected(
+    others: int, noes: int, good: bool
+) -> None:
+    """It is no word against that one, and lost keys would be put back; but the last way back stays one."""
+    held = Hold(by="finetune-operator", reason="Adopted", message="", since=NOW - seconds(9))
+    status = replace(live(TUNED), last_good=(live_version(BASE),) * others, rejected=(NO,) * noes)
+    of = policy(replace(status, taken_back=(TAKEN,), hold=held))
+    kept = decide(view(of, deployment(keys(TUNED)), KEEP, versions=VERSIONS, now=NOW + seconds(30))).status
+    assert (kept.consumed[-1].outcome, kept.hold) == ("Succeeded", None), "the hold is lifted, and it serves on"
+    assert kept.is_good(SHA) is good
+    bare = view(policy(kept), deployment(epoch=None), KEEP, versions=VERSIONS, now=NOW + seconds(60))
+    assert (applied(decide(bare)) is not None) is good
+
+
+@pytest.mark.row("D63")
+@pytest.mark.row("D65")
+def test_a_no_that_stands_on_a_version_counts_among_what_is_recalled_though_it_left_the_memory() -> None:
+    newer = tuple(
+        Rejected(version="", sha256=f"{n:064x}", by="ann", at=NOW + seconds(n)) for n in range(limits.REJECTED)
+    )
+    good = Service(good=NOW - seconds(99))
+    told = record_text(SHA, {"invoice-detector": good}, Rejection(at=NO.at, by="ann", version="ft_v1.1"))
+    rejected = replace(TUNED, metadata=replace(TUNED.metadata, annotations={SERVICE_RECORD_KEY: told}))
+    sick = with_record(BASE, Service(quarantined=Mark(at=NOW, reason="Unhealthy")))
+    looked = view(policy(replace(policy().status, rejected=newer)), deployment(epoch=None), versions=(sick, rejected))
+    status = decide(looked).status
+    assert status.rejected == newer
+    assert status.last_good == ()
