@@ -60,8 +60,8 @@ def test_a_no_that_stands_on_a_version_counts_among_what_is_recalled_though_it_l
         Rejected(version="", sha256=f"{n:064x}", by="ann", at=NOW + seconds(n)) for n in range(limits.REJECTED)
     )
     good = Service(good=NOW - seconds(99))
-    told = record_text(SHA, {"invoice-detector": good}, Rejection(at=NO.at, by="ann", version="ft_v1.1"))
-    rejected = replace(TUNED, metadata=replace(TUNED.metadata, annotations={SERVICE_RECORD_KEY: told}))
+    record = record_text(SHA, {"invoice-detector": good}, Rejection(at=NO.at, by="ann", version="ft_v1.1"))
+    rejected = replace(TUNED, metadata=replace(TUNED.metadata, annotations={SERVICE_RECORD_KEY: record}))
     sick = with_record(BASE, Service(quarantined=Mark(at=NOW, reason="Unhealthy")))
     looked = view(policy(replace(policy().status, rejected=newer)), deployment(epoch=None), versions=(sick, rejected))
     status = decide(looked).status
