@@ -101,8 +101,8 @@ def put_back(of: Policy, there: DeploymentView) -> tuple[str | None, PolicyStatu
 def test_what_a_person_rejected_is_not_put_back_where_the_flight_had_replaced_it(there: DeploymentView) -> None:
     version, status = put_back(flown(BASE, OTHER), there)
     assert version == "ft_v9.9"
-    told = "'ft_v9.9' counts as live, for 'base_v1' was, but 'ann' rejected it in review"
-    assert told in status.consumed[-1].message
+    words = "'ft_v9.9' counts as live, for 'base_v1' was, but 'ann' rejected it in review"
+    assert words in status.consumed[-1].message
 
 
 @pytest.mark.row("D115")
