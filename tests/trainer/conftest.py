@@ -12,6 +12,7 @@ import boto3
 import pytest
 import yaml
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
 from finetune_trainer.commands.import_base import ImportRequest, import_base
 from finetune_trainer.documents.model_version import PlainServing
@@ -114,6 +115,8 @@ def base(best_pt: Path, shared_world: World, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A bucket on a real S3 server, as a pod reaches it: all by environment."""
+    # A file system that another module's server was reached by is remembered by its arguments, which are the same.
+    S3FileSystem.clear_instance_cache()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
