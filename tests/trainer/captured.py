@@ -15,9 +15,8 @@ from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import encode
 from finetune_trainer.documents.production import Stratum
 from finetune_trainer.labelling.captured import CapturedPages, captured_pages
-from finetune_trainer.production.layout import owner_document
 from finetune_trainer.storage import Storage
-from trainer.world import CLASSES, SIDE, page
+from trainer.world import CLASSES, SIDE, owner_document, page
 
 MESSAGES = Path(__file__).resolve().parents[1] / "contract" / "messages"
 DOCUMENTS = Path(__file__).resolve().parents[1] / "contract" / "fixtures" / "documents"

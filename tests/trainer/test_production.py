@@ -17,9 +17,10 @@ from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.production import expiry
 from finetune_trainer.production.counts import count_answered, count_captured
 from finetune_trainer.production.expiry import expire
-from finetune_trainer.production.layout import Production, owner_document, production_of
+from finetune_trainer.production.layout import Production, production_of
 from finetune_trainer.production.weeks import WeekTotal, complete_weeks, total_weeks, week_of
 from finetune_trainer.storage import Storage, join
+from trainer.world import owner_document
 
 MESSAGES = Path(__file__).resolve().parents[1] / "contract" / "messages"
 NOW = datetime(2026, 11, 26, 15, tzinfo=UTC)  # a Thursday, in W48

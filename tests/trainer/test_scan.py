@@ -11,10 +11,9 @@ import pytest
 
 from finetune_trainer.documents.codec import encode
 from finetune_trainer.documents.result import RESULT_LIMIT
-from finetune_trainer.production.layout import owner_document
 from trainer.pods import Pod
 from trainer.policy import Policy
-from trainer.world import CLASSES, NONCE, World
+from trainer.world import CLASSES, NONCE, World, owner_document
 
 INPUTS = {"attempt": 40_000, "nonce": NONCE, "basePlan": None, "judged": []}
 HEAVY = ("torch", "ultralytics", "numpy", "cv2", "onnx", "onnxruntime", "matplotlib")

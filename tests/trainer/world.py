@@ -17,6 +17,7 @@ from finetune_trainer.data.corrections import Corrected, NewLabels, correct
 from finetune_trainer.data.pool_batch import Added, NewBatch, Verification, add_batch
 from finetune_trainer.data.withdrawals import Leaving, Withdrawn, withdraw
 from finetune_trainer.documents.anchor import AnchorIndex
+from finetune_trainer.documents.production import ProductionOwner
 from finetune_trainer.documents.run import FineTuneDocument, VerifyDocument, parse_run_document
 from finetune_trainer.progress import Progress
 from finetune_trainer.steps.context import StepContext
@@ -230,3 +231,8 @@ def context(step: Any, document: FineTuneDocument | VerifyDocument, scratch: Pat
         nonce=NONCE,
     )
     return StepContext(storage, publisher, Progress(step), scratch, cpus=2)
+
+
+def owner_document(namespace: str, deployment: str) -> ProductionOwner:
+    """Return what a server writes of whose production pages lie there."""
+    return ProductionOwner("finetune-operator.io/production/v1", namespace, deployment)

@@ -204,6 +204,19 @@ def test_a_number_is_reserved_in_the_policy_that_is_there(world: World) -> None:
     assert (status["epoch"], [r["version"] for r in status["reservations"]]) == (7, ["ft_v1.1"])
 
 
+def held_behind_a_release(world: World) -> tuple[Object, str]:
+    """Return the hold that the policy comes to behind a release which its watch does not show, and when that came."""
+    world.client.stop()
+    world.server.advance(300)
+    world.server.create("user", Kind.PROMOTION, NAMESPACE, promotion("release", "base_v1", releaseHold=True))
+    made = world.raw(Kind.PROMOTION, "release")["metadata"]["creationTimestamp"]
+    outlets = Outlets(lambda *_: None, lambda _: None)
+    reconciler = Reconciler(world.cluster, world.observer, outlets, lambda: world.server.now)
+    world.do(reconciler.reconcile(ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields")))
+    hold = world.raw(Kind.POLICY, "invoice-fields")["status"]["hold"]
+    return hold, made
+
+
 @pytest.mark.row("D83")
 def test_a_hold_knows_the_newest_promotion_though_its_watch_lags(world: World) -> None:
     """Else a release that is older than the hold would seem to be younger than all promotions that were there."""
@@ -213,14 +226,7 @@ def test_a_hold_knows_the_newest_promotion_though_its_watch_lags(world: World) -
         deployment["spec"]["template"].setdefault("metadata", {})["annotations"] = keys
 
     world.server.update_spec("user", Kind.DEPLOYMENT, NAMESPACE, "invoice-detector", serve)
-    world.client.stop()
-    world.server.advance(300)
-    world.server.create("user", Kind.PROMOTION, NAMESPACE, promotion("release", "base_v1", releaseHold=True))
-    made = world.raw(Kind.PROMOTION, "release")["metadata"]["creationTimestamp"]
-    outlets = Outlets(lambda *_: None, lambda _: None)
-    reconciler = Reconciler(world.cluster, world.observer, outlets, lambda: world.server.now)
-    world.do(reconciler.reconcile(ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields")))
-    hold = world.raw(Kind.POLICY, "invoice-fields")["status"]["hold"]
+    hold, made = held_behind_a_release(world)
     assert hold["newestPromotion"] == made
 
 
@@ -239,12 +245,5 @@ def test_a_hold_that_comes_of_a_refused_apply_knows_the_newest_promotion_too(
         raise FieldConflict("conflict with argocd", "argocd")
 
     monkeypatch.setattr(world.client, "apply", owned)
-    world.client.stop()
-    world.server.advance(300)
-    world.server.create("user", Kind.PROMOTION, NAMESPACE, promotion("release", "base_v1", releaseHold=True))
-    made = world.raw(Kind.PROMOTION, "release")["metadata"]["creationTimestamp"]
-    outlets = Outlets(lambda *_: None, lambda _: None)
-    reconciler = Reconciler(world.cluster, world.observer, outlets, lambda: world.server.now)
-    world.do(reconciler.reconcile(ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields")))
-    hold = world.raw(Kind.POLICY, "invoice-fields")["status"]["hold"]
+    hold, made = held_behind_a_release(world)
     assert (hold["reason"], hold["newestPromotion"]) == ("FieldOwned", made)

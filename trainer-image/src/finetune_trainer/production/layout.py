@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from ..documents.production import ProductionOwner, Stratum, parse_owner
+from ..documents.production import Stratum, parse_owner
 from ..errors import Reason, bad_input
 from ..storage import Storage, join, normalise
 
@@ -76,8 +76,3 @@ def production_of(storage: Storage, uri: str, namespace: str, deployment: str) -
                 "was counted or removed.",
             )
     return Production(root)
-
-
-def owner_document(namespace: str, deployment: str) -> ProductionOwner:
-    """Return what capture.json says of a Deployment's pages."""
-    return ProductionOwner("finetune-operator.io/production/v1", namespace, deployment)
