@@ -80,7 +80,7 @@ class ApiServer:
         answer = self._connection.getresponse()
         body = answer.read()
         self._used = time.monotonic()
-        return Answer(answer.status, json.loads(body or b"{}"))
+        return Answer(answer.status, parsed(body))
 
     def create(self, manifest: Object, *, dry_run: bool = False) -> Answer:
         """Create an object; a dry run is checked in full and stored nowhere."""
@@ -100,6 +100,18 @@ class ApiServer:
     def delete(self, manifest: Object) -> Answer:
         """Delete an object."""
         return self.request("DELETE", f"{collection(manifest)}/{manifest['metadata']['name']}")
+
+
+def parsed(body: bytes) -> Object:
+    """Read the body of an answer; one that is no JSON object is the message of an empty one.
+
+    For seconds after its CRD was created, the paths of a kind are answered by "404 page not found" in plain text.
+    """
+    try:
+        read = json.loads(body or b"{}")
+    except ValueError:
+        read = None
+    return read if isinstance(read, dict) else {"message": body.decode(errors="replace").strip()}
 
 
 PLURALS = {
