@@ -76,7 +76,7 @@ Every selector keeps to the watched namespaces, so that two releases under one P
 {{- range $window := list "30m" $rule.confidence.window | uniq }}
 {{ include "finetune-operator.recorded.confidence" (dict "root" $ "window" $window) }}
 {{- end }}
-{{- range $window := list "30m" $rule.inferenceDuration.window | uniq }}
+{{- range $window := list "30m" $rule.inferenceDuration.window $rule.inferenceDuration.shortWindow | uniq }}
 {{ include "finetune-operator.recorded.duration" (dict "root" $ "window" $window) }}
 {{- end }}
 - record: namespace_deployment_version:finetune_documents:increase30m
@@ -146,10 +146,16 @@ Every selector keeps to the watched namespaces, so that two releases under one P
   annotations:
     summary: More documents of %namespace%/%deployment% are reported as read wrongly every week
     description: "%value% documents were reported last week; the number rose three weeks in a row."
+# Two minutes of slow pages are more than a twentieth of the window for as long as it lasts: they must be slow now, too.
 - alert: FinetuneInferenceLatencyHigh
   expr: |-
+    {{- $baseline := printf "namespace_deployment_version:finetune_inference_duration_seconds:baseline{%s}" $in }}
     namespace_deployment_version:finetune_inference_duration_seconds:p95_{{ $rule.inferenceDuration.window }}{ {{- $in -}} }
-      / namespace_deployment_version:finetune_inference_duration_seconds:baseline{ {{- $in -}} }
+      / {{ $baseline }}
+      > {{ $rule.inferenceDuration.maximumRatio }}
+    and
+      namespace_deployment_version:finetune_inference_duration_seconds:p95_{{ $rule.inferenceDuration.shortWindow }}{ {{- $in -}} }
+      / {{ $baseline }}
       > {{ $rule.inferenceDuration.maximumRatio }}
     and namespace_deployment_version:finetune_inference_duration_seconds_count:increase{{ $rule.inferenceDuration.window }}{ {{- $in -}} } >= {{ $rule.inferenceDuration.minimumCount }}
   for: {{ $rule.inferenceDuration.for }}
