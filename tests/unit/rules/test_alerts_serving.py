@@ -13,8 +13,8 @@ from house.rules import (
     flat,
     live,
     run_cases,
-    served,
     series,
+    served,
     steady,
     steps,
     weekly,
@@ -43,7 +43,11 @@ def gone(minutes: int) -> dict[Series, str | None]:
 
 CASES: dict[str, tuple[Case, ...]] = {
     LOW: (
-        Case("fires for the one field that is found on 85 of 100", served(found={"iban": steady(1.7)}), {"2h": [IBAN_LOW]}),
+        Case(
+            "fires for the one field that is found on 85 of 100",
+            served(found={"iban": steady(1.7)}),
+            {"2h": [IBAN_LOW]},
+        ),
         Case("is quiet at 92 of 100", served(found={"iban": steady(1.84)}), {"2h": QUIET}),
         Case(
             "waits for its time, then fires",
@@ -67,10 +71,12 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case(
             "fires for a field without a series of detections",
-            {key: None if key[0] == "finetune_field_detected_total" and ("field", "iban") in key[1] else value
-             for key, value in HEALTHY.items()},
+            {
+                key: None if key[0] == "finetune_field_detected_total" and ("field", "iban") in key[1] else value
+                for key, value in HEALTHY.items()
+            },
             {"2h": [IBAN_LOW]},
-        ),  # fmt: skip
+        ),
         Case(
             "says nothing of a field that no page must carry",
             {series("finetune_field_expected_total", **OF, field="iban", pod=pod): flat(0) for pod in "ab"}
@@ -105,10 +111,16 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case(
             "names the new version alone, when only that is bad",
-            gone(300) | served("ft_v1.3", pods="cd", pages="_x300 " + steps((420, 2)),
-                               found={"iban": "_x300 " + steps((420, 1))}, loaded="_x300 " + flat(1, 420)),
+            gone(300)
+            | served(
+                "ft_v1.3",
+                pods="cd",
+                pages="_x300 " + steps((420, 2)),
+                found={"iban": "_x300 " + steps((420, 1))},
+                loaded="_x300 " + flat(1, 420),
+            ),
             {"4h": QUIET, "7h": [alert(LOW, "critical", field="iban", model="invoices", version="ft_v1.3")]},
-        ),  # fmt: skip
+        ),
         Case(
             "ends a quarter of an hour after a bad version is gone, and says nothing of its successor",
             served(pages=steps((300, 2)), found={"iban": steps((300, 1))}, loaded=flat(1, 300))
@@ -117,16 +129,23 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case(
             "goes on over the minutes that a single pod needs to start again",
-            served(pods="a", pages=steps((400, 2), (4, None), (300, 2)), found={"iban": steps((400, 1), (4, None), (300, 1))},
-                   loaded=f"{flat(1, 400)} _x4 {flat(1, 300)}")
+            served(
+                pods="a",
+                pages=steps((400, 2), (4, None), (300, 2)),
+                found={"iban": steps((400, 1), (4, None), (300, 1))},
+                loaded=f"{flat(1, 400)} _x4 {flat(1, 300)}",
+            )
             | served(pods="b", pages=flat(0)),
             {"6h30m": [IBAN_LOW], "6h43m": [IBAN_LOW], "6h50m": [IBAN_LOW]},
-        ),  # fmt: skip
+        ),
         Case(
             "takes the minimum of a field from the values",
             served(found={"iban": steady(1.7), "total": steady(1.7)}),
             {"2h": [alert(LOW, "critical", field="total", **OF)]},
-            ("prometheusRule.fieldDetectionRate.overrides[0].field=iban", "prometheusRule.fieldDetectionRate.overrides[0].minimum=0.8"),
+            (
+                "prometheusRule.fieldDetectionRate.overrides[0].field=iban",
+                "prometheusRule.fieldDetectionRate.overrides[0].minimum=0.8",
+            ),
         ),
         Case(
             "keeps an override to its Deployment, and takes the first that fits",
@@ -157,7 +176,11 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
     ),
     DROPPED: (
-        Case("fires at 7 % below the baseline", served(sure=dict.fromkeys(("iban", "total"), steady(1.67))), {"3h": [alert(DROPPED, **OF)]}),
+        Case(
+            "fires at 7 % below the baseline",
+            served(sure=dict.fromkeys(("iban", "total"), steady(1.67))),
+            {"3h": [alert(DROPPED, **OF)]},
+        ),
         Case("is quiet at 4 % below", served(sure=dict.fromkeys(("iban", "total"), steady(1.73))), {"3h": QUIET}),
         Case(
             "says nothing of few detections",
@@ -183,12 +206,18 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(
             "is not misled by a window over a flip: each version against its own",
             gone(300)
-            | served("ft_v1.3", pods="cd", pages="_x300 " + steps((420, 2)), loaded="_x300 " + flat(1, 420),
-                     sure=dict.fromkeys(("iban", "total"), "_x300 " + steps((420, 1.4))))
-            | live(samples=flat(1, 300)) | live("ft_v1.3", "_x300 " + flat(1, 420))
+            | served(
+                "ft_v1.3",
+                pods="cd",
+                pages="_x300 " + steps((420, 2)),
+                loaded="_x300 " + flat(1, 420),
+                sure=dict.fromkeys(("iban", "total"), "_x300 " + steps((420, 1.4))),
+            )
+            | live(samples=flat(1, 300))
+            | live("ft_v1.3", "_x300 " + flat(1, 420))
             | {series("finetune_baseline_confidence", **{**OF, "version": "ft_v1.3"}): "_x300 " + flat(0.7, 420)},
             {"5h30m": QUIET, "6h40m": QUIET, "9h": QUIET},
-        ),  # fmt: skip
+        ),
         Case(
             "is one alert while two operator pods are scraped",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.67))) | live(pod="new"),
@@ -211,14 +240,19 @@ CASES: dict[str, tuple[Case, ...]] = {
         Case(
             "is one alert while two operator pods are scraped",
             weekly(9, 7, 6, 4)
-            | {series("finetune_feedback_weekly", weeks_ago=str(ago), pod="new"): flat(count)
-               for ago, count in enumerate((9, 7, 6, 4), start=1)},
+            | {
+                series("finetune_feedback_weekly", weeks_ago=str(ago), pod="new"): flat(count)
+                for ago, count in enumerate((9, 7, 6, 4), start=1)
+            },
             {"1h": [alert(RISING)]},
-        ),  # fmt: skip
+        ),
         Case(
             "is of the Deployment whose reports rise",
             weekly(9, 7, 6, 4)
-            | {series("finetune_feedback_weekly", weeks_ago=str(ago), deployment="other"): flat(2) for ago in range(1, 5)},
+            | {
+                series("finetune_feedback_weekly", weeks_ago=str(ago), deployment="other"): flat(2)
+                for ago in range(1, 5)
+            },
             {"1h": [alert(RISING)]},
         ),
     ),
@@ -236,10 +270,14 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case(
             "is no matter of the wait for a worker",
-            {series("finetune_inference_duration_seconds_bucket", **OF, pod="a", stage="queue", le=bound): steady(rate)
-             for bound, rate in (("0.1", 0), ("0.33", 0), ("+Inf", 9))},
+            {
+                series("finetune_inference_duration_seconds_bucket", **OF, pod="a", stage="queue", le=bound): steady(
+                    rate
+                )
+                for bound, rate in (("0.1", 0), ("0.33", 0), ("+Inf", 9))
+            },
             {"1h": QUIET},
-        ),  # fmt: skip
+        ),
         Case(
             "is quiet where a bound lies just below the time that both have",
             served(slow={"0.1": steady(0)})
@@ -282,10 +320,12 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
         Case(
             "is quiet while pods serve what is not yet the live version by the record",
-            gone(60) | served("ft_v1.3", pods="cd", pages="_x60 " + steps((MINUTES - 60, 2)),
-                              loaded="_x60 " + flat(1, MINUTES - 60)),
+            gone(60)
+            | served(
+                "ft_v1.3", pods="cd", pages="_x60 " + steps((MINUTES - 60, 2)), loaded="_x60 " + flat(1, MINUTES - 60)
+            ),
             {"2h": QUIET},
-        ),  # fmt: skip
+        ),
         Case(
             "fires for the one of two Deployments that is not scraped",
             live(deployment="other"),
