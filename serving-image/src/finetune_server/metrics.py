@@ -26,8 +26,8 @@ _DECADE: Final = (1.0, 1.5, 2.2, 3.3, 4.7, 6.8)
 SECONDS_BUCKETS: Final = (*(round(step * 10.0**power, 4) for power in (-3, -2, -1, 0) for step in _DECADE), 10.0)
 """From a millisecond to ten seconds, each half as much again as the one before.
 
-A quantile lies anywhere between two bounds. With bounds of 0.1 and 0.25 a model that needs 0.11 seconds could look as if
-it needed 0.24: more than twice its base's time, which is alerted on.
+A quantile lies anywhere between two bounds. With bounds of 0.1 and 0.25 a model that needs 0.11 seconds could look as
+if it needed 0.24: more than twice its base's time, which is alerted on.
 """
 
 
