@@ -52,7 +52,7 @@ def steady(rate: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Situation:
     """What is scraped beside (or, None, instead of) what HEALTHY has, and exactly the alerts that fire at moments.
 
     `name` says what is held; `settings` are values of the chart.
@@ -167,7 +167,7 @@ def rules(*settings: str) -> dict[str, Any]:
     return spec
 
 
-def run_cases(cases: Iterable[Case], folder: Path) -> str:
+def run_cases(cases: Iterable[Situation], folder: Path) -> str:
     """Run cases with promtool; return what it says against them, nothing where all hold."""
     by_settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for case in cases:
@@ -184,7 +184,7 @@ def run_cases(cases: Iterable[Case], folder: Path) -> str:
     return "\n".join(failures)
 
 
-def _test(case: Case) -> dict[str, Any]:
+def _test(case: Situation) -> dict[str, Any]:
     scraped = {**(HEALTHY if case.healthy else {}), **case.scraped}
     return {
         "name": case.name,

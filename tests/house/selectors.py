@@ -50,12 +50,12 @@ def expressions(groups: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]
 
 def selectors(expression: str) -> list[Selector]:
     """Return the selectors of an expression. Raises ValueError for a series that is named without matchers."""
-    found = list(_SELECTOR.finditer(expression))
+    matches = list(_SELECTOR.finditer(expression))
     names = _NAME.findall(expression)
-    if len(found) != len(names):
+    if len(matches) != len(names):
         raise ValueError(f"a series is asked for without matchers, among {names}: {expression}")
     chosen = []
-    for match in found:
+    for match in matches:
         around = _AGGREGATED.search(expression[: match.start()])
         kept = frozenset(label.strip() for label in around[1].split(",")) if around else frozenset[str]()
         matchers = tuple((key, how, value) for key, how, value in _MATCHER.findall(match[2]))

@@ -245,8 +245,8 @@ def test_each_field_is_counted_for_itself() -> None:
 
 def test_fields_are_counted_as_they_are_served_not_as_ap_is_measured() -> None:
     page = judged("a", [(A, 0), (B, 0)], [(A, 0)])
-    found = page.detections
-    served = replace(page, served=Detections(found.boxes[:1], found.scores[:1], found.fields[:1]))
+    every = page.detections
+    served = replace(page, served=Detections(every.boxes[:1], every.scores[:1], every.fields[:1]))
     assert count_fields([served], 1) == FieldCounts(boxes=(1,), matched=(1,), detections=(1,))
 
 

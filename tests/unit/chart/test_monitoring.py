@@ -93,8 +93,8 @@ def test_every_alert_says_who_and_what_and_has_a_runbook_with_the_four_parts() -
 
 def test_runbooks_are_read_where_the_values_say() -> None:
     for base in ("https://docs.example/runbooks", "https://docs.example/runbooks/"):
-        found = alerts(f"prometheusRule.runbookUrl={base}")["FinetuneRolledBack"]["annotations"]["runbook_url"]
-        assert found == "https://docs.example/runbooks/FinetuneRolledBack.md"
+        url = alerts(f"prometheusRule.runbookUrl={base}")["FinetuneRolledBack"]["annotations"]["runbook_url"]
+        assert url == "https://docs.example/runbooks/FinetuneRolledBack.md"
 
 
 def test_an_alert_can_be_left_out_and_one_that_is_not_there_is_refused_with_those_that_are(render: Render) -> None:

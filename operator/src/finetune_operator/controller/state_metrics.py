@@ -136,9 +136,9 @@ class State(Collector):
 
     def _version(self, namespace: str, name: str) -> ModelVersion | None:
         """Return the record of a version; None where it is gone, or cannot be read."""
-        found = self._store.get(Kind.MODEL_VERSION, namespace, name)
+        record = self._store.get(Kind.MODEL_VERSION, namespace, name)
         try:
-            return None if found is None else parse(found, ModelVersion)
+            return None if record is None else parse(record, ModelVersion)
         except InvalidObject:
             return None
 
