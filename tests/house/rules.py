@@ -52,7 +52,7 @@ def steady(rate: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class Scene:
     """What is scraped beside (or, None, instead of) what HEALTHY has, and exactly the alerts that fire at moments.
 
     `name` says what is held; `settings` are values of the chart.
@@ -81,7 +81,7 @@ def served(
     *,
     pods: Iterable[str] = ("a", "b"),
     pages: str | None = None,
-    found: Mapping[str, str] | None = None,
+    detected: Mapping[str, str] | None = None,
     sure: Mapping[str, str] | None = None,
     slow: Mapping[str, str] | None = None,
     loaded: str | None = None,
@@ -90,7 +90,7 @@ def served(
     """Return what the pods of a version say.
 
     By default each answers 2 pages a minute with both fields on all of them, at a confidence of 0.9, in 0.068 to 0.1
-    seconds. `pages` are the samples of every counter of pages; `found` and `sure` those of single fields' detections
+    seconds. `pages` are the samples of every counter of pages; `detected` and `sure` those of single fields' detections
     and sums of confidence; `slow` those of single bounds of the durations.
     """
     answered = pages or steady(2)
@@ -101,9 +101,8 @@ def served(
         scraped[series("finetune_documents_total", **labels)] = answered
         for one in FIELDS:
             of = {**labels, "field": one}
-            detected = (found or {}).get(one, answered)
             scraped[series("finetune_field_expected_total", **of)] = answered
-            scraped[series("finetune_field_detected_total", **of)] = detected
+            scraped[series("finetune_field_detected_total", **of)] = (detected or {}).get(one, answered)
             scraped[series("finetune_detection_confidence_count", **of)] = answered
             scraped[series("finetune_detection_confidence_sum", **of)] = (sure or {}).get(one) or steady(1.8)
         for bound in BOUNDS:
@@ -167,7 +166,7 @@ def rules(*settings: str) -> dict[str, Any]:
     return spec
 
 
-def run_cases(cases: Iterable[Situation], folder: Path) -> str:
+def run_cases(cases: Iterable[Scene], folder: Path) -> str:
     """Run cases with promtool; return what it says against them, nothing where all hold."""
     by_settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for case in cases:
@@ -184,7 +183,7 @@ def run_cases(cases: Iterable[Situation], folder: Path) -> str:
     return "\n".join(failures)
 
 
-def _test(case: Situation) -> dict[str, Any]:
+def _test(case: Scene) -> dict[str, Any]:
     scraped = {**(HEALTHY if case.healthy else {}), **case.scraped}
     return {
         "name": case.name,

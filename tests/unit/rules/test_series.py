@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def asked(*settings: str) -> list[tuple[str, Selector]]:
     return [(rule, one) for rule, text in expressions(groups) for one in selectors(text) if not one.is_recorded]
 
 
-def missing(scraped: Page) -> set[str]:
+def missing(scraped: Sequence[tuple[str, Mapping[str, str]]]) -> set[str]:
     """The names that some rule asks for and finds no series of, with its matchers and labels."""
     return {
         one.name for _, one in asked() if not any(name == one.name and one.fits(labels) for name, labels in scraped)
