@@ -123,6 +123,22 @@ def test_the_command_leaves_out_other_days_and_what_the_pool_has(
     assert known not in said
 
 
+def test_before_anything_was_added_the_pool_has_none_of_the_pages(
+    production: Production, anchor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = production.image(1)
+    choice = [str(production.folder), "--pool", str(tmp_path / "pool")]
+    assert main(["production", "list", *choice]) == 0
+    listed = capsys.readouterr().out
+    assert kept in listed
+    assert "no batch of a pool lies below file://" in listed, "most often it is the first export, else the URI is wrong"
+    to = ["--to", str(tmp_path / "out"), "--format", "yolo", "--anchor", str(anchor)]
+    assert main(["production", "export", *choice, *to]) == 0
+    said = capsys.readouterr().out
+    assert "1 pages written" in said
+    assert f"no batch of a pool lies below {(tmp_path / 'pool').as_uri()}: nothing was left out for it" in said
+
+
 def test_a_place_above_says_where_the_pages_are(production: Production, capsys: pytest.CaptureFixture[str]) -> None:
     production.image(1)
     assert main(["production", "list", str(production.folder.parents[1])]) == 10

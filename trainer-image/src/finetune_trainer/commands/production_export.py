@@ -35,6 +35,7 @@ def run(options: argparse.Namespace, _scratch: Path) -> str:
     from ..storage import Storage, normalise
 
     classes = read_index(Storage(), normalise(options.anchor)).classes
-    pages, chosen = chosen_pages(options)
+    choice = chosen_pages(options)
     target = Target(normalise(options.to), options.format, options.image_url)
-    return "\n".join(export_pages(pages, chosen, target, classes, PageLines("production export")))
+    lines = export_pages(choice.pages, choice.chosen, target, classes, PageLines("production export"))
+    return "\n".join([*lines, *choice.remarks])
