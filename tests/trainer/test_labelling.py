@@ -429,6 +429,21 @@ def test_a_page_of_other_origin_needs_a_source_and_its_image(
     assert [*add.samples] == ["report-7"]
 
 
+def test_a_record_that_cannot_be_read_keeps_no_other_page_from_its_labels(
+    tmp_path: Path, anchor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    production = Production(tmp_path / "production")
+    kept, spoilt = production.image(8890), production.image(8891)
+    record = production.folder / "days" / "2026-11-26" / "pages" / "random" / f"{spoilt}.json"
+    record.write_text("{")
+    adding = Adding(tmp_path, anchor, production.folder)
+    assert adding(returned_picture(tmp_path, "renamed.png", page(8890)[0]), "yolo", *SAID) == 0
+    assert [*adding.samples] == [kept]
+    assert f"1 captured records cannot be read, no page is theirs: The captured page {record.as_uri()}" in (
+        capsys.readouterr().out
+    )
+
+
 def test_a_task_without_record_and_image_is_refused(add: Adding, capsys: pytest.CaptureFixture[str]) -> None:
     assert add(FIXTURES / "label-studio.json", "label-studio", *SAID, captured=False) == 10
     said = capsys.readouterr().err

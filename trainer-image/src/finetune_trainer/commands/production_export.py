@@ -36,6 +36,8 @@ def run(options: argparse.Namespace, _scratch: Path) -> str:
 
     classes = read_index(Storage(), normalise(options.anchor)).classes
     choice = chosen_pages(options)
+    if choice.unreadable and not choice.chosen:
+        return choice.done(["no page is left to write"])
     target = Target(normalise(options.to), options.format, options.image_url)
     lines = export_pages(choice.pages, choice.chosen, target, classes, PageLines("production export"))
-    return "\n".join([*lines, *choice.remarks])
+    return choice.done(lines)

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace, _scratch: Path) -> str:
     """Return a line for each page."""
     choice = chosen_pages(options)
     head = f"{len(choice.chosen)} of {len(choice.pages.places)} captured pages"
-    return "\n".join([head, *choice.remarks, *map(_line, choice.chosen)])
+    return choice.done([head, *map(_line, choice.chosen)])
 
 
 def _line(page: Chosen) -> str:

@@ -81,6 +81,8 @@ def stage(
             problems.append(unusable.problem(task.task))
         counted(done, len(export.pages))
     raise_first(problems, arrival.uri)
+    if arrival.captured is not None and (unreadable := arrival.captured.unreadable):
+        export.remarks.append(f"{len(unreadable)} captured records cannot be read, no page is theirs: {unreadable[0]}")
     if not origins:
         raise bad_input(
             Reason.DATA_UNREADABLE,
