@@ -83,3 +83,14 @@ def test_the_hold_of_an_adopted_version_tells_of_a_no_that_stands_on_its_version
     assert status.hold is not None
     assert "first saw it ('ann' rejected it in review)" in status.hold.message
     assert "to have 'base_v1' served" in status.hold.message
+
+
+@pytest.mark.row("D110")
+def test_who_is_told_what_comes_back_is_told_that_a_person_rejected_it() -> None:
+    """It is put back all the same (D5); who lets go of the keys may want to promote another one first."""
+    theirs = deployment(keys(BASE), epoch=3, keys_manager="kubectl")
+    for noes, words in (((), "puts 'ft_v1.1' back then)"), ((NO,), "back then, though 'ann' rejected it in review)")):
+        status = replace(live(TUNED, 1, TUNED, BASE), rejected=noes)
+        held = decide(view(policy(status), theirs, versions=VERSIONS)).status.hold
+        assert held is not None
+        assert words in held.message
