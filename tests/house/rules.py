@@ -140,6 +140,7 @@ OPERATOR: Final[Mapping[Series, str | None]] = {
     series("finetune_scan_interval_seconds"): flat(900),
     series("finetune_scanned_since_timestamp_seconds"): steps((MINUTES, 60)),
     series("finetune_watch_seconds"): flat(300),
+    series("finetune_policy_suspended"): flat(0),
     series("finetune_verdicts_total", deployment="", model="invoices", verdict="Error"): flat(0),
     series("finetune_verdicts_total", deployment="", model="invoices", verdict="Pass"): steps((MINUTES, 1)),
     series("finetune_namespace_watched", deployment=""): flat(1),
