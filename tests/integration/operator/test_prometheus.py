@@ -93,9 +93,7 @@ def test_a_field_that_is_not_found_any_more_fires_its_alert_and_no_rule_fails(
     (tmp_path / "model").mkdir()
     with (
         serving(tmp_path / "model", "base_v1", **where) as server,
-        watching(
-            tmp_path, f"127.0.0.1:{operator.metrics}", server.removeprefix("http://"), space.namespace
-        ) as prometheus,
+        watching(tmp_path, operator.metrics, server.removeprefix("http://"), space.namespace) as prometheus,
     ):
         request = urllib.request.Request(f"{server}/predict", PAGE.read_bytes(), {"Content-Type": "image/png"})
 
@@ -108,6 +106,8 @@ def test_a_field_that_is_not_found_any_more_fires_its_alert_and_no_rule_fails(
 
         eventually(answer_until_it_fires, seconds=90, what="the alert fires")
         assert {one for one in firing(prometheus) if one[1] == space.namespace} == {due}
+        up = {one["metric"]["job"]: one["value"][1] for one in asked(prometheus, "query", query="up")["result"]}
+        assert up == {"operator": "1", "server": "1"}
         groups = asked(prometheus, "rules")["groups"]
         every = [rule for group in groups for rule in group["rules"]]
         assert len(every) > 20
