@@ -185,6 +185,12 @@ def run_text(case: Scene, moment: str, labels: Labels, annotations: Mapping[str,
     return _run(case.settings, [{**_test(case), "alert_rule_test": [asked]}], folder)
 
 
+def run_query(case: Scene, moment: str, query: str, folder: Path) -> str:
+    """Return what promtool says where a query has an answer at a moment; nothing where it has none."""
+    asked = {"expr": query, "eval_time": moment, "exp_samples": []}
+    return _run(case.settings, [{**_test(case), "promql_expr_test": [asked]}], folder)
+
+
 def _run(settings: tuple[str, ...], tests: list[dict[str, Any]], folder: Path) -> str:
     """Run promtool's tests on the rules of these settings; return what it says where one fails."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules(*settings), width=1000))
