@@ -207,7 +207,7 @@ def _test(case: Scene) -> dict[str, Any]:
         "name": case.name,
         "interval": "1m",
         "input_series": [
-            {"series": _text(*key), "values": values} for key, values in scraped.items() if values is not None
+            {"series": _text(*_scraped(key)), "values": values} for key, values in scraped.items() if values is not None
         ],
         "promql_expr_test": [
             {
@@ -221,6 +221,12 @@ def _test(case: Scene) -> dict[str, Any]:
             for moment, firing in case.firing.items()
         ],
     }
+
+
+def _scraped(key: Series) -> Series:
+    """Return a series with what Prometheus adds to it: whatever is scraped is of some pod."""
+    name, labels = key
+    return key if "pod" in dict(labels) else (name, (*labels, ("pod", "operator")))
 
 
 def _text(name: str, labels: Iterable[tuple[str, str]]) -> str:
