@@ -78,9 +78,7 @@ def a_nonce() -> str:
 class Observer:
     """Builds views from a Cluster; remembers parsed objects, and when logs and pods were read last."""
 
-    def __init__(
-        self, cluster: Cluster, nonces: Callable[[], str] = a_nonce, signals: Signals | None = None
-    ) -> None:
+    def __init__(self, cluster: Cluster, nonces: Callable[[], str] = a_nonce, signals: Signals | None = None) -> None:
         self._cluster = cluster
         self._hearing = Hearing(signals)
         self._nonces = nonces

@@ -1,6 +1,5 @@
 """A Prometheus by its HTTP API: one question, a bounded answer in a bounded time, or a problem in words."""
 
-import asyncio
 import re
 import ssl
 import time
@@ -226,4 +225,3 @@ def _unusable(value: str, why: str) -> Problem:
 def invalid(why: str) -> NoAnswer:
     """Return that an answer cannot be used, for reasons that only who asked can see."""
     return NoAnswer(_invalid(why))
-

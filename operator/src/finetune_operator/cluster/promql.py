@@ -1,4 +1,4 @@
-"""The questions that a Prometheus is asked: each names its namespace and Deployment, and no caller can leave them out."""
+"""The questions that a Prometheus is asked: each names namespace and Deployment, and no caller can leave them out."""
 
 import re
 from collections.abc import Iterable
@@ -21,7 +21,8 @@ SCRAPED: Final = "finetune_model_info"
 
 OF_A_VERSION: Final = (RATIO, EXPECTED, LINE, DOCUMENTS, CONFIDENCE, LATENCY, CONFIDENCE_BASELINE, LATENCY_BASELINE)
 
-FOUND, SHOULD: Final = "found", "should"
+FOUND: Final = "found"
+SHOULD: Final = "should"
 """What tells the two halves of `before` apart, under the label `of`."""
 
 LONGEST_WATCH: Final = "2d"

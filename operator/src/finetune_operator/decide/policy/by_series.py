@@ -55,7 +55,7 @@ def worse(view: PolicyView, flight: InFlight) -> str | None:
     return "; ".join(parts) if parts else None
 
 
-def series_in_words(view: PolicyView, flight: InFlight) -> str:
+def series_in_words(view: PolicyView) -> str:
     """Return what the series had to say when the watch ended, to be put behind a sentence; "" where nobody looked."""
     series = view.series
     if series is None:

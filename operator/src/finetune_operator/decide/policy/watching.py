@@ -134,6 +134,6 @@ def _watch_other_rollout(view: PolicyView, flight: InFlight, deployment: Deploym
 def _live(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     """The watch passed (row D16); it has served since the watch began."""
     status = memory.gone_live(view.policy.status, flight, flight.phase_since)
-    message = f"'{flight.to.version}' went live{series_in_words(view, flight)}"
+    message = f"'{flight.to.version}' went live{series_in_words(view)}"
     status = landed(status, flight, "Succeeded", "WatchPassed", message, view.now)
     return Decision(status, (Emit("Normal", "Promoted", f"promotion '{flight.promotion}': {message}"),))
