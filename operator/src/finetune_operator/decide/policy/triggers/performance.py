@@ -65,7 +65,8 @@ def missing(rules: PerformanceTrigger, view: PolicyView, counts: Counted) -> Exp
     if not alerts:
         return Explanation("NoAlertFires", _no_alert(rules, view))
     more = rules.new_samples - counts.new
-    words = f"{in_words(alerts)}; {more} more verified sample{'' if more == 1 else 's'} start a run"
+    wanted = "1 more verified sample starts a run" if more == 1 else f"{more} more verified samples start a run"
+    words = f"{in_words(alerts)}; {wanted}"
     return Explanation(NEEDS_LABELS, words)
 
 
