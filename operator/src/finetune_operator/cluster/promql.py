@@ -6,20 +6,18 @@ from typing import Final
 
 RATIO: Final = "namespace_deployment_version_field:finetune_field_detected:ratio_rate30m"
 EXPECTED: Final = "namespace_deployment_version_field:finetune_field_expected:increase30m"
-LINE: Final = "namespace_deployment_version_field:finetune_field_detected:line"
+FIELD_LINE: Final = "namespace_deployment_version_field:finetune_field_detected:threshold"
 DOCUMENTS: Final = "namespace_deployment_version:finetune_documents:increase30m"
 CONFIDENCE: Final = "namespace_deployment_version:finetune_detection_confidence:mean30m"
+CONFIDENCE_LINE: Final = "namespace_deployment_version:finetune_detection_confidence:threshold"
 LATENCY: Final = "namespace_deployment_version:finetune_inference_duration_seconds:p95_30m"
+LATENCY_LINE: Final = "namespace_deployment_version:finetune_inference_duration_seconds:threshold"
 """Series that the chart's rules record, and that its alerts stand on."""
-
-CONFIDENCE_BASELINE: Final = "finetune_baseline_confidence"
-LATENCY_BASELINE: Final = "finetune_baseline_inference_duration_seconds"
-"""The operator's own series."""
 
 SCRAPED: Final = "finetune_model_info"
 """A series that every server has as long as a model is loaded."""
 
-OF_A_VERSION: Final = (RATIO, EXPECTED, LINE, DOCUMENTS, CONFIDENCE, LATENCY, CONFIDENCE_BASELINE, LATENCY_BASELINE)
+OF_A_VERSION: Final = (RATIO, EXPECTED, FIELD_LINE, DOCUMENTS, CONFIDENCE, CONFIDENCE_LINE, LATENCY, LATENCY_LINE)
 
 FOUND: Final = "found"
 SHOULD: Final = "should"

@@ -131,7 +131,7 @@ def _version_series(samples: tuple[Sample, ...]) -> VersionSeries:
         FieldRate(
             field,
             Rate(known[promql.RATIO, field], known[promql.EXPECTED, field]),
-            known.get((promql.LINE, field), FIELD_LINE),
+            known.get((promql.FIELD_LINE, field), FIELD_LINE),
         )
         for field in sorted(names)
         if (promql.EXPECTED, field) in known
@@ -139,8 +139,8 @@ def _version_series(samples: tuple[Sample, ...]) -> VersionSeries:
     return VersionSeries(
         documents=known.get((promql.DOCUMENTS, "")),
         fields=tuple(rates),
-        confidence=_against(known, promql.CONFIDENCE, promql.CONFIDENCE_BASELINE),
-        latency=_against(known, promql.LATENCY, promql.LATENCY_BASELINE),
+        confidence=_against(known, promql.CONFIDENCE, promql.CONFIDENCE_LINE),
+        latency=_against(known, promql.LATENCY, promql.LATENCY_LINE),
     )
 
 
@@ -160,8 +160,8 @@ def _is_usable(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def _against(known: Mapping[tuple[str, str], float], series: str, baseline: str) -> Against | None:
-    value, beside = known.get((series, "")), known.get((baseline, ""))
+def _against(known: Mapping[tuple[str, str], float], series: str, line: str) -> Against | None:
+    value, beside = known.get((series, "")), known.get((line, ""))
     return None if value is None or beside is None else Against(value, beside)
 
 

@@ -48,18 +48,18 @@ class FieldRate:
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A figure of a version and its baseline, in the same unit."""
+    """A figure of a version and its line, in the same unit."""
 
     value: float
-    baseline: float
+    line: float
 
 
 @dataclass(frozen=True, slots=True)
 class VersionSeries:
     """The last half hour of a version; what has no data is None, or not there.
 
-    `documents` are the pages that it answered; `confidence` is the mean of best boxes (0 to 1), `latency` the 95th
-    percentile of whole requests in seconds.
+    `documents` are the pages that it answered; `confidence` is the mean of best boxes (0 to 1), `latency` the
+    95th percentile of the model's own time for a page, in seconds.
     """
 
     documents: float | None = None

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from ...api.policy import InFlight, Watch
-from ..signals import Against, FieldRate, Rate, VersionSeries
+from ..signals import FieldRate, Rate, VersionSeries
 from ..text import plain
 from ..views import PolicyView, Problem
 from .flight_clock import flown
@@ -22,12 +22,6 @@ LEAST_DOCUMENTS: Final = 50
 
 FIELD_LINE: Final = 0.90
 """The line of a field's detection rate where the rules record none; the chart's default."""
-
-CONFIDENCE_KEPT: Final = 0.95
-"""The share of its baseline that a mean confidence must reach, as FinetuneConfidenceDropped has it."""
-
-SLOWER: Final = 2.0
-"""How many times its baseline a latency may be, as FinetuneInferenceLatencyHigh has it."""
 
 BEYOND_CHANCE: Final = 3.0
 """Standard errors: at each look a rate that is at its line seems so much below it once in 700."""
@@ -108,14 +102,10 @@ def _whole(series: VersionSeries) -> Iterator[str]:
     if not _is_busy(series):
         return
     confidence, latency = series.confidence, series.latency
-    if confidence is not None and _is_low(confidence):
-        yield f"mean confidence {confidence.value:.3f} (baseline {confidence.baseline:.3f})"
-    if latency is not None and latency.baseline > 0 and latency.value > SLOWER * latency.baseline:
-        yield f"95 % of requests within {latency.value:.3g} s (baseline {latency.baseline:.3g} s)"
-
-
-def _is_low(confidence: Against) -> bool:
-    return confidence.baseline > 0 and confidence.value < CONFIDENCE_KEPT * confidence.baseline
+    if confidence is not None and confidence.value < confidence.line:
+        yield f"mean confidence {confidence.value:.3f} (line {confidence.line:.3f})"
+    if latency is not None and 0 < latency.line < latency.value:
+        yield f"95 % of pages within {latency.value:.3g} s (line {latency.line:.3g} s)"
 
 
 def _is_busy(series: VersionSeries) -> bool:
