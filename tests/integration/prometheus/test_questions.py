@@ -86,13 +86,13 @@ def test_the_watch_reads_a_versions_series_beside_those_before(prometheus: RealP
     }
 
     def read() -> VersionSeries | None:
-        told = asked(prometheus, lambda signals: signals.series("ml", "detector", "ft_v1.1", "base_v1"))
-        assert isinstance(told, VersionSeries)
-        return told if told.documents and told.fields and told.fields[0].before else None
+        series = asked(prometheus, lambda signals: signals.series("ml", "detector", "ft_v1.1", "base_v1"))
+        assert isinstance(series, VersionSeries)
+        return series if series.documents and series.fields and series.fields[0].before else None
 
-    told: VersionSeries = prometheus.until(read)
-    (field,) = told.fields
-    assert (told.documents, field.found, field.line) == (130, Rate(0.5, 120), FIELD_LINE)
+    series: VersionSeries = prometheus.until(read)
+    (field,) = series.fields
+    assert (series.documents, field.rate, field.line) == (130, Rate(0.5, 120), FIELD_LINE)
     assert field.before is not None
     assert field.before.share == pytest.approx(0.9)
     assert field == FieldRate("bankgiro", Rate(0.5, 120), FIELD_LINE, field.before)

@@ -130,9 +130,9 @@ def test_a_series_that_is_no_number_is_no_data(value: str) -> None:
 def test_two_series_that_say_different_things_are_no_data() -> None:
     twice = [sample(0.9, promql.CONFIDENCE_LINE, instance=name, **OF) for name in ("a", "b")]
     value = sample(0.9, promql.CONFIDENCE, **OF)
-    told = series(value, *twice)
-    assert isinstance(told, VersionSeries)
-    assert told.confidence == Against(0.9, 0.9)
+    read = series(value, *twice)
+    assert isinstance(read, VersionSeries)
+    assert read.confidence == Against(0.9, 0.9)
     assert series(value, *twice, sample(0.8, promql.CONFIDENCE_LINE, instance="c", **OF)) == VersionSeries()
 
 
@@ -157,9 +157,9 @@ def test_what_was_before_is_asked_for_only_where_it_may_lead_back() -> None:
     asyncio.run(Asked(prometheus).series("ml", "invoice-detector", "ft_v1.1", "base_v1"))
     assert len(prometheus.asked) == 1
     earlier = (sample(600, of=promql.FOUND, **EARLIER), sample(1000, of=promql.SHOULD, **EARLIER))
-    told = series(*BAD, back="base_v1", earlier=earlier)
-    assert isinstance(told, VersionSeries)
-    assert told.fields[0].before == Rate(0.6, 1000)
+    read = series(*BAD, back="base_v1", earlier=earlier)
+    assert isinstance(read, VersionSeries)
+    assert read.fields[0].before == Rate(0.6, 1000)
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_what_was_before_is_asked_for_only_where_it_may_lead_back() -> None:
     ids=["nothing", "half of it", "no number", "nobody asked"],
 )
 def test_where_nothing_is_left_of_before_the_line_alone_counts(earlier: tuple[Sample, ...]) -> None:
-    told = series(*BAD, back="base_v1", earlier=earlier)
-    assert isinstance(told, VersionSeries)
-    assert told.fields[0].before is None
+    read = series(*BAD, back="base_v1", earlier=earlier)
+    assert isinstance(read, VersionSeries)
+    assert read.fields[0].before is None
 
 
 @pytest.mark.row("D205")

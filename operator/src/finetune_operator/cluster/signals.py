@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from ..api.policy import Policy
-from ..decide.policy.by_series import FIELD_LINE, back_by_field, is_watched_by_series
+from ..decide.policy.by_series import FIELD_LINE, is_below_its_line, is_watched_by_series
 from ..decide.signals import Against, Alert, Alerts, FieldRate, Rate, VersionSeries
 from ..decide.views import Problem
 from . import promql
@@ -58,7 +58,7 @@ class Asked:
         samples = await self.prometheus.ask(promql.of_version(namespace, deployment, version))
         _check_place(samples, namespace, deployment, version)
         series = _version_series(samples)
-        if back is None or not any(back_by_field(field) for field in series.fields):
+        if back is None or not any(is_below_its_line(field) for field in series.fields):
             return series
         earlier = await self.prometheus.ask(promql.before(namespace, deployment, back))
         _check_place(earlier, namespace, deployment, back)
@@ -149,11 +149,11 @@ def _values(samples: Iterable[Sample]) -> dict[tuple[str, str], float]:
 
     An operator that was restarted leaves its series for a while beside those of the next pod: they say the same.
     """
-    told: dict[tuple[str, str], set[float]] = {}
+    every: dict[tuple[str, str], set[float]] = {}
     for sample in samples:
         key = sample.metric.get("__name__", ""), sample.metric.get("field", "")
-        told.setdefault(key, set()).add(sample.number)
-    return {key: next(iter(values)) for key, values in told.items() if len(values) == 1 and _is_usable(*values)}
+        every.setdefault(key, set()).add(sample.number)
+    return {key: next(iter(values)) for key, values in every.items() if len(values) == 1 and _is_usable(*values)}
 
 
 def _is_usable(value: float) -> bool:
@@ -170,8 +170,8 @@ def _beside(series: VersionSeries, earlier: tuple[Sample, ...]) -> VersionSeries
     counts = {(sample.metric.get("of"), sample.metric.get("field")): sample.number for sample in earlier}
     fields = []
     for field in series.fields:
-        found, of = (counts.get((half, field.field), math.nan) for half in (promql.FOUND, promql.SHOULD))
-        usable = _is_usable(found) and _is_usable(of) and of > 0
-        rate = Rate(min(found / of, 1.0), of) if usable else None
-        fields.append(FieldRate(field.field, field.found, field.line, rate))
+        count, of = (counts.get((half, field.field), math.nan) for half in (promql.FOUND, promql.SHOULD))
+        usable = _is_usable(count) and _is_usable(of) and of > 0
+        before = Rate(min(count / of, 1.0), of) if usable else None
+        fields.append(FieldRate(field.field, field.rate, field.line, before))
     return VersionSeries(series.documents, tuple(fields), series.confidence, series.latency)

@@ -41,7 +41,7 @@ class FieldRate:
     """
 
     field: str
-    found: Rate
+    rate: Rate
     line: float
     before: Rate | None = None
 

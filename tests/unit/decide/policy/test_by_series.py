@@ -72,7 +72,7 @@ def test_it_holds_when_it_is_back_and_blames_nobody_for_good() -> None:
 
 @pytest.mark.row("D192")
 @pytest.mark.parametrize(
-    ("found", "goes_back"),
+    ("field", "goes_back"),
     [
         (rate(0.76, 50), True),
         (rate(0.78, 50), False),
@@ -87,8 +87,8 @@ def test_it_holds_when_it_is_back_and_blames_nobody_for_good() -> None:
     ],
     ids=lambda value: f"{value.found.share:g} of {value.found.of:g}" if isinstance(value, FieldRate) else str(value),
 )
-def test_a_rate_is_below_its_line_by_more_than_chance(found: FieldRate, goes_back: bool) -> None:
-    phase = flight_of(decide(looked(HALF, seen(found)))).phase
+def test_a_rate_is_below_its_line_by_more_than_chance(field: FieldRate, goes_back: bool) -> None:
+    phase = flight_of(decide(looked(HALF, seen(field)))).phase
     assert phase == ("Returning" if goes_back else "Watching")
 
 
@@ -169,7 +169,7 @@ def test_a_field_of_any_name_fits_the_record_and_is_no_command() -> None:
 
 
 def replace_name(field: FieldRate, name: str) -> FieldRate:
-    return FieldRate(name, field.found, field.line, field.before)
+    return FieldRate(name, field.rate, field.line, field.before)
 
 
 @pytest.mark.row("D196")

@@ -63,12 +63,12 @@ def series_in_words(view: PolicyView) -> str:
 
 def has_data(series: VersionSeries) -> bool:
     """Tell whether anything can be said by the series at all."""
-    return any(field.found.of >= LEAST_DOCUMENTS for field in series.fields) or _is_busy(series)
+    return any(field.rate.of >= LEAST_DOCUMENTS for field in series.fields) or _is_busy(series)
 
 
-def back_by_field(field: FieldRate) -> bool:
+def is_below_its_line(field: FieldRate) -> bool:
     """Tell whether a field is found on fewer documents than its line asks for, by more than chance."""
-    return field.found.of >= LEAST_DOCUMENTS and at_most(field.found) < field.line
+    return field.rate.of >= LEAST_DOCUMENTS and at_most(field.rate) < field.line
 
 
 def at_most(rate: Rate) -> float:
@@ -83,11 +83,13 @@ def at_most(rate: Rate) -> float:
 
 def _fields(series: VersionSeries) -> Iterator[str]:
     """Yield the fields that are below their lines, unless what it would go back to was no better at them."""
-    bad = sorted((f for f in series.fields if back_by_field(f) and not _was_no_better(f)), key=lambda f: f.found.share)
+    bad = sorted(
+        (f for f in series.fields if is_below_its_line(f) and not _was_no_better(f)), key=lambda f: f.rate.share
+    )
     for field in bad[:_NAMED]:
         was = "" if field.before is None else f", before {_percent(field.before.share)}"
-        found = f"{_percent(field.found.share)} of {field.found.of:.0f} documents"
-        yield f"field '{plain(field.field)}' found on {found} (line {_percent(field.line)}{was})"
+        share = f"{_percent(field.rate.share)} of {field.rate.of:.0f} documents"
+        yield f"field '{plain(field.field)}' found on {share} (line {_percent(field.line)}{was})"
     if len(bad) > _NAMED:
         yield f"and {len(bad) - _NAMED} more fields"
 
@@ -95,7 +97,7 @@ def _fields(series: VersionSeries) -> Iterator[str]:
 def _was_no_better(field: FieldRate) -> bool:
     """Tell whether going back would gain nothing: the version before found the field as rarely, or more so."""
     before = field.before
-    return before is not None and before.of >= LEAST_DOCUMENTS and at_most(field.found) >= before.share
+    return before is not None and before.of >= LEAST_DOCUMENTS and at_most(field.rate) >= before.share
 
 
 def _whole(series: VersionSeries) -> Iterator[str]:
