@@ -64,8 +64,8 @@ class Watched(Triggered):
             self.edit(watch={"seconds": self.watch})
 
     def condition(self, kind: str) -> tuple[str, str]:
-        found = next((c for c in self.status()["conditions"] if c["type"] == kind), None)
-        return ("", "") if found is None else (found["status"], found["reason"])
+        shown = next((c for c in self.status()["conditions"] if c["type"] == kind), None)
+        return ("", "") if shown is None else (shown["status"], shown["reason"])
 
     def consumed(self) -> list[tuple[str, str]]:
         return [(entry["outcome"], entry["reason"]) for entry in self.status().get("consumed", ())]

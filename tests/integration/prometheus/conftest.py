@@ -69,11 +69,11 @@ class RealPrometheus:
     url: str
     exporter: Exporter
 
-    def until(self, found: Callable[[], Any], seconds: float = 30) -> Any:
-        """Return what `found` returns once it is true. Raises AssertionError after so many seconds."""
+    def until(self, look: Callable[[], Any], seconds: float = 30) -> Any:
+        """Return what `look` returns once it is true. Raises AssertionError after so many seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            value = found()
+            value = look()
             if value:
                 return value
             time.sleep(0.3)

@@ -85,7 +85,7 @@ def test_it_holds_when_it_is_back_and_blames_nobody_for_good() -> None:
         (rate(0.0, 50), True),
         (rate(0.80, 1000, line=0.75), False),
     ],
-    ids=lambda value: f"{value.found.share:g} of {value.found.of:g}" if isinstance(value, FieldRate) else str(value),
+    ids=lambda value: f"{value.rate.share:g} of {value.rate.of:g}" if isinstance(value, FieldRate) else str(value),
 )
 def test_a_rate_is_below_its_line_by_more_than_chance(field: FieldRate, goes_back: bool) -> None:
     phase = flight_of(decide(looked(HALF, seen(field)))).phase
