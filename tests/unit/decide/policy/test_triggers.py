@@ -323,6 +323,17 @@ def test_a_run_that_the_api_server_refuses_is_said_in_due_and_the_policy_stays_r
     assert states["Ready"] == ("True", "Operational")
 
 
+@pytest.mark.row("D155")
+def test_due_says_fired_only_when_the_run_is_there() -> None:
+    world = TriggerWorld()
+    for _ in range(2):
+        world.look(acts=False)  # the API server answers 409 or 500 to its making
+        assert world.due[:2] == ("True", "Firing")
+        assert "it is not there yet" in world.due[2]
+    world.settle()
+    assert world.due == ("True", "Fired", f"run '{world.newest}' (Volume), try 1: 50 new samples, and 50 are enough")
+
+
 @pytest.mark.row("D156")
 def test_the_newest_are_remembered_and_one_that_is_open_is_never_forgotten() -> None:
     world = TriggerWorld(triggers=Triggers(volume=VolumeTrigger(), cooldown_seconds=0, max_runs_per_week=28))

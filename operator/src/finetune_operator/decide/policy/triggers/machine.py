@@ -52,15 +52,18 @@ def fire(view: PolicyView) -> Decision[PolicyStatus] | None:
 
 
 def due(view: PolicyView) -> tuple[ConditionStatus, str, str]:
-    """Return the condition Due: what was fired, or what is missing and when it is looked at again."""
+    """Return the condition Due: what was fired or is to be made, or what is missing and when it is looked at again."""
     ruling = judge(view)
     match ruling:
         case Fired():
             reason = f": {ruling.reason}" if ruling.reason else ""
+            said = f"run '{ruling.run}' ({ruling.kind}), try {ruling.attempt or 1}{reason}"
+            if ruling.outcome == "Planned":
+                return "True", "Firing", f"{said}; it is not there yet, and made as soon as the API server takes it"
             draft = brakes.DRAFT if (ruling.run, "Suspended") in view.underway else ""
-            return "True", "Fired", f"run '{ruling.run}' ({ruling.kind}), try {ruling.attempt or 1}{reason}{draft}"
+            return "True", "Fired", f"{said}{draft}"
         case Firing():
-            return "True", "Fired", ruling.wish.reason
+            return "True", "Firing", ruling.wish.reason
         case Missing(explanation=explanation):
             return "False", explanation.reason, explanation.message
 
