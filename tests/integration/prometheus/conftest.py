@@ -1,0 +1,146 @@
+"""A real Prometheus on loopback that scrapes what a test says, and evaluates what it says."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from local_cluster.ports import free_ports
+
+RULES = {
+    "groups": [
+        {
+            "name": "told",
+            "interval": "1s",
+            "rules": [
+                {"record": "namespace_deployment_version:finetune_documents:increase30m", "expr": "told_documents"},
+                {
+                    "record": "namespace_deployment_version_field:finetune_field_detected:ratio_rate30m",
+                    "expr": "told_ratio",
+                },
+                {
+                    "record": "namespace_deployment_version_field:finetune_field_expected:increase30m",
+                    "expr": "told_expected",
+                },
+                {
+                    "alert": "FinetuneFieldDetectionRateLow",
+                    "expr": "told_ratio < 0.9",
+                    "for": "1s",
+                    "labels": {"severity": "critical"},
+                },
+                {"alert": "FinetuneInferenceLatencyHigh", "expr": "told_documents > 0"},
+                {"alert": "FinetuneConfidenceDropped", "expr": "told_documents > 0", "for": "1h"},
+            ],
+        }
+    ]
+}
+
+
+@dataclass
+class Exporter:
+    """What pods and operator would show; `lines` is the text of a scrape, and counters grow with each."""
+
+    lines: list[str] = field(default_factory=list)
+    counters: dict[str, float] = field(default_factory=dict)
+    """By series: how much it grows from scrape to scrape."""
+    scrapes: int = 0
+
+    def text(self) -> str:
+        self.scrapes += 1
+        grown = [f"{series} {step * self.scrapes:g}" for series, step in self.counters.items()]
+        return "\n".join([*self.lines, *grown, ""])
+
+
+@dataclass(frozen=True)
+class RealPrometheus:
+    """Where it answers, and what it scrapes each second."""
+
+    url: str
+    exporter: Exporter
+
+    def until(self, look: Callable[[], Any], seconds: float = 30) -> Any:
+        """Return what `look` returns once it is true. Raises AssertionError after so many seconds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            value = look()
+            if value:
+                return value
+            time.sleep(0.3)
+        raise AssertionError("the answer never came")
+
+
+def binary() -> str:
+    """Return the program: FINETUNE_PROMETHEUS, or the one on the PATH (Debian's package `prometheus`)."""
+    path = os.environ.get("FINETUNE_PROMETHEUS") or shutil.which("prometheus")
+    if path is None:
+        pytest.skip("no Prometheus here: apt-get install prometheus, or FINETUNE_PROMETHEUS=<program>")
+    return path
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[RealPrometheus]:
+    program, exporter = binary(), Exporter()
+
+    class Scraped(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = exporter.text().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (port,) = free_ports(1)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Scraped)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    target = f"127.0.0.1:{server.server_address[1]}"
+    # The servers say their namespace themselves here; in a cluster the scrape does.
+    job = {"job_name": "told", "honor_labels": True, "static_configs": [{"targets": [target]}]}
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yaml"],
+        "scrape_configs": [job],
+    }
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(RULES))
+    command = [
+        program,
+        f"--config.file={tmp_path}/prometheus.yaml",
+        f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.route-prefix=/metrics-store",
+        "--log.level=error",
+    ]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    real = RealPrometheus(f"http://127.0.0.1:{port}/metrics-store", exporter)
+    try:
+        real.until(lambda: _is_ready(real.url))
+        yield real
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+        server.shutdown()
+        server.server_close()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/-/ready", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
