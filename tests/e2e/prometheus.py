@@ -1,4 +1,4 @@
-"""A Prometheus in the cluster that goes by the chart's rules, with windows set by values alone, and is the operator's."""
+"""A Prometheus in the cluster that goes by the rules of the chart, with windows set by values alone; the operator asks it."""
 
 import json
 from collections.abc import Iterator
