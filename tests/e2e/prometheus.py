@@ -1,4 +1,4 @@
-"""A Prometheus in the cluster that goes by the rules of the chart, with windows set by values alone; the operator asks it."""
+"""A Prometheus in the cluster that goes by the rules of the chart, with windows set by values; the operator asks it."""
 
 import json
 from collections.abc import Iterator
