@@ -68,9 +68,9 @@ def prometheus_in_cluster(tale: Story) -> Iterator[Prometheus]:
     there = (RELEASE, chart, "--namespace", SYSTEM, "--values")
     rendered = kube.helm("template", *there, str(mine), "--show-only", "templates/prometheusrule.yaml")
     data = {"finetune.yaml": yaml.safe_dump(yaml.safe_load(rendered)["spec"])}
-    meta = {"name": "prometheus-rules", "namespace": PLACE}
-    kube.kubectl("apply", "-f", "-", stdin=manifest)
-    kube.apply(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}))
+    rules = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prometheus-rules"}, "data": data}
+    for text in (manifest, json.dumps(rules)):
+        kube.kubectl("-n", PLACE, "apply", "-f", "-", stdin=text)
     without_rules = ("--set", "prometheusRule.enabled=false")  # the cluster has no CRD of the Prometheus operator
     try:
         kube.helm("upgrade", *there, str(mine), *without_rules, "--wait", "--timeout", "3m")
@@ -78,4 +78,6 @@ def prometheus_in_cluster(tale: Story) -> Iterator[Prometheus]:
         yield Prometheus(tale)
     finally:
         kube.helm("upgrade", *there, str(values), "--wait", "--timeout", "3m")
-        kube.kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=true", "--timeout=120s", stdin=manifest)
+        kube.kubectl(
+            "-n", PLACE, "delete", "-f", "-", "--ignore-not-found", "--wait=true", "--timeout=120s", stdin=manifest
+        )
