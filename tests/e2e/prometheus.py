@@ -26,7 +26,7 @@ QUICK = {
     "servingMetrics": {"for": "1m"},
 }
 """`prometheusRule` of the chart: minutes for hours. Lines and least counts are the defaults, but for the time of a page:
-this machine trains beside it, so it is told what to expect, as somebody with other hardware than the evaluator's would."""
+this machine trains beside it, so it is told what to expect, as somebody with slower hardware would."""
 
 
 @dataclass(frozen=True, slots=True)
