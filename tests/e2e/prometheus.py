@@ -16,17 +16,18 @@ from finetune_demo.story import Story
 MANIFEST = "examples/manifests/local/prometheus.yaml"
 PLACE = "monitoring"
 URL = "http://10.214.0.71:9090"
+SLOW = {"deployment": "invoice-detector", "seconds": 10}
 QUICK = {
     "enabled": True,
     "interval": "5s",
     "fieldDetectionRate": {"window": "2m", "for": "10s"},
     "confidence": {"window": "2m", "for": "10s"},
     "userReports": {"for": "10s"},
-    "inferenceDuration": {"window": "2m", "for": "30s", "baselines": [{"seconds": 10}]},
+    "inferenceDuration": {"window": "2m", "for": "30s", "baselines": [SLOW]},
     "servingMetrics": {"for": "1m"},
 }
 """`prometheusRule` of the chart: minutes for hours. Lines and least counts are the defaults, but for the time of a page:
-this machine trains beside it, so it is told what to expect, as somebody with slower hardware would."""
+this machine trains beside it, so it is told what to expect, as other slow hardware would be."""
 
 
 @dataclass(frozen=True, slots=True)
