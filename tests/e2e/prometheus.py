@@ -26,7 +26,7 @@ QUICK = {
     "inferenceDuration": {"window": "2m", "for": "30s", "baselines": [SLOW]},
     "servingMetrics": {"for": "1m"},
 }
-"""`prometheusRule` of the chart: minutes for hours. Lines and least counts are the defaults, but for the time of a page:
+"""`prometheusRule` of the chart: minutes for hours. The rest is as it comes, but for the time of a page:
 this machine trains beside it, so it is told what to expect, as other slow hardware would be."""
 
 
