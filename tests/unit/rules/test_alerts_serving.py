@@ -7,8 +7,8 @@ import pytest
 from house.rules import (
     HEALTHY,
     MINUTES,
+    Scene,
     Series,
-    Situation,
     alert,
     flat,
     live,
@@ -41,35 +41,35 @@ def gone(minutes: int) -> dict[Series, str | None]:
     )
 
 
-CASES: dict[str, tuple[Situation, ...]] = {
+CASES: dict[str, tuple[Scene, ...]] = {
     LOW: (
-        Situation(
+        Scene(
             "fires for the one field that is found on 85 of 100",
             served(detected={"iban": steady(1.7)}),
             {"2h": [IBAN_LOW]},
         ),
-        Situation("is quiet at 92 of 100", served(detected={"iban": steady(1.84)}), {"2h": QUIET}),
-        Situation(
+        Scene("is quiet at 92 of 100", served(detected={"iban": steady(1.84)}), {"2h": QUIET}),
+        Scene(
             "waits for its time, then fires",
             served(detected={"iban": steady(1.0)}),
             {"35m": QUIET, "50m": [IBAN_LOW]},
         ),
-        Situation(
+        Scene(
             "says nothing of few pages, though the field is on none of them",
             served(pages=steady(0.06), detected={"iban": steady(0)}),
             {"7h": QUIET},
         ),
-        Situation(
+        Scene(
             "adds up replicas, each of which has too few pages",
             served(pods="abcd", pages=steady(0.06), detected={"iban": steady(0.03)}),
             {"6h": [IBAN_LOW]},
         ),
-        Situation(
+        Scene(
             "fires for a field that was never found, at 0 from the start",
             served(detected={"iban": steady(0)}),
             {"2h": [IBAN_LOW]},
         ),
-        Situation(
+        Scene(
             "fires for a field without a series of detections",
             {
                 key: None if key[0] == "finetune_field_detected_total" and ("field", "iban") in key[1] else value
@@ -77,18 +77,18 @@ CASES: dict[str, tuple[Situation, ...]] = {
             },
             {"2h": [IBAN_LOW]},
         ),
-        Situation(
+        Scene(
             "says nothing of a field that no page must carry",
             {series("finetune_field_expected_total", **OF, field="iban", pod=pod): flat(0) for pod in "ab"}
             | {series("finetune_field_detected_total", **OF, field="iban", pod=pod): flat(0) for pod in "ab"},
             {"2h": QUIET},
         ),
-        Situation(
+        Scene(
             "takes a restart for a restart: counters that begin anew",
             served(pages=" ".join(steps((100, 2)) for _ in range(7))),
             {"2h": QUIET, "5h": QUIET},
         ),
-        Situation(
+        Scene(
             "is not silenced by restarts",
             served(
                 pages=" ".join(steps((100, 2)) for _ in range(7)),
@@ -96,7 +96,7 @@ CASES: dict[str, tuple[Situation, ...]] = {
             ),
             {"2h": [IBAN_LOW]},
         ),
-        Situation(
+        Scene(
             "gets on with pods that come and go, whose first scrape finds counts already",
             {
                 key: value
@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Situation, ...]] = {
             },
             {"5h": QUIET, "8h": QUIET},
         ),
-        Situation(
+        Scene(
             "names the new version alone, when only that is bad",
             gone(300)
             | served(
@@ -121,13 +121,13 @@ CASES: dict[str, tuple[Situation, ...]] = {
             ),
             {"4h": QUIET, "7h": [alert(LOW, "critical", field="iban", model="invoices", version="ft_v1.3")]},
         ),
-        Situation(
+        Scene(
             "ends a quarter of an hour after a bad version is gone, and says nothing of its successor",
             served(pages=steps((300, 2)), detected={"iban": steps((300, 1))}, loaded=flat(1, 300))
             | served("ft_v1.3", pods="cd", pages="_x300 " + steps((420, 2)), loaded="_x300 " + flat(1, 420)),
             {"4h": [IBAN_LOW], "5h20m": QUIET, "7h": QUIET},
         ),
-        Situation(
+        Scene(
             "goes on over the minutes that a single pod needs to start again",
             served(
                 pods="a",
@@ -138,7 +138,7 @@ CASES: dict[str, tuple[Situation, ...]] = {
             | served(pods="b", pages=flat(0)),
             {"6h30m": [IBAN_LOW], "6h43m": [IBAN_LOW], "6h50m": [IBAN_LOW]},
         ),
-        Situation(
+        Scene(
             "takes the minimum of a field from the values",
             served(detected={"iban": steady(1.7), "total": steady(1.7)}),
             {"2h": [alert(LOW, "critical", field="total", **OF)]},
@@ -147,7 +147,7 @@ CASES: dict[str, tuple[Situation, ...]] = {
                 "prometheusRule.fieldDetectionRate.overrides[0].minimum=0.8",
             ),
         ),
-        Situation(
+        Scene(
             "keeps an override to its Deployment, and takes the first that fits",
             served(detected={"iban": steady(1.7)}) | served(detected={"iban": steady(1.7)}, deployment="other"),
             {"2h": [alert(LOW, "critical", field="iban", **{**OF, "deployment": "other"})]},
@@ -159,12 +159,12 @@ CASES: dict[str, tuple[Situation, ...]] = {
                 "prometheusRule.fieldDetectionRate.overrides[1].minimum=0.95",
             ),
         ),
-        Situation(
+        Scene(
             "says nothing of a namespace that this release does not watch",
             served(detected={"iban": steady(1.0)}, namespace="theirs"),
             {"2h": QUIET},
         ),
-        Situation(
+        Scene(
             "goes by a window from the values",
             served(detected={"iban": steady(1.0)}),
             {"20m": [IBAN_LOW]},
@@ -176,34 +176,34 @@ CASES: dict[str, tuple[Situation, ...]] = {
         ),
     ),
     DROPPED: (
-        Situation(
+        Scene(
             "fires at 7 % below the baseline",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.67))),
             {"3h": [alert(DROPPED, **OF)]},
         ),
-        Situation("is quiet at 4 % below", served(sure=dict.fromkeys(("iban", "total"), steady(1.73))), {"3h": QUIET}),
-        Situation(
+        Scene("is quiet at 4 % below", served(sure=dict.fromkeys(("iban", "total"), steady(1.73))), {"3h": QUIET}),
+        Scene(
             "says nothing of few detections",
             served(pages=steady(0.1), sure=dict.fromkeys(("iban", "total"), steady(0.05))),
             {"7h": QUIET},
         ),
-        Situation(
+        Scene(
             "waits for its time",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.0))),
             {"1h": QUIET, "2h": [alert(DROPPED, **OF)]},
         ),
-        Situation(
+        Scene(
             "says nothing without a baseline, or with one of a model that found nothing",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.0)))
             | {series("finetune_baseline_confidence", **OF): flat(0)},
             {"3h": QUIET},
         ),
-        Situation(
+        Scene(
             "holds no version against the baseline of another",
             live("ft_v1.2", flat(0, 1)) | live("ft_v1.1") | served(sure=dict.fromkeys(("iban", "total"), steady(1.0))),
             {"3h": QUIET},
         ),
-        Situation(
+        Scene(
             "is not misled by a window over a flip: each version against its own",
             gone(300)
             | served(
@@ -218,12 +218,12 @@ CASES: dict[str, tuple[Situation, ...]] = {
             | {series("finetune_baseline_confidence", **{**OF, "version": "ft_v1.3"}): "_x300 " + flat(0.7, 420)},
             {"5h30m": QUIET, "6h40m": QUIET, "9h": QUIET},
         ),
-        Situation(
+        Scene(
             "is one alert while two operator pods are scraped",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.67))) | live(pod="new"),
             {"3h": [alert(DROPPED, **OF)]},
         ),
-        Situation(
+        Scene(
             "says nothing while the operator is away, which has an alert of its own",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.67)))
             | live(samples=flat(1, 300))
@@ -232,12 +232,12 @@ CASES: dict[str, tuple[Situation, ...]] = {
         ),
     ),
     RISING: (
-        Situation("fires after three rises", weekly(9, 7, 6, 4), {"1h": [alert(RISING)]}),
-        Situation("is quiet where one week is as the one before", weekly(9, 7, 7, 4), {"1h": QUIET}),
-        Situation("is quiet while the numbers are small", weekly(4, 3, 2, 1), {"1h": QUIET}),
-        Situation("is quiet where they fall again", weekly(6, 7, 6, 4), {"1h": QUIET}),
-        Situation("says nothing while a week is not known", weekly(9, 7, 6, None), {"1h": QUIET}),
-        Situation(
+        Scene("fires after three rises", weekly(9, 7, 6, 4), {"1h": [alert(RISING)]}),
+        Scene("is quiet where one week is as the one before", weekly(9, 7, 7, 4), {"1h": QUIET}),
+        Scene("is quiet while the numbers are small", weekly(4, 3, 2, 1), {"1h": QUIET}),
+        Scene("is quiet where they fall again", weekly(6, 7, 6, 4), {"1h": QUIET}),
+        Scene("says nothing while a week is not known", weekly(9, 7, 6, None), {"1h": QUIET}),
+        Scene(
             "is one alert while two operator pods are scraped",
             weekly(9, 7, 6, 4)
             | {
@@ -246,7 +246,7 @@ CASES: dict[str, tuple[Situation, ...]] = {
             },
             {"1h": [alert(RISING)]},
         ),
-        Situation(
+        Scene(
             "is of the Deployment whose reports rise",
             weekly(9, 7, 6, 4)
             | {
@@ -257,18 +257,18 @@ CASES: dict[str, tuple[Situation, ...]] = {
         ),
     ),
     SLOW: (
-        Situation(
+        Scene(
             "fires at more than twice the base's time",
             served(slow={"0.1": steady(0), "0.15": steady(0), "0.22": steady(0)}),
             {"1h": [alert(SLOW, "critical", **OF)]},
         ),
-        Situation("is quiet at one and a half", served(slow={"0.1": steady(0)}), {"1h": QUIET}),
-        Situation(
+        Scene("is quiet at one and a half", served(slow={"0.1": steady(0)}), {"1h": QUIET}),
+        Scene(
             "says nothing of few pages",
             served(pages=steady(0.2), slow={bound: steady(0) for bound in ("0.1", "0.15", "0.22")}),
             {"2h": QUIET},
         ),
-        Situation(
+        Scene(
             "is no matter of the wait for a worker",
             {
                 series("finetune_inference_duration_seconds_bucket", **OF, pod="a", stage="queue", le=bound): steady(
@@ -278,24 +278,24 @@ CASES: dict[str, tuple[Situation, ...]] = {
             },
             {"1h": QUIET},
         ),
-        Situation(
+        Scene(
             "is quiet where a bound lies just below the time that both have",
             served(slow={"0.1": steady(0)})
             | {series("finetune_baseline_inference_duration_seconds", **OF): flat(0.101)},
             {"1h": QUIET},
         ),
-        Situation(
+        Scene(
             "is quiet after a short spike",
             served(slow={bound: steps((240, 2), (8, 0), (400, 2)) for bound in ("0.1", "0.15", "0.22")}),
             {"4h8m": QUIET, "4h20m": QUIET, "4h40m": QUIET},
         ),
-        Situation(
+        Scene(
             "says nothing without a baseline",
             served(slow={bound: steady(0) for bound in ("0.1", "0.15", "0.22")})
             | {series("finetune_baseline_inference_duration_seconds", **OF): None},
             {"1h": QUIET},
         ),
-        Situation(
+        Scene(
             "goes by the values' baseline where a Deployment has other hardware",
             served(slow={bound: steady(0) for bound in ("0.1", "0.15", "0.22")}),
             {"1h": QUIET},
@@ -306,19 +306,19 @@ CASES: dict[str, tuple[Situation, ...]] = {
         ),
     ),
     ABSENT: (
-        Situation(
+        Scene(
             "fires when nothing is scraped any more, and nothing else does",
             gone(300) | {key: None for key in NOTHING_SERVED if key not in gone(300)},
             {"5h5m": QUIET, "6h": [alert(ABSENT, **OF)]},
         ),
-        Situation("fires where nothing ever was", NOTHING_SERVED, {"10m": QUIET, "1h": [alert(ABSENT, **OF)]}),
-        Situation("is quiet where nothing is live", NOTHING_SERVED | dict.fromkeys(live(), None), {"1h": QUIET}),
-        Situation(
+        Scene("fires where nothing ever was", NOTHING_SERVED, {"10m": QUIET, "1h": [alert(ABSENT, **OF)]}),
+        Scene("is quiet where nothing is live", NOTHING_SERVED | dict.fromkeys(live(), None), {"1h": QUIET}),
+        Scene(
             "is quiet over a short gap",
             served(pages=steps((300, 2), (8, None), (400, 2)), loaded=f"{flat(1, 300)} _x8 {flat(1, 400)}"),
             {"5h8m": QUIET, "5h25m": QUIET},
         ),
-        Situation(
+        Scene(
             "is quiet while pods serve what is not yet the live version by the record",
             gone(60)
             | served(
@@ -326,7 +326,7 @@ CASES: dict[str, tuple[Situation, ...]] = {
             ),
             {"2h": QUIET},
         ),
-        Situation(
+        Scene(
             "fires for the one of two Deployments that is not scraped",
             live(deployment="other"),
             {"1h": [alert(ABSENT, **{**OF, "deployment": "other"})]},
@@ -341,4 +341,4 @@ def test_the_alert_fires_and_stays_quiet_as_each_case_says(name: str, tmp_path: 
 
 
 def test_nothing_fires_where_nothing_is_wrong(tmp_path: Path) -> None:
-    assert run_cases([Situation("healthy", {}, {"20m": (), "6h": ()})], tmp_path) == ""
+    assert run_cases([Scene("healthy", {}, {"20m": (), "6h": ()})], tmp_path) == ""
