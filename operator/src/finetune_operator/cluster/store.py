@@ -53,7 +53,7 @@ class _Grave:
 
 @dataclass(slots=True)
 class _LastWord:
-    """What an object that is gone said, for those who look after that; `listed` is whether a whole list came since."""
+    """What an object that is gone said, for those who look after that; `listed` is whether whole lists came since."""
 
     kind: Kind
     name: str
@@ -139,10 +139,17 @@ class Store:
             if (namespace is None or key[0] == namespace) and entry.version <= version
             and listed.get(key) != entry.projection.uid
         ]  # fmt: skip
-        self._let_go(kind, namespace)
         for key, entry in ghosts:
             self.remove(kind, *key, entry.projection.uid, version)
         return len(ghosts)
+
+    def all_listed(self, scope: Scope) -> None:
+        """Let go of what went before the whole lists of `scope` that came before these: each has everybody look."""
+        for key, word in list(self._last_words.items()):
+            if scope in {None, key[0]}:
+                if word.listed:
+                    self._drop_last_word(key)
+                word.listed = True
 
     def forget(self, scope: Scope) -> list[str]:
         """Forget all that was ever seen of `scope`, without a word to the listener; return the uids that went.
@@ -269,14 +276,6 @@ class Store:
         self._last_words[namespace, projection.uid] = _LastWord(kind, name, projection)
         if len(self._last_words) > _LAST_WORDS:
             self._drop_last_word(next(iter(self._last_words)))
-
-    def _let_go(self, kind: Kind, namespace: str | None) -> None:
-        """Let go of last words by the second whole list: each has everybody look."""
-        for key, word in list(self._last_words.items()):
-            if word.kind is kind and namespace in {None, key[0]}:
-                if word.listed:
-                    self._drop_last_word(key)
-                word.listed = True
 
     def _drop_last_word(self, key: Name) -> None:
         word = self._last_words.pop(key)

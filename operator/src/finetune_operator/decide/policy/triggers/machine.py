@@ -140,18 +140,17 @@ def _rules(view: PolicyView) -> Triggers | None:
 def _without_pointless(view: PolicyView) -> PolicyStatus:
     """Return the status without runs that were to be made, and that nobody would fire now (D171).
 
-    Something stood in the way, and meanwhile triggers went, or another run had what was new.
+    Something stood in the way, and meanwhile triggers went, another run had what was new, or more is asked for.
     """
     status, rules, counts = view.policy.status, _rules(view), counted(view)
     if rules is not None and isinstance(counts, Problem):
         return status
-    fired = tuple(entry for entry in status.fired if entry.outcome != "Planned" or _is_wanted(view, entry, counts))
+    fired = tuple(e for e in status.fired if e.outcome != "Planned" or _is_wanted(view, e, rules, counts))
     return status if fired == status.fired else replace(status, fired=fired)
 
 
-def _is_wanted(view: PolicyView, entry: Fired, counts: Counted | Problem) -> bool:
-    rules = _rules(view)
-    if rules is None or isinstance(counts, Problem):
+def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: Counted | Problem) -> bool:
+    if rules is None or isinstance(counts, Problem) or brakes.too_small(view, counts) is not None:
         return False
     if entry.kind == "Volume":
         return rules.volume is not None and volume.wish(rules.volume, counts) is not None
