@@ -159,12 +159,17 @@ class Scores(Value, frozen=True, kw_only=True):
 
 
 class Measured(Value, frozen=True, kw_only=True):
-    """One model on the test set (mAP50, a decimal string: decide/gates says what counts) and on the new samples."""
+    """One model on the test set (mAP50, a decimal string: decide/gates says what counts) and on the new samples.
+
+    `mean_confidence` and `inference_seconds` are what production is held against; the last release had neither.
+    """
 
     sha256: str
     map50: str
     pool: Scores | None = None
     fresh: Scores | None = None
+    mean_confidence: str = ""
+    inference_seconds: str = ""
 
 
 class Models(Value, frozen=True, kw_only=True):

@@ -1,0 +1,154 @@
+"""Every series and label that a rule names is there: on the operator's page, and on that of a real server."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.store import Store
+from finetune_operator.controller.metrics import Metrics
+from finetune_operator.controller.scope_metrics import ScopeMetrics
+from finetune_operator.controller.state_metrics import State
+from house.crds import ROOT
+from house.rules import rules
+from house.selectors import Selector, expressions, selectors
+from local_cluster.ports import free_ports
+from unit.controller.test_alerted import AT, counted, record
+from unit.controller.test_state_metrics import LIVE, T0, Queue, policy, put
+
+FIXTURE = ROOT / "tests" / "contract" / "fixtures" / "model.onnx"
+Page = list[tuple[str, Mapping[str, str]]]
+"""Names and labels of the series of a page."""
+
+
+def page(text: str) -> Page:
+    return [(one.name, one.labels) for family in text_string_to_metric_families(text) for one in family.samples]
+
+
+@pytest.fixture(scope="module")
+def operator_page() -> Page:
+    """What the operator shows while something is live, scanned, in review, in flight and pending."""
+    store = Store()
+    flight = {
+        "promotion": "p", "promotionUid": "u", "specHash": "h", "phase": "Watching", "epoch": 4, "deploymentUid": "d",
+        "to": {key: LIVE[key] for key in ("version", "modelVersion", "uri", "sha256")},
+        "templateHash": "t", "startedAt": T0, "phaseSince": T0, "deadline": T0,
+    }  # fmt: skip
+    status = {"live": LIVE, "inFlight": flight, "scan": counted(("2026-W46", 7))}
+    policy(store, status, triggers={"volume": {"newSamples": 50}})
+    record(store, meanConfidence="0.9", inferenceSeconds="0.1")
+    asked = {"spec": {"policy": "invoices"}}
+    put(store, Kind.RUN, "a", asked | {"status": {"phase": "InReview", "since": T0}})
+    put(store, Kind.PROMOTION, "p", asked)
+    metrics = Metrics()
+    metrics.show(State(store, Queue(), lambda: AT))
+    scopes = ScopeMetrics(metrics.registry)
+    scopes.begin("ml")
+    return page(metrics.text().decode())
+
+
+@pytest.fixture(scope="module")
+def server_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """What a server that nobody has asked anything yet shows."""
+    python = _output(str(ROOT / "scripts" / "environment"), "server-dev") + "/bin/python"
+    folder, (port,) = tmp_path_factory.mktemp("server"), free_ports(1)
+    shutil.copy(FIXTURE, folder / "model.onnx")
+    sha256 = _output("sha256sum", str(FIXTURE)).split()[0]
+    model = {"version": "ft_v1.2", "uri": "file:///m/model.onnx", "sha256": sha256}
+    (folder / "model.json").write_text(json.dumps(model))
+    settings = {
+        "PYTHONPATH": str(ROOT / "serving-image" / "src"), "FINETUNE_MODEL_VERSION": "ft_v1.2",
+        "FINETUNE_ARTIFACT_URI": model["uri"], "FINETUNE_ARTIFACT_SHA256": sha256, "FINETUNE_NAMESPACE": "ml",
+        "FINETUNE_DEPLOYMENT": "detector", "FINETUNE_MODEL": "invoices", "FINETUNE_MODEL_DIR": str(folder),
+        "FINETUNE_HOST": "127.0.0.1", "FINETUNE_PORT": str(port), "FINETUNE_THREADS": "1", "PATH": os.environ["PATH"],
+    }  # fmt: skip
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([python, "-m", "finetune_server", "serve"], env=settings, stderr=log)
+    try:
+        yield page(_page_when_ready(port, folder / "log"))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _page_when_ready(port: int, log: Path) -> str:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                break
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    else:
+        raise AssertionError(f"the server does not get ready: {log.read_text()}")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def asked(*settings: str) -> list[tuple[str, Selector]]:
+    """What each rule asks for of what is scraped."""
+    groups: list[dict[str, Any]] = rules(*settings)["groups"]
+    return [(rule, one) for rule, text in expressions(groups) for one in selectors(text) if not one.is_recorded]
+
+
+def missing(scraped: Sequence[tuple[str, Mapping[str, str]]]) -> set[str]:
+    """The names that some rule asks for and finds no series of, with its matchers and labels."""
+    return {
+        one.name for _, one in asked() if not any(name == one.name and one.fits(labels) for name, labels in scraped)
+    }
+
+
+def test_everything_that_a_rule_asks_for_is_scraped(operator_page: Page, server_page: Page) -> None:
+    assert missing(operator_page + server_page) == set()
+
+
+def test_a_series_that_is_not_there_and_a_label_that_a_series_lacks_are_found(
+    operator_page: Page, server_page: Page
+) -> None:
+    scraped = operator_page + server_page
+    for gone in {one.name for _, one in asked()}:
+        assert missing([(name, labels) for name, labels in scraped if name != gone]) == {gone}
+    for lost, needed_by in {"field": "finetune_field_detected_total", "weeks_ago": "finetune_feedback_weekly"}.items():
+        unlabelled = [(name, {k: v for k, v in labels.items() if k != lost}) for name, labels in scraped]
+        assert needed_by in missing(unlabelled)
+
+
+def test_servers_and_operator_name_a_version_by_the_same_labels(operator_page: Page, server_page: Page) -> None:
+    of_version = {"namespace", "deployment", "model", "version"}
+    for name in ("finetune_baseline_confidence", "finetune_baseline_inference_duration_seconds", "finetune_live_info"):
+        assert [labels.keys() for other, labels in operator_page if other == name] == [of_version]
+    documents = [labels.keys() for name, labels in server_page if name == "finetune_documents_total"]
+    assert documents == [of_version]
+
+
+def test_every_selector_keeps_to_the_watched_namespaces() -> None:
+    for settings, matchers in {
+        ("watchNamespaces={ml,b}",): {("=~", "b|ml"), ("=", "b"), ("=", "ml")},
+        ("clusterWide=true",): {("!=", ""), ("=", "*")},
+    }.items():
+        groups = rules(*settings)["groups"]
+        for rule, text in expressions(groups):
+            for one in selectors(text):
+                assert {(how, value) for key, how, value in one.matchers if key == "namespace"} & matchers, rule
+
+
+def test_what_is_recorded_is_what_is_asked_for() -> None:
+    groups = rules()["groups"]
+    recorded = {name for name, _ in expressions(groups) if ":" in name}
+    used = {one.name for _, text in expressions(groups) for one in selectors(text) if one.is_recorded}
+    assert used <= recorded
