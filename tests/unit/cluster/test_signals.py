@@ -162,6 +162,20 @@ def test_what_was_before_is_asked_for_only_where_it_may_lead_back() -> None:
     assert read.fields[0].before == Rate(0.6, 1000)
 
 
+@pytest.mark.row("D195")
+def test_how_sure_and_how_slow_the_version_before_was_is_read_with_it() -> None:
+    beside = {**PLACE, "version": "base_v1"}
+    slow = (
+        sample(60, promql.DOCUMENTS, **OF),
+        sample(0.5, promql.LATENCY, **OF),
+        sample(0.4, promql.LATENCY_LINE, **OF),
+    )
+    earlier = (sample(0.45, of=promql.SLOW, **beside), sample("NaN", of=promql.SURE, **beside))
+    read = series(*slow, back="base_v1", earlier=earlier)
+    assert isinstance(read, VersionSeries)
+    assert (read.latency, read.confidence) == (Against(0.5, 0.4, before=0.45), None)
+
+
 @pytest.mark.parametrize(
     "earlier",
     [

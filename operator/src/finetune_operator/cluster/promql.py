@@ -21,7 +21,9 @@ OF_A_VERSION: Final = (RATIO, EXPECTED, FIELD_LINE, DOCUMENTS, CONFIDENCE, CONFI
 
 FOUND: Final = "found"
 SHOULD: Final = "should"
-"""What tells the two halves of `before` apart, under the label `of`."""
+SURE: Final = "sure"
+SLOW: Final = "slow"
+"""What tells the parts of `before` apart, under the label `of`."""
 
 LONGEST_WATCH: Final = "2d"
 """How far `before` looks back: a watch lasts a day at most, and what was before it has to be in there."""
@@ -49,14 +51,24 @@ def of_version(namespace: str, deployment: str, version: str) -> str:
 
 
 def before(namespace: str, deployment: str, version: str) -> str:
-    """Return what asks how often each field was found, and should have been, while that version served here last."""
+    """Return what asks how a version did while it served here last: by the same figures, over two days."""
     where = f"{_place(namespace, deployment)},version={_quoted(version)}"
+    durations = f'finetune_inference_duration_seconds_bucket{{{where},stage="inference"}}'
+    sums, counts = (_grown(f"finetune_detection_confidence_{part}", where) for part in ("sum", "count"))
+    parts = {
+        FOUND: _grown("finetune_field_detected_total", where, "field"),
+        SHOULD: _grown("finetune_field_expected_total", where, "field"),
+        SURE: f"{sums} / {counts}",
+        SLOW: f"histogram_quantile(0.95, sum by ({_OF}, le) (rate({durations}[{LONGEST_WATCH}])))",
+    }
+    return " or ".join(f'label_replace({part}, "of", "{of}", "", "")' for of, part in parts.items())
 
-    def half(name: str, of: str) -> str:
-        by = f"sum by (namespace, deployment, version, field) (increase({name}{{{where}}}[{LONGEST_WATCH}]))"
-        return f'label_replace({by}, "of", "{of}", "", "")'
 
-    return f"{half('finetune_field_detected_total', FOUND)} or {half('finetune_field_expected_total', SHOULD)}"
+_OF: Final = "namespace, deployment, version"
+
+
+def _grown(counter: str, where: str, *by: str) -> str:
+    return f"sum by ({', '.join((_OF, *by))}) (increase({counter}{{{where}}}[{LONGEST_WATCH}]))"
 
 
 def _place(namespace: str, deployment: str) -> str:

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from ..api.policy import Policy
-from ..decide.policy.by_series import FIELD_LINE, is_below_its_line, is_watched_by_series
+from ..decide.policy.by_series import FIELD_LINE, asks_for_before, is_watched_by_series
 from ..decide.signals import Against, Alert, Alerts, FieldRate, Rate, VersionSeries
 from ..decide.views import Problem
 from . import promql
@@ -58,7 +58,7 @@ class Asked:
         samples = await self.prometheus.ask(promql.of_version(namespace, deployment, version))
         _check_place(samples, namespace, deployment, version)
         series = _version_series(samples)
-        if back is None or not any(is_below_its_line(field) for field in series.fields):
+        if back is None or not asks_for_before(series):
             return series
         earlier = await self.prometheus.ask(promql.before(namespace, deployment, back))
         _check_place(earlier, namespace, deployment, back)
@@ -166,12 +166,21 @@ def _against(known: Mapping[tuple[str, str], float], series: str, line: str) -> 
 
 
 def _beside(series: VersionSeries, earlier: tuple[Sample, ...]) -> VersionSeries:
-    """Return the series with how often the version before found each field."""
-    counts = {(sample.metric.get("of"), sample.metric.get("field")): sample.number for sample in earlier}
+    """Return the series with how the version before did."""
+    parts = {(sample.metric.get("of"), sample.metric.get("field", "")): sample.number for sample in earlier}
+    known = {key: value for key, value in parts.items() if _is_usable(value)}
     fields = []
     for field in series.fields:
-        count, of = (counts.get((half, field.field), math.nan) for half in (promql.FOUND, promql.SHOULD))
-        usable = _is_usable(count) and _is_usable(of) and of > 0
-        before = Rate(min(count / of, 1.0), of) if usable else None
-        fields.append(FieldRate(field.field, field.rate, field.line, before))
-    return VersionSeries(series.documents, tuple(fields), series.confidence, series.latency)
+        count, of = (known.get((half, field.field)) for half in (promql.FOUND, promql.SHOULD))
+        before = Rate(min(count / of, 1.0), of) if count is not None and of else None
+        fields.append(replace(field, before=before))
+    return replace(
+        series,
+        fields=tuple(fields),
+        confidence=_as_before(series.confidence, known.get((promql.SURE, ""))),
+        latency=_as_before(series.latency, known.get((promql.SLOW, ""))),
+    )
+
+
+def _as_before(figure: Against | None, before: float | None) -> Against | None:
+    return None if figure is None else replace(figure, before=before)

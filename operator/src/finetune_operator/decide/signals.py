@@ -48,10 +48,11 @@ class FieldRate:
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A figure of a version and its line, in the same unit."""
+    """A figure of a version and its line, in the same unit; `before` as in FieldRate."""
 
     value: float
     line: float
+    before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

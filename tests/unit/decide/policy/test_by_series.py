@@ -139,13 +139,19 @@ def test_nothing_is_taken_back_by_a_look_that_did_not_read_the_deployment() -> N
         ({"confidence": Against(0.84, 0.855), "documents": 49}, False),
         ({"confidence": Against(0.84, 0.855), "documents": None}, False),
         ({"confidence": Against(0.0, 0.0)}, False),
+        ({"confidence": Against(0.84, 0.855, before=0.855)}, True),
+        ({"confidence": Against(0.84, 0.855, before=0.854)}, False),
+        ({"latency": Against(0.41, 0.40, before=0.40)}, True),
+        ({"latency": Against(9.0, 0.40, before=0.41)}, False),
         ({"latency": Against(0.41, 0.40)}, True),
         ({"latency": Against(0.40, 0.40)}, False),
         ({"latency": Against(0.41, 0.0)}, False),
     ],
     ids=str,
 )
-def test_confidence_and_latency_are_held_to_their_lines(more: dict[str, Any], goes_back: bool) -> None:
+def test_confidence_and_latency_are_held_to_lines_that_the_version_before_met(
+    more: dict[str, Any], goes_back: bool
+) -> None:
     phase = flight_of(decide(looked(HALF, seen(rate(0.95), **({"documents": 60} | more))))).phase
     assert phase == ("Returning" if goes_back else "Watching")
 

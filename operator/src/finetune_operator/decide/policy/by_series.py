@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from ...api.policy import InFlight, Watch
-from ..signals import FieldRate, Rate, VersionSeries
+from ..signals import Against, FieldRate, Rate, VersionSeries
 from ..text import plain
 from ..views import PolicyView, Problem
 from .flight_clock import flown
@@ -66,6 +66,11 @@ def has_data(series: VersionSeries) -> bool:
     return any(field.rate.of >= LEAST_DOCUMENTS for field in series.fields) or _is_busy(series)
 
 
+def asks_for_before(series: VersionSeries) -> bool:
+    """Tell whether anything is worse than its line, so that it has to be known how the version before did."""
+    return any(is_below_its_line(field) for field in series.fields) or any(True for _ in _whole(series))
+
+
 def is_below_its_line(field: FieldRate) -> bool:
     """Tell whether a field is found on fewer documents than its line asks for, by more than chance."""
     return field.rate.of >= LEAST_DOCUMENTS and at_most(field.rate) < field.line
@@ -101,13 +106,26 @@ def _was_no_better(field: FieldRate) -> bool:
 
 
 def _whole(series: VersionSeries) -> Iterator[str]:
+    """Yield what is worse than its line, of all pages; a line that the version before did not meet either is none."""
     if not _is_busy(series):
         return
     confidence, latency = series.confidence, series.latency
-    if confidence is not None and confidence.value < confidence.line:
-        yield f"mean confidence {confidence.value:.3f} (line {confidence.line:.3f})"
-    if latency is not None and 0 < latency.line < latency.value:
-        yield f"95 % of pages within {latency.value:.3g} s (line {latency.line:.3g} s)"
+    if confidence is not None and confidence.value < confidence.line and not _is_low(confidence.before, confidence):
+        yield f"mean confidence {confidence.value:.3f} (line {confidence.line:.3f}{_was(confidence.before)})"
+    if latency is not None and 0 < latency.line < latency.value and not _is_high(latency.before, latency):
+        yield f"95 % of pages within {latency.value:.3f} s (line {latency.line:.3f}{_was(latency.before)})"
+
+
+def _is_low(value: float | None, figure: Against) -> bool:
+    return value is not None and value < figure.line
+
+
+def _is_high(value: float | None, figure: Against) -> bool:
+    return value is not None and value > figure.line
+
+
+def _was(before: float | None) -> str:
+    return "" if before is None else f", before {before:.3f}"
 
 
 def _is_busy(series: VersionSeries) -> bool:
