@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ import yaml
 
 from finetune_operator.cluster.prometheus import Address, Prometheus
 from finetune_operator.cluster.signals import Asked
+from house.crds import ROOT
 from local_cluster.ports import free_ports
 
 T = TypeVar("T")
@@ -100,12 +101,12 @@ def asked(url: str, question: Callable[[Asked], Awaitable[T]]) -> T:
     return asyncio.run(ask())
 
 
+@cache
 def binary() -> str:
-    """Return the program: FINETUNE_PROMETHEUS, or the one on the PATH (Debian's package `prometheus`)."""
-    path = os.environ.get("FINETUNE_PROMETHEUS") or shutil.which("prometheus")
-    if path is None:
-        pytest.skip("no Prometheus here: apt-get install prometheus, or FINETUNE_PROMETHEUS=<program>")
-    return path
+    """Return the program: FINETUNE_PROMETHEUS, or the one that the local cluster builds, on first use."""
+    named = os.environ.get("FINETUNE_PROMETHEUS")
+    command = [str(ROOT / "local-cluster" / "cluster"), "tools", "build", "promtool", "prometheus"]
+    return named or subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
 @contextmanager

@@ -54,10 +54,10 @@ def before(namespace: str, deployment: str, version: str) -> str:
     """Return what asks how a version did while it served here last: by the same figures, over two days."""
     where = f"{_place(namespace, deployment)},version={_quoted(version)}"
     durations = f'finetune_inference_duration_seconds_bucket{{{where},stage="inference"}}'
-    sums, counts = (_grown(f"finetune_detection_confidence_{part}", where) for part in ("sum", "count"))
+    sums, counts = (_grown("finetune_detection_confidence", part, where) for part in ("sum", "count"))
     parts = {
-        FOUND: _grown("finetune_field_detected_total", where, "field"),
-        SHOULD: _grown("finetune_field_expected_total", where, "field"),
+        FOUND: _grown("finetune_field_detected", "total", where, "field"),
+        SHOULD: _grown("finetune_field_expected", "total", where, "field"),
         SURE: f"{sums} / {counts}",
         SLOW: f"histogram_quantile(0.95, sum by ({_OF}, le) (rate({durations}[{LONGEST_WATCH}])))",
     }
@@ -67,8 +67,8 @@ def before(namespace: str, deployment: str, version: str) -> str:
 _OF: Final = "namespace, deployment, version"
 
 
-def _grown(counter: str, where: str, *by: str) -> str:
-    return f"sum by ({', '.join((_OF, *by))}) (increase({counter}{{{where}}}[{LONGEST_WATCH}]))"
+def _grown(name: str, part: str, where: str, *by: str) -> str:
+    return f"sum by ({', '.join((_OF, *by))}) (increase({name}_{part}{{{where}}}[{LONGEST_WATCH}]))"
 
 
 def _place(namespace: str, deployment: str) -> str:
