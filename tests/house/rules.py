@@ -140,6 +140,7 @@ OPERATOR: Final[Mapping[Series, str | None]] = {
     series("finetune_scan_interval_seconds"): flat(900),
     series("finetune_scanned_since_timestamp_seconds"): steps((MINUTES, 60)),
     series("finetune_watch_seconds"): flat(300),
+    series("finetune_policy_suspended"): flat(0),
     series("finetune_verdicts_total", deployment="", model="invoices", verdict="Error"): flat(0),
     series("finetune_verdicts_total", deployment="", model="invoices", verdict="Pass"): steps((MINUTES, 1)),
     series("finetune_namespace_watched", deployment=""): flat(1),
@@ -171,16 +172,27 @@ def run_cases(cases: Iterable[Scene], folder: Path) -> str:
     by_settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for case in cases:
         by_settings.setdefault(case.settings, []).append(_test(case))
-    failures = []
-    for number, (settings, tests) in enumerate(by_settings.items()):
-        (folder / f"rules{number}.yaml").write_text(yaml.safe_dump(rules(*settings), width=1000))
-        whole = {"rule_files": [f"rules{number}.yaml"], "evaluation_interval": "1m", "tests": tests}
-        (folder / f"tests{number}.yaml").write_text(yaml.safe_dump(whole, width=1000))
-        command = [promtool_path(), "test", "rules", str(folder / f"tests{number}.yaml")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            failures.append(done.stdout + done.stderr)
-    return "\n".join(failures)
+    return "\n".join(filter(None, (_run(settings, tests, folder) for settings, tests in by_settings.items())))
+
+
+def run_text(case: Scene, moment: str, labels: Labels, annotations: Mapping[str, str], folder: Path) -> str:
+    """Return what promtool says against an alert's whole text at a moment: the annotations as people read them."""
+    expected = {
+        "exp_labels": {key: value for key, value in labels.items() if key != "alertname"},
+        "exp_annotations": dict(annotations),
+    }
+    asked = {"alertname": labels["alertname"], "eval_time": moment, "exp_alerts": [expected]}
+    return _run(case.settings, [{**_test(case), "alert_rule_test": [asked]}], folder)
+
+
+def _run(settings: tuple[str, ...], tests: list[dict[str, Any]], folder: Path) -> str:
+    """Run promtool's tests on the rules of these settings; return what it says where one fails."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules(*settings), width=1000))
+    whole = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}
+    (folder / "tests.yaml").write_text(yaml.safe_dump(whole, width=1000))
+    command = [promtool_path(), "test", "rules", str(folder / "tests.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def _test(case: Scene) -> dict[str, Any]:

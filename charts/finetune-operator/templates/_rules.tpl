@@ -214,6 +214,7 @@ Every selector keeps to the watched namespaces, so that two releases under one P
     or
     time() - min by ({{ $at }}) (finetune_promotion_pending_since_timestamp_seconds{ {{- $in -}} }) > {{ $rule.promotion.maximumSeconds }} + {{ $watch }}
     unless max by ({{ $at }}) (finetune_policy_held{ {{- $in -}}, reason="RolledBack"}) == 1
+    unless max by ({{ $at }}) (finetune_policy_suspended{ {{- $in -}} }) == 1
   for: {{ $rule.promotion.for }}
   labels: {severity: warning}
   annotations:

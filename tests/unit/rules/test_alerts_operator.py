@@ -78,6 +78,14 @@ CASES: dict[str, tuple[Scene, ...]] = {
             {"2h": [alert(BACK)]},
         ),
         Scene(
+            "says nothing of what waits because a person suspended the policy, and does of a flight",
+            {PENDING: flat(0), series("finetune_policy_suspended"): flat(1)}
+            | {series("finetune_flight_phase_since_timestamp_seconds", deployment="other"): flat(0)}
+            | {series("finetune_watch_seconds", deployment="other"): flat(300)}
+            | {series("finetune_policy_suspended", deployment="other"): flat(1)},
+            {"2h": [alert(STUCK, deployment="other")]},
+        ),
+        Scene(
             "does not leave it so during another hold",
             {PENDING: flat(0), series("finetune_policy_held", reason="External"): flat(1)},
             {"2h": [alert(STUCK)]},
