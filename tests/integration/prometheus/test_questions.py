@@ -4,7 +4,7 @@ import pytest
 
 from finetune_operator.api.triggers import GOT_WORSE
 from finetune_operator.decide.policy.by_series import FIELD_LINE
-from finetune_operator.decide.signals import Alert, Alerts, FieldRate, Rate, VersionSeries
+from finetune_operator.decide.signals import Alert, Alerts, Held, Rate, VersionSeries
 
 from .conftest import RealPrometheus, asked, until
 
@@ -79,6 +79,6 @@ def test_the_watch_reads_a_versions_series_beside_those_before(prometheus: RealP
     assert (series.documents, field.rate, field.line) == (130, Rate(0.5, 120), FIELD_LINE)
     assert field.before is not None
     assert field.before.share == pytest.approx(0.9)
-    assert field == FieldRate("bankgiro", Rate(0.5, 120), FIELD_LINE, field.before)
+    assert field == Held(Rate(0.5, 120), FIELD_LINE, "bankgiro", field.before)
     nothing = asked(prometheus.url, lambda signals: signals.series("ml", "detector", "ft_v9.9", "base_v1"))
     assert nothing == VersionSeries()

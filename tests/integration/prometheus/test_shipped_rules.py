@@ -108,7 +108,8 @@ def test_what_the_rules_record_of_a_flip_takes_the_version_back(url: str) -> Non
     assert total.rate.share == pytest.approx(1.0)
     assert read.documents == pytest.approx(300, abs=15)
     assert read.confidence is not None
-    assert read.confidence.value == pytest.approx(0.9)
+    assert read.confidence.rate.share == pytest.approx(0.9)
+    assert read.confidence.rate.of == pytest.approx(300 * 1.6, rel=0.05)
     assert read.confidence.line == pytest.approx(0.855)
     assert read.latency is not None
     assert read.latency.line == pytest.approx(0.2)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.names import FIELD_MANAGER
 from finetune_operator.api.policy import Brake, Hold, InFlight, Policy, PolicyStatus, Quarantined
-from finetune_operator.decide.signals import Against, Alert, Alerts, FieldRate, Rate, VersionSeries
+from finetune_operator.decide.signals import Alert, Alerts, Held, Rate, Slow, VersionSeries
 from finetune_operator.decide.views import DeploymentView, Fault, Problem, ServedKeys
 from unit.decide.policy.world import (
     NOW,
@@ -146,6 +146,7 @@ PROMOTIONS = st.builds(
 
 NUMBERS = st.sampled_from([0.0, 0.3, 0.9, 1.0, 49.9, 50.0, 300.0, 1e12, 1e300]) | st.floats(0, 2)
 RATES = st.builds(Rate, share=NUMBERS, of=NUMBERS)
+HELD = st.builds(Held, rate=RATES, line=NUMBERS, field=st.text(max_size=300), before=st.none() | RATES)
 AWAY = st.builds(Problem, st.sampled_from(["PrometheusUnreachable", "ForeignSeries"]), st.text(max_size=5))
 SERIES = (
     st.none()
@@ -154,11 +155,11 @@ SERIES = (
         VersionSeries,
         documents=st.none() | NUMBERS,
         fields=st.lists(
-            st.builds(FieldRate, field=st.text(max_size=300), rate=RATES, line=NUMBERS, before=st.none() | RATES),
+            HELD,
             max_size=4,
         ).map(tuple),
-        confidence=st.none() | st.builds(Against, value=NUMBERS, line=NUMBERS, before=st.none() | NUMBERS),
-        latency=st.none() | st.builds(Against, value=NUMBERS, line=NUMBERS, before=st.none() | NUMBERS),
+        confidence=st.none() | HELD,
+        latency=st.none() | st.builds(Slow, value=NUMBERS, line=NUMBERS, before=st.none() | NUMBERS),
     )
 )
 ALERT = st.builds(

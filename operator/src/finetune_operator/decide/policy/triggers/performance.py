@@ -17,6 +17,9 @@ NEEDS_LABELS: Final = "LabelsNeeded"
 _NAMED: Final = 3
 """Alerts that a message names."""
 
+_LONGEST: Final = 10**9
+"""Seconds that a figure says at most."""
+
 
 def heard(rules: PerformanceTrigger, view: PolicyView) -> tuple[Alert, ...] | Problem | None:
     """Return the alerts that say so of what is live, or why nobody knows; None where Prometheus was not asked.
@@ -48,9 +51,6 @@ def wish(rules: PerformanceTrigger, view: PolicyView, counts: Counted) -> Wish |
     )
     enough = f"{samples(counts.new)}, and {rules.new_samples} are enough"
     return Wish("Performance", f"{in_words(alerts)}; {enough}", figures)
-
-
-_LONGEST: Final = 10**9
 
 
 def is_wanted(rules: PerformanceTrigger, view: PolicyView, counts: Counted) -> bool:
