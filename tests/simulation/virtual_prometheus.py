@@ -6,7 +6,7 @@ from typing import Final
 
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.prometheus import NoAnswer
-from finetune_operator.decide.signals import Alert, Alerts, FieldRate, Rate, VersionSeries
+from finetune_operator.decide.signals import Alert, Alerts, Held, Rate, VersionSeries
 from finetune_operator.decide.views import Problem
 
 from .api_server import ApiServer
@@ -62,7 +62,7 @@ class VirtualPrometheus:
         before = Rate(self.rates[back], 5000) if back in self.rates else None
         rates = {"number": 1.0, "total": self.rates.get(version, 1.0)}
         fields = [
-            FieldRate(name, Rate(share, documents), MINIMUM, before if name == "total" else Rate(1, 5000))
+            Held(Rate(share, documents), MINIMUM, name, before if name == "total" else Rate(1, 5000))
             for name, share in rates.items()
         ]
         return VersionSeries(documents, tuple(fields) if documents else ())

@@ -1,22 +1,29 @@
 """A real Prometheus on loopback that scrapes what a test says, and evaluates what it says."""
 
+import asyncio
 import os
-import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
 import yaml
 
+from finetune_operator.cluster.prometheus import Address, Prometheus
+from finetune_operator.cluster.signals import Asked
+from house.crds import ROOT
 from local_cluster.ports import free_ports
+
+T = TypeVar("T")
 
 RULES = {
     "groups": [
@@ -69,28 +76,74 @@ class RealPrometheus:
     url: str
     exporter: Exporter
 
-    def until(self, look: Callable[[], Any], seconds: float = 30) -> Any:
-        """Return what `look` returns once it is true. Raises AssertionError after so many seconds."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            value = look()
-            if value:
-                return value
-            time.sleep(0.3)
-        raise AssertionError("the answer never came")
+
+def until(look: Callable[[], Any], seconds: float = 30) -> Any:
+    """Return what `look` returns once it is true. Raises AssertionError after so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = look()
+        if value:
+            return value
+        time.sleep(0.3)
+    raise AssertionError("the answer never came")
 
 
+def asked(url: str, question: Callable[[Asked], Awaitable[T]]) -> T:
+    """Return what the operator's client makes of one question."""
+
+    async def ask() -> T:
+        client = Prometheus(Address(url=url))
+        try:
+            return await question(Asked(client))
+        finally:
+            await client.close()
+
+    return asyncio.run(ask())
+
+
+@cache
 def binary() -> str:
-    """Return the program: FINETUNE_PROMETHEUS, or the one on the PATH (Debian's package `prometheus`)."""
-    path = os.environ.get("FINETUNE_PROMETHEUS") or shutil.which("prometheus")
-    if path is None:
-        pytest.skip("no Prometheus here: apt-get install prometheus, or FINETUNE_PROMETHEUS=<program>")
-    return path
+    """Return the program: FINETUNE_PROMETHEUS, or the one that the local cluster builds, on first use."""
+    named = os.environ.get("FINETUNE_PROMETHEUS")
+    command = [str(ROOT / "local-cluster" / "cluster"), "tools", "build", "promtool", "prometheus"]
+    return named or subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+
+
+@contextmanager
+def started(folder: Path, rules: dict[str, Any], target: str | None = None) -> Iterator[str]:
+    """Start a Prometheus on loopback with these rules, which scrapes `target` each second; yield where it answers."""
+    (port,) = free_ports(1)
+    # The servers say their namespace themselves here; in a cluster the scrape does.
+    job = {"job_name": "told", "honor_labels": True, "static_configs": [{"targets": [target]}]}
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yaml"],
+        "scrape_configs": [] if target is None else [job],
+    }
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules, width=1000))
+    command = [
+        binary(),
+        f"--config.file={folder}/prometheus.yaml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.route-prefix=/metrics-store",
+        "--log.level=error",
+    ]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}/metrics-store"
+    try:
+        until(lambda: _is_ready(url))
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[RealPrometheus]:
-    program, exporter = binary(), Exporter()
+    exporter = Exporter()
 
     class Scraped(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -104,36 +157,13 @@ def prometheus(tmp_path: Path) -> Iterator[RealPrometheus]:
         def log_message(self, *_: object) -> None:
             pass
 
-    (port,) = free_ports(1)
+    binary()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Scraped)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    target = f"127.0.0.1:{server.server_address[1]}"
-    # The servers say their namespace themselves here; in a cluster the scrape does.
-    job = {"job_name": "told", "honor_labels": True, "static_configs": [{"targets": [target]}]}
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": ["rules.yaml"],
-        "scrape_configs": [job],
-    }
-    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(RULES))
-    command = [
-        program,
-        f"--config.file={tmp_path}/prometheus.yaml",
-        f"--storage.tsdb.path={tmp_path}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--web.route-prefix=/metrics-store",
-        "--log.level=error",
-    ]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    real = RealPrometheus(f"http://127.0.0.1:{port}/metrics-store", exporter)
     try:
-        real.until(lambda: _is_ready(real.url))
-        yield real
+        with started(tmp_path, RULES, f"127.0.0.1:{server.server_address[1]}") as url:
+            yield RealPrometheus(url, exporter)
     finally:
-        process.terminate()
-        process.wait(timeout=20)
         server.shutdown()
         server.server_close()
 

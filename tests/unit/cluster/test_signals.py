@@ -13,7 +13,7 @@ from finetune_operator.cluster import promql
 from finetune_operator.cluster.prometheus import Address, NoAnswer, Prometheus, Sample
 from finetune_operator.cluster.signals import ASKED_EVERY, NOT_CONFIGURED, Asked, Hearing
 from finetune_operator.decide.policy.by_series import FIELD_LINE
-from finetune_operator.decide.signals import Against, Alert, Alerts, FieldRate, Rate, VersionSeries
+from finetune_operator.decide.signals import Alert, Alerts, Held, Rate, Slow, VersionSeries
 from finetune_operator.decide.views import Problem
 from unit.decide.policy.flight import watching
 from unit.decide.policy.world import NOW, policy, seconds
@@ -104,14 +104,15 @@ def test_a_versions_series_are_read_with_their_lines() -> None:
         sample(160, promql.DOCUMENTS, **OF),
         sample(0.9, promql.CONFIDENCE, **OF),
         sample(0.87, promql.CONFIDENCE_LINE, **OF),
+        sample(280, promql.DETECTIONS, **OF),
         sample(0.2, promql.LATENCY, **OF),
     ) == VersionSeries(
         160.0,
         (
-            FieldRate("amount", Rate(0.99, 142), FIELD_LINE),
-            FieldRate("bankgiro", Rate(0.61, 142), 0.8),
+            Held(Rate(0.99, 142), FIELD_LINE, "amount"),
+            Held(Rate(0.61, 142), 0.8, "bankgiro"),
         ),
-        Against(0.9, 0.87),
+        Held(Rate(0.9, 280), 0.87),
         None,
     )
 
@@ -128,12 +129,12 @@ def test_a_series_that_is_no_number_is_no_data(value: str) -> None:
 
 
 def test_two_series_that_say_different_things_are_no_data() -> None:
-    twice = [sample(0.9, promql.CONFIDENCE_LINE, instance=name, **OF) for name in ("a", "b")]
-    value = sample(0.9, promql.CONFIDENCE, **OF)
+    twice = [sample(0.9, promql.LATENCY_LINE, instance=name, **OF) for name in ("a", "b")]
+    value = sample(0.9, promql.LATENCY, **OF)
     read = series(value, *twice)
     assert isinstance(read, VersionSeries)
-    assert read.confidence == Against(0.9, 0.9)
-    assert series(value, *twice, sample(0.8, promql.CONFIDENCE_LINE, instance="c", **OF)) == VersionSeries()
+    assert read.latency == Slow(0.9, 0.9)
+    assert series(value, *twice, sample(0.8, promql.LATENCY_LINE, instance="c", **OF)) == VersionSeries()
 
 
 @pytest.mark.row("D205")
@@ -160,6 +161,25 @@ def test_what_was_before_is_asked_for_only_where_it_may_lead_back() -> None:
     read = series(*BAD, back="base_v1", earlier=earlier)
     assert isinstance(read, VersionSeries)
     assert read.fields[0].before == Rate(0.6, 1000)
+
+
+@pytest.mark.row("D195")
+def test_how_sure_and_how_slow_the_version_before_was_is_read_with_it() -> None:
+    beside = {**PLACE, "version": "base_v1"}
+    slow = (
+        sample(200, promql.DOCUMENTS, **OF),
+        sample(0.5, promql.LATENCY, **OF),
+        sample(0.4, promql.LATENCY_LINE, **OF),
+    )
+    earlier = (sample(0.45, of=promql.SLOW, **beside), sample(440, of=promql.SURE, **beside))
+    read = series(*slow, back="base_v1", earlier=earlier)
+    assert isinstance(read, VersionSeries)
+    assert (read.latency, read.confidence) == (Slow(0.5, 0.4, before=0.45), None)
+    sure = [(0.8, promql.CONFIDENCE), (280, promql.DETECTIONS), (0.9, promql.CONFIDENCE_LINE)]
+    boxes = (*earlier, sample(500, of=promql.BOXES, **beside))
+    read = series(*(sample(value, name, **OF) for value, name in sure), back="base_v1", earlier=boxes)
+    assert isinstance(read, VersionSeries)
+    assert read.confidence == Held(Rate(0.8, 280), 0.9, before=Rate(0.88, 500))
 
 
 @pytest.mark.parametrize(

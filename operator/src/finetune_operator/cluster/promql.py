@@ -8,6 +8,7 @@ RATIO: Final = "namespace_deployment_version_field:finetune_field_detected:ratio
 EXPECTED: Final = "namespace_deployment_version_field:finetune_field_expected:increase30m"
 FIELD_LINE: Final = "namespace_deployment_version_field:finetune_field_detected:threshold"
 DOCUMENTS: Final = "namespace_deployment_version:finetune_documents:increase30m"
+DETECTIONS: Final = "namespace_deployment_version:finetune_detection_confidence_count:increase30m"
 CONFIDENCE: Final = "namespace_deployment_version:finetune_detection_confidence:mean30m"
 CONFIDENCE_LINE: Final = "namespace_deployment_version:finetune_detection_confidence:threshold"
 LATENCY: Final = "namespace_deployment_version:finetune_inference_duration_seconds:p95_30m"
@@ -17,11 +18,16 @@ LATENCY_LINE: Final = "namespace_deployment_version:finetune_inference_duration_
 SCRAPED: Final = "finetune_model_info"
 """A series that every server has as long as a model is loaded."""
 
-OF_A_VERSION: Final = (RATIO, EXPECTED, FIELD_LINE, DOCUMENTS, CONFIDENCE, CONFIDENCE_LINE, LATENCY, LATENCY_LINE)
+OF_A_VERSION: Final = (
+    RATIO, EXPECTED, FIELD_LINE, DOCUMENTS, DETECTIONS, CONFIDENCE, CONFIDENCE_LINE, LATENCY, LATENCY_LINE
+)  # fmt: skip
 
 FOUND: Final = "found"
 SHOULD: Final = "should"
-"""What tells the two halves of `before` apart, under the label `of`."""
+SURE: Final = "sure"
+BOXES: Final = "boxes"
+SLOW: Final = "slow"
+"""What tells the parts of `before` apart, under the label `of`."""
 
 LONGEST_WATCH: Final = "2d"
 """How far `before` looks back: a watch lasts a day at most, and what was before it has to be in there."""
@@ -49,14 +55,24 @@ def of_version(namespace: str, deployment: str, version: str) -> str:
 
 
 def before(namespace: str, deployment: str, version: str) -> str:
-    """Return what asks how often each field was found, and should have been, while that version served here last."""
+    """Return what asks how a version did while it served here last: by the same figures, over two days."""
     where = f"{_place(namespace, deployment)},version={_quoted(version)}"
+    durations = f'finetune_inference_duration_seconds_bucket{{{where},stage="inference"}}'
+    parts = {
+        FOUND: _grown("finetune_field_detected", "total", where, "field"),
+        SHOULD: _grown("finetune_field_expected", "total", where, "field"),
+        SURE: _grown("finetune_detection_confidence", "sum", where),
+        BOXES: _grown("finetune_detection_confidence", "count", where),
+        SLOW: f"histogram_quantile(0.95, sum by ({_OF}, le) (rate({durations}[{LONGEST_WATCH}])))",
+    }
+    return " or ".join(f'label_replace({part}, "of", "{of}", "", "")' for of, part in parts.items())
 
-    def half(name: str, of: str) -> str:
-        by = f"sum by (namespace, deployment, version, field) (increase({name}{{{where}}}[{LONGEST_WATCH}]))"
-        return f'label_replace({by}, "of", "{of}", "", "")'
 
-    return f"{half('finetune_field_detected_total', FOUND)} or {half('finetune_field_expected_total', SHOULD)}"
+_OF: Final = "namespace, deployment, version"
+
+
+def _grown(name: str, part: str, where: str, *by: str) -> str:
+    return f"sum by ({', '.join((_OF, *by))}) (increase({name}_{part}{{{where}}}[{LONGEST_WATCH}]))"
 
 
 def _place(namespace: str, deployment: str) -> str:

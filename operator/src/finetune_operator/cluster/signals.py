@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from ..api.policy import Policy
-from ..decide.policy.by_series import FIELD_LINE, is_below_its_line, is_watched_by_series
-from ..decide.signals import Against, Alert, Alerts, FieldRate, Rate, VersionSeries
+from ..decide.policy.by_series import FIELD_LINE, asks_for_before, is_watched_by_series
+from ..decide.signals import Alert, Alerts, Held, Rate, Slow, VersionSeries
 from ..decide.views import Problem
 from . import promql
 from .prometheus import NoAnswer, Prometheus, Sample, invalid
@@ -58,7 +58,7 @@ class Asked:
         samples = await self.prometheus.ask(promql.of_version(namespace, deployment, version))
         _check_place(samples, namespace, deployment, version)
         series = _version_series(samples)
-        if back is None or not any(is_below_its_line(field) for field in series.fields):
+        if back is None or not asks_for_before(series):
             return series
         earlier = await self.prometheus.ask(promql.before(namespace, deployment, back))
         _check_place(earlier, namespace, deployment, back)
@@ -126,22 +126,24 @@ def _alert(sample: Sample) -> Alert:
 
 def _version_series(samples: tuple[Sample, ...]) -> VersionSeries:
     known = _values(samples)
-    names = {field for name, field in known if name == promql.RATIO}
-    rates = [
-        FieldRate(
-            field,
-            Rate(known[promql.RATIO, field], known[promql.EXPECTED, field]),
-            known.get((promql.FIELD_LINE, field), FIELD_LINE),
-        )
-        for field in sorted(names)
-        if (promql.EXPECTED, field) in known
-    ]
+    fields = sorted({field for name, field in known if name == promql.RATIO})
+    held = (_held(known, (promql.RATIO, promql.EXPECTED, promql.FIELD_LINE), field, FIELD_LINE) for field in fields)
+    slow, line = (known.get((name, "")) for name in (promql.LATENCY, promql.LATENCY_LINE))
     return VersionSeries(
         documents=known.get((promql.DOCUMENTS, "")),
-        fields=tuple(rates),
-        confidence=_against(known, promql.CONFIDENCE, promql.CONFIDENCE_LINE),
-        latency=_against(known, promql.LATENCY, promql.LATENCY_LINE),
+        fields=tuple(one for one in held if one is not None),
+        confidence=_held(known, (promql.CONFIDENCE, promql.DETECTIONS, promql.CONFIDENCE_LINE)),
+        latency=None if slow is None or line is None else Slow(slow, line),
     )
+
+
+def _held(
+    known: Mapping[tuple[str, str], float], names: tuple[str, str, str], field: str = "", default: float | None = None
+) -> Held | None:
+    """Return a share with its line by the names of share, count and line; None where one of them is not known."""
+    share, of, line = (known.get((name, field)) for name in names)
+    line = default if line is None else line
+    return None if share is None or of is None or line is None else Held(Rate(share, of), line, field)
 
 
 def _values(samples: Iterable[Sample]) -> dict[tuple[str, str], float]:
@@ -160,18 +162,20 @@ def _is_usable(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def _against(known: Mapping[tuple[str, str], float], series: str, line: str) -> Against | None:
-    value, beside = known.get((series, "")), known.get((line, ""))
-    return None if value is None or beside is None else Against(value, beside)
-
-
 def _beside(series: VersionSeries, earlier: tuple[Sample, ...]) -> VersionSeries:
-    """Return the series with how often the version before found each field."""
-    counts = {(sample.metric.get("of"), sample.metric.get("field")): sample.number for sample in earlier}
-    fields = []
-    for field in series.fields:
-        count, of = (counts.get((half, field.field), math.nan) for half in (promql.FOUND, promql.SHOULD))
-        usable = _is_usable(count) and _is_usable(of) and of > 0
-        before = Rate(min(count / of, 1.0), of) if usable else None
-        fields.append(FieldRate(field.field, field.rate, field.line, before))
-    return VersionSeries(series.documents, tuple(fields), series.confidence, series.latency)
+    """Return the series with how the version before did."""
+    parts = {(sample.metric.get("of", ""), sample.metric.get("field", "")): sample.number for sample in earlier}
+    known = {key: value for key, value in parts.items() if _is_usable(value)}
+    fields = (replace(one, before=_share(known, promql.FOUND, promql.SHOULD, one.field)) for one in series.fields)
+    sure, slow = series.confidence, series.latency
+    return replace(
+        series,
+        fields=tuple(fields),
+        confidence=None if sure is None else replace(sure, before=_share(known, promql.SURE, promql.BOXES)),
+        latency=None if slow is None else replace(slow, before=known.get((promql.SLOW, ""))),
+    )
+
+
+def _share(known: Mapping[tuple[str, str], float], part: str, whole: str, field: str = "") -> Rate | None:
+    count, of = known.get((part, field)), known.get((whole, field))
+    return Rate(min(count / of, 1.0), of) if count is not None and of else None

@@ -34,35 +34,37 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class FieldRate:
-    """On how many of the documents that should carry the field it was found, and the share that is the line.
+class Held:
+    """A share of a version and the line that it is held to; `field` where it is of one.
 
     `before` is the same of the version that it would go back to, by all that is left of that; None: nothing is.
     """
 
-    field: str
     rate: Rate
     line: float
+    field: str = ""
     before: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
-    """A figure of a version and its line, in the same unit."""
+class Slow:
+    """A time in seconds and its line; `before` as in Held."""
 
     value: float
     line: float
+    before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VersionSeries:
     """The last half hour of a version; what has no data is None, or not there.
 
-    `documents` are the pages that it answered; `confidence` is the mean of best boxes (0 to 1), `latency` the
-    95th percentile of the model's own time for a page, in seconds.
+    `documents` are the pages that it answered. `fields` are the shares of documents that should carry a field on which
+    it was found. `confidence` is the mean of best boxes, a share of 1 each; `latency` the 95th percentile of the
+    model's own time for a page.
     """
 
     documents: float | None = None
-    fields: tuple[FieldRate, ...] = ()
-    confidence: Against | None = None
-    latency: Against | None = None
+    fields: tuple[Held, ...] = ()
+    confidence: Held | None = None
+    latency: Slow | None = None

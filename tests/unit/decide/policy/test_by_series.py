@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from finetune_operator.api.policy import Policy, Watch
 from finetune_operator.decide.policy.by_series import BEYOND_CHANCE, LEAST_DOCUMENTS, at_most, is_watched_by_series
 from finetune_operator.decide.policy.machine import decide
-from finetune_operator.decide.signals import Against, FieldRate, Rate, VersionSeries
+from finetune_operator.decide.signals import Held, Rate, Slow, VersionSeries
 from finetune_operator.decide.views import PolicyView, Problem
 from unit.decide.policy.flight import BASE, COMPLETE, at, flight_of, flying, served
 from unit.decide.policy.world import NOW, applied, deployment, events, keys, seconds
@@ -24,11 +24,11 @@ def long_watch(length: int = HOUR, **changes: Any) -> Policy:
     return replace(of, spec=replace(of.spec, watch=Watch(seconds=length)))
 
 
-def rate(share: float, of: float = 100, *, line: float = 0.90, before: Rate | None = None) -> FieldRate:
-    return FieldRate("bankgiro", Rate(share, of), line, before)
+def rate(share: float, of: float = 100, *, line: float = 0.90, before: Rate | None = None) -> Held:
+    return Held(Rate(share, of), line, "bankgiro", before)
 
 
-def seen(*fields: FieldRate, documents: float | None = 100, **more: Any) -> VersionSeries:
+def seen(*fields: Held, documents: float | None = 100, **more: Any) -> VersionSeries:
     return VersionSeries(documents=documents, fields=fields, **more)
 
 
@@ -85,9 +85,9 @@ def test_it_holds_when_it_is_back_and_blames_nobody_for_good() -> None:
         (rate(0.0, 50), True),
         (rate(0.80, 1000, line=0.75), False),
     ],
-    ids=lambda value: f"{value.rate.share:g} of {value.rate.of:g}" if isinstance(value, FieldRate) else str(value),
+    ids=lambda value: f"{value.rate.share:g} of {value.rate.of:g}" if isinstance(value, Held) else str(value),
 )
-def test_a_rate_is_below_its_line_by_more_than_chance(field: FieldRate, goes_back: bool) -> None:
+def test_a_rate_is_below_its_line_by_more_than_chance(field: Held, goes_back: bool) -> None:
     phase = flight_of(decide(looked(HALF, seen(field)))).phase
     assert phase == ("Returning" if goes_back else "Watching")
 
@@ -130,29 +130,41 @@ def test_nothing_is_taken_back_by_a_look_that_did_not_read_the_deployment() -> N
     assert flight_of(decide(looked(HALF, seen(rate(0.5)), read_anew=False))).phase == "Watching"
 
 
+def sure(mean: float, of: float = 600, before: Rate | None = None) -> Held:
+    return Held(Rate(mean, of), 0.855, before=before)
+
+
 @pytest.mark.row("D195")
 @pytest.mark.parametrize(
     ("more", "goes_back"),
     [
-        ({"confidence": Against(0.84, 0.855)}, True),
-        ({"confidence": Against(0.855, 0.855)}, False),
-        ({"confidence": Against(0.84, 0.855), "documents": 49}, False),
-        ({"confidence": Against(0.84, 0.855), "documents": None}, False),
-        ({"confidence": Against(0.0, 0.0)}, False),
-        ({"latency": Against(0.41, 0.40)}, True),
-        ({"latency": Against(0.40, 0.40)}, False),
-        ({"latency": Against(0.41, 0.0)}, False),
+        ({"confidence": sure(0.80)}, True),
+        ({"confidence": sure(0.85)}, False),
+        ({"confidence": sure(0.50, 49)}, False),
+        ({"confidence": sure(0.80), "documents": 49}, False),
+        ({"confidence": sure(0.80), "documents": None}, False),
+        ({"confidence": sure(0.80, before=Rate(0.90, 5000))}, True),
+        ({"confidence": sure(0.80, before=Rate(0.81, 5000))}, False),
+        ({"confidence": Held(Rate(0.0, 600), 0.0)}, False),
+        ({"latency": Slow(0.41, 0.40), "documents": 200}, True),
+        ({"latency": Slow(0.41, 0.40), "documents": 199}, False),
+        ({"latency": Slow(0.40, 0.40), "documents": 200}, False),
+        ({"latency": Slow(0.41, 0.0), "documents": 200}, False),
+        ({"latency": Slow(0.41, 0.40, before=0.40), "documents": 200}, True),
+        ({"latency": Slow(9.0, 0.40, before=0.41), "documents": 200}, False),
     ],
     ids=str,
 )
-def test_confidence_and_latency_are_held_to_their_lines(more: dict[str, Any], goes_back: bool) -> None:
+def test_confidence_and_latency_are_held_to_their_lines_unless_it_was_no_better_before(
+    more: dict[str, Any], goes_back: bool
+) -> None:
     phase = flight_of(decide(looked(HALF, seen(rate(0.95), **({"documents": 60} | more))))).phase
     assert phase == ("Returning" if goes_back else "Watching")
 
 
 @pytest.mark.row("D191")
 def test_the_record_names_the_worst_fields_and_how_many_more() -> None:
-    fields = [FieldRate(name, Rate(share, 100), 0.9) for name, share in (("a", 0.5), ("b", 0.1), ("c", 0.6), ("d", 1))]
+    fields = [Held(Rate(share, 100), 0.9, name) for name, share in (("a", 0.5), ("b", 0.1), ("c", 0.6), ("d", 1))]
     message = flight_of(decide(looked(HALF, seen(*fields)))).message
     assert "field 'b' found on 10 %" in message
     assert "field 'a' found on 50 %" in message
@@ -161,15 +173,15 @@ def test_the_record_names_the_worst_fields_and_how_many_more() -> None:
 
 @pytest.mark.row("D191")
 def test_a_field_of_any_name_fits_the_record_and_is_no_command() -> None:
-    long = FieldRate("x; rm -rf $HOME\n" * 20, Rate(0.5, 100), 0.9, Rate(0.97, 5000))
+    long = Held(Rate(0.5, 100), 0.9, "x; rm -rf $HOME\n" * 20, Rate(0.97, 5000))
     message = flight_of(decide(looked(HALF, seen(long, replace_name(long, "y" * 300))))).message
     assert ";" not in message.partition("half hour")[0]
     assert "$" not in message
     assert message.count("before 97 %") == 2
 
 
-def replace_name(field: FieldRate, name: str) -> FieldRate:
-    return FieldRate(name, field.rate, field.line, field.before)
+def replace_name(field: Held, name: str) -> Held:
+    return Held(field.rate, field.line, name, field.before)
 
 
 @pytest.mark.row("D196")

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.meta import find
+from finetune_operator.api.scan import WaitingPages
 from finetune_operator.api.triggers import GOT_WORSE, PerformanceTrigger, ScheduleTrigger, Triggers, VolumeTrigger
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.signals import Alert, Alerts
@@ -79,6 +80,47 @@ def test_below_the_minimum_it_asks_for_labels_until_they_are_there() -> None:
     there.counted = counts(20, listing="pool-3")
     there.settle()
     assert len(there.made) == 1
+
+
+@pytest.mark.row("D201")
+@pytest.mark.parametrize(
+    ("alert", "waiting", "words"),
+    [
+        (
+            "total",
+            WaitingPages(pages=47, fields=(3, 31)),
+            "(total); field total: 31 pages reported or uncertain wait in production/; 16 more",
+        ),
+        (
+            "total",
+            WaitingPages(pages=1, fields=(0, 1)),
+            "field total: 1 page reported or uncertain waits in production/; 16",
+        ),
+        (
+            "number",
+            WaitingPages(pages=9, fields=(0, 9)),
+            "field number: 0 pages reported or uncertain wait in production/; 16",
+        ),
+        (
+            "",
+            WaitingPages(pages=47, fields=(3, 31)),
+            "Low; 47 pages reported or uncertain wait in production/; 16 more",
+        ),
+        (
+            "of old",
+            WaitingPages(pages=47, fields=(3, 31)),
+            "(of old); 47 pages reported or uncertain wait in production/; 16",
+        ),
+        ("total", WaitingPages(pages=47), "(total); 47 pages reported or uncertain wait in production/; 16 more"),
+        ("total", None, "(total); 16 more verified samples start a run"),
+    ],
+    ids=["a field", "one page", "none of it", "no field", "no class", "counted without fields", "nothing captured"],
+)
+def test_it_says_what_to_label_next(alert: str, waiting: WaitingPages | None, words: str) -> None:
+    there = TriggerWorld(triggers=PERFORMANCE, counted=counts(4, waiting=waiting))
+    there.alerts = Alerts((replace_field(LOW, alert),))
+    there.settle()
+    assert words in there.due[2]
 
 
 @pytest.mark.row("D202")

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from ...api.policy import InFlight, Watch
-from ..signals import FieldRate, Rate, VersionSeries
+from ..signals import Held, Rate, VersionSeries
 from ..text import plain
 from ..views import PolicyView, Problem
 from .flight_clock import flown
@@ -19,6 +19,9 @@ WINDOW: Final = timedelta(minutes=30)
 
 LEAST_DOCUMENTS: Final = 50
 """Documents below which a half hour says nothing."""
+
+LEAST_TIMED: Final = 200
+"""Pages below which a 95th percentile stands on a handful of them."""
 
 FIELD_LINE: Final = 0.90
 """The line of a field's detection rate where the rules record none; the chart's default."""
@@ -66,15 +69,22 @@ def has_data(series: VersionSeries) -> bool:
     return any(field.rate.of >= LEAST_DOCUMENTS for field in series.fields) or _is_busy(series)
 
 
-def is_below_its_line(field: FieldRate) -> bool:
-    """Tell whether a field is found on fewer documents than its line asks for, by more than chance."""
-    return field.rate.of >= LEAST_DOCUMENTS and at_most(field.rate) < field.line
+def asks_for_before(series: VersionSeries) -> bool:
+    """Tell whether anything is worse than its line, so that it has to be known how the version before did."""
+    shares = (*series.fields, *((series.confidence,) if series.confidence is not None else ()))
+    return any(is_below_its_line(share) for share in shares) or _is_too_slow(series)
+
+
+def is_below_its_line(share: Held) -> bool:
+    """Tell whether a share is below its line by more than chance."""
+    return share.rate.of >= LEAST_DOCUMENTS and at_most(share.rate) < share.line
 
 
 def at_most(rate: Rate) -> float:
     """Return the highest share that what was seen is still likely for: the upper end of Wilson's interval.
 
-    Rates over a window are extrapolated, so counts are no whole numbers, and a share may be a little above 1.
+    Of a mean of numbers from 0 to 1, too: none has a larger variance than one that is 0 or 1. Rates over a window are
+    extrapolated, so counts are no whole numbers, and a share may be a little above 1.
     """
     share, of, z = min(rate.share, 1.0), rate.of, BEYOND_CHANCE
     spread = math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
@@ -94,20 +104,27 @@ def _fields(series: VersionSeries) -> Iterator[str]:
         yield f"and {len(bad) - _NAMED} more fields"
 
 
-def _was_no_better(field: FieldRate) -> bool:
-    """Tell whether going back would gain nothing: the version before found the field as rarely, or more so."""
-    before = field.before
-    return before is not None and before.of >= LEAST_DOCUMENTS and at_most(field.rate) >= before.share
+def _was_no_better(share: Held) -> bool:
+    """Tell whether going back would gain nothing: the version before was as low, or lower."""
+    before = share.before
+    return before is not None and before.of >= LEAST_DOCUMENTS and at_most(share.rate) >= before.share
 
 
 def _whole(series: VersionSeries) -> Iterator[str]:
-    if not _is_busy(series):
-        return
-    confidence, latency = series.confidence, series.latency
-    if confidence is not None and confidence.value < confidence.line:
-        yield f"mean confidence {confidence.value:.3f} (line {confidence.line:.3f})"
-    if latency is not None and 0 < latency.line < latency.value:
-        yield f"95 % of pages within {latency.value:.3g} s (line {latency.line:.3g} s)"
+    """Yield what is worse than its line, of all pages."""
+    sure, slow = series.confidence, series.latency
+    if sure is not None and _is_busy(series) and is_below_its_line(sure) and not _was_no_better(sure):
+        was = "" if sure.before is None else f", before {sure.before.share:.3f}"
+        yield f"mean confidence {sure.rate.share:.3f} (line {sure.line:.3f}{was})"
+    # A line that the version before did not meet either is that of another machine.
+    if slow is not None and _is_too_slow(series) and (slow.before is None or slow.before <= slow.line):
+        was = "" if slow.before is None else f", before {slow.before:.3f}"
+        yield f"95 % of pages within {slow.value:.3f} s (line {slow.line:.3f}{was})"
+
+
+def _is_too_slow(series: VersionSeries) -> bool:
+    slow, pages = series.latency, series.documents or 0
+    return slow is not None and pages >= LEAST_TIMED and 0 < slow.line < slow.value
 
 
 def _is_busy(series: VersionSeries) -> bool:

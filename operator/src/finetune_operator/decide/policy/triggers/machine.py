@@ -145,12 +145,11 @@ def _without_pointless(view: PolicyView) -> PolicyStatus:
     status, rules, counts = view.policy.status, _rules(view), counted(view)
     if rules is not None and isinstance(counts, Problem):
         return status
-    fired = tuple(entry for entry in status.fired if entry.outcome != "Planned" or _is_wanted(view, entry, counts))
+    fired = tuple(e for e in status.fired if e.outcome != "Planned" or _is_wanted(view, e, rules, counts))
     return status if fired == status.fired else replace(status, fired=fired)
 
 
-def _is_wanted(view: PolicyView, entry: Fired, counts: Counted | Problem) -> bool:
-    rules = _rules(view)
+def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: Counted | Problem) -> bool:
     if rules is None or isinstance(counts, Problem) or brakes.too_small(view, counts) is not None:
         return False
     if entry.kind == "Volume":

@@ -1,5 +1,6 @@
 """The performance trigger: it fires while an alert fires for the Deployment, if enough samples are new."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from ....api.figures import Figure
@@ -15,6 +16,9 @@ NEEDS_LABELS: Final = "LabelsNeeded"
 
 _NAMED: Final = 3
 """Alerts that a message names."""
+
+_LONGEST: Final = 10**9
+"""Seconds that a figure says at most."""
 
 
 def heard(rules: PerformanceTrigger, view: PolicyView) -> tuple[Alert, ...] | Problem | None:
@@ -49,9 +53,6 @@ def wish(rules: PerformanceTrigger, view: PolicyView, counts: Counted) -> Wish |
     return Wish("Performance", f"{in_words(alerts)}; {enough}", figures)
 
 
-_LONGEST: Final = 10**9
-
-
 def is_wanted(rules: PerformanceTrigger, view: PolicyView, counts: Counted) -> bool:
     """Tell whether a run that was to be made is still asked for; a Prometheus that is away takes nothing back."""
     return not isinstance(heard(rules, view), tuple) or wish(rules, view, counts) is not None
@@ -66,8 +67,27 @@ def missing(rules: PerformanceTrigger, view: PolicyView, counts: Counted) -> Exp
         return Explanation("NoAlertFires", _no_alert(rules, view))
     more = rules.new_samples - counts.new
     wanted = "1 more verified sample starts a run" if more == 1 else f"{more} more verified samples start a run"
-    words = f"{in_words(alerts)}; {wanted}"
-    return Explanation(NEEDS_LABELS, words)
+    return Explanation(NEEDS_LABELS, "; ".join((in_words(alerts), *_waiting(view, counts, alerts), wanted)))
+
+
+def _waiting(view: PolicyView, counts: Counted, alerts: tuple[Alert, ...]) -> Iterator[str]:
+    """Yield what there is to label: pages of the alerts' fields, else all; nothing where none is captured.
+
+    The counts are by class index, of the policy as it is: those by another class list are none (row D124).
+    """
+    waiting, classes = counts.waiting, view.policy.spec.classes
+    if waiting is None:
+        return
+    by_field = dict(zip(classes, waiting.fields, strict=False))
+    fields = [name for name in classes if name in {alert.field for alert in alerts} and name in by_field]
+    for name in fields[:_NAMED]:
+        yield f"field {plain(name)}: {_pages(by_field[name])} in production/"
+    if not fields:
+        yield f"{_pages(waiting.pages)} in production/"
+
+
+def _pages(count: int) -> str:
+    return "1 page reported or uncertain waits" if count == 1 else f"{count} pages reported or uncertain wait"
 
 
 def in_words(alerts: tuple[Alert, ...]) -> str:
