@@ -13,7 +13,8 @@ from finetune_demo.story import Story
 
 RATE_LOW = "FinetuneFieldDetectionRateLow"
 LESS_SURE = "FinetuneConfidenceDropped"
-"""Of what it finds on a layout that it does not know a model is less sure, too."""
+"""Of what it finds on a layout that it does not know a model is less sure, too; also when it finds all of it, for its own
+line is what it was like on the test set, where these suppliers are not."""
 LOW = "namespace_deployment_version_field:finetune_field_detected:ratio_rate30m < 0.8"
 
 
@@ -36,7 +37,7 @@ def new_suppliers_send(stories: Stories) -> Iterator[None]:
 
 
 def test_an_alert_starts_the_run_that_ends_it(stories: Stories, prometheus: Prometheus) -> None:
-    """Fields of new suppliers are not found: it is said, and nothing else; the policy trains, and all is quiet."""
+    """Fields of new suppliers are not found: it is said, and nothing else; the policy trains, and it is over."""
     pool, known = new_pool(stories), run_names(stories)
     pool.add(0, 60)
     usual = {name: stories.tale.recipe["training"][name] for name in ("epochs", "lr0")}
@@ -53,6 +54,6 @@ def test_an_alert_starts_the_run_that_ends_it(stories: Stories, prometheus: Prom
             assert failed.keys() <= firing[RATE_LOW], (failed, firing)
             status = stories.until(run)
             assert status["phase"] == "Promoted", json.dumps(status.get("gates"))
-            stories.kube.wait("no alert fires any more", lambda: prometheus.firing() == {}, 300)
+            stories.kube.wait("what fired is over", lambda: prometheus.firing().keys() <= {LESS_SURE}, 300)
         assert entry(stories, run)["outcome"] == "Judged"
         assert run_names(stories) == {*known, run}, due(stories)
