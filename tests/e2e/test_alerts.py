@@ -13,7 +13,7 @@ from finetune_demo.story import Story
 
 RATE_LOW = "FinetuneFieldDetectionRateLow"
 LESS_SURE = "FinetuneConfidenceDropped"
-"""Of what it finds on a layout that it does not know a model is less sure, too; also when it finds all of it, for its own
+"""Of what it finds on a layout that it does not know a model is less sure; also when it finds all of it, for its
 line is what it was like on the test set, where these suppliers are not."""
 LOW = "namespace_deployment_version_field:finetune_field_detected:ratio_rate30m < 0.8"
 
