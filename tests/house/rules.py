@@ -185,6 +185,12 @@ def run_text(case: Scene, moment: str, labels: Labels, annotations: Mapping[str,
     return _run(case.settings, [{**_test(case), "alert_rule_test": [asked]}], folder)
 
 
+def run_query(case: Scene, moment: str, query: str, folder: Path) -> str:
+    """Return what promtool says where a query has an answer at a moment; nothing where it has none."""
+    asked = {"expr": query, "eval_time": moment, "exp_samples": []}
+    return _run(case.settings, [{**_test(case), "promql_expr_test": [asked]}], folder)
+
+
 def _run(settings: tuple[str, ...], tests: list[dict[str, Any]], folder: Path) -> str:
     """Run promtool's tests on the rules of these settings; return what it says where one fails."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules(*settings), width=1000))
@@ -201,7 +207,7 @@ def _test(case: Scene) -> dict[str, Any]:
         "name": case.name,
         "interval": "1m",
         "input_series": [
-            {"series": _text(*key), "values": values} for key, values in scraped.items() if values is not None
+            {"series": _text(*_scraped(key)), "values": values} for key, values in scraped.items() if values is not None
         ],
         "promql_expr_test": [
             {
@@ -215,6 +221,12 @@ def _test(case: Scene) -> dict[str, Any]:
             for moment, firing in case.firing.items()
         ],
     }
+
+
+def _scraped(key: Series) -> Series:
+    """Return a series with what Prometheus adds to it: whatever is scraped is of some pod."""
+    name, labels = key
+    return key if "pod" in dict(labels) else (name, (*labels, ("pod", "operator")))
 
 
 def _text(name: str, labels: Iterable[tuple[str, str]]) -> str:

@@ -127,7 +127,7 @@ Every selector keeps to the watched namespaces, so that two releases under one P
 - alert: FinetuneConfidenceDropped
   expr: |-
     1 - namespace_deployment_version:finetune_detection_confidence:mean{{ $rule.confidence.window }}{ {{- $in -}} }
-      / (max by ({{ $by }}) (finetune_baseline_confidence{ {{- $in -}} }) > 0)
+      / max by ({{ $by }}) (finetune_baseline_confidence{ {{- $in -}} })
       > {{ $rule.confidence.maximumDrop }}
     and namespace_deployment_version:finetune_detection_confidence_count:increase{{ $rule.confidence.window }}{ {{- $in -}} } >= {{ $rule.confidence.minimumCount }}
   for: {{ $rule.confidence.for }}
@@ -174,7 +174,7 @@ Every selector keeps to the watched namespaces, so that two releases under one P
 - alert: FinetuneServingMetricsAbsent
   expr: |-
     max by ({{ $by }}) (finetune_live_info{ {{- $in -}} })
-    unless on ({{ $at }}) max by ({{ $at }}) (present_over_time(finetune_documents_total{ {{- $in -}} }[10m]))
+    unless on ({{ $at }}) max by ({{ $at }}) (finetune_documents_total{ {{- $in -}} })
   for: {{ $rule.servingMetrics.for }}
   labels: {severity: warning}
   annotations:

@@ -13,6 +13,7 @@ from house.rules import (
     flat,
     live,
     run_cases,
+    run_query,
     series,
     served,
     steady,
@@ -133,9 +134,9 @@ CASES: dict[str, tuple[Scene, ...]] = {
                 pods="a",
                 pages=steps((400, 2), (4, None), (300, 2)),
                 detected={"iban": steps((400, 1), (4, None), (300, 1))},
-                loaded=f"{flat(1, 400)} _x4 {flat(1, 300)}",
+                loaded=f"{flat(1, 400)} stale _x3 {flat(1, 300)}",
             )
-            | served(pods="b", pages=flat(0)),
+            | dict.fromkeys(served(pods="b"), None),
             {"6h30m": [IBAN_LOW], "6h43m": [IBAN_LOW], "6h50m": [IBAN_LOW]},
         ),
         Scene(
@@ -296,6 +297,12 @@ CASES: dict[str, tuple[Scene, ...]] = {
             {"1h": QUIET},
         ),
         Scene(
+            "says nothing where the baseline is 0",
+            served(slow={bound: steady(0) for bound in ("0.1", "0.15", "0.22")})
+            | {series("finetune_baseline_inference_duration_seconds", **OF): flat(0)},
+            {"1h": QUIET},
+        ),
+        Scene(
             "goes by the values' baseline where a Deployment has other hardware",
             served(slow={bound: steady(0) for bound in ("0.1", "0.15", "0.22")}),
             {"1h": QUIET},
@@ -342,3 +349,14 @@ def test_the_alert_fires_and_stays_quiet_as_each_case_says(name: str, tmp_path: 
 
 def test_nothing_fires_where_nothing_is_wrong(tmp_path: Path) -> None:
     assert run_cases([Scene("healthy", {}, {"20m": (), "6h": ()})], tmp_path) == ""
+
+
+def test_of_what_nobody_asked_for_no_share_mean_or_quantile_is_recorded_that_is_no_number(tmp_path: Path) -> None:
+    idle = Scene("idle", served(pages=flat(0), sure=dict.fromkeys(("iban", "total"), flat(0))), {})
+    for recorded in (
+        "namespace_deployment_version_field:finetune_field_detected:ratio_rate30m",
+        "namespace_deployment_version:finetune_detection_confidence:mean30m",
+        "namespace_deployment_version:finetune_inference_duration_seconds:p95_30m",
+    ):
+        assert run_query(Scene("busy", {}, {}), "1h", recorded, tmp_path) != ""
+        assert run_query(idle, "1h", recorded, tmp_path) == ""
