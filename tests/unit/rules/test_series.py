@@ -1,14 +1,7 @@
 """Every series and label that a rule names is there: on the operator's page, and on that of a real server."""
 
-import json
-import os
-import shutil
-import subprocess
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +14,12 @@ from finetune_operator.cluster.store import Store
 from finetune_operator.controller.metrics import Metrics
 from finetune_operator.controller.scope_metrics import ScopeMetrics
 from finetune_operator.controller.state_metrics import State
-from house.crds import ROOT
 from house.rules import rules
 from house.selectors import Selector, expressions, selectors
-from local_cluster.ports import free_ports
+from house.servers import serving
 from unit.controller.test_alerted import AT, counted, record
 from unit.controller.test_state_metrics import LIVE, T0, Queue, policy, put
 
-FIXTURE = ROOT / "tests" / "contract" / "fixtures" / "model.onnx"
 Page = list[tuple[str, Mapping[str, str]]]
 """Names and labels of the series of a page."""
 
@@ -62,44 +53,8 @@ def operator_page() -> Page:
 @pytest.fixture(scope="module")
 def server_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """What a server that nobody has asked anything yet shows."""
-    python = _output(str(ROOT / "scripts" / "environment"), "server-dev") + "/bin/python"
-    folder, (port,) = tmp_path_factory.mktemp("server"), free_ports(1)
-    shutil.copy(FIXTURE, folder / "model.onnx")
-    sha256 = _output("sha256sum", str(FIXTURE)).split()[0]
-    model = {"version": "ft_v1.2", "uri": "file:///m/model.onnx", "sha256": sha256}
-    (folder / "model.json").write_text(json.dumps(model))
-    settings = {
-        "PYTHONPATH": str(ROOT / "serving-image" / "src"), "FINETUNE_MODEL_VERSION": "ft_v1.2",
-        "FINETUNE_ARTIFACT_URI": model["uri"], "FINETUNE_ARTIFACT_SHA256": sha256, "FINETUNE_NAMESPACE": "ml",
-        "FINETUNE_DEPLOYMENT": "detector", "FINETUNE_MODEL": "invoices", "FINETUNE_MODEL_DIR": str(folder),
-        "FINETUNE_HOST": "127.0.0.1", "FINETUNE_PORT": str(port), "FINETUNE_THREADS": "1", "PATH": os.environ["PATH"],
-    }  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([python, "-m", "finetune_server", "serve"], env=settings, stderr=log)
-    try:
-        yield page(_page_when_ready(port, folder / "log"))
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _page_when_ready(port: int, log: Path) -> str:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
-                break
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    else:
-        raise AssertionError(f"the server does not get ready: {log.read_text()}")
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        text: str = answer.read().decode()
-        return text
+    with serving(tmp_path_factory.mktemp("server")) as url, urllib.request.urlopen(f"{url}/metrics") as answer:
+        yield page(answer.read().decode())
 
 
 def asked(*settings: str) -> list[tuple[str, Selector]]:
