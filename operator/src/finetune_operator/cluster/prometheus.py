@@ -1,5 +1,6 @@
 """A Prometheus by its HTTP API: one question, a bounded answer in a bounded time, or a problem in words."""
 
+import logging
 import re
 import ssl
 import time
@@ -29,6 +30,8 @@ NAMES_IT: Final = "the platform names it in the chart (prometheus.url)"
 
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+
+log = logging.getLogger(__name__)
 
 
 class NoAnswer(Exception):
@@ -86,6 +89,8 @@ class Prometheus:
     _silent: Problem | None = None
     """What was wrong when nothing answered last; nobody asks before `_again`."""
     _again: float = 0.0
+    _said: str = ""
+    """What the log has of its trouble."""
     _trust: tuple[bytes, ssl.SSLContext] | None = field(default=None, repr=False)
 
     async def ask(self, expression: str) -> tuple[Sample, ...]:
@@ -96,15 +101,24 @@ class Prometheus:
             # One asks, the others go on with what is known: they come by here until it has an answer.
             self._again = self.steady() + PAUSE
         try:
-            body = await self._get(expression)
+            samples = _vector(await self._get(expression))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             self._silent, self._again = _silence(error, self.seconds), self.steady() + PAUSE
+            self._log(self._silent.message)
             raise NoAnswer(self._silent) from error
-        except NoAnswer:
+        except NoAnswer as error:
             self._silent = None
+            self._log(error.problem.message)
             raise
         self._silent = None
-        return _vector(body)
+        self._log("")
+        return samples
+
+    def _log(self, problem: str) -> None:
+        """Say what is wrong, once; nothing is "", and said after something was."""
+        if problem != self._said:
+            self._said = problem
+            log.warning("%s", problem) if problem else log.info("Prometheus answers again")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -152,7 +166,8 @@ class Prometheus:
         text = _text(self.address.ca_file, "caFile")
         if self._trust is None or self._trust[0] != text.encode():
             try:
-                self._trust = text.encode(), ssl.create_default_context(cadata=text)
+                # Of nothing at all Python would make the system's CAs.
+                self._trust = text.encode(), ssl.create_default_context(cadata=text.strip() or "nothing")
             except (ssl.SSLError, ValueError) as error:
                 raise NoAnswer(_unusable("caFile", "it holds no certificate in PEM")) from error
         return self._trust[1]
