@@ -112,6 +112,7 @@ class Trainer:
             "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": 0 if inputs["judged"] else 60,
             "corrected": 0, "byImage": 0, "listing": digest("listing"),
             "pages": document["data"]["production"] and pages,
+            "waiting": document["data"]["production"] and {"pages": 2, "fields": [1] * len(document["classes"])},
             "reports": [{"week": "2026-W46", "documents": 1}], "answered": 100, "expiredDays": 0,
         }  # fmt: skip
 

@@ -113,6 +113,11 @@ Every selector keeps to the watched namespaces, so that two releases under one P
     * on ({{ $at }}) group_left () namespace_deployment:finetune_inference_duration_seconds:base_p95{ {{- $in -}} }
     or
     max by ({{ $by }}) (finetune_baseline_inference_duration_seconds{ {{- $in -}} }) > 0
+# The lines of the alerts below, of what is live and of what flies: a watch by series goes by them.
+- record: namespace_deployment_version:finetune_detection_confidence:threshold
+  expr: (max by ({{ $by }}) (finetune_baseline_confidence{ {{- $in -}} }) > 0) * (1 - {{ $rule.confidence.maximumDrop }})
+- record: namespace_deployment_version:finetune_inference_duration_seconds:threshold
+  expr: namespace_deployment_version:finetune_inference_duration_seconds:baseline{ {{- $in -}} } * {{ $rule.inferenceDuration.maximumRatio }}
 {{- end -}}
 
 {{- define "finetune-operator.serving-alerts" -}}

@@ -54,6 +54,20 @@ def test_the_live_version_is_held_against_what_was_measured_of_it() -> None:
     assert seen[f"finetune_baseline_inference_duration_seconds{{{OF}}}"] == 0.0214
 
 
+@pytest.mark.parametrize("version", ["ft_v1.3", "ft_v1.2"])
+def test_what_flies_is_held_against_what_was_measured_of_it_too(version: str) -> None:
+    """A watch by series goes by it; a promotion of what is live already makes no series twice."""
+    store, to = Store(), {key: LIVE[key] for key in ("modelVersion", "uri", "sha256")} | {"version": version}
+    flight = {
+        "promotion": "p", "promotionUid": "u", "specHash": "h", "phase": "Watching", "epoch": 4, "deploymentUid": "d",
+        "to": to, "templateHash": "t", "startedAt": T0, "phaseSince": T0, "deadline": T0,
+    }  # fmt: skip
+    policy(store, {"live": LIVE, "inFlight": flight})
+    record(store, meanConfidence="0.912345", inferenceSeconds="0.021400")
+    text = [name for name in scraped(store) if name.startswith("finetune_baseline_confidence")]
+    assert [name.rpartition("version=")[2] for name in text] == sorted({"ft_v1.2}", f"{version}}}"})
+
+
 @pytest.mark.parametrize(
     ("sha256", "status"),
     [

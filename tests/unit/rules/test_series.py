@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from finetune_operator.api.triggers import GOT_WORSE
+from finetune_operator.cluster import promql
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.store import Store
 from finetune_operator.controller.metrics import Metrics
@@ -107,3 +109,10 @@ def test_what_is_recorded_is_what_is_asked_for() -> None:
     recorded = {name for name, _ in expressions(groups) if ":" in name}
     used = {one.name for _, text in expressions(groups) for one in selectors(text) if one.is_recorded}
     assert used <= recorded
+    assert set(promql.OF_A_VERSION) <= recorded, "what a watch reads of a version"
+
+
+def test_the_triggers_alerts_are_the_charts() -> None:
+    """And each is there for the Deployment that a policy asks about."""
+    alerts = {rule["alert"] for group in rules()["groups"] for rule in group["rules"] if "alert" in rule}
+    assert set(GOT_WORSE) <= alerts

@@ -12,7 +12,7 @@ from .meta import Artifact, FileReference
 from .names import sha256_of
 from .policy import Gates, Serving, Source
 from .run import Step
-from .scan import CapturedPages, Production, WeeklyReports
+from .scan import CapturedPages, Production, WaitingPages, WeeklyReports
 from .training import Training
 from .value import Value, canonical_json, complete
 
@@ -287,8 +287,8 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
 class ScanResult(Value, frozen=True, kw_only=True):
     """What pool and captured pages are, as they were counted.
 
-    `by_image` samples are told apart by their image's digest; `listing` is the pool as it was counted. `pages` is None
-    where nothing is captured, and `answered` where no window says how many pages the pods answered.
+    `by_image` samples are told apart by their image's digest; `listing` is the pool as it was counted. `pages` and
+    `waiting` are None where nothing is captured, and `answered` where no window says how many pages the pods answered.
     """
 
     pool: int
@@ -300,6 +300,7 @@ class ScanResult(Value, frozen=True, kw_only=True):
     by_image: int
     listing: str
     pages: CapturedPages | None
+    waiting: WaitingPages | None
     reports: tuple[WeeklyReports, ...]
     answered: int | None
     expired_days: int

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from ..api.model_version import ModelVersion
-from ..api.policy import Policy
+from ..api.policy import LiveVersion, Policy
 from ..api.scan import Counted
 from ..cluster.kinds import Kind
 from ..cluster.store import Store
@@ -36,12 +36,18 @@ def rules_of(policy: Policy) -> Iterator[Sample]:
         yield "finetune_scan_interval_seconds", where, interval(policy).total_seconds()
 
 
-def baseline(policy: Policy, version: ModelVersion) -> Iterator[Sample]:
-    """Yield how sure and how fast the live version was when it was measured; `version` is its record."""
-    live = policy.status.live
-    if live is None or version.spec.artifact.sha256 != live.sha256:
+def measured(policy: Policy) -> tuple[LiveVersion, ...]:
+    """Return the versions that pods may serve: what is live, and what a promotion in flight goes to."""
+    live, flight = policy.status.live, policy.status.in_flight
+    flying = None if flight is None or (live is not None and flight.to.version == live.version) else flight.to
+    return tuple(version for version in (live, flying) if version is not None)
+
+
+def baseline(policy: Policy, served: LiveVersion, version: ModelVersion) -> Iterator[Sample]:
+    """Yield how sure and how fast a version that is served was when it was measured; `version` is its record."""
+    if version.spec.artifact.sha256 != served.sha256:
         return
-    labels = (policy.metadata.namespace, policy.spec.deployment, policy.spec.model, live.version)
+    labels = (policy.metadata.namespace, policy.spec.deployment, policy.spec.model, served.version)
     figures = {
         "finetune_baseline_confidence": version.status.mean_confidence,
         "finetune_baseline_inference_duration_seconds": version.status.inference_seconds,

@@ -19,7 +19,7 @@ from ..api.scan import Counted
 from ..api.value import InvalidObject, parse
 from ..cluster.kinds import RECONCILED, Kind
 from ..cluster.store import Store
-from .alerted import Sample, baseline, rules_of, seconds_since_1970, waiting, weekly
+from .alerted import Sample, baseline, measured, rules_of, seconds_since_1970, waiting, weekly
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ STATE: Final[Mapping[str, Shown]] = {
         "How long it is from one scan to the next. Only where scans are to be made.", POLICY
     ),
     "finetune_baseline_confidence": Shown(
-        "Mean confidence of each field's best box on the test set, when the live version was measured: what "
-        "`finetune_detection_confidence` is held against. Only where it was measured.",
+        "Mean confidence of each field's best box on the test set, when the live version, or the one in flight, was "
+        "measured: what `finetune_detection_confidence` is held against. Only where it was measured.",
         VERSION,
     ),
     "finetune_baseline_inference_duration_seconds": Shown(
@@ -125,12 +125,13 @@ class State(Collector):
         return families.values()
 
     def _alerted(self, policy: Policy) -> Iterator[Sample]:
-        """Yield what alerts go by: the policy's rules, the record of its live version, the weeks of its newest scan."""
+        """Yield what alerts go by: a policy's rules, the records of what pods serve, the weeks of its newest scan."""
         where, status = (policy.metadata.namespace, policy.spec.deployment), policy.status
         yield from rules_of(policy)
-        record = None if status.live is None else self._version(where[0], status.live.model_version)
-        if record is not None:
-            yield from baseline(policy, record)
+        for served in measured(policy):
+            record = self._version(where[0], served.model_version)
+            if record is not None:
+                yield from baseline(policy, served, record)
         if status.scan is not None and status.scan.counted is not None:
             yield from weekly(where, status.scan.counted, self._now())
 

@@ -170,6 +170,13 @@ class CapturedPages(Document, frozen=True):
     oldest: str | None
 
 
+class WaitingPages(Document, frozen=True):
+    """Captured pages that wait to be labelled; `fields` by class index, for the sake of which field."""
+
+    pages: int
+    fields: tuple[int, ...]
+
+
 class WeeklyReports(Document, frozen=True):
     """Documents that were reported in a complete week (YYYY-Www, ISO 8601, UTC), each once."""
 
@@ -178,7 +185,9 @@ class WeeklyReports(Document, frozen=True):
 
 
 class ScanResult(Document, frozen=True):
-    """What was counted; `pages` is None where the document names no production, `answered` where no window says."""
+    """What was counted; `pages` and `waiting` are None where the document names no production, `answered` where no
+    window says.
+    """
 
     pool: int
     held_out: int
@@ -189,6 +198,7 @@ class ScanResult(Document, frozen=True):
     by_image: int
     listing: str
     pages: CapturedPages | None
+    waiting: WaitingPages | None
     reports: tuple[WeeklyReports, ...]
     answered: int | None
     expired_days: int
