@@ -102,14 +102,14 @@ Every selector keeps to the watched namespaces, so that two releases under one P
     )
     or
     last_over_time(namespace_deployment:finetune_inference_duration_seconds:base_p95{ {{- $in -}} }[1d])
-# What a live version's duration is held against: what somebody knows, what its base took here, what it took when measured.
+# What a served version's duration is held against: what somebody knows, what its base took here, what it took when measured.
 - record: namespace_deployment_version:finetune_inference_duration_seconds:baseline
   expr: |-
     {{- range $rule.inferenceDuration.baselines }}
-    max by ({{ $by }}) (finetune_live_info{ {{- $in }}{{ include "finetune-operator.override" (dict "override" .) }}}) * 0 + {{ .seconds }}
+    max by ({{ $by }}) (present_over_time(finetune_model_info{ {{- $in }}{{ include "finetune-operator.override" (dict "override" .) }}}[10m])) * 0 + {{ .seconds }}
     or
     {{- end }}
-    max by ({{ $by }}) (finetune_live_info{ {{- $in -}} })
+    max by ({{ $by }}) (present_over_time(finetune_model_info{ {{- $in -}} }[10m]))
     * on ({{ $at }}) group_left () namespace_deployment:finetune_inference_duration_seconds:base_p95{ {{- $in -}} }
     or
     max by ({{ $by }}) (finetune_baseline_inference_duration_seconds{ {{- $in -}} }) > 0
