@@ -298,7 +298,7 @@ CASES: dict[str, tuple[Scene, ...]] = {
             {"1h": QUIET},
         ),
         Scene(
-            "holds a fine-tune, in flight too, against what its base took here hours ago, not on the evaluator's machine",
+            "holds a fine-tune, in flight too, against what its base took here, not elsewhere",
             dict.fromkeys((*served(), *live()), None)
             | served("base_v1", pages=steps((300, 2)), loaded=flat(1, 300))
             | live("base_v1", flat(1, 300))
