@@ -102,6 +102,24 @@ class NewSet(Document, frozen=True, omit_defaults=True):
     floor: Floors | None = None
 
 
+class ProductionSet(Document, frozen=True):
+    """What became of documents of production: how many, and of the worst of all `measured` fields, by column.
+
+    `old` are right by what is live, `lost` of these not by the candidate, `gained` by the candidate alone.
+    """
+
+    digest: str
+    drawn: int
+    vanished: int
+    documents: int
+    labelled: int
+    measured: int
+    field: tuple[int, ...]
+    old: tuple[int, ...]
+    lost: tuple[int, ...]
+    gained: tuple[int, ...]
+
+
 class Rates(Document, frozen=True):
     """Detection of labelled boxes at the serving confidence; shares as six-digit decimals, "" where undefined."""
 
@@ -129,14 +147,15 @@ class Models(Document, frozen=True):
     live: Measured | None
 
 
-class EvaluateResult(Document, frozen=True):
-    """Measurements; the operator judges them."""
+class EvaluateResult(Document, frozen=True, omit_defaults=True):
+    """Measurements; the operator judges them. `production` is None where the third gate is not asked for."""
 
     settings: str
     evaluator: str
     test_set: TestSet
     new_set: NewSet
     models: Models
+    production: ProductionSet | None = None
 
 
 class VerifiedModels(Document, frozen=True):

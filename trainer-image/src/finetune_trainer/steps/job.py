@@ -31,6 +31,10 @@ _LONGEST_TEXT: Final = 1500
 """Bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT."""
 
 
+_LISTS: Final = ("testSet", "newSet", "production")
+"""Parts of a result that have lists of the worst fields."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One step to run, with its raw inputs."""
@@ -156,7 +160,7 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
         case FineTuneDocument(), PrepareInputs():
             from .prepare import prepare
 
-            return lambda: prepare(context, document, inputs)
+            return lambda: prepare(context, document, inputs, utc_now())
         case FineTuneDocument(), TrainInputs():
             from .train import train
 
@@ -230,7 +234,7 @@ def fitting(emitted: Emitted) -> bytes:
 def _with_rows(emitted: Emitted, rows: int) -> Emitted:
     """Return the result with so many rows in each of its lists."""
     result = emitted.result or {}
-    changed = {name: _shortened(value, rows) for name, value in result.items() if name in ("testSet", "newSet")}
+    changed = {name: _shortened(value, rows) for name, value in result.items() if name in _LISTS}
     return msgspec.structs.replace(emitted, result=result | changed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec.structs import asdict
 
 from ..data.earlier_plans import judged_samples, listing_of
@@ -15,10 +17,11 @@ from ..errors import Reason, bad_input
 from ..storage import normalise
 from .context import StepContext
 from .models import fetch_base
+from .production_draw import with_production
 
 
-def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInputs) -> PrepareResult:
-    """Check base, anchor and pool; publish plan.json; return counts and digests."""
+def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInputs, now: datetime) -> PrepareResult:
+    """Check base, anchor and pool; publish plan.json; return counts and digests. `now` is in any zone."""
     context.progress.report(percent=0, activity="checking the base")
     _check_base(context, document)
     judged, lost = judged_samples(context.storage, inputs.judged)
@@ -34,6 +37,7 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     plan = make_plan(context.storage, document, known, counted)
     new_set = count_new_set(plan.new_set)
     _check_new_set(document, plan, new_set)
+    plan = with_production(context, document, inputs, plan, now)
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
     return PrepareResult(
