@@ -98,12 +98,12 @@ def outcome_of(document: Compared, field: int) -> Outcome | None:
 
 def _surest(pages: Sequence[PageResult], field: int) -> tuple[int, Floats]:
     """Return the page and the box that a field was found on with the highest score; it was found."""
-    found = [
+    boxes = [
         (float(page.served.scores[at]), -number, page.served.boxes[at])
         for number, page in enumerate(pages)
         for at in np.flatnonzero(page.served.fields == field)[:1]
     ]
-    _, number, box = max(found, key=lambda entry: entry[:2])
+    _, number, box = max(boxes, key=lambda entry: entry[:2])
     return -number, box
 
 
@@ -115,5 +115,5 @@ def page_that_differs(document: Compared, field: int) -> int:
                 return number
         elif (old.served.fields == field).any() != (new.served.fields == field).any():
             return number
-    found = [n for n, page in enumerate(document.old) if (page.served.fields == field).any()]
-    return found[0] if found else 0
+    with_boxes = [n for n, page in enumerate(document.old) if (page.served.fields == field).any()]
+    return with_boxes[0] if with_boxes else 0

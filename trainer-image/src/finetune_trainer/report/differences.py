@@ -49,8 +49,8 @@ def side_by_side(old: PageResult, new: PageResult, field: int, *, labelled: bool
 
 
 def _boxes(result: PageResult, field: int) -> Floats:
-    found: Floats = result.served.boxes[result.served.fields == field]
-    return found
+    boxes: Floats = result.served.boxes[result.served.fields == field]
+    return boxes
 
 
 def _region(boxes: Sequence[Floats], *, width: int, height: int) -> tuple[int, int, int, int]:

@@ -230,13 +230,13 @@ def _differences(
     counts: ReplayCounts,
 ) -> tuple[tuple[Difference, ...], int]:
     """Return what the two models differ on, what counts first, and how many at the end have no picture."""
-    found = [
+    differing = [
         (outcome, field, number)
         for number, document in enumerate(compared)
         for field in range(len(classes))
         if (outcome := outcome_of(document, field)) is not None
     ]
-    found.sort(key=lambda entry: (_ORDER.index(entry[0]), -counts.net(entry[1]), entry[1], entry[2]))
+    differing.sort(key=lambda entry: (_ORDER.index(entry[0]), -counts.net(entry[1]), entry[1], entry[2]))
     differences = tuple(
         Difference(
             field=classes[field],
@@ -245,9 +245,9 @@ def _differences(
             predictions=tuple(page.prediction for page in there[number].drawn),
             crop=_crop(context, folder, there[number], compared[number], field) if at < MOST_CROPS else None,
         )
-        for at, (outcome, field, number) in enumerate(found)
+        for at, (outcome, field, number) in enumerate(differing)
     )
-    return differences, max(len(found) - MOST_CROPS, 0)
+    return differences, max(len(differing) - MOST_CROPS, 0)
 
 
 def _crop(context: StepContext, folder: str, document: _Document, compared: Compared, field: int) -> str | None:
