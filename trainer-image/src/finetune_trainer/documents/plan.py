@@ -141,7 +141,7 @@ class Plan(Document, frozen=True, kw_only=True, omit_defaults=True):
     for.
     """
 
-    schema: Literal["finetune-operator.io/plan/v2"] = SCHEMA
+    schema: Literal["finetune-operator.io/plan/v2"]
     owner: Uid
     classes: ClassNames
     base: PlanBase
@@ -199,6 +199,7 @@ class EarlierPlan(Document, frozen=True, kw_only=True):
         """Return the plan as this release has it. Labels are known of what trained and of what was measured on."""
         counts = self.counts
         return Plan(
+            schema=SCHEMA,
             owner=self.owner,
             classes=self.classes,
             base=self.base,

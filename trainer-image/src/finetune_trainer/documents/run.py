@@ -55,7 +55,7 @@ class ProductionDocuments(Document, frozen=True):
     review_days: Annotated[int, msgspec.Meta(ge=1, le=3650)]
 
 
-class FineTuneData(Document, frozen=True):
+class FineTuneData(Document, frozen=True, omit_defaults=True):
     """What a run reads; `production` is None where the third gate is not asked for."""
 
     anchor: Location
