@@ -160,7 +160,7 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
         case FineTuneDocument(), PrepareInputs():
             from .prepare import prepare
 
-            return lambda: prepare(context, document, inputs, utc_now())
+            return lambda: prepare(context, document, inputs)
         case FineTuneDocument(), TrainInputs():
             from .train import train
 
