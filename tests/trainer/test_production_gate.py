@@ -289,6 +289,7 @@ class TestCounting:
         if how == "other documents":
             plan = msgspec.structs.replace(plan, production=plan.production[1:])
         else:
+            assert plan.production is not None
             pixels = next(s.pixels for s in plan.listing if s.use == "train")
             assert pixels is not None
             elsewhere = FileReference(first.record.uri.replace("/invoice-detector/", "/another/"), first.record.sha256)

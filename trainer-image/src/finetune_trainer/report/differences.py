@@ -43,7 +43,7 @@ def side_by_side(old: PageResult, new: PageResult, field: int, *, labelled: bool
     canvas: Pixels = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else part
     origin = np.array([x1, y1, x1, y1], np.float32)
     halves = [marked(canvas, _marks(result, field, origin, labelled=labelled), scale) for result in (old, new)]
-    gap = np.full((canvas.shape[0], 6, 3), 255, np.uint8)
+    gap = np.full((canvas.shape[0], 6, 3), 128, np.uint8)
     encoded = cv2.imencode(".jpg", np.hstack([halves[0], gap, halves[1]]), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
     return bytes(encoded.tobytes())
 

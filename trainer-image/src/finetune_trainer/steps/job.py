@@ -217,7 +217,7 @@ def fitting(emitted: Emitted) -> bytes:
     fields stays. StepError (Internal) when even that does not fit.
     """
     data = encode(emitted)
-    for rows in (6, 4, 2, 1):
+    for rows in range(7, 0, -1):
         if len(data) <= RESULT_LIMIT:
             return data
         data = encode(_with_rows(emitted, rows))

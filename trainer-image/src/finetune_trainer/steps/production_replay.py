@@ -98,7 +98,7 @@ def replay(
         vanished=len(unknown) - len(there),
         documents=len(there),
         labelled=sum(each.labelled for each in there),
-        **_columns(counts, limits.rule),
+        **columns(counts, limits.rule),
     )
     folder = f"{document.owner.uid}-{inputs.attempt}-{inputs.round}-{inputs.nonce}"
     differences = _differences(context, document.classes, folder, there, compared, counts)
@@ -195,7 +195,8 @@ def _compare(
     return compared
 
 
-def _columns(counts: ReplayCounts, rule: Rule) -> dict[str, Any]:
+def columns(counts: ReplayCounts, rule: Rule) -> dict[str, Any]:
+    """Return the columns of the worst fields, as a result has them."""
     fields = worst_replayed(counts, rule)
     columns = {"old": counts.old, "lost": counts.lost, "gained": counts.gained}
     listed = {name: tuple(column[field] for field in fields) for name, column in columns.items()}
