@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from finetune_trainer.documents.production import parse_page
 from finetune_trainer.evaluation import production as counting
 from finetune_trainer.production import drawing
 from finetune_trainer.production.layout import Production as Layout
@@ -89,7 +90,7 @@ def draws_uncertain_pages(patch: pytest.MonkeyPatch) -> None:
     """Pages that were kept for another reason are drawn as well."""
     honest = Layout.pages
     patch.setattr(Layout, "pages", lambda self, day, stratum: honest(self, day, "Uncertain"))
-    patch.setattr(drawing, "_parsed", drawing.parse_page)
+    patch.setattr(drawing, "_parsed", parse_page)
 
 
 def draws_by_chance(patch: pytest.MonkeyPatch) -> None:
