@@ -45,8 +45,8 @@ def reference(story: Story) -> World:
 
 def said(world: World) -> dict[str, Any]:
     status = world.get(Kind.RUN, "first")["status"]
-    found: list[dict[str, Any]] = [entry for entry in status["gates"] if entry["name"] == "production"]
-    return found[0] if found else {}
+    entries: list[dict[str, Any]] = [entry for entry in status["gates"] if entry["name"] == "production"]
+    return entries[0] if entries else {}
 
 
 @pytest.mark.row("R220")

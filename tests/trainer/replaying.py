@@ -53,13 +53,13 @@ class Seer:
         self.asked += 1
         seed = self._known[pixels_digest(image)]
         marks = boxes(page(seed % 1_000_000, strange=seed > 1_000_000)[1])
-        found = {
+        seen_at = {
             CLASSES.index(mark["field"]): tuple(float(corner) for corner in mark["box"])
             for mark in marks
             if CLASSES.index(mark["field"]) not in self.misses.get(seed, ())
         }
-        found |= dict.fromkeys(self.moves.get(seed, ()), ANYWHERE)
-        every = [*found.items(), *((number, ANYWHERE) for number in self.invents.get(seed, ()))]
+        seen_at |= dict.fromkeys(self.moves.get(seed, ()), ANYWHERE)
+        every = [*seen_at.items(), *((number, ANYWHERE) for number in self.invents.get(seed, ()))]
         rows = np.array([box for _, box in every], np.float32).reshape(-1, 4)
         scores = np.linspace(0.9, 0.8, len(every), dtype=np.float32)
         seen = Detections(rows, scores, np.array([number for number, _ in every], np.int64))

@@ -45,9 +45,9 @@ def full(gate: Gate) -> Gate:
 
 def path(place: str | None) -> Path:
     assert place is not None
-    found = local_path(place)
-    assert found is not None
-    return found
+    path_ = local_path(place)
+    assert path_ is not None
+    return path_
 
 
 class TestDrawing:
