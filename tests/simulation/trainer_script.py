@@ -133,6 +133,7 @@ class Trainer:
             "train": mix_of(document), "old": mix_of(document) - 60, "ratio": ratio_of(document),
             "anchor": 1500, "val": 100, "test": 200, "newSet": {"documents": 60, "boxes": 360, "fresh": 60},
             "digests": {name: digest(name) for name in (*names, *(("production",) if compares(document) else ()))},
+            **({"production": {"documents": 100, "labelled": 0}} if compares(document) else {}),
         }  # fmt: skip
 
     def _train(self, document: Object, inputs: Object) -> Object:

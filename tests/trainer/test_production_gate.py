@@ -358,6 +358,8 @@ def test_prepare_and_evaluate_carry_the_gate_from_draw_to_report(
         context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE), clock=lambda: NOW
     )
     assert prepared.digests.production is not None
+    assert prepared.production is not None
+    assert (prepared.production.documents, prepared.production.labelled) == (6, 0)
     detector = fetch_base(context("evaluate", document, tmp_path / "b"), document)
     monkeypatch.setattr("finetune_trainer.steps.evaluate._fetch_models", lambda *_: both(detector))
     step = context("evaluate", document, tmp_path / "e")

@@ -263,8 +263,15 @@ class PreparedSet(Value, frozen=True, kw_only=True):
     fresh: int
 
 
+class PreparedDocuments(Value, frozen=True, kw_only=True):
+    """The documents of production that a candidate is to be run on; `labelled` of them by labels."""
+
+    documents: int
+    labelled: int
+
+
 class PrepareResult(Value, frozen=True, kw_only=True):
-    """What was drawn."""
+    """What was drawn; `production` is None without Gate 3."""
 
     plan: FileReference
     pool: int
@@ -282,6 +289,7 @@ class PrepareResult(Value, frozen=True, kw_only=True):
     test: int
     new_set: PreparedSet
     digests: dict[str, str]
+    production: PreparedDocuments | None = None
 
 
 class TrainResult(Value, frozen=True, kw_only=True):

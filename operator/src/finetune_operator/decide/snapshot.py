@@ -30,6 +30,9 @@ _LATER_GATES: Final = ("fields", "floor", "yardstick", "yardstickMoved", "gain",
 _DAY: Final = 86_400
 """Seconds of a day."""
 
+_STEPS_LEFT: Final = 2
+"""Steps of a run after the draw, each with the run's deadline: train and evaluate."""
+
 
 def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
     """Return the run document of a run, from run, policy and base as they are now."""
@@ -141,13 +144,14 @@ def _limits(gates: Gates) -> Gates:
 def _production(run: Run, policy: Policy) -> DocumentProduction | None:
     """Return where Gate 3 finds documents; None where it is not asked for.
 
-    The run may take its whole deadline, and people as long to review: what they are shown must lie there until then.
+    Training and evaluation may take the run's deadline each, and people as long to review: what they are shown must
+    lie there until then.
     """
     rules = policy.spec
     pages = rules.data.production
     if rules.gates.production is None or pages is None:
         return None
-    seconds = rules.review.timeout_seconds + run.spec.active_deadline_seconds
+    seconds = rules.review.timeout_seconds + _STEPS_LEFT * run.spec.active_deadline_seconds
     return DocumentProduction(
         uri=pages.uri,
         keep_days=pages.keep_days,

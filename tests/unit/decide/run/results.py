@@ -165,6 +165,12 @@ def production_set(**changes: Any) -> dict[str, Any]:
     }
 
 
+def prepared_with_production(documents: int = 100, labelled: int = 0, **changes: Any) -> dict[str, Any]:
+    """What `prepare` reports where the third gate is asked for."""
+    drawn = {"documents": documents, "labelled": labelled}
+    return prepare_result(**{"digests": DRAWN, "production": drawn, **changes})
+
+
 def evaluate_result(
     candidate: str = "0.981000", base_map50: str = "0.985000", live_map50: str | None = None, matched: int = 950
 ) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
 from house.crds import Schema, crds
 from unit.decide.run.results import (
-    DRAWN,
     envelope,
     evaluate_result,
     prepare_result,
+    prepared_with_production,
     production_set,
     train_result,
 )
@@ -99,7 +99,7 @@ def eighty_fields() -> World:
     result["newSet"].update(floor=floor)
     lost = {"old": [900] * 8, "lost": [900] * 8, "gained": [0] * 8}
     listed_ = {"measured": 80, "field": list(range(72, 80)), **lost}
-    result["production"] = production_set(drawn=1000, vanished=30, documents=960, labelled=900, **listed_)
+    result["production"] = production_set(drawn=1000, vanished=30, documents=960, labelled=0, **listed_)
     for name, matched in (("candidate", 0), ("base", every), ("live", every)):
         share = "1.000000" if matched else "0.000000"
         scores = {"boxes": every, "matched": matched, "rate": share, "documentRate": share, "precision": share}
@@ -108,7 +108,7 @@ def eighty_fields() -> World:
     world.settle()
     world.start("prepare")
     new_set = {"documents": 60, "boxes": every, "fresh": 60}
-    world.complete("prepare", prepare_result(test=images, newSet=new_set, digests=DRAWN, **MANY_PAGES))
+    world.complete("prepare", prepared_with_production(1000, 0, test=images, newSet=new_set, **MANY_PAGES))
     world.start("train")
     world.complete("train", train_result(images=2**31 - 1))
     world.start("evaluate")

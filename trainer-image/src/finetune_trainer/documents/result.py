@@ -21,13 +21,21 @@ The kubelet cuts it at 4,096 bytes; half a JSON text would be no result at all.
 StepName = Literal["prepare", "train", "evaluate", "verify", "scan"]
 
 
-class PrepareResult(Counts, frozen=True, kw_only=True):
+class DrawnDocuments(Document, frozen=True):
+    """The documents of production that were drawn; `labelled` of them have labels of the pool."""
+
+    documents: int
+    labelled: int
+
+
+class PrepareResult(Counts, frozen=True, kw_only=True, omit_defaults=True):
     """What the plan says, in short: its counts, how many old pages for a new one, the digests of its sets."""
 
     plan: FileReference
     ratio: str
     new_set: NewSetCounts
     digests: Digests
+    production: DrawnDocuments | None = None
 
 
 class Artifact(Document, frozen=True):

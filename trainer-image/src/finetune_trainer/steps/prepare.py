@@ -19,7 +19,7 @@ from ..progress import utc_now
 from ..storage import normalise
 from .context import StepContext
 from .models import fetch_base
-from .production_draw import with_production
+from .production_draw import count_drawn, with_production
 
 
 def prepare(
@@ -53,6 +53,7 @@ def prepare(
         ratio=plan.ratio,
         new_set=new_set,
         digests=plan.digests,
+        production=count_drawn(plan),
     )
 
 

@@ -12,6 +12,7 @@ from ..data.plan import checked_index
 from ..documents.codec import digest
 from ..documents.inputs import PrepareInputs
 from ..documents.plan import DrawnDocument, Plan
+from ..documents.result import DrawnDocuments
 from ..documents.run import FineTuneDocument, ProductionDocuments, ProductionLimits, limits_of
 from ..production.drawing import Known, days_to_draw_from, draw_documents
 from ..production.layout import production_of
@@ -35,6 +36,14 @@ def with_production(
     known = _known(context, document, inputs, plan)
     drawn = _drawn(context, document, known, now, limits, source)
     return replace(plan, production=drawn, digests=replace(plan.digests, production=digest(drawn)))
+
+
+def count_drawn(plan: Plan) -> DrawnDocuments | None:
+    """Return how many documents of production the plan has; None where the third gate is not asked for."""
+    if plan.production is None:
+        return None
+    labelled = sum(all(page.label is not None for page in pages) for pages in plan.production)
+    return DrawnDocuments(len(plan.production), labelled)
 
 
 def _drawn(

@@ -14,7 +14,7 @@ from ...api.contract import (
     TrainResult,
 )
 from ...api.meta import Artifact, FileReference
-from ...api.run import Attempt, Inputs, NewSetCounts
+from ...api.run import Attempt, DrawnDocuments, Inputs, NewSetCounts
 from ...api.scan import CapturedPages, WeeklyReports
 from ...api.value import InvalidObject, parse
 from ..views import Problem
@@ -63,9 +63,10 @@ def prepared(
     new, digests = result.new_set, _digests(run_document)
     of_pool = (result.pool, result.held_out, result.withdrawn, result.outside, result.new, result.corrected)
     of_mix = (result.fresh, result.train, result.old, result.anchor, result.val, result.test)
+    documents = (result.production.documents, result.production.labelled) if result.production else ()
     wrong = (
         _misplaced(run_document, result.plan.uri, result.plan.sha256)
-        or _out_of_range((*of_pool, *of_mix, new.documents, new.boxes, new.fresh))
+        or _out_of_range((*of_pool, *of_mix, new.documents, new.boxes, new.fresh, *documents))
         or (None if _RATIO.fullmatch(result.ratio) else f"ratio {result.ratio[:32]!r} is no number")
         or next((f"digest {key!r} is missing" for key in digests if not _is_sha256(result.digests.get(key))), None)
     )
@@ -91,7 +92,13 @@ def prepared(
         new_set=NewSetCounts(documents=new.documents, boxes=new.boxes, fresh=new.fresh, live=fresh_by),
         ratio=result.ratio,
         digests={key: result.digests[key] for key in digests},
+        production=_drawn_documents(result) if _PRODUCTION in digests else None,
     )
+
+
+def _drawn_documents(result: PrepareResult) -> DrawnDocuments | None:
+    drawn = result.production
+    return None if drawn is None else DrawnDocuments(documents=drawn.documents, labelled=drawn.labelled)
 
 
 def _digests(run_document: RunDocument) -> tuple[str, ...]:
@@ -189,6 +196,11 @@ def _counted_otherwise(inputs: Inputs, result: EvaluateResult, fresh_by: str | N
         pairs.append(("fresh documents", drawn.documents if fresh_by is None else drawn.fresh, new_set.fresh))
     elif not 0 <= new_set.fresh <= drawn.documents:
         pairs.append(("fresh documents at most", drawn.documents, new_set.fresh))
+    documents, seen = inputs.production, result.production
+    if documents is not None and seen is not None:
+        pairs.append(("documents of production", documents.documents, seen.drawn))
+        if seen.labelled > documents.labelled:
+            pairs.append(("labelled documents of production at most", documents.labelled, seen.labelled))
     return [f"{counted} {what}, not {asked}" for what, asked, counted in pairs if asked != counted]
 
 
