@@ -79,6 +79,8 @@ class Gate:
     seed: int = 7
     rule: str = "Paired"
     rounds: int = 0
+    place: str = ""
+    """Where the captured pages lie, where that is not the folder that they are written to."""
 
     def capture(self, *seeds: int, days_ago: int = 0, **said: Any) -> list[str]:
         """Keep pages of those seeds, on a day."""
@@ -104,7 +106,7 @@ class Gate:
             base, holdout=self.policy.holdout, mixing__minPoolSamples=1, mixing__seed=self.seed
         )
         document["data"]["production"] = {
-            "uri": self.production.folder.parents[1].as_uri(),
+            "uri": self.place or self.production.folder.parents[1].as_uri(),
             "keepDays": self.keep_days,
             "deployment": self.production.folder.name,
             "reviewDays": self.review_days,

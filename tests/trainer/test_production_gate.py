@@ -143,7 +143,7 @@ class TestDrawing:
         record = gate.production.records[f"{7000:032x}"]
         data = (gate.production.folder / "days" / "2026-11-26" / "files" / record["page"]["sha256"]).read_bytes()
         shown = {key: value for key, value in record["page"].items() if key != "sha256"}
-        gate.production.keep(data, "image/png", shown, {"fields": []}, 7999)
+        gate.production.keep(data, "image/png", shown, {"fields": [], "document": "sent once more"}, 7999)
         assert len(gate.predictions()) == 1
 
     def test_a_held_out_page_has_its_label_and_any_other_has_none(self, gate: Gate) -> None:

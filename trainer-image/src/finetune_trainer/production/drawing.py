@@ -45,10 +45,12 @@ def draw_documents(
     """Return at most `count` documents that no model learnt from, by the pages of each that the draw came across.
 
     Pages are taken by sha256(seed:prediction), so that no library's version can change a draw, and only as many records
-    are read as are needed. A document is left out as a whole where one of its pages is known.
+    are read as are needed. A document is left out as a whole where one of its pages is known. A picture that came
+    again is drawn once, whatever document it is called.
     """
-    drawn: dict[str, dict[str, DrawnPage]] = {}
+    drawn: dict[str, list[DrawnPage]] = {}
     left_out: set[str] = set()
+    pictures: set[str] = set()
     for place, data in _in_order(storage, production, days, seed):
         record = _parsed(data, place)
         if record is None:
@@ -57,18 +59,19 @@ def draw_documents(
         if name in known.documents or record.page.pixels in known.pages:
             left_out.add(name)
             drawn.pop(name, None)
-        if name in left_out:
+        if name in left_out or record.page.pixels in pictures:
             continue
+        pictures.add(record.page.pixels)
         page = DrawnPage(
             prediction=record.prediction,
             record=FileReference(place, sha256_of(data)),
             pixels=record.page.pixels,
             label=known.labels.get(record.page.pixels),
         )
-        drawn.setdefault(name, {}).setdefault(page.pixels, page)
+        drawn.setdefault(name, []).append(page)
         if len(drawn) == count:
             break
-    return tuple(tuple(pages.values()) for pages in drawn.values())
+    return tuple(map(tuple, drawn.values()))
 
 
 def document_of(record: CapturedPage) -> str:
