@@ -19,9 +19,10 @@ from .at_rest import at_rest
 from .blame import quarantined_if_at_fault
 from .conditions import facts, serving
 from .flight import advance
+from .instead import instead
 from .metrics import metrics
 from .recall import recall
-from .returning import instead, landed
+from .returning import landed
 from .rules import Rule, side_by_side
 from .scan import scan
 from .summary import summary
