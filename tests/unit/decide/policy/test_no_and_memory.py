@@ -81,8 +81,8 @@ def test_the_hold_of_an_adopted_version_tells_of_a_no_that_stands_on_its_version
     record = record_text(SHA, {}, Rejection(at=NO.at, by="ann", version="ft_v1.1"))
     rejected = replace(TUNED, metadata=replace(TUNED.metadata, annotations={SERVICE_RECORD_KEY: record}))
     good = with_record(BASE, Service(good=NOW - seconds(99)))
-    found = deployment(keys(TUNED), epoch=3)
-    status = decide(view(policy(PolicyStatus(rejected=newer)), found, versions=(good, rejected))).status
+    target = deployment(keys(TUNED), epoch=3)
+    status = decide(view(policy(PolicyStatus(rejected=newer)), target, versions=(good, rejected))).status
     assert status.hold is not None
     assert "first saw it ('ann' rejected it in review)" in status.hold.message
     assert "to have 'base_v1' served" in status.hold.message

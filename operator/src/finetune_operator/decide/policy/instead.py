@@ -45,8 +45,8 @@ def put_aside(view: PolicyView, status: PolicyStatus) -> Decision[PolicyStatus]:
         return Decision(status)
     if hold is not None:
         policy = replace(view.policy, status=led)
-        told = "; ".join((holds.cause_of(hold), why, *holds.lifting(policy)))
-        led = memory.held(led, hold.by, hold.reason, told, view.now)
+        message = "; ".join((holds.cause_of(hold), why, *holds.lifting(policy)))
+        led = memory.held(led, hold.by, hold.reason, message, view.now)
     return Decision(led, (Emit("Warning", "LiveRejected", why),))
 
 
