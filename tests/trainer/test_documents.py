@@ -144,7 +144,7 @@ def evaluation(
 ) -> Emitted:
     """What `evaluate` reports, with counts as long as they can be."""
     rates = Rates(2**31 - 1, 2**31 - 2, "0.999999", "0.999999", "0.999999")
-    measured = Measured(SHA, "0.999999", rates, rates)
+    measured = Measured(SHA, "0.999999", rates, rates, "0.999999", "999.999999")
     floor = worst_floors(FloorLimits(), counts)
     test_set = TestSet(SHA, 2**31 - 1, 2**31 - 1, worst_drops(FieldsLimits(), counts, ap50), floor)
     result = EvaluateResult(
@@ -223,7 +223,7 @@ def test_the_worst_of_80_fields_always_fit_and_the_verdict_hangs_on_nothing_that
 
 
 @pytest.mark.parametrize("production", [None, ALL_LOST], ids=["two gates", "three gates"])
-@pytest.mark.parametrize(("boxes", "rows"), [(400, (8, 6)), (40_000, (7, 5)), (MOST_BOXES, (5, 3))])
+@pytest.mark.parametrize(("boxes", "rows"), [(400, (8, 5)), (40_000, (5, 4)), (MOST_BOXES, (4, 2))])
 def test_as_many_fields_are_listed_as_fit_beside_the_longest_uri(
     boxes: int, rows: tuple[int, int], production: ReplayCounts | None
 ) -> None:
@@ -264,7 +264,7 @@ def test_a_result_of_training_fits_below_the_longest_prefix() -> None:
 
 def test_a_verification_fits_with_the_longest_uri_of_an_artifact() -> None:
     uri = "s3://" + "b" * (LONGEST_URI - 5)
-    measured = Measured(SHA, "0.999999", None, None)
+    measured = Measured(SHA, "0.999999", None, None, "0.999999", "999.999999")
     result = VerifyResult(
         settings=SHA,
         evaluator="finetune-trainer 0.1.0",
