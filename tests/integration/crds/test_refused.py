@@ -161,6 +161,14 @@ CASES = (
         "moved to spec.data.pool.holdout, and the two differ; remove the former",
         field="data.pool.holdout",
     ),
+    Bad(
+        POLICY,
+        "data.production",
+        None,
+        "set data.production.uri as FINETUNE_CAPTURE_URI of the server, or remove gates.production",
+        field="gates.production",
+    ),
+    Bad(POLICY, "data.production.keepDays", 2, "raise data.production.keepDays or lower review.timeoutSeconds"),
     *(
         Bad(POLICY, path, value, "captured pages expire and are personal: give them a prefix of their own", PAGES)
         for path, value in (

@@ -139,12 +139,20 @@ class NewSetCounts(Value, frozen=True, kw_only=True):
     live: str | None = None
 
 
+class DrawnDocuments(Value, frozen=True, kw_only=True):
+    """The documents of production that `prepare` drew; `labelled` of them have labels of the pool."""
+
+    documents: int
+    labelled: int
+
+
 class Inputs(Value, frozen=True, kw_only=True):
     """What `prepare` drew: counts of samples, and the digests that the evidence is bound to.
 
     Of samples that may train, `outside` are not in the base's plan and `new` in that of no judged run; `corrected` of
     these were judged with another label. An earlier release had no `outside`, `corrected`, `withdrawn` and `val`, and
-    `new` meant what is `outside` now; still earlier ones had no `test` and `new_set`. What was not counted is None.
+    `new` meant what is `outside` now; still earlier ones had no `test` and `new_set`. Without Gate 3 there is no
+    `production`. What was not counted is None.
     """
 
     plan: FileReference
@@ -161,6 +169,7 @@ class Inputs(Value, frozen=True, kw_only=True):
     val: int | None = None
     test: int | None = None
     new_set: NewSetCounts | None = None
+    production: DrawnDocuments | None = None
     ratio: str
     digests: dict[str, str]
 

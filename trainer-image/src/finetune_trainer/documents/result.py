@@ -21,13 +21,21 @@ The kubelet cuts it at 4,096 bytes; half a JSON text would be no result at all.
 StepName = Literal["prepare", "train", "evaluate", "verify", "scan"]
 
 
-class PrepareResult(Counts, frozen=True, kw_only=True):
+class DrawnDocuments(Document, frozen=True):
+    """The documents of production that were drawn; `labelled` of them have labels of the pool."""
+
+    documents: int
+    labelled: int
+
+
+class PrepareResult(Counts, frozen=True, kw_only=True, omit_defaults=True):
     """What the plan says, in short: its counts, how many old pages for a new one, the digests of its sets."""
 
     plan: FileReference
     ratio: str
     new_set: NewSetCounts
     digests: Digests
+    production: DrawnDocuments | None = None
 
 
 class Artifact(Document, frozen=True):
@@ -102,6 +110,24 @@ class NewSet(Document, frozen=True, omit_defaults=True):
     floor: Floors | None = None
 
 
+class ProductionSet(Document, frozen=True):
+    """What became of documents of production: how many, and of the worst of all `measured` fields, by column.
+
+    `old` are right by what is live, `lost` of these not by the candidate, `gained` by the candidate alone.
+    """
+
+    digest: str
+    drawn: int
+    vanished: int
+    documents: int
+    labelled: int
+    measured: int
+    field: tuple[int, ...]
+    old: tuple[int, ...]
+    lost: tuple[int, ...]
+    gained: tuple[int, ...]
+
+
 class Rates(Document, frozen=True):
     """Detection of labelled boxes at the serving confidence; shares as six-digit decimals, "" where undefined."""
 
@@ -135,14 +161,15 @@ class Models(Document, frozen=True):
     live: Measured | None
 
 
-class EvaluateResult(Document, frozen=True):
-    """Measurements; the operator judges them."""
+class EvaluateResult(Document, frozen=True, omit_defaults=True):
+    """Measurements; the operator judges them. `production` is None where the third gate is not asked for."""
 
     settings: str
     evaluator: str
     test_set: TestSet
     new_set: NewSet
     models: Models
+    production: ProductionSet | None = None
 
 
 class VerifiedModels(Document, frozen=True):

@@ -29,6 +29,7 @@ from .measure import (
     worst_on_test,
 )
 from .models import fetch_base, fetch_candidate, fetch_detector
+from .production_replay import Replay, replay
 from .yardstick import Yardstick, read_yardstick
 
 
@@ -41,6 +42,7 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
     models = _fetch_models(context, document, inputs)
     with erasures_named(context.storage, yardstick.plan):
         test, measurements = _measure(context, document, yardstick, models)
+        replayed = replay(context, document, inputs, yardstick.plan, models)
     drops, floor = worst_on_test(limits, measurements)
     result = EvaluateResult(
         settings=settings_digest(document.serving),
@@ -52,10 +54,11 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
             base=measurements["base"].measured,
             live=measurements["live"].measured if "live" in measurements else None,
         ),
+        production=None if replayed is None else replayed.result,
     )
-    progress.report(percent=90, activity="writing the report")
+    progress.report(percent=95, activity="writing the report")
     with erasures_named(context.storage, yardstick.plan):
-        _publish(context, document, yardstick.plan.digests, result, measurements)
+        _publish(context, document, yardstick.plan.digests, result, measurements, replayed)
     progress.report(percent=100)
     return result
 
@@ -118,6 +121,7 @@ def _publish(
     digests: Digests,
     result: EvaluateResult,
     measurements: Mapping[Model, Measurement],
+    replayed: Replay | None,
 ) -> None:
     report = Report(
         schema=REPORT_SCHEMA,
@@ -125,6 +129,7 @@ def _publish(
         result=msgspec.to_builtins(result),
         details={name: details(m, document.classes) for name, m in measurements.items()},
         plan=digests,
+        production=None if replayed is None else replayed.report,
     )
     context.publisher.file("report.json", encode(report))
     publish_curves(context, {name: m.curves for name, m in measurements.items()}, document.classes)

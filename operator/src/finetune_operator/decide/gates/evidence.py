@@ -29,9 +29,10 @@ def evidence_of(
 ) -> Evidence:
     """Return the evidence of one evaluation round.
 
-    The digest covers the owner, the round, candidate and base digests, test set and new set with their worst
-    fields, evaluation settings and evaluator, the gates' limits and verdicts, what was live and what was known of it,
-    all measurements but times, and who made all that: what `prepare` counted, and each step's image and manifest.
+    The digest covers the owner, the round, candidate and base digests, test set, new set and documents of production
+    with their worst fields, evaluation settings and evaluator, the gates' limits and verdicts, what was live and what
+    was known of it, all measurements but times, and who made all that: what `prepare` counted, and each step's image
+    and manifest.
     """
     bound = {
         "owner": run_document.owner.uid,
@@ -56,6 +57,8 @@ def evidence_of(
         "models": _without_times(complete(result.models)),
         "provenance": dict(provenance),
     }
+    if result.production is not None:
+        bound["production"] = complete(result.production)
     digest = f"sha256:{sha256_of(canonical_json(bound))}"
     return Evidence(
         digest=digest,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...api.contract import EvaluateResult, RunDocument
+from ...api.policy import Gates
 from ...api.run import GateVerdict, Verdict
 from .fields import FIELDS
 from .floor import FLOOR
@@ -14,18 +15,30 @@ from .gain import GAIN
 from .gate import Evaluation, Figures, Gate, Standing
 from .moved import YARDSTICK_MOVED
 from .new_samples import NEW_SAMPLES
+from .production import PRODUCTION
 from .regression import REGRESSION
 from .served import served_figures
 from .yardstick import YARDSTICK
 
-GATES: Final[tuple[Gate[Any], ...]] = (REGRESSION, NEW_SAMPLES, FIELDS, FLOOR, YARDSTICK, YARDSTICK_MOVED, GAIN)
+GATES: Final[tuple[Gate[Any], ...]] = (
+    REGRESSION,
+    NEW_SAMPLES,
+    FIELDS,
+    FLOOR,
+    YARDSTICK,
+    YARDSTICK_MOVED,
+    GAIN,
+    PRODUCTION,
+)
 """Every gate, in the order in which verdicts and figures are recorded."""
 
 IN_POINTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.in_points for gate in GATES))
 """The verdicts whose value is in points (x 100)."""
 
-VERDICTS: Final[frozenset[str]] = frozenset(name for gate in GATES for name in gate.names)
-"""The names of all verdicts: every judgement has each of them."""
+VERDICTS: Final[frozenset[str]] = frozenset(
+    name for gate in GATES if gate.limits(Gates()) is not None for name in gate.names
+)
+"""The names of the verdicts that every judgement has: those of all gates but the ones that a policy asks for."""
 
 COUNTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.counts for gate in GATES))
 """The verdicts whose value is a count."""
