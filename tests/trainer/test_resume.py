@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from finetune_trainer.errors import Preempted
@@ -37,31 +37,24 @@ MOSAIC = {
 }
 
 
-@dataclass
-class Killed:
-    """A training that dies in the batch of that number, counted from 1 over all epochs, and what it had kept."""
+@contextmanager
+def killed_in(batch: int) -> Iterator[None]:
+    """Let a training die in the batch of that number, counted from 1 over all epochs."""
+    from finetune_trainer.training.trainer import FineTuneTrainer
 
-    batch: int
-    state: TrainingState | None = None
+    seen, prepare = 0, FineTuneTrainer.preprocess_batch
 
-    def keep(self, state: TrainingState) -> None:
-        self.state = state
+    def count(trainer: Any, images: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == batch:
+            raise Preempted
+        return prepare(trainer, images)
 
-    def run(self, training: TinyTraining, changes: dict[str, Any], state: TrainingState | None = None) -> None:
-        from finetune_trainer.training.trainer import FineTuneTrainer
-
-        seen, prepare = 0, FineTuneTrainer.preprocess_batch
-
-        def count(trainer: Any, batch: Any) -> Any:
-            nonlocal seen
-            seen += 1
-            if seen == self.batch:
-                raise Preempted
-            return prepare(trainer, batch)
-
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Preempted):
-            patch.setattr(FineTuneTrainer, "preprocess_batch", count)
-            training.run(changes, state=state, keep=self.keep)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FineTuneTrainer, "preprocess_batch", count)
+        with pytest.raises(Preempted):
+            yield
 
 
 def a_training(world: World, base: dict[str, Any], folder: Path) -> TinyTraining:
@@ -107,9 +100,57 @@ def test_a_training_that_was_killed_makes_the_very_same_model(
     shared_world: World, base: dict[str, Any], tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     whole = a_training(shared_world, base, tmp_path / "whole").run(PLAIN | changes)
-    killed = Killed(2 * BATCHES + 3)
-    killed.run(a_training(shared_world, base, tmp_path / "first"), PLAIN | changes)
-    assert killed.state is not None
-    assert killed.state.figures.epochs == 2
-    second = a_training(shared_world, base, tmp_path / "second").run(PLAIN | changes, state=killed.state)
-    assert_same(whole, second)
+    kept: list[TrainingState] = []
+    with killed_in(2 * BATCHES + 3):
+        a_training(shared_world, base, tmp_path / "first").run(PLAIN | changes, keep=kept.append)
+    assert [state.figures.epochs for state in kept] == [1, 2]
+    assert_same(whole, a_training(shared_world, base, tmp_path / "second").run(PLAIN | changes, state=kept[-1]))
+
+
+def test_a_training_that_is_killed_again_and_again_gets_on(
+    shared_world: World, base: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = a_training(shared_world, base, tmp_path / "whole").run(PLAIN)
+    state: TrainingState | None = None
+    for epoch in range(3):
+        kept: list[TrainingState] = []
+        with killed_in(BATCHES + 1):
+            a_training(shared_world, base, tmp_path / str(epoch)).run(PLAIN, state=state, keep=kept.append)
+        [state] = kept
+        assert state.figures.epochs == epoch + 1
+    last = a_training(shared_world, base, tmp_path / "last")
+    assert_same(whole, last.run(PLAIN, state=state))
+    assert [line["epoch"] for line in last.lines.lines if "losses" in line] == [4]
+    assert "epoch 4 of 4 (resumed after epoch 3)" in last.lines.lines[0]["activity"]
+
+
+def test_a_best_epoch_from_before_the_kill_is_still_the_candidate(
+    shared_world: World, base: dict[str, Any], tmp_path: Path
+) -> None:
+    changes = PLAIN | {"patience": 9, "lr0": "0.9", "epochs": 3}  # it gets worse from epoch to epoch
+    kept: list[TrainingState] = []
+    whole = a_training(shared_world, base, tmp_path / "whole").run(changes, keep=kept.append)
+    best = kept[-1].figures.best
+    assert best is not None
+    assert best.epoch < 2
+    assert_same(whole, a_training(shared_world, base, tmp_path / "second").run(changes, state=kept[-1]))
+
+
+def test_the_last_epoch_is_kept_for_nobody(shared_world: World, base: dict[str, Any], tmp_path: Path) -> None:
+    kept: list[TrainingState] = []
+    a_training(shared_world, base, tmp_path / "one").run(PLAIN | {"epochs": 1}, keep=kept.append)
+    assert kept == []
+
+
+def test_each_epoch_has_every_page_once_in_an_order_of_its_own_which_a_later_start_does_not_change() -> None:
+    from finetune_trainer.training.chance import EpochOrder
+
+    order = EpochOrder(12, seed=7)
+    epochs = [list(order) for _ in range(3)]
+    assert [sorted(places) for places in epochs] == [list(range(12 * e, 12 * e + 12)) for e in range(3)]
+    assert len({tuple(place % 12 for place in places) for places in epochs}) == 3
+    later = EpochOrder(12, seed=7)
+    later.following = 2
+    assert list(later) == epochs[2]
+    other = list(EpochOrder(12, seed=8))
+    assert other != epochs[0]

@@ -6,6 +6,8 @@ import errno
 import hashlib
 import os
 import re
+import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -173,6 +175,12 @@ class Storage:
 
         `fetched` is called with the bytes that have come so far.
         """
+        digest = self.copy(uri, target, fetched)
+        check_digest(uri, actual=digest, expected=sha256)
+        return target
+
+    def copy(self, uri: str, target: Path, fetched: Callable[[int], None] | None = None) -> str:
+        """Copy `uri` to `target`, and return the digest of what was there; the caller knows what it is worth."""
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with _translated(uri, "read"), self._system(uri).open(_key(uri), "rb") as source, target.open("wb") as sink:
@@ -181,8 +189,7 @@ class Storage:
                 sink.write(chunk)
                 if fetched is not None:
                     fetched(sink.tell())
-        check_digest(uri, actual=digest.hexdigest(), expected=sha256)
-        return target
+        return digest.hexdigest()
 
     def write_once(self, uri: str, data: bytes) -> None:
         """Create `uri`. The same bytes already there are success; others are an error, never replaced.
@@ -236,6 +243,22 @@ class Storage:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = _temporary(path, data)
             temporary.replace(path)
+
+    def put(self, uri: str, source: Path) -> None:
+        """Write a local file to `uri` atomically, over what is there. Only for scratch."""
+        with _translated(uri, "write"):
+            if (path := local_path(uri)) is None:
+                self._system(uri).put_file(str(source), _key(uri))
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".partial-{secrets.token_hex(4)}")
+            try:
+                shutil.copyfile(source, temporary)
+                with temporary.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def remove(self, uri: str) -> None:
         """Delete an object or a local file; one that is not there is gone already."""

@@ -39,8 +39,20 @@ class Artifact(Document, frozen=True):
     format: Literal["onnx"] = "onnx"
 
 
+class ResumedFrom(Document, frozen=True):
+    """An earlier attempt that the training goes on from: its last epoch that counts, and what it took up to there."""
+
+    attempt: Attempt
+    epoch: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+    seconds: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    device: str
+
+
 class TrainResult(Document, frozen=True):
-    """`batch` is what ran (it may be less than asked for); `losses` are the last epoch's means."""
+    """`batch` is what ran (it may be less than asked for); `losses` are the last epoch's means.
+
+    `resumed` are the attempts that it goes on from, the newest first.
+    """
 
     artifact: Artifact
     checkpoint: FileReference
@@ -50,6 +62,7 @@ class TrainResult(Document, frozen=True):
     seconds: int
     device: str
     losses: dict[str, str]
+    resumed: tuple[ResumedFrom, ...] = ()
 
 
 class Columns(Document, frozen=True):

@@ -26,6 +26,7 @@ from ..progress import Progress, utc_now
 from ..storage import Storage
 from .context import StepContext
 from .publish import Publisher
+from .scratch import clear
 
 _LONGEST_TEXT: Final = 1500
 """Bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT."""
@@ -134,7 +135,7 @@ def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
         nonce=inputs.nonce,
     )
     if (done := publisher.existing()) is not None:
-        return done
+        return _tidied(storage, document, inputs, done)
     if job.paths.collect:
         raise StepError(
             ErrorClass.INTERNAL,
@@ -147,7 +148,16 @@ def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
     # What training imports takes long from a cold disk.
     context.progress.report(percent=0, activity="starting")
     result = _step(document, inputs, context)()
-    return publisher.emitted(result) if isinstance(inputs, ScanInputs) else publisher.finish(result)
+    if isinstance(inputs, ScanInputs):
+        return publisher.emitted(result)
+    return _tidied(storage, document, inputs, publisher.finish(result))
+
+
+def _tidied(storage: Storage, document: RunDocument, inputs: StepInputs, emitted: Emitted) -> Emitted:
+    """Delete what a training kept on its way, once its manifest stands: until then another attempt may need it."""
+    if isinstance(inputs, TrainInputs):
+        clear(storage, document.artifacts.uri)
+    return emitted
 
 
 def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Callable[[], StepResult]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..artifact.metadata import ArtifactMetadata, serving_metadata
 from ..data.earlier_plans import read_plan
@@ -13,7 +14,7 @@ from ..data.materialise import materialise, write_data_yaml
 from ..documents.classes import check_classes
 from ..documents.inputs import TrainInputs
 from ..documents.plan import Plan
-from ..documents.result import Artifact, TrainResult
+from ..documents.result import Artifact, ResumedFrom, TrainResult
 from ..documents.run import FineTuneDocument
 from ..documents.serving import Lineage
 from ..errors import Reason, StepError, bad_input
@@ -31,6 +32,10 @@ from ..training.yolo import Trained
 from ..training.yolo import train as run_training
 from .context import StepContext
 from .listed_pool import erasures_named
+from .scratch import clear
+
+if TYPE_CHECKING:  # it imports ultralytics, whose settings are to be written first
+    from .kept import KeptStates
 
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - where the kernel has it, not a temporary file
 
@@ -52,11 +57,41 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
         document, hardware, cpus=context.cpus, seed=plan.seed, data_yaml=data_yaml, output=folder / "run"
     )
     log = folder / "train.log"
+    kept = _kept(context, document, inputs, arguments, device=hardware.name, started=started)
+    before = kept.newest()
+    if before is not None:
+        arguments["batch"] = before.state.figures.batch  # what ran, where memory did not suffice for what was asked
     try:
-        trained = run_training(base, arguments, plan.train, context.progress, log=log, threads=context.cpus)
+        trained = run_training(
+            base,
+            arguments,
+            plan.train,
+            context.progress,
+            log=log,
+            threads=context.cpus,
+            state=before.state if before else None,
+            keep=kept.keep,
+        )
     except StepError as error:
+        clear(context.storage, document.artifacts.uri)  # what ends a training so ends the next attempt alike
         raise _with_log(context, error, log) from error
-    return _publish(context, document, plan, trained, device=hardware.name, started=started)
+    return _publish(context, document, plan, trained, device=hardware.name, started=started, resumed=kept.resumed)
+
+
+def _kept(
+    context: StepContext,
+    document: FineTuneDocument,
+    inputs: TrainInputs,
+    arguments: Mapping[str, object],
+    *,
+    device: str,
+    started: float,
+) -> KeptStates:
+    """Return what is kept of this training on its way."""
+    from .kept import KeptStates, binding_of
+
+    binding = binding_of(inputs.plan.sha256, document.base.checkpoint.sha256, arguments)
+    return KeptStates(context, document, inputs, binding, device, started)
 
 
 def _with_log(context: StepContext, error: StepError, log: Path) -> StepError:
@@ -124,7 +159,14 @@ def _check_plan(plan: Plan, document: FineTuneDocument) -> None:
 
 
 def _publish(
-    context: StepContext, document: FineTuneDocument, plan: Plan, trained: Trained, *, device: str, started: float
+    context: StepContext,
+    document: FineTuneDocument,
+    plan: Plan,
+    trained: Trained,
+    *,
+    device: str,
+    started: float,
+    resumed: tuple[ResumedFrom, ...],
 ) -> TrainResult:
     context.progress.report(percent=99, epoch=trained.epochs, epochs=trained.epochs, activity="exporting")
     lineage = Lineage(type="FineTuned", model=document.model, base=document.base.version, owner=document.owner.uid)
@@ -150,4 +192,5 @@ def _publish(
         seconds=round(time.monotonic() - started),
         device=device,
         losses=dict(trained.losses),
+        resumed=resumed,
     )
