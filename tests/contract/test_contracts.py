@@ -131,7 +131,8 @@ def test_a_message_with_a_wrong_field_does_not_fit(name: str, path: str, value: 
 
 def test_a_limit_of_a_list_of_classes_stands_once() -> None:
     assert limit(part("common#/$defs/classNames"), "maxItems") == 80
-    assert [p for p, s in ALL if s.get("maxItems") not in (None, 80, 8, 4)] == []
+    assert [p for p, s in ALL if s.get("maxItems") not in (None, 80, 16, 8, 4)] == []
+    assert limit(part("step-inputs#/$defs/train")["properties"]["earlier"], "maxItems") == 16, "attempts before one"
     assert limit(part("production-page")["properties"]["fields"]["items"]["properties"]["box"], "maxItems") == 4
     assert limit(part("result#/$defs/column"), "maxItems") == 8, "the worst fields of a rule"
     assert allowed(part("common#/$defs/step")) == ("prepare", "train", "evaluate", "verify", "scan")

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from .codec import Attempt, Bytes, Document, FileReference, Round, Sha256, Uid, Uri
+from .codec import Attempt, Bytes, Count, Document, FileReference, Round, Sha256, Uid, Uri
 from .plan import Counts, Digests, NewSetCounts
 
 RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
@@ -43,8 +43,8 @@ class ResumedFrom(Document, frozen=True):
     """An earlier attempt that the training goes on from: its last epoch that counts, and what it took up to there."""
 
     attempt: Attempt
-    epoch: Annotated[int, msgspec.Meta(ge=1, le=1000)]
-    seconds: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    epoch: Count
+    seconds: Count
     device: str
 
 
@@ -62,7 +62,7 @@ class TrainResult(Document, frozen=True):
     seconds: int
     device: str
     losses: dict[str, str]
-    resumed: tuple[ResumedFrom, ...] = ()
+    resumed: Annotated[tuple[ResumedFrom, ...], msgspec.Meta(max_length=8)]
 
 
 class Columns(Document, frozen=True):

@@ -219,8 +219,8 @@ def _emit(termination_log: Path | None, emitted: Emitted) -> None:
 def fitting(emitted: Emitted) -> bytes:
     """Return the result within the limit of a termination message; where it is too long, lists lose their last rows.
 
-    What a verdict hangs on is never left out: the first row of a list is the worst field, and the count of measured
-    fields stays. StepError (Internal) when even that does not fit.
+    What a verdict hangs on is never left out: the first row of a list is the worst field, or the newest attempt, and the
+    count of measured fields stays. StepError (Internal) when even that does not fit.
     """
     data = encode(emitted)
     for rows in (6, 4, 2, 1):
@@ -240,7 +240,9 @@ def fitting(emitted: Emitted) -> bytes:
 def _with_rows(emitted: Emitted, rows: int) -> Emitted:
     """Return the result with so many rows in each of its lists."""
     result = emitted.result or {}
-    changed = {name: _shortened(value, rows) for name, value in result.items() if name in ("testSet", "newSet")}
+    changed = {
+        name: _shortened(value, rows) for name, value in result.items() if name in ("testSet", "newSet", "resumed")
+    }
     return msgspec.structs.replace(emitted, result=result | changed)
 
 
