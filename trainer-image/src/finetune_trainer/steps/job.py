@@ -219,8 +219,8 @@ def _emit(termination_log: Path | None, emitted: Emitted) -> None:
 def fitting(emitted: Emitted) -> bytes:
     """Return the result within the limit of a termination message; where it is too long, lists lose their last rows.
 
-    What a verdict hangs on is never left out: the first row of a list is the worst field, or the newest attempt, and the
-    count of measured fields stays. StepError (Internal) when even that does not fit.
+    What a verdict hangs on is never left out: the first row of a list is the worst field (or the newest attempt), and
+    the count of measured fields stays. StepError (Internal) when even that does not fit.
     """
     data = encode(emitted)
     for rows in (6, 4, 2, 1):
