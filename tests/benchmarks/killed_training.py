@@ -3,7 +3,7 @@
 python -m benchmarks.killed_training [--kills 10] [--epochs 30] [--seed N]
 
 Each attempt is a process of its own, as in a pod; SIGKILL and SIGTERM come in turn, at a moment that chance draws from
-the attempt's first epoch on. The exit status is 1 when the artifacts differ, an epoch that had ended is lost, or scratch
+the first epoch of the attempt on. The exit status is 1 when the artifacts differ, a whole epoch is lost, or scratch
 is left.
 """
 

@@ -98,17 +98,39 @@ def test_the_newest_state_of_all_attempts_is_gone_on_from_and_says_which_attempt
     assert [(r.attempt, r.epoch, r.device) for r in fourth.attempts] == [(2, 4, "cpu"), (1, 3, "cpu")]
 
 
-def test_two_states_lie_there_at_most_whichever_attempt_wrote_them(attempts: Attempts) -> None:
+def test_two_states_of_an_attempt_lie_there_at_most_and_none_of_those_before_it(attempts: Attempts) -> None:
     first = attempts.attempt(1)
     for epochs in (1, 2, 3):
         first.keep(state(epochs))
-    assert attempts.files() == ["attempt-1/epoch-0002.state", "attempt-1/epoch-0003.state"]
+    assert attempts.files() == ["attempt-1/0.state", "attempt-1/1.state"]
     second = attempts.attempt(2)
-    second.newest()
+    assert second.newest() is not None
     second.keep(state(4))
-    assert attempts.files() == ["attempt-1/epoch-0003.state", "attempt-2/epoch-0004.state"]
+    assert attempts.files() == ["attempt-2/0.state"]
     clear(Storage(), attempts.document.artifacts.uri)
+    assert not Storage().names(join(attempts.document.artifacts.uri, "scratch"))
     clear(Storage(), attempts.document.artifacts.uri)
+
+
+def test_a_store_that_lets_nothing_be_deleted_has_two_states_of_each_attempt(
+    local: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StepError(ErrorClass.BAD_INPUT, Reason.DATA_UNREADABLE, "You may not.", "Ask.")
+
+    monkeypatch.setattr(Storage, "remove", refuse)
+    for number in (1, 2):
+        kept = local.attempt(number)
+        found = kept.newest()
+        before = found.state.figures.epochs if found else 0
+        for epochs in range(before + 1, before + 4):
+            kept.keep(state(epochs))
+    clear(Storage(), local.document.artifacts.uri)
+    assert local.lines.lines == []
+    assert local.files() == [f"attempt-{number}/{name}.state" for number in (1, 2) for name in (0, 1)]
+    last = local.attempt(3).newest()
+    assert last is not None
+    assert last.state.figures.epochs == 6
 
 
 def test_a_state_of_another_plan_base_or_parameters_is_not_gone_on_from(local: Attempts) -> None:
@@ -136,7 +158,7 @@ def test_what_somebody_else_put_there_is_neither_read_nor_gone_on_from(local: At
     first = local.attempt(1)
     first.keep(state(1))
     folder = tmp_path / "ml" / "uid-1" / "scratch" / "attempt-1"
-    [honest] = folder.iterdir()
+    honest = folder / "1.state"
     data = honest.read_bytes()
     sentinel = tmp_path / "ran"
 
@@ -144,21 +166,21 @@ def test_what_somebody_else_put_there_is_neither_read_nor_gone_on_from(local: At
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (sentinel,))
 
+    (folder / "0.state").write_bytes(data[:-1])
     planted = {
-        "epoch-0002.state": data[:-1],
-        "epoch-0003.state": data[:200] + bytes([data[200] ^ 1]) + data[201:],
-        "epoch-0004.state": bytes(32) + data[32:],
-        "../attempt-9/epoch-0009.state": data,
-        "epoch-0005.pt": pickle.dumps(Runs()),
+        2: data[:200] + bytes([data[200] ^ 1]) + data[201:],
+        3: bytes(32) + data[32:],
+        4: pickle.dumps(Runs()),
+        9: data,
     }
-    for name, content in planted.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
-    found = local.attempt(2).newest()
+    for number, content in planted.items():
+        (folder.parent / f"attempt-{number}").mkdir()
+        (folder.parent / f"attempt-{number}" / "1.state").write_bytes(content)
+    found = local.attempt(5).newest()
     assert found is not None
-    assert found.state.figures.epochs == 1
-    (folder / "epoch-0006.state").write_bytes(pickle.dumps(Runs()))
-    assert local.attempt(2).newest() is None, "after some that are none nobody goes on looking"
+    assert [(r.attempt, r.epoch) for r in found.attempts] == [(1, 1)]
+    honest.unlink()
+    assert local.attempt(5).newest() is None
     assert not sentinel.exists()
 
 

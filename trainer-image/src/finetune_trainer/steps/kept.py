@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,12 +20,9 @@ from ..training.state_file import Header, NotOurs, read_state, write_state
 from .context import StepContext
 from .scratch import scratch_folder
 
-_NAME: Final = re.compile(r"attempt-([1-9][0-9]{0,3})/epoch-([0-9]{4})\.state")
-_KEPT: Final = 2
-"""States that lie there at once: a newer one is written before an older one goes."""
-
+_NAME: Final = re.compile(r"attempt-([1-9][0-9]{0,3})/[01]\.state")
 _TRIED: Final = 4
-"""Files that are read at most to find one; who writes the store may have put any number there."""
+"""Attempts whose files are read at most to find one: each is as large as the model with its optimizer."""
 
 _LISTED: Final = 8
 """Earlier attempts that a result names."""
@@ -52,20 +50,20 @@ class KeptStates:
     device: str
     started: float
     resumed: tuple[ResumedFrom, ...] = ()
-    _files: list[str] = field(default_factory=list)
+    _earlier: dict[int, list[str]] = field(default_factory=dict)
 
     def newest(self) -> Resumed | None:
         """Return the newest state of an earlier attempt that this training may go on from; None: it begins anew.
 
         It must be sealed by that attempt's nonce and be of this very training. StepError where the store is away.
         """
-        found = sorted(self._earlier(), key=lambda entry: (entry[1], entry[0]))
-        self._files = [join(self._folder, name) for _, _, name in found]
         nonces = {earlier.attempt: earlier.nonce for earlier in self.inputs.earlier}
-        for attempt, _, name in [entry for entry in reversed(found) if entry[0] in nonces][:_TRIED]:
-            read = self._read(join(self._folder, name), nonces[attempt])
-            if read is not None and self._is_of_this_training(read[0], attempt):
-                header, state = read
+        self._earlier = self._listed() if nonces else {}
+        for attempt in sorted(nonces.keys() & self._earlier.keys(), reverse=True)[:_TRIED]:
+            read = [self._read(uri, attempt, nonces[attempt]) for uri in self._earlier[attempt]]
+            sealed = [entry for entry in read if entry is not None]
+            if sealed:
+                header, state = max(sealed, key=lambda entry: entry[0].figures.epochs)
                 before = ResumedFrom(attempt, header.figures.epochs, header.seconds, header.device)
                 self.resumed = (before, *header.resumed)[:_LISTED]
                 return Resumed(state, self.resumed)
@@ -85,13 +83,10 @@ class KeptStates:
         epochs = state.figures.epochs
         path = self.context.scratch / "kept.state"
         write_state(path, header, state, self.inputs.nonce)
-        uri = join(self._folder, f"attempt-{self.inputs.attempt}", f"epoch-{epochs:04}.state")
+        # Two names in turn: the last state stands until the next one does, and nothing needs to be deleted on the way.
+        uri = join(self._folder, f"attempt-{self.inputs.attempt}", f"{epochs % 2}.state")
         try:
             self.context.storage.put(uri, path)
-            self._files.append(uri)
-            while len(self._files) > _KEPT:
-                self.context.storage.remove(self._files[0])
-                del self._files[0]
         except StepError as error:
             self.context.progress.report(
                 percent=min(100 * epochs // self.document.training.epochs, 99),
@@ -99,12 +94,18 @@ class KeptStates:
                 epochs=self.document.training.epochs,
                 activity=f"epoch {epochs} is not kept for another attempt: {error.message}",
             )
+            return
+        with suppress(StepError):
+            self.context.storage.remove_many(uri for uris in self._earlier.values() for uri in uris)
+        self._earlier = {}
 
-    def _read(self, uri: str, nonce: str) -> tuple[Header, TrainingState] | None:
+    def _read(self, uri: str, attempt: int, nonce: str) -> tuple[Header, TrainingState] | None:
+        """Return a state that this training may go on from, or None where there is none."""
         path = self.context.scratch / "earlier.state"
         try:
             self.context.storage.copy(uri, path)
-            return read_state(path, nonce)
+            read = read_state(path, nonce)
+            return read if self._is_of_this_training(read[0], attempt) else None
         except NotOurs:
             return None
         except StepError as error:
@@ -118,18 +119,20 @@ class KeptStates:
         expected = (self.document.owner.uid, attempt, self.binding)
         return (header.owner, header.attempt, header.binding) == expected
 
-    def _earlier(self) -> Iterator[tuple[int, int, str]]:
-        """Yield attempt, epoch and name of what lies there of earlier attempts."""
+    def _listed(self) -> dict[int, list[str]]:
+        """Return what lies there of earlier attempts, by attempt."""
         try:
-            names = self.context.storage.walk(self._folder).files if self.inputs.earlier else ()
+            names = self.context.storage.walk(self._folder).files
         except StepError as error:
             if error.reason is not Reason.DATA_UNREADABLE:  # nothing there, or nobody may list it
                 raise
-            names = ()
+            return {}
+        listed: dict[int, list[str]] = {}
         for name in names:
             match = _NAME.fullmatch(name)
             if match is not None and int(match[1]) < self.inputs.attempt:
-                yield int(match[1]), int(match[2]), name
+                listed.setdefault(int(match[1]), []).append(join(self._folder, name))
+        return listed
 
     @property
     def _folder(self) -> str:
