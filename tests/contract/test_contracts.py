@@ -14,6 +14,7 @@ from house.schemas import COMMON, allowed, contract_files, contracts, limit, par
 
 OPEN = {
     "run-document#/$defs/fineTune.gates": "by gate; the operator's own",
+    "run-document#/$defs/rebuild.gates": "by gate; the operator's own",
     "result#/$defs/emitted.result": "by step: the allOf beside it closes it",
     "common#/$defs/servingSettings": "closed where it is a part of something",
     "serving": "other keys are the exporter's own",
@@ -86,6 +87,9 @@ BROKEN: tuple[tuple[str, str, Any], ...] = (
     ("run-finetune", "serving.surprise", 1),
     ("run-finetune", "serving.imageSize", 330),
     ("run-finetune", "mixing", None),
+    ("run-rebuild", "start", {"uri": "s3://bucket/start.pt"}),
+    ("run-rebuild", "start", None),
+    ("run-rebuild", "mixing.ratio", "Auto"),
     ("run-verify", "holdout", "0"),
     ("inputs-evaluate", "round", 0),
     ("inputs-train", "plan.sha256", "short"),

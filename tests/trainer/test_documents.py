@@ -77,7 +77,7 @@ def parse_error(content: dict[str, Any]) -> StepError:
         ("classes", [f"class-{n}" for n in range(81)], "length <= 80"),
         ("classes", ["c" * 64], "$.classes"),
         ("classes", ["number,date"], "$.classes"),
-        ("mode", "Rebuild", "mode"),
+        ("mode", "Retrain", "mode"),
         ("base__artifact__sha256", "short", "$.base.artifact.sha256"),
         ("surprise", True, "surprise"),
     ],

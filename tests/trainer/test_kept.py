@@ -86,10 +86,10 @@ def test_the_newest_state_of_all_attempts_is_gone_on_from_and_says_which_attempt
     for epochs in (1, 2, 3):
         first.keep(state(epochs))
     second = attempts.attempt(2)
-    found = second.newest()
-    assert found is not None
-    assert found.state.figures == state(3).figures
-    assert all(np.array_equal(found.state.arrays[name], array) for name, array in state(3).arrays.items())
+    resumed = second.newest()
+    assert resumed is not None
+    assert resumed.state.figures == state(3).figures
+    assert all(np.array_equal(resumed.state.arrays[name], array) for name, array in state(3).arrays.items())
     second.keep(state(4))
     third = attempts.attempt(3)  # it dies before its first epoch has ended
     assert third.newest() is not None
@@ -121,8 +121,8 @@ def test_a_store_that_lets_nothing_be_deleted_has_two_states_of_each_attempt(
     monkeypatch.setattr(Storage, "remove", refuse)
     for number in (1, 2):
         kept = local.attempt(number)
-        found = kept.newest()
-        before = found.state.figures.epochs if found else 0
+        resumed = kept.newest()
+        before = resumed.state.figures.epochs if resumed else 0
         for epochs in range(before + 1, before + 4):
             kept.keep(state(epochs))
     clear(Storage(), local.document.artifacts.uri)
@@ -176,9 +176,9 @@ def test_what_somebody_else_put_there_is_neither_read_nor_gone_on_from(local: At
     for number, content in planted.items():
         (folder.parent / f"attempt-{number}").mkdir()
         (folder.parent / f"attempt-{number}" / "1.state").write_bytes(content)
-    found = local.attempt(5).newest()
-    assert found is not None
-    assert [(r.attempt, r.epoch) for r in found.attempts] == [(1, 1)]
+    resumed = local.attempt(5).newest()
+    assert resumed is not None
+    assert [(r.attempt, r.epoch) for r in resumed.attempts] == [(1, 1)]
     honest.unlink()
     assert local.attempt(5).newest() is None
     assert not sentinel.exists()

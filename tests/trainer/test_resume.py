@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finetune_trainer.errors import Preempted
 from finetune_trainer.training.state import TrainingState
 from finetune_trainer.training.yolo import Trained
+from trainer.killing import killed_in
 from trainer.tiny_training import TinyTraining
 from trainer.world import World
 
@@ -35,26 +33,6 @@ MOSAIC = {
     },
     "closeMosaic": 1,
 }
-
-
-@contextmanager
-def killed_in(batch: int) -> Iterator[None]:
-    """Let a training die in the batch of that number, counted from 1 over all epochs."""
-    from finetune_trainer.training.trainer import FineTuneTrainer
-
-    seen, prepare = 0, FineTuneTrainer.preprocess_batch
-
-    def count(trainer: Any, images: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen == batch:
-            raise Preempted
-        return prepare(trainer, images)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FineTuneTrainer, "preprocess_batch", count)
-        with pytest.raises(Preempted):
-            yield
 
 
 def a_training(world: World, base: dict[str, Any], folder: Path) -> TinyTraining:

@@ -19,7 +19,14 @@ from ..digests import sha256_of
 from ..documents.codec import decode, encode
 from ..documents.inputs import EvaluateInputs, PrepareInputs, ScanInputs, StepInputs, TrainInputs, VerifyInputs
 from ..documents.result import RESULT_LIMIT, RESULT_SCHEMA, Emitted, ErrorReport, StepName, StepResult
-from ..documents.run import FineTuneDocument, RunDocument, ScanDocument, VerifyDocument, parse_run_document
+from ..documents.run import (
+    FineTuneDocument,
+    RebuildDocument,
+    RunDocument,
+    ScanDocument,
+    VerifyDocument,
+    parse_run_document,
+)
 from ..environment import Paths
 from ..errors import ErrorClass, Preempted, Reason, StepError, bad_input, exit_code
 from ..progress import Progress, utc_now
@@ -163,15 +170,15 @@ def _tidied(storage: Storage, document: RunDocument, inputs: StepInputs, emitted
 def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Callable[[], StepResult]:
     # Imported when chosen: only training needs torch, which takes seconds to import.
     match document, inputs:
-        case FineTuneDocument(), PrepareInputs():
+        case FineTuneDocument() | RebuildDocument(), PrepareInputs():
             from .prepare import prepare
 
             return lambda: prepare(context, document, inputs)
-        case FineTuneDocument(), TrainInputs():
+        case FineTuneDocument() | RebuildDocument(), TrainInputs():
             from .train import train
 
             return lambda: train(context, document, inputs)
-        case FineTuneDocument(), EvaluateInputs():
+        case FineTuneDocument() | RebuildDocument(), EvaluateInputs():
             from .evaluate import evaluate
 
             return lambda: evaluate(context, document, inputs)
@@ -187,7 +194,7 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
             raise bad_input(
                 Reason.CONTRACT_VIOLATED,
                 f"The step does not go with a document of mode {type(document).__name__.removesuffix('Document')}.",
-                "verify belongs to mode Verify, scan to mode Scan, the other steps to mode FineTune.",
+                "verify belongs to mode Verify, scan to mode Scan, the other steps to the modes FineTune and Rebuild.",
             )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from ..documents.codec import digest
 from ..documents.inputs import TrainInputs
 from ..documents.result import ResumedFrom
-from ..documents.run import FineTuneDocument
+from ..documents.run import TrainingDocument
 from ..errors import Reason, StepError
 from ..storage import join
 from ..training.state import TrainingState
@@ -44,7 +44,7 @@ class KeptStates:
     """The states of one training, as its attempts come and go; it changes as states are written."""
 
     context: StepContext
-    document: FineTuneDocument
+    document: TrainingDocument
     inputs: TrainInputs
     binding: str
     device: str

@@ -40,6 +40,7 @@ def train(
     *,
     log: Path,
     threads: int,
+    whole: bool = True,
     state: TrainingState | None = None,
     keep: Callable[[TrainingState], None] | None = None,
 ) -> Trained:
@@ -47,7 +48,8 @@ def train(
 
     The candidate is the last epoch; the best one on `val` only when the arguments set patience. `state` is where a
     training with these very arguments was interrupted; `keep` is given where this one stands after each epoch but the
-    last. StepError for NaN losses, lack of memory, and data that arrived differently.
+    last. With `whole` every weight is taken over; without, those that fit. StepError for NaN losses, lack of memory,
+    and data that arrived differently.
     """
     from ultralytics import YOLO
 
@@ -58,8 +60,9 @@ def train(
     going_on = GoingOn(state, keep)
     with _logging_to(log):
         model = YOLO(str(base), task="detect")
-        weights = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
-        model.add_callback("on_pretrain_routine_end", lambda trainer: _check_transferred(trainer, weights))
+        if whole:
+            weights = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+            model.add_callback("on_pretrain_routine_end", lambda trainer: _check_transferred(trainer, weights))
         # Public extension points only: callbacks, and a trainer class that leaves out the final evaluation.
         model.add_callback("on_pretrain_routine_end", watch.check_data)
         model.add_callback("on_train_start", watch.started)
