@@ -56,8 +56,8 @@ class Attempts:
 
     def attempt(self, number: int, *, nonces: dict[int, str] | None = None, binding: str = "b" * 64) -> KeptStates:
         """The states as the attempt of that number sees them; its nonce, and of those before it, is `n<number>`."""
-        told = {n: f"n{n}" for n in range(1, number)} if nonces is None else nonces
-        earlier = tuple(EarlierAttempt(n, nonce) for n, nonce in told.items())
+        before = {n: f"n{n}" for n in range(1, number)} if nonces is None else nonces
+        earlier = tuple(EarlierAttempt(n, nonce) for n, nonce in before.items())
         given = replace(context("train", self.document, self.scratch / str(number)), progress=self.progress)
         inputs = TrainInputs(number, f"n{number}", PLAN, earlier)
         return KeptStates(given, self.document, inputs, binding, "cpu", 0.0)
@@ -206,9 +206,9 @@ def test_the_attempt_after_a_killed_one_makes_the_model_that_would_have_come(
     document = world.document(base, **changes)
     parsed = world.parsed(base, **changes)
     plan = prepare(context("prepare", parsed, tmp_path / "p"), parsed, PrepareInputs(1, NONCE)).plan
-    told = {"plan": {"uri": plan.uri, "sha256": plan.sha256}}
+    given = {"plan": {"uri": plan.uri, "sha256": plan.sha256}}
     first = Pod(tmp_path / "first")
-    process = first.start("train", document, told | {"attempt": 1, "nonce": "n1"})
+    process = first.start("train", document, given | {"attempt": 1, "nonce": "n1"})
     assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line).get("epoch", 0) >= 2:
@@ -221,7 +221,7 @@ def test_the_attempt_after_a_killed_one_makes_the_model_that_would_have_come(
 
     second = Pod(tmp_path / "second")
     code, lines = second.run(
-        "train", document, told | {"attempt": 2, "nonce": "n2", "earlier": [{"attempt": 1, "nonce": "n1"}]}
+        "train", document, given | {"attempt": 2, "nonce": "n2", "earlier": [{"attempt": 1, "nonce": "n1"}]}
     )
     assert code == 0
     result = second.message()["result"]
@@ -237,7 +237,7 @@ def test_the_attempt_after_a_killed_one_makes_the_model_that_would_have_come(
 
     whole = Pod(tmp_path / "whole")
     document["artifacts"]["uri"] = (tmp_path / "elsewhere").as_uri()
-    code, _ = whole.run("train", document, told | {"attempt": 1, "nonce": NONCE})
+    code, _ = whole.run("train", document, given | {"attempt": 1, "nonce": NONCE})
     assert code == 0
     assert whole.message()["result"]["artifact"]["sha256"] == result["artifact"]["sha256"]
     assert whole.message()["result"]["resumed"] == []
