@@ -68,7 +68,7 @@ def _policy(first: bool) -> Object:
                 "keepDays": 30 if first else 60,
             },
         },
-        "artifacts": {"uri": "file:///artifacts" if first else "s3://bucket"},
+        "artifacts": {"uri": "file:///artifacts" if first else "s3://bucket/artifacts"},
         "podTemplates": {
             "train": "gpu" if first else "big-gpu",
             "cpu": "cpu" if first else "big-cpu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from finetune_server.capture import writer
-from finetune_server.capture.backlog import Backlog, HeldSource, PageTask, ReportTask
+from finetune_server.capture.backlog import Backlog, HeldSource, Kept, PageTask, ReportTask
 from finetune_server.capture.capture import Capture, Context
 from finetune_server.capture.metrics import CaptureMetrics
 from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction
@@ -47,20 +48,48 @@ class Files(dict[str, bytes]):
         return [path for path in list(self) if f"/{folder}/" in path]
 
 
-def capturing(files: Files, now: Callable[[], datetime] = lambda: NOON) -> Capture:
+def capturing(
+    files: Files,
+    now: Callable[[], datetime] = lambda: NOON,
+    *,
+    random: float = 1.0,
+    per_hour: int = 1000,
+    queue_bytes: int = 2**24,
+) -> Capture:
     """Capture of every page into `files`, at work."""
-    config = CaptureConfig("file:///kept", "pod", 1.0, True, 0.1, 1000, 1000, 2**24)
+    config = CaptureConfig("file:///kept", "pod", random, True, 0.1, per_hour, 1000, queue_bytes)
     metrics = CaptureMetrics(CollectorRegistry(), namespace="ml", deployment="invoice-detector")
     capture = Capture(config, PLACE, metrics, opened=lambda _: files, now=now)
     capture.start()
     return capture
 
 
+def answered_page(prediction: str | None = None) -> AnsweredPage:
+    """A page without a field."""
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    return AnsweredPage(prediction or new_prediction(), 1, Reading(2, 2, (), None), pixels)
+
+
 def answer(capture: Capture) -> str:
     """Answer a page; its prediction."""
-    page = AnsweredPage(new_prediction(), 1, Reading(2, 2, (), None), np.zeros((2, 2, 3), np.uint8))
+    page = answered_page()
     capture.answered(SOURCE, [page], CONTEXT)
     return page.prediction
+
+
+def report(capture: Capture, prediction: str) -> Kept:
+    """Report a page, which comes along; what was kept."""
+    said = {"id": new_prediction()}
+    task = capture.report(said, seen=prediction, source=SOURCE, page=answered_page(prediction), context=CONTEXT)
+    return task if isinstance(task, Kept) else task.done.result(10)
+
+
+def windows(files: Files, stratum: Stratum) -> dict[str, int]:
+    """The counts of a stratum in all windows."""
+    counts: Counter[str] = Counter()
+    for path in files.of("windows"):
+        counts.update(json.loads(files[path])["strata"][stratum.value])
+    return dict(counts)
 
 
 def test_windows_that_begin_in_one_minute_have_files_of_their_own() -> None:
@@ -124,3 +153,59 @@ def test_a_flood_of_reports_leaves_every_second_turn_to_pages() -> None:
         backlog.digested(backlog.to_digest())
     turns = [type(backlog.to_write(0)) for _ in range(6)]
     assert turns == [ReportTask, PageTask, ReportTask, PageTask, ReportTask, ReportTask]
+
+
+KEPT = Kept(report=True, page=True)
+REPORT_ALONE = Kept(report=True, page=False)
+NOTHING = {"selected": 0, "stored": 0, "queue": 0, "cap": 0, "storage": 0}
+
+
+def test_a_report_whose_page_was_kept_before_takes_nothing_of_a_cap() -> None:
+    files = Files()
+    capture = capturing(files, random=0, per_hour=1)
+    capture_all = capturing(files)  # another pod of the Deployment, which kept the page
+    kept = answer(capture_all)
+    assert capture_all.close(10)
+    files_before = len(files.of("pages"))
+    assert [report(capture, kept) for _ in range(3)] == [KEPT] * 3
+    assert len(files.of("pages")) == files_before == 1
+    assert capture.close(10)
+    assert windows(files, Stratum.REPORTED) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("outcome", "per_hour", "queue_bytes", "stored"), [("cap", 2, 2**24, 1), ("queue", 1000, 1, 0)]
+)
+def test_a_page_that_was_kept_before_is_no_loss_whatever_is_used_up(
+    outcome: str, per_hour: int, queue_bytes: int, stored: int
+) -> None:
+    files = Files()
+    capture_all = capturing(files)
+    kept = answer(capture_all)
+    assert capture_all.close(10)
+    capture = capturing(files, random=0, per_hour=per_hour, queue_bytes=queue_bytes)
+    report(capture, new_prediction())
+    assert report(capture, new_prediction()) == REPORT_ALONE, "nothing is left for another page"
+    assert report(capture, kept) == KEPT
+    assert capture.close(10)
+    expected = {**NOTHING, "selected": 2, "stored": stored, outcome: 2 - stored}
+    assert windows(files, Stratum.REPORTED) == expected
+
+
+def test_a_report_that_is_lost_does_not_lose_the_page_that_was_kept_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "REPORT_SECONDS", 0.0)
+
+    class NoReports(Files):
+        def write(self, path: str, content: bytes) -> None:
+            if "/reports/" in path:
+                raise OSError("full")
+            super().write(path, content)
+
+    files = NoReports()
+    capture = capturing(files)
+    kept = answer(capture)
+    wait_until(lambda: any(kept in path for path in files.of("pages")))
+    assert report(capture, kept) == Kept(report=False, page=True, reason="StorageUnavailable")
+    assert report(capture, new_prediction()) == Kept(report=False, page=False, reason="StorageUnavailable")
+    assert capture.close(10)
+    assert windows(files, Stratum.REPORTED) == {**NOTHING, "selected": 1, "storage": 1}

@@ -266,6 +266,7 @@ MOMENTS = (
     Moment("rolled out", PASS, _flight("Flipping")),
     Moment("watched", PASS, _flight("Watching")),
     Moment("live", PASS, _phase("Promoted")),
+    Moment("on its way back", FAILED, _flight("Returning")),
     Moment("failed in production", FAILED, _phase("RolledBack")),
     Moment("the operator fails on it in review", UNDECIDED, _phase("InReview"), fails=True),
     Moment("the operator fails on it while its promotion waits", PASS, _phase("Promoting"), paused, fails=True),

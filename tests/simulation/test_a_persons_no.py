@@ -101,7 +101,7 @@ def test_a_brake_ends_a_flight_at_once_and_goes_back_to_nothing_that_a_person_re
 
 def policies_forget(patch: Patch) -> None:
     """A policy takes no no into its memory."""
-    patch.setattr(memory, "rejected", lambda status, _: status)
+    patch.setattr(memory, "rejected", lambda status, *_: status)
 
 
 def records_say_nothing(patch: Patch) -> None:

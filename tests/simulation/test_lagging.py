@@ -2,9 +2,13 @@
 
 import pytest
 
+from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.object_ref import ObjectRef
+
+from .controllers import NAMESPACE
 from .invariants import violations
 from .lagging import Lagging, Weather
-from .stories import STORIES, Story
+from .stories import STORIES, USER, Story
 
 WEATHERS = {
     "lag": Weather(),
@@ -26,3 +30,23 @@ def test_each_story_ends_as_told_whatever_the_operator_sees_late(story: Story, w
         assert broken == [], f"seed {seed}"
         ended = world.summary()
         assert (ended["phase"], ended["live"], ended["served"]) == (story.ends, story.live, story.live), f"seed {seed}"
+
+
+@pytest.mark.row("R207")
+def test_a_no_is_known_though_its_run_is_deleted_before_anybody_looks() -> None:
+    """All of it comes in one burst, and the policy's look after that."""
+    world = Lagging(STORIES[0], 0, Weather())
+    world.play()
+    made = world.get(Kind.RUN, "first")["status"]
+    no = {"decision": "Reject", "evidence": made["evidence"]["digest"], "by": "ann"}
+    world.server.update_spec(USER, Kind.RUN, NAMESPACE, "first", lambda o: o["spec"].update(review=no))
+    world.server.delete(USER, Kind.RUN, NAMESPACE, "first")
+    world._catch_up()
+    look = world.lives[0].reconcile(ObjectRef(Kind.POLICY, NAMESPACE, "invoice-fields"))
+    for _ in range(50):
+        try:
+            look.send(None)
+        except StopIteration:
+            break
+    (known,) = world.get(Kind.POLICY, "invoice-fields")["status"]["rejected"]
+    assert (known["by"], known["run"], known["sha256"]) == ("ann", "first", made["candidate"]["sha256"])

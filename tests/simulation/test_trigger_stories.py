@@ -227,7 +227,7 @@ def test_a_pool_is_trained_once_whatever_the_operator_sees_late(weather: str) ->
 @pytest.mark.row("D155")
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_a_run_that_is_refused_for_a_while_is_made_once_and_not_asked_for_all_the_time(answer: str) -> None:
-    """A quota, an admission webhook, somebody's rule: Due says so meanwhile."""
+    """A quota, an admission webhook, somebody's rule, an API server that is ill: Due says that it is not made."""
     clients: list[Faulty] = []
     refused = [answer]
 
@@ -241,9 +241,8 @@ def test_a_run_that_is_refused_for_a_while_is_made_once_and_not_asked_for_all_th
     world = Triggered(REJECT, wrap=wrap)
     world.wait(HOUR, 60)
     assert world.made() == []
-    if answer in ("422", "403", "webhook"):
-        reason, message = world.said()
-        assert reason not in ("Fired", "NotEnoughNewSamples"), message
+    reason, message = world.said()
+    assert reason not in ("Fired", "NotEnoughNewSamples"), message
     tries = sum(client.asked.count(("create", Kind.RUN)) for client in clients)
     assert 1 < tries < 100
     refused.clear()

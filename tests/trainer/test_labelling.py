@@ -46,17 +46,21 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Production:
 
 
 class Adding:
-    """`pool add` on the command line, into a pool of its own."""
+    """`pool add` and `pool correct` on the command line, into a pool of its own."""
 
     def __init__(self, root: Path, anchor: Path, captured: Path) -> None:
         self.pool = root / "pool"
         self._anchor = anchor
         self._captured = captured
 
-    def __call__(self, place: Path, tool: Tool, *more: str, captured: bool = True) -> int:
+    def __call__(self, place: Path, tool: Tool, *more: str, captured: bool = True, command: str = "add") -> int:
         known = ["--captured", str(self._captured)] if captured else []
         where = ["--from", str(place), "--format", tool, "--anchor", str(self._anchor), *known]
-        return main(["pool", "add", str(self.pool), *where, *more])
+        return main(["pool", command, str(self.pool), *where, *more])
+
+    def correct(self, place: Path, tool: Tool, *more: str) -> int:
+        """Correct what was added."""
+        return self(place, tool, "--reason", "report-2", *more, command="correct")
 
     @property
     def samples(self) -> dict[str, StoredSample]:
@@ -116,6 +120,61 @@ def test_other_formats_find_their_pages_by_the_files_names(
         assert (sample.verified_by, sample.verified_at) == ("bo@example.com", "2026-11-25")
         rows = Storage().read(sample.label.uri).decode().splitlines()
         assert [CLASSES[int(row.split()[0])] for row in rows] == [box["field"] for box in record["fields"]]
+
+
+@pytest.mark.parametrize(
+    ("place", "tool", "moved_by_hand", "other"),
+    [
+        ("datumaro-coco.json", "coco", "label-studio.json", "label-studio"),
+        ("datumaro-cvat.xml", "cvat", "label-studio.json", "label-studio"),
+        ("datumaro-coco.json", "coco", "label-studio-yolo", "yolo"),
+    ],
+)
+def test_labels_are_corrected_by_what_any_tool_writes(
+    add: Adding, production: Production, place: str, tool: Tool, moved_by_hand: str, other: Tool
+) -> None:
+    assert add(FIXTURES / place, tool, *SAID, *EMPTY) == 0
+    before = add.samples
+    by_ann = ["--verified-by", "ann@example.com", "--verified-at", "2026-11-26"]
+    if other == "label-studio":
+        by_ann = ["--annotator", "1=ann@example.com"]
+    assert add.correct(FIXTURES / moved_by_hand, other, *by_ann, *EMPTY) == 0
+    moved = {p for p, sample in add.samples.items() if sample.label != before[p].label}
+    assert moved == {p for p, record in production.records.items() if record["fields"]}
+    for prediction, sample in add.samples.items():
+        said = ("ann@example.com", "2026-11-26") if prediction in moved else ("bo@example.com", "2026-11-25")
+        assert (sample.verified_by, sample.verified_at) == said
+        assert (sample.document, sample.source) == (before[prediction].document, before[prediction].source)
+    again = ("--verified-by", "cy@example.com", "--verified-at", "2026-11-27", *EMPTY)
+    assert add.correct(FIXTURES / place, tool, *again) == 0
+    assert {p: s.label for p, s in add.samples.items()} == {p: s.label for p, s in before.items()}
+    assert {add.samples[p].verified_by for p in moved} == {"cy@example.com"}
+
+
+def test_a_correction_refuses_the_tasks_that_an_addition_refuses(
+    add: Adding, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert add(FIXTURES / "label-studio.json", "label-studio", *SAID, *EMPTY) == 0
+    before = add.samples
+    assert add.correct(FIXTURES / "label-studio-trouble.json", "label-studio", *SAID) == 10
+    assert f"task {trouble()['turned box']['id']}: its box number is turned" in capsys.readouterr().err
+    assert add.correct(FIXTURES / "label-studio.json", "label-studio") == 10
+    assert "only that its user 1 did it: name who verified it" in capsys.readouterr().err
+    assert add.samples == before
+
+
+@pytest.mark.parametrize("tool", ["coco", "cvat", "yolo"])
+def test_a_tool_that_had_no_label_for_a_class_corrects_no_box_of_it_away(
+    add: Adding, production: Production, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert add(FIXTURES / "label-studio.json", "label-studio", *SAID, *EMPTY) == 0
+    before, of = add.samples, BOXED[0]
+    place = tmp_path / "without-date"
+    without_date(place, tool, f"{of}.jpg")
+    assert add.correct(place, tool, *SAID) == 10
+    said = capsys.readouterr().err
+    assert "does not have classes of which the pool has boxes: date on 1 pages" in said
+    assert add.samples == before
 
 
 @pytest.mark.parametrize(
@@ -429,6 +488,21 @@ def test_a_page_of_other_origin_needs_a_source_and_its_image(
     assert [*add.samples] == ["report-7"]
 
 
+def test_a_record_that_cannot_be_read_keeps_no_other_page_from_its_labels(
+    tmp_path: Path, anchor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    production = Production(tmp_path / "production")
+    kept, spoilt = production.image(8890), production.image(8891)
+    record = production.folder / "days" / "2026-11-26" / "pages" / "random" / f"{spoilt}.json"
+    record.write_text("{")
+    adding = Adding(tmp_path, anchor, production.folder)
+    assert adding(returned_picture(tmp_path, "renamed.png", page(8890)[0]), "yolo", *SAID) == 0
+    assert [*adding.samples] == [kept]
+    assert f"1 captured records cannot be read, no page is theirs: The captured page {record.as_uri()}" in (
+        capsys.readouterr().out
+    )
+
+
 def test_a_task_without_record_and_image_is_refused(add: Adding, capsys: pytest.CaptureFixture[str]) -> None:
     assert add(FIXTURES / "label-studio.json", "label-studio", *SAID, captured=False) == 10
     said = capsys.readouterr().err
@@ -515,6 +589,28 @@ def returned_picture(root: Path, name: str, picture: Any, options: list[int] | N
     (folder / "labels" / Path(name).with_suffix(".txt").name).write_text("0 0.5 0.5 0.2 0.2\n")
     (folder / "data.yaml").write_text(json.dumps({"names": list(CLASSES)}))
     return folder
+
+
+def without_date(place: Path, tool: Tool, name: str) -> None:
+    """What a tool writes of one page, that had no label `date`."""
+    place.mkdir()
+    match tool:
+        case "coco":
+            images = [{"id": 1, "file_name": name, "width": 128, "height": 128}]
+            annotation = {"id": 1, "image_id": 1, "category_id": 2, "bbox": [1, 1, 40, 40]}
+            categories = [{"id": 1, "name": "number"}, {"id": 2, "name": "total"}]
+            content = {"images": images, "annotations": [annotation], "categories": categories}
+            (place / "instances.json").write_text(json.dumps(content))
+        case "cvat":
+            labels = "".join(f"<label><name>{name}</name></label>" for name in ("number", "total"))
+            box = '<box label="total" xtl="1" ytl="1" xbr="41" ybr="41"/>'
+            image = f'<image id="0" name="{name}" width="128" height="128">{box}</image>'
+            meta = f"<meta><task><labels>{labels}</labels></task></meta>"
+            (place / "annotations.xml").write_text(f"<annotations>{meta}{image}</annotations>")
+        case _:
+            (place / "labels").mkdir()
+            (place / "labels" / Path(name).with_suffix(".txt").name).write_text("1 0.2 0.2 0.3 0.3\n")
+            (place / "data.yaml").write_text(json.dumps({"names": ["number", "total"]}))
 
 
 def cvat(inside: str) -> bytes:

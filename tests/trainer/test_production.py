@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import encode
 from finetune_trainer.documents.production import Stratum
 from finetune_trainer.errors import Reason, StepError
@@ -41,17 +42,25 @@ class Pages:
         (self.folder / "capture.json").write_bytes(encode(owner_document(namespace, deployment)))
         self._numbers = iter(range(10_000))
 
-    def page(self, day: date, stratum: Stratum = "Random") -> None:
+    def page(self, day: date, stratum: Stratum = "Random", **said: Any) -> str:
         record = json.loads((MESSAGES / "production-page.json").read_text())
-        prediction = f"{next(self._numbers):032x}"
-        self._write(day, f"pages/{stratum.lower()}/{prediction}.json", record | {"prediction": prediction})
+        midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+        prediction = f"{midnight:012x}{next(self._numbers):020x}"
+        self._write(day, f"pages/{stratum.lower()}/{prediction}.json", record | {"prediction": prediction, **said})
         (self._day(day) / "files").mkdir(exist_ok=True)
         (self._day(day) / "files" / record["page"]["sha256"]).write_bytes(b"a page")
+        return prediction
 
     def report(self, day: date, subject: str) -> None:
+        kind, _, name = subject.partition(":")
+        self.said(day, **{kind: {"sha256": sha256_of(name.encode()), "number": 1} if kind == "page" else name})
+
+    def said(self, day: date, **said: Any) -> None:
         record = json.loads((MESSAGES / "production-report.json").read_text())
+        unsaid = {"prediction": None, "page": None, "document": None, "record": None}
         identity = f"{next(self._numbers):032x}"
-        self._write(day, f"reports/{identity}.json", record | {"id": identity, "subject": subject})
+        subject = next(f"{kind}:{said[kind]}"[:300] for kind in ("document", "page", "prediction") if kind in said)
+        self._write(day, f"reports/{identity}.json", record | unsaid | {"id": identity, "subject": subject, **said})
 
     def window(self, day: date, pages: int) -> None:
         record = copy.deepcopy(json.loads((MESSAGES / "production-window.json").read_text()))
@@ -160,6 +169,45 @@ def test_a_document_counts_once_a_week_however_often_it_is_reported(pages: Pages
         pages.report(days_ago(day), subject)
     weeks = total_weeks(storage, of(pages, storage), NOW)
     assert weeks == [WeekTotal("2026-W47", 2)], "W46 has nothing, and W48 is not over"
+
+
+A_PAGE = {"sha256": "a" * 64, "number": 1}
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        [{"prediction": "1" * 32, "page": A_PAGE, "document": "d"}, {"prediction": "1" * 32}],
+        [{"prediction": "1" * 32, "page": A_PAGE, "document": "d"}, {"page": A_PAGE}],
+        [{"page": A_PAGE, "document": "d"}, {"prediction": "1" * 32, "page": A_PAGE}, {"prediction": "1" * 32}],
+        [{"prediction": "1" * 32, "page": A_PAGE}, {"prediction": "1" * 32}],
+        [{"page": A_PAGE, "document": "d"}, {"page": {**A_PAGE, "number": 2}}, {"document": "d"}],
+    ],
+)
+def test_reports_of_one_document_count_once_though_only_one_pod_knew_it(
+    pages: Pages, storage: Storage, reports: list[dict[str, Any]]
+) -> None:
+    for day, said in zip((10, 9, 8), reversed(reports), strict=False):
+        pages.said(days_ago(day), **said)
+    pages.said(days_ago(9), document="another")
+    assert total_weeks(storage, of(pages, storage), NOW) == [WeekTotal("2026-W47", 2)]
+
+
+def test_a_captured_page_says_which_document_a_prediction_is_of(pages: Pages, storage: Storage) -> None:
+    first, second = (pages.page(days_ago(12), stratum, document="d") for stratum in ("Random", "Uncertain"))
+    for prediction in (first, second, f"{days_ago(12).year:012x}{7:020x}"):
+        pages.said(days_ago(9), prediction=prediction)
+    pages.said(days_ago(8), document="d")
+    assert total_weeks(storage, of(pages, storage), NOW) == [
+        WeekTotal("2026-W46", 0),
+        WeekTotal("2026-W47", 2),  # d, and one that nobody kept
+    ]
+
+
+def test_two_documents_of_the_same_bytes_are_two(pages: Pages, storage: Storage) -> None:
+    for said in ({"page": A_PAGE, "document": "d"}, {"page": A_PAGE, "document": "e"}, {"page": A_PAGE}):
+        pages.said(days_ago(9), **said)
+    assert total_weeks(storage, of(pages, storage), NOW) == [WeekTotal("2026-W47", 2)]
 
 
 def test_a_week_without_reports_lies_between_those_with_some(pages: Pages, storage: Storage) -> None:

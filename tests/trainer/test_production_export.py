@@ -123,6 +123,49 @@ def test_the_command_leaves_out_other_days_and_what_the_pool_has(
     assert known not in said
 
 
+def test_before_anything_was_added_the_pool_has_none_of_the_pages(
+    production: Production, anchor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = production.image(1)
+    choice = [str(production.folder), "--pool", str(tmp_path / "pool")]
+    assert main(["production", "list", *choice]) == 0
+    listed = capsys.readouterr().out
+    assert kept in listed
+    assert "no batch of a pool lies below file://" in listed, "most often it is the first export, else the URI is wrong"
+    to = ["--to", str(tmp_path / "out"), "--format", "yolo", "--anchor", str(anchor)]
+    assert main(["production", "export", *choice, *to]) == 0
+    said = capsys.readouterr().out
+    assert "1 pages written" in said
+    assert f"no batch of a pool lies below {(tmp_path / 'pool').as_uri()}: nothing was left out for it" in said
+
+
+def test_a_record_or_report_that_cannot_be_read_is_left_out_named_and_seen_in_the_exit_code(
+    production: Production, anchor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, spoilt = production.image(1), production.image(2)
+    day = production.folder / "days" / "2026-11-26"
+    record, report = day / "pages" / "random" / f"{spoilt}.json", day / "reports" / "broken.json"
+    record.write_text('{"schema": "finetune-operator.io/production-page/v1", "prediction"')
+    report.parent.mkdir()
+    report.write_bytes(b"\xff")
+    place = str(production.folder)
+    assert main(["production", "list", place]) == 10
+    said = capsys.readouterr()
+    assert re.findall(r"^[0-9a-f]{32}", said.out, re.MULTILINE) == [good]
+    assert "error: ContractViolated: 2 files of" in said.err
+    assert all(path.as_uri() in said.err for path in (record, report))
+    assert "remedy: Everything else was done." in said.err
+    tool = ["--format", "yolo", "--anchor", str(anchor)]
+    assert main(["production", "export", place, "--to", str(tmp_path / "out"), *tool]) == 10
+    assert capsys.readouterr().out.startswith("1 pages written")
+    assert [path.stem for path in (tmp_path / "out" / "labels").iterdir()] == [good]
+    (day / "pages" / "random" / f"{good}.json").unlink()
+    assert main(["production", "export", place, "--to", str(tmp_path / "none"), *tool]) == 10
+    said = capsys.readouterr()
+    assert said.out == "no page is left to write\n"
+    assert record.as_uri() in said.err
+
+
 def test_a_place_above_says_where_the_pages_are(production: Production, capsys: pytest.CaptureFixture[str]) -> None:
     production.image(1)
     assert main(["production", "list", str(production.folder.parents[1])]) == 10

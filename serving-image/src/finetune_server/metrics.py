@@ -64,7 +64,7 @@ def _families(registry: CollectorRegistry, names: tuple[str, ...]) -> _Families:
 
     return _Families(
         documents=counter("finetune_documents", "Pages answered"),
-        feedback=counter("finetune_feedback", "Documents that a user reported as read wrongly"),
+        feedback=counter("finetune_feedback", "Documents that a user reported as read wrongly, each once in this pod"),
         expected=counter(
             "finetune_field_expected", "Pages, or documents where they are named, that should carry the field", "field"
         ),

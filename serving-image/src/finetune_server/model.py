@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Final, Protocol, cast
 
 import numpy as np
@@ -26,6 +27,32 @@ class Session(Protocol):
     def run(self, output_names: None, input_feed: dict[str, Tensor]) -> list[npt.NDArray[np.float32]]:
         """Return all outputs for these inputs by name."""
         ...
+
+
+class ByCompany:
+    """One network for a page that is alone, and one for each of as many pages as there are threads.
+
+    Threads that share a page wait for each other at every layer; with a page for each of them they need not. Both
+    compute the same numbers.
+    """
+
+    def __init__(self, together: Session, each: Session, threads: int) -> None:
+        self._together = together
+        self._each = each
+        self._threads = threads
+        self._lock = Lock()
+        self._underway = 0
+
+    def run(self, output_names: None, input_feed: dict[str, Tensor]) -> list[npt.NDArray[np.float32]]:
+        """Return all outputs for these inputs by name."""
+        with self._lock:
+            self._underway += 1
+            crowded = self._underway >= self._threads
+        try:
+            return (self._each if crowded else self._together).run(output_names, input_feed)
+        finally:
+            with self._lock:
+                self._underway -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +107,19 @@ def load_detector(directory: Path, artifact: Artifact, threads: int) -> Detector
             f"{path} has sha256 {digest}, {artifact.version} has {artifact.sha256}",
             "Delete the pod to fetch again; if it happens again, somebody writes to the model volume",
         )
-    session = _session(content, threads)
-    metadata = parse_metadata(session.get_modelmeta().custom_metadata_map)
+    together = _session(content, threads)
+    each = together if threads == 1 else _session(content, 1)
+    metadata = parse_metadata(together.get_modelmeta().custom_metadata_map)
     detector = Detector(
         artifact=artifact,
         settings=metadata.settings,
         model=metadata.model,
-        session=cast(Session, session),
-        input_name=_checked_input(session, metadata.settings),
+        session=cast(Session, together),
+        input_name=_checked_input(together, metadata.settings),
     )
-    _warm_up(detector)
-    return detector
+    for session in (together, each):
+        _warm_up(replace(detector, session=cast(Session, session)))
+    return replace(detector, session=ByCompany(cast(Session, together), cast(Session, each), threads))
 
 
 def _session(content: bytes, threads: int) -> ort.InferenceSession:

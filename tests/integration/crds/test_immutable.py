@@ -104,6 +104,33 @@ def test_a_mutable_field_can_be_edited(server: ApiServer, before: Object, after:
     assert answer.body["metadata"]["generation"] == 2
 
 
+@pytest.mark.row("R208")
+def test_a_persons_no_is_not_edited_into_a_yes_to_the_same_evidence(server: ApiServer) -> None:
+    """Who approves may not have seen it, nor may the operator, which was away between the two."""
+    manifest = sample("FineTuneRun", first=False)
+    created = server.create(manifest)
+    assert created.accepted, created.message
+    evidence, other = manifest["spec"]["review"]["evidence"], "sha256:" + "e" * 64
+    try:
+        answers = {
+            (decision, seen): server.replace(_on(created.body, _reviewed(manifest, decision, seen)), dry_run=True)
+            for decision in ("Approve", "Reject")
+            for seen in (evidence, other)
+        }
+    finally:
+        server.delete(manifest)
+    refused = answers.pop(("Approve", evidence))
+    assert manifest["spec"]["review"]["decision"] == "Reject"
+    assert refused.status == 422
+    assert "nothing overrules a person's no; create another FineTuneRun, with another seed" in refused.message
+    assert all(answer.accepted for answer in answers.values()), "a no that names other evidence can be mended"
+
+
+def _reviewed(manifest: Object, decision: str, evidence: str) -> Object:
+    review = {**manifest["spec"]["review"], "decision": decision, "evidence": evidence, "by": "bo@example.com"}
+    return {**manifest, "spec": {**manifest["spec"], "review": review}}
+
+
 def _on(stored: Object, after: Object) -> Object:
     """Return `after` as an edit of the stored object."""
     return {**after, "metadata": {**after["metadata"], "resourceVersion": stored["metadata"]["resourceVersion"]}}

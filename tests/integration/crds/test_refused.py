@@ -37,6 +37,7 @@ POINTS = "must be a decimal from 0 to 100"
 VERSION = "must be a version such as base_v1 or ft_v1.2"
 SCHEME = "must be file:///path, s3://bucket/prefix or gs://bucket/prefix, without user, password or port; credentials"
 DIGEST = "must be 64 lower-case hex digits, as sha256sum prints them"
+PAGES = "data.production.uri"
 EVIDENCE = "copy .status.evidence.digest of"
 
 BAD_URIS = (
@@ -159,6 +160,20 @@ CASES = (
         "0.3",
         "moved to spec.data.pool.holdout, and the two differ; remove the former",
         field="data.pool.holdout",
+    ),
+    *(
+        Bad(POLICY, path, value, "captured pages expire and are personal: give them a prefix of their own", PAGES)
+        for path, value in (
+            (PAGES, "file:///data"),
+            (PAGES, "file:///data/pool"),
+            (PAGES, "file:///data/pool/"),
+            (PAGES, "file:///data//pool/pages"),
+            (PAGES, "file:///data/anchor/pages"),
+            (PAGES, "file:///artifacts/pages"),
+            ("data.pool.uri", "file:///data/production/pool"),
+            ("data.anchor.uri", "file:///data/production/"),
+            ("artifacts.uri", "file:///data//production/artifacts/"),
+        )
     ),
     Bad(TUNED, "evidence.figures", [], "has no figures, so nobody could tell what the gates saw"),
     Bad(POLICY, "rebuild", {}, 'unknown field "spec.rebuild"', field="-"),
@@ -292,6 +307,8 @@ def test_a_promotion_of_what_is_live_is_refused_unless_it_lifts_a_hold(server: A
 
 GOOD = (
     (POLICY, "data.pool.uri", "s3://bucket"),
+    (POLICY, "data.production.uri", "file:///data/pool-of-pages/"),
+    (POLICY, "artifacts.uri", "file:///data/production2"),
     (POLICY, "data.pool.uri", "gs://my-bucket.example/pool_2/a=b,c+d~e/"),
     (POLICY, "data.pool.uri", "file:///data/..hidden/pool"),
     (POLICY, "classes", ["moms", "\u00f6re", "total amount"]),

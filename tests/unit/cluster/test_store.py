@@ -1,13 +1,18 @@
 """The memory of watched objects is never older than what was seen, whatever comes in whatever order."""
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetune_operator.cluster.cache import resync
 from finetune_operator.cluster.kinds import Kind
+from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.store import Change, Store
+from finetune_operator.cluster.watched import WATCHED
 
 OURS = {"app.kubernetes.io/managed-by": "finetune-operator", "finetune-operator.io/owner-uid": "run-1"}
 
@@ -189,3 +194,99 @@ def test_a_namespace_that_is_forgotten_is_forgotten_whole_and_no_other() -> None
     assert store.get(Kind.RUN, "elsewhere", "other") is not None
     assert store.put(Kind.RUN, run(version=3))  # whatever its age, and whether it had left
     assert store.put(Kind.JOB, job(version=2))
+
+
+def rejected(name: str = "first", uid: str = "u1", version: int = 1) -> dict[str, Any]:
+    made = run(name, uid, version, "Promoted")
+    made["status"] |= {"model": "m", "candidate": {"sha256": "a" * 64}, "evidence": {"digest": "e1"}}
+    made["spec"]["review"] = {"decision": "Reject", "evidence": "e1", "by": "ann"}
+    return made
+
+
+def heard(store: Store) -> list[str]:
+    return sorted(name for name, _ in store.digests(Kind.RUN, "ml", "rejected", "m"))
+
+
+@pytest.mark.row("R207")
+def test_what_a_run_rejected_is_heard_by_who_looks_when_it_is_gone() -> None:
+    """Events come one by one, and a policy looks when it gets to it: the run may be deleted by then."""
+    store = Store()
+    store.put(Kind.RUN, rejected())
+    store.put(Kind.RUN, run("second", "u2", version=2))
+    there = dict(store.digests(Kind.RUN, "ml", "rejected", "m"))
+    store.remove(Kind.RUN, "ml", "first", "u1", version=3)
+    store.remove(Kind.RUN, "ml", "second", "u2", version=4)
+    assert dict(store.digests(Kind.RUN, "ml", "rejected", "m")) == there
+    assert store.digests(Kind.RUN, "ml", "policy", "invoices") == (), "it speaks for nothing else"
+    assert (store.find(Kind.RUN, "ml", "rejected", "m"), store.all(Kind.RUN, "ml")) == ((), ())
+
+
+@pytest.mark.row("R207")
+def test_what_is_gone_is_heard_until_everybody_has_looked_twice() -> None:
+    store = Store()
+    store.put(Kind.RUN, rejected())
+    store.sweep(Kind.RUN, "ml", {}, 5)
+    assert heard(store) == ["first"], "a watch that was cut did not tell that it went"
+    store.all_listed("other")
+    store.all_listed("ml")
+    assert heard(store) == ["first"]
+    store.all_listed(None)
+    assert heard(store) == [], "a namespace that is made anew is another one"
+
+
+class Unanswered(Exception):
+    """A list that never came."""
+
+
+class Nothing:
+    """An API server that has nothing any more; of the kind that `fails` no list comes."""
+
+    fails: Kind | None = None
+
+    async def pages(
+        self, kind: Kind, namespace: str | None, labels: Mapping[str, str], limit: int | None = None
+    ) -> AsyncIterator[tuple[Sequence[Object], int]]:
+        if kind is self.fails:
+            raise Unanswered
+        yield (), 9
+
+
+@pytest.mark.row("R207")
+def test_lists_that_break_off_let_nothing_go_for_nobody_looks_after_them() -> None:
+    store, server = Store(), Nothing()
+    store.put(Kind.RUN, rejected())
+    server.fails = tuple(WATCHED)[-1]
+    for _ in range(3):
+        with pytest.raises(Unanswered):
+            asyncio.run(resync(server, store, "ml"))
+    assert heard(store) == ["first"]
+    server.fails = None
+    for there in (["first"], []):
+        asyncio.run(resync(server, store, "ml"))
+        assert heard(store) == there
+
+
+@pytest.mark.row("R207")
+def test_who_takes_the_place_of_what_is_gone_speaks_beside_it_and_who_comes_back_for_itself() -> None:
+    store = Store()
+    store.put(Kind.RUN, rejected())
+    store.put(Kind.RUN, run("first", "u2", version=2))
+    assert heard(store) == ["first"], "replaced by another of its name"
+    store.remove(Kind.RUN, "ml", "first", "u2")
+    store.put(Kind.RUN, rejected(version=3))
+    assert heard(store) == ["first"]
+    store.put(Kind.RUN, run(version=4))
+    assert heard(store) == []
+    store.put(Kind.RUN, rejected(version=5))
+    store.remove(Kind.RUN, "ml", "first", "u1", version=6)
+    store.forget("ml")
+    assert heard(store) == []
+
+
+@pytest.mark.row("R207")
+def test_only_the_newest_of_what_is_gone_are_heard() -> None:
+    store = Store()
+    for number in range(1, 301):
+        store.put(Kind.RUN, rejected(f"r{number:03}", f"u{number}", number))
+        store.remove(Kind.RUN, "ml", f"r{number:03}", f"u{number}", number)
+    assert heard(store) == [f"r{number:03}" for number in range(45, 301)]

@@ -300,12 +300,25 @@ def test_watches_that_lived_for_a_minute_each_are_no_row_of_young_deaths() -> No
 def test_watches_that_die_young_in_a_row_close_the_scope_and_one_that_lives_begins_a_new_row() -> None:
     async def body(world: World) -> None:
         await world.scopes.known()
-        for lives in (2, 2, PROVEN_SECONDS + 5, 2, 2):
+        for lives in (2, 2, PROVEN_SECONDS + 5, 2, 2, 2):
             assert world.metric("watched") == 1, "no row of three yet"
             await asyncio.sleep(lives)
             world.ended["a"].set_result("410")
             await asyncio.sleep(6)
         assert world.metric("watched") == 0
+
+    story(body)
+
+
+@pytest.mark.parametrize(("young", "watched"), [(2, 1), (3, 0)])
+def test_the_end_of_a_watch_that_lived_is_no_young_death(young: int, watched: int) -> None:
+    async def body(world: World) -> None:
+        await world.scopes.known()
+        for lives in (PROVEN_SECONDS + 5, *[2] * young):
+            await asyncio.sleep(lives)
+            world.ended["a"].set_result("410")
+            await asyncio.sleep(6)
+        assert world.metric("watched") == watched
 
     story(body)
 

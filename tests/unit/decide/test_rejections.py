@@ -19,7 +19,7 @@ from finetune_operator.decide.policy.memory import rejected
 from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.eligibility import is_proven
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse
-from finetune_operator.decide.rejections import barred
+from finetune_operator.decide.rejections import barred, rejection_of
 from finetune_operator.decide.version.machine import decide as decide_version
 from finetune_operator.decide.version.view import VersionView
 from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, promotion, tuned, view
@@ -97,6 +97,19 @@ class TestMemory:
         status = seen(runs=many, status=replace(live(BASE), rejected=(GONE,)))
         assert [no.sha256 for no in status.rejected] == [no.sha256 for no in many[9:]]
         assert rejected(status, (*many, GONE)) is status
+
+    @pytest.mark.row("D63")
+    def test_what_no_object_says_any_more_stays_before_what_stands_on_versions(self) -> None:
+        """Else who may edit runs has it forgotten: they say no to as many old ones, and train the bytes again."""
+        many = tuple(
+            marked(tuned(f"ft_v1.{n}"), Rejection(at=NOW + timedelta(minutes=n), by="bo", run="old", version=""))
+            for n in range(10, 10 + limits.REJECTED + 5)
+        )
+        status = seen(*many, status=replace(live(BASE), rejected=(GONE,)))
+        assert status.rejected[0] == GONE
+        assert len(status.rejected) == limits.REJECTED
+        assert all(rejection_of(v.spec.artifact.sha256, many, status) for v in many), "they count all the same"
+        assert seen(*many, status=status) == status
 
     @pytest.mark.row("D63")
     def test_words_that_somebody_wrote_into_a_record_are_short_and_of_one_line(self) -> None:

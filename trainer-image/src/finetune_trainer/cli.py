@@ -23,7 +23,7 @@ from .commands import (
     production_list,
 )
 from .environment import paths_from, prepare_process
-from .errors import StepError, exit_code
+from .errors import PartlyDoneError, StepError, exit_code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             print(options.run(options, Path(scratch)))
         except StepError as error:
+            if isinstance(error, PartlyDoneError):
+                print(error.done)
             print(f"error: {error.reason}: {error.message}\nremedy: {error.remedy}", file=sys.stderr)
             return exit_code(error.error_class)
     return 0

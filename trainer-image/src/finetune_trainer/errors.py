@@ -91,6 +91,14 @@ class StepError(Exception):
         self.remedy = remedy
 
 
+class PartlyDoneError(StepError):
+    """A person's command did what it was asked to, but for what was wrong and left out; `done` is what it says."""
+
+    def __init__(self, done: str, left_out: StepError) -> None:
+        super().__init__(left_out.error_class, left_out.reason, left_out.message, left_out.remedy)
+        self.done = done
+
+
 def bad_input(reason: Reason, message: str, remedy: str) -> StepError:
     """Return an error that a retry cannot mend: the data, the document or the base is wrong."""
     return StepError(ErrorClass.BAD_INPUT, reason, message, remedy)

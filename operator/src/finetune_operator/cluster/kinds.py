@@ -97,6 +97,8 @@ class KindEntry:
     phase: Callable[[Json], str] = fields.phase
     since: Callable[[Json], str] = fields.no_phase
     """Since when it is in that phase."""
+    outlives: str | None = None
+    """The reference by which others find what it said for a while after it is gone: they may look later than that."""
     digest: Callable[[Json], Hashable] = fields.nothing
     """What other objects look at: while it stays the same, a change wakes nobody else."""
     packed: bool = False
@@ -171,6 +173,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "underway": fields.policy_that_it_keeps_waiting,
             "past_first_job": fields.past(("", "Pending", "Preparing", "Suspended")),
         },
+        outlives="rejected",
         digest=fields.standing,
         since=fields.run_since,
         packed=True,

@@ -15,6 +15,8 @@ from .watched import is_watched
 
 _TOMBSTONES: Final = 20_000
 _FOREVER: Final = 2**63
+_LAST_WORDS: Final = 256
+"""So many objects that are gone are still heard, the newest."""
 
 Name = tuple[str, str]
 """Namespace and name."""
@@ -49,6 +51,16 @@ class _Grave:
     number: int
 
 
+@dataclass(slots=True)
+class _LastWord:
+    """What an object that is gone said, for those who look after that; `listed` is whether whole lists came since."""
+
+    kind: Kind
+    name: str
+    projection: Projection
+    listed: bool = False
+
+
 class Store:
     """A mirror of the watched objects, fed by watch events, lists and the operator's own writes.
 
@@ -62,6 +74,7 @@ class Store:
         self._tables: dict[Kind, dict[Name, _Entry]] = {kind: {} for kind in Kind}
         self._index: dict[tuple[Kind, str, str, str], set[str]] = {}
         self._gone: OrderedDict[Name, _Grave] = OrderedDict()
+        self._last_words: OrderedDict[Name, _LastWord] = OrderedDict()
         self._burials = 0
         self._newest: dict[tuple[Kind, str], int] = {}
         self._lists: dict[tuple[Kind, str], tuple[Object, ...]] = {}
@@ -87,6 +100,9 @@ class Store:
             return self.remove(kind, namespace, name, uid, version)
         if current is not None and current.projection.uid != uid:
             self._bury(namespace, current.projection.uid, version)
+            self._keep_last_word(kind, namespace, name, current.projection)
+        if (namespace, uid) in self._last_words:
+            self._drop_last_word((namespace, uid))
         projection = project(kind, obj)
         slim = _slim(kind, obj)
         table[namespace, name] = _Entry(version, projection, msgspec.json.encode(slim) if KINDS[kind].packed else slim)
@@ -107,6 +123,7 @@ class Store:
         if current is None or current.projection.uid != uid or (version is not None and current.version > version):
             return False
         del self._tables[kind][namespace, name]
+        self._keep_last_word(kind, namespace, name, current.projection)
         self._reindex(kind, namespace, name, current.projection, None)
         self._notify(Change(kind, namespace, name, current.projection, None))
         return True
@@ -126,6 +143,14 @@ class Store:
             self.remove(kind, *key, entry.projection.uid, version)
         return len(ghosts)
 
+    def all_listed(self, scope: Scope) -> None:
+        """Let go of what went before the whole lists of `scope` that came before these: each has everybody look."""
+        for key, word in list(self._last_words.items()):
+            if scope in {None, key[0]}:
+                if word.listed:
+                    self._drop_last_word(key)
+                word.listed = True
+
     def forget(self, scope: Scope) -> list[str]:
         """Forget all that was ever seen of `scope`, without a word to the listener; return the uids that went.
 
@@ -137,6 +162,8 @@ class Store:
                 entry = table.pop((namespace, name))
                 self._reindex(kind, namespace, name, entry.projection, None)
                 uids.append(entry.projection.uid)
+        for gone in [key for key in self._last_words if scope in {None, key[0]}]:
+            self._drop_last_word(gone)
         for grave in [key for key in self._gone if scope in {None, key[0]}]:
             del self._gone[grave]
         for seen in [key for key in self._newest if scope in {None, key[1]}]:
@@ -198,13 +225,17 @@ class Store:
         return tuple(sorted(self._index.get((kind, namespace, ref, value), ())))
 
     def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
-        """Return name and digest of the objects with that reference; the same tuple while none of them changed."""
+        """Return name and digest of the objects with that reference; the same tuple while none of them changed.
+
+        With them come those that are gone, for a while, where the kind says so (`KindEntry.outlives`).
+        """
         key = (kind, namespace, ref, value)
         known = self._digests.get(key)
         if known is None:
             table = self._tables[kind]
             members = self._index.get(key, ())
-            known = self._digests[key] = tuple((name, table[namespace, name].projection.digest) for name in members)
+            there = ((name, table[namespace, name].projection.digest) for name in members)
+            known = self._digests[key] = (*there, *self._last_said(kind, namespace, ref, value))
         return known
 
     def projection(self, kind: Kind, namespace: str, name: str) -> Projection | None:
@@ -229,6 +260,27 @@ class Store:
                 self._index.pop((kind, namespace, ref, value), None)
         for ref, value in new.references if new else ():
             self._index.setdefault((kind, namespace, ref, value), set()).add(name)
+
+    def _last_said(self, kind: Kind, namespace: str, ref: str, value: str) -> Iterator[tuple[str, Hashable]]:
+        if ref != KINDS[kind].outlives:
+            return
+        for (where, _), word in self._last_words.items():
+            if where == namespace and word.kind is kind and (ref, value) in word.projection.references:
+                yield word.name, word.projection.digest
+
+    def _keep_last_word(self, kind: Kind, namespace: str, name: str, projection: Projection) -> None:
+        """Who was woken by what it said may look only now: a list later, everybody has."""
+        outlives = KINDS[kind].outlives
+        if outlives is None or projection.reference(outlives) is None:
+            return
+        self._last_words[namespace, projection.uid] = _LastWord(kind, name, projection)
+        if len(self._last_words) > _LAST_WORDS:
+            self._drop_last_word(next(iter(self._last_words)))
+
+    def _drop_last_word(self, key: Name) -> None:
+        word = self._last_words.pop(key)
+        for ref, value in word.projection.references:
+            self._digests.pop((word.kind, key[0], ref, value), None)
 
     def _bury(self, namespace: str, uid: str, version: int) -> None:
         old = self._gone.pop((namespace, uid), None)

@@ -79,6 +79,8 @@ class WatchedScope:
     _said: bool = False
     _failures: int = 0
     _young_deaths: int = 0
+    _proven: bool = False
+    """Whether the watch at hand, or the one that ended last, lived long enough to be no young death."""
 
     def __post_init__(self) -> None:
         self.parts.metrics.begin(self.scope)
@@ -114,6 +116,7 @@ class WatchedScope:
 
     async def _live(self) -> None:
         """Read, watch, and look after it, until one of the three fails; raises why."""
+        self._proven = False
         proving = self._young_deaths >= YOUNG_DEATHS
         if not proving:
             await self._read()
@@ -127,6 +130,7 @@ class WatchedScope:
             async with _beside(self._look(watcher), f"look at {self}") as look:
                 await asyncio.wait({watch, look}, return_when=asyncio.FIRST_COMPLETED)
                 if asyncio.get_running_loop().time() - born >= PROVEN_SECONDS:
+                    self._proven = True
                     self._failures = self._young_deaths = 0
                 for task in (look, watch):
                     if task.done():
@@ -197,7 +201,7 @@ class WatchedScope:
 
     def _watch_ended(self, error: WatchEnded) -> None:
         """Go on with what is known while the watch is begun anew; if none lives, decide nothing any more."""
-        self._young_deaths += 1
+        self._young_deaths += not self._proven
         if not self._open or self._young_deaths >= YOUNG_DEATHS:
             self._lose(error)
             return

@@ -53,14 +53,16 @@ class Kept:
 class ReportTask:
     """A report to be written, with its page where that is to be kept; `done` is what was kept.
 
-    `seen` is the id of the answer that it is about. `kept_before` says whether its page was kept then,
-    once that is known.
+    `seen` is the id of the answer that it is about, and `crowded_out` the window of a page that found no room in the
+    queue. `kept_before` says whether its page was kept then, once that is known: only then is anything lost, or taken
+    of a cap.
     """
 
     day: str
     report: Json
     page: PageTask | None
     seen: str | None
+    crowded_out: Window | None = None
     kept_before: bool | None = None
     done: Future[Kept] = field(default_factory=Future)
     since: float = field(default_factory=monotonic)

@@ -68,7 +68,9 @@ class Capture:
         self._sampler = Sampler(config, clock=monotonic)
         self._budget = Budget(config.queue_bytes)
         self._backlog = Backlog(most_reports=_MOST_REPORTS, most_windows=_MOST_WINDOWS)
-        self._writer = Writer(place, partial(opened, config.uri), self._backlog, self._budget, metrics)
+        self._writer = Writer(
+            place, partial(opened, config.uri), self._backlog, self._budget, metrics, another=self._sampler.another
+        )
         self._documents: Remembered[str, bool] = Remembered(most=_MOST_DOCUMENTS, seconds=_DOCUMENT_SECONDS)
         self._window: Window | None = None
         metrics.watch_queue(lambda: self._budget.held)
@@ -117,32 +119,26 @@ class Capture:
         self, report: Json, *, seen: str | None, source: Source | None, page: AnsweredPage | None, context: Context
     ) -> ReportTask | Kept:
         """Have a report written, with its page where it came; return what will be told, or was decided at once."""
-        task = None if source is None or page is None else self._reported(source, page, context)
-        waiting = ReportTask(self._now().date().isoformat(), report, task, seen)
+        waiting = ReportTask(self._now().date().isoformat(), report, None, seen)
+        if source is not None and page is not None:
+            task = self._reported(source, page, context)
+            if self._budget.admit(task):
+                waiting.page = task
+            else:
+                waiting.crowded_out = task.window
         if self._backlog.add_report(waiting):
             return waiting
-        if task is not None:
-            self._budget.release(task)
-            self._lose(task.window, Stratum.REPORTED, Outcome.QUEUE, Loss.QUEUE)
-            task.window.cancelled()
-        self._metrics.report_lost(Loss.QUEUE)
+        self._writer.lose(waiting, Loss.QUEUE)
         return Kept(report=False, page=False, reason="QueueFull")
 
     def stamp(self) -> Json:
         """Return what a report says of now and here."""
         return {"at": moment(self._now()), **self._place.names}
 
-    def _reported(self, source: Source, page: AnsweredPage, context: Context) -> PageTask | None:
-        window = self._window_now()
-        if not self._sampler.another():
-            self._lose(window, Stratum.REPORTED, Outcome.CAP, Loss.CAP)
-            return None
+    def _reported(self, source: Source, page: AnsweredPage, context: Context) -> PageTask:
         draw = Draw(Stratum.REPORTED, self._sampler.probability)
         task = self._task(HeldSource(source), page, draw, context, _lacking([page], context.expected))
-        if not self._budget.admit(task):
-            self._lose(window, Stratum.REPORTED, Outcome.QUEUE, Loss.QUEUE)
-            return None
-        window.begun()
+        task.window.begun()
         return task
 
     def _keep(self, held: HeldSource, page: AnsweredPage, draw: Draw, context: Context, missing: Sequence[str]) -> None:

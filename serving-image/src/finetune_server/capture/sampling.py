@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from math import ceil
+from threading import Lock
 from typing import Final
 
 from ..config import CaptureConfig
@@ -71,6 +72,7 @@ class Sampler:
         hour, day = ceil(config.per_hour / 2), ceil(config.per_day / 2)
         self._drawn = Allowance(per_hour=hour, per_day=day)
         self._others = Allowance(per_hour=config.per_hour - hour, per_day=config.per_day - day)
+        self._taking = Lock()
 
     @property
     def probability(self) -> float:
@@ -94,9 +96,10 @@ class Sampler:
         return Draw(None, probability)
 
     def another(self) -> bool:
-        """Use one of what is left for pages that were not drawn; tell whether there was one."""
-        now = self._clock()
-        if self._others.left(now) <= 0:
-            return False
-        self._others.take(now)
-        return True
+        """Use one of what is left for pages that were not drawn; tell whether there was one. For several threads."""
+        with self._taking:
+            now = self._clock()
+            if self._others.left(now) <= 0:
+                return False
+            self._others.take(now)
+            return True

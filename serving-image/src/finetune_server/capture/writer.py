@@ -37,6 +37,13 @@ _LONGEST_PAUSE: Final = 10.0
 _LOG_SECONDS: Final = 60
 _NICENESS: Final = 10
 
+_OUTCOMES: Final = {
+    Loss.QUEUE: Outcome.QUEUE,
+    Loss.CAP: Outcome.CAP,
+    Loss.STORAGE: Outcome.STORAGE,
+    Loss.PREFIX_SHARED: Outcome.STORAGE,
+}
+
 
 class PrefixSharedError(Exception):
     """Somebody else's pages lie where these should: nothing is written."""
@@ -46,13 +53,21 @@ class Writer:
     """Digests pages, and writes them, reports and windows, one after the other."""
 
     def __init__(
-        self, place: Place, opened: Callable[[], Store], backlog: Backlog, budget: Budget, metrics: CaptureMetrics
+        self,
+        place: Place,
+        opened: Callable[[], Store],
+        backlog: Backlog,
+        budget: Budget,
+        metrics: CaptureMetrics,
+        *,
+        another: Callable[[], bool],
     ) -> None:
         self._place = place
         self._opened = opened
         self._backlog = backlog
         self._budget = budget
         self._metrics = metrics
+        self._another = another
         self._store: Store | None = None
         self._below = f"{place.namespace}/{place.deployment}"
         self._written: Remembered[tuple[str, str], bool] = Remembered(most=1000, seconds=_WRITTEN_SECONDS)
@@ -93,7 +108,7 @@ class Writer:
             self._claim()
             self._do(task)
         except PrefixSharedError:
-            self._lose(task, Loss.PREFIX_SHARED)
+            self.lose(task, Loss.PREFIX_SHARED)
         except Exception as error:  # noqa: BLE001 - stores raise errors of their own, without a common base
             self._complain(error)
             if not self._backlog.closing and _is_worth_another(task):
@@ -101,7 +116,7 @@ class Writer:
                 self._backlog.pause(self._pause)
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                 return
-            self._lose(task, Loss.STORAGE)
+            self.lose(task, Loss.STORAGE)
         else:
             self._pause = _FIRST_PAUSE
         self._backlog.finished()
@@ -110,7 +125,7 @@ class Writer:
         match task:
             case PageTask():
                 self._write_page(task, day=day_of(task.prediction))
-                self._end(task, stored=True)
+                self._end(task, None)
             case ReportTask():
                 self._write_report(task)
             case Window():
@@ -129,43 +144,68 @@ class Writer:
     def _write_report(self, task: ReportTask) -> None:
         """Write the page first, which the report names; a page that was kept before stays in its stratum."""
         if task.done.cancelled():  # its client was told that it is not kept
-            self._lose(task, Loss.STORAGE)
+            self.lose(task, Loss.STORAGE)
             return
         if task.kept_before is None:
             task.kept_before = task.seen is not None and self._was_kept(task.seen, task.day)
-        page = None if task.kept_before else task.page
+            self._settle_page(task)
+        page = task.page
         if page is not None:
             page.digest = page.digest or (pixels_digest(page.pixels) if page.pixels is not None else "")
             self._write_page(page, day=task.day)
         report = {**task.report, "record": page.prediction if page is not None else None}
         self._put(f"days/{task.day}/reports/{report['id']}.json", encoded(report))
         if page is not None:
-            self._end(page, stored=True)
-        elif task.page is not None:
-            self._budget.release(task.page)
-            task.page.window.cancelled()
+            self._end(page, None)
         self._metrics.report_stored()
         _answer(task, Kept(report=True, page=task.kept_before or page is not None))
+
+    def _settle_page(self, task: ReportTask) -> None:
+        """Let go of a page that was kept before, which costs nothing, and of one that the queue or a cap keeps out."""
+        if task.kept_before:
+            self._let_go(task)
+        elif task.page is None:
+            self._lose_page(task, Loss.QUEUE)
+        elif not self._another():
+            self._lose_page(task, Loss.CAP)
+
+    def _let_go(self, task: ReportTask) -> None:
+        if task.page is not None:
+            self._budget.release(task.page)
+            task.page.window.cancelled()
+        if task.crowded_out is not None:
+            task.crowded_out.cancelled()
+        task.page = task.crowded_out = None
+
+    def _lose_page(self, task: ReportTask, loss: Loss) -> None:
+        if task.page is not None:
+            self._end(task.page, loss)
+        if task.crowded_out is not None:
+            self._count(task.crowded_out, Stratum.REPORTED, Loss.QUEUE)
+        task.page = task.crowded_out = None
 
     def _was_kept(self, prediction: str, today: str) -> bool:
         days = dict.fromkeys((day_of(prediction), today))
         return any(self._exists(_record(day, stratum, prediction)) for day in days for stratum in Stratum)
 
-    def _end(self, task: PageTask, *, stored: bool, loss: Loss = Loss.STORAGE) -> None:
+    def _end(self, task: PageTask, loss: Loss | None) -> None:
         self._budget.release(task)
-        task.window.ended(task.stratum, Outcome.STORED if stored else Outcome.STORAGE)
-        if stored:
-            self._metrics.page_stored(task.stratum)
-        else:
-            self._metrics.page_lost(task.stratum, loss)
+        self._count(task.window, task.stratum, loss)
 
-    def _lose(self, task: Task, loss: Loss) -> None:
+    def _count(self, window: Window, stratum: Stratum, loss: Loss | None) -> None:
+        window.ended(stratum, Outcome.STORED if loss is None else _OUTCOMES[loss])
+        if loss is None:
+            self._metrics.page_stored(stratum)
+        else:
+            self._metrics.page_lost(stratum, loss)
+
+    def lose(self, task: Task, loss: Loss) -> None:
+        """Count what will not be written, and tell who waits for it."""
         match task:
             case PageTask():
-                self._end(task, stored=False, loss=loss)
+                self._end(task, loss)
             case ReportTask():
-                if task.page is not None:
-                    self._end(task.page, stored=False, loss=loss)
+                self._lose_page(task, loss)
                 self._metrics.report_lost(loss)
                 reason = "PrefixShared" if loss is Loss.PREFIX_SHARED else "StorageUnavailable"
                 _answer(task, Kept(report=False, page=bool(task.kept_before), reason=reason))

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import Hold, Rejected, TakenBack
+from finetune_operator.api.policy import Hold, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.promotion import Despite
 from finetune_operator.api.record import Mark, Rejection, Service, record_text
 from finetune_operator.decide import limits
@@ -67,3 +67,30 @@ def test_a_no_that_stands_on_a_version_counts_among_what_is_recalled_though_it_l
     status = decide(looked).status
     assert status.rejected == newer
     assert status.last_good == ()
+
+
+@pytest.mark.row("D63")
+@pytest.mark.row("D65")
+def test_the_hold_of_an_adopted_version_tells_of_a_no_that_stands_on_its_version_alone() -> None:
+    newer = tuple(
+        Rejected(version="", sha256=f"{n:064x}", by="ann", at=NOW + seconds(n)) for n in range(limits.REJECTED)
+    )
+    record = record_text(SHA, {}, Rejection(at=NO.at, by="ann", version="ft_v1.1"))
+    rejected = replace(TUNED, metadata=replace(TUNED.metadata, annotations={SERVICE_RECORD_KEY: record}))
+    good = with_record(BASE, Service(good=NOW - seconds(99)))
+    found = deployment(keys(TUNED), epoch=3)
+    status = decide(view(policy(PolicyStatus(rejected=newer)), found, versions=(good, rejected))).status
+    assert status.hold is not None
+    assert "first saw it ('ann' rejected it in review)" in status.hold.message
+    assert "to have 'base_v1' served" in status.hold.message
+
+
+@pytest.mark.row("D110")
+def test_who_is_told_what_comes_back_is_told_that_a_person_rejected_it() -> None:
+    """It is put back all the same (D5); who lets go of the keys may want to promote another one first."""
+    theirs = deployment(keys(BASE), epoch=3, keys_manager="kubectl")
+    for noes, words in (((), "puts 'ft_v1.1' back then)"), ((NO,), "back then, though 'ann' rejected it in review)")):
+        status = replace(live(TUNED, 1, TUNED, BASE), rejected=noes)
+        held = decide(view(policy(status), theirs, versions=VERSIONS)).status.hold
+        assert held is not None
+        assert words in held.message

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Policy, PolicyStatus, Rejected, TakenBack
+from finetune_operator.api.policy import Brake, Policy, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.promotion import Despite
+from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide, refused
 from finetune_operator.decide.views import DeploymentView
 from unit.decide.policy.flight import ASKED, BASE, COMPLETE, OTHER, TUNED, VERSIONS, flight_of, served, watching
@@ -20,6 +21,7 @@ from unit.decide.policy.world import (
     policy,
     promotion,
     seconds,
+    tuned,
     view,
 )
 
@@ -87,12 +89,17 @@ BARE = deployment(epoch=None, generation=7, observed_generation=7)
 """The same one, from which somebody removed the keys."""
 
 
-def put_back(of: Policy, there: DeploymentView) -> tuple[str | None, PolicyStatus]:
-    """Return what is put onto the Deployment after the flight ended there, and the status when it had ended."""
+def put_back(
+    of: Policy, there: DeploymentView | None, then: DeploymentView | None = None
+) -> tuple[str | None, PolicyStatus]:
+    """Return what is put onto the Deployment after the flight ended there, and the status when it had ended.
+
+    `then` is how it is by then, where that is otherwise.
+    """
     versions = (*VERSIONS, OTHER)
     gone = decide(view(of, there, ASKED, versions=versions, now=NOW + seconds(30))).status
     assert gone.in_flight is None
-    asked = applied(decide(view(policy(gone), there, ASKED, versions=versions, now=NOW + seconds(40))))
+    asked = applied(decide(view(policy(gone), then or there, ASKED, versions=versions, now=NOW + seconds(40))))
     return None if asked is None else asked.version, gone
 
 
@@ -145,3 +152,94 @@ def test_a_way_back_that_is_refused_leads_where_it_would_have_led_once_the_keys_
     assert "the operator puts 'ft_v9.9' back then" in owned.status.hold.message
     served_on = view(of, deployment(keys(BASE)), ASKED, versions=versions, now=NOW + seconds(30))
     assert refused(served_on, "argocd", "conflict").status.live == of.status.live, "it serves: a no takes nothing down"
+
+
+THEIRS = deployment(keys(tuned("ft_v5.5")), epoch=3, keys_manager="kubectl-edit")
+
+
+@pytest.mark.row("D115")
+@pytest.mark.parametrize("phase", ["Watching", "Returning"])
+def test_what_a_person_rejected_does_not_come_back_once_others_let_go_of_their_keys(phase: str) -> None:
+    of = flown(BASE, OTHER)
+    assert of.status.in_flight is not None
+    back = live_version(BASE if phase == "Watching" else OTHER)
+    flight = replace(of.status.in_flight, phase=phase, back=back, why="RolloutTimedOut", message="")
+    version, status = put_back(policy(replace(of.status, in_flight=flight)), THEIRS, BARE)
+    assert version == "ft_v9.9"
+    assert status.hold is not None
+    assert "recorded as live is 'ft_v9.9'" in status.hold.message
+
+
+@pytest.mark.row("D115")
+def test_who_puts_what_is_live_onto_the_deployment_themselves_has_it_stay() -> None:
+    undone = deployment(keys(BASE), epoch=1, keys_manager="kubectl-rollout")
+    version, status = put_back(flown(BASE, OTHER), undone)
+    assert (version, status.live) == (None, flown(BASE, OTHER).status.live)
+
+
+def on_the_way_back(good: tuple[Any, ...] = (BASE, OTHER), **changes: Any) -> Policy:
+    """On the way back to base_v1, which a person rejected since it began."""
+    of = flown(*good)
+    assert of.status.in_flight is not None
+    flight = replace(of.status.in_flight, phase="Returning", why="RolloutTimedOut", message="slow", epoch=3)
+    return policy(replace(of.status, in_flight=replace(flight, **changes), epoch=3))
+
+
+def next_look(of: Policy, there: DeploymentView | None) -> Decision[PolicyStatus]:
+    return decide(view(of, there, ASKED, versions=(*VERSIONS, OTHER), now=NOW + seconds(30)))
+
+
+@pytest.mark.row("D116")
+def test_a_way_back_that_was_not_applied_yet_leads_elsewhere_once_a_person_rejected_where_it_led() -> None:
+    """A crash came between: what is put onto the Deployment now is a choice."""
+    led = next_look(on_the_way_back(), served(**COMPLETE))
+    put = applied(led)
+    assert put is not None
+    assert (put.version, put.epoch) == ("ft_v9.9", 4), "under an epoch of its own: the other apply may still come"
+    there = deployment(keys(OTHER), epoch=4, generation=8, observed_generation=8)
+    over = next_look(policy(led.status), there).status
+    assert over.live is not None
+    assert over.live.version == "ft_v9.9"
+    assert "it went back to 'ft_v9.9', for 'base_v1' was live, but 'ann' rejected it" in over.consumed[-1].message
+
+
+@pytest.mark.row("D116")
+@pytest.mark.parametrize("there", [None, FRESH], ids=["gone", "made anew"])
+def test_what_a_way_back_led_to_is_not_put_onto_another_deployment_once_a_person_rejected_it(
+    there: DeploymentView | None,
+) -> None:
+    version, status = put_back(on_the_way_back(), there, FRESH)
+    assert version == "ft_v9.9"
+    assert status.consumed[-1].outcome == "RolledBack"
+
+
+@pytest.mark.row("D116")
+def test_keys_that_are_removed_on_the_way_back_come_back_as_those_of_another_version() -> None:
+    bare = deployment(epoch=3, generation=7, observed_generation=7)
+    assert put_back(on_the_way_back(), bare)[0] == "ft_v9.9"
+
+
+@pytest.mark.row("D116")
+def test_a_way_back_goes_on_where_it_leads_when_that_is_there_already_or_there_is_nothing_better() -> None:
+    there = deployment(keys(BASE), epoch=3, generation=8, observed_generation=8)
+    over = next_look(on_the_way_back(), there).status
+    assert over.live is not None
+    assert (over.in_flight, over.live.version) == (None, "base_v1"), "it serves: a no takes nothing down"
+    alone = applied(next_look(on_the_way_back((BASE,)), served(**COMPLETE)))
+    assert alone is not None
+    assert alone.version == "base_v1"
+
+
+@pytest.mark.row("D116")
+def test_a_brake_that_is_led_elsewhere_on_its_way_says_so_and_frees_nothing() -> None:
+    old = TakenBack(version="ft_v9.9", sha256=OTHER.spec.artifact.sha256, by="bo", reason="bad", since=NOW - seconds(9))
+    brake = Brake(promotion="brake", promotion_uid="uid-brake", spec_hash="", corrects=True)
+    message = "promotion 'brake' ended the flight to 'ft_v1.1' and goes back to 'base_v1'"
+    of = on_the_way_back((BASE, TUNED, OTHER), why="TakenBack", message=message, brake=brake)
+    led = next_look(policy(replace(of.status, taken_back=(old,))), served(**COMPLETE)).status
+    there = deployment(keys(OTHER), epoch=4, generation=8, observed_generation=8)
+    over = next_look(policy(led), there).status
+    done = over.consumed[-1]
+    words = "went back to 'ft_v9.9', for 'base_v1': 'ann' rejected it in review"
+    assert (done.name, done.outcome, done.message) == ("brake", "Succeeded", words)
+    assert old in over.taken_back

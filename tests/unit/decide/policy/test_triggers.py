@@ -1,6 +1,7 @@
 """What a policy fires by volume, what keeps it from firing, and what is said of either."""
 
 from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -321,6 +322,46 @@ def test_a_run_that_the_api_server_refuses_is_said_in_due_and_the_policy_stays_r
     states = {c.type: (c.status, c.reason) for c in said.status.conditions}
     assert states["Due"] == ("False", "QuotaExceeded")
     assert states["Ready"] == ("True", "Operational")
+
+
+@pytest.mark.row("D171")
+def test_a_run_that_is_not_made_yet_and_whose_pool_is_too_small_by_now_is_forgotten() -> None:
+    world = TriggerWorld(counted=counts(50, outside=60))
+    world.look(acts=False)
+    assert world.due[:2] == ("True", "Firing")
+    world.edit(min_pool_samples=80)
+    world.settle()
+    assert (world.made, world.fired) == ([], ())
+    assert world.due[:2] == ("False", "PoolTooSmall")
+    assert world.due[2].startswith("60 of 80 samples that the base does not know, which spec.minPoolSamples asks for")
+    world.counted = counts(70, outside=80)
+    world.settle()
+    assert len(world.made) == 1
+
+
+@pytest.mark.row("D142")
+def test_a_holdout_that_holds_nothing_out_would_be_refused_by_the_run_so_nothing_is_fired() -> None:
+    world = TriggerWorld(counted=counts(60, outside=60))
+    world.edit(data=replace(world.policy.spec.data, pool=replace(world.policy.spec.data.pool, holdout=Decimal("0.2"))))
+    world.settle()
+    assert (world.made, world.due[:2]) == ([], ("False", "PoolTooSmall"))
+    assert world.due[2].startswith(
+        "0 samples are held out (holdout 0.2), so nothing would be measured on; verify pages of more documents"
+    )
+    world.counted = counts(60, outside=60, held_out=1)
+    world.settle()
+    assert len(world.made) == 1
+
+
+@pytest.mark.row("D155")
+def test_due_says_fired_only_when_the_run_is_there() -> None:
+    world = TriggerWorld()
+    for _ in range(2):
+        world.look(acts=False)  # the API server answers 409 or 500 to its making
+        assert world.due[:2] == ("True", "Firing")
+        assert "it is not there yet" in world.due[2]
+    world.settle()
+    assert world.due == ("True", "Fired", f"run '{world.newest}' (Volume), try 1: 50 new samples, and 50 are enough")
 
 
 @pytest.mark.row("D156")

@@ -12,18 +12,18 @@ TOOLS: Final = ("label-studio", "coco", "cvat", "yolo")
 """Formats of labelling tools that are read and written."""
 
 
-def add_verified_folder(parser: argparse.ArgumentParser, *, verifier: bool = True) -> None:
+def add_verified_folder(parser: argparse.ArgumentParser) -> None:
     """Add what every command takes that reads a verified folder into a pool: places, verifier, classes, background.
 
-    Without `verifier` its options may be left out, where the folder itself says who verified it.
+    The verifier may be left out, where the folder itself says who verified it.
     """
     parser.add_argument("uri", help="the pool")
     parser.add_argument("--from", dest="source_folder", required=True, metavar="PLACE")
     parser.add_argument(
         "--anchor", required=True, metavar="URI", help="its classes count; its val and test pages do not"
     )
-    parser.add_argument("--verified-by", required=verifier, metavar="NAME")
-    parser.add_argument("--verified-at", required=verifier, type=as_date, metavar="YYYY-MM-DD")
+    parser.add_argument("--verified-by", metavar="NAME")
+    parser.add_argument("--verified-at", type=as_date, metavar="YYYY-MM-DD")
     add_background(parser)
     parser.add_argument(
         "--map-classes",

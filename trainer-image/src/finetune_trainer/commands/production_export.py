@@ -35,6 +35,9 @@ def run(options: argparse.Namespace, _scratch: Path) -> str:
     from ..storage import Storage, normalise
 
     classes = read_index(Storage(), normalise(options.anchor)).classes
-    pages, chosen = chosen_pages(options)
+    choice = chosen_pages(options)
+    if choice.unreadable and not choice.chosen:
+        return choice.done(["no page is left to write"])
     target = Target(normalise(options.to), options.format, options.image_url)
-    return "\n".join(export_pages(pages, chosen, target, classes, PageLines("production export")))
+    lines = export_pages(choice.pages, choice.chosen, target, classes, PageLines("production export"))
+    return choice.done(lines)

@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _scratch: Path) -> str:
     """Return a line for each page."""
-    pages, chosen = chosen_pages(options)
-    head = f"{len(chosen)} of {len(pages.places)} captured pages"
-    return "\n".join([head, *map(_line, chosen)])
+    choice = chosen_pages(options)
+    head = f"{len(choice.chosen)} of {len(choice.pages.places)} captured pages"
+    return choice.done([head, *map(_line, choice.chosen)])
 
 
 def _line(page: Chosen) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from ..documents.pool import CorrectedSample, LabelFile, PoolCorrection
@@ -18,6 +18,7 @@ from .incoming import Incoming, know_same_boxes, no_image, open_folder, page_rem
 from .labels import parse_label
 from .meanwhile import beside_correction
 from .pool import Pool, StoredSample, read_pool
+from .pool_batch import Origin
 from .pool_check import measured_pool
 from .pool_log import append, created_at, entry_names, next_id
 from .problems import Problem, raise_first
@@ -28,8 +29,8 @@ from .repeated import Compared, NewPage, compare
 class NewLabels:
     """What is to be corrected: a YOLO folder, the anchor whose classes count, who verified the labels, and why.
 
-    `background` and `map_classes` mean what they mean for a batch. `only_known` leaves out pages that the pool
-    has not, or not any more.
+    `background`, `map_classes` and `origins` mean what they mean for a batch; of an origin only the verifier counts,
+    for a page keeps its document and source. `only_known` leaves out pages that the pool has not, or not any more.
     """
 
     folder_uri: str
@@ -40,6 +41,7 @@ class NewLabels:
     background: float = 0
     map_classes: bool = False
     only_known: bool = False
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def _check_meanwhile(pool: Pool, new: NewLabels, compared: Compared) -> None:
 
 
 def _check_said(new: NewLabels) -> None:
-    if not new.verified_by.strip():
+    if not new.origins and not new.verified_by.strip():
         raise bad_input(Reason.VERIFIER_MISSING, "--verified-by is empty.", "Name the person who verified the labels.")
     if not new.reason.strip():
         raise bad_input(Reason.DATA_UNREADABLE, "--reason is empty.", "Say why the labels change: a ticket or report.")
@@ -119,8 +121,8 @@ def _check_unsaid_classes(storage: Storage, incoming: Incoming, compared: Compar
     lost: dict[str, list[str]] = {}
     for page, stored in compared.relabelled if unsaid else ():
         label = parse_label(storage.read(stored.label.uri), len(names)) if storage.exists(stored.label.uri) else ()
-        for field in {box.field for box in label} & unsaid if isinstance(label, tuple) else ():
-            lost.setdefault(names[field], []).append(page.image)
+        for index in {box.field for box in label} & unsaid if isinstance(label, tuple) else ():
+            lost.setdefault(names[index], []).append(page.image)
     if lost:
         said = "; ".join(f"{name} on {len(pages)} pages (first: {pages[0]})" for name, pages in sorted(lost.items()))
         raise bad_input(
@@ -132,13 +134,14 @@ def _check_unsaid_classes(storage: Storage, incoming: Incoming, compared: Compar
 
 
 def _corrected(page: NewPage, stored: StoredSample, label: LabelFile, new: NewLabels) -> CorrectedSample:
+    origin = new.origins.get(page.image, Origin())
     return CorrectedSample(
         image=stored.image.sha256,
         pixels=page.checked.picture.pixels,
         label=label,
         replaces=stored.label.sha256,
-        verified_by=new.verified_by.strip(),
-        verified_at=new.verified_at.isoformat(),
+        verified_by=(origin.verified_by or new.verified_by).strip(),
+        verified_at=origin.verified_at or new.verified_at.isoformat(),
     )
 
 

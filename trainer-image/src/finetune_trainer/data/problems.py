@@ -29,8 +29,8 @@ _REMEDIES: Final[dict[Reason, str]] = {
     "test pages of the anchor never train.",
     Reason.DUPLICATE_SAMPLE: "Leave out pages that are there already; with --only-new `pool add` does it.",
     Reason.VERIFIER_MISSING: "Record who verified each page and when; unverified pages never train.",
-    Reason.TASK_UNFINISHED: "Finish the tasks in the labelling tool and export again; with --only-labelled `pool add` "
-    "leaves them out.",
+    Reason.TASK_UNFINISHED: "Finish the tasks in the labelling tool and export again; with --only-labelled "
+    "they are left out.",
     Reason.ANNOTATIONS_SEVERAL: "A page has one label: delete all annotations of the task but one, or mark one as "
     "ground truth, and export again.",
     Reason.SHAPE_UNUSABLE: "Draw upright rectangles of one field each on the page as it was given, and export again.",

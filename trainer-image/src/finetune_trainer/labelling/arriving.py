@@ -1,4 +1,4 @@
-"""Labels on their way into the pool: each task with its captured page, as a YOLO folder that `pool add` checks."""
+"""Labels on their way into the pool: each task with its captured page, as a YOLO folder that the pool checks."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ def stage(
         export.remarks.append(f"{len(export.unfinished)} tasks were left out: nobody has finished them")
     elif not arrival.only_labelled:
         problems += export.unfinished
+    names = _class_names(export, classes)
     matcher = Matcher(arrival.captured) if arrival.captured is not None else None
     origins: dict[str, Origin] = {}
     taken: set[str] = set()
@@ -75,22 +76,29 @@ def stage(
         try:
             name, data, origin = _page(storage, root, task, matcher, arrival)
             path = f"images/{_file_name(task.task, done, taken)}{PurePosixPath(name).suffix.lower()}"
-            _write(folder, path, data, label_text(task.marks, classes))
+            _write(folder, path, data, label_text(task.marks, names))
             origins[path] = origin
         except UnusableError as unusable:
             problems.append(unusable.problem(task.task))
         counted(done, len(export.pages))
     raise_first(problems, arrival.uri)
+    if arrival.captured is not None and (unreadable := arrival.captured.unreadable):
+        export.remarks.append(f"{len(unreadable)} captured records cannot be read, no page is theirs: {unreadable[0]}")
     if not origins:
         raise bad_input(
             Reason.DATA_UNREADABLE,
             f"{arrival.uri} has no labelled page ({len(export.unfinished)} unfinished tasks).",
             "Label pages, submit them, and export again.",
         )
-    names = json.dumps({"names": list(classes)}, ensure_ascii=False)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data.yaml").write_text(names, encoding="utf-8")
+    (folder / "data.yaml").write_text(json.dumps({"names": names}, ensure_ascii=False), encoding="utf-8")
     return Staged(folder, origins, tuple(export.remarks))
+
+
+def _class_names(export: Export, classes: Sequence[str]) -> list[str]:
+    """Return the classes that the export says something of: all, where it does not list them."""
+    known = {*(export.classes or ()), *(mark.field for page in export.pages for mark in page.marks)}
+    return [name for name in classes if name in known or not export.classes]
 
 
 def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> tuple[str, Export]:

@@ -23,7 +23,10 @@ _AT_ONCE: Final = 500
 
 @dataclass(slots=True)
 class CapturedPages:
-    """Records by prediction id, and the pictures of their pages. Keeps the records that were read."""
+    """Records by prediction id, and the pictures of their pages. Keeps the records that were read.
+
+    `unreadable` says of the records that `records` passed over why, in sentences.
+    """
 
     storage: Storage
     uri: str
@@ -31,6 +34,7 @@ class CapturedPages:
     """Where each record lies."""
     production: bool
     """Whether these are the server's own, of which pages are drawn; an export has them as pictures."""
+    unreadable: list[str] = field(default_factory=list)
     _records: dict[str, CapturedPage] = field(default_factory=dict)
     _images: dict[str, str] = field(default_factory=dict)
     """Of an export: the name of each picture."""
@@ -46,13 +50,17 @@ class CapturedPages:
         return self._records[prediction]
 
     def records(self) -> Iterator[CapturedPage]:
-        """Yield all records, in the order of their ids."""
+        """Yield all records that can be read, in the order of their ids."""
         missing = sorted(prediction for prediction in self.places if prediction not in self._records)
+        self.unreadable.clear()
         for start in range(0, len(missing), _AT_ONCE):
             places = {self.places[prediction]: prediction for prediction in missing[start : start + _AT_ONCE]}
             for place, data in self.storage.read_many(places).items():
-                self._records[places[place]] = parse_page(data, place)
-        yield from (self._records[prediction] for prediction in sorted(self.places))
+                try:
+                    self._records[places[place]] = parse_page(data, place)
+                except StepError as error:
+                    self.unreadable.append(error.message)
+        yield from (self._records[prediction] for prediction in sorted(self._records))
 
     def page(self, prediction: str) -> PageFile | str:
         """Return the page of a record as a picture, or why it is not to be had."""

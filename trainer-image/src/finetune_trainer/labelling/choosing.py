@@ -39,8 +39,9 @@ class Chosen:
 
 @dataclass(slots=True)
 class Reports:
-    """Reports by what they name. Filled by `add`."""
+    """Reports by what they name. Filled by `add`; `unreadable` says in sentences why others were passed over."""
 
+    unreadable: list[str] = field(default_factory=list)
     _by_prediction: dict[str, list[ProductionReport]] = field(default_factory=dict)
     _by_page: dict[tuple[str, int], list[ProductionReport]] = field(default_factory=dict)
     _by_document: dict[str, list[ProductionReport]] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class Reports:
 
 
 def read_reports(storage: Storage, uri: str, since: date | None) -> Reports:
-    """Return the reports since a day; a page is reported after it was answered. Unreadable ones are passed over."""
+    """Return the reports since a day; a page is reported after it was answered."""
     production, reports = Production(uri), Reports()
     for day in production.dates(storage):
         if since is not None and day < since:
@@ -76,8 +77,8 @@ def read_reports(storage: Storage, uri: str, since: date | None) -> Reports:
         for place, data in storage.read_many(places).items():
             try:
                 reports.add(parse_report(data, place))
-            except StepError:
-                continue
+            except StepError as error:
+                reports.unreadable.append(error.message)
     return reports
 
 

@@ -29,7 +29,7 @@ def read_coco(content: Any, classes: Sequence[str], files: Sequence[str]) -> Exp
     images, annotations, categories = (list(items or ()) for items in lists)
     names = {category.get("id"): category.get("name") for category in categories}
     by_image: dict[Any, list[dict[str, Any]]] = {image.get("id"): [] for image in images}
-    export = Export()
+    export = Export(tuple(map(str, names.values())))
     for annotation in annotations:
         if annotation.get("image_id") not in by_image:
             lost = UnusableError(Reason.IMAGE_MISSING, f"its image {annotation.get('image_id')} is not in the list")

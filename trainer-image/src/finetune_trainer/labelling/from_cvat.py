@@ -26,7 +26,7 @@ def read_cvat(data: bytes, classes: Sequence[str], files: Sequence[str]) -> Expo
     if root.tag != "annotations" or root.find("track") is not None:
         raise _another("has tracks of a video" if root.tag == "annotations" else f"begins with <{root.tag}>")
     by, at = _assignee(root), _updated(root)
-    export = Export()
+    export = Export(_labels(root))
     for image in root.findall("image"):
         task = image.get("name") or f"image {image.get('id')}"
         try:
@@ -69,6 +69,12 @@ def _assignee(root: ElementTree.Element) -> str | None:
         for person in root.findall(f"meta/{kind}/assignee")
     ]
     return next(filter(None, people), None)
+
+
+def _labels(root: ElementTree.Element) -> tuple[str, ...] | None:
+    """Return the labels of the task, job or project; None where the file does not list them."""
+    names = [label.findtext("name") or "" for label in root.findall("meta/*/labels/label")]
+    return tuple(names) or None
 
 
 def _updated(root: ElementTree.Element) -> str | None:

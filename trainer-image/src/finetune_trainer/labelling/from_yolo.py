@@ -27,7 +27,8 @@ def read_yolo(storage: Storage, uri: str, classes: Sequence[str]) -> Export:
         )
     alone = _labels_alone(folder)
     left_out, lost = account(storage, folder, folder.images)
-    export = Export(problems=[problem for problem in lost if problem.place not in alone], remarks=summary(left_out))
+    problems = [problem for problem in lost if problem.place not in alone]
+    export = Export(tuple(names), problems=problems, remarks=summary(left_out))
     for image in folder.images:
         label = folder.label(image)
         if label is None:

@@ -46,8 +46,13 @@ class Returned:
 
 @dataclass(slots=True)
 class Export:
-    """What a tool's export comes to; filled as it is read. `unfinished` may be left out, `problems` may not."""
+    """What a tool's export comes to; filled as it is read. `unfinished` may be left out, `problems` may not.
 
+    `classes` are the names that the tool had to label with, None where its export does not say them: it says nothing
+    of boxes of others.
+    """
+
+    classes: tuple[str, ...] | None = None
     pages: list[Returned] = field(default_factory=list)
     unfinished: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)

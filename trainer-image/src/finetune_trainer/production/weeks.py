@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import dropwhile
@@ -11,10 +10,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from ..documents.codec import encode
-from ..documents.production import DayTotal, ProductionWeek, parse_report, parse_week
-from ..errors import StepError
-from ..storage import Storage, join
+from ..documents.production import DayTotal, ProductionWeek, parse_week
+from ..storage import Storage
 from .layout import Production
+from .reported import reported_documents
 
 SHOWN: Final = 8
 """Complete weeks that a scan reports: an alert looks at four, and a chart is worth twice that."""
@@ -61,25 +60,8 @@ def remember_expiring(storage: Storage, production: Production, day: date) -> No
     known = _read(storage, production, week)
     if known.documents is not None or any(entry.date == day.isoformat() for entry in known.expired):
         return
-    entry = DayTotal(day.isoformat(), len(subjects(storage, production, [day])))
+    entry = DayTotal(day.isoformat(), len(reported_documents(storage, production, [day])))
     _write(storage, production, replace(known, expired=tuple(sorted((*known.expired, entry), key=lambda e: e.date))))
-
-
-def subjects(storage: Storage, production: Production, days: Iterable[date]) -> set[str]:
-    """Return what was reported on these days, each subject once. A report that cannot be read counts for itself."""
-    places = [
-        join(folder, name)
-        for folder in map(production.reports, days)
-        for name in storage.names(folder)
-        if name.endswith(".json")
-    ]
-    seen: set[str] = set()
-    for place, data in storage.read_many(places).items():
-        try:
-            seen.add(parse_report(data, place).subject)
-        except StepError:
-            seen.add(place)
-    return seen
 
 
 def _total(storage: Storage, production: Production, monday: date, days: set[date]) -> int | None:
@@ -92,7 +74,7 @@ def _total(storage: Storage, production: Production, monday: date, days: set[dat
         return None
     gone = {entry.date for entry in known.expired}
     there = [day for day in of_week if day.isoformat() not in gone]
-    documents = len(subjects(storage, production, there)) + sum(entry.documents for entry in known.expired)
+    documents = len(reported_documents(storage, production, there)) + sum(entry.documents for entry in known.expired)
     _write(storage, production, replace(known, documents=documents))
     return documents
 

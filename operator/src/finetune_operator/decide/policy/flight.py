@@ -28,7 +28,7 @@ from . import memory
 from .blame import fault_of, surroundings
 from .brake import brake
 from .flight_clock import begun, clock, counted_if_due, in_all
-from .returning import apply_again, foreign, returning, target_gone, turn_back
+from .returning import apply_again, foreign, led_elsewhere, returning, target_gone, turn_back
 from .watching import REPORT_LAG, deadline_reported, watch, watching
 from .writes import apply_keys, as_met, given_up_at, next_epoch, progress, until
 
@@ -94,6 +94,7 @@ def _overruled(view: PolicyView, promotion: Promotion, to: LiveVersion) -> tuple
 def advance(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     """Return the next step of the flight; a promotion that ends it comes before what it would do by itself."""
     deployment = view.deployment
+    flight = led_elsewhere(view, flight, deployment)
     if deployment is None or deployment.deleting or deployment.uid != flight.deployment_uid:
         return target_gone(view, flight)
     decision = brake(view, flight, deployment) or _advance(view, flight, deployment)

@@ -177,18 +177,20 @@ def _kept_good(status: PolicyStatus, version: LiveVersion) -> PolicyStatus:
     return replace(status, last_good=(version, *good)[: limits.LAST_GOOD])
 
 
-def rejected(status: PolicyStatus, entries: Iterable[Rejected]) -> PolicyStatus:
+def rejected(status: PolicyStatus, entries: Iterable[Rejected], elsewhere: Collection[str] = ()) -> PolicyStatus:
     """Return `status` with what people rejected, each digest once, oldest first; beyond the bound the oldest leave.
 
-    The first word stands. One that came before the bytes were recorded is told as which version they were, later.
+    Those `elsewhere` leave first: they stand on versions that are there, and count all the same. The first word stands.
+    One that came before the bytes were recorded is told as which version they were, later.
     """
     known = dict[str, Rejected]()
     for entry in (*entries, *status.rejected):
         other = known.get(entry.sha256)
         named = other is not None and other.version and not entry.version
         known[entry.sha256] = replace(entry, version=other.version) if other is not None and named else entry
-    newest = sorted(known.values(), key=lambda entry: (entry.at, entry.sha256))[-limits.REJECTED :]
-    return status if tuple(newest) == status.rejected else replace(status, rejected=tuple(newest))
+    kept = sorted(known.values(), key=lambda entry: (entry.sha256 not in elsewhere, entry.at, entry.sha256))
+    newest = tuple(sorted(kept[-limits.REJECTED :], key=lambda entry: (entry.at, entry.sha256)))
+    return status if newest == status.rejected else replace(status, rejected=newest)
 
 
 def judged(status: PolicyStatus, entries: Iterable[Judged]) -> PolicyStatus:

@@ -43,7 +43,8 @@ def recall(view: PolicyView) -> Decision[PolicyStatus] | None:
     served = _served(view)
     status = _with_quarantines(view.policy.status, served)
     status = _with_taken_back(status, served)
-    status = memory.rejected(status, _rejections(view))
+    on_versions = tuple(_on_versions(view))
+    status = memory.rejected(status, (*view.rejections, *on_versions), {no.sha256 for no in on_versions})
     status = memory.judged(status, _judged(view))
     status = _with_good(view, status, served)
     return None if status is view.policy.status else Decision(status)
@@ -60,12 +61,8 @@ def _served(view: PolicyView) -> tuple[Served, ...]:
     return tuple((version, service) for version, service in records if service is not None)
 
 
-def _rejections(view: PolicyView) -> Iterator[Rejected]:
-    """Yield what people rejected of the model: by versions, runs and other policies that are there.
-
-    A no is about the bytes, so it counts whatever the Deployment.
-    """
-    yield from view.rejections
+def _on_versions(view: PolicyView) -> Iterator[Rejected]:
+    """Yield what people rejected of the model, by versions that are there: a no counts whatever the Deployment."""
     ours = (version for version in view.versions if version.spec.model == view.policy.spec.model)
     yield from filter(None, map(rejection_on, ours))
 
@@ -245,8 +242,8 @@ def _hold_until_rolled_out(
         else f"{deployment.updated} of {deployment.replicas} pods are made of it, {deployment.available} are available"
     )
     cause = (
-        f"Deployment '{deployment.name}' names '{version.version}'{_standing(status, version)}, but is not rolled out: "
-        f"{pods}. It counts as live, and is held, when it is; until then nothing begins"
+        f"Deployment '{deployment.name}' names '{version.version}'{_standing(view, status, version)}, but is not "
+        f"rolled out: {pods}. It counts as live, and is held, when it is; until then nothing begins"
     )
     ways = (*_letting_it_roll_out(view, deployment), *_instead(view, status, version), *_then(view, status))
     return _hold(view, status, "NotRolledOut", cause, ways)
@@ -264,7 +261,7 @@ def _hold_adopted(view: PolicyView, status: PolicyStatus, version: LiveVersion) 
     name, policy = version.version, replace(view.policy, status=status)
     cause = (
         f"Deployment '{policy.spec.deployment}' already served '{name}' when this policy first saw it"
-        f"{_standing(status, version)}"
+        f"{_standing(view, status, version)}"
     )
     against = overruling(status, version.sha256)
     keep = f"to lift the hold and stay with '{name}': {promoting(policy, name, name, release=True, despite=against)}"
@@ -282,10 +279,10 @@ def _letting_go_first(view: PolicyView, policy: Policy) -> Iterator[str]:
     )
 
 
-def _standing(status: PolicyStatus, version: LiveVersion) -> str:
+def _standing(view: PolicyView, status: PolicyStatus, version: LiveVersion) -> str:
     """Return what speaks against a version, in words."""
     quarantined, taken = status.quarantine_of(version.sha256), status.taken_back_of(version.sha256)
-    no = status.rejected_of(version.sha256)
+    no = rejection_of(version.sha256, view.versions, status)
     if quarantined is not None:
         return f" ({text.quarantined_in_words(quarantined)})"
     if no is not None:
@@ -295,7 +292,7 @@ def _standing(status: PolicyStatus, version: LiveVersion) -> str:
 
 def _instead(view: PolicyView, status: PolicyStatus, version: LiveVersion | None, *, most: int = 1) -> Iterator[str]:
     """Yield how to have the newest good versions served, where what is there is not known to be good."""
-    rejected = version is not None and status.rejected_of(version.sha256) is not None
+    rejected = version is not None and rejection_of(version.sha256, view.versions, status) is not None
     if version is not None and status.live is not None and not (rejected or overruling(status, version.sha256)):
         return
     good = [

@@ -64,10 +64,31 @@ def apply_again(
 ) -> Decision[PolicyStatus]:
     """Repeat the apply that is due, as the same one only where it provably was not committed."""
     status = view.policy.status
-    if deployment.generation != flight.generation:
+    known = status.in_flight
+    if deployment.generation != flight.generation or (known is not None and known.back != flight.back):
         flight = replace(flight, epoch=next_epoch(status, deployment), generation=deployment.generation)
     status = replace(status, in_flight=flight, epoch=max(status.epoch, flight.epoch))
     return Decision(status, apply_if_ours(view, deployment, version, flight.epoch), OBSERVED_STEP)
+
+
+def led_elsewhere(view: PolicyView, flight: InFlight, deployment: DeploymentView | None) -> InFlight:
+    """Return the flight with another way back, where a person rejected what it was to return to meanwhile (row D116).
+
+    Not where that is on the Deployment already: it serves, or is about to, and a no takes nothing down.
+    """
+    status, left = view.policy.status, flight.back
+    if flight.phase != "Returning" or left is None or (deployment is not None and deployment.keys == keys_of(left)):
+        return flight
+    no, back = barred(left.sha256, view.versions, status), memory.way_back(status, flight.to, view.versions)
+    if no is None or back is None or rejection_of(back.sha256, view.versions, status) is not None:
+        return flight
+    message, brake = flight.message, flight.brake
+    if brake is not None:
+        goes = f"goes back to {quoted(left.version)}"
+        led = f"goes back to {quoted(back.version)}, for '{left.version}': {rejected_in_words(no, left.version)}"
+        # As in D113: its word is about what it names.
+        message, brake = cut(message.replace(goes, led), limits.CAUSE), replace(brake, corrects=False)
+    return replace(flight, back=back, message=message, brake=brake)
 
 
 def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
@@ -214,7 +235,7 @@ def foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> D
     moment = way if flight.phase == "Returning" else f"while '{flight.to.version}' was {flight.phase.lower()}"
     message = f"{what} by {manager_in_words(deployment)} {moment}"
     status = quarantined_if_at_fault(view.policy.status, flight, view.now)
-    if deployment.keys.absent:
+    if deployment.keys != keys_of(status.live):  # else it serves, by their will: a no takes nothing down
         status, message = instead(view, status, flight, message)
     status = landed(status, flight, "Failed", "ConcurrentWriter", message, view.now)
     held, events = holds.external(view, status, deployment)
@@ -225,17 +246,17 @@ def foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> D
 def instead(view: PolicyView, status: PolicyStatus, flight: InFlight, message: str) -> tuple[PolicyStatus, str]:
     """Return what is live after a flight that nothing led back, and serves no more, with `message` (row D115).
 
-    It is what was live, so that lost keys are put back. Where a person rejected that (D110) it is what the flight would
-    go back to, or else what it went to, if that was good before, as far as nothing speaks against it either: to serve
-    anew is no going on.
+    It is what was live, so that lost keys are put back, and also once others let go of theirs. Where a person rejected
+    that (D110) it is what the flight would go back to, or else what it went to, if that was good before, as far as
+    nothing speaks against it either: to serve anew is no going on.
     """
     live = status.live
     if live is None or (no := barred(live.sha256, view.versions, status)) is None:
         return status, message
     forward = flight.phase != "Returning"
-    back = memory.way_back(status, flight.to, view.versions) if forward else flight.back
+    chosen = None if forward else flight.back
     ahead = flight.to if forward and status.is_good(flight.to.sha256) else None
-    for other in filter(None, (back, ahead)):
+    for other in filter(None, (chosen, memory.way_back(status, flight.to, view.versions), ahead)):
         led = replace(status, live=memory.as_live(other, flight.epoch, view.now))
         if _is_proven(view, led, other):
             words = rejected_in_words(no, live.version)

@@ -111,7 +111,9 @@ def what_comes_back(policy: Policy, versions: tuple[ModelVersion, ...]) -> str:
     if live is None:
         return "nothing is served then"
     if is_proven(policy, versions):
-        return f"the operator puts '{live.version}' back then"
+        no = rejection_of(live.sha256, versions, policy.status)
+        though = "" if no is None else f", though {rejected_in_words(no, live.version)}"
+        return f"the operator puts '{live.version}' back then{though}"
     return f"nothing is served then: nothing here proves '{live.version}', so it is not put back"
 
 

@@ -49,11 +49,16 @@ def underway(view: PolicyView) -> Missing | None:
 
 
 def too_small(view: PolicyView, counts: Counted) -> Missing | None:
-    """Return that a run would be refused for its pool (`spec.minPoolSamples`)."""
-    least = view.policy.spec.min_pool_samples
-    if counts.outside >= least:
+    """Return that a run would be refused for its pool: `spec.minPoolSamples`, or nothing is held out to measure on."""
+    spec = view.policy.spec
+    if counts.outside < spec.min_pool_samples:
+        text = f"{counts.outside} of {spec.min_pool_samples} samples that the base does not know, which "
+        text += "spec.minPoolSamples asks for"
+    elif spec.holdout > 0 and counts.held_out == 0:
+        text = f"0 samples are held out (holdout {spec.holdout}), so nothing would be measured on; verify pages of "
+        text += "more documents, or hold out a larger share"
+    else:
         return None
-    text = f"{counts.outside} of {least} samples that the base does not know, which spec.minPoolSamples asks for"
     return Missing(Explanation("PoolTooSmall", f"{text}; {look_in_words(view, counts)}"), for_good=True)
 
 

@@ -52,15 +52,18 @@ def fire(view: PolicyView) -> Decision[PolicyStatus] | None:
 
 
 def due(view: PolicyView) -> tuple[ConditionStatus, str, str]:
-    """Return the condition Due: what was fired, or what is missing and when it is looked at again."""
+    """Return the condition Due: what was fired or is to be made, or what is missing and when it is looked at again."""
     ruling = judge(view)
     match ruling:
         case Fired():
             reason = f": {ruling.reason}" if ruling.reason else ""
+            said = f"run '{ruling.run}' ({ruling.kind}), try {ruling.attempt or 1}{reason}"
+            if ruling.outcome == "Planned":
+                return "True", "Firing", f"{said}; it is not there yet, and made as soon as the API server takes it"
             draft = brakes.DRAFT if (ruling.run, "Suspended") in view.underway else ""
-            return "True", "Fired", f"run '{ruling.run}' ({ruling.kind}), try {ruling.attempt or 1}{reason}{draft}"
+            return "True", "Fired", f"{said}{draft}"
         case Firing():
-            return "True", "Fired", ruling.wish.reason
+            return "True", "Firing", ruling.wish.reason
         case Missing(explanation=explanation):
             return "False", explanation.reason, explanation.message
 
@@ -127,17 +130,17 @@ def _rules(view: PolicyView) -> Triggers | None:
 def _without_pointless(view: PolicyView) -> PolicyStatus:
     """Return the status without runs that were to be made, and that nobody would fire now (D171).
 
-    Something stood in the way, and meanwhile triggers went, or another run had what was new.
+    Something stood in the way, and meanwhile triggers went, another run had what was new, or more is asked for.
     """
     status, rules, counts = view.policy.status, _rules(view), counted(view)
     if rules is not None and isinstance(counts, Problem):
         return status
-    fired = tuple(entry for entry in status.fired if entry.outcome != "Planned" or _is_wanted(entry, rules, counts))
+    fired = tuple(e for e in status.fired if e.outcome != "Planned" or _is_wanted(view, e, rules, counts))
     return status if fired == status.fired else replace(status, fired=fired)
 
 
-def _is_wanted(entry: Fired, rules: Triggers | None, counts: Counted | Problem) -> bool:
-    if rules is None or isinstance(counts, Problem):
+def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: Counted | Problem) -> bool:
+    if rules is None or isinstance(counts, Problem) or brakes.too_small(view, counts) is not None:
         return False
     if entry.kind == "Volume":
         return rules.volume is not None and volume.wish(rules.volume, counts) is not None
