@@ -66,8 +66,9 @@ class Story:
     def finished(self, attempt: int) -> tuple[dict[str, Any], float]:
         """Let an attempt train to the end; return its result and the seconds."""
         pod, started = Pod(self.folder / f"attempt-{attempt}"), time.monotonic()
-        code, _ = pod.run("train", self.document, self.inputs(attempt))
-        assert code == 0, pod.message()
+        process = pod.start("train", self.document, self.inputs(attempt))
+        process.communicate()  # as long as it takes: the machine may be busy
+        assert process.returncode == 0, pod.message()
         result: dict[str, Any] = pod.message()["result"]
         return result, time.monotonic() - started
 

@@ -24,6 +24,9 @@ _NAME: Final = re.compile(r"attempt-([1-9][0-9]{0,3})/[01]\.state")
 _TRIED: Final = 4
 """Attempts whose files are read at most to find one: each is as large as the model with its optimizer."""
 
+_PAUSE: Final = 10
+"""Times as long as a write that failed took, until the next one: a store that is away costs a tenth of the time."""
+
 _LISTED: Final = 8
 """Earlier attempts that a result names."""
 
@@ -51,6 +54,7 @@ class KeptStates:
     started: float
     resumed: tuple[ResumedFrom, ...] = ()
     _earlier: dict[int, list[str]] = field(default_factory=dict)
+    _paused_until: float = 0.0
 
     def newest(self) -> Resumed | None:
         """Return the newest state of an earlier attempt that this training may go on from; None: it begins anew.
@@ -70,7 +74,27 @@ class KeptStates:
         return None
 
     def keep(self, state: TrainingState) -> None:
-        """Write the state; a store that does not take it costs nothing but what a killed pod loses."""
+        """Write the state. A store that does not take it costs what a killed pod loses, and some time now and then."""
+        began, epochs = time.monotonic(), state.figures.epochs
+        if began < self._paused_until:
+            return
+        try:
+            self._write(state)
+        except (StepError, OSError) as error:
+            now = time.monotonic()
+            self._paused_until = now + _PAUSE * (now - began)
+            self.context.progress.report(
+                percent=min(100 * epochs // self.document.training.epochs, 99),
+                epoch=epochs,
+                epochs=self.document.training.epochs,
+                activity=f"epoch {epochs} is not kept for another attempt: {getattr(error, 'message', error)}",
+            )
+            return
+        with suppress(StepError):
+            self.context.storage.remove_many(uri for uris in self._earlier.values() for uri in uris)
+        self._earlier = {}
+
+    def _write(self, state: TrainingState) -> None:
         header = Header(
             owner=self.document.owner.uid,
             attempt=self.inputs.attempt,
@@ -80,30 +104,20 @@ class KeptStates:
             resumed=self.resumed,
             figures=state.figures,
         )
-        epochs = state.figures.epochs
         path = self.context.scratch / "kept.state"
         write_state(path, header, state, self.inputs.nonce)
         # Two names in turn: the last state stands until the next one does, and nothing needs to be deleted on the way.
-        uri = join(self._folder, f"attempt-{self.inputs.attempt}", f"{epochs % 2}.state")
-        try:
-            self.context.storage.put(uri, path)
-        except StepError as error:
-            self.context.progress.report(
-                percent=min(100 * epochs // self.document.training.epochs, 99),
-                epoch=epochs,
-                epochs=self.document.training.epochs,
-                activity=f"epoch {epochs} is not kept for another attempt: {error.message}",
-            )
-            return
-        with suppress(StepError):
-            self.context.storage.remove_many(uri for uris in self._earlier.values() for uri in uris)
-        self._earlier = {}
+        name = f"{state.figures.epochs % 2}.state"
+        self.context.storage.put(join(self._folder, f"attempt-{self.inputs.attempt}", name), path)
 
     def _read(self, uri: str, attempt: int, nonce: str) -> tuple[Header, TrainingState] | None:
         """Return a state that this training may go on from, or None where there is none."""
         path = self.context.scratch / "earlier.state"
         try:
-            self.context.storage.copy(uri, path)
+            fetched = self.context.progress.fetching(
+                f"what attempt {attempt} kept", percent=0, epochs=self.document.training.epochs
+            )
+            self.context.storage.copy(uri, path, fetched)
             read = read_state(path, nonce)
             return read if self._is_of_this_training(read[0], attempt) else None
         except NotOurs:
