@@ -164,7 +164,7 @@ def report() -> Report:
             (500, ((475, 485), (475, 486)), ""),
         )
     )
-    details = ModelDetails("0.912345", Milliseconds("21.40", "30.05"), test, new, (line,), (line,))
+    details = ModelDetails(Milliseconds("21.40", "30.05"), test, new, (line,), (line,))
     return Report(
         schema=REPORT_SCHEMA,
         classes=CLASSES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from statistics import mean
 
@@ -12,10 +13,10 @@ from finetune_server.capture.windows import Outcome, window_from
 from finetune_server.config import CaptureConfig
 
 
-def config(**changes: float) -> CaptureConfig:
+def config(*, uncertain: bool = True, **changes: float) -> CaptureConfig:
     settings = {"random": 0.3, "per_hour": 200, "per_day": 2000, "margin": 0.1, **changes}
     return CaptureConfig(
-        uri="file:///kept", pod="p", random=settings["random"], uncertain=True, margin=settings["margin"],
+        uri="file:///kept", pod="p", random=settings["random"], uncertain=uncertain, margin=settings["margin"],
         per_hour=int(settings["per_hour"]), per_day=int(settings["per_day"]), queue_bytes=1,
     )  # fmt: skip
 
@@ -67,6 +68,42 @@ def test_a_cap_of_none_and_one_holds(per_hour: int) -> None:
 def test_a_drawn_page_is_random_though_it_is_uncertain() -> None:
     sampler = Sampler(config(random=1), clock=lambda: 0.0)
     assert sampler.draw(missing=("total",), best=(), confidence=0.5).stratum is Stratum.RANDOM
+
+
+@pytest.mark.parametrize(
+    ("missing", "best", "expected"),
+    [
+        ((), (), None),
+        ((), (0.75, 0.9), None),
+        ((), (0.625, 0.9), Stratum.UNCERTAIN),
+        ((), (0.9, 0.626), None),
+        ((), (0.9, 0.5), Stratum.UNCERTAIN),
+        (("total",), (0.9,), Stratum.UNCERTAIN),
+        (("total",), (), Stratum.UNCERTAIN),
+    ],
+)
+def test_a_page_is_uncertain_by_any_best_box_within_the_margin_or_a_missing_field(
+    missing: tuple[str, ...], best: tuple[float, ...], expected: Stratum | None
+) -> None:
+    draw = Sampler(config(random=0, margin=0.125), clock=lambda: 0.0).draw(missing=missing, best=best, confidence=0.5)
+    assert draw == Draw(expected, 0.0)
+    unasked = Sampler(config(random=0, margin=0.125, uncertain=False), clock=lambda: 0.0)
+    assert unasked.draw(missing=missing, best=best, confidence=0.5).stratum is None
+
+
+@pytest.mark.parametrize("random", [0, 1])
+def test_no_stratum_has_more_than_its_half_of_a_day_in_however_many_hours(random: int) -> None:
+    now = [0.0]
+    sampler = Sampler(config(random=random, per_hour=10, per_day=20), clock=lambda: now[0])
+    kept: Counter[tuple[float, Stratum | None]] = Counter()
+    for hour in range(48):
+        now[0] = hour * 3600.0
+        for _ in range(200):
+            draw = sampler.draw(missing=("total",), best=(), confidence=0.5)
+            kept[now[0] // 86_400, draw.stratum] += not draw.capped
+    assert [kept[day, Stratum.UNCERTAIN] for day in (0, 1)] == [10, 10]
+    assert all(kept[day, Stratum.RANDOM] <= 10 * random for day in (0, 1))
+    assert all(kept[day, Stratum.RANDOM] >= 5 * random for day in (0, 1)), "which begins anew"
 
 
 def test_a_window_ends_at_the_full_ten_minutes_and_adds_up() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +19,10 @@ from finetune_server.capture.capture import Capture, Context
 from finetune_server.capture.metrics import CaptureMetrics
 from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction
 from finetune_server.capture.sampling import Stratum
-from finetune_server.capture.windows import window_from
+from finetune_server.capture.windows import Outcome, window_from
 from finetune_server.config import CaptureConfig
 from finetune_server.pages.formats import Kind
-from finetune_server.reading import Reading
+from finetune_server.reading import Field, Reading
 from server.support import wait_until
 
 NOON = datetime(2026, 11, 26, 12, 3, 20, tzinfo=UTC)
@@ -55,26 +57,32 @@ def capturing(
     random: float = 1.0,
     per_hour: int = 1000,
     queue_bytes: int = 2**24,
+    registry: CollectorRegistry | None = None,
 ) -> Capture:
     """Capture of every page into `files`, at work."""
     config = CaptureConfig("file:///kept", "pod", random, True, 0.1, per_hour, 1000, queue_bytes)
-    metrics = CaptureMetrics(CollectorRegistry(), namespace="ml", deployment="invoice-detector")
+    metrics = CaptureMetrics(registry or CollectorRegistry(), namespace="ml", deployment="invoice-detector")
     capture = Capture(config, PLACE, metrics, opened=lambda _: files, now=now)
     capture.start()
     return capture
 
 
-def answered_page(prediction: str | None = None) -> AnsweredPage:
-    """A page without a field."""
+def answered_page(prediction: str | None = None, number: int = 1, fields: tuple[Field, ...] = ()) -> AnsweredPage:
+    """A page with these fields."""
     pixels = np.zeros((2, 2, 3), np.uint8)
-    return AnsweredPage(prediction or new_prediction(), 1, Reading(2, 2, (), None), pixels)
+    return AnsweredPage(prediction or new_prediction(), number, Reading(2, 2, fields, None), pixels)
 
 
-def answer(capture: Capture) -> str:
-    """Answer a page; its prediction."""
+def answer(capture: Capture, context: Context = CONTEXT) -> str:
+    """Answer a page without a field; its prediction."""
     page = answered_page()
-    capture.answered(SOURCE, [page], CONTEXT)
+    capture.answered(SOURCE, [page], context)
     return page.prediction
+
+
+def found(*confidences: float) -> tuple[Field, ...]:
+    """Boxes of one field, the best first, as answers have them."""
+    return tuple(Field("total", confidence, (0, 0, 1, 1)) for confidence in confidences)
 
 
 def report(capture: Capture, prediction: str) -> Kept:
@@ -209,3 +217,135 @@ def test_a_report_that_is_lost_does_not_lose_the_page_that_was_kept_before(monke
     assert report(capture, new_prediction()) == Kept(report=False, page=False, reason="StorageUnavailable")
     assert capture.close(10)
     assert windows(files, Stratum.REPORTED) == {**NOTHING, "selected": 1, "storage": 1}
+
+
+LACKING = replace(CONTEXT, expected=("total",))
+
+
+def written(files: Files) -> list[dict[str, Any]]:
+    """All windows, by when they began."""
+    return sorted((json.loads(files[path]) for path in files.of("windows")), key=lambda window: str(window["from"]))
+
+
+def outcomes(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
+    """Pages by stratum and outcome, as the series of capture say; those at 0 left out."""
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    pages = [sample for sample in samples if sample.name == "finetune_capture_pages_total" and sample.value]
+    return {(page.labels["stratum"], page.labels["outcome"]): page.value for page in pages}
+
+
+def test_a_window_counts_what_was_answered_and_not_what_was_kept() -> None:
+    files = Files()
+    capture = capturing(files, random=0)
+    for _ in range(3):
+        answer(capture)
+    answer(capture, LACKING)
+    assert capture.close(10)
+    [window] = written(files)
+    assert window["answered"] == {"pages": 4, "documents": 4}
+    assert window["strata"]["Uncertain"] == {**NOTHING, "selected": 1, "stored": 1}
+
+
+def test_a_named_document_counts_once_and_misses_a_field_on_its_first_page_alone() -> None:
+    files = Files()
+    capture = capturing(files, random=0)
+    named = replace(LACKING, document="d")
+    capture.answered(SOURCE, [answered_page(number=1), answered_page(number=2)], named)
+    capture.answered(SOURCE, [answered_page(number=3)], named)
+    capture.answered(SOURCE, [answered_page(fields=found(0.9)), answered_page()], replace(named, document="e"))
+    assert capture.close(10)
+    [window] = written(files)
+    assert window["answered"] == {"pages": 5, "documents": 2}
+    assert window["strata"]["Uncertain"]["selected"] == 1
+    [record] = [json.loads(files[path]) for path in files.of("pages")]
+    assert (record["document"], record["page"]["number"], record["missing"]) == ("d", 1, ["total"])
+
+
+def test_a_fields_best_box_says_whether_a_page_is_uncertain() -> None:
+    files = Files()
+    capture = capturing(files, random=0)
+    for confidences in ((0.9, 0.55), (0.55, 0.51)):
+        capture.answered(SOURCE, [answered_page(fields=found(*confidences))], CONTEXT)
+    assert capture.close(10)
+    assert windows(files, Stratum.UNCERTAIN)["selected"] == 1
+
+
+def test_a_page_at_the_full_ten_minutes_is_of_the_next_window() -> None:
+    files, now = Files(), [NOON]
+    capture = capturing(files, now=lambda: now[0])
+    answer(capture)
+    now[0] = NOON.replace(minute=9, second=59)
+    answer(capture)
+    now[0] = NOON.replace(minute=10, second=0)
+    answer(capture)
+    assert capture.close(10)
+    assert [window["answered"]["pages"] for window in written(files)] == [2, 1]
+
+
+def test_a_window_says_the_probability_that_was_in_force_first_to_last() -> None:
+    files, now = Files(), [NOON]
+    capture = capturing(files, now=lambda: now[0], per_hour=4)
+    for _ in range(3):  # two may be drawn
+        answer(capture)
+    now[0] = NOON.replace(minute=13)
+    report(capture, new_prediction())  # in a window without an answer
+    assert capture.close(10)
+    said = [window["probability"] for window in written(files)]
+    assert said == [{"configured": "1", "lowest": "0", "last": "0"}] * 2
+    kept = [json.loads(files[path]) for path in files.of("pages")]
+    drawn = {(record["stratum"], record["probability"]) for record in kept}
+    assert drawn == {("Random", "1"), ("Reported", "0")}
+
+
+@pytest.mark.parametrize(("outcome", "per_hour", "queue_bytes"), [("Cap", 1, 2**24), ("Queue", 1000, 1)])
+def test_an_uncertain_page_that_is_lost_counts_as_what_it_is_lost_to(
+    outcome: str, per_hour: int, queue_bytes: int
+) -> None:
+    files, registry = Files(), CollectorRegistry()
+    capture = capturing(files, random=0, per_hour=per_hour, queue_bytes=queue_bytes, registry=registry)
+    for _ in range(3):
+        answer(capture, LACKING)
+    assert capture.close(10)
+    assert windows(files, Stratum.UNCERTAIN) == {**NOTHING, "selected": 3, outcome.lower(): 3}
+    assert windows(files, Stratum.RANDOM) == NOTHING
+    assert outcomes(registry) == {("Uncertain", outcome): 3}
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_page_counts_once_however_often_its_writing_is_tried(
+    comes_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(writer, "PATIENCE_SECONDS", 60 if comes_back else 0.05)
+    tries = []
+
+    class Away(Files):
+        def write(self, path: str, content: bytes) -> None:
+            if "/pages/" in path:
+                tries.append(path)
+                if not comes_back or len(tries) < 3:
+                    raise OSError("away")
+            super().write(path, content)
+
+    files, registry = Away(), CollectorRegistry()
+    capture = capturing(files, registry=registry)
+    answer(capture)
+    wait_until(lambda: bool(outcomes(registry)))
+    assert capture.close(10)
+    assert len(tries) > 1
+    outcome = "Stored" if comes_back else "Storage"
+    assert outcomes(registry) == {("Random", outcome): 1}
+    assert windows(files, Stratum.RANDOM) == {**NOTHING, "selected": 1, outcome.lower(): 1}
+
+
+def test_a_window_waits_for_its_pages() -> None:
+    backlog, window = Backlog(most_reports=10, most_windows=10), window_from(NOON, 1, 1)
+    window.begun()
+    backlog.add_page(PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window, None, "1"))
+    backlog.add_window(window)
+    assert backlog.to_write(0) is None, "its page is not digested"
+    backlog.digested(backlog.to_digest())
+    assert isinstance(backlog.to_write(0), PageTask)
+    assert backlog.to_write(0) is None, "its page is being written"
+    window.ended(Stratum.RANDOM, Outcome.STORED)
+    assert backlog.to_write(0) is window

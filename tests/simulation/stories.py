@@ -12,6 +12,7 @@ from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Cluster, Object
+from finetune_operator.cluster.signals import Signals
 from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.controller.reconcile import Reconciler
 from finetune_operator.decide.decision import Emit, RecordMetric
@@ -56,6 +57,8 @@ class World:
     server: ApiServer = field(default_factory=ApiServer)
     wrap: Callable[[Client], Cluster] | None = None
     """Puts something between the operator and its client: planted bugs."""
+    signals: Signals | None = None
+    """What the operator hears of alerts and series; None: it knows no Prometheus."""
     crashes: int = 0
     events: list[tuple[str, str]] = field(default_factory=list)
     refused_events: list[str] = field(default_factory=list)
@@ -80,7 +83,7 @@ class World:
         cluster = self.wrap(self.client) if self.wrap else self.client
         return Reconciler(
             cluster=cluster,
-            observer=Observer(cluster, lambda: f"nonce-{next(self.numbers)}"),
+            observer=Observer(cluster, lambda: f"nonce-{next(self.numbers)}", self.signals),
             outlets=Outlets(self._record, self._record_metric),
             clock=lambda: self.server.now,
             steady=self._steady,

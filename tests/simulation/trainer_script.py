@@ -51,7 +51,9 @@ def hits(rate: str) -> tuple[int, int]:
 
 def measured(artifact: Object, map50: str, pool: Object | None, fresh: Object | None) -> Object:
     """Return the figures of one model."""
-    return {"sha256": artifact["sha256"], "map50": map50, "pool": pool and {**pool}, "fresh": fresh and {**fresh}}
+    served = {"meanConfidence": "0.912345", "inferenceSeconds": "0.021400"}
+    seen = {"pool": pool and {**pool}, "fresh": fresh and {**fresh}}
+    return {"sha256": artifact["sha256"], "map50": map50, **seen, **served}
 
 
 def columns(candidate: int, other: int, *, live: bool) -> Object:
@@ -110,6 +112,7 @@ class Trainer:
             "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": 0 if inputs["judged"] else 60,
             "corrected": 0, "byImage": 0, "listing": digest("listing"),
             "pages": document["data"]["production"] and pages,
+            "waiting": document["data"]["production"] and {"pages": 2, "fields": [1] * len(document["classes"])},
             "reports": [{"week": "2026-W46", "documents": 1}], "answered": 100, "expiredDays": 0,
         }  # fmt: skip
 

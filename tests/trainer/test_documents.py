@@ -121,7 +121,7 @@ MOST_BOXES = 10_000_000
 def evaluation(uri_length: int, counts: dict[Model, FieldCounts], ap50: dict[Model, tuple[int, ...]]) -> Emitted:
     """What `evaluate` reports, with counts as long as they can be."""
     rates = Rates(2**31 - 1, 2**31 - 2, "0.999999", "0.999999", "0.999999")
-    measured = Measured(SHA, "0.999999", rates, rates)
+    measured = Measured(SHA, "0.999999", rates, rates, "0.999999", "999.999999")
     floor = worst_floors(FloorLimits(), counts)
     test_set = TestSet(SHA, 2**31 - 1, 2**31 - 1, worst_drops(FieldsLimits(), counts, ap50), floor)
     result = EvaluateResult(
@@ -192,7 +192,7 @@ def test_the_worst_of_80_fields_always_fit_and_the_verdict_hangs_on_nothing_that
         assert listed["matched"]["candidate"] == [mine.matched[f] for f in fields]
 
 
-@pytest.mark.parametrize(("boxes", "rows"), [(400, 8), (40_000, 6), (MOST_BOXES, 4)])
+@pytest.mark.parametrize(("boxes", "rows"), [(400, 8), (40_000, 4), (MOST_BOXES, 4)])
 def test_as_many_fields_are_listed_as_fit_beside_the_longest_uri(boxes: int, rows: int) -> None:
     counts: dict[Model, FieldCounts] = {
         name: FieldCounts((boxes,) * 80, (boxes,) * 80, (boxes,) * 80) for name in ("candidate", "base", "live")
@@ -236,7 +236,7 @@ def test_a_result_of_training_fits_below_the_longest_prefix() -> None:
 
 def test_a_verification_fits_with_the_longest_uri_of_an_artifact() -> None:
     uri = "s3://" + "b" * (LONGEST_URI - 5)
-    measured = Measured(SHA, "0.999999", None, None)
+    measured = Measured(SHA, "0.999999", None, None, "0.999999", "999.999999")
     result = VerifyResult(
         settings=SHA,
         evaluator="finetune-trainer 0.1.0",

@@ -177,7 +177,7 @@ CASES = (
     ),
     Bad(TUNED, "evidence.figures", [], "has no figures, so nobody could tell what the gates saw"),
     Bad(POLICY, "rebuild", {}, 'unknown field "spec.rebuild"', field="-"),
-    Bad(POLICY, "triggers", {}, "names no trigger; add volume or schedule, or remove spec.triggers"),
+    Bad(POLICY, "triggers", {}, "names no trigger; add volume, schedule or performance, or remove spec.triggers"),
     *(
         Bad(POLICY, "triggers.schedule.cron", cron, "must be five fields with one space between them")
         for cron in ("@every night", "0 2 * * * *", "0 2  * * 0", "0 2 * * 0;")
@@ -185,6 +185,16 @@ CASES = (
     *(
         Bad(POLICY, "triggers.schedule.timeZone", zone, "must be the name of an IANA time zone")
         for zone in ("../UTC", "Europe/", "Europe/Berlin ", "/etc/localtime")
+    ),
+    *(
+        Bad(
+            POLICY,
+            "triggers.performance.alerts",
+            [name],
+            "must be the name of an alert",
+            "triggers.performance.alerts[0]",
+        )
+        for name in ("A B", "1st", 'A"} or up', "a|b")
     ),
     Bad(
         RUN,

@@ -12,7 +12,7 @@ from .meta import Artifact, FileReference
 from .names import sha256_of
 from .policy import Gates, Serving, Source
 from .run import Step
-from .scan import CapturedPages, Production, WeeklyReports
+from .scan import CapturedPages, Production, WaitingPages, WeeklyReports
 from .training import Training
 from .value import Value, canonical_json, complete
 
@@ -159,12 +159,17 @@ class Scores(Value, frozen=True, kw_only=True):
 
 
 class Measured(Value, frozen=True, kw_only=True):
-    """One model on the test set (mAP50, a decimal string: decide/gates says what counts) and on the new samples."""
+    """One model on the test set (mAP50, a decimal string: decide/gates says what counts) and on the new samples.
+
+    `mean_confidence` and `inference_seconds` are what production is held against; the last release had neither.
+    """
 
     sha256: str
     map50: str
     pool: Scores | None = None
     fresh: Scores | None = None
+    mean_confidence: str = ""
+    inference_seconds: str = ""
 
 
 class Models(Value, frozen=True, kw_only=True):
@@ -292,8 +297,8 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
 class ScanResult(Value, frozen=True, kw_only=True):
     """What pool and captured pages are, as they were counted.
 
-    `by_image` samples are told apart by their image's digest; `listing` is the pool as it was counted. `pages` is None
-    where nothing is captured, and `answered` where no window says how many pages the pods answered.
+    `by_image` samples are told apart by their image's digest; `listing` is the pool as it was counted. `pages` and
+    `waiting` are None where nothing is captured, and `answered` where no window says how many pages the pods answered.
     """
 
     pool: int
@@ -305,6 +310,7 @@ class ScanResult(Value, frozen=True, kw_only=True):
     by_image: int
     listing: str
     pages: CapturedPages | None
+    waiting: WaitingPages | None
     reports: tuple[WeeklyReports, ...]
     answered: int | None
     expired_days: int

@@ -130,9 +130,10 @@ class Rollout(Value, frozen=True, kw_only=True):
 
 
 class Watch(Value, frozen=True, kw_only=True):
-    """How long a flipped Deployment is watched before its version counts as good."""
+    """How long a flipped Deployment is watched before its version counts as good, and whether by its series, too."""
 
     seconds: int = 300
+    series: bool = True
 
 
 class JobRules(Value, frozen=True, kw_only=True):

@@ -8,12 +8,15 @@ from finetune_operator.api.policy import Hold, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.promotion import Despite
 from finetune_operator.api.record import Mark, Rejection, Service, record_text
 from finetune_operator.decide import limits
+from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
-from unit.decide.policy.pair import BASE, TUNED, VERSIONS
+from finetune_operator.decide.views import DeploymentView
+from unit.decide.policy.pair import BASE, OTHER, TUNED, VERSIONS
 from unit.decide.policy.world import (
     NOW,
     applied,
     deployment,
+    events,
     keys,
     live,
     live_version,
@@ -78,8 +81,8 @@ def test_the_hold_of_an_adopted_version_tells_of_a_no_that_stands_on_its_version
     record = record_text(SHA, {}, Rejection(at=NO.at, by="ann", version="ft_v1.1"))
     rejected = replace(TUNED, metadata=replace(TUNED.metadata, annotations={SERVICE_RECORD_KEY: record}))
     good = with_record(BASE, Service(good=NOW - seconds(99)))
-    found = deployment(keys(TUNED), epoch=3)
-    status = decide(view(policy(PolicyStatus(rejected=newer)), found, versions=(good, rejected))).status
+    target = deployment(keys(TUNED), epoch=3)
+    status = decide(view(policy(PolicyStatus(rejected=newer)), target, versions=(good, rejected))).status
     assert status.hold is not None
     assert "first saw it ('ann' rejected it in review)" in status.hold.message
     assert "to have 'base_v1' served" in status.hold.message
@@ -94,3 +97,65 @@ def test_who_is_told_what_comes_back_is_told_that_a_person_rejected_it() -> None
         held = decide(view(policy(status), theirs, versions=VERSIONS)).status.hold
         assert held is not None
         assert words in held.message
+
+
+GONE, BARE, THEIRS = None, deployment(epoch=None), deployment(keys(OTHER), epoch=3, keys_manager="kubectl")
+
+
+def after_a_no(status: PolicyStatus, there: DeploymentView | None, *noes: Rejected) -> Decision[PolicyStatus]:
+    return decide(view(policy(status), there, versions=VERSIONS, rejections=noes or (NO,)))
+
+
+@pytest.mark.row("D117")
+@pytest.mark.parametrize("there", [GONE, BARE, THEIRS], ids=["gone", "bare", "theirs"])
+def test_what_a_person_rejects_while_it_is_not_served_is_not_put_back(there: DeploymentView | None) -> None:
+    decided = after_a_no(live(TUNED, 1, TUNED, BASE), there)
+    status = decided.status
+    assert status.live is not None
+    assert status.live.version == "base_v1"
+    assert "LiveRejected" in events(decided)
+    back = applied(decided) if there is BARE else applied(after_a_no(status, BARE))
+    assert back is not None
+    assert back.version == "base_v1"
+
+
+@pytest.mark.row("D117")
+def test_what_somebody_put_in_its_place_counts_as_live_if_it_was_good() -> None:
+    undone = deployment(keys(BASE), epoch=1, keys_manager="kubectl-rollout")
+    for there, version in ((undone, "base_v1"), (BARE, "ft_v9.9")):
+        seen = view(policy(live(TUNED, 1, TUNED, OTHER, BASE)), there, versions=(*VERSIONS, OTHER), rejections=(NO,))
+        status = decide(seen).status
+        assert status.live is not None
+        assert status.live.version == version
+
+
+@pytest.mark.row("D117")
+def test_the_hold_that_stands_says_what_counts_as_live_now_and_how_it_is_lifted() -> None:
+    held = Hold(by="finetune-operator", reason="RolledBack", message="it failed; to try 'ft_v1.1' again: x", since=NOW)
+    hold = after_a_no(replace(live(TUNED, 1, TUNED, BASE), hold=held), GONE).status.hold
+    assert hold is not None
+    why = (
+        "it failed; 'base_v1' counts as live, for 'ft_v1.1' was, but 'ann' rejected it in review; to lift the hold and"
+    )
+    assert hold.message.startswith(f"{why} stay with 'base_v1': ")
+    assert '"version":"base_v1","from":"base_v1","releaseHold":true' in hold.message
+    assert hold.since == held.since
+
+
+@pytest.mark.row("D117")
+@pytest.mark.parametrize(
+    ("status", "there"),
+    [
+        (live(TUNED, 1, TUNED, BASE), deployment(keys(TUNED))),
+        (replace(live(TUNED, 1, TUNED, BASE), rejected=(NO,)), BARE),
+        (live(TUNED, 1, TUNED), BARE),
+        (replace(live(TUNED, 1, TUNED, BASE), taken_back=(replace(TAKEN, sha256=BASE.spec.artifact.sha256),)), BARE),
+    ],
+    ids=["it serves", "it was said when it served", "nothing else was good", "people took the other one back"],
+)
+def test_a_no_to_what_is_live_takes_nothing_down_and_not_the_last_way_back(
+    status: PolicyStatus, there: DeploymentView
+) -> None:
+    after = after_a_no(status, there).status
+    assert after.live is not None
+    assert after.live.version == "ft_v1.1"

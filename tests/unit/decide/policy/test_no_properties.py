@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from finetune_operator.api.names import FIELD_MANAGER
 from finetune_operator.api.policy import LiveVersion, PolicyStatus, Rejected
 from finetune_operator.api.promotion import Despite
+from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.views import PolicyView, ServedKeys
 from unit.decide.policy.test_properties import (
     act_on_a_stale_view,
@@ -63,7 +64,7 @@ class Said(World):
     before_take_off: tuple[str, frozenset[str]] = ("", frozenset())
     """The flight's promotion, and which bytes had been rejected when it took off."""
     taken_off: frozenset[str] = frozenset()
-    """Bytes that a flight replaced on the Deployment, that are not there again, and were rejected by its end."""
+    """Bytes that a flight replaced on the Deployment, or that a person rejected when it did not have them."""
     wrong: tuple[str, ...] = ()
 
     def view(self) -> PolicyView:
@@ -81,8 +82,6 @@ class Said(World):
             self.before_take_off = flight.promotion_uid, self._rejected()
         for commit in self.commits[known:]:
             self._judge(commit)
-        if self.policy.status.in_flight is None:
-            self.taken_off &= self._rejected()  # what is rejected later is as any that was live: it is put back (D79)
 
     def _rejected(self) -> frozenset[str]:
         return frozenset(no.sha256 for no in self.noes)
@@ -123,6 +122,8 @@ def reject(version: str) -> Event:
     def event(world: Said) -> None:
         if SHA[version] not in {no.sha256 for no in world.noes}:
             world.noes += (Rejected(version=version, sha256=SHA[version], by="ann", at=world.now),)
+            if world.target is None or world.target.keys.sha256 != SHA[version]:
+                world.taken_off |= {SHA[version]}
 
     return event
 
@@ -215,6 +216,7 @@ def play(script: list[Event]) -> Said:
 @pytest.mark.row("D110")
 @pytest.mark.row("D115")
 @pytest.mark.row("D116")
+@pytest.mark.row("D117")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(EVENTS, max_size=16))
 def test_what_a_person_rejected_is_put_live_by_nothing_where_there_is_something_better(script: list[Event]) -> None:
@@ -231,6 +233,7 @@ NOBODY: Callable[..., None] = lambda *_: None  # noqa: E731
     [
         ("memory.rejection_of", NOBODY, [LEAVES[0], reject("ft_v1.1"), change(paused=True), wait(700)]),
         ("returning.instead", lambda _, status, __, message: (status, message), [*LEAVES, recreate]),
+        ("recall.put_aside", lambda _, status: Decision(status), [delete, reject("ft_v1.1"), recreate]),
         ("flight.led_elsewhere", lambda _, flight, __: flight, FAILS),
         ("brake.barred", NOBODY, [*LEAVES, ask("ft_v1.1", "flight", release=True, despite=False)]),
         ("eligibility.barred", NOBODY, [*LEAVES, wait(200), ask("ft_v1.1", "live", release=True, despite=False)]),

@@ -88,7 +88,8 @@ def detected(matched: int) -> int:
 
 
 def measured(digest: str, map50: str, matched: int = 950) -> dict[str, Any]:
-    return {"sha256": digest, "map50": map50, "pool": scores(matched), "fresh": scores(matched)}
+    served = {"meanConfidence": "0.912345", "inferenceSeconds": "0.021400"}
+    return {"sha256": digest, "map50": map50, "pool": scores(matched), "fresh": scores(matched), **served}
 
 
 def columns(candidate: list[int], other: list[int], live: list[int] | None = None) -> dict[str, Any]:

@@ -38,9 +38,8 @@ class FieldLine(Document, frozen=True):
 
 
 class ModelDetails(Document, frozen=True):
-    """A model's part of the report beside its figures; `mean_confidence` is the baseline of alerts on drift."""
+    """A model's part of the report beside its figures."""
 
-    mean_confidence: str
     milliseconds: Milliseconds
     test_fields: tuple[FieldLine, ...]
     new_fields: tuple[FieldLine, ...]

@@ -126,12 +126,18 @@ class Rates(Document, frozen=True):
 
 
 class Measured(Document, frozen=True):
-    """One model: mAP50 on the test set, rates on new samples."""
+    """One model: mAP50 on the test set, rates on new samples, and there what production is held against.
+
+    `mean_confidence` is that of each field's best box, "" where none was found; `inference_seconds` the 95th percentile
+    of the model's own time for a page, "" where there was none.
+    """
 
     sha256: str
     map50: str
     pool: Rates | None
     fresh: Rates | None
+    mean_confidence: str
+    inference_seconds: str
 
 
 class Models(Document, frozen=True):
@@ -177,6 +183,13 @@ class CapturedPages(Document, frozen=True):
     oldest: str | None
 
 
+class WaitingPages(Document, frozen=True):
+    """Captured pages that wait to be labelled; `fields` by class index, for the sake of which field."""
+
+    pages: int
+    fields: tuple[int, ...]
+
+
 class WeeklyReports(Document, frozen=True):
     """Documents that were reported in a complete week (YYYY-Www, ISO 8601, UTC), each once."""
 
@@ -185,7 +198,9 @@ class WeeklyReports(Document, frozen=True):
 
 
 class ScanResult(Document, frozen=True):
-    """What was counted; `pages` is None where the document names no production, `answered` where no window says."""
+    """What was counted; `pages` and `waiting` are None where the document names no production, `answered` where no
+    window says.
+    """
 
     pool: int
     held_out: int
@@ -196,6 +211,7 @@ class ScanResult(Document, frozen=True):
     by_image: int
     listing: str
     pages: CapturedPages | None
+    waiting: WaitingPages | None
     reports: tuple[WeeklyReports, ...]
     answered: int | None
     expired_days: int

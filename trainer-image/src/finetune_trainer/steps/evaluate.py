@@ -23,7 +23,6 @@ from .listed_pool import erasures_named
 from .measure import (
     Measurement,
     field_lines,
-    mean_confidence,
     measure,
     page_counts,
     worst_on_new,
@@ -120,12 +119,11 @@ def _publish(
     result: EvaluateResult,
     measurements: Mapping[Model, Measurement],
 ) -> None:
-    confidence = float(document.serving.confidence)
     report = Report(
         schema=REPORT_SCHEMA,
         classes=document.classes,
         result=msgspec.to_builtins(result),
-        details={name: details(m, confidence, document.classes) for name, m in measurements.items()},
+        details={name: details(m, document.classes) for name, m in measurements.items()},
         plan=digests,
     )
     context.publisher.file("report.json", encode(report))
@@ -145,10 +143,9 @@ def publish_curves(
         context.publisher.file("plots/classes.txt", table)
 
 
-def details(measurement: Measurement, confidence: float, classes: Sequence[str]) -> ModelDetails:
+def details(measurement: Measurement, classes: Sequence[str]) -> ModelDetails:
     """Return a model's part of the report beside its measured figures."""
     return ModelDetails(
-        mean_confidence=f"{mean_confidence(measurement.test, confidence):.6f}",
         milliseconds=Milliseconds(f"{measurement.speed.p50:.2f}", f"{measurement.speed.p95:.2f}"),
         test_fields=field_lines(measurement.test_counts, classes, measurement.curves),
         new_fields=field_lines(measurement.new_counts, classes, {}) if measurement.new else (),

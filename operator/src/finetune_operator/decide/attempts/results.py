@@ -16,7 +16,7 @@ from ...api.contract import (
 )
 from ...api.meta import Artifact, FileReference
 from ...api.run import Attempt, Inputs, NewSetCounts
-from ...api.scan import CapturedPages, WeeklyReports
+from ...api.scan import CapturedPages, WaitingPages, WeeklyReports
 from ...api.value import InvalidObject, parse
 from ..views import Problem
 from .contradictions import contradictions, drawn_otherwise
@@ -219,11 +219,13 @@ def verified(run_document: RunDocument, said: StepResult) -> EvaluateResult | Pr
     return _contradictory("verify", wrong) if wrong else result
 
 
-def scanned(said: StepResult, *, captures: bool | None, all_outside: bool, all_new: bool) -> ScanResult | Problem:
+def scanned(
+    said: StepResult, *, captures: bool | None, classes: int | None, all_outside: bool, all_new: bool
+) -> ScanResult | Problem:
     """Return what was counted of pool and captured pages, or why the result is not taken.
 
-    `captures`: pages are captured; None: nobody knows. `all_outside`: no plan of a base told what is not outside, and
-    `all_new`: none of a judged run what is not new.
+    `captures`: pages are captured; `classes`: how many fields there are; None: nobody knows. `all_outside`: no plan of
+    a base told what is not outside, and `all_new`: none of a judged run what is not new.
     """
     try:
         result = parse(said.result, ScanResult)
@@ -232,7 +234,9 @@ def scanned(said: StepResult, *, captures: bool | None, all_outside: bool, all_n
     pages = result.pages
     counts = (result.pool, result.held_out, result.withdrawn, result.outside, result.new, result.corrected)
     of_pages = (pages.random, pages.uncertain, pages.reported) if pages is not None else ()
-    more = (result.by_image, result.answered or 0, result.expired_days, *(week.documents for week in result.reports))
+    waiting = WaitingPages(pages=0) if result.waiting is None else result.waiting
+    more = (result.by_image, result.answered or 0, result.expired_days, *(week.documents for week in result.reports),
+            waiting.pages, *waiting.fields)  # fmt: skip
     wrong = (
         _out_of_range((*counts, *of_pages, *more))
         or (None if _is_sha256(result.listing) else f"listing {result.listing[:80]!r} is no digest")
@@ -249,6 +253,12 @@ def scanned(said: StepResult, *, captures: bool | None, all_outside: bool, all_n
         (result.by_image <= result.pool, "more samples known by their image than there are"),
         (not all_outside or result.outside == may_train, "samples that a base without plan knows"),
         (not all_new or (result.new, result.corrected) == (may_train, 0), "not all is new, and nothing was judged"),
+        (max(waiting.fields, default=0) <= waiting.pages, "more pages that wait for one field than for any"),
+        (
+            classes is None or result.waiting is None or len(waiting.fields) == classes,
+            "pages that wait for other fields",
+        ),
+        ((pages is None) == (result.waiting is None), "pages that wait where none are captured, or none at all"),
         (captures is None or captures == (pages is not None), "captured pages where none are captured, or none at all"),
     )
     against_itself = [text for holds, text in checks if not holds]

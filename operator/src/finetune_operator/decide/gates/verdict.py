@@ -15,6 +15,7 @@ from .gate import Evaluation, Figures, Gate, Standing
 from .moved import YARDSTICK_MOVED
 from .new_samples import NEW_SAMPLES
 from .regression import REGRESSION
+from .served import served_figures
 from .yardstick import YARDSTICK
 
 GATES: Final[tuple[Gate[Any], ...]] = (REGRESSION, NEW_SAMPLES, FIELDS, FLOOR, YARDSTICK, YARDSTICK_MOVED, GAIN)
@@ -34,7 +35,10 @@ _STRICTNESS: Final[dict[Verdict, int]] = {"Pass": 0, "Review": 1, "Reject": 2, "
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The gates' verdicts, the strictest of them, and the figures they saw (None when these are not all numbers)."""
+    """The gates' verdicts, the strictest of them, and the figures they saw (None when these are not all numbers).
+
+    Among the figures is what production is held against, which no gate looks at.
+    """
 
     gates: tuple[GateVerdict, ...]
     verdict: Verdict
@@ -53,7 +57,9 @@ def judge(
     case = Evaluation(result, run_document.classes, standing)
     verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, case))
     figures = _figures(gates, result)
-    return Judgement(verdicts, "Error" if figures is None else worst(verdicts), figures)
+    if figures is None:
+        return Judgement(verdicts, "Error", None)
+    return Judgement(verdicts, worst(verdicts), (*figures, *served_figures(result)))
 
 
 def worst(gates: tuple[GateVerdict, ...]) -> Verdict:

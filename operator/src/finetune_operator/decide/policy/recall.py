@@ -27,6 +27,7 @@ from ..promotion.waiting import candidates
 from ..rejections import in_words, rejection_of, rejection_on
 from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
+from .instead import put_aside
 
 SHA256_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
@@ -47,7 +48,7 @@ def recall(view: PolicyView) -> Decision[PolicyStatus] | None:
     status = memory.rejected(status, (*view.rejections, *on_versions), {no.sha256 for no in on_versions})
     status = memory.judged(status, _judged(view))
     status = _with_good(view, status, served)
-    return None if status is view.policy.status else Decision(status)
+    return None if status is view.policy.status else put_aside(view, status)
 
 
 def _served(view: PolicyView) -> tuple[Served, ...]:

@@ -10,7 +10,6 @@ from .. import limits, times
 from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience, written_by_others
-from ..promotion.eligibility import is_proven
 from ..promotion.proposal import quoted
 from ..promotion.release import is_about, newest_of
 from ..promotion.waiting import candidates
@@ -21,6 +20,7 @@ from ..views import OBSERVED_STEP, DeploymentView, Fault, PolicyView
 from . import holds, memory
 from .blame import evidence, quarantined_if_at_fault
 from .flight_clock import begun, clock
+from .instead import instead
 from .writes import apply_if_ours, as_met, given_up_at, next_epoch, progress, until
 
 TAKEN_BACK: Final = "TakenBack"
@@ -241,32 +241,6 @@ def foreign(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> D
     held, events = holds.external(view, status, deployment)
     event = Emit("Warning", "ConcurrentWriter", f"promotion '{flight.promotion}': {message}")
     return Decision(held, (event, *events))
-
-
-def instead(view: PolicyView, status: PolicyStatus, flight: InFlight, message: str) -> tuple[PolicyStatus, str]:
-    """Return what is live after a flight that nothing led back, and serves no more, with `message` (row D115).
-
-    It is what was live, so that lost keys are put back, and also once others let go of theirs. Where a person rejected
-    that (D110) it is what the flight would go back to, or else what it went to, if that was good before, as far as
-    nothing speaks against it either: to serve anew is no going on.
-    """
-    live = status.live
-    if live is None or (no := barred(live.sha256, view.versions, status)) is None:
-        return status, message
-    forward = flight.phase != "Returning"
-    chosen = None if forward else flight.back
-    ahead = flight.to if forward and status.is_good(flight.to.sha256) else None
-    for other in filter(None, (chosen, memory.way_back(status, flight.to, view.versions), ahead)):
-        led = replace(status, live=memory.as_live(other, flight.epoch, view.now))
-        if _is_proven(view, led, other):
-            words = rejected_in_words(no, live.version)
-            return led, f"{message}; '{other.version}' counts as live, for '{live.version}' was, but {words}"
-    return status, message
-
-
-def _is_proven(view: PolicyView, status: PolicyStatus, version: LiveVersion) -> bool:
-    no = rejection_of(version.sha256, view.versions, status)
-    return no is None and is_proven(replace(view.policy, status=status), view.versions)
 
 
 def target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
