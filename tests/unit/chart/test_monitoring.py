@@ -110,7 +110,7 @@ def test_alerts_carry_the_labels_of_the_values_beside_their_severity() -> None:
 
 
 SET = {
-    "fieldDetectionRate.minimum=0.71": (["threshold"], "0.71"),
+    "fieldDetectionRate.minimum=0.71": (["finetune_field_detected:threshold"], "0.71"),
     "fieldDetectionRate.window=7h": (["FinetuneFieldDetectionRateLow"], "ratio_rate7h"),
     "fieldDetectionRate.minimumCount=71": (["FinetuneFieldDetectionRateLow"], ">= 71"),
     "confidence.maximumDrop=0.071": (["FinetuneConfidenceDropped"], "> 0.071"),
