@@ -67,6 +67,7 @@ Every selector keeps to the watched namespaces, so that two releases under one P
 
 {{- define "finetune-operator.serving-records" -}}
 {{- $ := . -}}
+{{- $at := include "finetune-operator.at" . -}}
 {{- $rule := .Values.prometheusRule -}}
 {{- $in := include "finetune-operator.watched" . -}}
 {{- $by := include "finetune-operator.by" . -}}
@@ -90,13 +91,27 @@ Every selector keeps to the watched namespaces, so that two releases under one P
     or
     {{- end }}
     {{ $expected }}{ {{- $in -}} } * 0 + {{ $rule.fieldDetectionRate.minimum }}
-# What a live version's duration is held against: that of its base as it was measured, unless somebody knows better.
+# How long the base takes here, by the last day that it served; kept for as long as a fine-tune serves in its place.
+{{- $p95 := "namespace_deployment_version:finetune_inference_duration_seconds:p95_30m" }}
+{{- $pages := "namespace_deployment_version:finetune_inference_duration_seconds_count:increase30m" }}
+- record: namespace_deployment:finetune_inference_duration_seconds:base_p95
+  expr: |-
+    max by ({{ $at }}) (
+      avg_over_time({{ $p95 }}{ {{- $in -}}, version=~"base_v.+"}[1d])
+      and {{ $pages }}{ {{- $in -}}, version=~"base_v.+"} >= {{ $rule.inferenceDuration.minimumCount }}
+    )
+    or
+    last_over_time(namespace_deployment:finetune_inference_duration_seconds:base_p95{ {{- $in -}} }[1d])
+# What a served version's duration is held against: what somebody knows, what its base took here, what it took when measured.
 - record: namespace_deployment_version:finetune_inference_duration_seconds:baseline
   expr: |-
     {{- range $rule.inferenceDuration.baselines }}
-    max by ({{ $by }}) (finetune_live_info{ {{- $in }}{{ include "finetune-operator.override" (dict "override" .) }}}) * 0 + {{ .seconds }}
+    max by ({{ $by }}) (present_over_time(finetune_model_info{ {{- $in }}{{ include "finetune-operator.override" (dict "override" .) }}}[10m])) * 0 + {{ .seconds }}
     or
     {{- end }}
+    max by ({{ $by }}) (present_over_time(finetune_model_info{ {{- $in -}} }[10m]))
+    * on ({{ $at }}) group_left () namespace_deployment:finetune_inference_duration_seconds:base_p95{ {{- $in -}} }
+    or
     max by ({{ $by }}) (finetune_baseline_inference_duration_seconds{ {{- $in -}} }) > 0
 # The lines of the alerts below, of what is live and of what flies: a watch by series goes by them.
 - record: namespace_deployment_version:finetune_detection_confidence:threshold

@@ -28,6 +28,7 @@ RISING = "FinetuneUserReportedFailuresRising"
 SLOW = "FinetuneInferenceLatencyHigh"
 ABSENT = "FinetuneServingMetricsAbsent"
 OF = {"model": "invoices", "version": "ft_v1.2"}
+BASE = OF | {"version": "base_v1"}
 IBAN_LOW = alert(LOW, "critical", field="iban", **OF)
 NOTHING_SERVED: dict[Series, str | None] = dict.fromkeys(served(), None)
 
@@ -295,6 +296,22 @@ CASES: dict[str, tuple[Scene, ...]] = {
             served(slow={bound: steady(0) for bound in ("0.1", "0.15", "0.22")})
             | {series("finetune_baseline_inference_duration_seconds", **OF): None},
             {"1h": QUIET},
+        ),
+        Scene(
+            "holds a fine-tune, in flight too, against what its base took here, not elsewhere",
+            dict.fromkeys((*served(), *live()), None)
+            | served("base_v1", pages=steps((300, 2)), loaded=flat(1, 300))
+            | live("base_v1", flat(1, 300))
+            | {series("finetune_baseline_inference_duration_seconds", **BASE): flat(0.02, 300)}
+            | served(
+                "ft_v1.3",
+                pods="cd",
+                pages="_x300 " + steps((420, 2)),
+                slow={bound: "_x300 " + steps((420, 0)) for bound in ("0.1", "0.15", "0.22")},
+                loaded="_x300 " + flat(1, 420),
+            )
+            | {series("finetune_baseline_inference_duration_seconds", **OF | {"version": "ft_v1.3"}): flat(9)},
+            {"4h": QUIET, "11h": [alert(SLOW, "critical", **OF | {"version": "ft_v1.3"})]},
         ),
         Scene(
             "says nothing where the baseline is 0",

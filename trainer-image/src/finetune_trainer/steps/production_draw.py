@@ -13,7 +13,7 @@ from ..documents.codec import digest
 from ..documents.inputs import PrepareInputs
 from ..documents.plan import DrawnDocument, Plan
 from ..documents.result import DrawnDocuments
-from ..documents.run import FineTuneDocument, ProductionDocuments, ProductionLimits, limits_of
+from ..documents.run import ProductionDocuments, ProductionLimits, TrainingDocument, limits_of
 from ..production.drawing import Known, days_to_draw_from, draw_documents
 from ..production.layout import production_of
 from ..storage import normalise
@@ -22,7 +22,7 @@ from .listed_pool import read_listed_pool
 
 
 def with_production(
-    context: StepContext, document: FineTuneDocument, inputs: PrepareInputs, plan: Plan, now: datetime
+    context: StepContext, document: TrainingDocument, inputs: PrepareInputs, plan: Plan, now: datetime
 ) -> Plan:
     """Return the plan with the documents of production that candidate and live version did not learn from.
 
@@ -48,7 +48,7 @@ def count_drawn(plan: Plan) -> DrawnDocuments | None:
 
 def _drawn(
     context: StepContext,
-    document: FineTuneDocument,
+    document: TrainingDocument,
     known: Known,
     now: datetime,
     limits: ProductionLimits,
@@ -60,7 +60,7 @@ def _drawn(
     return draw_documents(context.storage, production, days, known, count=limits.documents, seed=document.mixing.seed)
 
 
-def _known(context: StepContext, document: FineTuneDocument, inputs: PrepareInputs, plan: Plan) -> Known:
+def _known(context: StepContext, document: TrainingDocument, inputs: PrepareInputs, plan: Plan) -> Known:
     """Return what candidate, base and live version learnt from, and the labels of what is held out."""
     storage = context.storage
     index = checked_index(storage, normalise(document.data.anchor.uri), document.classes)

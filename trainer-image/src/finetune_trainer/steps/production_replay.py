@@ -16,7 +16,7 @@ from ..documents.plan import DrawnDocument, DrawnPage, Plan, Sample
 from ..documents.production import parse_page
 from ..documents.report import Difference, ProductionReport, ReplayedField
 from ..documents.result import ProductionSet
-from ..documents.run import FineTuneDocument, Rule, limits_of
+from ..documents.run import Rule, TrainingDocument, limits_of
 from ..errors import Reason, StepError
 from ..evaluation.average_precision import per_class
 from ..evaluation.detector import Detector
@@ -72,7 +72,7 @@ class _Document:
 
 def replay(
     context: StepContext,
-    document: FineTuneDocument,
+    document: TrainingDocument,
     inputs: EvaluateInputs,
     plan: Plan,
     models: Mapping[Model, tuple[Detector, str]],
@@ -173,7 +173,7 @@ def _day(page: DrawnPage) -> str:
 
 def _compare(
     context: StepContext,
-    document: FineTuneDocument,
+    document: TrainingDocument,
     models: Mapping[Model, tuple[Detector, str]],
     there: Sequence[_Document],
 ) -> list[Compared]:
