@@ -48,7 +48,7 @@ class Seer:
         self._known = {pixels_digest(page(seed)[0]): seed for seed in (*self.seeds, *range(5000, 5012))}
         self._known |= {pixels_digest(page(seed, strange=True)[0]): seed + 1_000_000 for seed in range(5000, 5012)}
 
-    def detect_each(self, image: Pixels, thresholds: Sequence[Thresholds]) -> list[Detections]:
+    def detect_timed(self, image: Pixels, thresholds: Sequence[Thresholds]) -> tuple[list[Detections], float]:
         """See Detector."""
         self.asked += 1
         seed = self._known[pixels_digest(image)]
@@ -63,7 +63,7 @@ class Seer:
         rows = np.array([box for _, box in every], np.float32).reshape(-1, 4)
         scores = np.linspace(0.9, 0.8, len(every), dtype=np.float32)
         seen = Detections(rows, scores, np.array([number for number, _ in every], np.int64))
-        return [seen for _ in thresholds]
+        return [seen for _ in thresholds], 0.001
 
 
 @dataclass

@@ -76,10 +76,10 @@ def test_pages_of_a_pdf_are_read_as_the_server_drew_them(policy: Policy, tmp_pat
     assert len(pages) == 2, "two pages of one file are one document"
 
     class Blind(Seer):
-        def detect_each(self, image: Any, thresholds: Any) -> list[Detections]:
+        def detect_timed(self, image: Any, thresholds: Any) -> tuple[list[Detections], float]:
             self.asked += 1
             nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-            return [nothing for _ in thresholds]
+            return [nothing for _ in thresholds], 0.001
 
     old, new = Blind(), Blind()
     result = gate.replay(old, new, plan).result
