@@ -52,7 +52,7 @@ types: ## mypy --strict, every member in its own environment
 	  tests/integration tests/local_cluster tests/e2e tests/contract/test_operator_messages.py \
 	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 	$(call MYPY,trainer-dev) --config-file trainer-image/pyproject.toml trainer-image/src tests/trainer \
-	  tests/benchmarks/yolo_predict.py tests/benchmarks/scan_100000.py \
+	  tests/benchmarks/yolo_predict.py tests/benchmarks/scan_100000.py tests/benchmarks/killed_training.py \
 	  tests/contract/test_evaluator_fixture.py tests/contract/test_trainer_messages.py \
 	  tests/contract/test_trainer_files.py tests/contract/test_trainer_contracts.py
 	$(call MYPY,server-dev) --config-file serving-image/pyproject.toml serving-image/src tests/server \
@@ -111,7 +111,7 @@ stories: ## print the names for make e2e STORY=name
 	@$(call in,operator-dev)/python -m pytest --collect-only --quiet $(ASYNC) tests/e2e | sed -n 's/^tests.*:://p'
 
 .PHONY: bench
-bench: bench-runs bench-pages bench-scan bench-server bench-throughput bench-capture ## measure the operator, the trainer on many pages, then the server
+bench: bench-runs bench-pages bench-scan bench-kills bench-server bench-throughput bench-capture ## measure the operator, the trainer on many pages, then the server
 
 .PHONY: bench-runs
 bench-runs: setup ## measure the operator on a control plane without a node (BENCH="--runs 1000 --repeats 1")
@@ -125,6 +125,10 @@ bench-pages: setup ## measure anchor index, pool add and prepare on 25,000 pages
 bench-scan: setup ## measure a policy's first scan of 100,000 samples and as many captured pages in a bucket (SCAN="--samples 5000")
 	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.scan_100000 \
 	  "$$(local-cluster/cluster tools build versitygw)" $(SCAN)
+
+.PHONY: bench-kills
+bench-kills: setup ## kill a training ten times at random, and compare its model with one that was left alone (KILLS="--kills 3")
+	PYTHONPATH=tests:trainer-image/src $(call in,trainer-dev)/python -m benchmarks.killed_training $(KILLS)
 
 .PHONY: bench-capture
 bench-capture: setup ## measure what keeping every page costs an answer (CAPTURE="--rounds 1 --seconds 5")

@@ -14,6 +14,7 @@ from house.schemas import COMMON, allowed, contract_files, contracts, limit, par
 
 OPEN = {
     "run-document#/$defs/fineTune.gates": "by gate; the operator's own",
+    "run-document#/$defs/rebuild.gates": "by gate; the operator's own",
     "result#/$defs/emitted.result": "by step: the allOf beside it closes it",
     "common#/$defs/servingSettings": "closed where it is a part of something",
     "serving": "other keys are the exporter's own",
@@ -86,6 +87,9 @@ BROKEN: tuple[tuple[str, str, Any], ...] = (
     ("run-finetune", "serving.surprise", 1),
     ("run-finetune", "serving.imageSize", 330),
     ("run-finetune", "mixing", None),
+    ("run-rebuild", "start", {"uri": "s3://bucket/start.pt"}),
+    ("run-rebuild", "start", None),
+    ("run-rebuild", "mixing.ratio", "Auto"),
     ("run-verify", "holdout", "0"),
     ("inputs-evaluate", "round", 0),
     ("inputs-train", "plan.sha256", "short"),
@@ -131,7 +135,8 @@ def test_a_message_with_a_wrong_field_does_not_fit(name: str, path: str, value: 
 
 def test_a_limit_of_a_list_of_classes_stands_once() -> None:
     assert limit(part("common#/$defs/classNames"), "maxItems") == 80
-    assert [p for p, s in ALL if s.get("maxItems") not in (None, 80, 8, 4)] == []
+    assert [p for p, s in ALL if s.get("maxItems") not in (None, 80, 16, 8, 4)] == []
+    assert limit(part("step-inputs#/$defs/train")["properties"]["earlier"], "maxItems") == 16, "attempts before one"
     assert limit(part("production-page")["properties"]["fields"]["items"]["properties"]["box"], "maxItems") == 4
     assert limit(part("result#/$defs/column"), "maxItems") == 8, "the worst fields of a rule"
     assert allowed(part("common#/$defs/step")) == ("prepare", "train", "evaluate", "verify", "scan")

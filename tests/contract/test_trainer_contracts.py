@@ -35,7 +35,14 @@ from finetune_trainer.documents.result import (
     TrainResult,
     VerifyResult,
 )
-from finetune_trainer.documents.run import FineTuneDocument, Mixing, ScanDocument, Training, VerifyDocument
+from finetune_trainer.documents.run import (
+    FineTuneDocument,
+    Mixing,
+    RebuildDocument,
+    ScanDocument,
+    Training,
+    VerifyDocument,
+)
 from finetune_trainer.documents.serving import Lineage, ServingMetadata
 from finetune_trainer.errors import ErrorClass, Reason, exit_code
 from house.agreement import Direction, contract_differences
@@ -44,6 +51,7 @@ from house.schemas import COMMON, allowed, contracts, limit, part, without_null
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document#/$defs/fineTune", FineTuneDocument, "reads"),
+    ("run-document#/$defs/rebuild", RebuildDocument, "reads"),
     ("run-document#/$defs/verify", VerifyDocument, "reads"),
     ("run-document#/$defs/scan", ScanDocument, "reads"),
     ("step-inputs#/$defs/prepare", PrepareInputs, "reads"),

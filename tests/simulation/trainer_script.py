@@ -134,7 +134,7 @@ class Trainer:
             "artifact": {"uri": f"{uri}/model.onnx", "sha256": digest(name), "bytes": 1000, "format": "onnx"},
             "checkpoint": {"uri": f"{uri}/checkpoint.pt", "sha256": digest("checkpoint" + name)},
             "epochs": 10, "batch": 16, "images": mix_of(document), "seconds": 130,
-            "device": "cpu", "losses": {"box": "1.1000"},
+            "device": "cpu", "losses": {"box": "1.1000"}, "resumed": [],
         }  # fmt: skip
 
     def _evaluate(self, document: Object, inputs: Object) -> Object:

@@ -10,16 +10,14 @@ from typing import Any
 
 import boto3
 import pytest
-import yaml
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from finetune_trainer.commands.import_base import ImportRequest, import_base
-from finetune_trainer.documents.model_version import PlainServing
 from finetune_trainer.environment import prepare_process, variables
 from finetune_trainer.storage import join
 from trainer.policy import Policy
-from trainer.world import CLASSES, SIDE, TINY_MODEL, World, add_to_pool, index, write_anchor, write_new_pages
+from trainer.real_base import imported, plain_training
+from trainer.world import World, add_to_pool, index, write_anchor, write_new_pages
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,53 +61,13 @@ def policy(world: World) -> Policy:
 @pytest.fixture(scope="session")
 def best_pt(pod: Path, shared_world: World) -> Path:
     """A best.pt of plain ultralytics training, from random weights, on the anchor."""
-    from finetune_trainer.training.settings import prepare_ultralytics
-
-    prepare_ultralytics(pod / "home" / "yolo")
-    from ultralytics import YOLO
-
-    recipe = pod / "tiny.yaml"
-    recipe.write_text(yaml.safe_dump(TINY_MODEL))
-    model = YOLO(str(recipe), task="detect")
-    model.train(
-        data=str(shared_world.anchor / "data.yaml"),
-        imgsz=SIDE,
-        epochs=14,
-        batch=8,
-        nbs=8,
-        optimizer="AdamW",
-        lr0=0.01,
-        warmup_epochs=1,
-        warmup_bias_lr=0.0,
-        fliplr=0.0,
-        mosaic=0.0,
-        val=False,
-        plots=False,
-        device="cpu",
-        project=str(pod / "base"),
-        name="run",
-        exist_ok=True,
-        verbose=False,
-    )
-    return Path(model.trainer.best)
+    return plain_training(shared_world, pod)
 
 
 @pytest.fixture(scope="session")
 def base(best_pt: Path, shared_world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The imported base, as a run document names it."""
-    request = ImportRequest(
-        checkpoint=best_pt,
-        model="marks",
-        version="base_v1",
-        artifacts=shared_world.artifacts.as_uri(),
-        namespace="ml",
-        classes=CLASSES,
-        serving=PlainServing(SIDE, "0.25", "0.7", 300),
-        pretrained=None,
-    )
-    spec = yaml.safe_load(import_base(request, tmp_path_factory.mktemp("import")))["spec"]
-    artifact = {key: spec["artifact"][key] for key in ("uri", "sha256")}
-    return {"version": "base_v1", "artifact": artifact, "checkpoint": spec["checkpoint"], "inputs": None}
+    return imported(best_pt, shared_world, tmp_path_factory.mktemp("import"))
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from finetune_trainer.documents.result import (
     Models,
     NewSet,
     Rates,
+    ResumedFrom,
     TestSet,
     TrainResult,
     VerifiedModels,
@@ -76,7 +77,7 @@ def parse_error(content: dict[str, Any]) -> StepError:
         ("classes", [f"class-{n}" for n in range(81)], "length <= 80"),
         ("classes", ["c" * 64], "$.classes"),
         ("classes", ["number,date"], "$.classes"),
-        ("mode", "Rebuild", "mode"),
+        ("mode", "Retrain", "mode"),
         ("base__artifact__sha256", "short", "$.base.artifact.sha256"),
         ("surprise", True, "surprise"),
     ],
@@ -222,10 +223,15 @@ def test_a_result_of_training_fits_below_the_longest_prefix() -> None:
         seconds=1_000_000,
         device="NVIDIA H100 80GB HBM3, MIG 1g.10gb",
         losses=losses,
+        resumed=tuple(
+            ResumedFrom(number, number, 1_000_000, "NVIDIA H100 80GB HBM3, MIG 1g.10gb")
+            for number in range(999, 991, -1)
+        ),
     )
     manifest = below("train", "manifest.json")
     emitted = Emitted(RESULT_SCHEMA, "train", "u" * 36, 1000, "Succeeded", manifest, msgspec.to_builtins(result))
     assert len(fitting(emitted)) <= RESULT_LIMIT
+    assert json.loads(fitting(emitted))["result"]["resumed"][0]["attempt"] == 999
 
 
 def test_a_verification_fits_with_the_longest_uri_of_an_artifact() -> None:

@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from finetune_trainer.documents.codec import FileReference
-from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs
+from finetune_trainer.documents.inputs import EarlierAttempt, EvaluateInputs, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import PrepareResult, TrainResult
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.train import train
 from finetune_trainer.storage import local_path
+from trainer.killing import killed_in
 from trainer.world import NONCE, World, context, training_parameters
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
@@ -95,6 +96,28 @@ def test_the_same_plan_trains_the_same_bytes(trained: Train) -> None:
     first, second = trained(), trained()
     assert first.losses == second.losses
     assert first.artifact.sha256 == second.artifact.sha256
+
+
+def test_one_that_was_killed_goes_on_and_trains_the_same_bytes(
+    base: dict[str, Any], shared_world: World, prepared: PrepareResult, tmp_path: Path
+) -> None:
+    """Also with loaders of their own, whose pages hang on seed, epoch and page alone; without mosaics."""
+
+    def run(place: str, attempt: int = 1) -> TrainResult:
+        document = shared_world.parsed(
+            base, training=training_parameters(epochs=4, batch=8), artifacts__uri=(tmp_path / place).as_uri()
+        )
+        earlier = tuple(EarlierAttempt(number, f"n{number}") for number in range(1, attempt))
+        inputs = TrainInputs(attempt, f"n{attempt}", prepared.plan, earlier)
+        return train(context("train", document, tmp_path / f"{place}{attempt}", attempt), document, inputs)
+
+    whole = run("whole")
+    with killed_in(2 * math.ceil(prepared.train / 8) + 3):
+        run("killed")
+    result = run("killed", attempt=2)
+    assert [(before.attempt, before.epoch) for before in result.resumed] == [(1, 2)]
+    assert result.losses == whole.losses
+    assert result.artifact.sha256 == whole.artifact.sha256
 
 
 def test_a_gpu_whose_memory_ends_is_said_with_what_mends_it(trained: Train) -> None:

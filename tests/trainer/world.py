@@ -18,7 +18,13 @@ from finetune_trainer.data.pool_batch import Added, NewBatch, Verification, add_
 from finetune_trainer.data.withdrawals import Leaving, Withdrawn, withdraw
 from finetune_trainer.documents.anchor import AnchorIndex
 from finetune_trainer.documents.production import ProductionOwner
-from finetune_trainer.documents.run import FineTuneDocument, VerifyDocument, parse_run_document
+from finetune_trainer.documents.run import (
+    FineTuneDocument,
+    RebuildDocument,
+    RunDocument,
+    VerifyDocument,
+    parse_run_document,
+)
 from finetune_trainer.progress import Progress
 from finetune_trainer.steps.context import StepContext
 from finetune_trainer.steps.publish import Publisher
@@ -197,6 +203,15 @@ class World:
         assert isinstance(parsed, FineTuneDocument)
         return parsed
 
+    def rebuild(self, base: dict[str, Any], start: dict[str, str] | None = None, **changes: Any) -> RebuildDocument:
+        """The document of a run that makes a new base."""
+        content = self.document(base, **{"owner__uid": "uid-rebuild", **changes})
+        content |= {"mode": "Rebuild", "start": start}
+        content["mixing"] = {name: content["mixing"][name] for name in ("minPoolSamples", "seed")}
+        parsed = parse_run_document(json.dumps(content).encode())
+        assert isinstance(parsed, RebuildDocument)
+        return parsed
+
     def verification(self, base: dict[str, Any], **changes: Any) -> VerifyDocument:
         """The document of an imported base."""
         content = self.document(base, **changes)
@@ -216,7 +231,7 @@ def training_parameters(**changes: Any) -> dict[str, Any]:
     return {**defaults, "epochs": 2, "freeze": 2, "nominalBatch": 16, **changes}
 
 
-def context(step: Any, document: FineTuneDocument | VerifyDocument, scratch: Path, attempt: int = 1) -> StepContext:
+def context(step: Any, document: RunDocument, scratch: Path, attempt: int = 1) -> StepContext:
     """What a step is given, writing below `scratch` and the document's artifacts."""
     scratch.mkdir(parents=True, exist_ok=True)
     storage = Storage()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import fsspec
 
+from . import local_files
 from .digests import check_digest
 from .errors import ErrorClass, Reason, StepError, bad_input
 
@@ -173,6 +172,12 @@ class Storage:
 
         `fetched` is called with the bytes that have come so far.
         """
+        digest = self.copy(uri, target, fetched)
+        check_digest(uri, actual=digest, expected=sha256)
+        return target
+
+    def copy(self, uri: str, target: Path, fetched: Callable[[int], None] | None = None) -> str:
+        """Copy `uri` to `target`, and return the digest of what was there; the caller knows what it is worth."""
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
         with _translated(uri, "read"), self._system(uri).open(_key(uri), "rb") as source, target.open("wb") as sink:
@@ -181,8 +186,7 @@ class Storage:
                 sink.write(chunk)
                 if fetched is not None:
                     fetched(sink.tell())
-        check_digest(uri, actual=digest.hexdigest(), expected=sha256)
-        return target
+        return digest.hexdigest()
 
     def write_once(self, uri: str, data: bytes) -> None:
         """Create `uri`. The same bytes already there are success; others are an error, never replaced.
@@ -207,7 +211,7 @@ class Storage:
         with _translated(uri, "write"):
             try:
                 if (path := local_path(uri)) is not None:
-                    _create_local(path, data)
+                    local_files.create(path, data)
                 else:
                     self._system(uri).pipe_file(_key(uri), data, mode="create")
             except FileExistsError:
@@ -233,9 +237,15 @@ class Storage:
             if (path := local_path(uri)) is None:
                 self._system(uri).pipe_file(_key(uri), data)
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _temporary(path, data)
-            temporary.replace(path)
+            local_files.replace(path, data)
+
+    def put(self, uri: str, source: Path) -> None:
+        """Write a local file to `uri` atomically, over what is there. Only for scratch."""
+        with _translated(uri, "write"):
+            if (path := local_path(uri)) is None:
+                self._system(uri).put_file(str(source), _key(uri))
+                return
+            local_files.place(path, source)
 
     def remove(self, uri: str) -> None:
         """Delete an object or a local file; one that is not there is gone already."""
@@ -322,31 +332,6 @@ def _shown(root: Path, folder: str, name: str) -> str:
     """Return a path that can be printed: bytes that are no UTF-8 as escapes."""
     path = os.path.relpath(Path(folder, name), root)
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _temporary(path: Path, data: bytes) -> Path:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-        # NamedTemporaryFile makes 0600; pods of other users read these files.
-        os.fchmod(stream.fileno(), 0o644)
-    return Path(stream.name)
-
-
-def _create_local(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path, data)
-    try:
-        # A hard link fails when the name is taken, and the name never shows half a file.
-        os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
-            raise
-        with path.open("xb") as stream:  # a file system without hard links
-            stream.write(data)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 _CONFIGURATION: Final = re.compile(

@@ -252,8 +252,17 @@ class PrepareResult(Value, frozen=True, kw_only=True):
     digests: dict[str, str]
 
 
+class ResumedFrom(Value, frozen=True, kw_only=True):
+    """An earlier attempt that a training went on from, after its epoch `epoch`."""
+
+    attempt: int
+    epoch: int
+    seconds: int
+    device: str
+
+
 class TrainResult(Value, frozen=True, kw_only=True):
-    """What was trained."""
+    """What was trained; `resumed` are the attempts that it went on from, the newest first."""
 
     artifact: Artifact
     checkpoint: FileReference
@@ -263,6 +272,7 @@ class TrainResult(Value, frozen=True, kw_only=True):
     seconds: int
     device: str = "cpu"
     losses: dict[str, str] = {}
+    resumed: tuple[ResumedFrom, ...] = ()
 
 
 class EvaluateResult(Value, frozen=True, kw_only=True):

@@ -71,6 +71,7 @@ def train_result(**changes: Any) -> dict[str, Any]:
         "seconds": 130,
         "device": "cpu",
         "losses": {"box": "1.1"},
+        "resumed": [],
         **changes,
     }
 

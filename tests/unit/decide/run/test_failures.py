@@ -227,6 +227,77 @@ def test_disruptions_cost_no_retry_but_have_an_end() -> None:
     assert world.jobs_made("train") == 20
 
 
+def told(world: World) -> list[Any]:
+    """The earlier attempts that each Job of train is told of."""
+    made = [a for a in world.history if isinstance(a, CreateJob) and a.step == "train"]
+    return [[before["attempt"] for before in json.loads(job.step_inputs)["earlier"]] for job in made]
+
+
+@pytest.mark.row("R210")
+def test_each_attempt_of_train_is_told_of_those_before_it_with_their_nonces() -> None:
+    world = World(run=run(backoff_limit=2)).prepared()
+    world.fail("train", 143, error("Preempted", "Preempted"))
+    world.wait(10)
+    world.settle()
+    world.fail("train", None, disrupted=True)
+    world.wait(20)
+    world.settle()
+    assert told(world) == [[], [1], [1, 2]]
+    last = json.loads(next(a for a in reversed(world.history) if isinstance(a, CreateJob)).step_inputs)
+    assert last["earlier"] == [{"attempt": a.attempt, "nonce": a.nonce} for a in world.status.attempts[-3:-1]]
+
+
+@pytest.mark.row("R210")
+def test_an_attempt_after_a_suspension_goes_on_from_the_one_before() -> None:
+    world = training()
+    world.edit(suspend=True)
+    world.settle()
+    world.remove_job(world.job("train").name)
+    world.edit(suspend=False)
+    world.settle()
+    assert outcomes(world, "train")[0][0] == "Suspended"
+    assert told(world) == [[], [1]]
+
+
+@pytest.mark.row("R210")
+def test_of_many_earlier_attempts_the_newest_are_told() -> None:
+    world = World(run=run(backoff_limit=0)).prepared()
+    for _ in range(18):
+        world.fail("train", 143, disrupted=True)
+        world.wait(10)
+        world.settle()
+    assert told(world)[-1] == list(range(3, 19))
+
+
+def a_resumed_result(*before: tuple[int, int]) -> dict[str, Any]:
+    return train_result(resumed=[{"attempt": a, "epoch": e, "seconds": 60, "device": "cpu"} for a, e in before])
+
+
+@pytest.mark.row("R211")
+def test_what_a_training_went_on_from_is_said_of_it() -> None:
+    world = World().prepared()
+    world.fail("train", 143, disrupted=True)
+    world.wait(10)
+    world.settle()
+    world.start("train")
+    world.complete("train", a_resumed_result((1, 6)))
+    assert world.condition("Trained") == ("True", "Trained")
+    assert world.message("Trained").endswith("resumed after epoch 6 of attempt 1")
+
+
+@pytest.mark.row("R211")
+@pytest.mark.parametrize("before", [[(2, 6)], [(3, 6)], [(1, 10)], [(1, 0)], [(1, 6), (1, 4)]])
+def test_a_training_cannot_go_on_from_itself_or_from_what_came_later(before: list[tuple[int, int]]) -> None:
+    world = World().prepared()
+    world.fail("train", 143, disrupted=True)
+    world.wait(10)
+    world.settle()
+    world.start("train")
+    world.complete("train", a_resumed_result(*before))
+    assert world.condition("Trained") == ("False", "ResultContradictory")
+    assert "went on from" in world.message("Trained")
+
+
 @pytest.mark.row("R18")
 def test_a_status_stays_small_however_much_went_wrong() -> None:
     world = World(run=run(backoff_limit=10))

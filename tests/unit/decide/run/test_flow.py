@@ -103,7 +103,7 @@ def test_jobs_are_told_what_the_contract_says() -> None:
     world.trained()
     assert told(world, "prepare") == {"attempt": 1, "nonce": "0a1b", "live": None, "judged": []}
     plan = {"uri": world.status.inputs.plan.uri, "sha256": sha("plan")}  # type: ignore[union-attr]
-    assert told(world, "train") == {"attempt": 1, "nonce": "0a1b", "plan": plan}
+    assert told(world, "train") == {"attempt": 1, "nonce": "0a1b", "plan": plan, "earlier": []}
     evaluate = told(world, "evaluate")
     assert evaluate["round"] == 1
     assert evaluate["live"] == {

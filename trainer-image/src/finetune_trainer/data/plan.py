@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from ..digests import set_digest
 from ..documents.anchor import AnchorIndex, AnchorPage
@@ -22,7 +22,7 @@ from ..documents.plan import (
     Sample,
     TrainSample,
 )
-from ..documents.run import FineTuneDocument, Mixing
+from ..documents.run import Mixing, TrainingDocument
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
@@ -33,6 +33,9 @@ from .mixing import draw, format_ratio, is_held_out, multiplier, old_count
 from .pool import Pool, StoredSample
 from .pool_check import check_pool, measured_pool
 from .sample_counts import count_samples
+
+_MOST_TIMES: Final = Decimal(9999)
+"""Old pages for a new one that a plan can say; a rebuild on few new pages has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def count_new_set(new_set: Sequence[PoolSample]) -> NewSetCounts:
     )
 
 
-def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counted: Counted = uncounted) -> Plan:
+def make_plan(storage: Storage, document: TrainingDocument, known: Known, counted: Counted = uncounted) -> Plan:
     """Check pool and anchor and draw the mix; StepError (BadInput) names everything that is wrong.
 
     `counted` is called as pages of the pool are read.
@@ -80,9 +83,8 @@ def make_plan(storage: Storage, document: FineTuneDocument, known: Known, counte
     members = [_member(stored, sample, document, known) for stored, sample in checked]
     listing = list_pool(measured.pool, Decimal(document.holdout))
     outside = [member.sample for member in members if member.outside]
-    times = _times(document.mixing, len(outside))
     candidates = _old_candidates(anchor_uri, index, members, listing)
-    old = _draw_old(candidates, times=times, outside=len(outside), mixing=document.mixing)
+    times, old = _draw_old(candidates, outside=len(outside), document=document)
     val, test = (_anchor_samples(anchor_uri, pages) for pages in (index.splits.val, index.splits.test))
     of_anchor = [sample for sample in old if sample.origin == "anchor"]
     check_labels(storage, [*of_anchor, *val, *test], len(index.classes), "the anchor " + anchor_uri)
@@ -116,7 +118,7 @@ def checked_index(storage: Storage, uri: str, classes: Sequence[str]) -> AnchorI
     return index
 
 
-def _check_size(pool: Pool, document: FineTuneDocument, known: Known) -> None:
+def _check_size(pool: Pool, document: TrainingDocument, known: Known) -> None:
     """Raise StepError PoolTooSmall unless enough samples may train that the base does not know."""
     samples, share, minimum = pool.samples, Decimal(document.holdout), document.mixing.min_pool_samples
     held_out = [sample for sample in samples if is_held_out(sample.document, share)]
@@ -144,7 +146,7 @@ def _check_size(pool: Pool, document: FineTuneDocument, known: Known) -> None:
         )
 
 
-def _member(stored: StoredSample, sample: Sample, document: FineTuneDocument, known: Known) -> _Member:
+def _member(stored: StoredSample, sample: Sample, document: TrainingDocument, known: Known) -> _Member:
     held_out = is_held_out(stored.document, Decimal(document.holdout))
     planned = PoolSample(
         image=sample.image,
@@ -183,10 +185,17 @@ def _old_candidates(
 
 
 def _draw_old(
-    candidates: Mapping[str, TrainSample], *, times: Decimal, outside: int, mixing: Mixing
-) -> list[TrainSample]:
-    count = old_count(outside=outside, times=times, max_old=mixing.max_old, anchor=len(candidates))
-    return [candidates[digest] for digest in draw(candidates, count=count, seed=mixing.seed)]
+    candidates: Mapping[str, TrainSample], *, outside: int, document: TrainingDocument
+) -> tuple[Decimal, list[TrainSample]]:
+    """Return how many old pages there are for each new one, and which; a rebuild has all of them."""
+    mixing = document.mixing
+    if isinstance(mixing, Mixing):
+        times = _times(mixing, outside)
+        count = old_count(outside=outside, times=times, max_old=mixing.max_old, anchor=len(candidates))
+    else:
+        count = len(candidates)
+        times = min(Decimal(count) / max(outside, 1), _MOST_TIMES).quantize(Decimal("0.000001"))
+    return times, [candidates[digest] for digest in draw(candidates, count=count, seed=mixing.seed)]
 
 
 def _trained(sample: Sample, origin: Literal["pool", "anchor"] = "pool") -> TrainSample:

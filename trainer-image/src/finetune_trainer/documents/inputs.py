@@ -36,12 +36,20 @@ class PrepareInputs(Document, frozen=True):
     judged: Annotated[tuple[FileReference, ...], msgspec.Meta(max_length=8)] = ()
 
 
+class EarlierAttempt(Document, frozen=True):
+    """An attempt of the same step that ended without a result; its nonce seals what it kept."""
+
+    attempt: Attempt
+    nonce: Nonce
+
+
 class TrainInputs(Document, frozen=True):
-    """The plan to train by."""
+    """The plan to train by, and the attempts that may have got some way with it."""
 
     attempt: Attempt
     nonce: Nonce
     plan: FileReference
+    earlier: Annotated[tuple[EarlierAttempt, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class EvaluateInputs(Document, frozen=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from .codec import Attempt, Bytes, Document, FileReference, Round, Sha256, Uid, Uri
+from .codec import Attempt, Bytes, Count, Document, FileReference, Round, Sha256, Uid, Uri
 from .plan import Counts, Digests, NewSetCounts
 
 RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
@@ -39,8 +39,20 @@ class Artifact(Document, frozen=True):
     format: Literal["onnx"] = "onnx"
 
 
+class ResumedFrom(Document, frozen=True):
+    """An earlier attempt that the training goes on from: its last epoch that counts, and what it took up to there."""
+
+    attempt: Attempt
+    epoch: Count
+    seconds: Count
+    device: str
+
+
 class TrainResult(Document, frozen=True):
-    """`batch` is what ran (it may be less than asked for); `losses` are the last epoch's means."""
+    """`batch` is what ran (it may be less than asked for); `losses` are the last epoch's means.
+
+    `resumed` are the attempts that it goes on from, the newest first.
+    """
 
     artifact: Artifact
     checkpoint: FileReference
@@ -50,6 +62,7 @@ class TrainResult(Document, frozen=True):
     seconds: int
     device: str
     losses: dict[str, str]
+    resumed: Annotated[tuple[ResumedFrom, ...], msgspec.Meta(max_length=8)]
 
 
 class Columns(Document, frozen=True):

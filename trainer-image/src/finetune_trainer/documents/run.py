@@ -74,6 +74,13 @@ class Mixing(Document, frozen=True):
     seed: Seed
 
 
+class WholeMix(Document, frozen=True):
+    """The mix of a rebuild, which is all that there is; the seed is of training."""
+
+    min_pool_samples: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    seed: Seed
+
+
 class Augment(Document, frozen=True):
     """Ultralytics' augmentation strengths; probabilities and shares in 0..1, degrees in degrees."""
 
@@ -146,15 +153,28 @@ class _OfBase(_Common, frozen=True):
     base: Base
 
 
-class FineTuneDocument(_OfBase, frozen=True, tag="FineTune"):
-    """The document of a run."""
-
+class _OfRun(_OfBase, frozen=True, kw_only=True):
     data: FineTuneData
-    mixing: Mixing
     holdout: Share
     training: Training
     # The operator's rules of judgement travel in the snapshot; here nobody judges.
     gates: dict[str, object] | None = None
+
+
+class FineTuneDocument(_OfRun, frozen=True, kw_only=True, tag="FineTune"):
+    """The document of a run that fine-tunes a base."""
+
+    mixing: Mixing
+
+
+class RebuildDocument(_OfRun, frozen=True, kw_only=True, tag="Rebuild"):
+    """The document of a run that makes a new base.
+
+    `start` is a checkpoint that is no version of ours; None: random weights in the base's own architecture.
+    """
+
+    mixing: WholeMix
+    start: FileReference | None
 
 
 class VerifyDocument(_OfBase, frozen=True, tag="Verify"):
@@ -186,16 +206,17 @@ class ScanDocument(_Common, frozen=True, tag="Scan"):
     holdout: Share
 
 
-BaseDocument = FineTuneDocument | VerifyDocument
+TrainingDocument = FineTuneDocument | RebuildDocument
+BaseDocument = TrainingDocument | VerifyDocument
 RunDocument = BaseDocument | ScanDocument
 
 
-def limits_of(document: FineTuneDocument) -> Gates:
+def limits_of(document: TrainingDocument) -> Gates:
     """Return the limits by which fields are listed; StepError ContractViolated for limits that are none."""
     return decode(encode(document.gates or {}), Gates, "The run document's gates")
 
 
 def parse_run_document(data: bytes) -> RunDocument:
     """Parse `run.json`; StepError ContractViolated for another schema, unknown fields or values out of range."""
-    kind: type[RunDocument] = FineTuneDocument | VerifyDocument | ScanDocument  # type: ignore[assignment]
+    kind: type[RunDocument] = FineTuneDocument | RebuildDocument | VerifyDocument | ScanDocument  # type: ignore[assignment]
     return decode(data, kind, "The run document", SCHEMA)

@@ -11,7 +11,7 @@ from ..documents.inputs import EvaluateInputs
 from ..documents.plan import Digests
 from ..documents.report import REPORT_SCHEMA, Milliseconds, ModelDetails, Report
 from ..documents.result import EvaluateResult, Models, NewSet, TestSet
-from ..documents.run import FineTuneDocument, limits_of
+from ..documents.run import TrainingDocument, limits_of
 from ..evaluation.average_precision import PrecisionRecall
 from ..evaluation.detector import Detector
 from ..evaluation.evaluate import EVALUATOR, settings_digest
@@ -33,7 +33,7 @@ from .models import fetch_base, fetch_candidate, fetch_detector
 from .yardstick import Yardstick, read_yardstick
 
 
-def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateInputs) -> EvaluateResult:
+def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateInputs) -> EvaluateResult:
     """Measure all models on the test set and the new set; publish report and plots."""
     progress = context.progress
     progress.report(percent=0, activity="fetching models")
@@ -63,7 +63,7 @@ def evaluate(context: StepContext, document: FineTuneDocument, inputs: EvaluateI
 
 def _measure(
     context: StepContext,
-    document: FineTuneDocument,
+    document: TrainingDocument,
     yardstick: Yardstick,
     models: Mapping[Model, tuple[Detector, str]],
 ) -> tuple[list[Page], dict[Model, Measurement]]:
@@ -84,7 +84,7 @@ def _measure(
 
 
 def _fetch_models(
-    context: StepContext, document: FineTuneDocument, inputs: EvaluateInputs
+    context: StepContext, document: TrainingDocument, inputs: EvaluateInputs
 ) -> dict[Model, tuple[Detector, str]]:
     """Return each model by its part in the verdict, with the digest of its artifact."""
     classes = document.classes
@@ -115,7 +115,7 @@ def _count_new_set(yardstick: Yardstick) -> NewSet:
 
 def _publish(
     context: StepContext,
-    document: FineTuneDocument,
+    document: TrainingDocument,
     digests: Digests,
     result: EvaluateResult,
     measurements: Mapping[Model, Measurement],

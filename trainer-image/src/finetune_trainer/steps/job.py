@@ -19,13 +19,21 @@ from ..digests import sha256_of
 from ..documents.codec import decode, encode
 from ..documents.inputs import EvaluateInputs, PrepareInputs, ScanInputs, StepInputs, TrainInputs, VerifyInputs
 from ..documents.result import RESULT_LIMIT, RESULT_SCHEMA, Emitted, ErrorReport, StepName, StepResult
-from ..documents.run import FineTuneDocument, RunDocument, ScanDocument, VerifyDocument, parse_run_document
+from ..documents.run import (
+    FineTuneDocument,
+    RebuildDocument,
+    RunDocument,
+    ScanDocument,
+    VerifyDocument,
+    parse_run_document,
+)
 from ..environment import Paths
 from ..errors import ErrorClass, Preempted, Reason, StepError, bad_input, exit_code
 from ..progress import Progress, utc_now
 from ..storage import Storage
 from .context import StepContext
 from .publish import Publisher
+from .scratch import clear
 
 _LONGEST_TEXT: Final = 1500
 """Bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT."""
@@ -134,7 +142,7 @@ def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
         nonce=inputs.nonce,
     )
     if (done := publisher.existing()) is not None:
-        return done
+        return _tidied(storage, document, inputs, done)
     if job.paths.collect:
         raise StepError(
             ErrorClass.INTERNAL,
@@ -147,21 +155,30 @@ def _run(job: Job, document: RunDocument, inputs: StepInputs) -> Emitted:
     # What training imports takes long from a cold disk.
     context.progress.report(percent=0, activity="starting")
     result = _step(document, inputs, context)()
-    return publisher.emitted(result) if isinstance(inputs, ScanInputs) else publisher.finish(result)
+    if isinstance(inputs, ScanInputs):
+        return publisher.emitted(result)
+    return _tidied(storage, document, inputs, publisher.finish(result))
+
+
+def _tidied(storage: Storage, document: RunDocument, inputs: StepInputs, emitted: Emitted) -> Emitted:
+    """Delete what a training kept on its way, once its manifest stands: until then another attempt may need it."""
+    if isinstance(inputs, TrainInputs):
+        clear(storage, document.artifacts.uri)
+    return emitted
 
 
 def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Callable[[], StepResult]:
     # Imported when chosen: only training needs torch, which takes seconds to import.
     match document, inputs:
-        case FineTuneDocument(), PrepareInputs():
+        case FineTuneDocument() | RebuildDocument(), PrepareInputs():
             from .prepare import prepare
 
             return lambda: prepare(context, document, inputs)
-        case FineTuneDocument(), TrainInputs():
+        case FineTuneDocument() | RebuildDocument(), TrainInputs():
             from .train import train
 
             return lambda: train(context, document, inputs)
-        case FineTuneDocument(), EvaluateInputs():
+        case FineTuneDocument() | RebuildDocument(), EvaluateInputs():
             from .evaluate import evaluate
 
             return lambda: evaluate(context, document, inputs)
@@ -177,7 +194,7 @@ def _step(document: RunDocument, inputs: StepInputs, context: StepContext) -> Ca
             raise bad_input(
                 Reason.CONTRACT_VIOLATED,
                 f"The step does not go with a document of mode {type(document).__name__.removesuffix('Document')}.",
-                "verify belongs to mode Verify, scan to mode Scan, the other steps to mode FineTune.",
+                "verify belongs to mode Verify, scan to mode Scan, the other steps to the modes FineTune and Rebuild.",
             )
 
 
@@ -209,8 +226,8 @@ def _emit(termination_log: Path | None, emitted: Emitted) -> None:
 def fitting(emitted: Emitted) -> bytes:
     """Return the result within the limit of a termination message; where it is too long, lists lose their last rows.
 
-    What a verdict hangs on is never left out: the first row of a list is the worst field, and the count of measured
-    fields stays. StepError (Internal) when even that does not fit.
+    What a verdict hangs on is never left out: the first row of a list is the worst field (or the newest attempt), and
+    the count of measured fields stays. StepError (Internal) when even that does not fit.
     """
     data = encode(emitted)
     for rows in (6, 4, 2, 1):
@@ -230,7 +247,9 @@ def fitting(emitted: Emitted) -> bytes:
 def _with_rows(emitted: Emitted, rows: int) -> Emitted:
     """Return the result with so many rows in each of its lists."""
     result = emitted.result or {}
-    changed = {name: _shortened(value, rows) for name, value in result.items() if name in ("testSet", "newSet")}
+    changed = {
+        name: _shortened(value, rows) for name, value in result.items() if name in ("testSet", "newSet", "resumed")
+    }
     return msgspec.structs.replace(emitted, result=result | changed)
 
 

@@ -15,7 +15,7 @@ from ..data.pool_log import read_log
 from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
 from ..documents.plan import KnownSample, ListedSample, Plan
-from ..documents.run import FineTuneDocument
+from ..documents.run import TrainingDocument
 from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, normalise
 
@@ -30,7 +30,7 @@ class CurrentSample:
 
 
 def read_listed_pool(
-    storage: Storage, document: FineTuneDocument, plan: Plan, listings: Sequence[Listing]
+    storage: Storage, document: TrainingDocument, plan: Plan, listings: Sequence[Listing]
 ) -> list[CurrentSample]:
     """Return the samples that counted when the plan was drawn; the pool may have grown and changed since.
 
@@ -64,7 +64,7 @@ def _stored(page: PoolPage, listed: ListedSample) -> StoredSample | None:
 
 def _current(
     storage: Storage,
-    document: FineTuneDocument,
+    document: TrainingDocument,
     pages: Iterable[list[tuple[PoolPage, ListedSample]]],
     listings: Sequence[Listing],
 ) -> Iterator[CurrentSample]:

@@ -10,14 +10,14 @@ from ..documents.codec import encode
 from ..documents.inputs import PrepareInputs
 from ..documents.plan import NewSetCounts, Plan
 from ..documents.result import PrepareResult
-from ..documents.run import FineTuneDocument
+from ..documents.run import RebuildDocument, TrainingDocument
 from ..errors import Reason, bad_input
 from ..storage import normalise
 from .context import StepContext
 from .models import fetch_base
 
 
-def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInputs) -> PrepareResult:
+def prepare(context: StepContext, document: TrainingDocument, inputs: PrepareInputs) -> PrepareResult:
     """Check base, anchor and pool; publish plan.json; return counts and digests."""
     context.progress.report(percent=0, activity="checking the base")
     _check_base(context, document)
@@ -45,7 +45,7 @@ def prepare(context: StepContext, document: FineTuneDocument, inputs: PrepareInp
     )
 
 
-def _check_base(context: StepContext, document: FineTuneDocument) -> None:
+def _check_base(context: StepContext, document: TrainingDocument) -> None:
     fetch_base(context, document)
     checkpoint = document.base.checkpoint
     if not context.storage.exists(normalise(checkpoint.uri)):
@@ -54,9 +54,16 @@ def _check_base(context: StepContext, document: FineTuneDocument) -> None:
             f"The checkpoint {checkpoint.uri} of {document.base.version} does not exist.",
             "Restore it, or import the base again: training starts from the checkpoint.",
         )
+    start = document.start if isinstance(document, RebuildDocument) else None
+    if start is not None and not context.storage.exists(normalise(start.uri)):
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"The start {start.uri} of the rebuild does not exist.",
+            "Upload it there, or use rebuild.start Random.",
+        )
 
 
-def _check_new_set(document: FineTuneDocument, plan: Plan, counts: NewSetCounts) -> None:
+def _check_new_set(document: TrainingDocument, plan: Plan, counts: NewSetCounts) -> None:
     """Raise StepError PoolTooSmall where a candidate could not be measured: an Error of its gate, after training."""
     if not plan.new_set:
         raise bad_input(

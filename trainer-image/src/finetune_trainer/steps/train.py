@@ -1,11 +1,13 @@
-"""Step `train`: fine-tune from the base by the plan, export, publish artifact and checkpoint."""
+"""Step `train`: fine-tune the base by the plan, or make a new one; export, publish artifact and checkpoint."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..artifact.metadata import ArtifactMetadata, serving_metadata
 from ..data.earlier_plans import read_plan
@@ -13,8 +15,8 @@ from ..data.materialise import materialise, write_data_yaml
 from ..documents.classes import check_classes
 from ..documents.inputs import TrainInputs
 from ..documents.plan import Plan
-from ..documents.result import Artifact, TrainResult
-from ..documents.run import FineTuneDocument
+from ..documents.result import Artifact, ResumedFrom, TrainResult
+from ..documents.run import FineTuneDocument, TrainingDocument
 from ..documents.serving import Lineage
 from ..errors import Reason, StepError, bad_input
 from ..progress import FileLines
@@ -26,16 +28,30 @@ from ..training.export import export_onnx, save_checkpoint
 from ..training.loaders import loaders
 from ..training.precision import Hardware, amp_argument, detect_hardware
 from ..training.settings import prepare_ultralytics
+from ..training.start import check_start, random_start
 from ..training.usable import check_usable
 from ..training.yolo import Trained
 from ..training.yolo import train as run_training
 from .context import StepContext
 from .listed_pool import erasures_named
+from .scratch import clear
+
+if TYPE_CHECKING:  # it imports ultralytics, whose settings are to be written first
+    from .kept import KeptStates
 
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - where the kernel has it, not a temporary file
 
 
-def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs) -> TrainResult:
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The checkpoint that training begins with, what it comes from, and whether every weight of it is taken over."""
+
+    checkpoint: Path
+    digest: str
+    whole: bool
+
+
+def train(context: StepContext, document: TrainingDocument, inputs: TrainInputs) -> TrainResult:
     """Train and publish; StepError for a base that does not fit, NaN, lack of memory, changed data."""
     started = time.monotonic()
     context.progress.report(percent=0, epoch=0, epochs=document.training.epochs, activity="fetching data")
@@ -44,7 +60,7 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
     prepare_ultralytics(context.scratch / "home" / "yolo")
     folder = context.scratch / "train"
     folder.mkdir()
-    base = _fetch_base(context, document, folder / "base.pt")
+    start = _fetch_start(context, document, folder)
     data_yaml = _lay_out(context, plan, folder / "data", document.training.epochs)
     context.progress.report(percent=0, epoch=0, epochs=document.training.epochs, activity="loading data and model")
     hardware = detect_hardware()
@@ -52,11 +68,43 @@ def train(context: StepContext, document: FineTuneDocument, inputs: TrainInputs)
         document, hardware, cpus=context.cpus, seed=plan.seed, data_yaml=data_yaml, output=folder / "run"
     )
     log = folder / "train.log"
+    kept = _kept(context, document, inputs, arguments, start=start, device=hardware.name, started=started)
+    before = kept.newest()
+    if before is not None:
+        arguments["batch"] = before.state.figures.batch  # what ran, where memory did not suffice for what was asked
     try:
-        trained = run_training(base, arguments, plan.train, context.progress, log=log, threads=context.cpus)
+        trained = run_training(
+            start.checkpoint,
+            arguments,
+            plan.train,
+            context.progress,
+            log=log,
+            threads=context.cpus,
+            whole=start.whole,
+            state=before.state if before else None,
+            keep=kept.keep,
+        )
     except StepError as error:
+        clear(context.storage, document.artifacts.uri)  # what ends a training so ends the next attempt alike
         raise _with_log(context, error, log) from error
-    return _publish(context, document, plan, trained, device=hardware.name, started=started)
+    return _publish(context, document, plan, trained, device=hardware.name, started=started, resumed=kept.resumed)
+
+
+def _kept(
+    context: StepContext,
+    document: TrainingDocument,
+    inputs: TrainInputs,
+    arguments: Mapping[str, object],
+    *,
+    start: _Start,
+    device: str,
+    started: float,
+) -> KeptStates:
+    """Return what is kept of this training on its way."""
+    from .kept import KeptStates, binding_of
+
+    binding = binding_of(inputs.plan.sha256, start.digest, arguments)
+    return KeptStates(context, document, inputs, binding, device, started)
 
 
 def _with_log(context: StepContext, error: StepError, log: Path) -> StepError:
@@ -67,7 +115,23 @@ def _with_log(context: StepContext, error: StepError, log: Path) -> StepError:
     return StepError(error.error_class, error.reason, error.message, f"{error.remedy} The log: {published.uri}.")
 
 
-def _fetch_base(context: StepContext, document: FineTuneDocument, target: Path) -> Path:
+def _fetch_start(context: StepContext, document: TrainingDocument, folder: Path) -> _Start:
+    """Return what training begins with: a fine-tune with the base, a rebuild as its document says."""
+    base = document.base.checkpoint.sha256
+    if isinstance(document, FineTuneDocument):
+        return _Start(_fetch_base(context, document, folder / "base.pt"), base, whole=True)
+    target, start = folder / "start.pt", document.start
+    if start is None:
+        loaded = load_checkpoint(_fetch_base(context, document, folder / "base.pt"), document.base.version)
+        random_start(loaded, document.classes, seed=document.mixing.seed, target=target)
+        return _Start(target, base, whole=True)
+    fetched = context.progress.fetching("the start", percent=0, epochs=document.training.epochs)
+    context.storage.fetch(normalise(start.uri), target, sha256=start.sha256, fetched=fetched)
+    check_start(target, start.uri, document.serving.image_size)
+    return _Start(target, start.sha256, whole=False)
+
+
+def _fetch_base(context: StepContext, document: TrainingDocument, target: Path) -> Path:
     version, checkpoint = document.base.version, document.base.checkpoint
     fetched = context.progress.fetching("the base", percent=0, epochs=document.training.epochs)
     context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256, fetched=fetched)
@@ -89,7 +153,7 @@ def _lay_out(context: StepContext, plan: Plan, folder: Path, epochs: int) -> Pat
 
 
 def _arguments(
-    document: FineTuneDocument, hardware: Hardware, *, cpus: int, seed: int, data_yaml: Path, output: Path
+    document: TrainingDocument, hardware: Hardware, *, cpus: int, seed: int, data_yaml: Path, output: Path
 ) -> dict[str, object]:
     training, size = document.training, document.serving.image_size
     gpu = hardware.device != "cpu"
@@ -113,7 +177,7 @@ def _arguments(
     )
 
 
-def _check_plan(plan: Plan, document: FineTuneDocument) -> None:
+def _check_plan(plan: Plan, document: TrainingDocument) -> None:
     if plan.owner != document.owner.uid:
         raise bad_input(
             Reason.CONTRACT_VIOLATED,
@@ -123,11 +187,26 @@ def _check_plan(plan: Plan, document: FineTuneDocument) -> None:
     check_classes(plan.classes, "The plan", expected=document.classes)
 
 
+def _lineage(document: TrainingDocument) -> Lineage:
+    """Return what the artifact says that it is; which number a new base gets is not known yet."""
+    owner, model = document.owner.uid, document.model
+    if isinstance(document, FineTuneDocument):
+        return Lineage(type="FineTuned", model=model, base=document.base.version, owner=owner)
+    return Lineage(type="Base", model=model, owner=owner)
+
+
 def _publish(
-    context: StepContext, document: FineTuneDocument, plan: Plan, trained: Trained, *, device: str, started: float
+    context: StepContext,
+    document: TrainingDocument,
+    plan: Plan,
+    trained: Trained,
+    *,
+    device: str,
+    started: float,
+    resumed: tuple[ResumedFrom, ...],
 ) -> TrainResult:
     context.progress.report(percent=99, epoch=trained.epochs, epochs=trained.epochs, activity="exporting")
-    lineage = Lineage(type="FineTuned", model=document.model, base=document.base.version, owner=document.owner.uid)
+    lineage = _lineage(document)
     metadata = ArtifactMetadata(serving_metadata(document.classes, document.serving), lineage)
     folder = context.scratch / "export"
     folder.mkdir()
@@ -150,4 +229,5 @@ def _publish(
         seconds=round(time.monotonic() - started),
         device=device,
         losses=dict(trained.losses),
+        resumed=resumed,
     )

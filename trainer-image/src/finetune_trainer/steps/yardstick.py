@@ -20,7 +20,7 @@ from ..digests import set_digest
 from ..documents.anchor import AnchorIndex
 from ..documents.inputs import EvaluateInputs
 from ..documents.plan import NewSetCounts, Plan, PoolSample, Sample
-from ..documents.run import FineTuneDocument
+from ..documents.run import RebuildDocument, TrainingDocument
 from ..storage import normalise
 from .context import StepContext
 from .listed_pool import CurrentSample, differs, read_listed_pool
@@ -38,7 +38,7 @@ class Yardstick:
     counts: NewSetCounts
 
 
-def read_yardstick(context: StepContext, document: FineTuneDocument, inputs: EvaluateInputs) -> Yardstick:
+def read_yardstick(context: StepContext, document: TrainingDocument, inputs: EvaluateInputs) -> Yardstick:
     """Return what to measure on; StepError DigestMismatch where the plan says otherwise than anchor and pool do."""
     plan = read_plan(context.storage, inputs.plan)
     if plan.owner != document.owner.uid:
@@ -52,7 +52,7 @@ def read_yardstick(context: StepContext, document: FineTuneDocument, inputs: Eva
     live = listing_of(context.storage, inputs.live.inputs if inputs.live else None)
     pool = read_listed_pool(context.storage, document, plan, (base, live))
     _check_new_set(document, plan, index, base, pool)
-    _check_training(plan, index, base, pool)
+    _check_training(document, plan, index, base, pool)
     known = {_stored_pair(sample): sample.known for sample in pool}
     new_set = tuple(replace(sample, fresh=not live.has(known[_pair(sample)])) for sample in plan.new_set)
     test = tuple(anchor_sample(anchor, page) for page in index.splits.test)
@@ -60,7 +60,7 @@ def read_yardstick(context: StepContext, document: FineTuneDocument, inputs: Eva
 
 
 def _check_new_set(
-    document: FineTuneDocument, plan: Plan, index: AnchorIndex, base: Listing, pool: Sequence[CurrentSample]
+    document: TrainingDocument, plan: Plan, index: AnchorIndex, base: Listing, pool: Sequence[CurrentSample]
 ) -> None:
     """Raise StepError unless the plan's new samples are those of the pool that it was drawn from, every one."""
     uri, share = document.data.pool.uri, Decimal(document.holdout)
@@ -78,16 +78,21 @@ def _check_new_set(
         raise differs("it names other documents, or holds out others, than the pool and the holdout say")
 
 
-def _check_training(plan: Plan, index: AnchorIndex, base: Listing, pool: Sequence[CurrentSample]) -> None:
+def _check_training(
+    document: TrainingDocument, plan: Plan, index: AnchorIndex, base: Listing, pool: Sequence[CurrentSample]
+) -> None:
     """Raise StepError where the plan trains on other pages than those of pool and anchor that are there to train.
+
+    A rebuild trains on all of them.
 
     What `train` did by it is not seen here. But a plan that teaches what is held out is seen before it is judged, and
     later runs read in it what this version knows already.
     """
     trainable = [s for s in pool if not s.held_out]
-    outside = {_stored_pair(s) for s in trainable if not base.has(s.known)}
+    rebuilds = isinstance(document, RebuildDocument)
+    least = {_stored_pair(s) for s in trainable if rebuilds or not base.has(s.known)}
     taught = {_pair(s) for s in plan.train if s.origin == "pool"}
-    if not outside <= taught <= {_stored_pair(s) for s in trainable}:
+    if not least <= taught <= {_stored_pair(s) for s in trainable}:
         raise differs("it trains on other pages of the pool than those that are not held out")
     ever = {digest for sample in plan.listing for digest in digests_of(sample)}
     old = {
@@ -95,8 +100,11 @@ def _check_training(plan: Plan, index: AnchorIndex, base: Listing, pool: Sequenc
         for p in index.splits.train
         if p.image_sha256 not in ever and p.pixels not in ever
     }
-    if not {_pair(s) for s in plan.train if s.origin == "anchor"} <= old:
+    of_anchor = {_pair(s) for s in plan.train if s.origin == "anchor"}
+    if not of_anchor <= old:
         raise differs("it trains on pages that are not in the anchor's train split")
+    if rebuilds and of_anchor != old:
+        raise differs("it leaves out pages of the anchor's train split, and a rebuild trains on all of them")
     if samples_digest(plan.val) != pages_digest(index.splits.val):
         raise differs("its val pages are not the anchor's")
 

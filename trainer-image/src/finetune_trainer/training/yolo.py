@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..data.materialise import placed_name
 from ..documents.plan import Sample
 from ..errors import ErrorClass, Reason, StepError
 from ..progress import BETWEEN_LINES, Progress
+
+if TYPE_CHECKING:  # it imports ultralytics, which reads its settings then
+    from .state import TrainingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +40,41 @@ def train(
     *,
     log: Path,
     threads: int,
+    whole: bool = True,
+    state: TrainingState | None = None,
+    keep: Callable[[TrainingState], None] | None = None,
 ) -> Trained:
     """Train the checkpoint `base` further with `threads` CPU threads; ultralytics' log goes to `log`.
 
-    The candidate is the last epoch; the best one on `val` only when the arguments set patience. StepError for NaN
-    losses, lack of memory, and data that arrived differently.
+    The candidate is the last epoch; the best one on `val` only when the arguments set patience. `state` is where a
+    training with these very arguments was interrupted; `keep` is given where this one stands after each epoch but the
+    last. With `whole` every weight is taken over; without, those that fit. StepError for NaN losses, lack of memory,
+    and data that arrived differently.
     """
     from ultralytics import YOLO
 
+    from .going_on import GoingOn
+    from .trainer import FineTuneTrainer
+
     watch = _Watch(samples, progress, threads)
+    going_on = GoingOn(state, keep)
     with _logging_to(log):
         model = YOLO(str(base), task="detect")
-        weights = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
-        model.add_callback("on_pretrain_routine_end", lambda trainer: _check_transferred(trainer, weights))
+        if whole:
+            weights = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+            model.add_callback("on_pretrain_routine_end", lambda trainer: _check_transferred(trainer, weights))
         # Public extension points only: callbacks, and a trainer class that leaves out the final evaluation.
         model.add_callback("on_pretrain_routine_end", watch.check_data)
         model.add_callback("on_train_start", watch.started)
+        model.add_callback("on_train_start", going_on.train_started)
+        model.add_callback("on_train_start", watch.announce)
+        model.add_callback("on_train_epoch_start", going_on.epoch_started)
         model.add_callback("on_train_batch_end", watch.batch_ended)
         model.add_callback("on_train_epoch_end", watch.epoch_trained)
+        model.add_callback("on_model_save", lambda trainer: going_on.epoch_saved(trainer, watch.losses))
         model.add_callback("on_fit_epoch_end", watch.epoch_ended)
         try:
-            model.train(trainer=_trainer_class(), **arguments)
+            model.train(trainer=FineTuneTrainer, **arguments)
         except (RuntimeError, MemoryError) as error:
             raise _translated(error, watch) from error
     trainer = model.trainer
@@ -90,22 +107,6 @@ def _check_transferred(trainer: Any, weights: Mapping[str, Any]) -> None:
         )
 
 
-def _trainer_class() -> type[Any]:
-    from ultralytics.models.yolo.detect import DetectionTrainer
-
-    class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
-        """Ultralytics' trainer without `final_eval`.
-
-        That strips last.pt, validates best.pt once more and fires on_fit_epoch_end a second time: time spent on a
-        checkpoint that is not the candidate, and an epoch too many in the progress.
-        """
-
-        def final_eval(self) -> None:
-            return
-
-    return FineTuneTrainer
-
-
 class _Watch:
     """The callbacks' state: checks on the way, progress, and the figures of the result."""
 
@@ -116,6 +117,7 @@ class _Watch:
         self._started = time.monotonic()
         self._last_line = self._started
         self._steps = 0
+        self._first = 0
         self.losses: dict[str, str] = {}
         self.epochs_done = 0
 
@@ -139,7 +141,7 @@ class _Watch:
             )
 
     def started(self, trainer: Any) -> None:
-        """Start the clock, with the threads that the container may use.
+        """Compute with the threads that the container may use.
 
         Choosing the CPU sets them to the node's CPUs less one, at most 8: one thread on two CPUs, and eight in a
         container that may use two. On a CPU channels-last convolutions train about 1.3 times as fast (measured on
@@ -150,9 +152,19 @@ class _Watch:
         torch.set_num_threads(self._threads)
         if trainer.device.type == "cpu":
             trainer.model.to(memory_format=torch.channels_last)
+
+    def announce(self, trainer: Any) -> None:
+        """Start the clock, and say where training begins."""
+        self._first = self.epochs_done = trainer.start_epoch
+        self._steps = self.epochs_done * len(trainer.train_loader)
         self._started = self._last_line = time.monotonic()
         activity = self._in_words(trainer, f"{len(trainer.train_loader)} batches each")
-        self._progress.report(percent=0, epoch=0, epochs=trainer.epochs, activity=activity)
+        self._progress.report(
+            percent=min(100 * self.epochs_done // trainer.epochs, 99),
+            epoch=self.epochs_done,
+            epochs=trainer.epochs,
+            activity=activity,
+        )
 
     def batch_ended(self, trainer: Any) -> None:
         """Write a line every few seconds, so that a long epoch shows movement."""
@@ -163,7 +175,8 @@ class _Watch:
         self._last_line = now
         batches = max(len(trainer.train_loader), 1)
         total = max(batches * trainer.epochs, 1)
-        remaining = (now - self._started) / self._steps * (total - self._steps)
+        begun = self._first * batches
+        remaining = (now - self._started) / (self._steps - begun) * (total - self._steps)
         self._progress.report(
             percent=min(100 * self._steps // total, 99),
             epoch=self.epochs_done,
@@ -173,7 +186,8 @@ class _Watch:
         )
 
     def _in_words(self, trainer: Any, what: str) -> str:
-        return f"epoch {min(self.epochs_done + 1, trainer.epochs)} of {trainer.epochs}, {what}"
+        resumed = f" (resumed after epoch {self._first})" if self._first else ""
+        return f"epoch {min(self.epochs_done + 1, trainer.epochs)} of {trainer.epochs}{resumed}, {what}"
 
     def epoch_trained(self, trainer: Any) -> None:
         """Stop at the first loss that is no number: ultralytics would reload, clamp to zero, and go on."""
@@ -201,7 +215,7 @@ class _Watch:
         self._steps = self.epochs_done * len(trainer.train_loader)
         now = time.monotonic()
         self._last_line = now
-        remaining = (now - self._started) / self.epochs_done * (trainer.epochs - self.epochs_done)
+        remaining = (now - self._started) / (self.epochs_done - self._first) * (trainer.epochs - self.epochs_done)
         self._progress.report(
             percent=min(100 * self.epochs_done // trainer.epochs, 99),
             epoch=self.epochs_done,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ...api.contract import (
     LONGEST_URI,
@@ -111,10 +112,31 @@ def trained(run_document: RunDocument, inputs: Inputs, said: StepResult, known: 
     )
     if wrong:
         return _invalid("train", wrong)
-    if result.images != inputs.train:
-        return _contradictory("train", [f"it trained on {result.images} images, and the mix has {inputs.train}"])
+    against_itself = [] if result.images == inputs.train else [_other_mix(result, inputs)]
+    against_itself += _resumed_otherwise(result, said.attempt)
+    if against_itself:
+        return _contradictory("train", against_itself)
     summary = f"{result.epochs} epochs over {result.images} images in {result.seconds} s on {result.device[:64]}"
+    if result.resumed:
+        newest = result.resumed[0]
+        summary += f", resumed after epoch {newest.epoch} of attempt {newest.attempt}"
     return Trained(artifact, checkpoint, summary)
+
+
+def _other_mix(result: TrainResult, inputs: Inputs) -> str:
+    return f"it trained on {result.images} images, and the mix has {inputs.train}"
+
+
+def _resumed_otherwise(result: TrainResult, attempt: int) -> list[str]:
+    """Return what cannot be of the attempts that a training says it went on from (R211)."""
+    attempts = [attempt, *(before.attempt for before in result.resumed)]
+    epochs = [result.epochs, *(before.epoch for before in result.resumed), 0]
+    steps = (("attempts", attempts), ("epochs", epochs))
+    return [
+        f"it went on from {what} {numbers[1:]}, and has {numbers[0]}"
+        for what, numbers in steps
+        if any(later <= earlier for later, earlier in pairwise(numbers))
+    ]
 
 
 def evaluated(

@@ -44,6 +44,9 @@ from .version_spec import unwritable
 T = TypeVar("T")
 
 MAX_ROUNDS: Final = 3
+MAX_EARLIER: Final = 16
+"""Earlier attempts that one is told of: contracts/step-inputs.schema.json takes no more."""
+
 # Waiting for these is nobody's mistake: the step's condition stays Unknown.
 _PATIENCE: Final = frozenset(("Queued", "PodsEnding", "JobDeleting", "PodTemplateChanged"))
 
@@ -74,9 +77,7 @@ def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
         step="train",
         role="train",
         template=usable_template("train", context.view.train_template, context.policy),
-        step_inputs=lambda attempt: _text(
-            {"attempt": attempt.attempt, "nonce": attempt.nonce, "plan": plain(inputs.plan)}
-        ),
+        step_inputs=partial(_train_inputs, status, inputs),
         accept=lambda _, said: results.trained(context.run_document, inputs, said, known_bytes(context)),
     )
     return _carry_on(context, status, request, partial(_record_candidate, context))
@@ -252,6 +253,18 @@ def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
     known = {"version": live.version, "inputs": plain(live.inputs)} if live and live.inputs else None
     judged = [plain(plan) for plan in told_plans(context, attempt)]
     return _text({"attempt": attempt.attempt, "nonce": attempt.nonce, "live": known, "judged": judged})
+
+
+def _train_inputs(status: RunStatus, inputs: Inputs, attempt: Attempt) -> str:
+    """Name the attempts before this one: it goes on from what they kept, which their nonces seal (R210)."""
+    before = [a for a in status.attempts if a.step == "train" and a.attempt < attempt.attempt and a.nonce]
+    step_inputs = {
+        "attempt": attempt.attempt,
+        "nonce": attempt.nonce,
+        "plan": plain(inputs.plan),
+        "earlier": [{"attempt": a.attempt, "nonce": a.nonce} for a in before[-MAX_EARLIER:]],
+    }
+    return _text(step_inputs)
 
 
 def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -> str:

@@ -1,0 +1,134 @@
+"""A training that was killed goes on, and makes the very same model as one that was left alone."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune_trainer.training.state import TrainingState
+from finetune_trainer.training.yolo import Trained
+from trainer.killing import killed_in
+from trainer.tiny_training import TinyTraining
+from trainer.world import World
+
+BATCHES = 5
+"""In an epoch: 18 pages, 4 in a batch, and the weights change every 3 batches, so that steps cross the epochs' ends."""
+
+PLAIN = {"epochs": 4, "batch": 4, "nominalBatch": 12, "warmupEpochs": "1.5", "lr0": "0.01"}
+MOSAIC = {
+    "augment": {
+        "fliplr": "0.5",
+        "flipud": "0",
+        "mosaic": "0.8",
+        "mixup": "0.3",
+        "scale": "0.3",
+        "translate": "0.1",
+        "degrees": "5",
+        "hsvH": "0.01",
+        "hsvS": "0.3",
+        "hsvV": "0.3",
+    },
+    "closeMosaic": 1,
+}
+
+
+def a_training(world: World, base: dict[str, Any], folder: Path) -> TinyTraining:
+    training = TinyTraining(world, base, folder)
+    training.train = [*training.train, *training.train[:2]]
+    return training
+
+
+def weights(trained: Trained) -> dict[str, Any]:
+    import torch
+
+    checkpoint = torch.load(trained.checkpoint, weights_only=False)
+    return dict(checkpoint["ema"].state_dict())
+
+
+def losses(trained: Trained) -> list[dict[str, str]]:
+    with trained.results.open() as stream:
+        return [{k: v for k, v in row.items() if k != "time"} for row in csv.DictReader(stream)]
+
+
+def assert_same(one: Trained, other: Trained) -> None:
+    import torch
+
+    assert losses(one) == losses(other)
+    assert one.epochs == other.epochs
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert not different
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"optimizer": "AdamW"}, id="AdamW"),
+        pytest.param({"optimizer": "SGD", "momentum": "0.937"}, id="SGD"),
+        pytest.param({"optimizer": "MuSGD"}, id="MuSGD"),
+        pytest.param(MOSAIC, id="augmented, and mosaic ends before the last epoch"),
+        pytest.param({"patience": 3}, id="with patience"),
+    ],
+)
+def test_a_training_that_was_killed_makes_the_very_same_model(
+    shared_world: World, base: dict[str, Any], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    whole = a_training(shared_world, base, tmp_path / "whole").run(PLAIN | changes)
+    kept: list[TrainingState] = []
+    with killed_in(2 * BATCHES + 3):
+        a_training(shared_world, base, tmp_path / "first").run(PLAIN | changes, keep=kept.append)
+    assert [state.figures.epochs for state in kept] == [1, 2]
+    assert_same(whole, a_training(shared_world, base, tmp_path / "second").run(PLAIN | changes, state=kept[-1]))
+
+
+def test_a_training_that_is_killed_again_and_again_gets_on(
+    shared_world: World, base: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = a_training(shared_world, base, tmp_path / "whole").run(PLAIN)
+    state: TrainingState | None = None
+    for epoch in range(3):
+        kept: list[TrainingState] = []
+        with killed_in(BATCHES + 1):
+            a_training(shared_world, base, tmp_path / str(epoch)).run(PLAIN, state=state, keep=kept.append)
+        [state] = kept
+        assert state.figures.epochs == epoch + 1
+    last = a_training(shared_world, base, tmp_path / "last")
+    assert_same(whole, last.run(PLAIN, state=state))
+    assert [line["epoch"] for line in last.lines.lines if "losses" in line] == [4]
+    assert "epoch 4 of 4 (resumed after epoch 3)" in last.lines.lines[0]["activity"]
+
+
+def test_a_best_epoch_from_before_the_kill_is_still_the_candidate(
+    shared_world: World, base: dict[str, Any], tmp_path: Path
+) -> None:
+    changes = PLAIN | {"patience": 9, "lr0": "0.9", "epochs": 3}  # it gets worse from epoch to epoch
+    kept: list[TrainingState] = []
+    whole = a_training(shared_world, base, tmp_path / "whole").run(changes, keep=kept.append)
+    best = kept[-1].figures.best
+    assert best is not None
+    assert best.epoch < 2
+    assert_same(whole, a_training(shared_world, base, tmp_path / "second").run(changes, state=kept[-1]))
+
+
+def test_the_last_epoch_is_kept_for_nobody(shared_world: World, base: dict[str, Any], tmp_path: Path) -> None:
+    kept: list[TrainingState] = []
+    a_training(shared_world, base, tmp_path / "one").run(PLAIN | {"epochs": 1}, keep=kept.append)
+    assert kept == []
+
+
+def test_each_epoch_has_every_page_once_in_an_order_of_its_own_which_a_later_start_does_not_change() -> None:
+    from finetune_trainer.training.chance import EpochOrder
+
+    order = EpochOrder(12, seed=7)
+    epochs = [list(order) for _ in range(3)]
+    assert [sorted(places) for places in epochs] == [list(range(12 * e, 12 * e + 12)) for e in range(3)]
+    assert len({tuple(place % 12 for place in places) for places in epochs}) == 3
+    later = EpochOrder(12, seed=7)
+    later.following = 2
+    assert list(later) == epochs[2]
+    other = list(EpochOrder(12, seed=8))
+    assert other != epochs[0]
