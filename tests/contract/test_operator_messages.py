@@ -21,7 +21,7 @@ from finetune_operator.decide.decision import CreateJob, CreateSnapshot
 from finetune_operator.decide.version import machine as version
 from finetune_operator.decide.version.view import VersionView
 from unit.decide.run.results import LIVE, START
-from unit.decide.run.world import World, base, policy, template
+from unit.decide.run.world import World, base, imported, policy, run, template
 
 MESSAGES = Path(__file__).parent / "messages"
 Message = dict[str, Any]
@@ -35,17 +35,23 @@ def message(name: str) -> Message:
 
 @cache
 def written() -> dict[str, Message]:
-    """Return what the operator writes for a run beside a live fine-tune, and for an imported base."""
+    """Return what the operator writes for a run beside a live fine-tune, for a rebuild, and for an imported base."""
     plan = FileReference(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
     earlier = base("ft_v1.1", LIVE, type="FineTuned", inputs=plan)
     world = World(versions=(base(inputs=plan), earlier))
     world.go_live("ft_v1.1")
     world.trained()
     view = VersionView(
-        version=base(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"), nonce="0a1b"
+        version=imported(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"), nonce="0a1b"
     )
+    rebuilds = World(run=run(mode="Rebuild"), versions=(base(inputs=plan),))
+    rebuilds.settle()
     messages = {}
-    for of, actions in (("finetune", world.history), ("verify", version.decide(view).actions)):
+    for of, actions in (
+        ("rebuild", rebuilds.history),
+        ("finetune", world.history),
+        ("verify", version.decide(view).actions),
+    ):
         for action in actions:
             match action:
                 case CreateSnapshot():
@@ -59,7 +65,7 @@ def written() -> dict[str, Message]:
 
 @pytest.mark.parametrize(
     "name",
-    ["run-finetune", "run-verify", "inputs-prepare", "inputs-train", "inputs-evaluate", "inputs-verify"],
+    ["run-finetune", "run-rebuild", "run-verify", "inputs-prepare", "inputs-train", "inputs-evaluate", "inputs-verify"],
 )
 def test_the_operator_writes_what_the_contract_says(name: str) -> None:
     if os.environ.get("WRITE_MESSAGES"):
