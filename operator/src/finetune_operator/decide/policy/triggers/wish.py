@@ -14,6 +14,11 @@ class Wish:
     kind: TriggerKind
     reason: str
 
+    @property
+    def rebuilds(self) -> bool:
+        """Whether the run is to make a new base."""
+        return self.kind == "Rebuild"
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
