@@ -27,7 +27,7 @@ help: ## print this list
 .PHONY: setup
 setup: ## make every environment and build the tools of the control plane, so that later targets start at once
 	@for name in operator-dev server-dev trainer-dev example-dev; do scripts/environment $$name; done
-	@local-cluster/cluster tools build etcd kube-apiserver kube-controller-manager kubectl helm
+	@local-cluster/cluster tools build etcd kube-apiserver kube-controller-manager kubectl helm promtool prometheus
 
 .PHONY: test
 test: setup ## everything that needs no node: all suites below, then one summary

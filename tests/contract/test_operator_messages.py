@@ -21,7 +21,7 @@ from finetune_operator.decide.decision import CreateJob, CreateSnapshot
 from finetune_operator.decide.version import machine as version
 from finetune_operator.decide.version.view import VersionView
 from unit.decide.run.results import LIVE, START
-from unit.decide.run.world import World, base, imported, policy, run, template
+from unit.decide.run.world import World, base, capture, imported, policy, run, template
 
 MESSAGES = Path(__file__).parent / "messages"
 Message = dict[str, Any]
@@ -44,10 +44,14 @@ def written() -> dict[str, Message]:
     view = VersionView(
         version=imported(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"), nonce="0a1b"
     )
+    gated = World()
+    capture(gated)
+    gated.settle()
     rebuilds = World(run=run(mode="Rebuild"), versions=(base(inputs=plan),))
     rebuilds.settle()
     messages = {}
     for of, actions in (
+        ("production", gated.history),
         ("rebuild", rebuilds.history),
         ("finetune", world.history),
         ("verify", version.decide(view).actions),
@@ -65,7 +69,16 @@ def written() -> dict[str, Message]:
 
 @pytest.mark.parametrize(
     "name",
-    ["run-finetune", "run-rebuild", "run-verify", "inputs-prepare", "inputs-train", "inputs-evaluate", "inputs-verify"],
+    [
+        "run-finetune",
+        "run-production",
+        "run-rebuild",
+        "run-verify",
+        "inputs-prepare",
+        "inputs-train",
+        "inputs-evaluate",
+        "inputs-verify",
+    ],
 )
 def test_the_operator_writes_what_the_contract_says(name: str) -> None:
     if os.environ.get("WRITE_MESSAGES"):
@@ -79,8 +92,10 @@ def _without_limits(of: Message) -> Message:
 
 
 def test_a_run_document_has_the_limits_of_every_gate() -> None:
-    assert written()["run-finetune"]["gates"].keys() == complete(Gates()).keys()
+    assert written()["run-production"]["gates"].keys() == complete(Gates()).keys()
+    assert written()["run-finetune"]["gates"].keys() == complete(Gates()).keys() - {"production"}
     assert message("run-finetune")["gates"].items() <= written()["run-finetune"]["gates"].items()
+    assert message("run-production")["gates"]["production"] == written()["run-production"]["gates"]["production"]
 
 
 def test_the_trainers_results_lead_a_run_to_a_passing_verdict() -> None:
@@ -90,6 +105,23 @@ def test_the_trainers_results_lead_a_run_to_a_passing_verdict() -> None:
         world.start(step)
         world.complete(step, json.dumps(message(f"result-{step}")))
     assert world.status.verdict == "Pass", [(a.step, a.outcome, a.message) for a in world.status.attempts]
+
+
+def test_the_trainers_figures_of_production_lead_a_run_to_a_review() -> None:
+    world = World()
+    capture(world)
+    world.settle()
+    for step, said in (
+        ("prepare", "result-production-prepare"),
+        ("train", "result-train"),
+        ("evaluate", "result-production"),
+    ):
+        world.start(step)
+        world.complete(step, json.dumps(message(said)))
+    [gate] = [gate for gate in world.status.gates if gate.name == "production"]
+    assert (gate.verdict, gate.reason) == ("Review", "FieldLost"), [
+        (a.reason, a.message) for a in world.status.attempts
+    ]
 
 
 def test_the_trainers_measurement_verifies_a_base() -> None:

@@ -16,9 +16,11 @@ import pytest
 from finetune_trainer.artifact.metadata import serving_metadata
 from finetune_trainer.documents.anchor import AnchorIndex, AnchorPage, Splits, parse_anchor_index
 from finetune_trainer.documents.codec import FileReference, encode
+from finetune_trainer.documents.plan import SCHEMA as PLAN_SCHEMA
 from finetune_trainer.documents.plan import (
     Counts,
     Digests,
+    DrawnPage,
     KnownSample,
     ListedSample,
     Plan,
@@ -39,22 +41,40 @@ from finetune_trainer.documents.pool import (
     WithdrawnSample,
     parse_pool_entry,
 )
-from finetune_trainer.documents.report import REPORT_SCHEMA, FieldLine, Milliseconds, ModelDetails, PageLine, Report
+from finetune_trainer.documents.report import (
+    REPORT_SCHEMA,
+    Difference,
+    FieldLine,
+    Milliseconds,
+    ModelDetails,
+    PageLine,
+    ProductionReport,
+    ReplayedField,
+    Report,
+)
 from finetune_trainer.documents.result import MANIFEST_SCHEMA, EvaluateResult, Manifest, ManifestFile
 from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, Serving, ServingMetadata
 
 MESSAGES = Path(__file__).parent / "messages"
 CLASSES = ("invoice_number", "amount_total")
 OWNER = "11111111-2222-3333-4444-555555555555"
-DIGESTS = Digests(pool="a1" * 32, anchor="a2" * 32, test_set="a3" * 32, new_set="a4" * 32)
+DIGESTS = Digests(pool="a1" * 32, anchor="a2" * 32, test_set="a3" * 32, new_set="a4" * 32, production="a5" * 32)
 
 
 def file(place: str, number: int) -> FileReference:
     return FileReference(f"file:///data/{place}", f"{number:02x}" * 32)
 
 
+def drawn_page(number: int, *, labelled: bool = False) -> DrawnPage:
+    prediction = f"{number:032x}"
+    place = f"production/ml/invoice-detector/days/2026-11-20/pages/random/{prediction}.json"
+    label = file("pool/files/0a.txt", 10) if labelled else None
+    return DrawnPage(prediction, file(place, number), f"{number + 40:02x}" * 32, label)
+
+
 def plan() -> Plan:
     return Plan(
+        schema=PLAN_SCHEMA,
         owner=OWNER,
         classes=CLASSES,
         base=PlanBase("base_v1", file("base.pt", 1)),
@@ -92,6 +112,7 @@ def plan() -> Plan:
             ListedSample("0b" * 32, None, "0c" * 32, "withdrawn"),
         ),
         judged_before=(KnownSample("0d" * 32, None, None),),
+        production=((drawn_page(20, labelled=True), drawn_page(21)), (drawn_page(22),)),
     )
 
 
@@ -154,7 +175,7 @@ def manifest() -> Manifest:
 
 
 def report() -> Report:
-    result = json.loads((MESSAGES / "result-evaluate.json").read_text())["result"]
+    result = json.loads((MESSAGES / "result-production.json").read_text())["result"]
     msgspec.convert(result, EvaluateResult)
     line = PageLine("file:///data/anchor/images/test/c.png", "07" * 32, 6, 7, 5)
     test, new = (
@@ -164,13 +185,24 @@ def report() -> Report:
             (500, ((475, 485), (475, 486)), ""),
         )
     )
-    details = ModelDetails("0.912345", Milliseconds("21.40", "30.05"), test, new, (line,), (line,))
+    details = ModelDetails(Milliseconds("21.40", "30.05"), test, new, (line,), (line,))
     return Report(
         schema=REPORT_SCHEMA,
         classes=CLASSES,
         result=result,
         details={"candidate": details, "base": details},
         plan=DIGESTS,
+        production=ProductionReport(
+            (
+                ReplayedField("invoice_number", 95, 1, 1, "0.990000", "0.985000"),
+                ReplayedField("amount_total", 90, 5, 1, "", ""),
+            ),
+            (
+                Difference("amount_total", "Lost", True, (f"{20:032x}", f"{21:032x}"), "file:///production/crop.jpg"),
+                Difference("invoice_number", "Moved", False, (f"{22:032x}",), None),
+            ),
+            1,
+        ),
     )
 
 

@@ -32,6 +32,8 @@ RESULTS: dict[str, Any] = {
     "evaluate": EvaluateResult,
     "verify": VerifyResult,
     "scan": ScanResult,
+    "production-prepare": PrepareResult,
+    "production": EvaluateResult,
 }
 
 
@@ -40,7 +42,7 @@ def text(name: str) -> bytes:
     return (MESSAGES / f"{name}.json").read_bytes()
 
 
-@pytest.mark.parametrize("mode", ["finetune", "rebuild", "verify", "scan"])
+@pytest.mark.parametrize("mode", ["finetune", "production", "rebuild", "verify", "scan"])
 def test_the_operators_document_is_read_in_full(mode: str) -> None:
     document = parse_run_document(text(f"run-{mode}"))
     assert json.loads(encode(document)) == json.loads(text(f"run-{mode}"))

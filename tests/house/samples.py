@@ -45,6 +45,8 @@ def _serving(share: str) -> Object:
 
 
 def _part(schema: Schema, share: Decimal) -> int | str:
+    if "enum" in schema:
+        return str(schema["enum"][1 if share == Decimal("0.9") else 0])
     part = Decimal(schema["default"]) * share
     if schema["type"] != "integer":
         return str(part)
@@ -114,7 +116,7 @@ def _policy(first: bool) -> Object:
         "review": {"timeoutSeconds": 100 if first else 200},
         "promotion": "Manual" if first else "Automatic",
         "rollout": {"capacity": "AllowDowntime" if first else "RequireSurge"},
-        "watch": {"seconds": 10 if first else 20},
+        "watch": {"seconds": 10 if first else 20, "series": not first},
         "concurrency": 2 if first else 3,
         "jobs": {"queueName": "gpu" if first else "cpu", "keep": 3 if first else 0},
         "scan": {"intervalSeconds": 60 if first else 120},
@@ -153,6 +155,11 @@ def _policy(first: bool) -> Object:
             "schedule": {
                 "cron": "0 2 * * 0" if first else "30 4 1 * *",
                 "timeZone": "Europe/Berlin" if first else "America/New_York",
+            },
+            "performance": {
+                "alerts": ["FinetuneConfidenceDropped"] if first else ["InvoicesUnread", "FinetuneConfidenceDropped"],
+                "newSamples": 10 if first else 20,
+                "forSeconds": 600 if first else 0,
             },
         },
     }

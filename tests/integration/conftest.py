@@ -3,8 +3,9 @@
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-ALONE = ("chart", "crds", "demo", "semantics", "operator/test_scopes.py")
-"""Folders and files with one control plane; the operator's other tests share one in each worker, and mostly wait."""
+ALONE = ("chart", "crds", "demo", "prometheus", "semantics", "operator/test_scopes.py")
+"""Folders and files with one control plane, or one Prometheus; the operator's other tests share a control plane in each
+worker, and mostly wait."""
 
 
 class ByControlPlane(LoadScopeScheduling):  # type: ignore[misc]  # of an untyped library

@@ -61,6 +61,14 @@ def test_the_bucket_s_image_is_the_one_that_is_built(s3: dict[str, Object]) -> N
     assert container["image"] == images.s3_image(tools.required_version(go_mod, "github.com/versity/versitygw"))
 
 
+def test_prometheus_image_is_the_one_that_is_built() -> None:
+    go_mod = (ROOT / "local-cluster" / "tools" / "prometheus" / "go.mod").read_text()
+    manifest = _documents((OVERLAY / "prometheus.yaml").read_text())
+    (container,) = manifest["Deployment/prometheus"]["spec"]["template"]["spec"]["containers"]
+    version = tools.required_version(go_mod, "github.com/prometheus/prometheus")
+    assert container["image"] == images.prometheus_image(version)
+
+
 def test_the_bucket_s_address_is_the_service_s_and_is_never_given_to_another(s3: dict[str, Object]) -> None:
     endpoint = urlsplit(s3["Secret/artifact-storage"]["stringData"]["AWS_ENDPOINT_URL"])
     service = s3["Service/s3"]["spec"]

@@ -70,6 +70,7 @@ def test_a_plain_name_is_taken(name: str) -> None:
         (["image", "build", "/nowhere", "/", "a:1", "--build-arg", "A"], "--build-arg A has no value"),
         (["image", "build", "/nowhere", "/", "a:1"], "the Dockerfile /nowhere does not exist"),
         (["image", "s3"], "the node is not running"),
+        (["image", "prometheus"], "the node is not running"),
     ],
 )
 def test_a_bad_command_says_what_and_how_to_mend_it(

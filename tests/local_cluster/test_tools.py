@@ -32,15 +32,16 @@ def test_a_go_that_prints_no_version_is_never_new_enough(settings: Settings) -> 
 
 
 def test_every_tool_has_pins_with_checksums(settings: Settings) -> None:
-    for tool in (*tools.TOOLS, tools.S3_SERVER):
+    for tool in (*tools.TOOLS, tools.S3_SERVER, *tools.PROMETHEUS_TOOLS):
         pins = settings.home / "tools" / tool.module
         own_code = (pins / "main.go").exists()
         assert own_code or tool.package in (pins / "go.mod").read_text()
         assert own_code or (pins / "go.sum").read_text()
 
 
-def test_the_s3_server_is_built_by_name_alone() -> None:
-    assert tools.S3_SERVER not in tools.find_tools([])
+def test_the_s3_server_and_prometheus_are_built_by_name_alone() -> None:
+    assert not {tools.S3_SERVER, *tools.PROMETHEUS_TOOLS} & set(tools.find_tools([]))
+    assert tools.find_tools(["promtool", "prometheus"]) == tools.PROMETHEUS_TOOLS
     assert tools.find_tools(["versitygw"]) == (tools.S3_SERVER,)
 
 

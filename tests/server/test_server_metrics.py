@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from finetune_server.metrics import SECONDS_BUCKETS
 from finetune_server.remembered import Remembered
 from server.support import CLASSES, ServerProcess, StartServer, encode, install_model, page_with, tiny_model
 
@@ -168,3 +170,8 @@ def test_a_document_id_cannot_forge_a_log_line(metered: ServerProcess) -> None:
     assert metered.request("POST", "/feedback", forged, "application/json").status == 202
     lines = metered.log.read_text().splitlines()
     assert not [line for line in lines if line.startswith('{"level"')]
+
+
+def test_no_two_bounds_of_a_duration_are_so_far_apart_that_the_same_time_could_look_doubled() -> None:
+    assert (SECONDS_BUCKETS[0], SECONDS_BUCKETS[-1]) == (0.001, 10.0)
+    assert all(1.3 < after / before < 1.55 for before, after in pairwise(SECONDS_BUCKETS))

@@ -12,6 +12,7 @@ from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observer
 from finetune_operator.cluster.port import Cluster, Object
+from finetune_operator.cluster.signals import Signals
 from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.controller.reconcile import Reconciler
 from finetune_operator.decide.decision import Emit, RecordMetric
@@ -37,6 +38,8 @@ class Story:
     live: str
     broken: frozenset[str] = frozenset()
     approves: bool = False
+    compares: bool = False
+    """The policy asks for the third gate."""
 
 
 STORIES = (
@@ -56,6 +59,8 @@ class World:
     server: ApiServer = field(default_factory=ApiServer)
     wrap: Callable[[Client], Cluster] | None = None
     """Puts something between the operator and its client: planted bugs."""
+    signals: Signals | None = None
+    """What the operator hears of alerts and series; None: it knows no Prometheus."""
     crashes: int = 0
     events: list[tuple[str, str]] = field(default_factory=list)
     refused_events: list[str] = field(default_factory=list)
@@ -72,7 +77,7 @@ class World:
         self.deployments = Deployments(self.server, self.story.broken)
         self.client = Client(self.server, crash_at=self.crash_at)
         self.operator = self._start_operator()
-        for kind, manifest in stage():
+        for kind, manifest in stage(compares=self.story.compares):
             self.server.create(USER, kind, NAMESPACE, manifest)
 
     def _start_operator(self) -> Reconciler:
@@ -80,7 +85,7 @@ class World:
         cluster = self.wrap(self.client) if self.wrap else self.client
         return Reconciler(
             cluster=cluster,
-            observer=Observer(cluster, lambda: f"nonce-{next(self.numbers)}"),
+            observer=Observer(cluster, lambda: f"nonce-{next(self.numbers)}", self.signals),
             outlets=Outlets(self._record, self._record_metric),
             clock=lambda: self.server.now,
             steady=self._steady,
@@ -228,14 +233,14 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     raise AssertionError("the simulated API server answers at once, so nothing may wait")
 
 
-def stage() -> list[tuple[Kind, Object]]:
-    """Return the objects that are there before the story begins."""
+def stage(*, compares: bool = False) -> list[tuple[Kind, Object]]:
+    """Return the objects that are there before the story begins; `compares`: the policy asks for the third gate."""
     return [
         (Kind.POD_TEMPLATE, _template("gpu-trainer")),
         (Kind.POD_TEMPLATE, _template("cpu-trainer")),
         (Kind.DEPLOYMENT, _deployment()),
         (Kind.MODEL_VERSION, _base()),
-        (Kind.POLICY, _policy()),
+        (Kind.POLICY, _policy(compares=compares)),
     ]
 
 
@@ -285,16 +290,19 @@ def _base() -> Object:
     }  # fmt: skip
 
 
-def _policy() -> Object:
+def _policy(*, compares: bool) -> Object:
+    production = {"production": {"uri": "file:///production"}} if compares else {}
+    gates: Object = {"gates": {"production": {}}} if compares else {}
     return {
         "apiVersion": API,
         "kind": "FineTunePolicy",
         "metadata": {"name": "invoice-fields"},
         "spec": {
             "model": "invoice-fields", "deployment": "invoice-detector", "classes": ["number", "total"],
-            "data": {"anchor": {"uri": "file:///data/anchor"}, "pool": {"uri": "file:///data/pool"}},
+            "data": {"anchor": {"uri": "file:///data/anchor"}, "pool": {"uri": "file:///data/pool"}} | production,
             "artifacts": {"uri": "file:///artifacts"}, "serving": {"imageSize": 320},
             "podTemplates": {"train": "gpu-trainer", "cpu": "cpu-trainer"}, "watch": {"seconds": 20},
+            **gates,
         },
     }  # fmt: skip
 

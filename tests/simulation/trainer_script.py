@@ -31,6 +31,11 @@ def mix_of(document: Object) -> int:
     return 60 + min(int(60 * float(ratio_of(document))), 1500)
 
 
+def compares(document: Object) -> bool:
+    """Tell whether the run's policy asks for the third gate."""
+    return "production" in document["gates"]
+
+
 def scores(rate: str) -> Object:
     """Return Gate 2's figures for a rate; one of 50 detections is wrong."""
     matched, detections = hits(rate)
@@ -51,7 +56,9 @@ def hits(rate: str) -> tuple[int, int]:
 
 def measured(artifact: Object, map50: str, pool: Object | None, fresh: Object | None) -> Object:
     """Return the figures of one model."""
-    return {"sha256": artifact["sha256"], "map50": map50, "pool": pool and {**pool}, "fresh": fresh and {**fresh}}
+    served = {"meanConfidence": "0.912345", "inferenceSeconds": "0.021400"}
+    seen = {"pool": pool and {**pool}, "fresh": fresh and {**fresh}}
+    return {"sha256": artifact["sha256"], "map50": map50, **seen, **served}
 
 
 def columns(candidate: int, other: int, *, live: bool) -> Object:
@@ -77,6 +84,10 @@ class Trainer:
     candidate: str = "0.970000"
     base: str = "0.971000"
     rate: str = "0.950000"
+    lost: int = 0
+    gained: int = 0
+    documents: int = 100
+    """Of production: what the candidate lost and gained of so many, where a policy asks for the third gate."""
 
     def __call__(self, step: str, document: Object, inputs: Object) -> tuple[int, Object]:
         """Return (exit code, termination message) of a step."""
@@ -110,6 +121,7 @@ class Trainer:
             "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": 0 if inputs["judged"] else 60,
             "corrected": 0, "byImage": 0, "listing": digest("listing"),
             "pages": document["data"]["production"] and pages,
+            "waiting": document["data"]["production"] and {"pages": 2, "fields": [1] * len(document["classes"])},
             "reports": [{"week": "2026-W46", "documents": 1}], "answered": 100, "expiredDays": 0,
         }  # fmt: skip
 
@@ -123,7 +135,8 @@ class Trainer:
             "pool": 60, "heldOut": 0, "withdrawn": 0, "outside": 60, "new": new, "corrected": 0, "fresh": 60,
             "train": mix_of(document), "old": mix_of(document) - 60, "ratio": ratio_of(document),
             "anchor": 1500, "val": 100, "test": 200, "newSet": {"documents": 60, "boxes": 360, "fresh": 60},
-            "digests": {name: digest(name) for name in names},
+            "digests": {name: digest(name) for name in (*names, *(("production",) if compares(document) else ()))},
+            **({"production": {"documents": 100, "labelled": 0}} if compares(document) else {}),
         }  # fmt: skip
 
     def _train(self, document: Object, inputs: Object) -> Object:
@@ -153,7 +166,17 @@ class Trainer:
         floor = worst("detections", (590, 600), (590, 600), live=beside)
         measurement = self._measurement()
         test_set = {**measurement["testSet"], "drops": drops, "floor": floor}
-        return {**measurement, "testSet": test_set, "newSet": new_set, "models": models}
+        production = {"production": self._production()} if compares(document) else {}
+        return {**measurement, "testSet": test_set, "newSet": new_set, "models": models, **production}
+
+    def _production(self) -> Object:
+        """Compare documents of production, of which each second was read rightly before."""
+        before = self.documents // 2
+        return {
+            "digest": digest("production"), "drawn": 100, "vanished": 100 - self.documents,
+            "documents": self.documents, "labelled": 0, "measured": 2,
+            "field": [1, 0], "old": [before, before], "lost": [self.lost, 0], "gained": [self.gained, 0],
+        }  # fmt: skip
 
     def _verify(self, document: Object, inputs: Object) -> Object:
         artifact = document["base"]["artifact"]

@@ -27,6 +27,7 @@ from finetune_trainer.documents.result import (
     Measured,
     Models,
     NewSet,
+    ProductionSet,
     Rates,
     ResumedFrom,
     TestSet,
@@ -37,7 +38,9 @@ from finetune_trainer.documents.result import (
 from finetune_trainer.documents.run import FieldsLimits, FloorLimits, parse_run_document
 from finetune_trainer.errors import Reason, StepError, bad_input
 from finetune_trainer.evaluation.fields import FieldCounts, Model, worst_drops, worst_floors
+from finetune_trainer.evaluation.production import ReplayCounts
 from finetune_trainer.steps.job import failed, fitting
+from finetune_trainer.steps.production_replay import columns
 from finetune_trainer.storage import Storage
 from house.crds import crds
 from trainer.world import World
@@ -118,10 +121,31 @@ MOST_BOXES = 10_000_000
 """Boxes of one field that are thought of: a test set of a million pages."""
 
 
-def evaluation(uri_length: int, counts: dict[Model, FieldCounts], ap50: dict[Model, tuple[int, ...]]) -> Emitted:
+def replayed(counts: ReplayCounts) -> ProductionSet:
+    """What the third gate's documents come to, of as many as can be asked for."""
+    return ProductionSet(SHA, 1000, 1000, 1000, 1000, **columns(counts, "Paired"))
+
+
+def replay_counts(documents: int = 1000) -> st.SearchStrategy[ReplayCounts]:
+    """Documents that are right before, lost and gained, for each of 80 fields."""
+    each = st.integers(0, documents).flatmap(
+        lambda old: st.tuples(st.just(old), st.integers(0, old), st.integers(0, documents - old))
+    )
+    return st.lists(each, min_size=80, max_size=80).map(lambda rows: ReplayCounts(*zip(*rows, strict=True)))
+
+
+ALL_LOST = ReplayCounts((1000,) * 80, (1000,) * 80, (0,) * 80)
+
+
+def evaluation(
+    uri_length: int,
+    counts: dict[Model, FieldCounts],
+    ap50: dict[Model, tuple[int, ...]],
+    production: ReplayCounts | None = None,
+) -> Emitted:
     """What `evaluate` reports, with counts as long as they can be."""
     rates = Rates(2**31 - 1, 2**31 - 2, "0.999999", "0.999999", "0.999999")
-    measured = Measured(SHA, "0.999999", rates, rates)
+    measured = Measured(SHA, "0.999999", rates, rates, "0.999999", "999.999999")
     floor = worst_floors(FloorLimits(), counts)
     test_set = TestSet(SHA, 2**31 - 1, 2**31 - 1, worst_drops(FieldsLimits(), counts, ap50), floor)
     result = EvaluateResult(
@@ -130,6 +154,7 @@ def evaluation(uri_length: int, counts: dict[Model, FieldCounts], ap50: dict[Mod
         test_set,
         NewSet(SHA, 2**31 - 1, 2**31 - 1, True, floor),
         Models(measured, measured, measured if "live" in counts else None),
+        None if production is None else replayed(production),
     )
     manifest = FileReference("s3://" + "b" * uri_length, SHA)
     return Emitted(RESULT_SCHEMA, "evaluate", "u" * 64, 1000, "Succeeded", manifest, msgspec.to_builtins(result))
@@ -153,19 +178,25 @@ def field_counts(classes: int) -> st.SearchStrategy[dict[Model, FieldCounts]]:
     return st.tuples(*(st.integers(0, 60) | st.integers(0, MOST_BOXES) for _ in range(classes))).flatmap(of_all)
 
 
-@given(counts=field_counts(80), data=st.data())
+@given(counts=field_counts(80), production=replay_counts(), data=st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_the_worst_of_80_fields_always_fit_and_the_verdict_hangs_on_nothing_that_was_left_out(
-    counts: dict[Model, FieldCounts], data: st.DataObject
+    counts: dict[Model, FieldCounts], production: ReplayCounts, data: st.DataObject
 ) -> None:
     shares = st.lists(st.integers(0, 1_000_000), min_size=80, max_size=80).map(tuple)
     ap50: dict[Model, tuple[int, ...]] = {name: data.draw(shares) for name in counts}
-    message = fitting(evaluation(1200, counts, ap50))
+    message = fitting(evaluation(1200, counts, ap50, production))
     assert len(message) <= RESULT_LIMIT
     result = json.loads(message)["result"]
     for name in counts:
         assert result["models"][name]["map50"] == "0.999999"
         assert result["models"][name]["fresh"]["matched"] == 2**31 - 2
+    compared = result["production"]
+    lost = {f for f in range(80) if production.lost[f] - production.gained[f] >= 3}
+    assert compared["measured"] == 80
+    assert 1 <= len(compared["field"]) <= 8
+    assert set(compared["field"][: len(lost)]) <= lost
+    assert compared["lost"] == [production.lost[f] for f in compared["field"]]
     large = [f for f in range(80) if counts["candidate"].boxes[f] >= 30]
     others = [name for name in counts if name != "candidate"]
     worse = {
@@ -192,14 +223,17 @@ def test_the_worst_of_80_fields_always_fit_and_the_verdict_hangs_on_nothing_that
         assert listed["matched"]["candidate"] == [mine.matched[f] for f in fields]
 
 
-@pytest.mark.parametrize(("boxes", "rows"), [(400, 8), (40_000, 6), (MOST_BOXES, 4)])
-def test_as_many_fields_are_listed_as_fit_beside_the_longest_uri(boxes: int, rows: int) -> None:
+@pytest.mark.parametrize("production", [None, ALL_LOST], ids=["two gates", "three gates"])
+@pytest.mark.parametrize(("boxes", "rows"), [(400, (8, 5)), (40_000, (5, 4)), (MOST_BOXES, (4, 2))])
+def test_as_many_fields_are_listed_as_fit_beside_the_longest_uri(
+    boxes: int, rows: tuple[int, int], production: ReplayCounts | None
+) -> None:
     counts: dict[Model, FieldCounts] = {
         name: FieldCounts((boxes,) * 80, (boxes,) * 80, (boxes,) * 80) for name in ("candidate", "base", "live")
     }
-    emitted = evaluation(1000, counts, dict.fromkeys(counts, (999_999,) * 80))
+    emitted = evaluation(1000, counts, dict.fromkeys(counts, (999_999,) * 80), production)
     result = json.loads(fitting(emitted))["result"]
-    assert len(result["testSet"]["drops"]["field"]) == rows
+    assert len(result["testSet"]["drops"]["field"]) == rows[production is not None]
 
 
 LONGEST_PREFIX = crds()["FineTunePolicy"].spec["properties"]["artifacts"]["properties"]["uri"]["maxLength"]
@@ -236,7 +270,7 @@ def test_a_result_of_training_fits_below_the_longest_prefix() -> None:
 
 def test_a_verification_fits_with_the_longest_uri_of_an_artifact() -> None:
     uri = "s3://" + "b" * (LONGEST_URI - 5)
-    measured = Measured(SHA, "0.999999", None, None)
+    measured = Measured(SHA, "0.999999", None, None, "0.999999", "999.999999")
     result = VerifyResult(
         settings=SHA,
         evaluator="finetune-trainer 0.1.0",

@@ -29,6 +29,7 @@ from finetune_trainer.evaluation.postprocess import (
 )
 from finetune_trainer.evaluation.preprocess import decode, geometry, prepare
 from finetune_trainer.evaluation.rates import rates
+from finetune_trainer.steps.measure import mean_confidence
 
 SIDES = st.integers(8, 400)
 
@@ -244,9 +245,21 @@ def test_each_field_is_counted_for_itself() -> None:
 
 def test_fields_are_counted_as_they_are_served_not_as_ap_is_measured() -> None:
     page = judged("a", [(A, 0), (B, 0)], [(A, 0)])
-    served = replace(page, served=page.detections.above(0.8))
+    every = page.detections
+    served = replace(page, served=Detections(every.boxes[:1], every.scores[:1], every.fields[:1]))
     assert count_fields([served], 1) == FieldCounts(boxes=(1,), matched=(1,), detections=(1,))
 
 
 def test_a_field_that_is_found_without_a_label_still_counts_against_precision() -> None:
     assert rates([judged("a", [(A, 0), (B, 1)], [(A, 0)])]).precision == "0.500000"
+
+
+def test_the_mean_confidence_is_of_each_fields_best_box_as_the_server_observes_it() -> None:
+    pages = [judged("a", [(A, 0), (B, 0)], []), judged("b", [(A, 0), (B, 1)], []), judged("c", [], [(A, 0)])]
+    # 0.9 of field 0 on the first page; 0.9 of field 0 and 0.5 of field 1 on the second; nothing on the third.
+    assert mean_confidence(pages) == f"{(0.9 + 0.9 + 0.5) / 3:.6f}"
+
+
+def test_where_nothing_is_found_there_is_no_mean_confidence() -> None:
+    assert mean_confidence([judged("a", [], [(A, 0)])]) == ""
+    assert mean_confidence([]) == ""

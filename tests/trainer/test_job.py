@@ -206,7 +206,7 @@ def measuring(artifacts: str, step: StepName = "evaluate", nonce: str = NONCE) -
 
 
 def figures(map50: str) -> VerifyResult:
-    measured = Measured("b" * 64, map50, None, None)
+    measured = Measured("b" * 64, map50, None, None, "0.9", "0.05")
     artifact = Artifact("file:///model.onnx", "b" * 64, 9)
     return VerifyResult("s" * 64, "evaluator", TestSet("t" * 64, 24, 72), VerifiedModels(measured), artifact)
 

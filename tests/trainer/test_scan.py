@@ -11,6 +11,7 @@ import pytest
 
 from finetune_trainer.documents.codec import encode
 from finetune_trainer.documents.result import RESULT_LIMIT
+from trainer.captured import Production
 from trainer.pods import Pod
 from trainer.policy import Policy
 from trainer.world import CLASSES, NONCE, World, owner_document
@@ -69,10 +70,23 @@ def test_pool_and_production_pages_are_counted_and_what_is_too_old_goes(job: Pod
     assert result == {
         "pool": 17, "heldOut": 0, "withdrawn": 0, "outside": 17, "new": 5, "corrected": 0, "byImage": 0,
         "pages": {"random": 2, "uncertain": 1, "reported": 0, "oldest": (today - timedelta(days=3)).isoformat()},
-        "reports": [], "answered": None, "expiredDays": 2,
+        "waiting": {"pages": 0, "fields": [0, 0, 0]}, "reports": [], "answered": None, "expiredDays": 2,
     }  # fmt: skip
     assert len(json.dumps(message)) < RESULT_LIMIT
     assert not world.artifacts.exists(), "a scan every quarter of an hour leaves no files there"
+
+
+def test_what_waits_to_be_labelled_is_counted_by_field(job: Pod, world: World, policy: Policy) -> None:
+    """What the pool has does not wait."""
+    policy.run()
+    pages = Production(world.root / "production", deployment="reader")
+    today = {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    pages.image(1, stratum="Uncertain", missing=[CLASSES[1]], **today)
+    pages.image(2, stratum="Reported", **today)
+    document = document_of(world, production={"uri": (world.root / "production").as_uri(), "keepDays": 90})
+    code, lines = job.run("scan", document, INPUTS)
+    assert code == 0, lines
+    assert job.message()["result"]["waiting"] == {"pages": 2, "fields": [0, 1, 0]}
 
 
 def test_a_pool_that_nobody_has_added_to_has_no_samples(job: Pod, world: World) -> None:

@@ -81,7 +81,7 @@ def test_what_measures_takes_no_manifest_that_lies_in_the_store(place: str) -> N
         return Publisher(Storage(), artifacts=place, owner="uid-1", step="evaluate", attempt=1, round_=1, nonce="4f2a")
 
     def figures(map50: str) -> VerifyResult:
-        base = Measured("b" * 64, map50, None, None)
+        base = Measured("b" * 64, map50, None, None, "0.9", "0.05")
         artifact = Artifact("file:///model.onnx", "b" * 64, 9)
         return VerifyResult("s" * 64, "evaluator", TestSet("t" * 64, 24, 72), VerifiedModels(base), artifact)
 

@@ -91,6 +91,8 @@ def _image(options: argparse.Namespace, settings: Settings) -> int:
             print(images.import_base(settings, tools.say))
         case "s3":
             print(images.import_s3_server(settings, tools.say))
+        case "prometheus":
+            print(images.import_prometheus(settings, tools.say))
         case "import":
             images.import_archive(settings, options.file)
         case _:
@@ -161,6 +163,7 @@ def _add_image(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("base", help="make the base image, import it, and print its name")
     actions.add_parser("s3", help="build an S3 server (versitygw), import it as an image, and print its name")
+    actions.add_parser("prometheus", help="build Prometheus, import it as an image, and print its name")
     build = actions.add_parser("build", help="build a Dockerfile on the base image, import it, and print its name")
     build.add_argument("dockerfile", type=Path, metavar="DOCKERFILE")
     build.add_argument("context", type=Path, metavar="CONTEXT")

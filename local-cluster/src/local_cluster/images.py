@@ -71,6 +71,21 @@ def import_s3_server(settings: Settings, report: tools.Report) -> str:
     return name
 
 
+def import_prometheus(settings: Settings, report: tools.Report) -> str:
+    """Build Prometheus, import it as an image of that one program, and return the image's name."""
+    go_mod = (settings.home / "tools" / "prometheus" / "go.mod").read_text()
+    name = prometheus_image(tools.required_version(go_mod, "github.com/prometheus/prometheus"))
+    _ctr(settings)  # As above.
+    (program,) = tools.build(settings, ["prometheus"], report)
+    _import_program(settings, program, name)
+    return name
+
+
+def prometheus_image(version: str) -> str:
+    """Return Prometheus' image name, for its pinned version with the leading v."""
+    return f"localhost/finetune-prometheus:{version.removeprefix('v')}"
+
+
 def s3_image(version: str) -> str:
     """Return the S3 server's image name, for its pinned version with the leading v."""
     return f"localhost/finetune-s3:{version.removeprefix('v')}"

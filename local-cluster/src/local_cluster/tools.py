@@ -24,11 +24,12 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One program: its name, the folder of pins under `tools/`, and the Go package that it is."""
+    """One program: its name, the folder of pins under `tools/`, the Go package that it is, and its build tags."""
 
     name: str
     module: str
     package: str
+    tags: tuple[str, ...] = ()
 
 
 def _kubernetes(name: str) -> Tool:
@@ -37,6 +38,12 @@ def _kubernetes(name: str) -> Tool:
 
 def _containerd(name: str) -> Tool:
     return Tool(name, "containerd", f"github.com/containerd/containerd/v2/cmd/{name}")
+
+
+def _prometheus(name: str) -> Tool:
+    # Without the clients of clouds that it can find targets in: they are most of what there is to compile.
+    tags = ("remove_all_sd", "enable_kubernetes_sd")
+    return Tool(name, "prometheus", f"github.com/prometheus/prometheus/cmd/{name}", tags)
 
 
 #: In the order in which they are needed: the control plane first.
@@ -54,10 +61,11 @@ TOOLS = (
     Tool("pause", "pause", "."),
     Tool("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
 )
-#: Built when asked for by name: the demo and the tests do without it.
+#: Built when asked for by name, as are those of Prometheus: the demo does without them.
 S3_SERVER = Tool("versitygw", "s3", "github.com/versity/versitygw/cmd/versitygw")
+PROMETHEUS_TOOLS = (_prometheus("promtool"), _prometheus("prometheus"))
 CONTROL_PLANE_TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
-_BY_NAME = {tool.name: tool for tool in (*TOOLS, S3_SERVER)}
+_BY_NAME = {tool.name: tool for tool in (*TOOLS, S3_SERVER, *PROMETHEUS_TOOLS)}
 
 
 def find_tools(names: Iterable[str]) -> tuple[Tool, ...]:
@@ -97,7 +105,8 @@ def bin_dir(settings: Settings, tool: Tool) -> Path:
     go_mod = (pins / "go.mod").read_text()
     key = hashlib.sha256()
     sources = [path.read_text() for path in sorted(pins.glob("*.go"))]
-    for part in (go_mod, (pins / "go.sum").read_text(), linker_flags(tool, go_mod), platform.machine(), *sources):
+    made = (linker_flags(tool, go_mod), platform.machine(), *tool.tags)
+    for part in (go_mod, (pins / "go.sum").read_text(), *made, *sources):
         key.update(part.encode() + b"\0")
     return settings.cache / "tools" / f"{tool.module}-{key.hexdigest()[:16]}" / "bin"
 
@@ -158,7 +167,8 @@ def _build_one(settings: Settings, tool: Tool, go: Path, place: str, report: Rep
     pins = settings.home / "tools" / tool.module
     draft = target / f".{tool.name}.{os.getpid()}"
     flags = linker_flags(tool, (pins / "go.mod").read_text())
-    command = ["nice", "-n", "5", str(go), "build", "-trimpath", f"-ldflags={flags}", "-o", str(draft), tool.package]
+    options = ["-trimpath", f"-ldflags={flags}", *(["-tags", ",".join(tool.tags)] if tool.tags else [])]
+    command = ["nice", "-n", "5", str(go), "build", *options, "-o", str(draft), tool.package]
     environ = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
     report(f"{place} building {tool.name}")
     began = time.monotonic()

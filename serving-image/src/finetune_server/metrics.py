@@ -22,7 +22,13 @@ _MOST_DOCUMENTS: Final = 10_000
 _DOCUMENT_SECONDS: Final = 3600
 """For so long after its last page a document is known, so that its next one is no document of its own."""
 
-SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_DECADE: Final = (1.0, 1.5, 2.2, 3.3, 4.7, 6.8)
+SECONDS_BUCKETS: Final = (*(round(step * 10.0**power, 4) for power in (-3, -2, -1, 0) for step in _DECADE), 10.0)
+"""From a millisecond to ten seconds, each half as much again as the one before.
+
+A quantile lies anywhere between two bounds. With bounds of 0.1 and 0.25 a model that needs 0.11 seconds could look as
+if it needed 0.24: more than twice its base's time, which is alerted on.
+"""
 
 
 @dataclass(frozen=True, slots=True)

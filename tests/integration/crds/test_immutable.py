@@ -17,8 +17,18 @@ IMMUTABLE = {"FineTunePolicy": {"model", "deployment", "classes"}}
 """Of a policy everything else, of a run nothing else can change; versions and promotions are immutable."""
 
 
-_BOUND = {("base",), ("lineage",), ("evidence",), ("evidence", "figures"), ("evidence", "measurements")}
-"""A fine-tune cannot exist without them, a base not with them: as a whole they can neither be added nor removed."""
+_BOUND = {
+    ("base",),
+    ("lineage",),
+    ("evidence",),
+    ("evidence", "figures"),
+    ("evidence", "measurements"),
+    ("data", "production"),
+}
+"""A fine-tune cannot exist without them, a base not with them: as a whole they can neither be added nor removed.
+
+Nor can captured pages, alone, where the third gate compares them.
+"""
 
 
 def _is_mutable(kind: str, field: str) -> bool:

@@ -162,6 +162,14 @@ CASES = (
         "moved to spec.data.pool.holdout, and the two differ; remove the former",
         field="data.pool.holdout",
     ),
+    Bad(
+        POLICY,
+        "data.production",
+        None,
+        "set data.production.uri as FINETUNE_CAPTURE_URI of the server, or remove gates.production",
+        field="gates.production",
+    ),
+    Bad(POLICY, "data.production.keepDays", 2, "raise data.production.keepDays or lower review.timeoutSeconds"),
     *(
         Bad(POLICY, path, value, "captured pages expire and are personal: give them a prefix of their own", PAGES)
         for path, value in (
@@ -177,7 +185,12 @@ CASES = (
         )
     ),
     Bad(TUNED, "evidence.figures", [], "has no figures, so nobody could tell what the gates saw"),
-    Bad(OLD_POLICY, "triggers", {}, "names no trigger; add volume or schedule, set spec.rebuild.poolSamples"),
+    Bad(
+        OLD_POLICY,
+        "triggers",
+        {},
+        "names no trigger; add volume, schedule or performance, set spec.rebuild.poolSamples",
+    ),
     Bad(POLICY, "rebuild.start.sha256", "AB" * 32, "must be 64 lower-case hex digits"),
     Bad(POLICY, "rebuild.start.uri", "https://weights/yolo11n.pt", "must be file:///path, s3://bucket/prefix"),
     Bad(POLICY, "rebuild.training.lr0", "0", RATE),
@@ -189,6 +202,16 @@ CASES = (
     *(
         Bad(POLICY, "triggers.schedule.timeZone", zone, "must be the name of an IANA time zone")
         for zone in ("../UTC", "Europe/", "Europe/Berlin ", "/etc/localtime")
+    ),
+    *(
+        Bad(
+            POLICY,
+            "triggers.performance.alerts",
+            [name],
+            "must be the name of an alert",
+            "triggers.performance.alerts[0]",
+        )
+        for name in ("A B", "1st", 'A"} or up', "a|b")
     ),
     Bad(
         RUN,

@@ -12,6 +12,7 @@ from local_cluster import ControlPlane
 from simulation.stories import stage
 
 from .node import ScriptedNode
+from .prometheus import FewWords, few_words
 from .world import Operator, Space
 
 _numbers = itertools.count(1)
@@ -24,8 +25,17 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="session")
-def operator_process(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    operator = Operator(plane.kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log")
+def prometheus() -> Iterator[FewWords]:
+    with few_words() as prometheus:
+        yield prometheus
+
+
+@pytest.fixture(scope="session")
+def operator_process(
+    plane: ControlPlane, prometheus: FewWords, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Operator]:
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
+    operator = Operator(plane.kubeconfig, log, FINETUNE_PROMETHEUS_URL=prometheus.url)
     operator.start()
     yield operator
     operator.close()

@@ -5,6 +5,7 @@ import pytest
 from house.api_server import Object
 
 from .node import ScriptedNode
+from .prometheus import FewWords
 from .test_stories import base_live
 from .world import Operator, Space, eventually
 
@@ -50,6 +51,43 @@ def test_a_pool_is_trained_once_and_not_again_when_the_run_is_deleted(
     eventually(lambda: due(space) == "NotEnoughNewSamples", seconds=60, what="it was looked at")
     assert runs(space) == []
     assert [entry["outcome"] for entry in space.policy_status()["fired"]] == ["Judged"]
+
+
+def monitored(space: Space) -> tuple[str, str]:
+    conditions = space.policy_status().get("conditions", [])
+    return next(((str(c["status"]), str(c["reason"])) for c in conditions if c["type"] == "Monitored"), ("", ""))
+
+
+@pytest.mark.row("D200")
+@pytest.mark.row("D203")
+def test_an_alert_that_fires_makes_a_run_once_prometheus_can_be_believed(
+    operator: Operator, space: Space, node: ScriptedNode, prometheus: FewWords
+) -> None:
+    base_live(space)
+    prometheus.instead[space.namespace] = "<html>sign in</html>"
+    prometheus.firing[space.namespace] = ("FinetuneFieldDetectionRateLow",)
+    performance: Object = {"performance": {"newSamples": 60}, "cooldownSeconds": 0}
+    space.patch(
+        "finetunepolicies", "invoice-fields", {"spec": {"triggers": performance, "scan": {"intervalSeconds": 60}}}
+    )
+    eventually(lambda: due(space) == "PrometheusAnswerInvalid", seconds=60, what="what answers is no Prometheus")
+    assert monitored(space) == ("False", "PrometheusAnswerInvalid")
+    assert runs(space) == []
+    del prometheus.instead[space.namespace]
+    # Another list of alerts is asked for at once, else it were a minute.
+    named = {"triggers": {"performance": {"alerts": ["FinetuneFieldDetectionRateLow"]}}}
+    space.patch("finetunepolicies", "invoice-fields", {"spec": named})
+    eventually(lambda: len(runs(space)) == 1, seconds=60, what="a run is fired")
+    trigger = runs(space)[0]["spec"]["trigger"]
+    assert trigger["kind"] == "Performance"
+    assert trigger["reason"] == (
+        "alert fires: FinetuneFieldDetectionRateLow (total); 60 new samples, and 60 are enough"
+    )
+    assert {"name": "alertSeconds", "value": "1800"} in trigger["figures"]
+    over(space, runs(space)[0]["metadata"]["name"])
+    eventually(lambda: due(space) == "LabelsNeeded", seconds=120, what="what is there was trained")
+    assert monitored(space) == ("True", "PrometheusAnswers")
+    assert len(runs(space)) == 1
 
 
 def over(space: Space, name: str) -> None:

@@ -2,12 +2,15 @@
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from finetune_operator.cluster.prometheus import Address
 from finetune_operator.cluster.rbac import RULES
+from finetune_operator.controller.config import configure
 from house.chart import CHART, Refused, Render
 from house.crds import crds
 
@@ -194,7 +197,34 @@ def test_a_mounted_environment_can_stand_in_for_the_image(render: Render) -> Non
     assert {"name": "venv", "persistentVolumeClaim": {"claimName": "venv"}} in pod["volumes"]
 
 
+FILES = ("prometheus.tokenFile=/secret/token", "prometheus.headersFile=/secret/headers", "prometheus.caFile=/ca.crt")
+
+
+def test_nobody_is_asked_for_alerts_unless_the_platform_names_a_prometheus(render: Render) -> None:
+    assert [name for name in _env(render()) if "PROMETHEUS" in name] == []
+    for setting in FILES:
+        with pytest.raises(Refused, match=r"prometheus\.url is needed"):
+            render(setting)
+
+
+def test_the_prometheus_reaches_the_operator_as_an_address_and_paths(render: Render) -> None:
+    env = {name: str(value) for name, value in _env(render("prometheus.url=https://prom:9090/x", *FILES)).items()}
+    assert configure(env).prometheus == Address(
+        url="https://prom:9090/x",
+        ca_file=Path("/ca.crt"),
+        token_file=Path("/secret/token"),
+        headers_file=Path("/secret/headers"),
+    )
+    bare = {name: str(value) for name, value in _env(render("prometheus.url=http://prom")).items()}
+    assert configure(bare).prometheus == Address(url="http://prom")
+
+
 REFUSED = {
+    "prometheus.url=prom:9090": "url",
+    "prometheus.url=http://user:word@prom": "url",
+    "prometheus.url=http://prom/?a=b": "url",
+    "prometheus.tokenFile=token": "tokenFile",
+    "prometheus.token=abc": "token",
     "clusterWide=yes": "clusterWide",
     "clusterwide=true": "clusterwide",
     "image.repository=": "repository",

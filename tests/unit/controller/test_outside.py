@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -12,6 +13,7 @@ from finetune_operator.cluster.errors import Forbidden
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.port import Object
+from finetune_operator.cluster.prometheus import Address
 from finetune_operator.controller.config import BadConfiguration, configure
 from finetune_operator.controller.events import EventPoster
 from finetune_operator.controller.metrics import Metrics
@@ -93,6 +95,32 @@ def test_address_and_context_are_taken_from_the_environment() -> None:
     config = configure({"FINETUNE_ADDRESS": "::1", "FINETUNE_CONTEXT": "two"})
     assert (config.address, config.context) == ("::1", "two")
     assert configure({"FINETUNE_CONTEXT": ""}).context is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "prom:9090",
+        "ftp://prom",
+        "http://",
+        "http://user:hunter2@prom",
+        "http://prom?a=b",
+        "http://prom#x",
+        "http://p:x",
+    ],
+)
+def test_an_address_of_prometheus_that_cannot_be_used_is_refused_without_being_said(url: str) -> None:
+    with pytest.raises(BadConfiguration, match=r"^FINETUNE_PROMETHEUS_URL: use http\(s\)://host") as caught:
+        configure({"FINETUNE_PROMETHEUS_URL": url})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_without_an_address_there_is_no_prometheus_whatever_else_is_named() -> None:
+    assert configure({"FINETUNE_PROMETHEUS_TOKEN_FILE": "/token"}).prometheus is None
+    named = configure(
+        {"FINETUNE_PROMETHEUS_URL": "https://prom:9090/a", "FINETUNE_PROMETHEUS_CA_FILE": "/ca"}
+    ).prometheus
+    assert named == Address(url="https://prom:9090/a", ca_file=Path("/ca"))
 
 
 class NoEvents(Client):

@@ -12,7 +12,7 @@ from .meta import Artifact, FileReference
 from .names import sha256_of
 from .policy import Gates, Serving, Source
 from .run import Step
-from .scan import CapturedPages, Production, WeeklyReports
+from .scan import CapturedPages, Production, WaitingPages, WeeklyReports
 from .training import Training
 from .value import Value, canonical_json, complete
 
@@ -57,11 +57,22 @@ class DocumentBase(Value, frozen=True, kw_only=True, omit_defaults=False):
     inputs: FileReference | None = None
 
 
+class DocumentProduction(Production, frozen=True, kw_only=True):
+    """Whose captured pages Gate 3 draws from, and for how many days from then on each must still lie there."""
+
+    deployment: str
+    review_days: int
+
+
 class DocumentData(Value, frozen=True, kw_only=True):
-    """What the Jobs read; an imported base is measured on the anchor alone."""
+    """What the Jobs read; an imported base is measured on the anchor alone.
+
+    `production` is None where the policy does not ask for Gate 3.
+    """
 
     anchor: Source
     pool: Source | None = None
+    production: DocumentProduction | None = None
 
 
 class DocumentMixing(Value, frozen=True, kw_only=True):
@@ -128,7 +139,13 @@ def document_json(run_document: RunDocument | ScanDocument) -> dict[str, Any]:
         scan: dict[str, Any] = complete(run_document)
         return scan
     data = {key: value for key, value in complete(run_document).items() if value is not None}
-    for part in (data["data"], data.get("mixing", {}), *data.get("gates", {}).values()):
+    gates = data.get("gates", {})
+    for part in (
+        data["data"],
+        data.get("mixing", {}),
+        gates,
+        *(limits for limits in gates.values() if limits is not None),
+    ):
         for key in [key for key, value in part.items() if value is None]:
             del part[key]
     if run_document.mode == "Rebuild":
@@ -166,12 +183,17 @@ class Scores(Value, frozen=True, kw_only=True):
 
 
 class Measured(Value, frozen=True, kw_only=True):
-    """One model on the test set (mAP50, a decimal string: decide/gates says what counts) and on the new samples."""
+    """One model on the test set (mAP50, a decimal string: decide/gates says what counts) and on the new samples.
+
+    `mean_confidence` and `inference_seconds` are what production is held against; the last release had neither.
+    """
 
     sha256: str
     map50: str
     pool: Scores | None = None
     fresh: Scores | None = None
+    mean_confidence: str = ""
+    inference_seconds: str = ""
 
 
 class Models(Value, frozen=True, kw_only=True):
@@ -230,6 +252,26 @@ class NewSet(Value, frozen=True, kw_only=True):
     floor: Floors | None = None
 
 
+class ProductionSet(Value, frozen=True, kw_only=True):
+    """The documents of production that what is live and the candidate were run on.
+
+    Of those that were `drawn`, `vanished` are no longer there; `documents` were compared, `labelled` of them by labels.
+    For the worst fields of all `measured` ones, by column: documents that were right by what is live (`old`), `lost`
+    and `gained` by the candidate.
+    """
+
+    digest: str
+    drawn: int
+    vanished: int
+    documents: int
+    labelled: int
+    measured: int
+    field: tuple[int, ...]
+    old: tuple[int, ...]
+    lost: tuple[int, ...]
+    gained: tuple[int, ...]
+
+
 class PreparedSet(Value, frozen=True, kw_only=True):
     """The new samples that a candidate is to be measured on, as they were when the mix was drawn."""
 
@@ -238,8 +280,15 @@ class PreparedSet(Value, frozen=True, kw_only=True):
     fresh: int
 
 
+class PreparedDocuments(Value, frozen=True, kw_only=True):
+    """The documents of production that a candidate is to be run on; `labelled` of them by labels."""
+
+    documents: int
+    labelled: int
+
+
 class PrepareResult(Value, frozen=True, kw_only=True):
-    """What was drawn."""
+    """What was drawn; `production` is None without Gate 3."""
 
     plan: FileReference
     pool: int
@@ -257,6 +306,7 @@ class PrepareResult(Value, frozen=True, kw_only=True):
     test: int
     new_set: PreparedSet
     digests: dict[str, str]
+    production: PreparedDocuments | None = None
 
 
 class ResumedFrom(Value, frozen=True, kw_only=True):
@@ -285,7 +335,7 @@ class TrainResult(Value, frozen=True, kw_only=True):
 class EvaluateResult(Value, frozen=True, kw_only=True):
     """What was measured; `settings` is the digest of the evaluation settings.
 
-    `verify` has no new samples, and adds the artifact as it hashed it.
+    `verify` has no new samples, and adds the artifact as it hashed it. `production` is None without Gate 3.
     """
 
     settings: str
@@ -293,14 +343,15 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     test_set: TestImages
     models: Models
     new_set: NewSet | None = None
+    production: ProductionSet | None = None
     artifact: Artifact | None = None
 
 
 class ScanResult(Value, frozen=True, kw_only=True):
     """What pool and captured pages are, as they were counted.
 
-    `by_image` samples are told apart by their image's digest; `listing` is the pool as it was counted. `pages` is None
-    where nothing is captured, and `answered` where no window says how many pages the pods answered.
+    `by_image` samples are told apart by their image's digest; `listing` is the pool as it was counted. `pages` and
+    `waiting` are None where nothing is captured, and `answered` where no window says how many pages the pods answered.
     """
 
     pool: int
@@ -312,6 +363,7 @@ class ScanResult(Value, frozen=True, kw_only=True):
     by_image: int
     listing: str
     pages: CapturedPages | None
+    waiting: WaitingPages | None
     reports: tuple[WeeklyReports, ...]
     answered: int | None
     expired_days: int

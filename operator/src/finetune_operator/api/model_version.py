@@ -121,7 +121,11 @@ class VersionSpec(Value, frozen=True, kw_only=True):
 
 
 class VersionStatus(Value, frozen=True, kw_only=True):
-    """Derived from policies and, for an imported base, from its verify Jobs."""
+    """Derived from policies and, for an imported base, from its verify Jobs.
+
+    `mean_confidence` and `inference_seconds` (of its base) are what production is held against; None where the last
+    release measured it.
+    """
 
     observed_generation: int = 0
     phase: VersionPhase | None = None
@@ -130,6 +134,8 @@ class VersionStatus(Value, frozen=True, kw_only=True):
     snapshot_sha256: str | None = None
     attempts: tuple[Attempt, ...] = ()
     map50: str | None = None
+    mean_confidence: str | None = None
+    inference_seconds: str | None = None
     test_set: TestSet | None = None
     live_since: datetime | None = None
     last_live: datetime | None = None

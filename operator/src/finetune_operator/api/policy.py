@@ -99,8 +99,16 @@ class GainGate(Value, frozen=True, kw_only=True):
     review: bool = True
 
 
+class ProductionGate(Value, frozen=True, kw_only=True):
+    """Gate 3: how many documents of production, of how many last days, and by which rule a field counts as worse."""
+
+    documents: int = 100
+    days: int = 30
+    rule: Literal["Paired", "Literal"] = "Paired"
+
+
 class Gates(Value, frozen=True, kw_only=True):
-    """The gates of a policy."""
+    """The gates of a policy; `production` is None where it does not ask for it."""
 
     regression: RegressionGate = RegressionGate()
     new_samples: NewSamplesGate = NewSamplesGate()
@@ -109,6 +117,7 @@ class Gates(Value, frozen=True, kw_only=True):
     yardstick: YardstickGate = YardstickGate()
     yardstick_moved: YardstickMovedGate = YardstickMovedGate()
     gain: GainGate = GainGate()
+    production: ProductionGate | None = None
 
 
 class VerificationRules(Value, frozen=True, kw_only=True):
@@ -130,9 +139,10 @@ class Rollout(Value, frozen=True, kw_only=True):
 
 
 class Watch(Value, frozen=True, kw_only=True):
-    """How long a flipped Deployment is watched before its version counts as good."""
+    """How long a flipped Deployment is watched before its version counts as good, and whether by its series, too."""
 
     seconds: int = 300
+    series: bool = True
 
 
 class JobRules(Value, frozen=True, kw_only=True):

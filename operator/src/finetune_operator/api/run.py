@@ -73,6 +73,12 @@ class RunSpec(Value, frozen=True, kw_only=True):
         """Whether it makes a new base."""
         return self.mode == "Rebuild"
 
+    def deadline_seconds(self, rebuild: int) -> int:
+        """Return how long a step may run, in seconds: what it says, else a day, or `rebuild` where it is one."""
+        if self.active_deadline_seconds is not None:
+            return self.active_deadline_seconds
+        return rebuild if self.rebuilds else 86_400
+
 
 Place = Literal["Taken", "Waiting", "Blocked"]
 """How a run counts against its policy's concurrency.
@@ -144,12 +150,20 @@ class NewSetCounts(Value, frozen=True, kw_only=True):
     live: str | None = None
 
 
+class DrawnDocuments(Value, frozen=True, kw_only=True):
+    """The documents of production that `prepare` drew; `labelled` of them have labels of the pool."""
+
+    documents: int
+    labelled: int
+
+
 class Inputs(Value, frozen=True, kw_only=True):
     """What `prepare` drew: counts of samples, and the digests that the evidence is bound to.
 
     Of samples that may train, `outside` are not in the base's plan and `new` in that of no judged run; `corrected` of
     these were judged with another label. An earlier release had no `outside`, `corrected`, `withdrawn` and `val`, and
-    `new` meant what is `outside` now; still earlier ones had no `test` and `new_set`. What was not counted is None.
+    `new` meant what is `outside` now; still earlier ones had no `test` and `new_set`. Without Gate 3 there is no
+    `production`. What was not counted is None.
     """
 
     plan: FileReference
@@ -166,6 +180,7 @@ class Inputs(Value, frozen=True, kw_only=True):
     val: int | None = None
     test: int | None = None
     new_set: NewSetCounts | None = None
+    production: DrawnDocuments | None = None
     ratio: str
     digests: dict[str, str]
 

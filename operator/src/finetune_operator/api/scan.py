@@ -28,6 +28,13 @@ class CapturedPages(Value, frozen=True, kw_only=True):
     oldest: str | None = None
 
 
+class WaitingPages(Value, frozen=True, kw_only=True):
+    """Captured pages that wait to be labelled; `fields` has by class index for the sake of which field."""
+
+    pages: int
+    fields: tuple[int, ...] = ()
+
+
 class WeeklyReports(Value, frozen=True, kw_only=True):
     """Documents that were reported in a complete week (YYYY-Www, ISO 8601, UTC), each once."""
 
@@ -60,6 +67,7 @@ class Counted(Value, frozen=True, kw_only=True):
     by_image: int
     listing: str
     pages: CapturedPages | None = None
+    waiting: WaitingPages | None = None
     reports: tuple[WeeklyReports, ...] = ()
     answered: int | None = None
 

@@ -1,7 +1,7 @@
 """Triggers: when a policy makes runs by itself, what it made, and why a run was made."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from .figures import Figure
 from .value import Value
@@ -32,6 +32,18 @@ class ScheduleTrigger(Value, frozen=True, kw_only=True):
     time_zone: str = "UTC"
 
 
+GOT_WORSE: Final = ("FinetuneFieldDetectionRateLow", "FinetuneConfidenceDropped", "FinetuneUserReportedFailuresRising")
+"""The chart's alerts that say that a model got worse; a fine-tune mends no latency."""
+
+
+class PerformanceTrigger(Value, frozen=True, kw_only=True):
+    """Fires while one of the alerts has fired for `for_seconds` (0 or more), and so many samples are new."""
+
+    alerts: tuple[str, ...] = GOT_WORSE
+    new_samples: int = 20
+    for_seconds: int = 0
+
+
 class Triggers(Value, frozen=True, kw_only=True):
     """When a policy makes a run by itself, and how often at most."""
 
@@ -40,6 +52,12 @@ class Triggers(Value, frozen=True, kw_only=True):
     max_runs_per_week: int = 7
     volume: VolumeTrigger | None = None
     schedule: ScheduleTrigger | None = None
+    performance: PerformanceTrigger | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a trigger among them."""
+        return self.volume is not None or self.schedule is not None or self.performance is not None
 
 
 FiredOutcome = Literal["Planned", "Underway", "Judged", "Failed", "Deleted"]

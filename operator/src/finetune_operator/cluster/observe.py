@@ -22,6 +22,7 @@ from ..decide.promotion.view import PromotionView
 from ..decide.run.view import RunView
 from ..decide.snapshot import document_of_scan
 from ..decide.templates import ROLES, training_role
+from ..decide.times import soonest
 from ..decide.version.view import VersionView
 from ..decide.views import DeploymentView, JobView, PolicyView, Problem, TemplateView
 from ..manifests.documents import DOCUMENT_KEY, document_digest, read_document
@@ -41,6 +42,7 @@ from .port import Cluster, Object
 from .progress import ProgressReader
 from .rejected_runs import rejected_of
 from .serving_trouble import what_ails
+from .signals import ASKED_EVERY, Hearing, Signals
 
 V = TypeVar("V")
 R = TypeVar("R")
@@ -76,8 +78,9 @@ def a_nonce() -> str:
 class Observer:
     """Builds views from a Cluster; remembers parsed objects, and when logs and pods were read last."""
 
-    def __init__(self, cluster: Cluster, nonces: Callable[[], str] = a_nonce) -> None:
+    def __init__(self, cluster: Cluster, nonces: Callable[[], str] = a_nonce, signals: Signals | None = None) -> None:
         self._cluster = cluster
+        self._hearing = Hearing(signals)
         self._nonces = nonces
         self._parsed: dict[str, tuple[str, object]] = {}
         self._versions: dict[str, tuple[tuple[Object, ...], tuple[ModelVersion, ...]]] = {}
@@ -91,6 +94,7 @@ class Observer:
         self._parsed.pop(uid, None)
         self._progress.forget(uid)
         self._ailing.pop(uid, None)
+        self._hearing.forget(uid)
 
     async def observe(self, kind: Kind, raw: Object, now: datetime) -> Observed[Any]:
         """Return everything that the next decision about an object hangs on. Raises InvalidObject."""
@@ -204,6 +208,8 @@ class Observer:
             if other.spec.deployment == policy.spec.deployment and other.metadata.name != policy.metadata.name
         ]
         older = takewhile(lambda other: other is not policy, oldest_first([*others, policy]))
+        # First, for a Prometheus may be slow: what is looked at after it is what a flight is decided by.
+        alerts, series = await self._hearing.alerts(policy, now), await self._hearing.series(policy)
         deployment, poll, read_anew = await self._target(namespace, policy, now)
         owner = Owner("FineTunePolicy", namespace, policy.metadata.name, policy.metadata.uid)
         scans = policy.status.scan
@@ -231,8 +237,11 @@ class Observer:
             rebuilding=await rebuilds(self._cluster, namespace, policy),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
+            alerts=alerts,
+            series=series,
             read_anew=read_anew,
         )
+        poll = soonest(poll, None if alerts is None else ASKED_EVERY)
         return Observed(Kind.POLICY, raw, view, owner=owner, policy=policy, templates=templates, poll=poll)
 
     async def _has_scan_document(self, namespace: str, policy: Policy) -> bool:

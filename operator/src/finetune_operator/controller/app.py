@@ -19,7 +19,9 @@ from ..cluster.kinds import RECONCILED, Kind, is_final
 from ..cluster.kube import KubeCluster, Login, connect
 from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observer
+from ..cluster.prometheus import Prometheus
 from ..cluster.reach import Reach, Scope
+from ..cluster.signals import Asked
 from ..cluster.store import Change, Store
 from ..cluster.wakes import dependents
 from .config import Config
@@ -51,6 +53,7 @@ class App:
 
     config: Config
     kube: KubeCluster
+    prometheus: Prometheus | None
     store: Store
     queue: WorkQueue[ObjectRef]
     loop: Loop
@@ -84,6 +87,8 @@ async def run(config: Config) -> None:
         await probes.cleanup()
         await scrapes.cleanup()
         await kube.close()
+        if app.prometheus is not None:
+            await app.prometheus.close()
 
 
 async def serve(app: web.Application, address: str, port: int) -> web.AppRunner:
@@ -104,7 +109,9 @@ def build(config: Config, kube: KubeCluster, login: Login, metrics: Metrics) -> 
         chance=random.random,
     )
     poster = EventPoster(cluster, _now, config.instance, metrics.events_dropped.inc, lambda: queue.depth() > 0)
-    reconciler = Reconciler(Journal(cluster), Observer(cluster), Outlets(poster.record, metrics.record), _now,
+    prometheus = None if config.prometheus is None else Prometheus(config.prometheus)
+    observer = Observer(cluster, signals=None if prometheus is None else Asked(prometheus))
+    reconciler = Reconciler(Journal(cluster), observer, Outlets(poster.record, metrics.record), _now,
                             time.monotonic)  # fmt: skip
     metrics.show(State(store, queue))
 
@@ -118,7 +125,7 @@ def build(config: Config, kube: KubeCluster, login: Login, metrics: Metrics) -> 
     tasks: dict[str, asyncio.Task[None]] = {}
     loop = Loop(queue, reconciler, cluster, metrics, doubt=scopes.doubt)
     health = Health(queue, lambda: [name for name, task in tasks.items() if task.done()], loop.is_outage)
-    app = App(config, kube, store, queue, loop, poster, metrics, health, scopes, asyncio.Event(), tasks)
+    app = App(config, kube, prometheus, store, queue, loop, poster, metrics, health, scopes, asyncio.Event(), tasks)
     return app
 
 

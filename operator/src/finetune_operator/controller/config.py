@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+
+from ..cluster.prometheus import Address
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -30,13 +33,15 @@ class Config:
     instance: str = "finetune-operator"
     kubeconfig: Path | None = None
     context: str | None = None
+    prometheus: Address | None = None
 
 
 def configure(environment: Mapping[str, str]) -> Config:
     """Return the configuration that `environment` describes (docs/reference/contracts.md, section 6).
 
-    Raises BadConfiguration. Beside the contract's: FINETUNE_WORKERS, FINETUNE_RESYNC_SECONDS,
-    FINETUNE_REQUEST_TIMEOUT_SECONDS, FINETUNE_ADDRESS, and FINETUNE_CONTEXT of the kubeconfig.
+    Raises BadConfiguration. Files are named, and not read here. Beside the contract's: FINETUNE_WORKERS,
+    FINETUNE_RESYNC_SECONDS, FINETUNE_REQUEST_TIMEOUT_SECONDS, FINETUNE_ADDRESS, and FINETUNE_CONTEXT of the
+    kubeconfig.
     """
     kubeconfig = environment.get("KUBECONFIG", "").partition(":")[0]
     level = environment.get("FINETUNE_LOG_LEVEL", "info").lower()
@@ -55,7 +60,29 @@ def configure(environment: Mapping[str, str]) -> Config:
         instance=environment.get("POD_NAME") or "finetune-operator",
         kubeconfig=Path(kubeconfig) if kubeconfig else None,
         context=environment.get("FINETUNE_CONTEXT") or None,
+        prometheus=_prometheus(environment),
     )
+
+
+def _prometheus(environment: Mapping[str, str]) -> Address | None:
+    """Return where the Prometheus is; None without FINETUNE_PROMETHEUS_URL."""
+    url = environment.get("FINETUNE_PROMETHEUS_URL", "").strip()
+    names = ("FINETUNE_PROMETHEUS_CA_FILE", "FINETUNE_PROMETHEUS_TOKEN_FILE", "FINETUNE_PROMETHEUS_HEADERS_FILE")
+    ca, token, headers = (Path(environment[name]) if environment.get(name) else None for name in names)
+    if not url:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 80) > 0
+    except ValueError:
+        usable = False
+    if not usable or parts.username or parts.password or parts.query or parts.fragment:
+        # What it holds may be a password, and this is logged.
+        raise BadConfiguration(
+            "FINETUNE_PROMETHEUS_URL: use http(s)://host[:port][/path], without user, password, query or fragment; "
+            "credentials go into the files of prometheus.tokenFile and prometheus.headersFile"
+        )
+    return Address(url=url, ca_file=ca, token_file=token, headers_file=headers)
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:

@@ -1,9 +1,9 @@
 """What the operator knows of objects, as metrics: read from memory at every scrape, so that it cannot drift."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final, get_args
 
@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..api.meta import Condition, ConditionStatus, find, oldest_first
+from ..api.model_version import ModelVersion
 from ..api.policy import FlightPhase, Hold, HoldReason, InFlight, Policy
 from ..api.promotion import FINAL_PROMOTION_PHASES, PromotionPhase
 from ..api.run import FINAL_PHASES, RunPhase
@@ -18,6 +19,7 @@ from ..api.scan import Counted
 from ..api.value import InvalidObject, parse
 from ..cluster.kinds import RECONCILED, Kind
 from ..cluster.store import Store
+from .alerted import Sample, baseline, measured, rules_of, seconds_since_1970, waiting, weekly
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,6 @@ class Shown:
     meaning: str
     labels: tuple[str, ...]
 
-
-Sample = tuple[str, tuple[str, ...], float]
-"""Name, label values and value."""
 
 OTHER_HOLD: Final = "Other"
 HOLDS: Final = (*get_args(HoldReason), OTHER_HOLD)
@@ -62,6 +61,32 @@ STATE: Final[Mapping[str, Shown]] = {
     ),
     "finetune_captured_pages": Shown("Captured pages by stratum, by the newest scan.", (*POLICY, "stratum")),
     "finetune_scanned_since_timestamp_seconds": Shown("Since when these counts stand.", POLICY),
+    "finetune_policy_info": Shown("1, for each policy: which Deployment serves which model.", (*POLICY, "model")),
+    "finetune_watch_seconds": Shown("For how long a flipped Deployment is watched (spec.watch.seconds).", POLICY),
+    "finetune_scan_interval_seconds": Shown(
+        "How long it is from one scan to the next. Only where scans are to be made.", POLICY
+    ),
+    "finetune_baseline_confidence": Shown(
+        "Mean confidence of each field's best box on the test set, when the live version, or the one in flight, was "
+        "measured: what `finetune_detection_confidence` is held against. Only where it was measured.",
+        VERSION,
+    ),
+    "finetune_baseline_inference_duration_seconds": Shown(
+        "95th percentile of its base's own time for a page, on the machine that measured it: what stage `inference` of "
+        "`finetune_inference_duration_seconds` is held against. Only where it was measured.",
+        VERSION,
+    ),
+    "finetune_feedback_weekly": Shown(
+        "Documents that were reported in each of the last four complete weeks (1 is the last), by the newest scan. "
+        "Only where pages are captured, and counts are not older than a week.",
+        (*POLICY, "weeks_ago"),
+    ),
+    "finetune_review_since_timestamp_seconds": Shown(
+        "Since when the review waits that waits longest for a person; only while one does.", POLICY
+    ),
+    "finetune_promotion_pending_since_timestamp_seconds": Shown(
+        "Since when the promotion waits that waits longest; only while one does.", POLICY
+    ),
     "finetune_runs": Shown("FineTuneRuns by phase.", ("namespace", "phase")),
     "finetune_runs_oldest_since_timestamp_seconds": Shown(
         "Of the runs in a phase that is not final: since when the one stands as it does that stands so longest: a "
@@ -83,19 +108,40 @@ STATE: Final[Mapping[str, Shown]] = {
 class State(Collector):
     """The metrics of STATE, over the store and the queue."""
 
-    def __init__(self, store: Store, queue: Any) -> None:
+    def __init__(self, store: Store, queue: Any, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._store = store
         self._queue = queue
+        self._now = now
 
     def collect(self) -> Iterable[Metric]:
         """Yield every series."""
         families = {name: GaugeMetricFamily(name, shown.meaning, labels=shown.labels) for name, shown in STATE.items()}
         policies = self.policies()
         spaces = {policy.metadata.namespace for policy in policies}
-        samples = (sample for policy in policies for sample in _policy(policy))
-        for name, labels, number in chain(samples, self._phases(spaces), self._operator()):
+        samples = (sample for policy in policies for sample in chain(_policy(policy), self._alerted(policy)))
+        waits = waiting(self._store, policies)
+        for name, labels, number in chain(samples, waits, self._phases(spaces), self._operator()):
             families[name].add_metric(labels, number)
         return families.values()
+
+    def _alerted(self, policy: Policy) -> Iterator[Sample]:
+        """Yield what alerts go by: a policy's rules, the records of what pods serve, the weeks of its newest scan."""
+        where, status = (policy.metadata.namespace, policy.spec.deployment), policy.status
+        yield from rules_of(policy)
+        for served in measured(policy):
+            record = self._version(where[0], served.model_version)
+            if record is not None:
+                yield from baseline(policy, served, record)
+        if status.scan is not None and status.scan.counted is not None:
+            yield from weekly(where, status.scan.counted, self._now())
+
+    def _version(self, namespace: str, name: str) -> ModelVersion | None:
+        """Return the record of a version; None where it is gone, or cannot be read."""
+        record = self._store.get(Kind.MODEL_VERSION, namespace, name)
+        try:
+            return None if record is None else parse(record, ModelVersion)
+        except InvalidObject:
+            return None
 
     def policies(self) -> tuple[Policy, ...]:
         """Return the policy of every Deployment: the oldest, which owns it; two would make one series twice.
@@ -132,7 +178,7 @@ class State(Collector):
         for namespace, _, projection in self._store.projections(kind):
             key = namespace, projection.phase or "Pending"
             tally[key] += 1
-            since = None if key[1] in final else _seconds(projection.since)
+            since = None if key[1] in final else seconds_since_1970(projection.since)
             if since is not None:
                 oldest[key] = min(since, oldest.get(key, since))
         for namespace in sorted(spaces | {namespace for namespace, _ in tally}):
@@ -204,11 +250,3 @@ def _flight(where: tuple[str, str], flight: InFlight | None) -> Iterator[Sample]
     if flight is not None:
         yield "finetune_flight_started_timestamp_seconds", where, flight.started_at.timestamp()
         yield "finetune_flight_phase_since_timestamp_seconds", where, flight.phase_since.timestamp()
-
-
-def _seconds(text: str) -> float | None:
-    """Return a moment of the API in seconds since 1970; None where there is none."""
-    try:
-        return datetime.fromisoformat(text).timestamp() if text else None
-    except (ValueError, OverflowError):
-        return None

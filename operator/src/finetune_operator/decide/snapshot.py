@@ -10,6 +10,7 @@ from ..api.contract import (
     DocumentData,
     DocumentMixing,
     DocumentOwner,
+    DocumentProduction,
     Location,
     RunDocument,
     ScanData,
@@ -23,8 +24,14 @@ from ..api.run import Inputs, Run
 from ..api.training import Training, TrainingOverrides
 from ..api.value import canonical_json, complete
 
-_LATER_GATES: Final = ("fields", "floor", "yardstick", "yardstickMoved", "gain")
+_LATER_GATES: Final = ("fields", "floor", "yardstick", "yardstickMoved", "gain", "production")
 """Gates that came after runs had been recorded without them."""
+
+_DAY: Final = 86_400
+"""Seconds of a day."""
+
+_STEPS_LEFT: Final = 2
+"""Steps of a run after the draw, each with the run's deadline: train and evaluate."""
 
 
 def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
@@ -36,7 +43,9 @@ def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument
         model=rules.model,
         classes=rules.classes,
         serving=rules.serving,
-        data=DocumentData(anchor=rules.data.anchor, pool=Source(uri=rules.data.pool.uri)),
+        data=DocumentData(
+            anchor=rules.data.anchor, pool=Source(uri=rules.data.pool.uri), production=_production(run, policy)
+        ),
         artifacts=_prefix(policy, run.metadata),
         base=_base(base),
         start=rules.rebuild_rules.start if rebuilds else None,
@@ -124,6 +133,9 @@ def spec_hash(run_document: RunDocument, run: Run) -> str:
         del asked["start"]  # hashes that are recorded do not know it
     if run.spec.mixing.seed is None and asked["mixing"]:
         del asked["mixing"]["seed"]
+    # Who does not ask for Gate 3 asks for what was asked before there was one.
+    if asked["data"]["production"] is None:
+        del asked["data"]["production"]
     # Hashes that are recorded do not know these gates: at their defaults nobody asked for anything else than before.
     defaults = complete(Gates())
     for gate in _LATER_GATES:
@@ -145,6 +157,27 @@ def inputs_hash(inputs: Inputs, run_document: RunDocument) -> str:
 def _limits(gates: Gates) -> Gates:
     """Return the gates without what is the pool's: the hold-out travels once."""
     return replace(gates, new_samples=replace(gates.new_samples, holdout=None))
+
+
+def _production(run: Run, policy: Policy) -> DocumentProduction | None:
+    """Return where Gate 3 finds documents; None where it is not asked for.
+
+    Training and evaluation may take the run's deadline each, and people as long to review: what they are shown must
+    lie there until then.
+    """
+    rules = policy.spec
+    pages = rules.data.production
+    if rules.gates.production is None or pages is None:
+        return None
+    seconds = rules.review.timeout_seconds + _STEPS_LEFT * run.spec.deadline_seconds(
+        rules.rebuild_rules.active_deadline_seconds
+    )
+    return DocumentProduction(
+        uri=pages.uri,
+        keep_days=pages.keep_days,
+        deployment=rules.deployment,
+        review_days=-(-seconds // _DAY),
+    )
 
 
 def _owner(kind: Any, meta: ObjectMeta) -> DocumentOwner:

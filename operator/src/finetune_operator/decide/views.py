@@ -10,6 +10,7 @@ from ..api.policy import InFlight, Judged, Policy, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
 from ..api.triggers import FiredOutcome, TriggerKind
+from .signals import Alerts, VersionSeries
 from .times import Timed, span
 
 
@@ -264,6 +265,10 @@ class PolicyView:
     """How long the flight was looked at since its status recorded that last; None: the wall clock speaks (tests)."""
     fault_observed: timedelta | None = None
     """How long the fault was looked at as it stands; None: the wall clock speaks (tests)."""
+    alerts: Alerts | Problem | None = None
+    """Which alerts fire that the performance trigger asks for, or why nobody knows; None where it asks for none."""
+    series: VersionSeries | Problem | None = None
+    """How the version that is watched did, asked for in this very look; None where none is watched by its series."""
     read_anew: bool = True
     """The Deployment, and the pods that it waits for, were read for this very look."""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from finetune_operator.api.contract import EvaluateResult, RunDocument
-from finetune_operator.api.policy import Gates, NewSamplesGate, RegressionGate
+from finetune_operator.api.policy import Gates, NewSamplesGate, ProductionGate, RegressionGate
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.evidence import evidence_of
@@ -20,7 +20,7 @@ from finetune_operator.decide.gates.regression import judge as judge_regression
 from finetune_operator.decide.gates.shares import share
 from finetune_operator.decide.gates.verdict import judge, worst
 from finetune_operator.decide.snapshot import snapshot_of_run
-from unit.decide.run.results import evaluate_result, scores
+from unit.decide.run.results import evaluate_result, production_set, scores
 from unit.decide.run.world import base, policy, run
 
 LIMITS = RegressionGate()
@@ -214,6 +214,7 @@ BOUND: dict[str, Any] = {
     "a field's measurement": lambda r: r["testSet"]["drops"]["ap50"].update(candidate=[980_000, 981_000]),
     "a field's boxes found": lambda r: r["newSet"]["floor"]["matched"].update(candidate=[471, 480]),
     "the test set's size": lambda r: r["testSet"].update(images=201),
+    "documents of production": lambda r: r.update(production=production_set()),
     "the new samples' size": lambda r: r["newSet"].update(documents=61),
 }
 
@@ -245,13 +246,15 @@ def replace_standing(**changes: Any) -> Standing:
 
 def _edited(limits: Any) -> list[Any]:
     """Return limits with each of their fields changed, alone."""
-    others: dict[type, Any] = {Decimal: Decimal("0.4"), int: 7, bool: False}
+    others: dict[type, Any] = {Decimal: Decimal("0.4"), int: 7, bool: False, str: "Literal"}
     names = [name for name in limits.__struct_fields__ if getattr(limits, name) is not None]
     return [replace(limits, **{name: others[type(getattr(limits, name))]}) for name in names]
 
 
+ASKED = Gates(production=ProductionGate())
+
 EVERY_LIMIT = [
-    replace(Gates(), **{name: edited}) for name in Gates.__struct_fields__ for edited in _edited(getattr(Gates(), name))
+    replace(Gates(), **{name: edited}) for name in Gates.__struct_fields__ for edited in _edited(getattr(ASKED, name))
 ]
 
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.names import FIELD_MANAGER
 from finetune_operator.api.policy import Brake, Hold, InFlight, Policy, PolicyStatus, Quarantined
+from finetune_operator.decide.signals import Alert, Alerts, Held, Rate, Slow, VersionSeries
 from finetune_operator.decide.views import DeploymentView, Fault, Problem, ServedKeys
 from unit.decide.policy.world import (
     NOW,
@@ -140,6 +141,34 @@ PROMOTIONS = st.builds(
     st.booleans(),
     st.integers(-5, 5),
     st.sampled_from([None, "Pending", "Failed"]),
+)
+
+
+NUMBERS = st.sampled_from([0.0, 0.3, 0.9, 1.0, 49.9, 50.0, 300.0, 1e12, 1e300]) | st.floats(0, 2)
+RATES = st.builds(Rate, share=NUMBERS, of=NUMBERS)
+HELD = st.builds(Held, rate=RATES, line=NUMBERS, field=st.text(max_size=300), before=st.none() | RATES)
+AWAY = st.builds(Problem, st.sampled_from(["PrometheusUnreachable", "ForeignSeries"]), st.text(max_size=5))
+SERIES = (
+    st.none()
+    | AWAY
+    | st.builds(
+        VersionSeries,
+        documents=st.none() | NUMBERS,
+        fields=st.lists(
+            HELD,
+            max_size=4,
+        ).map(tuple),
+        confidence=st.none() | HELD,
+        latency=st.none() | st.builds(Slow, value=NUMBERS, line=NUMBERS, before=st.none() | NUMBERS),
+    )
+)
+ALERT = st.builds(
+    Alert, name=st.text(max_size=300), field=st.text(max_size=300), version=st.text(max_size=5), seconds=st.integers(0)
+)
+ALERTS = (
+    st.none()
+    | AWAY
+    | st.builds(Alerts, firing=st.lists(ALERT, max_size=4).map(tuple), scraped=st.booleans(), ruled=st.booleans())
 )
 
 

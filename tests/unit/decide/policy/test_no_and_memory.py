@@ -120,6 +120,16 @@ def test_what_a_person_rejects_while_it_is_not_served_is_not_put_back(there: Dep
 
 
 @pytest.mark.row("D117")
+def test_what_somebody_put_in_its_place_counts_as_live_if_it_was_good() -> None:
+    undone = deployment(keys(BASE), epoch=1, keys_manager="kubectl-rollout")
+    for there, version in ((undone, "base_v1"), (BARE, "ft_v9.9")):
+        seen = view(policy(live(TUNED, 1, TUNED, OTHER, BASE)), there, versions=(*VERSIONS, OTHER), rejections=(NO,))
+        status = decide(seen).status
+        assert status.live is not None
+        assert status.live.version == version
+
+
+@pytest.mark.row("D117")
 def test_the_hold_that_stands_says_what_counts_as_live_now_and_how_it_is_lifted() -> None:
     held = Hold(by="finetune-operator", reason="RolledBack", message="it failed; to try 'ft_v1.1' again: x", since=NOW)
     hold = after_a_no(replace(live(TUNED, 1, TUNED, BASE), hold=held), GONE).status.hold

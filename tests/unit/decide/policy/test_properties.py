@@ -19,12 +19,14 @@ from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity
 from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys
 from unit.decide.policy.any_view import (
+    ALERTS,
     BAD,
     BASE,
     DEPLOYMENTS,
     EVERY_KEY,
     NAMES,
     PROMOTIONS,
+    SERIES,
     SLOW,
     TIMES,
     VERSIONS,
@@ -312,6 +314,8 @@ def check_memory(world: World) -> None:
     now=TIMES,
     rivals=st.sampled_from([(), ("older",)]),
     manager=st.sampled_from(["", "kubectl"]),
+    series=SERIES,
+    alerts=ALERTS,
 )
 def test_every_view_has_a_decision_and_a_decision_without_a_write_is_the_last(
     of: Policy,
@@ -321,8 +325,10 @@ def test_every_view_has_a_decision_and_a_decision_without_a_write_is_the_last(
     now: Any,
     rivals: Any,
     manager: str,
+    series: Any,
+    alerts: Any,
 ) -> None:
-    seen = view(of, there, *asked, versions=versions, now=now, rivals=rivals)
+    seen = view(of, there, *asked, versions=versions, now=now, rivals=rivals, series=series, alerts=alerts)
     decision = policy_decide.decide(seen)
     policy_decide.refused(seen, manager, "conflict")
     for one in asked:

@@ -41,7 +41,7 @@ def counts(**changes: Any) -> dict[str, Any]:
     given = {
         "pool": 84, "heldOut": 10, "withdrawn": 1, "outside": 74, "new": 74, "corrected": 0, "byImage": 0,
         "listing": LISTING, "pages": pages, "reports": [{"week": "2026-W46", "documents": 3}], "answered": 12_000,
-        "expiredDays": 0,
+        "expiredDays": 0, "waiting": {"pages": 33, "fields": [2, 31]},
     }  # fmt: skip
     return given | changes
 
@@ -367,6 +367,11 @@ BAD: dict[str, dict[str, Any]] = {
     "a day without pages": counts(pages={"random": 0, "uncertain": 0, "reported": 0, "oldest": "2026-11-01"}),
     "no day": counts(pages={"random": 1, "uncertain": 0, "reported": 0, "oldest": "2026-13-01"}),
     "no pages where some are captured": counts(pages=None),
+    "nothing said of what waits": counts(waiting=None),
+    "what waits below none": counts(waiting={"pages": -1, "fields": [0, 0]}),
+    "a field below none": counts(waiting={"pages": 1, "fields": [0, -1]}),
+    "more for one field than for any": counts(waiting={"pages": 30, "fields": [2, 31]}),
+    "what waits for other fields": counts(waiting={"pages": 33, "fields": [2, 31, 0]}),
     "a week twice": counts(reports=[{"week": "2026-W46", "documents": 1}] * 2),
     "no week": counts(reports=[{"week": "2026-46", "documents": 1}]),
     "nine weeks": counts(reports=[{"week": f"2026-W{n}", "documents": 1} for n in range(10, 19)]),

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from finetune_operator.api.policy import Hold, Judged
 from finetune_operator.api.triggers import (
     Fired,
+    PerformanceTrigger,
     ScheduleStatus,
     ScheduleTrigger,
     Triggers,
     VolumeTrigger,
 )
 from finetune_operator.decide.decision import CreateRun
+from finetune_operator.decide.signals import Alert, Alerts
+from finetune_operator.decide.views import Problem
 from unit.decide.policy.trigger_world import HOUR, NOW, TriggerWorld, counts, judged
 
 COOL_DOWN, A_WEEK, MOST = 2 * HOUR, timedelta(days=7), 5
@@ -25,7 +28,9 @@ RULES = Triggers(
     max_runs_per_week=MOST,
     volume=VolumeTrigger(new_samples=10),
     schedule=ScheduleTrigger(cron="0 */3 * * *", time_zone="Europe/Berlin"),
+    performance=PerformanceTrigger(new_samples=9),
 )
+ALERT = Alert("FinetuneFieldDetectionRateLow", "total", "base_v1", 60)
 HOLD = Hold(by="x", reason="External", message="", since=NOW)
 
 Event = Callable[["Played"], None]
@@ -38,6 +43,7 @@ class Played(TriggerWorld):
         super().__init__(**given)
         self.pools = 0
         self.away = False
+        self.alerts = Alerts()
         self.faults: list[str] = []
         self.tries: dict[tuple[str, str], list[str]] = {}
 
@@ -67,7 +73,9 @@ class Played(TriggerWorld):
         counted = self.counted
         self.faults += ["without a count"] * (counted is None)
         new = min(figures["new"], 0 if counted is None else counted.new)
-        due = new >= 10 or (entry.kind == "Schedule" and new >= 1)
+        due = new >= {"Volume": 10, "Schedule": 1, "Performance": 9}[entry.kind]
+        over = isinstance(self.alerts, Alerts) and not self.alerts.firing
+        self.faults += ["without an alert"] * (entry.kind == "Performance" and over)
         self.faults += ["fired twice"] * (action.name in {name for name, _ in self.made})
         self.faults += ["below the minimum"] * (not due or figures["outside"] < 50)
         self.faults += ["under a brake"] * (self.policy.spec.suspend or self.policy.status.hold is not None)
@@ -100,6 +108,15 @@ def end(outcome: Any) -> Event:
                     known: tuple[Judged, ...] = (*world.policy.status.judged, judged(name, plan, world.now))
                     world.set_status(judged=known[-8:])
                     world.counted = counts(0, listing=f"pool-{world.pools}", at=world.now)
+
+    return event
+
+
+def heard(alerts: Alerts | Problem) -> Event:
+    """Prometheus says this from now on."""
+
+    def event(world: Played) -> None:
+        world.alerts = alerts
 
     return event
 
@@ -162,6 +179,8 @@ EVENTS: st.SearchStrategy[Event] = st.sampled_from(
         *(failing, delete, crash, crash, die, die, down, somebody_runs),
         *(brake("suspend"), brake("hold")),
         *(clock(-1), clock(0), clock(1)),
+        *(heard(Alerts((ALERT,))), heard(Alerts((ALERT,))), heard(Alerts())),
+        heard(Problem("PrometheusUnreachable", "")),
     ]
 )
 STEPS = st.lists(st.tuples(EVENTS, st.sampled_from([0, 1, 3, 8])), min_size=10, max_size=60)

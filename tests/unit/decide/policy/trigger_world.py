@@ -15,7 +15,8 @@ from finetune_operator.api.triggers import Fired, FiredOutcome, Triggers, Volume
 from finetune_operator.decide.decision import CreateRun, Decision, Emit, RecordMetric
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.scan import basis_now
-from finetune_operator.decide.views import FiredRun, PolicyView, TemplateView
+from finetune_operator.decide.signals import Alerts
+from finetune_operator.decide.views import FiredRun, PolicyView, Problem, TemplateView
 from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, seconds, view
 
 BASE = base()
@@ -73,6 +74,8 @@ class TriggerWorld:
     scans: bool = True
     others: tuple[tuple[str, str], ...] = ()
     """Runs that people made, by phase."""
+    alerts: Alerts | Problem | None = None
+    """What Prometheus says of the Deployment."""
     made: list[tuple[str, datetime]] = field(default_factory=list)
     emitted: list[Emit] = field(default_factory=list)
     metrics: list[RecordMetric] = field(default_factory=list)
@@ -102,6 +105,7 @@ class TriggerWorld:
             underway=(*self.others, *underway),
             rebuilding=self.rebuilding,
             rebuild_template=self.rebuild_template,
+            alerts=self.alerts,
         )
 
     def look(self, *, acts: bool = True) -> Decision[Any]:

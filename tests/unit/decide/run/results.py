@@ -18,6 +18,10 @@ BASE = "ba" * 32
 LIVE = "1e" * 32
 DIGESTS = {"pool": "a1" * 32, "anchor": "a2" * 32, "testSet": "a3" * 32, "newSet": "a4" * 32}
 
+PRODUCTION = "a5" * 32
+DRAWN = {**DIGESTS, "production": PRODUCTION}
+"""What `prepare` fixes where the third gate is asked for."""
+
 
 def sha(text: str) -> str:
     """Return the digest of a text."""
@@ -88,7 +92,8 @@ def detected(matched: int) -> int:
 
 
 def measured(digest: str, map50: str, matched: int = 950) -> dict[str, Any]:
-    return {"sha256": digest, "map50": map50, "pool": scores(matched), "fresh": scores(matched)}
+    served = {"meanConfidence": "0.912345", "inferenceSeconds": "0.021400"}
+    return {"sha256": digest, "map50": map50, "pool": scores(matched), "fresh": scores(matched), **served}
 
 
 def columns(candidate: list[int], other: list[int], live: list[int] | None = None) -> dict[str, Any]:
@@ -143,6 +148,29 @@ def new_floors(matched: int, *, live: bool = False) -> dict[str, Any]:
         "matched": columns(matches[0], matches[1], matches[2] if live else None),
         "detections": columns(detections[0], detections[1], detections[2] if live else None),
     }
+
+
+def production_set(**changes: Any) -> dict[str, Any]:
+    """A hundred documents of production, on which both models were right of the same."""
+    return {
+        "digest": PRODUCTION,
+        "drawn": 100,
+        "vanished": 0,
+        "documents": 100,
+        "labelled": 0,
+        "measured": 2,
+        "field": [1, 0],
+        "old": [90, 90],
+        "lost": [0, 0],
+        "gained": [0, 0],
+        **changes,
+    }
+
+
+def prepared_with_production(documents: int = 100, labelled: int = 0, **changes: Any) -> dict[str, Any]:
+    """What `prepare` reports where the third gate is asked for."""
+    drawn = {"documents": documents, "labelled": labelled}
+    return prepare_result(**{"digests": DRAWN, "production": drawn, **changes})
 
 
 def evaluate_result(

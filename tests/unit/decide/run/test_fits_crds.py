@@ -8,13 +8,20 @@ from typing import Any
 import jsonschema
 import pytest
 
-from finetune_operator.api.policy import Gates, RegressionGate, YardstickGate
+from finetune_operator.api.policy import Gates, ProductionGate, RegressionGate, YardstickGate
 from finetune_operator.api.run import Review
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
 from house.crds import Schema, crds
-from unit.decide.run.results import envelope, evaluate_result, prepare_result, train_result
-from unit.decide.run.world import World, base
+from unit.decide.run.results import (
+    envelope,
+    evaluate_result,
+    prepare_result,
+    prepared_with_production,
+    production_set,
+    train_result,
+)
+from unit.decide.run.world import World, base, capture
 
 
 def closed(schema: Schema) -> Schema:
@@ -75,7 +82,11 @@ def eighty_fields() -> World:
     every, images = each * len(MANY), 2**31 - 1
     world = World()
     regression = RegressionGate(reject_above_points=Decimal(100))
-    world.set_rules(classes=MANY, gates=Gates(regression=regression, yardstick=YardstickGate(new_boxes=1)))
+    gates = Gates(
+        regression=regression, yardstick=YardstickGate(new_boxes=1), production=ProductionGate(documents=1000)
+    )
+    world.set_rules(classes=MANY, gates=gates)
+    capture(world)
     world.versions = (base(classes=MANY),)
 
     def columns(candidate: int, other: int) -> dict[str, Any]:
@@ -86,6 +97,9 @@ def eighty_fields() -> World:
     result = evaluate_result("0.000000", "1.000000", "1.000000")
     result["testSet"].update(images=images, boxes=every, drops={**listed, "ap50": columns(0, 10**6)}, floor=floor)
     result["newSet"].update(floor=floor)
+    lost = {"old": [900] * 8, "lost": [900] * 8, "gained": [0] * 8}
+    listed_ = {"measured": 80, "field": list(range(72, 80)), **lost}
+    result["production"] = production_set(drawn=1000, vanished=30, documents=960, labelled=0, **listed_)
     for name, matched in (("candidate", 0), ("base", every), ("live", every)):
         share = "1.000000" if matched else "0.000000"
         scores = {"boxes": every, "matched": matched, "rate": share, "documentRate": share, "precision": share}
@@ -94,7 +108,7 @@ def eighty_fields() -> World:
     world.settle()
     world.start("prepare")
     new_set = {"documents": 60, "boxes": every, "fresh": 60}
-    world.complete("prepare", prepare_result(test=images, newSet=new_set, **MANY_PAGES))
+    world.complete("prepare", prepared_with_production(1000, 0, test=images, newSet=new_set, **MANY_PAGES))
     world.start("train")
     world.complete("train", train_result(images=2**31 - 1))
     world.start("evaluate")
@@ -142,6 +156,8 @@ def test_every_field_that_breaks_a_rule_is_named_whole_in_status_and_record() ->
         assert gates[name].verdict == "Review"
         assert "8 or more of 80 measured fields" in gates[name].message
         assert all(field in gates[name].message for field in MANY[72:])
+    assert "8 or more of 80 fields are worse" in gates["production"].message
+    assert all(f"{field} lost 900 and gained 0" in gates["production"].message for field in MANY[72:])
     [made] = [action for action in world.history if isinstance(action, CreateModelVersion)]
     assert made.spec.evidence is not None
     assert made.spec.evidence.gates == world.status.gates

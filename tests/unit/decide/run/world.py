@@ -21,11 +21,13 @@ from finetune_operator.api.policy import (
     PolicySpec,
     PolicyStatus,
     Pool,
+    ProductionGate,
     Serving,
     Source,
 )
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionStatus
 from finetune_operator.api.run import Review, Run, RunSpec, RunStatus, TestSet
+from finetune_operator.api.scan import Production
 from finetune_operator.api.value import parse, plain
 from finetune_operator.cluster.reserve import with_reservation
 from finetune_operator.decide.decision import (
@@ -98,6 +100,15 @@ def policy(**changes: Any) -> Policy:
         spec=updated(spec, **changes),
         status=PolicyStatus(observed_generation=1, conditions=(ready,)),
     )
+
+
+def capture(world: World, **changes: Any) -> None:
+    """Let pages of production be captured, and the third gate be asked for, with other limits where wanted."""
+    assert world.policy is not None
+    spec = world.policy.spec
+    captured = Production(uri="s3://bucket/production", keep_days=30)
+    asked = spec.gates.production or ProductionGate(**changes)
+    world.set_rules(data=updated(spec.data, production=captured), gates=updated(spec.gates, production=asked))
 
 
 def run(**changes: Any) -> Run:

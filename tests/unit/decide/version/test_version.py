@@ -120,12 +120,15 @@ class Shelf:
         return shown.status, shown.reason
 
 
+SERVED = {"meanConfidence": "0.912345", "inferenceSeconds": "0.021400"}
+
+
 def result(digest: str = BASE, map50: str = "0.951234", **changes: Any) -> dict[str, Any]:
     return {
         "settings": sha("s"),
         "evaluator": "finetune-trainer 0.1.0",
         "testSet": {"digest": sha("t"), "images": 200, "boxes": 1200},
-        "models": {"base": {"sha256": digest, "map50": map50}},
+        "models": {"base": {"sha256": digest, "map50": map50, **SERVED}},
         "artifact": {"uri": "file:///models/base_v1.onnx", "sha256": digest, "bytes": 3, "format": "onnx"},
         **changes,
     }
@@ -190,11 +193,23 @@ def test_a_measured_base_is_verified() -> None:
     shelf.say(result())
     assert (shelf.phase(), shelf.verified()) == ("Verified", ("True", "Verified"))
     assert shelf.version.status.map50 == "0.951234"
+    status = shelf.version.status
+    assert (status.mean_confidence, status.inference_seconds) == ("0.912345", "0.021400")
     made = len(shelf.history)
     shelf.now += timedelta(days=1)
     shelf.jobs, shelf.snapshot = (), None
     shelf.settle()
     assert len(shelf.history) == made, "it is measured once"
+
+
+@pytest.mark.row("V4")
+@pytest.mark.parametrize("served", [{}, {"meanConfidence": "NaN", "inferenceSeconds": "-1"}])
+def test_a_base_is_verified_without_what_alerts_hold_production_against(served: dict[str, str]) -> None:
+    shelf = Shelf()
+    shelf.settle()
+    shelf.say(result(models={"base": {"sha256": BASE, "map50": "0.951234", **served}}))
+    assert shelf.verified() == ("True", "Verified")
+    assert (shelf.version.status.mean_confidence, shelf.version.status.inference_seconds) == (None, None)
 
 
 @pytest.mark.row("V5")
@@ -462,6 +477,8 @@ def test_going_live_and_ceasing_to_be_leave_their_times() -> None:
         ("False", "NeverLive"),
         ("True", "EvaluatedByRun"),
     )
+    status = shelf.version.status
+    assert (status.map50, status.mean_confidence, status.inference_seconds) == ("0.981000", "0.912345", "0.021400")
     shelf.policies = serving("ft_v1.1", made.spec.artifact.sha256)
     shelf.settle()
     assert (shelf.phase(), shelf.live(), shelf.version.status.live_since) == ("Live", ("True", "Live"), START)

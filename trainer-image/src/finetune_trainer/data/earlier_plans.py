@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
-from ..documents.plan import KnownSample, Plan, parse_listed, parse_listing, parse_plan
+from ..documents.plan import KnownSample, ListedSample, Plan, parse_listed, parse_listing, parse_plan
 from ..errors import ErrorClass, StepError
 from ..storage import Storage, normalise
-from .listing import Listing, listed
+from .listing import Listing, digests_of, listed
 
 
 def read_plan(storage: Storage, plan: FileReference) -> Plan:
@@ -27,6 +27,19 @@ def _read(storage: Storage, plan: FileReference) -> tuple[bytes, str]:
 def listing_of(storage: Storage, inputs: FileReference | None) -> Listing:
     """Return what the plan that a model was trained by lists; nothing where it has no plan."""
     return Listing() if inputs is None else Listing(parse_listing(*_read(storage, inputs)))
+
+
+def taught_by(storage: Storage, inputs: FileReference | None) -> frozenset[str]:
+    """Return the digests of the pages that a model may have learnt from, by the plan that it was trained by.
+
+    These are all that its plan lists, but for those that were held out; nothing where it has no plan.
+    """
+    return frozenset() if inputs is None else taught(parse_listing(*_read(storage, inputs)))
+
+
+def taught(listing: Iterable[ListedSample]) -> frozenset[str]:
+    """Return the digests, of images and of pixels, of what a listing does not hold out."""
+    return frozenset(digest for sample in listing if sample.use != "heldOut" for digest in digests_of(sample))
 
 
 def judged_samples(

@@ -11,6 +11,7 @@ from ..digests import set_digest
 from ..documents.anchor import AnchorIndex, AnchorPage
 from ..documents.classes import check_classes
 from ..documents.plan import (
+    SCHEMA,
     Counts,
     Digests,
     KnownSample,
@@ -91,6 +92,7 @@ def make_plan(storage: Storage, document: TrainingDocument, known: Known, counte
     check_density([*(member.sample for member in members), *test], document.serving.max_detections)
     new_set = _new_set(members, index, known, only_held_out=Decimal(document.holdout) > 0)
     return Plan(
+        schema=SCHEMA,
         owner=document.owner.uid,
         classes=document.classes,
         base=PlanBase(document.base.version, document.base.checkpoint),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+import msgspec
 
 from .codec import (
     Bytes,
@@ -20,6 +22,7 @@ from .codec import (
     decode,
     written_schema,
 )
+from .production import Id
 
 SCHEMA: Final = "finetune-operator.io/plan/v2"
 EARLIER_SCHEMA: Final = "finetune-operator.io/plan/v1"
@@ -53,13 +56,27 @@ class PoolSample(Sample, frozen=True):
     held_out: bool
 
 
-class Digests(Document, frozen=True):
-    """sha256 of the sorted digests of the images and labels of each set."""
+class DrawnPage(Document, frozen=True):
+    """A captured page that the third gate compares; `label` is null where nobody verified it."""
+
+    prediction: Id
+    record: FileReference
+    pixels: Sha256
+    label: FileReference | None
+
+
+DrawnDocument = Annotated[tuple[DrawnPage, ...], msgspec.Meta(min_length=1)]
+"""A document of production, by the pages of it that were drawn."""
+
+
+class Digests(Document, frozen=True, omit_defaults=True):
+    """sha256 of the sorted digests of the images and labels of each set; `production` is that of what was drawn."""
 
     pool: Sha256
     anchor: Sha256
     test_set: Sha256
     new_set: Sha256
+    production: Sha256 | None = None
 
 
 class Counts(Document, frozen=True):
@@ -117,13 +134,14 @@ class ListedSample(KnownSample, frozen=True):
     use: Use
 
 
-class Plan(Document, frozen=True, kw_only=True):
+class Plan(Document, frozen=True, kw_only=True, omit_defaults=True):
     """`listing` is the whole pool as it was, by which later runs tell what is fresh, new and outside.
 
-    `judged_before` has what judged runs listed of other pools.
+    `judged_before` has what judged runs listed of other pools. `production` is None where the third gate is not asked
+    for.
     """
 
-    schema: Literal["finetune-operator.io/plan/v2"] = SCHEMA
+    schema: Literal["finetune-operator.io/plan/v2"]
     owner: Uid
     classes: ClassNames
     base: PlanBase
@@ -140,6 +158,7 @@ class Plan(Document, frozen=True, kw_only=True):
     held_out_documents: tuple[str, ...]
     listing: tuple[ListedSample, ...]
     judged_before: tuple[KnownSample, ...]
+    production: tuple[DrawnDocument, ...] | None = None
 
 
 class EarlierCounts(Document, frozen=True):
@@ -180,6 +199,7 @@ class EarlierPlan(Document, frozen=True, kw_only=True):
         """Return the plan as this release has it. Labels are known of what trained and of what was measured on."""
         counts = self.counts
         return Plan(
+            schema=SCHEMA,
             owner=self.owner,
             classes=self.classes,
             base=self.base,

@@ -38,9 +38,8 @@ class FieldLine(Document, frozen=True):
 
 
 class ModelDetails(Document, frozen=True):
-    """A model's part of the report beside its figures; `mean_confidence` is the baseline of alerts on drift."""
+    """A model's part of the report beside its figures."""
 
-    mean_confidence: str
     milliseconds: Milliseconds
     test_fields: tuple[FieldLine, ...]
     new_fields: tuple[FieldLine, ...]
@@ -48,11 +47,41 @@ class ModelDetails(Document, frozen=True):
     new: tuple[PageLine, ...]
 
 
+class ReplayedField(Document, frozen=True):
+    """One field on documents of production: right before, lost, gained; AP50 on the labelled ones, "" without any."""
+
+    name: str
+    old: int
+    lost: int
+    gained: int
+    ap50_old: str
+    ap50_new: str
+
+
+class Difference(Document, frozen=True):
+    """A field of a document that the two models differ on, by ids; `crop` is None where there are too many."""
+
+    field: str
+    outcome: Literal["Lost", "Gained", "Moved"]
+    labelled: bool
+    predictions: tuple[str, ...]
+    crop: str | None
+
+
+class ProductionReport(Document, frozen=True):
+    """What became of documents of production; the last `not_drawn` differences have no crop."""
+
+    fields: tuple[ReplayedField, ...]
+    differences: tuple[Difference, ...]
+    not_drawn: int
+
+
 class Report(Document, frozen=True, kw_only=True, omit_defaults=True):
-    """`result` is that of the step as plain data; `plan` is absent in a verification."""
+    """`result` is that of the step as plain data; `plan` is absent in a verification, `production` without Gate 3."""
 
     schema: Literal["finetune-operator.io/evaluation-report/v1"]
     classes: tuple[str, ...]
     result: dict[str, object]
     details: dict[str, ModelDetails]
     plan: Digests | None = None
+    production: ProductionReport | None = None

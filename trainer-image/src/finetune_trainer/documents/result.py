@@ -21,13 +21,21 @@ The kubelet cuts it at 4,096 bytes; half a JSON text would be no result at all.
 StepName = Literal["prepare", "train", "evaluate", "verify", "scan"]
 
 
-class PrepareResult(Counts, frozen=True, kw_only=True):
+class DrawnDocuments(Document, frozen=True):
+    """The documents of production that were drawn; `labelled` of them have labels of the pool."""
+
+    documents: int
+    labelled: int
+
+
+class PrepareResult(Counts, frozen=True, kw_only=True, omit_defaults=True):
     """What the plan says, in short: its counts, how many old pages for a new one, the digests of its sets."""
 
     plan: FileReference
     ratio: str
     new_set: NewSetCounts
     digests: Digests
+    production: DrawnDocuments | None = None
 
 
 class Artifact(Document, frozen=True):
@@ -115,6 +123,24 @@ class NewSet(Document, frozen=True, omit_defaults=True):
     floor: Floors | None = None
 
 
+class ProductionSet(Document, frozen=True):
+    """What became of documents of production: how many, and of the worst of all `measured` fields, by column.
+
+    `old` are right by what is live, `lost` of these not by the candidate, `gained` by the candidate alone.
+    """
+
+    digest: str
+    drawn: int
+    vanished: int
+    documents: int
+    labelled: int
+    measured: int
+    field: tuple[int, ...]
+    old: tuple[int, ...]
+    lost: tuple[int, ...]
+    gained: tuple[int, ...]
+
+
 class Rates(Document, frozen=True):
     """Detection of labelled boxes at the serving confidence; shares as six-digit decimals, "" where undefined."""
 
@@ -126,12 +152,18 @@ class Rates(Document, frozen=True):
 
 
 class Measured(Document, frozen=True):
-    """One model: mAP50 on the test set, rates on new samples."""
+    """One model: mAP50 on the test set, rates on new samples, and there what production is held against.
+
+    `mean_confidence` is that of each field's best box, "" where none was found; `inference_seconds` the 95th percentile
+    of the model's own time for a page, "" where there was none.
+    """
 
     sha256: str
     map50: str
     pool: Rates | None
     fresh: Rates | None
+    mean_confidence: str
+    inference_seconds: str
 
 
 class Models(Document, frozen=True):
@@ -142,14 +174,15 @@ class Models(Document, frozen=True):
     live: Measured | None
 
 
-class EvaluateResult(Document, frozen=True):
-    """Measurements; the operator judges them."""
+class EvaluateResult(Document, frozen=True, omit_defaults=True):
+    """Measurements; the operator judges them. `production` is None where the third gate is not asked for."""
 
     settings: str
     evaluator: str
     test_set: TestSet
     new_set: NewSet
     models: Models
+    production: ProductionSet | None = None
 
 
 class VerifiedModels(Document, frozen=True):
@@ -177,6 +210,13 @@ class CapturedPages(Document, frozen=True):
     oldest: str | None
 
 
+class WaitingPages(Document, frozen=True):
+    """Captured pages that wait to be labelled; `fields` by class index, for the sake of which field."""
+
+    pages: int
+    fields: tuple[int, ...]
+
+
 class WeeklyReports(Document, frozen=True):
     """Documents that were reported in a complete week (YYYY-Www, ISO 8601, UTC), each once."""
 
@@ -185,7 +225,9 @@ class WeeklyReports(Document, frozen=True):
 
 
 class ScanResult(Document, frozen=True):
-    """What was counted; `pages` is None where the document names no production, `answered` where no window says."""
+    """What was counted; `pages` and `waiting` are None where the document names no production, `answered` where no
+    window says.
+    """
 
     pool: int
     held_out: int
@@ -196,6 +238,7 @@ class ScanResult(Document, frozen=True):
     by_image: int
     listing: str
     pages: CapturedPages | None
+    waiting: WaitingPages | None
     reports: tuple[WeeklyReports, ...]
     answered: int | None
     expired_days: int

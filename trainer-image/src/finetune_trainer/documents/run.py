@@ -42,11 +42,25 @@ class Location(Document, frozen=True):
     uri: Uri
 
 
-class FineTuneData(Document, frozen=True):
-    """What a run reads."""
+KeepDays = Annotated[int, msgspec.Meta(ge=1, le=3650)]
+DeploymentName = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+
+
+class ProductionDocuments(Document, frozen=True):
+    """Whose captured pages the third gate draws from; each must still lie there after `review_days`."""
+
+    uri: Uri
+    keep_days: KeepDays
+    deployment: DeploymentName
+    review_days: Annotated[int, msgspec.Meta(ge=1, le=3650)]
+
+
+class FineTuneData(Document, frozen=True, omit_defaults=True):
+    """What a run reads; `production` is None where the third gate is not asked for."""
 
     anchor: Location
     pool: Location
+    production: ProductionDocuments | None = None
 
 
 class VerifyData(Document, frozen=True):
@@ -133,11 +147,23 @@ class FloorLimits(Document, frozen=True):
     min_boxes: Annotated[int, msgspec.Meta(ge=1)] = 30
 
 
+Rule = Literal["Paired", "Literal"]
+
+
+class ProductionLimits(Document, frozen=True):
+    """How many documents of production are compared, of how many last days, and by which rule a field is worse."""
+
+    documents: Annotated[int, msgspec.Meta(ge=1)] = 100
+    days: Annotated[int, msgspec.Meta(ge=1)] = 30
+    rule: Rule = "Paired"
+
+
 class Gates(Document, frozen=True, forbid_unknown_fields=False):
-    """The operator's rules of judgement, as far as they say which fields are to be told of; nobody judges here."""
+    """The operator's rules of judgement, as far as they say what is to be told; nobody judges here."""
 
     fields: FieldsLimits = FieldsLimits()
     floor: FloorLimits = FloorLimits()
+    production: ProductionLimits | None = None
 
 
 class _Common(Document, frozen=True, tag_field="mode"):
@@ -187,7 +213,7 @@ class Production(Document, frozen=True):
     """Where captured pages lie, and for how many complete days."""
 
     uri: Uri
-    keep_days: Annotated[int, msgspec.Meta(ge=1, le=3650)]
+    keep_days: KeepDays
 
 
 class ScanData(Document, frozen=True):
@@ -202,7 +228,7 @@ class ScanDocument(_Common, frozen=True, tag="Scan"):
     """The document by which a policy's pool and captured pages are counted."""
 
     data: ScanData
-    deployment: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    deployment: DeploymentName
     holdout: Share
 
 

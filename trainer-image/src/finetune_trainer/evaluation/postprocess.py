@@ -40,11 +40,6 @@ class Detections:
     scores: Floats
     fields: Ints
 
-    def above(self, confidence: float) -> Detections:
-        """Return those with a score above `confidence`."""
-        keep = self.scores > confidence
-        return Detections(self.boxes[keep], self.scores[keep], self.fields[keep])
-
 
 def postprocess(output: Tensor, letterbox: Letterbox, thresholds: Thresholds) -> Detections:
     """Return the detections from the output (4 + classes, candidates), xywh in pixels of the square.

@@ -55,6 +55,10 @@ class Reports:
         if report.document is not None and report.prediction is None and report.page is None:
             self._by_document.setdefault(report.document, []).append(report)
 
+    def name(self, prediction: str) -> bool:
+        """Tell whether a report names that prediction, or came with its page."""
+        return prediction in self._by_prediction
+
     def of(self, record: CapturedPage) -> tuple[ProductionReport, ...]:
         """Return the reports of a page, oldest first."""
         reports = [

@@ -104,7 +104,7 @@ def _drawn(result: PageResult, labels: Sequence[str]) -> Pixels:
         return np.full((_SIDE, _SIDE, 3), 255, np.uint8)
     scale = _SIDE / max(image.shape[:2])
     canvas: Pixels = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return _marked(canvas, _marks(result, labels), scale)
+    return marked(canvas, _marks(result, labels), scale)
 
 
 def _marks(result: PageResult, labels: Sequence[str]) -> list[Mark]:
@@ -118,8 +118,8 @@ def _marks(result: PageResult, labels: Sequence[str]) -> list[Mark]:
     return marks
 
 
-def _marked(canvas: Pixels, marks: Sequence[Mark], scale: float) -> Pixels:
-    """Draw with Pillow: OpenCV's own letters are ASCII alone."""
+def marked(canvas: Pixels, marks: Sequence[Mark], scale: float) -> Pixels:
+    """Return the picture with scaled marks. Drawn with Pillow: OpenCV's own letters are ASCII alone."""
     picture = Image.fromarray(canvas)  # the channels stay BGR, in the picture as in the colours
     draw = ImageDraw.Draw(picture)
     font = ImageFont.truetype(str(font_file()), _TEXT, layout_engine=ImageFont.Layout.BASIC)

@@ -23,13 +23,13 @@ from .listed_pool import erasures_named
 from .measure import (
     Measurement,
     field_lines,
-    mean_confidence,
     measure,
     page_counts,
     worst_on_new,
     worst_on_test,
 )
 from .models import fetch_base, fetch_candidate, fetch_detector
+from .production_replay import Replay, replay
 from .yardstick import Yardstick, read_yardstick
 
 
@@ -42,6 +42,7 @@ def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateI
     models = _fetch_models(context, document, inputs)
     with erasures_named(context.storage, yardstick.plan):
         test, measurements = _measure(context, document, yardstick, models)
+        replayed = replay(context, document, inputs, yardstick.plan, models)
     drops, floor = worst_on_test(limits, measurements)
     result = EvaluateResult(
         settings=settings_digest(document.serving),
@@ -53,10 +54,11 @@ def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateI
             base=measurements["base"].measured,
             live=measurements["live"].measured if "live" in measurements else None,
         ),
+        production=None if replayed is None else replayed.result,
     )
-    progress.report(percent=90, activity="writing the report")
+    progress.report(percent=95, activity="writing the report")
     with erasures_named(context.storage, yardstick.plan):
-        _publish(context, document, yardstick.plan.digests, result, measurements)
+        _publish(context, document, yardstick.plan.digests, result, measurements, replayed)
     progress.report(percent=100)
     return result
 
@@ -119,14 +121,15 @@ def _publish(
     digests: Digests,
     result: EvaluateResult,
     measurements: Mapping[Model, Measurement],
+    replayed: Replay | None,
 ) -> None:
-    confidence = float(document.serving.confidence)
     report = Report(
         schema=REPORT_SCHEMA,
         classes=document.classes,
         result=msgspec.to_builtins(result),
-        details={name: details(m, confidence, document.classes) for name, m in measurements.items()},
+        details={name: details(m, document.classes) for name, m in measurements.items()},
         plan=digests,
+        production=None if replayed is None else replayed.report,
     )
     context.publisher.file("report.json", encode(report))
     publish_curves(context, {name: m.curves for name, m in measurements.items()}, document.classes)
@@ -145,10 +148,9 @@ def publish_curves(
         context.publisher.file("plots/classes.txt", table)
 
 
-def details(measurement: Measurement, confidence: float, classes: Sequence[str]) -> ModelDetails:
+def details(measurement: Measurement, classes: Sequence[str]) -> ModelDetails:
     """Return a model's part of the report beside its measured figures."""
     return ModelDetails(
-        mean_confidence=f"{mean_confidence(measurement.test, confidence):.6f}",
         milliseconds=Milliseconds(f"{measurement.speed.p50:.2f}", f"{measurement.speed.p95:.2f}"),
         test_fields=field_lines(measurement.test_counts, classes, measurement.curves),
         new_fields=field_lines(measurement.new_counts, classes, {}) if measurement.new else (),

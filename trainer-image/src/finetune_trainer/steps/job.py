@@ -39,6 +39,10 @@ _LONGEST_TEXT: Final = 1500
 """Bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT."""
 
 
+_LISTS: Final = ("testSet", "newSet", "production", "resumed")
+"""Parts of a result that have lists: of the worst fields, or of attempts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One step to run, with its raw inputs."""
@@ -230,7 +234,7 @@ def fitting(emitted: Emitted) -> bytes:
     the count of measured fields stays. StepError (Internal) when even that does not fit.
     """
     data = encode(emitted)
-    for rows in (6, 4, 2, 1):
+    for rows in range(7, 0, -1):
         if len(data) <= RESULT_LIMIT:
             return data
         data = encode(_with_rows(emitted, rows))
@@ -247,9 +251,7 @@ def fitting(emitted: Emitted) -> bytes:
 def _with_rows(emitted: Emitted, rows: int) -> Emitted:
     """Return the result with so many rows in each of its lists."""
     result = emitted.result or {}
-    changed = {
-        name: _shortened(value, rows) for name, value in result.items() if name in ("testSet", "newSet", "resumed")
-    }
+    changed = {name: _shortened(value, rows) for name, value in result.items() if name in _LISTS}
     return msgspec.structs.replace(emitted, result=result | changed)
 
 

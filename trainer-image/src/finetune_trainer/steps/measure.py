@@ -68,6 +68,8 @@ def measure(
         map50=f"{mean_average_precision(curves):.6f}",
         pool=pool,
         fresh=fresh,
+        mean_confidence=mean_confidence(test_results),
+        inference_seconds=f"{speed.own / 1000:.6f}" if test_results else "",
     )
     counts = (count_fields(test_results, classes), count_fields(new_results, classes))
     return Measurement(measured, *counts, curves, test_results, new_results, speed)
@@ -101,10 +103,17 @@ def field_lines(
     )
 
 
-def mean_confidence(results: Sequence[PageResult], confidence: float) -> float:
-    """Return the mean score above `confidence`, 0 when there is none: the baseline for drift alerts."""
-    scores = np.concatenate([r.detections.above(confidence).scores for r in results] or [np.zeros(0, np.float32)])
-    return float(scores.mean()) if len(scores) else 0.0
+def mean_confidence(results: Sequence[PageResult]) -> str:
+    """Return the mean confidence of each field's best box on each page, as it is served; "" where nothing is found.
+
+    The server observes the same, so that alerts on drift can hold one against the other.
+    """
+    best = [
+        float(shown.scores[shown.fields == field].max())
+        for shown in (result.served for result in results)
+        for field in np.unique(shown.fields)
+    ]
+    return f"{sum(best) / len(best):.6f}" if best else ""
 
 
 def page_counts(result: PageResult) -> PageLine:

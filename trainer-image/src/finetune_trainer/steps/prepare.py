@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+
 from msgspec.structs import asdict
 
 from ..data.earlier_plans import judged_samples, listing_of
@@ -12,12 +15,19 @@ from ..documents.plan import NewSetCounts, Plan
 from ..documents.result import PrepareResult
 from ..documents.run import RebuildDocument, TrainingDocument
 from ..errors import Reason, bad_input
+from ..progress import utc_now
 from ..storage import normalise
 from .context import StepContext
 from .models import fetch_base
+from .production_draw import count_drawn, with_production
 
 
-def prepare(context: StepContext, document: TrainingDocument, inputs: PrepareInputs) -> PrepareResult:
+def prepare(
+    context: StepContext,
+    document: TrainingDocument,
+    inputs: PrepareInputs,
+    clock: Callable[[], datetime] = utc_now,
+) -> PrepareResult:
     """Check base, anchor and pool; publish plan.json; return counts and digests."""
     context.progress.report(percent=0, activity="checking the base")
     _check_base(context, document)
@@ -34,6 +44,7 @@ def prepare(context: StepContext, document: TrainingDocument, inputs: PrepareInp
     plan = make_plan(context.storage, document, known, counted)
     new_set = count_new_set(plan.new_set)
     _check_new_set(document, plan, new_set)
+    plan = with_production(context, document, inputs, plan, clock())
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
     return PrepareResult(
@@ -42,6 +53,7 @@ def prepare(context: StepContext, document: TrainingDocument, inputs: PrepareInp
         ratio=plan.ratio,
         new_set=new_set,
         digests=plan.digests,
+        production=count_drawn(plan),
     )
 
 

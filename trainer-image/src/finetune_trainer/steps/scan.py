@@ -6,11 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from ..data.earlier_plans import judged_listing, listing_of
-from ..data.pool import read_pool
+from ..data.pool import Pool, read_pool
 from ..data.pool_count import PoolCount, count_pool
 from ..documents.inputs import ScanInputs
-from ..documents.result import CapturedPages, ScanResult, WeeklyReports
+from ..documents.result import CapturedPages, ScanResult, WaitingPages, WeeklyReports
 from ..documents.run import ScanDocument
+from ..labelling.waiting import count_waiting
 from ..production.counts import CapturedCounts, count_answered, count_captured
 from ..production.expiry import expire
 from ..production.layout import production_of
@@ -27,7 +28,7 @@ def scan(context: StepContext, document: ScanDocument, inputs: ScanInputs, now: 
     expire before the pool is looked at, so that nothing wrong with it keeps them.
     """
     captured, answered, weeks, expired = _production(context, document, now)
-    count = _pool(context, document, inputs)
+    pool, count = _pool(context, document, inputs)
     return ScanResult(
         pool=count.samples.current,
         held_out=count.samples.held_out,
@@ -38,6 +39,7 @@ def scan(context: StepContext, document: ScanDocument, inputs: ScanInputs, now: 
         by_image=count.unmeasured,
         listing=count.listing,
         pages=None if captured is None else _pages(captured),
+        waiting=_waiting(context, document, pool),
         reports=tuple(WeeklyReports(total.week, total.documents) for total in weeks),
         answered=answered,
         expired_days=expired,
@@ -60,14 +62,25 @@ def _production(
     return count_captured(storage, production), count_answered(storage, production, now), weeks, expired.days
 
 
-def _pool(context: StepContext, document: ScanDocument, inputs: ScanInputs) -> PoolCount:
+def _pool(context: StepContext, document: ScanDocument, inputs: ScanInputs) -> tuple[Pool, PoolCount]:
     context.progress.report(percent=40, activity="the pool")
     base = listing_of(context.storage, inputs.base_plan)
     judged, lost = judged_listing(context.storage, inputs.judged)
     for error in lost:
         context.progress.report(percent=60, activity=f"passed over the plan of a judged run: {error.message}")
     pool = read_pool(context.storage, normalise(document.data.pool.uri), document.classes)
-    return count_pool(pool, Decimal(document.holdout), base=base, judged=judged)
+    return pool, count_pool(pool, Decimal(document.holdout), base=base, judged=judged)
+
+
+def _waiting(context: StepContext, document: ScanDocument, pool: Pool) -> WaitingPages | None:
+    """Return what waits to be labelled: pages that the pool has, or had, do not."""
+    wanted = document.data.production
+    if wanted is None:
+        return None
+    context.progress.report(percent=80, activity="pages that wait to be labelled")
+    production = production_of(context.storage, wanted.uri, document.owner.namespace, document.deployment)
+    waiting = count_waiting(context.storage, production, pool, document.classes)
+    return WaitingPages(waiting.pages, waiting.fields)
 
 
 def _pages(captured: CapturedCounts) -> CapturedPages:

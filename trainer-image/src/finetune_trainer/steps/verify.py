@@ -56,7 +56,7 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
         schema=REPORT_SCHEMA,
         classes=document.classes,
         result=msgspec.to_builtins(result),
-        details={"base": details(measurement, float(document.serving.confidence), document.classes)},
+        details={"base": details(measurement, document.classes)},
     )
     context.publisher.file("report.json", encode(report))
     publish_curves(context, {"base": measurement.curves}, document.classes)

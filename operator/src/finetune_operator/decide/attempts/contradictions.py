@@ -160,7 +160,17 @@ def drawn_otherwise(
     holdout, mixing, new_set = run_document.holdout or Decimal(0), run_document.mixing, result.new_set
     judged = result.held_out if holdout > 0 else result.pool
     may_train = result.pool - result.held_out
+    asked, documents = run_document.gates.production if run_document.gates else None, result.production
     checks = (
+        (asked is None or documents is not None, "documents of production are asked for, and it says nothing of them"),
+        (
+            asked is None or documents is None or documents.labelled <= documents.documents <= asked.documents,
+            "more documents of production than are asked for, or more labelled ones than documents",
+        ),
+        (
+            documents is None or documents.labelled <= result.held_out,
+            "more labelled documents of production than pages are held out",
+        ),
         (result.train == result.outside + result.old, "the mix is not what is outside the base and its old pages"),
         (result.outside <= may_train, "more pages outside the base than may train"),
         (run_document.base.inputs is not None or result.outside == may_train, "pages that a base without plan knows"),

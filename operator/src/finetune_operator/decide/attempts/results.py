@@ -15,8 +15,8 @@ from ...api.contract import (
     TrainResult,
 )
 from ...api.meta import Artifact, FileReference
-from ...api.run import Attempt, Inputs, NewSetCounts
-from ...api.scan import CapturedPages, WeeklyReports
+from ...api.run import Attempt, DrawnDocuments, Inputs, NewSetCounts
+from ...api.scan import CapturedPages, WaitingPages, WeeklyReports
 from ...api.value import InvalidObject, parse
 from ..views import Problem
 from .contradictions import contradictions, drawn_otherwise
@@ -27,6 +27,7 @@ _DAY = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
 _WEEK = re.compile(r"[0-9]{4}-W(0[1-9]|[1-4][0-9]|5[0-3])")
 _WEEKS = 8
 _DIGESTS = ("pool", "anchor", "testSet", "newSet")
+_PRODUCTION = "production"
 _MAX_COUNT = 2**31 - 1
 _SHOWN = 1000
 """Characters of what contradicts itself that a message has."""
@@ -60,14 +61,15 @@ def prepared(
         result = parse(said.result, PrepareResult)
     except InvalidObject as error:
         return _unreadable("prepare", error)
-    new = result.new_set
+    new, digests = result.new_set, _digests(run_document)
     of_pool = (result.pool, result.held_out, result.withdrawn, result.outside, result.new, result.corrected)
     of_mix = (result.fresh, result.train, result.old, result.anchor, result.val, result.test)
+    documents = (result.production.documents, result.production.labelled) if result.production else ()
     wrong = (
         _misplaced(run_document, result.plan.uri, result.plan.sha256)
-        or _out_of_range((*of_pool, *of_mix, new.documents, new.boxes, new.fresh))
+        or _out_of_range((*of_pool, *of_mix, new.documents, new.boxes, new.fresh, *documents))
         or (None if _RATIO.fullmatch(result.ratio) else f"ratio {result.ratio[:32]!r} is no number")
-        or next((f"digest {key!r} is missing" for key in _DIGESTS if not _is_sha256(result.digests.get(key))), None)
+        or next((f"digest {key!r} is missing" for key in digests if not _is_sha256(result.digests.get(key))), None)
     )
     if wrong:
         return _invalid("prepare", wrong)
@@ -90,8 +92,20 @@ def prepared(
         test=result.test,
         new_set=NewSetCounts(documents=new.documents, boxes=new.boxes, fresh=new.fresh, live=fresh_by),
         ratio=result.ratio,
-        digests={key: result.digests[key] for key in _DIGESTS},
+        digests={key: result.digests[key] for key in digests},
+        production=_drawn_documents(result) if _PRODUCTION in digests else None,
     )
+
+
+def _drawn_documents(result: PrepareResult) -> DrawnDocuments | None:
+    drawn = result.production
+    return None if drawn is None else DrawnDocuments(documents=drawn.documents, labelled=drawn.labelled)
+
+
+def _digests(run_document: RunDocument) -> tuple[str, ...]:
+    """Return what `prepare` fixes by digest; documents of production only where Gate 3 is asked for."""
+    asked = run_document.gates is not None and run_document.gates.production is not None
+    return (*_DIGESTS, _PRODUCTION) if asked else _DIGESTS
 
 
 def trained(run_document: RunDocument, inputs: Inputs, said: StepResult, known: Mapping[str, str]) -> Trained | Problem:
@@ -165,6 +179,11 @@ def evaluated(
         ("live version", live, models.live.sha256 if models.live else None),
         ("test set", inputs.digests.get("testSet"), result.test_set.digest),
         ("new samples", inputs.digests.get("newSet"), new_set.digest if new_set else None),
+        (
+            "production documents",
+            inputs.digests.get(_PRODUCTION),
+            result.production.digest if result.production else None,
+        ),
     )
     wrong = [
         f"{what} {_short(measured)}, not {_short(asked)}" for what, asked, measured in expected if asked != measured
@@ -199,6 +218,11 @@ def _counted_otherwise(inputs: Inputs, result: EvaluateResult, fresh_by: str | N
         pairs.append(("fresh documents", drawn.documents if fresh_by is None else drawn.fresh, new_set.fresh))
     elif not 0 <= new_set.fresh <= drawn.documents:
         pairs.append(("fresh documents at most", drawn.documents, new_set.fresh))
+    documents, seen = inputs.production, result.production
+    if documents is not None and seen is not None:
+        pairs.append(("documents of production", documents.documents, seen.drawn))
+        if seen.labelled > documents.labelled:
+            pairs.append(("labelled documents of production at most", documents.labelled, seen.labelled))
     return [f"{counted} {what}, not {asked}" for what, asked, counted in pairs if asked != counted]
 
 
@@ -219,11 +243,13 @@ def verified(run_document: RunDocument, said: StepResult) -> EvaluateResult | Pr
     return _contradictory("verify", wrong) if wrong else result
 
 
-def scanned(said: StepResult, *, captures: bool | None, all_outside: bool, all_new: bool) -> ScanResult | Problem:
+def scanned(
+    said: StepResult, *, captures: bool | None, classes: int | None, all_outside: bool, all_new: bool
+) -> ScanResult | Problem:
     """Return what was counted of pool and captured pages, or why the result is not taken.
 
-    `captures`: pages are captured; None: nobody knows. `all_outside`: no plan of a base told what is not outside, and
-    `all_new`: none of a judged run what is not new.
+    `captures`: pages are captured; `classes`: how many fields there are; None: nobody knows. `all_outside`: no plan of
+    a base told what is not outside, and `all_new`: none of a judged run what is not new.
     """
     try:
         result = parse(said.result, ScanResult)
@@ -232,7 +258,9 @@ def scanned(said: StepResult, *, captures: bool | None, all_outside: bool, all_n
     pages = result.pages
     counts = (result.pool, result.held_out, result.withdrawn, result.outside, result.new, result.corrected)
     of_pages = (pages.random, pages.uncertain, pages.reported) if pages is not None else ()
-    more = (result.by_image, result.answered or 0, result.expired_days, *(week.documents for week in result.reports))
+    waiting = WaitingPages(pages=0) if result.waiting is None else result.waiting
+    more = (result.by_image, result.answered or 0, result.expired_days, *(week.documents for week in result.reports),
+            waiting.pages, *waiting.fields)  # fmt: skip
     wrong = (
         _out_of_range((*counts, *of_pages, *more))
         or (None if _is_sha256(result.listing) else f"listing {result.listing[:80]!r} is no digest")
@@ -249,6 +277,12 @@ def scanned(said: StepResult, *, captures: bool | None, all_outside: bool, all_n
         (result.by_image <= result.pool, "more samples known by their image than there are"),
         (not all_outside or result.outside == may_train, "samples that a base without plan knows"),
         (not all_new or (result.new, result.corrected) == (may_train, 0), "not all is new, and nothing was judged"),
+        (max(waiting.fields, default=0) <= waiting.pages, "more pages that wait for one field than for any"),
+        (
+            classes is None or result.waiting is None or len(waiting.fields) == classes,
+            "pages that wait for other fields",
+        ),
+        ((pages is None) == (result.waiting is None), "pages that wait where none are captured, or none at all"),
         (captures is None or captures == (pages is not None), "captured pages where none are captured, or none at all"),
     )
     against_itself = [text for holds, text in checks if not holds]

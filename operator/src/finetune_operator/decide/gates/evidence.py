@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from ...api.contract import EvaluateResult, RunDocument
 from ...api.names import sha256_of
@@ -29,9 +29,10 @@ def evidence_of(
 ) -> Evidence:
     """Return the evidence of one evaluation round.
 
-    The digest covers the owner, the round, candidate and base digests, test set and new set with their worst
-    fields, evaluation settings and evaluator, the gates' limits and verdicts, what was live and what was known of it,
-    all measurements, and who made all that: what `prepare` counted, and each step's image and manifest.
+    The digest covers the owner, the round, candidate and base digests, test set, new set and documents of production
+    with their worst fields, evaluation settings and evaluator, the gates' limits and verdicts, what was live and what
+    was known of it, all measurements but times, and who made all that: what `prepare` counted, and each step's image
+    and manifest.
     """
     bound = {
         "owner": run_document.owner.uid,
@@ -53,9 +54,11 @@ def evidence_of(
             "isLive": standing.is_live,
             "known": [asdict(earlier) for earlier in standing.known],
         },
-        "models": complete(result.models),
+        "models": _without_times(complete(result.models)),
         "provenance": dict(provenance),
     }
+    if result.production is not None:
+        bound["production"] = complete(result.production)
     digest = f"sha256:{sha256_of(canonical_json(bound))}"
     return Evidence(
         digest=digest,
@@ -65,6 +68,14 @@ def evidence_of(
         round=round_,
         test_set=test_set_of(result),
     )
+
+
+def _without_times(models: dict[str, Any]) -> dict[str, Any]:
+    """Return the measurements without how long they took: that is of the machine, and no two times are the same."""
+    return {
+        name: None if model is None else {key: value for key, value in model.items() if key != "inferenceSeconds"}
+        for name, model in models.items()
+    }
 
 
 def test_set_of(result: EvaluateResult) -> TestSet | None:

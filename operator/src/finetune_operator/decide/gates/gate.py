@@ -53,7 +53,8 @@ class Evaluation:
 class Gate(Generic[L]):
     """A rule that a candidate must pass. Its verdicts and figures hang on the case alone.
 
-    `limits` picks its part of the policy's gates. `judge` returns one verdict or more, each under a name of its own.
+    `limits` picks its part of the policy's gates; where that is None, the policy does not ask for the gate, which then
+    says nothing. `judge` returns one verdict or more, each under a name of its own.
     `figures` returns what is recorded, under names that no other gate uses, or None when a number that the verdict
     hangs on is missing or is none: whoever judges makes an Error of that, never a Pass. `names` are those of
     all its verdicts; `in_points` names the verdicts
@@ -61,7 +62,7 @@ class Gate(Generic[L]):
     """
 
     name: str
-    limits: Callable[[Gates], L]
+    limits: Callable[[Gates], L | None]
     judge: Callable[[L, Evaluation], tuple[GateVerdict, ...]]
     figures: Callable[[EvaluateResult], Figures | None]
     names: tuple[str, ...]
@@ -70,7 +71,8 @@ class Gate(Generic[L]):
 
     def verdicts(self, gates: Gates, case: Evaluation) -> tuple[GateVerdict, ...]:
         """Judge `case` by this gate's limits among those of all gates."""
-        return self.judge(self.limits(gates), case)
+        limits = self.limits(gates)
+        return () if limits is None else self.judge(limits, case)
 
 
 def no_figures(_: EvaluateResult) -> Figures:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...api.contract import EvaluateResult, RunDocument
+from ...api.policy import Gates
 from ...api.run import GateVerdict, Verdict
 from .fields import FIELDS
 from .floor import FLOOR
@@ -14,17 +15,30 @@ from .gain import GAIN
 from .gate import Evaluation, Figures, Gate, Standing
 from .moved import YARDSTICK_MOVED
 from .new_samples import NEW_SAMPLES
+from .production import PRODUCTION
 from .regression import REGRESSION
+from .served import served_figures
 from .yardstick import YARDSTICK
 
-GATES: Final[tuple[Gate[Any], ...]] = (REGRESSION, NEW_SAMPLES, FIELDS, FLOOR, YARDSTICK, YARDSTICK_MOVED, GAIN)
+GATES: Final[tuple[Gate[Any], ...]] = (
+    REGRESSION,
+    NEW_SAMPLES,
+    FIELDS,
+    FLOOR,
+    YARDSTICK,
+    YARDSTICK_MOVED,
+    GAIN,
+    PRODUCTION,
+)
 """Every gate, in the order in which verdicts and figures are recorded."""
 
 IN_POINTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.in_points for gate in GATES))
 """The verdicts whose value is in points (x 100)."""
 
-VERDICTS: Final[frozenset[str]] = frozenset(name for gate in GATES for name in gate.names)
-"""The names of all verdicts: every judgement has each of them."""
+VERDICTS: Final[frozenset[str]] = frozenset(
+    name for gate in GATES if gate.limits(Gates()) is not None for name in gate.names
+)
+"""The names of the verdicts that every judgement has: those of all gates but the ones that a policy asks for."""
 
 COUNTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.counts for gate in GATES))
 """The verdicts whose value is a count."""
@@ -34,7 +48,10 @@ _STRICTNESS: Final[dict[Verdict, int]] = {"Pass": 0, "Review": 1, "Reject": 2, "
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The gates' verdicts, the strictest of them, and the figures they saw (None when these are not all numbers)."""
+    """The gates' verdicts, the strictest of them, and the figures they saw (None when these are not all numbers).
+
+    Among the figures is what production is held against, which no gate looks at.
+    """
 
     gates: tuple[GateVerdict, ...]
     verdict: Verdict
@@ -53,7 +70,9 @@ def judge(
     case = Evaluation(result, run_document.classes, standing)
     verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, case))
     figures = _figures(gates, result)
-    return Judgement(verdicts, "Error" if figures is None else worst(verdicts), figures)
+    if figures is None:
+        return Judgement(verdicts, "Error", None)
+    return Judgement(verdicts, worst(verdicts), (*figures, *served_figures(result)))
 
 
 def worst(gates: tuple[GateVerdict, ...]) -> Verdict:

@@ -38,9 +38,12 @@ def put_aside(view: PolicyView, status: PolicyStatus) -> Decision[PolicyStatus]:
     if live is None or status.in_flight is not None or view.rivals or (hold is not None and hold.reason == "Adopted"):
         return Decision(status)
     said_now = before.rejected_of(live.sha256) is None and status.rejected_of(live.sha256) is not None
-    if not said_now or (view.deployment is not None and view.deployment.keys == keys_of(live)):
+    there = None if view.deployment is None else view.deployment.keys
+    if not said_now or there == keys_of(live):
         return Decision(status)
-    led, why = _led_elsewhere(view, status, (memory.way_back(status, live, view.versions),), live.epoch)
+    # Whoever put another good one there, by `rollout undo` say, has chosen.
+    chosen = next((good for good in status.last_good if keys_of(good) == there), None)
+    led, why = _led_elsewhere(view, status, (chosen, memory.way_back(status, live, view.versions)), live.epoch)
     if not why:
         return Decision(status)
     if hold is not None:

@@ -21,11 +21,12 @@ from .conditions import facts, serving
 from .flight import advance
 from .instead import instead
 from .metrics import metrics
+from .monitored import say_monitored
 from .recall import recall
 from .returning import landed
 from .rules import Rule, side_by_side
 from .scan import scan
-from .summary import summary
+from .summary import NEEDS_SOMEBODY, summary
 from .triggers.machine import fire
 from .upkeep import remove_finished_jobs
 
@@ -48,9 +49,6 @@ def forget_reservations(view: PolicyView) -> Decision[PolicyStatus]:
     policy = view.policy
     return Decision(memory.without_spent_reservations(policy.status, view.versions, policy.spec.model))
 
-
-NEEDS_SOMEBODY: Final = frozenset(("FailedRepeatedly", "ScheduleInvalid"))
-"""Reasons of `Due` that do not pass by themselves."""
 
 CONCERNS: Final[tuple[Rule, ...]] = (recall, serve, forget_reservations, remove_finished_jobs, scan, fire)
 """What a policy looks after, side by side; only `serve` changes the Deployment.
@@ -88,6 +86,7 @@ def _summed_up(view: PolicyView, decision: Decision[PolicyStatus]) -> Decision[P
     for kind, value, reason, message in facts(after):
         conditions = set_condition(conditions, kind, value, reason, message, generation=generation, now=now)
     status = replace(status, conditions=conditions, serving=serving(status), observed_generation=generation)
+    status = say_monitored(after, status)
     message, since = summary(with_changes(after, policy=replace(policy, status=status)))
     status = replace(status, message=message, since=since)
     # Metrics go first: nothing asks for them a second time when another action is refused.

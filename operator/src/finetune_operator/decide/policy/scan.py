@@ -173,6 +173,7 @@ def _taken(view: PolicyView, scans: ScanStatus, basis: Basis, result: ScanResult
         by_image=result.by_image,
         listing=result.listing,
         pages=result.pages,
+        waiting=result.waiting,
         reports=result.reports,
         answered=result.answered,
     )
@@ -235,11 +236,12 @@ def _step_inputs(view: PolicyView, basis: Basis, attempt: Attempt) -> str:
 def _accepted(view: PolicyView, basis: Basis | None, _: Attempt, said: StepResult) -> ScanResult | Problem:
     """Return what was counted, or why that is not taken; `basis` is None where the scan counts by something else."""
     if basis is None:
-        return results.scanned(said, captures=None, all_outside=False, all_new=False)
+        return results.scanned(said, captures=None, classes=None, all_outside=False, all_new=False)
     base = default_base(view.versions, view.policy)
     return results.scanned(
         said,
         captures=view.policy.spec.data.production is not None,
+        classes=len(view.policy.spec.classes),
         all_outside=base is None or base.spec.inputs is None,
         all_new=not basis.judged,
     )

@@ -15,10 +15,14 @@ from ..text import watch_in_words, within
 from ..times import moment
 from ..views import PolicyView
 from .holds import cause_of
+from .triggers.performance import NEEDS_LABELS
 from .writes import ailing
 
 Part = tuple[str, datetime | None]
 """What is to be said, and when it began, where that stands anywhere."""
+
+NEEDS_SOMEBODY: Final = frozenset(("FailedRepeatedly", "ScheduleInvalid", NEEDS_LABELS))
+"""Reasons of `Due` that do not pass by themselves."""
 
 MOST_COUNTED: Final = 9
 """Promotions that are counted one by one; each number is a write of the status, and a burst would be hundreds."""
@@ -41,7 +45,7 @@ def summary(view: PolicyView) -> Part:
 def _parts(view: PolicyView) -> Iterator[Part]:
     """Yield what there is to say, the most urgent first."""
     status = view.policy.status
-    shown = (find(status.conditions, kind) for kind in ("Ready", "Available", "Scanned"))
+    shown = (find(status.conditions, kind) for kind in ("Ready", "Available", "Scanned", "Monitored"))
     wrong = [condition for condition in shown if condition is not None]
     for condition in wrong:
         if condition.status == "False":
@@ -53,7 +57,7 @@ def _parts(view: PolicyView) -> Iterator[Part]:
         yield f"held ({hold.reason}): {_with_way_to_ways(view.policy, hold)}", hold.since
     yield from _waiting(view)
     due = find(status.conditions, "Due")
-    if due is not None and due.reason in ("FailedRepeatedly", "ScheduleInvalid"):
+    if due is not None and due.reason in NEEDS_SOMEBODY:
         yield f"no run is fired: {due.message}", due.last_transition_time
     if view.policy.spec.suspend:
         yield "suspended; set spec.suspend to false to go on", None

@@ -12,6 +12,7 @@ from ..deployment import is_observed, keys_of, rollout_patience
 from ..views import OBSERVED_STEP, DeploymentView, PolicyView
 from . import memory
 from .blame import fault_of, surroundings
+from .by_series import series_in_words, worse
 from .flight_clock import begun, clock, counted, flown
 from .returning import foreign, landed, turn_back
 from .writes import progress, until
@@ -21,6 +22,10 @@ UNHEALTHY_FOR: Final = timedelta(seconds=30)
 
 CRASHES: Final = 3
 """A server that restarted so often is sick, however fast it is back; what it did before it was ready is no fault."""
+
+WORSE: Final = "WorseInProduction"
+"""Why a flight returns whose version's own series are worse than their lines. It blames nobody for good: what came in
+may have changed, and series are others' word."""
 
 REPORT_LAG: Final = timedelta(seconds=10)
 """A missed deadline reported earlier than this after a change is that of the rollout before."""
@@ -54,6 +59,9 @@ def watching(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> 
     if deployment.available < min(deployment.replicas, flight.replicas):
         return _watch_missing(view, flight, deployment)
     flight = _whole_again(flight, clock(view, flight))
+    bad = worse(view, flight) if view.read_anew else None
+    if bad is not None:
+        return turn_back(view, flight, deployment, WORSE, f"worse than its lines in the last half hour: {bad}")
     if view.read_anew and clock(view, flight) >= flight.deadline:
         return _live(view, flight)
     again = until(view, flight, flight.deadline) or OBSERVED_STEP
@@ -126,6 +134,6 @@ def _watch_other_rollout(view: PolicyView, flight: InFlight, deployment: Deploym
 def _live(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     """The watch passed (row D16); it has served since the watch began."""
     status = memory.gone_live(view.policy.status, flight, flight.phase_since)
-    message = f"'{flight.to.version}' went live"
+    message = f"'{flight.to.version}' went live{series_in_words(view)}"
     status = landed(status, flight, "Succeeded", "WatchPassed", message, view.now)
     return Decision(status, (Emit("Normal", "Promoted", f"promotion '{flight.promotion}': {message}"),))

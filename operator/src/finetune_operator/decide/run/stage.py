@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from ...api.contract import RunDocument
 from ...api.meta import FileReference
@@ -16,9 +15,6 @@ from ..decision import Action, Decision
 from ..times import span
 from ..views import Explanation
 from .view import RunView
-
-DEADLINE: Final = timedelta(days=1)
-"""Running time of a step of a fine-tune that names no deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +83,8 @@ def attempts_view(context: RunContext, status: RunStatus) -> AttemptsView:
 
 def deadline_of(context: RunContext) -> timedelta:
     """Return how long a step may run: what the run says, else a day, and for a rebuild what its policy says."""
-    run = context.view.run.spec
-    if run.active_deadline_seconds is not None:
-        return span(run.active_deadline_seconds)
-    if not run.rebuilds:
-        return DEADLINE
     rules = RebuildRules() if context.policy is None else context.policy.spec.rebuild_rules
-    return span(rules.active_deadline_seconds)
+    return span(context.view.run.spec.deadline_seconds(rules.active_deadline_seconds))
 
 
 def suspended(view: RunView) -> Explanation | None:

@@ -1,6 +1,7 @@
 """What a ModelVersion's status says: what became of it, and how an imported base was measured (rows V1 to V7)."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.evidence import test_set_of
 from ..gates.regression import CANDIDATE_MAP50
+from ..gates.served import CONFIDENCE, SECONDS, seconds
 from ..gates.shares import share
 from ..rejections import in_words, rejection_on
 from ..since import dated
@@ -88,7 +90,12 @@ def _measured(view: VersionView, status: VersionStatus) -> Decision[VersionStatu
         message = (
             f"measured by run {view.version.spec.lineage.run}" if view.version.spec.lineage else "measured by a run"
         )
-        status = replace(status, map50=evidence.figure(CANDIDATE_MAP50))
+        status = replace(
+            status,
+            map50=evidence.figure(CANDIDATE_MAP50),
+            mean_confidence=_decimal(share(evidence.figure(CONFIDENCE) or "")),
+            inference_seconds=_decimal(seconds(evidence.figure(SECONDS) or "")),
+        )
         return Decision(_mark(view, status, "Verified", "True", "EvaluatedByRun", message))
     verified = find(status.conditions, "Verified")
     if verified is not None and verified.reason == _BELOW:
@@ -205,7 +212,18 @@ def _judged(view: VersionView, status: VersionStatus, result: EvaluateResult) ->
             f"see that base and anchor are of the same documents, then import the base anew"
         )
         return _refused(view, status, Problem("FindsNothing", message))
-    return _held_to_the_floor(view, replace(status, map50=str(map50), test_set=test_set_of(result)))
+    status = replace(
+        status,
+        map50=str(map50),
+        mean_confidence=_decimal(share(result.models.base.mean_confidence)),
+        inference_seconds=_decimal(seconds(result.models.base.inference_seconds)),
+        test_set=test_set_of(result),
+    )
+    return _held_to_the_floor(view, status)
+
+
+def _decimal(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _held_to_the_floor(view: VersionView, status: VersionStatus) -> VersionStatus:

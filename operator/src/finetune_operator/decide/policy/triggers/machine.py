@@ -15,7 +15,7 @@ from ....api.triggers import Fired, RunTrigger, Triggers
 from ...bases import default_base, why_no_default
 from ...decision import CreateRun, Decision
 from ...views import Explanation, PolicyView, Problem
-from . import brakes, memory, rebuild, schedule, volume
+from . import brakes, memory, performance, rebuild, schedule, volume
 from .counted import counted, look_in_words
 from .wish import Missing, Wish, clock_time, samples
 
@@ -92,7 +92,7 @@ def _ruled(view: PolicyView, rules: Triggers, counts: Counted) -> Firing | Missi
     if not rebuild.is_on(view):
         return _ripe(view, rules, counts, _wish(view, rules, counts), base)
     rebuilt = _ripe(view, rules, counts, rebuild.wish(view, counts, base), base)
-    if isinstance(rebuilt, Firing) or (rules.volume is None and rules.schedule is None):
+    if isinstance(rebuilt, Firing) or not rules.any:
         return rebuilt
     tuned = _ripe(view, rules, counts, _wish(view, rules, counts), base)
     return tuned if isinstance(tuned, Firing) else _both(tuned, rebuilt)
@@ -109,20 +109,30 @@ def _both(tuned: Missing, rebuilt: Missing) -> Missing:
 def _wish(view: PolicyView, rules: Triggers, counts: Counted) -> Wish | Missing:
     """Return what one of the triggers asks for, or what all of them miss."""
     status, now = view.policy.status, view.now
+    by_alert = None if rules.performance is None else performance.wish(rules.performance, view, counts)
     by_volume = None if rules.volume is None else volume.wish(rules.volume, counts)
-    wish = by_volume or schedule.wish(status, counts, now)
+    wish = by_alert or by_volume or schedule.wish(status, counts, now)
     if wish is not None:
         return wish
     wrong = None if rules.schedule is None else schedule.problem(rules.schedule)
     if wrong is not None:
         return Missing(wrong)
     next_window = schedule.coming(status, now)
-    parts = [samples(counts.new) if rules.volume is None else volume.missing(rules.volume, counts)]
+    alert = None if rules.performance is None else performance.missing(rules.performance, view, counts)
+    parts = [alert.message] if alert is not None else []
+    parts.append(samples(counts.new) if rules.volume is None else volume.missing(rules.volume, counts))
     parts.append(look_in_words(view, counts))
     if next_window is not None:
         parts.append(f"next window at {clock_time(next_window, beside=counts.at)}")
-    reason = "WaitingForWindow" if rules.volume is None and counts.new > 0 else "NotEnoughNewSamples"
-    return Missing(Explanation(reason, "; ".join(parts)), next_window, for_good=True)
+    return Missing(Explanation(_why(rules, counts, alert), "; ".join(parts)), next_window, for_good=True)
+
+
+def _why(rules: Triggers, counts: Counted, alert: Explanation | None) -> str:
+    """Return the reason why nothing is due: what somebody has to do something about goes first."""
+    only = rules.volume is None and rules.schedule is None
+    if alert is not None and (only or alert.reason == performance.NEEDS_LABELS):
+        return alert.reason
+    return "WaitingForWindow" if rules.volume is None and counts.new > 0 else "NotEnoughNewSamples"
 
 
 def _ripe(
@@ -143,8 +153,7 @@ def _ripe(
 def _rules(view: PolicyView) -> Triggers | None:
     """Return the triggers of a policy that has one; where rebuilds are its only one, with the defaults' brakes."""
     rules = view.policy.spec.triggers or Triggers()
-    has_one = rules.volume is not None or rules.schedule is not None or rebuild.is_on(view)
-    return rules if has_one else None
+    return rules if rules.any or rebuild.is_on(view) else None
 
 
 def _without_pointless(view: PolicyView) -> PolicyStatus:
@@ -169,6 +178,8 @@ def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: C
         return isinstance(rebuild.wish(view, counts, base), Wish)
     if entry.kind == "Volume":
         return rules.volume is not None and volume.wish(rules.volume, counts) is not None
+    if entry.kind == "Performance":
+        return rules.performance is not None and performance.is_wanted(rules.performance, view, counts)
     return counts.new > 0
 
 

@@ -165,7 +165,7 @@ def planned(view: PolicyView, wish: Wish, counts: Counted, base: ModelVersion, a
         outside=counts.outside if wish.rebuilds else None,
         base_version=base.spec.version,
         reason=text.cut(wish.reason, limits.FIRED_REASON),
-        figures=_figures(counts),
+        figures=(*_figures(counts), *wish.figures),
     )
     status = view.policy.status
     return replace(status, fired=_bounded([*status.fired, entry]))

@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ....api.figures import Figure
 from ....api.triggers import TriggerKind
 from ...views import Explanation
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A run that a trigger asks for, and why."""
+    """A run that a trigger asks for, and why; `figures` are what it counted beside the scan's."""
 
     kind: TriggerKind
     reason: str
+    figures: tuple[Figure, ...] = ()
 
     @property
     def rebuilds(self) -> bool:

@@ -1,0 +1,140 @@
+"""A small world of the third gate: captured pages, a policy that asks for it, models that see what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, cast
+
+import numpy as np
+
+from finetune_trainer.data.images import pixels_digest
+from finetune_trainer.data.mixing import is_held_out
+from finetune_trainer.documents.codec import FileReference, encode
+from finetune_trainer.documents.inputs import EvaluateInputs, LiveInputs, LiveModel, PrepareInputs
+from finetune_trainer.documents.plan import Plan
+from finetune_trainer.documents.run import FineTuneDocument, parse_run_document
+from finetune_trainer.evaluation.detector import Detector
+from finetune_trainer.evaluation.postprocess import Detections, Thresholds
+from finetune_trainer.evaluation.preprocess import Pixels
+from finetune_trainer.steps.production_draw import with_production
+from finetune_trainer.steps.production_replay import Replay, replay
+from trainer.captured import TODAY, Production, boxes
+from trainer.policy import NOTHING, Policy
+from trainer.world import CLASSES, NONCE, add_to_pool, context, page, write_new_pages
+
+NOW: Final = datetime.combine(TODAY, time(9), UTC)
+ANYWHERE: Final = (2.0, 2.0, 12.0, 12.0)
+"""A place where no page of the world has a mark."""
+
+
+@dataclass
+class Seer:
+    """A model that finds each mark of a page where it is, but for the fields that it misses or sees elsewhere."""
+
+    misses: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """By seed of a page: fields that it does not find."""
+    invents: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """By seed: fields that it finds once more, where there is nothing."""
+    moves: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """By seed: fields that it finds elsewhere."""
+    seeds: range = range(7000, 7100)
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        """Look at every page there may be."""
+        self._known = {pixels_digest(page(seed)[0]): seed for seed in (*self.seeds, *range(5000, 5012))}
+        self._known |= {pixels_digest(page(seed, strange=True)[0]): seed + 1_000_000 for seed in range(5000, 5012)}
+
+    def detect_timed(self, image: Pixels, thresholds: Sequence[Thresholds]) -> tuple[list[Detections], float]:
+        """See Detector."""
+        self.asked += 1
+        seed = self._known[pixels_digest(image)]
+        marks = boxes(page(seed % 1_000_000, strange=seed > 1_000_000)[1])
+        seen_at = {
+            CLASSES.index(mark["field"]): tuple(float(corner) for corner in mark["box"])
+            for mark in marks
+            if CLASSES.index(mark["field"]) not in self.misses.get(seed, ())
+        }
+        seen_at |= dict.fromkeys(self.moves.get(seed, ()), ANYWHERE)
+        every = [*seen_at.items(), *((number, ANYWHERE) for number in self.invents.get(seed, ()))]
+        rows = np.array([box for _, box in every], np.float32).reshape(-1, 4)
+        scores = np.linspace(0.9, 0.8, len(every), dtype=np.float32)
+        seen = Detections(rows, scores, np.array([number for number, _ in every], np.int64))
+        return [seen for _ in thresholds], 0.001
+
+
+@dataclass
+class Gate:
+    """The third gate on a policy of the trainer's tests."""
+
+    policy: Policy
+    production: Production
+    documents: int = 6
+    days: int = 30
+    keep_days: int = 90
+    review_days: int = 15
+    seed: int = 7
+    rule: str = "Paired"
+    rounds: int = 0
+    place: str = ""
+    """Where the captured pages lie, where that is not the folder that they are written to."""
+
+    def capture(self, *seeds: int, days_ago: int = 0, **said: Any) -> list[str]:
+        """Keep pages of those seeds, on a day."""
+        at = (NOW - timedelta(days=days_ago)).isoformat().replace("+00:00", "Z")
+        return [self.production.image(seed, at=at, **said) for seed in seeds]
+
+    def verify(self, *seeds: int, held_out: bool) -> None:
+        """Let people verify captured pages, as pages of documents that are held out, or that train."""
+        share = Decimal(self.policy.holdout)
+        for seed in seeds:
+            folder = write_new_pages(self.policy.world.root / f"verified-{seed}", count=1, first=seed, strange=False)
+            names = (f"invoice {seed}-{n}" for n in range(10_000))
+            name = next(name for name in names if is_held_out(name, share) == held_out)
+            [image] = (folder / "images" / "train").iterdir()
+            add_to_pool(self.policy.pool, folder, self.policy.world.anchor, {image.name: name})
+
+    def parsed(self) -> FineTuneDocument:
+        """The run document."""
+        base = {"version": "base_v1", "artifact": NOTHING, "checkpoint": NOTHING, "inputs": None}
+        if self.policy.base is not None:
+            base["inputs"] = {"uri": self.policy.base.uri, "sha256": self.policy.base.sha256}
+        document = self.policy.world.document(
+            base, holdout=self.policy.holdout, mixing__minPoolSamples=1, mixing__seed=self.seed
+        )
+        document["data"]["production"] = {
+            "uri": self.place or self.production.folder.parents[1].as_uri(),
+            "keepDays": self.keep_days,
+            "deployment": self.production.folder.name,
+            "reviewDays": self.review_days,
+        }
+        document["gates"]["production"] = {"documents": self.documents, "days": self.days, "rule": self.rule}
+        return cast(FineTuneDocument, parse_run_document(encode(document)))
+
+    def plan(self) -> Plan:
+        """The plan, with documents of production."""
+        document = self.parsed()
+        live = LiveInputs("ft_v1.1", self.policy.live) if self.policy.live else None
+        drawing = context("prepare", document, self.policy.world.root / "scratch")
+        return with_production(drawing, document, PrepareInputs(1, NONCE, live), self.policy.draw(), NOW)
+
+    def predictions(self) -> set[str]:
+        """The pages that are drawn."""
+        return {page.prediction for pages in self.plan().production or () for page in pages}
+
+    def replay(self, old: Seer, new: Seer, plan: Plan | None = None, *, live: FileReference | None = None) -> Replay:
+        """Run both models."""
+        self.rounds += 1
+        nothing = FileReference(**NOTHING)
+        inputs = EvaluateInputs(
+            1, NONCE, self.rounds, nothing, nothing, LiveModel("ft_v1.1", nothing, live) if live else None
+        )
+        document = self.parsed()
+        step = context("evaluate", document, self.policy.world.root / f"scratch-{self.rounds}")
+        models = {"base": (cast(Detector, old), "0" * 64), "candidate": (cast(Detector, new), "1" * 64)}
+        made = replay(step, document, inputs, plan or self.plan(), models)  # type: ignore[arg-type]
+        assert made is not None
+        return made

@@ -1,0 +1,396 @@
+"""The third gate: which documents of production are drawn, and what two models make of them."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from finetune_trainer.documents.codec import FileReference, digest, encode
+from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs
+from finetune_trainer.documents.plan import Plan, parse_plan
+from finetune_trainer.documents.report import Difference
+from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.evaluation.detector import Detector
+from finetune_trainer.production.counts import count_captured
+from finetune_trainer.production.expiry import expire
+from finetune_trainer.production.layout import Production as Layout
+from finetune_trainer.steps.evaluate import evaluate
+from finetune_trainer.steps.models import fetch_base
+from finetune_trainer.steps.prepare import prepare
+from finetune_trainer.storage import Storage, local_path
+from trainer.captured import Production
+from trainer.policy import Policy
+from trainer.replaying import NOW, Gate, Seer
+from trainer.world import NONCE, context
+
+
+@pytest.fixture
+def gate(policy: Policy, tmp_path: Path) -> Gate:
+    return Gate(policy, Production(tmp_path / "production"))
+
+
+@pytest.fixture
+def full(gate: Gate) -> Gate:
+    """Six documents of one page each."""
+    gate.capture(*range(7000, 7006))
+    return gate
+
+
+def path(place: str | None) -> Path:
+    assert place is not None
+    path_ = local_path(place)
+    assert path_ is not None
+    return path_
+
+
+class TestDrawing:
+    def test_so_many_documents_are_drawn_the_same_by_the_same_seed(self, gate: Gate) -> None:
+        everything = gate.capture(*range(7000, 7030))
+        first = gate.predictions()
+        assert len(first) == gate.documents
+        assert first < set(everything)
+        assert gate.predictions() == first
+        gate.seed = 8
+        assert gate.predictions() != first
+
+    def test_the_plan_binds_what_was_drawn_by_digest(self, full: Gate) -> None:
+        plan = full.plan()
+        assert plan.production is not None
+        assert plan.digests.production == digest(plan.production)
+        assert parse_plan(encode(plan), "plan.json") == plan
+        full.seed = 8
+        other = full.plan()
+        assert other.production is not None
+        assert set(other.production) == set(plan.production)
+
+    def test_pages_that_are_wanted_for_another_reason_are_not_drawn(self, gate: Gate) -> None:
+        drawn = gate.capture(7000)
+        gate.capture(7001, stratum="Uncertain")
+        gate.capture(7002, stratum="Reported")
+        assert gate.predictions() == set(drawn)
+
+    @pytest.mark.parametrize(("days_ago", "is_drawn"), [(0, True), (30, True), (31, False), (-1, False)])
+    def test_pages_are_of_the_last_days(self, gate: Gate, days_ago: int, is_drawn: bool) -> None:
+        drawn = gate.capture(7000, days_ago=days_ago)
+        assert gate.predictions() == (set(drawn) if is_drawn else set())
+
+    @pytest.mark.parametrize(("days_ago", "is_drawn"), [(3, True), (4, True), (5, False)])
+    def test_pages_are_left_out_that_expire_before_a_review_may_end(
+        self, gate: Gate, days_ago: int, is_drawn: bool
+    ) -> None:
+        """Kept for 20 days, needed for 15 from now on: a page of four days ago is there until the end of the last."""
+        gate.keep_days = 20
+        drawn = gate.capture(7000, days_ago=days_ago)
+        assert gate.predictions() == (set(drawn) if is_drawn else set())
+        last = NOW + timedelta(days=gate.review_days)
+        layout = Layout(gate.production.folder.as_uri())
+        expire(Storage(), layout, keep_days=gate.keep_days, now=last)
+        assert bool(layout.dates(Storage())) == is_drawn
+
+    def test_what_candidate_base_and_live_learnt_from_is_not_drawn(self, gate: Gate) -> None:
+        gate.verify(7001, held_out=False)
+        gate.policy.base = gate.policy.run()
+        gate.verify(7002, held_out=False)
+        gate.policy.live = gate.policy.run()
+        gate.verify(7003, held_out=False)
+        unknown = gate.capture(7000)
+        gate.capture(7001, 7002, 7003)
+        gate.capture(3, 1000, 2000)  # pages of the anchor's three splits
+        assert gate.predictions() == set(unknown)
+
+    def test_a_page_that_only_the_live_version_learnt_from_is_not_drawn(self, gate: Gate) -> None:
+        first = gate.policy.pool
+        gate.verify(7001, held_out=False)
+        gate.policy.live = gate.policy.run()
+        gate.policy.pool = gate.policy.world.root / "second"
+        gate.policy.add(5000, 12)
+        assert gate.policy.pool != first
+        unknown = gate.capture(7000)
+        gate.capture(7001)
+        assert gate.predictions() == set(unknown)
+
+    def test_another_page_of_a_document_that_trains_is_not_drawn(self, gate: Gate) -> None:
+        gate.verify(7001, held_out=False)
+        [known] = [s.document for s in pool_samples(gate) if s.document.startswith("invoice 7001")]
+        gate.capture(7002, document=known)
+        unknown = gate.capture(7003, document="another")
+        assert gate.predictions() == set(unknown)
+
+    def test_a_document_is_left_out_whole_when_the_draw_comes_upon_a_page_that_is_known(self, gate: Gate) -> None:
+        gate.verify(7001, held_out=False)
+        gate.capture(*range(7001, 7010), document="one")
+        unknown = gate.capture(7020)
+        assert gate.predictions() == set(unknown)
+
+    def test_pages_of_one_document_are_drawn_as_one(self, gate: Gate) -> None:
+        gate.documents = 2
+        gate.capture(7000, 7001, 7002, document="one")
+        gate.capture(7003, document="two")
+        plan = gate.plan()
+        assert plan.production is not None
+        assert sorted(len(pages) for pages in plan.production) in ([1, 1], [1, 2], [1, 3])
+        assert len(plan.production) == 2
+
+    def test_a_page_that_came_twice_is_one(self, gate: Gate) -> None:
+        gate.capture(7000)
+        record = gate.production.records[f"{7000:032x}"]
+        data = (gate.production.folder / "days" / "2026-11-26" / "files" / record["page"]["sha256"]).read_bytes()
+        shown = {key: value for key, value in record["page"].items() if key != "sha256"}
+        gate.production.keep(data, "image/png", shown, {"fields": [], "document": "sent once more"}, 7999)
+        assert len(gate.predictions()) == 1
+
+    def test_a_held_out_page_has_its_label_and_any_other_has_none(self, gate: Gate) -> None:
+        gate.policy.holdout = "0.5"
+        gate.verify(7001, held_out=True)
+        labelled, unlabelled = gate.capture(7001, 7002)
+        plan = gate.plan()
+        assert plan.production is not None
+        labels = {page.prediction: page.label for pages in plan.production for page in pages}
+        assert labels[unlabelled] is None
+        [sample] = [s for s in pool_samples(gate) if s.document.startswith("invoice 7001")]
+        assert labels[labelled] == sample.label
+
+    def test_nothing_captured_is_a_draw_of_nothing(self, gate: Gate) -> None:
+        plan = gate.plan()
+        assert plan.production == ()
+        assert plan.digests.production == digest(())
+
+    def test_what_lies_there_and_is_no_record_is_passed_over(self, full: Gate) -> None:
+        folder = full.production.folder / "days" / "2026-11-26" / "pages" / "random"
+        (folder / ("f" * 32 + ".json")).write_text("{}")
+        (folder / "notes.txt").write_text("x")
+        assert len(full.predictions()) == 6
+
+    def test_a_record_that_goes_while_others_are_read_is_passed_over(
+        self, full: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        honest = Storage.read_many
+
+        def meanwhile(storage: Storage, places: Any) -> dict[str, bytes]:
+            wanted = list(places)
+            if wanted and "/pages/random/" in wanted[0]:
+                path(wanted[0]).unlink()
+            return honest(storage, wanted)
+
+        monkeypatch.setattr(Storage, "read_many", meanwhile)
+        assert len(full.predictions()) == 5
+
+    def test_a_run_without_the_gate_draws_nothing(self, full: Gate) -> None:
+        document = full.policy.document()
+        plan = full.policy.draw()
+        from finetune_trainer.steps.production_draw import with_production
+
+        step = context("prepare", document, full.policy.world.root / "s")
+        assert with_production(step, document, PrepareInputs(1, NONCE), plan, NOW) is plan
+        assert b"production" not in encode(plan)
+
+
+class TestCounting:
+    def test_equal_models_differ_on_nothing(self, full: Gate) -> None:
+        made = full.replay(Seer(), Seer())
+        assert (made.result.drawn, made.result.documents, made.result.vanished, made.result.labelled) == (6, 6, 0, 0)
+        assert (made.result.old, made.result.lost, made.result.gained) == ((6, 6, 6), (0, 0, 0), (0, 0, 0))
+        assert made.report.differences == ()
+
+    def test_of_each_field_is_told_what_was_lost_and_what_was_gained_the_worst_first(self, full: Gate) -> None:
+        old = Seer(misses={7000: [2], 7001: [2]})
+        new = Seer(misses={7000: [2], 7002: [2], 7003: [1], 7004: [1], 7005: [1]})
+        result = full.replay(old, new).result
+        assert (result.measured, result.field) == (3, (1, 2, 0))
+        by_field = dict(zip(result.field, zip(result.old, result.lost, result.gained, strict=True), strict=True))
+        assert by_field == {0: (6, 0, 0), 1: (6, 3, 0), 2: (4, 1, 1)}
+        assert result.digest == full.plan().digests.production
+
+    def test_a_field_is_found_on_whichever_page_of_a_document(self, gate: Gate) -> None:
+        gate.documents = 1
+        gate.capture(7000, 7001, document="one")
+        plan = gate.plan()
+        gate.documents = 2
+        assert plan.production is not None
+        seeds = [int(page.prediction, 16) for page in plan.production[0]]
+        assert gate.replay(Seer(), Seer(misses={seeds[0]: [0]}), plan).result.lost == (
+            (1, 0, 0) if len(seeds) == 1 else (0, 0, 0)
+        )
+        every = Seer(misses={seed: [0] for seed in seeds})
+        assert gate.replay(Seer(), every, plan).result.lost == (1, 0, 0)
+
+    def test_labels_tell_what_was_missed_and_what_is_too_much(self, gate: Gate) -> None:
+        gate.policy.holdout = "0.5"
+        gate.verify(7000, 7001, held_out=True)
+        gate.capture(7000, 7001, 7002)
+        new = Seer(invents={7000: [0], 7002: [0]}, moves={7001: [1], 7002: [1]}, misses={7000: [2]})
+        made = gate.replay(Seer(), new)
+        by_field = dict(zip(made.result.field, made.result.lost, strict=True))
+        assert made.result.labelled == 2
+        assert by_field == {0: 1, 1: 1, 2: 1}, "of the page without labels nobody knows"
+        assert {(d.field, d.outcome, d.labelled) for d in made.report.differences} == {
+            ("number", "Lost", True),
+            ("date", "Lost", True),
+            ("total", "Lost", True),
+            ("date", "Moved", False),
+        }
+        ap50 = {line.name: (line.ap50_old, line.ap50_new) for line in made.report.fields}
+        assert ap50["number"][0] == "0.995000"
+        assert float(ap50["date"][1]) < 0.6
+
+    def test_without_labels_there_is_no_ap(self, full: Gate) -> None:
+        assert {(line.ap50_old, line.ap50_new) for line in full.replay(Seer(), Seer()).report.fields} == {("", "")}
+
+    @pytest.mark.parametrize("rule", ["Paired", "Literal"])
+    def test_fields_that_break_the_rule_come_first(self, full: Gate, rule: str) -> None:
+        full.rule = rule
+        new = Seer(misses={7000 + n: [2] for n in range(3)} | {7003: [1], 7004: [0]})
+        result = full.replay(Seer(misses={7005: [0]}), new).result
+        assert (result.field, result.lost, result.gained) == ((2, 1, 0), (3, 1, 1), (0, 0, 1))
+
+    @pytest.mark.parametrize("what", ["record", "bytes", "another record", "other bytes"])
+    def test_a_page_that_vanished_is_counted_and_no_error(self, full: Gate, what: str) -> None:
+        plan = full.plan()
+        day = full.production.folder / "days" / "2026-11-26"
+        prediction, record = next(iter(full.production.records.items()))
+        place = day / "pages" / "random" / f"{prediction}.json" if "record" in what else (
+            day / "files" / record["page"]["sha256"]
+        )  # fmt: skip
+        place.write_bytes(b"{}") if "other" in what else place.unlink()
+        result = full.replay(Seer(), Seer(), plan).result
+        assert (result.drawn, result.vanished, result.documents, result.old) == (6, 1, 5, (5, 5, 5))
+
+    def test_a_store_that_is_away_is_an_error(self, full: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan, honest = full.plan(), Storage.read
+
+        def away(storage: Storage, uri: str) -> bytes:
+            if "/files/" in uri and "production" in uri:
+                raise StepError("Unavailable", Reason.STORAGE_UNAVAILABLE, "away", "wait")  # type: ignore[arg-type]
+            return honest(storage, uri)
+
+        monkeypatch.setattr(Storage, "read", away)
+        with pytest.raises(StepError, match="away"):
+            full.replay(Seer(), Seer(), plan)
+
+    def test_what_is_live_now_may_have_learnt_from_a_document_since(self, full: Gate) -> None:
+        plan = full.plan()
+        full.verify(7002, held_out=False)
+        live = full.policy.run()
+        result = full.replay(Seer(), Seer(), plan, live=live).result
+        assert (result.drawn, result.vanished, result.documents) == (6, 0, 5)
+
+    @pytest.mark.parametrize("how", ["other documents", "one that trains", "another place"])
+    def test_a_plan_that_was_not_drawn_so_is_refused(self, full: Gate, how: str) -> None:
+        plan = full.plan()
+        assert plan.production is not None
+        first = plan.production[0][0]
+        if how == "other documents":
+            plan = msgspec.structs.replace(plan, production=plan.production[1:])
+        else:
+            assert plan.production is not None
+            pixels = next(s.pixels for s in plan.listing if s.use == "train")
+            assert pixels is not None
+            elsewhere = FileReference(first.record.uri.replace("/invoice-detector/", "/another/"), first.record.sha256)
+            changed = (
+                msgspec.structs.replace(first, pixels=pixels)
+                if how == "one that trains"
+                else msgspec.structs.replace(first, record=elsewhere)
+            )
+            plan = bound(plan, ((changed,), *plan.production[1:]))
+        with pytest.raises(StepError, match="documents of production") as caught:
+            full.replay(Seer(), Seer(), plan)
+        assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+
+class TestShowing:
+    def test_each_difference_lies_with_its_page_as_old_beside_new_and_expires_with_it(self, gate: Gate) -> None:
+        gate.capture(*range(7000, 7003), days_ago=4)
+        gate.capture(*range(7003, 7006))
+        new = Seer(misses={7000: [2], 7004: [0]}, moves={7005: [1]})
+        made = gate.replay(Seer(misses={7001: [2]}), new)
+        outcomes = {d.field + " " + d.outcome: d for d in made.report.differences}
+        assert outcomes.keys() == {"total Lost", "number Lost", "total Gained", "date Moved"}
+        assert [d.outcome for d in made.report.differences] == ["Lost", "Lost", "Gained", "Moved"]
+        lost = outcomes["total Lost"]
+        assert lost.predictions == (f"{7000:032x}",)
+        picture = cv2.imread(str(path(lost.crop)))
+        assert picture is not None
+        half = (picture.shape[1] - 6) // 2
+        assert not np.array_equal(picture[:, :half], picture[:, -half:])
+        layout = Layout(gate.production.folder.as_uri())
+        assert count_captured(Storage(), layout).total == 6, "a picture is no page"
+        assert path(lost.crop).parts[-4] == "2026-11-22"
+        expire(Storage(), layout, keep_days=4, now=NOW)
+        assert not path(lost.crop).exists()
+        assert path(outcomes["date Moved"].crop).exists()
+
+    def test_what_the_report_keeps_has_ids_alone(self, gate: Gate) -> None:
+        gate.capture(7000, document="INV-2026-0417 of Erika Mustermann")
+        made = gate.replay(Seer(), Seer(misses={7000: [0, 1, 2]}))
+        written = encode(made.report) + encode(made.result) + encode(gate.plan())
+        assert b"Mustermann" not in written
+        assert f"{7000:032x}".encode() in written
+
+    def test_of_very_many_differences_the_first_are_shown(self, full: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("finetune_trainer.steps.production_replay.MOST_CROPS", 4)
+        made = full.replay(Seer(), Seer(misses={seed: [0, 1] for seed in range(7000, 7006)}))
+        shown = [difference.crop is not None for difference in made.report.differences]
+        assert shown == [True] * 4 + [False] * 8
+        assert made.report.not_drawn == 8
+
+    def test_two_rounds_leave_pictures_of_their_own(self, full: Gate) -> None:
+        plan = full.plan()
+        crops = [crops_of(full.replay(Seer(), Seer(misses={7000: [0]}), plan).report.differences) for _ in range(2)]
+        assert len(set(crops[0] + crops[1])) == 2
+
+
+def test_prepare_and_evaluate_carry_the_gate_from_draw_to_report(
+    base: dict[str, Any], gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a real model on both sides: nothing differs, and everything is told."""
+    gate.capture(*range(7000, 7006))
+    asked = gate.parsed()
+    named = gate.policy.world.parsed(base, artifacts__uri=(tmp_path / "out").as_uri())
+    document = msgspec.structs.replace(named, data=asked.data, gates=asked.gates)
+    prepared = prepare(
+        context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE), clock=lambda: NOW
+    )
+    assert prepared.digests.production is not None
+    assert prepared.production is not None
+    assert (prepared.production.documents, prepared.production.labelled) == (6, 0)
+    detector = fetch_base(context("evaluate", document, tmp_path / "b"), document)
+    monkeypatch.setattr("finetune_trainer.steps.evaluate._fetch_models", lambda *_: both(detector))
+    step = context("evaluate", document, tmp_path / "e")
+    inputs = EvaluateInputs(1, NONCE, 1, prepared.plan, FileReference("file:///candidate", "1" * 64))
+    result = evaluate(step, document, inputs)
+    assert result.production is not None
+    assert result.production.digest == prepared.digests.production
+    assert (result.production.documents, result.production.lost) == (6, (0, 0, 0))
+    [report] = (tmp_path / "out").rglob("report.json")
+    written = json.loads(report.read_text())
+    assert [field["name"] for field in written["production"]["fields"]] == ["number", "date", "total"]
+    assert written["result"]["production"]["documents"] == 6
+    assert written["plan"]["production"] == prepared.digests.production
+
+
+def both(detector: Detector) -> dict[str, tuple[Detector, str]]:
+    return {"candidate": (detector, "1" * 64), "base": (detector, "0" * 64)}
+
+
+def bound(plan: Plan, production: Any) -> Plan:
+    """A plan with other documents, whose digest is theirs."""
+    digests = msgspec.structs.replace(plan.digests, production=digest(production))
+    return msgspec.structs.replace(plan, production=production, digests=digests)
+
+
+def crops_of(differences: tuple[Difference, ...]) -> list[str]:
+    return [difference.crop for difference in differences if difference.crop is not None]
+
+
+def pool_samples(gate: Gate) -> Any:
+    from finetune_trainer.data.pool import read_pool
+    from trainer.world import CLASSES
+
+    return read_pool(Storage(), gate.policy.pool.as_uri(), CLASSES).samples

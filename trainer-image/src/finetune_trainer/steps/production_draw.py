@@ -1,0 +1,82 @@
+"""Which documents of production the third gate compares: drawn with the plan, and fixed by it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from ..data.earlier_plans import listing_of, taught, taught_by
+from ..data.listing import anchor_digests
+from ..data.plan import checked_index
+from ..documents.codec import digest
+from ..documents.inputs import PrepareInputs
+from ..documents.plan import DrawnDocument, Plan
+from ..documents.result import DrawnDocuments
+from ..documents.run import ProductionDocuments, ProductionLimits, TrainingDocument, limits_of
+from ..production.drawing import Known, days_to_draw_from, draw_documents
+from ..production.layout import production_of
+from ..storage import normalise
+from .context import StepContext
+from .listed_pool import read_listed_pool
+
+
+def with_production(
+    context: StepContext, document: TrainingDocument, inputs: PrepareInputs, plan: Plan, now: datetime
+) -> Plan:
+    """Return the plan with the documents of production that candidate and live version did not learn from.
+
+    The plan stays as it is where the third gate is not asked for. Too few documents are no error: the operator asks
+    a person then.
+    """
+    limits, source = limits_of(document).production, document.data.production
+    if limits is None or source is None:
+        return plan
+    context.progress.report(percent=95, activity="drawing documents of production")
+    known = _known(context, document, inputs, plan)
+    drawn = _drawn(context, document, known, now, limits, source)
+    return replace(plan, production=drawn, digests=replace(plan.digests, production=digest(drawn)))
+
+
+def count_drawn(plan: Plan) -> DrawnDocuments | None:
+    """Return how many documents of production the plan has; None where the third gate is not asked for."""
+    if plan.production is None:
+        return None
+    labelled = sum(all(page.label is not None for page in pages) for pages in plan.production)
+    return DrawnDocuments(len(plan.production), labelled)
+
+
+def _drawn(
+    context: StepContext,
+    document: TrainingDocument,
+    known: Known,
+    now: datetime,
+    limits: ProductionLimits,
+    source: ProductionDocuments,
+) -> tuple[DrawnDocument, ...]:
+    production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
+    there = production.dates(context.storage)
+    days = days_to_draw_from(there, now, last=limits.days, keep=source.keep_days, review=source.review_days)
+    return draw_documents(context.storage, production, days, known, count=limits.documents, seed=document.mixing.seed)
+
+
+def _known(context: StepContext, document: TrainingDocument, inputs: PrepareInputs, plan: Plan) -> Known:
+    """Return what candidate, base and live version learnt from, and the labels of what is held out."""
+    storage = context.storage
+    index = checked_index(storage, normalise(document.data.anchor.uri), document.classes)
+    splits = index.splits
+    base = listing_of(storage, document.base.inputs)
+    live = listing_of(storage, inputs.live.inputs if inputs.live else None)
+    pool = read_listed_pool(storage, document, plan, (base, live))
+    pages = (
+        taught(plan.listing)
+        | taught_by(storage, document.base.inputs)
+        | taught_by(storage, inputs.live.inputs if inputs.live else None)
+        | anchor_digests((*splits.train, *splits.val, *splits.test))
+    )
+    held_out = [sample for sample in pool if sample.held_out]
+    return Known(
+        pages=pages,
+        documents=frozenset(sample.stored.document for sample in pool if not sample.held_out),
+        labels={sample.known.pixels: sample.stored.label for sample in held_out if sample.known.pixels is not None},
+    )
