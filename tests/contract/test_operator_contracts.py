@@ -25,7 +25,7 @@ from house.samples import changed, sample
 from house.schemas import LIMITS, allowed, limit, part, without_null
 from simulation.trainer_script import Trainer
 from unit.decide.run.results import LIVE, evaluate_result, prepare_result, train_result
-from unit.decide.run.world import World, base, policy
+from unit.decide.run.world import World, base, policy, run
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
     ("run-document#/$defs/ofBase", contract.RunDocument, "same"),
@@ -267,7 +267,7 @@ EDGES = [
     (kind, path, value)
     for kind in ("FineTunePolicy", "FineTuneRun")
     for path, schema in leaves(crds()[kind].spec)
-    if path[0] in ("data", "serving", "mixing", "training", "minPoolSamples", "gates")
+    if path[0] in ("data", "serving", "mixing", "training", "minPoolSamples", "gates", "rebuild")
     for value in edges(schema)
 ]
 
@@ -289,6 +289,8 @@ def test_every_value_that_a_crd_takes_fits_the_run_document(
     objects: dict[str, Any], kind: str, path: tuple[str, ...], value: Any
 ) -> None:
     both = {**objects, kind: changed(objects[kind], ("spec", *path), value)}
+    if path[0] == "rebuild":
+        both["FineTuneRun"] = changed(both["FineTuneRun"], ("spec", "mode"), "Rebuild")
     assert problems("run-document", document(both["FineTunePolicy"], both["FineTuneRun"])) == []
 
 
@@ -342,14 +344,19 @@ LIVE_VERSIONS = {
 }
 
 
+@pytest.mark.parametrize("mode", ["FineTune", "Rebuild"])
 @pytest.mark.parametrize("name", LIVE_VERSIONS)
-def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str) -> None:
+def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str, mode: Any) -> None:
     tuned = base("ft_v1.1", LIVE, type="FineTuned", inputs=PLAN)
     unknown = base("ft_v1.2", LIVE, type="FineTuned")
-    world = World(versions=(base(inputs=PLAN), tuned, unknown))
+    world = World(run=run(mode=mode), versions=(base(inputs=PLAN), tuned, unknown))
     if version := LIVE_VERSIONS[name]:
         world.go_live(version)
-    world.trained()
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result() if mode == "FineTune" else prepare_result(train=1560, old=1500))
+    world.start("train")
+    world.complete("train", train_result() if mode == "FineTune" else train_result(images=1560))
     steps = []
     for action in world.history:
         if isinstance(action, CreateJob):

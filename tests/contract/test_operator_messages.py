@@ -21,7 +21,7 @@ from finetune_operator.decide.decision import CreateJob, CreateSnapshot
 from finetune_operator.decide.version import machine as version
 from finetune_operator.decide.version.view import VersionView
 from unit.decide.run.results import LIVE, START
-from unit.decide.run.world import World, base, capture, policy, template
+from unit.decide.run.world import World, base, capture, imported, policy, run, template
 
 MESSAGES = Path(__file__).parent / "messages"
 Message = dict[str, Any]
@@ -35,21 +35,24 @@ def message(name: str) -> Message:
 
 @cache
 def written() -> dict[str, Message]:
-    """Return what the operator writes for a run beside a live fine-tune, and for an imported base."""
+    """Return what the operator writes for a run beside a live fine-tune, for a rebuild, and for an imported base."""
     plan = FileReference(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
     earlier = base("ft_v1.1", LIVE, type="FineTuned", inputs=plan)
     world = World(versions=(base(inputs=plan), earlier))
     world.go_live("ft_v1.1")
     world.trained()
     view = VersionView(
-        version=base(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"), nonce="0a1b"
+        version=imported(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"), nonce="0a1b"
     )
     gated = World()
     capture(gated)
     gated.settle()
+    rebuilds = World(run=run(mode="Rebuild"), versions=(base(inputs=plan),))
+    rebuilds.settle()
     messages = {}
     for of, actions in (
         ("production", gated.history),
+        ("rebuild", rebuilds.history),
         ("finetune", world.history),
         ("verify", version.decide(view).actions),
     ):
@@ -69,6 +72,7 @@ def written() -> dict[str, Message]:
     [
         "run-finetune",
         "run-production",
+        "run-rebuild",
         "run-verify",
         "inputs-prepare",
         "inputs-train",

@@ -76,6 +76,7 @@ def _policy(first: bool) -> Object:
             "cpu": "cpu" if first else "big-cpu",
             "evaluate": "judge" if first else "big-judge",
             "scan": "scanner" if first else "big-scanner",
+            "rebuild": "builder" if first else "big-builder",
         },
         "serving": _serving("0.5" if first else "0.6"),
         "minPoolSamples": 60 if first else 70,
@@ -120,6 +121,32 @@ def _policy(first: bool) -> Object:
         "jobs": {"queueName": "gpu" if first else "cpu", "keep": 3 if first else 0},
         "scan": {"intervalSeconds": 60 if first else 120},
         "suspend": first,
+        "rebuild": {
+            "poolSamples": 1000 if first else 3000,
+            "start": {
+                "uri": "file:///weights/a.pt" if first else "s3://bucket/b.pt",
+                "sha256": DIGEST_A if first else DIGEST_B,
+            },
+            "activeDeadlineSeconds": 1000 if first else 2000,
+            "training": {
+                "epochs": 3 if first else 4,
+                "lr0": "0.002" if first else "0.003",
+                "lrf": "0.02" if first else "0.03",
+                "freeze": 5 if first else 6,
+                "warmupEpochs": "0.5" if first else "2",
+                "warmupBiasLr": "0.2" if first else "0.3",
+                "cosLr": first,
+                "optimizer": "AdamW" if first else "Adam",
+                "momentum": "0.8" if first else "0.7",
+                "weightDecay": "0.001" if first else "0.002",
+                "batch": 8 if first else 4,
+                "nominalBatch": 32 if first else 16,
+                "closeMosaic": 1 if first else 2,
+                "patience": 1 if first else 2,
+                "workers": 1 if first else 2,
+                "amp": "BF16" if first else "Off",
+            },
+        },
         "triggers": {
             "start": "Suspended" if first else "Running",
             "cooldownSeconds": 60 if first else 120,
@@ -256,7 +283,15 @@ def _policy_of_the_last_release(first: bool) -> Object:
     """A policy that has the hold-out among the limits of a gate."""
     spec = _policy(first)
     spec["gates"]["newSamples"]["holdout"] = spec["data"]["pool"].pop("holdout")
+    del spec["rebuild"]
     return spec
+
+
+def _rebuilt(first: bool) -> Object:
+    """A base that a run made."""
+    spec = _tuned(first)
+    spec["lineage"]["outside"] = 2000 if first else 3000
+    return spec | {"version": "base_v2" if first else "base_v4", "type": "Base"}
 
 
 def _tuned_of_the_last_release(first: bool) -> Object:
@@ -300,6 +335,7 @@ _SPECS = {
     "FineTuneRun": ("FineTuneRun", _run),
     "ModelVersion of a base": ("ModelVersion", _base),
     "ModelVersion of a fine-tune": ("ModelVersion", _tuned),
+    "ModelVersion of a rebuilt base": ("ModelVersion", _rebuilt),
     "ModelPromotion": ("ModelPromotion", _promotion),
     "FineTunePolicy of the last release": ("FineTunePolicy", _policy_of_the_last_release),
     "ModelVersion of the last release": ("ModelVersion", _tuned_of_the_last_release),

@@ -83,7 +83,7 @@ def _flips_have_evidence(world: World) -> list[str]:
 
 
 def _unjudged(version: Object, earlier: list[Write]) -> list[str]:
-    if version["spec"]["type"] == "Base":
+    if version["spec"]["type"] == "Base" and "evidence" not in version["spec"]:
         return [] if (version.get("status") or {}).get("map50") else ["a base that nobody measured"]
     evidence = version["spec"].get("evidence") or {}
     gates = evidence.get("gates") or []

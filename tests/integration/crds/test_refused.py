@@ -14,6 +14,7 @@ pytestmark = pytest.mark.control_plane
 
 POLICY, RUN, PROMOTION = "FineTunePolicy", "FineTuneRun", "ModelPromotion"
 BASE, TUNED = "ModelVersion of a base", "ModelVersion of a fine-tune"
+REBUILT, OLD_POLICY = "ModelVersion of a rebuilt base", "FineTunePolicy of the last release"
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,16 @@ CASES = (
         )
     ),
     Bad(TUNED, "evidence.figures", [], "has no figures, so nobody could tell what the gates saw"),
-    Bad(POLICY, "rebuild", {}, 'unknown field "spec.rebuild"', field="-"),
-    Bad(POLICY, "triggers", {}, "names no trigger; add volume, schedule or performance, or remove spec.triggers"),
+    Bad(
+        OLD_POLICY,
+        "triggers",
+        {},
+        "names no trigger; add volume, schedule or performance, set spec.rebuild.poolSamples",
+    ),
+    Bad(POLICY, "rebuild.start.sha256", "AB" * 32, "must be 64 lower-case hex digits"),
+    Bad(POLICY, "rebuild.start.uri", "https://weights/yolo11n.pt", "must be file:///path, s3://bucket/prefix"),
+    Bad(POLICY, "rebuild.training.lr0", "0", RATE),
+    Bad(RUN, "mode", "Rebuild", "a rebuild trains on everything", field="mixing.ratio"),
     *(
         Bad(POLICY, "triggers.schedule.cron", cron, "must be five fields with one space between them")
         for cron in ("@every night", "0 2 * * * *", "0 2  * * 0", "0 2 * * 0;")
@@ -249,7 +258,10 @@ CASES = (
     Bad(BASE, "type", "FineTuned", "spec.type and spec.version disagree"),
     Bad(BASE, "type", "FineTuned", "needs spec.base, spec.lineage and spec.evidence"),
     Bad(TUNED, "type", "Base", "spec.type and spec.version disagree"),
-    Bad(TUNED, "type", "Base", "a Base has no spec.base, spec.lineage or spec.evidence; remove them"),
+    *(
+        Bad(REBUILT, name, None, "a Base that a run made has spec.base, spec.lineage and spec.evidence", field="type")
+        for name in ("base", "lineage", "evidence")
+    ),
     *(
         Bad(TUNED, name, None, "needs spec.base, spec.lineage and spec.evidence", field="type")
         for name in ("base", "lineage", "evidence")

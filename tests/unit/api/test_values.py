@@ -47,7 +47,7 @@ BAD = (
     ("FineTunePolicy", "promotion", "Never", "$.spec.promotion"),
     ("FineTunePolicy", "training.optimizer", "auto", "$.spec.training.optimizer"),
     ("FineTunePolicy", "classes", "number", "$.spec.classes"),
-    ("FineTuneRun", "mode", "Rebuild", "$.spec.mode"),
+    ("FineTuneRun", "mode", "Anew", "$.spec.mode"),
     ("FineTuneRun", "review.decision", "Maybe", "$.spec.review.decision"),
     ("ModelPromotion", "releaseHold", "yes", "$.spec.releaseHold"),
 )

@@ -206,3 +206,43 @@ def test_the_marks_of_older_series_are_bounded_and_the_newest_is_never_lost() ->
     assert [mark.series for mark in status.older_series] == list(range(3, limits.OLDER_SERIES + 3))
     again = with_reservation(replace(status, reservations=()), "old", 1, ())
     assert again.next_version == status.next_version
+
+
+def base_name(status: PolicyStatus, *taken: str, uid: str = "a", others: tuple[PolicyStatus, ...] = ()) -> str:
+    return with_reservation(status, uid, None, taken, others=others).reservations[-1].version
+
+
+@pytest.mark.row("R234")
+def test_a_new_base_has_the_number_after_every_series_that_is_known() -> None:
+    assert base_name(PolicyStatus()) == "base_v2", "the first series is there, whoever knows its base"
+    assert base_name(PolicyStatus(), "base_v1", "base_v4", "ft_v1.9") == "base_v5"
+    assert base_name(PolicyStatus(), "base_v1", "ft_v3.1") == "base_v4", "fine-tunes of a base that is gone"
+    assert base_name(PolicyStatus(next_version=NextVersion(series=6, tuned=2))) == "base_v7"
+    other = PolicyStatus(next_base=9)
+    assert base_name(PolicyStatus(), others=(other,)) == "base_v9"
+
+
+@pytest.mark.row("R234")
+def test_the_number_of_a_base_is_given_once_and_outlives_its_object() -> None:
+    status = with_reservation(PolicyStatus(), "a", None, ("base_v1",))
+    assert with_reservation(status, "a", None, ("base_v1",)) is status
+    status = with_reservation(status, "b", None, ("base_v1",))
+    assert names(status) == ["base_v2", "base_v3"]
+    spent = replace(status, reservations=())
+    assert base_name(spent, "base_v1") == "base_v4", "all that had one are deleted"
+    assert names(with_reservation(spent, "c", 2, ())) == ["ft_v2.1"]
+
+
+@pytest.mark.row("R234")
+def test_another_objects_name_is_given_up_for_the_next_number_of_a_base() -> None:
+    status = with_reservation(PolicyStatus(), "a", None, ("base_v1",))
+    again = with_reservation(status, "a", None, ("base_v1", "base_v2"), "base_v2")
+    assert names(again) == ["base_v3"]
+
+
+@pytest.mark.row("R234")
+def test_who_writes_a_number_that_is_too_large_leaves_one_for_every_base() -> None:
+    assert base_name(PolicyStatus(), "base_v99999", "base_v1") == "base_v2"
+    assert base_name(PolicyStatus(), "base_v50000", "base_v50001") == "base_v50002"
+    forged = PolicyStatus(next_base=99_999, next_version=NextVersion(series=80_000, tuned=3))
+    assert base_name(forged, "base_v3") == "base_v4"

@@ -12,7 +12,7 @@ def stored(**spec: object) -> Run:
     """A run as the API server stores it, with its defaults written out."""
     defaults = {
         "policy": "invoice-fields", "mode": "FineTune", "mixing": {"ratio": "Auto"}, "training": {},
-        "activeDeadlineSeconds": 86_400, "backoffLimit": 2, "suspend": True,
+        "backoffLimit": 2, "suspend": True,
         "review": {"decision": "Approve", "evidence": "sha256:" + "0" * 64, "by": "ann", "reason": ""},
     }  # fmt: skip
     return Run(metadata=run().metadata, spec=parse({**defaults, **spec}, RunSpec))

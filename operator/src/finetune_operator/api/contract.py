@@ -75,28 +75,33 @@ class DocumentData(Value, frozen=True, kw_only=True):
     production: DocumentProduction | None = None
 
 
-class DocumentMixing(Value, frozen=True, kw_only=True, omit_defaults=False):
-    """How the mix is drawn."""
+class DocumentMixing(Value, frozen=True, kw_only=True):
+    """How the mix is drawn. A rebuild draws nothing, for it trains on all, and has neither bound nor ratio."""
 
     min_pool_samples: int
-    max_old: int
-    interpolation: Literal["Steps", "LogLog"]
-    ratio: str
+    max_old: int | None = None
+    interpolation: Literal["Steps", "LogLog"] | None = None
+    ratio: str | None = None
     seed: int
 
 
 class RunDocument(Value, frozen=True, kw_only=True):
-    """The snapshot that a run's Jobs work from, and that its verdict is judged by (`gates`)."""
+    """The snapshot that a run's Jobs work from, and that its verdict is judged by (`gates`).
+
+    `base` is what is fine-tuned, measured, or to be replaced by a rebuild; this begins with the checkpoint `start`, or
+    with random weights where that is None.
+    """
 
     schema: str = DOCUMENT_SCHEMA
     owner: DocumentOwner
-    mode: Literal["FineTune", "Verify"]
+    mode: Literal["FineTune", "Rebuild", "Verify"]
     model: str
     classes: tuple[str, ...]
     serving: Serving
     data: DocumentData
     artifacts: Location
     base: DocumentBase
+    start: FileReference | None = None
     mixing: DocumentMixing | None = None
     holdout: Decimal | None = None
     training: Training | None = None
@@ -135,9 +140,16 @@ def document_json(run_document: RunDocument | ScanDocument) -> dict[str, Any]:
         return scan
     data = {key: value for key, value in complete(run_document).items() if value is not None}
     gates = data.get("gates", {})
-    for part in (data["data"], gates, *(limits for limits in gates.values() if limits is not None)):
+    for part in (
+        data["data"],
+        data.get("mixing", {}),
+        gates,
+        *(limits for limits in gates.values() if limits is not None),
+    ):
         for key in [key for key, value in part.items() if value is None]:
             del part[key]
+    if run_document.mode == "Rebuild":
+        data["start"] = complete(run_document.start)  # null there says something
     return data
 
 

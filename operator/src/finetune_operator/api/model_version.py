@@ -15,7 +15,7 @@ VersionPhase = Literal["Imported", "Verified", "Candidate", "Live", "Retired", "
 
 
 class VersionEvidence(Value, frozen=True, kw_only=True):
-    """The judgement that a fine-tuned version carries with it, whatever becomes of its run.
+    """The judgement that a version which a run made carries with it, whatever becomes of its run.
 
     `decision` is the gates' or, where they asked for one, a person's; None where nobody decided in time.
     `baseline` is what was live when it was judged, and `baseline_sha256` the digest of its bytes; the last release
@@ -59,7 +59,10 @@ class VersionEvidence(Value, frozen=True, kw_only=True):
 
 
 class Lineage(Value, frozen=True, kw_only=True):
-    """Where a fine-tuned version came from. `spec_hash` and `inputs_hash` tell a repeated run."""
+    """Where a version that a run made came from. `spec_hash` and `inputs_hash` tell a repeated run.
+
+    `outside` is what a rebuild had beyond its old base's plan; None for a fine-tune.
+    """
 
     run: str
     run_uid: str
@@ -69,6 +72,7 @@ class Lineage(Value, frozen=True, kw_only=True):
     spec_hash: str
     inputs_hash: str
     pool: int
+    outside: int | None = None
     seed: int
     created_at: datetime
 
@@ -87,6 +91,11 @@ class VersionSpec(Value, frozen=True, kw_only=True):
     inputs: FileReference | None = None
     lineage: Lineage | None = None
     evidence: VersionEvidence | None = None
+
+    @property
+    def is_import(self) -> bool:
+        """Whether people brought it, so that no run judged it and its own verification has to tell what it is worth."""
+        return self.type == "Base" and self.evidence is None
 
     @property
     def measured_against(self) -> str | None:

@@ -73,13 +73,13 @@ def promotion_name(run: str, uid: str, evidence: str = "") -> str:
     return f"{run}-promotion-{uid_tag(uid + evidence)}"
 
 
-def fired_run_name(policy: str, *, namespace: str, listing: str, base: str, attempt: int) -> str:
+def fired_run_name(policy: str, *, namespace: str, listing: str, base: str, attempt: int, rebuilds: bool) -> str:
     """Return the name of the run that a policy's triggers make of a pool and a base, by its try number from 1.
 
-    The same pool, base and try have the same name, whatever was forgotten meanwhile. At most 40 characters, as the
-    CRD allows; a longer policy's name is cut, and the digits still tell policies apart.
+    The same pool, base, mode and try have the same name, whatever was forgotten meanwhile. At most 40 characters, as
+    the CRD allows; a longer policy's name is cut, and the digits still tell policies apart.
     """
-    made_of = "/".join((namespace, policy, listing, base, str(attempt)))
+    made_of = "/".join((namespace, policy, listing, base, *(("Rebuild",) if rebuilds else ()), str(attempt)))
     return f"{_fired_run_prefix(policy)}{sha256_of(made_of.encode())[:_FIRED_DIGITS]}"
 
 

@@ -7,11 +7,11 @@ from typing import Literal
 from .meta import Condition, FileReference, ObjectMeta
 from .names import sha256_of
 from .scan import Production, ScanRules, ScanStatus
-from .training import Training
+from .training import RebuildTraining, Training
 from .triggers import Fired, ScheduleStatus, Triggers
 from .value import Value
 
-TemplateRole = Literal["train", "cpu", "evaluate", "scan"]
+TemplateRole = Literal["train", "cpu", "evaluate", "scan", "rebuild"]
 """Which of the policy's PodTemplates a Job is made from."""
 
 
@@ -159,9 +159,13 @@ class PodTemplates(Value, frozen=True, kw_only=True):
     cpu: str
     evaluate: str | None = None
     scan: str | None = None
+    rebuild: str | None = None
 
     def of(self, role: TemplateRole) -> str:
-        """Return the name of the PodTemplate for that role; what evaluates or scans is made from `cpu` unless named."""
+        """Return the name of the PodTemplate for that role.
+
+        What evaluates or scans is made from `cpu` unless named, and what rebuilds from `train`.
+        """
         match role:
             case "train":
                 return self.train
@@ -171,6 +175,17 @@ class PodTemplates(Value, frozen=True, kw_only=True):
                 return self.evaluate or self.cpu
             case "scan":
                 return self.scan or self.cpu
+            case "rebuild":
+                return self.rebuild or self.train
+
+
+class RebuildRules(Value, frozen=True, kw_only=True):
+    """How a new base is made; `start` is None for random weights, `pool_samples` where only people make such runs."""
+
+    pool_samples: int | None = None
+    start: FileReference | None = None
+    active_deadline_seconds: int = 604_800
+    training: RebuildTraining = RebuildTraining()
 
 
 class PolicySpec(Value, frozen=True, kw_only=True):
@@ -197,6 +212,12 @@ class PolicySpec(Value, frozen=True, kw_only=True):
     scan: ScanRules | None = None
     suspend: bool = False
     triggers: Triggers | None = None
+    rebuild: RebuildRules | None = None
+
+    @property
+    def rebuild_rules(self) -> RebuildRules:
+        """How a new base is made, by the defaults where nothing is said."""
+        return self.rebuild or RebuildRules()
 
     @property
     def holdout(self) -> Decimal:
@@ -414,6 +435,7 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     consumed: tuple[Consumed, ...] = ()
     forgotten: tuple[str, ...] = ()
     reservations: tuple[Reservation, ...] = ()
+    next_base: int = 1
     next_version: NextVersion = NextVersion()
     older_series: tuple[NextVersion, ...] = ()
     epoch: int = 0

@@ -25,11 +25,18 @@ _BY_HAND: Final[Mapping[str, Rule]] = {
     "self.type == 'Base' || (has(self.base) && has(self.lineage) && has(self.evidence))": lambda spec: (
         spec["type"] == "Base" or _has(spec, "base", "lineage", "evidence")
     ),
-    "self.type == 'FineTuned' || (!has(self.base) && !has(self.lineage) && !has(self.evidence))": lambda spec: (
-        spec["type"] == "FineTuned" or not any(_has(spec, field) for field in ("base", "lineage", "evidence"))
+    "self.type == 'FineTuned' || (has(self.base) == has(self.lineage) && has(self.lineage) == has(self.evidence))": (
+        lambda spec: spec["type"] == "FineTuned" or len({_has(spec, f) for f in ("base", "lineage", "evidence")}) == 1
     ),
-    "!has(self.base) || self.version.startsWith(self.base.replace('base_v', 'ft_v') + '.')": lambda spec: (
-        not _has(spec, "base") or spec["version"].startswith(spec["base"].replace("base_v", "ft_v") + ".")
+    "self.type == 'Base' || !has(self.base) || self.version.startsWith(self.base.replace('base_v', 'ft_v') + '.')": (
+        lambda spec: (
+            spec["type"] == "Base"
+            or not _has(spec, "base")
+            or spec["version"].startswith(spec["base"].replace("base_v", "ft_v") + ".")
+        )
+    ),
+    "self.mode != 'Rebuild' || self.mixing.ratio == 'Auto'": lambda spec: (
+        spec.get("mode") != "Rebuild" or spec.get("mixing", {}).get("ratio", "Auto") == "Auto"
     ),
     "has(self.measurements) || (has(self.figures) && self.figures.size() > 0)": lambda evidence: (
         _has(evidence, "measurements") or bool(evidence.get("figures"))

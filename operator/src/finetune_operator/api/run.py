@@ -53,7 +53,7 @@ class RunSpec(Value, frozen=True, kw_only=True):
     """What to train. All but `suspend` and `review` is immutable."""
 
     policy: str
-    mode: Literal["FineTune"] = "FineTune"
+    mode: Literal["FineTune", "Rebuild"] = "FineTune"
     base_version: str | None = None
     mixing: RunMixing = RunMixing()
     training: TrainingOverrides = TrainingOverrides()
@@ -62,11 +62,22 @@ class RunSpec(Value, frozen=True, kw_only=True):
     tolerations: tuple[dict[str, Any], ...] | None = None
     priority_class_name: str | None = None
     queue_name: str | None = None
-    active_deadline_seconds: int = 86_400
+    active_deadline_seconds: int | None = None
     backoff_limit: int = 2
     suspend: bool = False
     review: Review | None = None
     trigger: RunTrigger | None = None
+
+    @property
+    def rebuilds(self) -> bool:
+        """Whether it makes a new base."""
+        return self.mode == "Rebuild"
+
+    def deadline_seconds(self, rebuild: int) -> int:
+        """Return how long a step may run, in seconds: what it says, else a day, or `rebuild` where it is one."""
+        if self.active_deadline_seconds is not None:
+            return self.active_deadline_seconds
+        return rebuild if self.rebuilds else 86_400
 
 
 Place = Literal["Taken", "Waiting", "Blocked"]

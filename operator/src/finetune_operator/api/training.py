@@ -49,6 +49,34 @@ class Training(Value, frozen=True, kw_only=True):
     augment: Augment = Augment()
 
 
+class RebuildTraining(Value, frozen=True, kw_only=True):
+    """Parameters of a rebuild, which learns everything anew: ultralytics' own, and as long as `val` gets better.
+
+    Augmentation is the policy's: what may be done to a page hangs on the pages, not on how long it is learned.
+    """
+
+    epochs: int = 100
+    lr0: Decimal = Decimal("0.01")
+    lrf: Decimal = Decimal("0.01")
+    freeze: int = 0
+    warmup_epochs: Decimal = Decimal(3)
+    warmup_bias_lr: Decimal = Decimal("0.1")
+    cos_lr: bool = False
+    optimizer: Literal["AdamW", "Adam", "SGD", "MuSGD"] = "SGD"
+    momentum: Decimal = Decimal("0.937")
+    weight_decay: Decimal = Decimal("0.0005")
+    batch: int = 16
+    nominal_batch: int = 64
+    close_mosaic: int = 10
+    patience: int = 20
+    workers: int | None = None
+    amp: Literal["Auto", "BF16", "Off"] = "Auto"
+
+    def with_augment(self, augment: Augment) -> Training:
+        """Return all parameters that training needs, with that augmentation."""
+        return Training(augment=augment, **{name: getattr(self, name) for name in self.__struct_fields__})
+
+
 class TrainingOverrides(Value, frozen=True, kw_only=True):
     """What a run may set differently from its policy."""
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 from .figures import Figure
 from .value import Value
 
-TriggerKind = Literal["Manual", "Volume", "Schedule", "Performance"]
+TriggerKind = Literal["Manual", "Volume", "Schedule", "Performance", "Rebuild"]
 """Who or what made a run: a person, or one of the policy's triggers."""
 
 
@@ -70,6 +70,7 @@ class Fired(Value, frozen=True, kw_only=True):
     `listing` and `base` are the digests of the pool and of the base that its name is made from, `attempt` is its try
     number from 1; they are empty and 0 where only the run itself told of it. `at` is when it was fired, `ended_at`
     when its end was seen. `base_version` and `figures` are there until the run is, `reason` until that is over.
+    `outside` is what was outside the base's listing when a rebuild was fired; None for any other run.
     """
 
     run: str
@@ -80,6 +81,7 @@ class Fired(Value, frozen=True, kw_only=True):
     listing: str = ""
     base: str = ""
     attempt: int = 0
+    outside: int | None = None
     ended_at: datetime | None = None
     base_version: str = ""
     reason: str = ""

@@ -280,6 +280,12 @@ def policy_that_it_keeps_waiting(run: Json) -> Iterable[object]:
     return () if entry.is_over or entry.judged or _accepted(run) == "Invalid" else (_value(run, "spec", "policy"),)
 
 
+def policy_that_gets_a_new_base(run: Json) -> Iterable[object]:
+    """Return the run's policy, if the run is a rebuild that is not over."""
+    is_open = _value(run, "spec", "mode") == "Rebuild" and not standing(run).is_over and _accepted(run) != "Invalid"
+    return (_value(run, "spec", "policy"),) if is_open else ()
+
+
 def _accepted(run: Json) -> str:
     """Return the reason of the condition Accepted."""
     conditions = _items(run, "status", "conditions")

@@ -76,6 +76,12 @@ async def runs_underway(cluster: Cluster, namespace: str, policy: Policy) -> tup
     return tuple(sorted((name, entry.phase) for name, entry in there if isinstance(entry, Standing)))
 
 
+async def rebuilds(cluster: Cluster, namespace: str, policy: Policy) -> tuple[str, ...]:
+    """Return the names of the policy's rebuilds that are not over."""
+    there = await cluster.digests(Kind.RUN, namespace, "rebuilds", policy.metadata.name)
+    return tuple(sorted(name for name, _ in there))
+
+
 def _run(name: str, entry: Standing, uid: str = "", kind: TriggerKind = "Performance") -> FiredRun:
     if entry.fired:
         uid = entry.fired[0]

@@ -171,6 +171,7 @@ KINDS: Final[Mapping[Kind, KindEntry]] = {
             "judged": fields.policy_whose_run_was_judged,
             "fired": fields.policy_that_fired_it,
             "underway": fields.policy_that_it_keeps_waiting,
+            "rebuilds": fields.policy_that_gets_a_new_base,
             "past_first_job": fields.past(("", "Pending", "Preparing", "Suspended")),
         },
         outlives="rejected",

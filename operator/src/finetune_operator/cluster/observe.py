@@ -21,7 +21,7 @@ from ..decide.policy.scan import document_name, wants_scan
 from ..decide.promotion.view import PromotionView
 from ..decide.run.view import RunView
 from ..decide.snapshot import document_of_scan
-from ..decide.templates import ROLES
+from ..decide.templates import ROLES, training_role
 from ..decide.times import soonest
 from ..decide.version.view import VersionView
 from ..decide.views import DeploymentView, JobView, PolicyView, Problem, TemplateView
@@ -32,7 +32,7 @@ from ..manifests.owner import Owner, is_owned
 from .deployment_views import deployment_view, pod_labels, pod_spec, serves, template_view
 from .errors import ClusterError
 from .finished_jobs import finished_jobs
-from .fired_runs import fired_runs, runs_underway
+from .fired_runs import fired_runs, rebuilds, runs_underway
 from .job_views import job_views, running_pod, to_be_harvested
 from .judged_runs import JudgedRuns
 from .kinds import Kind
@@ -130,7 +130,7 @@ class Observer:
             now=now,
             policy=policy,
             versions=await self._models(namespace, model),
-            train_template=_template(policy, "train", templates),
+            train_template=_template(policy, training_role(run.spec), templates),
             cpu_template=_template(policy, "cpu", templates),
             evaluate_template=_template(policy, "evaluate", templates),
             snapshot=snapshot,
@@ -166,7 +166,7 @@ class Observer:
         policies = tuple(p for p in await self._policies(namespace) if p.spec.model == version.spec.model)
         first = next(iter(oldest_first(policies)), None)
         templates = await self._templates(namespace, first)
-        imported = version.spec.type == "Base"
+        imported = version.spec.is_import
         jobs, _ = await self._jobs(namespace, uid, version.status.attempts) if imported else ((), ())
         expected = bool(version.status.attempts)
         name = names.snapshot_name(version.metadata.name, uid)
@@ -223,6 +223,7 @@ class Observer:
             cpu_template=_template(policy, "cpu", templates),
             evaluate_template=_template(policy, "evaluate", templates),
             scan_template=_template(policy, "scan", templates),
+            rebuild_template=_template(policy, "rebuild", templates),
             scan_document=scanning and await self._has_scan_document(namespace, policy),
             jobs=jobs,
             nonce=self._nonces() if scanning else "",
@@ -233,6 +234,7 @@ class Observer:
             judged=await self._judged.of(namespace, policy.metadata.name),
             fired=await fired_runs(self._cluster, namespace, policy),
             underway=await runs_underway(self._cluster, namespace, policy),
+            rebuilding=await rebuilds(self._cluster, namespace, policy),
             rivals=tuple(other.metadata.name for other in older),
             finished_jobs=await finished_jobs(self._cluster, namespace, policy),
             alerts=alerts,

@@ -20,6 +20,9 @@ _TRIES: Final = 8
 _COUNTED: Final = 5_000_000
 """From a number beyond this nothing is counted on: whoever writes one must not bring ours to where none can be made."""
 
+_COUNTED_BASES: Final = 50_000
+"""The same for the numbers of bases, which the CRDs allow five digits."""
+
 _MARKED: Final = 9_000_000
 """Only a policy's own mark is believed beyond that, for ours go on from the last that is counted on."""
 
@@ -27,13 +30,14 @@ _MARKED: Final = 9_000_000
 def with_reservation(
     status: PolicyStatus,
     run_uid: str,
-    series: int,
+    series: int | None,
     taken: Iterable[str],
     instead_of: str | None = None,
     others: Iterable[PolicyStatus] = (),
 ) -> PolicyStatus:
     """Return `status` with a number of `series` reserved for the run; the same status when it has one.
 
+    Without a series it is the number of a new base: above that of every series that is known of.
     Each series has its high-water mark; one whose mark is lost counts on from what is known of it: `taken` names the
     versions that exist, `others` are the statuses of the other policies of the model. A reservation of `instead_of` is
     given up for the next number: what has that name is another object, left over from before a restore perhaps.
@@ -43,15 +47,34 @@ def with_reservation(
     statuses = (status, *others)
     known = {*taken, *(name for one in statuses for name in _named(one))}
     known |= {instead_of} if instead_of else set()
+    kept = tuple(r for r in status.reservations if r.run_uid != run_uid)
+    if series is None:
+        number = _next_base(known, statuses)
+        reserved = Reservation(run_uid=run_uid, version=names.base_version(number))
+        return replace(status, next_base=number + 1, reservations=(*kept, reserved))
     marks = [mark for one in statuses for mark in (*one.older_series, one.next_version)]
     marked = (mark.tuned for mark in marks if mark.series == series and mark.tuned <= _MARKED)
     number = max(1 + max((_number(name, series) for name in known), default=0), max(marked, default=1))
     while names.tuned_version(series, number) in known:
         number += 1  # it is one that is not counted on from
     reserved = Reservation(run_uid=run_uid, version=names.tuned_version(series, number))
-    kept = (r for r in status.reservations if r.run_uid != run_uid)
     marks_kept = _with_mark(status, NextVersion(series=series, tuned=number + 1))
     return replace(marks_kept, reservations=(*kept, reserved))
+
+
+def _next_base(known: Iterable[str], statuses: Iterable[PolicyStatus]) -> int:
+    """Return the number of the next base: above that of every base, fine-tune and mark.
+
+    A series whose base nobody knows any more had one, and its fine-tunes must not become another base's.
+    """
+    series = {names.series_of(name) or 0 for name in known if names.is_version(name)}
+    for status in statuses:
+        marks = (*status.older_series, status.next_version)
+        series |= {status.next_base - 1, *(mark.series for mark in marks)}
+    number = 1 + max((one for one in series if one <= _COUNTED_BASES), default=0)
+    while number in series:
+        number += 1  # it is one that is not counted on from
+    return number
 
 
 def _with_mark(status: PolicyStatus, new: NextVersion) -> PolicyStatus:

@@ -1,17 +1,94 @@
-"""Which base a run starts from that names none."""
+"""Which base a run starts from, or replaces, that names none."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from ..api.meta import find
 from ..api.model_version import ModelVersion
 from ..api.names import series_of
+from ..api.policy import Policy
+from ..api.record import services
+from .rejections import rejection_of
+from .text import listed
+from .views import Problem
 
 
-def newest_base(versions: Iterable[ModelVersion], model: str) -> ModelVersion | None:
-    """Return the newest base of that model that is not being deleted: by series, then by creation."""
+def default_base(versions: Iterable[ModelVersion], policy: Policy) -> ModelVersion | None:
+    """Return the newest base that was live under the policy, else the newest verified import; None for none.
+
+    One was live if it was itself, or a fine-tune of it. Never one that a gate or a person rejected, or that is
+    quarantined: fine-tunes of it would be judged against what nobody wants. What people went back from gives way to any
+    other that was live here. Newest is by series, then by creation.
+    """
+    known = tuple(versions)
+    ranked = ((_rank(base, known, policy), *_age(base), base) for base in bases_of(known, policy.spec.model))
+    standing = [entry for entry in ranked if entry[0] > 0]
+    return max(standing, key=lambda entry: entry[:-1])[-1] if standing else None
+
+
+def bases_of(versions: Iterable[ModelVersion], model: str) -> tuple[ModelVersion, ...]:
+    """Return the bases of that model that are not being deleted."""
     bases = (v for v in versions if v.spec.model == model and v.spec.type == "Base")
-    return max((v for v in bases if v.metadata.deletion_timestamp is None), key=_age, default=None)
+    return tuple(v for v in bases if v.metadata.deletion_timestamp is None)
 
 
-def _age(base: ModelVersion) -> tuple[int, str]:
+def why_no_default(versions: Iterable[ModelVersion], policy: Policy) -> Problem:
+    """Return why the policy has no default base, and how to mend it; asked only where it has none."""
+    model = policy.spec.model
+    bases = bases_of(versions, model)
+    if not bases:
+        text = (
+            f"model {model!r} has no base yet; make one of a trained checkpoint with `finetune-trainer import` and "
+            "apply the ModelVersion that it prints"
+        )
+        return Problem("BaseNotFound", text)
+    known = listed(sorted(base.spec.version for base in bases))
+    text = (
+        f"no base of model {model!r} is one to start from: each of {known} failed its verification, was rejected or "
+        "quarantined, or is a rebuilt one that was never live here; import another one, or name one in spec.baseVersion"
+    )
+    return Problem("BaseNotFound", text)
+
+
+def _rank(base: ModelVersion, versions: tuple[ModelVersion, ...], policy: Policy) -> int:
+    """Return 4 for what was live here, 3 for what people went back from, 2 and 1 for imports, 0 for no default.
+
+    An import that is still measured is better than none: what is wrong with it ends the run, and gates judge the rest.
+    """
+    status, sha256 = policy.status, base.spec.artifact.sha256
+    here = services(base.metadata.annotations, sha256).get(policy.spec.deployment)
+    if status.quarantine_of(sha256) is not None or (here is not None and here.quarantine is not None):
+        return 0
+    if rejection_of(sha256, versions, status) is not None:
+        return 0
+    served = [_served(version, policy) for version in (base, *_tuned_from(base, versions))]
+    if any(served):
+        return max(filter(None, served))
+    if not base.spec.is_import:
+        return 0
+    verified = find(base.status.conditions, "Verified")
+    return {"True": 2, "Unknown": 1, "False": 0}["Unknown" if verified is None else verified.status]
+
+
+def _served(version: ModelVersion, policy: Policy) -> int:
+    """Return 4 for what was live here, 3 for what people went back from since, 0 for what never was."""
+    status, sha256 = policy.status, version.spec.artifact.sha256
+    here = services(version.metadata.annotations, sha256).get(policy.spec.deployment)
+    if status.live is not None and status.live.sha256 == sha256:
+        return 4
+    if not status.is_good(sha256) and (here is None or here.good is None):
+        return 0
+    taken_back = status.taken_back_of(sha256) is not None or (here is not None and here.taken_back is not None)
+    return 3 if taken_back else 4
+
+
+def _tuned_from(base: ModelVersion, versions: tuple[ModelVersion, ...]) -> Iterator[ModelVersion]:
+    """Yield the fine-tunes of a base: an import that came later is never live itself, what was made of it may be."""
+    for version in versions:
+        lineage = version.spec.lineage if version.spec.type == "FineTuned" else None
+        if lineage is not None and lineage.base_sha256 == base.spec.artifact.sha256:
+            yield version
+
+
+def _age(base: ModelVersion) -> tuple[int, str, str]:
     created = base.metadata.creation_timestamp
-    return series_of(base.spec.version) or 0, created.isoformat() if created else ""
+    return series_of(base.spec.version) or 0, created.isoformat() if created else "", base.metadata.name

@@ -53,12 +53,13 @@ class DeleteJob:
 class ReserveVersion:
     """Reserve the next version number of a series for a run, by compare-and-swap in the policy's status.
 
-    `instead_of` is the version that the run has reserved and cannot have: another object has its name.
+    `series` is None for a base, which opens one. `instead_of`
+    is the version that the run has reserved and cannot have: another object has its name.
     """
 
     policy: str
     run_uid: str
-    series: int
+    series: int | None
     instead_of: str | None = None
 
 

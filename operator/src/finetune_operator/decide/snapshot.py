@@ -19,7 +19,7 @@ from ..api.contract import (
 from ..api.meta import FileReference, ObjectMeta
 from ..api.model_version import ModelVersion
 from ..api.names import sha256_of
-from ..api.policy import Gates, Policy, Source
+from ..api.policy import Gates, Policy, PolicySpec, Source
 from ..api.run import Inputs, Run
 from ..api.training import Training, TrainingOverrides
 from ..api.value import canonical_json, complete
@@ -36,10 +36,10 @@ _STEPS_LEFT: Final = 2
 
 def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument:
     """Return the run document of a run, from run, policy and base as they are now."""
-    rules, asked = policy.spec, run.spec.mixing
+    rules, rebuilds = policy.spec, run.spec.rebuilds
     return RunDocument(
         owner=_owner("FineTuneRun", run.metadata),
-        mode="FineTune",
+        mode=run.spec.mode,
         model=rules.model,
         classes=rules.classes,
         serving=rules.serving,
@@ -48,17 +48,33 @@ def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument
         ),
         artifacts=_prefix(policy, run.metadata),
         base=_base(base),
-        mixing=DocumentMixing(
-            min_pool_samples=rules.min_pool_samples,
-            max_old=rules.mixing.max_old,
-            interpolation=rules.mixing.interpolation,
-            ratio=asked.ratio,
-            seed=default_seed(run.metadata.uid) if asked.seed is None else asked.seed,
-        ),
+        start=rules.rebuild_rules.start if rebuilds else None,
+        mixing=_mixing(run, policy),
         holdout=rules.holdout,
-        training=overridden(rules.training, run.spec.training),
+        training=overridden(_training(rules, rebuilds=rebuilds), run.spec.training),
         gates=_limits(rules.gates),
     )
+
+
+def _mixing(run: Run, policy: Policy) -> DocumentMixing:
+    """Return how the mix is drawn. A rebuild draws none, so that no edit of how makes it another one."""
+    rules, asked = policy.spec, run.spec.mixing
+    seed = default_seed(run.metadata.uid) if asked.seed is None else asked.seed
+    if run.spec.rebuilds:
+        return DocumentMixing(min_pool_samples=rules.min_pool_samples, seed=seed)
+    return DocumentMixing(
+        min_pool_samples=rules.min_pool_samples,
+        max_old=rules.mixing.max_old,
+        interpolation=rules.mixing.interpolation,
+        ratio=asked.ratio,
+        seed=seed,
+    )
+
+
+def _training(rules: PolicySpec, *, rebuilds: bool) -> Training:
+    """Return the policy's parameters; what may be done to a page is the same for either."""
+    own = rules.rebuild_rules.training
+    return own.with_augment(rules.training.augment) if rebuilds else rules.training
 
 
 def snapshot_of_base(version: ModelVersion, policy: Policy) -> RunDocument:
@@ -113,6 +129,8 @@ def spec_hash(run_document: RunDocument, run: Run) -> str:
     asked: dict[str, Any] = complete(run_document)
     for key in ("owner", "artifacts"):
         del asked[key]
+    if not run.spec.rebuilds:
+        del asked["start"]  # hashes that are recorded do not know it
     if run.spec.mixing.seed is None and asked["mixing"]:
         del asked["mixing"]["seed"]
     # Who does not ask for Gate 3 asks for what was asked before there was one.
@@ -151,7 +169,9 @@ def _production(run: Run, policy: Policy) -> DocumentProduction | None:
     pages = rules.data.production
     if rules.gates.production is None or pages is None:
         return None
-    seconds = rules.review.timeout_seconds + _STEPS_LEFT * run.spec.active_deadline_seconds
+    seconds = rules.review.timeout_seconds + _STEPS_LEFT * run.spec.deadline_seconds(
+        rules.rebuild_rules.active_deadline_seconds
+    )
     return DocumentProduction(
         uri=pages.uri,
         keep_days=pages.keep_days,

@@ -8,10 +8,10 @@ from .views import PolicyView, Problem, TemplateView
 
 QUEUE_NOT_ALLOWED: Final = "QueueNotAllowed"
 
-ROLES: Final[tuple[TemplateRole, ...]] = ("train", "cpu", "evaluate", "scan")
+ROLES: Final[tuple[TemplateRole, ...]] = ("train", "cpu", "evaluate", "scan", "rebuild")
 
 _OF_RUNS: Final[tuple[TemplateRole, ...]] = ("train", "cpu", "evaluate")
-"""What no run can do without; a scan says itself that it has no PodTemplate."""
+"""What no run can do without; scans and rebuilds say themselves that they have no PodTemplate."""
 
 
 class Templates(Protocol):
@@ -35,6 +35,11 @@ def evaluating_template(view: Templates, policy: Policy | None) -> TemplateView 
 def evaluating_role(policy: Policy | None) -> TemplateRole:
     """Return the role that evaluate and verify are made by."""
     return "evaluate" if policy is not None and policy.spec.pod_templates.evaluate is not None else "cpu"
+
+
+def training_role(run: RunSpec) -> TemplateRole:
+    """Return the role that training is made by; a rebuild takes longer, and may have a PodTemplate of its own."""
+    return "rebuild" if run.rebuilds else "train"
 
 
 def usable_template(role: TemplateRole, template: TemplateView | None, policy: Policy | None) -> TemplateView | Problem:

@@ -237,6 +237,7 @@ class PolicyView:
     cpu_template: TemplateView | None = None
     evaluate_template: TemplateView | None = None
     scan_template: TemplateView | None = None
+    rebuild_template: TemplateView | None = None
     scan_document: bool = False
     """The ConfigMap with the document that a scan would work from now is there."""
     jobs: tuple[JobView, ...] = ()
@@ -254,6 +255,8 @@ class PolicyView:
     """Runs that triggers of the policy made and that are there, the newest, and every one that the status has open."""
     underway: tuple[tuple[str, str], ...] = ()
     """Name and phase of the policy's runs that are neither over nor judged."""
+    rebuilding: tuple[str, ...] = ()
+    """Names of the policy's rebuilds that are not over, judged or not."""
     rivals: tuple[str, ...] = field(default=())
     """Names of older policies on the same Deployment; the oldest one owns it."""
     finished_jobs: tuple[FinishedJob, ...] = ()

@@ -266,7 +266,7 @@ def change(yard: Yard, what: str) -> None:
         case "data":
             yard.policy = captures(yard.policy, updated(PRODUCTION, uri="s3://other"))
         case "base":
-            yard.versions = (*yard.versions, base("base_v2"))
+            yard.versions = (base("base_v2"),)
         case _:
             entry = Judged(run="r", run_uid="u", inputs=PLAN, at=NOW)
             yard.policy = updated(yard.policy, status=updated(yard.policy.status, judged=(entry,)))

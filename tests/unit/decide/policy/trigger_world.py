@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import Judged, Policy
+from finetune_operator.api.policy import Judged, Policy, RebuildRules
 from finetune_operator.api.run import RunSpec
 from finetune_operator.api.scan import Basis, Counted, ScanRules, ScanStatus
 from finetune_operator.api.triggers import Fired, FiredOutcome, Triggers, VolumeTrigger
@@ -16,12 +16,13 @@ from finetune_operator.decide.decision import CreateRun, Decision, Emit, RecordM
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.scan import basis_now
 from finetune_operator.decide.signals import Alerts
-from finetune_operator.decide.views import FiredRun, PolicyView, Problem
+from finetune_operator.decide.views import FiredRun, PolicyView, Problem, TemplateView
 from unit.decide.policy.world import NOW, base, deployment, keys, live, policy, seconds, view
 
 BASE = base()
 VOLUME = Triggers(volume=VolumeTrigger())
 HOUR = timedelta(hours=1)
+TEMPLATE = TemplateView("gpu-trainer", "hash")
 TO_BE_TOLD = Basis(document="to be told")
 
 
@@ -65,6 +66,10 @@ class TriggerWorld:
     now: datetime = NOW
     wrong_by: timedelta = timedelta()
     versions: tuple[ModelVersion, ...] = (BASE,)
+    rebuild: RebuildRules | None = None
+    rebuilding: tuple[str, ...] = ()
+    """Rebuilds of people that are not over."""
+    rebuild_template: TemplateView | None = TEMPLATE
     runs: dict[str, Made] = field(default_factory=dict)
     scans: bool = True
     others: tuple[tuple[str, str], ...] = ()
@@ -78,7 +83,8 @@ class TriggerWorld:
     policy: Policy = field(init=False)
 
     def __post_init__(self) -> None:
-        self.policy = policy(live(BASE), triggers=self.triggers, scan=ScanRules(interval_seconds=86_400))
+        rules = {"triggers": self.triggers, "rebuild": self.rebuild, "scan": ScanRules(interval_seconds=86_400)}
+        self.policy = policy(live(BASE), **rules)
 
     def unscanned(self) -> PolicyView:
         return view(self.policy, deployment(keys(BASE)), versions=self.versions, now=self.now)
@@ -97,6 +103,8 @@ class TriggerWorld:
             now=self.now + self.wrong_by,
             fired=fired,
             underway=(*self.others, *underway),
+            rebuilding=self.rebuilding,
+            rebuild_template=self.rebuild_template,
             alerts=self.alerts,
         )
 

@@ -288,3 +288,53 @@ def test_a_base_is_verified_by_that_condition_alone() -> None:
     other = replace(base(verified=None), status=replace(BASE.status, conditions=(
         Condition(type="Live", status="True", reason="Live"),)))  # fmt: skip
     assert not passed_by_itself(other)
+
+
+def rebuilt(verdict: Any = "Pass", **spec: Any) -> ModelVersion:
+    """A base that a run made, judged against what is live."""
+    return tuned("base_v2", verdict, type="Base", **spec)
+
+
+@pytest.mark.row("V81")
+def test_a_rebuilt_base_goes_live_by_its_evidence_while_another_version_is_live() -> None:
+    assert isinstance(asked(rebuilt()), Clear)
+    assert passed_by_itself(rebuilt())
+
+
+@pytest.mark.row("V81")
+@pytest.mark.parametrize("verdict", ["Review", "Reject", "Error"])
+def test_a_rebuilt_base_that_did_not_pass_goes_live_by_nothing_that_its_status_says(verdict: Any) -> None:
+    """A verification is of an imported base: no status of it stands for gates."""
+    verified = (Condition(type="Verified", status="True", reason="Verified"),)
+    version = rebuilt(verdict)
+    version = replace(version, status=replace(version.status, conditions=verified))
+    refusal = asked(version)
+    assert isinstance(refusal, Refuse)
+    assert refusal.reason == "NotEligible"
+    assert not passed_by_itself(version)
+
+
+@pytest.mark.row("V81")
+def test_a_rebuilt_base_in_review_goes_live_by_an_approval_of_its_evidence() -> None:
+    version = rebuilt("Review")
+    assert isinstance(asked(version, approval=Approval(by="ann", evidence=evidence_of(version).digest)), Clear)
+
+
+@pytest.mark.row("V81")
+def test_a_rebuilt_base_that_was_measured_against_something_else_needs_a_new_run() -> None:
+    refusal = asked(rebuilt(evidence=replace(evidence_of(tuned()), baseline="ft_v1.9")))
+    assert isinstance(refusal, Refuse)
+    assert "start a new run" in refusal.message
+
+
+@pytest.mark.row("V81")
+@pytest.mark.parametrize("forged", ["no gate", "a drop that the figures do not make"])
+def test_a_rebuilt_base_is_believed_by_its_numbers(forged: str) -> None:
+    assert isinstance(asked(with_evidence(rebuilt(), **dict(FORGED[forged]))), Refuse)  # type: ignore[call-overload]
+
+
+@pytest.mark.row("V81")
+def test_an_imported_base_keeps_its_own_way() -> None:
+    refusal = asked(base("base_v2"))
+    assert isinstance(refusal, Refuse)
+    assert "a base goes live first, or again" in refusal.message

@@ -78,7 +78,7 @@ def fine_tuned() -> World:
 
 
 def quarantined() -> World:
-    world = World()
+    world = World(run=run(base_version="base_v1"))
     world.set_policy(quarantined=(Quarantined(version="base_v1", sha256=BASE, reason="Unhealthy", since=START),))
     return world
 

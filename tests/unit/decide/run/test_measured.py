@@ -328,7 +328,7 @@ def test_the_yardstick_is_that_of_what_is_live_or_of_the_base_where_nothing_is(
     known = {"now": DIGESTS["testSet"], "before": OTHER}
     versions = []
     for name, split in splits.items():
-        made = base(name, BASE if name == "base_v1" else LIVE)
+        made = base() if name == "base_v1" else base(name, LIVE, type="FineTuned")
         test_set = None if split is None else TestSet(digest=known[split], images=200)
         versions.append(updated(made, status=updated(made.status, test_set=test_set)))
     world = World(versions=tuple(versions))

@@ -12,7 +12,7 @@ from finetune_operator.api.policy import Lifted, LiveVersion, Policy, PolicyStat
 from finetune_operator.api.record import Mark, Service, record_text, services
 from finetune_operator.decide import limits
 from unit.decide.run.results import BASE, LIVE, START
-from unit.decide.run.world import base, live, policy
+from unit.decide.run.world import imported, live, policy
 from unit.decide.version.test_version import Shelf, serving, tuned
 
 
@@ -99,7 +99,7 @@ class TestRecord:
         later = Service(good=START + timedelta(days=365_000))
         text = record_text(BASE, {f"made-up-{n}": later for n in range(20)})
         shelf = Shelf(
-            version=updated(base(), metadata=updated(base().metadata, annotations={SERVICE_RECORD_KEY: text})),
+            version=updated(imported(), metadata=updated(imported().metadata, annotations={SERVICE_RECORD_KEY: text})),
             policies=remembering(quarantined=(SICK,), taken_back=(TAKEN,)),
         )
         shelf.settle()
@@ -137,7 +137,7 @@ class TestRecord:
     def test_a_record_of_deployments_on_which_nothing_happened_is_ranked_all_the_same(self) -> None:
         text = record_text(BASE, {f"idle-{n}": Service() for n in range(2)})
         annotations = {SERVICE_RECORD_KEY: text}
-        version = updated(base(), metadata=updated(base().metadata, annotations=annotations))
+        version = updated(imported(), metadata=updated(imported().metadata, annotations=annotations))
         shelf = Shelf(version=version, policies=remembering(quarantined=(SICK,)))
         shelf.settle()
         assert shelf.record().quarantine is not None
@@ -146,7 +146,7 @@ class TestRecord:
     @pytest.mark.parametrize("text", ["junk", record_text(LIVE, {"detector": Service(good=START)})])
     def test_a_record_that_is_none_is_left_alone_until_there_is_something_to_say(self, text: str) -> None:
         shelf = Shelf(
-            version=updated(base(), metadata=updated(base().metadata, annotations={SERVICE_RECORD_KEY: text}))
+            version=updated(imported(), metadata=updated(imported().metadata, annotations={SERVICE_RECORD_KEY: text}))
         )
         shelf.settle()
         assert shelf.version.metadata.annotations[SERVICE_RECORD_KEY] == text

@@ -20,15 +20,15 @@ from finetune_operator.decide.decision import Action, Annotate, CreateJob, Creat
 from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.version.view import VersionView
 from finetune_operator.decide.views import JobView, Problem, Span, TemplateView
-from unit.decide.run.results import BASE, LIVE, START, sha
-from unit.decide.run.world import World, base, deleted, ended, live, policy, template
+from unit.decide.run.results import BASE, LIVE, START, evaluate_result, prepare_result, sha, train_result
+from unit.decide.run.world import World, base, deleted, ended, imported, live, policy, run, template
 
 
 @dataclass
 class Shelf:
     """The objects around one version."""
 
-    version: ModelVersion = field(default_factory=base)
+    version: ModelVersion = field(default_factory=imported)
     policies: tuple[Policy, ...] = field(default_factory=lambda: (policy(),))
     cpu_template: TemplateView | None = field(default_factory=lambda: template("cpu-trainer"))
     snapshot: RunDocument | None = None
@@ -533,7 +533,8 @@ def test_a_live_base_that_is_not_measured_yet_is_live() -> None:
 
 
 def test_a_fine_tune_that_no_run_made_is_never_verified() -> None:
-    shelf = Shelf(version=base("ft_v1.1", LIVE, type="FineTuned"))
+    tuned = base("ft_v1.1", LIVE, type="FineTuned")
+    shelf = Shelf(version=updated(tuned, status=updated(tuned.status, conditions=())))
     shelf.settle()
     assert (shelf.verified(), shelf.jobs) == (("False", "NoEvidence"), ())
 
@@ -551,3 +552,43 @@ def test_the_oldest_policy_of_the_model_measures_a_base() -> None:
     chosen = owner_policy(Shelf(policies=(young, old)).view())
     assert chosen is not None
     assert chosen.metadata.name == "b"
+
+
+def rebuilt(verdict: str = "Pass") -> ModelVersion:
+    """A base that a run made."""
+    world = World(run=run(mode="Rebuild"))
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result(train=1560, old=1500, ratio="0"))
+    world.start("train")
+    world.complete("train", train_result(images=1560))
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result(candidate="0.981000" if verdict == "Pass" else "0.900000"))
+    return world.versions[-1]
+
+
+@pytest.mark.row("V80")
+@pytest.mark.parametrize(("verdict", "phase"), [("Pass", "Candidate"), ("Reject", "Rejected")])
+def test_a_rebuilt_base_was_measured_by_its_run_and_by_no_job_of_its_own(verdict: str, phase: str) -> None:
+    shelf = Shelf(version=rebuilt(verdict))
+    assert shelf.version.spec.type == "Base"
+    shelf.settle()
+    assert shelf.jobs == ()
+    assert shelf.version.status.phase == phase
+    verified = find(shelf.version.status.conditions, "Verified")
+    assert verified is not None
+    assert (verified.status, verified.reason) == ("True", "EvaluatedByRun")
+    assert shelf.version.status.map50 == ("0.981000" if verdict == "Pass" else "0.900000")
+
+
+@pytest.mark.row("V80")
+def test_a_rebuilt_base_that_is_live_or_was_shows_it_as_any_version_does() -> None:
+    shelf = Shelf(version=rebuilt())
+    shown = live("base_v2", shelf.version.spec.artifact.sha256)
+    shelf.policies = (updated(policy(), status=updated(policy().status, live=shown)),)
+    phases = []
+    for policies in (shelf.policies, (policy(),)):
+        shelf.policies = policies
+        shelf.settle()
+        phases.append(shelf.version.status.phase)
+    assert phases == ["Live", "Retired"]

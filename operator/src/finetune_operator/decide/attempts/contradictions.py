@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from ...api.contract import EvaluateResult, Measured, NewSet, PrepareResult, RunDocument, Scores
+from ...api.contract import DocumentMixing, EvaluateResult, Measured, NewSet, PrepareResult, RunDocument, Scores
 from ..gates.rows import MAX_COUNT, drop_rows, floor_rows
 from ..gates.shares import found_share, share
 from .tallies import Tally, detections_of, new_samples, test_set
@@ -149,15 +149,17 @@ def _lists(run_document: RunDocument, result: EvaluateResult) -> Iterator[str]:
     yield from new_samples(run_document, result, Tally(gates.floor.min_boxes, new_set.floor.measured, on_new))
 
 
-def drawn_otherwise(run_document: RunDocument, result: PrepareResult, *, all_fresh: bool, all_new: bool) -> list[str]:
+def drawn_otherwise(
+    run_document: RunDocument, result: PrepareResult, *, fresh_by: str | None, all_new: bool
+) -> list[str]:
     """Return where the counts of a mix contradict each other, or the run document that it was drawn by.
 
-    They are counts already. `all_fresh`: no plan told what is fresh, so that all samples are. `all_new`: nor what
-    was judged.
+    They are counts already. `fresh_by` is the digest of the version whose plan told what is fresh; None: none did, so
+    that all samples are. `all_new`: none told what was judged.
     """
     holdout, mixing, new_set = run_document.holdout or Decimal(0), run_document.mixing, result.new_set
     judged = result.held_out if holdout > 0 else result.pool
-    drawn, may_train = Decimal(result.ratio) * result.outside + 1, result.pool - result.held_out
+    may_train = result.pool - result.held_out
     asked, documents = run_document.gates.production if run_document.gates else None, result.production
     checks = (
         (asked is None or documents is not None, "documents of production are asked for, and it says nothing of them"),
@@ -177,19 +179,38 @@ def drawn_otherwise(run_document: RunDocument, result: PrepareResult, *, all_fre
         (result.corrected <= result.new, "more corrected pages than new ones"),
         (holdout > 0 or result.held_out == 0, "pages are held out, and the holdout is 0"),
         (result.old <= result.anchor + may_train - result.outside, "more old pages than the base knows"),
-        (result.old <= drawn, "more old pages than the ratio asks for"),
         (result.fresh <= result.pool, "more fresh pages than the pool has"),
         (new_set.documents <= judged, "more documents of new samples than pages"),
         (new_set.fresh <= min(new_set.documents, result.fresh), "more fresh documents than documents, or than pages"),
         (new_set.boxes <= judged * run_document.serving.max_detections, "more boxes than pages may have"),
         (new_set.documents > 0 or new_set.boxes == 0, "boxes in no document"),
         (
-            not all_fresh or (result.fresh, new_set.fresh) == (result.pool, new_set.documents),
+            fresh_by is not None or (result.fresh, new_set.fresh) == (result.pool, new_set.documents),
             "not all is fresh, and nothing tells what is",
         ),
-        (mixing is None or result.old <= mixing.max_old, "more old pages than spec.mixing.maxOld"),
+        (
+            fresh_by != run_document.base.artifact.sha256 or new_set.fresh == new_set.documents,
+            "new samples that the base knows",
+        ),
+        *(_not_all(result) if run_document.mode == "Rebuild" else _not_by_the_rules(mixing, result)),
         (mixing is None or result.outside >= mixing.min_pool_samples, "fewer samples than spec.mixing.minPoolSamples"),
-        (mixing is None or mixing.ratio in ("Auto", result.ratio) or Decimal(mixing.ratio) == Decimal(result.ratio),
-         "another ratio than spec.mixing.ratio"),
     )  # fmt: skip
     return [text for holds, text in checks if not holds]
+
+
+def _not_all(result: PrepareResult) -> Iterator[tuple[bool, str]]:
+    """Yield what makes a mix all that a rebuild may train on: the pool's part, and the anchor but for pages of it."""
+    of_pool, ever = result.pool - result.held_out, result.pool + result.withdrawn
+    yield result.train >= of_pool, "a rebuild that does not train on all of the pool that may train"
+    yield result.train >= of_pool + result.anchor - ever, "a rebuild that leaves out pages of the anchor"
+
+
+def _not_by_the_rules(mixing: DocumentMixing | None, result: PrepareResult) -> Iterator[tuple[bool, str]]:
+    """Yield what makes a mix the one that the rules ask for."""
+    yield result.old <= Decimal(result.ratio) * result.outside + 1, "more old pages than the ratio asks for"
+    if mixing is None:
+        return
+    most, asked = mixing.max_old, mixing.ratio
+    yield most is None or result.old <= most, "more old pages than spec.mixing.maxOld"
+    by_table = asked in (None, "Auto", result.ratio)
+    yield by_table or Decimal(str(asked)) == Decimal(result.ratio), "another ratio than spec.mixing.ratio"

@@ -73,7 +73,7 @@ def prepared(
     )
     if wrong:
         return _invalid("prepare", wrong)
-    against_itself = drawn_otherwise(run_document, result, all_fresh=fresh_by is None, all_new=not attempt.judged)
+    against_itself = drawn_otherwise(run_document, result, fresh_by=fresh_by, all_new=not attempt.judged)
     if against_itself:
         return _contradictory("prepare", against_itself)
     return Inputs(

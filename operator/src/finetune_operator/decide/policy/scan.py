@@ -20,7 +20,7 @@ from ..attempts.clock import as_recorded
 from ..attempts.engine import advance
 from ..attempts.history import attempt_text, newly_failed, swept
 from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded, StepUnderway
-from ..bases import newest_base
+from ..bases import default_base
 from ..decision import Action, CreateJob, CreateSnapshot, Decision, Emit
 from ..snapshot import document_of_scan
 from ..templates import usable_template
@@ -53,13 +53,14 @@ def wants_scan(policy: Policy) -> bool:
     Pages expire in a suspended policy, too; its triggers wait, and need no counts.
     """
     spec = policy.spec
-    return spec.data.production is not None or (spec.triggers is not None and not spec.suspend)
+    fires = spec.triggers is not None or spec.rebuild_rules.pool_samples is not None
+    return spec.data.production is not None or (fires and not spec.suspend)
 
 
 def basis_now(view: PolicyView) -> Basis:
     """Return what a scan would count by now; counts by anything else are no counts of the policy as it is."""
     policy = view.policy
-    base = newest_base(view.versions, policy.spec.model)
+    base = default_base(view.versions, policy)
     return Basis(
         document=document_sha256(document_of_scan(policy)),
         base="" if base is None else base.spec.artifact.sha256,
@@ -221,7 +222,7 @@ def _request(view: PolicyView, known: ScanStatus, basis: Basis) -> StepRequest[S
 
 
 def _step_inputs(view: PolicyView, basis: Basis, attempt: Attempt) -> str:
-    base = newest_base(view.versions, view.policy.spec.model)
+    base = default_base(view.versions, view.policy)
     plans = {entry.inputs.sha256: entry.inputs for entry in view.policy.status.judged}
     step_inputs = {
         "attempt": attempt.attempt,
@@ -236,7 +237,7 @@ def _accepted(view: PolicyView, basis: Basis | None, _: Attempt, said: StepResul
     """Return what was counted, or why that is not taken; `basis` is None where the scan counts by something else."""
     if basis is None:
         return results.scanned(said, captures=None, classes=None, all_outside=False, all_new=False)
-    base = newest_base(view.versions, view.policy.spec.model)
+    base = default_base(view.versions, view.policy)
     return results.scanned(
         said,
         captures=view.policy.spec.data.production is not None,

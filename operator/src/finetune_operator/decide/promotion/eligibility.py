@@ -77,8 +77,8 @@ def not_taken_back(context: CheckContext) -> Obstacle | None:
 
 
 def passed_by_itself(version: ModelVersion) -> bool:
-    """Tell whether the object alone says that its version may serve: a verified base, or all gates passed."""
-    if version.spec.type == "Base":
+    """Tell whether the object alone says that its version may serve: a verified import, or all gates passed."""
+    if version.spec.is_import:
         return is_true(version.status.conditions, "Verified")
     evidence = version.spec.evidence
     if evidence is None or evidence.rejected_by is not None or disbelief(evidence) is not None:
@@ -126,12 +126,12 @@ def eligible(context: CheckContext) -> Obstacle | None:
         return None
     if context.version.spec.classes != context.policy.spec.classes:
         return _ineligible(context.version, "its classes differ from the policy's spec.classes")
-    if context.version.spec.type == "Base":
-        return _base_eligible(context.policy, context.version)
-    return _tuned_eligible(context)
+    if context.version.spec.is_import:
+        return _import_eligible(context.policy, context.version)
+    return _judged_eligible(context)
 
 
-def _base_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
+def _import_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
     name = version.spec.version
     if not is_true(version.status.conditions, "Verified"):
         verified = find(version.status.conditions, "Verified")
@@ -147,7 +147,7 @@ def _base_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:
     )
 
 
-def _tuned_eligible(context: CheckContext) -> Obstacle | None:
+def _judged_eligible(context: CheckContext) -> Obstacle | None:
     version = context.version
     evidence = version.spec.evidence
     if evidence is None:

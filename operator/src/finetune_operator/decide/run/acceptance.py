@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
-from ..bases import newest_base
+from ..bases import bases_of, default_base, why_no_default
 from ..resources import impossible, misfit
 from ..serving import SERVING_DIFFERS, serving_difference
-from ..templates import evaluating_role, evaluating_template, usable_template
+from ..starts import unfit_start
+from ..templates import evaluating_role, evaluating_template, training_role, usable_template
 from ..text import listed
 from ..views import Problem
 from .view import RunView
@@ -44,7 +45,7 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     base = _base(view, policy)
     if not isinstance(base, ModelVersion):
         return base
-    unfit = _unfit(base, policy)
+    unfit = _unfit(base, policy) or (unfit_start(policy, view.versions) if view.run.spec.rebuilds else None)
     if unfit:
         return Refused(unfit)
     differs = _served_otherwise(base, policy)
@@ -52,7 +53,7 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
         return Waits(differs)
     for template in (
         usable_template("cpu", view.cpu_template, policy),
-        usable_template("train", view.train_template, policy),
+        usable_template(training_role(view.run.spec), view.train_template, policy),
         usable_template(evaluating_role(policy), evaluating_template(view, policy), policy),
     ):
         if isinstance(template, Problem):
@@ -119,19 +120,12 @@ def policy_not_found(name: str, namespace: str) -> Problem:
 
 
 def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:
-    """Return the base that the run names, or the newest one of the model."""
+    """Return the base that the run names, or the policy's default."""
     model, asked = policy.spec.model, view.run.spec.base_version
     versions = [v for v in view.versions if v.spec.model == model and v.metadata.deletion_timestamp is None]
-    bases = [v for v in versions if v.spec.type == "Base"]
-    known = listed(sorted(v.spec.version for v in bases))
+    known = listed(sorted(v.spec.version for v in bases_of(versions, model)))
     if asked is None:
-        return newest_base(versions, model) or Waits(
-            Problem(
-                "BaseNotFound",
-                f"model {model!r} has no base yet; make one of a trained checkpoint with "
-                f"`finetune-trainer import` and apply the ModelVersion that it prints",
-            )
-        )
+        return default_base(versions, policy) or Waits(why_no_default(versions, policy))
     # A base of that name goes first: names are unique only by convention.
     named = sorted((v for v in versions if v.spec.version == asked), key=lambda v: v.spec.type != "Base")
     if not named:

@@ -26,14 +26,15 @@ def told_plans(context: RunContext, attempt: Attempt) -> list[FileReference]:
     return [known[sha256] for sha256 in attempt.judged if sha256 in known]
 
 
-def drawn_in_words(inputs: Inputs) -> str:
+def drawn_in_words(inputs: Inputs, *, rebuilds: bool) -> str:
     """Return what the run trains on, in the words of the glossary."""
     corrected = f", {inputs.corrected} of them corrected" if inputs.corrected else ""
     withdrawn = f", {inputs.withdrawn} withdrawn before" if inputs.withdrawn else ""
+    drawn = "that the base knows" if rebuilds else f"old ones, ratio {inputs.ratio}"
     return (
         f"{inputs.pool} samples in the pool: {inputs.new} new{corrected}, {inputs.fresh} fresh, {inputs.held_out} held "
-        f"out{withdrawn}; training on {inputs.train}: {inputs.outside} outside the base and {inputs.old} old ones, "
-        f"ratio {inputs.ratio}"
+        f"out{withdrawn}; training on {'all ' if rebuilds else ''}{inputs.train}: {inputs.outside} outside the base "
+        f"and {inputs.old} {drawn}"
     )
 
 

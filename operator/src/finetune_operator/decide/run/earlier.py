@@ -154,6 +154,6 @@ def _came_later(run: ObjectMeta, earlier: Earlier, makers: Collection[str]) -> b
 
 
 def _number(version: str) -> tuple[int, ...]:
-    """Return (1, 3) for ft_v1.3; () for a name of another form."""
-    parts = version.removeprefix("ft_v").split(".")
+    """Return (1, 3) for ft_v1.3 and (2,) for base_v2; () for a name of another form."""
+    parts = version.removeprefix("ft_v").removeprefix("base_v").split(".")
     return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()

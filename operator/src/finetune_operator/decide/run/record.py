@@ -41,7 +41,7 @@ def _reserve(context: RunContext, status: RunStatus, instead_of: str | None) -> 
     action = ReserveVersion(
         policy=context.view.run.spec.policy,
         run_uid=context.uid,
-        series=series_of(context.run_document.base.version) or 1,
+        series=None if context.view.run.spec.rebuilds else series_of(context.run_document.base.version) or 1,
         instead_of=instead_of,
     )
     words = f"reserving a version number; {instead_of} is another one's" if instead_of else "reserving a version number"

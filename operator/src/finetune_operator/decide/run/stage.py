@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ...api.contract import RunDocument
 from ...api.meta import FileReference
 from ...api.model_version import ModelVersion
 from ...api.names import snapshot_name
-from ...api.policy import LiveVersion, Policy
+from ...api.policy import LiveVersion, Policy, RebuildRules
 from ...api.run import RunStatus
 from ..attempts.step import AttemptsView
 from ..decision import Action, Decision
@@ -71,13 +72,19 @@ def attempts_view(context: RunContext, status: RunStatus) -> AttemptsView:
         jobs=context.view.jobs,
         now=context.view.now,
         backoff_limit=run.spec.backoff_limit,
-        deadline=span(run.spec.active_deadline_seconds),
+        deadline=deadline_of(context),
         suspended=suspended(context.view),
         observed=context.view.observed,
         nonce=context.view.nonce,
         fingerprint=context.view.fingerprint,
         snapshot_sha256=status.snapshot_sha256,
     )
+
+
+def deadline_of(context: RunContext) -> timedelta:
+    """Return how long a step may run: what the run says, else a day, and for a rebuild what its policy says."""
+    rules = RebuildRules() if context.policy is None else context.policy.spec.rebuild_rules
+    return span(context.view.run.spec.deadline_seconds(rules.active_deadline_seconds))
 
 
 def suspended(view: RunView) -> Explanation | None:

@@ -20,7 +20,7 @@ from ..commands import run_command, with_remedy
 from ..decision import CreateJob, Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
-from ..templates import evaluating_role, evaluating_template, usable_template
+from ..templates import evaluating_role, evaluating_template, training_role, usable_template
 from ..views import Problem
 from .copies import known_bytes
 from .drawn import drawn_in_words, plans_of_judged, told_plans
@@ -60,7 +60,7 @@ def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         role="cpu",
         template=usable_template("cpu", context.view.cpu_template, context.policy),
         step_inputs=partial(_prepare_inputs, context),
-        accept=lambda attempt, said: results.prepared(context.run_document, attempt, said, _fresh_by(context, attempt)),
+        accept=partial(_accept_mix, context),
         live=_digest(context.live),
         judged=plans_of_judged(context),
     )
@@ -68,15 +68,16 @@ def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
 
 
 def train(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
-    """Fine-tune the base by the plan, and export."""
+    """Fine-tune the base by the plan, or train a new one, and export."""
     inputs = status.inputs
     assert inputs is not None
     if status.candidate is not None:
         return Continue(status)
+    role = training_role(context.view.run.spec)
     request = StepRequest(
         step="train",
-        role="train",
-        template=usable_template("train", context.view.train_template, context.policy),
+        role=role,
+        template=usable_template(role, context.view.train_template, context.policy),
         step_inputs=partial(_train_inputs, status, inputs),
         accept=lambda _, said: results.trained(context.run_document, inputs, said, known_bytes(context)),
     )
@@ -181,7 +182,7 @@ def _show_underway(
 
 
 def _record_inputs(context: RunContext, status: RunStatus, inputs: Inputs) -> RunStatus:
-    message = drawn_in_words(inputs)
+    message = drawn_in_words(inputs, rebuilds=context.view.run.spec.rebuilds)
     return mark(context.view, replace(status, inputs=inputs), "Prepared", "True", "Prepared", message)
 
 
@@ -248,9 +249,14 @@ def _accept_evaluation(
     )
 
 
+def _accept_mix(context: RunContext, attempt: Attempt, said: StepResult) -> Inputs | Problem:
+    version = _fresh_in_pool_by(context, attempt)
+    return results.prepared(context.run_document, attempt, said, version.artifact.sha256 if version else None)
+
+
 def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
-    live = _measured_beside(context, attempt)
-    known = {"version": live.version, "inputs": plain(live.inputs)} if live and live.inputs else None
+    version = _fresh_in_pool_by(context, attempt)
+    known = {"version": version.version, "inputs": plain(version.inputs)} if version is not None else None
     judged = [plain(plan) for plan in told_plans(context, attempt)]
     return _text({"attempt": attempt.attempt, "nonce": attempt.nonce, "live": known, "judged": judged})
 
@@ -288,9 +294,23 @@ def _measured_beside(context: RunContext, attempt: Attempt) -> ModelReference | 
 
 
 def _fresh_by(context: RunContext, attempt: Attempt) -> str | None:
-    """Return the digest of the version whose plan tells that attempt what is fresh; None where nothing tells."""
+    """Return the digest of the version whose plan tells an evaluation what is fresh; None where nothing tells."""
     live = _measured_beside(context, attempt)
     return attempt.live if live is not None and live.inputs is not None else None
+
+
+def _fresh_in_pool_by(context: RunContext, attempt: Attempt) -> ModelReference | None:
+    """Return the version whose plan tells `prepare` what is fresh: what is live, else the base; None without a plan.
+
+    A rebuilt base has one: what it learned of the pool is not fresh while it is live. An evaluation needs it not: it
+    measures on nothing that the base knows.
+    """
+    base = context.run_document.base
+    if attempt.live in (None, base.artifact.sha256):
+        version: ModelReference | None = ModelReference(base.version, base.artifact, base.inputs)
+    else:
+        version = model_reference(context, attempt.live)
+    return version if version is not None and version.inputs is not None else None
 
 
 def _provenance(status: RunStatus, round_: int) -> dict[str, object]:

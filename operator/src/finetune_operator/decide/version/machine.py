@@ -320,7 +320,7 @@ def _phase(view: VersionView, status: VersionStatus) -> VersionPhase:
         return "Retired"
     if (spec.evidence is not None and spec.evidence.rejected_by is not None) or _rejected(view) is not None:
         return "Rejected"
-    if spec.type == "FineTuned":
+    if not spec.is_import:
         return "Candidate"
     return "Verified" if _is(status, "Verified") else "Imported"
 

@@ -12,10 +12,10 @@ from ....api.policy import PolicyStatus
 from ....api.run import RunSpec
 from ....api.scan import Counted
 from ....api.triggers import Fired, RunTrigger, Triggers
-from ...bases import newest_base
+from ...bases import default_base, why_no_default
 from ...decision import CreateRun, Decision
 from ...views import Explanation, PolicyView, Problem
-from . import brakes, memory, performance, schedule, volume
+from . import brakes, memory, performance, rebuild, schedule, volume
 from .counted import counted, look_in_words
 from .wish import Missing, Wish, clock_time, samples
 
@@ -81,10 +81,29 @@ def judge(view: PolicyView) -> Firing | Fired | Missing:
     counts = counted(view)
     if isinstance(counts, Problem):
         return Missing(counts)
-    if fired is not None:
-        return fired
-    wish = _wish(view, rules, counts)
-    return wish if isinstance(wish, Missing) else _ripe(view, rules, counts, wish)
+    return fired if fired is not None else _ruled(view, rules, counts)
+
+
+def _ruled(view: PolicyView, rules: Triggers, counts: Counted) -> Firing | Missing:
+    """Return the run that the counts ask for: a rebuild before a fine-tune, which trains in vain beside it."""
+    base = default_base(view.versions, view.policy)
+    if base is None:
+        return Missing(why_no_default(view.versions, view.policy))
+    if not rebuild.is_on(view):
+        return _ripe(view, rules, counts, _wish(view, rules, counts), base)
+    rebuilt = _ripe(view, rules, counts, rebuild.wish(view, counts, base), base)
+    if isinstance(rebuilt, Firing) or not rules.any:
+        return rebuilt
+    tuned = _ripe(view, rules, counts, _wish(view, rules, counts), base)
+    return tuned if isinstance(tuned, Firing) else _both(tuned, rebuilt)
+
+
+def _both(tuned: Missing, rebuilt: Missing) -> Missing:
+    """Return what both miss, a rebuild that is due and kept back first; a window of the schedule is the fine-tune's."""
+    first, second = (tuned, rebuilt) if rebuilt.explanation.reason in rebuild.NOT_DUE else (rebuilt, tuned)
+    moments = [again for again in (tuned.again, rebuilt.again) if again is not None]
+    text = f"{first.explanation.message}; {second.explanation.message}"
+    return Missing(Explanation(first.explanation.reason, text), min(moments, default=None), for_good=tuned.for_good)
 
 
 def _wish(view: PolicyView, rules: Triggers, counts: Counted) -> Wish | Missing:
@@ -116,25 +135,25 @@ def _why(rules: Triggers, counts: Counted, alert: Explanation | None) -> str:
     return "WaitingForWindow" if rules.volume is None and counts.new > 0 else "NotEnoughNewSamples"
 
 
-def _ripe(view: PolicyView, rules: Triggers, counts: Counted, wish: Wish) -> Firing | Missing:
+def _ripe(
+    view: PolicyView, rules: Triggers, counts: Counted, wish: Wish | Missing, base: ModelVersion
+) -> Firing | Missing:
     """Return the run that is to be fired, or what keeps it back."""
-    base = newest_base(view.versions, view.policy.spec.model)
-    if base is None:
-        text = f"model '{view.policy.spec.model}' has no base to start from; `finetune-trainer import` makes one"
-        return Missing(Explanation("BaseNotFound", text))
+    if isinstance(wish, Missing):
+        return wish
     small = brakes.too_small(view, counts)
     if small is not None:
         return small
-    attempt = memory.next_try(view, rules, counts, base)
+    attempt = memory.next_try(view, rules, wish, counts, base)
     if isinstance(attempt, Missing):
         return attempt
     return brakes.too_soon(view, rules) or Firing(wish, counts, base, attempt)
 
 
 def _rules(view: PolicyView) -> Triggers | None:
-    """Return the triggers of a policy that has one."""
-    rules = view.policy.spec.triggers
-    return rules if rules is not None and rules.any else None
+    """Return the triggers of a policy that has one; where rebuilds are its only one, with the defaults' brakes."""
+    rules = view.policy.spec.triggers or Triggers()
+    return rules if rules.any or rebuild.is_on(view) else None
 
 
 def _without_pointless(view: PolicyView) -> PolicyStatus:
@@ -152,6 +171,11 @@ def _without_pointless(view: PolicyView) -> PolicyStatus:
 def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: Counted | Problem) -> bool:
     if rules is None or isinstance(counts, Problem) or brakes.too_small(view, counts) is not None:
         return False
+    if entry.kind == "Rebuild":
+        base = default_base(view.versions, view.policy)
+        if base is None or base.spec.artifact.sha256 != entry.base or not rebuild.is_on(view):
+            return False
+        return isinstance(rebuild.wish(view, counts, base), Wish)
     if entry.kind == "Volume":
         return rules.volume is not None and volume.wish(rules.volume, counts) is not None
     if entry.kind == "Performance":
@@ -161,7 +185,7 @@ def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: C
 
 def _making(view: PolicyView, ruling: Firing | Fired | Missing) -> tuple[CreateRun, ...]:
     """Return the run that is fired and not made yet; none while something stands in the way by now."""
-    rules = view.policy.spec.triggers
+    rules = _rules(view)
     if rules is None or not isinstance(ruling, Fired) or ruling.outcome != "Planned":
         return ()
     return (CreateRun(ruling.run, _spec(view, rules, ruling)),)
@@ -171,6 +195,7 @@ def _spec(view: PolicyView, rules: Triggers, entry: Fired) -> RunSpec:
     name = view.policy.metadata.name
     return RunSpec(
         policy=name,
+        mode="Rebuild" if entry.kind == "Rebuild" else "FineTune",
         base_version=entry.base_version or None,
         suspend=rules.start == "Suspended",
         trigger=RunTrigger(

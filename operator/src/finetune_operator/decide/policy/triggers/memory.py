@@ -107,11 +107,11 @@ def open_entry(status: PolicyStatus) -> Fired | None:
     return next((entry for entry in reversed(status.fired) if entry.is_open), None)
 
 
-def next_try(view: PolicyView, rules: Triggers, counts: Counted, base: ModelVersion) -> int | Missing:
-    """Return the number of the try that is due for this pool and base, or why none is (D152, D153)."""
+def next_try(view: PolicyView, rules: Triggers, wish: Wish, counts: Counted, base: ModelVersion) -> int | Missing:
+    """Return the number of the try that is due for this pool, base and mode, or why none is (D152, D153)."""
     known = {entry.run: entry for entry in view.policy.status.fired}
     recorded = _recorded(view)
-    names = {attempt: name_of(view, counts, base, attempt) for attempt in range(1, TRIES + 1)}
+    names = {attempt: name_of(view, wish, counts, base, attempt) for attempt in range(1, TRIES + 1)}
     tried = [attempt for attempt, name in names.items() if name in known or name in recorded]
     if not tried:
         return 1
@@ -139,23 +139,30 @@ def _pause(view: PolicyView, rules: Triggers, entry: Fired, attempt: int) -> Mis
     return Missing(Explanation("TriedAgainLater", words), end)
 
 
-def name_of(view: PolicyView, counts: Counted, base: ModelVersion, attempt: int) -> str:
-    """Return the name of that try of this pool and base."""
-    metadata, sha256 = view.policy.metadata, base.spec.artifact.sha256
-    where = metadata.namespace
-    return fired_run_name(metadata.name, namespace=where, listing=counts.listing, base=sha256, attempt=attempt)
+def name_of(view: PolicyView, wish: Wish, counts: Counted, base: ModelVersion, attempt: int) -> str:
+    """Return the name of that try of this pool, base and mode."""
+    metadata = view.policy.metadata
+    return fired_run_name(
+        metadata.name,
+        namespace=metadata.namespace,
+        listing=counts.listing,
+        base=base.spec.artifact.sha256,
+        attempt=attempt,
+        rebuilds=wish.rebuilds,
+    )
 
 
 def planned(view: PolicyView, wish: Wish, counts: Counted, base: ModelVersion, attempt: int) -> PolicyStatus:
     """Return the status with one more run that is about to be made."""
     entry = Fired(
-        run=name_of(view, counts, base, attempt),
+        run=name_of(view, wish, counts, base, attempt),
         kind=wish.kind,
         at=times.moment(view.now),
         outcome="Planned",
         listing=text.cut(counts.listing, limits.DIGEST),
         base=base.spec.artifact.sha256,
         attempt=attempt,
+        outside=counts.outside if wish.rebuilds else None,
         base_version=base.spec.version,
         reason=text.cut(wish.reason, limits.FIRED_REASON),
         figures=(*_figures(counts), *wish.figures),

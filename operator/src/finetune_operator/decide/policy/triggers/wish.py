@@ -16,6 +16,11 @@ class Wish:
     reason: str
     figures: tuple[Figure, ...] = ()
 
+    @property
+    def rebuilds(self) -> bool:
+        """Whether the run is to make a new base."""
+        return self.kind == "Rebuild"
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
