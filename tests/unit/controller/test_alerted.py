@@ -116,7 +116,7 @@ def test_nothing_is_said_of_weeks_by_counts_older_than_one_or_where_nothing_is_c
 
 def test_a_policy_says_what_alerts_go_by_and_of_scans_only_where_they_are_made() -> None:
     store = Store()
-    policy(store, {}, watch={"seconds": 7200}, triggers=None, data=without_production())
+    policy(store, {}, watch={"seconds": 7200}, triggers=None, rebuild=None, data=without_production())
     seen = scraped(store)
     assert seen["finetune_policy_info{deployment=detector,model=invoices,namespace=ml}"] == 1
     assert seen[f"finetune_watch_seconds{{{WHERE}}}"] == 7200
