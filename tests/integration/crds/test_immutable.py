@@ -58,12 +58,12 @@ def _edits(manifest: Object, other: Object, path: Path, *, whole: bool) -> Itera
 
 
 def _is_valid_alone(manifest: Object, path: Path) -> bool:
-    """An object without the field can exist: it is not required and not of one possible value."""
+    """An object without the field can exist, as another one: it is not required, nor has it that value by default."""
     schema = crds()[manifest["kind"]].schema
     for name in path[:-1]:
         schema = schema["properties"][name]
-    enum = schema["properties"][path[-1]].get("enum", ())
-    return path[-1] not in schema.get("required", ()) and len(enum) != 1 and path[1:] not in _BOUND
+    is_default = schema["properties"][path[-1]].get("default") == at(manifest, path)
+    return path[-1] not in schema.get("required", ()) and not is_default and path[1:] not in _BOUND
 
 
 def test_the_samples_have_every_field_of_the_schemas() -> None:
@@ -78,7 +78,7 @@ def test_the_samples_have_every_field_of_the_schemas() -> None:
 
 
 def _is_changeable(path: Path) -> bool:
-    return path not in {("mode",), ("artifact", "format"), ("type",)}  # one value, or bound to the version's name
+    return path not in {("mode",), ("artifact", "format"), ("type",)}  # one value, or bound to another field
 
 
 def test_the_two_samples_differ_in_every_field() -> None:
@@ -112,6 +112,19 @@ def test_a_mutable_field_can_be_edited(server: ApiServer, before: Object, after:
         server.delete(before)
     assert answer.accepted, answer.message
     assert answer.body["metadata"]["generation"] == 2
+
+
+def test_a_fine_tune_does_not_become_a_rebuild(server: ApiServer) -> None:
+    """A rebuild has no ratio, so the samples' other edits do not have this one."""
+    manifest = changed(sample("FineTuneRun"), ("spec", "mixing", "ratio"), "Auto")
+    created = server.create(manifest)
+    assert created.accepted, created.message
+    try:
+        answer = server.replace(_on(created.body, changed(manifest, ("spec", "mode"), "Rebuild")), dry_run=True)
+    finally:
+        server.delete(manifest)
+    assert answer.status == 422, "the edit was accepted"
+    assert answer.causes == ("spec.mode: Invalid value: spec.mode is immutable; create another FineTuneRun",)
 
 
 @pytest.mark.row("R208")
