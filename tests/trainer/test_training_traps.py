@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +229,14 @@ def test_images_with_one_name_in_two_folders_do_not_collide(shared_world: World,
         for i, s in enumerate(twice)
     ]
     assert len({p.name for p in materialise(Storage(), moved, tmp_path / "out")}) == 2
+
+
+def test_what_runs_before_ultralytics_has_its_settings_does_not_import_it() -> None:
+    """It reads them when it is imported: where its files lie, and that it writes nothing to standard output."""
+    imports = "import finetune_trainer.steps.train, finetune_trainer.steps.kept"
+    words = f"import sys; {imports}; print('ultralytics' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_ultralytics_reports_to_nobody_and_finds_its_fonts(pod: Path, best_pt: Path) -> None:

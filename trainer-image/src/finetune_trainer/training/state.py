@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 
-from .trainer import FineTuneTrainer
+if TYPE_CHECKING:  # it imports ultralytics, which reads its settings then
+    from .trainer import FineTuneTrainer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

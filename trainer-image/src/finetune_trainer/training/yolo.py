@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..data.materialise import placed_name
 from ..documents.plan import Sample
 from ..errors import ErrorClass, Reason, StepError
 from ..progress import BETWEEN_LINES, Progress
-
-if TYPE_CHECKING:  # it imports ultralytics, which reads its settings then
-    from .state import TrainingState
+from .state import TrainingState
 
 
 @dataclass(frozen=True, slots=True)
