@@ -63,20 +63,23 @@ def import_pause(settings: Settings) -> None:
 
 def import_s3_server(settings: Settings, report: tools.Report) -> str:
     """Build the S3 server (versitygw), import it as an image of that one program, and return the image's name."""
-    go_mod = (settings.home / "tools" / tools.S3_SERVER.module / "go.mod").read_text()
-    name = s3_image(tools.required_version(go_mod, "github.com/versity/versitygw"))
-    _ctr(settings)  # A node that is not running should show before minutes of building.
-    (program,) = tools.build(settings, [tools.S3_SERVER.name], report)
-    _import_program(settings, program, name)
-    return name
+    version = _pinned(settings, tools.S3_SERVER.module, "github.com/versity/versitygw")
+    return _import_built(settings, tools.S3_SERVER.name, s3_image(version), report)
 
 
 def import_prometheus(settings: Settings, report: tools.Report) -> str:
     """Build Prometheus, import it as an image of that one program, and return the image's name."""
-    go_mod = (settings.home / "tools" / "prometheus" / "go.mod").read_text()
-    name = prometheus_image(tools.required_version(go_mod, "github.com/prometheus/prometheus"))
-    _ctr(settings)  # As above.
-    (program,) = tools.build(settings, ["prometheus"], report)
+    version = _pinned(settings, "prometheus", "github.com/prometheus/prometheus")
+    return _import_built(settings, "prometheus", prometheus_image(version), report)
+
+
+def _pinned(settings: Settings, folder: str, module: str) -> str:
+    return tools.required_version((settings.home / "tools" / folder / "go.mod").read_text(), module)
+
+
+def _import_built(settings: Settings, tool: str, name: str, report: tools.Report) -> str:
+    _ctr(settings)  # A node that is not running should show before minutes of building.
+    (program,) = tools.build(settings, [tool], report)
     _import_program(settings, program, name)
     return name
 
