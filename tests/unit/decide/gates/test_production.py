@@ -56,7 +56,8 @@ def test_a_worse_field_is_named_with_what_it_lost_and_gained(live: bool, other: 
     gate = verdict(live=live, lost=[7, 1], gained=[2, 0], labelled=12)
     assert gate.message == (
         f"1 of 2 fields is worse on 100 documents of production (12 labelled) than by {other}: "
-        "amount_total lost 7 and gained 2 (p 0.090)"
+        "amount_total lost 7 and gained 2 (p 0.090); p is how often as good a model loses so many of the documents that "
+        "differ; production.differences of the report has each of them, with its picture"
     )
     assert gate.threshold == "review at 3 of 100 documents lost more than gained (Paired)"
 
@@ -127,6 +128,12 @@ def test_days_whose_pages_go_before_a_review_ends_are_said_to_be_missing(keep: i
     (gate,) = judge(PAIRED, Evaluation(parse(result, EvaluateResult), CLASSES, captured=captured))
     assert gate.reason == "TooFewDocuments"
     assert f"100 were not there to be drawn {words}" in gate.message
+
+
+@pytest.mark.row("R221")
+def test_where_nothing_was_compared_no_field_is_said_to_be_as_good() -> None:
+    gate = verdict(drawn=3, documents=0, vanished=3, old=[0, 0])
+    assert gate.message.startswith("no document of production was compared; 100 of 100 documents are missing")
 
 
 @pytest.mark.row("R221")

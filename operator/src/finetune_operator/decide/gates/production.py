@@ -16,6 +16,11 @@ from .rows import WORST
 
 NAME: Final = "production"
 
+_HOW_SURE: Final = (
+    "p is how often as good a model loses so many of the documents that differ; production.differences of the report "
+    "has each of them, with its picture"
+)
+
 _LEAST_LOST: Final = {"Paired": 3, "Literal": 1}
 """By rule: documents that a field must lose more than it gains, to be worse.
 
@@ -94,7 +99,9 @@ def _compared(seen: ProductionSet, rows: tuple[Row, ...], named: list[Row], othe
         more = " or more" if len(named) == len(rows) < seen.measured else ""
         are = "is" if len(named) == 1 and not more else "are"
         words = "; ".join(map(_text, named))
-        return f"{len(named)}{more} of {seen.measured} fields {are} worse {where}: {words}"
+        return f"{len(named)}{more} of {seen.measured} fields {are} worse {where}: {words}; {_HOW_SURE}"
+    if not seen.documents:
+        return "no document of production was compared"
     return f"none of {seen.measured} fields is worse {where}; most of all {_text(rows[0])}"
 
 
