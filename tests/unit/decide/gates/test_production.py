@@ -56,8 +56,8 @@ def test_a_worse_field_is_named_with_what_it_lost_and_gained(live: bool, other: 
     gate = verdict(live=live, lost=[7, 1], gained=[2, 0], labelled=12)
     assert gate.message == (
         f"1 of 2 fields is worse on 100 documents of production (12 labelled) than by {other}: "
-        "amount_total lost 7 and gained 2 (p 0.090); p is how often as good a model loses so many of the documents that "
-        "differ; production.differences of the report has each of them, with its picture"
+        "amount_total lost 7 and gained 2 (p 0.090); p is how often as good a model loses so many of the documents "
+        "that differ; production.differences of the report has each of them, with its picture"
     )
     assert gate.threshold == "review at 3 of 100 documents lost more than gained (Paired)"
 
