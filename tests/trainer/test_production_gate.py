@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference, digest, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs
 from finetune_trainer.documents.plan import Plan, parse_plan
@@ -168,6 +169,16 @@ class TestDrawing:
         (folder / "notes.txt").write_text("x")
         assert len(full.predictions()) == 6
 
+    def test_a_record_that_calls_itself_otherwise_is_passed_over(self, full: Gate) -> None:
+        """Two pages of one name would leave pictures of one name, of which the second cannot be written."""
+        folder = full.production.folder / "days" / "2026-11-26" / "pages" / "random"
+        full.capture(7010)
+        record = json.loads((folder / f"{7010:032x}.json").read_text())
+        (folder / f"{7010:032x}.json").write_text(json.dumps(record | {"prediction": f"{7000:032x}"}))
+        full.documents = 7
+        made = full.replay(Seer(), Seer(misses={7000: [0], 7010: [0]}))
+        assert (made.result.documents, made.result.lost) == (6, (1, 0, 0))
+
     def test_a_record_that_goes_while_others_are_read_is_passed_over(
         self, full: Gate, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -281,12 +292,21 @@ class TestCounting:
         result = full.replay(Seer(), Seer(), plan, live=live).result
         assert (result.drawn, result.vanished, result.documents) == (6, 0, 5)
 
-    @pytest.mark.parametrize("how", ["other documents", "one that trains", "another place"])
+    @pytest.mark.parametrize("how", ["other documents", "one that trains", "another place", "one twice", "not random"])
     def test_a_plan_that_was_not_drawn_so_is_refused(self, full: Gate, how: str) -> None:
         plan = full.plan()
         assert plan.production is not None
         first = plan.production[0][0]
-        if how == "other documents":
+        if how == "one twice":
+            plan = bound(plan, (*plan.production[:-1], plan.production[0]))
+        elif how == "not random":
+            [uncertain] = full.capture(7050, stratum="Uncertain")
+            record = full.production.folder / "days" / "2026-11-26" / "pages" / "uncertain" / f"{uncertain}.json"
+            named = msgspec.structs.replace(
+                first, pixels="e" * 64, record=FileReference(record.as_uri(), sha256_of(record.read_bytes()))
+            )
+            plan = bound(plan, ((named,), *plan.production[1:]))
+        elif how == "other documents":
             plan = msgspec.structs.replace(plan, production=plan.production[1:])
         else:
             assert plan.production is not None
@@ -346,13 +366,15 @@ class TestShowing:
         assert len(set(crops[0] + crops[1])) == 2
 
 
+@pytest.mark.parametrize("mode", ["FineTune", "Rebuild"])
 def test_prepare_and_evaluate_carry_the_gate_from_draw_to_report(
-    base: dict[str, Any], gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: dict[str, Any], gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """With a real model on both sides: nothing differs, and everything is told."""
     gate.capture(*range(7000, 7006))
     asked = gate.parsed()
-    named = gate.policy.world.parsed(base, artifacts__uri=(tmp_path / "out").as_uri())
+    made: Any = gate.policy.world.parsed if mode == "FineTune" else gate.policy.world.rebuild
+    named = made(base, artifacts__uri=(tmp_path / "out").as_uri())
     document = msgspec.structs.replace(named, data=asked.data, gates=asked.gates)
     prepared = prepare(
         context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE), clock=lambda: NOW

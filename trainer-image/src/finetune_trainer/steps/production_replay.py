@@ -113,6 +113,8 @@ def _check(plan: Plan, drawn: Sequence[DrawnDocument], production: Production) -
     pages = [page for pages in drawn for page in pages]
     if any(page.pixels in known for page in pages):
         raise differs("its documents of production have pages that it trains on")
+    if len({page.pixels for page in pages}) < len(pages):
+        raise differs("its documents of production have a page twice")
     if any(not page.record.uri.startswith(join(production.root, DAYS) + "/") for page in pages):
         raise differs(f"its documents of production lie elsewhere than below {production.root}")
 
@@ -143,6 +145,8 @@ def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Pa
     if data is None or sha256_of(data) != drawn.record.sha256:
         return "its record is gone" if data is None else "its record was changed"
     record = parse_page(data, drawn.record.uri)
+    if record.stratum != "Random":
+        raise differs(f"its documents of production have a page of the stratum {record.stratum}")
     place = join(_day(drawn), "files", record.page.sha256)
     came = _read(storage, place)
     shown = "its bytes have expired, or were erased" if came is None else page_file(record, came)
