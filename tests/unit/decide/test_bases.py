@@ -126,6 +126,29 @@ def test_a_base_that_people_went_back_from_gives_way_to_another_that_was_live() 
 
 
 @pytest.mark.row("R235")
+def test_a_base_that_people_went_back_from_is_the_default_again_once_a_fine_tune_of_it_is_live() -> None:
+    taken = TakenBack(version="base_v2", sha256=V2.spec.artifact.sha256, by="back", since=START)
+    fine_tune = tuned("ft_v2.1", V2)
+    rules = serving(fine_tune, last_good=(good(V1), good(V2)), taken_back=(taken,))
+    assert chosen(rules, V1, V2, fine_tune) == "base_v2"
+
+
+@pytest.mark.row("R235")
+def test_a_fine_tune_speaks_for_the_bytes_that_it_came_from_and_not_for_their_number() -> None:
+    """Numbers are unique by convention; who imports other bytes under one has another base."""
+    other = updated(base("base_v2", sha("other bytes")), metadata=updated(V2.metadata, name="other"))
+    fine_tune = tuned("ft_v2.1", other)
+    assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, V2, fine_tune) == "base_v1"
+
+
+@pytest.mark.row("R235")
+def test_the_tenth_base_is_newer_than_the_ninth() -> None:
+    ninth, tenth = base("base_v9", sha("9")), base("base_v10", sha("10"))
+    assert chosen(policy(), ninth, tenth) == "base_v10"
+    assert chosen(remembering(last_good=(good(ninth), good(tenth))), V1, ninth, tenth) == "base_v10"
+
+
+@pytest.mark.row("R235")
 def test_a_base_that_goes_or_is_of_another_model_is_none() -> None:
     going = updated(V2, metadata=deleted(V2.metadata))
     assert chosen(serving(V2), V1, going) == "base_v1"
