@@ -227,6 +227,37 @@ def test_disruptions_cost_no_retry_but_have_an_end() -> None:
     assert world.jobs_made("train") == 20
 
 
+def disrupted(world: World, times: int, *, hours: float) -> None:
+    """Let a node take each attempt of train away after so long."""
+    for _ in range(times):
+        assert world.phase() == "Training"
+        world.start("train")
+        world.wait(hours * 3600)
+        world.fail("train", 143, disrupted=True)
+        world.wait(10)
+        world.settle()
+
+
+@pytest.mark.row("R227")
+def test_a_training_of_days_outlives_the_nodes_that_are_taken_away_every_few_hours() -> None:
+    """It goes on after its last epoch, so that each attempt brings it nearer; a node that takes it at once does not."""
+    world = World(run=run(backoff_limit=0, active_deadline_seconds=30 * 86_400)).prepared()
+    disrupted(world, 50, hours=3)
+    disrupted(world, 19, hours=0.5)
+    assert world.phase() == "Training"
+    disrupted(world, 1, hours=0.9)
+    assert world.condition("Finished") == ("True", "TooManyDisruptions")
+    assert "disrupted 70 times" in world.status.message
+
+
+@pytest.mark.row("R227")
+def test_however_long_each_attempt_ran_a_hundred_are_enough() -> None:
+    world = World(run=run(backoff_limit=0, active_deadline_seconds=30 * 86_400)).prepared()
+    disrupted(world, 100, hours=1)
+    assert world.condition("Finished") == ("True", "TooManyDisruptions")
+    assert world.jobs_made("train") == 100
+
+
 def told(world: World) -> list[Any]:
     """The earlier attempts that each Job of train is told of."""
     made = [a for a in world.history if isinstance(a, CreateJob) and a.step == "train"]
