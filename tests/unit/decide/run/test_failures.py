@@ -342,3 +342,23 @@ def test_a_status_stays_small_however_much_went_wrong() -> None:
         world.complete(step, result)
     assert len(world.status.attempts) == 51
     assert len(json.dumps(plain(world.status))) < 32 * 1024
+
+
+@pytest.mark.row("R210")
+def test_an_attempt_that_was_suspended_is_told_of_too() -> None:
+    world = World().prepared()
+    world.start("train")
+    world.edit(suspend=True)
+    world.settle()
+    world.fail("train", 143, error("Preempted", "Preempted"))
+    world.edit(suspend=False)
+    world.settle()
+    assert [attempt.outcome for attempt in world.status.attempts if attempt.step == "train"] == ["Suspended", "Running"]
+    assert told(world) == [[], [1]]
+
+
+@pytest.mark.row("R210")
+def test_of_very_many_attempts_the_newest_are_told_of() -> None:
+    world = World(run=run(backoff_limit=0)).prepared()
+    disrupted(world, 18, hours=0.1)
+    assert told(world)[-1] == list(range(3, 19))
