@@ -11,6 +11,7 @@ from finetune_operator.api.model_version import Lineage, ModelVersion, VersionEv
 from finetune_operator.api.names import SERVICE_RECORD_KEY
 from finetune_operator.api.policy import LiveVersion, Policy, Quarantined, Rejected, TakenBack
 from finetune_operator.api.record import Mark, Service, record_text
+from finetune_operator.api.run import GateVerdict
 from finetune_operator.decide.bases import default_base, why_no_default
 from unit.decide.run.results import START, sha
 from unit.decide.run.world import base, deleted, imported, live, policy
@@ -26,7 +27,8 @@ def rebuilt(version: str = "base_v2", verdict: Any = "Pass") -> ModelVersion:
         inputs=FileReference(uri="file:///plan.json", sha256=sha("plan")), spec_hash="s", inputs_hash="i", pool=2500,
         outside=2000, seed=1, created_at=START,
     )  # fmt: skip
-    evidence = VersionEvidence(digest=f"sha256:{sha('e')}", verdict=verdict, gates=())
+    gates = (GateVerdict(name="regression", verdict=verdict),)
+    evidence = VersionEvidence(digest=f"sha256:{sha('e')}", verdict=verdict, gates=gates)
     return base(version, sha(version), base="base_v1", inputs=lineage.inputs, lineage=lineage, evidence=evidence)
 
 
@@ -146,6 +148,18 @@ def test_the_tenth_base_is_newer_than_the_ninth() -> None:
     ninth, tenth = base("base_v9", sha("9")), base("base_v10", sha("10"))
     assert chosen(policy(), ninth, tenth) == "base_v10"
     assert chosen(remembering(last_good=(good(ninth), good(tenth))), V1, ninth, tenth) == "base_v10"
+
+
+@pytest.mark.row("R235")
+def test_a_rebuild_that_its_gates_rejected_is_no_default_whatever_a_record_or_a_fine_tune_of_it_says() -> None:
+    bad = rebuilt(verdict="Reject")
+    fine_tune = tuned("ft_v2.1", bad)
+    assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, bad, fine_tune) == "base_v1"
+    assert chosen(policy(), V1, recorded(bad, Service(good=START))) == "base_v1"
+    by_a_gate = (GateVerdict(name="regression", verdict="Reject"),)
+    assert bad.spec.evidence is not None
+    said = updated(bad.spec, evidence=updated(bad.spec.evidence, verdict="Pass", gates=by_a_gate))
+    assert chosen(policy(), V1, recorded(updated(bad, spec=said), Service(good=START))) == "base_v1"
 
 
 @pytest.mark.row("R235")

@@ -7,6 +7,7 @@ from ..api.model_version import ModelVersion
 from ..api.names import series_of
 from ..api.policy import Policy
 from ..api.record import services
+from .gates.recorded import recorded_verdict
 from .rejections import rejection_of
 from .text import listed
 from .views import Problem
@@ -58,7 +59,7 @@ def _rank(base: ModelVersion, versions: tuple[ModelVersion, ...], policy: Policy
     here = services(base.metadata.annotations, sha256).get(policy.spec.deployment)
     if status.quarantine_of(sha256) is not None or (here is not None and here.quarantine is not None):
         return 0
-    if rejection_of(sha256, versions, status) is not None:
+    if rejection_of(sha256, versions, status) is not None or _failed_its_gates(base):
         return 0
     served = [_served(version, policy) for version in (base, *_tuned_from(base, versions))]
     if any(served):
@@ -67,6 +68,12 @@ def _rank(base: ModelVersion, versions: tuple[ModelVersion, ...], policy: Policy
         return 0
     verified = find(base.status.conditions, "Verified")
     return {"True": 2, "Unknown": 1, "False": 0}["Unknown" if verified is None else verified.status]
+
+
+def _failed_its_gates(base: ModelVersion) -> bool:
+    """Tell whether a run made it and its gates said no: also where somebody named it, and a fine-tune of it is live."""
+    evidence = base.spec.evidence
+    return evidence is not None and recorded_verdict(evidence) in ("Reject", "Error")
 
 
 def _served(version: ModelVersion, policy: Policy) -> int:
