@@ -106,12 +106,15 @@ class TestDrawing:
         gate.capture(3, 1000, 2000)  # pages of the anchor's three splits
         assert gate.predictions() == set(unknown)
 
-    def test_a_page_that_only_the_live_version_learnt_from_is_not_drawn(self, gate: Gate) -> None:
+    @pytest.mark.parametrize("model", ["live", "base"])
+    def test_a_page_that_only_base_or_live_version_learnt_from_is_not_drawn(self, gate: Gate, model: str) -> None:
         first = gate.policy.pool
         gate.verify(7001, held_out=False)
-        gate.policy.live = gate.policy.run()
+        setattr(gate.policy, model, gate.policy.run())
+        gate.policy.add(6000, 1)
         gate.policy.pool = gate.policy.world.root / "second"
         gate.policy.add(5000, 12)
+        gate.policy.add(6000, 1)
         assert gate.policy.pool != first
         unknown = gate.capture(7000)
         gate.capture(7001)
