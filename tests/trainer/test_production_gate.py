@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from finetune_trainer import local_files
 from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference, digest, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs
@@ -299,20 +300,19 @@ class TestCounting:
     def test_a_plan_that_was_not_drawn_so_is_refused(self, full: Gate, how: str) -> None:
         plan = full.plan()
         assert plan.production is not None
-        first = plan.production[0][0]
+        drawn, first = plan.production, plan.production[0][0]
         if how == "one twice":
-            plan = bound(plan, (*plan.production[:-1], plan.production[0]))
+            plan = bound(plan, (*drawn[:-1], drawn[0]))
         elif how == "not random":
             [uncertain] = full.capture(7050, stratum="Uncertain")
             record = full.production.folder / "days" / "2026-11-26" / "pages" / "uncertain" / f"{uncertain}.json"
             named = msgspec.structs.replace(
                 first, pixels="e" * 64, record=FileReference(record.as_uri(), sha256_of(record.read_bytes()))
             )
-            plan = bound(plan, ((named,), *plan.production[1:]))
+            plan = bound(plan, ((named,), *drawn[1:]))
         elif how == "other documents":
-            plan = msgspec.structs.replace(plan, production=plan.production[1:])
+            plan = msgspec.structs.replace(plan, production=drawn[1:])
         else:
-            assert plan.production is not None
             pixels = next(s.pixels for s in plan.listing if s.use == "train")
             assert pixels is not None
             elsewhere = FileReference(first.record.uri.replace("/invoice-detector/", "/another/"), first.record.sha256)
@@ -321,7 +321,7 @@ class TestCounting:
                 if how == "one that trains"
                 else msgspec.structs.replace(first, record=elsewhere)
             )
-            plan = bound(plan, ((changed,), *plan.production[1:]))
+            plan = bound(plan, ((changed,), *drawn[1:]))
         with pytest.raises(StepError, match="documents of production") as caught:
             full.replay(Seer(), Seer(), plan)
         assert caught.value.reason is Reason.DIGEST_MISMATCH
@@ -362,6 +362,35 @@ class TestShowing:
         shown = [difference.crop is not None for difference in made.report.differences]
         assert shown == [True] * 4 + [False] * 8
         assert made.report.not_drawn == 8
+
+    @pytest.mark.parametrize(
+        "why", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system"), OSError(28, "Full")]
+    )
+    def test_where_no_picture_may_be_written_what_was_measured_stands(
+        self, full: Gate, monkeypatch: pytest.MonkeyPatch, why: OSError
+    ) -> None:
+        """A training of days is not thrown away because pages lie where the pod may only read."""
+        honest = local_files.create
+
+        def create(path: Path, data: bytes) -> None:
+            if "crops" in path.parts:
+                raise why
+            honest(path, data)
+
+        monkeypatch.setattr(local_files, "create", create)
+        made = full.replay(Seer(), Seer(misses={7000: [0]}))
+        assert made.result.lost == (1, 0, 0)
+        assert [(d.outcome, d.crop) for d in made.report.differences] == [("Lost", None)]
+
+    def test_a_store_that_is_away_when_pictures_are_written_is_an_error(
+        self, full: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def create(path: Path, data: bytes) -> None:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(local_files, "create", create)
+        with pytest.raises(StepError, match="Input/output"):
+            full.replay(Seer(), Seer(misses={7000: [0]}))
 
     def test_two_rounds_leave_pictures_of_their_own(self, full: Gate) -> None:
         plan = full.plan()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
@@ -256,12 +257,25 @@ def _differences(
 
 
 def _crop(context: StepContext, folder: str, document: _Document, compared: Compared, field: int) -> str | None:
-    """Write the picture of one difference, and return where it lies."""
+    """Write the picture of one difference, and return where it lies; None where nothing may be written there."""
     at = page_that_differs(compared, field)
     picture = side_by_side(compared.old[at], compared.new[at], field, labelled=document.labelled)
     if picture is None:
         return None
     page = document.drawn[at]
     place = join(_day(page), CROPS, folder, f"{page.prediction}-{field}.jpg")
-    context.storage.write_once(place, picture)
+    try:
+        context.storage.write_once(place, picture)
+    except StepError as error:
+        if not _takes_nothing(error):
+            raise
+        context.progress.report(percent=95, activity=f"no picture of page {page.prediction}: {error.message}")
+        return None
     return place
+
+
+def _takes_nothing(error: StepError) -> bool:
+    """Tell whether the place takes no picture, now or later: what was measured stands without it."""
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+    return full or error.reason is Reason.DATA_UNREADABLE
