@@ -223,6 +223,13 @@ class TestCounting:
         assert by_field == {0: (6, 0, 0), 1: (6, 3, 0), 2: (4, 1, 1)}
         assert result.digest == full.plan().digests.production
 
+    def test_it_is_held_against_what_is_live_where_that_is_not_the_base(self, full: Gate) -> None:
+        """What is live has learned more: a candidate that is as good as the base alone would be a step back."""
+        base, live = Seer(misses={7000: [0], 7001: [0], 7002: [0]}), Seer()
+        result = full.replay(live, base, base=base).result
+        assert dict(zip(result.field, result.lost, strict=True))[0] == 3
+        assert full.replay(live, live, base=base).result.gained == (0, 0, 0)
+
     def test_a_field_is_found_on_whichever_page_of_a_document(self, gate: Gate) -> None:
         gate.documents = 1
         gate.capture(7000, 7001, document="one")
