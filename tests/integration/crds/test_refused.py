@@ -169,6 +169,13 @@ CASES = (
         "set data.production.uri as FINETUNE_CAPTURE_URI of the server, or remove gates.production",
         field="gates.production",
     ),
+    Bad(
+        POLICY,
+        "gates.production",
+        {"documents": 2},
+        "raise documents, or set rule to Literal",
+        field="gates.production.documents",
+    ),
     *(
         Bad(POLICY, "data.production.keepDays", days, "raise data.production.keepDays or lower review.timeoutSeconds")
         for days in (2, 3)
