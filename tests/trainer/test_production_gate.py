@@ -284,6 +284,18 @@ class TestCounting:
         result = full.replay(Seer(), Seer(), plan).result
         assert (result.drawn, result.vanished, result.documents, result.old) == (6, 1, 5, (5, 5, 5))
 
+    def test_a_document_of_which_one_page_vanished_is_not_compared_by_the_others(self, gate: Gate) -> None:
+        gate.capture(7000, 7001, 7002, document="one")
+        gate.capture(7003, document="two")
+        plan = gate.plan()
+        assert plan.production is not None
+        [pages] = [pages for pages in plan.production if len(pages) == 3]
+        gone = gate.production.records[pages[-1].prediction]["page"]["sha256"]
+        (gate.production.folder / "days" / "2026-11-26" / "files" / gone).unlink()
+        every = {seed: [0] for seed in (7000, 7001, 7002)}
+        result = gate.replay(Seer(), Seer(misses=every), plan).result
+        assert (result.drawn, result.vanished, result.documents, result.lost) == (2, 1, 1, (0, 0, 0))
+
     def test_a_store_that_is_away_is_an_error(self, full: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
         plan, honest = full.plan(), Storage.read
 
