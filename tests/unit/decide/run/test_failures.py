@@ -8,6 +8,7 @@ import pytest
 
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob
+from finetune_operator.decide.views import Failure, Problem
 from house.following import manifests
 from unit.decide.run.attempts import error, newest, outcomes, training
 from unit.decide.run.results import ROOT, envelope, prepare_result, sha, train_result
@@ -362,3 +363,17 @@ def test_of_very_many_attempts_the_newest_are_told_of() -> None:
     world = World(run=run(backoff_limit=0)).prepared()
     disrupted(world, 18, hours=0.1)
     assert told(world)[-1] == list(range(3, 19))
+
+
+@pytest.mark.row("R210")
+def test_attempts_that_never_ran_do_not_hide_the_one_that_kept_something() -> None:
+    """A node that rejects pods makes attempt after attempt within minutes."""
+    world = World(run=run(backoff_limit=0)).prepared()
+    disrupted(world, 1, hours=2)
+    for _ in range(18):
+        rejected = Failure(Problem("RejectedByNode", "no healthy devices"), counted=False)
+        world.fail("train", None, failure=rejected, has_pods=True, spans=())
+        world.wait(300)
+        world.settle()
+    assert world.phase() == "Training"
+    assert told(world)[-1] == [1, *range(5, 20)]
