@@ -62,8 +62,8 @@ class ApiServer:
     counter: int = 0
     believed: frozenset[str] = frozenset()
     """Actors whose objects are taken as they are: of an older release, whose rules were others."""
-    projected: dict[tuple[Kind, str, str], tuple[Object, Projection]] = field(default_factory=dict)
-    """The projection of each object that was asked for, with the object: another one under its key is projected anew."""
+    projected: dict[tuple[Kind, str, str], tuple[Object, Projection]] = field(default_factory=dict, compare=False)
+    """The projection of each object that was asked for, with the object: another one of its key is projected anew."""
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -358,17 +358,23 @@ class Client:
     writes: int = 0
     then: Callable[[int], None] | None = None
     """Called after each write, with its number: what others do in the middle of the operator's work."""
+    at_write: Callable[[int, str], None] | None = None
+    """Called where `crash_at` could be, with number and moment: who looks at the world then."""
 
     def _write(self, commit: Callable[[], Any]) -> Any:
         number, self.writes = self.writes, self.writes + 1
-        if self.crash_at == (number, "before"):
-            raise Crash(f"before write {number}")
+        self._could_die(number, "before")
         result = commit()
         if self.then is not None:
             self.then(number)
-        if self.crash_at == (number, "after"):
-            raise Crash(f"after write {number}")
+        self._could_die(number, "after")
         return result
+
+    def _could_die(self, number: int, moment: str) -> None:
+        if self.at_write is not None:
+            self.at_write(number, moment)
+        if self.crash_at == (number, moment):
+            raise Crash(f"{moment} write {number}")
 
     async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
         """See Cluster.get."""
