@@ -82,7 +82,7 @@ def _check(world: W, play: Callable[[W], object], death: Death[W]) -> None:
 
 def twin(world: W) -> W:
     """Return a copy of the world with the operator that it has. Objects are shared: nobody changes them in place."""
-    made = _copied(world)
+    made: W = _copied(world)
     made.server = _copied(world.server)
     made.server.owners = {uid: dict(owned) for uid, owned in world.server.owners.items()}
     for name in PARTS:
