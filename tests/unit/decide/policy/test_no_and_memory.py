@@ -133,6 +133,17 @@ def test_what_somebody_put_in_its_place_counts_as_live_if_it_was_good() -> None:
 
 
 @pytest.mark.row("D117")
+@pytest.mark.row("D118")
+def test_a_no_is_not_lost_on_a_deployment_that_is_out_of_our_care_for_a_while() -> None:
+    """It has no label when somebody puts their keys there, a person says no, and they let go of them."""
+    theirs = deployment(keys(OTHER), epoch=3, keys_manager="kubectl", managed=False)
+    status = after_a_no(live(TUNED, 1, TUNED, BASE), theirs).status
+    back = applied(after_a_no(status, BARE))
+    assert back is not None
+    assert back.version == "base_v1"
+
+
+@pytest.mark.row("D117")
 def test_the_hold_that_stands_says_what_counts_as_live_now_and_how_it_is_lifted() -> None:
     held = Hold(by="finetune-operator", reason="RolledBack", message="it failed; to try 'ft_v1.1' again: x", since=NOW)
     hold = after_a_no(replace(live(TUNED, 1, TUNED, BASE), hold=held), GONE).status.hold
