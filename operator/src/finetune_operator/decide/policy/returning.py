@@ -189,6 +189,8 @@ def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[
     event = Emit("Warning", "RolledBack", text)
     if flight.brake is not None and flight.brake.release_hold:
         return Decision(memory.released(status), (event,))
+    if flight.why == REJECTED:
+        return Decision(status, (event,))  # nothing of it ever served, and there is nothing to mend
     held, events = holds.rolled_back(view, status, flight, text)
     return Decision(held, events or (event,))
 
