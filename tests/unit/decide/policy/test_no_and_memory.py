@@ -132,15 +132,17 @@ def test_what_somebody_put_in_its_place_counts_as_live_if_it_was_good() -> None:
         assert status.live.version == version
 
 
-@pytest.mark.row("D117")
 @pytest.mark.row("D118")
 def test_a_no_is_not_lost_on_a_deployment_that_is_out_of_our_care_for_a_while() -> None:
-    """It has no label when somebody puts their keys there, a person says no, and they let go of them."""
+    """It has no label when somebody puts their keys there, and lets go of them; a person says no before, or then."""
     theirs = deployment(keys(OTHER), epoch=3, keys_manager="kubectl", managed=False)
-    status = after_a_no(live(TUNED, 1, TUNED, BASE), theirs).status
-    back = applied(after_a_no(status, BARE))
-    assert back is not None
-    assert back.version == "base_v1"
+    for before in (live(TUNED, 1, TUNED, BASE), REJECTED):
+        decided = after_a_no(before, theirs)
+        assert events(decided) == ["LiveRejected"]
+        back = applied(after_a_no(decided.status, BARE))
+        assert back is not None
+        assert back.version == "base_v1"
+    assert decide(view(policy(REJECTED), theirs, versions=VERSIONS, rivals=("older",))).status.live == REJECTED.live
 
 
 @pytest.mark.row("D117")

@@ -85,7 +85,7 @@ class Said(World):
 
     def _see_others_keys(self) -> None:
         there, status = self.target, self.policy.status
-        if there is None or there.keys.absent or not there.managed or status.in_flight is not None:
+        if there is None or there.keys.absent or status.in_flight is not None:
             return
         live_now = status.live
         if live_now is not None and live_now.sha256 != there.keys.sha256 and status.is_good(live_now.sha256):

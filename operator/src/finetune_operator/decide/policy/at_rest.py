@@ -137,13 +137,15 @@ def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion
 def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
     """Somebody changed the keys: record it, hold, never overwrite (D6); what a person rejected is given up (D118)."""
     status, deployment = view.policy.status, view.deployment
-    if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
+    if deployment is None or deployment.keys.absent:
         return None
+    led, why = given_up(view, status, deployment.keys)
+    said = (Emit("Warning", "LiveRejected", why),) if why else ()
+    if deployment_problem(view) is not None:
+        return Decision(led, said) if why else None
     if deployment.keys == keys_of(status.live):
         renewed = holds.undone(view, status) if written_by_others(deployment) is None else status
         return None if renewed is status else Decision(renewed)
-    led, why = given_up(view, status, deployment.keys)
-    said = (Emit("Warning", "LiveRejected", why),) if why else ()
     if holds.is_kept(status, deployment) or adoptable(view) is not None:
         return Decision(holds.still_owned(view, led, why), said) if why else None
     held, events = holds.external(view, led, deployment, why)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ...api.policy import InFlight, LiveVersion, PolicyStatus
 from ..decision import Decision, Emit
-from ..deployment import deployment_problem, keys_of
+from ..deployment import keys_of
 from ..promotion.eligibility import is_proven
 from ..rejections import barred, in_words, rejection_of
 from ..views import PolicyView, ServedKeys
@@ -29,20 +29,18 @@ def instead(view: PolicyView, status: PolicyStatus, flight: InFlight, message: s
 
 
 def put_aside(view: PolicyView, status: PolicyStatus) -> Decision[PolicyStatus]:
-    """Return `status`, which knows what people rejected by now, after a no to live where it is not served (row D117).
+    """Return `status`, which knows what people rejected by now, after a no to live where nothing is served (row D117).
 
     What serves goes on, and is put back when its keys are lost later. Where they are not there when the no is said, or
-    there is no Deployment, what comes back is a choice. What an adopted version may do is told by row D65, and what
-    somebody else's keys on a Deployment of ours do, by D118.
+    there is no Deployment, what comes back is a choice. What an adopted version may do is told by row D65.
     """
     live, hold, before = status.live, status.hold, view.policy.status
     if live is None or status.in_flight is not None or view.rivals or (hold is not None and hold.reason == "Adopted"):
         return Decision(status)
     said_now = before.rejected_of(live.sha256) is None and status.rejected_of(live.sha256) is not None
-    there = ServedKeys() if view.deployment is None else view.deployment.keys
-    if not said_now or there == keys_of(live) or not (there.absent or deployment_problem(view) is not None):
+    if not said_now or (view.deployment is not None and not view.deployment.keys.absent):
         return Decision(status)
-    led, why = _led_elsewhere(view, status, _in_its_place(view, status, live, there), live.epoch)
+    led, why = _led_elsewhere(view, status, (memory.way_back(status, live, view.versions),), live.epoch)
     if not why:
         return Decision(status)
     if hold is not None:
@@ -56,20 +54,14 @@ def given_up(view: PolicyView, status: PolicyStatus, there: ServedKeys) -> tuple
     """Return what is live where somebody else's keys are on the Deployment, and why it is not what was (row D118).
 
     What a person rejected, before or since, serves no more: to put it back once they let go of their keys is no going
-    on. What was adopted is told by row D65.
+    on, also where the Deployment is out of our care meanwhile. What was adopted is told by row D65.
     """
     live = status.live
-    if live is None or not status.is_good(live.sha256):
+    if live is None or there == keys_of(live) or view.rivals or not status.is_good(live.sha256):
         return status, ""
-    return _led_elsewhere(view, status, _in_its_place(view, status, live, there), live.epoch)
-
-
-def _in_its_place(
-    view: PolicyView, status: PolicyStatus, live: LiveVersion, there: ServedKeys
-) -> tuple[LiveVersion | None, ...]:
-    """Return what may count as live: whoever put another good one there, by `rollout undo` say, has chosen."""
+    # Whoever put another good one there, by `rollout undo` say, has chosen.
     chosen = next((good for good in status.last_good if keys_of(good) == there), None)
-    return chosen, memory.way_back(status, live, view.versions)
+    return _led_elsewhere(view, status, (chosen, memory.way_back(status, live, view.versions)), live.epoch)
 
 
 def _led_elsewhere(
