@@ -61,7 +61,7 @@ class Said(World):
     """A world in which people say no; each apply of such bytes is judged when it is committed."""
 
     noes: tuple[Rejected, ...] = ()
-    told: tuple[Rejected, ...] = ()
+    in_runs: tuple[Rejected, ...] = ()
     """Those of runs that are still there."""
     taken_off: frozenset[str] = frozenset()
     """Bytes that a flight or somebody's keys replaced on the Deployment, or that it did not have at the no to them."""
@@ -69,7 +69,7 @@ class Said(World):
 
     def view(self) -> PolicyView:
         """Return what the policy sees; a no is in every look from then on, as long as its run is there."""
-        return with_changes(super().view(), rejections=self.told)
+        return with_changes(super().view(), rejections=self.in_runs)
 
     def turn(self, *, crash: bool = False, stale: PolicyView | None = None) -> None:
         """Reconcile once, and judge what was applied by what had been heard when it was decided."""
@@ -120,7 +120,7 @@ def reject(version: str) -> Event:
     def event(world: Said) -> None:
         if SHA[version] not in {no.sha256 for no in world.noes}:
             no = Rejected(version=version, sha256=SHA[version], by="ann", at=world.now)
-            world.noes, world.told = (*world.noes, no), (*world.told, no)
+            world.noes, world.in_runs = (*world.noes, no), (*world.in_runs, no)
             if world.target is None or world.target.keys.sha256 != SHA[version]:
                 world.taken_off |= {SHA[version]}
 
@@ -150,7 +150,7 @@ def recreate(world: World) -> None:
 
 def delete_the_runs(world: Said) -> None:
     """Each no was heard: there was a look since."""
-    world.told = ()
+    world.in_runs = ()
 
 
 def restore(back: int) -> Event:
