@@ -11,6 +11,7 @@ from finetune_operator.api.model_version import Lineage, ModelVersion, VersionEv
 from finetune_operator.api.names import SERVICE_RECORD_KEY
 from finetune_operator.api.policy import LiveVersion, Policy, Quarantined, Rejected, TakenBack
 from finetune_operator.api.record import Mark, Service, record_text
+from finetune_operator.api.run import GateVerdict
 from finetune_operator.decide.bases import default_base, why_no_default
 from unit.decide.run.results import START, sha
 from unit.decide.run.world import base, deleted, imported, live, policy
@@ -26,7 +27,9 @@ def rebuilt(version: str = "base_v2", verdict: Any = "Pass") -> ModelVersion:
         inputs=FileReference(uri="file:///plan.json", sha256=sha("plan")), spec_hash="s", inputs_hash="i", pool=2500,
         outside=2000, seed=1, created_at=START,
     )  # fmt: skip
-    evidence = VersionEvidence(digest=f"sha256:{sha('e')}", verdict=verdict, gates=())
+    evidence = VersionEvidence(
+        digest=f"sha256:{sha('e')}", verdict=verdict, gates=(GateVerdict(name="regression", verdict=verdict),)
+    )
     return base(version, sha(version), base="base_v1", inputs=lineage.inputs, lineage=lineage, evidence=evidence)
 
 
@@ -82,6 +85,18 @@ def test_a_base_that_was_imported_later_is_the_default_once_a_fine_tune_of_it_is
     fine_tune = tuned("ft_v2.1", V2)
     assert chosen(serving(V1), V1, V2, fine_tune) == "base_v1"
     assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, V2, fine_tune) == "base_v2"
+
+
+@pytest.mark.row("R235")
+def test_what_is_made_of_a_base_that_failed_does_not_make_it_the_default() -> None:
+    """Who may make runs names any base; the next run, and scans, go by one that nothing speaks against."""
+    failed = Condition(type="Verified", status="False", reason="BelowFloor")
+    bad = updated(V2, status=updated(V2.status, conditions=(failed,)))
+    for second in (rebuilt(verdict="Reject"), bad):
+        fine_tune = tuned("ft_v2.1", second)
+        assert chosen(serving(fine_tune, last_good=(good(fine_tune), good(V1))), V1, second, fine_tune) == "base_v1"
+    fine_tune = tuned("ft_v2.1", rebuilt())
+    assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, rebuilt(), fine_tune) == "base_v2"
 
 
 @pytest.mark.row("R235")
