@@ -73,7 +73,7 @@ def _failed(base: ModelVersion) -> bool:
     """Tell whether gates rejected it, or its verification failed, whatever was made of it all the same."""
     evidence = base.spec.evidence
     if evidence is not None:
-        return recorded_verdict(evidence) == "Reject"
+        return recorded_verdict(evidence) in ("Reject", "Error")
     verified = find(base.status.conditions, "Verified")
     return verified is not None and verified.status == "False"
 

@@ -129,6 +129,26 @@ def test_what_another_policy_or_base_made_and_a_fine_tune_hold_up_no_rebuild(ver
 
 
 @pytest.mark.row("D211")
+def test_of_several_judged_ones_the_largest_counts() -> None:
+    there = world(2400, versions=(BASE, recorded(2300), recorded(2000)))
+    there.settle()
+    assert (there.made, there.due[1]) == ([], "RebuiltBefore")
+    verified(there, 2530)
+    assert len(there.made) == 1
+
+
+@pytest.mark.row("D211")
+def test_what_was_fired_of_another_base_holds_up_no_rebuild_of_this_one() -> None:
+    there = world(2000)
+    there.settle()
+    there.end(there.newest, "Judged")
+    there.wait(DAY, HOUR)
+    there.versions = (base("base_v3"),)
+    verified(there, 2001)
+    assert len(there.made) == 2
+
+
+@pytest.mark.row("D211")
 def test_a_rebuild_that_failed_is_tried_again_as_a_fine_tune_is() -> None:
     there = world(2000)
     for number in range(1, 5):
