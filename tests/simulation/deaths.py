@@ -37,13 +37,13 @@ def deaths(
     not by how often it went round. Raises AssertionError where a play does, and where the one of them in the middle is
     not as it becomes when all is played from the beginning.
     """
-    found = _deaths(make(), play, range(first, 10**6, every))
-    assert found, "the operator writes nothing"
-    for number, death in enumerate(found):
+    met = _deaths(make(), play, range(first, 10**6, every))
+    assert met, "the operator writes nothing"
+    for number, death in enumerate(met):
         world = death.left
         world.restart()
         _play(world, play, str(death))
-        if number == len(found) // 2:
+        if number == len(met) // 2:
             _check(make(), play, death)
         yield str(death), world
 
@@ -51,17 +51,17 @@ def deaths(
 def _deaths(world: W, play: Callable[[W], object], points: range) -> list[Death[W]]:
     assert world.wrap is None, "what stands between the operator and its client may remember something"
     assert world.signals is None, "a Prometheus is not copied"
-    found: list[Death[W]] = []
+    met: list[Death[W]] = []
 
     def note(number: int, moment: str) -> None:
         if number in points:
             death = Death(number, moment, twin(world))
-            if not (found and found[-1].moment == "after" and _is_same(found[-1].left, death.left)):
-                found.append(death)
+            if not (met and met[-1].moment == "after" and _is_same(met[-1].left, death.left)):
+                met.append(death)
 
     world.client.at_write = note
     play(world)
-    return found
+    return met
 
 
 def _play(world: W, play: Callable[[W], object], where: str) -> None:

@@ -125,8 +125,16 @@ class Gate:
         """The pages that are drawn."""
         return {page.prediction for pages in self.plan().production or () for page in pages}
 
-    def replay(self, old: Seer, new: Seer, plan: Plan | None = None, *, live: FileReference | None = None) -> Replay:
-        """Run both models."""
+    def replay(
+        self,
+        old: Seer,
+        new: Seer,
+        plan: Plan | None = None,
+        *,
+        live: FileReference | None = None,
+        base: Seer | None = None,
+    ) -> Replay:
+        """Run both models; with `base` another one is live than the base."""
         self.rounds += 1
         nothing = FileReference(**NOTHING)
         inputs = EvaluateInputs(
@@ -134,7 +142,9 @@ class Gate:
         )
         document = self.parsed()
         step = context("evaluate", document, self.policy.world.root / f"scratch-{self.rounds}")
-        models = {"base": (cast(Detector, old), "0" * 64), "candidate": (cast(Detector, new), "1" * 64)}
+        models = {"base": (cast(Detector, base or old), "0" * 64), "candidate": (cast(Detector, new), "1" * 64)}
+        if base is not None:
+            models["live"] = (cast(Detector, old), "2" * 64)
         made = replay(step, document, inputs, plan or self.plan(), models)  # type: ignore[arg-type]
         assert made is not None
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import signal
@@ -22,7 +23,7 @@ from finetune_trainer.progress import Progress
 from finetune_trainer.steps.kept import KeptStates, binding_of
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.scratch import clear
-from finetune_trainer.storage import Storage, join
+from finetune_trainer.storage import Storage, _translated, join
 from finetune_trainer.training.state import Figures, TrainingState
 from trainer.pods import Pod
 from trainer.tiny_training import Lines
@@ -203,6 +204,38 @@ def test_a_store_that_takes_no_state_ends_no_training(local: Attempts, monkeypat
     monkeypatch.setattr(Storage, "walk", refuse)
     with pytest.raises(StepError, match="It is away"):
         local.attempt(2).newest()
+
+
+def test_a_full_disk_ends_no_training_and_is_left_as_it_was(local: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ultralytics writes its checkpoints to the same disk right after: what was half written would take their room."""
+
+    def cut_short(stream: Any, **_: Any) -> None:
+        stream.write(bytes(100_000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", cut_short)
+        local.attempt(1).keep(state(1))
+    [line] = local.lines.lines
+    assert "epoch 1 is not kept for another attempt" in line["activity"]
+    assert not list(local.scratch.rglob("*.state"))
+    local.attempt(1).keep(state(2))
+    assert not list((local.scratch / "1").rglob("*.state")), "nor does one that was kept take room"
+
+
+def test_a_disk_with_no_room_for_what_was_kept_begins_anew(local: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    local.attempt(1).keep(state(1))
+
+    def full(self: Storage, uri: str, target: Path, fetched: Any = None) -> str:
+        with _translated(uri, "read"):
+            target.write_bytes(b"the first part")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "copy", full)
+        assert local.attempt(2).newest() is None
+    assert not list((local.scratch / "2").rglob("*.state"))
+    assert local.attempt(3).newest() is not None, "the next pod may have a larger disk"
 
 
 def test_a_store_that_is_slow_to_refuse_is_left_alone_for_a_while(
