@@ -87,6 +87,18 @@ def test_a_base_that_was_imported_later_is_the_default_once_a_fine_tune_of_it_is
 
 
 @pytest.mark.row("R235")
+def test_what_is_made_of_a_base_that_failed_does_not_make_it_the_default() -> None:
+    """Who may make runs names any base; the next run, and scans, go by one that nothing speaks against."""
+    failed = Condition(type="Verified", status="False", reason="BelowFloor")
+    bad = updated(V2, status=updated(V2.status, conditions=(failed,)))
+    for second in (rebuilt(verdict="Reject"), bad):
+        fine_tune = tuned("ft_v2.1", second)
+        assert chosen(serving(fine_tune, last_good=(good(fine_tune), good(V1))), V1, second, fine_tune) == "base_v1"
+    fine_tune = tuned("ft_v2.1", rebuilt())
+    assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, rebuilt(), fine_tune) == "base_v2"
+
+
+@pytest.mark.row("R235")
 def test_where_none_was_live_it_is_the_newest_verified_import() -> None:
     assert chosen(policy(), V1, V2) == "base_v2"
     assert chosen(policy(), V1, rebuilt()) == "base_v1", "a rebuilt one that was never live is none"

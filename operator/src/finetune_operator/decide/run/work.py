@@ -267,12 +267,12 @@ def _train_inputs(status: RunStatus, inputs: Inputs, attempt: Attempt) -> str:
     Of very many those that never ran are left out first: a node that rejects pods makes twenty, and none kept anything.
     """
     before = [a for a in status.attempts if a.step == "train" and a.attempt < attempt.attempt and a.nonce]
-    newest = sorted(before, key=lambda a: (a.ran_seconds > 0, a.attempt))[-MAX_EARLIER:]
+    known = sorted(before, key=lambda a: (a.ran_seconds > 0, a.attempt))[-MAX_EARLIER:]
     step_inputs = {
         "attempt": attempt.attempt,
         "nonce": attempt.nonce,
         "plan": plain(inputs.plan),
-        "earlier": [{"attempt": a.attempt, "nonce": a.nonce} for a in sorted(newest, key=lambda a: a.attempt)],
+        "earlier": [{"attempt": a.attempt, "nonce": a.nonce} for a in sorted(known, key=lambda a: a.attempt)],
     }
     return _text(step_inputs)
 
