@@ -64,7 +64,7 @@ def test_the_operators_own_page_has_all_that_rules_ask_of_it(
     figures = {name: value for name, labels, value in page if labels == base}
     assert figures["finetune_baseline_inference_duration_seconds"] == 0.0214
     assert ("finetune_baseline_confidence", base | {"source": "test"}, 0.912345) in page, "an import"
-    review = {"decision": "Approve", "evidence": space.get("finetuneruns", "first")["status"]["evidence"]["digest"]}
+    review = {"decision": "Approve", "evidence": space.there("finetuneruns", "first")["status"]["evidence"]["digest"]}
     by = {"by": "ann@example.com", "reason": "looked at the figures"}
     assert space.patch("finetuneruns", "first", {"spec": {"review": review | by}}).accepted
     eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="the fine-tune is live")
