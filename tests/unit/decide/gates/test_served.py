@@ -92,7 +92,7 @@ def test_what_was_seen_on_documents_of_production_is_recorded_and_read_back() ->
     assert seen_in_production(evidence(figures), CLASSES) == SeenInProduction(
         documents=60,
         mean_confidence="0.861200",
-        fields=(FieldFound(field=CLASSES[0], documents=58), FieldFound(field=CLASSES[1], documents=41)),
+        fields=(FieldFound(field=CLASSES[1], documents=41), FieldFound(field=CLASSES[0], documents=58)),
     )
 
 
@@ -141,6 +141,16 @@ def test_a_record_whose_count_of_documents_is_none_says_nothing_of_production(te
     """Specs of versions are for people to write, too, and to restore."""
     figures = recorded(seeing()) | {"productionDocuments": text}
     assert seen_in_production(evidence(figures), CLASSES) is None
+
+
+@pytest.mark.row("V86")
+def test_of_a_record_that_names_very_many_fields_those_found_least_are_taken() -> None:
+    """A status has room for eight."""
+    classes = tuple(f"field_{number}" for number in range(20))
+    figures = {"productionDocuments": "60"} | {f"productionFound.{number}": str(59 - number) for number in range(20)}
+    seen = seen_in_production(evidence(figures | {"productionFound.3": "61"}), classes)
+    assert seen is not None
+    assert [one.documents for one in seen.fields] == list(range(40, 48))
 
 
 @pytest.mark.row("V86")

@@ -62,17 +62,22 @@ def _is_honest(seen: Baseline, classes: int) -> bool:
 
 
 def seen_in_production(evidence: VersionEvidence, classes: tuple[str, ...]) -> SeenInProduction | None:
-    """Return what a record says of documents of production; None where its run had none."""
+    """Return what a record says of documents of production, the fields that were found least first; None: none at all.
+
+    A record that somebody wrote may say it of more fields than a status has room for.
+    """
     documents = _count(evidence.figure(DOCUMENTS))
     if not documents:
         return None
     confidence = share(evidence.figure(ON_PRODUCTION) or "")
     counts = ((name, _count(evidence.figure(f"{_FOUND}{field}"))) for field, name in enumerate(classes))
-    found = (FieldFound(field=name, documents=count) for name, count in counts if count is not None)
+    found = (
+        FieldFound(field=name, documents=count) for name, count in counts if count is not None and count <= documents
+    )
     return SeenInProduction(
         documents=documents,
         mean_confidence=None if confidence is None else str(confidence),
-        fields=tuple(one for one in found if one.documents <= documents),
+        fields=tuple(sorted(found, key=lambda one: one.documents)[:WORST]),
     )
 
 
