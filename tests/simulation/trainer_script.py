@@ -169,7 +169,12 @@ class Trainer:
         test_set = {**measurement["testSet"], "drops": drops, "floor": floor}
         production = {"production": self._production()} if compares(document) else {}
         if "production" in document["data"]:
-            production["baseline"] = {"documents": self.documents, "field": [0], "found": [0], "confidence": "0.861200"}
+            production["baseline"] = {
+                "documents": self.documents,
+                "field": [0],
+                "detected": [0],
+                "confidence": "0.861200",
+            }
         return {**measurement, "testSet": test_set, "newSet": new_set, "models": models, **production}
 
     def _production(self) -> Object:

@@ -43,7 +43,7 @@ def test_without_the_third_gate_documents_are_drawn_for_it_and_the_plan_has_none
     assert made is not None
     assert gate.plan().production is None
     assert (made.result.documents, made.result.field) == (4, (0, 1, 2))
-    assert made.result.found == (2, 3, 4)
+    assert made.result.detected == (2, 3, 4)
     assert [(row.name, row.candidate, row.live) for row in made.report.fields] == [
         ("number", 2, 4), ("date", 3, 4), ("total", 4, 3),
     ]  # fmt: skip
@@ -70,7 +70,7 @@ def test_a_field_is_found_on_a_document_by_whichever_page_and_a_page_without_one
     gate.capture(7002)
     made = gate.baseline(Seer(), Seer(misses={7000: [0], 7002: [1]}))
     assert made is not None
-    assert (made.result.documents, dict(zip(made.result.field, made.result.found, strict=True))) == (
+    assert (made.result.documents, dict(zip(made.result.field, made.result.detected, strict=True))) == (
         2, {0: 2, 1: 1, 2: 2},
     )  # fmt: skip
 

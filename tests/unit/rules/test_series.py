@@ -89,8 +89,8 @@ def test_servers_and_operator_name_a_version_by_the_same_labels(operator_page: P
     of_version = {"namespace", "deployment", "model", "version"}
     beside = {"finetune_baseline_confidence": {"source"}, "finetune_baseline_field_detection_ratio": {"field"}}
     for name in (*beside, "finetune_baseline_inference_duration_seconds", "finetune_live_info"):
-        found = {frozenset(labels) for other, labels in operator_page if other == name}
-        assert found == {frozenset(of_version | beside.get(name, set()))}, name
+        keys = {frozenset(labels) for other, labels in operator_page if other == name}
+        assert keys == {frozenset(of_version | beside.get(name, set()))}, name
     documents = [labels.keys() for name, labels in server_page if name == "finetune_documents_total"]
     assert documents == [of_version]
 

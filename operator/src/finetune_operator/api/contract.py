@@ -281,7 +281,7 @@ class Baseline(Value, frozen=True, kw_only=True):
 
     documents: int
     field: tuple[int, ...] = ()
-    found: tuple[int, ...] = ()
+    detected: tuple[int, ...] = ()
     confidence: str = ""
 
 

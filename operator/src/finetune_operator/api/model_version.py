@@ -120,8 +120,8 @@ class VersionSpec(Value, frozen=True, kw_only=True):
         return against != self.base or lineage is None or lineage.base_sha256 == sha256
 
 
-class FieldFound(Value, frozen=True, kw_only=True):
-    """A field, and on how many documents it was found."""
+class FieldDetected(Value, frozen=True, kw_only=True):
+    """A field, and on how many documents it was detected."""
 
     field: str
     documents: int
@@ -135,7 +135,7 @@ class SeenInProduction(Value, frozen=True, kw_only=True):
 
     documents: int
     mean_confidence: str | None = None
-    fields: tuple[FieldFound, ...] = ()
+    fields: tuple[FieldDetected, ...] = ()
 
 
 class VersionStatus(Value, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import pytest
 
 from finetune_operator.api.contract import EvaluateResult
 from finetune_operator.api.figures import Figure
-from finetune_operator.api.model_version import FieldFound, SeenInProduction, VersionEvidence
+from finetune_operator.api.model_version import FieldDetected, SeenInProduction, VersionEvidence
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.gate import Standing
 from finetune_operator.decide.gates.served import CONFIDENCE, SECONDS, seconds, seen_in_production, served_figures
@@ -71,7 +71,7 @@ def test_another_time_is_no_other_evidence_and_another_confidence_is() -> None:
 
 def seeing(**changes: Any) -> dict[str, Any]:
     """A result with what the candidate saw on documents of production."""
-    seen = {"documents": 60, "field": [1, 0], "found": [41, 58], "confidence": "0.8612"}
+    seen = {"documents": 60, "field": [1, 0], "detected": [41, 58], "confidence": "0.8612"}
     return of() | {"baseline": seen | changes}
 
 
@@ -86,13 +86,13 @@ def test_what_was_seen_on_documents_of_production_is_recorded_and_read_back() ->
     assert {name: value for name, value in figures.items() if name.startswith("production")} == {
         "productionDocuments": "60",
         "productionConfidence": "0.861200",
-        "productionFound.1": "41",
-        "productionFound.0": "58",
+        "productionDetected.1": "41",
+        "productionDetected.0": "58",
     }
     assert seen_in_production(evidence(figures), CLASSES) == SeenInProduction(
         documents=60,
         mean_confidence="0.861200",
-        fields=(FieldFound(field=CLASSES[1], documents=41), FieldFound(field=CLASSES[0], documents=58)),
+        fields=(FieldDetected(field=CLASSES[1], documents=41), FieldDetected(field=CLASSES[0], documents=58)),
     )
 
 
@@ -109,13 +109,13 @@ def test_a_run_without_documents_of_production_records_nothing_of_them() -> None
         {"documents": 0},
         {"documents": -1},
         {"documents": 2**31},
-        {"found": [61, 58]},
-        {"found": [41, -1]},
-        {"found": [41]},
+        {"detected": [61, 58]},
+        {"detected": [41, -1]},
+        {"detected": [41]},
         {"field": [1, 1]},
         {"field": [1, 2]},
         {"field": [-1, 0]},
-        {"field": [0] * 9, "found": [0] * 9},
+        {"field": [0] * 9, "detected": [0] * 9},
     ],
     ids=repr,
 )
@@ -147,8 +147,8 @@ def test_a_record_whose_count_of_documents_is_none_says_nothing_of_production(te
 def test_of_a_record_that_names_very_many_fields_those_found_least_are_taken() -> None:
     """A status has room for eight."""
     classes = tuple(f"field_{number}" for number in range(20))
-    figures = {"productionDocuments": "60"} | {f"productionFound.{number}": str(59 - number) for number in range(20)}
-    seen = seen_in_production(evidence(figures | {"productionFound.3": "61"}), classes)
+    figures = {"productionDocuments": "60"} | {f"productionDetected.{number}": str(59 - number) for number in range(20)}
+    seen = seen_in_production(evidence(figures | {"productionDetected.3": "61"}), classes)
     assert seen is not None
     assert [one.documents for one in seen.fields] == list(range(40, 48))
 

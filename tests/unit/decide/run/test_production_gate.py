@@ -213,10 +213,10 @@ def test_what_a_candidate_saw_on_production_goes_into_the_record_of_its_version(
     for step, result in (("prepare", prepare_result()), ("train", train_result())):
         world.start(step)
         world.complete(step, result)
-    seen = {"documents": 60, "field": [1, 0], "found": [41, 58], "confidence": "0.861200"}
+    seen = {"documents": 60, "field": [1, 0], "detected": [41, 58], "confidence": "0.861200"}
     world.start("evaluate")
     world.complete("evaluate", evaluate_result() | {"baseline": seen})
     [made] = [action for action in world.history if isinstance(action, CreateModelVersion)]
     assert made.spec.evidence is not None
     assert made.spec.evidence.figure("productionConfidence") == "0.861200"
-    assert made.spec.evidence.figure("productionFound.1") == "41"
+    assert made.spec.evidence.figure("productionDetected.1") == "41"

@@ -473,7 +473,7 @@ def test_what_its_run_saw_of_production_stands_in_its_status() -> None:
     """And fits there, however many documents and fields its record names."""
     made = tuned()
     assert made.spec.evidence is not None
-    names = ("productionDocuments", "productionConfidence", "productionFound.0", "productionFound.1")
+    names = ("productionDocuments", "productionConfidence", "productionDetected.0", "productionDetected.1")
     values = (str(2**31 - 1), "0.861200", "58", "41")
     seen = tuple(Figure(name=name, value=value) for name, value in zip(names, values, strict=True))
     evidence = updated(made.spec.evidence, figures=(*(made.spec.evidence.figures or ()), *seen))

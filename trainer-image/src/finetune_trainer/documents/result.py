@@ -144,13 +144,13 @@ class ProductionSet(Document, frozen=True):
 class Baseline(Document, frozen=True):
     """What the candidate sees on so many documents of production; no gate looks at it.
 
-    By column, of the fields that it finds on the fewest: documents on which it does. `confidence` is its mean over each
-    field's best box on each page, "" where nothing is found.
+    By column, of the fields that it detects on the fewest: documents on which it does. `confidence` is its mean over
+    each field's best box on each page, "" where nothing is found.
     """
 
     documents: int
     field: tuple[int, ...]
-    found: tuple[int, ...]
+    detected: tuple[int, ...]
     confidence: str
 
 

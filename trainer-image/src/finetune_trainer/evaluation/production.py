@@ -49,19 +49,19 @@ class Seen:
     `confidence` is the mean over each field's best box on each page, "" where nothing is found.
     """
 
-    found: tuple[int, ...]
+    detected: tuple[int, ...]
     confidence: str
 
 
 def seen(documents: Sequence[Sequence[PageResult]], classes: int) -> Seen:
     """Return what a model sees on documents, page by page, as the server counts it at the serving confidence."""
-    found = tuple(sum(is_right(pages, field, labelled=False) for pages in documents) for field in range(classes))
-    return Seen(found, mean_confidence([page for pages in documents for page in pages]))
+    detected = tuple(sum(is_right(pages, field, labelled=False) for pages in documents) for field in range(classes))
+    return Seen(detected, mean_confidence([page for pages in documents for page in pages]))
 
 
 def least_found(candidate: Seen) -> list[int]:
     """Return the fields that are found on the fewest documents, at most as many as results list."""
-    return sorted(range(len(candidate.found)), key=lambda field: (candidate.found[field], field))[:WORST]
+    return sorted(range(len(candidate.detected)), key=lambda field: (candidate.detected[field], field))[:WORST]
 
 
 def mean_confidence(results: Sequence[PageResult]) -> str:

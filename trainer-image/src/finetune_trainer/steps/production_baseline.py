@@ -106,9 +106,9 @@ def _baseline(compared: Sequence[Compared], classes: Sequence[str]) -> MeasuredB
         seen(documents, len(classes)) for documents in ([d.new for d in compared], [d.old for d in compared])
     )
     fields = least_found(candidate)
-    found = tuple(candidate.found[field] for field in fields)
-    rows = zip(classes, candidate.found, live.found, strict=True)
+    detected = tuple(candidate.detected[field] for field in fields)
+    rows = zip(classes, candidate.detected, live.detected, strict=True)
     return MeasuredBaseline(
-        Baseline(len(compared), tuple(fields), found, candidate.confidence),
+        Baseline(len(compared), tuple(fields), detected, candidate.confidence),
         BaselineReport(len(compared), candidate.confidence, live.confidence, tuple(SeenField(*row) for row in rows)),
     )

@@ -3,15 +3,15 @@
 No verdict hangs on it. Figures: `candidateConfidence`, the mean confidence of each field's best box on the test set;
 `baseInferenceSeconds`, the 95th percentile of the base's own time for a page, so that versions that grow slower step
 by step are held against where they began. Of documents of production, where there were any: `productionDocuments`, how
-many, `productionConfidence`, the same mean on them, and `productionFound.N`, on how many the field N (its class index)
-was found, of the fields that were found on the fewest.
+many, `productionConfidence`, the same mean on them, and `productionDetected.N`, on how many the field N (its class
+index) was found, of the fields that were found on the fewest.
 """
 
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from ...api.contract import Baseline, EvaluateResult
-from ...api.model_version import FieldFound, SeenInProduction, VersionEvidence
+from ...api.model_version import FieldDetected, SeenInProduction, VersionEvidence
 from .gate import Figures, figures
 from .rows import MAX_COUNT, WORST
 from .shares import share
@@ -20,7 +20,7 @@ CONFIDENCE: Final = "candidateConfidence"
 SECONDS: Final = "baseInferenceSeconds"
 DOCUMENTS: Final = "productionDocuments"
 ON_PRODUCTION: Final = "productionConfidence"
-_FOUND: Final = "productionFound."
+_DETECTED: Final = "productionDetected."
 
 _DIGITS: Final = 16
 _LONGEST: Final = 3600
@@ -46,18 +46,18 @@ def served_figures(result: EvaluateResult, classes: int) -> Figures:
 
 
 def _of_production(seen: Baseline) -> Figures:
-    found = {f"{_FOUND}{field}": count for field, count in zip(seen.field, seen.found, strict=True)}
-    return figures(**{DOCUMENTS: seen.documents, ON_PRODUCTION: share(seen.confidence), **found})
+    detected = {f"{_DETECTED}{field}": count for field, count in zip(seen.field, seen.detected, strict=True)}
+    return figures(**{DOCUMENTS: seen.documents, ON_PRODUCTION: share(seen.confidence), **detected})
 
 
 def _is_honest(seen: Baseline, classes: int) -> bool:
     """Tell whether that can have been counted: on documents that there are, and of fields, each once."""
     return (
         1 <= seen.documents <= MAX_COUNT
-        and len(seen.field) == len(seen.found) <= WORST
+        and len(seen.field) == len(seen.detected) <= WORST
         and len(set(seen.field)) == len(seen.field)
         and all(0 <= field < classes for field in seen.field)
-        and all(0 <= count <= seen.documents for count in seen.found)
+        and all(0 <= count <= seen.documents for count in seen.detected)
     )
 
 
@@ -70,14 +70,14 @@ def seen_in_production(evidence: VersionEvidence, classes: tuple[str, ...]) -> S
     if not documents:
         return None
     confidence = share(evidence.figure(ON_PRODUCTION) or "")
-    counts = ((name, _count(evidence.figure(f"{_FOUND}{field}"))) for field, name in enumerate(classes))
-    found = (
-        FieldFound(field=name, documents=count) for name, count in counts if count is not None and count <= documents
+    counts = ((name, _count(evidence.figure(f"{_DETECTED}{field}"))) for field, name in enumerate(classes))
+    detected = (
+        FieldDetected(field=name, documents=count) for name, count in counts if count is not None and count <= documents
     )
     return SeenInProduction(
         documents=documents,
         mean_confidence=None if confidence is None else str(confidence),
-        fields=tuple(sorted(found, key=lambda one: one.documents)[:WORST]),
+        fields=tuple(sorted(detected, key=lambda one: one.documents)[:WORST]),
     )
 
 
