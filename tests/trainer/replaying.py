@@ -133,9 +133,17 @@ class Gate:
         """The pages that are drawn."""
         return {page.prediction for pages in self.plan().production or () for page in pages}
 
-    def replay(self, old: Seer, new: Seer, plan: Plan | None = None, *, live: FileReference | None = None) -> Replay:
-        """Run both models."""
-        made = replay(*self.evaluating(old, new, plan, live))
+    def replay(
+        self,
+        old: Seer,
+        new: Seer,
+        plan: Plan | None = None,
+        *,
+        live: FileReference | None = None,
+        base: Seer | None = None,
+    ) -> Replay:
+        """Run both models; with `base` another one is live than the base."""
+        made = replay(*self.evaluating(old, new, plan, live, base))
         assert made is not None
         return made
 
@@ -144,8 +152,10 @@ class Gate:
         given = self.evaluating(old, new, None, live)
         return measure_baseline(*given, replay(*given))
 
-    def evaluating(self, old: Seer, new: Seer, plan: Plan | None, live: FileReference | None) -> Evaluating:
-        """Return what an evaluation of two models goes by."""
+    def evaluating(
+        self, old: Seer, new: Seer, plan: Plan | None, live: FileReference | None, base: Seer | None = None
+    ) -> Evaluating:
+        """Return what an evaluation of two models goes by; with `base` another one is live than the base."""
         self.rounds += 1
         nothing = FileReference(**NOTHING)
         inputs = EvaluateInputs(
@@ -154,7 +164,9 @@ class Gate:
         document = self.parsed()
         step = context("evaluate", document, self.policy.world.root / f"scratch-{self.rounds}")
         models: dict[Model, tuple[Detector, str]] = {
-            "base": (cast(Detector, old), "0" * 64),
+            "base": (cast(Detector, base or old), "0" * 64),
             "candidate": (cast(Detector, new), "1" * 64),
         }
+        if base is not None:
+            models["live"] = (cast(Detector, old), "2" * 64)
         return step, document, inputs, plan or self.plan(), models

@@ -220,3 +220,22 @@ def test_what_a_candidate_saw_on_production_goes_into_the_record_of_its_version(
     assert made.spec.evidence is not None
     assert made.spec.evidence.figure("productionConfidence") == "0.861200"
     assert made.spec.evidence.figure("productionDetected.1") == "41"
+
+
+@pytest.mark.row("R226")
+@pytest.mark.parametrize(("mode", "days"), [("FineTune", 13), ("Rebuild", 1)])
+def test_a_run_says_from_which_days_it_could_draw(mode: str, days: int) -> None:
+    """Pages stay 30 days; a review may take 14, and a step a day, or of a rebuild a week."""
+    world = World(run=run(mode=mode))
+    capture(world)
+    counts: dict[str, Any] = {"train": 1560, "old": 1500, "ratio": "0"} if mode == "Rebuild" else {}
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepared_with_production(documents=0, **counts))
+    world.start("train")
+    world.complete("train", train_result(**({"images": 1560} if mode == "Rebuild" else {})))
+    world.start("evaluate")
+    nothing = production_set(drawn=0, documents=0, old=[0, 0])
+    world.complete("evaluate", evaluate_result() | {"production": nothing})
+    assert world.phase() == "InReview"
+    assert f"100 were not there to be drawn from the last {days} days (pages stay 30 days" in world.status.message

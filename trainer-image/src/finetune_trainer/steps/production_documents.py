@@ -22,6 +22,7 @@ from ..evaluation.production import Compared
 from ..labelling.drawing import page_file
 from ..storage import Storage, join
 from .context import StepContext
+from .listed_pool import differs
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Pa
     if data is None or sha256_of(data) != drawn.record.sha256:
         return "its record is gone" if data is None else "its record was changed"
     record = parse_page(data, drawn.record.uri)
+    if record.stratum != "Random":
+        raise differs(f"its documents of production have a page of the stratum {record.stratum}")
     place = join(day_of(drawn), "files", record.page.sha256)
     came = _read(storage, place)
     shown = "its bytes have expired, or were erased" if came is None else page_file(record, came)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from ..documents.plan import DrawnDocument, Plan
 from ..documents.report import Difference, ProductionReport, ReplayedField
 from ..documents.result import ProductionSet
 from ..documents.run import Rule, TrainingDocument, limits_of
+from ..errors import Reason, StepError
 from ..evaluation.average_precision import per_class
 from ..evaluation.detector import Detector
 from ..evaluation.fields import Model
@@ -93,6 +95,8 @@ def _check(plan: Plan, drawn: Sequence[DrawnDocument], production: Production) -
     pages = [page for pages in drawn for page in pages]
     if any(page.pixels in known for page in pages):
         raise differs("its documents of production have pages that it trains on")
+    if len({page.pixels for page in pages}) < len(pages):
+        raise differs("its documents of production have a page twice")
     if any(not page.record.uri.startswith(join(production.root, DAYS) + "/") for page in pages):
         raise differs(f"its documents of production lie elsewhere than below {production.root}")
 
@@ -154,12 +158,25 @@ def _differences(
 
 
 def _crop(context: StepContext, folder: str, document: CapturedDocument, compared: Compared, field: int) -> str | None:
-    """Write the picture of one difference, and return where it lies."""
+    """Write the picture of one difference, and return where it lies; None where nothing may be written there."""
     at = page_that_differs(compared, field)
     picture = side_by_side(compared.old[at], compared.new[at], field, labelled=document.labelled)
     if picture is None:
         return None
     page = document.drawn[at]
     place = join(day_of(page), CROPS, folder, f"{page.prediction}-{field}.jpg")
-    context.storage.write_once(place, picture)
+    try:
+        context.storage.write_once(place, picture)
+    except StepError as error:
+        if not _takes_nothing(error):
+            raise
+        context.progress.report(percent=95, activity=f"no picture of page {page.prediction}: {error.message}")
+        return None
     return place
+
+
+def _takes_nothing(error: StepError) -> bool:
+    """Tell whether the place takes no picture, now or later: what was measured stands without it."""
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+    return full or error.reason is Reason.DATA_UNREADABLE

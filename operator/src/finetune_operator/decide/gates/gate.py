@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from ...api.contract import EvaluateResult
+from ...api.contract import DocumentProduction, EvaluateResult
 from ...api.figures import Figure
 from ...api.policy import Gates
 from ...api.run import GateVerdict
@@ -42,11 +42,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a gate judges: one evaluation, the names of the fields, and what is known of what is live."""
+    """What a gate judges: one evaluation, the names of the fields, and what is known of what is live.
+
+    `captured` is where documents of production were drawn from; None without Gate 3.
+    """
 
     result: EvaluateResult
     classes: tuple[str, ...] = ()
     standing: Standing = Standing()
+    captured: DocumentProduction | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def judge(
         message = "the run document names no gates; make a new run"
         missing = tuple(GateVerdict(name=gate.name, verdict="Error", message=message) for gate in gates)
         return Judgement(missing, "Error", None)
-    case = Evaluation(result, run_document.classes, standing)
+    case = Evaluation(result, run_document.classes, standing, run_document.data.production)
     verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, case))
     figures = _figures(gates, result)
     if figures is None:
