@@ -43,6 +43,7 @@ from finetune_trainer.documents.pool import (
 )
 from finetune_trainer.documents.report import (
     REPORT_SCHEMA,
+    BaselineReport,
     Difference,
     FieldLine,
     Milliseconds,
@@ -51,6 +52,7 @@ from finetune_trainer.documents.report import (
     ProductionReport,
     ReplayedField,
     Report,
+    SeenField,
 )
 from finetune_trainer.documents.result import MANIFEST_SCHEMA, EvaluateResult, Manifest, ManifestFile
 from finetune_trainer.documents.serving import LINEAGE_KEY, SERVING_KEY, Lineage, Serving, ServingMetadata
@@ -202,6 +204,9 @@ def report() -> Report:
                 Difference("invoice_number", "Moved", False, (f"{22:032x}",), None),
             ),
             1,
+        ),
+        baseline=BaselineReport(
+            98, "0.861200", "0.870100", (SeenField("invoice_number", 95, 96), SeenField("amount_total", 91, 92))
         ),
     )
 

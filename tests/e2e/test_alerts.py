@@ -7,14 +7,11 @@ from contextlib import contextmanager
 import pytest
 
 from e2e.deciding import deciding, due, entry, fired, new_pool, run_names, trigger, wait_due
-from e2e.prometheus import Prometheus, prometheus_in_cluster
+from e2e.prometheus import prometheus_in_cluster
 from e2e.stories import Stories
+from finetune_demo.prometheus import LESS_SURE, RATE_LOW, Prometheus
 from finetune_demo.story import Story
 
-RATE_LOW = "FinetuneFieldDetectionRateLow"
-LESS_SURE = "FinetuneConfidenceDropped"
-"""Of what it finds on a layout that it does not know a model is less sure; also when it finds all of it, for its
-line is what it was like on the test set, where these suppliers are not."""
 LOW = "namespace_deployment_version_field:finetune_field_detected:ratio_rate30m < 0.8"
 
 

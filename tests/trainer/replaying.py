@@ -17,13 +17,18 @@ from finetune_trainer.documents.inputs import EvaluateInputs, LiveInputs, LiveMo
 from finetune_trainer.documents.plan import Plan
 from finetune_trainer.documents.run import FineTuneDocument, parse_run_document
 from finetune_trainer.evaluation.detector import Detector
+from finetune_trainer.evaluation.fields import Model
 from finetune_trainer.evaluation.postprocess import Detections, Thresholds
 from finetune_trainer.evaluation.preprocess import Pixels
+from finetune_trainer.steps.context import StepContext
+from finetune_trainer.steps.production_baseline import MeasuredBaseline, measure_baseline
 from finetune_trainer.steps.production_draw import with_production
 from finetune_trainer.steps.production_replay import Replay, replay
 from trainer.captured import TODAY, Production, boxes
 from trainer.policy import NOTHING, Policy
 from trainer.world import CLASSES, NONCE, add_to_pool, context, page, write_new_pages
+
+Evaluating = tuple[StepContext, FineTuneDocument, EvaluateInputs, Plan, dict[Model, tuple[Detector, str]]]
 
 NOW: Final = datetime.combine(TODAY, time(9), UTC)
 ANYWHERE: Final = (2.0, 2.0, 12.0, 12.0)
@@ -79,6 +84,8 @@ class Gate:
     seed: int = 7
     rule: str = "Paired"
     rounds: int = 0
+    asked: bool = True
+    """Whether the third gate is."""
     place: str = ""
     """Where the captured pages lie, where that is not the folder that they are written to."""
 
@@ -111,7 +118,8 @@ class Gate:
             "deployment": self.production.folder.name,
             "reviewDays": self.review_days,
         }
-        document["gates"]["production"] = {"documents": self.documents, "days": self.days, "rule": self.rule}
+        if self.asked:
+            document["gates"]["production"] = {"documents": self.documents, "days": self.days, "rule": self.rule}
         return cast(FineTuneDocument, parse_run_document(encode(document)))
 
     def plan(self) -> Plan:
@@ -135,6 +143,19 @@ class Gate:
         base: Seer | None = None,
     ) -> Replay:
         """Run both models; with `base` another one is live than the base."""
+        made = replay(*self.evaluating(old, new, plan, live, base))
+        assert made is not None
+        return made
+
+    def baseline(self, old: Seer, new: Seer, *, live: FileReference | None = None) -> MeasuredBaseline | None:
+        """Measure what alerts hold production against, by the third gate's documents where there are any."""
+        given = self.evaluating(old, new, None, live)
+        return measure_baseline(*given, replay(*given))
+
+    def evaluating(
+        self, old: Seer, new: Seer, plan: Plan | None, live: FileReference | None, base: Seer | None = None
+    ) -> Evaluating:
+        """Return what an evaluation of two models goes by; with `base` another one is live than the base."""
         self.rounds += 1
         nothing = FileReference(**NOTHING)
         inputs = EvaluateInputs(
@@ -142,9 +163,10 @@ class Gate:
         )
         document = self.parsed()
         step = context("evaluate", document, self.policy.world.root / f"scratch-{self.rounds}")
-        models = {"base": (cast(Detector, base or old), "0" * 64), "candidate": (cast(Detector, new), "1" * 64)}
+        models: dict[Model, tuple[Detector, str]] = {
+            "base": (cast(Detector, base or old), "0" * 64),
+            "candidate": (cast(Detector, new), "1" * 64),
+        }
         if base is not None:
             models["live"] = (cast(Detector, old), "2" * 64)
-        made = replay(step, document, inputs, plan or self.plan(), models)  # type: ignore[arg-type]
-        assert made is not None
-        return made
+        return step, document, inputs, plan or self.plan(), models

@@ -22,6 +22,7 @@ from finetune_trainer.documents.result import (
     RESULT_LIMIT,
     RESULT_SCHEMA,
     Artifact,
+    Baseline,
     Emitted,
     EvaluateResult,
     Measured,
@@ -155,6 +156,7 @@ def evaluation(
         NewSet(SHA, 2**31 - 1, 2**31 - 1, True, floor),
         Models(measured, measured, measured if "live" in counts else None),
         None if production is None else replayed(production),
+        Baseline(1000, *((1000,) * 8,) * 2, "0.999999"),
     )
     manifest = FileReference("s3://" + "b" * uri_length, SHA)
     return Emitted(RESULT_SCHEMA, "evaluate", "u" * 64, 1000, "Succeeded", manifest, msgspec.to_builtins(result))
@@ -224,7 +226,7 @@ def test_the_worst_of_80_fields_always_fit_and_the_verdict_hangs_on_nothing_that
 
 
 @pytest.mark.parametrize("production", [None, ALL_LOST], ids=["two gates", "three gates"])
-@pytest.mark.parametrize(("boxes", "rows"), [(400, (8, 5)), (40_000, (5, 4)), (MOST_BOXES, (4, 2))])
+@pytest.mark.parametrize(("boxes", "rows"), [(400, (7, 4)), (40_000, (5, 3)), (MOST_BOXES, (3, 2))])
 def test_as_many_fields_are_listed_as_fit_beside_the_longest_uri(
     boxes: int, rows: tuple[int, int], production: ReplayCounts | None
 ) -> None:
@@ -234,6 +236,8 @@ def test_as_many_fields_are_listed_as_fit_beside_the_longest_uri(
     emitted = evaluation(1000, counts, dict.fromkeys(counts, (999_999,) * 80), production)
     result = json.loads(fitting(emitted))["result"]
     assert len(result["testSet"]["drops"]["field"]) == rows[production is not None]
+    assert len(result["baseline"]["field"]) == 0, "what no verdict hangs on goes first"
+    assert result["baseline"]["confidence"] == "0.999999"
 
 
 LONGEST_PREFIX = crds()["FineTunePolicy"].spec["properties"]["artifacts"]["properties"]["uri"]["maxLength"]

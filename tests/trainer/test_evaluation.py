@@ -28,8 +28,8 @@ from finetune_trainer.evaluation.postprocess import (
     to_page,
 )
 from finetune_trainer.evaluation.preprocess import decode, geometry, prepare
+from finetune_trainer.evaluation.production import mean_confidence
 from finetune_trainer.evaluation.rates import rates
-from finetune_trainer.steps.measure import mean_confidence
 
 SIDES = st.integers(8, 400)
 

@@ -13,7 +13,7 @@ from finetune_trainer.documents.production import parse_page
 from finetune_trainer.evaluation import production as counting
 from finetune_trainer.production import drawing
 from finetune_trainer.production.layout import Production as Layout
-from finetune_trainer.steps import production_draw, production_replay
+from finetune_trainer.steps import production_documents, production_draw, production_replay
 from trainer.replaying import NOW, Gate, Seer
 
 LAST = 7040
@@ -150,23 +150,23 @@ def counts_as_if_nothing_were_labelled(patch: pytest.MonkeyPatch) -> None:
 
 def runs_the_candidate_twice(patch: pytest.MonkeyPatch) -> None:
     """What is live is the candidate."""
-    honest = production_replay._compare
+    honest = production_documents.compare
 
     def twice(context: Any, document: Any, models: Any, there: Any) -> Any:
         return honest(context, document, {**models, "base": models["candidate"]}, there)
 
-    patch.setattr(production_replay, "_compare", twice)
+    patch.setattr(production_replay, "compare", twice)
 
 
 def counts_what_vanished(patch: pytest.MonkeyPatch) -> None:
     """A document that is not there any more counts as one that nothing was lost of."""
-    honest = production_replay._fetch
+    honest = production_documents.fetch_documents
 
     def kept(context: Any, drawn: Any, classes: int) -> Any:
         there = honest(context, drawn, classes)
         return [*there, *there[: len(drawn) - len(there)]]
 
-    patch.setattr(production_replay, "_fetch", kept)
+    patch.setattr(production_replay, "fetch_documents", kept)
 
 
 PLANTED = (

@@ -113,9 +113,17 @@ Every selector keeps to the watched namespaces, so that two releases under one P
     * on ({{ $at }}) group_left () namespace_deployment:finetune_inference_duration_seconds:base_p95{ {{- $in -}} }
     or
     max by ({{ $by }}) (finetune_baseline_inference_duration_seconds{ {{- $in -}} }) > 0
+# How sure a version was when it was measured: on documents of production, where these were enough, else on the test set.
+- record: namespace_deployment_version:finetune_detection_confidence:baseline
+  expr: |-
+    (
+      max by ({{ $by }}) (finetune_baseline_confidence{ {{- $in -}}, source="production"})
+      or
+      max by ({{ $by }}) (finetune_baseline_confidence{ {{- $in -}} })
+    ) > 0
 # The lines of the alerts below, of what is live and of what flies: a watch by series goes by them.
 - record: namespace_deployment_version:finetune_detection_confidence:threshold
-  expr: (max by ({{ $by }}) (finetune_baseline_confidence{ {{- $in -}} }) > 0) * (1 - {{ $rule.confidence.maximumDrop }})
+  expr: namespace_deployment_version:finetune_detection_confidence:baseline{ {{- $in -}} } * (1 - {{ $rule.confidence.maximumDrop }})
 - record: namespace_deployment_version:finetune_inference_duration_seconds:threshold
   expr: namespace_deployment_version:finetune_inference_duration_seconds:baseline{ {{- $in -}} } * {{ $rule.inferenceDuration.maximumRatio }}
 {{- end -}}
@@ -142,7 +150,7 @@ Every selector keeps to the watched namespaces, so that two releases under one P
 - alert: FinetuneConfidenceDropped
   expr: |-
     1 - namespace_deployment_version:finetune_detection_confidence:mean{{ $rule.confidence.window }}{ {{- $in -}} }
-      / max by ({{ $by }}) (finetune_baseline_confidence{ {{- $in -}} })
+      / namespace_deployment_version:finetune_detection_confidence:baseline{ {{- $in -}} }
       > {{ $rule.confidence.maximumDrop }}
     and namespace_deployment_version:finetune_detection_confidence_count:increase{{ $rule.confidence.window }}{ {{- $in -}} } >= {{ $rule.confidence.minimumCount }}
   for: {{ $rule.confidence.for }}
@@ -150,7 +158,7 @@ Every selector keeps to the watched namespaces, so that two releases under one P
   annotations:
     summary: "%version% on %namespace%/%deployment% is less sure than when it was measured"
     description: >-
-      The mean confidence of %version% of %model% is %percent% below what it was on the test set, over
+      The mean confidence of %version% of %model% is %percent% below what it was when it was measured, over
       {{ $rule.confidence.window }}.
 # Weeks come from the operator: what Prometheus keeps is rarely four of them.
 - alert: FinetuneUserReportedFailuresRising

@@ -42,7 +42,7 @@ def up(console: Console, settings: Settings) -> int:
     with console.step("FineTuneRun from apply to live"):
         tale.run_to_live()
     with console.step("new suppliers, after"):
-        tale.measure("after", "ft_v1.1")
+        tale.measure("after", story.TUNED)
     with console.step("rollback to base_v1"):
         tale.roll_back()
         tale.measure("back", "base_v1")
@@ -56,18 +56,30 @@ def play_loop(console: Console, settings: Settings) -> int:
     turns = loop.Loop(tale)
     with console.step("capture and triggers on"):
         turns.open()
+    listens = settings.existing is None
+    if listens:
+        with console.step("Prometheus, with the chart's alerts"):
+            turns.listen()
     with console.step("people report"):
         turns.report()
+    if listens:
+        with console.step("an alert fires"):
+            turns.alerted()
     with console.step("a scan counts what was captured"):
         turns.scanned()
     with console.step("labels there and back"):
         turns.label()
+    tale.start_load()
     with console.step("the policy makes a run"):
         run = turns.fired()
     with console.step("the run, to live"):
         turns.live(run)
     with console.step("new suppliers, after"):
-        tale.measure("after", "ft_v1.1")
+        tale.measure("after", story.TUNED)
+    if listens:
+        with console.step("the alert is over"):
+            turns.quiet()
+    tale.facts["load"] = tale.stop_load()
     return closing(tale, summary.loop_checks(tale.facts), summary.look_around(settings, run))
 
 

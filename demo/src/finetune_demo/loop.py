@@ -1,4 +1,4 @@
-"""The loop in steps: people report, pages are captured and labelled, and the policy starts the run by itself."""
+"""The loop in steps: an alert fires, people report, pages are labelled, and the policy starts the run by itself."""
 
 import json
 import time
@@ -7,7 +7,8 @@ from typing import Any
 
 from .console import Failed
 from .kube import Object
-from .story import POD_SCRIPTS, Story
+from .prometheus import RATE_LOW, Firing, Prometheus, bring_in, in_words
+from .story import POD_SCRIPTS, TUNED, Story
 
 POLICY = "invoice-fields"
 DEPLOYMENT = "invoice-detector"
@@ -23,6 +24,7 @@ class Loop:
     """What people do around the live base, and what the policy makes of it. Facts go to those of the story."""
 
     tale: Story
+    prometheus: Prometheus | None = None
     _shown: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -42,6 +44,40 @@ class Loop:
         self.tale.apply("81-scan-template.yaml")
         self._patch("deployment", DEPLOYMENT, "82-capture.yaml", "strategic")
         self._patch("finetunepolicy", POLICY, "83-triggers.yaml", "merge")
+
+    def listen(self) -> None:
+        """Bring in a Prometheus with the chart's alerts, and let the policy go by them instead of by the volume."""
+        self.prometheus, self.facts["alerts"] = bring_in(self.tale), {}
+        self.go_by_alerts()
+        self.tale.cluster.kube.wait("operator and servers are scraped", self.prometheus.is_fed, 120)
+        self.tale.console.say(f"     {in_words(self.prometheus.firing())}")
+
+    def go_by_alerts(self) -> None:
+        """Give the command by which an alert makes the policy's runs."""
+        self._patch("finetunepolicy", POLICY, "84-alerts.yaml", "merge")
+
+    def alerted(self, seconds: float = 120) -> None:
+        """Wait until the alert on fields fires for what people sent; say meanwhile which do."""
+
+        def fires() -> bool:
+            self._say_alerts()
+            return RATE_LOW in self.facts["alerts"]
+
+        self.tale.cluster.kube.wait(f"the alert {RATE_LOW}", fires, seconds)
+
+    def quiet(self, seconds: float = 300) -> None:
+        """Wait until that alert is over, of a version that answers the same suppliers; say meanwhile which fire.
+
+        A version that went has its last documents in the window for as long as that is.
+        """
+        begun = time.monotonic()
+
+        def over() -> bool:
+            assert self.prometheus is not None
+            return RATE_LOW not in self._say_alerts() and TUNED in self.prometheus.judged()
+
+        self.tale.cluster.kube.wait(f"the end of the alert {RATE_LOW}", over, seconds)
+        self.facts["seconds to quiet"] = time.monotonic() - begun
 
     def report(self) -> None:
         """Let people send the new suppliers' invoices, and report what the base does not read."""
@@ -69,6 +105,7 @@ class Loop:
         def counted() -> bool:
             policy = self._policy()
             self._say("Scanned", policy)
+            self._say("Due", policy)
             pages = ((policy["status"].get("scan") or {}).get("counted") or {}).get("pages") or {}
             strata = {name: pages.get(name, 0) for name in ("random", "uncertain", "reported")}
             self.facts["captured"] = strata
@@ -94,7 +131,7 @@ class Loop:
         self._lines(trainer("pool", "add", POOL, *back, "--anchor", ANCHOR))
         self.facts["added at"] = time.monotonic()
 
-    def fired(self, seconds: float = 300) -> str:
+    def fired(self, seconds: float = 420) -> str:
         """Wait until the policy has made a run, saying meanwhile what it waits for; return the run's name."""
 
         def run_of(policy: Object) -> str:
@@ -104,6 +141,7 @@ class Loop:
         def made() -> bool:
             policy = self._policy()
             self._say("Due", policy)
+            self._say_alerts()
             return bool(run_of(policy))
 
         self.tale.cluster.kube.wait("a run that the policy makes", made, seconds)
@@ -131,8 +169,22 @@ class Loop:
         line = (
             f"{kind} {condition['status']} ({condition['reason']}): {condition.get('message', '')}" if condition else ""
         )
-        if line and self._shown.get(kind) != line:
-            self._shown[kind] = line
+        self._once(kind, line)
+
+    def _say_alerts(self) -> Firing:
+        """Show the alerts that fire where they are others than before, and return them; facts keep all that did."""
+        if self.prometheus is None:
+            return {}
+        firing = self.prometheus.firing()
+        for name, fields in firing.items():
+            self.facts["alerts"].setdefault(name, set()).update(fields)
+        self._once("alerts", f"firing: {in_words(firing)}")
+        return firing
+
+    def _once(self, of: str, line: str) -> None:
+        """Show a line where it says something new of that."""
+        if line and self._shown.get(of) != line:
+            self._shown[of] = line
             self.tale.console.say(f"     {line}")
 
     def _patch(self, kind: str, name: str, manifest: str, how: str) -> None:

@@ -15,6 +15,8 @@ from .settings import RELEASE, SYSTEM, Settings
 
 RUN = "new-suppliers"
 POD_SCRIPTS = "/data/pods"
+TUNED = "ft_v1.1"
+"""The version that the first run makes."""
 
 
 @dataclass(slots=True)
@@ -217,7 +219,7 @@ class Story:
         if followed.phase != "Promoted":
             gates = json.dumps(status.get("gates"), indent=2)
             raise Failed(f"the run is {followed.phase}, not Promoted: {status.get('message')}\n{gates}")
-        self.wait_live("ft_v1.1")
+        self.wait_live(TUNED)
 
     def roll_back(self) -> None:
         """Go back to the base by one object."""

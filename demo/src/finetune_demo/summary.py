@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .console import table
+from .prometheus import LESS_SURE, RATE_LOW, in_words
 from .settings import Settings
 from .story import RUN
 
@@ -34,7 +35,7 @@ def checks(facts: Mapping[str, Any]) -> list[Check]:
 
 def loop_checks(facts: Mapping[str, Any]) -> list[Check]:
     """Return (what, figure, whether it holds) for every promise of the demo of the loop."""
-    captured, labelled, trigger = facts["captured"], facts["labelled"], facts["trigger"]
+    captured, labelled, trigger, load = facts["captured"], facts["labelled"], facts["trigger"], facts["load"]
     reported, kept, new = facts["reported"], facts["reports kept"], facts["run"]["inputs"]["new"]
     return [
         *_base(facts),
@@ -48,9 +49,27 @@ def loop_checks(facts: Mapping[str, Any]) -> list[Check]:
         ("tasks for Label Studio, of these skipped", f"{labelled['tasks']}, {labelled['skipped']}", True),
         ("IoU of drawn boxes with the truth", str(labelled["overlap"]), 0.7 < labelled["overlap"] < 0.99),
         ("new samples that the run trained on", str(new), new == labelled["tasks"] - labelled["skipped"]),
-        ("who made the run", trigger.get("requester", "nobody"), trigger.get("kind") == "Volume"),
+        ("who made the run", trigger.get("requester", "nobody"), trigger.get("kind") == _asked_by(facts)),
         ("... from the labels in the pool to the run", f"{facts['seconds to the run']:.0f} s", True),
+        *_alerts(facts),
+        ("requests of the new suppliers not answered 2xx", str(load["failures"]), load["failures"] == 0),
         *_fine_tune(facts),
+    ]
+
+
+def _asked_by(facts: Mapping[str, Any]) -> str:
+    """Return which trigger makes the run: that of an alert where a Prometheus is asked."""
+    return "Performance" if "alerts" in facts else "Volume"
+
+
+def _alerts(facts: Mapping[str, Any]) -> list[Check]:
+    """Return what holds of the alerts: the right one fired, no other that is about anything else, and it is over."""
+    if "alerts" not in facts:
+        return []
+    fired = facts["alerts"]
+    return [
+        ("alerts as new suppliers send", in_words(fired), fired.keys() - {LESS_SURE} == {RATE_LOW}),
+        ("... until it was over, from when ft_v1.1 was live", f"{facts['seconds to quiet']:.0f} s", True),
     ]
 
 

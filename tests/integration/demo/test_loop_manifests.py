@@ -1,4 +1,4 @@
-"""The manifests of `make demo-loop` on a real API server: what its two patches make of Deployment and policy."""
+"""The manifests of `make demo-loop` on a real API server: what its patches make of Deployment and policy."""
 
 import json
 import os
@@ -58,6 +58,10 @@ def test_capture_and_triggers_come_beside_what_is_there(
     assert spec["data"]["pool"] == before["policy"]["spec"]["data"]["pool"] == {"uri": loop.POOL}
     assert spec["podTemplates"] == {"train": "trainer", "cpu": "trainer", "scan": "scan"}
     assert spec["triggers"]["volume"] == {"newSamples": 50}
+    loop.Loop(tale).go_by_alerts()
+    triggers = _found(kube)["policy"]["spec"]["triggers"]
+    assert triggers.keys() == spec["triggers"].keys() - {"volume"} | {"performance"}, "an alert makes the run instead"
+    assert triggers["performance"]["newSamples"] == 50
     kube.kubectl("delete", "namespace", "invoices", "finetune-system")
     kube.wait("the namespaces are gone", lambda: kube.kubectl("get", "ns").find("invoices") < 0, 60)
 

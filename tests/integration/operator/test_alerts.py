@@ -59,6 +59,23 @@ def test_the_operators_own_page_has_all_that_rules_ask_of_it(
 ) -> None:
     in_review(space, node)
     page = scraped(operator)
+    seen = {"deployment": "invoice-detector", "model": "invoice-fields", "namespace": space.namespace}
+    base = seen | {"version": "base_v1"}
+    figures = {name: value for name, labels, value in page if labels == base}
+    assert figures["finetune_baseline_inference_duration_seconds"] == 0.0214
+    assert ("finetune_baseline_confidence", base | {"source": "test"}, 0.912345) in page, "an import"
+    review = {"decision": "Approve", "evidence": space.there("finetuneruns", "first")["status"]["evidence"]["digest"]}
+    by = {"by": "ann@example.com", "reason": "looked at the figures"}
+    assert space.patch("finetuneruns", "first", {"spec": {"review": review | by}}).accepted
+    eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="the fine-tune is live")
+    after = scraped(operator)
+    tuned = seen | {"version": "ft_v1.1"}
+    assert ("finetune_baseline_confidence", tuned | {"source": "production"}, 0.8612) in after
+    assert any(
+        name == "finetune_baseline_field_detection_ratio" and labels.items() >= tuned.items()
+        for name, labels, _ in after
+    )
+    page += after
     asked = {
         one.name
         for _, text in expressions(rules("clusterWide=true")["groups"])
@@ -68,10 +85,6 @@ def test_the_operators_own_page_has_all_that_rules_ask_of_it(
         and not any(name == one.name and one.fits(labels) for name, labels, _ in page)
     }
     assert asked <= WHILE_IT_FLIES
-    base = {"deployment": "invoice-detector", "model": "invoice-fields", "version": "base_v1"}
-    figures = {name: value for name, labels, value in page if labels == base | {"namespace": space.namespace}}
-    assert figures["finetune_baseline_confidence"] == 0.912345
-    assert figures["finetune_baseline_inference_duration_seconds"] == 0.0214
 
 
 def test_commands_of_runbooks_work_as_they_are_written(

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.store import Store
@@ -15,6 +16,7 @@ from unit.controller.test_state_metrics import LIVE, SECONDS, T0, T1, Queue, pol
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 """T0."""
 WHERE = "deployment=detector,namespace=ml"
+TEST = "deployment=detector,model=invoices,namespace=ml,source=test,version=ft_v1.2"
 OF = "deployment=detector,model=invoices,namespace=ml,version=ft_v1.2"
 
 
@@ -50,7 +52,7 @@ def test_the_live_version_is_held_against_what_was_measured_of_it() -> None:
     policy(store, {"live": LIVE})
     record(store, meanConfidence="0.912345", inferenceSeconds="0.021400")
     seen = scraped(store)
-    assert seen[f"finetune_baseline_confidence{{{OF}}}"] == 0.912345
+    assert seen[f"finetune_baseline_confidence{{{TEST}}}"] == 0.912345
     assert seen[f"finetune_baseline_inference_duration_seconds{{{OF}}}"] == 0.0214
 
 
@@ -82,6 +84,40 @@ def test_without_a_figure_of_those_bytes_there_is_no_baseline(sha256: str, statu
     policy(store, {"live": LIVE})
     record(store, sha256=sha256, **status)
     assert not [name for name in scraped(store) if name.startswith("finetune_baseline")]
+
+
+def saw(documents: int, confidence: str | None = "0.85") -> dict[str, Any]:
+    fields = [{"field": "total", "documents": documents // 2}, {"field": "iban", "documents": documents}]
+    return {"documents": documents, "meanConfidence": confidence, "fields": fields}
+
+
+def baselines(**status: Any) -> dict[str, float]:
+    """What is shown of a live version that was as sure as 0.9 on the test set; by what tells the series apart."""
+    store = Store()
+    policy(store, {"live": LIVE})
+    record(store, meanConfidence="0.9", **status)
+    metrics = Metrics()
+    metrics.show(State(store, Queue(), lambda: AT))
+    shown = {"finetune_baseline_confidence": "source", "finetune_baseline_field_detection_ratio": "field"}
+    return {
+        one.labels[shown[one.name]]: one.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for one in family.samples
+        if one.name in shown
+    }
+
+
+@pytest.mark.row("D197")
+def test_from_fifty_documents_of_production_on_they_are_the_baseline_and_the_test_set_is_not() -> None:
+    assert baselines(production=saw(50)) == {"production": 0.85, "total": 0.5, "iban": 1.0}
+    assert baselines(production=saw(49)) == {"test": 0.9}
+    assert baselines() == {"test": 0.9}
+
+
+@pytest.mark.row("D197")
+@pytest.mark.parametrize("confidence", [None, "NaN", "soon"])
+def test_where_nothing_was_found_in_production_the_test_set_is_the_baseline(confidence: str | None) -> None:
+    assert baselines(production=saw(80, confidence)) == {"test": 0.9, "total": 0.5, "iban": 1.0}
 
 
 def test_a_live_version_whose_record_is_gone_has_no_baseline() -> None:

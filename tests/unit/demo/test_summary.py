@@ -7,6 +7,7 @@ import pytest
 
 from finetune_demo.summary import loop_checks
 
+RIGHT = {"FinetuneFieldDetectionRateLow": {"iban"}}
 KEPT: dict[str, Any] = {
     "base mAP50": "0.981",
     "base seconds": 70.0,
@@ -17,8 +18,11 @@ KEPT: dict[str, Any] = {
     "reports kept": 57,
     "captured": {"random": 3, "uncertain": 55, "reported": 1},
     "labelled": {"tasks": 59, "skipped": 1, "overlap": 0.86},
-    "trigger": {"kind": "Volume", "requester": "FineTunePolicy invoice-fields"},
+    "trigger": {"kind": "Performance", "requester": "FineTunePolicy invoice-fields"},
     "seconds to the run": 61.0,
+    "alerts": {**RIGHT, "FinetuneConfidenceDropped": set()},
+    "seconds to quiet": 80.0,
+    "load": {"failures": 0},
     "run": {
         "inputs": {"new": 58},
         "gates": [{"name": "regression", "verdict": "Pass", "message": "fine; all of it"}],
@@ -32,6 +36,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"labelled": {"tasks": 60, "skipped": 1, "overlap": 0.86}}, "new samples that the run trained on"),
     ({"trigger": {"kind": "Manual", "requester": "ann"}}, "who made the run"),
     ({"trigger": {}}, "who made the run"),
+    ({"trigger": {"kind": "Volume", "requester": "FineTunePolicy invoice-fields"}}, "who made the run"),
+    ({"alerts": {"FinetuneConfidenceDropped": set()}}, "alerts as new suppliers send"),
+    ({"alerts": {**RIGHT, "FinetuneScanStale": set()}}, "alerts as new suppliers send"),
+    ({"load": {"failures": 1}}, "requests of the new suppliers not answered 2xx"),
     ({"after": {"rate": 0.41}}, "new suppliers, unseen pages, ft_v1.1 serving"),
 ]
 
@@ -43,6 +51,13 @@ def bad(facts: dict[str, Any]) -> list[str]:
 
 def test_the_loop_keeps_its_promises() -> None:
     assert bad(KEPT) == []
+
+
+def test_where_no_prometheus_is_asked_the_volume_makes_the_run() -> None:
+    """On a cluster that somebody named, the platform's own Prometheus has the rules."""
+    facts = {key: fact for key, fact in KEPT.items() if key not in ("alerts", "seconds to quiet")}
+    assert bad(facts) == ["who made the run"]
+    assert bad(facts | {"trigger": {"kind": "Volume"}}) == []
 
 
 @pytest.mark.parametrize(("changes", "what"), BROKEN)

@@ -29,6 +29,8 @@ SLOW = "FinetuneInferenceLatencyHigh"
 ABSENT = "FinetuneServingMetricsAbsent"
 OF = {"model": "invoices", "version": "ft_v1.2"}
 BASE = OF | {"version": "base_v1"}
+ON_TEST = series("finetune_baseline_confidence", **OF, source="test")
+ON_PRODUCTION = series("finetune_baseline_confidence", **OF, source="production")
 IBAN_LOW = alert(LOW, "critical", field="iban", **OF)
 NOTHING_SERVED: dict[Series, str | None] = dict.fromkeys(served(), None)
 
@@ -185,6 +187,28 @@ CASES: dict[str, tuple[Scene, ...]] = {
         ),
         Scene("is quiet at 4 % below", served(sure=dict.fromkeys(("iban", "total"), steady(1.73))), {"3h": QUIET}),
         Scene(
+            "is quiet where production was as hard when the version was measured, and fires 7 % below that",
+            served(sure={"iban": steps((360, 1.6), (360, 1.48)), "total": steps((360, 1.6), (360, 1.48))})
+            | {ON_TEST: None, ON_PRODUCTION: flat(0.8)},
+            {"5h": QUIET, "11h59m": [alert(DROPPED, **OF)]},
+        ),
+        Scene(
+            "fires where production was easier than the test set, and goes by production where both are shown",
+            served(sure=dict.fromkeys(("iban", "total"), steady(1.73))) | {ON_PRODUCTION: flat(0.94)},
+            {"3h": [alert(DROPPED, **OF)]},
+        ),
+        Scene(
+            "goes by production while an operator pod of before shows the test set",
+            served(sure=dict.fromkeys(("iban", "total"), steady(1.6))) | {ON_PRODUCTION: flat(0.8)},
+            {"3h": QUIET},
+        ),
+        Scene(
+            "is one alert, and goes on, where another figure of the version becomes known",
+            served(sure=dict.fromkeys(("iban", "total"), steady(1.6)))
+            | {ON_TEST: flat(0.9, 240), ON_PRODUCTION: "_x240 " + flat(0.88, 480)},
+            {"3h": [alert(DROPPED, **OF)], "4h5m": [alert(DROPPED, **OF)], "8h": [alert(DROPPED, **OF)]},
+        ),
+        Scene(
             "says nothing of few detections",
             served(pages=steady(0.1), sure=dict.fromkeys(("iban", "total"), steady(0.05))),
             {"7h": QUIET},
@@ -196,8 +220,7 @@ CASES: dict[str, tuple[Scene, ...]] = {
         ),
         Scene(
             "says nothing without a baseline, or with one of a model that found nothing",
-            served(sure=dict.fromkeys(("iban", "total"), steady(1.0)))
-            | {series("finetune_baseline_confidence", **OF): flat(0)},
+            served(sure=dict.fromkeys(("iban", "total"), steady(1.0))) | {ON_TEST: flat(0)},
             {"3h": QUIET},
         ),
         Scene(
@@ -217,7 +240,10 @@ CASES: dict[str, tuple[Scene, ...]] = {
             )
             | live(samples=flat(1, 300))
             | live("ft_v1.3", "_x300 " + flat(1, 420))
-            | {series("finetune_baseline_confidence", **{**OF, "version": "ft_v1.3"}): "_x300 " + flat(0.7, 420)},
+            | {
+                series("finetune_baseline_confidence", **OF | {"version": "ft_v1.3"}, source="test"): "_x300 "
+                + flat(0.7, 420)
+            },
             {"5h30m": QUIET, "6h40m": QUIET, "9h": QUIET},
         ),
         Scene(

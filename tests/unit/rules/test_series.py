@@ -17,7 +17,7 @@ from finetune_operator.controller.state_metrics import State
 from house.rules import rules
 from house.selectors import Selector, expressions, selectors
 from house.servers import serving
-from unit.controller.test_alerted import AT, counted, record
+from unit.controller.test_alerted import AT, counted, record, saw
 from unit.controller.test_state_metrics import LIVE, T0, Queue, policy, put
 
 Page = list[tuple[str, Mapping[str, str]]]
@@ -39,7 +39,7 @@ def operator_page() -> Page:
     }  # fmt: skip
     status = {"live": LIVE, "inFlight": flight, "scan": counted(("2026-W46", 7))}
     policy(store, status, triggers={"volume": {"newSamples": 50}})
-    record(store, meanConfidence="0.9", inferenceSeconds="0.1")
+    record(store, meanConfidence="0.9", inferenceSeconds="0.1", production=saw(50))
     asked = {"spec": {"policy": "invoices"}}
     put(store, Kind.RUN, "a", asked | {"status": {"phase": "InReview", "since": T0}})
     put(store, Kind.PROMOTION, "p", asked)
@@ -87,8 +87,10 @@ def test_a_series_that_is_not_there_and_a_label_that_a_series_lacks_are_found(
 
 def test_servers_and_operator_name_a_version_by_the_same_labels(operator_page: Page, server_page: Page) -> None:
     of_version = {"namespace", "deployment", "model", "version"}
-    for name in ("finetune_baseline_confidence", "finetune_baseline_inference_duration_seconds", "finetune_live_info"):
-        assert [labels.keys() for other, labels in operator_page if other == name] == [of_version]
+    beside = {"finetune_baseline_confidence": {"source"}, "finetune_baseline_field_detection_ratio": {"field"}}
+    for name in (*beside, "finetune_baseline_inference_duration_seconds", "finetune_live_info"):
+        keys = {frozenset(labels) for other, labels in operator_page if other == name}
+        assert keys == {frozenset(of_version | beside.get(name, set()))}, name
     documents = [labels.keys() for name, labels in server_page if name == "finetune_documents_total"]
     assert documents == [of_version]
 

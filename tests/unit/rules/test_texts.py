@@ -22,7 +22,7 @@ TEXTS: dict[str, tuple[Mapping[Series, str | None], str, Labels, str, str]] = {
         "3h",
         alert("FinetuneConfidenceDropped", **OF),
         "ft_v1.2 on ml/detector is less sure than when it was measured",
-        "The mean confidence of ft_v1.2 of invoices is 10% below what it was on the test set, over 6h.",
+        "The mean confidence of ft_v1.2 of invoices is 10% below what it was when it was measured, over 6h.",
     ),
     "a count": (
         weekly(9, 7, 6, 4),

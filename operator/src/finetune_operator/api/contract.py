@@ -58,7 +58,7 @@ class DocumentBase(Value, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class DocumentProduction(Production, frozen=True, kw_only=True):
-    """Whose captured pages Gate 3 draws from, and for how many days from then on each must still lie there."""
+    """Whose captured pages are drawn from, and for how many days from then on each of Gate 3 must still lie there."""
 
     deployment: str
     review_days: int
@@ -67,7 +67,7 @@ class DocumentProduction(Production, frozen=True, kw_only=True):
 class DocumentData(Value, frozen=True, kw_only=True):
     """What the Jobs read; an imported base is measured on the anchor alone.
 
-    `production` is None where the policy does not ask for Gate 3.
+    `production` is None where the policy names no captured pages.
     """
 
     anchor: Source
@@ -272,6 +272,19 @@ class ProductionSet(Value, frozen=True, kw_only=True):
     gained: tuple[int, ...]
 
 
+class Baseline(Value, frozen=True, kw_only=True):
+    """What the candidate sees on so many documents of production: what alerts hold production against.
+
+    By column, of the fields that it finds on the fewest: documents on which it does. `confidence` is a mean, "" where
+    nothing is found.
+    """
+
+    documents: int
+    field: tuple[int, ...] = ()
+    detected: tuple[int, ...] = ()
+    confidence: str = ""
+
+
 class PreparedSet(Value, frozen=True, kw_only=True):
     """The new samples that a candidate is to be measured on, as they were when the mix was drawn."""
 
@@ -335,7 +348,8 @@ class TrainResult(Value, frozen=True, kw_only=True):
 class EvaluateResult(Value, frozen=True, kw_only=True):
     """What was measured; `settings` is the digest of the evaluation settings.
 
-    `verify` has no new samples, and adds the artifact as it hashed it. `production` is None without Gate 3.
+    `verify` has no new samples, and adds the artifact as it hashed it. `production` is None without Gate 3, `baseline`
+    where no documents of production were to be had, and of an earlier trainer.
     """
 
     settings: str
@@ -344,6 +358,7 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     models: Models
     new_set: NewSet | None = None
     production: ProductionSet | None = None
+    baseline: Baseline | None = None
     artifact: Artifact | None = None
 
 

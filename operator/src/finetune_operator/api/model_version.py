@@ -120,11 +120,30 @@ class VersionSpec(Value, frozen=True, kw_only=True):
         return against != self.base or lineage is None or lineage.base_sha256 == sha256
 
 
+class FieldDetected(Value, frozen=True, kw_only=True):
+    """A field, and on how many documents it was detected."""
+
+    field: str
+    documents: int
+
+
+class SeenInProduction(Value, frozen=True, kw_only=True):
+    """What a version saw on so many documents of production when it was measured.
+
+    `mean_confidence` is None where it found nothing; `fields` are those that it found on the fewest, at most eight.
+    """
+
+    documents: int
+    mean_confidence: str | None = None
+    fields: tuple[FieldDetected, ...] = ()
+
+
 class VersionStatus(Value, frozen=True, kw_only=True):
     """Derived from policies and, for an imported base, from its verify Jobs.
 
     `mean_confidence` and `inference_seconds` (of its base) are what production is held against; None where the last
-    release measured it.
+    release measured it. `production` is what the first of them goes by where that has enough documents; None where its
+    run had none, and of an import.
     """
 
     observed_generation: int = 0
@@ -136,6 +155,7 @@ class VersionStatus(Value, frozen=True, kw_only=True):
     map50: str | None = None
     mean_confidence: str | None = None
     inference_seconds: str | None = None
+    production: SeenInProduction | None = None
     test_set: TestSet | None = None
     live_since: datetime | None = None
     last_live: datetime | None = None

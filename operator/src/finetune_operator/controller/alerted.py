@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from ..api.model_version import ModelVersion
+from ..api.model_version import ModelVersion, SeenInProduction
 from ..api.policy import LiveVersion, Policy
 from ..api.scan import Counted
 from ..cluster.kinds import Kind
@@ -18,6 +18,13 @@ Sample = tuple[str, tuple[str, ...], float]
 
 WEEKS: Final = 4
 """Complete weeks that are shown: enough to see three rises."""
+
+LEAST_SEEN: Final = 50
+"""Documents of production from which on a version is held against what it saw there: as many as alerts ask for.
+
+Where the means of single documents spread by 0.1 (one standard deviation), that of 50 is within 0.03 of that of all
+in 19 of 20 draws.
+"""
 
 _WEEK: Final = timedelta(weeks=1)
 
@@ -44,18 +51,31 @@ def measured(policy: Policy) -> tuple[LiveVersion, ...]:
 
 
 def baseline(policy: Policy, served: LiveVersion, version: ModelVersion) -> Iterator[Sample]:
-    """Yield how sure and how fast a version that is served was when it was measured; `version` is its record."""
+    """Yield how sure and how fast a version that is served was when it was measured; `version` is its record.
+
+    How sure it was on production goes before how sure it was on the test set, where that was enough of production.
+    """
     if version.spec.artifact.sha256 != served.sha256:
         return
     labels = (policy.metadata.namespace, policy.spec.deployment, policy.spec.model, served.version)
-    figures = {
-        "finetune_baseline_confidence": version.status.mean_confidence,
-        "finetune_baseline_inference_duration_seconds": version.status.inference_seconds,
-    }
-    for name, text in figures.items():
-        number = _number(text)
-        if number is not None:
-            yield name, labels, number
+    status, seen = version.status, _seen_enough(version)
+    source, confidence = "production", _number(seen.mean_confidence if seen is not None else None)
+    if confidence is None:
+        source, confidence = "test", _number(status.mean_confidence)
+    if confidence is not None:
+        yield "finetune_baseline_confidence", (*labels, source), confidence
+    if seen is not None:
+        for one in seen.fields:
+            yield "finetune_baseline_field_detection_ratio", (*labels, one.field), one.documents / seen.documents
+    duration = _number(status.inference_seconds)
+    if duration is not None:
+        yield "finetune_baseline_inference_duration_seconds", labels, duration
+
+
+def _seen_enough(version: ModelVersion) -> SeenInProduction | None:
+    """Return what a version saw on documents of production, where these were enough."""
+    seen = version.status.production
+    return seen if seen is not None and seen.documents >= LEAST_SEEN else None
 
 
 def weekly(where: tuple[str, str], counted: Counted, now: datetime) -> Iterator[Sample]:

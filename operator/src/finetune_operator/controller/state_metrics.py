@@ -67,9 +67,15 @@ STATE: Final[Mapping[str, Shown]] = {
         "How long it is from one scan to the next. Only where scans are to be made.", POLICY
     ),
     "finetune_baseline_confidence": Shown(
-        "Mean confidence of each field's best box on the test set, when the live version, or the one in flight, was "
-        "measured: what `finetune_detection_confidence` is held against. Only where it was measured.",
-        VERSION,
+        "Mean confidence of each field's best box on a page, when the live version, or the one in flight, was "
+        "measured: what `finetune_detection_confidence` is held against. `source` is production, from 50 documents "
+        "on, or test. Only where it was measured.",
+        (*VERSION, "source"),
+    ),
+    "finetune_baseline_field_detection_ratio": Shown(
+        "Share of these documents of production on whose drawn pages the field was found, for the eight fields at most "
+        "that were found on the fewest. Only where `source` could be production.",
+        (*VERSION, "field"),
     ),
     "finetune_baseline_inference_duration_seconds": Shown(
         "95th percentile of its base's own time for a page, on the machine that measured it: what stage `inference` of "

@@ -133,8 +133,8 @@ def spec_hash(run_document: RunDocument, run: Run) -> str:
         del asked["start"]  # hashes that are recorded do not know it
     if run.spec.mixing.seed is None and asked["mixing"]:
         del asked["mixing"]["seed"]
-    # Who does not ask for Gate 3 asks for what was asked before there was one.
-    if asked["data"]["production"] is None:
+    # Who does not ask for Gate 3 asks for what was asked before there was one, wherever pages are captured.
+    if not asked["gates"] or asked["gates"]["production"] is None:
         del asked["data"]["production"]
     # Hashes that are recorded do not know these gates: at their defaults nobody asked for anything else than before.
     defaults = complete(Gates())
@@ -160,14 +160,14 @@ def _limits(gates: Gates) -> Gates:
 
 
 def _production(run: Run, policy: Policy) -> DocumentProduction | None:
-    """Return where Gate 3 finds documents; None where it is not asked for.
+    """Return where documents of production lie, for Gate 3 and for what alerts go by; None where none are captured.
 
-    Training and evaluation may take the run's deadline each, and people as long to review: what they are shown must
-    lie there until then.
+    Training and evaluation may take the run's deadline each, and people as long to review: what they are shown by the
+    gate must lie there until then.
     """
     rules = policy.spec
     pages = rules.data.production
-    if rules.gates.production is None or pages is None:
+    if pages is None:
         return None
     seconds = rules.review.timeout_seconds + _STEPS_LEFT * run.spec.deadline_seconds(
         rules.rebuild_rules.active_deadline_seconds

@@ -9,8 +9,16 @@ import pytest
 from finetune_operator.api.contract import document_json
 from finetune_operator.api.policy import Gates, ReviewRules
 from finetune_operator.api.run import DrawnDocuments
+from finetune_operator.decide.decision import CreateModelVersion
 from finetune_operator.decide.snapshot import snapshot_of_run, spec_hash
-from unit.decide.run.results import DIGESTS, evaluate_result, prepared_with_production, production_set, train_result
+from unit.decide.run.results import (
+    DIGESTS,
+    evaluate_result,
+    prepare_result,
+    prepared_with_production,
+    production_set,
+    train_result,
+)
 from unit.decide.run.world import World, base, capture, run
 
 
@@ -53,7 +61,7 @@ def test_the_run_document_says_whose_pages_are_drawn_from_and_how_long_they_must
 
 
 @pytest.mark.row("R224")
-def test_a_run_without_the_gate_says_and_asks_what_it_did_before() -> None:
+def test_a_run_without_the_gate_names_the_pages_and_asks_for_what_it_did_before() -> None:
     captured = asked()
     assert captured.policy is not None
     without = World()
@@ -65,7 +73,9 @@ def test_a_run_without_the_gate_says_and_asks_what_it_did_before() -> None:
     plain_, capturing, gated = (
         snapshot_of_run(run(), rules, base()) for rules in (without.policy, world.policy, captured.policy)
     )
-    assert document_json(plain_) == document_json(capturing)
+    said = document_json(capturing)
+    assert said["data"].pop("production") == document_json(gated)["data"]["production"], "what alerts go by"
+    assert said == document_json(plain_)
     assert "production" not in document_json(plain_)["data"] | document_json(plain_)["gates"]
     assert spec_hash(plain_, run()) == spec_hash(capturing, run()) != spec_hash(gated, run())
 
@@ -191,6 +201,25 @@ def test_a_digest_that_nobody_asked_for_is_not_kept() -> None:
     assert world.status.inputs is not None
     assert world.status.inputs.digests == DIGESTS
     assert world.status.inputs.production is None
+
+
+@pytest.mark.row("V85")
+def test_what_a_candidate_saw_on_production_goes_into_the_record_of_its_version() -> None:
+    """Without the third gate, too: the document named the captured pages."""
+    world = World()
+    capture(world)
+    world.set_rules(gates=Gates())
+    world.settle()
+    for step, result in (("prepare", prepare_result()), ("train", train_result())):
+        world.start(step)
+        world.complete(step, result)
+    seen = {"documents": 60, "field": [1, 0], "detected": [41, 58], "confidence": "0.861200"}
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result() | {"baseline": seen})
+    [made] = [action for action in world.history if isinstance(action, CreateModelVersion)]
+    assert made.spec.evidence is not None
+    assert made.spec.evidence.figure("productionConfidence") == "0.861200"
+    assert made.spec.evidence.figure("productionDetected.1") == "41"
 
 
 @pytest.mark.row("R226")

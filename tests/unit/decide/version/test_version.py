@@ -10,11 +10,13 @@ import pytest
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.contract import RunDocument, document_json
+from finetune_operator.api.figures import Figure
 from finetune_operator.api.meta import find
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined, VerificationRules
 from finetune_operator.api.record import Service, services
 from finetune_operator.api.run import Review
+from finetune_operator.api.schema import misfit
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.decision import Action, Annotate, CreateJob, CreateSnapshot, Decision, DeleteJob, Emit
 from finetune_operator.decide.version.machine import decide, owner_policy
@@ -464,6 +466,24 @@ def tuned(verdict: str = "Pass") -> ModelVersion:
     """A version as a run makes it."""
     world = World().judged(candidate={"Pass": "0.981", "Reject": "0.9"}[verdict])
     return world.versions[-1]
+
+
+@pytest.mark.row("V85")
+def test_what_its_run_saw_of_production_stands_in_its_status() -> None:
+    """And fits there, however many documents and fields its record names."""
+    made = tuned()
+    assert made.spec.evidence is not None
+    names = ("productionDocuments", "productionConfidence", "productionDetected.0", "productionDetected.1")
+    values = (str(2**31 - 1), "0.861200", "58", "41")
+    seen = tuple(Figure(name=name, value=value) for name, value in zip(names, values, strict=True))
+    evidence = updated(made.spec.evidence, figures=(*(made.spec.evidence.figures or ()), *seen))
+    shelf = Shelf(version=updated(made, spec=updated(made.spec, evidence=evidence)), policies=serving(None))
+    shelf.settle()
+    status = shelf.version.status
+    assert status.production is not None
+    assert (status.production.mean_confidence, status.mean_confidence) == ("0.861200", "0.912345")
+    assert [one.documents for one in status.production.fields] == [41, 58]
+    assert misfit("ModelVersion", "status", status) is None
 
 
 @pytest.mark.row("V6")

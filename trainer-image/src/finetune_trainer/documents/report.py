@@ -76,8 +76,28 @@ class ProductionReport(Document, frozen=True):
     not_drawn: int
 
 
+class SeenField(Document, frozen=True):
+    """One field on documents of production: on how many candidate and live version (or the base) find it."""
+
+    name: str
+    candidate: int
+    live: int
+
+
+class BaselineReport(Document, frozen=True):
+    """What both models see on so many documents of production; how sure each is, "" where it finds nothing."""
+
+    documents: int
+    candidate_confidence: str
+    live_confidence: str
+    fields: tuple[SeenField, ...]
+
+
 class Report(Document, frozen=True, kw_only=True, omit_defaults=True):
-    """`result` is that of the step as plain data; `plan` is absent in a verification, `production` without Gate 3."""
+    """`result` is that of the step as plain data; `plan` is absent in a verification, `production` without Gate 3.
+
+    `baseline` is absent where no documents of production were to be had.
+    """
 
     schema: Literal["finetune-operator.io/evaluation-report/v1"]
     classes: tuple[str, ...]
@@ -85,3 +105,4 @@ class Report(Document, frozen=True, kw_only=True, omit_defaults=True):
     details: dict[str, ModelDetails]
     plan: Digests | None = None
     production: ProductionReport | None = None
+    baseline: BaselineReport | None = None

@@ -141,6 +141,19 @@ class ProductionSet(Document, frozen=True):
     gained: tuple[int, ...]
 
 
+class Baseline(Document, frozen=True):
+    """What the candidate sees on so many documents of production; no gate looks at it.
+
+    By column, of the fields that it detects on the fewest: documents on which it does. `confidence` is its mean over
+    each field's best box on each page, "" where nothing is found.
+    """
+
+    documents: int
+    field: tuple[int, ...]
+    detected: tuple[int, ...]
+    confidence: str
+
+
 class Rates(Document, frozen=True):
     """Detection of labelled boxes at the serving confidence; shares as six-digit decimals, "" where undefined."""
 
@@ -175,7 +188,10 @@ class Models(Document, frozen=True):
 
 
 class EvaluateResult(Document, frozen=True, omit_defaults=True):
-    """Measurements; the operator judges them. `production` is None where the third gate is not asked for."""
+    """Measurements; the operator judges them. `production` is None where the third gate is not asked for.
+
+    `baseline` is None where no documents of production were to be had.
+    """
 
     settings: str
     evaluator: str
@@ -183,6 +199,7 @@ class EvaluateResult(Document, frozen=True, omit_defaults=True):
     new_set: NewSet
     models: Models
     production: ProductionSet | None = None
+    baseline: Baseline | None = None
 
 
 class VerifiedModels(Document, frozen=True):

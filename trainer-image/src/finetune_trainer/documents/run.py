@@ -47,7 +47,7 @@ DeploymentName = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 
 
 class ProductionDocuments(Document, frozen=True):
-    """Whose captured pages the third gate draws from; each must still lie there after `review_days`."""
+    """Whose captured pages are drawn from; each that the third gate compares must be there for `review_days` more."""
 
     uri: Uri
     keep_days: KeepDays
@@ -56,7 +56,7 @@ class ProductionDocuments(Document, frozen=True):
 
 
 class FineTuneData(Document, frozen=True, omit_defaults=True):
-    """What a run reads; `production` is None where the third gate is not asked for."""
+    """What a run reads; `production` is None where no pages are captured."""
 
     anchor: Location
     pool: Location

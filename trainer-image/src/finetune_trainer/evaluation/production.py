@@ -42,6 +42,41 @@ class ReplayCounts:
         return self.lost[field] - self.gained[field]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one model sees on documents: by class index those on which a field is found, and how sure it is.
+
+    `confidence` is the mean over each field's best box on each page, "" where nothing is found.
+    """
+
+    detected: tuple[int, ...]
+    confidence: str
+
+
+def seen(documents: Sequence[Sequence[PageResult]], classes: int) -> Seen:
+    """Return what a model sees on documents, page by page, as the server counts it at the serving confidence."""
+    detected = tuple(sum(is_right(pages, field, labelled=False) for pages in documents) for field in range(classes))
+    return Seen(detected, mean_confidence([page for pages in documents for page in pages]))
+
+
+def least_found(candidate: Seen) -> list[int]:
+    """Return the fields that are found on the fewest documents, at most as many as results list."""
+    return sorted(range(len(candidate.detected)), key=lambda field: (candidate.detected[field], field))[:WORST]
+
+
+def mean_confidence(results: Sequence[PageResult]) -> str:
+    """Return the mean confidence of each field's best box on each page, as it is served; "" where nothing is found.
+
+    The server observes the same, so that alerts on drift can hold one against the other.
+    """
+    best = [
+        float(shown.scores[shown.fields == field].max())
+        for shown in (result.served for result in results)
+        for field in np.unique(shown.fields)
+    ]
+    return f"{sum(best) / len(best):.6f}" if best else ""
+
+
 def is_right(pages: Sequence[PageResult], field: int, *, labelled: bool) -> bool:
     """Tell whether a model is right about a field of a document, at the serving confidence.
 

@@ -40,9 +40,18 @@ def days_to_draw_from(there: Sequence[date], now: datetime, *, last: int, keep: 
 
 
 def draw_documents(
-    storage: Storage, production: Production, days: Sequence[date], known: Known, *, count: int, seed: int
+    storage: Storage,
+    production: Production,
+    days: Sequence[date],
+    known: Known,
+    *,
+    count: int,
+    seed: int,
+    pages: int | None = None,
 ) -> tuple[DrawnDocument, ...]:
     """Return at most `count` documents that no model learnt from, by the pages of each that the draw came across.
+
+    With `pages` the draw ends at so many, too.
 
     Pages are taken by sha256(seed:prediction), so that no library's version can change a draw, and only as many records
     are read as are needed. A document is left out as a whole where one of its pages is known. A picture that came
@@ -69,7 +78,7 @@ def draw_documents(
             label=known.labels.get(record.page.pixels),
         )
         drawn.setdefault(name, []).append(page)
-        if len(drawn) == count:
+        if len(drawn) == count or len(pictures) == pages:
             break
     return tuple(map(tuple, drawn.values()))
 

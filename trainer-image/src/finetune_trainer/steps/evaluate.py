@@ -29,6 +29,7 @@ from .measure import (
     worst_on_test,
 )
 from .models import fetch_base, fetch_candidate, fetch_detector
+from .production_baseline import MeasuredBaseline, measure_baseline
 from .production_replay import Replay, replay
 from .yardstick import Yardstick, read_yardstick
 
@@ -43,6 +44,7 @@ def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateI
     with erasures_named(context.storage, yardstick.plan):
         test, measurements = _measure(context, document, yardstick, models)
         replayed = replay(context, document, inputs, yardstick.plan, models)
+        baseline = measure_baseline(context, document, inputs, yardstick.plan, models, replayed)
     drops, floor = worst_on_test(limits, measurements)
     result = EvaluateResult(
         settings=settings_digest(document.serving),
@@ -55,10 +57,11 @@ def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateI
             live=measurements["live"].measured if "live" in measurements else None,
         ),
         production=None if replayed is None else replayed.result,
+        baseline=None if baseline is None else baseline.result,
     )
     progress.report(percent=95, activity="writing the report")
     with erasures_named(context.storage, yardstick.plan):
-        _publish(context, document, yardstick.plan.digests, result, measurements, replayed)
+        _publish(context, document, yardstick.plan.digests, result, measurements, replayed, baseline)
     progress.report(percent=100)
     return result
 
@@ -122,6 +125,7 @@ def _publish(
     result: EvaluateResult,
     measurements: Mapping[Model, Measurement],
     replayed: Replay | None,
+    baseline: MeasuredBaseline | None,
 ) -> None:
     report = Report(
         schema=REPORT_SCHEMA,
@@ -130,6 +134,7 @@ def _publish(
         details={name: details(m, document.classes) for name, m in measurements.items()},
         plan=digests,
         production=None if replayed is None else replayed.report,
+        baseline=None if baseline is None else baseline.report,
     )
     context.publisher.file("report.json", encode(report))
     publish_curves(context, {name: m.curves for name, m in measurements.items()}, document.classes)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,9 @@ _LONGEST_TEXT: Final = 1500
 
 _LISTS: Final = ("testSet", "newSet", "production", "resumed")
 """Parts of a result that have lists: of the worst fields, or of attempts."""
+
+_FIRST: Final = ("baseline",)
+"""The part whose list goes first where a result is too long: no verdict hangs on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +237,13 @@ def fitting(emitted: Emitted) -> bytes:
     the count of measured fields stays. StepError (Internal) when even that does not fit.
     """
     data = encode(emitted)
+    if len(data) > RESULT_LIMIT:
+        emitted = _with_rows(emitted, 0, _FIRST)
+        data = encode(emitted)
     for rows in range(7, 0, -1):
         if len(data) <= RESULT_LIMIT:
             return data
-        data = encode(_with_rows(emitted, rows))
+        data = encode(_with_rows(emitted, rows, _LISTS))
     if len(data) > RESULT_LIMIT:
         raise StepError(
             ErrorClass.INTERNAL,
@@ -248,10 +254,10 @@ def fitting(emitted: Emitted) -> bytes:
     return data
 
 
-def _with_rows(emitted: Emitted, rows: int) -> Emitted:
-    """Return the result with so many rows in each of its lists."""
+def _with_rows(emitted: Emitted, rows: int, parts: Collection[str]) -> Emitted:
+    """Return the result with so many rows in each list of these parts."""
     result = emitted.result or {}
-    changed = {name: _shortened(value, rows) for name, value in result.items() if name in _LISTS}
+    changed = {name: _shortened(value, rows) for name, value in result.items() if name in parts}
     return msgspec.structs.replace(emitted, result=result | changed)
 
 

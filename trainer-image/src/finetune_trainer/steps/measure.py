@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..documents.report import FieldLine, PageLine
 from ..documents.result import Drops, Floors, Measured, Rates
 from ..documents.run import Gates
@@ -17,6 +15,7 @@ from ..evaluation.evaluate import Speed, measure_map, run_model, validation
 from ..evaluation.fields import FieldCounts, Model, count_fields, millionths, worst_drops, worst_floors
 from ..evaluation.pages import Page, PageResult
 from ..evaluation.postprocess import Thresholds
+from ..evaluation.production import mean_confidence
 from ..evaluation.rates import rates
 from ..progress import Counted, uncounted
 
@@ -101,19 +100,6 @@ def field_lines(
         )
         for index, name in enumerate(classes)
     )
-
-
-def mean_confidence(results: Sequence[PageResult]) -> str:
-    """Return the mean confidence of each field's best box on each page, as it is served; "" where nothing is found.
-
-    The server observes the same, so that alerts on drift can hold one against the other.
-    """
-    best = [
-        float(shown.scores[shown.fields == field].max())
-        for shown in (result.served for result in results)
-        for field in np.unique(shown.fields)
-    ]
-    return f"{sum(best) / len(best):.6f}" if best else ""
 
 
 def page_counts(result: PageResult) -> PageLine:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ..data.earlier_plans import listing_of, taught, taught_by
 from ..data.listing import anchor_digests
 from ..data.plan import checked_index
-from ..documents.codec import digest
+from ..documents.codec import FileReference, digest
 from ..documents.inputs import PrepareInputs
 from ..documents.plan import DrawnDocument, Plan
 from ..documents.result import DrawnDocuments
@@ -62,21 +62,25 @@ def _drawn(
 
 def _known(context: StepContext, document: TrainingDocument, inputs: PrepareInputs, plan: Plan) -> Known:
     """Return what candidate, base and live version learnt from, and the labels of what is held out."""
-    storage = context.storage
-    index = checked_index(storage, normalise(document.data.anchor.uri), document.classes)
-    splits = index.splits
-    base = listing_of(storage, document.base.inputs)
-    live = listing_of(storage, inputs.live.inputs if inputs.live else None)
+    storage, live_inputs = context.storage, inputs.live.inputs if inputs.live else None
+    base, live = listing_of(storage, document.base.inputs), listing_of(storage, live_inputs)
     pool = read_listed_pool(storage, document, plan, (base, live))
-    pages = (
-        taught(plan.listing)
-        | taught_by(storage, document.base.inputs)
-        | taught_by(storage, inputs.live.inputs if inputs.live else None)
-        | anchor_digests((*splits.train, *splits.val, *splits.test))
-    )
+    pages = learnt(context, document, plan, live_inputs)
     held_out = [sample for sample in pool if sample.held_out]
     return Known(
         pages=pages,
         documents=frozenset(sample.stored.document for sample in pool if not sample.held_out),
         labels={sample.known.pixels: sample.stored.label for sample in held_out if sample.known.pixels is not None},
+    )
+
+
+def learnt(context: StepContext, document: TrainingDocument, plan: Plan, live: FileReference | None) -> frozenset[str]:
+    """Return the digests of the pages that candidate, base and live version (its plan) may have learnt from."""
+    storage = context.storage
+    splits = checked_index(storage, normalise(document.data.anchor.uri), document.classes).splits
+    return (
+        taught(plan.listing)
+        | taught_by(storage, document.base.inputs)
+        | taught_by(storage, live)
+        | anchor_digests((*splits.train, *splits.val, *splits.test))
     )

@@ -5,26 +5,19 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as with_changes
-from pathlib import Path
 from typing import Any, Final
 
 from ..data.earlier_plans import taught, taught_by
-from ..digests import sha256_of
-from ..documents.codec import FileReference, digest
+from ..documents.codec import digest
 from ..documents.inputs import EvaluateInputs
-from ..documents.plan import DrawnDocument, DrawnPage, Plan, Sample
-from ..documents.production import parse_page
+from ..documents.plan import DrawnDocument, Plan
 from ..documents.report import Difference, ProductionReport, ReplayedField
 from ..documents.result import ProductionSet
 from ..documents.run import Rule, TrainingDocument, limits_of
 from ..errors import Reason, StepError
 from ..evaluation.average_precision import per_class
 from ..evaluation.detector import Detector
-from ..evaluation.evaluate import run_model, validation
 from ..evaluation.fields import Model
-from ..evaluation.pages import Page, PageResult, load_pages
-from ..evaluation.postprocess import Thresholds
 from ..evaluation.production import (
     Compared,
     Outcome,
@@ -34,12 +27,12 @@ from ..evaluation.production import (
     page_that_differs,
     worst_replayed,
 )
-from ..labelling.drawing import page_file
 from ..production.layout import DAYS, Production, production_of
 from ..report.differences import side_by_side
-from ..storage import Storage, join
+from ..storage import join
 from .context import StepContext
 from .listed_pool import differs
+from .production_documents import CapturedDocument, compare, day_of, fetch_documents
 
 CROPS: Final = "crops"
 """The folder of a day that pictures for reviewers lie in: they expire with the pages that they show."""
@@ -52,23 +45,11 @@ _ORDER: Final[tuple[Outcome, ...]] = ("Lost", "Gained", "Moved")
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What the result has, and what the report has beside it."""
+    """What the result has, what the report has beside it, and the documents by both models."""
 
     result: ProductionSet
     report: ProductionReport
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """A drawn document whose pages are there: their pictures lie in scratch."""
-
-    drawn: DrawnDocument
-    pages: tuple[Page, ...]
-
-    @property
-    def labelled(self) -> bool:
-        """Whether each page has labels of the pool."""
-        return all(page.label is not None for page in self.drawn)
+    compared: Sequence[Compared]
 
 
 def replay(
@@ -90,8 +71,8 @@ def replay(
     _check(plan, plan.production, production)
     known = taught_by(context.storage, inputs.live.inputs if inputs.live else None)
     unknown = [pages for pages in plan.production if not any(page.pixels in known for page in pages)]
-    there = _fetch(context, unknown, len(document.classes))
-    compared = _compare(context, document, models, there)
+    there = fetch_documents(context, unknown, len(document.classes))
+    compared = compare(context, document, models, there)
     counts = count_replayed(compared, len(document.classes))
     result = ProductionSet(
         digest=plan.digests.production or "",
@@ -103,7 +84,7 @@ def replay(
     )
     folder = f"{document.owner.uid}-{inputs.attempt}-{inputs.round}-{inputs.nonce}"
     differences = _differences(context, document.classes, folder, there, compared, counts)
-    return Replay(result, ProductionReport(_fields(document.classes, counts, compared), *differences))
+    return Replay(result, ProductionReport(_fields(document.classes, counts, compared), *differences), compared)
 
 
 def _check(plan: Plan, drawn: Sequence[DrawnDocument], production: Production) -> None:
@@ -118,86 +99,6 @@ def _check(plan: Plan, drawn: Sequence[DrawnDocument], production: Production) -
         raise differs("its documents of production have a page twice")
     if any(not page.record.uri.startswith(join(production.root, DAYS) + "/") for page in pages):
         raise differs(f"its documents of production lie elsewhere than below {production.root}")
-
-
-def _fetch(context: StepContext, drawn: Sequence[DrawnDocument], classes: int) -> list[_Document]:
-    """Return the documents of which every page is there, with each page's picture in scratch for both models."""
-    folder = context.scratch / "production"
-    folder.mkdir(parents=True, exist_ok=True)
-    counted = context.progress.counting("fetching documents of production", "documents", percent=(90, 91))
-    there: list[_Document] = []
-    for number, document in enumerate(drawn):
-        pages: list[Page] = []
-        for at, page in enumerate(document):
-            fetched = _page(context.storage, page, folder / f"{number}-{at}", classes)
-            if isinstance(fetched, str):
-                context.progress.report(percent=90, activity=f"passed over page {page.prediction}: {fetched}")
-                break
-            pages.append(fetched)
-        if len(pages) == len(document):
-            there.append(_Document(document, tuple(pages)))
-        counted(number + 1, len(drawn))
-    return there
-
-
-def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Page | str:
-    """Return a page as the server answered it, with its labels; or why it is not to be had any more."""
-    data = _read(storage, drawn.record.uri)
-    if data is None or sha256_of(data) != drawn.record.sha256:
-        return "its record is gone" if data is None else "its record was changed"
-    record = parse_page(data, drawn.record.uri)
-    if record.stratum != "Random":
-        raise differs(f"its documents of production have a page of the stratum {record.stratum}")
-    place = join(_day(drawn), "files", record.page.sha256)
-    came = _read(storage, place)
-    shown = "its bytes have expired, or were erased" if came is None else page_file(record, came)
-    if isinstance(shown, str):
-        return shown
-    picture.write_bytes(shown.data)
-    image = FileReference(place, sha256_of(shown.data))
-    if drawn.label is not None and not storage.exists(drawn.label.uri):
-        return "its label was erased"
-    (page,) = load_pages(storage, [Sample(image, drawn.label, len(shown.data), boxes=0)], classes)
-    return with_changes(page, read=lambda _: picture.read_bytes())
-
-
-def _read(storage: Storage, place: str) -> bytes | None:
-    """Return the bytes at a place; None where there are none, which happens to production pages at any time."""
-    try:
-        return storage.read(place)
-    except StepError as error:
-        if error.reason is not Reason.DATA_UNREADABLE or storage.exists(place):
-            raise
-        return None
-
-
-def _day(page: DrawnPage) -> str:
-    """Return the folder of the day that a page was captured on: days/<date>/pages/random/<prediction>.json."""
-    return page.record.uri.rsplit("/", 3)[0]
-
-
-def _compare(
-    context: StepContext,
-    document: TrainingDocument,
-    models: Mapping[Model, tuple[Detector, str]],
-    there: Sequence[_Document],
-) -> list[Compared]:
-    pages = [page for each in there for page in each.pages]
-    by_model: list[list[PageResult]] = []
-    names: tuple[Model, Model] = ("live" if "live" in models else "base", "candidate")
-    for number, name in enumerate(names):
-        counted = context.progress.counting(
-            f"running {name} on documents of production", "pages", percent=(91 + 2 * number, 93 + 2 * number)
-        )
-        measured, served = validation(document.serving), Thresholds.of(document.serving)
-        by_model.append(run_model(models[name][0], pages, measured, counted, served=served)[0])
-    compared: list[Compared] = []
-    first = 0
-    for each in there:
-        old, new = (results[first : first + len(each.pages)] for results in by_model)
-        compared.append(Compared(each.labelled, old, new))
-        first += len(each.pages)
-    return compared
 
 
 def columns(counts: ReplayCounts, rule: Rule) -> dict[str, Any]:
@@ -231,7 +132,7 @@ def _differences(
     context: StepContext,
     classes: Sequence[str],
     folder: str,
-    there: Sequence[_Document],
+    there: Sequence[CapturedDocument],
     compared: Sequence[Compared],
     counts: ReplayCounts,
 ) -> tuple[tuple[Difference, ...], int]:
@@ -256,14 +157,14 @@ def _differences(
     return differences, max(len(differing) - MOST_CROPS, 0)
 
 
-def _crop(context: StepContext, folder: str, document: _Document, compared: Compared, field: int) -> str | None:
+def _crop(context: StepContext, folder: str, document: CapturedDocument, compared: Compared, field: int) -> str | None:
     """Write the picture of one difference, and return where it lies; None where nothing may be written there."""
     at = page_that_differs(compared, field)
     picture = side_by_side(compared.old[at], compared.new[at], field, labelled=document.labelled)
     if picture is None:
         return None
     page = document.drawn[at]
-    place = join(_day(page), CROPS, folder, f"{page.prediction}-{field}.jpg")
+    place = join(day_of(page), CROPS, folder, f"{page.prediction}-{field}.jpg")
     try:
         context.storage.write_once(place, picture)
     except StepError as error:

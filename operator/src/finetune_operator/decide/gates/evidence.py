@@ -31,8 +31,8 @@ def evidence_of(
 
     The digest covers the owner, the round, candidate and base digests, test set, new set and documents of production
     with their worst fields, evaluation settings and evaluator, the gates' limits and verdicts, what was live and what
-    was known of it, all measurements but times, and who made all that: what `prepare` counted, and each step's image
-    and manifest.
+    was known of it, all measurements but times and what was seen on production for alerts alone, and who made all that:
+    what `prepare` counted, and each step's image and manifest.
     """
     bound = {
         "owner": run_document.owner.uid,

@@ -72,7 +72,7 @@ def judge(
     figures = _figures(gates, result)
     if figures is None:
         return Judgement(verdicts, "Error", None)
-    return Judgement(verdicts, worst(verdicts), (*figures, *served_figures(result)))
+    return Judgement(verdicts, worst(verdicts), (*figures, *served_figures(result, len(run_document.classes))))
 
 
 def worst(gates: tuple[GateVerdict, ...]) -> Verdict:

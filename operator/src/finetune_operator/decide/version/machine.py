@@ -21,7 +21,7 @@ from ..attempts.step import AttemptsView, StepFailed, StepRequest, StepSucceeded
 from ..decision import Action, CreateSnapshot, Decision, Emit
 from ..gates.evidence import test_set_of
 from ..gates.regression import CANDIDATE_MAP50
-from ..gates.served import CONFIDENCE, SECONDS, seconds
+from ..gates.served import CONFIDENCE, SECONDS, seconds, seen_in_production
 from ..gates.shares import share
 from ..rejections import in_words, rejection_on
 from ..since import dated
@@ -95,6 +95,7 @@ def _measured(view: VersionView, status: VersionStatus) -> Decision[VersionStatu
             map50=evidence.figure(CANDIDATE_MAP50),
             mean_confidence=_decimal(share(evidence.figure(CONFIDENCE) or "")),
             inference_seconds=_decimal(seconds(evidence.figure(SECONDS) or "")),
+            production=seen_in_production(evidence, view.version.spec.classes),
         )
         return Decision(_mark(view, status, "Verified", "True", "EvaluatedByRun", message))
     verified = find(status.conditions, "Verified")

@@ -1,0 +1,114 @@
+"""What alerts hold production against: what candidate and live version see on documents of production.
+
+No gate looks at it, so nothing of it ends a step: without it, alerts go by the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..documents.inputs import EvaluateInputs
+from ..documents.plan import Plan
+from ..documents.report import BaselineReport, SeenField
+from ..documents.result import Baseline
+from ..documents.run import ProductionDocuments, TrainingDocument
+from ..errors import ErrorClass, StepError
+from ..evaluation.detector import Detector
+from ..evaluation.fields import Model
+from ..evaluation.production import Compared, least_found, seen
+from ..production.drawing import Known, draw_documents
+from ..production.layout import production_of
+from .context import StepContext
+from .production_documents import compare, fetch_documents
+from .production_draw import learnt
+from .production_replay import Replay
+
+DOCUMENTS: Final = 100
+"""Documents that are drawn where the third gate draws none: its own default."""
+
+PAGES: Final = 400
+"""Pages of them at most, however many a document has."""
+
+DAYS: Final = 30
+"""Days, the newest of which pages are there, that they are drawn from."""
+
+_OF_THE_PAGES: Final = (ErrorClass.BAD_INPUT, ErrorClass.UNAVAILABLE)
+"""What an error of pages that cannot be had is; no other is theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredBaseline:
+    """What the result has: of the candidate alone, the fields that it finds least; and what the report has."""
+
+    result: Baseline
+    report: BaselineReport
+
+
+def measure_baseline(
+    context: StepContext,
+    document: TrainingDocument,
+    inputs: EvaluateInputs,
+    plan: Plan,
+    models: Mapping[Model, tuple[Detector, str]],
+    replayed: Replay | None,
+) -> MeasuredBaseline | None:
+    """Return what both models see on the documents of the third gate, or else on some that are drawn for it now.
+
+    None where the document names no captured pages, where none are there that no model learnt from, and where they
+    cannot be read: progress says why, and the step goes on.
+    """
+    source = document.data.production
+    if source is None:
+        return None
+    try:
+        compared = (
+            replayed.compared if replayed is not None else _drawn(context, document, inputs, plan, models, source)
+        )
+    except StepError as error:
+        if error.error_class not in _OF_THE_PAGES:
+            raise
+        compared, why = (), error.message
+    else:
+        why = "there is none that no model learnt from"
+    if not compared:
+        context.progress.report(percent=94, activity=f"no documents of production, alerts go by the test set: {why}")
+        return None
+    return _baseline(compared, document.classes)
+
+
+def _drawn(
+    context: StepContext,
+    document: TrainingDocument,
+    inputs: EvaluateInputs,
+    plan: Plan,
+    models: Mapping[Model, tuple[Detector, str]],
+    source: ProductionDocuments,
+) -> Sequence[Compared]:
+    """Draw documents that no model learnt from, and run both models on them."""
+    context.progress.report(percent=90, activity="drawing documents of production")
+    production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
+    known = Known(
+        pages=learnt(context, document, plan, inputs.live.inputs if inputs.live else None),
+        documents=frozenset(sample.document for sample in plan.new_set if not sample.held_out),
+        labels={},
+    )
+    days = production.dates(context.storage)[-DAYS:]
+    seed = document.mixing.seed
+    drawn = draw_documents(context.storage, production, days, known, count=DOCUMENTS, seed=seed, pages=PAGES)
+    there = fetch_documents(context, drawn, len(document.classes))
+    return compare(context, document, models, there) if there else ()
+
+
+def _baseline(compared: Sequence[Compared], classes: Sequence[str]) -> MeasuredBaseline:
+    candidate, live = (
+        seen(documents, len(classes)) for documents in ([d.new for d in compared], [d.old for d in compared])
+    )
+    fields = least_found(candidate)
+    detected = tuple(candidate.detected[field] for field in fields)
+    rows = zip(classes, candidate.detected, live.detected, strict=True)
+    return MeasuredBaseline(
+        Baseline(len(compared), tuple(fields), detected, candidate.confidence),
+        BaselineReport(len(compared), candidate.confidence, live.confidence, tuple(SeenField(*row) for row in rows)),
+    )

@@ -1,0 +1,119 @@
+"""Documents of production as they were captured, and what two models make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as with_changes
+from pathlib import Path
+
+from ..digests import sha256_of
+from ..documents.codec import FileReference
+from ..documents.plan import DrawnDocument, DrawnPage, Sample
+from ..documents.production import parse_page
+from ..documents.run import TrainingDocument
+from ..errors import Reason, StepError
+from ..evaluation.detector import Detector
+from ..evaluation.evaluate import run_model, validation
+from ..evaluation.fields import Model
+from ..evaluation.pages import Page, PageResult, load_pages
+from ..evaluation.postprocess import Thresholds
+from ..evaluation.production import Compared
+from ..labelling.drawing import page_file
+from ..storage import Storage, join
+from .context import StepContext
+from .listed_pool import differs
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedDocument:
+    """A drawn document whose pages are there: their pictures lie in scratch."""
+
+    drawn: DrawnDocument
+    pages: tuple[Page, ...]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether each page has labels of the pool."""
+        return all(page.label is not None for page in self.drawn)
+
+
+def fetch_documents(context: StepContext, drawn: Sequence[DrawnDocument], classes: int) -> list[CapturedDocument]:
+    """Return the documents of which every page is there, with each page's picture in scratch for both models."""
+    folder = context.scratch / "production"
+    folder.mkdir(parents=True, exist_ok=True)
+    counted = context.progress.counting("fetching documents of production", "documents", percent=(90, 91))
+    there: list[CapturedDocument] = []
+    for number, document in enumerate(drawn):
+        pages: list[Page] = []
+        for at, page in enumerate(document):
+            fetched = _page(context.storage, page, folder / f"{number}-{at}", classes)
+            if isinstance(fetched, str):
+                context.progress.report(percent=90, activity=f"passed over page {page.prediction}: {fetched}")
+                break
+            pages.append(fetched)
+        if len(pages) == len(document):
+            there.append(CapturedDocument(document, tuple(pages)))
+        counted(number + 1, len(drawn))
+    return there
+
+
+def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Page | str:
+    """Return a page as the server answered it, with its labels; or why it is not to be had any more."""
+    data = _read(storage, drawn.record.uri)
+    if data is None or sha256_of(data) != drawn.record.sha256:
+        return "its record is gone" if data is None else "its record was changed"
+    record = parse_page(data, drawn.record.uri)
+    if record.stratum != "Random":
+        raise differs(f"its documents of production have a page of the stratum {record.stratum}")
+    place = join(day_of(drawn), "files", record.page.sha256)
+    came = _read(storage, place)
+    shown = "its bytes have expired, or were erased" if came is None else page_file(record, came)
+    if isinstance(shown, str):
+        return shown
+    picture.write_bytes(shown.data)
+    image = FileReference(place, sha256_of(shown.data))
+    if drawn.label is not None and not storage.exists(drawn.label.uri):
+        return "its label was erased"
+    (page,) = load_pages(storage, [Sample(image, drawn.label, len(shown.data), boxes=0)], classes)
+    return with_changes(page, read=lambda _: picture.read_bytes())
+
+
+def _read(storage: Storage, place: str) -> bytes | None:
+    """Return the bytes at a place; None where there are none, which happens to production pages at any time."""
+    try:
+        return storage.read(place)
+    except StepError as error:
+        if error.reason is not Reason.DATA_UNREADABLE or storage.exists(place):
+            raise
+        return None
+
+
+def day_of(page: DrawnPage) -> str:
+    """Return the folder of the day that a page was captured on: days/<date>/pages/random/<prediction>.json."""
+    return page.record.uri.rsplit("/", 3)[0]
+
+
+def compare(
+    context: StepContext,
+    document: TrainingDocument,
+    models: Mapping[Model, tuple[Detector, str]],
+    there: Sequence[CapturedDocument],
+) -> list[Compared]:
+    """Run what is live (the base, where nothing else is) and the candidate on these documents, as they would serve."""
+    pages = [page for each in there for page in each.pages]
+    by_model: list[list[PageResult]] = []
+    names: tuple[Model, Model] = ("live" if "live" in models else "base", "candidate")
+    for number, name in enumerate(names):
+        counted = context.progress.counting(
+            f"running {name} on documents of production", "pages", percent=(91 + 2 * number, 93 + 2 * number)
+        )
+        measured, served = validation(document.serving), Thresholds.of(document.serving)
+        by_model.append(run_model(models[name][0], pages, measured, counted, served=served)[0])
+    compared: list[Compared] = []
+    first = 0
+    for each in there:
+        old, new = (results[first : first + len(each.pages)] for results in by_model)
+        compared.append(Compared(each.labelled, old, new))
+        first += len(each.pages)
+    return compared
