@@ -41,7 +41,7 @@ class EpochOrder:
 class SeededPages(YOLODataset):  # type: ignore[misc]
     """Ultralytics' data set, where a page's augmentation hangs on nothing but seed, epoch and page.
 
-    `fields` says of how many classes each page is labelled; None where each is of all. It changes with the page at hand.
+    `fields` says of how many classes each page is labelled; None where each is of all. Changes with the page at hand.
     """
 
     seed: int

@@ -15,8 +15,8 @@ class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
     """Ultralytics' trainer with chance by epoch, steps that are counted, and without its final evaluation.
 
     `last_step` is the number of the batch, counted over all epochs, after which the weights were changed last.
-    Ultralytics keeps that number to itself and begins at -1: `go_on_after` makes up for it. `fields` says by the stem of a
-    page's file for how many classes it was labelled, where not for all.
+    Ultralytics keeps that number to itself and begins at -1: `go_on_after` makes up for it. `fields` says by the stem
+    of a page's file for how many classes it was labelled, where not for all.
     """
 
     last_step = -1

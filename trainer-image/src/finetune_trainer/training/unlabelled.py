@@ -1,4 +1,4 @@
-"""Classes that a page was not labelled for: it teaches nothing of them, neither where they are nor that they are not."""
+"""Classes that a page was not labelled for: it teaches nothing of them, nor that they are not there."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ class FieldMask:
         self._weights = (torch.arange(classes, device=device) < counts).float()
 
     def __call__(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the loss, zero where nothing is known."""
         loss = self._loss(scores, targets)
         return loss if self._weights is None else loss * self._weights
 

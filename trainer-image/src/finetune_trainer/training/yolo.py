@@ -47,9 +47,8 @@ def train(
 
     The candidate is the last epoch; the best one on `val` only when the arguments set patience. `state` is where a
     training with these very arguments was interrupted; `keep` is given where this one stands after each epoch but the
-    last. With `whole` every weight is taken over; without, those that fit. Of classes that a page was not labelled for it
-    teaches nothing. StepError for NaN losses, lack of memory,
-    and data that arrived differently.
+    last. With `whole` every weight is taken over; without, those that fit. A page teaches nothing of classes that it
+    was not labelled for. StepError for NaN losses, lack of memory, and data that arrived differently.
     """
     from ultralytics import YOLO
 
