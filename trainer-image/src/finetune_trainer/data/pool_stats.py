@@ -10,7 +10,7 @@ from ..documents.pool import PoolBatch
 from ..errors import StepError, bad_input
 from ..storage import Storage
 from .labels import LabelProblem, parse_label
-from .pool import PoolPage, StoredSample, check_log_classes, check_verifiers, replayed
+from .pool import PoolPage, StoredSample, check_log_classes, check_verifiers, longest_classes, replayed
 from .pool_log import existing_log
 
 
@@ -37,7 +37,7 @@ def pool_stats(storage: Storage, uri: str) -> PoolStats:
     """Count the pool; StepError when it has no batch or a label cannot be read."""
     log = existing_log(storage, uri)
     batches = [entry for entry in log if isinstance(entry, PoolBatch)]
-    classes = batches[0].classes if batches else ()
+    classes = longest_classes(log)
     check_log_classes(log, uri, classes)
     pool = replayed(uri, log, {})
     check_verifiers(pool)
