@@ -39,7 +39,7 @@ _LONGEST_TEXT: Final = 1500
 """Bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT."""
 
 
-_LISTS: Final = ("testSet", "newSet", "production", "resumed")
+_LISTS: Final = ("testSet", "newSet", "production", "added", "resumed")
 """Parts of a result that have lists: of the worst fields, or of attempts."""
 
 

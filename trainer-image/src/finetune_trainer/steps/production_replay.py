@@ -80,7 +80,8 @@ def replay(
     """Run the plan's documents of production through both models; None where the third gate is not asked for.
 
     Of each difference a picture is written below the day of its page. Raises StepError DigestMismatch where the plan
-    is not what was drawn, or has documents that the candidate learnt from.
+    is not what was drawn, or has documents that the candidate learnt from. Classes that some model does not have are
+    not compared.
     """
     limits, source = limits_of(document).production, document.data.production
     if limits is None or source is None or plan.production is None:
@@ -91,7 +92,8 @@ def replay(
     unknown = [pages for pages in plan.production if not any(page.pixels in known for page in pages)]
     there = _fetch(context, unknown, len(document.classes))
     compared = _compare(context, document, models, there)
-    counts = count_replayed(compared, len(document.classes))
+    classes = document.classes[: min(len(detector.serving.classes) for detector, _ in models.values())]
+    counts = count_replayed(compared, len(classes))
     result = ProductionSet(
         digest=plan.digests.production or "",
         drawn=len(plan.production),
@@ -101,8 +103,8 @@ def replay(
         **columns(counts, limits.rule),
     )
     folder = f"{document.owner.uid}-{inputs.attempt}-{inputs.round}-{inputs.nonce}"
-    differences = _differences(context, document.classes, folder, there, compared, counts)
-    return Replay(result, ProductionReport(_fields(document.classes, counts, compared), *differences))
+    differences = _differences(context, classes, folder, there, compared, counts)
+    return Replay(result, ProductionReport(_fields(classes, counts, compared), *differences))
 
 
 def _check(plan: Plan, drawn: Sequence[DrawnDocument], production: Production) -> None:
@@ -152,7 +154,7 @@ def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Pa
     image = FileReference(place, sha256_of(shown.data))
     if drawn.label is not None and not storage.exists(drawn.label.uri):
         return "its label was erased"
-    (page,) = load_pages(storage, [Sample(image, drawn.label, len(shown.data), boxes=0)], classes)
+    (page,) = load_pages(storage, [Sample(image, drawn.label, len(shown.data), boxes=0, fields=drawn.fields)], classes)
     return with_changes(page, read=lambda _: picture.read_bytes())
 
 
@@ -207,7 +209,7 @@ def _fields(classes: Sequence[str], counts: ReplayCounts, compared: Sequence[Com
     """Return the line of every field, with AP50 on the labelled documents."""
     labelled = [document for document in compared if document.labelled]
     curves = [
-        per_class([(page.detections, page.truth) for pages in results for page in pages], len(classes))
+        per_class([(p.detections, p.truth) for pages in results for p in _of_first(pages, len(classes))], len(classes))
         for results in ([document.old for document in labelled], [document.new for document in labelled])
     ]
     return tuple(
@@ -220,6 +222,10 @@ def _fields(classes: Sequence[str], counts: ReplayCounts, compared: Sequence[Com
         )
         for field, name in enumerate(classes)
     )
+
+
+def _of_first(pages: Sequence[PageResult], fields: int) -> list[PageResult]:
+    return [page.of_first(fields) for page in pages]
 
 
 def _differences(
