@@ -126,8 +126,8 @@ def count_added(gates: Gates, models: Mapping[Model, Measurement], span: Span) -
 
 def added_fields(floors: Floors) -> AddedFields:
     """Return the candidate's part of a list: no other model has all of these fields."""
-    found, detections = floors.matched.candidate, floors.detections.candidate
-    return AddedFields(floors.measured, floors.field, floors.boxes, found, detections)
+    matched, detections = floors.matched.candidate, floors.detections.candidate
+    return AddedFields(floors.measured, floors.field, floors.boxes, matched, detections)
 
 
 def field_lines(

@@ -88,7 +88,7 @@ def _check_labelled(context: StepContext, document: TrainingDocument, plan: Plan
             Reason.POOL_TOO_SMALL,
             f"No page that trains is labelled for {', '.join(classes[most:])}.",
             "Label pages for it, of the pool or new ones, and add them with `pool add` or `pool correct` and "
-            "--append-classes; or take it from the policy's classes again.",
+            "--append-classes.",
         )
     fewer = sum(sample.fields is not None and sample.fields < len(classes) for sample in train)
     if fewer:
