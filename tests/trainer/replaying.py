@@ -125,7 +125,15 @@ class Gate:
         """The pages that are drawn."""
         return {page.prediction for pages in self.plan().production or () for page in pages}
 
-    def replay(self, old: Seer, new: Seer, plan: Plan | None = None, *, live: FileReference | None = None) -> Replay:
+    def replay(
+        self,
+        old: Seer,
+        new: Seer,
+        plan: Plan | None = None,
+        *,
+        live: FileReference | None = None,
+        known: int | None = None,
+    ) -> Replay:
         """Run both models."""
         self.rounds += 1
         nothing = FileReference(**NOTHING)
@@ -135,6 +143,6 @@ class Gate:
         document = self.parsed()
         step = context("evaluate", document, self.policy.world.root / f"scratch-{self.rounds}")
         models = {"base": (cast(Detector, old), "0" * 64), "candidate": (cast(Detector, new), "1" * 64)}
-        made = replay(step, document, inputs, plan or self.plan(), models)  # type: ignore[arg-type]
+        made = replay(step, document, inputs, plan or self.plan(), models, known=known)  # type: ignore[arg-type]
         assert made is not None
         return made

@@ -208,6 +208,14 @@ class TestCounting:
         assert by_field == {0: (6, 0, 0), 1: (6, 3, 0), 2: (4, 1, 1)}
         assert result.digest == full.plan().digests.production
 
+    def test_a_field_that_was_appended_is_neither_lost_nor_gained(self, full: Gate) -> None:
+        every = {7000 + n: [2] for n in range(6)}
+        made = full.replay(Seer(misses=every), Seer(misses={7000: [0]}), known=2)
+        assert (made.result.measured, made.result.field) == (2, (0, 1))
+        assert (made.result.lost, made.result.gained) == ((1, 0), (0, 0))
+        assert [line.name for line in made.report.fields] == ["number", "date"]
+        assert {difference.field for difference in made.report.differences} == {"number"}
+
     def test_a_field_is_found_on_whichever_page_of_a_document(self, gate: Gate) -> None:
         gate.documents = 1
         gate.capture(7000, 7001, document="one")

@@ -45,7 +45,7 @@ def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateI
     span = Span(len(document.classes), min(len(detector.serving.classes) for detector, _ in models.values()))
     with erasures_named(context.storage, yardstick.plan):
         test, measurements = _measure(context, document, yardstick, models, span)
-        replayed = replay(context, document, inputs, yardstick.plan, models)
+        replayed = replay(context, document, inputs, yardstick.plan, models, known=span.known)
     drops, floor = worst_on_test(limits, measurements, span)
     result = EvaluateResult(
         settings=settings_digest(document.serving),

@@ -76,23 +76,25 @@ def replay(
     inputs: EvaluateInputs,
     plan: Plan,
     models: Mapping[Model, tuple[Detector, str]],
+    *,
+    known: int | None = None,
 ) -> Replay | None:
     """Run the plan's documents of production through both models; None where the third gate is not asked for.
 
     Of each difference a picture is written below the day of its page. Raises StepError DigestMismatch where the plan
-    is not what was drawn, or has documents that the candidate learnt from. Classes that some model does not have are
-    not compared.
+    is not what was drawn, or has documents that the candidate learnt from. Only the first
+    `known` classes are compared, which all models have; None: all.
     """
     limits, source = limits_of(document).production, document.data.production
     if limits is None or source is None or plan.production is None:
         return None
     production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
     _check(plan, plan.production, production)
-    known = taught_by(context.storage, inputs.live.inputs if inputs.live else None)
-    unknown = [pages for pages in plan.production if not any(page.pixels in known for page in pages)]
+    learnt = taught_by(context.storage, inputs.live.inputs if inputs.live else None)
+    unknown = [pages for pages in plan.production if not any(page.pixels in learnt for page in pages)]
     there = _fetch(context, unknown, len(document.classes))
     compared = _compare(context, document, models, there)
-    classes = document.classes[: min(len(detector.serving.classes) for detector, _ in models.values())]
+    classes = document.classes[:known]
     counts = count_replayed(compared, len(classes))
     result = ProductionSet(
         digest=plan.digests.production or "",
