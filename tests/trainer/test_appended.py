@@ -12,6 +12,7 @@ import yaml
 from finetune_trainer.data.earlier_plans import read_plan
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_batch import Added, NewBatch, add_batch
+from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs
@@ -197,6 +198,9 @@ def test_batches_of_the_shorter_list_are_taken_after_those_of_the_longer_one(wor
     add_to_pool(world.pool, write_new_pages(tmp_path / "fewer", count=4, first=9000), world.anchor)
     fields = [sample.fields for sample in read_pool(Storage(), world.pool.as_uri(), MORE).samples]
     assert fields == [3] * 12 + [4] * 6 + [3] * 4
+    stats = pool_stats(Storage(), world.pool.as_uri())
+    assert stats.labelled == {**dict.fromkeys(CLASSES, 22), "iban": 6}
+    assert stats.boxes["iban"] == 6
 
 
 def test_a_rebuild_for_a_class_that_no_page_is_labelled_for_is_refused(

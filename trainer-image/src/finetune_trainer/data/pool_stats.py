@@ -18,6 +18,8 @@ from .pool_log import existing_log
 class PoolStats:
     """What a pool holds; `boxes` by class name, `verifiers` and `sources` by number of pages.
 
+    `labelled` says by class name how many pages were labelled for it, with or without a box of it.
+
     samples: pages that count; corrected: those of them with another label than they came with. withdrawn: pages that
     count no more; erased: those of them whose bytes are gone.
     """
@@ -29,6 +31,7 @@ class PoolStats:
     erased: int
     documents: int
     boxes: Mapping[str, int]
+    labelled: Mapping[str, int]
     verifiers: Mapping[str, int]
     sources: Mapping[str, int]
 
@@ -57,6 +60,7 @@ def pool_stats(storage: Storage, uri: str) -> PoolStats:
         erased=sum(page.withdrawal is not None and page.withdrawal.erased for page in withdrawn),
         documents=len({sample.document for sample in samples}),
         boxes=dict(boxes),
+        labelled={name: sum(s.fields > field for s in samples) for field, name in enumerate(classes)},
         verifiers=dict(Counter(sample.verified_by for sample in samples)),
         sources=dict(Counter(sample.source for sample in samples)),
     )
