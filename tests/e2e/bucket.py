@@ -1,11 +1,13 @@
 """A bucket in the cluster as docs/guide/local-cluster.md makes one, for pods that keep and count captured pages."""
 
 import base64
+import copy
 import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from finetune_demo import render
 from finetune_demo.environment import cluster_command
@@ -13,6 +15,8 @@ from finetune_demo.story import Story
 
 BUCKET = "production-pages"
 SECRET = "artifact-storage"
+TEMPLATE = "with-bucket"
+"""The PodTemplate of Jobs that may use the bucket."""
 MANIFEST = "examples/manifests/local/s3.yaml"
 ITS_FOLDER = "/var/tmp/finetune-s3"
 
@@ -79,7 +83,20 @@ def bucket_in_cluster(tale: Story) -> Iterator[Bucket]:
         kube.kubectl("rollout", "status", "deployment/s3", "--timeout=180s")
         bucket = Bucket(tale)
         bucket.make()
+        kube.apply(json.dumps(_template(tale)))
         yield bucket
     finally:
+        kube.kubectl("delete", "podtemplate", TEMPLATE, "--ignore-not-found")
         kube.kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=true", "--timeout=120s", stdin=manifest)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _template(tale: Story) -> dict[str, Any]:
+    """Return the trainer's PodTemplate with what the bucket asks for."""
+    kube = tale.cluster.kube
+    template: dict[str, Any] = copy.deepcopy((kube.get("podtemplate", "trainer") or {})["template"])
+    trainer = next(c for c in template["spec"]["containers"] if c["name"] == "trainer")
+    trainer["envFrom"] = [{"secretRef": {"name": SECRET}}]
+    labels = {"finetune-operator.io/pod-template": "true"}
+    meta = {"name": TEMPLATE, "namespace": kube.namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "PodTemplate", "metadata": meta, "template": template}

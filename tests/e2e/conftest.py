@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from e2e.bucket import Bucket, bucket_in_cluster
 from e2e.stories import Stories
 from finetune_demo import cluster as clusters
 from finetune_demo import environment, story
@@ -63,3 +64,10 @@ def stories(demo: story.Story) -> Iterator[Stories]:
     made.to_base()
     yield made
     made.to_base()
+
+
+@pytest.fixture(scope="module")
+def bucket(demo: story.Story) -> Iterator[Bucket]:
+    """An S3 server in the cluster, and a PodTemplate for Jobs that may use it."""
+    with bucket_in_cluster(demo) as made:
+        yield made

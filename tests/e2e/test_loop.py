@@ -8,24 +8,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
-from e2e.bucket import SECRET, Bucket, bucket_in_cluster
+from e2e.bucket import TEMPLATE, Bucket
+from e2e.capturing import DETECTOR, capturing, people_send
 from e2e.deciding import POLICY, counted, deciding, due, entry, fired, new_pool, run_names, trigger, wait_due
 from e2e.stories import LENIENT, Stories
 from e2e.test_stories import RUIN
-from finetune_demo.story import POD_SCRIPTS, Story
 
-DETECTOR = "invoice-detector"
 OF_DETECTOR = f"invoices/{DETECTOR}"
 BY_VOLUME = {"volume": {"newSamples": 50}}
 EACH_MINUTE = {"schedule": {"cron": "* * * * *"}, "start": "Suspended"}
-KEEP_ALL = {
-    "FINETUNE_CAPTURE_RANDOM": "1",
-    "FINETUNE_CAPTURE_PER_HOUR": "100000",
-    "FINETUNE_CAPTURE_PER_DAY": "100000",
-    "FINETUNE_FEEDBACK_PER_HOUR": "1000",
-}
 PAGES = 8
 PAST_A_WINDOW = 65.0
 
@@ -133,26 +124,12 @@ def second_policy(stories: Stories, name: str) -> Iterator[None]:
         kube.kubectl("delete", "deployment", name)
 
 
-@pytest.fixture(scope="module")
-def bucket(demo: Story) -> Iterator[Bucket]:
-    """An S3 server in the cluster, and a PodTemplate for scans that may use it."""
-    kube = demo.cluster.kube
-    with bucket_in_cluster(demo) as made:
-        template: dict[str, Any] = copy.deepcopy((kube.get("podtemplate", "trainer") or {})["template"])
-        trainer = next(c for c in template["spec"]["containers"] if c["name"] == "trainer")
-        trainer["envFrom"] = [{"secretRef": {"name": SECRET}}]
-        meta = {"name": "scan-s3", "namespace": kube.namespace, "labels": {"finetune-operator.io/pod-template": "true"}}
-        kube.apply(json.dumps({"apiVersion": "v1", "kind": "PodTemplate", "metadata": meta, "template": template}))
-        yield made
-        kube.kubectl("delete", "podtemplate", "scan-s3")
-
-
 @contextmanager
 def scanning(stories: Stories, bucket: Bucket, keep_days: int, **spec: Any) -> Iterator[None]:
     """Let the policy count, and in time remove, what is captured in the bucket; it has, once."""
     before = counted(stories).get("at", "")
     production = {"uri": bucket.uri, "keepDays": keep_days}
-    rules = {"data": {"production": production}, "podTemplates": {"scan": "scan-s3"}, "scan": {"intervalSeconds": 60}}
+    rules = {"data": {"production": production}, "podTemplates": {"scan": TEMPLATE}, "scan": {"intervalSeconds": 60}}
     stories.patch_policy(**rules, **spec)
     try:
         # What was counted before, elsewhere perhaps, stands until then.
@@ -163,35 +140,10 @@ def scanning(stories: Stories, bucket: Bucket, keep_days: int, **spec: Any) -> I
         stories.patch_policy(**nothing, **dict.fromkeys(spec))
 
 
-@contextmanager
-def capturing(stories: Stories, bucket: Bucket) -> Iterator[None]:
-    """Turn capture on for a while; the pods of the end are those of the beginning, drained ones have gone."""
-    settings = KEEP_ALL | {"FINETUNE_CAPTURE_URI": bucket.uri}
-    secret = (stories.kube.get("secret", SECRET) or {})["data"]
-    target = ("set", "env", f"deployment/{DETECTOR}", "--containers=server")
-    stories.kube.kubectl(*target, f"--from=secret/{SECRET}", *(f"{name}={value}" for name, value in settings.items()))
-    try:
-        _rolled(stories)
-        yield
-    finally:
-        stories.kube.kubectl(*target, *(f"{name}-" for name in (*settings, *secret)))
-        _rolled(stories)
-
-
-def _rolled(stories: Stories) -> None:
-    stories.kube.kubectl("rollout", "status", f"deployment/{DETECTOR}", "--timeout=180s")
-    stories.kube.wait("no pod that ends", lambda: len(stories.kube.items("pods", f"app={DETECTOR}")) == 1, 90)
-
-
 def test_pages_that_pods_answered_lie_in_the_bucket_and_are_counted(stories: Stories, bucket: Bucket) -> None:
     """Every page that was answered is there with its record, reports too; the scan says how many of what."""
     with capturing(stories, bucket):
-        host = stories.tale.values["SERVICE_IP"]
-        script = ("env", f"PYTHONPATH={POD_SCRIPTS}", "python3", f"{POD_SCRIPTS}/users.py", "--host", host)
-        lines = stories.kube.kubectl(
-            "exec", "workbench", "--", *script, "--pages", "/data/verified", "--limit", str(PAGES)
-        )
-        reports = [kept for line in lines.splitlines() if (kept := json.loads(line).get("kept"))]
+        reports = [said["kept"] for said in people_send(stories, "/data/verified", PAGES) if "kept" in said]
         assert reports, "the base reads every page of suppliers that it has never seen"
         assert all(kept == {"report": True, "page": True} for kept in reports), reports
     stories.kube.wait("a window, by a drained pod", lambda: any("/windows/" in p for p in bucket.files()), 60)
