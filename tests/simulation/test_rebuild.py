@@ -17,7 +17,8 @@ from finetune_operator.decide.policy import scan as scans
 from finetune_operator.decide.policy.triggers import machine as triggers
 from finetune_operator.decide.policy.triggers import rebuild as trigger
 from finetune_operator.decide.promotion import eligibility
-from finetune_operator.decide.run import acceptance, machine, record, version_spec, work
+from finetune_operator.decide.run import acceptance, record, version_spec, work
+from finetune_operator.decide.snapshot import snapshot_of_run
 
 from .api_server import Client
 from .controllers import NAMESPACE
@@ -328,12 +329,11 @@ def half_of_it_is_enough(patch: pytest.MonkeyPatch) -> None:
 
 def all_classes_for_everybody(patch: pytest.MonkeyPatch) -> None:
     """A fine-tune is told the policy's classes, which its base does not have."""
-    honest = machine.snapshot_of_run
 
     def with_all(asked: Any, policy: Any, base: Any) -> Any:
-        return updated(honest(asked, policy, base), classes=policy.spec.classes)
+        return updated(snapshot_of_run(asked, policy, base), classes=policy.spec.classes)
 
-    patch.setattr(machine, "snapshot_of_run", with_all)
+    patch.setattr("finetune_operator.decide.run.machine.snapshot_of_run", with_all)
 
 
 def lists_have_to_be_equal(patch: pytest.MonkeyPatch) -> None:
