@@ -15,13 +15,14 @@ from finetune_trainer.data.pool_batch import Added, NewBatch, add_batch
 from finetune_trainer.data.pool_stats import pool_stats
 from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference
-from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs, TrainInputs
+from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel, PrepareInputs, TrainInputs
 from finetune_trainer.documents.plan import Plan
 from finetune_trainer.documents.result import EvaluateResult
 from finetune_trainer.documents.run import RebuildDocument, TrainingDocument
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.evaluation.fields import Model
 from finetune_trainer.steps.evaluate import evaluate
+from finetune_trainer.steps.models import fetch_live
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.train import train
 from finetune_trainer.steps.verify import verify
@@ -223,6 +224,11 @@ def relabelled_anchor(world: World) -> None:
 
 def measured(world: World, base: dict[str, Any], folder: Path) -> EvaluateResult:
     """What a rebuild with the longer list is measured as, beside the old base."""
+    return rebuilt(world, base, folder)[1]
+
+
+def rebuilt(world: World, base: dict[str, Any], folder: Path) -> tuple[dict[str, Any], EvaluateResult]:
+    """The new base, and what it is measured as beside the old one."""
     document = rebuild(
         world, base, holdout="0.3", training=training_parameters(epochs=1), artifacts__uri=folder.as_uri()
     )
@@ -230,7 +236,35 @@ def measured(world: World, base: dict[str, Any], folder: Path) -> EvaluateResult
     trained = train(context("train", document, folder / "t"), document, TrainInputs(1, NONCE, reference))
     candidate = FileReference(trained.artifact.uri, trained.artifact.sha256)
     inputs = EvaluateInputs(1, NONCE, 1, reference, candidate)
-    return evaluate(context("evaluate", document, folder / "e"), document, inputs)
+    result = evaluate(context("evaluate", document, folder / "e"), document, inputs)
+    files = {name: getattr(trained, name) for name in ("artifact", "checkpoint")}
+    places = {name: {"uri": file.uri, "sha256": file.sha256} for name, file in files.items()}
+    return {"version": "base_v2", "inputs": {"uri": reference.uri, "sha256": reference.sha256}, **places}, result
+
+
+def test_after_it_batches_of_the_shorter_list_go_on_and_what_is_live_loses_nothing(
+    base: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    add_labelled(world, labelled_for_more(tmp_path / "more", 8000, count=20))
+    new_base, _ = rebuilt(world, base, tmp_path / "r")
+    add_to_pool(world.pool, write_new_pages(tmp_path / "fewer", count=12, first=9000), world.anchor)
+    parameters = training_parameters(epochs=1)
+    document = world.parsed(new_base, classes=list(MORE), mixing__ratio="0", training=parameters)
+    plan, reference = drawn(document, tmp_path / "p")
+    assert {sample.fields for sample in plan.train} == {len(CLASSES)}, "and none is needed that is complete"
+    trained = train(context("train", document, tmp_path / "t"), document, TrainInputs(1, NONCE, reference))
+    candidate = FileReference(trained.artifact.uri, trained.artifact.sha256)
+    inputs = EvaluateInputs(1, NONCE, 1, reference, candidate)
+    assert evaluate(context("evaluate", document, tmp_path / "e"), document, inputs).added is None
+    old = FileReference(**base["artifact"])
+    beside = EvaluateInputs(1, NONCE, 2, reference, candidate, LiveModel("base_v1", old, None))
+    added = evaluate(context("evaluate", document, tmp_path / "f"), document, beside).added
+    assert added is not None, "what is live lacks a class, if the base has it"
+    assert added.known == len(CLASSES)
+    step = context("evaluate", document, tmp_path / "g")
+    with pytest.raises(StepError, match="also has iban, which base_v1 has not") as caught:
+        fetch_live(step, world.parsed(base), FileReference(**new_base["artifact"]))
+    assert caught.value.reason is Reason.CLASS_LIST_DIFFERS
 
 
 def test_what_an_anchor_is_not_labelled_for_is_not_measured_on_it(

@@ -77,13 +77,14 @@ def _check_base(context: StepContext, document: TrainingDocument) -> None:
 
 
 def _check_labelled(context: StepContext, document: TrainingDocument, plan: Plan) -> None:
-    """Say how many pages teach nothing of the last classes; StepError PoolTooSmall where none teaches one of them.
+    """Say how many pages teach nothing of the last classes.
 
-    A base cannot learn what no page shows, and what nobody labelled nobody measures.
+    StepError PoolTooSmall for a rebuild where none teaches one of them: a base cannot learn what no page shows. A
+    fine-tune has it of its base.
     """
     train, classes = plan.train, document.classes
     most = max((sample.fields or len(classes) for sample in train), default=len(classes))
-    if most < len(classes):
+    if most < len(classes) and isinstance(document, RebuildDocument):
         raise bad_input(
             Reason.POOL_TOO_SMALL,
             f"No page that trains is labelled for {', '.join(classes[most:])}.",
