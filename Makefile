@@ -7,12 +7,14 @@ MAKEFLAGS += --no-builtin-rules
 # A member's environment is made on first use from its hashed lock; $(call in,NAME) is its bin folder.
 in = $$(scripts/environment $(1))/bin
 REPORTS := build/reports
-PYTEST = mkdir -p $(REPORTS) && $(call in,$(1))/python -m pytest --junitxml=$(REPORTS)/$@.xml --durations=5
+PYTEST = mkdir -p $(REPORTS) && $(2) $(call in,$(1))/python -m pytest --junitxml=$(REPORTS)/$@.xml --durations=5
 # No plugin writes to the sources, and nothing in a working folder can take the place of a module.
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONSAFEPATH := 1
 
-SUITES := lint types unit simulation integration example-test local-cluster-test+trainer-test+server-test
+# Integration waits half of its time: what computes takes what it leaves, and no more, so that it waits no longer for it.
+SUITES := lint types integration+unit,simulation,example-test local-cluster-test+trainer-test+server-test
+IDLE := nice -n 19
 ASYNC := -o asyncio_default_fixture_loop_scope=function
 # Tests of the operator in processes side by side; those on a control plane mostly wait for its controllers.
 BESIDE := --numprocesses=auto
@@ -62,12 +64,12 @@ types: ## mypy --strict, every member in its own environment
 
 .PHONY: unit
 unit: ## the operator's pure parts, the agreement of CRDs, contracts and types, the chart
-	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/unit tests/contract/test_operator_messages.py \
+	$(call PYTEST,operator-dev,$(IDLE)) -W error $(ASYNC) $(BESIDE) tests/unit tests/contract/test_operator_messages.py \
 	  tests/contract/test_operator_contracts.py tests/contract/test_contracts.py
 
 .PHONY: simulation
 simulation: ## crashes before and after every write of every story, in virtual time
-	$(call PYTEST,operator-dev) -W error $(ASYNC) $(BESIDE) tests/simulation
+	$(call PYTEST,operator-dev,$(IDLE)) -W error $(ASYNC) $(BESIDE) tests/simulation
 
 .PHONY: integration
 integration: ## CRDs, chart and operator on a real API server and controller manager
@@ -79,7 +81,7 @@ local-cluster-test: ## the local cluster's own tests, those that need no node
 
 .PHONY: example-test
 example-test: ## the rendered invoices: deterministic, disjoint, boxes inside the page
-	$(call PYTEST,example-dev) tests/examples
+	$(call PYTEST,example-dev,$(IDLE)) tests/examples
 
 .PHONY: trainer-test
 trainer-test: ## a real, tiny fine-tune, every trap of the trainer, the shared fixture

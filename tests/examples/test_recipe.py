@@ -68,6 +68,11 @@ def test_the_fine_tune_has_the_seeds_parameters(recipe: dict[str, Any]) -> None:
     assert {key: recipe["training"][key] for key in wanted} == wanted
 
 
+def test_each_batch_of_base_and_fine_tune_is_a_step_of_the_optimizer(recipe: dict[str, Any]) -> None:
+    base, tuned = recipe["base"], recipe["training"]
+    assert (base["nbs"], tuned["nominalBatch"]) == (base["batch"], tuned["batch"])
+
+
 def test_base_and_fine_tune_see_pages_changed_in_the_same_way(recipe: dict[str, Any]) -> None:
     camel = {"hsv_h": "hsvH", "hsv_s": "hsvS", "hsv_v": "hsvV"}
     tuned = recipe["training"]["augment"]

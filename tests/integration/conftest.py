@@ -17,6 +17,11 @@ class ByControlPlane(LoadScopeScheduling):  # type: ignore[misc]  # of an untype
         return next((place for place in ALONE if path == place or path.startswith(f"{place}/")), nodeid)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take longest, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByControlPlane:
     """Make the scheduler."""

@@ -5,7 +5,7 @@ apply of Deployments with field ownership, background garbage collection by owne
 real one refuses of an object (`admission`), it refuses.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -15,7 +15,7 @@ import msgspec
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Invalid, NotFound
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.port import Object
-from finetune_operator.cluster.projection import project
+from finetune_operator.cluster.projection import Projection, project
 
 from .admission import refusals
 
@@ -62,6 +62,8 @@ class ApiServer:
     counter: int = 0
     believed: frozenset[str] = frozenset()
     """Actors whose objects are taken as they are: of an older release, whose rules were others."""
+    projected: dict[tuple[Kind, str, str], tuple[Object, Projection]] = field(default_factory=dict, compare=False)
+    """The projection of each object that was asked for, with the object: another one of its key is projected anew."""
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -93,6 +95,16 @@ class ApiServer:
             if k is kind and ns == namespace and wanted <= (item["metadata"].get("labels") or {}).items()
         ]
         return tuple(sorted(items, key=lambda o: str(o["metadata"]["name"])))
+
+    def projections(self, kind: Kind, namespace: str) -> Iterator[tuple[str, Projection]]:
+        """Yield name and projection of each object, by name; once made, as the operator's own cache keeps it."""
+        for item in self.list(kind, namespace):
+            key = (kind, namespace, str(item["metadata"]["name"]))
+            of, projection = self.projected.get(key, (None, None))
+            if projection is None or of is not item:
+                projection = project(kind, item)
+                self.projected[key] = (item, projection)
+            yield key[2], projection
 
     def create(self, actor: str, kind: Kind, namespace: str, manifest: Object) -> Object:
         """Create; the status of kinds with a status subresource is dropped."""
@@ -346,17 +358,23 @@ class Client:
     writes: int = 0
     then: Callable[[int], None] | None = None
     """Called after each write, with its number: what others do in the middle of the operator's work."""
+    at_write: Callable[[int, str], None] | None = None
+    """Called where `crash_at` could be, with number and moment: who looks at the world then."""
 
     def _write(self, commit: Callable[[], Any]) -> Any:
         number, self.writes = self.writes, self.writes + 1
-        if self.crash_at == (number, "before"):
-            raise Crash(f"before write {number}")
+        self._could_die(number, "before")
         result = commit()
         if self.then is not None:
             self.then(number)
-        if self.crash_at == (number, "after"):
-            raise Crash(f"after write {number}")
+        self._could_die(number, "after")
         return result
+
+    def _could_die(self, number: int, moment: str) -> None:
+        if self.at_write is not None:
+            self.at_write(number, moment)
+        if self.crash_at == (number, moment):
+            raise Crash(f"{moment} write {number}")
 
     async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
         """See Cluster.get."""
@@ -370,13 +388,12 @@ class Client:
 
     async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
         """See Cluster.find."""
-        objects = self.server.list(kind, namespace)
-        return tuple(o["metadata"]["name"] for o in objects if (reference, value) in project(kind, o).references)
+        projections = self.server.projections(kind, namespace)
+        return tuple(name for name, p in projections if (reference, value) in p.references)
 
     async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
         """See Cluster.digests."""
-        objects = self.server.list(kind, namespace)
-        projections = [(str(obj["metadata"]["name"]), project(kind, obj)) for obj in objects]
+        projections = self.server.projections(kind, namespace)
         return tuple((name, p.digest) for name, p in projections if (ref, value) in p.references)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:

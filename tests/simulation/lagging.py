@@ -84,7 +84,7 @@ class Life:
         self.cluster = CachedCluster(self.client, self.store)
         self.reconciler = Reconciler(
             cluster=self.cluster,
-            observer=Observer(self.cluster, lambda: f"nonce-{next(world.numbers)}"),
+            observer=Observer(self.cluster, world.nonce),
             outlets=Outlets(world._record, world._record_metric),
             clock=lambda: world.server.now,
             steady=world._steady,

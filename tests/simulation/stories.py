@@ -1,7 +1,6 @@
 """Four stories of one run, played on the in-memory API server to rest, with a crash of the operator where wanted."""
 
-import itertools
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,7 +68,8 @@ class World:
     due: dict[tuple[Kind, str], datetime] = field(default_factory=dict)
     failures: dict[tuple[Kind, str], int] = field(default_factory=dict)
     """How many times in a row the API server refused something of an object."""
-    numbers: Iterator[int] = field(default_factory=itertools.count)
+    nonces: int = 0
+    """How many the operator drew over all its lives."""
 
     def __post_init__(self) -> None:
         """Set the stage: a cluster with the base imported, policy, templates, Deployment, and a run applied."""
@@ -85,11 +85,16 @@ class World:
         cluster = self.wrap(self.client) if self.wrap else self.client
         return Reconciler(
             cluster=cluster,
-            observer=Observer(cluster, lambda: f"nonce-{next(self.numbers)}", self.signals),
+            observer=Observer(cluster, self.nonce, self.signals),
             outlets=Outlets(self._record, self._record_metric),
             clock=lambda: self.server.now,
             steady=self._steady,
         )
+
+    def nonce(self) -> str:
+        """Return one that no other attempt has."""
+        self.nonces += 1
+        return f"nonce-{self.nonces - 1}"
 
     def _steady(self) -> float:
         """Give virtual time in seconds: however the operator's wall clock is set, this goes on."""
@@ -149,9 +154,13 @@ class World:
         try:
             run_to_end(self._reconcile_all())
         except Crash:
-            self.crashes += 1
-            self.due.clear()
-            self.operator = self._start_operator()
+            self.restart()
+
+    def restart(self) -> None:
+        """Begin the operator's next life."""
+        self.crashes += 1
+        self.due.clear()
+        self.operator = self._start_operator()
 
     async def _reconcile_all(self) -> None:
         # The watch tells of deletions, and the queue forgets the timers of what is gone.

@@ -8,6 +8,7 @@ from finetune_operator.decide import limits
 from house.following import manifests
 
 from .controllers import NAMESPACE
+from .deaths import deaths
 from .invariants import served, violations
 from .stories import STORIES, USER, World, promotion
 from .test_interference import told
@@ -155,16 +156,13 @@ SAID = [
 
 
 @pytest.mark.row("D56")
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_each_word_that_is_applied_twice_acts_once_through_a_crash_at_any_write(moment: str) -> None:
+def test_each_word_that_is_applied_twice_acts_once_through_a_crash_at_any_write() -> None:
     reference = Twice(PASS)
     reference.play()
     assert reference.said == SAID
     assert flown(reference) == ["base_v1", "ft_v1.1", "base_v1", "ft_v1.1", "base_v1", "ft_v1.1"]
     first = told(PASS).client.writes
-    for number in range(first, reference.client.writes, 2):
-        world = Twice(PASS, crash_at=(number, moment))
-        world.play()
-        assert violations(world) == [], f"crash {moment} write {number}"
-        assert (world.said, flown(world)) == (SAID, flown(reference)), f"crash {moment} write {number}"
-        assert world.summary() == reference.summary(), f"crash {moment} write {number}"
+    for where, world in deaths(lambda: Twice(PASS), first=first, every=2):
+        assert violations(world) == [], where
+        assert (world.said, flown(world)) == (SAID, flown(reference)), where
+        assert world.summary() == reference.summary(), where

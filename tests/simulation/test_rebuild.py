@@ -55,22 +55,28 @@ class Pool:
 class Learning(Trainer):
     """A trainer that counts by the plans it is told of.
 
-    `forgets`: what rebuilds make is worse than the old base. `skips`: they leave half of the anchor out.
+    `forgets`: what rebuilds make is worse than the old base. `skips`: they leave half of the anchor out. `loses`: by
+    documents of production it is.
     """
 
     forgets: bool = False
     skips: bool = False
+    loses: bool = False
     pool: Pool = field(default_factory=Pool)
 
     def __call__(self, step: str, document: Object, inputs: Object) -> tuple[int, Object]:
         """Answer as any trainer, with the counts of this pool."""
-        trainer = Trainer(candidate="0.900000") if self.forgets and document.get("mode") == "Rebuild" else Trainer()
+        rebuilds = document.get("mode") == "Rebuild"
+        trainer = Trainer(candidate="0.900000") if self.forgets and rebuilds else Trainer()
+        trainer = Trainer(lost=4, gained=1) if self.loses and rebuilds else trainer
         code, message = trainer(step, {**document, "mixing": {"ratio": "1"}}, inputs)
         match step:
             case "scan":
                 message["result"].update(self._counted(inputs))
             case "prepare":
-                message["result"].update(self._drawn(document, inputs))
+                drawn = self._drawn(document, inputs)
+                drawn["digests"] = message["result"]["digests"] | drawn["digests"]
+                message["result"].update(drawn)
             case "evaluate":
                 message["result"].update(self._added(document))
             case "train":
@@ -126,6 +132,9 @@ class Tale:
     skips: bool = False
     classes: tuple[tuple[str, int], ...] = ()
     """How many classes each version has, where some are appended."""
+    loses: bool = False
+    gates: bool = False
+    """The policy asks for the third gate."""
     rebuild: tuple[tuple[str, Any], ...] = ()
 
 
@@ -157,7 +166,17 @@ TALES = {
     ),
     # Pages are labelled for one more class. Fine-tunes go on without it, a rebuild has it; and people go back.
     "one more class": Tale(
-        acts=("fine-tune", "append", "grow", "fine-tune", "grow", "rebuild", "grow", "fine-tune", "back"),
+        acts=(
+            "fine-tune",
+            "append",
+            "grow",
+            "fine-tune",
+            "grow",
+            "rebuild",
+            "grow",
+            "fine-tune",
+            "back ft_v1.2 from ft_v2.1",
+        ),
         versions=(
             ("base_v1", "Retired"),
             ("base_v2", "Retired"),
@@ -173,6 +192,39 @@ TALES = {
         ),
         classes=(("base_v1", 2), ("base_v2", 3), ("ft_v1.1", 2), ("ft_v1.2", 2), ("ft_v2.1", 3)),
     ),
+    # Who goes back from the new base has the old one: its name, its numbers, and all that it does not know.
+    "gone back": Tale(
+        acts=("fine-tune", "grow", "rebuild", "back ft_v1.1", "grow", "fine-tune"),
+        versions=(("base_v1", "Retired"), ("base_v2", "Retired"), ("ft_v1.1", "Retired"), ("ft_v1.2", "Live")),
+        drawn=(FIRST, ("Rebuild", "base_v1", 1200, 600, 1500), ("FineTune", "base_v1", 1800, 1200, 1500)),
+    ),
+    # What people went back from is not made again with the next page, and not started from.
+    "gone back, by its trigger": Tale(
+        acts=("fine-tune", "grow", "back ft_v1.1", "grow 100", "grow 100"),
+        versions=(("base_v1", "Retired"), ("base_v2", "Retired"), ("base_v3", "Live"), ("ft_v1.1", "Retired")),
+        drawn=(FIRST, ("Rebuild", "base_v1", 1200, 600, 1500), ("Rebuild", "base_v1", 1400, 800, 1500)),
+        rebuild=(("poolSamples", 1200),),
+    ),
+    # Two that ask for the same make one base; a third has other pages.
+    "twice": Tale(
+        acts=("rebuild rebuild", "grow", "rebuild"),
+        versions=(("base_v1", "Retired"), ("base_v2", "Retired"), ("base_v3", "Live")),
+        drawn=(*(("Rebuild", "base_v1", 600, 600, 1500),) * 2, ("Rebuild", "base_v2", 600, 600, 2100)),
+    ),
+    "compared": Tale(
+        acts=("fine-tune", "grow", "rebuild"),
+        versions=(("base_v1", "Retired"), ("base_v2", "Live"), ("ft_v1.1", "Retired")),
+        drawn=(FIRST, ("Rebuild", "base_v1", 1200, 600, 1500)),
+        gates=True,
+    ),
+    # A new base that reads fewer documents of production than what is live waits for a person, and nothing goes by it.
+    "compared, and worse": Tale(
+        acts=("fine-tune", "grow", "rebuild", "fine-tune"),
+        versions=(("base_v1", "Retired"), ("ft_v1.1", "Retired"), ("ft_v1.2", "Live")),
+        drawn=(FIRST, ("Rebuild", "base_v1", 1200, 600, 1500), ("FineTune", "base_v1", 1200, 600, 1200)),
+        gates=True,
+        loses=True,
+    ),
     "skipping": Tale(
         acts=("rebuild",), versions=(("base_v1", "Live"),), drawn=(("Rebuild", "base_v1", 600, 600, 750),), skips=True
     ),
@@ -183,10 +235,10 @@ class Played(Triggered):
     """A world of a tale, whose operator dies at each write that `dies` names."""
 
     def __init__(self, tale: Tale, dies: Callable[[int], str | None] = lambda _: None) -> None:
-        self.learning = Learning(forgets=tale.forgets, skips=tale.skips)
+        self.learning = Learning(forgets=tale.forgets, skips=tale.skips, loses=tale.loses)
         self.asked = 0
         self.rules = dict(tale.rebuild)
-        story: Story = replace(PASS, approves=False, trainer=self.learning)
+        story: Story = replace(PASS, approves=False, trainer=self.learning, compares=tale.gates)
         super().__init__(story, wrap=self._dying)
         self.dies = dies
         # No trigger of fine-tunes; and the next run may follow at once.
@@ -206,16 +258,20 @@ class Played(Triggered):
         return client
 
     def _do(self, act: str) -> None:
-        what, _, pages = act.partition(" ")
+        what, _, more = act.partition(" ")
         if what == "grow":
-            self.learning.pool.size += int(pages or STEP)
+            self.learning.pool.size += int(more or STEP)
             return
         if what == "append":
             self.edit(classes=["number", "total", "iban"])
             return
         if what == "back":
-            self.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion("back", "ft_v1.2", **{"from": "ft_v2.1"}))
+            version, _, live = more.partition(" from ")
+            asked = promotion("back", version, **{"from": live or "base_v2"})
+            self.server.create(USER, Kind.PROMOTION, NAMESPACE, asked)
             return
+        if more:
+            self._do(more)
         manifest = run(f"run-{self.asked}")
         manifest["spec"]["mode"] = "Rebuild" if what == "rebuild" else "FineTune"
         self.asked += 1

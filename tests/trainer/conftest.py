@@ -15,8 +15,10 @@ from s3fs import S3FileSystem
 
 from finetune_trainer.environment import prepare_process, variables
 from finetune_trainer.storage import join
+from trainer.captured import Production
 from trainer.policy import Policy
 from trainer.real_base import imported, plain_training
+from trainer.replaying import Gate
 from trainer.world import World, add_to_pool, index, write_anchor, write_new_pages
 
 
@@ -95,3 +97,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return (tmp_path / "with space").as_uri()
     bucket: str = request.getfixturevalue("s3")
     return join(bucket, tmp_path.name)
+
+
+@pytest.fixture
+def gate(policy: Policy, tmp_path: Path) -> Gate:
+    """The third gate on a policy, with nothing captured yet."""
+    return Gate(policy, Production(tmp_path / "production"))
+
+
+@pytest.fixture
+def full(gate: Gate) -> Gate:
+    """Six documents of one page each."""
+    gate.capture(*range(7000, 7006))
+    return gate

@@ -133,8 +133,9 @@ class Gate:
         *,
         live: FileReference | None = None,
         known: int | None = None,
+        base: Seer | None = None,
     ) -> Replay:
-        """Run both models."""
+        """Run both models; with `base` another one is live than the base."""
         self.rounds += 1
         nothing = FileReference(**NOTHING)
         inputs = EvaluateInputs(
@@ -142,7 +143,9 @@ class Gate:
         )
         document = self.parsed()
         step = context("evaluate", document, self.policy.world.root / f"scratch-{self.rounds}")
-        models = {"base": (cast(Detector, old), "0" * 64), "candidate": (cast(Detector, new), "1" * 64)}
+        models = {"base": (cast(Detector, base or old), "0" * 64), "candidate": (cast(Detector, new), "1" * 64)}
+        if base is not None:
+            models["live"] = (cast(Detector, old), "2" * 64)
         made = replay(step, document, inputs, plan or self.plan(), models, known=known)  # type: ignore[arg-type]
         assert made is not None
         return made

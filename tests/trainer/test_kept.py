@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +23,7 @@ from finetune_trainer.progress import Progress
 from finetune_trainer.steps.kept import KeptStates, binding_of
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.scratch import clear
-from finetune_trainer.storage import Storage, join
+from finetune_trainer.storage import Storage, _translated, join
 from finetune_trainer.training.state import Figures, TrainingState
 from trainer.pods import Pod
 from trainer.tiny_training import Lines
@@ -204,6 +206,38 @@ def test_a_store_that_takes_no_state_ends_no_training(local: Attempts, monkeypat
         local.attempt(2).newest()
 
 
+def test_a_full_disk_ends_no_training_and_is_left_as_it_was(local: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ultralytics writes its checkpoints to the same disk right after: what was half written would take their room."""
+
+    def cut_short(stream: Any, **_: Any) -> None:
+        stream.write(bytes(100_000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", cut_short)
+        local.attempt(1).keep(state(1))
+    [line] = local.lines.lines
+    assert "epoch 1 is not kept for another attempt" in line["activity"]
+    assert not list(local.scratch.rglob("*.state"))
+    local.attempt(1).keep(state(2))
+    assert not list((local.scratch / "1").rglob("*.state")), "nor does one that was kept take room"
+
+
+def test_a_disk_with_no_room_for_what_was_kept_begins_anew(local: Attempts, monkeypatch: pytest.MonkeyPatch) -> None:
+    local.attempt(1).keep(state(1))
+
+    def full(self: Storage, uri: str, target: Path, fetched: Any = None) -> str:
+        with _translated(uri, "read"):
+            target.write_bytes(b"the first part")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "copy", full)
+        assert local.attempt(2).newest() is None
+    assert not list((local.scratch / "2").rglob("*.state"))
+    assert local.attempt(3).newest() is not None, "the next pod may have a larger disk"
+
+
 def test_a_store_that_is_slow_to_refuse_is_left_alone_for_a_while(
     local: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,43 +259,45 @@ def test_a_store_that_is_slow_to_refuse_is_left_alone_for_a_while(
     assert tried[1] - tried[0] >= 2.0
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
-def test_the_attempt_after_a_killed_one_makes_the_model_that_would_have_come(
-    world: World, base: dict[str, Any], tmp_path: Path, sent: signal.Signals
+def killed(process: subprocess.Popen[str], sent: signal.Signals) -> int:
+    """Send the signal once an epoch has ended, which is kept by then; return the exit status."""
+    assert process.stdout is not None
+    next(line for line in process.stdout if json.loads(line).get("losses"))
+    process.send_signal(sent)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def test_the_attempt_after_killed_ones_makes_the_model_that_would_have_come(
+    world: World, base: dict[str, Any], tmp_path: Path
 ) -> None:
-    parameters = training_parameters(epochs=6)
-    changes: dict[str, Any] = {"mixing__ratio": "1", "training": parameters}
+    """One is stopped in order, the one that goes on from it is killed; the third ends as one that was left alone."""
+    changes: dict[str, Any] = {"mixing__ratio": "1", "training": training_parameters(epochs=6)}
     document = world.document(base, **changes)
     parsed = world.parsed(base, **changes)
     plan = prepare(context("prepare", parsed, tmp_path / "p"), parsed, PrepareInputs(1, NONCE)).plan
     given = {"plan": {"uri": plan.uri, "sha256": plan.sha256}}
-    first = Pod(tmp_path / "first")
-    process = first.start("train", document, given | {"attempt": 1, "nonce": "n1"})
-    assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line).get("epoch", 0) >= 2:
-            break
-    process.send_signal(sent)
-    process.communicate(timeout=60)
-    assert process.returncode in (143, -9)
+    earlier = [{"attempt": number, "nonce": f"n{number}"} for number in (1, 2)]
+    assert killed(Pod(tmp_path / "first").start("train", document, given | earlier[0]), signal.SIGTERM) == 143
+    second = Pod(tmp_path / "second").start("train", document, given | earlier[1] | {"earlier": earlier[:1]})
+    assert killed(second, signal.SIGKILL) == -9
     scratch = world.artifacts / "ml" / "uid-1" / "scratch"
     assert list(scratch.rglob("*.state"))
 
-    second = Pod(tmp_path / "second")
-    code, lines = second.run(
-        "train", document, given | {"attempt": 2, "nonce": "n2", "earlier": [{"attempt": 1, "nonce": "n1"}]}
-    )
+    third = Pod(tmp_path / "third")
+    code, lines = third.run("train", document, given | {"attempt": 3, "nonce": "n3", "earlier": earlier})
     assert code == 0
-    result = second.message()["result"]
-    [resumed] = result["resumed"]
-    assert (resumed["attempt"], resumed["device"]) == (1, result["device"])
-    assert 2 <= resumed["epoch"] < 6
+    result = third.message()["result"]
+    resumed = result["resumed"]
+    assert [(entry["attempt"], entry["device"]) for entry in resumed] == [(2, result["device"]), (1, result["device"])]
+    last, before = (entry["epoch"] for entry in resumed)
+    assert 1 <= before < last < 6
     epochs = [line["epoch"] for line in lines if line.get("losses")]
-    assert epochs == list(range(resumed["epoch"] + 1, 7)), "no epoch is trained twice"
-    assert any(f"resumed after epoch {resumed['epoch']}" in line.get("activity", "") for line in lines)
+    assert epochs == list(range(last + 1, 7)), "no epoch is trained twice"
+    assert any(f"resumed after epoch {last}" in line.get("activity", "") for line in lines)
     assert not scratch.exists(), "what was kept is gone once the result stands"
-    [manifest] = (world.artifacts / "ml" / "uid-1" / "attempt-2").rglob("manifest.json")
-    assert json.loads(manifest.read_text())["emitted"]["result"]["resumed"] == [resumed]
+    [manifest] = (world.artifacts / "ml" / "uid-1" / "attempt-3").rglob("manifest.json")
+    assert json.loads(manifest.read_text())["emitted"]["result"]["resumed"] == resumed
 
     whole = Pod(tmp_path / "whole")
     document["artifacts"]["uri"] = (tmp_path / "elsewhere").as_uri()

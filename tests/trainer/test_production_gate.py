@@ -1,9 +1,8 @@
-"""The third gate: which documents of production are drawn, and what two models make of them."""
+"""The third gate: what two models make of the documents of production that were drawn."""
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from finetune_trainer import local_files
+from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference, digest, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, PrepareInputs
-from finetune_trainer.documents.plan import Plan, parse_plan
+from finetune_trainer.documents.plan import Plan
 from finetune_trainer.documents.report import Difference
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.evaluation.detector import Detector
@@ -25,22 +26,8 @@ from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.models import fetch_base
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.storage import Storage, local_path
-from trainer.captured import Production
-from trainer.policy import Policy
 from trainer.replaying import NOW, Gate, Seer
 from trainer.world import NONCE, context
-
-
-@pytest.fixture
-def gate(policy: Policy, tmp_path: Path) -> Gate:
-    return Gate(policy, Production(tmp_path / "production"))
-
-
-@pytest.fixture
-def full(gate: Gate) -> Gate:
-    """Six documents of one page each."""
-    gate.capture(*range(7000, 7006))
-    return gate
 
 
 def path(place: str | None) -> Path:
@@ -48,148 +35,6 @@ def path(place: str | None) -> Path:
     path_ = local_path(place)
     assert path_ is not None
     return path_
-
-
-class TestDrawing:
-    def test_so_many_documents_are_drawn_the_same_by_the_same_seed(self, gate: Gate) -> None:
-        everything = gate.capture(*range(7000, 7030))
-        first = gate.predictions()
-        assert len(first) == gate.documents
-        assert first < set(everything)
-        assert gate.predictions() == first
-        gate.seed = 8
-        assert gate.predictions() != first
-
-    def test_the_plan_binds_what_was_drawn_by_digest(self, full: Gate) -> None:
-        plan = full.plan()
-        assert plan.production is not None
-        assert plan.digests.production == digest(plan.production)
-        assert parse_plan(encode(plan), "plan.json") == plan
-        full.seed = 8
-        other = full.plan()
-        assert other.production is not None
-        assert set(other.production) == set(plan.production)
-
-    def test_pages_that_are_wanted_for_another_reason_are_not_drawn(self, gate: Gate) -> None:
-        drawn = gate.capture(7000)
-        gate.capture(7001, stratum="Uncertain")
-        gate.capture(7002, stratum="Reported")
-        assert gate.predictions() == set(drawn)
-
-    @pytest.mark.parametrize(("days_ago", "is_drawn"), [(0, True), (30, True), (31, False), (-1, False)])
-    def test_pages_are_of_the_last_days(self, gate: Gate, days_ago: int, is_drawn: bool) -> None:
-        drawn = gate.capture(7000, days_ago=days_ago)
-        assert gate.predictions() == (set(drawn) if is_drawn else set())
-
-    @pytest.mark.parametrize(("days_ago", "is_drawn"), [(3, True), (4, True), (5, False)])
-    def test_pages_are_left_out_that_expire_before_a_review_may_end(
-        self, gate: Gate, days_ago: int, is_drawn: bool
-    ) -> None:
-        """Kept for 20 days, needed for 15 from now on: a page of four days ago is there until the end of the last."""
-        gate.keep_days = 20
-        drawn = gate.capture(7000, days_ago=days_ago)
-        assert gate.predictions() == (set(drawn) if is_drawn else set())
-        last = NOW + timedelta(days=gate.review_days)
-        layout = Layout(gate.production.folder.as_uri())
-        expire(Storage(), layout, keep_days=gate.keep_days, now=last)
-        assert bool(layout.dates(Storage())) == is_drawn
-
-    def test_what_candidate_base_and_live_learnt_from_is_not_drawn(self, gate: Gate) -> None:
-        gate.verify(7001, held_out=False)
-        gate.policy.base = gate.policy.run()
-        gate.verify(7002, held_out=False)
-        gate.policy.live = gate.policy.run()
-        gate.verify(7003, held_out=False)
-        unknown = gate.capture(7000)
-        gate.capture(7001, 7002, 7003)
-        gate.capture(3, 1000, 2000)  # pages of the anchor's three splits
-        assert gate.predictions() == set(unknown)
-
-    def test_a_page_that_only_the_live_version_learnt_from_is_not_drawn(self, gate: Gate) -> None:
-        first = gate.policy.pool
-        gate.verify(7001, held_out=False)
-        gate.policy.live = gate.policy.run()
-        gate.policy.pool = gate.policy.world.root / "second"
-        gate.policy.add(5000, 12)
-        assert gate.policy.pool != first
-        unknown = gate.capture(7000)
-        gate.capture(7001)
-        assert gate.predictions() == set(unknown)
-
-    def test_another_page_of_a_document_that_trains_is_not_drawn(self, gate: Gate) -> None:
-        gate.verify(7001, held_out=False)
-        [known] = [s.document for s in pool_samples(gate) if s.document.startswith("invoice 7001")]
-        gate.capture(7002, document=known)
-        unknown = gate.capture(7003, document="another")
-        assert gate.predictions() == set(unknown)
-
-    def test_a_document_is_left_out_whole_when_the_draw_comes_upon_a_page_that_is_known(self, gate: Gate) -> None:
-        gate.verify(7001, held_out=False)
-        gate.capture(*range(7001, 7010), document="one")
-        unknown = gate.capture(7020)
-        assert gate.predictions() == set(unknown)
-
-    def test_pages_of_one_document_are_drawn_as_one(self, gate: Gate) -> None:
-        gate.documents = 2
-        gate.capture(7000, 7001, 7002, document="one")
-        gate.capture(7003, document="two")
-        plan = gate.plan()
-        assert plan.production is not None
-        assert sorted(len(pages) for pages in plan.production) in ([1, 1], [1, 2], [1, 3])
-        assert len(plan.production) == 2
-
-    def test_a_page_that_came_twice_is_one(self, gate: Gate) -> None:
-        gate.capture(7000)
-        record = gate.production.records[f"{7000:032x}"]
-        data = (gate.production.folder / "days" / "2026-11-26" / "files" / record["page"]["sha256"]).read_bytes()
-        shown = {key: value for key, value in record["page"].items() if key != "sha256"}
-        gate.production.keep(data, "image/png", shown, {"fields": [], "document": "sent once more"}, 7999)
-        assert len(gate.predictions()) == 1
-
-    def test_a_held_out_page_has_its_label_and_any_other_has_none(self, gate: Gate) -> None:
-        gate.policy.holdout = "0.5"
-        gate.verify(7001, held_out=True)
-        labelled, unlabelled = gate.capture(7001, 7002)
-        plan = gate.plan()
-        assert plan.production is not None
-        labels = {page.prediction: page.label for pages in plan.production for page in pages}
-        assert labels[unlabelled] is None
-        [sample] = [s for s in pool_samples(gate) if s.document.startswith("invoice 7001")]
-        assert labels[labelled] == sample.label
-
-    def test_nothing_captured_is_a_draw_of_nothing(self, gate: Gate) -> None:
-        plan = gate.plan()
-        assert plan.production == ()
-        assert plan.digests.production == digest(())
-
-    def test_what_lies_there_and_is_no_record_is_passed_over(self, full: Gate) -> None:
-        folder = full.production.folder / "days" / "2026-11-26" / "pages" / "random"
-        (folder / ("f" * 32 + ".json")).write_text("{}")
-        (folder / "notes.txt").write_text("x")
-        assert len(full.predictions()) == 6
-
-    def test_a_record_that_goes_while_others_are_read_is_passed_over(
-        self, full: Gate, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        honest = Storage.read_many
-
-        def meanwhile(storage: Storage, places: Any) -> dict[str, bytes]:
-            wanted = list(places)
-            if wanted and "/pages/random/" in wanted[0]:
-                path(wanted[0]).unlink()
-            return honest(storage, wanted)
-
-        monkeypatch.setattr(Storage, "read_many", meanwhile)
-        assert len(full.predictions()) == 5
-
-    def test_a_run_without_the_gate_draws_nothing(self, full: Gate) -> None:
-        document = full.policy.document()
-        plan = full.policy.draw()
-        from finetune_trainer.steps.production_draw import with_production
-
-        step = context("prepare", document, full.policy.world.root / "s")
-        assert with_production(step, document, PrepareInputs(1, NONCE), plan, NOW) is plan
-        assert b"production" not in encode(plan)
 
 
 class TestCounting:
@@ -215,6 +60,13 @@ class TestCounting:
         assert (made.result.lost, made.result.gained) == ((1, 0), (0, 0))
         assert [line.name for line in made.report.fields] == ["number", "date"]
         assert {difference.field for difference in made.report.differences} == {"number"}
+
+    def test_it_is_held_against_what_is_live_where_that_is_not_the_base(self, full: Gate) -> None:
+        """What is live has learned more: a candidate that is as good as the base alone would be a step back."""
+        base, live = Seer(misses={7000: [0], 7001: [0], 7002: [0]}), Seer()
+        result = full.replay(live, base, base=base).result
+        assert dict(zip(result.field, result.lost, strict=True))[0] == 3
+        assert full.replay(live, live, base=base).result.gained == (0, 0, 0)
 
     def test_a_field_is_found_on_whichever_page_of_a_document(self, gate: Gate) -> None:
         gate.documents = 1
@@ -270,6 +122,18 @@ class TestCounting:
         result = full.replay(Seer(), Seer(), plan).result
         assert (result.drawn, result.vanished, result.documents, result.old) == (6, 1, 5, (5, 5, 5))
 
+    def test_a_document_of_which_one_page_vanished_is_not_compared_by_the_others(self, gate: Gate) -> None:
+        gate.capture(7000, 7001, 7002, document="one")
+        gate.capture(7003, document="two")
+        plan = gate.plan()
+        assert plan.production is not None
+        [pages] = [pages for pages in plan.production if len(pages) == 3]
+        gone = gate.production.records[pages[-1].prediction]["page"]["sha256"]
+        (gate.production.folder / "days" / "2026-11-26" / "files" / gone).unlink()
+        every = {seed: [0] for seed in (7000, 7001, 7002)}
+        result = gate.replay(Seer(), Seer(misses=every), plan).result
+        assert (result.drawn, result.vanished, result.documents, result.lost) == (2, 1, 1, (0, 0, 0))
+
     def test_a_store_that_is_away_is_an_error(self, full: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
         plan, honest = full.plan(), Storage.read
 
@@ -289,15 +153,23 @@ class TestCounting:
         result = full.replay(Seer(), Seer(), plan, live=live).result
         assert (result.drawn, result.vanished, result.documents) == (6, 0, 5)
 
-    @pytest.mark.parametrize("how", ["other documents", "one that trains", "another place"])
+    @pytest.mark.parametrize("how", ["other documents", "one that trains", "another place", "one twice", "not random"])
     def test_a_plan_that_was_not_drawn_so_is_refused(self, full: Gate, how: str) -> None:
         plan = full.plan()
         assert plan.production is not None
-        first = plan.production[0][0]
-        if how == "other documents":
-            plan = msgspec.structs.replace(plan, production=plan.production[1:])
+        drawn, first = plan.production, plan.production[0][0]
+        if how == "one twice":
+            plan = bound(plan, (*drawn[:-1], drawn[0]))
+        elif how == "not random":
+            [uncertain] = full.capture(7050, stratum="Uncertain")
+            record = full.production.folder / "days" / "2026-11-26" / "pages" / "uncertain" / f"{uncertain}.json"
+            named = msgspec.structs.replace(
+                first, pixels="e" * 64, record=FileReference(record.as_uri(), sha256_of(record.read_bytes()))
+            )
+            plan = bound(plan, ((named,), *drawn[1:]))
+        elif how == "other documents":
+            plan = msgspec.structs.replace(plan, production=drawn[1:])
         else:
-            assert plan.production is not None
             pixels = next(s.pixels for s in plan.listing if s.use == "train")
             assert pixels is not None
             elsewhere = FileReference(first.record.uri.replace("/invoice-detector/", "/another/"), first.record.sha256)
@@ -306,7 +178,7 @@ class TestCounting:
                 if how == "one that trains"
                 else msgspec.structs.replace(first, record=elsewhere)
             )
-            plan = bound(plan, ((changed,), *plan.production[1:]))
+            plan = bound(plan, ((changed,), *drawn[1:]))
         with pytest.raises(StepError, match="documents of production") as caught:
             full.replay(Seer(), Seer(), plan)
         assert caught.value.reason is Reason.DIGEST_MISMATCH
@@ -348,19 +220,50 @@ class TestShowing:
         assert shown == [True] * 4 + [False] * 8
         assert made.report.not_drawn == 8
 
+    @pytest.mark.parametrize(
+        "why", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system"), OSError(28, "Full")]
+    )
+    def test_where_no_picture_may_be_written_what_was_measured_stands(
+        self, full: Gate, monkeypatch: pytest.MonkeyPatch, why: OSError
+    ) -> None:
+        """A training of days is not thrown away because pages lie where the pod may only read."""
+        honest = local_files.create
+
+        def create(path: Path, data: bytes) -> None:
+            if "crops" in path.parts:
+                raise why
+            honest(path, data)
+
+        monkeypatch.setattr(local_files, "create", create)
+        made = full.replay(Seer(), Seer(misses={7000: [0]}))
+        assert made.result.lost == (1, 0, 0)
+        assert [(d.outcome, d.crop) for d in made.report.differences] == [("Lost", None)]
+
+    def test_a_store_that_is_away_when_pictures_are_written_is_an_error(
+        self, full: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def create(path: Path, data: bytes) -> None:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(local_files, "create", create)
+        with pytest.raises(StepError, match="Input/output"):
+            full.replay(Seer(), Seer(misses={7000: [0]}))
+
     def test_two_rounds_leave_pictures_of_their_own(self, full: Gate) -> None:
         plan = full.plan()
         crops = [crops_of(full.replay(Seer(), Seer(misses={7000: [0]}), plan).report.differences) for _ in range(2)]
         assert len(set(crops[0] + crops[1])) == 2
 
 
+@pytest.mark.parametrize("mode", ["FineTune", "Rebuild"])
 def test_prepare_and_evaluate_carry_the_gate_from_draw_to_report(
-    base: dict[str, Any], gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: dict[str, Any], gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """With a real model on both sides: nothing differs, and everything is told."""
     gate.capture(*range(7000, 7006))
     asked = gate.parsed()
-    named = gate.policy.world.parsed(base, artifacts__uri=(tmp_path / "out").as_uri())
+    made: Any = gate.policy.world.parsed if mode == "FineTune" else gate.policy.world.rebuild
+    named = made(base, artifacts__uri=(tmp_path / "out").as_uri())
     document = msgspec.structs.replace(named, data=asked.data, gates=asked.gates)
     prepared = prepare(
         context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE), clock=lambda: NOW
@@ -395,10 +298,3 @@ def bound(plan: Plan, production: Any) -> Plan:
 
 def crops_of(differences: tuple[Difference, ...]) -> list[str]:
     return [difference.crop for difference in differences if difference.crop is not None]
-
-
-def pool_samples(gate: Gate) -> Any:
-    from finetune_trainer.data.pool import read_pool
-    from trainer.world import CLASSES
-
-    return read_pool(Storage(), gate.policy.pool.as_uri(), CLASSES).samples

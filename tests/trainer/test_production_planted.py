@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,6 @@ from finetune_trainer.evaluation import production as counting
 from finetune_trainer.production import drawing
 from finetune_trainer.production.layout import Production as Layout
 from finetune_trainer.steps import production_draw, production_replay
-from trainer.captured import Production
-from trainer.policy import Policy
 from trainer.replaying import NOW, Gate, Seer
 
 LAST = 7040
@@ -184,11 +181,6 @@ PLANTED = (
     runs_the_candidate_twice,
     counts_what_vanished,
 )
-
-
-@pytest.fixture
-def gate(policy: Policy, tmp_path: Path) -> Gate:
-    return Gate(policy, Production(tmp_path / "production"))
 
 
 def test_nothing_is_wrong_without_a_bug(gate: Gate) -> None:

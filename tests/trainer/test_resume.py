@@ -102,6 +102,18 @@ def test_a_training_that_is_killed_again_and_again_gets_on(
     assert "epoch 4 of 4 (resumed after epoch 3)" in last.lines.lines[0]["activity"]
 
 
+def test_a_rebuild_goes_on_after_whichever_epoch(shared_world: World, base: dict[str, Any], tmp_path: Path) -> None:
+    """In the warm-up, when mosaics are over, and where patience ends it; with its own parameters."""
+    own = {"optimizer": "SGD", "momentum": "0.937", "warmupEpochs": "3", "warmupBiasLr": "0.1", "freeze": 0}
+    changes = PLAIN | MOSAIC | own | {"patience": 2, "lr0": "0.5", "closeMosaic": 3, "epochs": 7}
+    kept: list[TrainingState] = []
+    whole = a_training(shared_world, base, tmp_path / "whole").run(changes, keep=kept.append)
+    assert len(kept) >= 2
+    for state in kept:
+        again = a_training(shared_world, base, tmp_path / str(state.figures.epochs))
+        assert_same(whole, again.run(changes, state=state))
+
+
 def test_a_best_epoch_from_before_the_kill_is_still_the_candidate(
     shared_world: World, base: dict[str, Any], tmp_path: Path
 ) -> None:

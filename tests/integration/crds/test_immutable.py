@@ -149,6 +149,33 @@ def test_a_persons_no_is_not_edited_into_a_yes_to_the_same_evidence(server: ApiS
     assert all(answer.accepted for answer in answers.values()), "a no that names other evidence can be mended"
 
 
+@pytest.mark.row("R212")
+@pytest.mark.parametrize("is_void", [False, True], ids=["of this round", "of an earlier one"])
+def test_a_persons_no_to_what_the_run_made_stays_in_the_run(server: ApiServer, *, is_void: bool) -> None:
+    """Taken out and put in again as a yes, it had never been said: nothing else has it, until the operator looks."""
+    manifest = sample("FineTuneRun", first=False)
+    evidence, other = manifest["spec"]["review"]["evidence"], "sha256:" + "e" * 64
+    now, void = (other, [evidence]) if is_void else (evidence, [])
+    created = server.create(manifest)
+    assert created.accepted, created.message
+    try:
+        known = server.merge_status(manifest, {"evidence": {"digest": now, "uri": "s3://b/e"}, "earlierEvidence": void})
+        assert known.accepted, known.message
+        edits = {
+            "removed": changed(manifest, ("spec", "review"), None),
+            "of other evidence": _reviewed(manifest, "Reject", "sha256:" + "d" * 64),
+            "a yes to other evidence": _reviewed(manifest, "Approve", other),
+            "said by somebody else, too": _reviewed(manifest, "Reject", evidence),
+            "put off": changed(manifest, ("spec", "suspend"), not manifest["spec"]["suspend"]),
+        }
+        answers = {name: server.replace(_on(known.body, edit), dry_run=True) for name, edit in edits.items()}
+    finally:
+        server.delete(manifest)
+    taken = [name for name, answer in answers.items() if answer.accepted]
+    assert taken == ["said by somebody else, too", "put off"]
+    assert all("it stays, with its evidence" in answer.message for answer in answers.values() if not answer.accepted)
+
+
 def _reviewed(manifest: Object, decision: str, evidence: str) -> Object:
     review = {**manifest["spec"]["review"], "decision": decision, "evidence": evidence, "by": "bo@example.com"}
     return {**manifest, "spec": {**manifest["spec"], "review": review}}

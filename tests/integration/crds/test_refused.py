@@ -169,7 +169,17 @@ CASES = (
         "set data.production.uri as FINETUNE_CAPTURE_URI of the server, or remove gates.production",
         field="gates.production",
     ),
-    Bad(POLICY, "data.production.keepDays", 2, "raise data.production.keepDays or lower review.timeoutSeconds"),
+    Bad(
+        POLICY,
+        "gates.production",
+        {"documents": 2},
+        "raise documents, or set rule to Literal",
+        field="gates.production.documents",
+    ),
+    *(
+        Bad(POLICY, "data.production.keepDays", days, "raise data.production.keepDays or lower review.timeoutSeconds")
+        for days in (2, 3)
+    ),
     *(
         Bad(POLICY, path, value, "captured pages expire and are personal: give them a prefix of their own", PAGES)
         for path, value in (
@@ -177,11 +187,16 @@ CASES = (
             (PAGES, "file:///data/pool"),
             (PAGES, "file:///data/pool/"),
             (PAGES, "file:///data//pool/pages"),
+            (PAGES, "file:///data///pool"),
+            (PAGES, "file://///data/pool"),
+            (PAGES, "file:///////data//////pool////pages///////"),
+            (PAGES, "file:///" + "/" * 900),
             (PAGES, "file:///data/anchor/pages"),
             (PAGES, "file:///artifacts/pages"),
             ("data.pool.uri", "file:///data/production/pool"),
             ("data.anchor.uri", "file:///data/production/"),
             ("artifacts.uri", "file:///data//production/artifacts/"),
+            ("artifacts.uri", "file:///data///production"),
         )
     ),
     Bad(TUNED, "evidence.figures", [], "has no figures, so nobody could tell what the gates saw"),

@@ -15,6 +15,7 @@ PREPARES = "finetune-operator.io%2Fstep%3Dprepare"
 pytestmark = [pytest.mark.control_plane, pytest.mark.slow]
 
 
+@pytest.mark.long
 def test_every_run_of_a_burst_gets_exactly_one_prepare_job(
     plane: ControlPlane, operator: Operator, space: Space
 ) -> None:

@@ -122,6 +122,7 @@ def _started(pod: Object) -> bool:
     return bool((pod.get("status") or {}).get("containerStatuses"))
 
 
+@pytest.mark.long
 @pytest.mark.row("D29")
 def test_an_eviction_in_the_watch_is_waited_for(operator: Operator, space: Space, node: ScriptedNode) -> None:
     deployment(space, replicas=1)
@@ -148,6 +149,7 @@ def test_an_eviction_in_the_watch_is_waited_for(operator: Operator, space: Space
     assert time.monotonic() - since > 36, "longer than a server may fail"
 
 
+@pytest.mark.long
 @pytest.mark.row("D29")
 def test_a_log_shipper_that_crashes_takes_the_version_back_and_blames_nobody(
     operator: Operator, space: Space, node: ScriptedNode
@@ -178,6 +180,7 @@ def test_a_log_shipper_that_crashes_takes_the_version_back_and_blames_nobody(
     assert "quarantined" not in space.policy_status()
 
 
+@pytest.mark.long
 @pytest.mark.row("D34")
 def test_a_quarantine_names_its_evidence_and_is_lifted_by_the_promotion_that_the_hold_proposes(
     operator: Operator, space: Space, node: ScriptedNode

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.control_plane
 BLOCKS = blocks_of(GUIDE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("namespace", "trainer"),
     [("guide-pass", Trainer()), ("guide-review", Trainer(rate="0.500000"))],

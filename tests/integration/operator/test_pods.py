@@ -92,6 +92,7 @@ def test_a_result_counts_whatever_a_helper_does(live: Space, node: ScriptedNode,
     eventually(lambda: not running_pods(live), seconds=60, what="a Job that would not end is deleted")
 
 
+@pytest.mark.long
 @pytest.mark.row("R39")
 @pytest.mark.row("R43")
 def test_a_volume_that_does_not_come_is_said_within_a_minute_and_a_mended_template_heals_it(

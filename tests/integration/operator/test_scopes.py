@@ -18,7 +18,7 @@ from finetune_operator.cluster.store import Store
 from finetune_operator.controller.settings import make_settings
 from finetune_operator.controller.watch import Watch, WatchEnded
 from house.api_server import ApiServer, Object
-from house.planes import make_namespace, plane_with_crds
+from house.planes import bring_back, is_stopped, make_namespace, plane_with_crds
 from local_cluster import ControlPlane, processes
 from simulation.stories import run, stage
 
@@ -219,11 +219,14 @@ class Etcd:
         self._data, self._copy = plane.folder / "etcd", copy
 
     def backup(self) -> None:
-        """Copy its data as they are."""
+        """Copy its data as they are, while nothing of it goes on."""
         etcd = next(record for record in processes.read_records(self._plane.folder) if record.name == "etcd")
         os.kill(etcd.pid, signal.SIGSTOP)
-        shutil.copytree(self._data, self._copy)
-        os.kill(etcd.pid, signal.SIGCONT)
+        try:
+            eventually(lambda: is_stopped(etcd.pid), what="every thread of etcd has stopped")
+            shutil.copytree(self._data, self._copy)
+        finally:
+            os.kill(etcd.pid, signal.SIGCONT)
 
     def restore(self) -> None:
         """Go back to the copy: stop everything, exchange the data, start everything."""
@@ -233,10 +236,11 @@ class Etcd:
             processes.stop(record)
         shutil.rmtree(self._data)
         shutil.copytree(self._copy, self._data)
-        for record in records:
-            command = commands[record.name].decode().rstrip("\0").split("\0")
-            processes.start(self._plane.folder, record.name, command)
-        eventually(lambda: self._plane.get("/readyz")[0] == 200, seconds=60, what="the API server is back")
+        again = {name: line.decode().rstrip("\0").split("\0") for name, line in commands.items()}
+        # It gives up ten seconds after its start when there is no API server by then.
+        manager = again.pop("kube-controller-manager")
+        bring_back(self._plane.folder, again, lambda: self._plane.get("/readyz")[0] == 200)
+        processes.start(self._plane.folder, "kube-controller-manager", manager)
 
 
 def test_a_restored_etcd_is_noticed_and_what_came_after_the_backup_is_forgotten(tmp_path: Path) -> None:

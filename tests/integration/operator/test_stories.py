@@ -341,6 +341,7 @@ def test_a_run_waits_for_a_pod_template_and_says_so(operator: Operator, space: S
     eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="it goes on by itself")
 
 
+@pytest.mark.long
 def test_a_run_whose_pods_are_refused_says_so_and_heals(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     refused = {"template": {"spec": {"runtimeClassName": "not-there"}}}

@@ -53,6 +53,7 @@ def test_a_result_that_cannot_be_recorded_fails_its_attempt(
     assert status["attempts"][-1]["reason"] == "ResultInvalid"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("boxes", [2**31, 10**17])
 def test_counts_that_no_status_holds_are_no_evidence(
     boxes: int, space: Space, node: ScriptedNode, operator: Operator

@@ -90,6 +90,7 @@ def test_runs_of_one_policy_train_one_after_the_other_and_none_is_thrown_away(
     assert live(space) in {status(space, f"run-{number}")["version"] for number in range(4)}
 
 
+@pytest.mark.long
 def test_runs_that_pass_at_once_all_go_live_and_each_trains_once(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -126,6 +127,7 @@ def test_of_two_that_ask_for_the_same_one_trains_while_the_other_waits_for_its_r
     assert trained(node) == ["first", "third"]
 
 
+@pytest.mark.long
 def test_after_a_review_that_nobody_made_a_new_run_asks_again_without_training(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:

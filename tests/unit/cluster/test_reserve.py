@@ -223,6 +223,14 @@ def test_a_new_base_has_the_number_after_every_series_that_is_known() -> None:
 
 
 @pytest.mark.row("R234")
+def test_a_number_that_is_reserved_for_another_run_is_taken_though_its_mark_is_lost() -> None:
+    reserved = with_reservation(PolicyStatus(), "a", None, ("base_v1",))
+    lost = replace(reserved, next_base=PolicyStatus().next_base)
+    assert base_name(lost, "base_v1", uid="b") == "base_v3"
+    assert base_name(PolicyStatus(), "base_v1", uid="b", others=(lost,)) == "base_v3"
+
+
+@pytest.mark.row("R234")
 def test_the_number_of_a_base_is_given_once_and_outlives_its_object() -> None:
     status = with_reservation(PolicyStatus(), "a", None, ("base_v1",))
     assert with_reservation(status, "a", None, ("base_v1",)) is status

@@ -11,6 +11,7 @@ from finetune_operator.api.model_version import Lineage, ModelVersion, VersionEv
 from finetune_operator.api.names import SERVICE_RECORD_KEY
 from finetune_operator.api.policy import LiveVersion, Policy, Quarantined, Rejected, TakenBack
 from finetune_operator.api.record import Mark, Service, record_text
+from finetune_operator.api.run import GateVerdict
 from finetune_operator.decide.bases import default_base, why_no_default
 from unit.decide.run.results import START, sha
 from unit.decide.run.world import base, deleted, imported, live, policy
@@ -26,7 +27,8 @@ def rebuilt(version: str = "base_v2", verdict: Any = "Pass") -> ModelVersion:
         inputs=FileReference(uri="file:///plan.json", sha256=sha("plan")), spec_hash="s", inputs_hash="i", pool=2500,
         outside=2000, seed=1, created_at=START,
     )  # fmt: skip
-    evidence = VersionEvidence(digest=f"sha256:{sha('e')}", verdict=verdict, gates=())
+    gates = (GateVerdict(name="regression", verdict=verdict),)
+    evidence = VersionEvidence(digest=f"sha256:{sha('e')}", verdict=verdict, gates=gates)
     return base(version, sha(version), base="base_v1", inputs=lineage.inputs, lineage=lineage, evidence=evidence)
 
 
@@ -85,6 +87,18 @@ def test_a_base_that_was_imported_later_is_the_default_once_a_fine_tune_of_it_is
 
 
 @pytest.mark.row("R235")
+def test_what_is_made_of_a_base_that_failed_does_not_make_it_the_default() -> None:
+    """Who may make runs names any base; the next run, and scans, go by one that nothing speaks against."""
+    failed = Condition(type="Verified", status="False", reason="BelowFloor")
+    bad = updated(V2, status=updated(V2.status, conditions=(failed,)))
+    for second in (rebuilt(verdict="Reject"), bad):
+        fine_tune = tuned("ft_v2.1", second)
+        assert chosen(serving(fine_tune, last_good=(good(fine_tune), good(V1))), V1, second, fine_tune) == "base_v1"
+    fine_tune = tuned("ft_v2.1", rebuilt())
+    assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, rebuilt(), fine_tune) == "base_v2"
+
+
+@pytest.mark.row("R235")
 def test_where_none_was_live_it_is_the_newest_verified_import() -> None:
     assert chosen(policy(), V1, V2) == "base_v2"
     assert chosen(policy(), V1, rebuilt()) == "base_v1", "a rebuilt one that was never live is none"
@@ -123,6 +137,41 @@ def test_a_base_that_people_went_back_from_gives_way_to_another_that_was_live() 
     assert chosen(rules, V2, V3) == "base_v2", "and than one that never served"
     back = recorded(rebuilt(), Service(good=START, taken_back=Mark(at=START)))
     assert chosen(remembering(last_good=(good(V1),)), V1, back) == "base_v1"
+
+
+@pytest.mark.row("R235")
+def test_a_base_that_people_went_back_from_is_the_default_again_once_a_fine_tune_of_it_is_live() -> None:
+    taken = TakenBack(version="base_v2", sha256=V2.spec.artifact.sha256, by="back", since=START)
+    fine_tune = tuned("ft_v2.1", V2)
+    rules = serving(fine_tune, last_good=(good(V1), good(V2)), taken_back=(taken,))
+    assert chosen(rules, V1, V2, fine_tune) == "base_v2"
+
+
+@pytest.mark.row("R235")
+def test_a_fine_tune_speaks_for_the_bytes_that_it_came_from_and_not_for_their_number() -> None:
+    """Numbers are unique by convention; who imports other bytes under one has another base."""
+    other = updated(base("base_v2", sha("other bytes")), metadata=updated(V2.metadata, name="other"))
+    fine_tune = tuned("ft_v2.1", other)
+    assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, V2, fine_tune) == "base_v1"
+
+
+@pytest.mark.row("R235")
+def test_the_tenth_base_is_newer_than_the_ninth() -> None:
+    ninth, tenth = base("base_v9", sha("9")), base("base_v10", sha("10"))
+    assert chosen(policy(), ninth, tenth) == "base_v10"
+    assert chosen(remembering(last_good=(good(ninth), good(tenth))), V1, ninth, tenth) == "base_v10"
+
+
+@pytest.mark.row("R235")
+def test_a_rebuild_that_its_gates_rejected_is_no_default_whatever_a_record_or_a_fine_tune_of_it_says() -> None:
+    bad = rebuilt(verdict="Reject")
+    fine_tune = tuned("ft_v2.1", bad)
+    assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, bad, fine_tune) == "base_v1"
+    assert chosen(policy(), V1, recorded(bad, Service(good=START))) == "base_v1"
+    by_a_gate = (GateVerdict(name="regression", verdict="Reject"),)
+    assert bad.spec.evidence is not None
+    said = updated(bad.spec, evidence=updated(bad.spec.evidence, verdict="Pass", gates=by_a_gate))
+    assert chosen(policy(), V1, recorded(updated(bad, spec=said), Service(good=START))) == "base_v1"
 
 
 @pytest.mark.row("R235")

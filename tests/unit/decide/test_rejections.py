@@ -112,6 +112,29 @@ class TestMemory:
         assert seen(*many, status=status) == status
 
     @pytest.mark.row("D63")
+    def test_a_no_to_what_could_go_live_stays_before_newer_ones_to_what_was_never_recorded(self) -> None:
+        """Its run says it still, and whoever looks at a promotion asks versions and memory alone."""
+        many = tuple(replace(NO, sha256=f"{n:064x}", at=NOW + timedelta(minutes=n)) for n in range(limits.REJECTED + 9))
+        status = seen(TUNED, runs=(*many, NO))
+        assert [no.sha256 for no in status.rejected] == [NO.sha256, *(no.sha256 for no in many[10:])]
+        refused = asked(promotion("ft_v1.1", "base_v1"), BASE, TUNED, status=status)
+        assert isinstance(refused, Refuse)
+        assert seen(TUNED, runs=(*many, NO), status=status) == status
+
+    @pytest.mark.row("D63")
+    @pytest.mark.row("D117")
+    def test_a_no_to_what_serves_stays_before_all_others_though_its_version_says_it_too(self) -> None:
+        """Whether it was said while that was not served is told by when the policy took it in."""
+        many = tuple(replace(NO, sha256=f"{n:064x}", at=NOW + timedelta(minutes=n)) for n in range(limits.REJECTED + 9))
+        before = seen(BASE, TUNED, runs=many, status=live(TUNED, 1, TUNED, BASE))
+        said = marked(no=Rejection(at=NOW, by="ann", run="tune", version="ft_v1.1"))
+        gone = view(policy(before), None, versions=(BASE, said), rejections=many)
+        after = decide(gone).status
+        assert after.rejected_of(NO.sha256) is not None
+        assert after.live is not None
+        assert after.live.version == "base_v1"
+
+    @pytest.mark.row("D63")
     def test_words_that_somebody_wrote_into_a_record_are_short_and_of_one_line(self) -> None:
         long = Rejection(at=NOW, by="\U0001f600" * 99, run="r\n\x1b[2J" * 99, version="v\x00" * 99)
         (no,) = seen(marked(no=long)).rejected

@@ -56,8 +56,9 @@ FINE_TUNE: Mapping[str, Any] = {
     "warmupBiasLr": "0",
     "cosLr": True,
     "optimizer": "AdamW",
-    "batch": 8,
-    "nominalBatch": 8,
+    # Small, and each a step of the optimizer: with fewer steps some draws missed a field on pages that none had seen.
+    "batch": 4,
+    "nominalBatch": 4,
     "closeMosaic": 0,
     "augment": {
         "fliplr": "0",

@@ -160,7 +160,6 @@ async def resync(kube: Pages, store: Store, scope: Scope) -> Listed:
     listed = Listed()
     for kind in WATCHED:
         await _resync_kind(kube, store, kind, scope, listed)
-    store.all_listed(scope)
     return listed
 
 

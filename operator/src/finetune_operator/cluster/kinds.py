@@ -98,7 +98,7 @@ class KindEntry:
     since: Callable[[Json], str] = fields.no_phase
     """Since when it is in that phase."""
     outlives: str | None = None
-    """The reference by which others find what it said for a while after it is gone: they may look later than that."""
+    """The reference by which others find what it said when it is gone: they may look later than that."""
     digest: Callable[[Json], Hashable] = fields.nothing
     """What other objects look at: while it stays the same, a change wakes nobody else."""
     packed: bool = False

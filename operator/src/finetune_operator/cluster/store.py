@@ -51,14 +51,13 @@ class _Grave:
     number: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _LastWord:
-    """What an object that is gone said, for those who look after that; `listed` is whether whole lists came since."""
+    """What an object that is gone said, for those who look after that."""
 
     kind: Kind
     name: str
     projection: Projection
-    listed: bool = False
 
 
 class Store:
@@ -143,14 +142,6 @@ class Store:
             self.remove(kind, *key, entry.projection.uid, version)
         return len(ghosts)
 
-    def all_listed(self, scope: Scope) -> None:
-        """Let go of what went before the whole lists of `scope` that came before these: each has everybody look."""
-        for key, word in list(self._last_words.items()):
-            if scope in {None, key[0]}:
-                if word.listed:
-                    self._drop_last_word(key)
-                word.listed = True
-
     def forget(self, scope: Scope) -> list[str]:
         """Forget all that was ever seen of `scope`, without a word to the listener; return the uids that went.
 
@@ -227,7 +218,7 @@ class Store:
     def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
         """Return name and digest of the objects with that reference; the same tuple while none of them changed.
 
-        With them come those that are gone, for a while, where the kind says so (`KindEntry.outlives`).
+        With them come the newest of those that are gone, where the kind says so (`KindEntry.outlives`).
         """
         key = (kind, namespace, ref, value)
         known = self._digests.get(key)
@@ -269,7 +260,7 @@ class Store:
                 yield word.name, word.projection.digest
 
     def _keep_last_word(self, kind: Kind, namespace: str, name: str, projection: Projection) -> None:
-        """Who was woken by what it said may look only now: a list later, everybody has."""
+        """Who was woken by what it said looks when it can: no time tells when everybody has, and wrote it down."""
         outlives = KINDS[kind].outlives
         if outlives is None or projection.reference(outlives) is None:
             return

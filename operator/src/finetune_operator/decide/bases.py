@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from ..api.meta import find
+from ..api.meta import find, is_true
 from ..api.model_version import ModelVersion
 from ..api.names import series_of
 from ..api.policy import Policy
 from ..api.record import services
+from .gates.recorded import recorded_verdict
 from .rejections import rejection_of
 from .text import listed
 from .views import Problem
@@ -58,15 +59,23 @@ def _rank(base: ModelVersion, versions: tuple[ModelVersion, ...], policy: Policy
     here = services(base.metadata.annotations, sha256).get(policy.spec.deployment)
     if status.quarantine_of(sha256) is not None or (here is not None and here.quarantine is not None):
         return 0
-    if rejection_of(sha256, versions, status) is not None:
+    if rejection_of(sha256, versions, status) is not None or _failed(base):
         return 0
     served = [_served(version, policy) for version in (base, *_tuned_from(base, versions))]
     if any(served):
         return max(filter(None, served))
     if not base.spec.is_import:
         return 0
+    return 2 if is_true(base.status.conditions, "Verified") else 1
+
+
+def _failed(base: ModelVersion) -> bool:
+    """Tell whether gates rejected it, or its verification failed, whatever was made of it all the same."""
+    evidence = base.spec.evidence
+    if evidence is not None:
+        return recorded_verdict(evidence) in ("Reject", "Error")
     verified = find(base.status.conditions, "Verified")
-    return {"True": 2, "Unknown": 1, "False": 0}["Unknown" if verified is None else verified.status]
+    return verified is not None and verified.status == "False"
 
 
 def _served(version: ModelVersion, policy: Policy) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.api.contract import EvaluateResult
+from finetune_operator.api.contract import DocumentProduction, EvaluateResult
 from finetune_operator.api.policy import Gates, ProductionGate
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.value import parse
@@ -56,7 +56,8 @@ def test_a_worse_field_is_named_with_what_it_lost_and_gained(live: bool, other: 
     gate = verdict(live=live, lost=[7, 1], gained=[2, 0], labelled=12)
     assert gate.message == (
         f"1 of 2 fields is worse on 100 documents of production (12 labelled) than by {other}: "
-        "amount_total lost 7 and gained 2 (p 0.090)"
+        "amount_total lost 7 and gained 2 (p 0.090); p is how often as good a model loses so many of the documents "
+        "that differ; production.differences of the report has each of them, with its picture"
     )
     assert gate.threshold == "review at 3 of 100 documents lost more than gained (Paired)"
 
@@ -93,7 +94,10 @@ def test_the_chance_is_that_of_an_exact_one_sided_test() -> None:
     ("changes", "words"),
     [
         ({"drawn": 88, "documents": 88}, "12 were not there to be drawn from the last 30 days"),
-        ({"vanished": 3, "documents": 97}, "3 vanished since they were drawn"),
+        (
+            {"vanished": 3, "documents": 97},
+            "3 vanished since they were drawn, or come to other pixels than were answered",
+        ),
         ({"documents": 98}, "2 were trained on meanwhile"),
         ({"drawn": 0, "documents": 0, "old": [0, 0]}, "100 were not there to be drawn from the last 30 days"),
     ],
@@ -103,6 +107,33 @@ def test_too_few_documents_are_a_review_that_says_how_many_and_why(changes: dict
     missing = 100 - changes["documents"]
     assert (gate.verdict, gate.reason) == ("Review", "TooFewDocuments")
     assert gate.message.endswith(f"; {missing} of 100 documents are missing: {words}")
+
+
+@pytest.mark.row("R221")
+@pytest.mark.row("R226")
+@pytest.mark.parametrize(
+    ("keep", "review", "words"),
+    [
+        (47, 16, "from the last 30 days"),
+        (46, 16, "from the last 29 days (pages stay 46 days, of which the run with its review may take 16: raise"),
+        (17, 16, "from today (pages stay 17 days"),
+        (16, 16, "from any day (pages stay 16 days"),
+        (20, 28, "from any day (pages stay 20 days, of which the run with its review may take 28: raise"),
+    ],
+)
+def test_days_whose_pages_go_before_a_review_ends_are_said_to_be_missing(keep: int, review: int, words: str) -> None:
+    """A rebuild may train for weeks, so that it draws from fewer days than a fine-tune, or from none."""
+    captured = DocumentProduction(uri="s3://pages", keep_days=keep, deployment="d", review_days=review)
+    result = evaluate_result() | {"production": production_set(drawn=0, documents=0, old=[0, 0])}
+    (gate,) = judge(PAIRED, Evaluation(parse(result, EvaluateResult), CLASSES, captured=captured))
+    assert gate.reason == "TooFewDocuments"
+    assert f"100 were not there to be drawn {words}" in gate.message
+
+
+@pytest.mark.row("R221")
+def test_where_nothing_was_compared_no_field_is_said_to_be_as_good() -> None:
+    gate = verdict(drawn=3, documents=0, vanished=3, old=[0, 0])
+    assert gate.message.startswith("no document of production was compared; 100 of 100 documents are missing")
 
 
 @pytest.mark.row("R221")

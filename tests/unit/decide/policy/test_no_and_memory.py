@@ -1,5 +1,7 @@
 """A person's no to what a policy finds, keeps or recalls: nothing makes such bytes good again."""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -93,7 +95,7 @@ def test_who_is_told_what_comes_back_is_told_that_a_person_rejected_it() -> None
     """It is put back all the same (D5); who lets go of the keys may want to promote another one first."""
     theirs = deployment(keys(BASE), epoch=3, keys_manager="kubectl")
     for noes, words in (((), "puts 'ft_v1.1' back then)"), ((NO,), "back then, though 'ann' rejected it in review)")):
-        status = replace(live(TUNED, 1, TUNED, BASE), rejected=noes)
+        status = replace(live(TUNED, 1, TUNED), rejected=noes)
         held = decide(view(policy(status), theirs, versions=VERSIONS)).status.hold
         assert held is not None
         assert words in held.message
@@ -107,6 +109,7 @@ def after_a_no(status: PolicyStatus, there: DeploymentView | None, *noes: Reject
 
 
 @pytest.mark.row("D117")
+@pytest.mark.row("D118")
 @pytest.mark.parametrize("there", [GONE, BARE, THEIRS], ids=["gone", "bare", "theirs"])
 def test_what_a_person_rejects_while_it_is_not_served_is_not_put_back(there: DeploymentView | None) -> None:
     decided = after_a_no(live(TUNED, 1, TUNED, BASE), there)
@@ -119,7 +122,7 @@ def test_what_a_person_rejects_while_it_is_not_served_is_not_put_back(there: Dep
     assert back.version == "base_v1"
 
 
-@pytest.mark.row("D117")
+@pytest.mark.row("D118")
 def test_what_somebody_put_in_its_place_counts_as_live_if_it_was_good() -> None:
     undone = deployment(keys(BASE), epoch=1, keys_manager="kubectl-rollout")
     for there, version in ((undone, "base_v1"), (BARE, "ft_v9.9")):
@@ -127,6 +130,19 @@ def test_what_somebody_put_in_its_place_counts_as_live_if_it_was_good() -> None:
         status = decide(seen).status
         assert status.live is not None
         assert status.live.version == version
+
+
+@pytest.mark.row("D118")
+def test_a_no_is_not_lost_on_a_deployment_that_is_out_of_our_care_for_a_while() -> None:
+    """It has no label when somebody puts their keys there, and lets go of them; a person says no before, or then."""
+    theirs = deployment(keys(OTHER), epoch=3, keys_manager="kubectl", managed=False)
+    for before in (live(TUNED, 1, TUNED, BASE), REJECTED):
+        decided = after_a_no(before, theirs)
+        assert events(decided) == ["LiveRejected"]
+        back = applied(after_a_no(decided.status, BARE))
+        assert back is not None
+        assert back.version == "base_v1"
+    assert decide(view(policy(REJECTED), theirs, versions=VERSIONS, rivals=("older",))).status.live == REJECTED.live
 
 
 @pytest.mark.row("D117")
@@ -159,3 +175,47 @@ def test_a_no_to_what_is_live_takes_nothing_down_and_not_the_last_way_back(
     after = after_a_no(status, there).status
     assert after.live is not None
     assert after.live.version == "ft_v1.1"
+
+
+REJECTED = replace(live(TUNED, 1, TUNED, BASE), rejected=(NO,))
+"""It served when a person said no."""
+
+
+@pytest.mark.row("D118")
+@pytest.mark.parametrize("owned", [False, True], ids=["at rest", "while their manager is waited for"])
+@pytest.mark.parametrize("put", [OTHER, BASE], ids=["anything", "what was good before"])
+def test_what_a_person_rejected_is_not_put_back_once_somebody_elses_keys_were_there(put: Any, *, owned: bool) -> None:
+    """What serves goes on; this serves no more, by their will, and something else was good."""
+    there = deployment(keys(put), epoch=3, keys_manager="kubectl")
+    held = Hold(by="kubectl", reason="FieldOwned", message="field manager 'kubectl' owns it; to x", since=NOW)
+    decided = after_a_no(replace(REJECTED, hold=held if owned else None), there)
+    status = decided.status
+    assert status.live is not None
+    assert status.hold is not None
+    assert status.live.version == "base_v1"
+    assert events(decided)[0] == "LiveRejected"
+    assert status.hold.reason == ("FieldOwned" if owned else "External")
+    assert "'base_v1' counts as live, for 'ft_v1.1' was, but 'ann' rejected it in review" in status.hold.message
+    assert '"version":"base_v1","from":"base_v1","releaseHold":true' in status.hold.message
+    again = after_a_no(status, there)
+    assert (again.status, again.actions) == (status, ()), "the words stand, and nothing is written at rest"
+    back = applied(after_a_no(status, BARE))
+    assert back is not None
+    assert back.version == "base_v1"
+
+
+@pytest.mark.row("D118")
+@pytest.mark.parametrize(
+    "status",
+    [
+        replace(REJECTED, last_good=(live_version(TUNED),)),
+        replace(REJECTED, last_good=(live_version(BASE),)),
+        replace(REJECTED, rejected=()),
+        replace(REJECTED, rejected=(NO, replace(NO, sha256=BASE.spec.artifact.sha256))),
+    ],
+    ids=["nothing else was good", "it was adopted", "nobody rejected it", "so was the other one"],
+)
+def test_foreign_keys_alone_change_nothing_of_what_counts_as_live(status: PolicyStatus) -> None:
+    seen = decide(view(policy(status), THEIRS, versions=VERSIONS))
+    assert seen.status.live == status.live
+    assert "LiveRejected" not in events(seen)

@@ -1,5 +1,6 @@
 """A person's no that comes while a flight is under way, and what ends the flight then."""
 
+from dataclasses import replace as replace_view
 from typing import Any
 
 import pytest
@@ -10,7 +11,18 @@ from finetune_operator.api.promotion import Despite
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide, refused
 from finetune_operator.decide.views import DeploymentView
-from unit.decide.policy.flight import ASKED, BASE, COMPLETE, OTHER, TUNED, VERSIONS, flight_of, served, watching
+from unit.decide.policy.flight import (
+    ASKED,
+    BASE,
+    COMPLETE,
+    OTHER,
+    TUNED,
+    VERSIONS,
+    flight_of,
+    flying,
+    served,
+    watching,
+)
 from unit.decide.policy.world import (
     NOW,
     applied,
@@ -243,3 +255,67 @@ def test_a_brake_that_is_led_elsewhere_on_its_way_says_so_and_frees_nothing() ->
     words = "went back to 'ft_v9.9', for 'base_v1': 'ann' rejected it in review"
     assert (done.name, done.outcome, done.message) == ("brake", "Succeeded", words)
     assert old in over.taken_back
+
+
+UNAPPLIED = deployment(keys(BASE))
+"""The Deployment as the flight met it: a crash, or a refusal, kept its keys from being applied."""
+NO_TO_IT = replace(NO, version="ft_v1.1", sha256=TUNED.spec.artifact.sha256)
+
+
+@pytest.mark.row("D119")
+@pytest.mark.parametrize("changes", [{}, {"template_hash": "theirs"}], ids=["", "the template was edited"])
+def test_what_a_person_rejects_before_its_keys_are_there_never_gets_them(changes: dict[str, Any]) -> None:
+    of = flying()
+    put = applied(next_look(of, UNAPPLIED))
+    assert put is not None
+    assert put.version == "ft_v1.1"
+    given_up = next_look(policy(replace(of.status, rejected=(NO_TO_IT,))), replace_view(UNAPPLIED, **changes))
+    put = applied(given_up)
+    assert put is not None
+    assert (put.version, put.epoch) == ("base_v1", 3), "a late apply of the flight cannot be committed any more"
+    fenced = deployment(keys(BASE), epoch=3, **changes)
+    over = next_look(policy(given_up.status), fenced).status
+    done = over.consumed[-1]
+    assert (done.outcome, done.reason) == ("RolledBack", "Rejected")
+    assert "'ann' rejected it in review, and its keys were not on the Deployment yet" in done.message
+    assert (over.quarantined, over.live is not None and over.live.version) == ((), "base_v1")
+    assert over.hold is None, "there is nothing to mend: the next promotion goes on"
+
+
+@pytest.mark.row("D119")
+def test_a_first_version_that_a_person_rejects_before_its_keys_are_there_is_followed_by_nothing() -> None:
+    of = flying(first=True)
+    given_up = next_look(policy(replace(of.status, rejected=(NO_TO_IT,))), deployment(epoch=None))
+    put = applied(given_up)
+    assert put is not None
+    assert put.version is None
+    over = next_look(policy(given_up.status), deployment(epoch=3)).status
+    assert (over.live, over.in_flight, over.consumed[-1].reason) == (None, None, "Rejected")
+
+
+@pytest.mark.row("D119")
+def test_a_no_that_comes_when_the_keys_are_there_ends_no_flight_and_none_ends_the_only_way_back() -> None:
+    flown_on = next_look(policy(replace(flying().status, rejected=(NO_TO_IT,))), served(**COMPLETE))
+    assert flight_of(flown_on).phase == "Watching"
+    of = flying()
+    both = replace(of.status, last_good=(live_version(BASE), live_version(TUNED)), rejected=(NO, NO_TO_IT))
+    put = applied(next_look(policy(both), UNAPPLIED))
+    assert put is not None
+    assert put.version == "ft_v1.1", "who is leaving what another one rejected has no better one"
+
+
+@pytest.mark.row("D79")
+@pytest.mark.row("D113")
+@pytest.mark.parametrize("brakes", [False, True], ids=["by itself", "by a brake"])
+def test_a_flight_that_never_got_its_keys_leaves_there_what_serves_though_a_person_rejected_it(*, brakes: bool) -> None:
+    of = flying()
+    good = (live_version(BASE), live_version(OTHER))
+    noes = (NO,) if brakes else (NO, NO_TO_IT)
+    brake = (promotion("base_v1", "ft_v1.1", name="brake", age=-25),) if brakes else ()
+    seen = policy(replace(of.status, last_good=good, rejected=noes))
+    looked = view(seen, UNAPPLIED, ASKED, *brake, versions=(*VERSIONS, OTHER), now=NOW + seconds(30))
+    ended = decide(looked)
+    assert flight_of(ended).phase == "Returning"
+    put = applied(ended)
+    assert put is not None
+    assert put.version == "base_v1", "it serves: a no takes nothing down"

@@ -61,50 +61,48 @@ class Said(World):
     """A world in which people say no; each apply of such bytes is judged when it is committed."""
 
     noes: tuple[Rejected, ...] = ()
-    before_take_off: tuple[str, frozenset[str]] = ("", frozenset())
-    """The flight's promotion, and which bytes had been rejected when it took off."""
+    in_runs: tuple[Rejected, ...] = ()
+    """Those of runs that are still there."""
     taken_off: frozenset[str] = frozenset()
-    """Bytes that a flight replaced on the Deployment, or that a person rejected when it did not have them."""
+    """Bytes that a flight or somebody's keys replaced on the Deployment, or that it did not have at the no to them."""
     wrong: tuple[str, ...] = ()
 
     def view(self) -> PolicyView:
-        """Return what the policy sees; a no is in every look from then on, as runs tell it."""
-        return with_changes(super().view(), rejections=self.noes)
+        """Return what the policy sees; a no is in every look from then on, as long as its run is there."""
+        return with_changes(super().view(), rejections=self.in_runs)
 
     def turn(self, *, crash: bool = False, stale: PolicyView | None = None) -> None:
-        """Reconcile once, and judge what was applied."""
+        """Reconcile once, and judge what was applied by what had been heard when it was decided."""
         if self.target is not None:
             self.taken_off -= {self.target.keys.sha256}
+        if stale is None:
+            self._see_others_keys()
+        heard = self.noes if stale is None else stale.rejections
         known = len(self.commits)
         super().turn(crash=crash, stale=stale)
-        flight = self.policy.status.in_flight
-        if flight is not None and flight.promotion_uid != self.before_take_off[0]:
-            self.before_take_off = flight.promotion_uid, self._rejected()
         for commit in self.commits[known:]:
-            self._judge(commit)
+            self._judge(commit, {no.sha256 for no in heard})
 
-    def _rejected(self) -> frozenset[str]:
-        return frozenset(no.sha256 for no in self.noes)
+    def _see_others_keys(self) -> None:
+        there, status = self.target, self.policy.status
+        if there is None or there.keys.absent or status.in_flight is not None:
+            return
+        live_now = status.live
+        if live_now is not None and live_now.sha256 != there.keys.sha256 and status.is_good(live_now.sha256):
+            self.taken_off |= {live_now.sha256}
 
-    def _judge(self, commit: Commit) -> None:
+    def _judge(self, commit: Commit, heard: set[str]) -> None:
         put, gone = commit.after.sha256, commit.before.sha256
         if put == gone:
             return
-        anew = put in self._rejected() and not self._may(put, commit.status)
-        if anew and self._others(put, commit.status):
-            flight = commit.status.in_flight
+        flight = commit.status.in_flight
+        goes_on = flight is None and put not in self.taken_off
+        if put in heard and not goes_on and self._others(put, commit.status):
             self.wrong += (f"{commit.after.version}: {'put back' if flight is None else flight.phase}",)
         self.taken_off = (self.taken_off | {gone}) - {put} if gone else self.taken_off - {put}
 
-    def _may(self, put: str | None, status: PolicyStatus) -> bool:
-        """Tell whether a flight had taken off already, or what is put back was on the Deployment last."""
-        flight = status.in_flight
-        if flight is None:
-            return put not in self.taken_off
-        return flight.phase != "Returning" and put not in self.before_take_off[1]
-
     def _others(self, put: str | None, status: PolicyStatus) -> list[LiveVersion]:
-        flight, rejected = status.in_flight, self._rejected()
+        flight, rejected = status.in_flight, {no.sha256 for no in self.noes}
         served = [*status.last_good, *([status.live] if status.live else [])]
         if flight is not None and flight.back is not None:
             served.append(flight.back)
@@ -121,7 +119,8 @@ class Said(World):
 def reject(version: str) -> Event:
     def event(world: Said) -> None:
         if SHA[version] not in {no.sha256 for no in world.noes}:
-            world.noes += (Rejected(version=version, sha256=SHA[version], by="ann", at=world.now),)
+            no = Rejected(version=version, sha256=SHA[version], by="ann", at=world.now)
+            world.noes, world.in_runs = (*world.noes, no), (*world.in_runs, no)
             if world.target is None or world.target.keys.sha256 != SHA[version]:
                 world.taken_off |= {SHA[version]}
 
@@ -149,6 +148,33 @@ def recreate(world: World) -> None:
     world.target = ModelDeployment(now=world.now, uid=uid, changed_at=world.now, behaviour=BEHAVIOUR)
 
 
+def delete_the_runs(world: Said) -> None:
+    """Each no was heard: there was a look since."""
+    world.in_runs = ()
+
+
+def restore(back: int) -> Event:
+    """The policy comes back with a status of a while ago; the runs that were there are there, too."""
+
+    def event(world: Said) -> None:
+        if len(world.statuses) > back:
+            world.policy = replace(world.policy, status=world.statuses[-1 - back])
+            world.statuses.append(world.policy.status)
+
+    return event
+
+
+def rejected_at_take_off(version: str) -> Event:
+    """A promotion takes off, a crash keeps its keys from being applied, and a person rejects it."""
+
+    def event(world: Said) -> None:
+        ask(version, "live", release=True, despite=False)(world)
+        world.turn(crash=True)
+        reject(version)(world)
+
+    return event
+
+
 def let_go(world: Said) -> None:
     if world.target is not None:
         world.target.write(ServedKeys(), None, "kubectl")
@@ -160,7 +186,8 @@ EVENTS = st.one_of(
     st.builds(ask, st.sampled_from(NAMES), st.sampled_from(["flight", "live"]), release=YES, despite=st.booleans()),
     st.builds(ask, st.sampled_from(NAMES), st.sampled_from(["flight", "live"]), release=YES, despite=st.just(False)),
     st.sampled_from([wait(5), wait(15), wait(40), wait(90), wait(200)]),
-    st.sampled_from([let_go, recreate, delete, crash, act_on_a_stale_view]),
+    st.builds(restore, st.integers(1, 20)) | st.builds(rejected_at_take_off, st.sampled_from(NAMES)),
+    st.sampled_from([let_go, recreate, delete, crash, act_on_a_stale_view, delete_the_runs]),
     st.builds(
         foreign,
         st.sampled_from([*map(keys, VERSIONS), ServedKeys("junk", "file:///junk", "x" * 64)]),
@@ -217,6 +244,8 @@ def play(script: list[Event]) -> Said:
 @pytest.mark.row("D115")
 @pytest.mark.row("D116")
 @pytest.mark.row("D117")
+@pytest.mark.row("D118")
+@pytest.mark.row("D119")
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(EVENTS, max_size=16))
 def test_what_a_person_rejected_is_put_live_by_nothing_where_there_is_something_better(script: list[Event]) -> None:
@@ -225,6 +254,7 @@ def test_what_a_person_rejected_is_put_live_by_nothing_where_there_is_something_
 
 LEAVES = [ask("ft_v1.2", "live", release=True, despite=False), wait(15), reject("ft_v1.1")]
 FAILS = [ask("ft_v1.3", "live", release=True, despite=False), way_back_begins]
+THEIRS = foreign(ServedKeys("junk", "file:///junk", "x" * 64), "kubectl", 3)
 NOBODY: Callable[..., None] = lambda *_: None  # noqa: E731
 
 
@@ -234,7 +264,9 @@ NOBODY: Callable[..., None] = lambda *_: None  # noqa: E731
         ("memory.rejection_of", NOBODY, [LEAVES[0], reject("ft_v1.1"), change(paused=True), wait(700)]),
         ("returning.instead", lambda _, status, __, message: (status, message), [*LEAVES, recreate]),
         ("recall.put_aside", lambda _, status: Decision(status), [delete, reject("ft_v1.1"), recreate]),
+        ("at_rest.given_up", lambda _, status, __: (status, ""), [reject("ft_v1.1"), THEIRS, let_go]),
         ("flight.led_elsewhere", lambda _, flight, __: flight, FAILS),
+        ("flight.barred", NOBODY, [rejected_at_take_off("ft_v1.2")]),
         ("brake.barred", NOBODY, [*LEAVES, ask("ft_v1.1", "flight", release=True, despite=False)]),
         ("eligibility.barred", NOBODY, [*LEAVES, wait(200), ask("ft_v1.1", "live", release=True, despite=False)]),
     ],

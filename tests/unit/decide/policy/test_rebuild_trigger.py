@@ -10,6 +10,7 @@ from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import Lineage, ModelVersion
 from finetune_operator.api.names import fired_run_name, is_fired_run_name
 from finetune_operator.api.policy import RebuildRules
+from finetune_operator.api.run import Verdict
 from finetune_operator.api.triggers import FiredOutcome, ScheduleTrigger, Triggers, VolumeTrigger
 from finetune_operator.decide.policy.scan import basis_now, wants_scan
 from finetune_operator.decide.views import Problem, TemplateView
@@ -31,14 +32,16 @@ def verified(there: TriggerWorld, outside: int, new: int = 0) -> None:
     there.settle()
 
 
-def recorded(outside: int | None, policy: str = "invoice-fields", of: str = DIGEST) -> ModelVersion:
+def recorded(
+    outside: int | None, policy: str = "invoice-fields", of: str = DIGEST, verdict: Verdict = "Reject"
+) -> ModelVersion:
     """A version that a rebuild made, live or not."""
     lineage = Lineage(
         run="by-hand", run_uid="uid", policy=policy, base_sha256=of,
         inputs=FileReference(uri="file:///plan.json", sha256="b" * 64), spec_hash="s", inputs_hash="i", pool=2500,
         outside=outside, seed=1, created_at=NOW,
     )  # fmt: skip
-    return tuned("base_v2", "Reject", type="Base", lineage=lineage)
+    return tuned("base_v2", verdict, type="Base", lineage=lineage)
 
 
 @pytest.mark.row("D210")
@@ -123,6 +126,26 @@ def test_what_another_policy_or_base_made_and_a_fine_tune_hold_up_no_rebuild(ver
     there = world(2000, versions=(BASE, version))
     there.settle()
     assert len(there.made) == 1
+
+
+@pytest.mark.row("D211")
+def test_of_several_judged_ones_the_largest_counts() -> None:
+    there = world(2400, versions=(BASE, recorded(2300), recorded(2000)))
+    there.settle()
+    assert (there.made, there.due[1]) == ([], "RebuiltBefore")
+    verified(there, 2530)
+    assert len(there.made) == 1
+
+
+@pytest.mark.row("D211")
+def test_what_was_fired_of_another_base_holds_up_no_rebuild_of_this_one() -> None:
+    there = world(2000)
+    there.settle()
+    there.end(there.newest, "Judged")
+    there.wait(DAY, HOUR)
+    there.versions = (base("base_v3"),)
+    verified(there, 2001)
+    assert len(there.made) == 2
 
 
 @pytest.mark.row("D211")
@@ -215,9 +238,8 @@ def test_once_the_new_base_is_live_counts_of_the_old_one_are_none() -> None:
     there = world(2000)
     there.settle()
     before = basis_now(there.unscanned()).base
-    new = replace(
-        recorded(2000), spec=replace(recorded(2000).spec, inputs=FileReference(uri="file:///p", sha256="c" * 64))
-    )
+    made = recorded(2000, verdict="Pass")
+    new = replace(made, spec=replace(made.spec, inputs=FileReference(uri="file:///p", sha256="c" * 64)))
     there.versions = (BASE, new)
     assert basis_now(there.unscanned()).base == before, "made, and not live yet"
     there.policy = replace(there.policy, status=live(new))

@@ -8,6 +8,7 @@ import pytest
 
 from finetune_operator.api.value import plain
 from finetune_operator.decide.decision import CreateJob
+from finetune_operator.decide.views import Failure, Problem
 from house.following import manifests
 from unit.decide.run.attempts import error, newest, outcomes, training
 from unit.decide.run.results import ROOT, envelope, prepare_result, sha, train_result
@@ -227,6 +228,37 @@ def test_disruptions_cost_no_retry_but_have_an_end() -> None:
     assert world.jobs_made("train") == 20
 
 
+def disrupted(world: World, times: int, *, hours: float) -> None:
+    """Let a node take each attempt of train away after so long."""
+    for _ in range(times):
+        assert world.phase() == "Training"
+        world.start("train")
+        world.wait(hours * 3600)
+        world.fail("train", 143, disrupted=True)
+        world.wait(10)
+        world.settle()
+
+
+@pytest.mark.row("R227")
+def test_a_training_of_days_outlives_the_nodes_that_are_taken_away_every_few_hours() -> None:
+    """It goes on after its last epoch, so that each attempt brings it nearer; a node that takes it at once does not."""
+    world = World(run=run(backoff_limit=0, active_deadline_seconds=30 * 86_400)).prepared()
+    disrupted(world, 50, hours=3)
+    disrupted(world, 19, hours=0.5)
+    assert world.phase() == "Training"
+    disrupted(world, 1, hours=0.9)
+    assert world.condition("Finished") == ("True", "TooManyDisruptions")
+    assert "disrupted 70 times" in world.status.message
+
+
+@pytest.mark.row("R227")
+def test_however_long_each_attempt_ran_a_hundred_are_enough() -> None:
+    world = World(run=run(backoff_limit=0, active_deadline_seconds=30 * 86_400)).prepared()
+    disrupted(world, 100, hours=1)
+    assert world.condition("Finished") == ("True", "TooManyDisruptions")
+    assert world.jobs_made("train") == 100
+
+
 def told(world: World) -> list[Any]:
     """The earlier attempts that each Job of train is told of."""
     made = [a for a in world.history if isinstance(a, CreateJob) and a.step == "train"]
@@ -311,3 +343,37 @@ def test_a_status_stays_small_however_much_went_wrong() -> None:
         world.complete(step, result)
     assert len(world.status.attempts) == 51
     assert len(json.dumps(plain(world.status))) < 32 * 1024
+
+
+@pytest.mark.row("R210")
+def test_an_attempt_that_was_suspended_is_told_of_too() -> None:
+    world = World().prepared()
+    world.start("train")
+    world.edit(suspend=True)
+    world.settle()
+    world.fail("train", 143, error("Preempted", "Preempted"))
+    world.edit(suspend=False)
+    world.settle()
+    assert [attempt.outcome for attempt in world.status.attempts if attempt.step == "train"] == ["Suspended", "Running"]
+    assert told(world) == [[], [1]]
+
+
+@pytest.mark.row("R210")
+def test_of_very_many_attempts_the_newest_are_told_of() -> None:
+    world = World(run=run(backoff_limit=0)).prepared()
+    disrupted(world, 18, hours=0.1)
+    assert told(world)[-1] == list(range(3, 19))
+
+
+@pytest.mark.row("R210")
+def test_attempts_that_never_ran_do_not_hide_the_one_that_kept_something() -> None:
+    """A node that rejects pods makes attempt after attempt within minutes."""
+    world = World(run=run(backoff_limit=0)).prepared()
+    disrupted(world, 1, hours=2)
+    for _ in range(18):
+        rejected = Failure(Problem("RejectedByNode", "no healthy devices"), counted=False)
+        world.fail("train", None, failure=rejected, has_pods=True, spans=())
+        world.wait(300)
+        world.settle()
+    assert world.phase() == "Training"
+    assert told(world)[-1] == [1, *range(5, 20)]

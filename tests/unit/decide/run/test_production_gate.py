@@ -191,3 +191,22 @@ def test_a_digest_that_nobody_asked_for_is_not_kept() -> None:
     assert world.status.inputs is not None
     assert world.status.inputs.digests == DIGESTS
     assert world.status.inputs.production is None
+
+
+@pytest.mark.row("R226")
+@pytest.mark.parametrize(("mode", "days"), [("FineTune", 13), ("Rebuild", 1)])
+def test_a_run_says_from_which_days_it_could_draw(mode: str, days: int) -> None:
+    """Pages stay 30 days; a review may take 14, and a step a day, or of a rebuild a week."""
+    world = World(run=run(mode=mode))
+    capture(world)
+    counts: dict[str, Any] = {"train": 1560, "old": 1500, "ratio": "0"} if mode == "Rebuild" else {}
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepared_with_production(documents=0, **counts))
+    world.start("train")
+    world.complete("train", train_result(**({"images": 1560} if mode == "Rebuild" else {})))
+    world.start("evaluate")
+    nothing = production_set(drawn=0, documents=0, old=[0, 0])
+    world.complete("evaluate", evaluate_result() | {"production": nothing})
+    assert world.phase() == "InReview"
+    assert f"100 were not there to be drawn from the last {days} days (pages stay 30 days" in world.status.message

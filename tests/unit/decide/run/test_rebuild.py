@@ -10,12 +10,13 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.contract import document_json
 from finetune_operator.api.meta import FileReference, find
+from finetune_operator.api.model_version import Lineage
 from finetune_operator.api.policy import MixingRules, RebuildRules
 from finetune_operator.api.run import RunMixing
 from finetune_operator.api.training import Augment, RebuildTraining, Training, TrainingOverrides
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from finetune_operator.decide.run.stage import RunContext, deadline_of
-from unit.decide.run.results import BASE, LIVE, evaluate_result, prepare_result, sha, train_result
+from unit.decide.run.results import BASE, LIVE, START, evaluate_result, prepare_result, sha, train_result
 from unit.decide.run.world import World, base, run, template
 
 PLAN = FileReference(uri="file:///artifacts/old/plan.json", sha256=sha("old plan"))
@@ -303,3 +304,41 @@ def test_a_template_for_rebuilds_is_looked_for_only_by_them() -> None:
     accepted = find(world.status.conditions, "Accepted")
     assert accepted is not None
     assert accepted.status == "True"
+
+
+def went_live(world: World, version: str, *, type_: str = "FineTuned", of: str = BASE, pool: int = 61) -> None:
+    """Let another version of the policy's pool go live."""
+    known = FileReference(uri="file:///p", sha256=sha("p"))
+    lineage = Lineage(
+        run="other", run_uid="other", policy="invoice-fields", base_sha256=of, inputs=known, spec_hash="s",
+        inputs_hash="i", pool=pool, seed=1, created_at=START,
+    )  # fmt: skip
+    world.versions = (*world.versions, base(version, LIVE, type=type_, base="base_v1", lineage=lineage))
+    world.go_live(version)
+    world.settle()
+
+
+@pytest.mark.row("R225")
+def test_a_fine_tune_of_the_old_base_that_goes_live_meanwhile_is_measured_against() -> None:
+    """A rebuild trains for days, and waits for people: what fine-tunes learned meanwhile does not undo that."""
+    world = rebuilt(candidate="0.970000")
+    assert world.phase() == "InReview"
+    went_live(world, "ft_v1.9")
+    assert (world.phase(), world.status.attempts[-1].round) == ("Evaluating", 2)
+    world.complete("evaluate", evaluate_result(live_map50="0.980000"))
+    assert (world.phase(), world.status.version) == ("Promoting", "base_v2")
+
+
+@pytest.mark.row("R225")
+@pytest.mark.parametrize(("type_", "of"), [("Base", BASE), ("FineTuned", sha("base_v3"))])
+def test_another_new_base_with_more_pages_supersedes_a_rebuild(type_: str, of: str) -> None:
+    world = rebuilt(candidate="0.970000")
+    went_live(world, "base_v3" if type_ == "Base" else "ft_v3.1", type_=type_, of=of)
+    assert (world.phase(), world.condition("Finished")) == ("Superseded", ("True", "NewerPoolIsLive"))
+
+
+@pytest.mark.row("R225")
+def test_a_fine_tune_gives_way_to_another_one_of_its_base_all_the_same() -> None:
+    world = World().in_review()
+    went_live(world, "ft_v1.9")
+    assert world.phase() == "Superseded"

@@ -116,9 +116,13 @@ def _read(storage: Storage, places: Sequence[str]) -> Iterator[tuple[str, bytes]
 
 
 def _parsed(data: bytes, place: str) -> CapturedPage | None:
-    """Return a record of the random stratum; None for anything else that lies there."""
+    """Return a record of the random stratum; None for anything else that lies there.
+
+    A record under another name than its own is none: its pictures would have the names of another page's.
+    """
     try:
         record = parse_page(data, place)
     except StepError:
         return None
-    return record if record.stratum == "Random" else None
+    is_own = place.endswith(f"/{record.prediction}.json")
+    return record if record.stratum == "Random" and is_own else None

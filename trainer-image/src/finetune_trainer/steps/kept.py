@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from collections.abc import Mapping
@@ -105,10 +106,13 @@ class KeptStates:
             figures=state.figures,
         )
         path = self.context.scratch / "kept.state"
-        write_state(path, header, state, self.inputs.nonce)
         # Two names in turn: the last state stands until the next one does, and nothing needs to be deleted on the way.
         name = f"{state.figures.epochs % 2}.state"
-        self.context.storage.put(join(self._folder, f"attempt-{self.inputs.attempt}", name), path)
+        try:
+            write_state(path, header, state, self.inputs.nonce)
+            self.context.storage.put(join(self._folder, f"attempt-{self.inputs.attempt}", name), path)
+        finally:
+            path.unlink(missing_ok=True)  # where the disk is full, training needs the room for its own checkpoint
 
     def _read(self, uri: str, attempt: int, nonce: str) -> tuple[Header, TrainingState] | None:
         """Return a state that this training may go on from, or None where there is none."""
@@ -123,7 +127,7 @@ class KeptStates:
         except NotOurs:
             return None
         except StepError as error:
-            if error.reason is Reason.DATA_UNREADABLE:  # gone since it was listed
+            if error.reason is Reason.DATA_UNREADABLE or _is_full(error):  # gone since it was listed, or too large
                 return None
             raise
         finally:
@@ -151,6 +155,12 @@ class KeptStates:
     @property
     def _folder(self) -> str:
         return scratch_folder(self.document.artifacts.uri)
+
+
+def _is_full(error: StepError) -> bool:
+    """Tell whether it was this pod's disk that had no room: each attempt would fail alike, and training need not."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def binding_of(plan_sha256: str, base_sha256: str, arguments: Mapping[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
@@ -117,6 +118,8 @@ def _check(plan: Plan, drawn: Sequence[DrawnDocument], production: Production) -
     pages = [page for pages in drawn for page in pages]
     if any(page.pixels in known for page in pages):
         raise differs("its documents of production have pages that it trains on")
+    if len({page.pixels for page in pages}) < len(pages):
+        raise differs("its documents of production have a page twice")
     if any(not page.record.uri.startswith(join(production.root, DAYS) + "/") for page in pages):
         raise differs(f"its documents of production lie elsewhere than below {production.root}")
 
@@ -147,6 +150,8 @@ def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Pa
     if data is None or sha256_of(data) != drawn.record.sha256:
         return "its record is gone" if data is None else "its record was changed"
     record = parse_page(data, drawn.record.uri)
+    if record.stratum != "Random":
+        raise differs(f"its documents of production have a page of the stratum {record.stratum}")
     place = join(_day(drawn), "files", record.page.sha256)
     came = _read(storage, place)
     shown = "its bytes have expired, or were erased" if came is None else page_file(record, came)
@@ -260,12 +265,25 @@ def _differences(
 
 
 def _crop(context: StepContext, folder: str, document: _Document, compared: Compared, field: int) -> str | None:
-    """Write the picture of one difference, and return where it lies."""
+    """Write the picture of one difference, and return where it lies; None where nothing may be written there."""
     at = page_that_differs(compared, field)
     picture = side_by_side(compared.old[at], compared.new[at], field, labelled=document.labelled)
     if picture is None:
         return None
     page = document.drawn[at]
     place = join(_day(page), CROPS, folder, f"{page.prediction}-{field}.jpg")
-    context.storage.write_once(place, picture)
+    try:
+        context.storage.write_once(place, picture)
+    except StepError as error:
+        if not _takes_nothing(error):
+            raise
+        context.progress.report(percent=95, activity=f"no picture of page {page.prediction}: {error.message}")
+        return None
     return place
+
+
+def _takes_nothing(error: StepError) -> bool:
+    """Tell whether the place takes no picture, now or later: what was measured stands without it."""
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+    return full or error.reason is Reason.DATA_UNREADABLE

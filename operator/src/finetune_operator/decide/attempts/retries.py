@@ -18,6 +18,12 @@ MAX_DISRUPTIONS: Final = 20
 So would a cluster whose admission changes every Job, or somebody who takes every name.
 """
 
+MOST_DISRUPTIONS: Final = 100
+"""The same with those that got somewhere; a status takes 256 attempts."""
+
+WORTH_WHILE: Final = timedelta(hours=1)
+"""Whose trainer ran so long got on: what it kept, the next attempt goes on from. Running time has its own end."""
+
 ENDLESS_BACKOFF: Final = timedelta(minutes=30)
 """An endless step that fails again and again costs a pod in half an hour."""
 
@@ -34,14 +40,20 @@ def given_up(view: AttemptsView, request: StepRequest[T], failed: Attempt, probl
             f"{request.step} failed {counted} times, backoffLimit is {view.backoff_limit}; last: {_in_words(problem)}"
         )
         return Problem("BackoffLimitExceeded", message)
-    uncounted = [a.reason for a in view.attempts if a.outcome == "Failed" and not a.counted]
-    strange = uncounted.count(JOB_NOT_OURS)
+    uncounted = [a for a in view.attempts if a.outcome == "Failed" and not a.counted]
+    strange = sum(a.reason == JOB_NOT_OURS for a in uncounted)
     if failed.reason == JOB_NOT_OURS and strange >= MAX_DISRUPTIONS:
         return Problem(JOB_NOT_OURS, f"{strange} Jobs were not the ones that were to be made; last: {problem.message}")
     disruptions = len(uncounted) - strange
-    if disruptions >= MAX_DISRUPTIONS:
+    if disruptions - sum(map(_got_on, uncounted)) >= MAX_DISRUPTIONS or disruptions >= MOST_DISRUPTIONS:
         return Problem("TooManyDisruptions", f"disrupted {disruptions} times; last: {_in_words(problem)}")
     return None
+
+
+def _got_on(attempt: Attempt) -> bool:
+    """Tell whether an attempt that was disrupted left more than it found: training alone goes on (R227)."""
+    ran = timedelta(seconds=attempt.ran_seconds)
+    return attempt.step == "train" and attempt.reason != JOB_NOT_OURS and ran >= WORTH_WHILE
 
 
 def _counted(view: AttemptsView, step: Step) -> int:

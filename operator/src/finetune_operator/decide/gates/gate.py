@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from ...api.contract import EvaluateResult, RunDocument
+from ...api.contract import DocumentProduction, EvaluateResult, RunDocument
 from ...api.figures import Figure
 from ...api.policy import Gates
 from ...api.run import GateVerdict
@@ -47,11 +47,13 @@ class Evaluation:
     """What a gate judges: one evaluation, the names of the fields, and what is known of what is live.
 
     `classes` are the fields that all models have, and `added` those behind them, which some model does not have.
+    `captured` is where documents of production were drawn from; None without Gate 3.
     """
 
     result: EvaluateResult
     classes: tuple[str, ...] = ()
     standing: Standing = Standing()
+    captured: DocumentProduction | None = None
     added: tuple[str, ...] = ()
 
 

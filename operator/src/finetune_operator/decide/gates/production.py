@@ -8,13 +8,18 @@ from itertools import pairwise
 from math import comb
 from typing import Final
 
-from ...api.contract import ProductionSet
+from ...api.contract import DocumentProduction, ProductionSet
 from ...api.policy import ProductionGate
 from ...api.run import GateVerdict
 from .gate import Evaluation, Gate, no_figures
 from .rows import WORST
 
 NAME: Final = "production"
+
+_HOW_SURE: Final = (
+    "p is how often as good a model loses so many of the documents that differ; production.differences of the report "
+    "has each of them, with its picture"
+)
 
 _LEAST_LOST: Final = {"Paired": 3, "Literal": 1}
 """By rule: documents that a field must lose more than it gains, to be worse.
@@ -40,7 +45,7 @@ def judge(limits: ProductionGate, case: Evaluation) -> tuple[GateVerdict, ...]:
         return (GateVerdict(name=NAME, verdict="Error", threshold=threshold, message=message),)
     named = [row for row, bad in zip(rows, worse, strict=True) if bad]
     other = "the live version" if case.result.models.live is not None else "the base"
-    said = [_compared(seen, rows, named, other), *_missing(limits, seen)]
+    said = [_compared(seen, rows, named, other), *_missing(limits, seen, case.captured)]
     too_few = seen.documents < limits.documents
     return (
         GateVerdict(
@@ -94,7 +99,9 @@ def _compared(seen: ProductionSet, rows: tuple[Row, ...], named: list[Row], othe
         more = " or more" if len(named) == len(rows) < seen.measured else ""
         are = "is" if len(named) == 1 and not more else "are"
         words = "; ".join(map(_text, named))
-        return f"{len(named)}{more} of {seen.measured} fields {are} worse {where}: {words}"
+        return f"{len(named)}{more} of {seen.measured} fields {are} worse {where}: {words}; {_HOW_SURE}"
+    if not seen.documents:
+        return "no document of production was compared"
     return f"none of {seen.measured} fields is worse {where}; most of all {_text(rows[0])}"
 
 
@@ -103,18 +110,31 @@ def _text(row: Row) -> str:
     return f"{name} lost {lost} and gained {gained} (p {chance(lost=lost, gained=gained):.3f})"
 
 
-def _missing(limits: ProductionGate, seen: ProductionSet) -> list[str]:
+def _missing(limits: ProductionGate, seen: ProductionSet, captured: DocumentProduction | None) -> list[str]:
     """Return in words how many documents are missing, and why."""
     missing, known = limits.documents - seen.documents, seen.drawn - seen.documents - seen.vanished
     if not missing:
         return []
     why = (
-        (limits.documents - seen.drawn, f"were not there to be drawn from the last {limits.days} days"),
-        (seen.vanished, "vanished since they were drawn"),
+        (limits.documents - seen.drawn, f"were not there to be drawn {_from_days(limits, captured)}"),
+        (seen.vanished, "vanished since they were drawn, or come to other pixels than were answered"),
         (known, "were trained on meanwhile"),
     )
     parts = ", ".join(f"{count} {what}" for count, what in why if count)
     return [f"{missing} of {limits.documents} documents are missing: {parts}"]
+
+
+def _from_days(limits: ProductionGate, captured: DocumentProduction | None) -> str:
+    """Return which days were drawn from: those whose pages stay until a review of this run may end (R224)."""
+    if captured is None or captured.keep_days - captured.review_days > limits.days:
+        return f"from the last {limits.days} days"
+    days = captured.keep_days - captured.review_days - 1
+    last = f"the last {days} days" if days > 0 else "today" if days == 0 else "any day"
+    return (
+        f"from {last} (pages stay {captured.keep_days} days, of which the run with its review may take "
+        f"{captured.review_days}: raise data.production.keepDays, or lower activeDeadlineSeconds or "
+        "review.timeoutSeconds)"
+    )
 
 
 PRODUCTION: Final = Gate(

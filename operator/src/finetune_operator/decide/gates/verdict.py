@@ -67,8 +67,8 @@ def judge(
         message = "the run document names no gates; make a new run"
         missing = tuple(GateVerdict(name=gate.name, verdict="Error", message=message) for gate in gates)
         return Judgement(missing, "Error", None)
-    known = shared_fields(run_document, result)
-    case = Evaluation(result, run_document.classes[:known], standing, run_document.classes[known:])
+    known, names = shared_fields(run_document, result), run_document.classes
+    case = Evaluation(result, names[:known], standing, run_document.data.production, names[known:])
     verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, case))
     figures = _figures(gates, result)
     if figures is None:

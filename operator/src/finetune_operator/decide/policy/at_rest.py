@@ -21,6 +21,7 @@ from ..rejections import barred
 from ..views import DeploymentView, PolicyView
 from . import holds, memory
 from .flight import begin
+from .instead import given_up
 from .recall import adopt, adoptable, explain
 from .rules import Rule, changes_deployment, side_by_side
 from .writes import apply_keys
@@ -134,17 +135,21 @@ def _conflicting(view: PolicyView, deployment: DeploymentView, live: LiveVersion
 
 
 def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
-    """Somebody changed the keys: record it, hold, never overwrite (D6)."""
+    """Somebody changed the keys: record it, hold, never overwrite (D6); what a person rejected is given up (D118)."""
     status, deployment = view.policy.status, view.deployment
-    if deployment is None or deployment.keys.absent or deployment_problem(view) is not None:
+    if deployment is None or deployment.keys.absent:
         return None
+    led, why = given_up(view, status, deployment.keys)
+    said = (Emit("Warning", "LiveRejected", why),) if why else ()
+    if deployment_problem(view) is not None:
+        return Decision(led, said) if why else None
     if deployment.keys == keys_of(status.live):
         renewed = holds.undone(view, status) if written_by_others(deployment) is None else status
         return None if renewed is status else Decision(renewed)
     if holds.is_kept(status, deployment) or adoptable(view) is not None:
-        return None
-    held, events = holds.external(view, status, deployment)
-    return None if held is status else Decision(held, events)
+        return Decision(holds.still_owned(view, led, why), said) if why else None
+    held, events = holds.external(view, led, deployment, why)
+    return None if held is status else Decision(held, (*said, *events))
 
 
 RULES: Final[tuple[Rule, ...]] = (adopt, explain, _promote, _reassert, _hold_for_foreign_keys)

@@ -42,7 +42,8 @@ def _end(
     """
     name, spec_hash = identity(promotion)
     status, asked = view.policy.status, back
-    no = barred(asked.sha256, view.versions, status)
+    # Where it is on the Deployment yet, it serves, and a no takes nothing down.
+    no = None if deployment.keys == keys_of(asked) else barred(asked.sha256, view.versions, status)
     back = asked if no is None else memory.way_back(status, flight.to, view.versions) or asked
     message = f"promotion '{name}' ended the flight to '{flight.to.version}' and goes back to '{back.version}'"
     if no is not None and back != asked:

@@ -22,13 +22,14 @@ from ..promotion.proposal import Clear
 from ..promotion.release import lifts, newest_of
 from ..promotion.waiting import identity
 from ..refusal import REMEDIES
+from ..rejections import barred, in_words
 from ..text import cut
 from ..views import OBSERVED_STEP, DeploymentView, PolicyView, flight_clock
 from . import memory
 from .blame import fault_of, surroundings
 from .brake import brake
 from .flight_clock import begun, clock, counted_if_due, in_all
-from .returning import apply_again, foreign, led_elsewhere, returning, target_gone, turn_back
+from .returning import REJECTED, apply_again, foreign, led_elsewhere, returning, target_gone, turn_back
 from .watching import REPORT_LAG, deadline_reported, watch, watching
 from .writes import apply_keys, as_met, given_up_at, next_epoch, progress, until
 
@@ -118,11 +119,9 @@ def _advance(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> 
 
 def _flipping(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
     if deployment.keys != keys_of(flight.to):
-        return (
-            _apply_late(view, flight, deployment)
-            if _unapplied(view.policy.status, flight, deployment)
-            else foreign(view, flight, deployment)
-        )
+        if not _unapplied(view.policy.status, flight, deployment):
+            return foreign(view, flight, deployment)
+        return _rejected_meanwhile(view, flight, deployment) or _apply_late(view, flight, deployment)
     if is_rolled_out(deployment) or _as_far_as_it_was(flight, deployment):
         return watch(view, flight, deployment)
     reported = deadline_reported(view, flight, deployment)
@@ -153,6 +152,17 @@ def _unapplied(status: PolicyStatus, flight: InFlight, deployment: DeploymentVie
     """
     untouched = as_met(status, flight, deployment.keys)
     return untouched and epoch_of(deployment) < flight.epoch and written_by_others(deployment) is None
+
+
+def _rejected_meanwhile(
+    view: PolicyView, flight: InFlight, deployment: DeploymentView
+) -> Decision[PolicyStatus] | None:
+    """Give up a flight that a person rejected before its keys were there (row D119); nothing of it serves yet."""
+    no = barred(flight.to.sha256, view.versions, view.policy.status)
+    if no is None:
+        return None
+    message = f"{in_words(no, flight.to.version)}, and its keys were not on the Deployment yet"
+    return turn_back(view, flight, deployment, REJECTED, message)
 
 
 def _apply_late(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:

@@ -35,14 +35,15 @@ def cause_of(standing: Hold) -> str:
     return standing.message.partition("; to ")[0]
 
 
-def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView) -> Held:
-    """Somebody else changed or removed the keys (rows D6, D12)."""
+def external(view: PolicyView, status: PolicyStatus, deployment: DeploymentView, why: str = "") -> Held:
+    """Somebody else changed or removed the keys (rows D6, D12); `why` says what counts as live since then (D118)."""
     live = None if status.live is None else status.live.version
     served = plain(deployment.keys.version or "")
     set_to = "lost the operator's keys" if deployment.keys.absent else f"was set to '{served}'"
-    cause = (
-        f"Deployment '{deployment.name}' {set_to} by {manager_in_words(deployment)}, recorded as live is {quoted(live)}"
-    )
+    what = f"Deployment '{deployment.name}' {set_to} by {manager_in_words(deployment)}"
+    said = "" if status.hold is None else cause_of(status.hold)
+    known = said.removeprefix(f"{what}; ") if said.startswith(f"{what}; {quoted(live)} counts as live, ") else ""
+    cause = f"{what}; {why or known}" if why or known else f"{what}, recorded as live is {quoted(live)}"
     by = written_by_others(deployment) or "unknown"
     return hold(view, status, by, "External", cause, _ways_out(view, replace(view.policy, status=status), deployment))
 
@@ -110,11 +111,21 @@ def field_owned(view: PolicyView, status: PolicyStatus, flight: InFlight | None,
         again = _releasing_for(view, policy, wanted.version, wanted.sha256, _approval_of(view, flight))
         if not isinstance(again, Refuse) and not memory.is_quarantined(status, wanted.sha256):
             first = (f"to make '{wanted.version}' live once they are let go of, and lift the hold: {again}",)
-    let_go = (
-        f"take the keys out of that manifest and let go of them ({what_comes_back(policy, view.versions)}): "
-        f"{letting_go(policy)}"
-    )
-    return hold(view, status, owner, "FieldOwned", cause, (*first, let_go))
+    return hold(view, status, owner, "FieldOwned", cause, (*first, _out_of_the_manifest(view, policy)))
+
+
+def still_owned(view: PolicyView, status: PolicyStatus, why: str) -> PolicyStatus:
+    """Return `status` with the hold (FieldOwned) that stands saying what counts as live since then (row D118)."""
+    standing, policy = status.hold, replace(view.policy, status=status)
+    if standing is None:
+        return status
+    ways = (*lifting(policy), _out_of_the_manifest(view, policy))
+    return memory.held(status, standing.by, standing.reason, "; ".join((cause_of(standing), why, *ways)), view.now)
+
+
+def _out_of_the_manifest(view: PolicyView, policy: Policy) -> str:
+    back = what_comes_back(policy, view.versions)
+    return f"take the keys out of that manifest and let go of them ({back}): {letting_go(policy)}"
 
 
 def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause: str) -> Held:

@@ -1,4 +1,4 @@
-"""What counts as live, and is put back, where what was is served no more and a person rejected it (D115, D117)."""
+"""What counts as live, and is put back, where what was is served no more and a person rejected it (D115 to D118)."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from ..decision import Decision, Emit
 from ..deployment import keys_of
 from ..promotion.eligibility import is_proven
 from ..rejections import barred, in_words, rejection_of
-from ..views import PolicyView
+from ..views import PolicyView, ServedKeys
 from . import holds, memory
 
 
@@ -29,21 +29,18 @@ def instead(view: PolicyView, status: PolicyStatus, flight: InFlight, message: s
 
 
 def put_aside(view: PolicyView, status: PolicyStatus) -> Decision[PolicyStatus]:
-    """Return `status`, which knows what people rejected by now, after a no to live where it is not served (row D117).
+    """Return `status`, which knows what people rejected by now, after a no to live where nothing is served (row D117).
 
-    Whose keys are on the Deployment serves on, and is put back when these are lost later. Where they are not there, or
+    What serves goes on, and is put back when its keys are lost later. Where they are not there when the no is said, or
     there is no Deployment, what comes back is a choice. What an adopted version may do is told by row D65.
     """
     live, hold, before = status.live, status.hold, view.policy.status
     if live is None or status.in_flight is not None or view.rivals or (hold is not None and hold.reason == "Adopted"):
         return Decision(status)
     said_now = before.rejected_of(live.sha256) is None and status.rejected_of(live.sha256) is not None
-    there = None if view.deployment is None else view.deployment.keys
-    if not said_now or there == keys_of(live):
+    if not said_now or (view.deployment is not None and not view.deployment.keys.absent):
         return Decision(status)
-    # Whoever put another good one there, by `rollout undo` say, has chosen.
-    chosen = next((good for good in status.last_good if keys_of(good) == there), None)
-    led, why = _led_elsewhere(view, status, (chosen, memory.way_back(status, live, view.versions)), live.epoch)
+    led, why = _led_elsewhere(view, status, (memory.way_back(status, live, view.versions),), live.epoch)
     if not why:
         return Decision(status)
     if hold is not None:
@@ -51,6 +48,20 @@ def put_aside(view: PolicyView, status: PolicyStatus) -> Decision[PolicyStatus]:
         message = "; ".join((holds.cause_of(hold), why, *holds.lifting(policy)))
         led = memory.held(led, hold.by, hold.reason, message, view.now)
     return Decision(led, (Emit("Warning", "LiveRejected", why),))
+
+
+def given_up(view: PolicyView, status: PolicyStatus, there: ServedKeys) -> tuple[PolicyStatus, str]:
+    """Return what is live where somebody else's keys are on the Deployment, and why it is not what was (row D118).
+
+    What a person rejected, before or since, serves no more: to put it back once they let go of their keys is no going
+    on, also where the Deployment is out of our care meanwhile. What was adopted is told by row D65.
+    """
+    live = status.live
+    if live is None or there == keys_of(live) or view.rivals or not status.is_good(live.sha256):
+        return status, ""
+    # Whoever put another good one there, by `rollout undo` say, has chosen.
+    chosen = next((good for good in status.last_good if keys_of(good) == there), None)
+    return _led_elsewhere(view, status, (chosen, memory.way_back(status, live, view.versions)), live.epoch)
 
 
 def _led_elsewhere(

@@ -177,19 +177,33 @@ def _kept_good(status: PolicyStatus, version: LiveVersion) -> PolicyStatus:
     return replace(status, last_good=(version, *good)[: limits.LAST_GOOD])
 
 
-def rejected(status: PolicyStatus, entries: Iterable[Rejected], elsewhere: Collection[str] = ()) -> PolicyStatus:
-    """Return `status` with what people rejected, each digest once, oldest first; beyond the bound the oldest leave.
+def rejected(
+    status: PolicyStatus,
+    entries: Iterable[Rejected],
+    elsewhere: Collection[str] = (),
+    able: Collection[str] = (),
+) -> PolicyStatus:
+    """Return `status` with what people rejected, each digest once, oldest first, and as many as the bound allows.
 
-    Those `elsewhere` leave first: they stand on versions that are there, and count all the same. The first word stands.
-    One that came before the bytes were recorded is told as which version they were, later.
+    Beyond it those `elsewhere` leave first, which stand on versions that are there, and count all the same; then those
+    that no version has (`able`), for these cannot go live; then the oldest. Of what served here none leaves. The first
+    word stands. One that came before the bytes were recorded is told as which version they were, later.
     """
     known = dict[str, Rejected]()
     for entry in (*entries, *status.rejected):
         other = known.get(entry.sha256)
         named = other is not None and other.version and not entry.version
         known[entry.sha256] = replace(entry, version=other.version) if other is not None and named else entry
-    kept = sorted(known.values(), key=lambda entry: (entry.sha256 not in elsewhere, entry.at, entry.sha256))
-    newest = tuple(sorted(kept[-limits.REJECTED :], key=lambda entry: (entry.at, entry.sha256)))
+    flight = status.in_flight
+    flown = () if flight is None else (flight.to, flight.back)
+    served = {version.sha256 for version in (status.live, *status.last_good, *flown) if version is not None}
+
+    def stays(entry: Rejected) -> tuple[bool, bool, bool, datetime, str]:
+        sha256 = entry.sha256
+        return sha256 in served, sha256 not in elsewhere, sha256 in able, entry.at, sha256
+
+    kept = sorted(known.values(), key=stays)[-limits.REJECTED :]
+    newest = tuple(sorted(kept, key=lambda entry: (entry.at, entry.sha256)))
     return status if newest == status.rejected else replace(status, rejected=newest)
 
 

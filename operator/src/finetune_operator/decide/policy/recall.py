@@ -45,7 +45,8 @@ def recall(view: PolicyView) -> Decision[PolicyStatus] | None:
     status = _with_quarantines(view.policy.status, served)
     status = _with_taken_back(status, served)
     on_versions = tuple(_on_versions(view))
-    status = memory.rejected(status, (*view.rejections, *on_versions), {no.sha256 for no in on_versions})
+    able = {version.spec.artifact.sha256 for version in view.versions}
+    status = memory.rejected(status, (*view.rejections, *on_versions), {no.sha256 for no in on_versions}, able)
     status = memory.judged(status, _judged(view))
     status = _with_good(view, status, served)
     return None if status is view.policy.status else put_aside(view, status)

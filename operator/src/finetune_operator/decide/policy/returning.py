@@ -26,17 +26,20 @@ from .writes import apply_if_ours, as_met, given_up_at, next_epoch, progress, un
 TAKEN_BACK: Final = "TakenBack"
 """Why a flight returns that a promotion ended."""
 
+REJECTED: Final = "Rejected"
+"""Why a flight returns whose version a person rejected before its keys were on the Deployment."""
+
 
 def turn_back(
     view: PolicyView, flight: InFlight, deployment: DeploymentView, why: str, message: str, fault: Fault | None = None
 ) -> Decision[PolicyStatus]:
     """Go back (rows D11, D14, D15, D30): the intent first, then the old keys with the next epoch."""
-    if deployment.template_hash != flight.template_hash and why != TAKEN_BACK:
+    if deployment.template_hash != flight.template_hash and why not in (TAKEN_BACK, REJECTED):
         why, message = "ConcurrentChange", f"{message}; the pod template was changed by somebody else meanwhile"
     status, patience = view.policy.status, rollout_patience(deployment)
     if why != TAKEN_BACK:
         # What was said of versions since take-off counts (D79); nothing takes the last way back away.
-        flight = replace(flight, back=memory.way_back(status, flight.to, view.versions) or flight.back)
+        flight = replace(flight, back=_way_back(view, flight, deployment) or flight.back)
     returning = replace(
         begun(view, flight),
         phase="Returning",
@@ -57,6 +60,22 @@ def turn_back(
         (*apply_if_ours(view, deployment, flight.back, returning.epoch), event),
         min(patience, OBSERVED_STEP),
     )
+
+
+def _way_back(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> LiveVersion | None:
+    """Return what it goes back to by itself; live, if that never left: it serves, and a no takes nothing down."""
+    status, live = view.policy.status, view.policy.status.live
+    if live is not None and deployment.keys == keys_of(live):
+        return _without_its_noes(view, flight, live.sha256)
+    return memory.way_back(status, flight.to, view.versions)
+
+
+def _without_its_noes(view: PolicyView, flight: InFlight, sha256: str) -> LiveVersion | None:
+    """Return what it would go back to by itself if nobody had rejected those bytes."""
+    status = view.policy.status
+    status = replace(status, rejected=tuple(no for no in status.rejected if no.sha256 != sha256))
+    versions = tuple(version for version in view.versions if version.spec.artifact.sha256 != sha256)
+    return memory.way_back(status, flight.to, versions)
 
 
 def apply_again(
@@ -170,6 +189,8 @@ def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[
     event = Emit("Warning", "RolledBack", text)
     if flight.brake is not None and flight.brake.release_hold:
         return Decision(memory.released(status), (event,))
+    if flight.why == REJECTED:
+        return Decision(status, (event,))  # nothing of it ever served, and there is nothing to mend
     held, events = holds.rolled_back(view, status, flight, text)
     return Decision(held, events or (event,))
 
@@ -180,10 +201,7 @@ def _goes_further(view: PolicyView, flight: InFlight, brake: Brake) -> bool:
     A no to it that came on the way says nothing of what the flight would have done when the brake was pulled.
     """
     sha256 = "" if flight.back is None else flight.back.sha256
-    status = view.policy.status
-    status = replace(status, rejected=tuple(no for no in status.rejected if no.sha256 != sha256))
-    versions = tuple(version for version in view.versions if version.spec.artifact.sha256 != sha256)
-    return not brake.corrects and flight.back != memory.way_back(status, flight.to, versions)
+    return not brake.corrects and flight.back != _without_its_noes(view, flight, sha256)
 
 
 def _not_gone_back_to(view: PolicyView, flight: InFlight) -> str:

@@ -23,10 +23,12 @@ def side_by_side(
     """
     status, actions, waits = view.policy.status, list[Action](), list[timedelta]()
     for rule in rules:
-        decision = rule(with_changes(view, policy=replace(view.policy, status=status)))
+        decision = rule(view)
         if decision is None:
             continue
-        status = decision.status
+        if decision.status is not status:
+            status = decision.status
+            view = with_changes(view, policy=replace(view.policy, status=status))
         actions.extend(decision.actions)
         waits.extend(() if decision.requeue_after is None else (decision.requeue_after,))
         if until(decision):

@@ -1,4 +1,4 @@
-"""What becomes of a judgement when something else went live: measured again, or made void (rows R23, R64, R65)."""
+"""What becomes of a judgement when something else went live: measured again, or void (rows R23, R64, R65, R225)."""
 
 from typing import Final
 
@@ -30,7 +30,7 @@ def measure_again(context: RunContext, status: RunStatus, ever: int) -> Continue
     """
     view, live = context.view, context.live
     larger = _pool_of(context, live.sha256) if live is not None else 0
-    if live is not None and larger > ever:
+    if live is not None and larger > ever and not _is_to_be_replaced(context, live.sha256):
         message = (
             f"{live.version}, which went live meanwhile, was trained on {larger} samples of the same pool, which had "
             f"{ever} when this run drew its mix"
@@ -80,6 +80,22 @@ def _voided(context: RunContext, status: RunStatus, message: str) -> RunStatus:
         model_version=None,
         promotion=None,
         adopted=replace(status.adopted, evidence=None) if status.adopted is not None else None,
+    )
+
+
+def _is_to_be_replaced(context: RunContext, sha256: str) -> bool:
+    """Tell whether those bytes are a fine-tune of the old base, and the run makes the new one (R225).
+
+    Fine-tunes go live while a rebuild trains for days or waits for a person, each with some pages more. The gates say
+    whether the new base is worth as much; its training is not thrown away for these pages.
+    """
+    base = context.run_document.base.artifact.sha256
+    return context.view.run.spec.rebuilds and any(
+        version.spec.type == "FineTuned"
+        and version.spec.lineage is not None
+        and version.spec.lineage.base_sha256 == base
+        for version in context.view.versions
+        if version.spec.artifact.sha256 == sha256
     )
 
 
