@@ -265,7 +265,7 @@ def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
 def _train_inputs(status: RunStatus, inputs: Inputs, attempt: Attempt) -> str:
     """Name the attempts before this one: it goes on from what they kept, which their nonces seal (R210).
 
-    Of very many those that never ran go first: a node that rejects pods makes twenty, and none of them kept anything.
+    Of very many those that never ran are left out first: a node that rejects pods makes twenty, and none kept anything.
     """
     before = [a for a in status.attempts if a.step == "train" and a.attempt < attempt.attempt and a.nonce]
     known = sorted(before, key=lambda a: (a.ran_seconds > 0, a.attempt))[-MAX_EARLIER:]
