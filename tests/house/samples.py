@@ -268,7 +268,7 @@ def _tuned(first: bool) -> Object:
             "uri": "file:///a/manifest.json" if first else "s3://bucket/manifest.json",
             "baseline": "base_v1" if first else "base_v2",
             "baselineSha256": DIGEST_A if first else DIGEST_B,
-            "testSet": {"digest": digest, "images": 160 if first else 200},
+            "testSet": {"digest": digest, "images": 160 if first else 200, "fields": 3 if first else 5},
             "decision": {
                 "verdict": "Approve" if first else "Reject",
                 "by": "ann@example.com" if first else "bo@example.com",

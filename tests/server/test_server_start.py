@@ -190,8 +190,23 @@ def test_a_wrong_setting_is_named_with_a_remedy(changes: dict[str, str], reason:
     assert "secret" not in str(caught.value)
 
 
-def test_an_expected_field_that_the_model_lacks_ends_the_server(model_dir: Path, start_server: StartServer) -> None:
+def test_expected_fields_that_were_appended_since_do_not_keep_an_older_version_from_serving(
+    model_dir: Path, start_server: StartServer
+) -> None:
+    """The pod template is that of every version: the way back to one without a field must not end there."""
     server = start_server(model_dir, FINETUNE_EXPECTED_FIELDS="red,colour")
+    server.wait_ready()
+    server.predict(encode(page_with("red", at=(0, 0))))
+    expected = {key for key, value in server.metrics().items() if "field_expected" in key and value}
+    assert len(expected) == 1
+    assert 'field="red"' in expected.pop()
+    assert "FINETUNE_EXPECTED_FIELDS names colour, which this model does not know" in server.log.read_text()
+
+
+def test_expected_fields_of_which_the_model_knows_none_end_the_server(
+    model_dir: Path, start_server: StartServer
+) -> None:
+    server = start_server(model_dir, FINETUNE_EXPECTED_FIELDS="colour,size")
     assert server.wait_end() == 10
     assert server.last_message().startswith("FieldUnknown: ")
     assert "colour" in server.last_message()

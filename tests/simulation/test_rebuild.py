@@ -16,7 +16,9 @@ from finetune_operator.decide.attempts import contradictions
 from finetune_operator.decide.policy import scan as scans
 from finetune_operator.decide.policy.triggers import machine as triggers
 from finetune_operator.decide.policy.triggers import rebuild as trigger
+from finetune_operator.decide.promotion import eligibility
 from finetune_operator.decide.run import acceptance, record, version_spec, work
+from finetune_operator.decide.snapshot import snapshot_of_run
 
 from .api_server import Client
 from .controllers import NAMESPACE
@@ -24,13 +26,15 @@ from .invariants import violations
 from .stories import STORIES, USER, Story, promotion, run
 from .test_trigger_stories import LIVES
 from .test_triggers import Triggered
-from .trainer_script import Trainer, digest
+from .trainer_script import BOXES, Trainer, digest
 
 PASS, REJECT, _, _ = STORIES
 MINUTE = 60
 ANCHOR = 1500
 STEP = 600
 """Pages that people verify at a time."""
+APPENDED = 40
+"""Labelled boxes of a class that was appended, on the new samples."""
 
 
 @dataclass
@@ -73,11 +77,22 @@ class Learning(Trainer):
                 drawn = self._drawn(document, inputs)
                 drawn["digests"] = message["result"]["digests"] | drawn["digests"]
                 message["result"].update(drawn)
+            case "evaluate":
+                message["result"].update(self._added(document))
             case "train":
                 message["result"].update(images=self.pool.mixes[document["owner"]["uid"]])
             case _:
                 pass
         return code, message
+
+    def _added(self, document: Object) -> Object:
+        """Measure a class that the old base lacks on the new samples alone."""
+        known = document["base"].get("fields")
+        if known is None:
+            return {}
+        new = {"measured": 1, "field": [known], "boxes": [APPENDED], "matched": [38], "detections": [40]}
+        test: Object = {"measured": 0, "field": [], "boxes": [], "matched": [], "detections": []}
+        return {"added": {"known": known, "testBoxes": 0, "newBoxes": APPENDED, "test": test, "new": new}}
 
     def _counted(self, inputs: Object) -> Object:
         pool = self.pool
@@ -94,10 +109,12 @@ class Learning(Trainer):
         pool.lists[plan], pool.mixes[owner["uid"]] = pool.size, outside + old
         pool.drawn.append((owner["name"], mode, base["version"], outside, fresh, old))
         digests = {name: digest(name) for name in ("anchor", "testSet", "newSet")}
+        boxes = BOXES + (APPENDED if "fields" in base else 0)
         return {
             "plan": {"uri": f"{document['artifacts']['uri']}/plan.json", "sha256": plan},
             "pool": pool.size, "outside": outside, "new": pool.size - pool.known(*inputs["judged"]), "fresh": fresh,
             "train": outside + old, "old": old, "ratio": "0" if rebuilds else "1",
+            "newSet": {"documents": 60, "boxes": boxes, "fresh": 60},
             "digests": digests | {"pool": digest(f"pool of {pool.size}")},
         }  # fmt: skip
 
@@ -113,6 +130,8 @@ class Tale:
     """Of each run: mode, base, outside, fresh and old pages."""
     forgets: bool = False
     skips: bool = False
+    classes: tuple[tuple[str, int], ...] = ()
+    """How many classes each version has, where some are appended."""
     loses: bool = False
     gates: bool = False
     """The policy asks for the third gate."""
@@ -144,6 +163,34 @@ TALES = {
         ),
         forgets=True,
         rebuild=(("poolSamples", 1200),),
+    ),
+    # Pages are labelled for one more class. Fine-tunes go on without it, a rebuild has it; and people go back.
+    "one more class": Tale(
+        acts=(
+            "fine-tune",
+            "append",
+            "grow",
+            "fine-tune",
+            "grow",
+            "rebuild",
+            "grow",
+            "fine-tune",
+            "back ft_v1.2 from ft_v2.1",
+        ),
+        versions=(
+            ("base_v1", "Retired"),
+            ("base_v2", "Retired"),
+            ("ft_v1.1", "Retired"),
+            ("ft_v1.2", "Live"),
+            ("ft_v2.1", "Retired"),
+        ),
+        drawn=(
+            FIRST,
+            ("FineTune", "base_v1", 1200, 600, 1200),
+            ("Rebuild", "base_v1", 1800, 600, 1500),
+            ("FineTune", "base_v2", 600, 600, 600),
+        ),
+        classes=(("base_v1", 2), ("base_v2", 3), ("ft_v1.1", 2), ("ft_v1.2", 2), ("ft_v2.1", 3)),
     ),
     # Who goes back from the new base has the old one: its name, its numbers, and all that it does not know.
     "gone back": Tale(
@@ -215,8 +262,13 @@ class Played(Triggered):
         if what == "grow":
             self.learning.pool.size += int(more or STEP)
             return
+        if what == "append":
+            self.edit(classes=["number", "total", "iban"])
+            return
         if what == "back":
-            self.server.create(USER, Kind.PROMOTION, NAMESPACE, promotion("back", more, **{"from": "base_v2"}))
+            version, _, live = more.partition(" from ")
+            asked = promotion("back", version, **{"from": live or "base_v2"})
+            self.server.create(USER, Kind.PROMOTION, NAMESPACE, asked)
             return
         if more:
             self._do(more)
@@ -224,6 +276,11 @@ class Played(Triggered):
         manifest["spec"]["mode"] = "Rebuild" if what == "rebuild" else "FineTune"
         self.asked += 1
         self.server.create(USER, Kind.RUN, NAMESPACE, manifest)
+
+    def classes(self) -> tuple[tuple[str, int], ...]:
+        """How many classes each version has."""
+        there = self.server.list(Kind.MODEL_VERSION, NAMESPACE)
+        return tuple(sorted((item["spec"]["version"], len(item["spec"]["classes"])) for item in there))
 
     def versions(self) -> tuple[tuple[str, str], ...]:
         there = self.server.list(Kind.MODEL_VERSION, NAMESPACE)
@@ -239,6 +296,8 @@ def wrong(tale: Tale, world: Played) -> list[str]:
     faults = [*violations(world)]
     for came, expected in ((world.versions(), tale.versions), (world.drawn(), tale.drawn)):
         faults += [] if came == expected else [f"{came}, not {expected}"]
+    if tale.classes and world.classes() != tale.classes:
+        faults.append(f"{world.classes()}, not {tale.classes}")
     return faults
 
 
@@ -251,6 +310,9 @@ def undisturbed(tale: str) -> Played:
 @pytest.mark.row("D210")
 @pytest.mark.row("D211")
 @pytest.mark.row("D214")
+@pytest.mark.row("R237")
+@pytest.mark.row("R238")
+@pytest.mark.row("V87")
 @pytest.mark.parametrize("tale", TALES)
 def test_a_new_base_is_made_judged_and_started_from(tale: str) -> None:
     assert wrong(TALES[tale], undisturbed(tale)) == []
@@ -321,6 +383,20 @@ def half_of_it_is_enough(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(contradictions, "_not_all", lambda _: iter(()))
 
 
+def all_classes_for_everybody(patch: pytest.MonkeyPatch) -> None:
+    """A fine-tune is told the policy's classes, which its base does not have."""
+
+    def with_all(asked: Any, policy: Any, base: Any) -> Any:
+        return updated(snapshot_of_run(asked, policy, base), classes=policy.spec.classes)
+
+    patch.setattr("finetune_operator.decide.run.machine.snapshot_of_run", with_all)
+
+
+def lists_have_to_be_equal(patch: pytest.MonkeyPatch) -> None:
+    """A version that lacks what was appended since does not go live any more."""
+    patch.setattr(eligibility, "begins", lambda longer, shorter: longer == shorter)
+
+
 def numbers_begin_anew(patch: pytest.MonkeyPatch) -> None:
     """The number of a base is that of the old one's next fine-tune's series."""
     patch.setattr(numbers, "_next_base", lambda known, statuses: 2)
@@ -330,6 +406,7 @@ BUGS = {
     "by hand": (a_base_without_its_plan, all_is_fresh_to_a_base, imports_alone),
     "by its trigger": (scans_by_another_base, a_base_without_its_plan, imports_alone),
     "rejected": (newest_of_all, tried_again_with_the_next_page, numbers_begin_anew),
+    "one more class": (all_classes_for_everybody, lists_have_to_be_equal),
     "skipping": (half_of_it_is_enough,),
 }
 

@@ -140,10 +140,11 @@ class Gate:
         plan: Plan | None = None,
         *,
         live: FileReference | None = None,
+        known: int | None = None,
         base: Seer | None = None,
     ) -> Replay:
         """Run both models; with `base` another one is live than the base."""
-        made = replay(*self.evaluating(old, new, plan, live, base))
+        made = replay(*self.evaluating(old, new, plan, live, base), known=known)
         assert made is not None
         return made
 

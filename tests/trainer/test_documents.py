@@ -21,6 +21,7 @@ from finetune_trainer.documents.codec import LONGEST_URI, FileReference
 from finetune_trainer.documents.result import (
     RESULT_LIMIT,
     RESULT_SCHEMA,
+    Added,
     Artifact,
     Baseline,
     Emitted,
@@ -41,6 +42,7 @@ from finetune_trainer.errors import Reason, StepError, bad_input
 from finetune_trainer.evaluation.fields import FieldCounts, Model, worst_drops, worst_floors
 from finetune_trainer.evaluation.production import ReplayCounts
 from finetune_trainer.steps.job import failed, fitting
+from finetune_trainer.steps.measure import Span, added_fields
 from finetune_trainer.steps.production_replay import columns
 from finetune_trainer.storage import Storage
 from house.crds import crds
@@ -143,12 +145,15 @@ def evaluation(
     counts: dict[Model, FieldCounts],
     ap50: dict[Model, tuple[int, ...]],
     production: ReplayCounts | None = None,
+    span: Span | None = None,
 ) -> Emitted:
     """What `evaluate` reports, with counts as long as they can be."""
     rates = Rates(2**31 - 1, 2**31 - 2, "0.999999", "0.999999", "0.999999")
     measured = Measured(SHA, "0.999999", rates, rates, "0.999999", "999.999999")
-    floor = worst_floors(FloorLimits(), counts)
-    test_set = TestSet(SHA, 2**31 - 1, 2**31 - 1, worst_drops(FieldsLimits(), counts, ap50), floor)
+    span = span or Span(80, 80)
+    floor = worst_floors(FloorLimits(), counts, range(80))
+    added = added_fields(worst_floors(FloorLimits(), counts, span.added))
+    test_set = TestSet(SHA, 2**31 - 1, 2**31 - 1, worst_drops(FieldsLimits(), counts, ap50, range(80)), floor)
     result = EvaluateResult(
         SHA,
         "finetune-trainer 0.1.0",
@@ -157,6 +162,7 @@ def evaluation(
         Models(measured, measured, measured if "live" in counts else None),
         None if production is None else replayed(production),
         Baseline(1000, *((1000,) * 8,) * 2, "0.999999"),
+        Added(span.known, 2**31 - 1, 2**31 - 1, added, added) if span.added else None,
     )
     manifest = FileReference("s3://" + "b" * uri_length, SHA)
     return Emitted(RESULT_SCHEMA, "evaluate", "u" * 64, 1000, "Succeeded", manifest, msgspec.to_builtins(result))
@@ -187,7 +193,7 @@ def test_the_worst_of_80_fields_always_fit_and_the_verdict_hangs_on_nothing_that
 ) -> None:
     shares = st.lists(st.integers(0, 1_000_000), min_size=80, max_size=80).map(tuple)
     ap50: dict[Model, tuple[int, ...]] = {name: data.draw(shares) for name in counts}
-    message = fitting(evaluation(1200, counts, ap50, production))
+    message = fitting(evaluation(1200, counts, ap50, production, Span(80, 40)))
     assert len(message) <= RESULT_LIMIT
     result = json.loads(message)["result"]
     for name in counts:
@@ -210,19 +216,21 @@ def test_the_worst_of_80_fields_always_fit_and_the_verdict_hangs_on_nothing_that
     mine = counts["candidate"]
     below = {f for f in large if 2 * mine.matched[f] <= max(mine.boxes[f], mine.detections[f])}
     rules = (
-        (result["testSet"]["drops"], worse),
-        (result["testSet"]["floor"], below),
-        (result["newSet"]["floor"], below),
+        (result["testSet"]["drops"], worse, large),
+        (result["testSet"]["floor"], below, large),
+        (result["newSet"]["floor"], below, large),
+        *((result["added"][s], below & set(range(40, 80)), [f for f in large if f >= 40]) for s in ("test", "new")),
     )
-    for listed, breaks in rules:
+    for listed, breaks, measured in rules:
         fields = listed["field"]
-        assert listed["measured"] == len(large)
+        assert listed["measured"] == len(measured)
         assert len(fields) == len(set(fields)) <= 8
         first = fields[: len(breaks)]
         assert set(first) <= breaks, "whoever breaks the rule comes first"
-        assert bool(fields) == bool(large)
+        assert bool(fields) == bool(measured)
         assert listed["boxes"] == [mine.boxes[f] for f in fields]
-        assert listed["matched"]["candidate"] == [mine.matched[f] for f in fields]
+        of_all = listed["matched"]
+        assert (of_all if isinstance(of_all, list) else of_all["candidate"]) == [mine.matched[f] for f in fields]
 
 
 @pytest.mark.parametrize("production", [None, ALL_LOST], ids=["two gates", "three gates"])

@@ -53,6 +53,14 @@ class TestCounting:
         assert by_field == {0: (6, 0, 0), 1: (6, 3, 0), 2: (4, 1, 1)}
         assert result.digest == full.plan().digests.production
 
+    def test_a_field_that_was_appended_is_neither_lost_nor_gained(self, full: Gate) -> None:
+        every = {7000 + n: [2] for n in range(6)}
+        made = full.replay(Seer(misses=every), Seer(misses={7000: [0]}), known=2)
+        assert (made.result.measured, made.result.field) == (2, (0, 1))
+        assert (made.result.lost, made.result.gained) == ((1, 0), (0, 0))
+        assert [line.name for line in made.report.fields] == ["number", "date"]
+        assert {difference.field for difference in made.report.differences} == {"number"}
+
     def test_it_is_held_against_what_is_live_where_that_is_not_the_base(self, full: Gate) -> None:
         """What is live has learned more: a candidate that is as good as the base alone would be a step back."""
         base, live = Seer(misses={7000: [0], 7001: [0], 7002: [0]}), Seer()

@@ -104,7 +104,7 @@ def test_a_judged_plan_that_is_lost_is_passed_over_and_named(job: Pod, world: Wo
 @pytest.mark.parametrize(
     ("changes", "reason", "said"),
     [
-        ({"classes": ["number", "date"]}, "ClassListDiffers", "has 3 classes, expected 2"),
+        ({"classes": ["date", "number"]}, "ClassListDiffers", "index 0: 'number' instead of 'date'"),
         ({"mode": "FineTune"}, "ContractViolated", "run document"),
     ],
 )

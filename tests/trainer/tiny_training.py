@@ -61,6 +61,10 @@ class TinyTraining:
         self.val = samples(world.anchor, "val")
         self.lines = Lines()
 
+    def lay_out(self) -> None:
+        materialise(Storage(), self.train, self.folder / "data" / "train")
+        materialise(Storage(), self.val, self.folder / "data" / "val")
+
     def run(
         self,
         changes: dict[str, Any] | None = None,
@@ -71,8 +75,7 @@ class TinyTraining:
         keep: Callable[[TrainingState], None] | None = None,
     ) -> Trained:
         if not (self.folder / "data").exists():
-            materialise(Storage(), self.train, self.folder / "data" / "train")
-            materialise(Storage(), self.val, self.folder / "data" / "val")
+            self.lay_out()
         data_yaml = write_data_yaml(
             self.folder / "data.yaml", classes, train=self.folder / "data" / "train", val=self.folder / "data" / "val"
         )

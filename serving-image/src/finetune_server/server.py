@@ -176,14 +176,26 @@ def model_name(*, recorded: str | None, configured: str | None) -> str:
 
 
 def _expected(*, configured: tuple[str, ...], classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the fields that a document must carry. Raises `StartError` when the model knows none of those configured.
+
+    It may lack some: they were appended since, and the pod template is that of every version, so that the way back to
+    one without them must not end here.
+    """
+    known = tuple(name for name in configured if name in classes)
     unknown = [name for name in configured if name not in classes]
-    if unknown:
+    if configured and not known:
         raise StartError(
             "FieldUnknown",
             f"FINETUNE_EXPECTED_FIELDS names {', '.join(unknown)}",
             f"The model knows {', '.join(classes)}",
         )
-    return configured or classes
+    if unknown:
+        log.warning(
+            "FINETUNE_EXPECTED_FIELDS names %s, which this model does not know: not expected of it; it knows %s",
+            ", ".join(unknown),
+            ", ".join(classes),
+        )
+    return known or classes
 
 
 def _registry() -> prometheus_client.CollectorRegistry:

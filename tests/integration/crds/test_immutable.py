@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from house.api_server import ApiServer
+from house.api_server import Answer, ApiServer
 from house.crds import crds, leaves, properties
 from house.samples import SAMPLES, Object, at, changed, sample
 
@@ -184,3 +184,24 @@ def _reviewed(manifest: Object, decision: str, evidence: str) -> Object:
 def _on(stored: Object, after: Object) -> Object:
     """Return `after` as an edit of the stored object."""
     return {**after, "metadata": {**after["metadata"], "resourceVersion": stored["metadata"]["resourceVersion"]}}
+
+
+@pytest.mark.row("V88")
+def test_names_are_appended_to_a_policys_classes_and_what_is_there_stays(server: ApiServer) -> None:
+    """With the longest list that there can be: rules have a budget."""
+    names = [f"field {number}".ljust(63, "x") for number in range(79)]
+    manifest = changed(sample("FineTunePolicy"), ("spec", "classes"), names)
+    created = server.create(manifest)
+    assert created.accepted, created.message
+
+    def edited(classes: list[str]) -> Answer:
+        return server.replace(_on(created.body, changed(manifest, ("spec", "classes"), classes)), dry_run=True)
+
+    try:
+        assert edited([*names, "iban"]).accepted
+        for other in (names[:-1], names[::-1], ["iban", *names], [*names[:-1], "iban"], [*names[1:], "iban", names[0]]):
+            answer = edited(other)
+            assert answer.status == 422, "the edit was accepted"
+            assert "spec.classes is immutable but for names behind the last one" in answer.message
+    finally:
+        server.delete(manifest)

@@ -49,12 +49,16 @@ class DocumentOwner(Value, frozen=True, kw_only=True):
 
 
 class DocumentBase(Value, frozen=True, kw_only=True, omit_defaults=False):
-    """The base that is fine-tuned (or verified)."""
+    """The base that is fine-tuned (or verified).
+
+    It has the first `fields` of the document's classes; None: all.
+    """
 
     version: str
     artifact: FileReference
     checkpoint: FileReference
     inputs: FileReference | None = None
+    fields: int | None = None
 
 
 class DocumentProduction(Production, frozen=True, kw_only=True):
@@ -148,6 +152,8 @@ def document_json(run_document: RunDocument | ScanDocument) -> dict[str, Any]:
     ):
         for key in [key for key, value in part.items() if value is None]:
             del part[key]
+    if run_document.base.fields is None:
+        del data["base"]["fields"]
     if run_document.mode == "Rebuild":
         data["start"] = complete(run_document.start)  # null there says something
     return data
@@ -252,6 +258,29 @@ class NewSet(Value, frozen=True, kw_only=True):
     floor: Floors | None = None
 
 
+class AddedFields(Value, frozen=True, kw_only=True):
+    """The worst of `measured` appended fields as the candidate finds them, by column."""
+
+    measured: int
+    field: tuple[int, ...]
+    boxes: tuple[int, ...]
+    matched: tuple[int, ...]
+    detections: tuple[int, ...]
+
+
+class Added(Value, frozen=True, kw_only=True):
+    """The fields that not all models have, for they were appended: their boxes on both sets, and the worst on either.
+
+    All other figures are of the first `known` fields, which all models have.
+    """
+
+    known: int
+    test_boxes: int
+    new_boxes: int
+    test: AddedFields
+    new: AddedFields
+
+
 class ProductionSet(Value, frozen=True, kw_only=True):
     """The documents of production that what is live and the candidate were run on.
 
@@ -349,7 +378,7 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     """What was measured; `settings` is the digest of the evaluation settings.
 
     `verify` has no new samples, and adds the artifact as it hashed it. `production` is None without Gate 3, `baseline`
-    where no documents of production were to be had, and of an earlier trainer.
+    where no documents of production were to be had, and of an earlier trainer, `added` where all have all fields.
     """
 
     settings: str
@@ -359,6 +388,7 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     new_set: NewSet | None = None
     production: ProductionSet | None = None
     baseline: Baseline | None = None
+    added: Added | None = None
     artifact: Artifact | None = None
 
 

@@ -205,12 +205,16 @@ class GateVerdict(Value, frozen=True, kw_only=True):
 
 
 class TestSet(Value, frozen=True, kw_only=True):
-    """The test split that a version was measured on: the yardstick of whatever comes after it."""
+    """The test split that a version was measured on: the yardstick of whatever comes after it.
+
+    mAP50 is of the first `fields` fields, which all models of the evaluation have; None: of all.
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     digest: str
     images: int = 0
+    fields: int | None = None
 
 
 class Evidence(Value, frozen=True, kw_only=True):

@@ -41,13 +41,14 @@ def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument
         owner=_owner("FineTuneRun", run.metadata),
         mode=run.spec.mode,
         model=rules.model,
-        classes=rules.classes,
+        # A fine-tune has the classes of its base; what was appended to the policy's since, a rebuild learns.
+        classes=rules.classes if rebuilds else base.spec.classes,
         serving=rules.serving,
         data=DocumentData(
             anchor=rules.data.anchor, pool=Source(uri=rules.data.pool.uri), production=_production(run, policy)
         ),
         artifacts=_prefix(policy, run.metadata),
-        base=_base(base),
+        base=_base(base, rules.classes if rebuilds else base.spec.classes),
         start=rules.rebuild_rules.start if rebuilds else None,
         mixing=_mixing(run, policy),
         holdout=rules.holdout,
@@ -87,7 +88,7 @@ def snapshot_of_base(version: ModelVersion, policy: Policy) -> RunDocument:
         serving=version.spec.serving,
         data=DocumentData(anchor=policy.spec.data.anchor),
         artifacts=_prefix(policy, version.metadata),
-        base=_base(version),
+        base=_base(version, version.spec.classes),
     )
 
 
@@ -131,6 +132,8 @@ def spec_hash(run_document: RunDocument, run: Run) -> str:
         del asked[key]
     if not run.spec.rebuilds:
         del asked["start"]  # hashes that are recorded do not know it
+    if run_document.base.fields is None:
+        del asked["base"]["fields"]  # nor this
     if run.spec.mixing.seed is None and asked["mixing"]:
         del asked["mixing"]["seed"]
     # Who does not ask for Gate 3 asks for what was asked before there was one, wherever pages are captured.
@@ -188,11 +191,12 @@ def _prefix(policy: Policy, meta: ObjectMeta) -> Location:
     return Location(uri=f"{policy.spec.artifacts.uri.rstrip('/')}/{meta.namespace}/{meta.uid}")
 
 
-def _base(version: ModelVersion) -> DocumentBase:
-    artifact = version.spec.artifact
+def _base(version: ModelVersion, classes: tuple[str, ...]) -> DocumentBase:
+    artifact, own = version.spec.artifact, len(version.spec.classes)
     return DocumentBase(
         version=version.spec.version,
         artifact=FileReference(uri=artifact.uri, sha256=artifact.sha256),
         checkpoint=version.spec.checkpoint,
         inputs=version.spec.inputs,
+        fields=own if own < len(classes) else None,
     )

@@ -15,8 +15,9 @@ from finetune_operator.decide.gates.gate import Evaluation, Known, Standing
 from finetune_operator.decide.gates.moved import judge as judge_moved
 from finetune_operator.decide.gates.new_samples import judge as judge_new_samples
 from finetune_operator.decide.gates.yardstick import judge as judge_yardstick
-from unit.decide.run.results import BASE, CANDIDATE, DIGESTS, LIVE, evaluate_result, scores
+from unit.decide.run.results import BASE, CANDIDATE, CLASSES, DIGESTS, LIVE, evaluate_result, scores
 
+FIELDS = len(CLASSES)
 NOW, OTHER = DIGESTS["testSet"], "0e" * 32
 
 
@@ -56,7 +57,7 @@ def test_a_count_that_is_none_is_an_error(count: int) -> None:
 
 def moved(standing: Standing, limits: YardstickMovedGate | None = None) -> GateVerdict:
     (gate,) = judge_moved(
-        limits or YardstickMovedGate(), Evaluation(parse(evaluate_result(), EvaluateResult), (), standing)
+        limits or YardstickMovedGate(), Evaluation(parse(evaluate_result(), EvaluateResult), CLASSES, standing)
     )
     return gate
 
@@ -83,8 +84,8 @@ def test_a_yardstick_that_moved_or_that_nobody_knows_is_a_review(standing: Stand
         assert moved(standing, YardstickMovedGate(review=False)).verdict == "Pass"
 
 
-def known(sha256: str, map50: str, *, split: str = NOW, images: int = 200) -> Standing:
-    return Standing("ft_v1.1", NOW, is_live=True, known=(Known(sha256, "v", split, images, map50),))
+def known(sha256: str, map50: str, *, split: str = NOW, images: int = 200, fields: int = FIELDS) -> Standing:
+    return Standing("ft_v1.1", NOW, is_live=True, known=(Known(sha256, "v", split, images, map50, fields),))
 
 
 @pytest.mark.row("R122")
@@ -97,6 +98,7 @@ def known(sha256: str, map50: str, *, split: str = NOW, images: int = 200) -> St
         (known(BASE, "0.979999"), "Review"),
         (known(BASE, "NaN"), "Review"),
         (known(BASE, "0.985000", images=199), "Review"),
+        (known(BASE, "0.500000", fields=FIELDS + 1), "Pass"),  # a mean over other fields
         (known(LIVE, "0.980000"), "Pass"),
         (known(LIVE, "0.960000"), "Review"),
         (known(LIVE, "0.960000", split=OTHER), "Pass"),  # figures of other pages do not compare
@@ -105,9 +107,9 @@ def known(sha256: str, map50: str, *, split: str = NOW, images: int = 200) -> St
 )
 def test_what_is_measured_otherwise_than_before_on_the_same_pages_is_a_review(standing: Standing, verdict: str) -> None:
     result = parse(evaluate_result(live_map50="0.980000"), EvaluateResult)
-    (gate,) = judge_moved(YardstickMovedGate(), Evaluation(result, (), standing))
+    (gate,) = judge_moved(YardstickMovedGate(), Evaluation(result, CLASSES, standing))
     assert (gate.verdict, gate.reason) == (verdict, "YardstickMoved" if verdict == "Review" else ""), gate.message
-    (off,) = judge_moved(YardstickMovedGate(review=False), Evaluation(result, (), standing))
+    (off,) = judge_moved(YardstickMovedGate(review=False), Evaluation(result, CLASSES, standing))
     assert off.verdict == "Pass"
 
 

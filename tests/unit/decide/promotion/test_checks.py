@@ -321,6 +321,11 @@ REFUSE = {
         "Failed",
         "NotEligible",
     ),
+    "more classes than the policy's": (
+        proposal(versions=(BASE, tuned(classes=("number", "total", "iban")))),
+        "Failed",
+        "NotEligible",
+    ),
     "a base whose verification failed": (nothing_live(unverifiable()), "Failed", "NotEligible"),
     "a new base over what is live": (
         proposal(promotion("base_v2", "base_v1"), versions=(BASE, base("base_v2"))),
@@ -555,3 +560,12 @@ def test_a_hold_is_lifted_by_a_promotion_that_asks_for_it_and_was_made_when_it_w
     finding = judge(proposal(asked, policy(replace(live(BASE), hold=HOLD))))
     assert isinstance(finding, Clear if lifted else Wait), finding
     assert lifted or (isinstance(finding, Wait) and finding.reason == "Held")
+
+
+@pytest.mark.row("V87")
+@pytest.mark.parametrize("classes", [("number", "total", "iban"), ("number", "total")])
+def test_a_version_without_what_was_appended_since_may_go_live_and_back(classes: tuple[str, ...]) -> None:
+    """The policy's list has grown: its last version goes on, and is the way back."""
+    grown = policy(live_status(), classes=("number", "total", "iban"))
+    case = proposal(of=grown, versions=(BASE, tuned(classes=classes)))
+    assert isinstance(judge(case), Clear)

@@ -68,6 +68,7 @@ def arrived(
 
 def _staged(storage: Storage, options: argparse.Namespace, folder: Path, source: str) -> Staged:
     from ..data.anchor import read_index
+    from ..data.incoming import extended
     from ..data.pool_batch import Origin
     from ..labelling.arriving import Arrival, stage
     from ..labelling.captured import captured_pages
@@ -83,7 +84,7 @@ def _staged(storage: Storage, options: argparse.Namespace, folder: Path, source:
         only_labelled=options.only_labelled,
         annotators=dict(options.annotator),
     )
-    classes = read_index(storage, normalise(options.anchor)).classes
+    classes = extended(read_index(storage, normalise(options.anchor)).classes, options.append_classes)
     return stage(storage, arrival, classes, folder, PageLines(f"pool {options.action}, matching"))
 
 

@@ -25,11 +25,28 @@ def add_verified_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verified-by", metavar="NAME")
     parser.add_argument("--verified-at", type=as_date, metavar="YYYY-MM-DD")
     add_background(parser)
+    add_appended(parser)
     parser.add_argument(
         "--map-classes",
         action="store_true",
         help="renumber labels by the names of their classes: another order, or fewer",
     )
+
+
+def add_appended(parser: argparse.ArgumentParser) -> None:
+    """Add --append-classes: classes behind the anchor's."""
+    parser.add_argument(
+        "--append-classes",
+        type=_names,
+        default=(),
+        metavar="NAMES",
+        help="comma-separated classes behind the anchor's, in the policy's order: pages are labelled for these too, "
+        "and a new base learns them",
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def as_date(text: str) -> date:

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace, scratch: Path) -> str:
         background=options.allow_background,
         only_new=options.only_new,
         map_classes=came.map_classes,
+        appended=options.append_classes,
         origins=came.origins,
     )
     added = add_batch(storage, normalise(options.uri), new, utc_now(), PageLines("pool add"))

@@ -39,6 +39,7 @@ def run(options: argparse.Namespace, scratch: Path) -> str:
         reason=options.reason,
         background=options.allow_background,
         map_classes=came.map_classes,
+        appended=options.append_classes,
         only_known=options.only_known,
         origins=came.origins,
     )

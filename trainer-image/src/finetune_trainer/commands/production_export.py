@@ -8,7 +8,7 @@ from typing import Final
 
 from ..progress import PageLines
 from .choosing import add_choice, chosen_pages
-from .options import TOOLS
+from .options import TOOLS, add_appended
 
 HELP: Final = "write captured pages as a folder for a labelling tool"
 
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, metavar="URI", help="a folder that is new or empty")
     parser.add_argument("--format", required=True, choices=TOOLS)
     parser.add_argument("--anchor", required=True, metavar="URI", help="its classes are the labels")
+    add_appended(parser)
     parser.add_argument(
         "--image-url",
         metavar="TEXT",
@@ -31,10 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _scratch: Path) -> str:
     """Write the folder, and say what it has."""
     from ..data.anchor import read_index
+    from ..data.incoming import extended
     from ..labelling.exporting import Target, export_pages
     from ..storage import Storage, normalise
 
-    classes = read_index(Storage(), normalise(options.anchor)).classes
+    classes = extended(read_index(Storage(), normalise(options.anchor)).classes, options.append_classes)
     choice = chosen_pages(options)
     if choice.unreadable and not choice.chosen:
         return choice.done(["no page is left to write"])

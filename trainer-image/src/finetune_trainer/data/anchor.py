@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from ..digests import set_digest, sha256_of
 from ..documents.anchor import INDEX_NAME, AnchorIndex, AnchorPage, Splits, parse_anchor_index
 from ..documents.codec import FileReference, encode
@@ -17,7 +19,7 @@ from .data_yaml import SPLITS, DataYaml, Split, parse_data_yaml
 from .folder import Folder, account, read_folder, summary
 from .folder_classes import check_lists, what_lies_there
 from .images import Picture, picture_remarks
-from .labels import LabelProblem, parse_label
+from .labels import LabelProblem, parse_label, parse_label_of
 from .lookalikes import Register, Seen
 from .pages import CheckedPage, PageFiles, check_pages
 from .problems import Problem, raise_first
@@ -201,12 +203,18 @@ def held_out_pages(index: AnchorIndex) -> tuple[AnchorPage, ...]:
     return (*index.splits.val, *index.splits.test)
 
 
-def anchor_sample(uri: str, page: AnchorPage) -> Sample:
-    """Return a page of the index with full URIs."""
+def anchor_fields(index: AnchorIndex, classes: Sequence[str]) -> int | None:
+    """Return how many classes the anchor's labels were made for; None where these are `classes`, and no others."""
+    return None if len(index.classes) == len(classes) else len(index.classes)
+
+
+def anchor_sample(uri: str, page: AnchorPage, fields: int | None = None) -> Sample:
+    """Return a page of the index with full URIs; `fields` as anchor_fields has it."""
     label = None
     if page.label is not None and page.label_sha256 is not None:
         label = FileReference(join(uri, page.label), page.label_sha256)
-    return Sample(FileReference(join(uri, page.image), page.image_sha256), label, page.bytes, page.boxes)
+    image = FileReference(join(uri, page.image), page.image_sha256)
+    return Sample(image, label, page.bytes, page.boxes, fields=fields)
 
 
 def pages_digest(pages: Sequence[AnchorPage]) -> str:
@@ -214,12 +222,13 @@ def pages_digest(pages: Sequence[AnchorPage]) -> str:
     return set_digest((page.image_sha256, page.label_sha256) for page in pages)
 
 
-def check_labels(storage: Storage, samples: Sequence[Sample], classes: int, where: str) -> None:
-    """Raise StepError unless labels are right byte by byte, and images are there in their size.
+def check_labels(storage: Storage, samples: Sequence[Sample], classes: int, where: str) -> list[Sample]:
+    """Return the samples with the boxes of the first `classes` classes counted: an index counts all that it has.
 
-    Images are hashed where they are used.
+    Raises StepError unless labels are right byte by byte, and images are there in their size. Images are hashed where
+    they are used.
     """
-    labels = [(sample.label, sample.boxes) for sample in samples if sample.label is not None]
+    labels = [(sample.label, sample) for sample in samples if sample.label is not None]
     sizes = storage.sizes([sample.image.uri for sample in samples] + [label.uri for label, _ in labels])
     problems = [
         Problem(Reason.IMAGE_UNREADABLE, sample.image.uri, "it does not exist")
@@ -237,15 +246,23 @@ def check_labels(storage: Storage, samples: Sequence[Sample], classes: int, wher
     ]
     raise_first(problems, where)
     contents = storage.read_many(label.uri for label, _ in labels)
-    checked = (_label_problem(label, contents, classes=classes, boxes=boxes) for label, boxes in labels)
+    checked = (_label_problem(label, contents, sample, classes) for label, sample in labels)
     raise_first([problem for problem in checked if problem is not None], where)
+    return [_counted(sample, contents, classes) for sample in samples]
 
 
-def _label_problem(label: FileReference, contents: Mapping[str, bytes], *, classes: int, boxes: int) -> Problem | None:
+def _counted(sample: Sample, contents: Mapping[str, bytes], classes: int) -> Sample:
+    if sample.label is None or sample.fields is None or sample.fields <= classes:
+        return sample
+    boxes = parse_label_of(contents[sample.label.uri], fields=sample.fields, classes=classes)
+    return replace(sample, boxes=len(boxes)) if isinstance(boxes, tuple) else sample
+
+
+def _label_problem(label: FileReference, contents: Mapping[str, bytes], sample: Sample, classes: int) -> Problem | None:
     data = contents[label.uri]
-    parsed = parse_label(data, classes)
+    parsed = parse_label(data, sample.fields or classes)
     if isinstance(parsed, LabelProblem):
         return Problem(parsed.reason, label.uri, parsed.message)
-    if sha256_of(data) != label.sha256 or len(parsed) != boxes:
+    if sha256_of(data) != label.sha256 or len(parsed) != sample.boxes:
         return Problem(Reason.DIGEST_MISMATCH, label.uri, "it changed since the index was written")
     return None

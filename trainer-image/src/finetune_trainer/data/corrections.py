@@ -29,8 +29,9 @@ from .repeated import Compared, NewPage, compare
 class NewLabels:
     """What is to be corrected: a YOLO folder, the anchor whose classes count, who verified the labels, and why.
 
-    `background`, `map_classes` and `origins` mean what they mean for a batch; of an origin only the verifier counts,
-    for a page keeps its document and source. `only_known` leaves out pages that the pool has not, or not any more.
+    `background`, `map_classes`, `appended` and `origins` mean what they mean for a batch; of an origin only the
+    verifier counts, for a page keeps its document and source. `only_known` leaves out pages that the pool has not, or
+    not any more.
     """
 
     folder_uri: str
@@ -40,6 +41,7 @@ class NewLabels:
     reason: str
     background: float = 0
     map_classes: bool = False
+    appended: tuple[str, ...] = ()
     only_known: bool = False
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
@@ -58,12 +60,15 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     Pages that have these labels already are left out. `counted` is called as pages are read.
     """
     _check_said(new)
-    incoming = open_folder(storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes)
-    classes = incoming.index.classes
+    incoming = open_folder(
+        storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes, appended=new.appended
+    )
+    classes = incoming.names
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
     pool = measured_pool(storage, uri, classes, counted).pool
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
+    _complete(compared, len(classes))
     know_same_boxes(storage, incoming, compared)
     others = [] if new.only_known else [*compared.withdrawn, *_unknown(compared)]
     problems = [*compared.held_out, *incoming.problems, *trouble, *compared.twice, *others]
@@ -87,6 +92,17 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     append(storage, uri, correction)
     there = restore_labels(storage, uri, incoming, (page for page, _ in compared.relabelled))
     return Corrected(correction, (*beside_correction(there, correction), *_remarks(compared, incoming.left_out)))
+
+
+def _complete(compared: Compared, fields: int) -> None:
+    """Count pages as relabelled whose label is the same and was made for fewer classes: now it is known of the others.
+
+    That there is none of them on the page is what the new label says.
+    """
+    known = compared.known[:]
+    compared.known.clear()
+    for page, stored in known:
+        (compared.relabelled if stored.fields < fields else compared.known).append((page, stored))
 
 
 def _check_meanwhile(pool: Pool, new: NewLabels, compared: Compared) -> None:
@@ -116,7 +132,8 @@ def _check_unsaid_classes(storage: Storage, incoming: Incoming, compared: Compar
 
     It says nothing of these, so that they would be gone for no reason that anybody gave.
     """
-    names = incoming.index.classes
+    _check_fewer(incoming, compared)
+    names = incoming.names
     unsaid = set(range(len(names))) - set(incoming.classes.values())
     lost: dict[str, list[str]] = {}
     for page, stored in compared.relabelled if unsaid else ():
@@ -130,6 +147,18 @@ def _check_unsaid_classes(storage: Storage, incoming: Incoming, compared: Compar
             f"The folder {incoming.folder.uri} does not have classes of which the pool has boxes: {said}. They would "
             "be lost.",
             "Export these pages with all their classes; where the boxes are to go, list the class in data.yaml.",
+        )
+
+
+def _check_fewer(incoming: Incoming, compared: Compared) -> None:
+    """Raise StepError ClassListDiffers where pages were labelled for more classes than these."""
+    more = [page.image for page, stored in compared.relabelled if stored.fields > len(incoming.names)]
+    if more:
+        raise bad_input(
+            Reason.CLASS_LIST_DIFFERS,
+            f"{len(more)} pages (first: {more[0]}) have labels in the pool for more classes than the "
+            f"{len(incoming.names)} of this correction; what these say of the others would be lost.",
+            "Export these pages with all classes, and name those behind the anchor's with --append-classes.",
         )
 
 

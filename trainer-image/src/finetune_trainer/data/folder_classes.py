@@ -82,8 +82,8 @@ def renumbering(names: Sequence[str], *, anchor: Sequence[str], folder: str, by_
         raise bad_input(
             Reason.CLASS_LIST_DIFFERS,
             f"The folder {folder} has classes that the anchor has not: {', '.join(unknown)}. "
-            f"The anchor's are {', '.join(anchor)}.",
-            "Classes can be added when a new base is trained, and at no other time; rename or leave out the others.",
+            f"Known are {', '.join(anchor)}.",
+            "Rename or leave them out; or name what a new base is to learn with --append-classes, in its order.",
         )
     if by_name:
         return {index: list(anchor).index(name) for index, name in enumerate(names)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ..digests import check_digest, sha256_of
 from ..documents.anchor import AnchorIndex
+from ..documents.classes import check_class_names
 from ..documents.pool import ImageFile, LabelFile
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted
@@ -25,29 +26,54 @@ from .repeated import Compared, NewPage
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A folder on its way into the pool: where the files lie, and what its class indices are in the anchor.
+    """A folder on its way into the pool: where the files lie, and what its class indices are in the pool.
 
-    `left_out` says by path why something is no page; `problems` is what must not be left out.
+    `names` are the classes that its labels are stored by: the anchor's, and those that are appended. `left_out` says
+    by path why something is no page; `problems` is what must not be left out.
     """
 
     index: AnchorIndex
+    names: tuple[str, ...]
     folder: Folder
     classes: Mapping[int, int]
     left_out: Mapping[str, str]
     problems: tuple[Problem, ...]
 
 
-def open_folder(storage: Storage, folder_uri: str, *, anchor_uri: str, by_name: bool) -> Incoming:
+def open_folder(
+    storage: Storage, folder_uri: str, *, anchor_uri: str, by_name: bool, appended: Sequence[str] = ()
+) -> Incoming:
     """List a folder and its classes. Raises StepError where there is no folder, or no anchor of such classes.
 
-    `by_name` renumbers labels by the names of their classes.
+    `by_name` renumbers labels by the names of their classes. `appended` are classes behind the anchor's that the folder
+    was labelled for too.
     """
     index = read_index(storage, anchor_uri)
     folder = read_folder(storage, folder_uri)
-    names = folder_classes(storage, folder)
-    classes = renumbering(names, anchor=index.classes, folder=folder_uri, by_name=by_name)
+    there = folder_classes(storage, folder)
+    names = extended(index.classes, appended)
+    _check_appended(there, appended, folder_uri)
+    classes = renumbering(there, anchor=names, folder=folder_uri, by_name=by_name)
     left_out, problems = account(storage, folder, folder.images)
-    return Incoming(index, folder, classes, left_out, tuple(problems))
+    return Incoming(index, names, folder, classes, left_out, tuple(problems))
+
+
+def extended(anchor: Sequence[str], appended: Sequence[str]) -> tuple[str, ...]:
+    """Return the anchor's classes with those behind them; StepError ClassListInvalid for a list that is none."""
+    names = (*anchor, *appended)
+    check_class_names(names, "The anchor with --append-classes")
+    return names
+
+
+def _check_appended(there: Sequence[str], appended: Sequence[str], folder: str) -> None:
+    """Raise StepError ClassListDiffers where the folder cannot say anything of an appended class."""
+    unsaid = [name for name in appended if name not in there]
+    if unsaid:
+        raise bad_input(
+            Reason.CLASS_LIST_DIFFERS,
+            f"The folder {folder} does not have {', '.join(unsaid)} among its classes, so it was not labelled for it.",
+            "Leave it out of --append-classes; or label these pages for it, and export them with all classes.",
+        )
 
 
 def read_new_pages(
@@ -83,7 +109,10 @@ def _has_same_boxes(storage: Storage, incoming: Incoming, page: NewPage, stored:
     if not storage.exists(stored.label.uri):
         return False  # it is lost: a correction mends that
     data = renumber(storage.read(join(incoming.folder.uri, page.label)) if page.label else b"", incoming.classes)
-    old, new = (parse_label(label, len(incoming.index.classes)) for label in (storage.read(stored.label.uri), data))
+    classes = len(incoming.names)
+    if stored.fields != classes:
+        return False  # it says more than the label that the page has, or less
+    old, new = (parse_label(label, classes) for label in (storage.read(stored.label.uri), data))
     picture = page.checked.picture
     return isinstance(old, tuple) and isinstance(new, tuple) and same_boxes(old, new, picture.width, picture.height)
 
@@ -108,7 +137,7 @@ def store_image(storage: Storage, uri: str, incoming: Incoming, page: NewPage) -
 
 
 def store_label(storage: Storage, uri: str, incoming: Incoming, page: NewPage) -> LabelFile:
-    """Read a label again, and store it by the anchor's classes; StepError DigestMismatch where it changed meanwhile."""
+    """Read a label again, and store it by the pool's classes; StepError DigestMismatch where it changed meanwhile."""
     data = storage.read(join(incoming.folder.uri, page.label)) if page.label else b""
     stored = renumber(data, incoming.classes)
     check_digest(page.label or page.image, actual=sha256_of(stored), expected=page.label_sha256)

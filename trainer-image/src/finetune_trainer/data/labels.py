@@ -41,6 +41,12 @@ class LabelProblem:
     message: str
 
 
+def parse_label_of(data: bytes, *, fields: int | None, classes: int) -> tuple[Box, ...] | LabelProblem:
+    """Return the boxes of the first `classes` classes in a label that was made for `fields` (None: for these)."""
+    boxes = parse_label(data, max(fields or 0, classes))
+    return boxes if isinstance(boxes, LabelProblem) else tuple(box for box in boxes if box.field < classes)
+
+
 def parse_label(data: bytes, classes: int) -> tuple[Box, ...] | LabelProblem:
     """Return the boxes of a label file with `classes` classes; an empty file has none. Repeated rows count once.
 
@@ -62,6 +68,12 @@ def parse_label(data: bytes, classes: int) -> tuple[Box, ...] | LabelProblem:
         key = np.array([row.x, row.y, row.width, row.height], dtype=np.float32).tobytes()
         boxes.setdefault((row.field, key), row)
     return tuple(boxes.values())
+
+
+def cut_label(data: bytes, classes: int) -> bytes:
+    """Return a valid label without the boxes of classes behind the first `classes` ones."""
+    rows = (line.split() for line in data.decode("utf-8-sig").splitlines() if line.strip())
+    return "".join(f"{' '.join(row)}\n" for row in rows if float(row[0]) < classes).encode()
 
 
 def same_boxes(one: Collection[Box], other: Collection[Box], width: int, height: int) -> bool:

@@ -10,11 +10,12 @@ from typing import Final
 import yaml
 
 from ..digests import check_digest, sha256_of_file
-from ..documents.codec import FileReference
+from ..documents.codec import MAX_CLASSES, FileReference
 from ..documents.plan import Sample
 from ..progress import unfetched
 from ..storage import Storage, local_path
 from .images import as_trained
+from .labels import cut_label
 
 _FETCHERS: Final = 16
 """Threads that fetch; they wait for the network, not for a CPU."""
@@ -28,13 +29,19 @@ def placed_name(number: int, sample: Sample) -> str:
 
 
 def materialise(
-    storage: Storage, samples: Sequence[Sample], folder: Path, placed: Callable[[int], None] = unfetched
+    storage: Storage,
+    samples: Sequence[Sample],
+    folder: Path,
+    placed: Callable[[int], None] = unfetched,
+    *,
+    classes: int = MAX_CLASSES,
 ) -> list[Path]:
     """Lay out `samples` as `folder/images/*` and `folder/labels/*.txt`, and return the image paths in order.
 
     Local files become symbolic links: nothing is copied, and label caches and image caches land in the scratch
     folder, never in the store. Every file is hashed; StepError DigestMismatch when it is not what the plan lists.
-    `placed` is called with the bytes of each page as it is there, by several threads.
+    `placed` is called with the bytes of each page as it is there, by several threads. Of labels that were made for more
+    than `classes` classes, the boxes of the others are left out.
     """
     (folder / "images").mkdir(parents=True)
     (folder / "labels").mkdir()
@@ -49,6 +56,10 @@ def materialise(
             label.touch()  # an explicit background page, not a missing label
         else:
             _place(storage, sample.label, label)
+            if sample.fields is not None and sample.fields > classes:
+                cut = cut_label(label.read_bytes(), classes)
+                label.unlink()  # it may be a link to the store
+                label.write_bytes(cut)
         placed(sample.bytes)
         return image
 

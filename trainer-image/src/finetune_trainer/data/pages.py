@@ -10,7 +10,7 @@ from ..errors import Reason
 from ..storage import Storage, join, local_path
 from .folder import Folder
 from .images import Picture, inspect_image
-from .labels import LabelProblem, parse_label
+from .labels import LabelProblem, parse_label_of
 from .problems import Problem
 from .yolo_dataset import label_of
 
@@ -59,9 +59,16 @@ def _read_pages(storage: Storage, folder: Folder, images: Sequence[str]) -> Iter
 
 
 def check_page(
-    page: PageFiles, classes: int, *, allow_background: bool, picture: Picture | None = None
+    page: PageFiles,
+    classes: int,
+    *,
+    allow_background: bool,
+    picture: Picture | None = None,
+    fields: int | None = None,
 ) -> CheckedPage | Problem:
     """Return the page as it is, or why it cannot be used. Whose `picture` is known is not decoded again.
+
+    Of a label that was made for `fields` classes (None: for `classes`) the boxes of the first `classes` ones count.
 
     A missing or empty label means "no field on this page" only where that is allowed: ultralytics takes it so
     silently, and a lost label would teach suppression.
@@ -72,7 +79,7 @@ def check_page(
     if page.label_data is None:
         missing = Problem(Reason.LABEL_MISSING, page.image, f"{page.label} does not exist")
         return CheckedPage(shown, 0) if allow_background else missing
-    boxes = parse_label(page.label_data, classes)
+    boxes = parse_label_of(page.label_data, fields=fields, classes=classes)
     if isinstance(boxes, LabelProblem):
         return Problem(boxes.reason, page.label, boxes.message)
     if not boxes and not allow_background:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from ..digests import set_digest
 from ..documents.anchor import AnchorIndex, AnchorPage
-from ..documents.classes import check_classes
+from ..documents.classes import labelled_fields
 from ..documents.plan import (
     SCHEMA,
     Counts,
@@ -27,7 +27,7 @@ from ..documents.run import Mixing, TrainingDocument
 from ..errors import Reason, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
-from .anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
+from .anchor import anchor_fields, anchor_sample, check_labels, check_splits, pages_digest, read_index
 from .density import check_density
 from .listing import Listing, anchor_digests, digests_of, is_measured_on, judged_before, list_pool
 from .mixing import draw, format_ratio, is_held_out, multiplier, old_count
@@ -80,15 +80,17 @@ def make_plan(storage: Storage, document: TrainingDocument, known: Known, counte
     index = checked_index(storage, anchor_uri, document.classes)
     measured = measured_pool(storage, pool_uri, document.classes, counted)
     _check_size(measured.pool, document, known)
-    checked = check_pool(storage, measured, index=index, counted=counted)
+    checked = check_pool(storage, measured, index=index, classes=document.classes, counted=counted)
     members = [_member(stored, sample, document, known) for stored, sample in checked]
     listing = list_pool(measured.pool, Decimal(document.holdout))
     outside = [member.sample for member in members if member.outside]
-    candidates = _old_candidates(anchor_uri, index, members, listing)
+    fields = anchor_fields(index, document.classes)
+    candidates = _old_candidates(anchor_uri, index, members, listing, fields)
     times, old = _draw_old(candidates, outside=len(outside), document=document)
-    val, test = (_anchor_samples(anchor_uri, pages) for pages in (index.splits.val, index.splits.test))
-    of_anchor = [sample for sample in old if sample.origin == "anchor"]
-    check_labels(storage, [*of_anchor, *val, *test], len(index.classes), "the anchor " + anchor_uri)
+    old = _checked_old(storage, anchor_uri, old, document)
+    val, test = (
+        _anchor_samples(storage, anchor_uri, pages, fields, document) for pages in (index.splits.val, index.splits.test)
+    )
     check_density([*(member.sample for member in members), *test], document.serving.max_detections)
     new_set = _new_set(members, index, known, only_held_out=Decimal(document.holdout) > 0)
     return Plan(
@@ -113,9 +115,12 @@ def make_plan(storage: Storage, document: TrainingDocument, known: Known, counte
 
 
 def checked_index(storage: Storage, uri: str, classes: Sequence[str]) -> AnchorIndex:
-    """Return the anchor's index; StepError where it has other classes, or splits that cannot be used."""
+    """Return the anchor's index; StepError where it has other classes, or splits that cannot be used.
+
+    It may have more of the classes, or fewer: some were appended since, or are to be.
+    """
     index = read_index(storage, uri)
-    check_classes(index.classes, f"The anchor {uri}", expected=classes)
+    labelled_fields(index.classes, f"The anchor {uri}", expected=classes)
     check_splits(index, uri)
     return index
 
@@ -158,12 +163,25 @@ def _member(stored: StoredSample, sample: Sample, document: TrainingDocument, kn
         document=stored.document,
         fresh=not known.live.has(stored.known),
         held_out=held_out,
+        fields=sample.fields,
     )
     return _Member(planned, stored.known, outside=not held_out and not known.base.has(stored.known))
 
 
-def _anchor_samples(uri: str, pages: Sequence[AnchorPage]) -> tuple[Sample, ...]:
-    return tuple(anchor_sample(uri, page) for page in pages)
+def _anchor_samples(
+    storage: Storage, uri: str, pages: Sequence[AnchorPage], fields: int | None, document: TrainingDocument
+) -> tuple[Sample, ...]:
+    samples = [anchor_sample(uri, page, fields) for page in pages]
+    return tuple(check_labels(storage, samples, len(document.classes), "the anchor " + uri))
+
+
+def _checked_old(
+    storage: Storage, anchor_uri: str, old: Sequence[TrainSample], document: TrainingDocument
+) -> list[TrainSample]:
+    """Return the old pages as they are, those of the anchor with their labels checked and their boxes counted."""
+    of_anchor = [sample for sample in old if sample.origin == "anchor"]
+    checked = iter(check_labels(storage, of_anchor, len(document.classes), "the anchor " + anchor_uri))
+    return [_trained(next(checked), "anchor") if sample.origin == "anchor" else sample for sample in old]
 
 
 def _times(mixing: Mixing, outside: int) -> Decimal:
@@ -171,7 +189,11 @@ def _times(mixing: Mixing, outside: int) -> Decimal:
 
 
 def _old_candidates(
-    anchor_uri: str, index: AnchorIndex, members: Sequence[_Member], listing: Sequence[ListedSample]
+    anchor_uri: str,
+    index: AnchorIndex,
+    members: Sequence[_Member],
+    listing: Sequence[ListedSample],
+    fields: int | None,
 ) -> dict[str, TrainSample]:
     """Return what old pages are drawn from, by digest of the image: what the base knows, of the anchor and the pool.
 
@@ -179,7 +201,7 @@ def _old_candidates(
     """
     ever = {digest for sample in listing for digest in digests_of(sample)}
     candidates = {
-        page.image_sha256: _trained(anchor_sample(anchor_uri, page), "anchor")
+        page.image_sha256: _trained(anchor_sample(anchor_uri, page, fields), "anchor")
         for page in index.splits.train
         if page.image_sha256 not in ever and page.pixels not in ever
     }
@@ -201,7 +223,7 @@ def _draw_old(
 
 
 def _trained(sample: Sample, origin: Literal["pool", "anchor"] = "pool") -> TrainSample:
-    return TrainSample(sample.image, sample.label, sample.bytes, sample.boxes, origin)
+    return TrainSample(sample.image, sample.label, sample.bytes, sample.boxes, origin, fields=sample.fields)
 
 
 def _counts(pool: Pool, members: Sequence[_Member], index: AnchorIndex, known: Known, *, old: int) -> Counts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, assert_never
 
-from ..documents.classes import check_classes
+from ..documents.classes import labelled_fields
 from ..documents.codec import FileReference
 from ..documents.plan import KnownSample
 from ..documents.pool import BatchSample, CorrectedSample, PoolBatch, PoolCorrection, PoolEntry, PoolWithdrawal
@@ -16,7 +16,7 @@ from ..storage import Storage, join
 from .pool_log import entries_of
 from .problems import Problem, raise_first
 
-ADDING_CLASSES: Final = "Classes can be added when a new base is trained, and at no other time"
+ADDING_CLASSES: Final = "Classes are only ever appended, behind those that there are, with --append-classes"
 """What every refusal of another list of classes says."""
 
 
@@ -25,6 +25,7 @@ class StoredSample:
     """A page of the pool with one label, as they are stored: the files, the image's size in bytes, who verified.
 
     `batch` is the one that brought the page, `correction` the one that brought the label, None for its first label.
+    The label was made for the first `fields` classes: of later ones it says nothing.
     """
 
     image: FileReference
@@ -35,6 +36,7 @@ class StoredSample:
     verified_by: str
     verified_at: str
     batch: str
+    fields: int
     correction: str | None = None
     pixels: str | None = None
     look: str | None = None
@@ -43,6 +45,11 @@ class StoredSample:
     def known(self) -> KnownSample:
         """The sample by its digests."""
         return KnownSample(image=self.image.sha256, pixels=self.pixels, label=self.label.sha256)
+
+
+def fields_of(stored: StoredSample, classes: Sequence[str]) -> int | None:
+    """Return how many classes the label was made for; None where these are all of `classes`, and no others."""
+    return None if stored.fields == len(classes) else stored.fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,8 @@ class Pool:
 def read_pool(storage: Storage, uri: str, classes: Sequence[str], pixels: Mapping[str, str] | None = None) -> Pool:
     """Return what the log comes to; an absent pool is empty. `pixels` are digests of images that the log does not say.
 
-    Raises StepError for manifests with other classes and for samples that count without a verifier.
+    Manifests may have more of the classes, or fewer: some were appended since, or are to be. Raises StepError for other
+    classes and for samples that count without a verifier.
     """
     log = (_of_classes(entry, uri, classes) for entry in entries_of(storage, uri))
     pool = replayed(uri, log, pixels or {})
@@ -208,6 +216,7 @@ class _Building:
             verified_by=sample.verified_by,
             verified_at=sample.verified_at,
             batch=batch.id,
+            fields=len(batch.classes),
             pixels=image.pixels or self.known_pixels.get(image.sha256),
             look=image.look,
         )
@@ -218,12 +227,13 @@ class _Building:
             label=FileReference(join(self.uri, said.label.path), said.label.sha256),
             verified_by=said.verified_by,
             verified_at=said.verified_at,
+            fields=len(correction.classes),
             correction=correction.id,
         )
 
 
 def check_log_classes(log: Iterable[PoolEntry], uri: str, classes: Sequence[str]) -> None:
-    """Raise StepError ClassListDiffers for a batch or correction that was labelled with another list of classes."""
+    """Raise StepError ClassListDiffers for a batch or correction whose classes are not these, or more, or fewer."""
     for entry in log:
         _of_classes(entry, uri, classes)
 
@@ -233,7 +243,7 @@ def _of_classes(entry: PoolEntry, uri: str, classes: Sequence[str]) -> PoolEntry
         return entry
     kind = "batch" if isinstance(entry, PoolBatch) else "correction"
     try:
-        check_classes(entry.classes, f"The pool {kind} {entry.id} below {uri}", expected=classes)
+        labelled_fields(entry.classes, f"The pool {kind} {entry.id} below {uri}", expected=classes)
     except StepError as error:
         raise bad_input(
             error.reason,
@@ -241,6 +251,12 @@ def _of_classes(entry: PoolEntry, uri: str, classes: Sequence[str]) -> PoolEntry
             f"{ADDING_CLASSES}. Use one list in policy, base, anchor and pool; renumber labels where they differ.",
         ) from None
     return entry
+
+
+def longest_classes(log: Iterable[PoolEntry]) -> tuple[str, ...]:
+    """Return the longest list of classes that a batch or correction was labelled with; () where there is none."""
+    lists = (entry.classes for entry in log if not isinstance(entry, PoolWithdrawal))
+    return max(lists, key=len, default=())
 
 
 def check_verifiers(pool: Pool) -> None:

@@ -57,8 +57,8 @@ class NewBatch:
 
     `documents` says which document a page is of; a page that it does not name is a document of its own. `background`
     is the share of pages that may have no label or an empty one (0: none). `only_new` leaves out what the pool has
-    already; `map_classes` renumbers labels by the names of their classes. `origins` says by image what holds for that
-    page instead of what is said of all.
+    already; `map_classes` renumbers labels by the names of their classes. `appended` are classes behind the anchor's
+    that pages are labelled for too. `origins` says by image what holds for that page instead of what is said of all.
     """
 
     folder_uri: str
@@ -68,6 +68,7 @@ class NewBatch:
     background: float = 0
     only_new: bool = False
     map_classes: bool = False
+    appended: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
@@ -86,11 +87,13 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     """
     if not new.origins and not new.verification.by.strip():
         raise bad_input(Reason.VERIFIER_MISSING, "--verified-by is empty.", "Name the person who verified the labels.")
-    incoming = open_folder(storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes)
+    incoming = open_folder(
+        storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes, appended=new.appended
+    )
     documents = said_documents(incoming.folder.images, new.documents)
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
-    pool = read_pool(storage, uri, incoming.index.classes)
+    pool = read_pool(storage, uri, incoming.names)
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     know_same_boxes(storage, incoming, compared)
     problems = [*compared.held_out, *incoming.problems, *trouble, *compared.repeated(new.only_new)]
@@ -109,7 +112,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     batch = PoolBatch(
         id=identity,
         created_at=created_at(now),
-        classes=incoming.index.classes,
+        classes=incoming.names,
         samples=tuple(
             _sample(new, new.origins.get(page.image, Origin()), _document(documents, identity, page.image), *stored)
             for page, stored in zip(compared.new, files, strict=True)
@@ -122,7 +125,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
 
 def _check_meanwhile(storage: Storage, uri: str, incoming: Incoming, compared: Compared) -> None:
     """Raise StepError where somebody else added or withdrew one of these pages while their files were copied."""
-    now_there = compare(compared.new, held_out=(), pool=read_pool(storage, uri, incoming.index.classes))
+    now_there = compare(compared.new, held_out=(), pool=read_pool(storage, uri, incoming.names))
     where = f"{incoming.folder.uri}, of which somebody added pages meanwhile"
     raise_first(now_there.repeated(only_new=False), where)
 

@@ -15,7 +15,7 @@ from ..storage import Storage
 from .anchor import held_out_pages
 from .images import Picture, inspect_image
 from .pages import PageFiles, check_page
-from .pool import Pool, StoredSample, check_log_classes, check_verifiers, replayed
+from .pool import Pool, StoredSample, check_log_classes, check_verifiers, fields_of, replayed
 from .pool_log import existing_log
 from .problems import Problem, raise_first
 
@@ -76,9 +76,16 @@ def _unknown_pictures(
 
 
 def check_pool(
-    storage: Storage, measured: MeasuredPool, *, index: AnchorIndex, counted: Counted = uncounted
+    storage: Storage,
+    measured: MeasuredPool,
+    *,
+    index: AnchorIndex,
+    classes: Sequence[str],
+    counted: Counted = uncounted,
 ) -> list[tuple[StoredSample, Sample]]:
     """Read every page of the pool that counts, and return each with its boxes counted; `counted` is called meanwhile.
+
+    Boxes are of these classes.
 
     Raises StepError unless none of the anchor's val and test pages is among them, digests are right, and images and
     labels are usable.
@@ -90,12 +97,13 @@ def check_pool(
     checked: list[tuple[StoredSample, Sample]] = []
     read = len(measured.pictures)
     for number, sample in enumerate(pool, start=1):
-        boxes = _count_boxes(storage, sample, len(index.classes), measured.pictures.get(sample.image.sha256))
+        boxes = _count_boxes(storage, sample, len(classes), measured.pictures.get(sample.image.sha256))
         counted(read + number, read + len(pool))
         if isinstance(boxes, Problem):
             problems.append(boxes)
         else:
-            checked.append((sample, Sample(sample.image, sample.label, sample.bytes, boxes)))
+            fields = fields_of(sample, classes)
+            checked.append((sample, Sample(sample.image, sample.label, sample.bytes, boxes, fields=fields)))
     raise_first(problems, "the pool " + measured.pool.uri)
     return checked
 
@@ -140,5 +148,5 @@ def _count_boxes(storage: Storage, sample: StoredSample, classes: int, picture: 
     image, label = sample.image.uri, sample.label.uri
     files = PageFiles(image, contents.get(image, b""), label, contents[label])
     # Whether a page without boxes is one was asked when it was added.
-    checked = check_page(files, classes, allow_background=True, picture=picture)
+    checked = check_page(files, classes, allow_background=True, picture=picture, fields=sample.fields)
     return checked if isinstance(checked, Problem) else checked.boxes

@@ -10,13 +10,15 @@ from ..documents.pool import PoolBatch
 from ..errors import StepError, bad_input
 from ..storage import Storage
 from .labels import LabelProblem, parse_label
-from .pool import PoolPage, StoredSample, check_log_classes, check_verifiers, replayed
+from .pool import PoolPage, StoredSample, check_log_classes, check_verifiers, longest_classes, replayed
 from .pool_log import existing_log
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
     """What a pool holds; `boxes` by class name, `verifiers` and `sources` by number of pages.
+
+    `labelled` says by class name how many pages were labelled for it, with or without a box of it.
 
     samples: pages that count; corrected: those of them with another label than they came with. withdrawn: pages that
     count no more; erased: those of them whose bytes are gone.
@@ -29,6 +31,7 @@ class PoolStats:
     erased: int
     documents: int
     boxes: Mapping[str, int]
+    labelled: Mapping[str, int]
     verifiers: Mapping[str, int]
     sources: Mapping[str, int]
 
@@ -37,7 +40,7 @@ def pool_stats(storage: Storage, uri: str) -> PoolStats:
     """Count the pool; StepError when it has no batch or a label cannot be read."""
     log = existing_log(storage, uri)
     batches = [entry for entry in log if isinstance(entry, PoolBatch)]
-    classes = batches[0].classes if batches else ()
+    classes = longest_classes(log)
     check_log_classes(log, uri, classes)
     pool = replayed(uri, log, {})
     check_verifiers(pool)
@@ -57,6 +60,7 @@ def pool_stats(storage: Storage, uri: str) -> PoolStats:
         erased=sum(page.withdrawal is not None and page.withdrawal.erased for page in withdrawn),
         documents=len({sample.document for sample in samples}),
         boxes=dict(boxes),
+        labelled={name: sum(s.fields > field for s in samples) for field, name in enumerate(classes)},
         verifiers=dict(Counter(sample.verified_by for sample in samples)),
         sources=dict(Counter(sample.source for sample in samples)),
     )

@@ -34,8 +34,8 @@ _REMEDIES: Final[dict[Reason, str]] = {
     Reason.ANNOTATIONS_SEVERAL: "A page has one label: delete all annotations of the task but one, or mark one as "
     "ground truth, and export again.",
     Reason.SHAPE_UNUSABLE: "Draw upright rectangles of one field each on the page as it was given, and export again.",
-    Reason.FIELD_UNKNOWN: "Use the names of the anchor's classes; fields can be added when a new base is trained, and "
-    "at no other time.",
+    Reason.FIELD_UNKNOWN: "Use the names of the anchor's classes, or name what a new base is to learn with "
+    "--append-classes.",
     Reason.PAGE_CHANGED: "Label the page as it was exported: whole, upright, and the same page.",
     Reason.RECORD_MISSING: "Name the folder that `production export` wrote with --captured; --source, --verified-by "
     "and --verified-at are for pages of other origin, which come with their image.",

@@ -1,11 +1,11 @@
-"""The rules for lists of class names: how many, how long, of which form, and that two lists are the same."""
+"""The rules for lists of class names: how many, how long, of which form, and whether two lists go together."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from ..errors import Reason, bad_input
+from ..errors import Reason, StepError, bad_input
 from .codec import CLASS_NAME, LONGEST_CLASS_NAME, MAX_CLASSES
 
 
@@ -38,12 +38,27 @@ def check_class_names(names: Sequence[str], what: str) -> None:
 
 def check_classes(names: Sequence[str], what: str, *, expected: Sequence[str]) -> None:
     """Raise StepError ClassListDiffers unless both lists are equal, in order: a label is only an index into it."""
-    if tuple(names) == tuple(expected):
-        return
+    if tuple(names) != tuple(expected):
+        raise _other_list(names, what, expected)
+
+
+def labelled_fields(names: Sequence[str], what: str, *, expected: Sequence[str]) -> int | None:
+    """Return of how many classes `names` is the list, None where it has all of `expected`, and no more.
+
+    Classes are only ever appended, so a list of another time begins as this one, or is its beginning. Raises StepError
+    ClassListDiffers for any other list.
+    """
+    shorter = min(len(names), len(expected))
+    if tuple(names[:shorter]) != tuple(expected[:shorter]):
+        raise _other_list(names, what, expected)
+    return None if len(names) == len(expected) else len(names)
+
+
+def _other_list(names: Sequence[str], what: str, expected: Sequence[str]) -> StepError:
     differing = next(
         (i for i, (a, b) in enumerate(zip(names, expected, strict=False)) if a != b), min(len(names), len(expected))
     )
-    raise bad_input(
+    return bad_input(
         Reason.CLASS_LIST_DIFFERS,
         f"{what} has {len(names)} classes, expected {len(expected)}; the first difference is at index {differing}: "
         f"{_at(names, differing)} instead of {_at(expected, differing)}.",

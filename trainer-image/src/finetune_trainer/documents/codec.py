@@ -27,6 +27,8 @@ Ratio = Annotated[str, msgspec.Meta(max_length=16, pattern=r"^[0-9]{1,4}(\.[0-9]
 Uri = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_URI)]
 ClassName = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_CLASS_NAME, pattern=CLASS_NAME)]
 ClassNames = Annotated[tuple[ClassName, ...], msgspec.Meta(min_length=1, max_length=MAX_CLASSES)]
+Fields = Annotated[int, msgspec.Meta(ge=1, le=MAX_CLASSES)]
+"""Number of classes, the first ones of a list."""
 ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=30, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 VersionName = Annotated[
     str,

@@ -12,6 +12,7 @@ from .codec import (
     ClassNames,
     Count,
     Document,
+    Fields,
     FileReference,
     Ratio,
     Seed,
@@ -30,8 +31,17 @@ EARLIER_SCHEMA: Final = "finetune-operator.io/plan/v1"
 Use = Literal["train", "heldOut", "superseded", "withdrawn"]
 
 
-class Sample(Document, frozen=True):
-    """One page with its label. `label` is null for a declared background page."""
+class Labelled(Document, frozen=True, kw_only=True, omit_defaults=True):
+    """What has a label, which was made for the first `fields` classes; None: for those of the plan.
+
+    With fewer nothing is known of the others on this page; with more, boxes of these do not count.
+    """
+
+    fields: Fields | None = None
+
+
+class Sample(Labelled, frozen=True):
+    """One page with its label. `label` is null for a declared background page; `boxes` are of the plan's classes."""
 
     image: FileReference
     label: FileReference | None
@@ -56,7 +66,7 @@ class PoolSample(Sample, frozen=True):
     held_out: bool
 
 
-class DrawnPage(Document, frozen=True):
+class DrawnPage(Labelled, frozen=True):
     """A captured page that the third gate compares; `label` is null where nobody verified it."""
 
     prediction: Id

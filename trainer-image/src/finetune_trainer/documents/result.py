@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from .codec import Attempt, Bytes, Count, Document, FileReference, Round, Sha256, Uid, Uri
+from .codec import Attempt, Bytes, Count, Document, Fields, FileReference, Round, Sha256, Uid, Uri
 from .plan import Counts, Digests, NewSetCounts
 
 RESULT_SCHEMA: Final = "finetune-operator.io/step-result/v1"
@@ -187,10 +187,33 @@ class Models(Document, frozen=True):
     live: Measured | None
 
 
+class AddedFields(Document, frozen=True):
+    """The worst of `measured` classes that not all models have, by column, as the candidate finds them."""
+
+    measured: int
+    field: tuple[int, ...]
+    boxes: tuple[int, ...]
+    matched: tuple[int, ...]
+    detections: tuple[int, ...]
+
+
+class Added(Document, frozen=True):
+    """The classes that not all models of an evaluation have: their boxes on both sets, and their worst on either.
+
+    Every other figure of the result is of the first `known` classes, which all models have.
+    """
+
+    known: Fields
+    test_boxes: Count
+    new_boxes: Count
+    test: AddedFields
+    new: AddedFields
+
+
 class EvaluateResult(Document, frozen=True, omit_defaults=True):
     """Measurements; the operator judges them. `production` is None where the third gate is not asked for.
 
-    `baseline` is None where no documents of production were to be had.
+    `baseline` is None where no documents of production were to be had, `added` where all models have all classes.
     """
 
     settings: str
@@ -200,6 +223,7 @@ class EvaluateResult(Document, frozen=True, omit_defaults=True):
     models: Models
     production: ProductionSet | None = None
     baseline: Baseline | None = None
+    added: Added | None = None
 
 
 class VerifiedModels(Document, frozen=True):

@@ -10,6 +10,7 @@ from .codec import (
     ClassNames,
     Decimal,
     Document,
+    Fields,
     FileReference,
     ModelName,
     Seed,
@@ -69,13 +70,17 @@ class VerifyData(Document, frozen=True):
     anchor: Location
 
 
-class Base(Document, frozen=True):
-    """The base: its artifact, its checkpoint, and the plan that it was trained by, if there is one."""
+class Base(Document, frozen=True, omit_defaults=True):
+    """The base: its artifact, its checkpoint, and the plan that it was trained by, if there is one.
+
+    It has the first `fields` classes of the document; None: all.
+    """
 
     version: VersionName
     artifact: FileReference
     checkpoint: FileReference
     inputs: FileReference | None
+    fields: Fields | None = None
 
 
 class Mixing(Document, frozen=True):

@@ -25,6 +25,11 @@ class Truth:
     boxes: Floats
     fields: Ints
 
+    def of_first(self, fields: int) -> Truth:
+        """Return the boxes of the first `fields` classes."""
+        kept = self.fields < fields
+        return self if kept.all() else Truth(self.boxes[kept], self.fields[kept])
+
 
 @dataclass(frozen=True, slots=True)
 class PrecisionRecall:

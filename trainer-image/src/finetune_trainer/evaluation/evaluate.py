@@ -87,7 +87,8 @@ def run_model(
     """Return a model's detections on every page, and its speed; `counted` is called after each page.
 
     `served` are the thresholds that it is served with, where these are others. Other threads read and decode the
-    next pages while the model works; however many pages there are, few are in memory. Raises StepError DigestMismatch
+    next pages while the model works; however many pages there are, few are in memory. What is detected of classes that
+    a page was not labelled for does not count. Raises StepError DigestMismatch
     for an image that is not what the plan lists.
     """
     results: list[PageResult] = []
@@ -100,7 +101,9 @@ def run_model(
         own.append(took)
         seconds.append(time.perf_counter() - start)
         truth = page.truth(height=image.shape[0], width=image.shape[1])
-        results.append(PageResult(page, detections, truth, others[0] if others else detections))
+        result = PageResult(page, detections, truth, others[0] if others else detections)
+        fields = page.sample.fields
+        results.append(result if fields is None else replace(result, answered=result.served).of_first(fields))
         counted(len(results), len(pages))
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95]) if seconds else (0.0, 0.0)
     alone = np.percentile(np.array(own) * 1000, 95) if own else 0.0

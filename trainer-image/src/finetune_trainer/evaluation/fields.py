@@ -49,14 +49,14 @@ def millionths(curves: Mapping[int, PrecisionRecall], classes: int) -> tuple[int
 
 
 def worst_drops(
-    limits: FieldsLimits, counts: Mapping[Model, FieldCounts], ap50: Mapping[Model, tuple[int, ...]]
+    limits: FieldsLimits, counts: Mapping[Model, FieldCounts], ap50: Mapping[Model, tuple[int, ...]], among: range
 ) -> Drops:
-    """Return the fields that dropped most against the better of base and live.
+    """Return the fields, `among` these, that dropped most against the better of base and live.
 
     Those that are worse by the limits go first: whoever judges sees only the first of them.
     """
     candidate = counts["candidate"]
-    measured = [field for field, boxes in enumerate(candidate.boxes) if boxes >= limits.min_boxes]
+    measured = [field for field in among if candidate.boxes[field] >= limits.min_boxes]
 
     def drop(field: int) -> int:
         return max(ap50[name][field] for name in _others(counts)) - ap50["candidate"][field]
@@ -78,10 +78,10 @@ def worst_drops(
     )
 
 
-def worst_floors(limits: FloorLimits, counts: Mapping[Model, FieldCounts]) -> Floors:
-    """Return the fields of least recall or precision, those at or below the limit first."""
+def worst_floors(limits: FloorLimits, counts: Mapping[Model, FieldCounts], among: range) -> Floors:
+    """Return the fields, `among` these, of least recall or precision, those at or below the limit first."""
     candidate = counts["candidate"]
-    measured = [field for field, boxes in enumerate(candidate.boxes) if boxes >= limits.min_boxes]
+    measured = [field for field in among if candidate.boxes[field] >= limits.min_boxes]
 
     def most(field: int) -> int:
         # Recall and precision are shares of these two; the lesser share is that of the greater number.

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from ..data.labels import Box, LabelProblem, parse_label
+from ..data.labels import Box, LabelProblem, parse_label_of
 from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
 from ..documents.plan import PoolSample, Sample
@@ -51,12 +51,27 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """What one model detected on one page: as it is measured, and as it is `served`."""
+    """What one model detected on one page: as it is measured, and as it is `served`.
+
+    Neither has boxes of classes that the page was not labelled for: nobody knows whether these are right. `answered`
+    has them, as they are served; None where there are no such classes.
+    """
 
     page: Page
     detections: Detections
     truth: Truth
     served: Detections
+    answered: Detections | None = None
+
+    def of_first(self, fields: int) -> PageResult:
+        """Return what concerns the first `fields` classes."""
+        return PageResult(
+            self.page,
+            self.detections.of_first(fields),
+            self.truth.of_first(fields),
+            self.served.of_first(fields),
+            self.answered,
+        )
 
     @property
     def document(self) -> str:
@@ -80,7 +95,7 @@ def load_pages(storage: Storage, samples: Sequence[Sample], classes: int, counte
         batch = samples[start : start + _AT_ONCE]
         contents = storage.read_many([s.label.uri for s in batch if s.label])
         for sample in batch:
-            labels = _labels(sample.label, contents, classes) if sample.label else ()
+            labels = _labels(sample, sample.label, contents, classes) if sample.label else ()
             pages.append(Page(sample, labels, read))
         counted(len(pages), len(samples))
     return pages
@@ -92,10 +107,10 @@ def _read_image(storage: Storage, image: FileReference) -> bytes:
     return data
 
 
-def _labels(label: FileReference, contents: Mapping[str, bytes], classes: int) -> tuple[Box, ...]:
+def _labels(sample: Sample, label: FileReference, contents: Mapping[str, bytes], classes: int) -> tuple[Box, ...]:
     text = contents[label.uri]
     check_digest(label.uri, actual=sha256_of(text), expected=label.sha256)
-    boxes = parse_label(text, classes)
+    boxes = parse_label_of(text, fields=sample.fields, classes=classes)
     if isinstance(boxes, LabelProblem):
         raise bad_input(boxes.reason, f"{label.uri}: {boxes.message}.", "Mend the label and prepare again.")
     return boxes

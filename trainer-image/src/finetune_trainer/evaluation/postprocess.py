@@ -40,6 +40,11 @@ class Detections:
     scores: Floats
     fields: Ints
 
+    def of_first(self, fields: int) -> Detections:
+        """Return those of the first `fields` classes."""
+        kept = self.fields < fields
+        return self if kept.all() else Detections(self.boxes[kept], self.scores[kept], self.fields[kept])
+
 
 def postprocess(output: Tensor, letterbox: Letterbox, thresholds: Thresholds) -> Detections:
     """Return the detections from the output (4 + classes, candidates), xywh in pixels of the square.

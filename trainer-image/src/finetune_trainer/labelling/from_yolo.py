@@ -23,7 +23,7 @@ def read_yolo(storage: Storage, uri: str, classes: Sequence[str]) -> Export:
         raise bad_input(
             Reason.CLASS_LIST_DIFFERS,
             f"The folder {uri} has classes that the anchor has not: {', '.join(unknown)}.",
-            "Classes can be added when a new base is trained, and at no other time; rename or leave out the others.",
+            "Rename or leave out the others; or name what a new base is to learn with --append-classes, in its order.",
         )
     alone = _labels_alone(folder)
     left_out, lost = account(storage, folder, folder.images)

@@ -22,11 +22,14 @@ _AT_ONCE: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What models learnt from, pages (by pixels) and documents; and the labels of other pages, by pixels."""
+    """What models learnt from, pages (by pixels) and documents; and the labels of other pages, by pixels.
+
+    Beside each label stands for how many classes it was made, None where for all, and no others.
+    """
 
     pages: Collection[str]
     documents: Collection[str]
-    labels: Mapping[str, FileReference]
+    labels: Mapping[str, tuple[FileReference, int | None]]
 
 
 def days_to_draw_from(there: Sequence[date], now: datetime, *, last: int, keep: int, review: int) -> list[date]:
@@ -71,11 +74,13 @@ def draw_documents(
         if name in left_out or record.page.pixels in pictures:
             continue
         pictures.add(record.page.pixels)
+        label, fields = known.labels.get(record.page.pixels, (None, None))
         page = DrawnPage(
             prediction=record.prediction,
             record=FileReference(place, sha256_of(data)),
             pixels=record.page.pixels,
-            label=known.labels.get(record.page.pixels),
+            label=label,
+            fields=fields,
         )
         drawn.setdefault(name, []).append(page)
         if len(drawn) == count or len(pictures) == pages:

@@ -22,13 +22,15 @@ from .context import StepContext
 from .listed_pool import erasures_named
 from .measure import (
     Measurement,
+    Span,
+    count_added,
     field_lines,
     measure,
     page_counts,
     worst_on_new,
     worst_on_test,
 )
-from .models import fetch_base, fetch_candidate, fetch_detector
+from .models import fetch_base, fetch_candidate, fetch_live
 from .production_baseline import MeasuredBaseline, measure_baseline
 from .production_replay import Replay, replay
 from .yardstick import Yardstick, read_yardstick
@@ -41,16 +43,19 @@ def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateI
     limits = limits_of(document)
     yardstick = read_yardstick(context, document, inputs)
     models = _fetch_models(context, document, inputs)
+    span = Span(len(document.classes), min(len(detector.serving.classes) for detector, _ in models.values()))
     with erasures_named(context.storage, yardstick.plan):
-        test, measurements = _measure(context, document, yardstick, models)
-        replayed = replay(context, document, inputs, yardstick.plan, models)
+        test, measurements = _measure(context, document, yardstick, models, span)
+        replayed = replay(context, document, inputs, yardstick.plan, models, known=span.known)
         baseline = measure_baseline(context, document, inputs, yardstick.plan, models, replayed)
-    drops, floor = worst_on_test(limits, measurements)
+    drops, floor = worst_on_test(limits, measurements, span)
     result = EvaluateResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,
-        test_set=msgspec.structs.replace(count_test_set(yardstick.test_digest, test), drops=drops, floor=floor),
-        new_set=msgspec.structs.replace(_count_new_set(yardstick), floor=worst_on_new(limits, measurements)),
+        test_set=msgspec.structs.replace(
+            count_test_set(yardstick.test_digest, test, span.known), drops=drops, floor=floor
+        ),
+        new_set=msgspec.structs.replace(_count_new_set(yardstick), floor=worst_on_new(limits, measurements, span)),
         models=Models(
             candidate=measurements["candidate"].measured,
             base=measurements["base"].measured,
@@ -58,6 +63,7 @@ def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateI
         ),
         production=None if replayed is None else replayed.result,
         baseline=None if baseline is None else baseline.result,
+        added=count_added(limits, measurements, span),
     )
     progress.report(percent=95, activity="writing the report")
     with erasures_named(context.storage, yardstick.plan):
@@ -71,6 +77,7 @@ def _measure(
     document: TrainingDocument,
     yardstick: Yardstick,
     models: Mapping[Model, tuple[Detector, str]],
+    span: Span,
 ) -> tuple[list[Page], dict[Model, Measurement]]:
     """Return the test set, and what each model comes to on it and on the new samples."""
     progress, classes = context.progress, len(document.classes)
@@ -84,7 +91,7 @@ def _measure(
         first, last = (15 + 75 * part // len(models) for part in (number, number + 1))
         progress.report(percent=first, activity=f"measuring {name}")
         counted = progress.counting(f"measuring {name}", "pages", percent=(first, last))
-        measurements[name] = measure(detector, sha256, document.serving, test=test, new=new, counted=counted)
+        measurements[name] = measure(detector, sha256, document.serving, test=test, new=new, counted=counted, span=span)
     return test, measurements
 
 
@@ -92,20 +99,20 @@ def _fetch_models(
     context: StepContext, document: TrainingDocument, inputs: EvaluateInputs
 ) -> dict[Model, tuple[Detector, str]]:
     """Return each model by its part in the verdict, with the digest of its artifact."""
-    classes = document.classes
     models: dict[Model, tuple[Detector, str]] = {
         "candidate": (fetch_candidate(context, document, inputs.candidate), inputs.candidate.sha256),
         "base": (fetch_base(context, document), document.base.artifact.sha256),
     }
     if inputs.live is not None:
         live = inputs.live.artifact
-        models["live"] = (fetch_detector(context, live, "live", classes), live.sha256)
+        models["live"] = (fetch_live(context, document, live), live.sha256)
     return models
 
 
-def count_test_set(digest: str, pages: Sequence[Page]) -> TestSet:
-    """Return what mAP50 is measured on, by digest and count."""
-    return TestSet(digest, images=len(pages), boxes=sum(len(page.labels) for page in pages))
+def count_test_set(digest: str, pages: Sequence[Page], fields: int) -> TestSet:
+    """Return what mAP50 is measured on, by digest and count; boxes are those of the first `fields` classes."""
+    boxes = sum(box.field < fields for page in pages for box in page.labels)
+    return TestSet(digest, images=len(pages), boxes=boxes)
 
 
 def _count_new_set(yardstick: Yardstick) -> NewSet:

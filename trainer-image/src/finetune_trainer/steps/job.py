@@ -39,7 +39,7 @@ _LONGEST_TEXT: Final = 1500
 """Bytes of an error's message and of its remedy, as JSON; all together are RESULT_LIMIT."""
 
 
-_LISTS: Final = ("testSet", "newSet", "production", "resumed")
+_LISTS: Final = ("testSet", "newSet", "production", "added", "resumed")
 """Parts of a result that have lists: of the worst fields, or of attempts."""
 
 _FIRST: Final = ("baseline",)
@@ -234,7 +234,8 @@ def fitting(emitted: Emitted) -> bytes:
     """Return the result within the limit of a termination message; where it is too long, lists lose their last rows.
 
     What a verdict hangs on is never left out: the first row of a list is the worst field (or the newest attempt), and
-    the count of measured fields stays. StepError (Internal) when even that does not fit.
+    the count of measured fields stays. What alerts go by is left out before there is none. StepError (Internal) when
+    even that does not fit.
     """
     data = encode(emitted)
     if len(data) > RESULT_LIMIT:
@@ -245,6 +246,8 @@ def fitting(emitted: Emitted) -> bytes:
             return data
         data = encode(_with_rows(emitted, rows, _LISTS))
     if len(data) > RESULT_LIMIT:
+        data = encode(_with_rows(_without_baseline(emitted), 1, _LISTS))
+    if len(data) > RESULT_LIMIT:
         raise StepError(
             ErrorClass.INTERNAL,
             Reason.INTERNAL,
@@ -252,6 +255,12 @@ def fitting(emitted: Emitted) -> bytes:
             "Use shorter artifact URIs.",
         )
     return data
+
+
+def _without_baseline(emitted: Emitted) -> Emitted:
+    """Return the result without what alerts go by, for which they have the test set."""
+    kept = {name: value for name, value in (emitted.result or {}).items() if name != "baseline"}
+    return msgspec.structs.replace(emitted, result=kept)
 
 
 def _with_rows(emitted: Emitted, rows: int, parts: Collection[str]) -> Emitted:

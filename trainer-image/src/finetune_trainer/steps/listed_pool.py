@@ -10,7 +10,7 @@ from decimal import Decimal
 from ..data.images import Picture, inspect_image
 from ..data.listing import Listing
 from ..data.mixing import is_held_out
-from ..data.pool import PoolPage, StoredSample, read_pool, replayed
+from ..data.pool import PoolPage, StoredSample, fields_of, read_pool, replayed
 from ..data.pool_log import read_log
 from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
@@ -22,11 +22,15 @@ from ..storage import Storage, normalise
 
 @dataclass(frozen=True, slots=True)
 class CurrentSample:
-    """A sample that the plan lists to train or to measure on: as it is stored, and by its digests."""
+    """A sample that the plan lists to train or to measure on: as it is stored, and by its digests.
+
+    `fields` are the numbers of classes that this label was made for: it may have been confirmed for more since.
+    """
 
     stored: StoredSample
     known: KnownSample
     held_out: bool
+    fields: frozenset[int | None]
 
 
 def read_listed_pool(
@@ -59,7 +63,7 @@ def _stored(page: PoolPage, listed: ListedSample) -> StoredSample | None:
     """Return the page with the label that is listed; with its first one where an earlier release did not say which."""
     if listed.label is None:
         return page.samples[0]
-    return next((sample for sample in page.samples if sample.label.sha256 == listed.label), None)
+    return next((sample for sample in reversed(page.samples) if sample.label.sha256 == listed.label), None)
 
 
 def _current(
@@ -83,7 +87,9 @@ def _current(
         erased += page.withdrawal is not None and page.withdrawal.erased
         _check_pixels(storage, stored, listed, listings)
         known = KnownSample(image=listed.image, pixels=listed.pixels, label=stored.label.sha256)
-        yield CurrentSample(stored, known, held_out)
+        same = (sample for sample in page.samples if sample.label.sha256 == stored.label.sha256)
+        fields = frozenset(fields_of(sample, document.classes) for sample in same)
+        yield CurrentSample(stored, known, held_out, fields)
     if erased:
         raise _erased(erased)
 

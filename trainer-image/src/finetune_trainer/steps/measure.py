@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..documents.report import FieldLine, PageLine
-from ..documents.result import Drops, Floors, Measured, Rates
+from ..documents.result import Added, AddedFields, Drops, Floors, Measured, Rates
 from ..documents.run import Gates
 from ..documents.serving import Serving
 from ..evaluation.average_precision import PrecisionRecall, match, mean_average_precision
@@ -18,6 +18,24 @@ from ..evaluation.postprocess import Thresholds
 from ..evaluation.production import mean_confidence
 from ..evaluation.rates import rates
 from ..progress import Counted, uncounted
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How many classes an evaluation is of, and how many of them, the first ones, all its models have."""
+
+    classes: int
+    known: int
+
+    @property
+    def shared(self) -> range:
+        """The classes that all models have."""
+        return range(self.known)
+
+    @property
+    def added(self) -> range:
+        """The classes that some model does not have."""
+        return range(self.known, self.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +59,20 @@ def measure(
     test: Sequence[Page],
     new: Sequence[Page] | None,
     counted: Counted = uncounted,
+    span: Span | None = None,
 ) -> Measurement:
     """Measure mAP50 on `test`, and rates on `new` (all of it, and its fresh pages) at the serving settings.
 
-    `counted` is called after each page, of all.
+    `counted` is called after each page, of all. Both are of the classes that all models have, by `span`; None: of the
+    detector's own.
     """
     total = len(test) + len(new or ())
-    classes = len(detector.serving.classes)
+    own = len(detector.serving.classes)
+    classes, known = (span.classes, span.known) if span is not None else (own, own)
     test_results, speed = run_model(
         detector, test, validation(serving), lambda count, _: counted(count, total), served=Thresholds.of(serving)
     )
-    curves = measure_map(test_results, classes)
+    curves = {field: curve for field, curve in measure_map(test_results, classes).items() if field < own}
     pool: Rates | None = None
     fresh: Rates | None = None
     new_results: list[PageResult] = []
@@ -59,12 +80,13 @@ def measure(
         new_results, _ = run_model(
             detector, new, Thresholds.of(serving), lambda count, _: counted(len(test) + count, total)
         )
-        pool = rates(new_results)
-        fresh_results = [result for result in new_results if result.fresh]
+        comparable = [result.of_first(known) for result in new_results]
+        pool = rates(comparable)
+        fresh_results = [result for result in comparable if result.fresh]
         fresh = rates(fresh_results) if fresh_results else None
     measured = Measured(
         sha256=sha256,
-        map50=f"{mean_average_precision(curves):.6f}",
+        map50=f"{mean_average_precision({f: c for f, c in curves.items() if f < known}):.6f}",
         pool=pool,
         fresh=fresh,
         mean_confidence=mean_confidence(test_results),
@@ -74,16 +96,37 @@ def measure(
     return Measurement(measured, *counts, curves, test_results, new_results, speed)
 
 
-def worst_on_test(gates: Gates, models: Mapping[Model, Measurement]) -> tuple[Drops, Floors]:
+def worst_on_test(gates: Gates, models: Mapping[Model, Measurement], span: Span) -> tuple[Drops, Floors]:
     """Return the fields that dropped most on the test set, and those of least recall or precision there."""
     counts = {name: model.test_counts for name, model in models.items()}
     ap50 = {name: millionths(model.curves, len(model.test_counts.boxes)) for name, model in models.items()}
-    return worst_drops(gates.fields, counts, ap50), worst_floors(gates.floor, counts)
+    return worst_drops(gates.fields, counts, ap50, span.shared), worst_floors(gates.floor, counts, span.shared)
 
 
-def worst_on_new(gates: Gates, models: Mapping[Model, Measurement]) -> Floors:
+def worst_on_new(gates: Gates, models: Mapping[Model, Measurement], span: Span) -> Floors:
     """Return the fields of least recall or precision on the new samples."""
-    return worst_floors(gates.floor, {name: model.new_counts for name, model in models.items()})
+    return worst_floors(gates.floor, {name: model.new_counts for name, model in models.items()}, span.shared)
+
+
+def count_added(gates: Gates, models: Mapping[Model, Measurement], span: Span) -> Added | None:
+    """Return what was measured of the classes that some model does not have; None where all have all."""
+    if not span.added:
+        return None
+    test = {name: model.test_counts for name, model in models.items()}
+    new = {name: model.new_counts for name, model in models.items()}
+    return Added(
+        known=span.known,
+        test_boxes=sum(test["candidate"].boxes[field] for field in span.added),
+        new_boxes=sum(new["candidate"].boxes[field] for field in span.added),
+        test=added_fields(worst_floors(gates.floor, test, span.added)),
+        new=added_fields(worst_floors(gates.floor, new, span.added)),
+    )
+
+
+def added_fields(floors: Floors) -> AddedFields:
+    """Return the candidate's part of a list: no other model has all of these fields."""
+    matched, detections = floors.matched.candidate, floors.detections.candidate
+    return AddedFields(floors.measured, floors.field, floors.boxes, matched, detections)
 
 
 def field_lines(

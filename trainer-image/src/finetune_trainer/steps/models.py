@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from ..artifact.metadata import check_lineage
-from ..documents.classes import check_classes
+from ..documents.classes import check_classes, labelled_fields
 from ..documents.codec import FileReference
-from ..documents.run import BaseDocument, VerifyDocument
+from ..documents.run import BaseDocument, TrainingDocument, VerifyDocument
 from ..documents.serving import Serving
 from ..errors import Reason, StepError, bad_input
 from ..evaluation.detector import Detector, open_detector
@@ -16,22 +16,49 @@ from ..storage import normalise
 from .context import StepContext
 
 
+def classes_of_base(document: BaseDocument) -> tuple[str, ...]:
+    """Return the classes that the base has: all of the document's, unless a rebuild is to have more."""
+    return document.classes[: document.base.fields]
+
+
 def fetch_detector(context: StepContext, artifact: FileReference, name: str, classes: Sequence[str]) -> Detector:
     """Download, hash and open an artifact; StepError DigestMismatch, BaseUnusable or ClassListDiffers."""
+    detector = _fetch(context, artifact, name)
+    check_classes(detector.serving.classes, f"The model {artifact.uri}", expected=classes)
+    return detector
+
+
+def fetch_live(context: StepContext, document: TrainingDocument, artifact: FileReference) -> Detector:
+    """Return the detector of what is live; it may lack classes that were appended since.
+
+    StepError ClassListDiffers for one that has more than the candidate: that would lose them.
+    """
+    detector = _fetch(context, artifact, "live")
+    has, what = detector.serving.classes, f"What is live ({artifact.uri})"
+    fields = labelled_fields(has, what, expected=document.classes)
+    if fields is not None and fields > len(document.classes):
+        raise bad_input(
+            Reason.CLASS_LIST_DIFFERS,
+            f"{what} also has {', '.join(has[len(document.classes) :])}, which {document.base.version} has not, and so "
+            "no fine-tune of it.",
+            "Start a run from the base of what is live; or go back to a version without these classes first.",
+        )
+    return detector
+
+
+def _fetch(context: StepContext, artifact: FileReference, name: str) -> Detector:
     target = context.scratch / f"{name}-{artifact.sha256[:12]}.onnx"
     if not target.exists():
         fetched = context.progress.fetching(f"the model {name}", percent=0)
         context.storage.fetch(normalise(artifact.uri), target, sha256=artifact.sha256, fetched=fetched)
-    detector = open_detector(target, artifact.uri, threads=context.cpus)
-    check_classes(detector.serving.classes, f"The model {artifact.uri}", expected=classes)
-    return detector
+    return open_detector(target, artifact.uri, threads=context.cpus)
 
 
 def fetch_base(context: StepContext, document: BaseDocument) -> Detector:
     """Return the base's detector; a base that cannot be read, is a fine-tune or has another size is BaseUnusable."""
     base, size = document.base, document.serving.image_size
     try:
-        detector = fetch_detector(context, base.artifact, "base", document.classes)
+        detector = fetch_detector(context, base.artifact, "base", classes_of_base(document))
     except StepError as error:
         # What cannot be read says nothing about the bytes: a verification is tried again.
         if error.reason is not Reason.DATA_UNREADABLE or isinstance(document, VerifyDocument):

@@ -44,6 +44,7 @@ def prepare(
     plan = make_plan(context.storage, document, known, counted)
     new_set = count_new_set(plan.new_set)
     _check_new_set(document, plan, new_set)
+    _check_labelled(context, document, plan)
     plan = with_production(context, document, inputs, plan, clock())
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
@@ -73,6 +74,30 @@ def _check_base(context: StepContext, document: TrainingDocument) -> None:
             f"The start {start.uri} of the rebuild does not exist.",
             "Upload it there, or use rebuild.start Random.",
         )
+
+
+def _check_labelled(context: StepContext, document: TrainingDocument, plan: Plan) -> None:
+    """Say how many pages teach nothing of the last classes.
+
+    StepError PoolTooSmall for a rebuild where none teaches one of them: a base cannot learn what no page shows. A
+    fine-tune has it of its base.
+    """
+    train, classes = plan.train, document.classes
+    most = max((sample.fields or len(classes) for sample in train), default=len(classes))
+    if most < len(classes) and isinstance(document, RebuildDocument):
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"No page that trains is labelled for {', '.join(classes[most:])}.",
+            "Label pages for it, of the pool or new ones, and add them with `pool add` or `pool correct` and "
+            "--append-classes.",
+        )
+    fewer = sum(sample.fields is not None and sample.fields < len(classes) for sample in train)
+    if fewer:
+        least = min(sample.fields or len(classes) for sample in train)
+        said = (
+            f"{fewer} of {len(train)} pages teach nothing of {', '.join(classes[least:])}: nobody labelled them for it"
+        )
+        context.progress.report(percent=94, activity=said)
 
 
 def _check_new_set(document: TrainingDocument, plan: Plan, counts: NewSetCounts) -> None:

@@ -75,7 +75,7 @@ def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Pa
     image = FileReference(place, sha256_of(shown.data))
     if drawn.label is not None and not storage.exists(drawn.label.uri):
         return "its label was erased"
-    (page,) = load_pages(storage, [Sample(image, drawn.label, len(shown.data), boxes=0)], classes)
+    (page,) = load_pages(storage, [Sample(image, drawn.label, len(shown.data), boxes=0, fields=drawn.fields)], classes)
     return with_changes(page, read=lambda _: picture.read_bytes())
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ..data.earlier_plans import listing_of, taught, taught_by
 from ..data.listing import anchor_digests
 from ..data.plan import checked_index
+from ..data.pool import fields_of
 from ..documents.codec import FileReference, digest
 from ..documents.inputs import PrepareInputs
 from ..documents.plan import DrawnDocument, Plan
@@ -66,11 +67,16 @@ def _known(context: StepContext, document: TrainingDocument, inputs: PrepareInpu
     base, live = listing_of(storage, document.base.inputs), listing_of(storage, live_inputs)
     pool = read_listed_pool(storage, document, plan, (base, live))
     pages = learnt(context, document, plan, live_inputs)
-    held_out = [sample for sample in pool if sample.held_out]
+    # A label that says nothing of some classes is none here: a document is right or not by all of its fields.
+    held_out = [s for s in pool if s.held_out and s.stored.fields >= len(document.classes)]
     return Known(
         pages=pages,
         documents=frozenset(sample.stored.document for sample in pool if not sample.held_out),
-        labels={sample.known.pixels: sample.stored.label for sample in held_out if sample.known.pixels is not None},
+        labels={
+            sample.known.pixels: (sample.stored.label, fields_of(sample.stored, document.classes))
+            for sample in held_out
+            if sample.known.pixels is not None
+        },
     )
 
 

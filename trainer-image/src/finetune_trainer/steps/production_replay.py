@@ -18,6 +18,7 @@ from ..errors import Reason, StepError
 from ..evaluation.average_precision import per_class
 from ..evaluation.detector import Detector
 from ..evaluation.fields import Model
+from ..evaluation.pages import PageResult
 from ..evaluation.production import (
     Compared,
     Outcome,
@@ -58,22 +59,26 @@ def replay(
     inputs: EvaluateInputs,
     plan: Plan,
     models: Mapping[Model, tuple[Detector, str]],
+    *,
+    known: int | None = None,
 ) -> Replay | None:
     """Run the plan's documents of production through both models; None where the third gate is not asked for.
 
     Of each difference a picture is written below the day of its page. Raises StepError DigestMismatch where the plan
-    is not what was drawn, or has documents that the candidate learnt from.
+    is not what was drawn, or has documents that the candidate learnt from. Only the first
+    `known` classes are compared, which all models have; None: all.
     """
     limits, source = limits_of(document).production, document.data.production
     if limits is None or source is None or plan.production is None:
         return None
     production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
     _check(plan, plan.production, production)
-    known = taught_by(context.storage, inputs.live.inputs if inputs.live else None)
-    unknown = [pages for pages in plan.production if not any(page.pixels in known for page in pages)]
+    learnt = taught_by(context.storage, inputs.live.inputs if inputs.live else None)
+    unknown = [pages for pages in plan.production if not any(page.pixels in learnt for page in pages)]
     there = fetch_documents(context, unknown, len(document.classes))
     compared = compare(context, document, models, there)
-    counts = count_replayed(compared, len(document.classes))
+    classes = document.classes[:known]
+    counts = count_replayed(compared, len(classes))
     result = ProductionSet(
         digest=plan.digests.production or "",
         drawn=len(plan.production),
@@ -83,8 +88,8 @@ def replay(
         **columns(counts, limits.rule),
     )
     folder = f"{document.owner.uid}-{inputs.attempt}-{inputs.round}-{inputs.nonce}"
-    differences = _differences(context, document.classes, folder, there, compared, counts)
-    return Replay(result, ProductionReport(_fields(document.classes, counts, compared), *differences), compared)
+    differences = _differences(context, classes, folder, there, compared, counts)
+    return Replay(result, ProductionReport(_fields(classes, counts, compared), *differences), compared)
 
 
 def _check(plan: Plan, drawn: Sequence[DrawnDocument], production: Production) -> None:
@@ -113,7 +118,7 @@ def _fields(classes: Sequence[str], counts: ReplayCounts, compared: Sequence[Com
     """Return the line of every field, with AP50 on the labelled documents."""
     labelled = [document for document in compared if document.labelled]
     curves = [
-        per_class([(page.detections, page.truth) for pages in results for page in pages], len(classes))
+        per_class([(p.detections, p.truth) for pages in results for p in _of_first(pages, len(classes))], len(classes))
         for results in ([document.old for document in labelled], [document.new for document in labelled])
     ]
     return tuple(
@@ -126,6 +131,10 @@ def _fields(classes: Sequence[str], counts: ReplayCounts, compared: Sequence[Com
         )
         for field, name in enumerate(classes)
     )
+
+
+def _of_first(pages: Sequence[PageResult], fields: int) -> list[PageResult]:
+    return [page.of_first(fields) for page in pages]
 
 
 def _differences(

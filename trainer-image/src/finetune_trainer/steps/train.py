@@ -34,6 +34,7 @@ from ..training.yolo import Trained
 from ..training.yolo import train as run_training
 from .context import StepContext
 from .listed_pool import erasures_named
+from .models import classes_of_base
 from .scratch import clear
 
 if TYPE_CHECKING:  # it imports ultralytics, whose settings are to be written first
@@ -138,7 +139,7 @@ def _fetch_base(context: StepContext, document: TrainingDocument, target: Path) 
     loaded = load_checkpoint(target, version)
     check_usable(loaded, version, document.serving.image_size)
     check_is_base(loaded, version, pretrained=target.name)
-    check_classes(class_names(loaded), f"The checkpoint of {version}", expected=document.classes)
+    check_classes(class_names(loaded), f"The checkpoint of {version}", expected=classes_of_base(document))
     return target
 
 
@@ -147,8 +148,8 @@ def _lay_out(context: StepContext, plan: Plan, folder: Path, epochs: int) -> Pat
     sizes = [sample.bytes for sample in (*plan.train, *plan.val)]
     placed = FileLines(context.progress, "fetching data", sizes, epochs=epochs)
     with erasures_named(context.storage, plan):
-        materialise(context.storage, plan.train, folder / "train", placed)
-    materialise(context.storage, plan.val, folder / "val", placed)
+        materialise(context.storage, plan.train, folder / "train", placed, classes=len(plan.classes))
+    materialise(context.storage, plan.val, folder / "val", placed, classes=len(plan.classes))
     return write_data_yaml(folder / "data.yaml", plan.classes, train=folder / "train", val=folder / "val")
 
 

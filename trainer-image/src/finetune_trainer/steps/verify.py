@@ -7,7 +7,7 @@ import msgspec
 from ..data.anchor import anchor_sample, check_labels, check_splits, pages_digest, read_index
 from ..data.density import check_density
 from ..documents.anchor import AnchorIndex
-from ..documents.classes import check_classes
+from ..documents.classes import labelled_fields
 from ..documents.codec import encode
 from ..documents.plan import Sample
 from ..documents.report import REPORT_SCHEMA, Report
@@ -48,7 +48,7 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
     result = VerifyResult(
         settings=settings_digest(document.serving),
         evaluator=EVALUATOR,
-        test_set=count_test_set(pages_digest(index.splits.test), pages),
+        test_set=count_test_set(pages_digest(index.splits.test), pages, len(document.classes)),
         models=VerifiedModels(base=measurement.measured),
         artifact=Artifact(base.artifact.uri, base.artifact.sha256, _size(context, base.artifact.uri)),
     )
@@ -67,9 +67,9 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
 def _read_test_set(context: StepContext, document: VerifyDocument) -> tuple[AnchorIndex, list[Sample]]:
     anchor = normalise(document.data.anchor.uri)
     index = read_index(context.storage, anchor)
-    check_classes(index.classes, f"The anchor {anchor}", expected=document.classes)
+    fields = labelled_fields(index.classes, f"The anchor {anchor}", expected=document.classes)
     check_splits(index, anchor)
-    samples = [anchor_sample(anchor, page) for page in index.splits.test]
+    samples = [anchor_sample(anchor, page, fields) for page in index.splits.test]
     check_labels(context.storage, samples, len(document.classes), "the anchor " + anchor)
     check_density(samples, document.serving.max_detections)
     return index, samples

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from ..data.anchor import anchor_sample, pages_digest
+from ..data.anchor import anchor_fields, anchor_sample, pages_digest
 from ..data.earlier_plans import listing_of, read_plan
 from ..data.listing import Listing, anchor_digests, digests_of, is_measured_on
 from ..data.plan import checked_index, count_new_set, samples_digest
@@ -53,9 +53,11 @@ def read_yardstick(context: StepContext, document: TrainingDocument, inputs: Eva
     pool = read_listed_pool(context.storage, document, plan, (base, live))
     _check_new_set(document, plan, index, base, pool)
     _check_training(document, plan, index, base, pool)
+    _check_fields(document, plan, index, pool)
     known = {_stored_pair(sample): sample.known for sample in pool}
     new_set = tuple(replace(sample, fresh=not live.has(known[_pair(sample)])) for sample in plan.new_set)
-    test = tuple(anchor_sample(anchor, page) for page in index.splits.test)
+    fields = anchor_fields(index, document.classes)
+    test = tuple(anchor_sample(anchor, page, fields) for page in index.splits.test)
     return Yardstick(plan, test_digest, test, plan.digests.new_set, new_set, count_new_set(new_set))
 
 
@@ -107,6 +109,18 @@ def _check_training(
         raise differs("it leaves out pages of the anchor's train split, and a rebuild trains on all of them")
     if samples_digest(plan.val) != pages_digest(index.splits.val):
         raise differs("its val pages are not the anchor's")
+
+
+def _check_fields(document: TrainingDocument, plan: Plan, index: AnchorIndex, pool: Sequence[CurrentSample]) -> None:
+    """Raise StepError where the plan says of a label that it was made for other classes than it was."""
+    of_anchor = frozenset((anchor_fields(index, document.classes),))
+    of_pool = {_stored_pair(sample): sample.fields for sample in pool}
+    from_pool = [sample for sample in plan.train if sample.origin == "pool"]
+    said = [(sample, of_pool[_pair(sample)]) for sample in (*from_pool, *plan.new_set)]
+    others = (*(sample for sample in plan.train if sample.origin == "anchor"), *plan.val, *plan.test)
+    said += [(sample, of_anchor) for sample in others]
+    if any(sample.fields not in fields for sample, fields in said):
+        raise differs("it says of labels that they were made for other classes than they were")
 
 
 def _stored_pair(sample: CurrentSample) -> tuple[str, str | None]:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from ultralytics.data.dataset import YOLODataset
 
+from .unlabelled import PageFields
+
 
 class EpochOrder:
     """The pages' order in one epoch after the other, from epoch `following` on; it changes as epochs are begun.
@@ -37,9 +39,14 @@ class EpochOrder:
 
 
 class SeededPages(YOLODataset):  # type: ignore[misc]
-    """Ultralytics' data set, where a page's augmentation hangs on nothing but seed, epoch and page."""
+    """Ultralytics' data set, where a page's augmentation hangs on nothing but seed, epoch and page.
+
+    `fields` says of how many classes each page is labelled; None where each is of all. Changes with the page at hand.
+    """
 
     seed: int
+    fields: PageFields | None = None
+    _page = 0
 
     def __getitem__(self, place: int) -> Any:
         epoch, page = divmod(place, len(self))
@@ -47,7 +54,15 @@ class SeededPages(YOLODataset):  # type: ignore[misc]
         # Ultralytics draws from the generators of the process.
         random.seed(own)
         np.random.seed(own)
-        return super().__getitem__(page)
+        self._page = page
+        shown = super().__getitem__(page)
+        if self.fields is not None:
+            shown["fields"] = self.fields[page]
+        return shown
+
+    def get_image_and_label(self, index: int) -> Any:
+        """Return a page as ultralytics has it; one that is mixed with the page at hand is labelled as that is."""
+        return super().get_image_and_label(index if self.fields is None else self.fields.partner(self._page, index))
 
 
 def seed_of(*numbers: int) -> int:

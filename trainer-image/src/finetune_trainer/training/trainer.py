@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from .chance import EpochOrder, SeededPages
+from .unlabelled import FieldMask, mask_losses, page_fields
 
 
 class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
     """Ultralytics' trainer with chance by epoch, steps that are counted, and without its final evaluation.
 
     `last_step` is the number of the batch, counted over all epochs, after which the weights were changed last.
-    Ultralytics keeps that number to itself and begins at -1: `go_on_after` makes up for it.
+    Ultralytics keeps that number to itself and begins at -1: `go_on_after` makes up for it. `fields` says by the stem
+    of a page's file for how many classes it was labelled, where not for all.
     """
 
     last_step = -1
@@ -21,6 +24,11 @@ class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
     _late = 0
     _batch = -1
     _expected = 0
+    _masks: tuple[FieldMask, ...] = ()
+
+    def __init__(self, *args: Any, fields: Mapping[str, int] | None = None, **kwargs: Any) -> None:
+        self._fields = fields or {}
+        super().__init__(*args, **kwargs)
 
     @property
     def accumulate(self) -> int:
@@ -41,6 +49,8 @@ class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
         if mode == "train":
             pages.__class__ = SeededPages  # it is built in a function that takes no class
             pages.seed = self.args.seed
+            files = [entry["im_file"] for entry in pages.labels]
+            pages.fields = page_fields(files, self._fields, self.data["nc"])
         return pages
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
@@ -62,9 +72,19 @@ class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
         self._expected = self.epoch + 1
         self._batch = self.epoch * len(loader) - 1
 
+    def mask_losses(self) -> None:
+        """Let pages teach nothing of classes that they were not labelled for; nothing changes where all are for all."""
+        if self.train_loader.dataset.fields is None:
+            return
+        if getattr(self.model, "criterion", None) is None:
+            self.model.criterion = self.model.init_criterion()
+        self._masks = mask_losses(self.model.criterion)
+
     def preprocess_batch(self, batch: dict[str, Any]) -> Any:
         """Count the batch, and prepare it as ultralytics does."""
         self._batch += 1
+        for mask in self._masks:
+            mask.of(batch["fields"], self.data["nc"], self.device)
         return super().preprocess_batch(batch)
 
     def optimizer_step(self) -> None:

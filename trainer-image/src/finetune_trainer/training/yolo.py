@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,8 +47,8 @@ def train(
 
     The candidate is the last epoch; the best one on `val` only when the arguments set patience. `state` is where a
     training with these very arguments was interrupted; `keep` is given where this one stands after each epoch but the
-    last. With `whole` every weight is taken over; without, those that fit. StepError for NaN losses, lack of memory,
-    and data that arrived differently.
+    last. With `whole` every weight is taken over; without, those that fit. A page teaches nothing of classes that it
+    was not labelled for. StepError for NaN losses, lack of memory, and data that arrived differently.
     """
     from ultralytics import YOLO
 
@@ -55,6 +56,7 @@ def train(
     from .trainer import FineTuneTrainer
 
     watch = _Watch(samples, progress, threads)
+    fields = {placed_name(number, s): s.fields for number, s in enumerate(samples) if s.fields is not None}
     going_on = GoingOn(state, keep)
     with _logging_to(log):
         model = YOLO(str(base), task="detect")
@@ -65,6 +67,7 @@ def train(
         model.add_callback("on_pretrain_routine_end", watch.check_data)
         model.add_callback("on_train_start", watch.started)
         model.add_callback("on_train_start", going_on.train_started)
+        model.add_callback("on_train_start", FineTuneTrainer.mask_losses)
         model.add_callback("on_train_start", watch.announce)
         model.add_callback("on_train_epoch_start", going_on.epoch_started)
         model.add_callback("on_train_batch_end", watch.batch_ended)
@@ -72,7 +75,7 @@ def train(
         model.add_callback("on_model_save", lambda trainer: going_on.epoch_saved(trainer, watch.losses))
         model.add_callback("on_fit_epoch_end", watch.epoch_ended)
         try:
-            model.train(trainer=FineTuneTrainer, **arguments)
+            model.train(trainer=partial(FineTuneTrainer, fields=fields), **arguments)
         except (RuntimeError, MemoryError) as error:
             raise _translated(error, watch) from error
     trainer = model.trainer

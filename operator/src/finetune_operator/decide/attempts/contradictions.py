@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from ...api.contract import DocumentMixing, EvaluateResult, Measured, NewSet, PrepareResult, RunDocument, Scores
+from ..gates.gate import shared_fields
 from ..gates.rows import MAX_COUNT, drop_rows, floor_rows
 from ..gates.shares import found_share, share
 from .tallies import Tally, detections_of, new_samples, test_set
@@ -23,9 +26,11 @@ def contradictions(run_document: RunDocument, result: EvaluateResult, *, all_fre
 
     `all_fresh`: no plan told the evaluation what is fresh, so that all new samples are.
     """
-    wrong = list(_counts(result))
+    wrong = [*_counts(result), *_added(run_document, result)]
     if wrong:
         return wrong  # nothing can be reckoned with these
+    # All other figures are of the fields that every model has.
+    run_document = replace(run_document, classes=run_document.classes[: shared_fields(run_document, result)])
     wrong += _test_pages(run_document, result)
     for name, model in _models(result):
         wrong += _rates(name, model, result.new_set)
@@ -50,6 +55,19 @@ def _counts(result: EvaluateResult) -> Iterator[str]:
         for scores in filter(None, (model.pool, model.fresh)):
             counts += [(f"boxes for the {name}", scores.boxes), (f"boxes found by the {name}", scores.matched)]
     yield from (f"{count} {what} is no count" for what, count in counts if not 0 <= count <= MAX_COUNT)
+
+
+def _added(run_document: RunDocument, result: EvaluateResult) -> Iterator[str]:
+    """Yield what cannot be of fields that not all models have (R238)."""
+    added, fields = result.added, len(run_document.classes)
+    if added is None:
+        return
+    if not 0 < added.known < fields or run_document.mode == "Verify":
+        yield f"the models have {added.known} of {fields} fields, and others are appended"
+    pairs = ((added.test_boxes, added.test, "the test set"), (added.new_boxes, added.new, "new samples"))
+    for boxes, listed, what in pairs:
+        if not 0 <= boxes <= MAX_COUNT or sum(listed.boxes) > boxes or min(listed.boxes, default=0) < 0:
+            yield f"{sum(listed.boxes)} of {boxes} boxes of appended fields on {what}"
 
 
 def _test_pages(run_document: RunDocument, result: EvaluateResult) -> Iterator[str]:

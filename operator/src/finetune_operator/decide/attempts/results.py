@@ -18,6 +18,7 @@ from ...api.meta import Artifact, FileReference
 from ...api.run import Attempt, DrawnDocuments, Inputs, NewSetCounts
 from ...api.scan import CapturedPages, WaitingPages, WeeklyReports
 from ...api.value import InvalidObject, parse
+from ..gates.gate import shared_fields
 from ..views import Problem
 from .contradictions import contradictions, drawn_otherwise
 
@@ -161,10 +162,12 @@ def evaluated(
     said: StepResult,
     *,
     fresh_by: str | None = None,
+    live_fields: int | None = None,
 ) -> Evaluated | Problem:
     """Return what was measured, if it was measured on the models and samples that were asked for.
 
-    `fresh_by` is the digest of the version whose plan the evaluation was told of.
+    `fresh_by` is the digest of the version whose plan the evaluation was told of; `live_fields`, how many fields the
+    live version has by its record, None where there is none.
     """
     try:
         result = parse(said.result, EvaluateResult)
@@ -189,6 +192,7 @@ def evaluated(
         f"{what} {_short(measured)}, not {_short(asked)}" for what, asked, measured in expected if asked != measured
     ]
     wrong += _counted_otherwise(inputs, result, fresh_by)
+    wrong += _of_other_fields(run_document, result, live_fields)
     if wrong:
         return Problem("EvidenceMismatch", f"evaluate measured something else than it was asked: {'; '.join(wrong)}")
     wrong = contradictions(run_document, result, all_fresh=fresh_by is None)
@@ -202,6 +206,15 @@ def evaluated(
     return Evaluated(result, said.manifest.uri)
 
 
+def _of_other_fields(run_document: RunDocument, result: EvaluateResult, live_fields: int | None) -> list[str]:
+    """Return that figures are of other fields than base and live version have (R238)."""
+    all_, base, known = len(run_document.classes), run_document.base.fields, shared_fields(run_document, result)
+    most = min(all_, base or all_, live_fields or all_)
+    if known == most or (known < most and result.models.live is not None and live_fields is None):
+        return []
+    return [f"the first {known} of {all_} fields, and base and live version have {most}"]
+
+
 def _counted_otherwise(inputs: Inputs, result: EvaluateResult, fresh_by: str | None) -> list[str]:
     """Return what the evaluation counts otherwise than `prepare`, or than can be (R81)."""
     drawn, new_set, measured = inputs.new_set, result.new_set, result.models
@@ -212,7 +225,9 @@ def _counted_otherwise(inputs: Inputs, result: EvaluateResult, fresh_by: str | N
         ("documents of new samples", drawn.documents, new_set.documents),
     ]
     models = (("candidate", measured.candidate), ("base", measured.base), ("live version", measured.live))
-    pairs += [(f"boxes of new samples for {n}", drawn.boxes, m.pool.boxes if m.pool else 0) for n, m in models if m]
+    # What was appended since is counted apart.
+    boxes = drawn.boxes - (0 if result.added is None else result.added.new_boxes)
+    pairs += [(f"boxes of new samples for {n}", boxes, m.pool.boxes if m.pool else 0) for n, m in models if m]
     if fresh_by is None or fresh_by == drawn.live:
         # Without a plan that tells, all of them are fresh; with the same plan, as many as before.
         pairs.append(("fresh documents", drawn.documents if fresh_by is None else drawn.fresh, new_set.fresh))

@@ -59,6 +59,8 @@ def evidence_of(
     }
     if result.production is not None:
         bound["production"] = complete(result.production)
+    if result.added is not None:
+        bound["added"] = complete(result.added)
     digest = f"sha256:{sha256_of(canonical_json(bound))}"
     return Evidence(
         digest=digest,
@@ -83,4 +85,4 @@ def test_set_of(result: EvaluateResult) -> TestSet | None:
     digest, images = result.test_set.digest, result.test_set.images
     if _SHA256.fullmatch(digest) is None or not 0 <= images <= MAX_COUNT:
         return None
-    return TestSet(digest=digest, images=images)
+    return TestSet(digest=digest, images=images, fields=None if result.added is None else result.added.known)

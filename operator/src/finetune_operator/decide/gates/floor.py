@@ -7,6 +7,8 @@ from typing import Final
 from ...api.contract import Floors
 from ...api.policy import FloorGate
 from ...api.run import GateVerdict
+from .added import NAME as ADDED_NAME
+from .added import judge_added
 from .gate import Evaluation, Gate, no_figures
 from .rows import Cell, Row, floor_rows
 
@@ -15,12 +17,16 @@ NEW_NAME: Final = "floorNew"
 
 
 def judge(limits: FloorGate, case: Evaluation) -> tuple[GateVerdict, ...]:
-    """Judge the listed fields of both sets: above `minimum` in recall and precision Pass, equal or below Review."""
+    """Judge the listed fields of both sets: above `minimum` in recall and precision Pass, equal or below Review.
+
+    Fields that not all models have get a verdict of their own.
+    """
     result = case.result
     new = result.new_set.floor if result.new_set is not None else None
     return (
         _verdict(NAME, "the test set", limits, case, result.test_set.floor),
         _verdict(NEW_NAME, "new samples", limits, case, new),
+        *judge_added(limits, case),
     )
 
 
@@ -79,5 +85,10 @@ def _precision(cell: Cell) -> str:
 
 
 FLOOR: Final = Gate(
-    name=NAME, limits=lambda gates: gates.floor, judge=judge, figures=no_figures, names=(NAME, NEW_NAME)
+    name=NAME,
+    limits=lambda gates: gates.floor,
+    judge=judge,
+    figures=no_figures,
+    names=(NAME, NEW_NAME, ADDED_NAME),
+    seldom=frozenset((ADDED_NAME,)),
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from ...api.contract import DocumentProduction, EvaluateResult
+from ...api.contract import DocumentProduction, EvaluateResult, RunDocument
 from ...api.figures import Figure
 from ...api.policy import Gates
 from ...api.run import GateVerdict
@@ -24,6 +24,8 @@ class Known:
     test_set: str
     images: int
     map50: str
+    fields: int
+    """It is the mean over so many fields, the first ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Standing:
 class Evaluation:
     """What a gate judges: one evaluation, the names of the fields, and what is known of what is live.
 
+    `classes` are the fields that all models have, and `added` those behind them, which some model does not have.
     `captured` is where documents of production were drawn from; None without Gate 3.
     """
 
@@ -51,6 +54,7 @@ class Evaluation:
     classes: tuple[str, ...] = ()
     standing: Standing = Standing()
     captured: DocumentProduction | None = None
+    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Gate(Generic[L]):
     `figures` returns what is recorded, under names that no other gate uses, or None when a number that the verdict
     hangs on is missing or is none: whoever judges makes an Error of that, never a Pass. `names` are those of
     all its verdicts; `in_points` names the verdicts
-    whose value is in points (x 100), `counts` those whose value is a count; the others' are shares of 1.
+    whose value is in points (x 100), `counts` those whose value is a count; the others' are shares of 1. `seldom` names
+    those that not every judgement has.
     """
 
     name: str
@@ -72,11 +77,17 @@ class Gate(Generic[L]):
     names: tuple[str, ...]
     in_points: frozenset[str] = frozenset()
     counts: frozenset[str] = frozenset()
+    seldom: frozenset[str] = frozenset()
 
     def verdicts(self, gates: Gates, case: Evaluation) -> tuple[GateVerdict, ...]:
         """Judge `case` by this gate's limits among those of all gates."""
         limits = self.limits(gates)
         return () if limits is None else self.judge(limits, case)
+
+
+def shared_fields(run_document: RunDocument, result: EvaluateResult) -> int:
+    """Return how many fields, the first ones, all models of an evaluation have."""
+    return len(run_document.classes) if result.added is None else result.added.known
 
 
 def no_figures(_: EvaluateResult) -> Figures:

@@ -44,11 +44,15 @@ def judge(limits: YardstickMovedGate, case: Evaluation) -> tuple[GateVerdict, ..
 
 
 def _measured_otherwise(case: Evaluation) -> str | None:
-    """Return whose bytes have another mAP50 here than by an earlier record, on the same test split; None: nobody's."""
+    """Return whose bytes have another mAP50 here than by an earlier record, on the same test split; None: nobody's.
+
+    Means over other fields, for some were appended since, do not compare.
+    """
     models, test_set = case.result.models, case.result.test_set
     for earlier in case.standing.known:
         for model in (models.base, models.live):
-            if model is None or (model.sha256, test_set.digest) != (earlier.sha256, earlier.test_set):
+            same = (earlier.sha256, earlier.test_set, earlier.fields)
+            if model is None or (model.sha256, test_set.digest, len(case.classes)) != same:
                 continue
             if test_set.images != earlier.images:
                 return f"test split {test_set.digest[:12]} has {test_set.images} images, and {earlier.images} before"

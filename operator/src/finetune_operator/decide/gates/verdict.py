@@ -12,7 +12,7 @@ from ...api.run import GateVerdict, Verdict
 from .fields import FIELDS
 from .floor import FLOOR
 from .gain import GAIN
-from .gate import Evaluation, Figures, Gate, Standing
+from .gate import Evaluation, Figures, Gate, Standing, shared_fields
 from .moved import YARDSTICK_MOVED
 from .new_samples import NEW_SAMPLES
 from .production import PRODUCTION
@@ -36,9 +36,9 @@ IN_POINTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.in_points for g
 """The verdicts whose value is in points (x 100)."""
 
 VERDICTS: Final[frozenset[str]] = frozenset(
-    name for gate in GATES if gate.limits(Gates()) is not None for name in gate.names
+    name for gate in GATES if gate.limits(Gates()) is not None for name in gate.names if name not in gate.seldom
 )
-"""The names of the verdicts that every judgement has: those of all gates but the ones that a policy asks for."""
+"""The names of the verdicts that every judgement has: not those that a policy asks for, or that are seldom."""
 
 COUNTS: Final[frozenset[str]] = frozenset[str]().union(*(gate.counts for gate in GATES))
 """The verdicts whose value is a count."""
@@ -67,7 +67,8 @@ def judge(
         message = "the run document names no gates; make a new run"
         missing = tuple(GateVerdict(name=gate.name, verdict="Error", message=message) for gate in gates)
         return Judgement(missing, "Error", None)
-    case = Evaluation(result, run_document.classes, standing, run_document.data.production)
+    known, names = shared_fields(run_document, result), run_document.classes
+    case = Evaluation(result, names[:known], standing, run_document.data.production, names[known:])
     verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, case))
     figures = _figures(gates, result)
     if figures is None:

@@ -8,6 +8,7 @@ from ...api.promotion import Approval, Promotion
 from ...api.record import services
 from ...api.run import BY_GATES
 from .. import text
+from ..classes import begins
 from ..commands import promoting
 from ..gates.recorded import disbelief, recorded_verdict
 from ..rejections import barred, rejection_of
@@ -124,8 +125,8 @@ def eligible(context: CheckContext) -> Obstacle | None:
         return rejected
     if context.is_remembered:
         return None
-    if context.version.spec.classes != context.policy.spec.classes:
-        return _ineligible(context.version, "its classes differ from the policy's spec.classes")
+    if not begins(context.policy.spec.classes, context.version.spec.classes):
+        return _ineligible(context.version, "its classes are not those that the policy's spec.classes begin with")
     if context.version.spec.is_import:
         return _import_eligible(context.policy, context.version)
     return _judged_eligible(context)

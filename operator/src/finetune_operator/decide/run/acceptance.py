@@ -6,6 +6,7 @@ from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ..bases import bases_of, default_base, why_no_default
+from ..classes import begins
 from ..resources import impossible, misfit
 from ..serving import SERVING_DIFFERS, serving_difference
 from ..starts import unfit_start
@@ -45,7 +46,8 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     base = _base(view, policy)
     if not isinstance(base, ModelVersion):
         return base
-    unfit = _unfit(base, policy) or (unfit_start(policy, view.versions) if view.run.spec.rebuilds else None)
+    unfit = _unfit(base, policy) or _loses_fields(view, base, policy)
+    unfit = unfit or (unfit_start(policy, view.versions) if view.run.spec.rebuilds else None)
     if unfit:
         return Refused(unfit)
     differs = _served_otherwise(base, policy)
@@ -146,9 +148,25 @@ def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:
     if quarantined:
         message = f"{name} is quarantined ({quarantined.reason}); make a run that names another base"
         return Problem("BaseQuarantined", message)
-    if base.spec.classes != policy.spec.classes:
+    if not begins(policy.spec.classes, base.spec.classes):
         return Problem("ClassListDiffers", _difference(base, policy))
     return None
+
+
+def _loses_fields(view: RunView, base: ModelVersion, policy: Policy) -> Problem | None:
+    """Return that what is live has fields that no fine-tune of this base can have (R239)."""
+    live = policy.status.live
+    if view.run.spec.rebuilds or live is None:
+        return None
+    served = next((v for v in view.versions if v.spec.artifact.sha256 == live.sha256), None)
+    if served is None or len(served.spec.classes) <= len(base.spec.classes):
+        return None
+    lost = listed(list(served.spec.classes[len(base.spec.classes) :]))
+    message = (
+        f"{live.version} is live and has {lost}, which {base.spec.version} has not, and so no fine-tune of it; name "
+        f"the base that {live.version} comes from, or go back to a version without it first"
+    )
+    return Problem("ClassListDiffers", message)
 
 
 def _served_otherwise(base: ModelVersion, policy: Policy) -> Problem | None:

@@ -51,11 +51,12 @@ class Continue:
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """A version as Jobs are told of it."""
+    """A version as Jobs are told of it; `fields` is how many classes it has by its record, None where there is none."""
 
     version: str
     artifact: FileReference
     inputs: FileReference | None
+    fields: int | None = None
 
 
 Stage = Callable[[RunContext, RunStatus], Continue | Decision[RunStatus]]
@@ -109,10 +110,12 @@ def model_reference(context: RunContext, sha256: str | None) -> ModelReference |
     if served:
         named = versions.get(served[0].version)
         artifact = FileReference(uri=served[0].uri, sha256=sha256)
-        return ModelReference(served[0].version, artifact, _inputs(named) if named else None)
+        if named is None:
+            return ModelReference(served[0].version, artifact, None)
+        return ModelReference(served[0].version, artifact, _inputs(named), len(named.spec.classes))
     for name, version in sorted(versions.items()):
         artifact = FileReference(uri=version.spec.artifact.uri, sha256=sha256)
-        return ModelReference(name, artifact, _inputs(version))
+        return ModelReference(name, artifact, _inputs(version), len(version.spec.classes))
     return None
 
 

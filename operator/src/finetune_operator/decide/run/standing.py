@@ -56,4 +56,5 @@ def _measured(version: ModelVersion, sha256: str, figure: str = CANDIDATE_MAP50)
     split = evidence.test_set if evidence is not None else status.test_set
     if map50 is None or split is None:
         return None
-    return Known(sha256, version.spec.version, split.digest, split.images, map50)
+    fields = split.fields or len(version.spec.classes)
+    return Known(sha256, version.spec.version, split.digest, split.images, map50, fields)

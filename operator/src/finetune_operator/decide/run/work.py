@@ -246,6 +246,7 @@ def _accept_evaluation(
         attempt,
         said,
         fresh_by=_fresh_by(context, attempt),
+        live_fields=live.fields if (live := _measured_beside(context, attempt)) is not None else None,
     )
 
 

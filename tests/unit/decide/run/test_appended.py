@@ -1,0 +1,188 @@
+"""Classes that are appended to a policy: fine-tunes keep those of their base, a rebuild learns all."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace as updated
+
+from finetune_operator.api.contract import document_json
+from finetune_operator.decide.decision import CreateModelVersion
+from unit.decide.run.results import CLASSES, evaluate_result, prepare_result, train_result
+from unit.decide.run.world import World, base, live, run
+
+MORE = (*CLASSES, "iban")
+NEW_BASE = "b2" * 32
+
+
+def appended(**spec: Any) -> World:
+    world = World(run=run(**spec))
+    world.set_rules(classes=MORE)
+    return world
+
+
+def of_one(boxes: int = 40, matched: int = 38, detections: int = 40, field: int = len(CLASSES)) -> dict[str, Any]:
+    return {"measured": 1, "field": [field], "boxes": [boxes], "matched": [matched], "detections": [detections]}
+
+
+NOTHING: dict[str, Any] = {"measured": 0, "field": [], "boxes": [], "matched": [], "detections": []}
+
+
+def added(test: dict[str, Any] | None = None, new: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """What is measured of one appended class: on new samples alone, unless somebody labelled the anchor for it."""
+    test, new = test or NOTHING, new or of_one()
+    boxes = {"testBoxes": sum(test["boxes"]), "newBoxes": 40}
+    return {"known": len(CLASSES), **boxes, "test": test, "new": new, **changes}
+
+
+def evaluated(world: World, said: dict[str, Any] | None) -> World:
+    """A world whose rebuild was measured with that of the appended class; None: with nothing of it."""
+    world.settle()
+    world.start("prepare")
+    new_set = {"documents": 60, "boxes": 1040, "fresh": 60}
+    world.complete("prepare", prepare_result(train=1560, old=1500, ratio="0", newSet=new_set))
+    world.start("train")
+    world.complete("train", train_result(images=1560))
+    world.start("evaluate")
+    result = evaluate_result()
+    world.complete("evaluate", result if said is None else {**result, "added": said})
+    return world
+
+
+@pytest.mark.row("R237")
+def test_a_fine_tune_has_the_classes_of_its_base_and_is_asked_for_as_before() -> None:
+    before, after = World(), appended()
+    before.settle()
+    after.settle()
+    assert after.phase() == "Preparing"
+    assert after.snapshot is not None
+    assert after.snapshot.classes == CLASSES
+    assert after.status.asks == before.status.asks
+    assert "fields" not in document_json(after.snapshot)["base"]
+
+
+@pytest.mark.row("R237")
+def test_a_rebuild_has_the_policys_classes_and_says_how_many_the_base_has() -> None:
+    world, same = appended(mode="Rebuild"), World(run=run(mode="Rebuild"))
+    world.settle()
+    same.settle()
+    assert world.snapshot is not None
+    assert (world.snapshot.classes, document_json(world.snapshot)["base"]["fields"]) == (MORE, len(CLASSES))
+    assert same.snapshot is not None
+    assert "fields" not in document_json(same.snapshot)["base"]
+    assert same.status.asks != world.status.asks
+
+
+@pytest.mark.row("R237")
+@pytest.mark.parametrize("mode", ["FineTune", "Rebuild"])
+def test_a_base_of_more_classes_than_the_policys_is_refused(mode: str) -> None:
+    world = World(run=run(mode=mode), versions=(base(classes=MORE),))
+    world.settle()
+    assert (world.phase(), world.condition("Accepted")) == ("Failed", ("False", "ClassListDiffers"))
+    assert "only in the base: iban" in world.status.message
+
+
+@pytest.mark.row("R238")
+def test_what_is_new_is_judged_by_the_floor_and_compared_with_nothing() -> None:
+    world = evaluated(appended(mode="Rebuild"), added())
+    assert world.status.verdict == "Pass"
+    gate = next(gate for gate in world.status.gates if gate.name == "addedFields")
+    assert gate.message == (
+        "iban is new, so nothing is compared: on the test set 1 of 1 not measured; on new samples iban 38 of 40 boxes "
+        "found, 40 detections"
+    )
+    made = next(action for action in world.history if isinstance(action, CreateModelVersion))
+    assert made.spec.classes == MORE
+    assert made.spec.evidence is not None
+    assert made.spec.evidence.test_set is not None
+    assert made.spec.evidence.test_set.fields == len(CLASSES)
+
+
+@pytest.mark.row("R238")
+@pytest.mark.parametrize(
+    ("said", "verdict", "reason"),
+    [
+        (added(of_one()), "Pass", ""),
+        (added(new=of_one(matched=20)), "Review", "FieldBelowFloor"),
+        (added(new=of_one(detections=76)), "Review", "FieldBelowFloor"),
+        (added(of_one(matched=0, detections=0)), "Review", "FieldBelowFloor"),
+        (added(new=NOTHING), "Review", "FieldNotMeasured"),
+        (added(new=of_one(boxes=29, matched=29)), "Error", ""),
+        (added(new=of_one(matched=41, detections=41)), "Error", ""),
+        (added(new=of_one(field=0)), "Error", ""),
+        (added(new=of_one(field=3)), "Error", ""),
+        (added(new={**of_one(), "measured": 2}), "Error", ""),
+        (added(new={**of_one(), "matched": []}), "Error", ""),
+    ],
+)
+def test_appended_fields_at_and_around_the_floor(said: dict[str, Any], verdict: str, reason: str) -> None:
+    world = evaluated(appended(mode="Rebuild"), said)
+    gate = next(gate for gate in world.status.gates if gate.name == "addedFields")
+    assert (gate.verdict, gate.reason) == (verdict, reason)
+    assert world.status.verdict == verdict
+
+
+@pytest.mark.row("R238")
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (None, "EvidenceMismatch"),  # the base cannot have been measured on a field that it does not have
+        (added(known=1), "EvidenceMismatch"),
+        (added(newBoxes=41), "EvidenceMismatch"),
+        (added(new=of_one(boxes=41)), "ResultContradictory"),
+        (added(of_one(), testBoxes=39), "ResultContradictory"),
+    ],
+)
+def test_figures_of_other_fields_than_base_and_live_version_have_are_not_taken(
+    said: dict[str, Any] | None, reason: str
+) -> None:
+    world = evaluated(appended(mode="Rebuild"), said)
+    assert world.status.verdict is None
+    assert [a.reason for a in world.status.attempts if a.step == "evaluate" and a.outcome == "Failed"] == [reason]
+
+
+@pytest.mark.row("R238")
+def test_a_fine_tune_of_what_has_all_fields_may_not_leave_one_out() -> None:
+    world = World()
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result())
+    world.start("train")
+    world.complete("train", train_result())
+    world.start("evaluate")
+    said = {**evaluate_result(), "added": added(known=1, newBoxes=0, new=NOTHING)}
+    world.complete("evaluate", said)
+    assert [a.reason for a in world.status.attempts if a.step == "evaluate" and a.outcome == "Failed"] == [
+        "EvidenceMismatch"
+    ]
+
+
+def live_with_more() -> World:
+    """A world in which a rebuilt base with the longer list is live."""
+    rebuilt = base("base_v2", NEW_BASE, classes=MORE)
+    world = World(run=run(base_version="base_v1"), versions=(base(), rebuilt))
+    world.set_rules(classes=MORE)
+    served = live("base_v2", NEW_BASE)
+    world.set_policy(live=served, last_good=(served,))
+    return world
+
+
+@pytest.mark.row("R239")
+def test_a_fine_tune_that_would_lose_a_field_that_is_live_is_refused() -> None:
+    world = live_with_more()
+    world.settle()
+    assert (world.phase(), world.condition("Accepted")) == ("Failed", ("False", "ClassListDiffers"))
+    assert "base_v2 is live and has iban, which base_v1 has not" in world.status.message
+
+
+@pytest.mark.row("R239")
+def test_a_rebuild_and_a_fine_tune_of_what_is_live_are_not_refused() -> None:
+    world = live_with_more()
+    world.run = updated(world.run, spec=updated(world.run.spec, base_version="base_v2"))
+    world.settle()
+    assert world.phase() == "Preparing"
+    assert world.snapshot is not None
+    assert world.snapshot.classes == MORE
+    rebuild = live_with_more()
+    rebuild.run = updated(rebuild.run, spec=updated(rebuild.run.spec, mode="Rebuild"))
+    rebuild.settle()
+    assert rebuild.phase() == "Preparing"
