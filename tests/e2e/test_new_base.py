@@ -81,7 +81,10 @@ def live(stories: Stories) -> str | None:
 
 
 def test_a_policy_makes_a_new_base_in_the_end_and_fine_tunes_start_from_it(stories: Stories) -> None:
-    """Rejected, it is not tried again before the pool has grown by a tenth; killed half-way, the next one goes on."""
+    """Rejected, it is not tried again before the pool has grown by a tenth; killed half-way, the next one goes on.
+
+    The rejected one is base_v2, and keeps the number.
+    """
     pool = new_pool(stories)
     pool.add(0, 50)
     with line_of_its_own(stories, pool):
@@ -98,18 +101,18 @@ def test_a_policy_makes_a_new_base_in_the_end_and_fine_tunes_start_from_it(stori
         second = fired(stories, {first}, policy=POLICY)
         epochs = kill_half_way(stories, second)
         status = stories.until(second, "InReview", "Rejected", "Promoted", "Failed")
-        assert (status["phase"], status["version"]) == ("Promoted", "base_v2"), json.dumps(status)
+        assert (status["phase"], status["version"]) == ("Promoted", "base_v3"), json.dumps(status)
         _went_on(stories, second, epochs)
         base = (stories.kube.get("modelversion", status["modelVersion"]) or {})["spec"]
-        assert (base["type"], live(stories)) == ("Base", "base_v2")
+        assert (base["type"], live(stories)) == ("Base", "base_v3")
         wait_due(stories, "NotEnoughOutside", "0 of 50", policy=POLICY)
 
         pool.add(56, 60)
         stories.start("from-the-new-base", **{**quick("from-the-new-base", epochs=2), "policy": POLICY})
         status = stories.until("from-the-new-base")
-        assert (status["phase"], status["version"]) == ("Promoted", "ft_v2.1"), json.dumps(status)
+        assert (status["phase"], status["version"]) == ("Promoted", "ft_v3.1"), json.dumps(status)
         tuned = (stories.kube.get("modelversion", status["modelVersion"]) or {})["spec"]
-        assert (tuned["base"], tuned["lineage"]["baseSha256"]) == ("base_v2", base["artifact"]["sha256"]), tuned
+        assert (tuned["base"], tuned["lineage"]["baseSha256"]) == ("base_v3", base["artifact"]["sha256"]), tuned
         assert status["inputs"]["outside"] == 4, status["inputs"]
     assert stories.live() == "base_v1"
 
