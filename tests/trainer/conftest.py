@@ -28,6 +28,10 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     scratch = tmp_path_factory.mktemp("scratch")
     before = {key: os.environ.get(key) for key in variables(scratch, 1)}
     prepare_process(scratch, os.environ)
+    # It reads its folder once, as it is imported: commands that are tested in this process set one of their own.
+    import ultralytics.utils
+
+    assert ultralytics.utils.USER_CONFIG_DIR.is_relative_to(scratch)
     yield scratch
     for key, value in before.items():
         if value is None:
