@@ -17,6 +17,8 @@ from local_cluster.ports import free_ports
 
 T = TypeVar("T")
 SOURCES = Path(__file__).resolve().parents[3] / "operator" / "src"
+PATIENCE = 3
+"""How many times longer than on an idle machine a test waits."""
 
 
 class Operator:
@@ -162,11 +164,14 @@ class Space:
 
 
 def eventually(check: Callable[[], T], *, seconds: float = 30, what: str = "it") -> T:
-    """Return the first truthy result of `check`, asked for again and again; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Return the first truthy result of `check`, asked for again and again; fail after `seconds` of an idle machine.
+
+    On another one things take longer: only what would never come is to fail.
+    """
+    deadline = time.monotonic() + PATIENCE * seconds
     while True:
         answer = check()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE * seconds} s: {what}"
         time.sleep(0.05)
