@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from .api_server import Client
 from .stories import World
 
 W = TypeVar("W", bound=World)
@@ -46,6 +47,18 @@ def deaths(
         if number == len(met) // 2:
             _check(make(), play, death)
         yield str(death), world
+
+
+def dying(client: Client, dies: Callable[[int], str | None]) -> Client:
+    """Have the operator die at each write that `dies` names a moment of, `before` or `after`, as it is played."""
+
+    def then(number: int) -> None:
+        client.crash_at = (number + 1, dies(number + 1) or "never")
+        if dies(number) == "after":
+            client.crash_at = (number, "after")
+
+    client.then = then
+    return client
 
 
 def _deaths(world: W, play: Callable[[W], object], points: range) -> list[Death[W]]:

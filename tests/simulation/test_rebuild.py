@@ -20,8 +20,8 @@ from finetune_operator.decide.promotion import eligibility
 from finetune_operator.decide.run import acceptance, record, version_spec, work
 from finetune_operator.decide.snapshot import snapshot_of_run
 
-from .api_server import Client
 from .controllers import NAMESPACE
+from .deaths import dying
 from .invariants import violations
 from .stories import STORIES, USER, Story, promotion, run
 from .test_trigger_stories import LIVES
@@ -239,23 +239,13 @@ class Played(Triggered):
         self.asked = 0
         self.rules = dict(tale.rebuild)
         story: Story = replace(PASS, approves=False, trainer=self.learning, compares=tale.gates)
-        super().__init__(story, wrap=self._dying)
-        self.dies = dies
+        super().__init__(story, wrap=lambda client: dying(client, dies))
         # No trigger of fine-tunes; and the next run may follow at once.
         self.edit(rebuild=self.rules, scan={"intervalSeconds": 300}, triggers={"cooldownSeconds": 0})
         self.wait(4 * MINUTE, 20)
         for act in tale.acts:
             self._do(act)
             self.wait(14 * MINUTE, 20)
-
-    def _dying(self, client: Client) -> Client:
-        def then(number: int) -> None:
-            client.crash_at = (number + 1, self.dies(number + 1) or "never")
-            if self.dies(number) == "after":
-                client.crash_at = (number, "after")
-
-        client.then = then
-        return client
 
     def _do(self, act: str) -> None:
         what, _, more = act.partition(" ")

@@ -13,6 +13,7 @@ from finetune_operator.cluster.port import Object
 
 from .api_server import Client
 from .controllers import NAMESPACE
+from .deaths import dying
 from .faults import ANSWERS, LOST, Faulty, What
 from .invariants import violations
 from .lagging import Lagging, Weather
@@ -81,18 +82,8 @@ class Told(Triggered):
 
     def __init__(self, tale: Tale, dies: Callable[[int], str | None] = lambda _: None) -> None:
         self.triggers, self.policies, self.act = tale.triggers, tale.policies, tale.act  # type: ignore[misc]
-        super().__init__(replace(tale.story, approves=False), wrap=self._dying)
-        self.dies = dies
+        super().__init__(replace(tale.story, approves=False), wrap=lambda client: dying(client, dies))
         self.wait(tale.seconds, 20)
-
-    def _dying(self, client: Client) -> Client:
-        def then(number: int) -> None:
-            client.crash_at = (number + 1, self.dies(number + 1) or "never")
-            if self.dies(number) == "after":
-                client.crash_at = (number, "after")
-
-        client.then = then
-        return client
 
 
 @cache
