@@ -28,8 +28,8 @@ QUOTAS: Final[tuple[tuple[dict[str, str], int], ...]] = (
 """The files of a cgroup, and the threads.
 
 A quota is rounded up. Rounded down, a container of 1.9 CPUs would leave 0.9 of them idle, always. Rounded up, its
-threads are throttled for the rest of a period now and then, and all of the quota is used. Waiting threads use none
-of it: both members turn spinning off.
+threads are throttled for the rest of a period now and then, and all of the quota is used. Threads that wait for
+work use none of it: in both members none spins between two pages.
 """
 
 

@@ -12,7 +12,7 @@ def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
     Rounded up, in trainer and server alike. Rounded down, a container of 1.9 CPUs would leave 0.9 idle, always. Rounded
     up, its threads are throttled for the rest of a period now and then, and all of the quota is used: threads that
-    wait use none of it, because both members turn spinning off.
+    wait for work use none of it: in both members none spins between two pages.
     """
     allowed = len(os.sched_getaffinity(0))
     quota = _quota_v2(cgroup / "cpu.max") or _quota_v1(cgroup / "cpu")

@@ -64,8 +64,9 @@ def to_tensor(page: Page, box: Letterbox) -> Tensor:
     square = np.full((box.size, box.size, 3), PAD_VALUE, np.uint8)
     square[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = inner
     planes = np.empty((1, 3, box.size, box.size), np.float32)
-    for plane, channel in zip(planes[0], (2, 1, 0), strict=True):
-        np.divide(square[:, :, channel], np.float32(255), out=plane)
+    # Each channel by itself first: dividing every third byte takes more than twice as long as dividing neighbours.
+    for plane, channel in zip(planes[0], reversed(cv2.split(square)), strict=True):
+        np.divide(channel, np.float32(255), out=plane)
     return planes
 
 
