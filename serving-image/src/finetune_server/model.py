@@ -29,9 +29,9 @@ _SPINNING: Final = {
 """Threads that share a page wait for each other's layers by spinning, for 20 us at a time, and stop with the page.
 
 To sleep and be woken takes as long as a small layer: without spinning a page that is alone takes a tenth longer at 640
-pixels. Spinning without a limit, the default, takes the CPU from the thread that is waited for wherever somebody else uses
-one: beside one busy neighbour on two CPUs 11 pages a second, 19 without, and 18 with 20 us. Between two pages it would eat
-the CPU quota.
+pixels. Spinning without a limit, the default, takes the CPU from the thread that is waited for, wherever somebody else
+uses one: beside one busy neighbour on two CPUs 11 pages a second, 19 without, and 18 with 20 us. Between two pages it
+would eat the CPU quota.
 """
 
 
