@@ -55,7 +55,8 @@ class Crd:
 @cache
 def crds() -> dict[str, Crd]:
     """Return every CRD of crds/ by kind."""
-    parsed = [Crd(path, yaml.safe_load(path.read_text())) for path in sorted(CRDS.glob("*.yaml"))]
+    # libyaml reads eight times as fast as Python, and every process of every suite reads them.
+    parsed = [Crd(path, yaml.load(path.read_text(), yaml.CSafeLoader)) for path in sorted(CRDS.glob("*.yaml"))]
     return {crd.kind: crd for crd in parsed}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, cast
 
 import numpy as np
@@ -35,6 +36,13 @@ ANYWHERE: Final = (2.0, 2.0, 12.0, 12.0)
 """A place where no page of the world has a mark."""
 
 
+@cache
+def _known(seeds: range) -> Mapping[str, int]:
+    """Return the seed of every page there may be, by its pixels; that of a strange one is a million higher."""
+    known = {pixels_digest(page(seed)[0]): seed for seed in (*seeds, *range(5000, 5012))}
+    return known | {pixels_digest(page(seed, strange=True)[0]): seed + 1_000_000 for seed in range(5000, 5012)}
+
+
 @dataclass
 class Seer:
     """A model that finds each mark of a page where it is, but for the fields that it misses or sees elsewhere."""
@@ -48,15 +56,10 @@ class Seer:
     seeds: range = range(7000, 7100)
     asked: int = 0
 
-    def __post_init__(self) -> None:
-        """Look at every page there may be."""
-        self._known = {pixels_digest(page(seed)[0]): seed for seed in (*self.seeds, *range(5000, 5012))}
-        self._known |= {pixels_digest(page(seed, strange=True)[0]): seed + 1_000_000 for seed in range(5000, 5012)}
-
     def detect_timed(self, image: Pixels, thresholds: Sequence[Thresholds]) -> tuple[list[Detections], float]:
         """See Detector."""
         self.asked += 1
-        seed = self._known[pixels_digest(image)]
+        seed = _known(self.seeds)[pixels_digest(image)]
         marks = boxes(page(seed % 1_000_000, strange=seed > 1_000_000)[1])
         seen_at = {
             CLASSES.index(mark["field"]): tuple(float(corner) for corner in mark["box"])
