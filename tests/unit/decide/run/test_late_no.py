@@ -12,6 +12,7 @@ from finetune_operator.decide.decision import CreatePromotion
 from finetune_operator.decide.views import Problem
 from house.following import manifest
 from unit.decide.run.results import BASE, CANDIDATE, LIVE, START, evaluate_result
+from unit.decide.run.test_adopt import Again, ended, superseded_by
 from unit.decide.run.test_verdict import tuned
 from unit.decide.run.world import World, digest, made, review
 
@@ -203,3 +204,72 @@ def test_a_no_to_what_is_on_record_waits_for_no_other_round(meanwhile: str) -> N
     world.settle()
     assert world.phase() == "Rejected", world.status.message
     assert world.condition("Accepted")[0] == "True"
+
+
+@pytest.mark.row("R111")
+@pytest.mark.parametrize("promotion", ["Automatic", "Manual"])
+def test_a_no_after_an_approval_counts_as_long_as_no_promotion_was_asked_for(promotion: str) -> None:
+    """The record waits for the API server, say; until it is made, nothing says that a person approved it."""
+    world = World().in_review()
+    world.set_rules(promotion=promotion)
+    world.edit(review=Review(decision="Approve", evidence=digest(world), by="ann"))
+    world.decide(crash=True)
+    assert (world.status.decision is not None, world.status.promotion) == (True, None)
+    review(world, "Reject")
+    assert (world.phase(), made(world, CreatePromotion)) == ("Rejected", 0), world.status.message
+    (record,) = [v.spec.evidence for v in world.versions if v.spec.evidence is not None]
+    assert record.persons_no is not None, "and the record says so"
+
+
+@pytest.mark.row("R111")
+def test_a_no_after_an_approval_that_was_taken_over_counts_too() -> None:
+    first = World().in_review()
+    review(first, "Approve")
+    first.set_rules(promotion="Manual")
+    again = Again(ended(first, "Failed", "TargetGone")).play(pods_gone=False)
+    assert (again.phase(), again.status.verdict) == ("Preparing", "Review")
+    review(again, "Reject")
+    again.change_job(again.job("prepare").name, pods_gone=True)
+    again.settle()
+    assert (again.phase(), made(again, CreatePromotion)) == ("Rejected", 0), again.status.message
+
+
+@pytest.mark.row("R241")
+@pytest.mark.parametrize("meanwhile", ["the policy goes", "something else goes live"])
+def test_a_no_to_what_was_taken_over_is_not_forgotten_while_the_run_waits_for_pods(meanwhile: str) -> None:
+    """What an earlier result is worth is decided anew until something was done with it."""
+    again = Again(World().judged(candidate="0.900000")).play(pods_gone=False)
+    assert (again.phase(), again.status.verdict) == ("Preparing", "Reject")
+    again.edit(review=Review(decision="Reject", evidence=digest(again), by="ann"))
+    if meanwhile == "the policy goes":
+        again.policy = None
+    else:
+        superseded_by(again)
+    again.settle()
+    assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann")
+    again.change_job(again.job("prepare").name, pods_gone=True)
+    again.settle()
+    assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann")
+    assert (again.phase(), again.jobs_made("evaluate")) != ("Evaluating", 1)
+
+
+@pytest.mark.row("R242")
+@pytest.mark.parametrize("when", ["before it was made", "while it is measured", "in its review"])
+def test_a_no_to_the_record_that_is_measured_anew_is_one_to_its_bytes(when: str) -> None:
+    """A reader has that evidence from the ModelVersion, by which the run calls its candidate."""
+    first = World().judged()
+    no = Review(decision="Reject", evidence=digest(first), by="ann")
+    first = superseded_by(ended(first, "Failed", "TargetGone"))
+    again = Again(first).play(review=no if when == "before it was made" else None)
+    if when == "in its review":
+        again.complete("evaluate", evaluate_result(candidate="0.970000", live_map50="0.980000"))
+        assert again.phase() == "InReview"
+    if when != "before it was made":
+        again.edit(review=no)
+        assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann"), "at once"
+        again.settle()
+    for job in again.jobs:
+        again.change_job(job.name, state="Failed", pods_gone=True, finished_at=again.now)
+    again.settle()
+    assert (again.phase(), made(again, CreatePromotion)) == ("Rejected", 0), again.status.message
+    assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann")

@@ -16,7 +16,7 @@ from ..text import quarantined_in_words, quoted, taken_back_in_words
 from .acceptance import live_is_unknown, policy_not_found
 from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .grounds import objections
-from .review import decided_by
+from .review import decided_by, said_no
 from .stage import Continue, RunContext, suspended
 from .status import blocked, finish, mark, unblocked
 from .view import trains
@@ -44,6 +44,8 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
         return Continue(status)
     if suspended(view) is not None and status.adopted is None:
         return Continue(status)
+    if status.adopted is not None and said_no(view, status) is not None:
+        return Continue(status)  # nothing else has it but this evidence, until somebody looked (R241)
     had_adopted, status = status.adopted is not None, _without_adopted(status)
     results = results_of(
         view.versions,
@@ -89,6 +91,7 @@ def _without_adopted(status: RunStatus) -> RunStatus:
         figures=(),
         verdict=None,
         evidence=None,
+        earlier_evidence=(),
         decision=None,
         version=None,
         model_version=None,
@@ -105,7 +108,11 @@ def _with_candidate(context: RunContext, status: RunStatus, earlier: Earlier) ->
         plan=lineage.inputs,
         seed=lineage.seed,
     )
-    status = replace(status, candidate=spec.artifact, checkpoint=spec.checkpoint, adopted=adopted)
+    # A no to the record that is taken over is one to the same bytes, whatever is measured anew.
+    known = (earlier.evidence.digest,)
+    status = replace(
+        status, candidate=spec.artifact, checkpoint=spec.checkpoint, adopted=adopted, earlier_evidence=known
+    )
     message = f"run {lineage.run} trained the same on the same samples; its candidate, {spec.version}, is measured anew"
     return mark(context.view, status, "Trained", "True", "Adopted", message)
 
@@ -122,6 +129,7 @@ def _with_evidence(context: RunContext, policy: Policy, status: RunStatus, earli
     return replace(
         status,
         adopted=replace(adopted, evidence=evidence.digest),
+        earlier_evidence=(),
         gates=evidence.gates,
         figures=evidence.figures or (),
         verdict=evidence.verdict,

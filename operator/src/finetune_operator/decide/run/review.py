@@ -51,14 +51,14 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
 def persons_no(view: RunView, status: RunStatus) -> Ruling | None:
     """Return a person's no to the candidate: the one on record, or a review of this run's evidence, of any round.
 
-    It is about the bytes, so nothing that goes live meanwhile makes it void, and no gate overrules it: what the gates
-    alone reject may pass another time (R111).
+    It is about the bytes, so nothing that goes live meanwhile makes it void, and neither a gate overrules it nor an
+    approval that came before: what the gates alone reject may pass another time (R111).
     """
     ruling = status.decision
     if status.verdict in (None, "Error") or status.promotion is not None or status.evidence is None:
         return None
-    if ruling is not None and ruling.by != BY_GATES:
-        return ruling if ruling.verdict == "Reject" else None
+    if ruling is not None and ruling.verdict == "Reject" and ruling.by != BY_GATES:
+        return ruling
     return said_no(view, status)
 
 
