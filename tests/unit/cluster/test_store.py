@@ -269,9 +269,7 @@ def test_only_the_newest_of_what_is_gone_are_heard() -> None:
 @pytest.mark.row("R240")
 @pytest.mark.parametrize("known", [run(version=1), rejected(version=1)], ids=["said nothing yet", "said it before"])
 @pytest.mark.parametrize("left", [None, 9, "replaced"], ids=["read past the cache", "by a list", "by another"])
-def test_a_no_that_comes_late_is_heard_when_its_run_is_known_to_be_gone(
-    known: Object, left: int | str | None
-) -> None:
+def test_a_no_that_comes_late_is_heard_when_its_run_is_known_to_be_gone(known: Object, left: int | str | None) -> None:
     """A watch begins anew every few minutes, and a read or a list may tell meanwhile that the run is gone."""
     store = Store()
     store.put(Kind.RUN, known)

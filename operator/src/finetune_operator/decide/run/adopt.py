@@ -42,10 +42,9 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     assert inputs is not None
     if status.promotion is not None or trains(status.attempts) or any(a.step == "evaluate" for a in status.attempts):
         return Continue(status)
-    if suspended(view) is not None and status.adopted is None:
+    # A no to what was taken over stands nowhere but in a review of that evidence, until somebody looked (R241).
+    if (said_no(view, status) if status.adopted is not None else suspended(view)) is not None:
         return Continue(status)
-    if status.adopted is not None and said_no(view, status) is not None:
-        return Continue(status)  # nothing else has it but this evidence, until somebody looked (R241)
     had_adopted, status = status.adopted is not None, _without_adopted(status)
     results = results_of(
         view.versions,
