@@ -54,7 +54,7 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     if not results:
         return Continue(_not_trained_yet(context, status) if had_adopted else status)
     if context.policy is None:
-        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
+        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace, context.run_document.model)
         return blocked(view, status, problem, status.phase or "Preparing")
     unknown = live_is_unknown(context.policy)
     if unknown is not None:

@@ -34,7 +34,7 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
         message = with_remedy("the status lost what the verdict stands on", f"make a new run: {run_command(view.run)}")
         return finish(view, status, "Failed", "StatusIncomplete", message)
     if context.policy is None:
-        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
+        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace, context.run_document.model)
         return blocked(view, status, problem, status.phase or "Evaluating")
     if not was_looked_at(context.policy):
         # One that was made anew says that nothing is live, until it has seen its Deployment.
