@@ -3,12 +3,14 @@
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.policy import InFlight, LiveVersion
+from finetune_operator.api.meta import FileReference
+from finetune_operator.api.model_version import VersionEvidence
+from finetune_operator.api.policy import InFlight, LiveVersion, Rejected
 from finetune_operator.api.promotion import PromotionPhase
-from finetune_operator.api.run import Review
+from finetune_operator.api.run import AdoptedResult, Review
 from finetune_operator.api.value import plain
 from finetune_operator.cluster.fields import moves_on, standing, whose_candidate_was_rejected
-from finetune_operator.decide.decision import CreatePromotion
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
 from finetune_operator.decide.views import Problem
 from house.following import manifest
 from unit.decide.run.results import BASE, CANDIDATE, LIVE, START, evaluate_result
@@ -273,3 +275,38 @@ def test_a_no_to_the_record_that_is_measured_anew_is_one_to_its_bytes(when: str)
     again.settle()
     assert (again.phase(), made(again, CreatePromotion)) == ("Rejected", 0), again.status.message
     assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann")
+
+
+@pytest.mark.row("R244")
+@pytest.mark.parametrize("approved", [False, True], ids=["", "and somebody approved"])
+@pytest.mark.parametrize("carrier", ["the policy", "another record"])
+def test_nobody_is_asked_about_bytes_that_were_rejected_meanwhile(carrier: str, *, approved: bool) -> None:
+    """Two runs may ask about the same bytes: one whose review expired, and one that asks again."""
+    world = World().in_review()
+    writes = made(world, CreateModelVersion)
+    if carrier == "the policy":
+        world.set_policy(rejected=(Rejected(version="ft_v1.1", sha256=CANDIDATE, by="bo", at=START, run="other"),))
+    else:
+        spec = updated(tuned("ft_v1.8", CANDIDATE, 60).spec, evidence=rejected_evidence())
+        world.versions = (*world.versions, updated(tuned("ft_v1.8", CANDIDATE, 60), spec=spec))
+        world.run = updated(world.run, status=updated(world.status, adopted=taken_over()))
+    if approved:
+        world.edit(review=Review(decision="Approve", evidence=digest(world), by="ann"))
+    world.settle()
+    assert (world.phase(), world.condition("Finished")) == ("Rejected", ("True", "JudgedBefore")), world.status.message
+    assert (made(world, CreateModelVersion), made(world, CreatePromotion)) == (writes, 0)
+    assert "rejected it as 'ft_v1." in world.status.message
+    assert manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]["seed"] > 0
+
+
+def rejected_evidence() -> VersionEvidence:
+    """Return the evidence of a record that a person rejected."""
+    world = World().in_review()
+    review(world, "Reject")
+    (record,) = [v.spec.evidence for v in world.versions if v.spec.evidence is not None]
+    return record
+
+
+def taken_over() -> AdoptedResult:
+    plan = FileReference(uri="file:///p", sha256="a" * 64)
+    return AdoptedResult(run="other", version="ft_v1.8", model_version="invoice-fields-ft-v1.8", plan=plan, seed=1)
