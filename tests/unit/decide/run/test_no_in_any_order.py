@@ -37,7 +37,7 @@ class AnyNo(AnyLife):
             self.no = candidate.sha256
 
     @rule(decision=st.sampled_from(["Approve", "Reject"]), which=st.sampled_from(["now", "now", "before", "taken", ""]))
-    def people_review(self, decision: Any, which: str) -> None:  # type: ignore[override]
+    def people_review(self, decision: Any, which: str) -> None:
         before, known = self.world.run.spec.review, self.known()
         named = {"now": known[:1], "before": known[1:2], "taken": [TAKEN_OVER]}.get(which) or [UNKNOWN]
         after = Review(decision=decision, evidence=named[0], by="ann")
