@@ -1,5 +1,6 @@
 """Two policies of one model, and a policy that is made anew while a flight of it is broken."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -147,3 +148,45 @@ def test_a_policy_made_anew_while_a_flight_is_broken_calls_nothing_live() -> Non
     world.server.now += timedelta(minutes=10)
     world.settle()
     assert world.server.log[before:] == [], "at rest nothing is written"
+
+
+@pytest.mark.row("R243")
+@pytest.mark.parametrize("phase", ["Preparing", "Training", "Evaluating"])
+def test_a_run_waits_while_its_policy_has_another_model(phase: str) -> None:
+    """It was made anew under its name: what is live there, its numbers and its promotions are of other versions."""
+    world = World(PASS)
+    until(world, lambda: (world.server.get(Kind.RUN, NAMESPACE, "first") or {}).get("status", {}).get("phase") == phase)
+    make_anew(world, "receipts")
+    for _ in range(10):
+        world.settle()
+        world.server.advance(20)
+    status = world.get(Kind.RUN, "first")["status"]
+    accepted = next(c for c in status["conditions"] if c["type"] == "Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "PolicyNotFound"), status["message"]
+    assert "another model" in status["message"] or "of model 'invoice-fields'" in status["message"]
+    versions = [item["metadata"]["name"] for item in world.server.list(Kind.MODEL_VERSION, NAMESPACE)]
+    assert (versions, world.get(Kind.POLICY, "invoice-fields")["status"].get("reservations")) == (
+        ["invoice-fields-base-v1"],
+        None,
+    )
+    make_anew(world, "invoice-fields")
+    until(world, lambda: world.get(Kind.RUN, "first")["status"]["phase"] == "Passed")
+    assert world.get(Kind.RUN, "first")["status"]["version"] == "ft_v1.1"
+    assert violations(world) == []
+
+
+def until(world: World, is_so: Callable[[], bool]) -> None:
+    for _ in range(300):
+        world.settle()
+        if is_so():
+            return
+        world.server.advance(5)
+    raise AssertionError("it never came")
+
+
+def make_anew(world: World, model: str) -> None:
+    """Delete the policy and make it again, of that model."""
+    world.server.delete(USER, Kind.POLICY, NAMESPACE, "invoice-fields")
+    manifest = next(item for kind, item in stage() if kind is Kind.POLICY)
+    manifest["spec"]["model"] = model
+    world.server.create(USER, Kind.POLICY, NAMESPACE, manifest)

@@ -7,7 +7,7 @@ import pytest
 
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.value import parse
-from finetune_operator.cluster.fired_runs import fired_runs, runs_underway
+from finetune_operator.cluster.fired_runs import fired_runs, rebuilds, runs_underway
 from finetune_operator.cluster.kinds import Kind
 from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
@@ -76,6 +76,18 @@ def test_runs_that_are_neither_over_nor_judged_are_under_way_whoever_made_them()
         ("a-trains", "Training"),
         ("by-hand", ""),
     )
+
+
+@pytest.mark.row("R243")
+@pytest.mark.parametrize("mode", ["FineTune", "Rebuild"])
+def test_a_run_of_the_model_that_the_policy_had_before_keeps_no_trigger_waiting(mode: str) -> None:
+    server = ApiServer(believed=frozenset(("x",)))
+    for name, model in (("before", "receipts"), ("now", "invoice-fields")):
+        put(server, name, phase="Evaluating", model=model)
+        server.update_spec("user", Kind.RUN, NAMESPACE, name, lambda item: item["spec"].update(mode=mode))
+    seen_by = (Client(server), NAMESPACE, policy())
+    assert asyncio.run(runs_underway(*seen_by)) == (("now", "Evaluating"),)
+    assert asyncio.run(rebuilds(*seen_by)) == (("now",) if mode == "Rebuild" else ())
 
 
 @pytest.mark.row("D172")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune_operator.cluster.cache import resync
+from finetune_operator.cluster.fields import is_rejected_anew
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.store import Change, Store
@@ -263,3 +264,37 @@ def test_only_the_newest_of_what_is_gone_are_heard() -> None:
         store.put(Kind.RUN, rejected(f"r{number:03}", f"u{number}", number))
         store.remove(Kind.RUN, "ml", f"r{number:03}", f"u{number}", number)
     assert heard(store) == [f"r{number:03}" for number in range(45, 301)]
+
+
+@pytest.mark.row("R240")
+@pytest.mark.parametrize("known", [run(version=1), rejected(version=1)], ids=["said nothing yet", "said it before"])
+@pytest.mark.parametrize("left", [None, 9, "replaced"], ids=["read past the cache", "by a list", "by another"])
+def test_a_no_that_comes_late_is_heard_when_its_run_is_known_to_be_gone(known: Object, left: int | str | None) -> None:
+    """A watch begins anew every few minutes, and a read or a list may tell meanwhile that the run is gone."""
+    store = Store()
+    store.put(Kind.RUN, known)
+    if left == "replaced":
+        store.put(Kind.RUN, run("first", "u2", version=9))
+    else:
+        store.remove(Kind.RUN, "ml", "first", "u1", left if isinstance(left, int) else None)
+    changes: list[Change] = []
+    store.listen(changes.append)
+    there = store.get(Kind.RUN, "ml", "first")
+    assert not store.put(Kind.RUN, rejected(version=5))
+    store.remove(Kind.RUN, "ml", "first", "u1", version=6)
+    assert heard(store) == ["first"]
+    assert store.get(Kind.RUN, "ml", "first") == there, "it does not come back"
+    anew = [c for c in changes if is_rejected_anew(c.before and c.before.digest, c.after and c.after.digest)]
+    assert len(anew) == (0 if known["spec"].get("review") else 1), "and wakes who has to know"
+
+
+@pytest.mark.row("R240")
+def test_what_comes_late_unsays_nothing_and_speaks_for_nothing_else() -> None:
+    store = Store()
+    store.put(Kind.RUN, rejected(version=5))
+    store.remove(Kind.RUN, "ml", "first", "u1")
+    for late in (run(version=4), run(version=6), rejected(version=7)):
+        assert not store.put(Kind.RUN, late)
+        assert heard(store) == ["first"]
+    assert store.digests(Kind.RUN, "ml", "policy", "invoices") == ()
+    assert (store.find(Kind.RUN, "ml", "rejected", "m"), store.all(Kind.RUN, "ml")) == ((), ())

@@ -266,7 +266,7 @@ class RunStatus(Value, frozen=True, kw_only=True):
     `measurements` stands in for `figures` where the last release judged. `asks` is a hash of what the run asks for,
     `snapshot_sha256` the digest of the document in `snapshot`, `model` the one that it names: a person's no is known by
     that when the policy is gone. `earlier_evidence` has the digests of evidence that was void when something else went
-    live: a no to it is one to the same bytes.
+    live, and of the record that is measured anew: a no to it is one to the same bytes.
     """
 
     observed_generation: int = 0

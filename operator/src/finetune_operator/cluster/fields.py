@@ -140,6 +140,8 @@ class Standing(NamedTuple):
     """Uid, and which trigger made it, where none but a person did not."""
     stuck: tuple[str, str] = ("", "")
     """What its step gets no further for, as its condition says, and since when; empty where it goes on."""
+    model: str = ""
+    """That of its document; empty before it has one."""
 
 
 TAKEN, WAITING, BLOCKED, NEW, NONE = 4, 3, 2, 1, 0
@@ -181,6 +183,7 @@ def standing(run: Json) -> Standing:
         judged=_judged(run),
         fired=fired,
         stuck=_stuck(run) if rank == TAKEN else ("", ""),
+        model=str(_value(run, "status", "model") or ""),
     )
 
 

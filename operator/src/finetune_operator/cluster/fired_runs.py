@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from heapq import nlargest
-from typing import Final, get_args
+from typing import Final, TypeGuard, get_args
 
 from ..api.names import is_fired_run_name
 from ..api.policy import Policy
@@ -73,13 +73,18 @@ async def remember_made(cluster: Cluster, view: PolicyView, run: str, uid: str) 
 async def runs_underway(cluster: Cluster, namespace: str, policy: Policy) -> tuple[tuple[str, str], ...]:
     """Return name and phase of the policy's runs that are neither over nor judged."""
     there = await cluster.digests(Kind.RUN, namespace, "underway", policy.metadata.name)
-    return tuple(sorted((name, entry.phase) for name, entry in there if isinstance(entry, Standing)))
+    return tuple(sorted((name, entry.phase) for name, entry in there if _is_of(entry, policy)))
 
 
 async def rebuilds(cluster: Cluster, namespace: str, policy: Policy) -> tuple[str, ...]:
     """Return the names of the policy's rebuilds that are not over."""
     there = await cluster.digests(Kind.RUN, namespace, "rebuilds", policy.metadata.name)
-    return tuple(sorted(name for name, _ in there))
+    return tuple(sorted(name for name, entry in there if _is_of(entry, policy)))
+
+
+def _is_of(entry: Hashable, policy: Policy) -> TypeGuard[Standing]:
+    """Tell whether a run is of that policy, and not of one of its name that had another model (R243)."""
+    return isinstance(entry, Standing) and entry.model in ("", policy.spec.model)
 
 
 def _run(name: str, entry: Standing, uid: str = "", kind: TriggerKind = "Performance") -> FiredRun:

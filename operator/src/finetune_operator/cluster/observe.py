@@ -118,9 +118,11 @@ class Observer:
         if run.status.phase in FINAL_PHASES:
             return Observed(Kind.RUN, raw, RunView(run=run, now=now, jobs=jobs), run=run.spec)
         policy = await self._policy(namespace, run.spec.policy)
-        templates = await self._templates(namespace, policy)
         snapshot, problem = await self._snapshot(namespace, uid, run.status.snapshot or names.snapshot_name(
             run.metadata.name, uid), run.status.snapshot_sha256, expected=run.status.snapshot is not None)  # fmt: skip
+        if snapshot is not None and policy is not None and policy.spec.model != snapshot.model:
+            policy = None  # it was made anew, for another model: it has only the name of the run's (R243)
+        templates = await self._templates(namespace, policy)
         model = policy.spec.model if policy else snapshot.model if snapshot else None
         promotion = run.status.promotion
         owner = Owner("FineTuneRun", namespace, run.metadata.name, uid)

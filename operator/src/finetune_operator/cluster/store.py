@@ -57,6 +57,7 @@ class _LastWord:
 
     kind: Kind
     name: str
+    version: int
     projection: Projection
 
 
@@ -93,13 +94,15 @@ class Store:
         current = table.get((namespace, name))
         grave = self._gone.get((namespace, uid))
         if (current is not None and current.version >= version) or (grave is not None and grave.version >= version):
+            if current is None or current.projection.uid != uid:
+                self._hear_late(kind, obj)
             return False
         self.saw(kind, namespace, version)
         if not is_watched(kind, obj):
             return self.remove(kind, namespace, name, uid, version)
         if current is not None and current.projection.uid != uid:
             self._bury(namespace, current.projection.uid, version)
-            self._keep_last_word(kind, namespace, name, current.projection)
+            self._keep_last_word(kind, namespace, name, current.version, current.projection)
         if (namespace, uid) in self._last_words:
             self._drop_last_word((namespace, uid))
         projection = project(kind, obj)
@@ -122,7 +125,7 @@ class Store:
         if current is None or current.projection.uid != uid or (version is not None and current.version > version):
             return False
         del self._tables[kind][namespace, name]
-        self._keep_last_word(kind, namespace, name, current.projection)
+        self._keep_last_word(kind, namespace, name, current.version, current.projection)
         self._reindex(kind, namespace, name, current.projection, None)
         self._notify(Change(kind, namespace, name, current.projection, None))
         return True
@@ -259,14 +262,30 @@ class Store:
             if where == namespace and word.kind is kind and (ref, value) in word.projection.references:
                 yield word.name, word.projection.digest
 
-    def _keep_last_word(self, kind: Kind, namespace: str, name: str, projection: Projection) -> None:
+    def _keep_last_word(self, kind: Kind, namespace: str, name: str, version: int, projection: Projection) -> None:
         """Who was woken by what it said looks when it can: no time tells when everybody has, and wrote it down."""
         outlives = KINDS[kind].outlives
         if outlives is None or projection.reference(outlives) is None:
             return
-        self._last_words[namespace, projection.uid] = _LastWord(kind, name, projection)
+        self._last_words[namespace, projection.uid] = _LastWord(kind, name, version, projection)
         if len(self._last_words) > _LAST_WORDS:
             self._drop_last_word(next(iter(self._last_words)))
+
+    def _hear_late(self, kind: Kind, obj: Object) -> None:
+        """Hear what an object said that is gone: a read or a list may tell of that before the watch has come so far."""
+        outlives = KINDS[kind].outlives
+        projection = None if outlives is None else project(kind, obj)
+        if outlives is None or projection is None or projection.reference(outlives) is None:
+            return
+        metadata = obj["metadata"]
+        namespace, name, version = metadata.get("namespace", ""), metadata["name"], int(metadata["resourceVersion"])
+        known = self._last_words.get((namespace, projection.uid))
+        if known is not None and known.version >= version:
+            return
+        self._keep_last_word(kind, namespace, name, version, projection)
+        for ref, value in projection.references:
+            self._digests.pop((kind, namespace, ref, value), None)
+        self._notify(Change(kind, namespace, name, None if known is None else known.projection, projection))
 
     def _drop_last_word(self, key: Name) -> None:
         word = self._last_words.pop(key)

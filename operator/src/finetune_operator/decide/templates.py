@@ -47,7 +47,8 @@ def usable_template(role: TemplateRole, template: TemplateView | None, policy: P
     if template is not None:
         return template.problem or template
     if policy is None:
-        return Problem("PolicyNotFound", "the policy, which names the PodTemplates, is gone; create it again")
+        text = "the policy, which names the PodTemplates, is gone, or is of another model by now; create it again"
+        return Problem("PolicyNotFound", text)
     name = policy.spec.pod_templates.of(role)
     return Problem("PodTemplateNotFound", f"PodTemplate {name!r} is not there; create it in this namespace")
 

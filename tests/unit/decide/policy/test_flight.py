@@ -332,6 +332,18 @@ class TestForeignHands:
         assert decision.status.live == live(BASE).live
         assert decision.status.hold is None
 
+    @pytest.mark.row("D198")
+    @pytest.mark.parametrize("phase", ["Flipping", "Watching"])
+    def test_a_hold_that_it_lifted_is_there_again_when_its_deployment_is_gone(self, phase: str) -> None:
+        """Restores bring Deployments back in several steps; what else waits is not what the hold was lifted for."""
+        of = flying(phase, overrules=True)
+        decision = decide(view(of, None, versions=VERSIONS, now=NOW + seconds(20)))
+        assert (decision.status.in_flight, decision.status.consumed[-1].reason) == (None, "TargetGone")
+        assert decision.status.hold is not None
+        assert "was deleted or replaced while" in decision.status.hold.message
+        assert "to try 'ft_v1.1' again" in decision.status.hold.message
+        assert "to lift the hold and stay with 'base_v1'" in decision.status.hold.message
+
     @pytest.mark.row("D13")
     def test_on_the_way_back_it_counts_as_rolled_back(self) -> None:
         decision = decide(at(20, flying("Returning", why="Unhealthy", epoch=3), None))

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.policy import Brake, Policy, PolicyStatus, Rejected, TakenBack
-from finetune_operator.api.promotion import Despite
+from finetune_operator.api.promotion import Despite, Promotion
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide, refused
 from finetune_operator.decide.views import DeploymentView
@@ -291,6 +291,46 @@ def test_a_first_version_that_a_person_rejects_before_its_keys_are_there_is_foll
     assert put.version is None
     over = next_look(policy(given_up.status), deployment(epoch=3)).status
     assert (over.live, over.in_flight, over.consumed[-1].reason) == (None, None, "Rejected")
+
+
+RELEASES = replace(ASKED, spec=replace(ASKED.spec, release_hold=True))
+OVERRULES = replace(ASKED, spec=replace(ASKED.spec, despite=Despite(checks=("NotSettled",), reason="a node is gone")))
+
+
+@pytest.mark.row("D198")
+@pytest.mark.parametrize("first", [False, True], ids=["something is live", "nothing is"])
+@pytest.mark.parametrize(
+    ("asked", "holds"),
+    [((RELEASES,), True), ((), True), ((OVERRULES,), False)],
+    ids=["it lifts holds", "it is gone", "it overrules something else"],
+)
+def test_a_hold_that_was_lifted_for_what_never_got_its_keys_is_there_again(
+    asked: tuple[Promotion, ...], *, holds: bool, first: bool
+) -> None:
+    """Whoever lifted it wanted that version served, and not what else waits for the hold to go."""
+    of, there = flying(first=first, overrules=True), deployment(epoch=None) if first else UNAPPLIED
+    before = policy(replace(of.status, rejected=(NO_TO_IT,)))
+    given_up = decide(view(before, there, *asked, versions=VERSIONS, now=NOW + seconds(30)))
+    fenced = deployment(*(() if first else (keys(BASE),)), epoch=3)
+    over = decide(view(policy(given_up.status), fenced, *asked, versions=VERSIONS, now=NOW + seconds(30))).status
+    assert (over.in_flight, over.consumed[-1].reason) == (None, "Rejected")
+    assert (over.hold is not None) == holds
+    if over.hold is not None:
+        assert over.hold.reason == "RolledBack"
+        assert "it cannot be tried again as it is" in over.hold.message
+        assert ("to lift the hold and stay with 'base_v1'" in over.hold.message) == (not first)
+
+
+@pytest.mark.row("D199")
+@pytest.mark.parametrize("edited", [False, True], ids=["", "its pods are made anew"])
+def test_what_was_not_whole_before_a_rejected_flight_is_not_waited_for(*, edited: bool) -> None:
+    """Its keys were never there, so the pods are as they were; a node that is gone may not come back for days."""
+    of = flying(unsettled=True, replicas=1)
+    given_up = next_look(policy(replace(of.status, rejected=(NO_TO_IT,))), deployment(keys(BASE), available=1))
+    assert flight_of(given_up).why == "Rejected"
+    fenced = deployment(keys(BASE), epoch=3, available=1, generation=6 if edited else 5)
+    over = next_look(policy(given_up.status), fenced).status
+    assert (over.in_flight is not None) == edited
 
 
 @pytest.mark.row("D119")

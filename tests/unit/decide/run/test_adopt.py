@@ -23,7 +23,7 @@ from finetune_operator.api.policy import (
     TakenBack,
 )
 from finetune_operator.api.record import Mark, Rejection, Service, record_text
-from finetune_operator.api.run import RunMixing
+from finetune_operator.api.run import Review, RunMixing
 from finetune_operator.api.training import Training
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric
 from finetune_operator.decide.run.view import Queue
@@ -47,14 +47,20 @@ class Again:
     name: str = "again"
 
     def play(
-        self, *, crash: bool = False, pods_gone: bool = True, queue: Queue | None = None, made_anew: bool = False
+        self,
+        *,
+        crash: bool = False,
+        pods_gone: bool = True,
+        queue: Queue | None = None,
+        made_anew: bool = False,
+        review: Review | None = None,
     ) -> World:
         """Let it come as far as it comes without training or measuring; it dies after its first look if wanted."""
         policy = self.first.policy
         assert policy is not None
         meta = ObjectMeta(name=self.name, namespace="ml", uid="another", generation=1, creation_timestamp=self.created)
         world = World(run=updated(self.first.run, metadata=meta, status=World().status), policy=policy, now=LATER)
-        world.run = updated(world.run, spec=updated(world.run.spec, review=None))
+        world.run = updated(world.run, spec=updated(world.run.spec, review=review))
         world.versions = tuple(map(recorded, self.first.versions))
         world.settle()
         if queue is not None:

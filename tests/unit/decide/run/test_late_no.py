@@ -3,15 +3,18 @@
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.policy import InFlight, LiveVersion
+from finetune_operator.api.meta import FileReference
+from finetune_operator.api.model_version import VersionEvidence
+from finetune_operator.api.policy import InFlight, LiveVersion, Rejected
 from finetune_operator.api.promotion import PromotionPhase
-from finetune_operator.api.run import Review
+from finetune_operator.api.run import AdoptedResult, Review
 from finetune_operator.api.value import plain
 from finetune_operator.cluster.fields import moves_on, standing, whose_candidate_was_rejected
-from finetune_operator.decide.decision import CreatePromotion
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
 from finetune_operator.decide.views import Problem
 from house.following import manifest
 from unit.decide.run.results import BASE, CANDIDATE, LIVE, START, evaluate_result
+from unit.decide.run.test_adopt import Again, ended, superseded_by
 from unit.decide.run.test_verdict import tuned
 from unit.decide.run.world import World, digest, made, review
 
@@ -203,3 +206,107 @@ def test_a_no_to_what_is_on_record_waits_for_no_other_round(meanwhile: str) -> N
     world.settle()
     assert world.phase() == "Rejected", world.status.message
     assert world.condition("Accepted")[0] == "True"
+
+
+@pytest.mark.row("R111")
+@pytest.mark.parametrize("promotion", ["Automatic", "Manual"])
+def test_a_no_after_an_approval_counts_as_long_as_no_promotion_was_asked_for(promotion: str) -> None:
+    """The record waits for the API server, say; until it is made, nothing says that a person approved it."""
+    world = World().in_review()
+    world.set_rules(promotion=promotion)
+    world.edit(review=Review(decision="Approve", evidence=digest(world), by="ann"))
+    world.decide(crash=True)
+    assert (world.status.decision is not None, world.status.promotion) == (True, None)
+    review(world, "Reject")
+    assert (world.phase(), made(world, CreatePromotion)) == ("Rejected", 0), world.status.message
+    (record,) = [v.spec.evidence for v in world.versions if v.spec.evidence is not None]
+    assert record.persons_no is not None, "and the record says so"
+
+
+@pytest.mark.row("R111")
+def test_a_no_after_an_approval_that_was_taken_over_counts_too() -> None:
+    first = World().in_review()
+    review(first, "Approve")
+    first.set_rules(promotion="Manual")
+    again = Again(ended(first, "Failed", "TargetGone")).play(pods_gone=False)
+    assert (again.phase(), again.status.verdict) == ("Preparing", "Review")
+    review(again, "Reject")
+    again.change_job(again.job("prepare").name, pods_gone=True)
+    again.settle()
+    assert (again.phase(), made(again, CreatePromotion)) == ("Rejected", 0), again.status.message
+
+
+@pytest.mark.row("R241")
+@pytest.mark.parametrize("meanwhile", ["the policy goes", "something else goes live"])
+def test_a_no_to_what_was_taken_over_is_not_forgotten_while_the_run_waits_for_pods(meanwhile: str) -> None:
+    """What an earlier result is worth is decided anew until something was done with it."""
+    again = Again(World().judged(candidate="0.900000")).play(pods_gone=False)
+    assert (again.phase(), again.status.verdict) == ("Preparing", "Reject")
+    again.edit(review=Review(decision="Reject", evidence=digest(again), by="ann"))
+    if meanwhile == "the policy goes":
+        again.policy = None
+    else:
+        superseded_by(again)
+    again.settle()
+    assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann")
+    again.change_job(again.job("prepare").name, pods_gone=True)
+    again.settle()
+    assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann")
+    assert (again.phase(), again.jobs_made("evaluate")) != ("Evaluating", 1)
+
+
+@pytest.mark.row("R242")
+@pytest.mark.parametrize("when", ["before it was made", "while it is measured", "in its review"])
+def test_a_no_to_the_record_that_is_measured_anew_is_one_to_its_bytes(when: str) -> None:
+    """A reader has that evidence from the ModelVersion, by which the run calls its candidate."""
+    first = World().judged()
+    no = Review(decision="Reject", evidence=digest(first), by="ann")
+    first = superseded_by(ended(first, "Failed", "TargetGone"))
+    again = Again(first).play(review=no if when == "before it was made" else None)
+    if when == "in its review":
+        again.complete("evaluate", evaluate_result(candidate="0.970000", live_map50="0.980000"))
+        assert again.phase() == "InReview"
+    if when != "before it was made":
+        again.edit(review=no)
+        assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann"), "at once"
+        again.settle()
+    for job in again.jobs:
+        again.change_job(job.name, state="Failed", pods_gone=True, finished_at=again.now)
+    again.settle()
+    assert (again.phase(), made(again, CreatePromotion)) == ("Rejected", 0), again.status.message
+    assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann")
+
+
+@pytest.mark.row("R244")
+@pytest.mark.parametrize("approved", [False, True], ids=["", "and somebody approved"])
+@pytest.mark.parametrize("carrier", ["the policy", "another record"])
+def test_nobody_is_asked_about_bytes_that_were_rejected_meanwhile(carrier: str, *, approved: bool) -> None:
+    """Two runs may ask about the same bytes: one whose review expired, and one that asks again."""
+    world = World().in_review()
+    writes = made(world, CreateModelVersion)
+    if carrier == "the policy":
+        world.set_policy(rejected=(Rejected(version="ft_v1.1", sha256=CANDIDATE, by="bo", at=START, run="other"),))
+    else:
+        spec = updated(tuned("ft_v1.8", CANDIDATE, 60).spec, evidence=rejected_evidence())
+        world.versions = (*world.versions, updated(tuned("ft_v1.8", CANDIDATE, 60), spec=spec))
+        world.run = updated(world.run, status=updated(world.status, adopted=taken_over()))
+    if approved:
+        world.edit(review=Review(decision="Approve", evidence=digest(world), by="ann"))
+    world.settle()
+    assert (world.phase(), world.condition("Finished")) == ("Rejected", ("True", "JudgedBefore")), world.status.message
+    assert (made(world, CreateModelVersion), made(world, CreatePromotion)) == (writes, 0)
+    assert "rejected it as 'ft_v1." in world.status.message
+    assert manifest(world.status.message, "FineTuneRun")["spec"]["mixing"]["seed"] > 0
+
+
+def rejected_evidence() -> VersionEvidence:
+    """Return the evidence of a record that a person rejected."""
+    world = World().in_review()
+    review(world, "Reject")
+    (record,) = [v.spec.evidence for v in world.versions if v.spec.evidence is not None]
+    return record
+
+
+def taken_over() -> AdoptedResult:
+    plan = FileReference(uri="file:///p", sha256="a" * 64)
+    return AdoptedResult(run="other", version="ft_v1.8", model_version="invoice-fields-ft-v1.8", plan=plan, seed=1)

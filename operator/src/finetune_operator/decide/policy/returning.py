@@ -117,7 +117,7 @@ def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
     # that is still on its way from a paused process can commit after the flight.
     fenced = epoch_of(deployment) >= flight.epoch
     if deployment.keys == back and (fenced or overdue):
-        if flight.back is None or deployment.settled:
+        if flight.back is None or deployment.settled or _left_as_it_was(flight, deployment):
             return _returned(view, flight)
     elif not fenced and _is_due(view, flight, deployment):
         return apply_again(view, flight, deployment, flight.back)
@@ -129,6 +129,11 @@ def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
     ):
         return _returned(view, flight, "; the old version was not available again when the next promotion took over")
     return Decision(view.policy.status, requeue_after=until(view, flight, given_up_at(flight, deployment)))
+
+
+def _left_as_it_was(flight: InFlight, deployment: DeploymentView) -> bool:
+    """Tell whether neither the flight nor its end changed a pod: what was not whole before is not waited for (D199)."""
+    return flight.why == REJECTED and deployment.generation == flight.generation
 
 
 def _is_due(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> bool:
@@ -189,10 +194,17 @@ def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[
     event = Emit("Warning", "RolledBack", text)
     if flight.brake is not None and flight.brake.release_hold:
         return Decision(memory.released(status), (event,))
-    if flight.why == REJECTED:
-        return Decision(status, (event,))  # nothing of it ever served, and there is nothing to mend
+    if flight.why == REJECTED and not _releases(view, flight):
+        # Nothing of it ever served, and there is nothing to mend; but a hold that it lifted was lifted for it (D198).
+        return Decision(status, (event,))
     held, events = holds.rolled_back(view, status, flight, text)
     return Decision(held, events or (event,))
+
+
+def _releases(view: PolicyView, flight: InFlight) -> bool:
+    """Tell whether the flight's promotion lifts holds; of one whose object is gone nobody knows which word it had."""
+    promotion = next((p for p in view.promotions if p.metadata.uid == flight.promotion_uid), None)
+    return flight.overrules if promotion is None else promotion.spec.release_hold
 
 
 def _goes_further(view: PolicyView, flight: InFlight, brake: Brake) -> bool:
@@ -267,5 +279,9 @@ def target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     if flight.phase == "Returning":
         return _returned(view, flight, f"; {message}")
     status, message = instead(view, view.policy.status, flight, message)
-    status = landed(status, flight, "Failed", "TargetGone", message, view.now)
-    return Decision(status, (Emit("Warning", "TargetGone", f"promotion '{flight.promotion}': {message}"),))
+    status, text = landed(status, flight, "Failed", "TargetGone", message, view.now), f"promotion '{flight.promotion}'"
+    event = Emit("Warning", "TargetGone", f"{text}: {message}")
+    if not _releases(view, flight):
+        return Decision(status, (event,))
+    held, events = holds.rolled_back(view, status, flight, f"{text} to '{flight.to.version}' failed: {message}")
+    return Decision(held, (event, *events))

@@ -113,12 +113,11 @@ def policy_not_looked_at(policy: Policy) -> Problem:
     return Problem("PolicyNotReady", f"waiting for FineTunePolicy {policy.metadata.name!r} to be looked at")
 
 
-def policy_not_found(name: str, namespace: str) -> Problem:
-    """Return the words for a policy that is not there."""
-    return Problem(
-        "PolicyNotFound",
-        f"waiting for FineTunePolicy {name!r} in namespace {namespace!r}; create it, or make a run that names another",
-    )
+def policy_not_found(name: str, namespace: str, model: str = "") -> Problem:
+    """Return the words for a policy that is not there, or is of another model than a run that began."""
+    of_model = f" of model {model!r}" if model else ""
+    text = f"waiting for FineTunePolicy {name!r}{of_model} in namespace {namespace!r}; create it"
+    return Problem("PolicyNotFound", f"{text}, or make a run that names another")
 
 
 def _base(view: RunView, policy: Policy) -> ModelVersion | Waits | Refused:

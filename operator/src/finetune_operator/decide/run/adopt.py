@@ -16,7 +16,7 @@ from ..text import quarantined_in_words, quoted, taken_back_in_words
 from .acceptance import live_is_unknown, policy_not_found
 from .earlier import Earlier, Fate, is_current, results_of, served, worth
 from .grounds import objections
-from .review import decided_by
+from .review import decided_by, said_no
 from .stage import Continue, RunContext, suspended
 from .status import blocked, finish, mark, unblocked
 from .view import trains
@@ -42,7 +42,8 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     assert inputs is not None
     if status.promotion is not None or trains(status.attempts) or any(a.step == "evaluate" for a in status.attempts):
         return Continue(status)
-    if suspended(view) is not None and status.adopted is None:
+    # A no to what was taken over stands nowhere but in a review of that evidence, until somebody looked (R241).
+    if (said_no(view, status) if status.adopted is not None else suspended(view)) is not None:
         return Continue(status)
     had_adopted, status = status.adopted is not None, _without_adopted(status)
     results = results_of(
@@ -53,7 +54,7 @@ def adopt(context: RunContext, status: RunStatus) -> Continue | Decision[RunStat
     if not results:
         return Continue(_not_trained_yet(context, status) if had_adopted else status)
     if context.policy is None:
-        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
+        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace, context.run_document.model)
         return blocked(view, status, problem, status.phase or "Preparing")
     unknown = live_is_unknown(context.policy)
     if unknown is not None:
@@ -89,6 +90,7 @@ def _without_adopted(status: RunStatus) -> RunStatus:
         figures=(),
         verdict=None,
         evidence=None,
+        earlier_evidence=(),
         decision=None,
         version=None,
         model_version=None,
@@ -105,7 +107,11 @@ def _with_candidate(context: RunContext, status: RunStatus, earlier: Earlier) ->
         plan=lineage.inputs,
         seed=lineage.seed,
     )
-    status = replace(status, candidate=spec.artifact, checkpoint=spec.checkpoint, adopted=adopted)
+    # A no to the record that is taken over is one to the same bytes, whatever is measured anew.
+    known = (earlier.evidence.digest,)
+    status = replace(
+        status, candidate=spec.artifact, checkpoint=spec.checkpoint, adopted=adopted, earlier_evidence=known
+    )
     message = f"run {lineage.run} trained the same on the same samples; its candidate, {spec.version}, is measured anew"
     return mark(context.view, status, "Trained", "True", "Adopted", message)
 
@@ -122,6 +128,7 @@ def _with_evidence(context: RunContext, policy: Policy, status: RunStatus, earli
     return replace(
         status,
         adopted=replace(adopted, evidence=evidence.digest),
+        earlier_evidence=(),
         gates=evidence.gates,
         figures=evidence.figures or (),
         verdict=evidence.verdict,

@@ -6,11 +6,12 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find
-from ...api.policy import Policy
+from ...api.policy import Policy, Rejected
 from ...api.run import BY_GATES, Evidence, Ruling, RunStatus
 from .. import text
 from ..commands import run_command, with_remedy
 from ..decision import Decision
+from ..rejections import in_words, rejection_of
 from ..snapshot import default_seed
 from ..times import later, span, stamp, whole_seconds
 from .acceptance import live_is_unknown, policy_not_found, policy_not_looked_at, was_looked_at
@@ -34,7 +35,7 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
         message = with_remedy("the status lost what the verdict stands on", f"make a new run: {run_command(view.run)}")
         return finish(view, status, "Failed", "StatusIncomplete", message)
     if context.policy is None:
-        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace)
+        problem = policy_not_found(view.run.spec.policy, view.run.metadata.namespace, context.run_document.model)
         return blocked(view, status, problem, status.phase or "Evaluating")
     if not was_looked_at(context.policy):
         # One that was made anew says that nothing is live, until it has seen its Deployment.
@@ -51,14 +52,14 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
 def persons_no(view: RunView, status: RunStatus) -> Ruling | None:
     """Return a person's no to the candidate: the one on record, or a review of this run's evidence, of any round.
 
-    It is about the bytes, so nothing that goes live meanwhile makes it void, and no gate overrules it: what the gates
-    alone reject may pass another time (R111).
+    It is about the bytes, so nothing that goes live meanwhile makes it void, and neither a gate overrules it nor an
+    approval that came before: what the gates alone reject may pass another time (R111).
     """
     ruling = status.decision
     if status.verdict in (None, "Error") or status.promotion is not None or status.evidence is None:
         return None
-    if ruling is not None and ruling.by != BY_GATES:
-        return ruling if ruling.verdict == "Reject" else None
+    if ruling is not None and ruling.verdict == "Reject" and ruling.by != BY_GATES:
+        return ruling
     return said_no(view, status)
 
 
@@ -92,9 +93,13 @@ def await_review(context: RunContext, status: RunStatus) -> Continue | Decision[
     evidence, policy, no = status.evidence, context.policy, persons_no(context.view, status)
     if no is not None:
         return Continue(ruled(context.view, status, no))
-    if status.verdict != "Review" or status.decision is not None or evidence is None or policy is None:
+    if status.verdict != "Review" or status.promotion is not None or evidence is None or policy is None:
         return Continue(status)
-    if is_left_behind(context, status):
+    sha256 = "" if status.candidate is None else status.candidate.sha256
+    known = rejection_of(sha256, context.view.versions, policy.status)
+    if known is not None:
+        return _rejected_before(context, status, known)
+    if status.decision is not None or is_left_behind(context, status):
         return Continue(status)
     view, review = context.view, context.view.run.spec.review
     since = status.review_since or view.now
@@ -176,6 +181,15 @@ def rejected(context: RunContext, status: RunStatus, ruling: Ruling) -> Decision
     again = run_command(view.run, seed=default_seed(context.uid))
     remedy = f"more pages in the pool make a new run train anew; so does another seed: {again}"
     return finish(view, status, "Rejected", "Rejected", with_remedy(message, remedy))
+
+
+def _rejected_before(context: RunContext, status: RunStatus, no: Rejected) -> Decision[RunStatus]:
+    """End a run whose candidate a person rejected as another run's: nobody is asked again, and no yes counts (R244)."""
+    view, text = context.view, f"nobody is asked about the candidate: {in_words(no)}"
+    status = mark(view, status, "GatesPassed", "False", "JudgedBefore", text)
+    again = run_command(view.run, seed=default_seed(context.uid))
+    message = with_remedy(text, f"to train anew with another seed: {again}")
+    return finish(view, status, "Rejected", "JudgedBefore", message)
 
 
 def decided_by(ruling: Ruling) -> str:
