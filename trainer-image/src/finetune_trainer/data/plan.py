@@ -251,7 +251,9 @@ def _digests(
     splits, fields = index.splits, anchor_fields(index, classes)
     every = (*splits.train, *splits.val, *splits.test)
     return Digests(
-        pool=_taught_digest(((s.image.sha256, s.label and s.label.sha256, s.fields) for s in pool), len(classes)),
+        pool=_taught_digest(
+            ((s.image.sha256, s.label.sha256 if s.label else None, s.fields) for s in pool), len(classes)
+        ),
         anchor=_taught_digest(((p.image_sha256, p.label_sha256, fields) for p in every), len(classes)),
         test_set=pages_digest(splits.test),
         new_set=samples_digest(new_set),
