@@ -97,8 +97,9 @@ class Gate:
         at = (NOW - timedelta(days=days_ago)).isoformat().replace("+00:00", "Z")
         return [self.production.image(seed, at=at, **said) for seed in seeds]
 
-    def verify(self, *seeds: int, held_out: bool) -> None:
-        """Let people verify captured pages, as pages of documents that are held out, or that train."""
+    def verify(self, *seeds: int, held_out: bool) -> list[str]:
+        """Let people verify captured pages, as pages of documents that are held out, or that train; return these."""
+        documents: list[str] = []
         share = Decimal(self.policy.holdout)
         for seed in seeds:
             folder = write_new_pages(self.policy.world.root / f"verified-{seed}", count=1, first=seed, strange=False)
@@ -106,6 +107,8 @@ class Gate:
             name = next(name for name in names if is_held_out(name, share) == held_out)
             [image] = (folder / "images" / "train").iterdir()
             add_to_pool(self.policy.pool, folder, self.policy.world.anchor, {image.name: name})
+            documents.append(name)
+        return documents
 
     def parsed(self) -> FineTuneDocument:
         """The run document."""
@@ -154,7 +157,7 @@ class Gate:
     def baseline(self, old: Seer, new: Seer, *, live: FileReference | None = None) -> MeasuredBaseline | None:
         """Measure what alerts hold production against, by the third gate's documents where there are any."""
         given = self.evaluating(old, new, None, live)
-        return measure_baseline(*given, replay(*given))
+        return measure_baseline(*given, replay(*given), TODAY)
 
     def evaluating(
         self, old: Seer, new: Seer, plan: Plan | None, live: FileReference | None, base: Seer | None = None

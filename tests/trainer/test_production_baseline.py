@@ -18,7 +18,7 @@ from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.models import fetch_base
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.storage import Storage
-from trainer.captured import Production
+from trainer.captured import TODAY, Production
 from trainer.policy import Policy
 from trainer.replaying import NOW, Gate, Seer
 from trainer.world import NONCE, context
@@ -99,6 +99,25 @@ def test_what_only_the_live_version_learnt_from_is_left_out(gate: Gate) -> None:
     assert made.result.documents == 1
 
 
+@pytest.mark.parametrize("holdout", ["0", "0.5"])
+def test_another_page_of_a_document_that_trained_is_left_out_too(gate: Gate, holdout: str) -> None:
+    gate.policy.holdout = holdout
+    [trained] = gate.verify(7001, held_out=False)
+    [measured] = gate.verify(7002, held_out=True) if holdout != "0" else ["none"]
+    gate.capture(7003, document=trained)
+    gate.capture(7004, document=measured)
+    gate.capture(7005)
+    assert documents(gate) == 2
+
+
+def test_days_to_come_are_left_out_as_the_third_gate_leaves_them_out(gate: Gate) -> None:
+    """A pod with a wrong clock, or who writes the bucket, keeps pages there that never expire."""
+    gate.capture(*range(7000, 7004))
+    for ahead in range(1, 32):
+        gate.capture(7010 + ahead, days_ago=-ahead)
+    assert documents(gate) == 4
+
+
 def test_documents_pages_and_days_have_a_bound(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     gate.capture(*range(7000, 7004), document="of many pages")
     gate.capture(7004, 7005, days_ago=1)
@@ -124,7 +143,7 @@ def test_a_document_that_names_no_captured_pages_measures_none(gate: Gate) -> No
     gate.capture(7000)
     step, document, *_ = given = gate.evaluating(Seer(), Seer(), None, None)
     document = msgspec.structs.replace(document, data=msgspec.structs.replace(document.data, production=None))
-    assert production_baseline.measure_baseline(step, document, *given[2:], None) is None
+    assert production_baseline.measure_baseline(step, document, *given[2:], None, TODAY) is None
 
 
 @pytest.mark.parametrize("error_class", [ErrorClass.UNAVAILABLE, ErrorClass.BAD_INPUT])
@@ -143,7 +162,7 @@ def test_pages_that_cannot_be_read_fail_no_step(
 
     monkeypatch.setattr(Storage, "read", away)
     monkeypatch.setattr(Storage, "read_many", lambda storage, uris: {uri: storage.read(uri) for uri in uris})
-    assert production_baseline.measure_baseline(*given, None) is None
+    assert production_baseline.measure_baseline(*given, None, TODAY) is None
     assert "no right to read there" in capsys.readouterr().out
 
 
@@ -152,7 +171,7 @@ def test_pages_of_another_deployment_at_the_place_fail_no_step(gate: Gate, capsy
     given = gate.evaluating(Seer(), Seer(), None, None)
     owner = gate.production.folder / "capture.json"
     owner.write_text(json.dumps(json.loads(owner.read_text()) | {"deployment": "another"}))
-    assert production_baseline.measure_baseline(*given, None) is None
+    assert production_baseline.measure_baseline(*given, None, TODAY) is None
     assert "another" in capsys.readouterr().out
 
 
@@ -181,7 +200,7 @@ def test_an_evaluation_carries_it_into_result_and_report(
     models = {"candidate": (detector, "1" * 64), "base": (detector, "0" * 64)}
     monkeypatch.setattr("finetune_trainer.steps.evaluate._fetch_models", lambda *_: models)
     inputs = EvaluateInputs(1, NONCE, 1, prepared.plan, FileReference("file:///candidate", "1" * 64))
-    result = evaluate(context("evaluate", document, tmp_path / "e"), document, inputs)
+    result = evaluate(context("evaluate", document, tmp_path / "e"), document, inputs, clock=lambda: NOW)
     assert result.production is None
     assert result.baseline is not None
     assert result.baseline.documents == 6
@@ -194,7 +213,7 @@ def test_an_evaluation_carries_it_into_result_and_report(
     assert written["result"]["baseline"] == json.loads(encode(result.baseline))
     shutil.rmtree(gate.production.folder)
     again = msgspec.structs.replace(inputs, attempt=2, round=2)
-    without = evaluate(context("evaluate", document, tmp_path / "e", attempt=2), document, again)
+    without = evaluate(context("evaluate", document, tmp_path / "e", attempt=2), document, again, clock=lambda: NOW)
     assert without.baseline is None
     assert without.models.candidate.map50 == result.models.candidate.map50
     assert without.test_set == result.test_set

@@ -26,8 +26,9 @@ def scraped(store: Store, now: datetime = AT) -> dict[str, float]:
     return series(metrics.text().decode())
 
 
-def record(store: Store, *, sha256: str = "a" * 64, **status: Any) -> None:
-    whole = changed(sample("ModelVersion of a base"), ("spec", "artifact", "sha256"), sha256)
+def record(store: Store, *, sha256: str = "a" * 64, made_by: str = "invoices", **status: Any) -> None:
+    whole = changed(sample("ModelVersion of a fine-tune"), ("spec", "artifact", "sha256"), sha256)
+    whole = changed(whole, ("spec", "lineage", "policy"), made_by)
     put(store, Kind.MODEL_VERSION, "m", {"spec": whole["spec"], "status": status})
 
 
@@ -118,6 +119,26 @@ def test_from_fifty_documents_of_production_on_they_are_the_baseline_and_the_tes
 @pytest.mark.parametrize("confidence", [None, "NaN", "soon"])
 def test_where_nothing_was_found_in_production_the_test_set_is_the_baseline(confidence: str | None) -> None:
     assert baselines(production=saw(80, confidence)) == {"test": 0.9, "total": 0.5, "iban": 1.0}
+
+
+@pytest.mark.row("D197")
+def test_documents_of_another_deployment_are_no_baseline_of_this_one() -> None:
+    """Two policies of one model serve the same bytes: its own documents may be harder than the other's, or easier."""
+    assert baselines(production=saw(80), made_by="receipts") == {"test": 0.9}
+
+
+@pytest.mark.row("D197")
+def test_a_record_that_says_of_no_policy_where_its_documents_came_from_has_none() -> None:
+    store = Store()
+    policy(store, {"live": LIVE})
+    whole = changed(sample("ModelVersion of a fine-tune"), ("spec", "lineage"), None)
+    put(
+        store,
+        Kind.MODEL_VERSION,
+        "m",
+        {"spec": whole["spec"], "status": {"production": saw(80), "meanConfidence": "1"}},
+    )
+    assert scraped(store)[f"finetune_baseline_confidence{{{TEST}}}"] == 1
 
 
 def test_a_live_version_whose_record_is_gone_has_no_baseline() -> None:

@@ -53,12 +53,13 @@ def measured(policy: Policy) -> tuple[LiveVersion, ...]:
 def baseline(policy: Policy, served: LiveVersion, version: ModelVersion) -> Iterator[Sample]:
     """Yield how sure and how fast a version that is served was when it was measured; `version` is its record.
 
-    How sure it was on production goes before how sure it was on the test set, where that was enough of production.
+    How sure it was on production goes before how sure it was on the test set, where that was enough of production, and
+    that of this Deployment: another policy of the model may have made the version, on pages of its own.
     """
     if version.spec.artifact.sha256 != served.sha256:
         return
     labels = (policy.metadata.namespace, policy.spec.deployment, policy.spec.model, served.version)
-    status, seen = version.status, _seen_enough(version)
+    status, seen = version.status, _seen_enough(policy, version)
     source, confidence = "production", _number(seen.mean_confidence if seen is not None else None)
     if confidence is None:
         source, confidence = "test", _number(status.mean_confidence)
@@ -72,10 +73,11 @@ def baseline(policy: Policy, served: LiveVersion, version: ModelVersion) -> Iter
         yield "finetune_baseline_inference_duration_seconds", labels, duration
 
 
-def _seen_enough(version: ModelVersion) -> SeenInProduction | None:
-    """Return what a version saw on documents of production, where these were enough."""
-    seen = version.status.production
-    return seen if seen is not None and seen.documents >= LEAST_SEEN else None
+def _seen_enough(policy: Policy, version: ModelVersion) -> SeenInProduction | None:
+    """Return what a version saw on documents of the policy's Deployment, where these were enough."""
+    seen, lineage = version.status.production, version.spec.lineage
+    is_own = lineage is not None and lineage.policy == policy.metadata.name
+    return seen if seen is not None and is_own and seen.documents >= LEAST_SEEN else None
 
 
 def weekly(where: tuple[str, str], counted: Counted, now: datetime) -> Iterator[Sample]:

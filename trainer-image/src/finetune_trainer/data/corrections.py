@@ -6,15 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from ..digests import check_digest, sha256_of
 from ..documents.pool import CorrectedSample, LabelFile, PoolCorrection
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
-from ..storage import Storage
+from ..storage import Storage, join
 from .anchor import held_out_pages
 from .background import check_share
 from .erasing import restore_labels
 from .folder import summary
-from .incoming import Incoming, know_same_boxes, no_image, open_folder, page_remarks, read_new_pages, store_label
+from .incoming import (
+    Incoming,
+    as_said,
+    know_same_boxes,
+    no_image,
+    open_folder,
+    page_remarks,
+    path_of_label,
+    read_new_pages,
+    store_label,
+    unsaid_classes,
+)
 from .labels import parse_label
 from .meanwhile import beside_correction
 from .pool import Pool, StoredSample, read_pool
@@ -63,13 +75,14 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     incoming = open_folder(
         storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes, appended=new.appended
     )
-    classes = incoming.names
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
-    pool = measured_pool(storage, uri, classes, counted).pool
+    pool = measured_pool(storage, uri, incoming.names, counted).pool
+    incoming = as_said(incoming, pool)
+    classes = incoming.names
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
-    _complete(compared, len(classes))
     know_same_boxes(storage, incoming, compared)
+    written_otherwise = _complete(compared, len(classes))
     others = [] if new.only_known else [*compared.withdrawn, *_unknown(compared)]
     problems = [*compared.held_out, *incoming.problems, *trouble, *compared.twice, *others]
     raise_first(problems, new.folder_uri)
@@ -78,10 +91,13 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     _check_unsaid_classes(storage, incoming, compared)
     check_share([page.checked.boxes for page, _ in compared.relabelled], new.background, f"the folder {new.folder_uri}")
     samples = tuple(
-        _corrected(page, stored, store_label(storage, uri, incoming, page), new) for page, stored in compared.relabelled
+        _corrected(page, stored, _keep(storage, uri, stored), new)
+        if page.image in written_otherwise
+        else _corrected(page, stored, store_label(storage, uri, incoming, page), new)
+        for page, stored in compared.relabelled
     )
     if entry_names(storage, uri) != before:
-        _check_meanwhile(read_pool(storage, uri, classes), new, compared)
+        _check_meanwhile(read_pool(storage, uri, classes), new, compared, len(classes))
     correction = PoolCorrection(
         id=next_id(storage, uri, now),
         created_at=created_at(now),
@@ -90,22 +106,34 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
         samples=samples,
     )
     append(storage, uri, correction)
-    there = restore_labels(storage, uri, incoming, (page for page, _ in compared.relabelled))
-    return Corrected(correction, (*beside_correction(there, correction), *_remarks(compared, incoming.left_out)))
+    written = (page for page, _ in compared.relabelled if page.image not in written_otherwise)
+    there = restore_labels(storage, uri, incoming, written)
+    said = (*unsaid_classes(incoming), *_remarks(compared, incoming.left_out))
+    return Corrected(correction, (*beside_correction(there, correction), *said))
 
 
-def _complete(compared: Compared, fields: int) -> None:
-    """Count pages as relabelled whose label is the same and was made for fewer classes: now it is known of the others.
+def _complete(compared: Compared, fields: int) -> frozenset[str]:
+    """Count pages as relabelled whose boxes are the same and were made for fewer classes.
 
-    That there is none of them on the page is what the new label says.
+    That there is none of the others on the page is what the new label says. Returns the pages of which the folder
+    writes these boxes otherwise: they keep the label that they have, for none is a new sample by that.
     """
-    known = compared.known[:]
-    compared.known.clear()
-    for page, stored in known:
-        (compared.relabelled if stored.fields < fields else compared.known).append((page, stored))
+    fewer = [(page, stored) for page, stored in compared.known if stored.fields < fields]
+    compared.known[:] = [(page, stored) for page, stored in compared.known if stored.fields >= fields]
+    compared.relabelled += fewer
+    return frozenset(page.image for page, stored in fewer if page.label_sha256 != stored.label.sha256)
 
 
-def _check_meanwhile(pool: Pool, new: NewLabels, compared: Compared) -> None:
+def _keep(storage: Storage, uri: str, stored: StoredSample) -> LabelFile:
+    """Return the label that a page has in the pool, by content."""
+    data, digest = storage.read(stored.label.uri), stored.label.sha256
+    check_digest(stored.label.uri, actual=sha256_of(data), expected=digest)
+    path = path_of_label(digest)
+    storage.write_once(join(uri, path), data)
+    return LabelFile(path, digest)
+
+
+def _check_meanwhile(pool: Pool, new: NewLabels, compared: Compared, fields: int) -> None:
     """Raise StepError where somebody else corrected or withdrew one of these pages while others were read."""
     problems: list[Problem] = []
     for page, stored in compared.relabelled:
@@ -114,8 +142,9 @@ def _check_meanwhile(pool: Pool, new: NewLabels, compared: Compared) -> None:
             continue
         if there.withdrawal is not None:
             problems.append(Problem(Reason.SAMPLE_WITHDRAWN, page.image, str(there.withdrawal)))
-        elif there.last.label.sha256 != stored.label.sha256:
-            message = f"{there.last.verified_by} gave it another label meanwhile, correction {there.last.correction}"
+        elif there.last.label.sha256 != stored.label.sha256 or there.last.fields > fields:
+            what = "another label" if there.last.label.sha256 != stored.label.sha256 else "a label for more classes"
+            message = f"{there.last.verified_by} gave it {what} meanwhile, correction {there.last.correction}"
             problems.append(Problem(Reason.LABEL_CONTRADICTS, page.image, message))
     raise_first(problems, new.folder_uri)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from ..digests import check_digest, sha256_of
@@ -19,7 +19,7 @@ from .folder_classes import folder_classes, renumber, renumbering
 from .images import picture_remarks
 from .labels import parse_label, same_boxes
 from .pages import check_pages
-from .pool import StoredSample
+from .pool import Pool, StoredSample
 from .problems import Problem
 from .repeated import Compared, NewPage
 
@@ -65,6 +65,17 @@ def extended(anchor: Sequence[str], appended: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def as_said(incoming: Incoming, pool: Pool) -> Incoming:
+    """Return the folder as one that was labelled for the classes which it lists.
+
+    One that does not list the last of them says nothing of these where the pool has pages that were not labelled for
+    them, either: the tool is one of before they were appended. Others may list what occurs, and speak for all.
+    """
+    least = min((sample.fields for page in pool.pages for sample in page.samples), default=len(incoming.names))
+    said = max(incoming.classes.values(), default=-1) + 1
+    return replace(incoming, names=incoming.names[: max(said, least)])
+
+
 def _check_appended(there: Sequence[str], appended: Sequence[str], folder: str) -> None:
     """Raise StepError ClassListDiffers where the folder cannot say anything of an appended class."""
     unsaid = [name for name in appended if name not in there]
@@ -96,7 +107,8 @@ def read_new_pages(
 def know_same_boxes(storage: Storage, incoming: Incoming, compared: Compared) -> None:
     """Count pages as known that have the pool's boxes written otherwise: tools round, sort and end lines as they like.
 
-    Else an export of the whole project would correct every page of the pool, and make all of them new again.
+    Else an export of the whole project would correct every page of the pool, and make all of them new again. For how
+    many classes either was made is not looked at.
     """
     relabelled = compared.relabelled[:]
     compared.relabelled.clear()
@@ -109,9 +121,7 @@ def _has_same_boxes(storage: Storage, incoming: Incoming, page: NewPage, stored:
     if not storage.exists(stored.label.uri):
         return False  # it is lost: a correction mends that
     data = renumber(storage.read(join(incoming.folder.uri, page.label)) if page.label else b"", incoming.classes)
-    classes = len(incoming.names)
-    if stored.fields != classes:
-        return False  # it says more than the label that the page has, or less
+    classes = max(len(incoming.names), stored.fields)
     old, new = (parse_label(label, classes) for label in (storage.read(stored.label.uri), data))
     picture = page.checked.picture
     return isinstance(old, tuple) and isinstance(new, tuple) and same_boxes(old, new, picture.width, picture.height)
@@ -148,7 +158,18 @@ def store_label(storage: Storage, uri: str, incoming: Incoming, page: NewPage) -
 
 def label_path(page: NewPage) -> str:
     """Return where the page's label lies in a pool: by content, so that pages of one label share it."""
-    return f"files/{page.label_sha256[:2]}/{page.label_sha256}.txt"
+    return path_of_label(page.label_sha256)
+
+
+def path_of_label(digest: str) -> str:
+    """Return where a label of that digest lies in a pool."""
+    return f"files/{digest[:2]}/{digest}.txt"
+
+
+def unsaid_classes(incoming: Incoming) -> list[str]:
+    """Return a line on classes of the anchor that the folder was not labelled for, if there are any."""
+    unsaid = incoming.index.classes[len(incoming.names) :]
+    return [f"the folder does not list {', '.join(unsaid)}: its pages say nothing of it"] if unsaid else []
 
 
 def page_remarks(pages: list[NewPage]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
@@ -103,7 +103,7 @@ def make_plan(storage: Storage, document: TrainingDocument, known: Known, counte
         seed=document.mixing.seed,
         ratio=format_ratio(times),
         counts=_counts(measured.pool, members, index, known, old=len(old)),
-        digests=_digests([member.sample for member in members], index, new_set),
+        digests=_digests([member.sample for member in members], index, new_set, document.classes),
         train=(*(_trained(sample) for sample in outside), *old),
         val=val,
         test=test,
@@ -245,13 +245,30 @@ def _counts(pool: Pool, members: Sequence[_Member], index: AnchorIndex, known: K
     )
 
 
-def _digests(pool: Sequence[PoolSample], index: AnchorIndex, new_set: Sequence[PoolSample]) -> Digests:
-    splits = index.splits
+def _digests(
+    pool: Sequence[PoolSample], index: AnchorIndex, new_set: Sequence[PoolSample], classes: Sequence[str]
+) -> Digests:
+    splits, fields = index.splits, anchor_fields(index, classes)
+    every = (*splits.train, *splits.val, *splits.test)
     return Digests(
-        pool=samples_digest(pool),
-        anchor=pages_digest([*splits.train, *splits.val, *splits.test]),
+        pool=_taught_digest(
+            ((s.image.sha256, s.label.sha256 if s.label else None, s.fields) for s in pool), len(classes)
+        ),
+        anchor=_taught_digest(((p.image_sha256, p.label_sha256, fields) for p in every), len(classes)),
         test_set=pages_digest(splits.test),
         new_set=samples_digest(new_set),
+    )
+
+
+def _taught_digest(labelled: Iterable[tuple[str, str | None, int | None]], classes: int) -> str:
+    """Return the digest of what pages teach, by image, label and for how many classes that was made.
+
+    A label that was confirmed for more classes is the same file, and teaches more: by this digest a run knows what was
+    trained before. Where all are for all classes, it is that of images and labels.
+    """
+    return set_digest(
+        (image, label if fields is None or fields >= classes else f"{label or '-'} of {fields}")
+        for image, label, fields in labelled
     )
 
 

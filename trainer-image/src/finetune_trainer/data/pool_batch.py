@@ -16,6 +16,7 @@ from .erasing import restore_labels
 from .folder import summary
 from .incoming import (
     Incoming,
+    as_said,
     know_same_boxes,
     no_image,
     open_folder,
@@ -23,12 +24,13 @@ from .incoming import (
     read_new_pages,
     store_image,
     store_label,
+    unsaid_classes,
 )
 from .meanwhile import beside_batch
 from .page_documents import own_document, said_documents
 from .pool import Pool, read_pool
 from .pool_log import append, created_at, entry_names, next_id
-from .problems import raise_first
+from .problems import Problem, raise_first
 from .repeated import Compared, compare
 
 
@@ -94,9 +96,11 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
     pool = read_pool(storage, uri, incoming.names)
+    incoming = as_said(incoming, pool)
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     know_same_boxes(storage, incoming, compared)
-    problems = [*compared.held_out, *incoming.problems, *trouble, *compared.repeated(new.only_new)]
+    incomplete = _incomplete(compared, len(incoming.names))
+    problems = [*compared.held_out, *incoming.problems, *trouble, *incomplete, *compared.repeated(new.only_new)]
     raise_first(problems, new.folder_uri)
     if not compared.new:
         raise _nothing(incoming, compared)
@@ -120,7 +124,26 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     )
     append(storage, uri, batch)
     beside = beside_batch(restore_labels(storage, uri, incoming, compared.new), batch)
-    return Added(batch, (*beside, *_remarks(compared, incoming.left_out), *_unseen(pool)))
+    said = (*unsaid_classes(incoming), *_remarks(compared, incoming.left_out), *_unseen(pool))
+    return Added(batch, (*beside, *said))
+
+
+def _incomplete(compared: Compared, fields: int) -> list[Problem]:
+    """Return the problems of pages that the pool has with the same boxes, labelled for fewer classes.
+
+    Left out as known, they would seem to be labelled for all of these from now on.
+    """
+    fewer = [(page, stored) for page, stored in compared.known if stored.fields < fields]
+    compared.known[:] = [(page, stored) for page, stored in compared.known if stored.fields >= fields]
+    return [
+        Problem(
+            Reason.LABEL_CONTRADICTS,
+            page.image,
+            f"batch {stored.batch} has it, labelled for {stored.fields} of these {fields} classes: `pool correct` "
+            "completes it",
+        )
+        for page, stored in fewer
+    ]
 
 
 def _check_meanwhile(storage: Storage, uri: str, incoming: Incoming, compared: Compared) -> None:

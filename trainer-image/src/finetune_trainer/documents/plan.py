@@ -80,7 +80,10 @@ DrawnDocument = Annotated[tuple[DrawnPage, ...], msgspec.Meta(min_length=1)]
 
 
 class Digests(Document, frozen=True, omit_defaults=True):
-    """sha256 of the sorted digests of the images and labels of each set; `production` is that of what was drawn."""
+    """sha256 of the sorted digests of the images and labels of each set; `production` is that of what was drawn.
+
+    Those of pool and anchor have beside a label that was made for fewer classes than the plan's, for how many.
+    """
 
     pool: Sha256
     anchor: Sha256

@@ -67,11 +67,12 @@ def least_found(candidate: Seen) -> list[int]:
 def mean_confidence(results: Sequence[PageResult]) -> str:
     """Return the mean confidence of each field's best box on each page, as it is served; "" where nothing is found.
 
-    The server observes the same, so that alerts on drift can hold one against the other.
+    The server observes the same, so that alerts on drift can hold one against the other: boxes of classes that a page
+    was not labelled for, too.
     """
     best = [
         float(shown.scores[shown.fields == field].max())
-        for shown in (result.served for result in results)
+        for shown in (result.served if result.answered is None else result.answered for result in results)
         for field in np.unique(shown.fields)
     ]
     return f"{sum(best) / len(best):.6f}" if best else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -17,6 +18,7 @@ from ..evaluation.detector import Detector
 from ..evaluation.evaluate import EVALUATOR, settings_digest
 from ..evaluation.fields import Model
 from ..evaluation.pages import Page, load_pages
+from ..progress import utc_now
 from ..report.evaluation import class_table, gallery, precision_recall
 from .context import StepContext
 from .listed_pool import erasures_named
@@ -36,7 +38,12 @@ from .production_replay import Replay, replay
 from .yardstick import Yardstick, read_yardstick
 
 
-def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateInputs) -> EvaluateResult:
+def evaluate(
+    context: StepContext,
+    document: TrainingDocument,
+    inputs: EvaluateInputs,
+    clock: Callable[[], datetime] = utc_now,
+) -> EvaluateResult:
     """Measure all models on the test set and the new set; publish report and plots."""
     progress = context.progress
     progress.report(percent=0, activity="fetching models")
@@ -47,7 +54,8 @@ def evaluate(context: StepContext, document: TrainingDocument, inputs: EvaluateI
     with erasures_named(context.storage, yardstick.plan):
         test, measurements = _measure(context, document, yardstick, models, span)
         replayed = replay(context, document, inputs, yardstick.plan, models, known=span.known)
-        baseline = measure_baseline(context, document, inputs, yardstick.plan, models, replayed)
+        today = clock().astimezone(UTC).date()
+        baseline = measure_baseline(context, document, inputs, yardstick.plan, models, replayed, today)
     drops, floor = worst_on_test(limits, measurements, span)
     result = EvaluateResult(
         settings=settings_digest(document.serving),

@@ -6,7 +6,8 @@ No gate looks at it, so nothing of it ends a step: without it, alerts go by the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Final
 
 from ..documents.inputs import EvaluateInputs
@@ -18,11 +19,11 @@ from ..errors import ErrorClass, StepError
 from ..evaluation.detector import Detector
 from ..evaluation.fields import Model
 from ..evaluation.production import Compared, least_found, seen
-from ..production.drawing import Known, draw_documents
+from ..production.drawing import draw_documents
 from ..production.layout import production_of
 from .context import StepContext
 from .production_documents import compare, fetch_documents
-from .production_draw import learnt
+from .production_draw import known_of
 from .production_replay import Replay
 
 DOCUMENTS: Final = 100
@@ -53,6 +54,7 @@ def measure_baseline(
     plan: Plan,
     models: Mapping[Model, tuple[Detector, str]],
     replayed: Replay | None,
+    today: date,
 ) -> MeasuredBaseline | None:
     """Return what both models see on the documents of the third gate, or else on some that are drawn for it now.
 
@@ -64,7 +66,9 @@ def measure_baseline(
         return None
     try:
         compared = (
-            replayed.compared if replayed is not None else _drawn(context, document, inputs, plan, models, source)
+            replayed.compared
+            if replayed is not None
+            else _drawn(context, document, inputs, plan, models, source, today)
         )
     except StepError as error:
         if error.error_class not in _OF_THE_PAGES:
@@ -85,16 +89,14 @@ def _drawn(
     plan: Plan,
     models: Mapping[Model, tuple[Detector, str]],
     source: ProductionDocuments,
+    today: date,
 ) -> Sequence[Compared]:
     """Draw documents that no model learnt from, and run both models on them."""
     context.progress.report(percent=90, activity="drawing documents of production")
     production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
-    known = Known(
-        pages=learnt(context, document, plan, inputs.live.inputs if inputs.live else None),
-        documents=frozenset(sample.document for sample in plan.new_set if not sample.held_out),
-        labels={},
-    )
-    days = production.dates(context.storage)[-DAYS:]
+    known = replace(known_of(context, document, plan, inputs.live.inputs if inputs.live else None), labels={})
+    # A day to come is that of a wrong clock: it never expires, and would stay among the newest.
+    days = [day for day in production.dates(context.storage) if day <= today][-DAYS:]
     seed = document.mixing.seed
     drawn = draw_documents(context.storage, production, days, known, count=DOCUMENTS, seed=seed, pages=PAGES)
     there = fetch_documents(context, drawn, len(document.classes))

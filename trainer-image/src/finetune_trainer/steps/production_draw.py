@@ -34,7 +34,7 @@ def with_production(
     if limits is None or source is None:
         return plan
     context.progress.report(percent=95, activity="drawing documents of production")
-    known = _known(context, document, inputs, plan)
+    known = known_of(context, document, plan, inputs.live.inputs if inputs.live else None)
     drawn = _drawn(context, document, known, now, limits, source)
     return replace(plan, production=drawn, digests=replace(plan.digests, production=digest(drawn)))
 
@@ -61,12 +61,12 @@ def _drawn(
     return draw_documents(context.storage, production, days, known, count=limits.documents, seed=document.mixing.seed)
 
 
-def _known(context: StepContext, document: TrainingDocument, inputs: PrepareInputs, plan: Plan) -> Known:
-    """Return what candidate, base and live version learnt from, and the labels of what is held out."""
-    storage, live_inputs = context.storage, inputs.live.inputs if inputs.live else None
-    base, live = listing_of(storage, document.base.inputs), listing_of(storage, live_inputs)
-    pool = read_listed_pool(storage, document, plan, (base, live))
-    pages = learnt(context, document, plan, live_inputs)
+def known_of(context: StepContext, document: TrainingDocument, plan: Plan, live: FileReference | None) -> Known:
+    """Return what candidate, base and live version (its plan) learnt from, and the labels of what is held out."""
+    storage = context.storage
+    listings = listing_of(storage, document.base.inputs), listing_of(storage, live)
+    pool = read_listed_pool(storage, document, plan, listings)
+    pages = _learnt(context, document, plan, live)
     # A label that says nothing of some classes is none here: a document is right or not by all of its fields.
     held_out = [s for s in pool if s.held_out and s.stored.fields >= len(document.classes)]
     return Known(
@@ -80,7 +80,7 @@ def _known(context: StepContext, document: TrainingDocument, inputs: PrepareInpu
     )
 
 
-def learnt(context: StepContext, document: TrainingDocument, plan: Plan, live: FileReference | None) -> frozenset[str]:
+def _learnt(context: StepContext, document: TrainingDocument, plan: Plan, live: FileReference | None) -> frozenset[str]:
     """Return the digests of the pages that candidate, base and live version (its plan) may have learnt from."""
     storage = context.storage
     splits = checked_index(storage, normalise(document.data.anchor.uri), document.classes).splits
