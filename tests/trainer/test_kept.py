@@ -12,19 +12,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import EarlierAttempt, PrepareInputs, TrainInputs
-from finetune_trainer.documents.result import ResumedFrom
+from finetune_trainer.documents.result import ResumedFrom, TrainResult
+from finetune_trainer.documents.run import Training
 from finetune_trainer.errors import ErrorClass, Reason, StepError
 from finetune_trainer.progress import Progress
 from finetune_trainer.steps.kept import KeptStates, binding_of
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.scratch import clear
+from finetune_trainer.steps.train import train
 from finetune_trainer.storage import Storage, _translated, join
+from finetune_trainer.training.arguments import train_arguments
 from finetune_trainer.training.state import Figures, TrainingState
+from trainer.killing import killed_in
 from trainer.pods import Pod
 from trainer.tiny_training import Lines
 from trainer.world import NONCE, World, context, training_parameters
@@ -154,6 +159,24 @@ def test_a_state_of_another_plan_base_or_parameters_is_not_gone_on_from(local: A
     local.attempt(1, binding=mine).keep(state(1))
     assert local.attempt(2, binding=mine).newest() is not None
     assert [local.attempt(2, binding=other).newest() for other in others] == [None, None, None]
+
+
+def test_a_state_hangs_on_every_argument_but_places_device_and_processes() -> None:
+    """Seed, schedule and augmentation make another training, wherever it runs."""
+    arguments = train_arguments(
+        msgspec.convert(training_parameters(), Training),
+        image_size=128,
+        seed=7,
+        data_yaml=Path("/s/data.yaml"),
+        output=Path("/s/run"),
+        device="cpu",
+        loaders=0,
+        amp=False,
+    )
+    bindings = {name: binding_of("a" * 64, "b" * 64, arguments | {name: "another"}) for name in arguments}
+    mine = binding_of("a" * 64, "b" * 64, arguments)
+    free = {name for name, binding in bindings.items() if binding == mine}
+    assert free == {"data", "project", "name", "device", "workers"}
 
 
 @pytest.mark.parametrize("nonces", [{}, {1: "guessed"}, {2: "n1"}])
@@ -305,6 +328,36 @@ def test_the_attempt_after_killed_ones_makes_the_model_that_would_have_come(
     assert code == 0
     assert whole.message()["result"]["artifact"]["sha256"] == result["artifact"]["sha256"]
     assert whole.message()["result"]["resumed"] == []
+
+
+def test_after_a_lack_of_memory_the_next_attempt_has_the_batch_that_ran_and_one_that_failed_leaves_nothing(
+    world: World, base: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    document = world.parsed(base, mixing__ratio="1", training=training_parameters(epochs=2, batch=8))
+    plan = prepare(context("prepare", document, tmp_path / "p"), document, PrepareInputs(1, NONCE)).plan
+    whole = DetectionTrainer.preprocess_batch
+
+    def trained(attempt: int, most: int) -> TrainResult:
+        def short_of_memory(trainer: Any, batch: dict[str, Any]) -> Any:
+            if len(batch["img"]) > most:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return whole(trainer, batch)
+
+        monkeypatch.setattr(DetectionTrainer, "preprocess_batch", short_of_memory)
+        inputs = TrainInputs(attempt, f"n{attempt}", plan, tuple(EarlierAttempt(n, f"n{n}") for n in range(1, attempt)))
+        return train(context("train", document, tmp_path / str(attempt), attempt), document, inputs)
+
+    with killed_in(1 + 24 // 4 + 2):  # one batch was too large, and 24 pages are an epoch
+        trained(1, most=4)
+    result = trained(2, most=8)
+    assert (result.batch, [(before.attempt, before.epoch) for before in result.resumed]) == (4, [(1, 1)])
+    scratch = join(document.artifacts.uri, "scratch")
+    assert Storage().names(scratch)
+    with pytest.raises(StepError, match="out of memory"):
+        trained(3, most=0)
+    assert not Storage().names(scratch), "the next attempt would go on to where this one ended"
 
 
 def test_a_result_names_the_newest_attempts_that_it_goes_back_to(local: Attempts) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
 from finetune_trainer.data.earlier_plans import judged_samples, listing_of, read_plan
 from finetune_trainer.data.listing import Listing
+from finetune_trainer.data.mixing import is_held_out
 from finetune_trainer.data.plan import Known, make_plan
 from finetune_trainer.data.pool import read_pool
+from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel
 from finetune_trainer.documents.plan import EARLIER_SCHEMA, KnownSample, Plan, parse_plan
@@ -58,6 +61,14 @@ def test_what_the_base_knows_of_the_pool_is_drawn_like_the_anchors_pages_and_jud
     assert (few.counts.outside, few.counts.old, len(few.train)) == (5, 10, 15)
 
 
+def test_a_held_out_page_whose_label_was_corrected_since_the_base_is_measured_on(policy: Policy) -> None:
+    policy.holdout = "0.5"
+    policy.base = policy.run()
+    policy.correct(FIRST, 12)
+    plan = policy.draw()
+    assert 0 < len(plan.new_set) == plan.counts.held_out
+
+
 def test_too_few_pages_outside_the_base_are_refused_and_the_others_named(policy: Policy) -> None:
     policy.base = policy.run()
     policy.minimum = 6
@@ -76,6 +87,36 @@ def test_a_withdrawn_page_trains_no_more_though_the_anchor_has_it_too(policy: Po
     assert image in {sample.image.sha256 for sample in policy.draw().train}
     withdraw_from(policy.pool, digests=(image,))
     assert image not in {sample.image.sha256 for sample in policy.draw().train}
+
+
+def anchors_page(policy: Policy, document: str, *, anew: bool = False) -> str:
+    """Verify a page that the anchor trains on; return what the anchor's file of it is known by."""
+    folder = write_new_pages(policy.world.root / "again", count=1, first=3, strange=False)
+    [image] = (folder / "images" / "train").iterdir()
+    known = sha256_of(image.read_bytes())
+    if anew:
+        saved_anew(folder)
+    add_to_pool(policy.pool, folder, policy.world.anchor, {image.stem: document})
+    return known
+
+
+def test_a_page_of_the_anchor_that_the_pool_has_in_another_file_trains_once_as_it_was_verified(policy: Policy) -> None:
+    assert policy.draw().counts.old == 64
+    image = anchors_page(policy, "invoice-3", anew=True)
+    plan = policy.draw()
+    assert (plan.counts.outside, plan.counts.old) == (13, 63)
+    assert image not in {sample.image.sha256 for sample in plan.train}
+
+
+def test_a_page_of_the_anchor_that_is_held_out_in_the_pool_trains_no_more(policy: Policy) -> None:
+    policy.holdout = "0.5"
+    document = next(name for name in map(str, range(99)) if is_held_out(name, Decimal(policy.holdout)))
+    assert policy.draw().counts.old == 64
+    image = anchors_page(policy, document)
+    plan = policy.draw()
+    assert document in plan.held_out_documents
+    assert plan.counts.old == 63
+    assert image not in {sample.image.sha256 for sample in plan.train}
 
 
 def test_a_page_that_an_earlier_release_took_twice_is_one_sample_the_first(policy: Policy) -> None:

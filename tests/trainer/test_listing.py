@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from finetune_trainer.documents.codec import encode
-from trainer.policy import FIRST, Policy, forget_pixels
+from trainer.policy import FIRST, Policy, forget_pixels, saved_anew
 from trainer.world import add_to_pool
 
 # What happens between a first run on twelve pages and the next one, and what that one counts.
@@ -224,6 +224,16 @@ def test_the_pool_that_was_counted_is_known_by_its_listing(policy: Policy) -> No
     policy.holdout = "0.5"
     seen.append(policy.counted().listing)
     assert len(set(seen)) == len(seen)
+
+
+def test_the_same_pages_in_other_files_have_the_same_listing(policy: Policy) -> None:
+    """Else what was trained would be trained once more, under another name."""
+    before = policy.counted().listing
+    policy.pool = policy.world.root / "second"
+    folder = policy.folder(FIRST, 12)
+    saved_anew(folder)
+    add_to_pool(policy.pool, folder, policy.world.anchor)
+    assert policy.counted().listing == before
 
 
 def test_pages_of_an_earlier_release_are_counted_by_their_files(policy: Policy) -> None:

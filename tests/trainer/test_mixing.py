@@ -45,7 +45,13 @@ def test_steps_do_mean_fewer_at_an_edge() -> None:
 
 @pytest.mark.parametrize(
     ("new", "times", "most", "anchor", "old"),
-    [(60, "20", 3000, 25_000, 1200), (60, "20", 3000, 700, 700), (60, "100", 3000, 25_000, 3000), (0, "50", 10, 5, 0)],
+    [
+        (60, "20", 3000, 25_000, 1200),
+        (60, "20", 3000, 700, 700),
+        (60, "100", 3000, 25_000, 3000),
+        (0, "50", 10, 5, 0),
+        (3, "2.5", 3000, 25_000, 8),
+    ],
 )
 def test_old_pages_are_limited_by_the_policy_and_by_the_anchor(
     new: int, times: str, most: int, anchor: int, old: int

@@ -133,6 +133,16 @@ def test_documents_pages_and_days_have_a_bound(gate: Gate, monkeypatch: pytest.M
         assert documents(gate) == 1
 
 
+def test_of_a_document_with_very_many_pages_no_more_are_run_than_the_bound(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.capture(*range(7000, 7004), document="of many pages")
+    monkeypatch.setattr(production_baseline, "PAGES", 2)
+    old, new = Seer(), Seer()
+    assert gate.baseline(old, new) is not None
+    assert (old.asked, new.asked) == (2, 2)
+
+
 def test_where_no_page_is_captured_there_is_none_and_it_is_said(gate: Gate, capsys: pytest.CaptureFixture[str]) -> None:
     assert gate.baseline(Seer(), Seer()) is None
     said = [json.loads(line).get("activity", "") for line in capsys.readouterr().out.splitlines()]

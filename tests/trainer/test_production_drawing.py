@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from finetune_trainer.data.pool import read_pool
+from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import digest, encode
 from finetune_trainer.documents.inputs import PrepareInputs
 from finetune_trainer.documents.plan import parse_plan
+from finetune_trainer.documents.result import DrawnDocuments
 from finetune_trainer.production.expiry import expire
 from finetune_trainer.production.layout import Production as Layout
-from finetune_trainer.steps.production_draw import with_production
+from finetune_trainer.steps.production_draw import count_drawn, with_production
 from finetune_trainer.storage import Storage, local_path
 from trainer.replaying import NOW, Gate, Seer
-from trainer.world import CLASSES, NONCE, context
+from trainer.world import CLASSES, NONCE, context, withdraw_from
 
 
 def pool_samples(gate: Gate) -> Any:
@@ -30,6 +32,8 @@ def test_so_many_documents_are_drawn_the_same_by_the_same_seed(gate: Gate) -> No
     assert len(first) == gate.documents
     assert first < set(everything)
     assert gate.predictions() == first
+    by_rank = sorted(everything, key=lambda prediction: sha256_of(f"{gate.seed}:{prediction}".encode()))
+    assert first == set(by_rank[: gate.documents]), "any language can repeat it"
     gate.seed = 8
     assert gate.predictions() != first
 
@@ -141,6 +145,41 @@ def test_a_held_out_page_has_its_label_and_any_other_has_none(gate: Gate) -> Non
     assert labels[unlabelled] is None
     [sample] = [s for s in pool_samples(gate) if s.document.startswith("invoice 7001")]
     assert labels[labelled] == sample.label
+
+
+def test_a_document_of_which_one_page_has_no_label_counts_as_unlabelled(gate: Gate) -> None:
+    gate.policy.holdout = "0.5"
+    gate.verify(7001, held_out=True)
+    gate.capture(7001, 7002, document="half")
+    assert len(gate.predictions()) == 2
+    assert count_drawn(gate.plan()) == DrawnDocuments(1, 0)
+
+
+def test_a_page_that_was_withdrawn_is_not_drawn(gate: Gate) -> None:
+    gate.verify(7001, held_out=False)
+    withdraw_from(gate.policy.pool, digests=(pool_samples(gate)[-1].image.sha256,))
+    unknown = gate.capture(7000)
+    gate.capture(7001)
+    assert gate.predictions() == set(unknown)
+
+
+def test_a_label_for_fewer_classes_is_none(gate: Gate) -> None:
+    """A document is right or not by all of its fields."""
+    gate.policy.holdout = "0.5"
+    gate.verify(7001, held_out=True)
+    for file in (gate.policy.pool / "batches").iterdir():
+        content = json.loads(file.read_text())
+        for sample in content["samples"]:
+            label = gate.policy.pool / sample["label"]["path"]
+            rows = [row for row in label.read_text().splitlines() if not row.startswith(str(len(CLASSES) - 1))]
+            short = ("\n".join(rows) + "\n").encode()
+            sample["label"] = {"path": f"files/{sha256_of(short)}.txt", "sha256": sha256_of(short)}
+            (gate.policy.pool / sample["label"]["path"]).write_bytes(short)
+        file.write_text(json.dumps(content | {"classes": list(CLASSES[:-1])}))
+    gate.capture(7001)
+    plan = gate.plan()
+    assert plan.production is not None
+    assert [page.label for pages in plan.production for page in pages] == [None]
 
 
 def test_nothing_captured_is_a_draw_of_nothing(gate: Gate) -> None:

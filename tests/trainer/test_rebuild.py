@@ -87,6 +87,18 @@ def test_it_trains_on_all_of_the_anchor_and_of_the_pool_but_what_is_held_out(
     assert all(is_held_out(sample.document, Decimal("0.3")) for sample in plan.new_set)
 
 
+def test_it_trains_on_more_old_pages_than_go_with_a_fine_tune(
+    base: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    file = world.anchor / "finetune-index.json"
+    content = json.loads(file.read_text())
+    pages = content["splits"]["train"]
+    more = [pages[0] | {"imageSha256": f"{n:064x}", "pixels": f"{n + 9000:064x}"} for n in range(3000)]
+    file.write_text(json.dumps(content | {"splits": content["splits"] | {"train": [*pages, *more]}}))
+    result = prepared(world.rebuild(base), tmp_path)
+    assert (result.old, result.train) == (3064, result.outside + 3064)
+
+
 def test_corrections_and_withdrawals_are_honoured(base: dict[str, Any], world: World, tmp_path: Path) -> None:
     again = write_new_pages(world.root / "again", count=4)
     relabel(again, 5000, 4)

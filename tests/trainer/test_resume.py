@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,16 @@ def losses(trained: Trained) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "time"} for row in csv.DictReader(stream)]
 
 
+def times(trained: Trained) -> list[float]:
+    with trained.results.open() as stream:
+        return [float(row["time"]) for row in csv.DictReader(stream)]
+
+
 def assert_same(one: Trained, other: Trained) -> None:
     import torch
 
     assert losses(one) == losses(other)
+    assert times(other) == sorted(times(other)), "the clock of results.csv goes on"
     assert one.epochs == other.epochs
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
@@ -114,16 +121,58 @@ def test_a_rebuild_goes_on_after_whichever_epoch(shared_world: World, base: dict
         assert_same(whole, again.run(changes, state=state))
 
 
-def test_a_best_epoch_from_before_the_kill_is_still_the_candidate(
+@pytest.fixture
+def worse_by_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let validation find each epoch worse than the one before, whatever was learned."""
+    from finetune_trainer.training.trainer import FineTuneTrainer
+
+    class Worse(FineTuneTrainer):
+        def validate(self) -> Any:
+            best = self.best_fitness
+            metrics, _ = super().validate()
+            fitness = 1 / (1 + self.epoch)
+            self.best_fitness = max(best or 0.0, fitness)
+            return metrics, fitness
+
+    monkeypatch.setattr("finetune_trainer.training.trainer.FineTuneTrainer", Worse)
+
+
+@pytest.mark.usefixtures("worse_by_epoch")
+def test_a_best_epoch_from_before_one_kill_or_several_is_still_the_candidate(
     shared_world: World, base: dict[str, Any], tmp_path: Path
 ) -> None:
-    changes = PLAIN | {"patience": 9, "lr0": "0.9", "epochs": 3}  # it gets worse from epoch to epoch
-    kept: list[TrainingState] = []
-    whole = a_training(shared_world, base, tmp_path / "whole").run(changes, keep=kept.append)
-    best = kept[-1].figures.best
-    assert best is not None
-    assert best.epoch < 2
-    assert_same(whole, a_training(shared_world, base, tmp_path / "second").run(changes, state=kept[-1]))
+    changes = PLAIN | {"patience": 9}
+    first: list[TrainingState] = []
+    whole = a_training(shared_world, base, tmp_path / "whole").run(changes, keep=first.append)
+    second: list[TrainingState] = []
+    once = a_training(shared_world, base, tmp_path / "once").run(changes, state=first[0], keep=second.append)
+    assert_same(whole, once)
+    assert [state.figures.best and state.figures.best.epoch for state in (*first, *second)] == [0] * 5
+    assert_same(whole, a_training(shared_world, base, tmp_path / "twice").run(changes, state=second[0]))
+
+
+def test_a_page_is_augmented_anew_in_each_epoch_and_unlike_other_pages(
+    shared_world: World, base: dict[str, Any], tmp_path: Path
+) -> None:
+    import torch
+
+    from finetune_trainer.training.trainer import FineTuneTrainer
+
+    shown: dict[str, list[torch.Tensor]] = defaultdict(list)
+
+    class Watched(FineTuneTrainer):
+        def preprocess_batch(self, batch: dict[str, Any]) -> Any:
+            for file, image in zip(batch["im_file"], batch["img"], strict=True):
+                shown[Path(file).stem.partition("-")[0]].append(image.clone())
+            return super().preprocess_batch(batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("finetune_trainer.training.trainer.FineTuneTrainer", Watched)
+        augment = MOSAIC["augment"] | {"mosaic": "0", "mixup": "0", "fliplr": "0"}
+        a_training(shared_world, base, tmp_path).run(PLAIN | {"epochs": 2, "augment": augment})
+    first, second = shown["000000"]
+    assert not torch.equal(first, second), "the same in each epoch"
+    assert not torch.equal(first, shown["000016"][0]), "the same file once more, in the same epoch"
 
 
 def test_the_last_epoch_is_kept_for_nobody(shared_world: World, base: dict[str, Any], tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ MINE = "invoice-fields-0123456789"
 PLAN = {"plan": {"uri": "file:///artifacts/plan.json", "sha256": "a" * 64}}
 
 
-def put(server: ApiServer, name: str, kind: str | None = "Volume", **status: Any) -> str:
+def put(server: ApiServer, name: str, kind: str | None = "Volume", mode: str = "FineTune", **status: Any) -> str:
     manifest = run(name)
+    manifest["spec"]["mode"] = mode
     if kind is not None:
         manifest["spec"]["trigger"] = {"kind": kind}
     meta = server.create("user", Kind.RUN, NAMESPACE, manifest)["metadata"]
@@ -47,6 +48,7 @@ def seen(server: ApiServer, of: Policy) -> dict[str, tuple[str, str]]:
         ({"phase": "Failed", "verdict": "Pass", "inputs": PLAN}, "Judged"),
         ({"phase": "Failed", "verdict": "Error", "inputs": PLAN}, "Failed"),
         ({"phase": "Adopted"}, "Judged"),
+        ({"phase": "Superseded"}, "Judged"),
     ],
 )
 def test_what_became_of_a_run_is_what_its_status_says(status: dict[str, Any], outcome: str) -> None:
@@ -88,6 +90,17 @@ def test_a_run_of_the_model_that_the_policy_had_before_keeps_no_trigger_waiting(
     seen_by = (Client(server), NAMESPACE, policy())
     assert asyncio.run(runs_underway(*seen_by)) == (("now", "Evaluating"),)
     assert asyncio.run(rebuilds(*seen_by)) == (("now",) if mode == "Rebuild" else ())
+
+
+@pytest.mark.row("D212")
+def test_rebuilds_that_are_not_over_are_known_judged_or_not_whoever_made_them() -> None:
+    server = ApiServer(believed=frozenset(("x",)))
+    judged: dict[str, Any] = {"verdict": "Review", "inputs": PLAN}
+    for name, phase in (("in-review", "InReview"), ("goes-live", "Promoting"), ("over", "Promoted")):
+        put(server, name, kind=None, mode="Rebuild", phase=phase, **judged)
+    put(server, "trains", mode="Rebuild", phase="Training")
+    put(server, "fine-tune", phase="InReview", **judged)
+    assert asyncio.run(rebuilds(Client(server), NAMESPACE, policy())) == ("goes-live", "in-review", "trains")
 
 
 @pytest.mark.row("D172")

@@ -163,11 +163,12 @@ def test_the_tenth_base_is_newer_than_the_ninth() -> None:
 
 
 @pytest.mark.row("R235")
-def test_a_rebuild_that_its_gates_rejected_is_no_default_whatever_a_record_or_a_fine_tune_of_it_says() -> None:
+def test_a_rebuild_that_gates_did_not_let_through_is_no_default_whatever_a_record_or_a_fine_tune_of_it_says() -> None:
     bad = rebuilt(verdict="Reject")
-    fine_tune = tuned("ft_v2.1", bad)
-    assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, bad, fine_tune) == "base_v1"
-    assert chosen(policy(), V1, recorded(bad, Service(good=START))) == "base_v1"
+    for one in (bad, rebuilt(verdict="Error")):
+        fine_tune = tuned("ft_v2.1", one)
+        assert chosen(serving(fine_tune, last_good=(good(V1),)), V1, one, fine_tune) == "base_v1"
+        assert chosen(policy(), V1, recorded(one, Service(good=START))) == "base_v1"
     by_a_gate = (GateVerdict(name="regression", verdict="Reject"),)
     assert bad.spec.evidence is not None
     said = updated(bad.spec, evidence=updated(bad.spec.evidence, verdict="Pass", gates=by_a_gate))

@@ -261,6 +261,21 @@ def test_a_result_is_not_taken_when_the_policy_changed_while_it_was_counted(what
     assert yard.made() == [1, 2]
 
 
+@pytest.mark.row("D124")
+def test_counts_are_by_all_runs_that_were_judged_and_each_verdict_more_makes_them_none() -> None:
+    plans = [FileReference(uri=f"file:///artifacts/{n}.json", sha256=f"{n:064x}") for n in range(3)]
+    entries = tuple(Judged(run=f"r{n}", run_uid=f"u{n}", inputs=plan, at=NOW) for n, plan in enumerate(plans))
+    yard = Yard(policy=captures(policy(updated(live(base()), judged=entries[:2]))))
+    yard.settle()
+    yard.say(counts(new=24))
+    assert yard.problem() is None
+    yard.policy = updated(yard.policy, status=updated(yard.policy.status, judged=entries))
+    assert yard.problem() is not None
+    yard.settle()
+    told = [json.loads(action.step_inputs)["judged"] for action in yard.history if isinstance(action, CreateJob)]
+    assert told == [[plain(plan) for plan in plans[:count]] for count in (2, 3)]
+
+
 def change(yard: Yard, what: str) -> None:
     match what:
         case "data":

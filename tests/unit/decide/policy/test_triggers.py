@@ -290,6 +290,24 @@ def test_a_failed_run_is_tried_again_three_times_each_time_after_twice_the_pause
 
 
 @pytest.mark.row("D153")
+def test_tries_go_on_from_the_highest_that_is_known_where_those_before_it_are_lost() -> None:
+    world = TriggerWorld()
+    world.settle()
+    for tries in (1, 2):
+        world.end(world.newest, "Failed")
+        while len(world.made) == tries:
+            world.wait(HOUR, HOUR)
+    first, second, third = (name for name, _ in world.made)
+    world.end(third, "Failed")
+    for name in (first, second):
+        del world.runs[name]
+    world.set_status(fired=())
+    world.wait(timedelta(days=8), HOUR)
+    known = {"namespace": "ml", "listing": "pool-1", "base": BASE.spec.artifact.sha256, "rebuilds": False}
+    assert [name for name, _ in world.made][3:] == [fired_run_name("invoice-fields", attempt=4, **known)]  # type: ignore[arg-type]
+
+
+@pytest.mark.row("D153")
 def test_a_try_that_was_deleted_is_not_tried_again() -> None:
     world = TriggerWorld()
     world.settle()

@@ -228,13 +228,13 @@ def test_disruptions_cost_no_retry_but_have_an_end() -> None:
     assert world.jobs_made("train") == 20
 
 
-def disrupted(world: World, times: int, *, hours: float) -> None:
-    """Let a node take each attempt of train away after so long."""
+def disrupted(world: World, times: int, *, hours: float, step: str = "train") -> None:
+    """Let a node take each attempt of a step away after so long."""
     for _ in range(times):
-        assert world.phase() == "Training"
-        world.start("train")
+        assert world.phase() == {"train": "Training", "evaluate": "Evaluating"}[step]
+        world.start(step)
         world.wait(hours * 3600)
-        world.fail("train", 143, disrupted=True)
+        world.fail(step, 143, disrupted=True)
         world.wait(10)
         world.settle()
 
@@ -249,6 +249,15 @@ def test_a_training_of_days_outlives_the_nodes_that_are_taken_away_every_few_hou
     disrupted(world, 1, hours=0.9)
     assert world.condition("Finished") == ("True", "TooManyDisruptions")
     assert "disrupted 70 times" in world.status.message
+
+
+@pytest.mark.row("R227")
+def test_a_step_that_begins_anew_each_time_gets_nowhere_however_long_it_ran() -> None:
+    world = World(run=run(backoff_limit=0, active_deadline_seconds=30 * 86_400)).prepared()
+    world.start("train")
+    world.complete("train", train_result())
+    disrupted(world, 20, hours=1, step="evaluate")
+    assert world.condition("Finished") == ("True", "TooManyDisruptions")
 
 
 @pytest.mark.row("R227")

@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.policy import Gates, RegressionGate
+from finetune_operator.api.contract import document_json
+from finetune_operator.api.policy import Gates, MixingRules, RegressionGate
 from finetune_operator.api.run import Review, RunMixing
 from finetune_operator.api.training import TrainingOverrides
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion, CreateSnapshot
@@ -54,6 +55,21 @@ def test_an_accepted_run_fixes_its_document_before_its_first_job() -> None:
     assert world.snapshot.gates is not None
     assert world.phase() == "Preparing"
     assert world.condition("Accepted") == ("True", "Accepted")
+
+
+@pytest.mark.row("R11")
+def test_the_document_says_how_old_samples_are_drawn() -> None:
+    world = World(run=run(mixing=RunMixing(ratio="7.5", seed=0)))
+    world.set_rules(mixing=MixingRules(max_old=900, interpolation="LogLog"), min_pool_samples=40)
+    world.settle()
+    assert world.snapshot is not None
+    assert document_json(world.snapshot)["mixing"] == {
+        "minPoolSamples": 40,
+        "maxOld": 900,
+        "interpolation": "LogLog",
+        "ratio": "7.5",
+        "seed": 0,
+    }
 
 
 @pytest.mark.row("R32")

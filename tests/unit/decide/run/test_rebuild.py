@@ -11,7 +11,7 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.contract import document_json
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import Lineage
-from finetune_operator.api.policy import MixingRules, RebuildRules
+from finetune_operator.api.policy import Judged, MixingRules, RebuildRules
 from finetune_operator.api.run import RunMixing
 from finetune_operator.api.training import Augment, RebuildTraining, Training, TrainingOverrides
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
@@ -205,6 +205,23 @@ def test_a_rebuild_that_passes_is_recorded_as_the_next_base_and_promoted() -> No
     assert (made.evidence.verdict, made.evidence.baseline_sha256) == ("Pass", LIVE)
     (asked,) = [a.spec for a in world.history if isinstance(a, CreatePromotion)]
     assert (asked.version, asked.from_version) == ("base_v2", "ft_v1.1")
+
+
+@pytest.mark.row("R234")
+def test_a_rebuild_is_recorded_by_what_was_outside_its_base_however_little_of_it_was_new() -> None:
+    """The next one comes by a tenth more than that (D211)."""
+    world = rebuilds()
+    world.set_policy(judged=(Judged(run="r", run_uid="u", inputs=PLAN, at=START),))
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", drawn(new=7))
+    world.start("train")
+    world.complete("train", train_result(images=1560))
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result())
+    (made,) = [a.spec for a in world.history if isinstance(a, CreateModelVersion)]
+    assert made.lineage is not None
+    assert made.lineage.outside == 60
 
 
 @pytest.mark.row("R234")
