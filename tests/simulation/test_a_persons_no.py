@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import PolicyStatus, Rejected
+from finetune_operator.api.policy_status import PolicyStatus, Rejected
 from finetune_operator.api.run import FINAL_PHASES
 from finetune_operator.cluster import fields, observe, rejected_runs
 from finetune_operator.cluster.kinds import Kind

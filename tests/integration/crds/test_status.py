@@ -7,7 +7,7 @@ import pytest
 from msgspec import inspect
 
 from finetune_operator.api.model_version import VersionStatus
-from finetune_operator.api.policy import PolicyStatus
+from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.api.promotion import PromotionStatus
 from finetune_operator.api.run import RunStatus
 from finetune_operator.api.value import parse, plain

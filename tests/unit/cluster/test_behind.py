@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from finetune_operator.api.names import ARTIFACT_SHA256_KEY, ARTIFACT_URI_KEY, MODEL_VERSION_KEY
-from finetune_operator.api.policy import PolicyStatus
+from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.api.run import RunStatus
 from finetune_operator.cluster.act import NameTaken, Outlets, act
 from finetune_operator.cluster.errors import Conflict, FieldConflict, Unavailable

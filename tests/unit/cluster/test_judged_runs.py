@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.meta import FileReference
-from finetune_operator.api.policy import Judged
+from finetune_operator.api.policy_status import Judged
 from finetune_operator.api.run import FINAL_PHASES
 from finetune_operator.cluster.cache import CachedCluster
 from finetune_operator.cluster.judged_runs import JudgedRuns

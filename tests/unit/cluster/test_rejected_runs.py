@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.api.policy import Rejected
+from finetune_operator.api.policy_status import Rejected
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.rejected_runs import rejected_in_runs
 from simulation.api_server import START, ApiServer

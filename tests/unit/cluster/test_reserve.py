@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Live, NextVersion, PolicyStatus, Rejected, TakenBack
+from finetune_operator.api.policy_status import Live, NextVersion, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.reserve import reserve, with_reservation

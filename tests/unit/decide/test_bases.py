@@ -9,7 +9,8 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import Condition, FileReference
 from finetune_operator.api.model_version import Lineage, ModelVersion, VersionEvidence
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import LiveVersion, Policy, Quarantined, Rejected, TakenBack
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import LiveVersion, Quarantined, Rejected, TakenBack
 from finetune_operator.api.record import Mark, Service, record_text
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.decide.bases import default_base, why_no_default

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import Judged, PolicyStatus
+from finetune_operator.api.policy_status import Judged, PolicyStatus
 from finetune_operator.api.run import Ruling, Verdict
 from finetune_operator.decide import limits
 from finetune_operator.decide.judgements import judged, newest

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import PolicyStatus, Rejected, TakenBack
+from finetune_operator.api.policy_status import PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Rejection, Service, record_text, rejection, services
 from finetune_operator.api.run import Ruling

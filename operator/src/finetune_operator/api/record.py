@@ -12,7 +12,7 @@ from typing import Annotated, Final, TypeVar
 from msgspec import Meta
 
 from .names import OUTCOME_KEY, SERVICE_RECORD_KEY
-from .policy import PromotionOutcome
+from .policy_status import PromotionOutcome
 from .value import InvalidObject, Value, canonical_json, parse_json
 
 LONGEST: Final = 32_768

@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from heapq import nlargest
 
 from ..api.meta import FileReference
-from ..api.policy import Judged
+from ..api.policy_status import Judged
 from ..decide import limits
 from ..decide.judgements import judged
 from .fields import Standing

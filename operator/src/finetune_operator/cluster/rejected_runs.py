@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from ..api.policy import Policy, Rejected
+from ..api.policy import Policy
+from ..api.policy_status import Rejected
 from ..decide.rejections import rejected
 from .fields import Standing, of_policy
 from .kinds import Kind

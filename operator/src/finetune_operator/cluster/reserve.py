@@ -6,7 +6,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from ..api import names
-from ..api.policy import NextVersion, Policy, PolicyStatus, Reservation
+from ..api.policy import Policy
+from ..api.policy_status import NextVersion, PolicyStatus, Reservation
 from ..api.value import InvalidObject, parse, plain
 from ..decide import limits
 from ..decide.decision import ReserveVersion

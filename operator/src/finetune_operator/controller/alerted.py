@@ -6,7 +6,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from ..api.model_version import ModelVersion, SeenInProduction
-from ..api.policy import LiveVersion, Policy
+from ..api.policy import Policy
+from ..api.policy_status import LiveVersion
 from ..api.scan import Counted
 from ..cluster.kinds import Kind
 from ..cluster.store import Store

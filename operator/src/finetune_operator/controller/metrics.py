@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ..api.policy import PromotionOutcome
+from ..api.policy_status import PromotionOutcome
 from ..api.run import FINAL_PHASES, RunPhase, Step, Verdict
 from ..api.triggers import TriggerKind
 from ..cluster.kinds import RECONCILED, Kind

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from ..api.meta import Condition, set_condition
 from ..api.model_version import VersionStatus
-from ..api.policy import Policy, PolicyStatus
+from ..api.policy import Policy
+from ..api.policy_status import PolicyStatus
 from ..api.promotion import PromotionStatus
 from ..api.run import RunStatus
 from ..api.value import InvalidObject, parse, plain

@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector
 
 from ..api.meta import Condition, ConditionStatus, find, oldest_first
 from ..api.model_version import ModelVersion
-from ..api.policy import FlightPhase, Hold, HoldReason, InFlight, Policy
+from ..api.policy import Policy
+from ..api.policy_status import FlightPhase, Hold, HoldReason, InFlight
 from ..api.promotion import FINAL_PROMOTION_PHASES, PromotionPhase
 from ..api.run import FINAL_PHASES, RunPhase
 from ..api.scan import Counted

@@ -8,7 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from ..api.names import API_VERSION, ARTIFACT_SHA256_KEY, ARTIFACT_URI_KEY, EPOCH_KEY, MODEL_VERSION_KEY
-from ..api.policy import Policy, PolicyStatus
+from ..api.policy import Policy
+from ..api.policy_status import PolicyStatus
 from ..api.promotion import Approval, Overruled
 from ..api.run import Run
 from .decision import Emit

@@ -7,7 +7,7 @@ from ..api.names import (
     FIELD_MANAGER,
     MANAGED_LABEL,
 )
-from ..api.policy import LiveVersion
+from ..api.policy_status import LiveVersion
 from .text import plain
 from .views import DeploymentView, PolicyView, Problem, ServedKeys
 

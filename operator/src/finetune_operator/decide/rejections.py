@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from ..api.model_version import ModelVersion
-from ..api.policy import LiveVersion, PolicyStatus, Rejected
+from ..api.policy_status import LiveVersion, PolicyStatus, Rejected
 from ..api.record import rejection
 from . import limits, text, times
 

@@ -2,7 +2,7 @@
 
 import re
 
-from ..api.policy import InFlight, Quarantined, TakenBack
+from ..api.policy_status import InFlight, Quarantined, TakenBack
 
 _UNPLAIN = re.compile(r"[^A-Za-z0-9._/+:@ -]")
 """What can begin another sentence, quote, command or line."""

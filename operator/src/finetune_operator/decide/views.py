@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from ..api.model_version import ModelVersion
-from ..api.policy import InFlight, Judged, Policy, Rejected
+from ..api.policy import Policy
+from ..api.policy_status import InFlight, Judged, Rejected
 from ..api.promotion import Promotion
 from ..api.run import Step
 from ..api.triggers import FiredOutcome, TriggerKind

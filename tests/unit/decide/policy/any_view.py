@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from finetune_operator.api.names import FIELD_MANAGER
-from finetune_operator.api.policy import Brake, Hold, InFlight, Policy, PolicyStatus, Quarantined
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Brake, Hold, InFlight, PolicyStatus, Quarantined
 from finetune_operator.decide.signals import Alert, Alerts, Held, Rate, Slow, VersionSeries
 from finetune_operator.decide.views import DeploymentView, Fault, Problem, ServedKeys
 from unit.decide.policy.world import (

@@ -4,7 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import InFlight, Policy, PolicyStatus
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import InFlight, PolicyStatus
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, PolicyView

@@ -1,7 +1,8 @@
 """A base that is live and a fine-tune of it: what most tests of a policy begin with."""
 
 from finetune_operator.api.meta import Condition, find
-from finetune_operator.api.policy import Policy, PolicyStatus
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
 from unit.decide.policy.world import (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.meta import Condition, find
-from finetune_operator.api.policy import PolicyStatus
+from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, Problem

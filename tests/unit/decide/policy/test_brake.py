@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from finetune_operator.api.meta import find
 from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
-from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined, TakenBack
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import PolicyStatus, Quarantined, TakenBack
 from finetune_operator.api.promotion import Despite, Promotion
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy import machine

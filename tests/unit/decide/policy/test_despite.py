@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Despite, Overruled
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide

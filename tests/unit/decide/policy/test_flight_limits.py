@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.meta import Condition
-from finetune_operator.api.policy import PolicyStatus, Quarantined
+from finetune_operator.api.policy_status import PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Despite, Overruled
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.returning import stuck

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import Rejected
+from finetune_operator.api.policy_status import Rejected
 from finetune_operator.api.promotion import Despite, Promotion
 from unit.decide.policy.flight import (
     ASKED,

@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Hold, Policy
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Hold
 from finetune_operator.api.promotion import Approval
 from finetune_operator.decide.policy import holds, machine
 from finetune_operator.decide.policy.machine import decide

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.meta import FileReference
-from finetune_operator.api.policy import (
+from finetune_operator.api.policy_status import (
     Judged,
     Lifted,
     NextVersion,

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import Hold, PolicyStatus, Rejected, TakenBack
+from finetune_operator.api.policy_status import Hold, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.promotion import Despite
 from finetune_operator.api.record import Mark, Rejection, Service, record_text
 from finetune_operator.decide import limits

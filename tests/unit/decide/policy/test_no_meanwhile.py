@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Brake, Policy, PolicyStatus, Rejected, TakenBack
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Brake, PolicyStatus, Rejected, TakenBack
 from finetune_operator.api.promotion import Despite, Promotion
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide, refused

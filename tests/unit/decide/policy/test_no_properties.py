@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from finetune_operator.api.names import FIELD_MANAGER
-from finetune_operator.api.policy import LiveVersion, PolicyStatus, Rejected
+from finetune_operator.api.policy_status import LiveVersion, PolicyStatus, Rejected
 from finetune_operator.api.promotion import Despite
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.views import PolicyView, ServedKeys

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Hold, PolicyStatus
+from finetune_operator.api.policy_status import Hold, PolicyStatus
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, Problem, ServedKeys, TemplateView

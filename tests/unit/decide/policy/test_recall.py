@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined, TakenBack
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Hold, PolicyStatus, Quarantined, TakenBack
 from finetune_operator.api.promotion import Despite
 from finetune_operator.api.record import Mark, Service
 from finetune_operator.api.value import canonical_json

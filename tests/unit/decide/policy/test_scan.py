@@ -11,7 +11,8 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.contract import ScanDocument, document_sha256
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import Judged, Policy, PolicyStatus
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Judged, PolicyStatus
 from finetune_operator.api.scan import Counted, Production, ScanRules, ScanStatus
 from finetune_operator.api.value import canonical_json, parse, plain
 from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob, Emit

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.api.meta import find
-from finetune_operator.api.policy import PolicyStatus
+from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide, refused
 from finetune_operator.decide.policy.memory import held

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
-from finetune_operator.api.policy import Hold, PolicyStatus, Rejected
+from finetune_operator.api.policy_status import Hold, PolicyStatus, Rejected
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Service
 from finetune_operator.decide.policy import memory

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetune_operator.api.policy import Hold, Judged
+from finetune_operator.api.policy_status import Hold, Judged
 from finetune_operator.api.triggers import (
     Fired,
     PerformanceTrigger,

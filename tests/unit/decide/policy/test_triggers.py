@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.names import fired_run_name
-from finetune_operator.api.policy import Hold
+from finetune_operator.api.policy_status import Hold
 from finetune_operator.api.run import RunSpec
 from finetune_operator.api.triggers import RunTrigger, Triggers, VolumeTrigger
 from finetune_operator.decide.decision import CreateRun

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.api.policy import JobRules, PolicyStatus
+from finetune_operator.api.policy import JobRules
+from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.decide.decision import Decision, DeleteJob, Emit
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.refusal import say_refused

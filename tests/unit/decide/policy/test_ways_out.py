@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import Hold, Policy, PolicyStatus, Quarantined
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Hold, PolicyStatus, Quarantined
 from finetune_operator.api.promotion import Approval
 from finetune_operator.decide import limits
 from finetune_operator.decide.decision import Decision, Emit

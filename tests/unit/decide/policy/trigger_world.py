@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import Judged, Policy, RebuildRules
+from finetune_operator.api.policy import Policy, RebuildRules
+from finetune_operator.api.policy_status import Judged
 from finetune_operator.api.run import RunSpec
 from finetune_operator.api.scan import Basis, Counted, ScanRules, ScanStatus
 from finetune_operator.api.triggers import Fired, FiredOutcome, Triggers, VolumeTrigger

@@ -11,19 +11,8 @@ from finetune_operator.api.figures import Figure
 from finetune_operator.api.meta import Artifact, Condition, ConditionStatus, FileReference, ObjectMeta
 from finetune_operator.api.model_version import Lineage, ModelVersion, VersionEvidence, VersionSpec, VersionStatus
 from finetune_operator.api.names import FIELD_MANAGER, SERVICE_RECORD_KEY, model_version_name, sha256_of
-from finetune_operator.api.policy import (
-    Data,
-    Live,
-    LiveVersion,
-    PodTemplates,
-    Policy,
-    PolicySpec,
-    PolicyStatus,
-    Pool,
-    Serving,
-    Source,
-    Watch,
-)
+from finetune_operator.api.policy import Data, PodTemplates, Policy, PolicySpec, Pool, Serving, Source, Watch
+from finetune_operator.api.policy_status import Live, LiveVersion, PolicyStatus
 from finetune_operator.api.promotion import Promotion, PromotionSpec, PromotionStatus
 from finetune_operator.api.record import Service, record_text
 from finetune_operator.api.run import GateVerdict, Verdict

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Policy, Rejected, TakenBack
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Rejected, TakenBack
 from finetune_operator.api.promotion import Despite
 from finetune_operator.decide.promotion.braking import goes_back_to
 from unit.decide.policy.flight import BASE, OTHER, TUNED, VERSIONS, flying

@@ -10,18 +10,8 @@ from msgspec.structs import replace
 from finetune_operator.api.meta import Condition
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import OUTCOME_KEY
-from finetune_operator.api.policy import (
-    Brake,
-    Hold,
-    InFlight,
-    Lifted,
-    Policy,
-    PolicyStatus,
-    Quarantined,
-    Rollout,
-    Serving,
-    TakenBack,
-)
+from finetune_operator.api.policy import Policy, Rollout, Serving
+from finetune_operator.api.policy_status import Brake, Hold, InFlight, Lifted, PolicyStatus, Quarantined, TakenBack
 from finetune_operator.api.promotion import Approval, Despite, Promotion
 from finetune_operator.api.record import Outcome, Service, outcome_text
 from finetune_operator.api.run import Ruling

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from finetune_operator.api.meta import Condition
 from finetune_operator.api.names import OUTCOME_KEY
-from finetune_operator.api.policy import Consumed, Hold, Policy, PolicyStatus
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Consumed, Hold, PolicyStatus
 from finetune_operator.api.promotion import Approval, Despite, Promotion, PromotionStatus
 from finetune_operator.api.record import Outcome, outcome_in, outcome_text
 from finetune_operator.decide.decision import Annotate, Emit

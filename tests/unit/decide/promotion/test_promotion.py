@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from finetune_operator.api.meta import find
 from finetune_operator.api.names import OUTCOME_KEY
-from finetune_operator.api.policy import Policy, PolicyStatus
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.api.promotion import Promotion, PromotionStatus
 from finetune_operator.decide.decision import Annotate, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide

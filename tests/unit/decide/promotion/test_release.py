@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Hold
+from finetune_operator.api.policy_status import Hold
 from finetune_operator.decide.promotion.release import lifts
 from unit.decide.policy.world import NOW, promotion, seconds
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.policy import Hold, PolicyStatus, Quarantined, TakenBack
+from finetune_operator.api.policy_status import Hold, PolicyStatus, Quarantined, TakenBack
 from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.eligibility import is_proven
 from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait

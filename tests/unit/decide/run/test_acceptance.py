@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import Condition
-from finetune_operator.api.policy import PolicyStatus, Quarantined
+from finetune_operator.api.policy_status import PolicyStatus, Quarantined
 from finetune_operator.decide.views import Problem
 from unit.decide.run.results import BASE, CLASSES, LIVE, START, prepare_result
 from unit.decide.run.world import World, base, deleted, policy, run, template

@@ -11,17 +11,8 @@ from msgspec.structs import replace as updated
 from finetune_operator.api.meta import ObjectMeta
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import (
-    GainGate,
-    Gates,
-    Hold,
-    LiveVersion,
-    PolicyStatus,
-    Quarantined,
-    Rejected,
-    ReviewRules,
-    TakenBack,
-)
+from finetune_operator.api.policy import GainGate, Gates, ReviewRules
+from finetune_operator.api.policy_status import Hold, LiveVersion, PolicyStatus, Quarantined, Rejected, TakenBack
 from finetune_operator.api.record import Mark, Rejection, Service, record_text
 from finetune_operator.api.run import Review, RunMixing
 from finetune_operator.api.training import Training

@@ -12,7 +12,8 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import Lineage, ModelVersion, VersionEvidence
-from finetune_operator.api.policy import Data, Judged, Pool, Source
+from finetune_operator.api.policy import Data, Pool, Source
+from finetune_operator.api.policy_status import Judged
 from finetune_operator.api.run import RunStatus
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide import limits

@@ -5,7 +5,7 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import VersionEvidence
-from finetune_operator.api.policy import InFlight, LiveVersion, Rejected
+from finetune_operator.api.policy_status import InFlight, LiveVersion, Rejected
 from finetune_operator.api.promotion import PromotionPhase
 from finetune_operator.api.run import AdoptedResult, Review
 from finetune_operator.api.value import plain

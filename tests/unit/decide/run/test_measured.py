@@ -10,7 +10,8 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import LiveVersion, PodTemplates, Rejected, Serving
+from finetune_operator.api.policy import PodTemplates, Serving
+from finetune_operator.api.policy_status import LiveVersion, Rejected
 from finetune_operator.api.run import Review, TestSet
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from unit.decide.run.results import (

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import Condition, ObjectMeta
-from finetune_operator.api.policy import Consumed, Hold, InFlight, LiveVersion, Quarantined, Rejected, TakenBack
+from finetune_operator.api.policy_status import Consumed, Hold, InFlight, LiveVersion, Quarantined, Rejected, TakenBack
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionSpec, PromotionStatus
 from finetune_operator.decide import limits
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, Emit

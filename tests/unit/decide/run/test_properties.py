@@ -13,7 +13,7 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import Condition, ObjectMeta
 from finetune_operator.api.model_version import ModelVersion
-from finetune_operator.api.policy import Hold
+from finetune_operator.api.policy_status import Hold
 from finetune_operator.api.promotion import PromotionPhase, PromotionStatus
 from finetune_operator.api.run import FINAL_PHASES, Review, RunStatus
 from finetune_operator.api.value import plain

@@ -7,7 +7,8 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import set_condition
 from finetune_operator.api.model_version import Lineage, ModelVersion, VersionStatus
-from finetune_operator.api.policy import Gates, Hold, PolicyStatus, Reservation, ReviewRules, YardstickGate
+from finetune_operator.api.policy import Gates, ReviewRules, YardstickGate
+from finetune_operator.api.policy_status import Hold, PolicyStatus, Reservation
 from finetune_operator.api.run import Review, TestSet
 from finetune_operator.controller.metrics import DOMAIN
 from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion, RecordMetric, ReserveVersion

@@ -8,7 +8,8 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.model_version import VersionStatus
 from finetune_operator.api.names import SERVICE_RECORD_KEY
-from finetune_operator.api.policy import Lifted, LiveVersion, Policy, PolicyStatus, Quarantined, TakenBack
+from finetune_operator.api.policy import Policy
+from finetune_operator.api.policy_status import Lifted, LiveVersion, PolicyStatus, Quarantined, TakenBack
 from finetune_operator.api.record import Mark, Service, record_text, services
 from finetune_operator.decide import limits
 from unit.decide.run.results import BASE, LIVE, START

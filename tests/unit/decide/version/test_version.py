@@ -13,7 +13,8 @@ from finetune_operator.api.contract import RunDocument, document_json
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.meta import find
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
-from finetune_operator.api.policy import Policy, PolicyStatus, Quarantined, VerificationRules
+from finetune_operator.api.policy import Policy, VerificationRules
+from finetune_operator.api.policy_status import PolicyStatus, Quarantined
 from finetune_operator.api.record import Service, services
 from finetune_operator.api.run import Review
 from finetune_operator.api.schema import misfit

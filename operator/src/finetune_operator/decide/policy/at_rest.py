@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.policy import LiveVersion, PolicyStatus
+from ...api.policy_status import LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
 from ..commands import in_events

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from ...api.policy import InFlight, PolicyStatus
+from ...api.policy_status import InFlight, PolicyStatus
 from ..deployment import keys_of, time_to_load
 from ..times import stamp
 from ..views import OBSERVED_STEP, DeploymentView, Fault, PolicyView

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from ...api.policy import Brake, InFlight, LiveVersion, PolicyStatus
+from ...api.policy_status import Brake, InFlight, LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits
 from ..decision import Decision

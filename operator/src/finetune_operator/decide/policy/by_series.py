@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from ...api.policy import InFlight, Watch
+from ...api.policy import Watch
+from ...api.policy_status import InFlight
 from ..signals import Held, Rate, VersionSeries
 from ..text import plain
 from ..views import PolicyView, Problem

@@ -1,7 +1,8 @@
 """The conditions of a policy, derived from its status and from what is seen of its Deployment and templates."""
 
 from ...api.meta import ConditionStatus
-from ...api.policy import InFlight, Policy, PolicyStatus
+from ...api.policy import Policy
+from ...api.policy_status import InFlight, PolicyStatus
 from ..commands import promoting, releasing
 from ..deployment import deployment_problem, keys_of, manager_in_words
 from ..templates import templates_problem

@@ -12,7 +12,7 @@ from typing import Final, assert_never
 from msgspec.structs import replace
 
 from ...api.meta import find
-from ...api.policy import InFlight, LiveVersion, PolicyStatus
+from ...api.policy_status import InFlight, LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from .. import limits, times
 from ..decision import Action, Decision, Emit

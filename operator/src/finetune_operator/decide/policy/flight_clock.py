@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.policy import InFlight
+from ...api.policy_status import InFlight
 from .. import times
 from ..views import PolicyView, flight_clock
 

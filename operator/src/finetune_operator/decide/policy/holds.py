@@ -5,7 +5,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.names import FIELD_MANAGER
-from ...api.policy import Hold, InFlight, Policy, PolicyStatus
+from ...api.policy import Policy
+from ...api.policy_status import Hold, InFlight, PolicyStatus
 from ...api.promotion import Approval, Despite, Promotion, PromotionSpec
 from ..commands import letting_go, overruling, promoting, releasing, said_whole
 from ..decision import Emit

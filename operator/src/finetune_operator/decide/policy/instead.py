@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from ...api.policy import InFlight, LiveVersion, PolicyStatus
+from ...api.policy_status import InFlight, LiveVersion, PolicyStatus
 from ..decision import Decision, Emit
 from ..deployment import keys_of
 from ..promotion.eligibility import is_proven

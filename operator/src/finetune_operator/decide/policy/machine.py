@@ -8,7 +8,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.meta import find, set_condition
-from ...api.policy import PolicyStatus
+from ...api.policy_status import PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
 from ..deployment import keys_of

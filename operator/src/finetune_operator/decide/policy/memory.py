@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.model_version import ModelVersion
-from ...api.policy import (
+from ...api.policy_status import (
     Brake,
     Consumed,
     Hold,

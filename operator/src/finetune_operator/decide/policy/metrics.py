@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ...api.policy import PolicyStatus
+from ...api.policy_status import PolicyStatus
 from ..decision import RecordMetric
 from ..views import PolicyView
 from .flight_clock import in_all

@@ -5,7 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, set_condition
-from ...api.policy import PolicyStatus
+from ...api.policy_status import PolicyStatus
 from ...api.triggers import GOT_WORSE
 from ..signals import Alerts, VersionSeries
 from ..times import moment

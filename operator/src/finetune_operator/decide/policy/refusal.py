@@ -5,7 +5,7 @@ from dataclasses import replace as with_changes
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find
-from ...api.policy import PolicyStatus
+from ...api.policy_status import PolicyStatus
 from .. import times
 from ..decision import Action, CreateJob, CreateRun, CreateSnapshot, Decision, DeleteJob
 from ..refusal import Refusal, events, with_refusal

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.policy import Brake, InFlight, LiveVersion, PolicyStatus, PromotionOutcome
+from ...api.policy_status import Brake, InFlight, LiveVersion, PolicyStatus, PromotionOutcome
 from .. import limits, times
 from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit

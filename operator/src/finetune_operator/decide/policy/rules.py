@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from ...api.policy import PolicyStatus
+from ...api.policy_status import PolicyStatus
 from ..decision import Action, ApplyKeys, Decision
 from ..views import PolicyView
 

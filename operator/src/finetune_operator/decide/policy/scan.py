@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from ...api.contract import ScanResult, StepResult, document_sha256
 from ...api.names import scan_document_name
-from ...api.policy import Policy, PolicyStatus
+from ...api.policy import Policy
+from ...api.policy_status import PolicyStatus
 from ...api.run import Attempt
 from ...api.scan import Basis, Counted, ScanStatus
 from ...api.value import canonical_json

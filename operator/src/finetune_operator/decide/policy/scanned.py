@@ -7,7 +7,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find, set_condition
-from ...api.policy import Policy, PolicyStatus
+from ...api.policy import Policy
+from ...api.policy_status import PolicyStatus
 from ...api.scan import Basis, Counted, ScanRules, ScanStatus
 from ..attempts.history import attempt_text
 from ..decision import Emit

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Final
 
 from ...api.meta import find
-from ...api.policy import Hold, InFlight, Policy
+from ...api.policy import Policy
+from ...api.policy_status import Hold, InFlight
 from .. import limits
 from ..deployment import deployment_problem
 from ..promotion.checks import judge

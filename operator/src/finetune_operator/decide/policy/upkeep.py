@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from ...api.policy import PolicyStatus
+from ...api.policy_status import PolicyStatus
 from ..decision import Decision, DeleteJob
 from ..views import FinishedJob, PolicyView
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.policy import InFlight, PolicyStatus
+from ...api.policy_status import InFlight, PolicyStatus
 from .. import times
 from ..decision import Decision, Emit
 from ..deployment import is_observed, keys_of, rollout_patience

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from ...api.policy import InFlight, LiveVersion, PolicyStatus
+from ...api.policy_status import InFlight, LiveVersion, PolicyStatus
 from .. import times
 from ..decision import Action, ApplyKeys
 from ..deployment import counted_epoch, deployment_problem, forbids_writes, keys_of, rollout_patience

@@ -1,7 +1,8 @@
 """Whether a promotion ends the flight that is under way, by going back to a version that was good here."""
 
 from ...api.model_version import ModelVersion
-from ...api.policy import InFlight, LiveVersion, Policy, PolicyStatus
+from ...api.policy import Policy
+from ...api.policy_status import InFlight, LiveVersion, PolicyStatus
 from ...api.promotion import Promotion
 from ..deployment import keys_of
 from ..rejections import barred

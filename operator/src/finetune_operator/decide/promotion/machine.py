@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find, is_true, set_condition
 from ...api.names import OUTCOME_KEY
-from ...api.policy import Consumed, FlightPhase, Hold, InFlight, Policy, PromotionOutcome
+from ...api.policy import Policy
+from ...api.policy_status import Consumed, FlightPhase, Hold, InFlight, PromotionOutcome
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionPhase, PromotionStatus
 from ...api.record import Outcome, outcome_text
 from .. import limits, times

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...api.model_version import ModelVersion
-from ...api.policy import Policy, PromotionOutcome
+from ...api.policy import Policy
+from ...api.policy_status import PromotionOutcome
 from ...api.promotion import Promotion
 from ..views import DeploymentView, Problem
 

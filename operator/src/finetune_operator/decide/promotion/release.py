@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from ...api.policy import Hold, Policy
+from ...api.policy import Policy
+from ...api.policy_status import Hold
 from ...api.promotion import Promotion
 
 CLOCKS_DIFFER: Final = timedelta(minutes=1)

@@ -2,7 +2,8 @@
 
 from ...api.meta import oldest_first
 from ...api.names import OUTCOME_KEY, sha256_of
-from ...api.policy import Policy, trace_of
+from ...api.policy import Policy
+from ...api.policy_status import trace_of
 from ...api.promotion import FINAL_PROMOTION_PHASES, Promotion, PromotionSpec
 from ...api.record import Outcome, outcome_in
 from ...api.value import canonical_json

@@ -7,7 +7,7 @@ reviewed for. A no that a person said of it all the same is one to these bytes, 
 from msgspec.structs import replace
 
 from ...api.model_version import ModelVersion
-from ...api.policy import PolicyStatus
+from ...api.policy_status import PolicyStatus
 from ...api.run import RunStatus
 from ..commands import run_command, with_remedy
 from ..decision import Decision

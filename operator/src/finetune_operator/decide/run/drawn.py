@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ...api.meta import FileReference
-from ...api.policy import Judged
+from ...api.policy_status import Judged
 from ...api.run import Attempt, Inputs
 from ..judgements import judged_by_versions, newest
 from .stage import RunContext

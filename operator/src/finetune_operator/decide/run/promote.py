@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ...api.meta import find
 from ...api.names import promotion_name
-from ...api.policy import PromotionOutcome
+from ...api.policy_status import PromotionOutcome
 from ...api.promotion import FINAL_PROMOTION_PHASES, Approval, Overruled, Promotion, PromotionSpec
 from ...api.run import RunPhase, RunStatus
 from ..commands import overruling, promoting, run_command, with_remedy

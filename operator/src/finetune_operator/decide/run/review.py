@@ -6,7 +6,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.meta import ConditionStatus, find
-from ...api.policy import Policy, Rejected
+from ...api.policy import Policy
+from ...api.policy_status import Rejected
 from ...api.run import BY_GATES, Evidence, Ruling, RunStatus
 from .. import text
 from ..commands import run_command, with_remedy

@@ -8,7 +8,8 @@ from ...api.contract import RunDocument
 from ...api.meta import FileReference
 from ...api.model_version import ModelVersion
 from ...api.names import snapshot_name
-from ...api.policy import LiveVersion, Policy, RebuildRules
+from ...api.policy import Policy, RebuildRules
+from ...api.policy_status import LiveVersion
 from ...api.run import RunStatus
 from ..attempts.step import AttemptsView
 from ..decision import Action, Decision

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from ...api.contract import ProgressLine, RunDocument
 from ...api.meta import find
 from ...api.model_version import ModelVersion
-from ...api.policy import Judged, Policy
+from ...api.policy import Policy
+from ...api.policy_status import Judged
 from ...api.promotion import Promotion
 from ...api.run import Attempt, Run
 from ..attempts.clock import timed_attempt

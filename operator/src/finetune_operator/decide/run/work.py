@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ...api.contract import StepResult
 from ...api.meta import ConditionStatus, FileReference
-from ...api.policy import LiveVersion
+from ...api.policy_status import LiveVersion
 from ...api.run import BY_GATES, Attempt, Inputs, Ruling, RunStatus
 from ...api.value import canonical_json, plain
 from ..attempts import results

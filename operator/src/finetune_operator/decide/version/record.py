@@ -5,7 +5,8 @@ from typing import Final
 
 from ...api.model_version import ModelVersion
 from ...api.names import SERVICE_RECORD_KEY
-from ...api.policy import Policy, Quarantined
+from ...api.policy import Policy
+from ...api.policy_status import Quarantined
 from ...api.record import Mark, Rejection, Service, record_text, rejection, services
 from .. import limits
 from ..decision import Annotate

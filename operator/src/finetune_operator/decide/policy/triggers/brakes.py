@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from ....api.policy import PolicyStatus
+from ....api.policy_status import PolicyStatus
 from ....api.scan import Counted
 from ....api.triggers import Triggers
 from ... import times

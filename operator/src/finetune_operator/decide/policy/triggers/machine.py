@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ....api.meta import ConditionStatus
 from ....api.model_version import ModelVersion
-from ....api.policy import PolicyStatus
+from ....api.policy_status import PolicyStatus
 from ....api.run import RunSpec
 from ....api.scan import Counted
 from ....api.triggers import Fired, RunTrigger, Triggers

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from ....api.figures import Figure
 from ....api.model_version import ModelVersion
 from ....api.names import fired_run_name
-from ....api.policy import PolicyStatus
+from ....api.policy_status import PolicyStatus
 from ....api.scan import Counted
 from ....api.triggers import Fired, FiredOutcome, Triggers
 from ... import limits, text, times

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from msgspec.structs import replace
 
-from ....api.policy import PolicyStatus
+from ....api.policy_status import PolicyStatus
 from ....api.scan import Counted
 from ....api.triggers import ScheduleStatus, ScheduleTrigger
 from ... import times
