@@ -110,7 +110,7 @@ def test_a_policy_makes_a_new_base_in_the_end_and_fine_tunes_start_from_it(stori
         pool.add(56, 60)
         stories.start("from-the-new-base", **{**quick("from-the-new-base", epochs=2), "policy": POLICY})
         status = stories.until("from-the-new-base", "InReview", "Rejected", "Promoted", "Failed")
-        assert (status["phase"], status["message"].partition(":")[0]) == ("InReview", "NewSetTooSmall"), status["message"]
+        assert (status["phase"], "NewSetTooSmall" in status["message"]) == ("InReview", True), status["message"]
         stories.review("from-the-new-base", "Approve")
         status = stories.until("from-the-new-base")
         assert (status["phase"], status["version"]) == ("Promoted", "ft_v3.1"), json.dumps(status)
