@@ -272,8 +272,10 @@ def test_counts_are_by_all_runs_that_were_judged_and_each_verdict_more_makes_the
     yard.policy = updated(yard.policy, status=updated(yard.policy.status, judged=entries))
     assert yard.problem() is not None
     yard.settle()
-    told = [json.loads(action.step_inputs)["judged"] for action in yard.history if isinstance(action, CreateJob)]
-    assert told == [[plain(plan) for plan in plans[:count]] for count in (2, 3)]
+    plans_of_jobs = [
+        json.loads(action.step_inputs)["judged"] for action in yard.history if isinstance(action, CreateJob)
+    ]
+    assert plans_of_jobs == [[plain(plan) for plan in plans[:count]] for count in (2, 3)]
 
 
 def change(yard: Yard, what: str) -> None:
