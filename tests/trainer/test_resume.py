@@ -19,7 +19,7 @@ BATCHES = 5
 """In an epoch: 18 pages, 4 in a batch, and the weights change every 3 batches, so that steps cross the epochs' ends."""
 
 PLAIN = {"epochs": 4, "batch": 4, "nominalBatch": 12, "warmupEpochs": "1.5", "lr0": "0.01"}
-MOSAIC = {
+MOSAIC: dict[str, Any] = {
     "augment": {
         "fliplr": "0.5",
         "flipud": "0",
@@ -127,6 +127,8 @@ def worse_by_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     from finetune_trainer.training.trainer import FineTuneTrainer
 
     class Worse(FineTuneTrainer):
+        best_fitness: float | None
+
         def validate(self) -> Any:
             best = self.best_fitness
             metrics, _ = super().validate()
