@@ -106,6 +106,20 @@ def test_a_page_that_came_twice_or_is_in_the_pool_is_not_labelled_again(producti
     assert len(chosen(production, known={production.records[second]["page"]["pixels"]})) == 1
 
 
+def test_pages_that_lie_on_their_side_are_seen_in_the_list(
+    production: Production, capsys: pytest.CaptureFixture[str]
+) -> None:
+    production.keep(
+        b"turned",
+        "image/png",
+        {"number": 1, "dpi": None, "width": 1754, "height": 1240, "pixels": "a" * 64},
+        {"fields": []},
+        1,
+    )
+    assert main(["production", "list", str(production.folder)]) == 0
+    assert "Random page 1, 1754x1240: nothing" in capsys.readouterr().out
+
+
 def test_the_command_leaves_out_other_days_and_what_the_pool_has(
     production: Production, anchor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,7 +133,9 @@ def test_the_command_leaves_out_other_days_and_what_the_pool_has(
     said = capsys.readouterr().out
     assert re.findall(r"^[0-9a-f]{32}", said, re.MULTILINE) == [new]
     assert main(["production", "list", place, "--until", "2026-11-21"]) == 0
-    assert f"1 of 1 captured pages\n{old} 2026-11-20T10:00 Random page 1: number 0.90" in capsys.readouterr().out
+    assert (
+        f"1 of 1 captured pages\n{old} 2026-11-20T10:00 Random page 1, 128x128: number 0.90" in capsys.readouterr().out
+    )
     assert known not in said
 
 

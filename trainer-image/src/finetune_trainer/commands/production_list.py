@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _scratch: Path) -> str:
-    """Return a line for each page."""
+    """Return a line for each page; its width and height in pixels tell of pages that arrive turned, or too small."""
     choice = chosen_pages(options)
     head = f"{len(choice.chosen)} of {len(choice.pages.places)} captured pages"
     return choice.done([head, *map(_line, choice.chosen)])
@@ -35,5 +35,5 @@ def _line(page: Chosen) -> str:
     missing = f"; not found: {', '.join(record.missing)}" if record.missing else ""
     reported = f"; reported {page.reported}" if page.reports else ""
     document = f" of {record.document}" if record.document else ""
-    where = f"page {record.page.number}{document}"
+    where = f"page {record.page.number}{document}, {record.page.width}x{record.page.height}"
     return f"{record.prediction} {record.at[:16]} {record.stratum} {where}: {sure or 'nothing'}{missing}{reported}"
