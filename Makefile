@@ -12,9 +12,9 @@ PYTEST = mkdir -p $(REPORTS) && $(2) $(call in,$(1))/python -m pytest --junitxml
 export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONSAFEPATH := 1
 
-# Types take one core, and suites on a control plane or of servers wait for these: what computes takes what they leave,
-# and no more, so that they wait no longer for it.
-SUITES := lint types,integration+unit,example-test local-cluster-test+trainer-test+server-test+simulation
+# Types take one core, and integration waits half of its time: what computes takes what they leave, and no more, so that
+# they wait no longer for it.
+SUITES := lint types,integration+unit,simulation,example-test local-cluster-test+trainer-test+server-test
 IDLE := nice -n 19
 ASYNC := -o asyncio_default_fixture_loop_scope=function
 # Tests of the operator in processes side by side; those on a control plane mostly wait for its controllers.
