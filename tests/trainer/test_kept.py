@@ -12,14 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.inputs import EarlierAttempt, PrepareInputs, TrainInputs
 from finetune_trainer.documents.result import ResumedFrom, TrainResult
-from finetune_trainer.documents.run import Training
 from finetune_trainer.errors import ErrorClass, Reason, StepError
 from finetune_trainer.progress import Progress
 from finetune_trainer.steps.kept import KeptStates, binding_of
@@ -27,11 +25,11 @@ from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.scratch import clear
 from finetune_trainer.steps.train import train
 from finetune_trainer.storage import Storage, _translated, join
-from finetune_trainer.training.arguments import train_arguments
 from finetune_trainer.training.state import Figures, TrainingState
 from trainer.killing import killed_in
 from trainer.pods import Pod
 from trainer.tiny_training import Lines
+from trainer.training_call import arguments
 from trainer.world import NONCE, World, context, training_parameters
 
 PLAN = FileReference("file:///plan.json", "a" * 64)
@@ -163,18 +161,9 @@ def test_a_state_of_another_plan_base_or_parameters_is_not_gone_on_from(local: A
 
 def test_a_state_hangs_on_every_argument_but_places_device_and_processes() -> None:
     """Seed, schedule and augmentation make another training, wherever it runs."""
-    arguments = train_arguments(
-        msgspec.convert(training_parameters(), Training),
-        image_size=128,
-        seed=7,
-        data_yaml=Path("/s/data.yaml"),
-        output=Path("/s/run"),
-        device="cpu",
-        loaders=0,
-        amp=False,
-    )
-    bindings = {name: binding_of("a" * 64, "b" * 64, arguments | {name: "another"}) for name in arguments}
-    mine = binding_of("a" * 64, "b" * 64, arguments)
+    usual = arguments()
+    bindings = {name: binding_of("a" * 64, "b" * 64, usual | {name: "another"}) for name in usual}
+    mine = binding_of("a" * 64, "b" * 64, usual)
     free = {name for name, binding in bindings.items() if binding == mine}
     assert free == {"data", "project", "name", "device", "workers"}
 

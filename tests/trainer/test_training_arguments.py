@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from finetune_trainer.documents.run import Training
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.training.arguments import train_arguments
 from finetune_trainer.training.loaders import loaders
 from finetune_trainer.training.precision import Hardware, amp_argument
+from trainer.training_call import arguments
 from trainer.world import training_parameters
 
 CPU = Hardware("cpu", "cpu", False)
 OLD_GPU = Hardware("0", "Tesla T4", False)
 NEW_GPU = Hardware("0", "NVIDIA H100", True)
-
-
-def arguments(**changes: Any) -> dict[str, object]:
-    training = msgspec.convert(training_parameters(**changes), Training)
-    return train_arguments(
-        training,
-        image_size=128,
-        seed=7,
-        data_yaml=Path("/s/data.yaml"),
-        output=Path("/s/run"),
-        device="cpu",
-        loaders=0,
-        amp=False,
-    )
 
 
 @pytest.mark.parametrize(

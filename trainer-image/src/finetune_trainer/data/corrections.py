@@ -118,8 +118,7 @@ def _complete(compared: Compared, fields: int) -> frozenset[str]:
     That there is none of the others on the page is what the new label says. Returns the pages of which the folder
     writes these boxes otherwise: they keep the label that they have, for none is a new sample by that.
     """
-    fewer = [(page, stored) for page, stored in compared.known if stored.fields < fields]
-    compared.known[:] = [(page, stored) for page, stored in compared.known if stored.fields >= fields]
+    fewer = compared.take_incomplete(fields)
     compared.relabelled += fewer
     return frozenset(page.image for page, stored in fewer if page.label_sha256 != stored.label.sha256)
 

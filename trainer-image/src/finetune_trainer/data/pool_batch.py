@@ -133,8 +133,6 @@ def _incomplete(compared: Compared, fields: int) -> list[Problem]:
 
     Left out as known, they would seem to be labelled for all of these from now on.
     """
-    fewer = [(page, stored) for page, stored in compared.known if stored.fields < fields]
-    compared.known[:] = [(page, stored) for page, stored in compared.known if stored.fields >= fields]
     return [
         Problem(
             Reason.LABEL_CONTRADICTS,
@@ -142,7 +140,7 @@ def _incomplete(compared: Compared, fields: int) -> list[Problem]:
             f"batch {stored.batch} has it, labelled for {stored.fields} of these {fields} classes: `pool correct` "
             "completes it",
         )
-        for page, stored in fewer
+        for page, stored in compared.take_incomplete(fields)
     ]
 
 

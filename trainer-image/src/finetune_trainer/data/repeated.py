@@ -60,6 +60,12 @@ class Compared:
     twice: list[Problem] = field(default_factory=list)
     lookalikes: dict[str, str] = field(default_factory=dict)
 
+    def take_incomplete(self, fields: int) -> list[tuple[NewPage, StoredSample]]:
+        """Take those out of `known` whose label in the pool was made for fewer than `fields` classes; return them."""
+        fewer = [(page, stored) for page, stored in self.known if stored.fields < fields]
+        self.known = [(page, stored) for page, stored in self.known if stored.fields >= fields]
+        return fewer
+
     def repeated(self, only_new: bool) -> list[Problem]:
         """Return the problems of pages that are there already; with `only_new` those of the pool are left out."""
         contradicting = [
