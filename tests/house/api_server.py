@@ -14,6 +14,8 @@ Object = dict[str, Any]
 REPEATABLE: Final = frozenset(("GET", "PUT", "DELETE"))
 CLOSED: Final = (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError)
 IDLE_SECONDS: Final = 60.0
+ANSWER_SECONDS: Final = 120.0
+"""To delete 300 objects in one request takes longer than half a minute where two cores are shared."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ class ApiServer:
         context = ssl.create_default_context(cafile=str(plane.certificate_authority))
         address = urlsplit(plane.url)
         assert address.hostname is not None
-        self._connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=30, context=context)
+        self._connection = http.client.HTTPSConnection(
+            address.hostname, address.port, timeout=ANSWER_SECONDS, context=context
+        )
         self._used = time.monotonic()
 
     def close(self) -> None:

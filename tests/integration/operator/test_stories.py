@@ -63,6 +63,11 @@ def _jobs(space: Space) -> list[str]:
     return sorted(job["metadata"]["name"] for job in space.all("jobs"))
 
 
+def _pods_of(space: Space, job: str) -> list[str]:
+    names = (pod["metadata"]["name"] for pod in space.all("pods"))
+    return [name for name in names if name.startswith(f"{job}-")]
+
+
 def test_a_passing_run_goes_live_and_a_promotion_rolls_it_back(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -322,7 +327,10 @@ def test_a_job_deleted_by_somebody_is_a_failed_attempt_and_not_the_end(
     node.holds.add("prepare")
     space.apply(run())
     eventually(lambda: ("prepare", "first") in node.started, what="prepare runs")
-    space.delete("jobs", next(j for j in _jobs(space) if "prepare" in j))
+    deleted = next(j for j in _jobs(space) if "prepare" in j)
+    space.delete("jobs", deleted)
+    # Its pod outlives a Job by a moment, and what it published by then would be collected.
+    eventually(lambda: not _pods_of(space, deleted), what="its pod is gone too")
     node.holds.clear()
     eventually(lambda: space.phase("first") == "Promoted", seconds=120, what="a second attempt makes it")
     prepare = [a for a in space.there("finetuneruns", "first")["status"]["attempts"] if a["step"] == "prepare"]

@@ -80,7 +80,7 @@ def needs_process(content: bytes, kind: Kind) -> bool:
         case Kind.PDF | Kind.TIFF:
             return True
         case Kind.JPEG:
-            return content.count(b"\xff\xda") > MOST_SCANS or not jpeg.is_complete(content)
+            return not jpeg.is_complete(content) or content.count(b"\xff\xda") > MOST_SCANS
         case Kind.PNG:
             return png.is_animated(content)
         case Kind.WEBP | Kind.BMP:

@@ -17,6 +17,9 @@ _MOST_SEGMENTS: Final = 10_000
 _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xd0-\xd9\xff])", re.DOTALL)
 """A marker with a length of its own; what lies between, standalone markers and fill bytes among it, is passed over."""
 
+_MOST_STRAY: Final = 1 << 20
+"""Bytes between segments, all together: tools pad by some thousands, and more of them cost time where others wait."""
+
 _LACKING: Final = 128
 
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -50,11 +53,12 @@ def may_lack_data(page: Page) -> bool:
 
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Yield the markers, and where they lie, up to the first scan, of which there is no skipping."""
-    at = 2
+    at, stray = 2, _MOST_STRAY
     for _ in range(_MOST_SEGMENTS):
-        match = _MARKER.search(content, at)
+        match = _MARKER.search(content, at, at + stray)
         if match is None:
             return
+        stray -= match.start() - at
         marker, at = match[1][0], match.start()
         yield marker, at
         if marker == SCAN:
