@@ -1,6 +1,7 @@
 """Getting a cluster: the local one from package registries, or one that the user named."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from . import named, render
@@ -82,11 +83,20 @@ def baked(registry: str) -> render.Images:
 
 
 def _bake(console: Console, settings: Settings, base: str) -> render.Images:
-    """Build the three Dockerfiles on the local base image and import them into the node."""
+    """Build the three Dockerfiles on the local base image and import them into the node.
+
+    All at once: each step of a build is a download, or one program that copies, on one core.
+    """
     images = baked("localhost")
-    for member, name in MEMBERS:
+
+    def build(member: str, name: str) -> None:
         words = (str(settings.root / member / "Dockerfile"), str(settings.root), getattr(images, name))
-        console.stream(cluster_command(settings, "image", "build", *words, "--build-arg", f"BASE_IMAGE={base}"))
+        command = cluster_command(settings, "image", "build", *words, "--build-arg", f"BASE_IMAGE={base}")
+        console.stream(command, prefix=f"   {name}: ")
+
+    with ThreadPoolExecutor(len(MEMBERS)) as builders:
+        for done in [builders.submit(build, member, name) for member, name in MEMBERS]:
+            done.result()
     return images
 
 
