@@ -9,11 +9,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from finetune_operator.api import contract
+from finetune_operator.api import step_result
 from finetune_operator.api.meta import Artifact, FileReference
 from finetune_operator.api.policy import Policy
+from finetune_operator.api.progress import ProgressLine
 from finetune_operator.api.run import Run
+from finetune_operator.api.run_document import RunDocument, ScanDocument, document_json
 from finetune_operator.api.training import Training
+from finetune_operator.api.uris import LONGEST_URI
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreateSnapshot
@@ -28,15 +31,15 @@ from unit.decide.run.results import LIVE, evaluate_result, prepare_result, train
 from unit.decide.run.world import World, base, policy, run
 
 TYPES: tuple[tuple[str, type, Direction], ...] = (
-    ("run-document#/$defs/ofBase", contract.RunDocument, "same"),
-    ("run-document#/$defs/scan", contract.ScanDocument, "same"),
-    ("result", contract.StepResult, "reads"),
-    ("result#/$defs/error", contract.ResultError, "reads"),
-    ("result#/$defs/prepare", contract.PrepareResult, "reads"),
-    ("result#/$defs/train", contract.TrainResult, "reads"),
-    ("result#/$defs/scan", contract.ScanResult, "reads"),
-    ("report#/properties/result", contract.EvaluateResult, "reads"),  # that of evaluate, and that of verify
-    ("progress", contract.ProgressLine, "reads"),
+    ("run-document#/$defs/ofBase", RunDocument, "same"),
+    ("run-document#/$defs/scan", ScanDocument, "same"),
+    ("result", step_result.StepResult, "reads"),
+    ("result#/$defs/error", step_result.ResultError, "reads"),
+    ("result#/$defs/prepare", step_result.PrepareResult, "reads"),
+    ("result#/$defs/train", step_result.TrainResult, "reads"),
+    ("result#/$defs/scan", step_result.ScanResult, "reads"),
+    ("report#/properties/result", step_result.EvaluateResult, "reads"),  # that of evaluate, and that of verify
+    ("progress", ProgressLine, "reads"),
 )
 
 
@@ -53,14 +56,14 @@ def test_the_operators_types_say_what_the_contract_says(place: str, kind: type, 
 PLANTED: dict[str, tuple[str, type, Direction, Callable[[Schema], object], str]] = {
     "a field that the operator writes is not in the contract": (
         "run-document#/$defs/fineTune",
-        contract.RunDocument,
+        RunDocument,
         "writes",
         lambda schema: schema["properties"].pop("holdout"),
         ".holdout: only in the types",
     ),
     "a field that the contract promises is not written": (
         "run-document#/$defs/fineTune",
-        contract.RunDocument,
+        RunDocument,
         "writes",
         lambda schema: (schema["properties"].update(tags={"type": "string"}), schema["required"].append("tags")),
         ".tags: only in the schema",
@@ -74,35 +77,35 @@ PLANTED: dict[str, tuple[str, type, Direction, Callable[[Schema], object], str]]
     ),
     "a figure that the operator reads is not promised any more": (
         "result#/$defs/measured",
-        contract.Measured,
+        step_result.Measured,
         "reads",
         lambda schema: schema["required"].remove("map50"),
         ": required",
     ),
     "a figure that the operator reads has another name": (
         "result#/$defs/rates",
-        contract.Scores,
+        step_result.Scores,
         "reads",
         lambda schema: schema["properties"].update(share=schema["properties"].pop("rate")),
         ".rate: only in the types",
     ),
     "a count that becomes text": (
         "result#/$defs/rates",
-        contract.Scores,
+        step_result.Scores,
         "reads",
         lambda schema: schema["properties"].update(boxes={"type": "string"}),
         ".boxes: type",
     ),
     "a figure that may be null": (
         "result#/$defs/measured",
-        contract.Measured,
+        step_result.Measured,
         "reads",
         lambda schema: schema["properties"].update(map50={"type": ["string", "null"]}),
         ".map50: null only in the schema",
     ),
     "a step that the operator does not know": (
         "result#/$defs/emitted",
-        contract.StepResult,
+        step_result.StepResult,
         "reads",
         lambda schema: schema["properties"].update(
             step={"enum": ["prepare", "train", "evaluate", "verify", "scan", "search"]}
@@ -192,7 +195,7 @@ def test_crd_and_contract_limit_alike(path: str, place: str) -> None:
 
 @pytest.mark.parametrize("path", WRITTEN_URIS)
 def test_a_status_holds_every_uri_that_a_step_may_name(path: str) -> None:
-    assert crd_part(path)["maxLength"] == part("common#/$defs/uri")["maxLength"] == contract.LONGEST_URI
+    assert crd_part(path)["maxLength"] == part("common#/$defs/uri")["maxLength"] == LONGEST_URI
 
 
 def test_a_status_holds_every_line_of_progress() -> None:
@@ -211,7 +214,7 @@ def test_one_set_of_rules_holds_for_every_uri_that_people_write() -> None:
     )
     rules = [crd_part(path)["x-kubernetes-validations"] for path in (*paths, "ModelVersion.spec.artifact.uri")]
     assert all(rule == rules[0] for rule in rules)
-    assert all(crd_part(path)["maxLength"] <= contract.LONGEST_URI for path in paths)
+    assert all(crd_part(path)["maxLength"] <= LONGEST_URI for path in paths)
 
 
 def test_a_count_is_what_the_contract_says() -> None:
@@ -220,9 +223,12 @@ def test_a_count_is_what_the_contract_says() -> None:
 
 def test_exit_codes_are_those_of_the_contract() -> None:
     codes = part("result")["x-exit-codes"]
-    assert (codes["BadInput"], codes["BadTraining"]) == (contract.EXIT_BAD_INPUT, contract.EXIT_BAD_TRAINING)
-    assert (codes["OutOfMemory"], codes["Unavailable"]) == (contract.EXIT_OUT_OF_MEMORY, contract.EXIT_UNAVAILABLE)
-    assert codes["Preempted"] == contract.EXIT_PREEMPTED
+    assert (codes["BadInput"], codes["BadTraining"]) == (step_result.EXIT_BAD_INPUT, step_result.EXIT_BAD_TRAINING)
+    assert (codes["OutOfMemory"], codes["Unavailable"]) == (
+        step_result.EXIT_OUT_OF_MEMORY,
+        step_result.EXIT_UNAVAILABLE,
+    )
+    assert codes["Preempted"] == step_result.EXIT_PREEMPTED
 
 
 def test_another_limit_in_a_crd_is_found() -> None:
@@ -274,7 +280,7 @@ EDGES = [
 
 def document(policy_object: Any, run_object: Any) -> Any:
     made = snapshot_of_run(parse(run_object, Run), parse(policy_object, Policy), base())
-    return json.loads(json.dumps(plain(contract.document_json(made))))
+    return json.loads(json.dumps(plain(document_json(made))))
 
 
 @pytest.fixture(scope="module")
@@ -310,10 +316,10 @@ def test_what_steps_write_below_the_longest_prefix_fits_everywhere() -> None:
     spec = crds()["ModelVersion"].spec["properties"]
     for name in ("artifact", "checkpoint", "inputs"):
         assert longest <= spec[name]["properties"]["uri"]["maxLength"]
-    assert longest <= contract.LONGEST_URI
+    assert longest <= LONGEST_URI
 
 
-@pytest.mark.parametrize("length", [1024, 1025, 1500, contract.LONGEST_URI])
+@pytest.mark.parametrize("length", [1024, 1025, 1500, LONGEST_URI])
 def test_a_uri_that_a_run_takes_is_taken_by_the_model_version(length: int) -> None:
     world = World.at("train")
     job = world.job("train")
@@ -330,7 +336,7 @@ def test_a_uri_that_a_run_takes_is_taken_by_the_model_version(length: int) -> No
 def test_a_verified_base_of_the_longest_name_fits() -> None:
     far = base(artifact=Artifact(uri="s3://b/" + "x" * 2041, sha256="ba" * 32))
     made = snapshot_of_base(far, policy())
-    assert problems("run-document", json.loads(json.dumps(plain(contract.document_json(made))))) == []
+    assert problems("run-document", json.loads(json.dumps(plain(document_json(made))))) == []
 
 
 # What a run writes for its steps, whatever is live: the operator has no types for step inputs, so all are tried.
@@ -363,7 +369,7 @@ def test_what_a_run_writes_for_its_steps_fits_the_contracts(name: str, mode: Any
             steps.append(action.step)
             assert problems(f"step-inputs#/$defs/{action.step}", json.loads(action.step_inputs)) == []
         if isinstance(action, CreateSnapshot):
-            assert problems("run-document", contract.document_json(action.run_document)) == []
+            assert problems("run-document", document_json(action.run_document)) == []
     assert steps == ["prepare", "train", "evaluate"]
 
 

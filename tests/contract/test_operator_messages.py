@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.api.contract import EvaluateResult, ProgressLine, RunDocument, StepResult, document_json
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.policy import Gates
+from finetune_operator.api.progress import ProgressLine
+from finetune_operator.api.run_document import RunDocument, document_json
+from finetune_operator.api.step_result import EvaluateResult, StepResult
 from finetune_operator.api.value import canonical_json, complete, parse
 from finetune_operator.decide.attempts import results
 from finetune_operator.decide.decision import CreateJob, CreateSnapshot

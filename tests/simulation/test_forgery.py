@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from finetune_operator.api import names
-from finetune_operator.api.contract import document_text
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.names import job_name, sha256_of, snapshot_name
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
+from finetune_operator.api.run_document import document_text
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.port import Object

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from finetune_operator.api import names
-from finetune_operator.api.contract import document_text
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.names import job_name, snapshot_name
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run
+from finetune_operator.api.run_document import document_text
 from finetune_operator.api.value import parse
 from finetune_operator.decide.snapshot import snapshot_of_run
 from house.api_server import ApiServer, Object

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.api.contract import EvaluateResult, document_json
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.model_version import ModelVersion, VersionEvidence
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.run import Run, RunStatus
+from finetune_operator.api.run_document import document_json
+from finetune_operator.api.step_result import EvaluateResult
 from finetune_operator.api.value import canonical_json, parse, plain
 from finetune_operator.decide.gates.gate import Standing
 from finetune_operator.decide.gates.verdict import judge

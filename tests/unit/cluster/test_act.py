@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from finetune_operator.api.contract import DocumentBase, DocumentData, DocumentOwner, Location, RunDocument
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Serving, Source
 from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.api.promotion import PromotionSpec
 from finetune_operator.api.run import RunStatus
+from finetune_operator.api.run_document import DocumentBase, DocumentData, DocumentOwner, Location, RunDocument
 from finetune_operator.api.value import parse
 from finetune_operator.cluster.act import NameTaken, Outlets, act
 from finetune_operator.cluster.errors import AlreadyExists, Conflict, FieldConflict, Unavailable

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar, assert_never
 
 from ..api import names
-from ..api.contract import document_sha256
 from ..api.model_version import ModelVersion
 from ..api.promotion import Promotion
 from ..api.run import Run
+from ..api.run_document import document_sha256
 from ..api.value import InvalidObject, parse, plain
 from ..decide.decision import (
     Action,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..api import names
-from ..api.contract import EXIT_BAD_INPUT, EXIT_BAD_TRAINING, EXIT_OUT_OF_MEMORY
+from ..api.step_result import EXIT_BAD_INPUT, EXIT_BAD_TRAINING, EXIT_OUT_OF_MEMORY
 from ..api.value import InvalidObject, parse
 from ..decide.text import readable
 from ..decide.views import Span

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ..api import names
-from ..api.contract import PROGRESS_SCHEMA, ProgressLine
+from ..api.progress import PROGRESS_SCHEMA, ProgressLine
 from ..api.value import InvalidObject, parse_json
 from .job_views import RunningPod
 from .port import Cluster

@@ -149,7 +149,7 @@ class Reconciler:
         decision = reconciled(kind).decide(observed.view)
         if isinstance(observed.view, PolicyView) and dates_promotions(observed.view.policy.status, decision.status):
             # A watch that lags would leave out the newest, and a release that is older than the hold lift it (D83).
-            there = await self.observer.promotions(observed.view.policy, fresh=True)
+            there = await self.observer.objects.promotions(observed.view.policy, fresh=True)
             observed = with_changes(observed, view=with_changes(observed.view, promotions=there))
             decision = reconciled(kind).decide(observed.view)
         decision = _reconciled_again(self._with_refusal(observed, decision))
@@ -212,7 +212,7 @@ class Reconciler:
         async def refuse(raw: Object, conflict: FieldConflict) -> Decision[Any]:
             now_there = parse(raw, Policy)
             # Its hold says which promotions were there, as any other does (D83).
-            there = await self.observer.promotions(now_there, fresh=True)
+            there = await self.observer.objects.promotions(now_there, fresh=True)
             view = with_changes(observed.view, policy=now_there, promotions=there)
             return refused(view, conflict.manager, str(conflict))
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Literal, TypeVar
 
-from ..api.contract import RunDocument, ScanDocument
 from ..api.model_version import VersionSpec
 from ..api.policy import TemplateRole
 from ..api.promotion import PromotionSpec
 from ..api.run import RunSpec, Step
+from ..api.run_document import RunDocument, ScanDocument
 
 S = TypeVar("S")
 

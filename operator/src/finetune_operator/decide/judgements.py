@@ -7,10 +7,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ..api.contract import is_uri
 from ..api.meta import FileReference
 from ..api.model_version import ModelVersion
 from ..api.policy_status import Judged
+from ..api.uris import is_uri
 from . import limits, text, times
 
 VERDICTS: Final = frozenset(("Pass", "Review", "Reject"))

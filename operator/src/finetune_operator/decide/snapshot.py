@@ -5,7 +5,12 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from ..api.contract import (
+from ..api.meta import FileReference, ObjectMeta
+from ..api.model_version import ModelVersion
+from ..api.names import sha256_of
+from ..api.policy import Gates, Policy, PolicySpec, Source
+from ..api.run import Inputs, Run
+from ..api.run_document import (
     DocumentBase,
     DocumentData,
     DocumentMixing,
@@ -16,11 +21,6 @@ from ..api.contract import (
     ScanData,
     ScanDocument,
 )
-from ..api.meta import FileReference, ObjectMeta
-from ..api.model_version import ModelVersion
-from ..api.names import sha256_of
-from ..api.policy import Gates, Policy, PolicySpec, Source
-from ..api.run import Inputs, Run
 from ..api.training import Training, TrainingOverrides
 from ..api.value import canonical_json, complete
 

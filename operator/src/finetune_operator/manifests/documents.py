@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..api.contract import RunDocument, document_text
 from ..api.names import sha256_of
+from ..api.run_document import RunDocument, document_text
 from ..api.value import InvalidObject, parse_json
 from ..decide.decision import CreateSnapshot
 from .owner import Owner, labels, reference

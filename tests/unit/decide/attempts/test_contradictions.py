@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from finetune_operator.api.contract import EvaluateResult, RunDocument
 from finetune_operator.api.policy import FieldsGate, FloorGate, Gates, Serving
+from finetune_operator.api.run_document import RunDocument
+from finetune_operator.api.step_result import EvaluateResult
 from finetune_operator.api.value import InvalidObject, parse
 from finetune_operator.decide.attempts.contradictions import contradictions
 from finetune_operator.decide.gates.gate import Standing

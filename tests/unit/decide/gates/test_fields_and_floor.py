@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.api.contract import EvaluateResult
 from finetune_operator.api.policy import FieldsGate, FloorGate
 from finetune_operator.api.run import GateVerdict
+from finetune_operator.api.step_result import EvaluateResult
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.fields import judge as judge_fields
 from finetune_operator.decide.gates.floor import judge as judge_floor

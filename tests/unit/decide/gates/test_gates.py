@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from finetune_operator.api.contract import EvaluateResult, RunDocument
 from finetune_operator.api.policy import Gates, NewSamplesGate, ProductionGate, RegressionGate
 from finetune_operator.api.run import GateVerdict
+from finetune_operator.api.run_document import RunDocument
+from finetune_operator.api.step_result import EvaluateResult
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.evidence import evidence_of
 from finetune_operator.decide.gates.gate import Evaluation, Standing

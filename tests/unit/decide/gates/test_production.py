@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.api.contract import DocumentProduction, EvaluateResult
 from finetune_operator.api.policy import Gates, ProductionGate
 from finetune_operator.api.run import GateVerdict
+from finetune_operator.api.run_document import DocumentProduction
+from finetune_operator.api.step_result import EvaluateResult
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.gate import Evaluation
 from finetune_operator.decide.gates.production import PRODUCTION, chance, is_worse, judge

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finetune_operator.api.contract import EvaluateResult
 from finetune_operator.api.model_version import VersionEvidence
 from finetune_operator.api.policy import FieldsGate, FloorGate, Gates, NewSamplesGate, RegressionGate
+from finetune_operator.api.step_result import EvaluateResult
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.gates.gate import Standing
 from finetune_operator.decide.gates.recorded import disbelief, recorded_verdict

@@ -6,10 +6,10 @@ from importlib import import_module
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.contract import EvaluateResult, Scores
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.policy import Gates
 from finetune_operator.api.run import GateVerdict, TestSet, Verdict
+from finetune_operator.api.step_result import EvaluateResult, Scores
 from finetune_operator.api.value import parse
 from finetune_operator.decide import gates as package
 from finetune_operator.decide.gates.evidence import test_set_of as recorded_test_set

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.api.contract import EvaluateResult
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.model_version import FieldDetected, SeenInProduction, VersionEvidence
+from finetune_operator.api.step_result import EvaluateResult
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.gate import Standing
 from finetune_operator.decide.gates.served import CONFIDENCE, SECONDS, seconds, seen_in_production, served_figures

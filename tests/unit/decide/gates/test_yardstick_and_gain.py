@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune_operator.api.contract import EvaluateResult
 from finetune_operator.api.policy import GainGate, NewSamplesGate, YardstickGate, YardstickMovedGate
 from finetune_operator.api.run import GateVerdict
+from finetune_operator.api.step_result import EvaluateResult
 from finetune_operator.api.value import parse
 from finetune_operator.decide.gates.gain import judge as judge_gain
 from finetune_operator.decide.gates.gate import Evaluation, Known, Standing

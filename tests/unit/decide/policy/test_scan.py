@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.contract import ScanDocument, document_sha256
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.policy_status import Judged, PolicyStatus
+from finetune_operator.api.run_document import ScanDocument, document_sha256
 from finetune_operator.api.scan import Counted, Production, ScanRules, ScanStatus
 from finetune_operator.api.value import canonical_json, parse, plain
 from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot, Decision, DeleteJob, Emit

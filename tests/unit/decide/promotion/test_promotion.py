@@ -13,7 +13,8 @@ from finetune_operator.api.policy_status import PolicyStatus
 from finetune_operator.api.promotion import Promotion, PromotionStatus
 from finetune_operator.decide.decision import Annotate, Decision, Emit
 from finetune_operator.decide.policy import machine as policy_decide
-from finetune_operator.decide.policy.memory import consumed, landed
+from finetune_operator.decide.policy.memory import consumed
+from finetune_operator.decide.policy.returning import landed
 from finetune_operator.decide.promotion.machine import decide
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity

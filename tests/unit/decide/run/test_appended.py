@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.contract import document_json
+from finetune_operator.api.run_document import document_json
 from finetune_operator.decide.decision import CreateModelVersion
 from unit.decide.run.results import CLASSES, evaluate_result, prepare_result, train_result
 from unit.decide.run.world import World, base, live, run

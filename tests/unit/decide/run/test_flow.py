@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.contract import document_json
 from finetune_operator.api.policy import Gates, MixingRules, RegressionGate
 from finetune_operator.api.run import Review, RunMixing
+from finetune_operator.api.run_document import document_json
 from finetune_operator.api.training import TrainingOverrides
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion, CreateSnapshot
 from finetune_operator.decide.views import Problem

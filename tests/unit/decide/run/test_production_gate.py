@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from finetune_operator.api.contract import document_json
 from finetune_operator.api.policy import Gates, ReviewRules
 from finetune_operator.api.run import DrawnDocuments
+from finetune_operator.api.run_document import document_json
 from finetune_operator.decide.decision import CreateModelVersion
 from finetune_operator.decide.snapshot import snapshot_of_run, spec_hash
 from unit.decide.run.results import (

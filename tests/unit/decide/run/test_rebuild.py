@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.contract import document_json
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import Lineage
 from finetune_operator.api.policy import MixingRules, RebuildRules
 from finetune_operator.api.policy_status import Judged
 from finetune_operator.api.run import RunMixing
+from finetune_operator.api.run_document import document_json
 from finetune_operator.api.training import Augment, RebuildTraining, Training, TrainingOverrides
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from finetune_operator.decide.run.stage import RunContext, deadline_of

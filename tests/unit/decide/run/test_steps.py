@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from finetune_operator.api.contract import ProgressLine
+from finetune_operator.api.progress import ProgressLine
 from finetune_operator.decide.decision import CreateJob
 from finetune_operator.decide.views import Problem, Span, TemplateView
 from unit.decide.run.attempts import error, newest, outcomes, training

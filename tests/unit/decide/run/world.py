@@ -9,13 +9,14 @@ from typing import Any
 
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.contract import ProgressLine, RunDocument, document_json
 from finetune_operator.api.meta import Artifact, Condition, FileReference, ObjectMeta, find
 from finetune_operator.api.model_version import ModelVersion, VersionSpec, VersionStatus
 from finetune_operator.api.policy import Data, PodTemplates, Policy, PolicySpec, Pool, ProductionGate, Serving, Source
 from finetune_operator.api.policy_status import Judged, Live, PolicyStatus
+from finetune_operator.api.progress import ProgressLine
 from finetune_operator.api.promotion import Promotion, PromotionPhase, PromotionStatus
 from finetune_operator.api.run import Review, Run, RunSpec, RunStatus, TestSet
+from finetune_operator.api.run_document import RunDocument, document_json
 from finetune_operator.api.scan import Production
 from finetune_operator.api.value import parse, plain
 from finetune_operator.cluster.reserve import with_reservation

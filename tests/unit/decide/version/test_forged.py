@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.contract import document_sha256
+from finetune_operator.api.run_document import document_sha256
 from finetune_operator.decide.decision import Action, CreateJob, CreateSnapshot
 from finetune_operator.decide.version.view import VersionView
 from finetune_operator.decide.views import Problem

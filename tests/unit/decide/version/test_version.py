@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.contract import RunDocument, document_json
 from finetune_operator.api.figures import Figure
 from finetune_operator.api.meta import find
 from finetune_operator.api.model_version import ModelVersion, VersionStatus
@@ -17,6 +16,7 @@ from finetune_operator.api.policy import Policy, VerificationRules
 from finetune_operator.api.policy_status import PolicyStatus, Quarantined
 from finetune_operator.api.record import Service, services
 from finetune_operator.api.run import Review
+from finetune_operator.api.run_document import RunDocument, document_json
 from finetune_operator.api.schema import misfit
 from finetune_operator.api.value import parse, plain
 from finetune_operator.decide.decision import Action, Annotate, CreateJob, CreateSnapshot, Decision, DeleteJob, Emit

@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import DocumentMixing, EvaluateResult, Measured, NewSet, PrepareResult, RunDocument, Scores
+from ...api.run_document import DocumentMixing, RunDocument
+from ...api.step_result import EvaluateResult, Measured, NewSet, PrepareResult, Scores
 from ..gates.gate import shared_fields
 from ..gates.rows import MAX_COUNT, drop_rows, floor_rows
 from ..gates.shares import found_share, share

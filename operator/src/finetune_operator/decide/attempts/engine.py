@@ -5,9 +5,9 @@ from typing import Final, Literal, TypeVar
 
 from msgspec.structs import replace
 
-from ...api.contract import StepResult
 from ...api.names import job_name
 from ...api.run import Attempt, Step
+from ...api.step_result import StepResult
 from .. import limits
 from ..decision import CreateJob
 from ..times import soonest

@@ -3,14 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from ...api.contract import (
-    EXIT_BAD_INPUT,
-    EXIT_BAD_TRAINING,
-    EXIT_OUT_OF_MEMORY,
-    EXIT_PREEMPTED,
-    EXIT_UNAVAILABLE,
-)
 from ...api.run import Attempt
+from ...api.step_result import EXIT_BAD_INPUT, EXIT_BAD_TRAINING, EXIT_OUT_OF_MEMORY, EXIT_PREEMPTED, EXIT_UNAVAILABLE
 from ..decision import RecordMetric
 from .clock import running_time
 from .genuine import JOB_NOT_OURS

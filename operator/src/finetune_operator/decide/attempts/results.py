@@ -5,18 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ...api.contract import (
-    LONGEST_URI,
-    EvaluateResult,
-    PrepareResult,
-    RunDocument,
-    ScanResult,
-    StepResult,
-    TrainResult,
-)
 from ...api.meta import Artifact, FileReference
 from ...api.run import Attempt, DrawnDocuments, Inputs, NewSetCounts
+from ...api.run_document import RunDocument
 from ...api.scan import CapturedPages, WaitingPages, WeeklyReports
+from ...api.step_result import EvaluateResult, PrepareResult, ScanResult, StepResult, TrainResult
+from ...api.uris import LONGEST_URI
 from ...api.value import InvalidObject, parse
 from ..gates.gate import shared_fields
 from ..views import Problem
@@ -173,24 +167,7 @@ def evaluated(
         result = parse(said.result, EvaluateResult)
     except InvalidObject as error:
         return _unreadable("evaluate", error)
-    base = run_document.base.artifact.sha256
-    live = None if attempt.live == base else attempt.live
-    models, new_set = result.models, result.new_set
-    expected = (
-        ("candidate", candidate.sha256, models.candidate.sha256 if models.candidate else None),
-        ("base", base, models.base.sha256),
-        ("live version", live, models.live.sha256 if models.live else None),
-        ("test set", inputs.digests.get("testSet"), result.test_set.digest),
-        ("new samples", inputs.digests.get("newSet"), new_set.digest if new_set else None),
-        (
-            "production documents",
-            inputs.digests.get(_PRODUCTION),
-            result.production.digest if result.production else None,
-        ),
-    )
-    wrong = [
-        f"{what} {_short(measured)}, not {_short(asked)}" for what, asked, measured in expected if asked != measured
-    ]
+    wrong = _of_other_bytes(run_document, inputs, candidate, attempt, result)
     wrong += _counted_otherwise(inputs, result, fresh_by)
     wrong += _of_other_fields(run_document, result, live_fields)
     if wrong:
@@ -204,6 +181,26 @@ def evaluated(
     if misplaced:
         return _invalid("evaluate", misplaced)
     return Evaluated(result, said.manifest.uri)
+
+
+def _of_other_bytes(
+    run_document: RunDocument, inputs: Inputs, candidate: Artifact, attempt: Attempt, result: EvaluateResult
+) -> list[str]:
+    """Return which models and samples are not those that were asked for."""
+    base, models = run_document.base.artifact.sha256, result.models
+    live = None if attempt.live == base else attempt.live
+    new_set, production = result.new_set, result.production
+    expected = (
+        ("candidate", candidate.sha256, models.candidate.sha256 if models.candidate else None),
+        ("base", base, models.base.sha256),
+        ("live version", live, models.live.sha256 if models.live else None),
+        ("test set", inputs.digests.get("testSet"), result.test_set.digest),
+        ("new samples", inputs.digests.get("newSet"), new_set.digest if new_set else None),
+        ("production documents", inputs.digests.get(_PRODUCTION), production.digest if production else None),
+    )
+    return [
+        f"{what} {_short(measured)}, not {_short(asked)}" for what, asked, measured in expected if asked != measured
+    ]
 
 
 def _of_other_fields(run_document: RunDocument, result: EvaluateResult, live_fields: int | None) -> list[str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, Literal, TypeVar
 
-from ...api.contract import StepResult
 from ...api.policy import TemplateRole
 from ...api.run import Attempt, Step
+from ...api.step_result import StepResult
 from ..decision import Action, CreateJob
 from ..views import Explanation, JobView, Problem, TemplateView
 

@@ -6,7 +6,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import pairwise
 from typing import Final
 
-from ...api.contract import EvaluateResult, RunDocument, Scores
+from ...api.run_document import RunDocument
+from ...api.step_result import EvaluateResult, Scores
 from ..gates.fields import is_worse
 from ..gates.floor import is_above
 from ..gates.rows import WHOLE, Cell, Row

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from ...api.contract import (
+from ...api.run import Attempt, Step
+from ...api.step_result import (
     EXIT_BAD_INPUT,
     EXIT_BAD_TRAINING,
     EXIT_OUT_OF_MEMORY,
@@ -11,7 +12,6 @@ from ...api.contract import (
     RESULT_SCHEMA,
     StepResult,
 )
-from ...api.run import Attempt, Step
 from ...api.value import InvalidObject, parse_json
 from ..text import reason_or
 from ..views import Failure, JobView, Problem

@@ -6,9 +6,9 @@ Every other gate looks at the fields that all models have: what is new is neithe
 from decimal import Decimal
 from typing import Final
 
-from ...api.contract import AddedFields
 from ...api.policy import FloorGate
 from ...api.run import GateVerdict, Verdict
+from ...api.step_result import AddedFields
 from ..text import listed
 from .gate import Evaluation
 from .rows import MAX_COUNT, WORST

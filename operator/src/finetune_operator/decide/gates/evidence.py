@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from ...api.contract import EvaluateResult, RunDocument
 from ...api.names import sha256_of
 from ...api.run import Evidence, GateVerdict, TestSet
+from ...api.run_document import RunDocument
+from ...api.step_result import EvaluateResult
 from ...api.value import canonical_json, complete, plain
 from .gate import Standing
 from .rows import MAX_COUNT

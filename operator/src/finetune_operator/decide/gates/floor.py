@@ -4,9 +4,9 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
-from ...api.contract import Floors
 from ...api.policy import FloorGate
 from ...api.run import GateVerdict
+from ...api.step_result import Floors
 from .added import NAME as ADDED_NAME
 from .added import judge_added
 from .gate import Evaluation, Gate, no_figures

@@ -3,9 +3,9 @@
 from decimal import Decimal
 from typing import Final
 
-from ...api.contract import Scores
 from ...api.policy import GainGate
 from ...api.run import GateVerdict, Verdict
+from ...api.step_result import Scores
 from .gate import Evaluation, Gate, no_figures
 from .shares import found_share, has_no_box
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from ...api.contract import DocumentProduction, EvaluateResult, RunDocument
 from ...api.figures import Figure
 from ...api.policy import Gates
 from ...api.run import GateVerdict
+from ...api.run_document import DocumentProduction, RunDocument
+from ...api.step_result import EvaluateResult
 
 L = TypeVar("L")
 

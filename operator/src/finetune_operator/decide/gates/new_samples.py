@@ -7,9 +7,9 @@ version was not trained on, `basePoolRate` of the base; and behind them `boxes` 
 from decimal import Decimal
 from typing import Final
 
-from ...api.contract import EvaluateResult, NewSet, Scores
 from ...api.policy import NewSamplesGate
 from ...api.run import GateVerdict, Verdict
+from ...api.step_result import EvaluateResult, NewSet, Scores
 from .gate import Evaluation, Figures, Gate, Standing, figures
 from .shares import found_share, has_no_box
 

@@ -8,9 +8,10 @@ from itertools import pairwise
 from math import comb
 from typing import Final
 
-from ...api.contract import DocumentProduction, ProductionSet
 from ...api.policy import ProductionGate
 from ...api.run import GateVerdict
+from ...api.run_document import DocumentProduction
+from ...api.step_result import ProductionSet
 from .gate import Evaluation, Gate, no_figures
 from .rows import WORST
 

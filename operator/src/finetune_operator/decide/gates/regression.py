@@ -6,9 +6,9 @@ Figures, mAP50 on the anchor's test set: `candidateMap50`, `baseMap50`, and `liv
 from decimal import Decimal
 from typing import Final
 
-from ...api.contract import EvaluateResult, Measured
 from ...api.policy import RegressionGate
 from ...api.run import GateVerdict, Verdict
+from ...api.step_result import EvaluateResult, Measured
 from .gate import Evaluation, Figures, Gate, figures
 from .shares import share
 

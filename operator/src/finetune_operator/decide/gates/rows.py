@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ...api.contract import Columns, Drops, Floors
+from ...api.step_result import Columns, Drops, Floors
 
 WORST: Final = 8
 """Fields that a list has at most, the worst first."""

@@ -10,8 +10,8 @@ index) was found, of the fields that were found on the fewest.
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from ...api.contract import Baseline, EvaluateResult
 from ...api.model_version import FieldDetected, SeenInProduction, VersionEvidence
+from ...api.step_result import Baseline, EvaluateResult
 from .gate import Figures, figures
 from .rows import MAX_COUNT, WORST
 from .shares import share

@@ -3,7 +3,7 @@
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from ...api.contract import Scores
+from ...api.step_result import Scores
 
 _SIX_DIGITS: Final = Decimal("0.000001")
 

@@ -6,9 +6,10 @@ Whatever is missing, not a number, infinite, outside 0..1 or contradicts itself 
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...api.contract import EvaluateResult, RunDocument
 from ...api.policy import Gates
 from ...api.run import GateVerdict, Verdict
+from ...api.run_document import RunDocument
+from ...api.step_result import EvaluateResult
 from .fields import FIELDS
 from .floor import FLOOR
 from .gain import GAIN

@@ -105,14 +105,6 @@ def _stays(entry: Consumed, waiting: Collection[tuple[str, str]]) -> tuple[bool,
     return (entry.name, entry.spec_hash) in waiting, entry.overrules
 
 
-def landed(
-    status: PolicyStatus, flight: InFlight, outcome: PromotionOutcome, reason: str, message: str, now: datetime
-) -> PolicyStatus:
-    """Return `status` with the flight ended and its promotion consumed."""
-    ended, done = replace(status, in_flight=None), (flight.promotion, flight.spec_hash, flight.promotion_uid)
-    return consumed(ended, done, outcome, reason, message, now, overrules=flight.overrules)
-
-
 def quarantined(
     status: PolicyStatus, version: LiveVersion, reason: str, now: datetime, evidence: str = ""
 ) -> PolicyStatus:

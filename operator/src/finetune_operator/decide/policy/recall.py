@@ -9,12 +9,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import is_uri
 from ...api.model_version import ModelVersion
 from ...api.names import FIELD_MANAGER, is_version, model_version_name
 from ...api.policy import Policy
 from ...api.policy_status import Hold, Judged, Lifted, LiveVersion, PolicyStatus, Quarantined, Rejected, TakenBack
 from ...api.record import Mark, Service, services
+from ...api.uris import is_uri
 from .. import limits, text
 from ..commands import letting_go, overruling, promoting, resuming, said_whole, scaling
 from ..decision import Decision

@@ -245,10 +245,11 @@ def landed(
 
     What a brake ended was consumed when it came; going back is what the braking promotion asked for.
     """
-    brake = flight.brake
+    status, brake = replace(status, in_flight=None), flight.brake
     if brake is None:
-        return memory.landed(status, flight, outcome, reason, message, now)
-    status, done = replace(status, in_flight=None), (brake.promotion, brake.spec_hash, brake.promotion_uid)
+        done = (flight.promotion, flight.spec_hash, flight.promotion_uid)
+        return memory.consumed(status, done, outcome, reason, message, now, overrules=flight.overrules)
+    done = (brake.promotion, brake.spec_hash, brake.promotion_uid)
     if outcome == "RolledBack":
         back = quoted(flight.back_version)
         # What a brake was led to instead (D113), its message says behind where it goes.

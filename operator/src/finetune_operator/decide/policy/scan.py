@@ -8,12 +8,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import ScanResult, StepResult, document_sha256
 from ...api.names import scan_document_name
 from ...api.policy import Policy
 from ...api.policy_status import PolicyStatus
 from ...api.run import Attempt
+from ...api.run_document import document_sha256
 from ...api.scan import Basis, Counted, ScanStatus
+from ...api.step_result import ScanResult, StepResult
 from ...api.value import canonical_json
 from .. import limits
 from ..attempts import results

@@ -5,10 +5,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import document_sha256
 from ...api.meta import find
 from ...api.names import snapshot_name
 from ...api.run import FINAL_PHASES, RunStatus
+from ...api.run_document import document_sha256
 from ..attempts.history import active_jobs, deletions, swept
 from ..commands import run_command, with_remedy
 from ..decision import Action, CreateSnapshot, Decision

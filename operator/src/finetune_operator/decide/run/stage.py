@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ...api.contract import RunDocument
 from ...api.meta import FileReference
 from ...api.model_version import ModelVersion
 from ...api.names import snapshot_name
 from ...api.policy import Policy, RebuildRules
 from ...api.policy_status import LiveVersion
 from ...api.run import RunStatus
+from ...api.run_document import RunDocument
 from ..attempts.step import AttemptsView
 from ..decision import Action, Decision
 from ..times import span

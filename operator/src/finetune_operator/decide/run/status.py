@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from ...api.contract import ProgressLine
 from ...api.meta import ConditionStatus, find, set_condition, with_all
+from ...api.progress import ProgressLine
 from ...api.run import FINAL_PHASES, Progress, RunPhase, RunStatus, Step
 from .. import limits
 from ..attempts.clock import as_recorded

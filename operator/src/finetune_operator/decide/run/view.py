@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ...api.contract import ProgressLine, RunDocument
 from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.policy_status import Judged
+from ...api.progress import ProgressLine
 from ...api.promotion import Promotion
 from ...api.run import Attempt, Run
+from ...api.run_document import RunDocument
 from ..attempts.clock import timed_attempt
 from ..decision import CreateJob
 from ..times import Timed, span

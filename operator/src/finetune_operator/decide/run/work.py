@@ -7,10 +7,10 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from ...api.contract import StepResult
 from ...api.meta import ConditionStatus, FileReference
 from ...api.policy_status import LiveVersion
 from ...api.run import BY_GATES, Attempt, Inputs, Ruling, RunStatus
+from ...api.step_result import StepResult
 from ...api.value import canonical_json, plain
 from ..attempts import results
 from ..attempts.engine import advance

@@ -6,11 +6,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from ...api.contract import EvaluateResult, document_sha256
 from ...api.meta import ConditionStatus, find, oldest_first, set_condition, with_all
 from ...api.model_version import VersionPhase, VersionStatus
 from ...api.names import snapshot_name
 from ...api.policy import Policy
+from ...api.run_document import RunDocument, document_sha256
+from ...api.step_result import EvaluateResult
 from ...api.value import canonical_json
 from .. import limits
 from ..attempts import results
@@ -122,33 +123,8 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
     run_document = known or snapshot_of_base(view.version, policy)
     if known is None:
         status = replace(status, snapshot_sha256=document_sha256(run_document))
-    role = evaluating_role(policy)
-    request = StepRequest(
-        step="verify",
-        role=role,
-        template=usable_template(role, evaluating_template(view, policy), policy),
-        step_inputs=lambda attempt: canonical_json({"attempt": attempt.attempt, "nonce": attempt.nonce}).decode(),
-        accept=lambda _, said: results.verified(run_document, said),
-        ends=lambda problem: _is_about_bytes(view, policy, problem),
-    )
-    attempts_view = AttemptsView(
-        owner=view.version.metadata.name,
-        uid=view.version.metadata.uid,
-        snapshot=snapshot_name(view.version.metadata.name, view.version.metadata.uid),
-        attempts=status.attempts,
-        jobs=view.jobs,
-        now=view.now,
-        backoff_limit=0,
-        deadline=DEADLINE,
-        suspended=Explanation("PolicySuspended", f"FineTunePolicy {policy.metadata.name} is suspended")
-        if policy.spec.suspend
-        else None,
-        observed=view.observed,
-        nonce=view.nonce,
-        fingerprint=view.fingerprint,
-        snapshot_sha256=status.snapshot_sha256,
-    )
-    match advance(attempts_view, request):
+    attempts_view = _attempts_view(view, status, policy)
+    match advance(attempts_view, _request(view, policy, run_document)):
         case StepSucceeded(attempts, result):
             return Decision(_judged(view, replace(status, attempts=attempts), result))
         case StepFailed(attempts, problem):
@@ -157,6 +133,39 @@ def _verify(view: VersionView, status: VersionStatus) -> Decision[VersionStatus]
         case StepUnderway() as underway:
             snapshot = CreateSnapshot(attempts_view.snapshot, run_document) if known is None else None
             return _show_underway(view, status, underway, snapshot)
+
+
+def _request(view: VersionView, policy: Policy, run_document: RunDocument) -> StepRequest[EvaluateResult]:
+    """Return what is asked of the Job that measures the base."""
+    role = evaluating_role(policy)
+    return StepRequest(
+        step="verify",
+        role=role,
+        template=usable_template(role, evaluating_template(view, policy), policy),
+        step_inputs=lambda attempt: canonical_json({"attempt": attempt.attempt, "nonce": attempt.nonce}).decode(),
+        accept=lambda _, said: results.verified(run_document, said),
+        ends=lambda problem: _is_about_bytes(view, policy, problem),
+    )
+
+
+def _attempts_view(view: VersionView, status: VersionStatus, policy: Policy) -> AttemptsView:
+    """Return what the engine of attempts looks at."""
+    suspended = Explanation("PolicySuspended", f"FineTunePolicy {policy.metadata.name} is suspended")
+    return AttemptsView(
+        owner=view.version.metadata.name,
+        uid=view.version.metadata.uid,
+        snapshot=snapshot_name(view.version.metadata.name, view.version.metadata.uid),
+        attempts=status.attempts,
+        jobs=view.jobs,
+        now=view.now,
+        backoff_limit=0,
+        deadline=DEADLINE,
+        suspended=suspended if policy.spec.suspend else None,
+        observed=view.observed,
+        nonce=view.nonce,
+        fingerprint=view.fingerprint,
+        snapshot_sha256=status.snapshot_sha256,
+    )
 
 
 def _is_about_bytes(view: VersionView, policy: Policy, problem: Problem) -> bool:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ...api.contract import RunDocument
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
+from ...api.run_document import RunDocument
 from ..attempts.clock import timed_attempt
 from ..decision import CreateJob
 from ..times import Timed
