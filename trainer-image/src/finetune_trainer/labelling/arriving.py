@@ -22,7 +22,7 @@ from .from_coco import read_coco
 from .from_cvat import read_cvat
 from .from_label_studio import read_label_studio
 from .from_yolo import read_yolo
-from .matching import Matcher
+from .matching import Matcher, check_size
 from .returned import Export, Returned, UnusableError, label_text
 
 Tool = Literal["label-studio", "coco", "cvat", "yolo"]
@@ -171,6 +171,8 @@ def _page(
 def _captured_origin(record: CapturedPage) -> Origin:
     """Return document and source of a captured page. Pages of one file are of one document where nothing names it."""
     at = f"production {record.namespace}/{record.deployment} prediction {record.prediction} page {record.page.number}"
+    if picture is not None:
+        check_size(task, "the picture that came with it", (picture.width, picture.height))
     return Origin(document=record.document or f"file {record.page.sha256}", source=at)
 
 
@@ -202,7 +204,9 @@ def _verifier(said: str | None, arrival: Arrival) -> str | None:
 def _file_name(task: str, number: int, taken: set[str]) -> str:
     """Return a name that leads back to the task, and that no other task has; it is `taken` from then on."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePosixPath(task).stem).strip(".-")[:80] or "task"
-    name = f"{plain}-{number}" if plain in taken else plain
+    name = plain
+    while name in taken:  # numbers may stand in the names of others, too
+        name, number = f"{plain}-{number}", number + 1
     taken.add(name)
     return name
 
