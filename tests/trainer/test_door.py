@@ -252,6 +252,8 @@ def packed(name: str) -> Change:
         (other_yaml, Reason.CLASS_LIST_DIFFERS, "dataset.yaml lies there"),
         (another_order_below, Reason.CLASS_LIST_DIFFERS, "second/data.yaml has total, date, number"),
         (beside_labels(CLASSES[::-1]), Reason.CLASS_LIST_DIFFERS, "labels/train/classes.txt has total, date, number"),
+        (written("number\n\ndate\ntotal\n", "classes.txt"), Reason.CLASS_LIST_INVALID, "has no name, and names follow"),
+        (written("number\ndate\ndate\n", "classes.txt"), Reason.CLASS_LIST_INVALID, "has the name 'date' again"),
         *((packed(name), Reason.FILE_UNUSABLE, f"{name}: an archive") for name in ("a.zip.001", "a.tar.xz", "a.TBZ2")),
     ],
 )

@@ -56,13 +56,37 @@ def test_how_sure_a_model_is_counts_each_fields_best_box_on_each_page(gate: Gate
     assert (made.report.live_confidence, made.report.candidate_confidence, made.result.confidence) == (SURE, "", "")
 
 
-def test_with_the_third_gate_its_documents_are_taken_and_no_page_is_read_twice(gate: Gate) -> None:
+def test_with_the_third_gate_its_documents_are_taken_and_no_page_is_read_twice(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate.asked = True
+    monkeypatch.setattr(production_baseline, "ENOUGH", gate.documents)
     gate.capture(*range(7000, 7020))
     old, new = Seer(), Seer()
     made = gate.baseline(old, new)
     assert made is not None
     assert made.result.documents == old.asked == new.asked == gate.documents
+
+
+@pytest.mark.parametrize("today", [0, 2])
+@pytest.mark.row("V85")
+def test_where_the_third_gate_may_draw_too_few_others_are_drawn_for_it(gate: Gate, today: int) -> None:
+    """The gate's pages lie there until a review is over, which leaves few days: alerts lose nothing by it."""
+    gate.asked, gate.keep_days = True, 16
+    gate.capture(*range(7000, 7000 + today))
+    gate.capture(*range(7010, 7018), days_ago=20)
+    assert len(gate.plan().production or ()) == today
+    made = gate.baseline(Seer(), Seer())
+    assert made is not None
+    assert made.result.documents == today + 8
+
+
+def test_and_where_there_are_no_others_those_of_the_gate_are_taken(gate: Gate) -> None:
+    gate.asked = True
+    gate.capture(7000, 7001)
+    made = gate.baseline(Seer(), Seer())
+    assert made is not None
+    assert made.result.documents == 2
 
 
 def test_a_field_is_found_on_a_document_by_whichever_page_and_a_page_without_one_is_its_own(gate: Gate) -> None:

@@ -120,6 +120,20 @@ def test_pages_that_lie_on_their_side_are_seen_in_the_list(
     assert "Random page 1, 1754x1240: nothing" in capsys.readouterr().out
 
 
+def test_what_clients_sent_commands_no_terminal_and_passes_for_no_other_page(
+    production: Production, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = production.image(1, document="invoice\x1b[2J-7\r\n")
+    forged = f"wrong\n{2:032x} 2026-11-26T10:00 Random page 1"
+    production.report(prediction=kept, comment=f"{forged}\x1b]0;\x07 \u202e räkning")
+    assert main(["production", "list", str(production.folder)]) == 0
+    head, line = capsys.readouterr().out.splitlines()
+    assert head == "1 of 1 captured pages"
+    assert line.startswith(kept)
+    assert line.isprintable()
+    assert line.endswith(' räkning"')
+
+
 def test_the_command_leaves_out_other_days_and_what_the_pool_has(
     production: Production, anchor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -202,6 +202,11 @@ def test_another_document_than_cvats_is_refused(text: str) -> None:
         ({"keypoints": [1, 2, 2]}, Reason.SHAPE_UNUSABLE, "its number has keypoints"),
         ({"attributes": {"rotation": 7}}, Reason.SHAPE_UNUSABLE, "its box number is turned by 7 degrees"),
         ({"bbox": [1, 2, 3]}, Reason.SHAPE_UNUSABLE, "its number has no bbox of four numbers"),
+        (
+            {"bbox": [0.1, 0.1, 0.4, 0.05]},
+            Reason.SHAPE_UNUSABLE,
+            "its number has 0.4 x 0.05 pixels: a bbox is in pixels",
+        ),
         ({"bbox": [1, 2, 3, None]}, Reason.SHAPE_UNUSABLE, "its bbox is 'None', which is no number"),
         ({"category_id": 9}, Reason.FIELD_UNKNOWN, "None, which is no class"),
         ({"image_id": 9}, Reason.IMAGE_MISSING, "its image 9 is not in the list"),

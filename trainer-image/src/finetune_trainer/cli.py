@@ -24,6 +24,7 @@ from .commands import (
 )
 from .environment import paths_from, prepare_process
 from .errors import PartlyDoneError, StepError, exit_code
+from .terminal import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except StepError as error:
             if isinstance(error, PartlyDoneError):
                 print(error.done)
-            print(f"error: {error.reason}: {error.message}\nremedy: {error.remedy}", file=sys.stderr)
+            said = f"error: {error.reason}: {error.message}\nremedy: {error.remedy}"
+            print(printable(said, kept="\n\t"), file=sys.stderr)
             return exit_code(error.error_class)
     return 0
 

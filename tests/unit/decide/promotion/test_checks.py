@@ -553,6 +553,25 @@ def test_a_hold_is_lifted_by_a_promotion_that_asks_for_it_and_was_made_when_it_w
 
 
 @pytest.mark.row("V87")
+@pytest.mark.parametrize(
+    ("classes", "remedy"),
+    [
+        (("number", "total", "iban", "bic"), "append iban, bic to these, in this order, and make another promotion"),
+        (("total", "number"), "promote a version of the policy's classes"),
+    ],
+)
+def test_a_version_of_other_classes_or_more_is_refused_with_what_mends_it(
+    classes: tuple[str, ...], remedy: str
+) -> None:
+    """A policy that was restored from before an edit lacks what its versions have."""
+    of = policy(live_status(), classes=("number", "total"))
+    finding = judge(proposal(of=of, versions=(BASE, tuned(classes=classes))))
+    assert isinstance(finding, Refuse)
+    assert finding.reason == "NotEligible"
+    assert remedy in finding.message
+
+
+@pytest.mark.row("V87")
 @pytest.mark.parametrize("classes", [("number", "total", "iban"), ("number", "total")])
 def test_a_version_without_what_was_appended_since_may_go_live_and_back(classes: tuple[str, ...]) -> None:
     """The policy's list has grown: its last version goes on, and is the way back."""

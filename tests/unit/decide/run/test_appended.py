@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as updated
 
+from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.run_document import document_json
 from finetune_operator.decide.decision import CreateModelVersion
-from unit.decide.run.results import CLASSES, evaluate_result, prepare_result, train_result
+from unit.decide.run.results import BASE, CLASSES, LIVE, evaluate_result, prepare_result, train_result
 from unit.decide.run.world import World, base, live, run
 
 MORE = (*CLASSES, "iban")
@@ -78,7 +79,7 @@ def test_a_base_of_more_classes_than_the_policys_is_refused(mode: str) -> None:
     world = World(run=run(mode=mode), versions=(base(classes=MORE),))
     world.settle()
     assert (world.phase(), world.condition("Accepted")) == ("Failed", ("False", "ClassListDiffers"))
-    assert "only in the base: iban" in world.status.message
+    assert "only in the base: iban; append iban to its spec.classes, in this order" in world.status.message
 
 
 @pytest.mark.row("R238")
@@ -186,3 +187,62 @@ def test_a_rebuild_and_a_fine_tune_of_what_is_live_are_not_refused() -> None:
     rebuild.run = updated(rebuild.run, spec=updated(rebuild.run.spec, mode="Rebuild"))
     rebuild.settle()
     assert rebuild.phase() == "Preparing"
+
+
+def judged_beside(world: World, base_digest: str, live_digest: str, said: dict[str, Any]) -> GateVerdict:
+    """The verdict on appended fields of a run that was measured beside base and live version."""
+    rebuilds = world.run.spec.mode == "Rebuild"
+    world.settle()
+    world.start("prepare")
+    mix: dict[str, Any] = {"train": 1560, "old": 1500, "ratio": "0"} if rebuilds else {}
+    world.complete("prepare", prepare_result(newSet={"documents": 60, "boxes": 1040, "fresh": 60}, **mix))
+    world.start("train")
+    world.complete("train", train_result(images=1560 if rebuilds else 1260))
+    world.start("evaluate")
+    result = {**evaluate_result(live_map50="0.985000"), "added": said}
+    result["models"]["base"]["sha256"] = base_digest
+    result["models"]["live"]["sha256"] = live_digest
+    world.complete("evaluate", result)
+    return next(gate for gate in world.status.gates if gate.name == "addedFields")
+
+
+@pytest.mark.row("R260")
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (added(of_one()), "FieldNotCompared"),
+        (added(new=of_one(matched=20)), "FieldBelowFloor"),
+        (added(new=NOTHING), "FieldNotMeasured"),
+    ],
+)
+def test_a_rebuild_that_names_a_base_without_what_is_live_asks_a_person(said: dict[str, Any], reason: str) -> None:
+    """Else whoever makes runs chooses what the new base is held to, and the floor would do for a field that serves."""
+    world = live_with_more()
+    world.run = updated(world.run, spec=updated(world.run.spec, mode="Rebuild"))
+    gate = judged_beside(world, BASE, NEW_BASE, said)
+    assert (gate.verdict, gate.reason) == ("Review", reason)
+    assert gate.message.startswith("of base and live version one alone has iban, so nothing is compared: ")
+    assert world.status.verdict == "Review"
+
+
+@pytest.mark.row("R260")
+def test_a_fine_tune_whose_base_has_more_than_what_is_live_asks_a_person() -> None:
+    """People went back, and a run names the base that they went back from."""
+    rebuilt, tuned = base("base_v2", NEW_BASE, classes=MORE), base("ft_v1.1", LIVE, type="FineTuned")
+    world = World(run=run(base_version="base_v2"), versions=(base(), rebuilt, tuned))
+    world.set_rules(classes=MORE)
+    served = live("ft_v1.1", LIVE)
+    world.set_policy(live=served, last_good=(served,))
+    gate = judged_beside(world, NEW_BASE, LIVE, added(of_one()))
+    assert (gate.verdict, gate.reason) == ("Review", "FieldNotCompared")
+
+
+@pytest.mark.row("R260")
+def test_what_neither_base_nor_live_version_has_is_new_and_is_said_beside_what_one_has() -> None:
+    world = live_with_more()
+    world.set_rules(classes=(*MORE, "bic"))
+    world.run = updated(world.run, spec=updated(world.run.spec, mode="Rebuild"))
+    both = {"measured": 2, "field": [2, 3], "boxes": [40, 40], "matched": [38, 38], "detections": [40, 40]}
+    said = {"known": len(CLASSES), "testBoxes": 80, "newBoxes": 40, "test": both, "new": NOTHING}
+    gate = judged_beside(world, BASE, NEW_BASE, said)
+    assert gate.message.startswith("of base and live version one alone has iban and bic is new, so nothing is compared")

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 class Arrived:
     """A YOLO folder, by image what its task says of it, and lines for a person.
 
-    `map_classes` says that labels are to be renumbered by the names of their classes.
+    `map_classes` says that labels are to be renumbered by the names of their classes, `fields` for how many of them,
+    the first ones, labels were made at most; None: for those that the folder lists.
     """
 
     folder_uri: str
     origins: Mapping[str, Origin]
     map_classes: bool
     remarks: tuple[str, ...] = ()
+    fields: int | None = None
 
 
 def add_arrival(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +65,7 @@ def arrived(
         _check_said(options, needed)
         return Arrived(normalise(options.source_folder), {}, options.map_classes)
     staged = _staged(storage, options, scratch / "returned", source)
-    return Arrived(staged.folder.as_uri(), staged.origins, map_classes=True, remarks=staged.remarks)
+    return Arrived(staged.folder.as_uri(), staged.origins, True, staged.remarks, staged.fields)
 
 
 def _staged(storage: Storage, options: argparse.Namespace, folder: Path, source: str) -> Staged:
@@ -83,6 +85,7 @@ def _staged(storage: Storage, options: argparse.Namespace, folder: Path, source:
         origin=Origin(source=source, verified_by=(options.verified_by or "").strip(), verified_at=at),
         only_labelled=options.only_labelled,
         annotators=dict(options.annotator),
+        appended=options.append_classes,
     )
     classes = extended(read_index(storage, normalise(options.anchor)).classes, options.append_classes)
     return stage(storage, arrival, classes, folder, PageLines(f"pool {options.action}, matching"))

@@ -42,6 +42,7 @@ def run(options: argparse.Namespace, scratch: Path) -> str:
         only_new=options.only_new,
         map_classes=came.map_classes,
         appended=options.append_classes,
+        fields=came.fields,
         origins=came.origins,
     )
     added = add_batch(storage, normalise(options.uri), new, utc_now(), PageLines("pool add"))

@@ -40,6 +40,7 @@ def run(options: argparse.Namespace, scratch: Path) -> str:
         background=options.allow_background,
         map_classes=came.map_classes,
         appended=options.append_classes,
+        fields=came.fields,
         only_known=options.only_known,
         origins=came.origins,
     )

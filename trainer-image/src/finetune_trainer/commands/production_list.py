@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ..terminal import printable
 from .choosing import add_choice, chosen_pages
 
 if TYPE_CHECKING:
@@ -36,4 +37,6 @@ def _line(page: Chosen) -> str:
     reported = f"; reported {page.reported}" if page.reports else ""
     document = f" of {record.document}" if record.document else ""
     where = f"page {record.page.number}{document}, {record.page.width}x{record.page.height}"
-    return f"{record.prediction} {record.at[:16]} {record.stratum} {where}: {sure or 'nothing'}{missing}{reported}"
+    said = f"{sure or 'nothing'}{missing}{reported}"
+    # Ids and comments are what clients sent: a line of theirs would pass for another page.
+    return printable(f"{record.prediction} {record.at[:16]} {record.stratum} {where}: {said}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -50,7 +50,7 @@ def build_index(storage: Storage, uri: str, *, background: float = 0, counted: C
     left_out, lost = account(storage, folder, taken)
     lists = {path for split in SPLITS for path in pages[split].lists}
     left_out = {path: why for path, why in left_out.items() if path not in lists}
-    entries, problems, remarks = _entries(storage, folder, images, len(data.names), background > 0, counted)
+    entries, problems, remarks = _entries(storage, folder, images, data.names, background > 0, counted)
     remarks += [
         f"{pages[s].repeats} lines name a {s} page again, which counts once" for s in SPLITS if pages[s].repeats
     ]
@@ -75,7 +75,7 @@ def _entries(
     storage: Storage,
     folder: Folder,
     images: Mapping[Split, Sequence[str]],
-    classes: int,
+    classes: Sequence[str],
     background: bool,
     counted: Counted,
 ) -> tuple[dict[Split, list[AnchorPage]], list[Problem], list[str]]:
@@ -83,17 +83,26 @@ def _entries(
     entries: dict[Split, list[AnchorPage]] = {split: [] for split in SPLITS}
     problems: list[Problem] = []
     pictures: list[tuple[str, Picture]] = []
+    seen: set[int] = set()
     total, count = sum(map(len, images.values())), 0
     for split in SPLITS:
-        for files, checked in check_pages(storage, folder, images[split], classes, allow_background=background):
+        for files, checked in check_pages(storage, folder, images[split], len(classes), allow_background=background):
             count += 1
             if isinstance(checked, Problem):
                 problems.append(checked)
             else:
                 entries[split].append(_entry(files, checked))
                 pictures.append((files.image, checked.picture))
+                seen |= checked.fields
             counted(count, total)
-    return entries, problems, picture_remarks(pictures)
+    return entries, problems, [*_unseen(classes, seen, total), *picture_remarks(pictures)]
+
+
+def _unseen(classes: Sequence[str], seen: Collection[int], pages: int) -> list[str]:
+    """Return a line on classes that no page has a box of: whoever appends a name labels the pages first."""
+    names = ", ".join(name for field, name in enumerate(classes) if field not in seen)
+    what = f"by data.yaml, all {pages} pages say that there is none on them"
+    return [f"no page has a box of {names}: {what}. Take out what they were not labelled for"] if names else []
 
 
 def _entry(files: PageFiles, checked: CheckedPage) -> AnchorPage:

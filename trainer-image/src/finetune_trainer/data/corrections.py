@@ -18,6 +18,7 @@ from .folder import summary
 from .incoming import (
     Incoming,
     as_said,
+    class_remarks,
     know_same_boxes,
     no_image,
     open_folder,
@@ -25,7 +26,6 @@ from .incoming import (
     path_of_label,
     read_new_pages,
     store_label,
-    unsaid_classes,
 )
 from .labels import parse_label
 from .meanwhile import beside_correction
@@ -41,9 +41,9 @@ from .repeated import Compared, NewPage, compare
 class NewLabels:
     """What is to be corrected: a YOLO folder, the anchor whose classes count, who verified the labels, and why.
 
-    `background`, `map_classes`, `appended` and `origins` mean what they mean for a batch; of an origin only the
-    verifier counts, for a page keeps its document and source. `only_known` leaves out pages that the pool has not, or
-    not any more.
+    `background`, `map_classes`, `appended`, `fields` and `origins` mean what they mean for a batch; of an origin only
+    the verifier counts, for a page keeps its document and source. `only_known` leaves out pages that the pool has not,
+    or not any more.
     """
 
     folder_uri: str
@@ -54,6 +54,7 @@ class NewLabels:
     background: float = 0
     map_classes: bool = False
     appended: tuple[str, ...] = ()
+    fields: int | None = None
     only_known: bool = False
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
@@ -78,7 +79,7 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
     pool = measured_pool(storage, uri, incoming.names, counted).pool
-    incoming = as_said(incoming, pool)
+    incoming = as_said(incoming, pool, new.fields)
     classes = incoming.names
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     know_same_boxes(storage, incoming, compared)
@@ -108,7 +109,7 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     append(storage, uri, correction)
     written = (page for page, _ in compared.relabelled if page.image not in written_otherwise)
     there = restore_labels(storage, uri, incoming, written)
-    said = (*unsaid_classes(incoming), *_remarks(compared, incoming.left_out))
+    said = (*class_remarks(incoming, (page for page, _ in compared.relabelled)), *_remarks(compared, incoming.left_out))
     return Corrected(correction, (*beside_correction(there, correction), *said))
 
 
@@ -186,7 +187,7 @@ def _check_fewer(incoming: Incoming, compared: Compared) -> None:
             Reason.CLASS_LIST_DIFFERS,
             f"{len(more)} pages (first: {more[0]}) have labels in the pool for more classes than the "
             f"{len(incoming.names)} of this correction; what these say of the others would be lost.",
-            "Export these pages with all classes, and name those behind the anchor's with --append-classes.",
+            "Export these pages with all classes, and name the appended ones with --append-classes.",
         )
 
 

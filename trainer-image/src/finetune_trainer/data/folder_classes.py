@@ -68,8 +68,24 @@ def _names(storage: Storage, folder: Folder, path: str) -> tuple[str, ...]:
     data, where = storage.read(join(folder.uri, path)), join(folder.uri, path)
     if path.endswith(".yaml"):
         return parse_data_yaml(data, where).names
-    lines = data.decode("utf-8-sig", errors="replace").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+    return _listed(data.decode("utf-8-sig", errors="replace"), where)
+
+
+def _listed(text: str, where: str) -> tuple[str, ...]:
+    """Return the names of a list, one a line; StepError ClassListInvalid where a line may or may not be a class.
+
+    An empty one is a class to some tools, and none to others: what follows would have another index.
+    """
+    names = [line.strip() for line in text.rstrip().splitlines()]
+    doubtful = next((n for n, name in enumerate(names) if not name or name in names[:n]), None)
+    if doubtful is not None:
+        what = f"the name {names[doubtful]!r} again" if names[doubtful] else "no name, and names follow"
+        raise bad_input(
+            Reason.CLASS_LIST_INVALID,
+            f"Line {doubtful + 1} of {where} has {what}, so what the indices of its labels mean is unknown.",
+            "Write each class on a line of its own, once, in the order of the labels' indices.",
+        )
+    return tuple(names)
 
 
 def renumbering(names: Sequence[str], *, anchor: Sequence[str], folder: str, by_name: bool) -> Mapping[int, int]:

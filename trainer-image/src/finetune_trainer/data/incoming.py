@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -59,20 +59,34 @@ def open_folder(
 
 
 def extended(anchor: Sequence[str], appended: Sequence[str]) -> tuple[str, ...]:
-    """Return the anchor's classes with those behind them; StepError ClassListInvalid for a list that is none."""
-    names = (*anchor, *appended)
+    """Return the anchor's classes with those behind them; StepError ClassListInvalid for a list that is none.
+
+    The anchor may have got some of them since: what ends its list need not be appended again.
+    """
+    there = (n for n in range(min(len(anchor), len(appended)), 0, -1) if tuple(anchor[-n:]) == tuple(appended[:n]))
+    names = (*anchor, *appended[next(there, 0) :])
     check_class_names(names, "The anchor with --append-classes")
     return names
 
 
-def as_said(incoming: Incoming, pool: Pool) -> Incoming:
-    """Return the folder as one that was labelled for the classes which it lists.
+def as_said(incoming: Incoming, pool: Pool, fields: int | None) -> Incoming:
+    """Return the folder as one that was labelled for the classes which it lists, at most the first `fields` ones.
 
     One that does not list the last of them says nothing of these where the pool has pages that were not labelled for
-    them, either: the tool is one of before they were appended. Others may list what occurs, and speak for all.
+    them, either: the tool is one of before they were appended. Others may list what occurs, and speak for all. Raises
+    StepError ClassListDiffers where it lists one of them, and not one before it.
     """
     least = min((sample.fields for page in pool.pages for sample in page.samples), default=len(incoming.names))
-    said = max(incoming.classes.values(), default=-1) + 1
+    listed = set(incoming.classes.values())
+    said = min(max(listed, default=-1) + 1, len(incoming.names) if fields is None else fields)
+    unsaid = [incoming.names[field] for field in range(least, said) if field not in listed]
+    if unsaid:
+        raise bad_input(
+            Reason.CLASS_LIST_DIFFERS,
+            f"The folder {incoming.folder.uri} lists {incoming.names[said - 1]} among its classes, and not "
+            f"{', '.join(unsaid)}, appended before it: nobody knows whether its pages were labelled for that.",
+            f"Label these pages for all classes up to {incoming.names[said - 1]}, and export them with all of these.",
+        )
     return replace(incoming, names=incoming.names[: max(said, least)])
 
 
@@ -166,10 +180,15 @@ def path_of_label(digest: str) -> str:
     return f"files/{digest[:2]}/{digest}.txt"
 
 
-def unsaid_classes(incoming: Incoming) -> list[str]:
-    """Return a line on classes of the anchor that the folder was not labelled for, if there are any."""
-    unsaid = incoming.index.classes[len(incoming.names) :]
-    return [f"the folder does not list {', '.join(unsaid)}: its pages say nothing of it"] if unsaid else []
+def class_remarks(incoming: Incoming, pages: Iterable[NewPage]) -> list[str]:
+    """Return lines on classes of the anchor that pages were not labelled for, and on appended ones that none has."""
+    of_anchor, names = incoming.index.classes, incoming.names
+    unsaid = ",".join(of_anchor[len(names) :])
+    said = "nothing says that these pages were labelled for it, so they teach nothing of it"
+    lines = [f"{unsaid}: {said}; where they were, --append-classes {unsaid} says so"] if unsaid else []
+    seen = {incoming.classes[field] for page in pages for field in page.checked.fields}
+    absent = ", ".join(names[field] for field in range(len(of_anchor), len(names)) if field not in seen)
+    return [*lines, f"no page has a box of {absent}: they say that there is none on them"] if absent else lines
 
 
 def page_remarks(pages: list[NewPage]) -> list[str]:

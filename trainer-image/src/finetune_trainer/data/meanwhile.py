@@ -30,6 +30,7 @@ def beside_correction(pool: Pool, correction: PoolCorrection) -> list[str]:
             continue
         *_, before = [s for s in page.samples if s.correction != correction.id]
         alone = page.last.correction == correction.id and before.label.sha256 == sample.replaces
+        alone = alone and before.fields <= page.last.fields
         if page.withdrawal is not None or not alone:
             pages.append(page)
     return list(_told(pages, "corrected"))

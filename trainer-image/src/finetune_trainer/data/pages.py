@@ -30,10 +30,11 @@ class PageFiles:
 
 @dataclass(frozen=True, slots=True)
 class CheckedPage:
-    """A page that can be used: what it shows, and how many boxes its label has."""
+    """A page that can be used: what it shows, how many boxes its label has, and of which classes."""
 
     picture: Picture
     boxes: int
+    fields: frozenset[int] = frozenset()
 
 
 def check_pages(
@@ -84,4 +85,4 @@ def check_page(
         return Problem(boxes.reason, page.label, boxes.message)
     if not boxes and not allow_background:
         return Problem(Reason.LABEL_MISSING, page.label, "the file is empty")
-    return CheckedPage(shown, len(boxes))
+    return CheckedPage(shown, len(boxes), frozenset(box.field for box in boxes))

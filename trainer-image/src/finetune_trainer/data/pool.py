@@ -158,13 +158,19 @@ class _Building:
     by_digest: dict[str, PoolPage] = field(default_factory=dict)
 
     def add(self, batch: PoolBatch) -> None:
-        """Take a batch in; a page that is there already, by its bytes or pixels, is another file of that page."""
+        """Take a batch in; a page that is there already, by its bytes or pixels, is another file of that page.
+
+        Its label says nothing, unless it is the same and was made for more classes: then the page is complete by it.
+        """
         for sample in batch.samples:
             stored = self._stored(batch, sample)
             page = self._find(sample.image.sha256, stored.pixels)
             if page is None:
                 page = PoolPage([stored])
                 self.pages.append(page)
+            elif stored.label.sha256 == page.last.label.sha256 and stored.fields > page.last.fields:
+                by, at = stored.verified_by, stored.verified_at
+                page.samples.append(replace(page.last, fields=stored.fields, verified_by=by, verified_at=at))
             self._know(page, sample.image.sha256, stored.pixels)
             if sample.image.sha256 not in page.copies:
                 page.copies.append(sample.image.sha256)

@@ -17,6 +17,7 @@ from .folder import summary
 from .incoming import (
     Incoming,
     as_said,
+    class_remarks,
     know_same_boxes,
     no_image,
     open_folder,
@@ -24,7 +25,6 @@ from .incoming import (
     read_new_pages,
     store_image,
     store_label,
-    unsaid_classes,
 )
 from .meanwhile import beside_batch
 from .page_documents import own_document, said_documents
@@ -60,7 +60,9 @@ class NewBatch:
     `documents` says which document a page is of; a page that it does not name is a document of its own. `background`
     is the share of pages that may have no label or an empty one (0: none). `only_new` leaves out what the pool has
     already; `map_classes` renumbers labels by the names of their classes. `appended` are classes behind the anchor's
-    that pages are labelled for too. `origins` says by image what holds for that page instead of what is said of all.
+    that pages are labelled for too. `fields` says for how many classes, the first ones, pages are labelled at most,
+    where the folder lists more than anybody said; None: for those that it lists. `origins` says by image what holds for
+    that page instead of what is said of all.
     """
 
     folder_uri: str
@@ -71,6 +73,7 @@ class NewBatch:
     only_new: bool = False
     map_classes: bool = False
     appended: tuple[str, ...] = ()
+    fields: int | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
@@ -96,7 +99,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
     pool = read_pool(storage, uri, incoming.names)
-    incoming = as_said(incoming, pool)
+    incoming = as_said(incoming, pool, new.fields)
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     know_same_boxes(storage, incoming, compared)
     incomplete = _incomplete(compared, len(incoming.names))
@@ -124,7 +127,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     )
     append(storage, uri, batch)
     beside = beside_batch(restore_labels(storage, uri, incoming, compared.new), batch)
-    said = (*unsaid_classes(incoming), *_remarks(compared, incoming.left_out), *_unseen(pool))
+    said = (*class_remarks(incoming, compared.new), *_remarks(compared, incoming.left_out), *_unseen(pool))
     return Added(batch, (*beside, *said))
 
 

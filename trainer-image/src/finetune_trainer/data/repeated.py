@@ -61,10 +61,16 @@ class Compared:
     lookalikes: dict[str, str] = field(default_factory=dict)
 
     def take_incomplete(self, fields: int) -> list[tuple[NewPage, StoredSample]]:
-        """Take those out of `known` whose label in the pool was made for fewer than `fields` classes; return them."""
-        fewer = [(page, stored) for page, stored in self.known if stored.fields < fields]
+        """Take those out of `known` whose label in the pool was made for fewer than `fields` classes; return them.
+
+        Of a page that the folder has in several files, the first one.
+        """
+        fewer: dict[str, tuple[NewPage, StoredSample]] = {}
+        for page, stored in self.known:
+            if stored.fields < fields:
+                fewer.setdefault(stored.image.sha256, (page, stored))
         self.known = [(page, stored) for page, stored in self.known if stored.fields >= fields]
-        return fewer
+        return list(fewer.values())
 
     def repeated(self, only_new: bool) -> list[Problem]:
         """Return the problems of pages that are there already; with `only_new` those of the pool are left out."""

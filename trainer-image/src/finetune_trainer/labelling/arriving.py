@@ -22,7 +22,7 @@ from .from_coco import read_coco
 from .from_cvat import read_cvat
 from .from_label_studio import read_label_studio
 from .from_yolo import read_yolo
-from .matching import Matcher
+from .matching import Matcher, check_size
 from .returned import Export, Returned, UnusableError, label_text
 
 Tool = Literal["label-studio", "coco", "cvat", "yolo"]
@@ -44,15 +44,22 @@ class Arrival:
     only_labelled: bool = False
     annotators: Mapping[str, str] = field(default_factory=dict)
     """Who the tool's users are, by number."""
+    appended: Sequence[str] = ()
+    """Classes that somebody says the pages were labelled for, where the tool does not list its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A YOLO folder, the origin of each of its images by path, and lines for a person."""
+    """A YOLO folder, the origin of each of its images by path, and lines for a person.
+
+    `fields` says for how many classes, the first ones, it speaks at most: a tool that does not list its own may be one
+    of before a class was appended. None: for those of its data.yaml.
+    """
 
     folder: Path
     origins: Mapping[str, Origin]
     remarks: tuple[str, ...]
+    fields: int | None = None
 
 
 def stage(
@@ -92,13 +99,24 @@ def stage(
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.yaml").write_text(json.dumps({"names": names}, ensure_ascii=False), encoding="utf-8")
-    return Staged(folder, origins, tuple(export.remarks))
+    return Staged(folder, origins, tuple(export.remarks), _spoken_fields(export, classes, arrival.appended))
 
 
 def _class_names(export: Export, classes: Sequence[str]) -> list[str]:
     """Return the classes that the export says something of: all, where it does not list them."""
     known = {*(export.classes or ()), *(mark.field for page in export.pages for mark in page.marks)}
     return [name for name in classes if name in known or not export.classes]
+
+
+def _spoken_fields(export: Export, classes: Sequence[str], appended: Sequence[str]) -> int | None:
+    """Return for how many classes, the first ones, an export speaks that does not list its own; None where it does.
+
+    That it has a box of a class, or that somebody says so, is all that tells.
+    """
+    if export.classes:
+        return None
+    said = {*appended, *(mark.field for page in export.pages for mark in page.marks)}
+    return max((number for number, name in enumerate(classes, start=1) if name in said), default=0)
 
 
 def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> tuple[str, Export]:
@@ -153,6 +171,8 @@ def _page(
     if isinstance(picture, str):
         raise UnusableError(Reason.IMAGE_UNREADABLE, picture)
     prediction = matcher.find(task, picture, data) if matcher is not None else None
+    if picture is not None:
+        check_size(task, "the picture that came with it", (picture.width, picture.height))
     if prediction is not None and matcher is not None:
         page = matcher.pages.page(prediction)
         if isinstance(page, str):
@@ -202,7 +222,9 @@ def _verifier(said: str | None, arrival: Arrival) -> str | None:
 def _file_name(task: str, number: int, taken: set[str]) -> str:
     """Return a name that leads back to the task, and that no other task has; it is `taken` from then on."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePosixPath(task).stem).strip(".-")[:80] or "task"
-    name = f"{plain}-{number}" if plain in taken else plain
+    name = plain
+    while name in taken:  # numbers may stand in the names of others, too
+        name, number = f"{plain}-{number}", number + 1
     taken.add(name)
     return name
 

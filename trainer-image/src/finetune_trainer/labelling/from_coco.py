@@ -27,22 +27,46 @@ def read_coco(content: Any, classes: Sequence[str], files: Sequence[str]) -> Exp
             "Export as COCO (object detection), and name the folder or its JSON file.",
         )
     images, annotations, categories = (list(items or ()) for items in lists)
-    names = {category.get("id"): category.get("name") for category in categories}
-    by_image: dict[Any, list[dict[str, Any]]] = {image.get("id"): [] for image in images}
+    _check_ids("images", images, "file_name")
+    _check_ids("categories", categories, "name")
+    names = {_id(category): category.get("name") for category in categories}
+    by_image: dict[Any, list[dict[str, Any]]] = {_id(image): [] for image in images}
     export = Export(tuple(map(str, names.values())))
     for annotation in annotations:
-        if annotation.get("image_id") not in by_image:
+        image_id = _id(annotation, "image_id")
+        if image_id is None or image_id not in by_image:
             lost = UnusableError(Reason.IMAGE_MISSING, f"its image {annotation.get('image_id')} is not in the list")
             export.problems.append(lost.problem(f"annotation {annotation.get('id')}"))
             continue
-        by_image[annotation["image_id"]].append(annotation)
+        by_image[image_id].append(annotation)
     for image in images:
         task = str(image.get("file_name") or f"image {image.get('id')}")
         try:
-            export.pages.append(_page(task, image, by_image[image.get("id")], names, classes, files))
+            export.pages.append(_page(task, image, by_image[_id(image)], names, classes, files))
         except UnusableError as unusable:
             export.problems.append(unusable.problem(task))
     return export
+
+
+def _id(entry: dict[str, Any], key: str = "id") -> Any:
+    """Return an id as a key: a number or a text; None for anything else."""
+    said = entry.get(key)
+    return said if isinstance(said, (int, float, str)) else None
+
+
+def _check_ids(kind: str, entries: Sequence[dict[str, Any]], key: str) -> None:
+    """Raise StepError DataUnreadable where one id stands for two: files that were put together often repeat them."""
+    seen: dict[Any, Any] = {}
+    for entry in entries:
+        known, said = seen.setdefault(_id(entry), entry.get(key)), entry.get(key)
+        if known != said:
+            raise bad_input(
+                Reason.DATA_UNREADABLE,
+                f"Two {kind} of the COCO document have the id {entry.get('id')!r}, {known!r} and {said!r}: which of "
+                "them a box is meant for is unknown.",
+                "Export each project into a file of its own, and add these one after the other; or give every entry "
+                "an id of its own.",
+            )
 
 
 def _page(
@@ -61,11 +85,14 @@ def _page(
 
 
 def _mark(annotation: dict[str, Any], names: dict[Any, Any], size: tuple[float, float], classes: Sequence[str]) -> Mark:
-    field = known_field(names.get(annotation.get("category_id")), classes)
+    field = known_field(names.get(_id(annotation, "category_id")), classes)
     box = annotation.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has no bbox of four numbers")
     x, y, width, height = (number(value, "bbox") for value in box)
+    if max(width, height) < 1:
+        shown = f"{width:g} x {height:g} pixels"
+        raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has {shown}: a bbox is in pixels, not in shares")
     _check_shape(annotation, field, width * height)
     upright(mapping(annotation.get("attributes")).get("rotation"), f"its box {field}")
     return Mark(field, x / size[0], y / size[1], (x + width) / size[0], (y + height) / size[1])

@@ -21,7 +21,7 @@ def read_cvat(data: bytes, classes: Sequence[str], files: Sequence[str]) -> Expo
     """
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - expat itself stops entities that grow
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two for its encoding
         raise _another(f"is no XML ({error})") from None
     if root.tag != "annotations" or root.find("track") is not None:
         raise _another("has tracks of a video" if root.tag == "annotations" else f"begins with <{root.tag}>")

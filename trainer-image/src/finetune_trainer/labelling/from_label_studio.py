@@ -31,7 +31,7 @@ _SHAPES: Final = {
 
 def read_label_studio(tasks: Any, classes: Sequence[str]) -> Export:
     """Return what an export in the format JSON comes to; StepError DataUnreadable where it is another one."""
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):
+    if not isinstance(tasks, list) or not all(map(_is_task, tasks)):
         raise bad_input(
             Reason.DATA_UNREADABLE,
             "The file is no export of Label Studio in its format JSON, a list of tasks with data and annotations.",
@@ -49,6 +49,11 @@ def read_label_studio(tasks: Any, classes: Sequence[str]) -> Export:
             (export.unfinished if unfinished else export.problems).append(unusable.problem(name))
     export.remarks += [f"{count} {kind} were left out: they are no boxes" for kind, count in passed_over.items()]
     return export
+
+
+def _is_task(task: Any) -> bool:
+    """Tell whether it is a task as the format JSON has it: other formats, and answers of the API, have counts there."""
+    return isinstance(task, dict) and "data" in task and isinstance(task.get("annotations") or [], list)
 
 
 def _one_annotation(task: dict[str, Any]) -> dict[str, Any]:
@@ -79,8 +84,8 @@ def _page(
 ) -> Returned:
     marks: list[Mark] = []
     sizes: set[tuple[float, float]] = set()
-    for region in annotation.get("result") or ():
-        kind = str(mapping(region).get("type"))
+    for region in _regions(annotation):
+        kind = str(region.get("type"))
         if kind in _SHAPES or (kind.endswith("labels") and kind != "rectanglelabels"):
             drawn = _SHAPES.get(kind, f"a region of the kind {kind}")
             raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has {drawn} where a labelled rectangle is meant")
@@ -106,11 +111,20 @@ def _page(
     )
 
 
+def _regions(annotation: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what was drawn and answered; UnusableError for anything else: it would pass for an empty page."""
+    result = annotation.get("result") or []
+    if not isinstance(result, list) or not all(isinstance(region, dict) for region in result):
+        raise UnusableError(Reason.SHAPE_UNUSABLE, "its result is no list of regions")
+    return result
+
+
 def _mark(region: dict[str, Any], classes: Sequence[str]) -> Mark:
     value = mapping(region.get("value"))
     names = value.get("rectanglelabels")
     if not isinstance(names, list) or len(names) != 1:
-        raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has a rectangle with {len(names or ())} labels instead of one")
+        count = len(names) if isinstance(names, list) else 0
+        raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has a rectangle with {count} labels instead of one")
     if region.get("item_index"):
         raise UnusableError(Reason.SHAPE_UNUSABLE, "it has boxes on several pictures: a task is one page")
     upright(region.get("image_rotation"), "the page")

@@ -48,22 +48,14 @@ class Matcher:
         Raises UnusableError where the page was changed, or may be several.
         """
         if task.prediction is not None and task.prediction in self.pages:
-            self._check_size(task, task.prediction)
+            page = self.pages.record(task.prediction).page
+            check_size(task, "the page that was captured", (page.width, page.height))
             if picture is not None and data is not None:
                 self._check_unchanged(task.prediction, picture, data)
             return task.prediction
         if picture is None or data is None:
             return None
         return self._same_pixels(picture) or self._alike(picture, data)
-
-    def _check_size(self, task: Returned, prediction: str) -> None:
-        page = self.pages.record(prediction).page
-        if task.size is not None and not _even(task.size, (page.width, page.height)):
-            raise UnusableError(
-                Reason.PAGE_CHANGED,
-                f"it was labelled on a picture of {task.size[0]:g} x {task.size[1]:g} pixels, and the page that was "
-                f"captured has {page.width} x {page.height}: it was cropped or turned",
-            )
 
     def _check_unchanged(self, prediction: str, picture: Picture, data: bytes) -> None:
         record = self.pages.record(prediction)
@@ -116,6 +108,16 @@ class Matcher:
         """Return how much a captured page differs; 0 where it is not to be had, which its task then says."""
         page = self.pages.page(prediction)
         return 0.0 if isinstance(page, str) else 100 * (1 - float((_grey(page.data) * grey).sum()))
+
+
+def check_size(task: Returned, what: str, size: tuple[int, int]) -> None:
+    """Raise UnusableError PageChanged where a task was labelled on a picture of another form than this one."""
+    if task.size is not None and not _even(task.size, size):
+        raise UnusableError(
+            Reason.PAGE_CHANGED,
+            f"it was labelled on a picture of {task.size[0]:g} x {task.size[1]:g} pixels, and {what} has "
+            f"{size[0]} x {size[1]}: it was cropped or turned",
+        )
 
 
 def _even(size: tuple[float, float], captured: tuple[int, int]) -> bool:

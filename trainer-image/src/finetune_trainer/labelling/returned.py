@@ -14,6 +14,8 @@ TURNED: Final = 0.01
 """Degrees below which a rectangle is upright: tools write rounding errors."""
 
 _PREDICTION: Final = re.compile(r"(?<![0-9a-f])([0-9a-f]{32})(?![0-9a-f])")
+_OF_ROBOFLOW: Final = re.compile(r"[.]rf[.][0-9a-f]{32}")
+"""A digest that Roboflow writes behind every name: as long as a prediction's id, and none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class UnusableError(Exception):
 
 def prediction_in(*texts: str | None) -> str | None:
     """Return the one prediction id that stands in these texts; None where there is none, or two."""
-    ids = {match for text in texts if text for match in _PREDICTION.findall(text)}
+    ids = {match for text in texts if text for match in _PREDICTION.findall(_OF_ROBOFLOW.sub("", text))}
     return ids.pop() if len(ids) == 1 else None
 
 
@@ -98,7 +100,7 @@ def number(value: Any, what: str) -> float:
     """Return a number; raises UnusableError ShapeUnusable for anything else."""
     try:
         result = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         result = float("nan")
     if not abs(result) < float("inf"):
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {what} is {str(value)[:40]!r}, which is no number")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from msgspec.structs import asdict
 
@@ -15,11 +16,15 @@ from ..documents.plan import NewSetCounts, Plan
 from ..documents.result import PrepareResult
 from ..documents.run import RebuildDocument, TrainingDocument
 from ..errors import Reason, bad_input
+from ..evaluation.pages import load_pages
 from ..progress import utc_now
 from ..storage import normalise
 from .context import StepContext
 from .models import fetch_base
 from .production_draw import count_drawn, with_production
+
+_LABELS_AT_ONCE: Final = 200
+"""Labels that are read together, to see what is on the pages."""
 
 
 def prepare(
@@ -79,8 +84,7 @@ def _check_base(context: StepContext, document: TrainingDocument) -> None:
 def _check_labelled(context: StepContext, document: TrainingDocument, plan: Plan) -> None:
     """Say how many pages teach nothing of the last classes.
 
-    StepError PoolTooSmall for a rebuild where none teaches one of them: a base cannot learn what no page shows. A
-    fine-tune has it of its base.
+    StepError PoolTooSmall for a rebuild where none is labelled for one of them. A fine-tune has it of its base.
     """
     train, classes = plan.train, document.classes
     most = max((sample.fields or len(classes) for sample in train), default=len(classes))
@@ -98,6 +102,29 @@ def _check_labelled(context: StepContext, document: TrainingDocument, plan: Plan
             f"{fewer} of {len(train)} pages teach nothing of {', '.join(classes[least:])}: nobody labelled them for it"
         )
         context.progress.report(percent=94, activity=said)
+    if isinstance(document, RebuildDocument) and document.base.fields is not None:
+        _check_shown(context, plan, document.base.fields)
+
+
+def _check_shown(context: StepContext, plan: Plan, known: int) -> None:
+    """Raise StepError PoolTooSmall where no page that trains has a box of a class behind the first `known` ones.
+
+    A base cannot learn what no page shows, and would be trained for days. Labels are read until each was seen.
+    """
+    complete = [s for s in plan.train if s.label is not None and (s.fields is None or s.fields > known)]
+    unseen = set(range(known, len(plan.classes)))
+    for start in range(0, len(complete), _LABELS_AT_ONCE):
+        for page in load_pages(context.storage, complete[start : start + _LABELS_AT_ONCE], len(plan.classes)):
+            unseen -= {box.field for box in page.labels}
+        if not unseen:
+            return
+    if unseen:
+        raise bad_input(
+            Reason.POOL_TOO_SMALL,
+            f"None of the {len(complete)} pages that train and are labelled for it has a box of "
+            f"{', '.join(plan.classes[field] for field in sorted(unseen))}.",
+            "Label pages that have one, and add them with `pool add` or `pool correct` and --append-classes.",
+        )
 
 
 def _check_new_set(document: TrainingDocument, plan: Plan, counts: NewSetCounts) -> None:

@@ -27,7 +27,10 @@ from .production_draw import known_of
 from .production_replay import Replay
 
 DOCUMENTS: Final = 100
-"""Documents that are drawn where the third gate draws none: its own default."""
+"""Documents that are drawn where the third gate has too few: its own default."""
+
+ENOUGH: Final = 50
+"""Documents from which on alerts go by them. The third gate may have fewer: its pages stay until a review is over."""
 
 PAGES: Final = 400
 """Pages of them at most, however many a document has."""
@@ -56,26 +59,25 @@ def measure_baseline(
     replayed: Replay | None,
     today: date,
 ) -> MeasuredBaseline | None:
-    """Return what both models see on the documents of the third gate, or else on some that are drawn for it now.
+    """Return what both models see on the documents of the third gate, or on some that are drawn for it now.
 
+    The latter where the gate is not asked for, or has fewer than ENOUGH, and others have more.
     None where the document names no captured pages, where none are there that no model learnt from, and where they
     cannot be read: progress says why, and the step goes on.
     """
     source = document.data.production
     if source is None:
         return None
-    try:
-        compared = (
-            replayed.compared
-            if replayed is not None
-            else _drawn(context, document, inputs, plan, models, source, today)
-        )
-    except StepError as error:
-        if error.error_class not in _OF_THE_PAGES:
-            raise
-        compared, why = (), error.message
-    else:
-        why = "there is none that no model learnt from"
+    compared: Sequence[Compared] = () if replayed is None else replayed.compared
+    why = "there is none that no model learnt from"
+    if len(compared) < ENOUGH:
+        try:
+            drawn = _drawn(context, document, inputs, plan, models, source, today)
+        except StepError as error:
+            if error.error_class not in _OF_THE_PAGES:
+                raise
+            drawn, why = (), error.message
+        compared = max(compared, drawn, key=len)
     if not compared:
         context.progress.report(percent=94, activity=f"no documents of production, alerts go by the test set: {why}")
         return None

@@ -1,8 +1,10 @@
-"""The floor's verdict on fields that were appended: no model before has them, so nothing else judges them.
+"""The floor's verdict on fields that were appended: some model before lacks them, so nothing else judges them.
 
-Every other gate looks at the fields that all models have: what is new is neither lost nor gained.
+Every other gate looks at the fields that all models have: what is new is neither lost nor gained. One that base or live
+version has, and the other lacks, is not new, and may be lost.
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
@@ -22,8 +24,8 @@ _Row = tuple[int, int, int, int]
 def judge_added(limits: FloorGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     """Judge appended fields on both sets of pages: above `minimum` in recall and precision Pass, else Review.
 
-    One that neither set measures is a Review, for nobody knows what it does. No verdict where all models have all
-    fields.
+    One that neither set measures is a Review, for nobody knows what it does; and so is one that base or live version
+    has, for nothing holds the candidate to that. No verdict where all models have all fields.
     """
     added = case.result.added
     if added is None:
@@ -34,16 +36,26 @@ def judge_added(limits: FloorGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     if wrong or not limits.minimum.is_finite() or not case.added:
         message = f"no valid figures of the appended fields: {'; '.join(wrong)}"
         return (_said("Error", threshold, message),)
-    names = f"{listed(list(case.added))} {'is' if len(case.added) == 1 else 'are'} new"
     parts = [_in_words(what, figures, case) for what, figures in sets]
-    message = f"{names}, so nothing is compared: {'; '.join(parts)}"
+    message = f"{' and '.join(_why(case))}, so nothing is compared: {'; '.join(parts)}"
     rows = [row for _, figures in sets for row in _rows(figures)]
     if any(not _is_above(limits, row) for row in rows):
         return (_said("Review", threshold, message, "FieldBelowFloor", rows),)
     seen = {field for field, *_ in rows}
     if max(len(seen), *(figures.measured for _, figures in sets)) < len(case.added):
         return (_said("Review", threshold, message, "FieldNotMeasured", rows),)
+    if case.added_before:
+        return (_said("Review", threshold, message, "FieldNotCompared", rows),)
     return (_said("Pass", threshold, message, "", rows),)
+
+
+def _why(case: Evaluation) -> Iterator[str]:
+    """Yield why fields are compared with nothing."""
+    before, new = list(case.added_before), list(case.added[len(case.added_before) :])
+    if before:
+        yield f"of base and live version one alone has {listed(before)}"
+    if new:
+        yield f"{listed(new)} {'is' if len(new) == 1 else 'are'} new"
 
 
 def _rows(figures: AddedFields) -> list[_Row]:

@@ -33,22 +33,24 @@ class Known:
 class Standing:
     """What is known of what the candidate is held against: the live version, or the base where nothing is live.
 
-    `version` is its name, `test_set` the digest of the test split that it was measured on; each None where unknown.
-    `known` are earlier measurements of base and live version.
+    `version` is its name, `test_set` the digest of the test split that it was measured on, `fields` how many it has;
+    each None where unknown. `known` are earlier measurements of base and live version.
     """
 
     version: str | None = None
     test_set: str | None = None
     is_live: bool = False
     known: tuple[Known, ...] = ()
+    fields: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What a gate judges: one evaluation, the names of the fields, and what is known of what is live.
 
-    `classes` are the fields that all models have, and `added` those behind them, which some model does not have.
-    `captured` is where documents of production were drawn from; None without Gate 3.
+    `classes` are the fields that all models have, and `added` those behind them, which some model does not have;
+    `added_before` are those of them that base or live version has. `captured` is where documents of production were
+    drawn from; None without Gate 3.
     """
 
     result: EvaluateResult
@@ -56,6 +58,7 @@ class Evaluation:
     standing: Standing = Standing()
     captured: DocumentProduction | None = None
     added: tuple[str, ...] = ()
+    added_before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ def judge(
         missing = tuple(GateVerdict(name=gate.name, verdict="Error", message=message) for gate in gates)
         return Judgement(missing, "Error", None)
     known, names = shared_fields(run_document, result), run_document.classes
-    case = Evaluation(result, names[:known], standing, run_document.data.production, names[known:])
+    before = max(run_document.base.fields or len(names), standing.fields or 0)
+    case = Evaluation(result, names[:known], standing, run_document.data.production, names[known:], names[known:before])
     verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, case))
     figures = _figures(gates, result)
     if figures is None:

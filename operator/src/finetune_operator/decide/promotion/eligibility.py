@@ -1,5 +1,7 @@
 """Whether a version may ever go live here: by its evidence, its verification, or because it served before."""
 
+from typing import Final
+
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
 from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
@@ -8,12 +10,15 @@ from ...api.promotion import Approval, Promotion
 from ...api.record import services
 from ...api.run import BY_GATES
 from .. import text
-from ..classes import begins
+from ..classes import begins, lacking
 from ..commands import promoting
 from ..gates.recorded import disbelief, recorded_verdict
 from ..rejections import barred, rejection_of
 from ..rejections import in_words as rejected_in_words
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
+
+_NAMES: Final = 512
+"""Characters of the names of classes that a message has."""
 
 
 def was_live(policy: Policy, version: ModelVersion) -> bool:
@@ -126,10 +131,20 @@ def eligible(context: CheckContext) -> Obstacle | None:
     if context.is_remembered:
         return None
     if not begins(context.policy.spec.classes, context.version.spec.classes):
-        return _ineligible(context.version, "its classes are not those that the policy's spec.classes begin with")
+        return _ineligible(context.version, _other_classes(context.policy.spec.classes, context.version.spec.classes))
     if context.version.spec.is_import:
         return _import_eligible(context.policy, context.version)
     return _judged_eligible(context)
+
+
+def _other_classes(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
+    more = lacking(ours, theirs)
+    remedy = (
+        f"append {text.quoted(', '.join(more), _NAMES)} to these, in this order, and make another promotion"
+        if more
+        else "promote a version of the policy's classes"
+    )
+    return f"its classes are not those that the policy's spec.classes begin with; {remedy}"
 
 
 def _import_eligible(policy: Policy, version: ModelVersion) -> Obstacle | None:

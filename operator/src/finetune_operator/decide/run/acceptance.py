@@ -6,7 +6,7 @@ from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ..bases import bases_of, default_base, why_no_default
-from ..classes import begins
+from ..classes import begins, lacking
 from ..resources import impossible, misfit
 from ..serving import SERVING_DIFFERS, serving_difference
 from ..starts import unfit_start
@@ -189,7 +189,10 @@ def _difference(base: ModelVersion, policy: Policy) -> str:
         if missing or extra
         else "the same names in another order, and the order is the class index"
     )
-    return (
-        f"the class list of {base.spec.version} differs from the policy's: {what}; "
-        f"import a base with the policy's classes, or make a policy for these"
+    append = lacking(ours, theirs)
+    remedy = (
+        f"append {listed(list(append))} to its spec.classes, in this order"
+        if append
+        else "import a base with the policy's classes, or make a policy for these"
     )
+    return f"the class list of {base.spec.version} differs from the policy's: {what}; {remedy}"

@@ -20,7 +20,8 @@ def standing_of(context: RunContext, live_sha256: str | None, live: ModelReferen
     served = live.version if live is not None and live_sha256 else ""
     known = _known(context.view.versions, base=base.artifact.sha256, sha256=sha256, served=served)
     split = measured_on.pop() if len(measured_on) == 1 else None
-    return Standing(name, split, is_live=live_sha256 is not None, known=known)
+    fields = live.fields if live is not None else None
+    return Standing(name, split, is_live=live_sha256 is not None, known=known, fields=fields)
 
 
 def _test_set(version: ModelVersion) -> str | None:
