@@ -25,8 +25,8 @@ def quick(item: dict[str, Any]) -> dict[str, Any]:
         case "PodTemplate":
             _request_little(item["template"]["spec"])
             for container in item["template"]["spec"]["containers"]:
-                # Threads that spin while they wait starve each other where two cores do everything.
-                container.setdefault("env", []).append({"name": "OMP_WAIT_POLICY", "value": "PASSIVE"})
+                # Small pages in small batches: one thread is faster than two that wait for each other.
+                container.setdefault("env", []).append({"name": "OMP_NUM_THREADS", "value": "1"})
         case _:
             pass
     return item

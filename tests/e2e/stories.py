@@ -99,18 +99,22 @@ class Stories:
         return {item["metadata"]["uid"] for item in self.kube.items("replicasets", "app=invoice-detector")}
 
     def to_base(self) -> None:
-        """Lift any hold and serve base_v1."""
+        """Lift any hold and serve base_v1, unwatched: no story is about this way back, and nearly all begin with it."""
         status = self.policy()["status"]
         live = status["live"]["version"]
         if live == "base_v1" and not status.get("hold"):
             return
         name = f"reset-{status['epoch']}"
-        self.apply(
-            "ModelPromotion",
-            name,
-            {"policy": "invoice-fields", "version": "base_v1", "from": live, "releaseHold": True},
-        )
-        self.tale.wait_promotion(name, 240)
+        self.patch_policy(watch={"seconds": 0})
+        try:
+            self.apply(
+                "ModelPromotion",
+                name,
+                {"policy": "invoice-fields", "version": "base_v1", "from": live, "releaseHold": True},
+            )
+            self.tale.wait_promotion(name, 240)
+        finally:
+            self.patch_policy(watch={"seconds": self.tale.watch_seconds})
 
     def jobs(self, run: str) -> dict[str, int]:
         """Return how many Jobs each step of a run has had, from its record."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune_trainer.cpu import available_cpus
+from finetune_trainer.cpu import Cpus, available_cpus, cpus_of
 from finetune_trainer.environment import paths_from, prepare_process
 from house import cpu_quotas
 
@@ -21,6 +21,35 @@ def test_threads_follow_the_containers_quota_not_the_node(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpu_quotas.AFFINITY)))
     cpu_quotas.write(tmp_path, files)
     assert available_cpus(tmp_path) == cpus
+
+
+@pytest.mark.parametrize(
+    ("said", "threads"),
+    [
+        (None, cpu_quotas.AFFINITY),
+        ("1", 1),
+        (" 2 ", 2),
+        ("2,1", 2),
+        ("1000000", cpu_quotas.AFFINITY),
+        ("0", cpu_quotas.AFFINITY),
+        ("-1", cpu_quotas.AFFINITY),
+        ("", cpu_quotas.AFFINITY),
+        ("many", cpu_quotas.AFFINITY),
+        ("\N{SUPERSCRIPT TWO}", cpu_quotas.AFFINITY),
+        ("9" * 5000, cpu_quotas.AFFINITY),
+    ],
+)
+def test_a_pod_template_may_ask_for_fewer_threads_than_cpus(
+    said: str | None, threads: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpu_quotas.AFFINITY)))
+    assert cpus_of(said, tmp_path) == Cpus(cpu_quotas.AFFINITY, threads)
+
+
+def test_the_threads_that_a_pod_template_asks_for_are_what_libraries_are_told(tmp_path: Path) -> None:
+    environ = {"OMP_NUM_THREADS": "1"}
+    assert prepare_process(tmp_path, environ).threads == 1
+    assert [environ[f"{name}_NUM_THREADS"] for name in ("OMP", "MKL", "OPENBLAS")] == ["1", "1", "1"]
 
 
 HEAVY = ("torch", "ultralytics", "numpy", "cv2", "onnxruntime", "matplotlib", "fsspec", "PIL")
@@ -38,7 +67,7 @@ def test_every_place_that_is_written_lies_below_scratch(tmp_path: Path) -> None:
     for key in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR", "YOLO_CONFIG_DIR"):
         assert Path(environ[key]).is_relative_to(tmp_path)
         assert Path(environ[key]).is_dir()
-    assert environ["OMP_NUM_THREADS"] == str(cpus)
+    assert environ["OMP_NUM_THREADS"] == str(cpus.available) == str(cpus.threads)
     assert environ["YOLO_OFFLINE"] == environ["ULTRALYTICS_SAFE_LOAD"] == environ["ORT_DISABLE_TELEMETRY"] == "1"
     assert environ["YOLO_AUTOINSTALL"] == "0"
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import yaml
 
+from finetune_trainer.cpu import Cpus
 from finetune_trainer.data.anchor import build_index, write_index
 from finetune_trainer.data.corrections import Corrected, NewLabels, correct
 from finetune_trainer.data.pool_batch import Added, NewBatch, Verification, add_batch
@@ -245,7 +246,7 @@ def context(step: Any, document: RunDocument, scratch: Path, attempt: int = 1) -
         round_=round_,
         nonce=NONCE,
     )
-    return StepContext(storage, publisher, Progress(step), scratch, cpus=2)
+    return StepContext(storage, publisher, Progress(step), scratch, cpus=Cpus(2, threads=2))
 
 
 def owner_document(namespace: str, deployment: str) -> ProductionOwner:

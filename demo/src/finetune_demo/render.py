@@ -128,7 +128,7 @@ def _trainer_values(trainer: Runtime) -> dict[str, Any]:
     extra = _env(PYTHONPATH=trainer.path, PYTHONUNBUFFERED="1") if trainer.path else []
     return {
         "PYTHON_COMMAND": [trainer.python],
-        "TRAINER_ENV": [*extra, *_env(TMPDIR="/tmp", HOME="/tmp", **QUIET)],
+        "TRAINER_ENV": [*extra, *_env(TMPDIR="/tmp", HOME="/tmp", OMP_NUM_THREADS="1", **QUIET)],
         "EXAMPLE_ENV": _example_env(trainer),
         "TRAINER_VOLUMES": [volume("data", read_only=False), *trainer.volumes, TMP],
         "WORKBENCH_MOUNTS": [mount("data", "/data"), tmp, *trainer.mounts],

@@ -1,10 +1,19 @@
-"""The CPUs that this container may use: its cgroup's quota, never more than its affinity mask."""
+"""The CPUs that this container may use, by its quota and its affinity mask, and the threads to compute with."""
 
 from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cpus:
+    """The CPUs that the container may use, and how many threads a model computes with."""
+
+    available: int
+    threads: int
 
 
 def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -17,6 +26,17 @@ def available_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     allowed = len(os.sched_getaffinity(0))
     quota = _quota_v2(cgroup / "cpu.max") or _quota_v1(cgroup / "cpu")
     return min(allowed, max(1, math.ceil(quota))) if quota else allowed
+
+
+def cpus_of(omp_num_threads: str | None, cgroup: Path = Path("/sys/fs/cgroup")) -> Cpus:
+    """Return the CPUs, and as threads what OMP_NUM_THREADS says: of a list, which OpenMP takes too, its first number.
+
+    Unset, or no number from 1 on: as many as CPUs. More threads than CPUs would only wait for each other.
+    """
+    available = available_cpus(cgroup)
+    first = (omp_num_threads or "").partition(",")[0].strip()
+    wanted = int(first) if first.isascii() and first.isdigit() and len(first) < 10 else 0
+    return Cpus(available, min(wanted or available, available))
 
 
 def _quota_v2(path: Path) -> float | None:

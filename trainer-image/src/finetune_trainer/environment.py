@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cpu import available_cpus
+from .cpu import Cpus, cpus_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ def paths_from(environ: Mapping[str, str]) -> Paths:
     )
 
 
-def variables(scratch: Path, cpus: int) -> dict[str, str]:
-    """Return the environment variables for a step that writes only below `scratch` and uses `cpus` threads."""
+def variables(scratch: Path, threads: int) -> dict[str, str]:
+    """Return the environment variables for a step that writes below `scratch` alone, and uses `threads` threads."""
     home = scratch / "home"
     return {
         "HOME": str(home),
@@ -59,24 +59,24 @@ def variables(scratch: Path, cpus: int) -> dict[str, str]:
         # A checkpoint is a pickle; this allows only the known model classes in it.
         "ULTRALYTICS_SAFE_LOAD": "1",
         # `import ultralytics` sets OMP_NUM_THREADS to 1 where it is unset: training on CPU would use one core.
-        "OMP_NUM_THREADS": str(cpus),
-        # Threads that wait by spinning take the CPU from those they wait for, wherever pods share CPUs: measured
-        # four times slower on a busy node. Passive waiting costs little on an idle one.
+        "OMP_NUM_THREADS": str(threads),
+        # Threads that wait by spinning take the CPU from those they wait for, wherever pods share CPUs: on two, beside
+        # one busy process, an epoch took 23 s instead of 14. What passive waiting costs is in the README.
         "OMP_WAIT_POLICY": "PASSIVE",
-        "MKL_NUM_THREADS": str(cpus),
-        "OPENBLAS_NUM_THREADS": str(cpus),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
         # Bit-equal reruns on CUDA need it, and it must be set before the first cuBLAS call.
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
 
 
-def prepare_process(scratch: Path, environ: MutableMapping[str, str]) -> int:
-    """Point caches, homes and threads to where they belong, and return the number of CPUs to use.
+def prepare_process(scratch: Path, environ: MutableMapping[str, str]) -> Cpus:
+    """Point caches, homes and threads to where they belong, and return the CPUs to use.
 
     Must run before anything heavy is imported: these packages read the environment at import time.
     """
-    cpus = available_cpus()
-    for key, value in variables(scratch, cpus).items():
+    cpus = cpus_of(environ.get("OMP_NUM_THREADS"))
+    for key, value in variables(scratch, cpus.threads).items():
         environ[key] = value
     for key in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR", "YOLO_CONFIG_DIR"):
         Path(environ[key]).mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", type=Path, required=True, help="the folder anchor/")
     train.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
     train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
+    train.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
     commands.add_parser("recipe", help="print classes, serving settings and training parameters as JSON")
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Final, get_args
 
+from ..cpu import Cpus
 from ..documents.result import StepName
 from ..environment import Paths
 
@@ -20,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace, paths: Paths, cpus: int) -> int:
-    """Run the step with `cpus` threads, and return the exit code."""
+def run(options: argparse.Namespace, paths: Paths, cpus: Cpus) -> int:
+    """Run the step with these CPUs, and return the exit code."""
     from ..steps.job import Job, run_job
 
     return run_job(Job(options.step, options.inputs, paths, cpus))

@@ -15,6 +15,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from ..cpu import Cpus
 from ..digests import sha256_of
 from ..documents.codec import decode, encode
 from ..documents.inputs import EvaluateInputs, PrepareInputs, ScanInputs, StepInputs, TrainInputs, VerifyInputs
@@ -53,7 +54,7 @@ class Job:
     step: StepName
     inputs: str
     paths: Paths
-    cpus: int
+    cpus: Cpus
 
 
 def run_job(job: Job) -> int:

@@ -51,7 +51,7 @@ def _fetch(context: StepContext, artifact: FileReference, name: str) -> Detector
     if not target.exists():
         fetched = context.progress.fetching(f"the model {name}", percent=0)
         context.storage.fetch(normalise(artifact.uri), target, sha256=artifact.sha256, fetched=fetched)
-    return open_detector(target, artifact.uri, threads=context.cpus)
+    return open_detector(target, artifact.uri, threads=context.cpus.threads)
 
 
 def fetch_base(context: StepContext, document: BaseDocument) -> Detector:

@@ -66,7 +66,7 @@ def train(context: StepContext, document: TrainingDocument, inputs: TrainInputs)
     context.progress.report(percent=0, epoch=0, epochs=document.training.epochs, activity="loading data and model")
     hardware = detect_hardware()
     arguments = _arguments(
-        document, hardware, cpus=context.cpus, seed=plan.seed, data_yaml=data_yaml, output=folder / "run"
+        document, hardware, cpus=context.cpus.available, seed=plan.seed, data_yaml=data_yaml, output=folder / "run"
     )
     log = folder / "train.log"
     kept = _kept(context, document, inputs, arguments, start=start, device=hardware.name, started=started)
@@ -80,7 +80,7 @@ def train(context: StepContext, document: TrainingDocument, inputs: TrainInputs)
             plan.train,
             context.progress,
             log=log,
-            threads=context.cpus,
+            threads=context.cpus.threads,
             whole=start.whole,
             state=before.state if before else None,
             keep=kept.keep,
