@@ -1,9 +1,11 @@
 """What keeping every page costs those who ask: p99 of an answer at 100 % capture against none, and CPU a page.
 
 Both servers are up all the time, and are asked in turn, so that whatever else the machine does meets both. The store
-takes all it gets. Prints both for each round, the median ratio of the p99s, and a verdict: as it should be when that is
-at most `--most` and every answered page was kept, else the exit status is 1. On a busy machine p99s are of its other
-work; CPU a page is the figure that holds.
+takes all it gets. No page comes twice. With `--cpus` both share so many CPUs, and who asks and stores uses the
+others, as in a cluster; with `--pause` clients think between two pages, so that the server is not at its limit, where
+whatever is done beside an answer makes the next one late. Prints both for each round, the median ratio of the p99s,
+and a verdict: as it should be when that is at most `--most` and every answered page was kept, else the exit status is
+1. On a busy machine p99s are of its other work; CPU a page is the figure that holds.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
+import secrets
 import sys
 import tempfile
 import time
@@ -26,7 +30,6 @@ import cv2
 
 from benchmarks.page_files import drawn
 from benchmarks.server_throughput import yolo
-from contract.kinds import MEDIA_TYPES
 from server.s3 import CREDENTIALS
 from server.support import ServerProcess, children_of, free_port, install_model, wait_until
 
@@ -80,21 +83,28 @@ def sink(port: int, ready: Connection) -> None:
     asyncio.run(run())
 
 
-def latencies(port: int, pages: list[Path], clients: int, seconds: float) -> list[float]:
+@dataclass(frozen=True)
+class Clients:
+    """Who asks: so many, each with a page at a time and a pause of seconds after it, 0.5 to 1.5 times as long."""
+
+    count: int
+    pause: float
+
+
+def latencies(port: int, pages: list[Path], clients: Clients, seconds: float) -> list[float]:
     """Seconds of each answer that kept-alive connections got, one request at a time on each."""
-    requests = [
-        b"POST /predict HTTP/1.1\r\nHost: b\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
-        % (MEDIA_TYPES[page.suffix].encode(), page.stat().st_size)
-        + page.read_bytes()
-        for page in pages
-    ]
+    contents = [page.read_bytes() for page in pages]
+    chance = random.Random(7)
     took: list[float] = []
 
     async def client(offset: int, until: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         done = 0
-        while (started := time.perf_counter()) < until:
-            writer.write(requests[(offset + done) % len(requests)])
+        while time.perf_counter() < until:
+            await asyncio.sleep(clients.pause * chance.uniform(0.5, 1.5))
+            request = request_of(contents[(offset + done) % len(contents)])
+            started = time.perf_counter()
+            writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200"), head
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
@@ -105,13 +115,22 @@ def latencies(port: int, pages: list[Path], clients: int, seconds: float) -> lis
 
     async def run() -> None:
         until = time.perf_counter() + seconds
-        await asyncio.gather(*(client(7 * number, until) for number in range(clients)))
+        await asyncio.gather(*(client(7 * number, until) for number in range(clients.count)))
 
     asyncio.run(run())
     return took
 
 
-def p99(port: int, pages: list[Path], clients: int, seconds: float) -> tuple[float, int]:
+def request_of(jpeg: bytes) -> bytes:
+    """Return a request with a JPEG that nobody has sent before: a comment in it says another number each time."""
+    content = jpeg[:2] + b"\xff\xfe\x00\x12" + secrets.token_bytes(16) + jpeg[2:]
+    return (
+        b"POST /predict HTTP/1.1\r\nHost: b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(content)
+        + content
+    )
+
+
+def p99(port: int, pages: list[Path], clients: Clients, seconds: float) -> tuple[float, int]:
     """Return the 99th percentile in seconds, and of how many answers."""
     took = latencies(port, pages, clients, seconds)
     return quantiles(took, n=100, method="inclusive")[98], len(took)
@@ -139,7 +158,7 @@ class Asked:
     cpu: float
 
     @classmethod
-    def of(cls, server: ServerProcess, pages: list[Path], clients: int, seconds: float, *, keeps: bool) -> Asked:
+    def of(cls, server: ServerProcess, pages: list[Path], clients: Clients, seconds: float, *, keeps: bool) -> Asked:
         """Ask a server."""
         (_, dealt), before = outcomes(server), cpu_seconds(server)
         with get_context("spawn").Pool(1) as pool:
@@ -156,10 +175,11 @@ class Asked:
 def measured(given: argparse.Namespace, off: ServerProcess, on: ServerProcess, pages: list[Path]) -> list[str]:
     """Ask both in turn, print what came out, and return what is not as it should be."""
     ratios, cpu, answered = [], [], 0
+    clients = Clients(given.clients, given.pause / 1000)
     for number in range(-1, given.rounds):
         seconds = given.seconds if number >= 0 else 3  # the first round warms both up
         order = (off, on) if number % 2 == 0 else (on, off)
-        asked = {s: Asked.of(s, pages, given.clients, seconds, keeps=s is on) for s in order}
+        asked = {s: Asked.of(s, pages, clients, seconds, keeps=s is on) for s in order}
         answered += asked[on].answers
         if number >= 0:
             ratios.append(asked[on].p99 / asked[off].p99)
@@ -172,6 +192,15 @@ def measured(given: argparse.Namespace, off: ServerProcess, on: ServerProcess, p
     print(f"CPU that keeping takes: {1000 * median(cpu):+.1f} ms a page; 1-minute load {os.getloadavg()[0]:.1f}")
     said = [f"p99 is {ratio:.3f} of what it is without capture, {given.most} allowed"] if ratio > given.most else []
     return said + ([f"{answered - kept} of {answered} pages were not kept"] if kept != answered else [])
+
+
+def apart(count: int) -> list[str]:
+    """Leave the first CPUs to the servers, and return the command that runs a program on these alone."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if count >= len(cpus):
+        raise SystemExit(f"--cpus {count}: there are {len(cpus)}, and at least one is for those who ask")
+    os.sched_setaffinity(0, cpus[count:])
+    return ["taskset", "--cpu-list", ",".join(map(str, cpus[:count]))]
 
 
 @contextmanager
@@ -204,22 +233,25 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capture_overhead", description=__doc__)
     parser.add_argument("--trainer-python", required=True, help="python of the trainer's environment, for a model")
     parser.add_argument("--model", type=Path, help="artifact to serve (default: one as large as the example's is made)")
-    parser.add_argument("--pages", type=Path, help="folder of pages (default: 40 of A4 at 150 dpi are made)")
+    parser.add_argument("--pages", type=Path, help="folder of JPEGs (default: 40 of A4 at 150 dpi are made)")
     parser.add_argument("--threads", type=int, default=2, help="of one inference (default 2)")
     parser.add_argument("--clients", type=int, default=2, help="that ask, one page after the other (default 2)")
+    parser.add_argument("--pause", type=float, default=0, help="of a client between two pages, in ms (default 0)")
+    parser.add_argument("--cpus", type=int, default=0, help="that the servers share (default: all, with everybody)")
     parser.add_argument("--seconds", type=float, default=15, help="that each server is asked in a round (default 15)")
     parser.add_argument("--rounds", type=int, default=5, help="(default 5)")
     parser.add_argument("--most", type=float, default=1.05, help="ratio of the p99s that is allowed (default 1.05)")
     given = parser.parse_args(arguments)
+    within = apart(given.cpus) if given.cpus else []
     with tempfile.TemporaryDirectory(prefix="bench-capture-") as name, store() as port:
         folder = Path(name)
         model, at = (given.model, given.pages) if given.model and given.pages else made(folder, given.trainer_python)
         model, at = given.model or model, given.pages or at
-        pages = sorted(page for page in at.rglob("*") if page.suffix in MEDIA_TYPES)[:100]
+        pages = sorted(page for page in at.rglob("*") if page.suffix == ".jpg")[:100]
         directory = install_model(folder / "served", model.read_bytes())
         threads = {"FINETUNE_THREADS": str(given.threads), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-        off = ServerProcess(directory, folder / "off.log", threads)
-        on = ServerProcess(directory, folder / "on.log", {**threads, **WITH_ALL})
+        off = ServerProcess(directory, folder / "off.log", threads, *within)
+        on = ServerProcess(directory, folder / "on.log", {**threads, **WITH_ALL}, *within)
         try:
             off.wait_ready()
             on.wait_ready()
