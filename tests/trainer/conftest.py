@@ -27,6 +27,7 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The environment of a step's process, for as long as the tests run; yields its scratch folder."""
     scratch = tmp_path_factory.mktemp("scratch")
     before = {key: os.environ.get(key) for key in variables(scratch, 1)}
+    os.environ["OMP_NUM_THREADS"] = "1"  # models and pages are tiny, and other suites run beside this one
     prepare_process(scratch, os.environ)
     # It reads its folder once, as it is imported: commands that are tested in this process set one of their own.
     import ultralytics.utils

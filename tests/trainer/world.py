@@ -246,7 +246,7 @@ def context(step: Any, document: RunDocument, scratch: Path, attempt: int = 1) -
         round_=round_,
         nonce=NONCE,
     )
-    return StepContext(storage, publisher, Progress(step), scratch, cpus=Cpus(2, threads=2))
+    return StepContext(storage, publisher, Progress(step), scratch, cpus=Cpus(2, threads=1))
 
 
 def owner_document(namespace: str, deployment: str) -> ProductionOwner:
