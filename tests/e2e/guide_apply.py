@@ -26,7 +26,8 @@ def quick(item: dict[str, Any]) -> dict[str, Any]:
             _request_little(item["template"]["spec"])
             for container in item["template"]["spec"]["containers"]:
                 # Small pages in small batches: one thread is faster than two that wait for each other.
-                container.setdefault("env", []).append({"name": "OMP_NUM_THREADS", "value": "1"})
+                other = [each for each in container.get("env", []) if each["name"] != "OMP_NUM_THREADS"]
+                container["env"] = [*other, {"name": "OMP_NUM_THREADS", "value": "1"}]
         case _:
             pass
     return item
