@@ -132,11 +132,12 @@ def know_same_boxes(storage: Storage, incoming: Incoming, compared: Compared) ->
 
 
 def _has_same_boxes(storage: Storage, incoming: Incoming, page: NewPage, stored: StoredSample) -> bool:
-    if not storage.exists(stored.label.uri):
+    there = storage.read_if_there(stored.label.uri)
+    if there is None:
         return False  # it is lost: a correction mends that
     data = renumber(storage.read(join(incoming.folder.uri, page.label)) if page.label else b"", incoming.classes)
     classes = max(len(incoming.names), stored.fields)
-    old, new = (parse_label(label, classes) for label in (storage.read(stored.label.uri), data))
+    old, new = (parse_label(label, classes) for label in (there, data))
     picture = page.checked.picture
     return isinstance(old, tuple) and isinstance(new, tuple) and same_boxes(old, new, picture.width, picture.height)
 

@@ -78,7 +78,7 @@ def read_reports(storage: Storage, uri: str, since: date | None) -> Reports:
             continue
         folder = production.reports(day)
         places = [join(folder, name) for name in storage.names(folder) if name.endswith(".json")]
-        for place, data in storage.read_many(places).items():
+        for place, data in storage.read_those_there(places).items():
             try:
                 reports.add(parse_report(data, place))
             except StepError as error:
