@@ -91,6 +91,23 @@ def test_pages_are_chosen_by_stratum_and_field(production: Production) -> None:
     assert other in order(production, Wanted(strata=["Random"]))
 
 
+def test_what_somebody_reported_is_listed_as_reported_whatever_it_was_kept_for(
+    production: Production, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page that was kept before its report came is kept once, and stays where it is."""
+    drawn, other = production.image(1), production.image(2)
+    uncertain = production.image(3, stratum="Uncertain", missing=["total"])
+    sent = production.image(4, stratum="Reported")
+    for about in (drawn, uncertain):
+        production.report(prediction=about, fields=["date"])
+    assert set(order(production, Wanted(strata=["Reported"]))) == {drawn, uncertain, sent}
+    assert order(production, Wanted(strata=["Random"])) == [drawn, other], "it was drawn all the same"
+    assert set(order(production, Wanted(strata=["Uncertain", "Random"]))) == {uncertain, drawn, other}
+    assert main(["production", "list", str(production.folder), "--stratum", "reported", "--limit", "9"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert {line[:32] for line in lines} == {drawn, uncertain, sent}
+
+
 def test_a_page_that_came_twice_or_is_in_the_pool_is_not_labelled_again(production: Production) -> None:
     first = production.image(1)
     second = production.image(2)
