@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
+import pytest
 
 from finetune_trainer.data.images import inspect_image, pixels_digest
 from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import encode
 from finetune_trainer.documents.production import Stratum
 from finetune_trainer.labelling.captured import CapturedPages, captured_pages
-from finetune_trainer.storage import Storage
+from finetune_trainer.storage import Storage, local_path
 from trainer.world import CLASSES, SIDE, owner_document, page
 
 MESSAGES = Path(__file__).resolve().parents[1] / "contract" / "messages"
@@ -82,6 +83,18 @@ class Production:
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+def vanishing(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let a file expire, or somebody erase it, after it was listed and before it is read."""
+    honest = Storage.read
+
+    def meanwhile(storage: Storage, uri: str) -> bytes:
+        if local_path(uri) == path:
+            path.unlink(missing_ok=True)
+        return honest(storage, uri)
+
+    monkeypatch.setattr(Storage, "read", meanwhile)
 
 
 def boxes(label: str, classes: Sequence[str] = CLASSES, side: int = SIDE) -> list[dict[str, Any]]:

@@ -9,10 +9,12 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final, cast
 
+import msgspec
 import numpy as np
 
 from finetune_trainer.data.images import pixels_digest
 from finetune_trainer.data.mixing import is_held_out
+from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, LiveInputs, LiveModel, PrepareInputs
 from finetune_trainer.documents.plan import Plan
@@ -25,6 +27,7 @@ from finetune_trainer.steps.context import StepContext
 from finetune_trainer.steps.production_baseline import MeasuredBaseline, measure_baseline
 from finetune_trainer.steps.production_draw import with_production
 from finetune_trainer.steps.production_replay import Replay, replay
+from finetune_trainer.steps.yardstick import Yardstick, read_yardstick
 from trainer.captured import TODAY, Production, boxes
 from trainer.policy import NOTHING, Policy
 from trainer.world import CLASSES, NONCE, add_to_pool, context, page, write_new_pages
@@ -116,7 +119,11 @@ class Gate:
         if self.policy.base is not None:
             base["inputs"] = {"uri": self.policy.base.uri, "sha256": self.policy.base.sha256}
         document = self.policy.world.document(
-            base, holdout=self.policy.holdout, mixing__minPoolSamples=1, mixing__seed=self.seed
+            base,
+            holdout=self.policy.holdout,
+            mixing__minPoolSamples=1,
+            mixing__seed=self.seed,
+            data__pool__uri=self.policy.pool.as_uri(),
         )
         document["data"]["production"] = {
             "uri": self.place or self.production.folder.parents[1].as_uri(),
@@ -157,7 +164,21 @@ class Gate:
     def baseline(self, old: Seer, new: Seer, *, live: FileReference | None = None) -> MeasuredBaseline | None:
         """Measure what alerts hold production against, by the third gate's documents where there are any."""
         given = self.evaluating(old, new, None, live)
-        return measure_baseline(*given, replay(*given), TODAY)
+        return self.measured(given, replay(*given))
+
+    def measured(self, given: Evaluating, replayed: Replay | None = None) -> MeasuredBaseline | None:
+        """Measure it on what an evaluation of these has read before."""
+        step, document, inputs, _, models = given
+        return measure_baseline(step, document, inputs, self.yardstick(given), models, replayed, TODAY)
+
+    def yardstick(self, given: Evaluating) -> Yardstick:
+        """Return what an evaluation of these measures on, by its plan in the store."""
+        step, document, inputs, plan, _ = given
+        data = encode(plan)
+        stored = self.policy.world.root / f"plan-{sha256_of(data)}.json"
+        stored.write_bytes(data)
+        reference = FileReference(stored.as_uri(), sha256_of(data))
+        return read_yardstick(step, document, msgspec.structs.replace(inputs, plan=reference))
 
     def evaluating(
         self, old: Seer, new: Seer, plan: Plan | None, live: FileReference | None, base: Seer | None = None

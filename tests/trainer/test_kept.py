@@ -51,7 +51,6 @@ def state(epochs: int, weight: float = 0.5) -> TrainingState:
         results="epoch,time\n1,2\n",
         stopper={"best_fitness": 0.0},
         groups=({"lr": 0.1},),
-        plain={},
         recent=(),
         best=None,
     )

@@ -19,8 +19,10 @@ from finetune_trainer.production import expiry
 from finetune_trainer.production.counts import count_answered, count_captured
 from finetune_trainer.production.expiry import expire
 from finetune_trainer.production.layout import Production, production_of
+from finetune_trainer.production.reported import reported_documents
 from finetune_trainer.production.weeks import WeekTotal, complete_weeks, total_weeks, week_of
 from finetune_trainer.storage import Storage, join
+from trainer.captured import vanishing
 from trainer.world import owner_document
 
 MESSAGES = Path(__file__).resolve().parents[1] / "contract" / "messages"
@@ -202,6 +204,24 @@ def test_a_captured_page_says_which_document_a_prediction_is_of(pages: Pages, st
         WeekTotal("2026-W46", 0),
         WeekTotal("2026-W47", 2),  # d, and one that nobody kept
     ]
+
+
+@pytest.mark.parametrize("kind", ["reports", "pages/random", "windows"])
+def test_what_goes_while_it_is_read_counts_no_more(
+    pages: Pages, storage: Storage, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A person erases what they were asked to; days expire."""
+    day = days_ago(10)
+    prediction = pages.page(day, document="d")
+    pages.said(day, prediction=prediction)
+    pages.said(day, document="d")
+    pages.window(days_ago(1), 30)
+    pages.window(TODAY, 4)
+    of_kind = pages.folder / "days" / (days_ago(1) if kind == "windows" else day).isoformat() / kind
+    vanishing(monkeypatch, min(of_kind.iterdir()))
+    production = of(pages, storage)
+    assert count_answered(storage, production, NOW) == (4 if kind == "windows" else 34)
+    assert len(reported_documents(storage, production, [day])) == (2 if kind == "pages/random" else 1)
 
 
 def test_two_documents_of_the_same_bytes_are_two(pages: Pages, storage: Storage) -> None:

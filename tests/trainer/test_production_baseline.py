@@ -175,9 +175,26 @@ def test_where_no_page_is_captured_there_is_none_and_it_is_said(gate: Gate, caps
 
 def test_a_document_that_names_no_captured_pages_measures_none(gate: Gate) -> None:
     gate.capture(7000)
-    step, document, *_ = given = gate.evaluating(Seer(), Seer(), None, None)
+    step, document, inputs, plan, models = gate.evaluating(Seer(), Seer(), None, None)
     document = msgspec.structs.replace(document, data=msgspec.structs.replace(document.data, production=None))
-    assert production_baseline.measure_baseline(step, document, *given[2:], None, TODAY) is None
+    assert gate.measured((step, document, inputs, plan, models)) is None
+
+
+def test_anchor_and_pool_are_not_read_again_for_it(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate.capture(7000)
+    given = step, document, inputs, _, models = gate.evaluating(Seer(), Seer(), None, None)
+    yardstick = gate.yardstick(given)
+    honest, places = Storage.read, []
+
+    def watched(storage: Storage, uri: str) -> bytes:
+        places.append(uri)
+        return honest(storage, uri)
+
+    monkeypatch.setattr(Storage, "read", watched)
+    made = production_baseline.measure_baseline(step, document, inputs, yardstick, models, None, TODAY)
+    assert made is not None
+    assert places
+    assert not [uri for uri in places if uri.startswith((document.data.anchor.uri, document.data.pool.uri))]
 
 
 @pytest.mark.parametrize("error_class", [ErrorClass.UNAVAILABLE, ErrorClass.BAD_INPUT])
@@ -195,8 +212,7 @@ def test_pages_that_cannot_be_read_fail_no_step(
         return honest(storage, uri)
 
     monkeypatch.setattr(Storage, "read", away)
-    monkeypatch.setattr(Storage, "read_many", lambda storage, uris: {uri: storage.read(uri) for uri in uris})
-    assert production_baseline.measure_baseline(*given, None, TODAY) is None
+    assert gate.measured(given) is None
     assert "no right to read there" in capsys.readouterr().out
 
 
@@ -205,7 +221,7 @@ def test_pages_of_another_deployment_at_the_place_fail_no_step(gate: Gate, capsy
     given = gate.evaluating(Seer(), Seer(), None, None)
     owner = gate.production.folder / "capture.json"
     owner.write_text(json.dumps(json.loads(owner.read_text()) | {"deployment": "another"}))
-    assert production_baseline.measure_baseline(*given, None, TODAY) is None
+    assert gate.measured(given) is None
     assert "another" in capsys.readouterr().out
 
 

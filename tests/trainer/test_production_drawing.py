@@ -17,7 +17,8 @@ from finetune_trainer.documents.result import DrawnDocuments
 from finetune_trainer.production.expiry import expire
 from finetune_trainer.production.layout import Production as Layout
 from finetune_trainer.steps.production_draw import count_drawn, with_production
-from finetune_trainer.storage import Storage, local_path
+from finetune_trainer.storage import Storage
+from trainer.captured import vanishing
 from trainer.replaying import NOW, Gate, Seer
 from trainer.world import CLASSES, NONCE, context, withdraw_from
 
@@ -207,17 +208,7 @@ def test_a_record_that_calls_itself_otherwise_is_passed_over(full: Gate) -> None
 
 
 def test_a_record_that_goes_while_others_are_read_is_passed_over(full: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = Storage.read_many
-
-    def meanwhile(storage: Storage, places: Any) -> dict[str, bytes]:
-        wanted = list(places)
-        if wanted and "/pages/random/" in wanted[0]:
-            place = local_path(wanted[0])
-            assert place is not None
-            place.unlink()
-        return honest(storage, wanted)
-
-    monkeypatch.setattr(Storage, "read_many", meanwhile)
+    vanishing(monkeypatch, next(full.production.folder.glob("days/*/pages/random/*.json")))
     assert len(full.predictions()) == 5
 
 

@@ -19,7 +19,7 @@ from finetune_trainer.labelling.choosing import Chosen, Wanted, choose, read_rep
 from finetune_trainer.labelling.exporting import Target, export_pages
 from finetune_trainer.labelling.to_label_studio import labelling_interface
 from finetune_trainer.storage import Storage, join
-from trainer.captured import DOCUMENTS, Production
+from trainer.captured import DOCUMENTS, Production, vanishing
 from trainer.fixtures.labelling.world import capture
 from trainer.world import CLASSES, SIDE, add_to_pool, index, write_anchor, write_pages
 
@@ -89,6 +89,23 @@ def test_pages_are_chosen_by_stratum_and_field(production: Production) -> None:
     assert order(production, Wanted(field="total")) == [reported, lacks, has]
     assert order(production, Wanted(strata=["Uncertain"])) == [lacks]
     assert other in order(production, Wanted(strata=["Random"]))
+
+
+def test_what_somebody_reported_is_listed_as_reported_whatever_it_was_kept_for(
+    production: Production, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page that was kept before its report came is kept once, and stays where it is."""
+    drawn, other = production.image(1), production.image(2)
+    uncertain = production.image(3, stratum="Uncertain", missing=["total"])
+    sent = production.image(4, stratum="Reported")
+    for about in (drawn, uncertain):
+        production.report(prediction=about, fields=["date"])
+    assert set(order(production, Wanted(strata=["Reported"]))) == {drawn, uncertain, sent}
+    assert order(production, Wanted(strata=["Random"])) == [drawn, other], "it was drawn all the same"
+    assert set(order(production, Wanted(strata=["Uncertain", "Random"]))) == {uncertain, drawn, other}
+    assert main(["production", "list", str(production.folder), "--stratum", "reported", "--limit", "9"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert {line[:32] for line in lines} == {drawn, uncertain, sent}
 
 
 def test_a_page_that_came_twice_or_is_in_the_pool_is_not_labelled_again(production: Production) -> None:
@@ -256,6 +273,27 @@ def test_a_page_that_comes_to_other_pixels_or_is_gone_is_left_out_and_named(
     assert f"{gone} (its bytes have expired, or were erased)" in second
     assert f"{spoilt} (its bytes are not those that were captured)" in second
     assert [path.stem for path in (tmp_path / "out" / "images").iterdir()] == [good]
+
+
+def test_bytes_that_expire_while_a_page_is_written_are_named_as_gone(
+    production: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = production.image(1)
+    vanishing(monkeypatch, production.folder / "days/2026-11-26/files" / production.records[kept]["page"]["sha256"])
+    assert production.pages.page(kept) == "its bytes have expired, or were erased"
+
+
+@pytest.mark.parametrize("kind", ["pages/random", "reports"])
+def test_a_record_or_report_that_goes_while_others_are_read_is_none(
+    production: Production, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    first, second = production.image(1), production.image(2)
+    production.report(prediction=first, fields=["total"])
+    [gone, *_] = sorted((production.folder / "days" / "2026-11-26" / kind).iterdir())
+    vanishing(monkeypatch, gone)
+    there = [second] if kind == "pages/random" else [first, second]
+    assert sorted(order(production)) == there
+    assert not any(page.reports for page in chosen(production))
 
 
 def test_what_label_studio_gets(production: Production, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,47 @@ def test_what_does_not_exist_is_bad_input(place: str) -> None:
     assert (caught.value.error_class, caught.value.reason) == (ErrorClass.BAD_INPUT, Reason.DATA_UNREADABLE)
     with pytest.raises(StepError):
         Storage().read_many([join(place, "nothing")])
+
+
+def test_what_is_there_is_read_and_what_is_not_is_none(place: str) -> None:
+    storage = Storage()
+    uris = [join(place, name) for name in ("a", "none", "b")]
+    for uri in (uris[0], uris[2]):
+        storage.write_once(uri, uri.encode())
+    assert [storage.read_if_there(uri) for uri in uris] == [uris[0].encode(), None, uris[2].encode()]
+    assert storage.read_those_there(uris) == {uri: uri.encode() for uri in (uris[0], uris[2])}
+    assert storage.read_if_there(join(place, "a", "below")) is None, "a file is no folder"
+
+
+def test_what_cannot_be_read_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage()
+    with pytest.raises(StepError):
+        storage.read_if_there(tmp_path.as_uri())
+    for error, said in ((PermissionError("no"), ErrorClass.BAD_INPUT), (OSError(5, "broken"), ErrorClass.UNAVAILABLE)):
+
+        def refuse(_: Path, error: OSError = error) -> bytes:
+            raise error
+
+        monkeypatch.setattr(Path, "read_bytes", refuse)
+        for read in (storage.read_if_there, lambda uri: storage.read_those_there([uri])):
+            with pytest.raises(StepError) as caught:
+                read((tmp_path / "x").as_uri())
+            assert caught.value.error_class is said
+
+
+def test_a_place_below_a_file_is_bad_input_whatever_is_written_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"a file")
+    below, source = (tmp_path / "file" / "x").as_uri(), tmp_path / "file"
+    storage = Storage()
+    writes: list[Callable[[], None]] = [
+        lambda: storage.write_once(below, b"x"),
+        lambda: storage.replace(below, b"x"),
+        lambda: storage.put(below, source),
+    ]
+    for write in writes:
+        with pytest.raises(StepError) as caught:
+            write()
+        assert (caught.value.error_class, caught.value.reason) == (ErrorClass.BAD_INPUT, Reason.DATA_UNREADABLE)
 
 
 def test_no_half_written_file_is_ever_visible(tmp_path: Path) -> None:

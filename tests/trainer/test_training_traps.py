@@ -129,6 +129,27 @@ def test_a_loss_that_is_no_number_ends_the_training(training: TinyTraining) -> N
     assert (caught.value.error_class, caught.value.reason) == (ErrorClass.BAD_TRAINING, Reason.NOT_A_NUMBER)
 
 
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_loss_that_is_no_number_ends_the_training_also_where_it_is_of_the_head_that_no_figure_is_of(
+    training: TinyTraining, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """In the last batch of an epoch: ultralytics has zeros for weights then, or does the epoch once more."""
+    from ultralytics.utils.loss import E2ELoss
+
+    whole, batches = E2ELoss.__call__, []
+
+    def lost(self: Any, preds: Any, batch: dict[str, Any]) -> Any:
+        loss, items = whole(self, preds, batch)
+        batches.append(len(batch["img"]))
+        return (loss * float("nan") if len(batches) == epoch else loss), items
+
+    monkeypatch.setattr(E2ELoss, "__call__", lost)
+    with pytest.raises(StepError, match=rf"epoch {epoch} .* its last batch came to nan") as caught:
+        training.run({"epochs": 3, "batch": 16})
+    assert (caught.value.error_class, caught.value.reason) == (ErrorClass.BAD_TRAINING, Reason.NOT_A_NUMBER)
+    assert batches == [16] * epoch
+
+
 def test_a_page_that_the_loader_drops_ends_the_training_before_it_starts(training: TinyTraining) -> None:
     first = training.train[0]
     assert first.label is not None

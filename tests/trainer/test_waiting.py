@@ -13,7 +13,7 @@ from finetune_trainer.labelling import waiting as module
 from finetune_trainer.labelling.waiting import Waiting, count_waiting
 from finetune_trainer.production.layout import production_of
 from finetune_trainer.storage import Storage
-from trainer.captured import Production
+from trainer.captured import Production, vanishing
 from trainer.policy import Policy
 from trainer.world import CLASSES, World
 
@@ -88,6 +88,15 @@ def test_a_record_that_cannot_be_read_is_passed_over(pages: Production) -> None:
     folder = next(pages.folder.glob("days/*/pages/uncertain"))
     (folder / f"{'e' * 32}.json").write_text("{}")
     (folder / "notes.txt").write_text("of somebody")
+    assert counted(pages) == Waiting(1, (1, 0, 0))
+
+
+def test_a_record_that_goes_while_others_are_read_is_passed_over(
+    pages: Production, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages.image(1, stratum="Uncertain", missing=[FIRST])
+    gone = pages.image(2, stratum="Uncertain", missing=[SECOND])
+    vanishing(monkeypatch, next(pages.folder.glob(f"days/*/pages/uncertain/{gone}.json")))
     assert counted(pages) == Waiting(1, (1, 0, 0))
 
 

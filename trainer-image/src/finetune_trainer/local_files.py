@@ -12,13 +12,13 @@ from pathlib import Path
 
 def replace(path: Path, data: bytes) -> None:
     """Write `path`, over what is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     _temporary(path, data).replace(path)
 
 
 def place(path: Path, source: Path) -> None:
     """Copy the file `source` to `path`, over what is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     temporary = path.with_name(f".partial-{secrets.token_hex(4)}")
     try:
         shutil.copyfile(source, temporary)
@@ -31,7 +31,7 @@ def place(path: Path, source: Path) -> None:
 
 def create(path: Path, data: bytes) -> None:
     """Create `path`; FileExistsError where there is one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     temporary = _temporary(path, data)
     try:
         # A hard link fails when the name is taken, and the name never shows half a file.
@@ -43,6 +43,14 @@ def create(path: Path, data: bytes) -> None:
             stream.write(data)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder; NotADirectoryError where a file has its name: FileExistsError would say that of what goes in."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
 def _temporary(path: Path, data: bytes) -> Path:

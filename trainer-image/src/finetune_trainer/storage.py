@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 import fsspec
@@ -19,6 +19,8 @@ import fsspec
 from . import local_files
 from .digests import check_digest
 from .errors import ErrorClass, Reason, StepError, bad_input
+
+_Read = TypeVar("_Read")
 
 SCHEMES: Final = ("file", "s3", "gs")
 _CHUNK: Final = 4 * 1024 * 1024
@@ -118,13 +120,26 @@ class Storage:
             data: bytes = self._system(uri).cat_file(_key(uri))
             return data
 
+    def read_if_there(self, uri: str) -> bytes | None:
+        """Return the bytes at `uri`; None where nothing lies there, as what expires or is erased may at any moment.
+
+        Whoever asks first whether it is there may find nothing when they read. StepError as of `read`.
+        """
+        try:
+            return self.read(uri)
+        except StepError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                return None
+            raise
+
     def read_many(self, uris: Iterable[str]) -> dict[str, bytes]:
         """Return the bytes of many objects; remote ones are fetched side by side, each by its exact key."""
-        wanted = list(dict.fromkeys(uris))
-        if all(local_path(uri) is not None for uri in wanted):
-            return {uri: self.read(uri) for uri in wanted}
-        with ThreadPoolExecutor(_READERS) as readers:
-            return dict(zip(wanted, readers.map(self.read, wanted), strict=True))
+        return _side_by_side(self.read, uris)
+
+    def read_those_there(self, uris: Iterable[str]) -> dict[str, bytes]:
+        """Return the bytes of those of many objects that are there, fetched as by `read_many`."""
+        read = _side_by_side(self.read_if_there, uris)
+        return {uri: data for uri, data in read.items() if data is not None}
 
     def sizes(self, uris: Iterable[str]) -> dict[str, int | None]:
         """Return the size in bytes of each object, None where there is none; remote ones by a listing per folder."""
@@ -196,7 +211,7 @@ class Storage:
         for _ in range(_CONFLICTS):
             if self._create(uri, data):
                 return
-            there = self._read_if_there(uri)
+            there = self.read_if_there(uri)
             if there == data:
                 return
             if there is not None:
@@ -222,14 +237,6 @@ class Storage:
                 time.sleep(_PAUSE)
                 return False
         return True
-
-    def _read_if_there(self, uri: str) -> bytes | None:
-        with _translated(uri, "read"):
-            try:
-                path = local_path(uri)
-                return path.read_bytes() if path is not None else bytes(self._system(uri).cat_file(_key(uri)))
-            except FileNotFoundError:
-                return None
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write `uri` atomically, over what is there. Only for files that are derived from their neighbours."""
@@ -288,6 +295,14 @@ class Storage:
         if scheme not in self._systems:
             self._systems[scheme] = fsspec.filesystem(scheme, **_OPTIONS.get(scheme, {}))
         return self._systems[scheme]
+
+
+def _side_by_side(read: Callable[[str], _Read], uris: Iterable[str]) -> dict[str, _Read]:
+    wanted = list(dict.fromkeys(uris))
+    if all(local_path(uri) is not None for uri in wanted):
+        return {uri: read(uri) for uri in wanted}
+    with ThreadPoolExecutor(_READERS) as readers:
+        return dict(zip(wanted, readers.map(read, wanted), strict=True))
 
 
 def _key(uri: str) -> str:

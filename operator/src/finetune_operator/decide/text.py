@@ -11,6 +11,9 @@ _URI = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#]*@)?([^\s?#\"'<>]*)
 _LONGEST = 4096
 """Characters of others' words that are read: as many as a pod's status has of a container's last ones."""
 
+_NAMES = 512
+"""Characters of the names of classes that a message has."""
+
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?")
 
 
@@ -56,6 +59,11 @@ def listed(names: list[str], *, most: int = 5) -> str:
         return "none"
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def appending(names: tuple[str, ...]) -> str:
+    """Return how a policy gets the classes of a version that it lacks, as the remedy in a message."""
+    return f"append {quoted(', '.join(names), _NAMES)} to the policy's spec.classes, in this order"
 
 
 def within(words: str, most: int) -> str:

@@ -556,7 +556,10 @@ def test_a_hold_is_lifted_by_a_promotion_that_asks_for_it_and_was_made_when_it_w
 @pytest.mark.parametrize(
     ("classes", "remedy"),
     [
-        (("number", "total", "iban", "bic"), "append iban, bic to these, in this order, and make another promotion"),
+        (
+            ("number", "total", "iban", "bic"),
+            "append iban, bic to the policy's spec.classes, in this order, and make another promotion",
+        ),
         (("total", "number"), "promote a version of the policy's classes"),
     ],
 )

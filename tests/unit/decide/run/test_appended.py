@@ -79,7 +79,15 @@ def test_a_base_of_more_classes_than_the_policys_is_refused(mode: str) -> None:
     world = World(run=run(mode=mode), versions=(base(classes=MORE),))
     world.settle()
     assert (world.phase(), world.condition("Accepted")) == ("Failed", ("False", "ClassListDiffers"))
-    assert "only in the base: iban; append iban to its spec.classes, in this order" in world.status.message
+    assert "only in the base: iban; append iban to the policy's spec.classes, in this order" in world.status.message
+
+
+@pytest.mark.row("R237")
+def test_all_classes_that_the_policy_lacks_are_named_however_many_they_are() -> None:
+    lacking = tuple(f"field-{number}" for number in range(8))
+    world = World(versions=(base(classes=(*CLASSES, *lacking)),))
+    world.settle()
+    assert f"append {', '.join(lacking)} to the policy's spec.classes, in this order" in world.status.message
 
 
 @pytest.mark.row("R238")

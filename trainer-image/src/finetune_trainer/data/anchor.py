@@ -159,13 +159,14 @@ def write_index(storage: Storage, uri: str, index: AnchorIndex) -> str:
 def read_index(storage: Storage, uri: str) -> AnchorIndex:
     """Return the anchor's index; StepError AnchorIndexMissing when `anchor index` was never run."""
     where = join(uri, INDEX_NAME)
-    if not storage.exists(where):
+    data = storage.read_if_there(where)
+    if data is None:
         raise bad_input(
             Reason.ANCHOR_INDEX_MISSING,
             f"The anchor {uri} has no {INDEX_NAME}.",
             f"Run `finetune-trainer anchor index {uri}` once, and again after changing the anchor.",
         )
-    return parse_anchor_index(storage.read(where), where)
+    return parse_anchor_index(data, where)
 
 
 def check_splits(index: AnchorIndex, uri: str) -> None:

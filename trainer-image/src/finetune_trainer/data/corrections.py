@@ -166,7 +166,8 @@ def _check_unsaid_classes(storage: Storage, incoming: Incoming, compared: Compar
     unsaid = set(range(len(names))) - set(incoming.classes.values())
     lost: dict[str, list[str]] = {}
     for page, stored in compared.relabelled if unsaid else ():
-        label = parse_label(storage.read(stored.label.uri), len(names)) if storage.exists(stored.label.uri) else ()
+        data = storage.read_if_there(stored.label.uri)
+        label = () if data is None else parse_label(data, len(names))
         for index in {box.field for box in label} & unsaid if isinstance(label, tuple) else ():
             lost.setdefault(names[index], []).append(page.image)
     if lost:

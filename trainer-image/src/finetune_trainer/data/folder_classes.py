@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from ..documents.classes import check_classes
+from ..documents.classes import check_classes, spelling
 from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, join
 from .data_yaml import parse_data_yaml
@@ -52,7 +52,7 @@ def check_lists(storage: Storage, folder: Folder, first: str, names: Sequence[st
             raise bad_input(
                 Reason.CLASS_LIST_DIFFERS,
                 f"{folder.uri} says two things about its classes: {first} has {', '.join(names)}; "
-                f"{other} has {', '.join(otherwise)}.",
+                f"{other} has {', '.join(name + spelling(name, names) for name in otherwise)}.",
                 "Delete the file that is not the export's. Where these are several exports, renumber the labels of "
                 "one; or add the folder of each by itself.",
             )
@@ -93,7 +93,7 @@ def renumbering(names: Sequence[str], *, anchor: Sequence[str], folder: str, by_
 
     `by_name` (--map-classes) takes another order, and some of the classes only.
     """
-    unknown = [name for name in names if name not in anchor]
+    unknown = [name + spelling(name, anchor) for name in names if name not in anchor]
     if unknown:
         raise bad_input(
             Reason.CLASS_LIST_DIFFERS,

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from ..digests import check_digest, sha256_of
 from ..documents.anchor import AnchorIndex
-from ..documents.classes import check_class_names
+from ..documents.classes import check_class_names, spelling
 from ..documents.pool import ImageFile, LabelFile
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted
@@ -92,7 +92,7 @@ def as_said(incoming: Incoming, pool: Pool, fields: int | None) -> Incoming:
 
 def _check_appended(there: Sequence[str], appended: Sequence[str], folder: str) -> None:
     """Raise StepError ClassListDiffers where the folder cannot say anything of an appended class."""
-    unsaid = [name for name in appended if name not in there]
+    unsaid = [name + spelling(name, there) for name in appended if name not in there]
     if unsaid:
         raise bad_input(
             Reason.CLASS_LIST_DIFFERS,
@@ -132,11 +132,12 @@ def know_same_boxes(storage: Storage, incoming: Incoming, compared: Compared) ->
 
 
 def _has_same_boxes(storage: Storage, incoming: Incoming, page: NewPage, stored: StoredSample) -> bool:
-    if not storage.exists(stored.label.uri):
+    there = storage.read_if_there(stored.label.uri)
+    if there is None:
         return False  # it is lost: a correction mends that
     data = renumber(storage.read(join(incoming.folder.uri, page.label)) if page.label else b"", incoming.classes)
     classes = max(len(incoming.names), stored.fields)
-    old, new = (parse_label(label, classes) for label in (storage.read(stored.label.uri), data))
+    old, new = (parse_label(label, classes) for label in (there, data))
     picture = page.checked.picture
     return isinstance(old, tuple) and isinstance(new, tuple) and same_boxes(old, new, picture.width, picture.height)
 

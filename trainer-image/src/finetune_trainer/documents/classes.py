@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 from ..errors import Reason, StepError, bad_input
 from .codec import CLASS_NAME, LONGEST_CLASS_NAME, MAX_CLASSES
@@ -28,12 +29,30 @@ def check_class_names(names: Sequence[str], what: str) -> None:
                 f"Name classes with 1 to {LONGEST_CLASS_NAME} characters, without commas and control characters, "
                 "and without a space at either end.",
             )
-        if name in names[:index]:
+        first = [_form(other) for other in names].index(_form(name))
+        if first < index:
             raise bad_input(
                 Reason.CLASS_LIST_INVALID,
-                f"{what} has the name {name!r} twice, for class {names.index(name)} and class {index}.",
+                f"{what} has the name {name!r}{spelling(name, [names[first]])} twice, for class {first} and class "
+                f"{index}.",
                 "Give every class a name of its own.",
             )
+
+
+def spelling(name: object, others: Iterable[str]) -> str:
+    """Return, to stand behind a name in a message, how it differs from one of the others that looks the same, or "".
+
+    Unicode writes accents in two ways (NFC, NFD), which no screen tells apart, and tools on macOS write the other one.
+    By such a name a class is another one: names are compared as they are, everywhere.
+    """
+    if not isinstance(name, str):
+        return ""
+    alike = next((other for other in others if other != name and _form(other) == _form(name)), None)
+    return "" if alike is None else f" ({name!a}, which only looks like {alike!a})"
+
+
+def _form(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def check_classes(names: Sequence[str], what: str, *, expected: Sequence[str]) -> None:
@@ -61,7 +80,8 @@ def _other_list(names: Sequence[str], what: str, expected: Sequence[str]) -> Ste
     return bad_input(
         Reason.CLASS_LIST_DIFFERS,
         f"{what} has {len(names)} classes, expected {len(expected)}; the first difference is at index {differing}: "
-        f"{_at(names, differing)} instead of {_at(expected, differing)}.",
+        f"{_at(names, differing)} instead of {_at(expected, differing)}"
+        f"{''.join(spelling(name, expected[differing : differing + 1]) for name in names[differing : differing + 1])}.",
         "Use the same classes in the same order in policy, base, anchor and pool; renumber labels where they differ.",
     )
 

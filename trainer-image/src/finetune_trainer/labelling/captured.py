@@ -50,12 +50,12 @@ class CapturedPages:
         return self._records[prediction]
 
     def records(self) -> Iterator[CapturedPage]:
-        """Yield all records that can be read, in the order of their ids."""
+        """Yield all records that can be read, in the order of their ids; one that has gone meanwhile is none."""
         missing = sorted(prediction for prediction in self.places if prediction not in self._records)
         self.unreadable.clear()
         for start in range(0, len(missing), _AT_ONCE):
             places = {self.places[prediction]: prediction for prediction in missing[start : start + _AT_ONCE]}
-            for place, data in self.storage.read_many(places).items():
+            for place, data in self.storage.read_those_there(places).items():
                 try:
                     self._records[places[place]] = parse_page(data, place)
                 except StepError as error:
@@ -67,9 +67,8 @@ class CapturedPages:
         record = self.record(prediction)
         if self.production:
             place = join(self.places[prediction].rsplit("/", 3)[0], "files", record.page.sha256)
-            if not self.storage.exists(place):
-                return "its bytes have expired, or were erased"
-            return page_file(record, self.storage.read(place))
+            came = self.storage.read_if_there(place)
+            return "its bytes have expired, or were erased" if came is None else page_file(record, came)
         if prediction not in self._images:
             return "its picture is not in the exported folder any more"
         name = self._images[prediction]

@@ -17,7 +17,10 @@ _CELLS = 6
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to choose: strata (none: all), a field that is missing, reported or found, at most `limit` pages."""
+    """What to choose: strata (none: all), a field that is missing, reported or found, at most `limit` pages.
+
+    Reported are all pages that somebody reported, whatever they were kept for.
+    """
 
     strata: Collection[Stratum] = ()
     field: str | None = None
@@ -78,7 +81,7 @@ def read_reports(storage: Storage, uri: str, since: date | None) -> Reports:
             continue
         folder = production.reports(day)
         places = [join(folder, name) for name in storage.names(folder) if name.endswith(".json")]
-        for place, data in storage.read_many(places).items():
+        for place, data in storage.read_those_there(places).items():
             try:
                 reports.add(parse_report(data, place))
             except StepError as error:
@@ -100,7 +103,7 @@ def choose(
     pages.sort(key=lambda page: (_group(page), *_urgency(page, wanted.field)))
     for page in pages:
         record = page.record
-        if record.page.pixels in seen or (wanted.strata and record.stratum not in wanted.strata):
+        if record.page.pixels in seen or (wanted.strata and not _is_of(page, wanted.strata)):
             continue
         if wanted.field is not None and not _concerns(page, wanted.field):
             continue
@@ -130,8 +133,16 @@ def _by_turns(pages: Sequence[Chosen]) -> Iterator[Chosen]:
         yield from (group[turn] for group in by_layout.values() if turn < len(group))
 
 
+def _is_of(page: Chosen, strata: Collection[Stratum]) -> bool:
+    return page.record.stratum in strata or ("Reported" in strata and _is_reported(page))
+
+
+def _is_reported(page: Chosen) -> bool:
+    return bool(page.reports) or page.record.stratum == "Reported"
+
+
 def _group(page: Chosen) -> int:
-    if page.reports or page.record.stratum == "Reported":
+    if _is_reported(page):
         return 0
     return 1 if page.record.stratum == "Uncertain" else 2
 

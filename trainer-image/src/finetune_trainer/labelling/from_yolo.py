@@ -9,6 +9,7 @@ from ..data.folder import Folder, account, read_folder, summary
 from ..data.folder_classes import folder_classes
 from ..data.labels import LabelProblem, parse_label
 from ..data.problems import Problem
+from ..documents.classes import spelling
 from ..errors import Reason, bad_input
 from ..storage import Storage, join
 from .returned import Export, Mark, Returned, prediction_in
@@ -18,7 +19,7 @@ def read_yolo(storage: Storage, uri: str, classes: Sequence[str]) -> Export:
     """Return a YOLO folder as tasks; StepError ClassListDiffers where its classes are not said or not the anchor's."""
     folder = read_folder(storage, uri)
     names = folder_classes(storage, folder)
-    unknown = [name for name in names if name not in classes]
+    unknown = [name + spelling(name, classes) for name in names if name not in classes]
     if unknown:
         raise bad_input(
             Reason.CLASS_LIST_DIFFERS,

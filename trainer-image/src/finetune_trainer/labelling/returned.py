@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..data.problems import Problem
+from ..documents.classes import spelling
 from ..errors import Reason
 
 TURNED: Final = 0.01
@@ -83,9 +84,8 @@ def prediction_in(*texts: str | None) -> str | None:
 def known_field(name: Any, classes: Sequence[str]) -> str:
     """Return a class by its name; raises UnusableError FieldUnknown."""
     if name not in classes:
-        raise UnusableError(
-            Reason.FIELD_UNKNOWN, f"it has a box {name!r}, which is no class; they are {', '.join(classes)}"
-        )
+        box = f"a box {name!r}{spelling(name, classes)}"
+        raise UnusableError(Reason.FIELD_UNKNOWN, f"it has {box}, which is no class; they are {', '.join(classes)}")
     return str(name)
 
 

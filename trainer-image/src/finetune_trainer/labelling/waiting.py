@@ -68,7 +68,7 @@ def _places(storage: Storage, production: Production, day: date, reports: Report
 
 
 def _records(storage: Storage, places: Iterable[str]) -> Iterator[CapturedPage]:
-    for place, data in storage.read_many(places).items():
+    for place, data in storage.read_those_there(places).items():
         try:
             yield parse_page(data, place)
         except StepError:

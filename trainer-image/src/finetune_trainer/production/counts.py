@@ -51,7 +51,7 @@ def count_answered(storage: Storage, production: Production, now: datetime) -> i
         if name.endswith(".json")
     ]
     answered: list[int] = []
-    for place, data in storage.read_many(places).items():
+    for place, data in storage.read_those_there(places).items():
         try:
             answered.append(parse_window(data, place).answered.pages)
         except StepError:

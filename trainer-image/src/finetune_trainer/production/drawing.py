@@ -12,7 +12,7 @@ from ..digests import sha256_of
 from ..documents.codec import FileReference
 from ..documents.plan import DrawnDocument, DrawnPage
 from ..documents.production import CapturedPage, parse_page
-from ..errors import Reason, StepError
+from ..errors import StepError
 from ..storage import Storage, join
 from .layout import Production
 
@@ -103,25 +103,7 @@ def _in_order(storage: Storage, production: Production, days: Sequence[date], se
     }
     ranked = sorted(places, key=lambda place: hashlib.sha256(f"{seed}:{places[place]}".encode()).hexdigest())
     for start in range(0, len(ranked), _AT_ONCE):
-        yield from _read(storage, ranked[start : start + _AT_ONCE])
-
-
-def _read(storage: Storage, places: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield what is there of these records: an expiry, or a person, may remove some at any time."""
-    try:
-        yield from storage.read_many(places).items()
-        return
-    except StepError as error:
-        if error.reason is not Reason.DATA_UNREADABLE:
-            raise
-    for place in places:
-        try:
-            data = storage.read(place)
-        except StepError as error:
-            if error.reason is not Reason.DATA_UNREADABLE or storage.exists(place):
-                raise
-            continue
-        yield place, data
+        yield from storage.read_those_there(ranked[start : start + _AT_ONCE]).items()
 
 
 def _parsed(data: bytes, place: str) -> CapturedPage | None:

@@ -65,8 +65,8 @@ def production_of(storage: Storage, uri: str, namespace: str, deployment: str) -
     """Return where the pages of a Deployment lie below `uri`; StepError PrefixShared where they are another's."""
     root = join(normalise(uri), namespace, deployment)
     place = join(root, OWNER_FILE)
-    if storage.exists(place):
-        owner = parse_owner(storage.read(place), place)
+    if (data := storage.read_if_there(place)) is not None:
+        owner = parse_owner(data, place)
         if (owner.namespace, owner.deployment) != (namespace, deployment):
             raise bad_input(
                 Reason.PREFIX_SHARED,

@@ -65,7 +65,7 @@ def _read(storage: Storage, production: Production, days: Iterable[date]) -> tup
         if name.endswith(".json")
     ]
     reports, unreadable = list[ProductionReport](), set[str]()
-    for place, data in storage.read_many(places).items():
+    for place, data in storage.read_those_there(places).items():
         try:
             reports.append(parse_report(data, place))
         except StepError:
@@ -80,7 +80,7 @@ def _captured(storage: Storage, production: Production, predictions: Collection[
         of_day.setdefault(_day_of(prediction), set()).add(f"{prediction}.json")
     folders = [(production.pages(day, stratum), names) for day, names in of_day.items() for stratum in STRATA]
     places = [join(folder, name) for folder, names in folders for name in names.intersection(storage.names(folder))]
-    for place, data in storage.read_many(places).items():
+    for place, data in storage.read_those_there(places).items():
         try:
             yield parse_page(data, place)
         except StepError:

@@ -81,9 +81,8 @@ def _total(storage: Storage, production: Production, monday: date, days: set[dat
 
 def _read(storage: Storage, production: Production, week: str) -> ProductionWeek:
     place = production.week(week)
-    if not storage.exists(place):
-        return ProductionWeek(week=week, documents=None, expired=())
-    return parse_week(storage.read(place), place)
+    data = storage.read_if_there(place)
+    return ProductionWeek(week=week, documents=None, expired=()) if data is None else parse_week(data, place)
 
 
 def _write(storage: Storage, production: Production, week: ProductionWeek) -> None:

@@ -55,7 +55,7 @@ def evaluate(
         test, measurements = _measure(context, document, yardstick, models, span)
         replayed = replay(context, document, inputs, yardstick.plan, models, known=span.known)
         today = clock().astimezone(UTC).date()
-        baseline = measure_baseline(context, document, inputs, yardstick.plan, models, replayed, today)
+        baseline = measure_baseline(context, document, inputs, yardstick, models, replayed, today)
     drops, floor = worst_on_test(limits, measurements, span)
     result = EvaluateResult(
         settings=settings_digest(document.serving),

@@ -11,7 +11,6 @@ from datetime import date
 from typing import Final
 
 from ..documents.inputs import EvaluateInputs
-from ..documents.plan import Plan
 from ..documents.report import BaselineReport, SeenField
 from ..documents.result import Baseline
 from ..documents.run import ProductionDocuments, TrainingDocument
@@ -25,6 +24,7 @@ from .context import StepContext
 from .production_documents import compare, fetch_documents
 from .production_draw import known_of
 from .production_replay import Replay
+from .yardstick import Yardstick
 
 DOCUMENTS: Final = 100
 """Documents that are drawn where the third gate has too few: its own default."""
@@ -54,7 +54,7 @@ def measure_baseline(
     context: StepContext,
     document: TrainingDocument,
     inputs: EvaluateInputs,
-    plan: Plan,
+    yardstick: Yardstick,
     models: Mapping[Model, tuple[Detector, str]],
     replayed: Replay | None,
     today: date,
@@ -72,7 +72,7 @@ def measure_baseline(
     why = "there is none that no model learnt from"
     if len(compared) < ENOUGH:
         try:
-            drawn = _drawn(context, document, inputs, plan, models, source, today)
+            drawn = _drawn(context, document, inputs, yardstick, models, source, today)
         except StepError as error:
             if error.error_class not in _OF_THE_PAGES:
                 raise
@@ -88,7 +88,7 @@ def _drawn(
     context: StepContext,
     document: TrainingDocument,
     inputs: EvaluateInputs,
-    plan: Plan,
+    yardstick: Yardstick,
     models: Mapping[Model, tuple[Detector, str]],
     source: ProductionDocuments,
     today: date,
@@ -96,11 +96,13 @@ def _drawn(
     """Draw documents that no model learnt from, and run both models on them."""
     context.progress.report(percent=90, activity="drawing documents of production")
     production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
-    known = replace(known_of(context, document, plan, inputs.live.inputs if inputs.live else None), labels={})
+    live = inputs.live.inputs if inputs.live else None
+    known = known_of(context.storage, document, yardstick.plan, live, index=yardstick.index, pool=yardstick.pool)
     # A day to come is that of a wrong clock: it never expires, and would stay among the newest.
     days = [day for day in production.dates(context.storage) if day <= today][-DAYS:]
     seed = document.mixing.seed
-    drawn = draw_documents(context.storage, production, days, known, count=DOCUMENTS, seed=seed, pages=PAGES)
+    unlabelled = replace(known, labels={})
+    drawn = draw_documents(context.storage, production, days, unlabelled, count=DOCUMENTS, seed=seed, pages=PAGES)
     there = fetch_documents(context, drawn, len(document.classes))
     return compare(context, document, models, there) if there else ()
 

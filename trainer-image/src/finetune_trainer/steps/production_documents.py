@@ -12,7 +12,6 @@ from ..documents.codec import FileReference
 from ..documents.plan import DrawnDocument, DrawnPage, Sample
 from ..documents.production import parse_page
 from ..documents.run import TrainingDocument
-from ..errors import Reason, StepError
 from ..evaluation.detector import Detector
 from ..evaluation.evaluate import run_model, validation
 from ..evaluation.fields import Model
@@ -60,14 +59,14 @@ def fetch_documents(context: StepContext, drawn: Sequence[DrawnDocument], classe
 
 def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Page | str:
     """Return a page as the server answered it, with its labels; or why it is not to be had any more."""
-    data = _read(storage, drawn.record.uri)
+    data = storage.read_if_there(drawn.record.uri)
     if data is None or sha256_of(data) != drawn.record.sha256:
         return "its record is gone" if data is None else "its record was changed"
     record = parse_page(data, drawn.record.uri)
     if record.stratum != "Random":
         raise differs(f"its documents of production have a page of the stratum {record.stratum}")
     place = join(day_of(drawn), "files", record.page.sha256)
-    came = _read(storage, place)
+    came = storage.read_if_there(place)
     shown = "its bytes have expired, or were erased" if came is None else page_file(record, came)
     if isinstance(shown, str):
         return shown
@@ -77,16 +76,6 @@ def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Pa
         return "its label was erased"
     (page,) = load_pages(storage, [Sample(image, drawn.label, len(shown.data), boxes=0, fields=drawn.fields)], classes)
     return with_changes(page, read=lambda _: picture.read_bytes())
-
-
-def _read(storage: Storage, place: str) -> bytes | None:
-    """Return the bytes at a place; None where there are none, which happens to production pages at any time."""
-    try:
-        return storage.read(place)
-    except StepError as error:
-        if error.reason is not Reason.DATA_UNREADABLE or storage.exists(place):
-            raise
-        return None
 
 
 def day_of(page: DrawnPage) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from ..data.earlier_plans import listing_of, taught, taught_by
 from ..data.listing import anchor_digests
 from ..data.plan import checked_index
 from ..data.pool import fields_of
+from ..documents.anchor import AnchorIndex
 from ..documents.codec import FileReference, digest
 from ..documents.inputs import PrepareInputs
 from ..documents.plan import DrawnDocument, Plan
@@ -17,9 +19,9 @@ from ..documents.result import DrawnDocuments
 from ..documents.run import ProductionDocuments, ProductionLimits, TrainingDocument, limits_of
 from ..production.drawing import Known, days_to_draw_from, draw_documents
 from ..production.layout import production_of
-from ..storage import normalise
+from ..storage import Storage, normalise
 from .context import StepContext
-from .listed_pool import read_listed_pool
+from .listed_pool import CurrentSample, read_listed_pool
 
 
 def with_production(
@@ -34,7 +36,11 @@ def with_production(
     if limits is None or source is None:
         return plan
     context.progress.report(percent=95, activity="drawing documents of production")
-    known = known_of(context, document, plan, inputs.live.inputs if inputs.live else None)
+    storage, live = context.storage, inputs.live.inputs if inputs.live else None
+    index = checked_index(storage, normalise(document.data.anchor.uri), document.classes)
+    listings = listing_of(storage, document.base.inputs), listing_of(storage, live)
+    pool = read_listed_pool(storage, document, plan, listings)
+    known = known_of(storage, document, plan, live, index=index, pool=pool)
     drawn = _drawn(context, document, known, now, limits, source)
     return replace(plan, production=drawn, digests=replace(plan.digests, production=digest(drawn)))
 
@@ -61,16 +67,23 @@ def _drawn(
     return draw_documents(context.storage, production, days, known, count=limits.documents, seed=document.mixing.seed)
 
 
-def known_of(context: StepContext, document: TrainingDocument, plan: Plan, live: FileReference | None) -> Known:
-    """Return what candidate, base and live version (its plan) learnt from, and the labels of what is held out."""
-    storage = context.storage
-    listings = listing_of(storage, document.base.inputs), listing_of(storage, live)
-    pool = read_listed_pool(storage, document, plan, listings)
-    pages = _learnt(context, document, plan, live)
+def known_of(
+    storage: Storage,
+    document: TrainingDocument,
+    plan: Plan,
+    live: FileReference | None,
+    *,
+    index: AnchorIndex,
+    pool: Sequence[CurrentSample],
+) -> Known:
+    """Return what candidate, base and live version (its plan) learnt from, and the labels of what is held out.
+
+    `index` is the anchor's, `pool` has the samples that the plan lists as current.
+    """
     # A label that says nothing of some classes is none here: a document is right or not by all of its fields.
     held_out = [s for s in pool if s.held_out and s.stored.fields >= len(document.classes)]
     return Known(
-        pages=pages,
+        pages=_learnt(storage, document, plan, live, index),
         documents=frozenset(sample.stored.document for sample in pool if not sample.held_out),
         labels={
             sample.known.pixels: (sample.stored.label, fields_of(sample.stored, document.classes))
@@ -80,10 +93,11 @@ def known_of(context: StepContext, document: TrainingDocument, plan: Plan, live:
     )
 
 
-def _learnt(context: StepContext, document: TrainingDocument, plan: Plan, live: FileReference | None) -> frozenset[str]:
+def _learnt(
+    storage: Storage, document: TrainingDocument, plan: Plan, live: FileReference | None, index: AnchorIndex
+) -> frozenset[str]:
     """Return the digests of the pages that candidate, base and live version (its plan) may have learnt from."""
-    storage = context.storage
-    splits = checked_index(storage, normalise(document.data.anchor.uri), document.classes).splits
+    splits = index.splits
     return (
         taught(plan.listing)
         | taught_by(storage, document.base.inputs)

@@ -131,9 +131,9 @@ class Publisher:
         if self._measures or self._step == "scan":
             return None
         uri = join(self._folder, MANIFEST_NAME)
-        if not self._storage.exists(uri):
+        data = self._storage.read_if_there(uri)
+        if data is None:
             return None
-        data = self._storage.read(uri)
         manifest = decode(data, Manifest, f"The manifest {uri}", MANIFEST_SCHEMA)
         if (manifest.owner, manifest.step, manifest.attempt) != (self._owner, self._step, self._attempt):
             raise StepError(

@@ -28,9 +28,14 @@ from .listed_pool import CurrentSample, differs, read_listed_pool
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """The plan, the test set and the new samples; these are fresh by what is live at this evaluation."""
+    """The plan, the test set and the new samples; these are fresh by what is live at this evaluation.
+
+    `index` is the anchor's, `pool` what counted in the pool when the plan was drawn: both read once, and held to it.
+    """
 
     plan: Plan
+    index: AnchorIndex
+    pool: tuple[CurrentSample, ...]
     test_digest: str
     test: tuple[Sample, ...]
     new_digest: str
@@ -58,7 +63,16 @@ def read_yardstick(context: StepContext, document: TrainingDocument, inputs: Eva
     new_set = tuple(replace(sample, fresh=not live.has(known[_pair(sample)])) for sample in plan.new_set)
     fields = anchor_fields(index, document.classes)
     test = tuple(anchor_sample(anchor, page, fields) for page in index.splits.test)
-    return Yardstick(plan, test_digest, test, plan.digests.new_set, new_set, count_new_set(new_set))
+    return Yardstick(
+        plan=plan,
+        index=index,
+        pool=tuple(pool),
+        test_digest=test_digest,
+        test=test,
+        new_digest=plan.digests.new_set,
+        new_set=new_set,
+        counts=count_new_set(new_set),
+    )
 
 
 def _check_new_set(

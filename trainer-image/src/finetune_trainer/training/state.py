@@ -28,8 +28,8 @@ class Best(msgspec.Struct, frozen=True):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What is no array: `epochs` done, the batch that ran, results.csv, and how optimizer and loader stand.
 
-    `groups` are the optimizer's groups of parameters, `plain` what it keeps of each parameter beside arrays. `recent`
-    are the pages that a loader within the trainer's process keeps for mosaics; those of other processes begin anew.
+    `groups` are the optimizer's groups of parameters; what it keeps of each parameter are arrays alone. `recent` are
+    the pages that a loader within the trainer's process keeps for mosaics; those of other processes begin anew.
     """
 
     epochs: int
@@ -40,7 +40,6 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     results: str
     stopper: dict[str, Any]
     groups: tuple[dict[str, Any], ...]
-    plain: dict[str, dict[str, Any]]
     recent: tuple[int, ...]
     best: Best | None
 
@@ -81,7 +80,7 @@ def state_of(trainer: FineTuneTrainer, losses: Mapping[str, str], best: BestWeig
         **{f"model/{name}": tensor for name, tensor in _tensors(trainer.model)},
         **{f"average/{name}": tensor for name, tensor in _tensors(trainer.ema.ema)},
         **{f"gradient/{name}": tensor for name, tensor in pending.items()},
-        **{f"optimizer/{i}/{k}": v for i, kept in optimizer["state"].items() for k, v in kept.items() if _is_tensor(v)},
+        **{f"optimizer/{i}/{k}": v for i, kept in optimizer["state"].items() for k, v in kept.items()},
     }
     groups = [{k: v for k, v in group.items() if _is_setting(v)} for group in optimizer["param_groups"]]
     pages = trainer.train_loader.dataset
@@ -94,7 +93,6 @@ def state_of(trainer: FineTuneTrainer, losses: Mapping[str, str], best: BestWeig
         results=trainer.csv.read_text(encoding="utf-8"),
         stopper={name: _plain(getattr(trainer.stopper, name)) for name in _STOPPER},
         groups=tuple(groups),
-        plain={str(i): {k: v for k, v in s.items() if not _is_tensor(v)} for i, s in optimizer["state"].items()},
         recent=tuple(pages.buffer) if trainer.train_loader.num_workers == 0 else (),
         best=best.best,
     )
@@ -150,7 +148,7 @@ def _load_optimizer(trainer: FineTuneTrainer, state: TrainingState) -> None:
     whole = trainer.optimizer.state_dict()
     groups = [{**own, **kept} for own, kept in zip(whole["param_groups"], state.figures.groups, strict=True)]
     parameters = [p for group in trainer.optimizer.param_groups for p in group["params"]]
-    memory: dict[int, dict[str, Any]] = {int(i): dict(kept) for i, kept in state.figures.plain.items()}
+    memory: dict[int, dict[str, Any]] = {}
     for name, array in _below(state.arrays, "optimizer/").items():
         number, _, key = name.partition("/")
         tensor, parameter = torch.from_numpy(array), parameters[int(number)]
@@ -174,10 +172,6 @@ def _tensors(model: Any) -> Iterator[tuple[str, Any]]:
 
 def _below(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "is_floating_point")
 
 
 def _array(tensor: Any) -> Array:

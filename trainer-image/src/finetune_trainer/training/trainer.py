@@ -23,7 +23,6 @@ class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
     _accumulate = 1
     _late = 0
     _batch = -1
-    _expected = 0
     _masks: tuple[FieldMask, ...] = ()
 
     def __init__(self, *args: Any, fields: Mapping[str, int] | None = None, **kwargs: Any) -> None:
@@ -63,14 +62,14 @@ class FineTuneTrainer(DetectionTrainer):  # type: ignore[misc]
         return loader
 
     def begin_epoch(self) -> None:
-        """Let the loader go on with this epoch's pages; one that has fetched others ahead begins anew."""
-        loader = self.train_loader
-        if loader.iterator is not None and self.epoch != self._expected:
-            loader.reset()
-        if loader.iterator is None:
+        """Let a loader that has fetched nothing begin with this epoch's pages; one that goes on comes to them itself.
+
+        No loader does an epoch twice: after a lack of memory there is another one, and a loss that is no number ends
+        the training.
+        """
+        if self.train_loader.iterator is None:
             self._order.following = self.epoch
-        self._expected = self.epoch + 1
-        self._batch = self.epoch * len(loader) - 1
+        self._batch = self.epoch * len(self.train_loader) - 1
 
     def mask_losses(self) -> None:
         """Let pages teach nothing of classes that they were not labelled for; nothing changes where all are for all."""

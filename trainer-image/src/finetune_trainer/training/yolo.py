@@ -191,13 +191,18 @@ class _Watch:
         return f"epoch {min(self.epochs_done + 1, trainer.epochs)} of {trainer.epochs}{resumed}, {what}"
 
     def epoch_trained(self, trainer: Any) -> None:
-        """Stop at the first loss that is no number: ultralytics would reload, clamp to zero, and go on."""
+        """Stop at the first loss that is no number: ultralytics would reload, clamp to zero, and go on.
+
+        Of a model with two heads the means are of one of them, so what the last batch came to counts as well: by that
+        ultralytics decides.
+        """
         losses = {name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()}
-        if not all(math.isfinite(value) for value in losses.values()):
+        last = float(trainer.loss.detach())
+        if not all(math.isfinite(value) for value in (*losses.values(), last)):
             raise StepError(
                 ErrorClass.BAD_TRAINING,
                 Reason.NOT_A_NUMBER,
-                f"The losses of epoch {trainer.epoch + 1} are {losses}.",
+                f"The losses of epoch {trainer.epoch + 1} are {losses}, and its last batch came to {last}.",
                 "Lower lr0, or look for damaged labels; the base and what is live are untouched.",
             )
         self.losses = {name: f"{value:.4f}" for name, value in losses.items()}

@@ -1,7 +1,5 @@
 """Whether a version may ever go live here: by its evidence, its verification, or because it served before."""
 
-from typing import Final
-
 from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
 from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
@@ -16,9 +14,6 @@ from ..gates.recorded import disbelief, recorded_verdict
 from ..rejections import barred, rejection_of
 from ..rejections import in_words as rejected_in_words
 from .proposal import CheckContext, Obstacle, Refuse, Wait, quoted
-
-_NAMES: Final = 512
-"""Characters of the names of classes that a message has."""
 
 
 def was_live(policy: Policy, version: ModelVersion) -> bool:
@@ -139,11 +134,8 @@ def eligible(context: CheckContext) -> Obstacle | None:
 
 def _other_classes(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
     more = lacking(ours, theirs)
-    remedy = (
-        f"append {text.quoted(', '.join(more), _NAMES)} to these, in this order, and make another promotion"
-        if more
-        else "promote a version of the policy's classes"
-    )
+    again = f"{text.appending(more)}, and make another promotion"
+    remedy = again if more else "promote a version of the policy's classes"
     return f"its classes are not those that the policy's spec.classes begin with; {remedy}"
 
 

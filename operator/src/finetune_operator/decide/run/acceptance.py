@@ -11,7 +11,7 @@ from ..resources import impossible, misfit
 from ..serving import SERVING_DIFFERS, serving_difference
 from ..starts import unfit_start
 from ..templates import evaluating_role, evaluating_template, training_role, usable_template
-from ..text import listed
+from ..text import appending, listed
 from ..views import Problem
 from .view import RunView
 
@@ -190,9 +190,5 @@ def _difference(base: ModelVersion, policy: Policy) -> str:
         else "the same names in another order, and the order is the class index"
     )
     append = lacking(ours, theirs)
-    remedy = (
-        f"append {listed(list(append))} to its spec.classes, in this order"
-        if append
-        else "import a base with the policy's classes, or make a policy for these"
-    )
+    remedy = appending(append) if append else "import a base with the policy's classes, or make a policy for these"
     return f"the class list of {base.spec.version} differs from the policy's: {what}; {remedy}"
