@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from finetune_operator.cluster.errors import Forbidden
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.observe import Observed
@@ -235,6 +236,19 @@ def paused(world: Said) -> None:
     world.act = act
 
 
+def not_applied(world: Said) -> None:
+    """Have the API server refuse the apply of the run's promotion, until the no was said."""
+    honest = world.client.apply
+
+    async def apply(kind: Kind, namespace: str, name: str, manifest: Object) -> Object:
+        status = (world.server.get(Kind.RUN, NAMESPACE, "first") or {}).get("status") or {}
+        if world.marked is None and status.get("promotion"):
+            raise Forbidden("a webhook denied the request")
+        return await honest(kind, namespace, name, manifest)
+
+    world.client.apply = apply  # type: ignore[method-assign]
+
+
 def by_hand(world: Said) -> None:
     """Have the policy leave promotions to people."""
     world.edit(Kind.POLICY, POLICY, promotion="Manual")
@@ -263,6 +277,7 @@ MOMENTS = (
     Moment("its promotion waits", PASS, _phase("Promoting"), paused),
     Moment("measured again", PASS, _phase("Evaluating"), seven_flies, earlier=True),
     Moment("left to people", PASS, _phase("Passed"), by_hand),
+    Moment("taken off, and not applied yet", PASS, _flight("Flipping"), not_applied),
     Moment("rolled out", PASS, _flight("Flipping")),
     Moment("watched", PASS, _flight("Watching")),
     Moment("live", PASS, _phase("Promoted")),

@@ -10,6 +10,8 @@ from house.samples import SAMPLES, Object, at, changed, sample
 
 pytestmark = pytest.mark.control_plane
 
+EVIDENCE = "sha256:" + "a" * 64
+
 Path = tuple[str, ...]
 
 MUTABLE = {"FineTuneRun": {"suspend", "review"}}
@@ -176,8 +178,60 @@ def test_a_persons_no_to_what_the_run_made_stays_in_the_run(server: ApiServer, *
     assert all("it stays, with its evidence" in answer.message for answer in answers.values() if not answer.accepted)
 
 
+@pytest.mark.row("R251")
+@pytest.mark.parametrize(
+    ("status", "knows"),
+    [
+        ({}, None),
+        ({"evidence": {"digest": EVIDENCE, "uri": "s3://b/e"}}, EVIDENCE),
+        ({"earlierEvidence": [EVIDENCE]}, EVIDENCE),
+        ({"phase": "Failed", "finishedAt": "2026-01-01T00:00:00Z"}, ""),
+    ],
+    ids=["nothing is judged", "in review", "measured again", "over without evidence"],
+)
+def test_a_no_to_evidence_that_the_run_does_not_have_is_refused(
+    server: ApiServer, status: Object, knows: str | None
+) -> None:
+    """Nobody would hear it; before anything is judged it may be that of a record which is taken over."""
+    manifest = changed(sample("FineTuneRun", first=False), ("spec", "review"), None)
+    created = server.create(manifest)
+    assert created.accepted, created.message
+    other = "sha256:" + "e" * 64
+    try:
+        there = server.merge_status(manifest, status)
+        assert there.accepted, there.message
+        said = {
+            (decision, seen): server.replace(_on(there.body, _reviewed(manifest, decision, seen)), dry_run=True)
+            for decision in ("Approve", "Reject")
+            for seen in (EVIDENCE, other)
+        }
+    finally:
+        server.delete(manifest)
+    refused = {seen for (decision, seen), answer in said.items() if decision == "Reject" and not answer.accepted}
+    assert refused == (set() if knows is None else {EVIDENCE, other} - {knows})
+    assert all(answer.accepted for (decision, _), answer in said.items() if decision == "Approve"), "it acts in review"
+    for answer in said.values():
+        assert answer.accepted or "copy .status.evidence.digest" in answer.message
+
+
+@pytest.mark.row("R251")
+def test_a_no_that_was_stored_goes_on_being_stored(server: ApiServer) -> None:
+    """One that an earlier release took keeps nobody from writing the status, nor from suspending the run."""
+    manifest = sample("FineTuneRun", first=False)
+    created = server.create(manifest)
+    assert created.accepted, created.message
+    try:
+        known = server.merge_status(manifest, {"evidence": {"digest": "sha256:" + "e" * 64, "uri": "s3://b/e"}})
+        assert known.accepted, known.message
+        edit = changed(manifest, ("spec", "suspend"), not manifest["spec"]["suspend"])
+        answer = server.replace(_on(known.body, edit), dry_run=True)
+    finally:
+        server.delete(manifest)
+    assert answer.accepted, answer.message
+
+
 def _reviewed(manifest: Object, decision: str, evidence: str) -> Object:
-    review = {**manifest["spec"]["review"], "decision": decision, "evidence": evidence, "by": "bo@example.com"}
+    review = {**manifest["spec"].get("review", {}), "decision": decision, "evidence": evidence, "by": "bo@example.com"}
     return {**manifest, "spec": {**manifest["spec"], "review": review}}
 
 

@@ -50,6 +50,20 @@ def why_no_default(versions: Iterable[ModelVersion], policy: Policy) -> Problem:
     return Problem("BaseNotFound", text)
 
 
+def loses_fields(base: ModelVersion, versions: Iterable[ModelVersion], policy: Policy) -> Problem | None:
+    """Return that what is live has fields that no fine-tune of this base can have (rows R239, D231)."""
+    live = policy.status.live
+    served = next((v for v in versions if live is not None and v.spec.artifact.sha256 == live.sha256), None)
+    if live is None or served is None or len(served.spec.classes) <= len(base.spec.classes):
+        return None
+    lost = listed(list(served.spec.classes[len(base.spec.classes) :]))
+    message = (
+        f"{live.version} is live and has {lost}, which {base.spec.version} has not, and so no fine-tune of it; name "
+        f"the base that {live.version} comes from, or go back to a version without it first"
+    )
+    return Problem("ClassListDiffers", message)
+
+
 def _rank(base: ModelVersion, versions: tuple[ModelVersion, ...], policy: Policy) -> int:
     """Return 4 for what was live here, 3 for what people went back from, 2 and 1 for imports, 0 for no default.
 

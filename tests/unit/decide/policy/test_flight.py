@@ -336,8 +336,7 @@ class TestForeignHands:
     @pytest.mark.parametrize("phase", ["Flipping", "Watching"])
     def test_a_hold_that_it_lifted_is_there_again_when_its_deployment_is_gone(self, phase: str) -> None:
         """Restores bring Deployments back in several steps; what else waits is not what the hold was lifted for."""
-        of = flying(phase, overrules=True)
-        decision = decide(view(of, None, versions=VERSIONS, now=NOW + seconds(20)))
+        decision = decide(at(20, flying(phase, lifted_hold=True), None))
         assert (decision.status.in_flight, decision.status.consumed[-1].reason) == (None, "TargetGone")
         assert decision.status.hold is not None
         assert "was deleted or replaced while" in decision.status.hold.message

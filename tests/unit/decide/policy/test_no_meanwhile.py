@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.policy_status import Brake, PolicyStatus, Rejected, TakenBack
-from finetune_operator.api.promotion import Despite, Promotion
+from finetune_operator.api.promotion import Despite
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide, refused
 from finetune_operator.decide.views import DeploymentView
@@ -294,26 +294,14 @@ def test_a_first_version_that_a_person_rejects_before_its_keys_are_there_is_foll
     assert (over.live, over.in_flight, over.consumed[-1].reason) == (None, None, "Rejected")
 
 
-RELEASES = replace(ASKED, spec=replace(ASKED.spec, release_hold=True))
-OVERRULES = replace(ASKED, spec=replace(ASKED.spec, despite=Despite(checks=("NotSettled",), reason="a node is gone")))
-
-
 @pytest.mark.row("D198")
 @pytest.mark.parametrize("first", [False, True], ids=["something is live", "nothing is"])
-@pytest.mark.parametrize(
-    ("asked", "holds"),
-    [((RELEASES,), True), ((), True), ((OVERRULES,), False)],
-    ids=["it lifts holds", "it is gone", "it overrules something else"],
-)
-def test_a_hold_that_was_lifted_for_what_never_got_its_keys_is_there_again(
-    asked: tuple[Promotion, ...], *, holds: bool, first: bool
-) -> None:
+@pytest.mark.parametrize("holds", [True, False], ids=["it lifted a hold", "it overruled something else"])
+def test_a_hold_that_was_lifted_for_what_never_got_its_keys_is_there_again(*, holds: bool, first: bool) -> None:
     """Whoever lifted it wanted that version served, and not what else waits for the hold to go."""
-    of, there = flying(first=first, overrules=True), deployment(epoch=None) if first else UNAPPLIED
-    before = policy(replace(of.status, rejected=(NO_TO_IT,)))
-    given_up = decide(view(before, there, *asked, versions=VERSIONS, now=NOW + seconds(30)))
-    fenced = deployment(*(() if first else (keys(BASE),)), epoch=3)
-    over = decide(view(policy(given_up.status), fenced, *asked, versions=VERSIONS, now=NOW + seconds(30))).status
+    of, there = flying(first=first, overrules=True, lifted_hold=holds), deployment(epoch=None) if first else UNAPPLIED
+    given_up = next_look(policy(replace(of.status, rejected=(NO_TO_IT,))), there)
+    over = next_look(policy(given_up.status), deployment(*(() if first else (keys(BASE),)), epoch=3)).status
     assert (over.in_flight, over.consumed[-1].reason) == (None, "Rejected")
     assert (over.hold is not None) == holds
     if over.hold is not None:

@@ -67,6 +67,7 @@ class TriggerWorld:
     now: datetime = NOW
     wrong_by: timedelta = timedelta()
     versions: tuple[ModelVersion, ...] = (BASE,)
+    serves: ModelVersion = BASE
     rebuild: RebuildRules | None = None
     rebuilding: tuple[str, ...] = ()
     """Rebuilds of people that are not over."""
@@ -85,10 +86,10 @@ class TriggerWorld:
 
     def __post_init__(self) -> None:
         rules = {"triggers": self.triggers, "rebuild": self.rebuild, "scan": ScanRules(interval_seconds=86_400)}
-        self.policy = policy(live(BASE), **rules)
+        self.policy = policy(live(self.serves), **rules)
 
     def unscanned(self) -> PolicyView:
-        return view(self.policy, deployment(keys(BASE)), versions=self.versions, now=self.now)
+        return view(self.policy, deployment(keys(self.serves)), versions=self.versions, now=self.now)
 
     def seen(self) -> PolicyView:
         self.set_status(scan=scanned(self))
@@ -99,7 +100,7 @@ class TriggerWorld:
         underway = [(name, "Training") for name, run in self.runs.items() if run.outcome == "Underway"]
         return view(
             self.policy,
-            deployment(keys(BASE)),
+            deployment(keys(self.serves)),
             versions=self.versions,
             now=self.now + self.wrong_by,
             fired=fired,

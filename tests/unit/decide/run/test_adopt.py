@@ -525,3 +525,22 @@ def test_gates_that_came_later_make_no_other_run_of_an_earlier_one_until_somebod
 
     assert asks(Gates()) == EARLIER_HASH
     assert asks(Gates(gain=GainGate(review=False))) != asks(Gates())
+
+
+@pytest.mark.row("R252")
+@pytest.mark.parametrize("approved", [False, True], ids=["", "and somebody approved"])
+def test_a_run_whose_candidate_went_live_by_another_record_is_over_and_not_measured_against_itself(
+    *, approved: bool
+) -> None:
+    """Its review had expired, and was asked for again; meanwhile a person promoted the first record with approval."""
+    again = Again(expired()).play()
+    again.complete("evaluate", evaluate_result(candidate="0.970000"))
+    assert again.phase() == "InReview"
+    again.go_live("ft_v1.1", CANDIDATE)
+    if approved:
+        assert again.status.evidence is not None
+        again.edit(review=Review(decision="Approve", evidence=again.status.evidence.digest, by="ann"))
+    again.settle()
+    assert (again.phase(), again.condition("Finished")) == ("Adopted", ("True", "SameSpecAndInputs"))
+    assert (again.status.version, again.jobs_made("evaluate")) == ("ft_v1.1", 1)
+    assert manifest(again.status.message, "FineTuneRun")["spec"]["mixing"]["seed"] > 0

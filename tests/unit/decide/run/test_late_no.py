@@ -277,6 +277,24 @@ def test_a_no_to_the_record_that_is_measured_anew_is_one_to_its_bytes(when: str)
     assert standing(plain(again.run)).rejected[:2] == (CANDIDATE, "ann")
 
 
+@pytest.mark.row("R242")
+@pytest.mark.parametrize("when", ["before it was made", "while its promotion waits"])
+def test_a_no_to_any_record_of_what_is_taken_over_is_one_to_its_bytes(when: str) -> None:
+    """They were measured twice; who says no looked at the one record, and the run takes over the other."""
+    second = Again(superseded_by(ended(World().judged(), "Failed", "TargetGone"))).play()
+    second.complete("evaluate", evaluate_result(candidate="0.900000", live_map50="0.980000"))
+    no = Review(decision="Reject", evidence=digest(second), by="ann")
+    second.set_policy(live=None)
+    third = Again(second).play(review=no if when == "before it was made" else None)
+    if when != "before it was made":
+        assert (third.phase(), third.status.version) == ("Promoting", "ft_v1.1")
+        third.edit(review=no)
+        third.settle()
+    assert standing(plain(third.run)).rejected[:2] == (CANDIDATE, "ann")
+    if when == "before it was made":
+        assert (third.phase(), made(third, CreatePromotion)) == ("Rejected", 0), third.status.message
+
+
 @pytest.mark.row("R244")
 @pytest.mark.parametrize("approved", [False, True], ids=["", "and somebody approved"])
 @pytest.mark.parametrize("carrier", ["the policy", "another record"])

@@ -48,6 +48,9 @@ class AnyNo(AnyLife):
             and before.evidence in (*known, named[0])
         ):
             return  # the API server refuses it (R208, R212)
+        is_judged = bool(known) or self.world.status.finished_at is not None
+        if decision == "Reject" and before != after and is_judged and named[0] not in known:
+            return  # so it does this (R251)
         self.world.edit(review=after)
         self.hear()
 

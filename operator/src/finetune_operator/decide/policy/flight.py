@@ -48,6 +48,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
     )
     name, spec_hash = identity(promotion)
     now = times.moment(view.now)
+    lifted = status.hold is not None and lifts(promotion, status.hold)
     flight = InFlight(
         takes_back=takes_back(view.policy, promotion, clear.version),
         reason=cut(promotion.spec.reason, limits.MARK),
@@ -55,6 +56,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         promotion_uid=promotion.metadata.uid,
         spec_hash=spec_hash,
         overrules=promotion.overrules,
+        lifted_hold=lifted,
         phase="Flipping",
         to=to,
         back=memory.way_back(status, to, view.versions),
@@ -70,7 +72,6 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         replicas=max(deployment.available, 0),
     )
     status, lifting = _overruled(view, promotion, to)
-    lifted = status.hold is not None and lifts(promotion, status.hold)
     flying = replace(memory.released(status) if lifted else status, in_flight=flight, epoch=flight.epoch)
     applied: tuple[Action, ...] = ()
     if deployment.keys != keys_of(to):

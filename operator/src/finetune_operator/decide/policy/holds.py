@@ -140,7 +140,7 @@ def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause:
     else:
         way = f"to try '{to}' again once that is mended, and lift the hold: {again}"
     held, events = hold(view, status, FIELD_MANAGER, "RolledBack", cause, (way, *lifting(policy)))
-    if held.hold is None or not events:
+    if held.hold is None or not events or flight.phase != "Returning":
         return held, events
     # It is there since the way back began: who promotes on meanwhile knows of it.
     return replace(

@@ -63,10 +63,10 @@ def turn_back(
 
 
 def _way_back(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> LiveVersion | None:
-    """Return what it goes back to by itself; live, if that never left: it serves, and a no takes nothing down."""
+    """Return what it goes back to by itself; live, whatever is known of it, if that never left: it serves (D230)."""
     status, live = view.policy.status, view.policy.status.live
-    if live is not None and deployment.keys == keys_of(live):
-        return _without_its_noes(view, flight, live.sha256)
+    if live is not None and deployment.keys == keys_of(live) != keys_of(flight.to):
+        return memory.as_version(live)
     return memory.way_back(status, flight.to, view.versions)
 
 
@@ -194,17 +194,11 @@ def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[
     event = Emit("Warning", "RolledBack", text)
     if flight.brake is not None and flight.brake.release_hold:
         return Decision(memory.released(status), (event,))
-    if flight.why == REJECTED and not _releases(view, flight):
+    if flight.why == REJECTED and not flight.lifted_hold:
         # Nothing of it ever served, and there is nothing to mend; but a hold that it lifted was lifted for it (D198).
         return Decision(status, (event,))
     held, events = holds.rolled_back(view, status, flight, text)
     return Decision(held, events or (event,))
-
-
-def _releases(view: PolicyView, flight: InFlight) -> bool:
-    """Tell whether the flight's promotion lifts holds; of one whose object is gone nobody knows which word it had."""
-    promotion = next((p for p in view.promotions if p.metadata.uid == flight.promotion_uid), None)
-    return flight.overrules if promotion is None else promotion.spec.release_hold
 
 
 def _goes_further(view: PolicyView, flight: InFlight, brake: Brake) -> bool:
@@ -282,7 +276,7 @@ def target_gone(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     status, message = instead(view, view.policy.status, flight, message)
     status, text = landed(status, flight, "Failed", "TargetGone", message, view.now), f"promotion '{flight.promotion}'"
     event = Emit("Warning", "TargetGone", f"{text}: {message}")
-    if not _releases(view, flight):
+    if not flight.lifted_hold:
         return Decision(status, (event,))
     held, events = holds.rolled_back(view, status, flight, f"{text} to '{flight.to.version}' failed: {message}")
     return Decision(held, (event, *events))

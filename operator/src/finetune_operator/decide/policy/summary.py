@@ -22,7 +22,7 @@ from .writes import ailing
 Part = tuple[str, datetime | None]
 """What is to be said, and when it began, where that stands anywhere."""
 
-NEEDS_SOMEBODY: Final = frozenset(("FailedRepeatedly", "ScheduleInvalid", NEEDS_LABELS))
+NEEDS_SOMEBODY: Final = frozenset(("FailedRepeatedly", "ScheduleInvalid", "ClassListDiffers", NEEDS_LABELS))
 """Reasons of `Due` that do not pass by themselves."""
 
 MOST_COUNTED: Final = 9

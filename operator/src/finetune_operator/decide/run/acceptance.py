@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ...api.meta import find
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
-from ..bases import bases_of, default_base, why_no_default
+from ..bases import bases_of, default_base, loses_fields, why_no_default
 from ..classes import begins, lacking
 from ..resources import impossible, misfit
 from ..serving import SERVING_DIFFERS, serving_difference
@@ -46,8 +46,8 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     base = _base(view, policy)
     if not isinstance(base, ModelVersion):
         return base
-    unfit = _unfit(base, policy) or _loses_fields(view, base, policy)
-    unfit = unfit or (unfit_start(policy, view.versions) if view.run.spec.rebuilds else None)
+    mode = unfit_start(policy, view.versions) if view.run.spec.rebuilds else loses_fields(base, view.versions, policy)
+    unfit = _unfit(base, policy) or mode
     if unfit:
         return Refused(unfit)
     differs = _served_otherwise(base, policy)
@@ -150,22 +150,6 @@ def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:
     if not begins(policy.spec.classes, base.spec.classes):
         return Problem("ClassListDiffers", _difference(base, policy))
     return None
-
-
-def _loses_fields(view: RunView, base: ModelVersion, policy: Policy) -> Problem | None:
-    """Return that what is live has fields that no fine-tune of this base can have (R239)."""
-    live = policy.status.live
-    if view.run.spec.rebuilds or live is None:
-        return None
-    served = next((v for v in view.versions if v.spec.artifact.sha256 == live.sha256), None)
-    if served is None or len(served.spec.classes) <= len(base.spec.classes):
-        return None
-    lost = listed(list(served.spec.classes[len(base.spec.classes) :]))
-    message = (
-        f"{live.version} is live and has {lost}, which {base.spec.version} has not, and so no fine-tune of it; name "
-        f"the base that {live.version} comes from, or go back to a version without it first"
-    )
-    return Problem("ClassListDiffers", message)
 
 
 def _served_otherwise(base: ModelVersion, policy: Policy) -> Problem | None:

@@ -20,6 +20,10 @@ from .review import decided_by, said_no
 from .stage import Continue, RunContext, suspended
 from .status import blocked, finish, mark, unblocked
 from .view import trains
+from .work import MAX_ROUNDS
+
+_MOST_KNOWN: Final = limits.EARLIER_EVIDENCE - MAX_ROUNDS
+"""Digests of evidence that are known from the beginning: each round of its own adds one."""
 
 _ENDS: Final[dict[Fate, tuple[RunPhase, str]]] = {
     "Live": ("Adopted", "SameSpecAndInputs"),
@@ -107,13 +111,20 @@ def _with_candidate(context: RunContext, status: RunStatus, earlier: Earlier) ->
         plan=lineage.inputs,
         seed=lineage.seed,
     )
-    # A no to the record that is taken over is one to the same bytes, whatever is measured anew.
-    known = (earlier.evidence.digest,)
+    # A no to any record of what is taken over is one to the same bytes, whatever is measured anew.
+    known = _evidence_of(context, earlier)[-_MOST_KNOWN:]
     status = replace(
         status, candidate=spec.artifact, checkpoint=spec.checkpoint, adopted=adopted, earlier_evidence=known
     )
     message = f"run {lineage.run} trained the same on the same samples; its candidate, {spec.version}, is measured anew"
     return mark(context.view, status, "Trained", "True", "Adopted", message)
+
+
+def _evidence_of(context: RunContext, earlier: Earlier) -> tuple[str, ...]:
+    """Return the digests of the evidence that records of the same bytes have; that of the earlier result last."""
+    records = [v for v in context.view.versions if v.spec.artifact.sha256 == earlier.sha256]
+    known = {v.spec.evidence.digest for v in records if v.spec.evidence is not None} - {earlier.evidence.digest}
+    return (*sorted(known), earlier.evidence.digest)
 
 
 def _with_evidence(context: RunContext, policy: Policy, status: RunStatus, earlier: Earlier) -> RunStatus:
@@ -128,7 +139,7 @@ def _with_evidence(context: RunContext, policy: Policy, status: RunStatus, earli
     return replace(
         status,
         adopted=replace(adopted, evidence=evidence.digest),
-        earlier_evidence=(),
+        earlier_evidence=status.earlier_evidence[:-1],  # what is taken over is the run's own
         gates=evidence.gates,
         figures=evidence.figures or (),
         verdict=evidence.verdict,

@@ -1,13 +1,15 @@
-"""What becomes of a judgement when something else went live: measured again, or void (rows R23, R64, R65, R225)."""
+"""What becomes of a judgement when something else went live: measured again, or void (R23, R64, R65, R225, R252)."""
 
 from typing import Final
 
 from msgspec.structs import replace
 
+from ...api.policy_status import LiveVersion
 from ...api.run import RunStatus
 from .. import limits
 from ..commands import run_command, with_remedy
 from ..decision import Decision
+from ..snapshot import default_seed
 from .grounds import Grounds
 from .stage import Continue, RunContext
 from .status import current_round, finish, mark
@@ -29,6 +31,8 @@ def measure_again(context: RunContext, status: RunStatus, ever: int) -> Continue
     Where none is left, the chain goes on, so that the candidate is recorded before the run ends (`end_outrun`).
     """
     view, live = context.view, context.live
+    if live is not None and status.candidate is not None and live.sha256 == status.candidate.sha256:
+        return _end_as_live(context, status, live)
     larger = _pool_of(context, live.sha256) if live is not None else 0
     if live is not None and larger > ever and not _is_to_be_replaced(context, live.sha256):
         message = (
@@ -46,6 +50,15 @@ def measure_again(context: RunContext, status: RunStatus, ever: int) -> Continue
         "measuring again"
     )
     return evaluate(context, _voided(context, status, message))
+
+
+def _end_as_live(context: RunContext, status: RunStatus, live: LiveVersion) -> Decision[RunStatus]:
+    """End a run whose candidate went live by another record: it would be measured against itself (R252)."""
+    status = replace(status, version=live.version, model_version=live.model_version)
+    message = f"its candidate is {live.version}, byte by byte, which went live meanwhile, so nothing is left to do"
+    again = run_command(context.view.run, seed=default_seed(context.uid))
+    message = with_remedy(message, f"to train anew with another seed: {again}")
+    return finish(context.view, status, "Adopted", "SameSpecAndInputs", message)
 
 
 def is_outrun(status: RunStatus) -> bool:

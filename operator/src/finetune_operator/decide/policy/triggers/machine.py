@@ -12,7 +12,7 @@ from ....api.policy_status import PolicyStatus
 from ....api.run import RunSpec
 from ....api.scan import Counted
 from ....api.triggers import Fired, RunTrigger, Triggers
-from ...bases import default_base, why_no_default
+from ...bases import default_base, loses_fields, why_no_default
 from ...decision import CreateRun, Decision
 from ...views import Explanation, PolicyView, Problem
 from . import brakes, memory, performance, rebuild, schedule, volume
@@ -141,6 +141,9 @@ def _ripe(
     """Return the run that is to be fired, or what keeps it back."""
     if isinstance(wish, Missing):
         return wish
+    lost = None if wish.rebuilds else loses_fields(base, view.versions, view.policy)
+    if lost is not None:
+        return Missing(lost, for_good=True)
     small = brakes.too_small(view, counts)
     if small is not None:
         return small
@@ -159,23 +162,26 @@ def _rules(view: PolicyView) -> Triggers | None:
 def _without_pointless(view: PolicyView) -> PolicyStatus:
     """Return the status without runs that were to be made, and that nobody would fire now (D171).
 
-    Something stood in the way, and meanwhile triggers went, another run had what was new, or more is asked for.
+    Something stood in the way, and meanwhile triggers went, another run had what was new, more is asked for, or what it
+    starts from is the default no more. A window that is still due is one again.
     """
     status, rules, counts = view.policy.status, _rules(view), counted(view)
     if rules is not None and isinstance(counts, Problem):
         return status
-    fired = tuple(e for e in status.fired if e.outcome != "Planned" or _is_wanted(view, e, rules, counts))
-    return status if fired == status.fired else replace(status, fired=fired)
+    pointless = [e for e in status.fired if e.outcome == "Planned" and not _is_wanted(view, e, rules, counts)]
+    for entry in pointless:
+        status = schedule.given_back(status, entry.at) if entry.kind == "Schedule" else status
+    return replace(status, fired=tuple(e for e in status.fired if e not in pointless)) if pointless else status
 
 
 def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: Counted | Problem) -> bool:
+    base = default_base(view.versions, view.policy)
     if rules is None or isinstance(counts, Problem) or brakes.too_small(view, counts) is not None:
         return False
+    if base is None or base.spec.artifact.sha256 != entry.base:
+        return False  # it names its base, and nobody would name that one now
     if entry.kind == "Rebuild":
-        base = default_base(view.versions, view.policy)
-        if base is None or base.spec.artifact.sha256 != entry.base or not rebuild.is_on(view):
-            return False
-        return isinstance(rebuild.wish(view, counts, base), Wish)
+        return rebuild.is_on(view) and isinstance(rebuild.wish(view, counts, base), Wish)
     if entry.kind == "Volume":
         return rules.volume is not None and volume.wish(rules.volume, counts) is not None
     if entry.kind == "Performance":

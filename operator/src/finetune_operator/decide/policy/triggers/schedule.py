@@ -77,6 +77,13 @@ def passed(status: PolicyStatus, window: datetime) -> PolicyStatus:
     return replace(status, schedule=replace(status.schedule, passed=window))
 
 
+def given_back(status: PolicyStatus, at: datetime) -> PolicyStatus:
+    """Return the status with the window due again for which a run was remembered at that moment, and never made."""
+    known = status.schedule
+    window = None if known is None or known.passed > at else latest(known.cron, known.time_zone, at)
+    return status if window is None else passed(status, window - timedelta(seconds=1))
+
+
 def wish(status: PolicyStatus, counts: Counted, now: datetime) -> Wish | None:
     """Return the run that the trigger asks for: a window is due, and at least one sample is new."""
     window, known = due(status, now), status.schedule
