@@ -303,3 +303,15 @@ def test_what_was_measured_without_a_field_that_is_live_is_not_taken() -> None:
     assert failed.reason == "EvidenceMismatch"
     assert "2 fields, and the live version has 3" in failed.message
     assert world.status.verdict is None
+
+
+@pytest.mark.row("R267")
+def test_a_rebuild_by_a_policy_that_lacks_a_field_that_is_live_is_refused_before_it_trains() -> None:
+    """A policy that was restored from before an edit: else it trains for days, and only then nothing compares."""
+    world = live_with_more()
+    world.set_rules(classes=CLASSES)
+    world.run = updated(world.run, spec=updated(world.run.spec, mode="Rebuild"))
+    world.settle()
+    assert (world.phase(), world.condition("Accepted")) == ("Failed", ("False", "ClassListDiffers"))
+    said = "base_v2 is live and has iban, which policy 'invoice-fields' has not; append iban to its spec.classes"
+    assert said in world.status.message

@@ -153,19 +153,26 @@ def _unfit(base: ModelVersion, policy: Policy) -> Problem | None:
 
 
 def _loses_fields(view: RunView, base: ModelVersion, policy: Policy) -> Problem | None:
-    """Return that what is live has fields that no fine-tune of this base can have (R239)."""
+    """Return that what is live has fields that no fine-tune of this base can have (R239), or no rebuild (R267)."""
     live = policy.status.live
-    if view.run.spec.rebuilds or live is None:
+    served = next((v for v in view.versions if live is not None and v.spec.artifact.sha256 == live.sha256), None)
+    if live is None or served is None:
         return None
-    served = next((v for v in view.versions if v.spec.artifact.sha256 == live.sha256), None)
-    if served is None or len(served.spec.classes) <= len(base.spec.classes):
+    has = policy.spec.classes if view.run.spec.rebuilds else base.spec.classes
+    lost = list(served.spec.classes[len(has) :])
+    if view.run.spec.rebuilds and list(lacking(has, served.spec.classes)) != lost:
+        return None  # other classes altogether: evaluate names them
+    if not lost:
         return None
-    lost = listed(list(served.spec.classes[len(base.spec.classes) :]))
-    message = (
-        f"{live.version} is live and has {lost}, which {base.spec.version} has not, and so no fine-tune of it; name "
-        f"the base that {live.version} comes from, or go back to a version without it first"
+    names = listed(lost)
+    way = (
+        f"which policy {policy.metadata.name!r} has not; append {names} to its spec.classes, in this order, and make a "
+        "new run"
+        if view.run.spec.rebuilds
+        else f"which {base.spec.version} has not, and so no fine-tune of it; name the base that {live.version} comes "
+        "from, or go back to a version without it first"
     )
-    return Problem("ClassListDiffers", message)
+    return Problem("ClassListDiffers", f"{live.version} is live and has {names}, {way}")
 
 
 def _served_otherwise(base: ModelVersion, policy: Policy) -> Problem | None:
