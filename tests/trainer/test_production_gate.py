@@ -68,6 +68,14 @@ class TestCounting:
         assert dict(zip(result.field, result.lost, strict=True))[0] == 3
         assert full.replay(live, live, base=base).result.gained == (0, 0, 0)
 
+    @pytest.mark.row("R266")
+    def test_each_model_reads_a_page_as_it_serves(self, full: Gate) -> None:
+        """Else a policy that raises its confidence takes a field from production, and the gate sees both without it."""
+        live, candidate = Seer(confidence="0.25"), Seer(confidence="0.82")
+        result = full.replay(live, candidate, base=candidate).result
+        assert dict(zip(result.field, result.lost, strict=True)) == {0: 0, 1: 0, 2: 6}
+        assert full.replay(candidate, live, base=live).result.gained == (0, 0, 6)
+
     def test_a_field_is_found_on_whichever_page_of_a_document(self, gate: Gate) -> None:
         gate.documents = 1
         gate.capture(7000, 7001, document="one")

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from finetune_trainer.artifact.metadata import parse_metadata
@@ -32,6 +33,8 @@ from trainer.world import (
     add_to_pool,
     context,
     correct_pool,
+    index,
+    page,
     relabel,
     training_parameters,
     withdraw_from,
@@ -85,6 +88,26 @@ def test_it_trains_on_all_of_the_anchor_and_of_the_pool_but_what_is_held_out(
     measured = {sample.image.sha256 for sample in (*plan.new_set, *plan.test, *plan.val)}
     assert not measured & {sample.image.sha256 for sample in plan.train}
     assert all(is_held_out(sample.document, Decimal("0.3")) for sample in plan.new_set)
+
+
+@pytest.mark.row("R265")
+def test_pages_that_the_anchor_has_in_several_files_are_one_page(
+    base: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    """Exports that were put together have many twice: a rebuild that trains once on each leaves none out."""
+    for seed in range(20):
+        for kind, suffix in (("images", "png"), ("labels", "txt")):
+            folder = world.anchor / kind / "train"
+            (folder / f"again-{seed}.{suffix}").write_bytes((folder / f"page-{seed}.{suffix}").read_bytes())
+    image, label = page(5000, strange=True)
+    for level in (0, 1, 9):
+        file_ = world.anchor / "images" / "train" / f"pool-{level}.png"
+        cv2.imwrite(str(file_), image, [cv2.IMWRITE_PNG_COMPRESSION, level])
+        (world.anchor / "labels" / "train" / f"pool-{level}.txt").write_text(label)
+    index(world.anchor)
+    result = prepared(world.rebuild(base, mixing__minPoolSamples=1), tmp_path)
+    assert (result.anchor, result.old) == (65, 64), "what is in the pool is left out, in all its files"
+    assert result.train >= result.pool - result.held_out + result.anchor - (result.pool + result.withdrawn)
 
 
 def test_it_trains_on_more_old_pages_than_go_with_a_fine_tune(

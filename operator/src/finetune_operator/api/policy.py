@@ -1,7 +1,7 @@
 """FineTunePolicy: the standing rules for one model on one Deployment, and what is live there."""
 
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from .meta import FileReference, ObjectMeta
 from .policy_status import PolicyStatus
@@ -176,6 +176,10 @@ class PodTemplates(Value, frozen=True, kw_only=True):
                 return self.scan or self.cpu
             case "rebuild":
                 return self.rebuild or self.train
+
+
+LONGEST_REBUILD: Final = 2_592_000
+"""Seconds that a step of a rebuild may run at most, whatever a policy says: the limit of the CRD."""
 
 
 class RebuildRules(Value, frozen=True, kw_only=True):

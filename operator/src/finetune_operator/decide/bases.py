@@ -7,9 +7,10 @@ from ..api.model_version import ModelVersion
 from ..api.names import series_of
 from ..api.policy import Policy
 from ..api.record import services
+from .classes import lacking
 from .gates.recorded import recorded_verdict
 from .rejections import rejection_of
-from .text import listed
+from .text import appending, listed
 from .views import Problem
 
 
@@ -50,18 +51,25 @@ def why_no_default(versions: Iterable[ModelVersion], policy: Policy) -> Problem:
     return Problem("BaseNotFound", text)
 
 
-def loses_fields(base: ModelVersion, versions: Iterable[ModelVersion], policy: Policy) -> Problem | None:
-    """Return that what is live has fields that no fine-tune of this base can have (rows R239, D231)."""
+def loses_fields(
+    base: ModelVersion, versions: Iterable[ModelVersion], policy: Policy, *, rebuilds: bool
+) -> Problem | None:
+    """Return that what is live has fields that no fine-tune of this base can have, or no rebuild (R239, R267, D231)."""
     live = policy.status.live
     served = next((v for v in versions if live is not None and v.spec.artifact.sha256 == live.sha256), None)
-    if live is None or served is None or len(served.spec.classes) <= len(base.spec.classes):
+    if live is None or served is None:
         return None
-    lost = listed(list(served.spec.classes[len(base.spec.classes) :]))
-    message = (
-        f"{live.version} is live and has {lost}, which {base.spec.version} has not, and so no fine-tune of it; name "
-        f"the base that {live.version} comes from, or go back to a version without it first"
+    has = served.spec.classes
+    lost = lacking(policy.spec.classes, has) if rebuilds else has[len(base.spec.classes) :]
+    if not lost:
+        return None
+    way = (
+        f"which policy {policy.metadata.name!r} has not; {appending(lost)}, and make a new run"
+        if rebuilds
+        else f"which {base.spec.version} has not, and so no fine-tune of it; name the base that {live.version} comes "
+        "from, or go back to a version without it first"
     )
-    return Problem("ClassListDiffers", message)
+    return Problem("ClassListDiffers", f"{live.version} is live and has {listed(list(lost))}, {way}")
 
 
 def _rank(base: ModelVersion, versions: tuple[ModelVersion, ...], policy: Policy) -> int:

@@ -96,7 +96,7 @@ OLD_ATTEMPT_MESSAGE: Final = 120
 """Characters of what older attempts said."""
 
 SUSPENDED_ATTEMPTS: Final = 5
-"""Suspended attempts that a status keeps; older ones are dropped."""
+"""Suspended attempts that a status keeps: the newest, and those that ran; what others ran is counted with these."""
 
 SCAN_ATTEMPTS: Final = 10
 """Attempts of scans that a policy's status keeps: those since the newest success. Scans are tried without end."""

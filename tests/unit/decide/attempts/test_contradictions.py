@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -74,6 +75,40 @@ SETTINGS = st.builds(
 @settings(max_examples=300, deadline=None)
 def test_no_honest_evaluation_contradicts_itself(setting: Setting, seed: int) -> None:
     assert against(honest(setting, seed), document(setting), all_fresh=setting.all_fresh) == []
+
+
+def appended(setting: Setting, fields: int, chance: Random) -> Result:
+    """Return what an honest evaluator says of so many appended fields: of each set the worst measured ones."""
+    said: Result = {"known": setting.classes}
+    for name in ("test", "new"):
+        least = setting.floor_boxes
+        boxes = [chance.choice((0, least - 1, least, 3 * least)) for _ in range(fields)]
+        matched = [chance.randint(0, count) for count in boxes]
+        detected = [hits + chance.randint(0, 9) for hits in matched]
+        shares = {field: Decimal(matched[field]) / max(boxes[field], detected[field], 1) for field in range(fields)}
+        measured = [field for field in range(fields) if boxes[field] >= least]
+        listed = sorted(measured, key=lambda field, shares=shares: (shares[field], field))[: setting.rows]  # type: ignore[misc]
+        columns = {"boxes": boxes, "matched": matched, "detections": detected}
+        said[f"{name}Boxes"] = sum(boxes)
+        said[name] = {
+            "measured": len(measured),
+            "field": [setting.classes + field for field in listed],
+            **{column: [counts[field] for field in listed] for column, counts in columns.items()},
+        }
+    return said
+
+
+@pytest.mark.row("R238")
+@given(setting=SETTINGS, fields=st.sampled_from([1, 2, 9, 20]), seed=st.integers(0, 2**32))
+@settings(max_examples=200, deadline=None)
+def test_no_honest_evaluation_of_appended_fields_contradicts_itself(setting: Setting, fields: int, seed: int) -> None:
+    asked = document(setting)
+    names = (*asked.classes, *(f"appended {number}" for number in range(fields)))
+    asked = replace(asked, classes=names, serving=replace(asked.serving, max_detections=10_000))
+    said = {**honest(setting, seed), "added": appended(setting, fields, Random(seed))}
+    assert against(said, asked, all_fresh=setting.all_fresh) == []
+    gates = judge(asked, parse(said, EvaluateResult), Standing(fields=setting.classes)).gates
+    assert next(gate.verdict for gate in gates if gate.name == "addedFields") != "Error"
 
 
 def test_the_figures_that_other_tests_begin_with_are_honest() -> None:

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from finetune_operator.api.model_version import ModelVersion
+from finetune_operator.api.policy import RebuildRules
 from finetune_operator.api.policy_status import Hold, Rejected
 from finetune_operator.api.triggers import ScheduleTrigger, Triggers
 from unit.decide.policy.trigger_world import BASE, HOUR, NOW, VOLUME, TriggerWorld, counts
@@ -47,6 +48,22 @@ def test_no_run_is_fired_that_would_lose_fields_of_what_is_live() -> None:
     there.set_status(rejected=())
     there.settle()
     assert [there.runs[name].spec.base_version for name, _ in there.made] == ["base_v2"]
+
+
+@pytest.mark.row("D231")
+def test_no_rebuild_is_fired_while_the_policy_lacks_fields_of_what_is_live() -> None:
+    """The policy was restored from before an edit: each rebuild would end for that (R267)."""
+    made = replace(MADE, spec=replace(MADE.spec, classes=APPENDED))
+    there = TriggerWorld(
+        versions=(BASE, made), serves=made, counted=counts(0, outside=2000), rebuild=RebuildRules(pool_samples=2000),
+        triggers=None,
+    )  # fmt: skip
+    there.wait(HOUR)
+    assert (there.made, there.due[1]) == ([], "ClassListDiffers")
+    assert "append appended to the policy's spec.classes" in there.due[2]
+    there.edit(classes=APPENDED)
+    there.settle()
+    assert [there.runs[name].spec.mode for name, _ in there.made] == ["Rebuild"]
 
 
 @pytest.mark.row("D232")

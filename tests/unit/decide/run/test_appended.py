@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as updated
 
+from finetune_operator.api.policy import YardstickMovedGate
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.run_document import document_json
 from finetune_operator.decide.decision import CreateModelVersion
@@ -31,15 +32,19 @@ NOTHING: dict[str, Any] = {"measured": 0, "field": [], "boxes": [], "matched": [
 def added(test: dict[str, Any] | None = None, new: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """What is measured of one appended class: on new samples alone, unless somebody labelled the anchor for it."""
     test, new = test or NOTHING, new or of_one()
-    boxes = {"testBoxes": sum(test["boxes"]), "newBoxes": 40}
+    boxes = {"testBoxes": sum(test["boxes"]), "newBoxes": sum(new["boxes"]) or 20}
     return {"known": len(CLASSES), **boxes, "test": test, "new": new, **changes}
 
 
-def evaluated(world: World, said: dict[str, Any] | None) -> World:
-    """A world whose rebuild was measured with that of the appended class; None: with nothing of it."""
+def evaluated(world: World, said: dict[str, Any] | None, drawn: int | None = None) -> World:
+    """A world whose rebuild was measured with that of the appended class; None: with nothing of it.
+
+    `drawn` is how many of its boxes prepare counted; None: as many as evaluate.
+    """
+    drawn = (said or {}).get("newBoxes", 40) if drawn is None else drawn
     world.settle()
     world.start("prepare")
-    new_set = {"documents": 60, "boxes": 1040, "fresh": 60}
+    new_set = {"documents": 60, "boxes": 1000 + drawn, "fresh": 60}
     world.complete("prepare", prepare_result(train=1560, old=1500, ratio="0", newSet=new_set))
     world.start("train")
     world.complete("train", train_result(images=1560))
@@ -137,14 +142,18 @@ def test_appended_fields_at_and_around_the_floor(said: dict[str, Any], verdict: 
         (None, "EvidenceMismatch"),  # the base cannot have been measured on a field that it does not have
         (added(known=1), "EvidenceMismatch"),
         (added(newBoxes=41), "EvidenceMismatch"),
-        (added(new=of_one(boxes=41)), "ResultContradictory"),
+        (added(new=of_one(boxes=41), newBoxes=40), "ResultContradictory"),
         (added(of_one(), testBoxes=39), "ResultContradictory"),
+        (added(of_one(), testBoxes=41), "ResultContradictory"),  # one field is appended, and it is listed
+        (added(testBoxes=30), "ResultContradictory"),  # then it is measured there
+        (added({**NOTHING, "measured": 1}, testBoxes=29), "ResultContradictory"),  # then it has 30
+        (added(of_one(boxes=200 * 300 - 1199, matched=60_000)), "ResultContradictory"),  # pages have 300 at most
     ],
 )
 def test_figures_of_other_fields_than_base_and_live_version_have_are_not_taken(
     said: dict[str, Any] | None, reason: str
 ) -> None:
-    world = evaluated(appended(mode="Rebuild"), said)
+    world = evaluated(appended(mode="Rebuild"), said, drawn=40)
     assert world.status.verdict is None
     assert [a.reason for a in world.status.attempts if a.step == "evaluate" and a.outcome == "Failed"] == [reason]
 
@@ -203,7 +212,8 @@ def judged_beside(world: World, base_digest: str, live_digest: str, said: dict[s
     world.settle()
     world.start("prepare")
     mix: dict[str, Any] = {"train": 1560, "old": 1500, "ratio": "0"} if rebuilds else {}
-    world.complete("prepare", prepare_result(newSet={"documents": 60, "boxes": 1040, "fresh": 60}, **mix))
+    new_set = {"documents": 60, "boxes": 1000 + said["newBoxes"], "fresh": 60}
+    world.complete("prepare", prepare_result(newSet=new_set, **mix))
     world.start("train")
     world.complete("train", train_result(images=1560 if rebuilds else 1260))
     world.start("evaluate")
@@ -254,3 +264,64 @@ def test_what_neither_base_nor_live_version_has_is_new_and_is_said_beside_what_o
     said = {"known": len(CLASSES), "testBoxes": 80, "newBoxes": 40, "test": both, "new": NOTHING}
     gate = judged_beside(world, BASE, NEW_BASE, said)
     assert gate.message.startswith("of base and live version one alone has iban and bic is new, so nothing is compared")
+
+
+def forgotten(world: World) -> World:
+    """The world without the record of what is live: people delete ModelVersions, and what serves goes on."""
+    world.versions = tuple(v for v in world.versions if v.spec.artifact.sha256 != NEW_BASE)
+    world.run = updated(world.run, spec=updated(world.run.spec, mode="Rebuild"))
+    return world
+
+
+@pytest.mark.row("R261")
+def test_what_is_live_without_a_record_may_have_what_is_called_new() -> None:
+    """Else whoever deletes a record makes a field that serves one that nobody has."""
+    world = forgotten(live_with_more())
+    assert world.policy is not None
+    review = updated(world.policy.spec.gates, yardstick_moved=YardstickMovedGate(review=False))
+    world.set_rules(gates=review)
+    gate = judged_beside(world, BASE, NEW_BASE, added(of_one()))
+    assert (gate.verdict, gate.reason) == ("Review", "FieldNotCompared")
+    assert gate.message.startswith("no record tells whether the live version has iban, so nothing is compared: ")
+    assert world.status.verdict == "Review"
+
+
+@pytest.mark.row("R261")
+@pytest.mark.parametrize(("new", "reason"), [(of_one(matched=20), "FieldBelowFloor"), (NOTHING, "FieldNotMeasured")])
+def test_the_floor_is_named_first_where_a_record_is_missing(new: dict[str, Any], reason: str) -> None:
+    gate = judged_beside(forgotten(live_with_more()), BASE, NEW_BASE, added(new=new))
+    assert (gate.verdict, gate.reason) == ("Review", reason)
+
+
+@pytest.mark.row("R262")
+def test_what_was_measured_without_a_field_that_is_live_is_not_taken() -> None:
+    """What went live while it trained has one more: an honest evaluation ends with that, and another one is none."""
+    world = World(
+        run=run(base_version="base_v1"), versions=(base(), base("base_v2", NEW_BASE, classes=MORE))
+    ).prepared()
+    world.set_rules(classes=MORE)
+    world.go_live("base_v2", NEW_BASE)
+    world.start("train")
+    world.complete("train", train_result())
+    world.start("evaluate")
+    result = evaluate_result(live_map50="0.980000")
+    result["models"]["live"]["sha256"] = NEW_BASE
+    world.complete("evaluate", result)
+    (failed,) = [a for a in world.status.attempts if a.step == "evaluate" and a.outcome == "Failed"]
+    assert failed.reason == "EvidenceMismatch"
+    assert "2 fields, and the live version has 3" in failed.message
+    assert world.status.verdict is None
+
+
+@pytest.mark.row("R267")
+def test_a_rebuild_by_a_policy_that_lacks_a_field_that_is_live_is_refused_before_it_trains() -> None:
+    """A policy that was restored from before an edit: else it trains for days, and only then nothing compares."""
+    world = live_with_more()
+    world.set_rules(classes=CLASSES)
+    world.run = updated(world.run, spec=updated(world.run.spec, mode="Rebuild"))
+    world.settle()
+    assert (world.phase(), world.condition("Accepted")) == ("Failed", ("False", "ClassListDiffers"))
+    said = (
+        "base_v2 is live and has iban, which policy 'invoice-fields' has not; append iban to the policy's spec.classes"
+    )
+    assert said in world.status.message

@@ -10,13 +10,14 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import FileReference, find
 from finetune_operator.api.model_version import Lineage
-from finetune_operator.api.policy import MixingRules, RebuildRules
+from finetune_operator.api.policy import LONGEST_REBUILD, MixingRules, RebuildRules
 from finetune_operator.api.policy_status import Judged
 from finetune_operator.api.run import RunMixing
 from finetune_operator.api.run_document import document_json
 from finetune_operator.api.training import Augment, RebuildTraining, Training, TrainingOverrides
 from finetune_operator.decide.decision import CreateJob, CreateModelVersion, CreatePromotion
 from finetune_operator.decide.run.stage import RunContext, deadline_of
+from house.crds import crds
 from unit.decide.run.results import BASE, LIVE, START, evaluate_result, prepare_result, sha, train_result
 from unit.decide.run.world import World, base, run, template
 
@@ -149,6 +150,30 @@ def test_a_step_of_a_rebuild_may_run_as_long_as_the_policy_says(spec: dict[str, 
     assert deadline_of(RunContext(world.view(), world.snapshot)) == timedelta(seconds=seconds)
     without = deadline_of(RunContext(replace(world.view(), policy=None), world.snapshot))
     assert without >= timedelta(seconds=50)
+
+
+@pytest.mark.row("R264")
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_rebuild_whose_policy_is_gone_goes_on_for_as_long_as_any_policy_may_say(gone: bool) -> None:
+    """Whoever deletes a policy to make it anew ends no training that it gave two weeks."""
+    world = rebuilds()
+    world.set_rules(rebuild=RebuildRules(active_deadline_seconds=1_200_000))
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", drawn())
+    world.start("train")
+    world.wait(700_000)
+    world.policy = None if gone else world.policy
+    world.settle()
+    assert world.phase() == "Training"
+    world.wait(LONGEST_REBUILD - 700_000)
+    world.settle()
+    assert world.job("train").deleting
+
+
+def test_the_longest_rebuild_is_the_limit_of_the_schema() -> None:
+    said = crds()["FineTunePolicy"].spec["properties"]["rebuild"]["properties"]["activeDeadlineSeconds"]
+    assert said["maximum"] == LONGEST_REBUILD
 
 
 @pytest.mark.row("R233")

@@ -1,9 +1,11 @@
 """Suspension and deadlines: what they end, and what they cost."""
 
+import json
 from datetime import timedelta
 
 import pytest
 
+from finetune_operator.decide.decision import CreateJob
 from unit.decide.run.attempts import error, newest
 from unit.decide.run.results import train_result
 from unit.decide.run.world import World, run
@@ -105,3 +107,45 @@ def test_no_attempt_follows_when_the_time_is_used_up() -> None:
     world.wait(300)
     world.settle()
     assert world.condition("Finished") == ("True", "DeadlineExceeded")
+
+
+def pause(world: World, *, after: int | None) -> None:
+    """Suspend the training and let it go on; before, its trainer runs for so many seconds, or not at all."""
+    if after is not None:
+        world.start("train")
+        world.wait(after)
+    world.edit(suspend=True)
+    world.settle()
+    world.remove_job(world.job("train").name)
+    world.edit(suspend=False)
+    world.settle()
+
+
+@pytest.mark.row("R263")
+@pytest.mark.parametrize("pauses", [4, 5, 6, 9, 30])
+def test_however_often_a_run_is_suspended_its_deadline_stays(pauses: int) -> None:
+    """Else whoever suspends it every night, or every hour, takes its clock away."""
+    world = World(run=run(active_deadline_seconds=10 * pauses + 5)).prepared()
+    for _ in range(pauses):
+        pause(world, after=10)
+    world.start("train")
+    world.wait(4)
+    assert world.settle().requeue_after == timedelta(seconds=1)
+    world.wait(1)
+    world.settle()
+    world.remove_job(world.job("train").name)
+    world.settle()
+    assert world.condition("Finished") == ("True", "DeadlineExceeded")
+
+
+@pytest.mark.row("R263")
+def test_what_ran_is_named_to_the_next_attempt_though_many_were_suspended_since_that_did_not() -> None:
+    """A queue that is paused again and again, or a PodTemplate that is edited often, takes no epoch away."""
+    world = World().prepared()
+    pause(world, after=3600)
+    for _ in range(12):
+        pause(world, after=None)
+    job = next(action for action in reversed(world.history) if isinstance(action, CreateJob))
+    assert 1 in [earlier["attempt"] for earlier in json.loads(job.step_inputs)["earlier"]]
+    assert newest(world).attempt == 14, "numbers never come back"
+    assert sum(a.outcome == "Suspended" for a in world.status.attempts) <= 5

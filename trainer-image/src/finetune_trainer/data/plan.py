@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
@@ -102,7 +102,7 @@ def make_plan(storage: Storage, document: TrainingDocument, known: Known, counte
         pool_uri=pool_uri,
         seed=document.mixing.seed,
         ratio=format_ratio(times),
-        counts=_counts(measured.pool, members, index, known, old=len(old)),
+        counts=_counts(measured.pool, members, index, known, listing, old=len(old)),
         digests=_digests([member.sample for member in members], index, new_set, document.classes),
         train=(*(_trained(sample) for sample in outside), *old),
         val=val,
@@ -199,13 +199,31 @@ def _old_candidates(
 
     A page that was in the pool is no page of the anchor any more: it trains once, as it was verified, or not at all.
     """
-    ever = {digest for sample in listing for digest in digests_of(sample)}
+    ever = _ever(listing)
     candidates = {
         page.image_sha256: _trained(anchor_sample(anchor_uri, page, fields), "anchor")
         for page in index.splits.train
-        if page.image_sha256 not in ever and page.pixels not in ever
+        if not _is_one_of(page, ever)
     }
     return candidates | {member.known.image: _trained(member.sample) for member in members if member.old}
+
+
+def _ever(listing: Iterable[ListedSample]) -> frozenset[str]:
+    """Return the digests of all that was ever in the pool."""
+    return frozenset(digest for sample in listing for digest in digests_of(sample))
+
+
+def _is_one_of(page: AnchorPage, digests: Collection[str]) -> bool:
+    return page.image_sha256 in digests or page.pixels in digests
+
+
+def _count_anchor(pages: Iterable[AnchorPage], ever: Collection[str]) -> int:
+    """Return how many pages the train split has: files of the same bytes are one page, which trains once.
+
+    So are all files that show a page which was ever in the pool. Then what a rebuild leaves out of the anchor is never
+    more than what was ever there, and the operator takes no honest mix for one that lacks pages.
+    """
+    return len({(p.pixels or p.image_sha256) if _is_one_of(p, ever) else p.image_sha256 for p in pages})
 
 
 def _draw_old(
@@ -226,7 +244,15 @@ def _trained(sample: Sample, origin: Literal["pool", "anchor"] = "pool") -> Trai
     return TrainSample(sample.image, sample.label, sample.bytes, sample.boxes, origin, fields=sample.fields)
 
 
-def _counts(pool: Pool, members: Sequence[_Member], index: AnchorIndex, known: Known, *, old: int) -> Counts:
+def _counts(
+    pool: Pool,
+    members: Sequence[_Member],
+    index: AnchorIndex,
+    known: Known,
+    listing: Sequence[ListedSample],
+    *,
+    old: int,
+) -> Counts:
     samples = ((member.known, member.sample.held_out) for member in members)
     counts = count_samples(samples, known.base, Listing(known.judged))
     return Counts(
@@ -239,7 +265,7 @@ def _counts(pool: Pool, members: Sequence[_Member], index: AnchorIndex, known: K
         fresh=sum(member.sample.fresh for member in members),
         train=counts.outside + old,
         old=old,
-        anchor=len(index.splits.train),
+        anchor=_count_anchor(index.splits.train, _ever(listing)),
         val=len(index.splits.val),
         test=len(index.splits.test),
     )

@@ -93,7 +93,7 @@ class Digests(Document, frozen=True, omit_defaults=True):
 
 
 class Counts(Document, frozen=True):
-    """Numbers of pages. `train` is `outside` and `old`; `anchor` is the whole train split.
+    """Numbers of pages. `train` is `outside` and `old`; `anchor` is the whole train split, each page once.
 
     pool, held_out: current samples, and those of them that only measure. withdrawn: pages that are in no other count.
     outside: samples that may train and that the base's listing does not have. new: those that no judged listing has;

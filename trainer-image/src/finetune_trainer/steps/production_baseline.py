@@ -104,7 +104,7 @@ def _drawn(
     unlabelled = replace(known, labels={})
     drawn = draw_documents(context.storage, production, days, unlabelled, count=DOCUMENTS, seed=seed, pages=PAGES)
     there = fetch_documents(context, drawn, len(document.classes))
-    return compare(context, document, models, there) if there else ()
+    return compare(context, models, there) if there else ()
 
 
 def _baseline(compared: Sequence[Compared], classes: Sequence[str]) -> MeasuredBaseline:

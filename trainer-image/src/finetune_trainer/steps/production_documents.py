@@ -11,7 +11,6 @@ from ..digests import sha256_of
 from ..documents.codec import FileReference
 from ..documents.plan import DrawnDocument, DrawnPage, Sample
 from ..documents.production import parse_page
-from ..documents.run import TrainingDocument
 from ..evaluation.detector import Detector
 from ..evaluation.evaluate import run_model, validation
 from ..evaluation.fields import Model
@@ -85,11 +84,10 @@ def day_of(page: DrawnPage) -> str:
 
 def compare(
     context: StepContext,
-    document: TrainingDocument,
     models: Mapping[Model, tuple[Detector, str]],
     there: Sequence[CapturedDocument],
 ) -> list[Compared]:
-    """Run what is live (the base, where nothing else is) and the candidate on these documents, as they would serve."""
+    """Run what is live (the base, where nothing else is) and the candidate on these documents, each as it serves."""
     pages = [page for each in there for page in each.pages]
     by_model: list[list[PageResult]] = []
     names: tuple[Model, Model] = ("live" if "live" in models else "base", "candidate")
@@ -97,8 +95,10 @@ def compare(
         counted = context.progress.counting(
             f"running {name} on documents of production", "pages", percent=(91 + 2 * number, 93 + 2 * number)
         )
-        measured, served = validation(document.serving), Thresholds.of(document.serving)
-        by_model.append(run_model(models[name][0], pages, measured, counted, served=served)[0])
+        detector = models[name][0]
+        # What is live may have other settings than the policy has by now: production sees what it answers with its own.
+        measured, served = validation(detector.serving), Thresholds.of(detector.serving)
+        by_model.append(run_model(detector, pages, measured, counted, served=served)[0])
     compared: list[Compared] = []
     first = 0
     for each in there:

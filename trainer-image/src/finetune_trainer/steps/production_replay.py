@@ -76,7 +76,7 @@ def replay(
     learnt = taught_by(context.storage, inputs.live.inputs if inputs.live else None)
     unknown = [pages for pages in plan.production if not any(page.pixels in learnt for page in pages)]
     there = fetch_documents(context, unknown, len(document.classes))
-    compared = compare(context, document, models, there)
+    compared = compare(context, models, there)
     classes = document.classes[:known]
     counts = count_replayed(compared, len(classes))
     result = ProductionSet(

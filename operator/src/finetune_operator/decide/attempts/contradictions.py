@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from ...api.run_document import DocumentMixing, RunDocument
-from ...api.step_result import EvaluateResult, Measured, NewSet, PrepareResult, Scores
+from ...api.step_result import AddedFields, EvaluateResult, Measured, NewSet, PrepareResult, Scores
 from ..gates.gate import shared_fields
 from ..gates.rows import MAX_COUNT, drop_rows, floor_rows
 from ..gates.shares import found_share, share
@@ -69,14 +69,26 @@ def _added(run_document: RunDocument, result: EvaluateResult) -> Iterator[str]:
     for boxes, listed, what in pairs:
         if not 0 <= boxes <= MAX_COUNT or sum(listed.boxes) > boxes or min(listed.boxes, default=0) < 0:
             yield f"{sum(listed.boxes)} of {boxes} boxes of appended fields on {what}"
+        elif run_document.gates is not None and listed.measured <= fields - added.known:
+            least = run_document.gates.floor.min_boxes
+            yield from _measured(listed, boxes, fields - added.known, least, what)
+
+
+def _measured(listed: AddedFields, boxes: int, fields: int, least: int, what: str) -> Iterator[str]:
+    """Yield that so many boxes cannot be on the measured ones of so many fields, which have `least` or more each."""
+    unlisted, left = listed.measured - len(listed.field), boxes - sum(listed.boxes)
+    most = (fields - listed.measured) * (least - 1)
+    if left < unlisted * least or (unlisted == 0 and left > most):
+        yield f"{boxes} boxes on {what} are not those of {listed.measured} appended fields with {least} or more each"
 
 
 def _test_pages(run_document: RunDocument, result: EvaluateResult) -> Iterator[str]:
     """Yield that the test set has more boxes than its pages may have, or none and a mean over them."""
-    images, boxes, most = result.test_set.images, result.test_set.boxes, run_document.serving.max_detections
+    images, most = result.test_set.images, run_document.serving.max_detections
+    boxes = result.test_set.boxes + (0 if result.added is None else result.added.test_boxes)
     if boxes > images * most:
         yield f"{boxes} boxes on {images} test images, of which none may have more than {most}"
-    if images > 0 and boxes == 0 and any(share(model.map50) for _, model in _models(result)):
+    if images > 0 and result.test_set.boxes == 0 and any(share(model.map50) for _, model in _models(result)):
         yield f"an mAP50 above 0 on {images} test images without a box"
 
 

@@ -1,5 +1,6 @@
 """Attempts as a status keeps them: the newest, what still runs of them, how long, when the next may come."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -77,20 +78,37 @@ def newly_failed(before: tuple[Attempt, ...], after: tuple[Attempt, ...]) -> tup
 
 
 def compact(attempts: tuple[Attempt, ...], failed: int | None = None) -> tuple[Attempt, ...]:
-    """Return the attempts with what older ones said cut short, and without the oldest suspended ones.
+    """Return the attempts with what older ones said cut short, and few suspended ones.
 
     `failed` is how many failed ones to keep, where there is no end to them; None keeps all.
     """
-    suspended = [a for a in attempts if a.outcome == "Suspended"][: -limits.SUSPENDED_ATTEMPTS]
     endless = [] if failed is None else [a for a in attempts if a.outcome == "Failed"][:-failed]
-    dropped = {(a.step, a.attempt) for a in (*suspended, *endless)}
-    kept = (a for a in attempts if (a.step, a.attempt) not in dropped)
+    kept = (a for a in _few_suspended(attempts) if a not in endless)
     return tuple(
         a
         if len(a.message) <= limits.OLD_ATTEMPT_MESSAGE
         else replace(a, message=a.message[: limits.OLD_ATTEMPT_MESSAGE])
         for a in kept
     )
+
+
+def _few_suspended(attempts: tuple[Attempt, ...]) -> Iterator[Attempt]:
+    """Yield the attempts without those suspended ones that are too many; what these ran still counts for the step.
+
+    The newest stays, for its number must not come back; then those that ran, for another attempt may go on from what
+    they kept (R210).
+    """
+    suspended = [a for a in attempts if a.outcome == "Suspended"]
+    many = len(suspended) - limits.SUSPENDED_ATTEMPTS
+    if many <= 0:
+        yield from attempts
+        return
+    ranked = sorted(suspended[:-1], key=lambda a: (a.step == suspended[-1].step, a.ran_seconds > 0))
+    dropped, heir = ranked[:many], ranked[many]
+    ran = sum(a.ran_seconds for a in dropped if a.step == heir.step)
+    for attempt in attempts:
+        if attempt not in dropped:
+            yield replace(attempt, ran_seconds=attempt.ran_seconds + ran) if attempt is heir else attempt
 
 
 def backoff(failures: int, most: timedelta = MAX_BACKOFF) -> timedelta:

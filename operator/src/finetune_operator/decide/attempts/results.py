@@ -204,8 +204,10 @@ def _of_other_bytes(
 
 
 def _of_other_fields(run_document: RunDocument, result: EvaluateResult, live_fields: int | None) -> list[str]:
-    """Return that figures are of other fields than base and live version have (R238)."""
+    """Return that figures are of other fields than base and live version have (R238), or the run fewer (R262)."""
     all_, base, known = len(run_document.classes), run_document.base.fields, shared_fields(run_document, result)
+    if live_fields is not None and live_fields > all_:
+        return [f"{all_} fields, and the live version has {live_fields}"]
     most = min(all_, base or all_, live_fields or all_)
     if known == most or (known < most and result.models.live is not None and live_fields is None):
         return []

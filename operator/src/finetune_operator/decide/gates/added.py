@@ -25,7 +25,7 @@ def judge_added(limits: FloorGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     """Judge appended fields on both sets of pages: above `minimum` in recall and precision Pass, else Review.
 
     One that neither set measures is a Review, for nobody knows what it does; and so is one that base or live version
-    has, for nothing holds the candidate to that. No verdict where all models have all fields.
+    has, or may have, for nothing holds the candidate to that. No verdict where all models have all fields.
     """
     added = case.result.added
     if added is None:
@@ -51,6 +51,9 @@ def judge_added(limits: FloorGate, case: Evaluation) -> tuple[GateVerdict, ...]:
 
 def _why(case: Evaluation) -> Iterator[str]:
     """Yield why fields are compared with nothing."""
+    if case.result.models.live is not None and case.standing.fields is None:
+        yield f"no record tells whether the live version has {listed(list(case.added))}"
+        return
     before, new = list(case.added_before), list(case.added[len(case.added_before) :])
     if before:
         yield f"of base and live version one alone has {listed(before)}"

@@ -49,8 +49,8 @@ class Evaluation:
     """What a gate judges: one evaluation, the names of the fields, and what is known of what is live.
 
     `classes` are the fields that all models have, and `added` those behind them, which some model does not have;
-    `added_before` are those of them that base or live version has. `captured` is where documents of production were
-    drawn from; None without Gate 3.
+    `added_before` are those of them that base or live version has, or may have. `captured` is where documents of
+    production were drawn from; None without Gate 3.
     """
 
     result: EvaluateResult

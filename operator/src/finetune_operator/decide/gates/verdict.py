@@ -69,13 +69,20 @@ def judge(
         missing = tuple(GateVerdict(name=gate.name, verdict="Error", message=message) for gate in gates)
         return Judgement(missing, "Error", None)
     known, names = shared_fields(run_document, result), run_document.classes
-    before = max(run_document.base.fields or len(names), standing.fields or 0)
+    before = _had_before(run_document, result, standing)
     case = Evaluation(result, names[:known], standing, run_document.data.production, names[known:], names[known:before])
     verdicts = tuple(verdict for gate in gates for verdict in gate.verdicts(limits, case))
     figures = _figures(gates, result)
     if figures is None:
         return Judgement(verdicts, "Error", None)
     return Judgement(verdicts, worst(verdicts), (*figures, *served_figures(result, len(run_document.classes))))
+
+
+def _had_before(run_document: RunDocument, result: EvaluateResult, standing: Standing) -> int:
+    """Return how many fields, the first ones, base or live version has; all, where no record tells of the latter."""
+    every = len(run_document.classes)
+    live = standing.fields if result.models.live is not None else 0
+    return max(run_document.base.fields or every, every if live is None else live)
 
 
 def worst(gates: tuple[GateVerdict, ...]) -> Verdict:

@@ -46,8 +46,9 @@ def accept(view: RunView) -> Accepted | Waits | Refused:
     base = _base(view, policy)
     if not isinstance(base, ModelVersion):
         return base
-    mode = unfit_start(policy, view.versions) if view.run.spec.rebuilds else loses_fields(base, view.versions, policy)
-    unfit = _unfit(base, policy) or mode
+    rebuilds = view.run.spec.rebuilds
+    unfit = _unfit(base, policy) or loses_fields(base, view.versions, policy, rebuilds=rebuilds)
+    unfit = unfit or (unfit_start(policy, view.versions) if rebuilds else None)
     if unfit:
         return Refused(unfit)
     differs = _served_otherwise(base, policy)

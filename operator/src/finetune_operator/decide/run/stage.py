@@ -7,7 +7,7 @@ from datetime import timedelta
 from ...api.meta import FileReference
 from ...api.model_version import ModelVersion
 from ...api.names import snapshot_name
-from ...api.policy import Policy, RebuildRules
+from ...api.policy import LONGEST_REBUILD, Policy
 from ...api.policy_status import LiveVersion
 from ...api.run import RunStatus
 from ...api.run_document import RunDocument
@@ -84,9 +84,13 @@ def attempts_view(context: RunContext, status: RunStatus) -> AttemptsView:
 
 
 def deadline_of(context: RunContext) -> timedelta:
-    """Return how long a step may run: what the run says, else a day, and for a rebuild what its policy says."""
-    rules = RebuildRules() if context.policy is None else context.policy.spec.rebuild_rules
-    return span(context.view.run.spec.deadline_seconds(rules.active_deadline_seconds))
+    """Return how long a step may run: what the run says, else a day, and for a rebuild what its policy says.
+
+    What a policy said that is gone nobody knows: the most that any may (R264).
+    """
+    policy = context.policy
+    rebuild = LONGEST_REBUILD if policy is None else policy.spec.rebuild_rules.active_deadline_seconds
+    return span(context.view.run.spec.deadline_seconds(rebuild))
 
 
 def suspended(view: RunView) -> Explanation | None:

@@ -141,7 +141,7 @@ def _ripe(
     """Return the run that is to be fired, or what keeps it back."""
     if isinstance(wish, Missing):
         return wish
-    lost = None if wish.rebuilds else loses_fields(base, view.versions, view.policy)
+    lost = loses_fields(base, view.versions, view.policy, rebuilds=wish.rebuilds)
     if lost is not None:
         return Missing(lost, for_good=True)
     small = brakes.too_small(view, counts)
