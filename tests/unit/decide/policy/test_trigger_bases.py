@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy import RebuildRules
 from finetune_operator.api.policy_status import Hold, Rejected
-from finetune_operator.api.triggers import ScheduleTrigger, Triggers
+from finetune_operator.api.triggers import ScheduleTrigger, Triggers, VolumeTrigger
 from unit.decide.policy.trigger_world import BASE, HOUR, NOW, VOLUME, TriggerWorld, counts
-from unit.decide.policy.world import live_version, tuned
+from unit.decide.policy.world import live, live_version, tuned
 
 APPENDED = (*BASE.spec.classes, "appended")
 NIGHTLY = Triggers(schedule=ScheduleTrigger(cron="0 2 * * *"), cooldown_seconds=0)
@@ -100,3 +100,41 @@ def test_a_window_whose_run_was_forgotten_fires_nothing_where_nothing_is_new_any
     there.counted = counts(5, listing="pool-2")
     there.wait(HOUR)
     assert there.made == [], "its window is over"
+
+
+@pytest.mark.row("D250")
+@pytest.mark.parametrize("by", ["volume", "schedule"])
+def test_a_run_that_could_not_be_made_for_a_while_is_not_made_where_it_would_lose_fields_by_then(by: str) -> None:
+    """People promoted a fine-tune of a rejected base meanwhile: the base that it names is the default still."""
+    tune = of_new_base()
+    new_base = replace(MADE, spec=replace(MADE.spec, classes=APPENDED))
+    there = TriggerWorld(versions=(BASE, new_base, tune), triggers=NIGHTLY if by == "schedule" else VOLUME)
+    there.edit(classes=APPENDED)
+    reject(there, new_base)
+    while not there.fired:
+        there.look(acts=False)
+        there.now += timedelta(minutes=5)
+    there.set_status(hold=Hold(by="x", reason="External", message="", since=NOW))
+    there.wait(HOUR)
+    there.serves = tune
+    there.set_status(live=live(tune).live, hold=None)
+    there.wait(HOUR)
+    # A window that finds that is over, as in D158.
+    assert (there.made, there.due[1]) == ([], "ClassListDiffers" if by == "volume" else "WaitingForWindow")
+    there.set_status(rejected=())
+    there.settle()
+    assert [there.runs[name].spec.base_version for name, _ in there.made] == (["base_v2"] if by == "volume" else [])
+
+
+@pytest.mark.row("D171")
+def test_a_run_of_a_schedule_that_went_while_it_could_not_be_made_is_not_made() -> None:
+    there = TriggerWorld(triggers=NIGHTLY)
+    while not there.fired:
+        there.look(acts=False)
+        there.now += timedelta(minutes=5)
+    there.set_status(hold=Hold(by="x", reason="External", message="", since=NOW))
+    there.wait(HOUR)
+    there.edit(triggers=Triggers(volume=VolumeTrigger(new_samples=10_000)))
+    there.set_status(hold=None)
+    there.wait(HOUR)
+    assert (there.made, there.fired, there.due[1]) == ([], (), "NotEnoughNewSamples")

@@ -31,8 +31,9 @@ def measure_again(context: RunContext, status: RunStatus, ever: int) -> Continue
     Where none is left, the chain goes on, so that the candidate is recorded before the run ends (`end_outrun`).
     """
     view, live = context.view, context.live
-    if live is not None and status.candidate is not None and live.sha256 == status.candidate.sha256:
-        return _end_as_live(context, status, live)
+    itself = itself_live(context, status)
+    if itself is not None:
+        return end_as_live(context, status, itself)
     larger = _pool_of(context, live.sha256) if live is not None else 0
     if live is not None and larger > ever and not _is_to_be_replaced(context, live.sha256):
         message = (
@@ -52,8 +53,14 @@ def measure_again(context: RunContext, status: RunStatus, ever: int) -> Continue
     return evaluate(context, _voided(context, status, message))
 
 
-def _end_as_live(context: RunContext, status: RunStatus, live: LiveVersion) -> Decision[RunStatus]:
-    """End a run whose candidate went live by another record: it would be measured against itself (R252)."""
+def itself_live(context: RunContext, status: RunStatus) -> LiveVersion | None:
+    """Return what is live if that is the candidate, byte by byte."""
+    live, candidate = context.live, status.candidate
+    return live if live is not None and candidate is not None and live.sha256 == candidate.sha256 else None
+
+
+def end_as_live(context: RunContext, status: RunStatus, live: LiveVersion) -> Decision[RunStatus]:
+    """End a run whose candidate went live by another record: nothing is left to do (R252)."""
     status = replace(status, version=live.version, model_version=live.model_version)
     message = f"its candidate is {live.version}, byte by byte, which went live meanwhile, so nothing is left to do"
     again = run_command(context.view.run, seed=default_seed(context.uid))

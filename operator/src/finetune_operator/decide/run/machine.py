@@ -23,7 +23,7 @@ from .late_no import keep_no
 from .metrics import metrics
 from .promote import leave_to_people, promote
 from .record import record_version
-from .review import await_review, check_still_current, end_overtaken, end_rejected, show_verdict
+from .review import await_review, check_still_current, end_overtaken, end_rejected, end_served, show_verdict
 from .stage import RunContext, Stage, suspended
 from .status import blocked, concluded, events, finish, first_visit, say, unblocked, worth_writing
 from .turn import place_of, wait_for_turn
@@ -36,6 +36,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     await_twin,  # wait for a run under way that asks for the same
     adopt,  # take over what a run made that trained the same on the same samples, or end as it ended
     train,  # fine-tune the base, and export
+    end_served,  # end a run whose candidate went live by another record of it
     evaluate,  # measure candidate, base and what is live; judge
     check_still_current,  # measure again, or give way, when another version went live meanwhile
     end_copy,  # end a run whose candidate another one made

@@ -1,4 +1,4 @@
-"""The stages between verdict and record: is it still current, does a person have to decide (rows R23 to R30)."""
+"""The stages between verdict and record: is it still current, does a person have to decide (rows R23 to R30, R270)."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,7 +16,8 @@ from ..rejections import in_words, rejection_of
 from ..snapshot import default_seed
 from ..times import later, span, stamp, whole_seconds
 from .acceptance import live_is_unknown, policy_not_found, policy_not_looked_at, was_looked_at
-from .again import end_outrun, is_current, is_outrun, measure_again
+from .again import end_as_live, end_outrun, is_current, is_outrun, itself_live, measure_again
+from .copies import is_copy
 from .grounds import gates_text, grounds_of, objections, reasons_of
 from .stage import Continue, RunContext
 from .status import blocked, finish, mark, say, unblocked
@@ -27,8 +28,19 @@ _REASON: Final = 1024
 """Characters of a person's name and reason that messages quote."""
 
 
+def end_served(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
+    """End a run whose candidate went live before this round measured it: it would be measured against itself (R270).
+
+    Not what a person rejected: that ends by the no (R172). A copy is told when it is judged (R110).
+    """
+    itself = None if status.verdict is not None else itself_live(context, status)
+    if itself is None or said_no(context.view, status) is not None or is_copy(context.view, status):
+        return Continue(status)
+    return end_as_live(context, unblocked(context.view, status), itself)
+
+
 def check_still_current(context: RunContext, status: RunStatus) -> Continue | Decision[RunStatus]:
-    """Void a verdict that was measured against something else than what is live now (R23)."""
+    """Void a verdict that was measured against something else than what is live now (R23), but not a copy's (R110)."""
     if status.promotion is not None:
         return Continue(status)
     view, grounds = context.view, grounds_of(status)
@@ -41,7 +53,7 @@ def check_still_current(context: RunContext, status: RunStatus) -> Continue | De
     if not was_looked_at(context.policy):
         # One that was made anew says that nothing is live, until it has seen its Deployment.
         return blocked(view, status, policy_not_looked_at(context.policy), status.phase or "Evaluating")
-    if is_current(context, grounds) or persons_no(view, status) is not None:
+    if is_current(context, grounds) or persons_no(view, status) is not None or is_copy(view, status):
         return Continue(unblocked(view, status))
     unknown = live_is_unknown(context.policy)
     if unknown is not None:

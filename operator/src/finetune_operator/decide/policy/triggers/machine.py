@@ -162,8 +162,9 @@ def _rules(view: PolicyView) -> Triggers | None:
 def _without_pointless(view: PolicyView) -> PolicyStatus:
     """Return the status without runs that were to be made, and that nobody would fire now (D171).
 
-    Something stood in the way, and meanwhile triggers went, another run had what was new, more is asked for, or what it
-    starts from is the default no more. A window that is still due is one again.
+    Something stood in the way, and meanwhile triggers went, another run had what was new, more is asked for, what it
+    starts from is the default no more, or lacks fields of what is live by now (D232, D250). A window that is still due
+    is one again.
     """
     status, rules, counts = view.policy.status, _rules(view), counted(view)
     if rules is not None and isinstance(counts, Problem):
@@ -180,13 +181,15 @@ def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: C
         return False
     if base is None or base.spec.artifact.sha256 != entry.base:
         return False  # it names its base, and nobody would name that one now
+    if loses_fields(base, view.versions, view.policy, rebuilds=entry.kind == "Rebuild") is not None:
+        return False
     if entry.kind == "Rebuild":
         return rebuild.is_on(view) and isinstance(rebuild.wish(view, counts, base), Wish)
     if entry.kind == "Volume":
         return rules.volume is not None and volume.wish(rules.volume, counts) is not None
     if entry.kind == "Performance":
         return rules.performance is not None and performance.is_wanted(rules.performance, view, counts)
-    return counts.new > 0
+    return rules.schedule is not None and counts.new > 0
 
 
 def _making(view: PolicyView, ruling: Firing | Fired | Missing) -> tuple[CreateRun, ...]:
