@@ -194,6 +194,24 @@ def test_what_is_there_is_read_and_what_is_not_is_none(place: str) -> None:
     assert storage.read_if_there(join(place, "a", "below")) is None, "a file is no folder"
 
 
+def test_a_folder_that_goes_while_it_is_listed_has_no_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expiry removes the folders of a day behind its files, while an evaluation or a person lists them."""
+    folder, is_dir = tmp_path / "day", Path.is_dir
+    folder.mkdir()
+
+    def goes(path: Path, **said: bool) -> bool:
+        there = is_dir(path, **said)
+        if path == folder and there:
+            folder.rmdir()
+        return there
+
+    monkeypatch.setattr(Path, "is_dir", goes)
+    assert Storage().names(folder.as_uri()) == []
+    (tmp_path / "file").write_bytes(b"a file")
+    assert Storage().names((tmp_path / "file").as_uri()) == []
+    assert Storage().names((tmp_path / "file" / "below").as_uri()) == []
+
+
 def test_what_cannot_be_read_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = Storage()
     with pytest.raises(StepError):

@@ -12,7 +12,7 @@ import pytest
 from finetune_trainer.cli import main
 from finetune_trainer.labelling.arriving import Tool
 from finetune_trainer.storage import Storage
-from trainer.captured import Production
+from trainer.captured import Production, vanishing
 from trainer.fixtures.labelling.world import capture
 from trainer.labelling.adding import BOXED, EMPTY, FIXTURES, SAID, Adding, returned_picture, trouble
 from trainer.world import CLASSES, page
@@ -183,6 +183,17 @@ def test_an_exported_folder_stands_in_for_pages_that_have_expired(
     adding = Adding(tmp_path, anchor, out)
     assert adding(labelled, "label-studio", *SAID, *EMPTY) == 0
     assert adding.samples.keys() == production.records.keys()
+
+
+def test_a_record_that_expires_while_labels_are_added_is_as_one_that_has_expired(
+    tmp_path: Path, anchor: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    production = Production(tmp_path / "production")
+    gone = production.image(8892)
+    vanishing(monkeypatch, production.folder / "days/2026-11-26/pages/random" / f"{gone}.json")
+    adding = Adding(tmp_path, anchor, production.folder)
+    assert adding(returned_picture(tmp_path, f"{gone}.png", page(8892)[0]), "yolo", *SAID) == 10
+    assert "it is none of the captured pages" in capsys.readouterr().err
 
 
 def test_the_same_page_in_two_tasks_is_named_by_both(

@@ -170,7 +170,10 @@ class Storage:
         """Return the names directly below `uri`, sorted; empty when there is no such folder."""
         with _translated(uri, "list"):
             if (path := local_path(uri)) is not None:
-                return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+                try:
+                    return sorted(entry.name for entry in path.iterdir())
+                except (FileNotFoundError, NotADirectoryError):
+                    return []  # not asked for first: an expiry removes folders at any moment
         return sorted(self._listing(uri))
 
     def walk(self, uri: str) -> Listing:

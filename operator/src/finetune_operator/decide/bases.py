@@ -7,10 +7,10 @@ from ..api.model_version import ModelVersion
 from ..api.names import series_of
 from ..api.policy import Policy
 from ..api.record import services
-from .classes import lacking
+from .classes import begins, lacking
 from .gates.recorded import recorded_verdict
 from .rejections import rejection_of
-from .text import appending, listed
+from .text import appending, listed, quoted
 from .views import Problem
 
 
@@ -54,17 +54,27 @@ def why_no_default(versions: Iterable[ModelVersion], policy: Policy) -> Problem:
 def loses_fields(
     base: ModelVersion, versions: Iterable[ModelVersion], policy: Policy, *, rebuilds: bool
 ) -> Problem | None:
-    """Return that what is live has fields that no fine-tune of this base can have, or no rebuild (R239, R267, D231)."""
+    """Return that what is live has fields that no fine-tune of this base can have, or no rebuild (R239, R267, D231).
+
+    Or others than these, so that nothing compares (R276). By the record under the name that is live, where there is
+    one: another one of the same bytes may be an import by a wrong list.
+    """
     live = policy.status.live
-    served = next((v for v in versions if live is not None and v.spec.artifact.sha256 == live.sha256), None)
-    if live is None or served is None:
+    records = [v for v in versions if live is not None and v.spec.artifact.sha256 == live.sha256]
+    if live is None or not records:
         return None
-    has = served.spec.classes
-    lost = lacking(policy.spec.classes, has) if rebuilds else has[len(base.spec.classes) :]
+    has = next((v for v in records if v.spec.version == live.version), records[0]).spec.classes
+    gets = policy.spec.classes if rebuilds else base.spec.classes
+    lost, name = lacking(gets, has), policy.metadata.name
+    if begins(gets, has):
+        return None
     if not lost:
-        return None
+        whose = f"policy {name!r}" if rebuilds else base.spec.version
+        its, other = next((quoted(a, 128), quoted(b, 128)) for a, b in zip(has, gets, strict=False) if a != b)
+        way = f"so nothing compares; go back to a version without {its} first, or make a policy for its classes"
+        return Problem("ClassListDiffers", f"{live.version} is live and has {its} where {whose} has {other}, {way}")
     way = (
-        f"which policy {policy.metadata.name!r} has not; {appending(lost)}, and make a new run"
+        f"which policy {name!r} has not; {appending(lost)}, and make a new run"
         if rebuilds
         else f"which {base.spec.version} has not, and so no fine-tune of it; name the base that {live.version} comes "
         "from, or go back to a version without it first"

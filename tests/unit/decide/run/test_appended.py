@@ -325,3 +325,36 @@ def test_a_rebuild_by_a_policy_that_lacks_a_field_that_is_live_is_refused_before
         "base_v2 is live and has iban, which policy 'invoice-fields' has not; append iban to the policy's spec.classes"
     )
     assert said in world.status.message
+
+
+def rebuilt_otherwise() -> World:
+    """What is live has one class more, and a policy that was restored from before that got another one instead."""
+    world = live_with_more()
+    world.set_rules(classes=(*CLASSES, "swift"))
+    return world
+
+
+@pytest.mark.row("R276")
+@pytest.mark.parametrize("mode", ["FineTune", "Rebuild"])
+def test_a_run_that_cannot_be_measured_beside_what_is_live_is_refused_before_it_trains(mode: str) -> None:
+    """It trained for days, and only evaluate saw that neither list of classes begins with the other."""
+    world = rebuilt_otherwise()
+    other = base("base_v3", "c3" * 32, classes=(*CLASSES, "swift"))
+    world.versions = (*world.versions, other)
+    world.run = updated(world.run, spec=updated(world.run.spec, mode=mode, base_version="base_v3"))
+    world.settle()
+    assert (world.phase(), world.condition("Accepted")) == ("Failed", ("False", "ClassListDiffers"))
+    whose = "policy 'invoice-fields'" if mode == "Rebuild" else "base_v3"
+    assert f"base_v2 is live and has iban where {whose} has swift" in world.status.message
+
+
+@pytest.mark.row("R276")
+@pytest.mark.parametrize("mode", ["FineTune", "Rebuild"])
+def test_what_is_live_has_the_classes_of_its_own_record(mode: str) -> None:
+    """The same checkpoint was imported again by a wrong list, which its verification refuses: that says nothing."""
+    world = World(run=run(mode=mode), versions=(base("a_copy", classes=MORE), base()))
+    served = live("base_v1", BASE)
+    world.set_policy(live=served, last_good=(served,))
+    world.run = updated(world.run, spec=updated(world.run.spec, base_version="base_v1"))
+    world.settle()
+    assert world.phase() == "Preparing"

@@ -174,10 +174,10 @@ def _page(
     if picture is not None:
         check_size(task, "the picture that came with it", (picture.width, picture.height))
     if prediction is not None and matcher is not None:
-        page = matcher.pages.page(prediction)
-        if isinstance(page, str):
+        page, record = matcher.pages.page(prediction), matcher.pages.record(prediction)
+        if isinstance(page, str) or record is None:
             raise UnusableError(Reason.RECORD_MISSING, f"the page of prediction {prediction}: {page}")
-        origin = _captured_origin(matcher.pages.record(prediction))
+        origin = _captured_origin(record)
         return f"page{page.suffix}", page.data, _verified(task, arrival, origin.document, origin.source)
     if data is None or task.image is None:
         of = f"prediction {task.prediction}" if task.prediction else "no prediction is named"

@@ -39,14 +39,15 @@ class CapturedPages:
     _images: dict[str, str] = field(default_factory=dict)
     """Of an export: the name of each picture."""
 
-    def __contains__(self, prediction: object) -> bool:
-        return prediction in self.places
-
-    def record(self, prediction: str) -> CapturedPage:
-        """Return a record that is there; StepError ContractViolated or DataUnreadable."""
-        if prediction not in self._records:
-            place = self.places[prediction]
-            self._records[prediction] = parse_page(self.storage.read(place), place)
+    def record(self, prediction: str) -> CapturedPage | None:
+        """Return a record; None where there is none, or no more. StepError ContractViolated or DataUnreadable."""
+        place = self.places.get(prediction)
+        if prediction in self._records or place is None:
+            return self._records.get(prediction)
+        data = self.storage.read_if_there(place)
+        if data is None:
+            return None
+        self._records[prediction] = parse_page(data, place)
         return self._records[prediction]
 
     def records(self) -> Iterator[CapturedPage]:
@@ -65,6 +66,8 @@ class CapturedPages:
     def page(self, prediction: str) -> PageFile | str:
         """Return the page of a record as a picture, or why it is not to be had."""
         record = self.record(prediction)
+        if record is None:
+            return "its record has expired, or was erased"
         if self.production:
             place = join(self.places[prediction].rsplit("/", 3)[0], "files", record.page.sha256)
             came = self.storage.read_if_there(place)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..data.decoding import decode_page
 from ..data.images import Picture, complete_jpeg
+from ..documents.production import CapturedPage
 from ..errors import Reason
 from .captured import CapturedPages
 from .returned import Returned, UnusableError
@@ -47,18 +48,17 @@ class Matcher:
 
         Raises UnusableError where the page was changed, or may be several.
         """
-        if task.prediction is not None and task.prediction in self.pages:
-            page = self.pages.record(task.prediction).page
-            check_size(task, "the page that was captured", (page.width, page.height))
+        named = self.pages.record(task.prediction) if task.prediction is not None else None
+        if task.prediction is not None and named is not None:
+            check_size(task, "the page that was captured", (named.page.width, named.page.height))
             if picture is not None and data is not None:
-                self._check_unchanged(task.prediction, picture, data)
+                self._check_unchanged(task.prediction, named, picture, data)
             return task.prediction
         if picture is None or data is None:
             return None
         return self._same_pixels(picture) or self._alike(picture, data)
 
-    def _check_unchanged(self, prediction: str, picture: Picture, data: bytes) -> None:
-        record = self.pages.record(prediction)
+    def _check_unchanged(self, prediction: str, record: CapturedPage, picture: Picture, data: bytes) -> None:
         if picture.pixels == record.page.pixels:
             return
         even = _even((picture.width, picture.height), (record.page.width, record.page.height))
