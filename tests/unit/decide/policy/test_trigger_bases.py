@@ -66,6 +66,21 @@ def test_no_rebuild_is_fired_while_the_policy_lacks_fields_of_what_is_live() -> 
     assert [there.runs[name].spec.mode for name, _ in there.made] == ["Rebuild"]
 
 
+@pytest.mark.row("D231")
+def test_no_rebuild_is_fired_that_cannot_be_measured_beside_what_is_live() -> None:
+    """The policy was restored from before an edit, and edited otherwise: each rebuild would end for that (R276)."""
+    made = replace(MADE, spec=replace(MADE.spec, classes=APPENDED))
+    there = TriggerWorld(
+        versions=(BASE, made), serves=made, counted=counts(0, outside=2000), rebuild=RebuildRules(pool_samples=2000),
+        triggers=None,
+    )  # fmt: skip
+    there.edit(classes=(*BASE.spec.classes, "another"))
+    there.wait(HOUR)
+    assert (there.made, there.due[1]) == ([], "ClassListDiffers")
+    words = f"base_v2 is live and has appended where policy '{there.policy.metadata.name}' has another"
+    assert words in there.due[2]
+
+
 @pytest.mark.row("D232")
 @pytest.mark.parametrize("by", ["volume", "schedule"])
 def test_a_run_that_could_not_be_made_for_a_while_is_made_from_what_is_the_base_by_then(by: str) -> None:
