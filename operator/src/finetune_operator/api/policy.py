@@ -35,7 +35,7 @@ class Data(Value, frozen=True, kw_only=True):
 
 
 class Serving(Value, frozen=True, kw_only=True):
-    """How the model is served; the gates are judged with the same settings."""
+    """How the model is served; the gates are judged with the same settings, Gate 3 what is live with its own."""
 
     image_size: int = 640
     confidence: Decimal = Decimal("0.25")
