@@ -92,6 +92,24 @@ def test_what_has_the_keys_of_live_and_fails_is_left() -> None:
     assert put.version == "ft_v9.9"
 
 
+@pytest.mark.row("D251")
+@pytest.mark.parametrize("status", [{}, {"quarantined": (QUARANTINED,)}, {"taken_back": (TAKEN,)}])
+@pytest.mark.parametrize("there", ["the flight's keys", "none"])
+def test_what_left_the_deployment_all_the_same_is_gone_back_to_only_as_a_way_back(there: str, status: Any) -> None:
+    """An apply of the flight was on its way from a paused process, or somebody swept the keys, before ours came."""
+    of = taken_off(**status)
+    given_up = looked(policy(replace(of.status, rejected=(NO,))), UNAPPLIED, RELEASES)
+    assert flight_of(given_up).back_version == "base_v1"
+    left = deployment(epoch=None) if there == "none" else deployment(keys(TUNED), epoch=2, generation=6)
+    after = looked(policy(given_up.status), left, RELEASES, age=40)
+    put = applied(after)
+    assert put is not None
+    assert (put.version, flight_of(after).back_version) == ("ft_v9.9", "ft_v9.9")
+    over = looked(policy(after.status), deployment(keys(OTHER), epoch=put.epoch), RELEASES, age=50).status
+    assert (over.in_flight, over.live.version) == (None, "ft_v9.9")
+    assert "'base_v1' had left the Deployment by then" in over.consumed[-1].message
+
+
 @pytest.mark.row("D198")
 @pytest.mark.parametrize("hold", [HELD, None], ids=["it lifted a hold", "there was none to lift"])
 @pytest.mark.parametrize("asked", [(RELEASES,), ()], ids=["", "its promotion is gone"])

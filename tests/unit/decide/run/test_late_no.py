@@ -295,6 +295,25 @@ def test_a_no_to_any_record_of_what_is_taken_over_is_one_to_its_bytes(when: str)
         assert (third.phase(), made(third, CreatePromotion)) == ("Rejected", 0), third.status.message
 
 
+@pytest.mark.row("R242")
+def test_a_no_to_a_record_is_heard_however_many_others_there_are_of_these_bytes() -> None:
+    """The status has eight digests at most; anybody who may make ModelVersions makes as many records as they like."""
+    second = Again(superseded_by(ended(World().judged(), "Failed", "TargetGone"))).play()
+    second.complete("evaluate", evaluate_result(candidate="0.900000", live_map50="0.980000"))
+    no = Review(decision="Reject", evidence=digest(second), by="ann")
+    second.set_policy(live=None)
+    (made_first, *_) = [v for v in second.versions if v.spec.artifact.sha256 == CANDIDATE]
+    assert made_first.spec.evidence is not None
+    for i in range(9):
+        evidence = updated(made_first.spec.evidence, digest="sha256:" + f"{i}".rjust(64, "f"))
+        meta = updated(made_first.metadata, name=f"invoice-fields-ft-v1.{50 + i}")
+        spec = updated(made_first.spec, version=f"ft_v1.{50 + i}", evidence=evidence, lineage=None)
+        second.versions = (*second.versions, updated(made_first, metadata=meta, spec=spec))
+    third = Again(second).play(review=no)
+    assert (third.phase(), made(third, CreatePromotion)) == ("Rejected", 0), third.status.message
+    assert standing(plain(third.run)).rejected[:2] == (CANDIDATE, "ann")
+
+
 @pytest.mark.row("R244")
 @pytest.mark.parametrize("approved", [False, True], ids=["", "and somebody approved"])
 @pytest.mark.parametrize("carrier", ["the policy", "another record"])

@@ -100,7 +100,7 @@ def led_elsewhere(view: PolicyView, flight: InFlight, deployment: DeploymentView
         return flight
     no, back = barred(left.sha256, view.versions, status), memory.way_back(status, flight.to, view.versions)
     if no is None or back is None or rejection_of(back.sha256, view.versions, status) is not None:
-        return flight
+        return _left_all_the_same(view, flight, deployment, back)
     message, brake = flight.message, flight.brake
     if brake is not None:
         goes = f"goes back to {quoted(left.version)}"
@@ -108,6 +108,23 @@ def led_elsewhere(view: PolicyView, flight: InFlight, deployment: DeploymentView
         # As in D113: its word is about what it names.
         message, brake = cut(message.replace(goes, led), limits.CAUSE), replace(brake, corrects=False)
     return replace(flight, back=back, message=message, brake=brake)
+
+
+def _left_all_the_same(
+    view: PolicyView, flight: InFlight, deployment: DeploymentView | None, back: LiveVersion | None
+) -> InFlight:
+    """Return the flight with the way back that it has by itself, where what was to stay left the Deployment (row D251).
+
+    An apply of the flight came late, or somebody removed the keys: to write the old ones is a going back by now.
+    """
+    left = flight.back
+    stays = flight.brake is None and left is not None and keys_of(left) == keys_of(view.policy.status.live)
+    if deployment is None or deployment.uid != flight.deployment_uid or not stays or left == back:
+        return flight
+    if not (deployment.keys.absent or deployment.keys == keys_of(flight.to)):
+        return flight  # somebody else's keys: D12
+    message = cut(f"{flight.message}; {quoted(flight.back_version)} had left the Deployment by then", limits.CAUSE)
+    return replace(flight, back=back, message=message)
 
 
 def returning(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:

@@ -121,10 +121,15 @@ def _with_candidate(context: RunContext, status: RunStatus, earlier: Earlier) ->
 
 
 def _evidence_of(context: RunContext, earlier: Earlier) -> tuple[str, ...]:
-    """Return the digests of the evidence that records of the same bytes have; that of the earlier result last."""
+    """Return the digests of the evidence that records of the same bytes have; that of the earlier result last.
+
+    Before it the one that the run's review names: not all of them fit, and anybody may make more records.
+    """
+    review = context.view.run.spec.review
     records = [v for v in context.view.versions if v.spec.artifact.sha256 == earlier.sha256]
     known = {v.spec.evidence.digest for v in records if v.spec.evidence is not None} - {earlier.evidence.digest}
-    return (*sorted(known), earlier.evidence.digest)
+    named = known & {review.evidence} if review is not None else set[str]()
+    return (*sorted(known - named), *named, earlier.evidence.digest)
 
 
 def _with_evidence(context: RunContext, policy: Policy, status: RunStatus, earlier: Earlier) -> RunStatus:
