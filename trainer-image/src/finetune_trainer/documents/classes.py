@@ -21,6 +21,7 @@ def check_class_names(names: Sequence[str], what: str) -> None:
             f"{what} has {len(names)} classes; 1 to {MAX_CLASSES} are possible.",
             "Use a model for fewer classes: a result carries figures for each in a message of 4,095 bytes.",
         )
+    forms = [_form(name) for name in names]
     for index, name in enumerate(names):
         if len(name) > LONGEST_CLASS_NAME or re.fullmatch(CLASS_NAME, name) is None:
             raise bad_input(
@@ -29,7 +30,7 @@ def check_class_names(names: Sequence[str], what: str) -> None:
                 f"Name classes with 1 to {LONGEST_CLASS_NAME} characters, without commas and control characters, "
                 "and without a space at either end.",
             )
-        first = [_form(other) for other in names].index(_form(name))
+        first = forms.index(forms[index])
         if first < index:
             raise bad_input(
                 Reason.CLASS_LIST_INVALID,
