@@ -162,10 +162,10 @@ async def breaks(request: web.Request) -> web.StreamResponse:
 
 
 @pytest.mark.row("D205")
-@pytest.mark.parametrize(("handler", "words"), [(hangs, "no answer within 0.3 s"), (breaks, "the connection broke")])
+@pytest.mark.parametrize(("handler", "words"), [(hangs, "no answer within 2 s"), (breaks, "the connection broke")])
 def test_after_silence_nobody_waits_for_it_for_a_while(handler: Handler, words: str) -> None:
     """Thirty-two workers and a Prometheus that hangs: decisions go on."""
-    asking = Asking(handler, seconds=0.3 if handler is hangs else 20)
+    asking = Asking(handler, seconds=2 if handler is hangs else 20)
     answers = asyncio.run(asking.each(4, pause=PAUSE / 3 + 0.1))
     named = "the platform names it in the chart (prometheus.url)"
     assert set(answers) == {f"PrometheusUnreachable: Prometheus does not answer: {words}; {named}"}
