@@ -13,6 +13,8 @@ from finetune_demo.console import Console
 from finetune_demo.settings import from_environment
 
 SEED = 7
+WATCH_SECONDS = 10
+"""Some thirty versions go live here; stories of what happens in a watch ask for a longer one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,7 +33,8 @@ def stage(request: pytest.FixtureRequest) -> Iterator[story.Story]:
         yield story.resume(console, replace(settings, baked_images=kind == "baked"))
         return
     environment.prepare(console, settings, seed=SEED)
-    tale = story.Story(console, settings, clusters.start(console, settings), story.load_recipe(console, settings))
+    recipe = story.load_recipe(console, settings)
+    tale = story.Story(console, settings, clusters.start(console, settings), recipe, watch_seconds=WATCH_SECONDS)
     tale.fill()
     tale.install_operator()
     tale.open_workbench()

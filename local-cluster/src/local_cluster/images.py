@@ -1,5 +1,6 @@
 """Images without a registry: a base from Debian's packages, builds with buildah, import into the node."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -31,7 +32,7 @@ IMPORT = ("images", "import", "--local", "--discard-unpacked-layers")
 
 def base_image() -> str:
     """Return the base image's name; its tag changes with what is in it."""
-    key = hashlib.sha256(" ".join((RELEASE, *BASE_PACKAGES)).encode()).hexdigest()[:8]
+    key = hashlib.sha256(" ".join((RELEASE, *BASE_PACKAGES, str(oci.FORMAT))).encode()).hexdigest()[:8]
     return f"localhost/finetune-base:{RELEASE}-{key}"
 
 
@@ -159,8 +160,9 @@ def build(settings: Settings, recipe: Recipe, report: tools.Report, *, if_missin
 
     `if_missing` does nothing where the node has that name already: for callers whose tag is a digest of the inputs.
 
-    Build containers and copies are removed at once: a trainer image takes 25 GB
-    while all of them lie around.
+    The layers of the last build of a name stay in the cache, so that a step whose inputs are the same is not done
+    again. Build containers, and what a build has replaced, are removed at once: a trainer image takes 25 GB while all
+    of them lie around.
     """
     _require_packages()
     for path, what in ((recipe.dockerfile, "Dockerfile"), (recipe.context, "context")):
@@ -171,14 +173,13 @@ def build(settings: Settings, recipe: Recipe, report: tools.Report, *, if_missin
         return name
     _ctr(settings)  # A node that is not running should show before minutes of building.
     base = base_archive(settings, report)
-    with _scratch(settings, "build") as scratch:
-        storage = ["--root", str(scratch / "storage"), "--runroot", str(scratch / "run")]
+    with _layers(settings, name) as storage:
         report(f"building {name} from {recipe.dockerfile}")
         _buildah([*storage, "pull", "--quiet", f"oci-archive:{base}"], f"reading {base}")
         _buildah([*storage, *_bud(recipe)], f"building {recipe.dockerfile}", show=True)
+        _remove_replaced(storage, name)
         report(f"importing {name}")
         _hand_over(settings, storage, name)
-        _remove_storage(storage)
     return name
 
 
@@ -187,7 +188,7 @@ def _bud(recipe: Recipe) -> list[str]:
     given = {"BASE_IMAGE": base_image(), **recipe.arguments}
     arguments = [flag for key, value in given.items() for flag in ("--build-arg", f"{key}={value}")]
     lent = [flag for path in LENT if Path(path).exists() for flag in ("--volume", f"{path}:{path}:ro")]
-    bud = ["bud", "--pull-never", "--layers=false", "--file", str(recipe.dockerfile), "--tag", recipe.name]
+    bud = ["bud", "--pull-never", "--layers", "--file", str(recipe.dockerfile), "--tag", recipe.name]
     return [*bud, *lent, *arguments, str(recipe.context)]
 
 
@@ -197,8 +198,8 @@ def _require_packages() -> None:
         raise ClusterError(f"not installed: {' '.join(missing)}", "run: local-cluster/cluster packages install")
 
 
-def _buildah(arguments: Sequence[str], what: str, *, show: bool = False) -> None:
-    _run(["buildah", *arguments], what, environ=_buildah_environ(), show=show)
+def _buildah(arguments: Sequence[str], what: str, *, show: bool = False) -> str:
+    return _run(["buildah", *arguments], what, environ=_buildah_environ(), show=show)
 
 
 def _buildah_environ() -> dict[str, str]:
@@ -218,9 +219,31 @@ def _hand_over(settings: Settings, storage: Sequence[str], name: str) -> None:
         raise ClusterError(f"buildah push of {name} exited with {pushing.returncode}", "read the lines above")
 
 
-def _remove_storage(storage: Sequence[str]) -> None:
-    for command in (["rm", "--all"], ["rmi", "--all", "--force"]):
-        _buildah([*storage, *command], "removing build containers")
+@contextmanager
+def _layers(settings: Settings, name: str) -> Iterator[list[str]]:
+    """Yield buildah's words for the storage that keeps the layers of a name's last build; one build of it at a time."""
+    folder = settings.cache / "images" / "layers" / name.rpartition("/")[2].partition(":")[0]
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        storage = ["--root", str(folder / "storage"), "--runroot", str(folder / "run")]
+        try:
+            yield storage
+        finally:
+            # Containers of a build that failed; and of one that was killed, in the next one.
+            _buildah([*storage, "rm", "--all"], "removing build containers")
+            _unmount(folder)
+
+
+def _remove_replaced(storage: Sequence[str], name: str) -> None:
+    """Remove the images that are neither the one of that name nor the base; layers that these need stay."""
+
+    def listed(*which: str) -> set[str]:
+        return set(_buildah([*storage, "images", "--quiet", "--no-trunc", *which], "listing images").split())
+
+    kept = listed(name) | listed(base_image())
+    for image in sorted(listed() - kept):
+        _buildah([*storage, "rmi", image], "removing what was replaced")
 
 
 @contextmanager
@@ -231,10 +254,14 @@ def _scratch(settings: Settings, purpose: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for point in reversed(_mounts(folder)):
-            subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
+        _unmount(folder)
         if not _mounts(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unmount(folder: Path) -> None:
+    for point in reversed(_mounts(folder)):
+        subprocess.run(["umount", "--lazy", point], capture_output=True, check=False)
 
 
 def _mounts(folder: Path) -> list[str]:

@@ -15,6 +15,9 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 
+#: Raised when the same input gives another archive: kept ones have it in their names.
+FORMAT = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -49,6 +52,8 @@ def write_archive(target: Path, name: str, layer: Path, settings: Settings) -> N
             "User": settings.user,
         },
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+        # One entry for each layer: buildah counts them where it puts layers on top.
+        "history": [{"created_by": "local-cluster"}],
     }
     blobs: dict[str, bytes] = {}
 
