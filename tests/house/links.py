@@ -14,6 +14,7 @@ FENCE: Final = re.compile(r"^ {0,3}(```|~~~)")
 LINK: Final = re.compile(r"\]\(<?([^)<>\s]+)>?(?: +\"[^\"]*\")?\)")
 REFERENCE: Final = re.compile(r"^ {0,3}\[[^\]]+\]: +(\S+)")
 TAG: Final = re.compile(r"<a +(?:id|name)=\"([^\"]+)\"|<img [^>]*src=\"([^\"]+)\"")
+DIVIDER: Final = re.compile(r"^\|(?: *:?-+:? *\|)+$")
 NAMED_PAGE: Final = re.compile(r"(?<![\w/.-])((?:docs|local-cluster|examples)/[\w./-]*\.md)\b")
 """A page that code or a text names by its path from the root, for example in a docstring."""
 
@@ -95,6 +96,16 @@ def dead_links(pages: Mapping[str, str], root: Path) -> Iterator[Finding]:
                 yield Finding(path, line, f"{target}: there is no {file}")
             elif anchor and anchor not in known.get(file, frozenset()):
                 yield Finding(path, line, f"{target}: {file} has no heading #{anchor}")
+
+
+def cut_tables(path: str, text: str) -> Iterator[Finding]:
+    """Yield the rows with which a table would begin without its head: an empty line above has ended the table."""
+    above, head = "", 0
+    for number, line in prose(text):
+        if head and not DIVIDER.match(line):
+            yield Finding(path, head, "this row has no head; take out the empty line above it")
+        head = number if line.startswith("|") and not above.startswith("|") else 0
+        above = line
 
 
 def lost_pages(path: str, text: str, root: Path) -> Iterator[Finding]:

@@ -13,6 +13,11 @@ from house.samples import TYPES
 
 KINDS = {name: (get_type_hints(kind)["spec"], get_type_hints(kind)["status"]) for name, kind in TYPES.items()}
 
+OF_SCHEMAS = frozenset((
+    "type", "description", "format", "enum", "default", "required", "properties", "additionalProperties", "items",
+    "minimum", "maximum", "multipleOf", "minLength", "maxLength", "pattern", "minItems", "maxItems", "maxProperties",
+))  # fmt: skip
+
 
 def test_every_kind_has_a_crd_and_every_crd_a_kind() -> None:
     assert crds().keys() == KINDS.keys()
@@ -63,6 +68,13 @@ def test_nothing_in_a_schema_is_unlimited_or_open(kind: str) -> None:
         assert "x-kubernetes-preserve-unknown-fields" not in schema, path
         assert schema.get("type") != "number", f"{path}: floats do not compare; use a decimal string"
         assert _is_limited(schema), path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_description_is_cut_at_a_comma(kind: str) -> None:
+    """In braces a comma ends a text without quotes, and the rest of it becomes a key that nobody knows."""
+    for path, schema in nodes({"properties": {"spec": crds()[kind].spec, "status": crds()[kind].status}}):
+        assert {key for key in schema if not key.startswith("x-kubernetes-")} <= OF_SCHEMAS, path
 
 
 def _is_limited(schema: Schema) -> bool:

@@ -13,6 +13,7 @@ from finetune_operator.cluster.rbac import RULES
 from finetune_operator.controller.config import configure
 from house.chart import CHART, Refused, Render
 from house.crds import crds
+from house.pages import DOCS, blocks_of
 
 Manifest = dict[str, Any]
 Rights = dict[tuple[str, str], frozenset[str]]
@@ -250,6 +251,33 @@ def test_contradictions_are_refused_with_a_remedy(render: Render) -> None:
             render("clusterWide=true", setting)
     with pytest.raises(Refused, match=r"serviceAccount\.name is needed"):
         render("serviceAccount.create=false")
+
+
+def _values_of_pages() -> dict[str, Manifest]:
+    """The values of the chart that pages show, and those in the Argo CD Application, by page and line."""
+    known, shown = yaml.safe_load((CHART / "values.yaml").read_text()), {}
+    for block in blocks_of(sorted((DOCS / "operate").glob("*.md"))):
+        parsed = yaml.safe_load(block.text) if block.language == "yaml" else None
+        if isinstance(parsed, dict) and parsed.get("kind") == "Application":
+            parsed = parsed["spec"]["source"]["helm"]["valuesObject"]
+        if isinstance(parsed, dict) and parsed.keys() <= known.keys():
+            shown[f"{block.page} line {block.line}"] = parsed
+    return shown
+
+
+SHOWN = _values_of_pages()
+
+
+def test_pages_of_three_kinds_show_values() -> None:
+    assert {name.split()[0].split("/")[-1] for name in SHOWN} == {"alerts.md", "git.md", "prometheus.md"}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_values_that_a_page_shows_are_taken_and_set_something(helm: str, render: Render, name: str) -> None:
+    words = [helm, "template", "r", str(CHART), "--namespace", "ml", "--values", "-"]
+    done = subprocess.run(words, input=yaml.safe_dump(SHOWN[name]), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(filter(None, yaml.load_all(done.stdout, yaml.CSafeLoader))) != render()
 
 
 def test_helm_lints_the_chart(helm: str) -> None:

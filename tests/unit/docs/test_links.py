@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from house.links import anchors, dead_links, links, lost_code, lost_pages, slug_of, texts_elsewhere
+from house.links import anchors, cut_tables, dead_links, links, lost_code, lost_pages, slug_of, texts_elsewhere
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,14 @@ def test_a_link_that_leads_nowhere_is_named_with_its_line(tmp_path: Path) -> Non
         "docs/page.md:2: gone.md: there is no docs/gone.md",
         "docs/page.md:3: other.md#there: docs/other.md has no heading #there",
         "docs/page.md:6: ../../x: there is no ../x",
+    ]
+
+
+def test_a_row_that_an_empty_line_cuts_off_its_table_is_named() -> None:
+    table = "| a | b |\n|---|:-:|\n| 1 | 2 |\n"
+    assert list(cut_tables("a.md", f"{table}\n{table}text\n```\n| no table |\n```\n")) == []
+    assert [str(finding) for finding in cut_tables("a.md", f"{table}\n| 3 | 4 |\n| 5 | 6 |\n")] == [
+        "a.md:5: this row has no head; take out the empty line above it"
     ]
 
 

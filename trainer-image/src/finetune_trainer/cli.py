@@ -29,7 +29,7 @@ from .terminal import printable
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return the process's exit code."""
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     if options.command == "job":
         paths = paths_from(os.environ)
         return job.run(options, paths, prepare_process(paths.scratch, os.environ))
@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
     parser = argparse.ArgumentParser(prog="finetune-trainer", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
