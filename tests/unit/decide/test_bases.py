@@ -129,6 +129,14 @@ def test_a_rejected_or_quarantined_base_is_never_the_default(said: str) -> None:
     assert chosen(rules, second) is None
 
 
+@pytest.mark.row("D258")
+def test_a_base_that_served_in_another_namespace_was_not_live_here() -> None:
+    copied = recorded(rebuilt(), Service(good=START, good_in="staging"))
+    rules = remembering(last_good=(good(V1),))
+    assert chosen(rules, V1, copied) == "base_v1"
+    assert chosen(rules, V1, recorded(rebuilt(), Service(good=START, good_in="ml"))) == "base_v2"
+
+
 @pytest.mark.row("R235")
 def test_a_base_that_people_went_back_from_gives_way_to_another_that_was_live() -> None:
     taken = TakenBack(version="base_v2", sha256=V2.spec.artifact.sha256, by="back", since=START)

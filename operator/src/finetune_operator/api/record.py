@@ -26,6 +26,8 @@ Whoever edits a long one again and again must not fill the memory.
 
 R = TypeVar("R")
 Moment = Annotated[datetime, Meta(tz=True)]
+Namespace = Annotated[str, Meta(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?\Z")]
+"""A namespace's name; empty where a record says none."""
 Reason = Annotated[str, Meta(pattern=r"^[A-Za-z]([A-Za-z0-9_,:]{0,62}[A-Za-z0-9_])?\Z")]
 """A reason that a condition may carry."""
 
@@ -42,14 +44,19 @@ class Mark(Value, frozen=True, kw_only=True):
 class Service(Value, frozen=True, kw_only=True):
     """What a version did on one Deployment.
 
-    `good` is when it passed its last watch. `taken_back` and `quarantined` stand as long as they are there;
-    a quarantine that was `lifted` stands no more.
+    `good` is when it passed its last watch, in the namespace `good_in`. `taken_back` and `quarantined` stand as long as
+    they are there; a quarantine that was `lifted` stands no more.
     """
 
     good: Moment | None = None
+    good_in: Namespace = ""
     taken_back: Mark | None = None
     quarantined: Mark | None = None
     lifted: Mark | None = None
+
+    def was_good_in(self, namespace: str) -> bool:
+        """Tell whether it was good on the Deployment of that namespace: people copy versions from one to another."""
+        return self.good is not None and self.good_in in ("", namespace)
 
     @property
     def quarantine(self) -> Mark | None:
@@ -81,9 +88,10 @@ class ServiceRecord(Value, frozen=True, kw_only=True):
 
 
 class Outcome(Value, frozen=True, kw_only=True):
-    """How the promotion of that name and spec ended."""
+    """How the promotion of that name and spec ended, in its namespace."""
 
     name: str
+    namespace: Namespace = ""
     spec_hash: str
     outcome: PromotionOutcome
     reason: Reason

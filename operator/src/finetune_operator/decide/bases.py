@@ -116,7 +116,7 @@ def _served(version: ModelVersion, policy: Policy) -> int:
     here = services(version.metadata.annotations, sha256).get(policy.spec.deployment)
     if status.live is not None and status.live.sha256 == sha256:
         return 4
-    if not status.is_good(sha256) and (here is None or here.good is None):
+    if not status.is_good(sha256) and (here is None or not here.was_good_in(policy.metadata.namespace)):
         return 0
     taken_back = status.taken_back_of(sha256) is not None or (here is not None and here.taken_back is not None)
     return 3 if taken_back else 4

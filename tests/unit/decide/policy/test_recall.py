@@ -323,6 +323,14 @@ class TestAdoption:
         assert "'to-base-v1' (nothing -> base_v1)" in message
         assert commands(message) == [{"policy": "invoice-fields", "version": "base_v1", "releaseHold": True}]
 
+    @pytest.mark.row("D258")
+    def test_a_backup_that_is_restored_in_another_namespace_is_asked_about(self) -> None:
+        there = replace(GOOD, good_in="elsewhere")
+        decision = look(EMPTY, versions=(with_record(BASE, there), with_record(TUNED, SICK)))
+        assert hold(decision)[0] == "Recalled"
+        assert [good.version for good in decision.status.last_good] == ["base_v1"]
+        assert [sick.version for sick in decision.status.quarantined] == ["ft_v1.1"]
+
     @pytest.mark.row("D40")
     def test_a_base_that_is_verified_again_later_can_be_gone_back_to_as_well(self) -> None:
         waits = with_record(base(verified="Unknown"), GOOD)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from finetune_operator.api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, promotion_name
 from finetune_operator.api.policy_status import Hold, PolicyStatus, Rejected
 from finetune_operator.api.promotion import Approval, Despite, Promotion
-from finetune_operator.api.record import Service
+from finetune_operator.api.record import Service, services
 from finetune_operator.decide.policy import memory
 from unit.decide.policy.pair import BASE, TUNED
 from unit.decide.policy.world import (
@@ -92,6 +92,22 @@ def test_what_served_elsewhere_only_is_no_way_back() -> None:
     world.ask(promotion("ft_v1.1", "base_v1"))
     world.run(200)
     assert (world.phase("to-ft-v1-1"), taken_back(world)) == ("Succeeded", [])
+
+
+@pytest.mark.row("D258")
+def test_what_was_copied_from_another_namespace_is_no_way_back() -> None:
+    """A version that served well on trial goes forward here: what was live did nothing wrong."""
+    world = World(
+        policy=policy(replace(live(BASE, 1), last_good=())),
+        target=ModelDeployment(now=NOW, keys=keys(BASE), epoch=1, manager="finetune-operator"),
+        versions=(BASE, with_record(TUNED, Service(good=NOW, good_in="staging"))),
+    )
+    world.ask(promotion("ft_v1.1", "base_v1"))
+    world.run(200)
+    assert (world.phase("to-ft-v1-1"), taken_back(world)) == ("Succeeded", [])
+    here = next(v for v in world.versions if v.spec.version == "ft_v1.1")
+    record = services(here.metadata.annotations, here.spec.artifact.sha256)
+    assert record["invoice-detector"].was_good_in("ml")
 
 
 @pytest.mark.row("D42")

@@ -168,6 +168,25 @@ def test_having_served_elsewhere_says_nothing_here(where: str) -> None:
     assert isinstance(asked(with_record(version, Service(good=NOW))), Clear)
 
 
+@pytest.mark.row("D258")
+def test_having_served_in_the_namespace_that_it_was_copied_from_says_nothing_here() -> None:
+    """People try a version in one namespace and copy it to another, whose Deployment is called alike."""
+    copied = with_record(tuned(baseline="ft_v1.7"), Service(good=NOW, good_in="staging"))
+    assert not was_live(policy(live(BASE)), copied)
+    finding = asked(copied)
+    assert isinstance(finding, Refuse)
+    assert "measured against 'ft_v1.7', but live is 'base_v1'" in finding.message
+    assert isinstance(asked(with_record(copied, Service(good=NOW, good_in="ml"))), Clear)
+
+
+@pytest.mark.row("D258")
+def test_a_base_that_served_in_another_namespace_does_not_replace_what_is_live() -> None:
+    other = with_record(base("base_v2"), Service(good=NOW, good_in="staging"))
+    finding = asked(other)
+    assert isinstance(finding, Refuse)
+    assert "a base goes live first" in finding.message
+
+
 @pytest.mark.row("D51")
 def test_what_is_live_on_record_is_put_live_again_whatever_it_was_measured_against() -> None:
     """Found on the Deployment, it passed no watch here; somebody took its keys, and a person puts it back."""

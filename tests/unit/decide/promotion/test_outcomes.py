@@ -15,7 +15,7 @@ from finetune_operator.decide.decision import Annotate, Emit
 from finetune_operator.decide.policy.memory import consumed
 from finetune_operator.decide.promotion.machine import decide
 from finetune_operator.decide.promotion.view import PromotionView
-from finetune_operator.decide.promotion.waiting import identity
+from finetune_operator.decide.promotion.waiting import candidates, identity
 from unit.decide.policy.flight import flying
 from unit.decide.policy.world import (
     NOW,
@@ -100,6 +100,45 @@ def test_its_own_record_outweighs_what_is_known_of_a_namesake() -> None:
     assert ended(asked, remembering(live(TUNED))) == ("Failed", "FieldOwned")
 
 
+def copied(namespace: str = "staging", outcome: Any = "Succeeded") -> Promotion:
+    """The promotion as people copy it from another namespace, with all that stands on it."""
+    name, spec_hash = identity(ASKED)
+    other = Outcome(
+        name=name, namespace=namespace, spec_hash=spec_hash, outcome=outcome, reason="WatchPassed", at=NOW, message="m"
+    )
+    return replace(ASKED, metadata=replace(ASKED.metadata, annotations={OUTCOME_KEY: outcome_text(other)}))
+
+
+@pytest.mark.row("D259")
+@pytest.mark.parametrize("outcome", ["Succeeded", "Failed"])
+def test_a_copy_of_one_that_acted_in_another_namespace_does_not_say_that_it_acted_here(outcome: str) -> None:
+    of = policy(live(TUNED))
+    assert candidates(of, (copied(outcome=outcome),)) == (), "it may be a backup that is restored there"
+    assert ended(copied(outcome=outcome), of) == ("Superseded", "AskedTwice")
+    said = mirrored(view(copied(outcome=outcome), of)).message
+    assert f"acted before (in namespace 'staging': {outcome}, WatchPassed, 2026-11-21T12:00:00Z)" in said
+    assert "live is 'ft_v1.1'; to make 'base_v1' live" in said
+    assert '"from":"ft_v1.1"' in said
+    assert ended(copied(outcome=outcome), policy(live(BASE))) == ("Succeeded", "AlreadyLive")
+    assert ended(copied("ml", outcome), of) == (outcome, "WatchPassed")
+
+
+@pytest.mark.row("D259")
+def test_a_copy_waits_for_its_policy_and_stands_where_it_ended_then() -> None:
+    alone = decide(PromotionView(copied(), NOW, None, deployment(keys(BASE)), (BASE, TUNED)))
+    assert (alone.status.phase, alone.actions) == ("Pending", ())
+    of = policy(live(TUNED))
+    first = decide(view(copied(), of))
+    there = annotated(copied(), first)
+    own = outcome_in(there.metadata.annotations, *identity(ASKED))
+    assert own is not None
+    assert (own.namespace, own.reason, first.status) == ("ml", "AskedTwice", ASKED.status)
+    over = replace(there, status=decide(view(there, of)).status)
+    assert decide(view(over, policy(live(BASE)))).actions == ()
+    known = remembering(live(TUNED), uid=ASKED.metadata.uid)
+    assert ended(copied(), known) == ("Succeeded", "WatchPassed"), "here it acted itself, and somebody wrote over that"
+
+
 @pytest.mark.row("D56")
 def test_the_command_that_means_it_asks_for_all_of_it_from_what_is_live() -> None:
     word = Despite(checks=("NotSettled",), reason="it is sick")
@@ -145,7 +184,13 @@ def test_a_final_status_is_recorded_once_where_it_can_be(conditions: Any, finish
         name, spec_hash = identity(asked)
         record = outcome_in({OUTCOME_KEY: text}, name, spec_hash)
         assert record == Outcome(
-            name=name, spec_hash=spec_hash, outcome="Succeeded", reason="WatchPassed", at=NOW, message="m"
+            name=name,
+            namespace="ml",
+            spec_hash=spec_hash,
+            outcome="Succeeded",
+            reason="WatchPassed",
+            at=NOW,
+            message="m",
         )
         known = replace(asked, metadata=replace(asked.metadata, annotations={OUTCOME_KEY: text}))
         assert decide(view(known, policy(live(BASE)))).actions == ()
@@ -165,7 +210,7 @@ def test_what_somebody_wrote_as_its_end_is_none_where_the_policy_knows_better(ch
     decision = decide(view(asked, of))
     assert decision.status.phase is None, "not final before it is mended"
     (text,) = (action.text for action in decision.actions if isinstance(action, Annotate))
-    assert outcome_in({OUTCOME_KEY: text}, name, spec_hash) == replace(true, message="it went live")
+    assert outcome_in({OUTCOME_KEY: text}, name, spec_hash) == replace(true, namespace="ml", message="it went live")
 
 
 @pytest.mark.row("P1")

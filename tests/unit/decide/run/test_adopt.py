@@ -412,6 +412,18 @@ def test_what_is_remembered_as_rejected_ends_the_run_though_no_review_of_it_is_t
     assert not [a for a in again.history if isinstance(a, CreatePromotion)]
 
 
+@pytest.mark.row("D258")
+def test_what_served_in_another_namespace_was_not_live_here() -> None:
+    first = ended(World().judged(), "Failed", "TargetGone")
+    text = record_text(CANDIDATE, {"invoice-detector": Service(good=START, good_in="staging")})
+    old = first.versions[1]
+    metadata = updated(old.metadata, annotations={SERVICE_RECORD_KEY: text})
+    first.versions = (first.versions[0], updated(old, metadata=metadata), *first.versions[2:])
+    again = Again(first).play()
+    assert again.phase() == "Promoting"
+    shows_the_first(again, "Pass")
+
+
 @pytest.mark.row("R60")
 @pytest.mark.parametrize("status", [VersionStatus(live_since=START), VersionStatus(last_live=START)])
 def test_what_served_on_another_deployment_was_not_live_here(status: VersionStatus) -> None:

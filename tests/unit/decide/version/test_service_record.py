@@ -32,19 +32,20 @@ class TestRecord:
     def test_what_policies_remember_of_a_version_stands_on_it(self) -> None:
         shelf = Shelf(policies=remembering(live=live("base_v1", BASE), last_good=GOOD))
         shelf.settle()
-        assert shelf.record() == Service(good=START)
+        assert shelf.record() == Service(good=START, good_in="ml")
         shelf.policies = remembering(taken_back=(TAKEN,), last_good=GOOD)
         shelf.settle()
         taken = Mark(at=START, by="back", reason="wrong amounts")
-        assert shelf.record() == Service(good=START, taken_back=taken)
+        assert shelf.record() == Service(good=START, good_in="ml", taken_back=taken)
         shelf.policies = remembering(quarantined=(SICK,))
         shelf.settle()
         sick = Mark(at=START, reason="Unhealthy", evidence="CrashLoopBackOff")
-        assert shelf.record() == Service(good=START, taken_back=taken, quarantined=sick)
+        assert shelf.record() == Service(good=START, good_in="ml", taken_back=taken, quarantined=sick)
         shelf.policies = remembering(quarantined=(LIFTED,), live=live("base_v1", BASE), last_good=GOOD)
         shelf.settle()
         lifted = Mark(at=START, by="again", reason="the node")
-        assert shelf.record() == Service(good=START, quarantined=sick, lifted=lifted), "live again: taken back no more"
+        known = Service(good=START, good_in="ml", quarantined=sick, lifted=lifted)
+        assert shelf.record() == known, "live again: taken back no more"
 
     @pytest.mark.row("V10")
     @pytest.mark.parametrize("policies", [(), (policy(),), serving("base_v1")], ids=["gone", "re-created", "adopted"])
@@ -162,6 +163,14 @@ class TestRecord:
         shelf.version, shelf.policies = updated(shelf.version, status=VersionStatus()), serving(None)
         shelf.settle()
         assert (shelf.phase(), shelf.live()) == ("Retired", ("False", "Retired"))
+
+    @pytest.mark.row("D258")
+    def test_what_served_in_another_namespace_is_not_retired_here(self) -> None:
+        text = record_text(BASE, {policy().spec.deployment: Service(good=START, good_in="staging")})
+        annotations = {SERVICE_RECORD_KEY: text}
+        shelf = Shelf(version=updated(imported(), metadata=updated(imported().metadata, annotations=annotations)))
+        shelf.settle()
+        assert (shelf.phase(), shelf.live()[1]) == ("Imported", "NeverLive")
 
     @pytest.mark.row("V13")
     def test_a_lifted_quarantine_quarantines_no_more(self) -> None:

@@ -20,7 +20,8 @@ def was_live(policy: Policy, version: ModelVersion) -> bool:
     """Tell whether the version has served here before: by this policy's memory, or by the version's own record.
 
     Its service record of this Deployment outlives a re-created policy, but an approval is not in it: it counts only for
-    bases and for fine-tunes that passed by themselves. That it served on another Deployment says nothing here.
+    bases and for fine-tunes that passed by themselves. That it served on another Deployment, or on one that is called
+    alike in the namespace that it was copied from, says nothing here.
     """
     live = () if policy.status.live is None else (policy.status.live,)
     if any(entry.sha256 == version.spec.artifact.sha256 for entry in (*live, *policy.status.last_good)):
@@ -31,7 +32,7 @@ def was_live(policy: Policy, version: ModelVersion) -> bool:
 def _was_good_here(policy: Policy, version: ModelVersion) -> bool:
     """Tell whether the version's own record says that it passed a watch on this Deployment."""
     here = services(version.metadata.annotations, version.spec.artifact.sha256).get(policy.spec.deployment)
-    return here is not None and here.good is not None
+    return here is not None and here.was_good_in(policy.metadata.namespace)
 
 
 def made_by_run(promotion: Promotion) -> bool:

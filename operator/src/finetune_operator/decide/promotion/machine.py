@@ -45,14 +45,12 @@ def decide(view: PromotionView) -> Decision[PromotionStatus]:
     promotion = view.promotion
     if promotion.metadata.deletion_timestamp is not None:
         return Decision(promotion.status)
-    recorded = recorded_outcome(promotion)
+    recorded, elsewhere = _own(promotion, recorded_outcome(promotion))
     if promotion.status.phase in FINAL_PROMOTION_PHASES:
         return _final(promotion, recorded)
     entry = None if view.policy is None else _consumed(view.policy, promotion)
-    if entry is not None and _is_another(view.promotion, entry):
-        return _asked_twice(view, entry) if recorded is None else _finished(view, recorded)
     if entry is not None:
-        return _ended(view, entry, recorded)
+        return _remembered(view, entry, recorded)
     flight = None if view.policy is None else view.policy.status.in_flight
     if view.policy is not None and flight is not None:
         if flight.brake is not None and flight.brake.promotion_uid == promotion.metadata.uid:
@@ -61,7 +59,21 @@ def decide(view: PromotionView) -> Decision[PromotionStatus]:
             return _in_flight(view, view.policy, flight)
     if recorded is not None:
         return _finished(view, recorded)
+    if elsewhere is not None and view.policy is not None:
+        return _asked_twice(view, _long_ago(promotion), _in_words(elsewhere))
     return _policy_missing(view) if view.policy is None else _pending(view, view.policy, flight)
+
+
+def _own(promotion: Promotion, recorded: Outcome | None) -> tuple[Outcome | None, Outcome | None]:
+    """Return a record as the promotion's own, or as that of the one in another namespace that it was copied from."""
+    if recorded is None or recorded.namespace in ("", promotion.metadata.namespace):
+        return recorded, None
+    return None, recorded
+
+
+def _in_words(outcome: Outcome) -> str:
+    where = f"in namespace '{outcome.namespace}': "
+    return f"{where}{outcome.outcome}, {outcome.reason}, {times.stamp(outcome.at)}"
 
 
 def _consumed(policy: Policy, promotion: Promotion) -> Consumed | None:
@@ -72,6 +84,13 @@ def _consumed(policy: Policy, promotion: Promotion) -> Consumed | None:
 def _is_another(promotion: Promotion, entry: Consumed) -> bool:
     """Tell whether that name and spec are known of another object, which was deleted since."""
     return bool(entry.uid) and entry.uid != promotion.metadata.uid
+
+
+def _remembered(view: PromotionView, entry: Consumed, recorded: Outcome | None) -> Decision[PromotionStatus]:
+    """Return how it ended by the policy's memory, which may be of another object of its name and spec."""
+    if not _is_another(view.promotion, entry):
+        return _ended(view, entry, recorded)
+    return _asked_twice(view, entry) if recorded is None else _finished(view, recorded)
 
 
 def _long_ago(promotion: Promotion) -> Consumed:
@@ -88,11 +107,11 @@ def _long_ago(promotion: Promotion) -> Consumed:
     )
 
 
-def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStatus]:
+def _asked_twice(view: PromotionView, entry: Consumed, when: str = "long ago") -> Decision[PromotionStatus]:
     """A file that is applied again does not act again: it may be Git that applies it (D56). Say so, and how to mean it.
 
     Where what it asks for is what serves, or it came to nothing, it ends as the first one did; not where it asks for a
-    hold to be lifted, and another one stands (P16).
+    hold to be lifted, and another one stands (P16). `when` is what is known where the policy does not remember it.
     """
     policy, promotion = view.policy, view.promotion
     status = None if policy is None else policy.status
@@ -111,7 +130,7 @@ def _asked_twice(view: PromotionView, entry: Consumed) -> Decision[PromotionStat
         despite=() if spec.despite is None else spec.despite.checks,
         approval=spec.approval,
     )
-    how = f"{entry.outcome}, {entry.reason}, {times.stamp(entry.at)}" if entry.uid else "long ago"
+    how = f"{entry.outcome}, {entry.reason}, {times.stamp(entry.at)}" if entry.uid else when
     now = f"{quoted(None if live is None else live.version)}{_held_in_words(status.hold)}"
     message = (
         f"a promotion of this name and spec acted before ({how}), and none acts twice; live is {now}; "
@@ -139,6 +158,7 @@ def _ended(view: PromotionView, entry: Consumed, recorded: Outcome | None) -> De
     name, spec_hash = identity(view.promotion)
     outcome = Outcome(
         name=name,
+        namespace=view.promotion.metadata.namespace,
         spec_hash=spec_hash,
         outcome=entry.outcome,
         reason=reason_or(entry.reason, entry.outcome),
@@ -146,12 +166,17 @@ def _ended(view: PromotionView, entry: Consumed, recorded: Outcome | None) -> De
         message=entry.message,
     )
     # Of older entries the policy keeps no message.
-    if recorded is None or replace(recorded, message=entry.message) != outcome:
+    if recorded is None or not _says(recorded, outcome):
         return Decision(view.promotion.status, (Annotate(OUTCOME_KEY, outcome_text(outcome)),))
     text = f"{recorded.reason}: {recorded.message}" if recorded.message else recorded.reason
     bad = recorded.outcome in ("RolledBack", "Failed")
     events = tuple(Emit("Warning" if bad else "Normal", recorded.outcome, said) for said in in_events(text))
     return Decision(_finished(view, recorded).status, events)
+
+
+def _says(recorded: Outcome, outcome: Outcome) -> bool:
+    """Tell whether a record says that already, in whatever words; one that names no namespace is its own."""
+    return replace(recorded, message=outcome.message, namespace=outcome.namespace) == outcome
 
 
 def _final(promotion: Promotion, recorded: Outcome | None) -> Decision[PromotionStatus]:
@@ -162,13 +187,14 @@ def _final(promotion: Promotion, recorded: Outcome | None) -> Decision[Promotion
         return Decision(status)
     outcome = Outcome(
         name=name,
+        namespace=promotion.metadata.namespace,
         spec_hash=spec_hash,
         outcome=OUTCOMES[status.phase],
         reason=reason_or(finished.reason, status.phase),
         at=status.finished_at,
         message=status.message,
     )
-    said = recorded is not None and replace(recorded, message=outcome.message) == outcome
+    said = recorded is not None and _says(recorded, outcome)
     return Decision(status, () if said else (Annotate(OUTCOME_KEY, outcome_text(outcome)),))
 
 

@@ -139,7 +139,8 @@ def _served(policy: Policy, earlier: Earlier, service: Service) -> bool:
     status, known = earlier.version.status, _services(earlier)
     somewhere = status.live_since is not None or status.last_live is not None
     is_own = earlier.lineage.policy == policy.metadata.name and (not known or policy.spec.deployment in known)
-    return policy.status.is_good(earlier.sha256) or service.good is not None or (somewhere and is_own)
+    here = policy.status.is_good(earlier.sha256) or service.was_good_in(policy.metadata.namespace)
+    return here or (somewhere and is_own)
 
 
 def _came_later(run: ObjectMeta, earlier: Earlier, makers: Collection[str]) -> bool:

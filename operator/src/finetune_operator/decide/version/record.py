@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Final
 
+from msgspec.structs import replace
+
 from ...api.model_version import ModelVersion
 from ...api.names import SERVICE_RECORD_KEY
 from ...api.policy import Policy
@@ -38,9 +40,9 @@ def record_due(view: VersionView) -> Annotate | None:
 
 
 def served_before(version: ModelVersion) -> bool:
-    """Tell whether the record says that the version was good somewhere, even if the status forgot it."""
+    """Tell whether the record says that the version was good in this namespace, even if the status forgot it."""
     record = services(version.metadata.annotations, version.spec.artifact.sha256)
-    return any(service.good is not None for service in record.values())
+    return any(service.was_good_in(version.metadata.namespace) for service in record.values())
 
 
 def _rejection(view: VersionView) -> Rejection | None:
@@ -65,15 +67,16 @@ def _mirrored(service: Service, policy: Policy, sha256: str) -> Service:
     """
     status = policy.status
     taken, quarantined = status.taken_back_of(sha256), next((q for q in status.quarantined if q.sha256 == sha256), None)
-    good, taken_back = service.good, service.taken_back
+    good, good_in, taken_back = service.good, service.good_in, service.taken_back
     if status.live is not None and status.live.sha256 == sha256 and status.is_good(sha256):
-        good, taken_back = status.live.since, None
+        good, good_in, taken_back = status.live.since, policy.metadata.namespace, None
     if taken is not None:
         taken_back = Mark(at=taken.since, by=cut(taken.by, limits.BY), reason=cut(taken.reason, limits.MARK))
     if quarantined is None:
-        return Service(good=good, taken_back=taken_back, quarantined=service.quarantined, lifted=service.lifted)
+        return replace(service, good=good, good_in=good_in, taken_back=taken_back)
     return Service(
         good=good,
+        good_in=good_in,
         taken_back=taken_back,
         quarantined=_quarantine(quarantined, service.quarantined),
         lifted=_lifted(quarantined),
