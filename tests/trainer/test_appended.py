@@ -213,6 +213,25 @@ def test_a_rebuild_for_a_class_that_no_page_is_labelled_for_is_refused(
     assert "--append-classes" in caught.value.remedy
 
 
+def test_a_rebuild_whose_new_pages_show_nothing_that_its_base_knows_is_refused(
+    base: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    """It would train for days, and then nothing but the appended class could be measured: an Error of its gate."""
+    _, learnt = drawn(world.parsed(base, mixing__minPoolSamples=1), tmp_path / "earlier")
+    knowing = base | {"inputs": {"uri": learnt.uri, "sha256": learnt.sha256}}
+    folder = labelled_for_more(tmp_path / "more", 8000, count=12)
+    for label in (folder / "labels" / "train").iterdir():
+        label.write_text(label.read_text().splitlines()[-1] + "\n")
+    add_labelled(world, folder)
+    said = "None of the 12 new pages that the candidate would be measured on has a box of a class that base_v1 has"
+    with pytest.raises(StepError, match=said) as caught:
+        drawn(rebuild(world, knowing), tmp_path / "p")
+    assert caught.value.reason is Reason.POOL_TOO_SMALL
+    add_labelled(world, labelled_for_more(tmp_path / "others", 9000, count=2))
+    plan, _ = drawn(rebuild(world, knowing), tmp_path / "q")
+    assert len(plan.new_set) == 14
+
+
 def relabelled_anchor(world: World) -> None:
     """Label the anchor for the new class too: each page has one, at one place."""
     content = yaml.safe_load((world.anchor / "data.yaml").read_text())

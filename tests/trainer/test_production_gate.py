@@ -25,7 +25,9 @@ from finetune_trainer.production.layout import Production as Layout
 from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.models import fetch_base
 from finetune_trainer.steps.prepare import prepare
+from finetune_trainer.steps.production_replay import replay
 from finetune_trainer.storage import Storage, local_path
+from trainer.captured import vanishing
 from trainer.replaying import NOW, Gate, Seer
 from trainer.world import NONCE, context
 
@@ -107,6 +109,19 @@ class TestCounting:
         ap50 = {line.name: (line.ap50_old, line.ap50_new) for line in made.report.fields}
         assert ap50["number"][0] == "0.995000"
         assert float(ap50["date"][1]) < 0.6
+
+    def test_a_label_that_is_erased_while_documents_are_read_takes_its_document_along(
+        self, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate.policy.holdout = "0.5"
+        gate.verify(7000, 7001, held_out=True)
+        gate.capture(7000, 7001, 7002)
+        given = gate.evaluating(Seer(), Seer(), None, None)
+        label = next(page.label for pages in given[3].production or () for page in pages if page.label is not None)
+        vanishing(monkeypatch, path(label.uri))
+        made = replay(*given)
+        assert made is not None
+        assert (made.result.drawn, made.result.vanished, made.result.documents, made.result.labelled) == (3, 1, 2, 1)
 
     def test_without_labels_there_is_no_ap(self, full: Gate) -> None:
         assert {(line.ap50_old, line.ap50_new) for line in full.replay(Seer(), Seer()).report.fields} == {("", "")}

@@ -92,9 +92,10 @@ AttemptOutcome = Literal["Planned", "Running", "Succeeded", "Failed", "Suspended
 class Attempt(Value, frozen=True, kw_only=True):
     """One Job of one step. `Planned` is written before the Job is created.
 
-    `live` is the digest of what was live when the attempt was planned, and `judged` those of the plans that tell it
-    what is new. `counted`: a failure counts against
-    the back-off limit. `fatal`: another attempt cannot help (bad input, bad training, no memory, deadline).
+    `live` is the digest of what was live when the attempt was planned, `live_plan` that of the plan which tells it what
+    is fresh ("": none does; None: an earlier release did not say), and `judged` those of the plans that tell it what is
+    new. `counted`: a failure counts against the back-off limit. `fatal`: another attempt cannot help (bad input, bad
+    training, no memory, deadline).
     `nonce` is nobody's before the attempt is written, and the Job carries it; `made` is a fingerprint of that Job.
     `image_id` is the image that its trainer ran, and `manifest` the digest of what it says it wrote, once harvested.
     `ran_seconds` is how long its trainers ran up to `ran_until`: pods come and go within one Job.
@@ -106,6 +107,7 @@ class Attempt(Value, frozen=True, kw_only=True):
     outcome: AttemptOutcome
     round: int = 0
     live: str | None = None
+    live_plan: str | None = None
     judged: tuple[str, ...] = ()
     collect: bool = False
     nonce: str = ""

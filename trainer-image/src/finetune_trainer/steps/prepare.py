@@ -50,6 +50,7 @@ def prepare(
     new_set = count_new_set(plan.new_set)
     _check_new_set(document, plan, new_set)
     _check_labelled(context, document, plan)
+    _check_compared(context, document, plan)
     plan = with_production(context, document, inputs, plan, clock())
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
@@ -125,6 +126,26 @@ def _check_shown(context: StepContext, plan: Plan, known: int) -> None:
             f"{', '.join(plan.classes[field] for field in sorted(unseen))}.",
             "Label pages that have one, and add them with `pool add` or `pool correct` and --append-classes.",
         )
+
+
+def _check_compared(context: StepContext, document: TrainingDocument, plan: Plan) -> None:
+    """Raise StepError PoolTooSmall where no new page has a box of what a rebuild can be held against its base by.
+
+    All figures but those of appended classes are of the classes that the base has, too: of none, a gate makes an Error.
+    """
+    known = document.base.fields
+    if known is None:
+        return
+    for start in range(0, len(plan.new_set), _LABELS_AT_ONCE):
+        pages = load_pages(context.storage, plan.new_set[start : start + _LABELS_AT_ONCE], len(plan.classes))
+        if any(box.field < known for page in pages for box in page.labels):
+            return
+    raise bad_input(
+        Reason.POOL_TOO_SMALL,
+        f"None of the {len(plan.new_set)} new pages that the candidate would be measured on has a box of a class that "
+        f"{document.base.version} has, so the two could not be compared.",
+        "Add pages with objects of these classes too; where a share is held out, pages of more documents.",
+    )
 
 
 def _check_new_set(document: TrainingDocument, plan: Plan, counts: NewSetCounts) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as with_changes
 from pathlib import Path
 
 from ..digests import sha256_of
@@ -14,7 +13,7 @@ from ..documents.production import parse_page
 from ..evaluation.detector import Detector
 from ..evaluation.evaluate import run_model, validation
 from ..evaluation.fields import Model
-from ..evaluation.pages import Page, PageResult, load_pages
+from ..evaluation.pages import Page, PageResult, labels_of
 from ..evaluation.postprocess import Thresholds
 from ..evaluation.production import Compared
 from ..labelling.drawing import page_file
@@ -71,10 +70,11 @@ def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Pa
         return shown
     picture.write_bytes(shown.data)
     image = FileReference(place, sha256_of(shown.data))
-    if drawn.label is not None and not storage.exists(drawn.label.uri):
+    label = b"" if drawn.label is None else storage.read_if_there(drawn.label.uri)
+    if label is None:
         return "its label was erased"
-    (page,) = load_pages(storage, [Sample(image, drawn.label, len(shown.data), boxes=0, fields=drawn.fields)], classes)
-    return with_changes(page, read=lambda _: picture.read_bytes())
+    sample = Sample(image, drawn.label, len(shown.data), boxes=0, fields=drawn.fields)
+    return Page(sample, labels_of(sample, label, classes), lambda _: picture.read_bytes())
 
 
 def day_of(page: DrawnPage) -> str:

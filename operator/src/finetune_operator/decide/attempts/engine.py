@@ -79,6 +79,8 @@ def _start(view: AttemptsView, request: StepRequest[T]) -> StepUnderway | StepFa
 
 def _planned(view: AttemptsView, request: StepRequest[T], attempt: Attempt) -> tuple[Attempt, CreateJob]:
     """Return the attempt as it is written before its Job is made, with all that tells that Job from others'."""
+    if not attempt.collect:  # what is collected was told what the attempt was
+        attempt = replace(attempt, live_plan=request.live_plan(attempt))
     attempt = replace(attempt, nonce=attempt.nonce or view.nonce)
     job = _job(view, request, attempt)
     return replace(attempt, made=view.fingerprint(job)), job

@@ -46,6 +46,8 @@ class StepRequest(Generic[T]):
     accept: Callable[[Attempt, StepResult], T | Problem]
     round: int = 0
     live: str | None = None
+    live_plan: Callable[[Attempt], str | None] = lambda _: None
+    """Returns the digest of the plan that `step_inputs` tells what is fresh by; "" for none, None if none matters."""
     judged: tuple[str, ...] = ()
     ends: Callable[[Problem], bool] | None = None
     """Tells what alone ends an endless step for good: anything else is tried again, without a limit."""

@@ -62,6 +62,7 @@ def prepare(context: RunContext, status: RunStatus) -> Continue | Decision[RunSt
         step_inputs=partial(_prepare_inputs, context),
         accept=partial(_accept_mix, context),
         live=_digest(context.live),
+        live_plan=lambda attempt: _plan_of(_fresh_in_pool_by(context, attempt)),
         judged=plans_of_judged(context),
     )
     return _carry_on(context, status, request, partial(_record_inputs, context))
@@ -105,6 +106,7 @@ def evaluate(context: RunContext, status: RunStatus) -> Continue | Decision[RunS
         accept=partial(_accept_evaluation, context, status),
         round=number,
         live=_digest(context.live),
+        live_plan=lambda attempt: _plan_of(_measured_beside(context, attempt)),
     )
     return _carry_on(context, status, request, partial(_record_judgement, context))
 
@@ -251,8 +253,9 @@ def _accept_evaluation(
 
 
 def _accept_mix(context: RunContext, attempt: Attempt, said: StepResult) -> Inputs | Problem:
-    version = _fresh_in_pool_by(context, attempt)
-    return results.prepared(context.run_document, attempt, said, version.artifact.sha256 if version else None)
+    tells = _was_told(attempt, _fresh_in_pool_by(context, attempt))
+    fresh_by = (attempt.live or context.run_document.base.artifact.sha256) if tells else None
+    return results.prepared(context.run_document, attempt, said, fresh_by)
 
 
 def _prepare_inputs(context: RunContext, attempt: Attempt) -> str:
@@ -300,8 +303,17 @@ def _measured_beside(context: RunContext, attempt: Attempt) -> ModelReference | 
 
 def _fresh_by(context: RunContext, attempt: Attempt) -> str | None:
     """Return the digest of the version whose plan tells an evaluation what is fresh; None where nothing tells."""
-    live = _measured_beside(context, attempt)
-    return attempt.live if live is not None and live.inputs is not None else None
+    return attempt.live if _was_told(attempt, _measured_beside(context, attempt)) else None
+
+
+def _was_told(attempt: Attempt, version: ModelReference | None) -> bool:
+    """Tell whether the attempt was told a plan, whatever became of the version's record since (R285)."""
+    return bool(_plan_of(version) if attempt.live_plan is None else attempt.live_plan)
+
+
+def _plan_of(version: ModelReference | None) -> str:
+    """Return the digest of the plan that a version was trained by; "" where none is known."""
+    return version.inputs.sha256 if version is not None and version.inputs is not None else ""
 
 
 def _fresh_in_pool_by(context: RunContext, attempt: Attempt) -> ModelReference | None:
