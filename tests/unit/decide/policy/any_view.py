@@ -90,6 +90,7 @@ FLIGHTS = st.none() | st.builds(
     unhealthy_since=st.none() | TIMES,
     missing_since=st.none() | TIMES,
     lifted_hold=st.booleans(),
+    bare=st.booleans(),
     unsettled=st.booleans(),
     evidence=st.text(max_size=5),
     brake=st.none()

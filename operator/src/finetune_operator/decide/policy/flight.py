@@ -29,7 +29,7 @@ from . import memory
 from .blame import fault_of, surroundings
 from .brake import brake
 from .flight_clock import begun, clock, counted_if_due, in_all
-from .returning import REJECTED, apply_again, foreign, led_elsewhere, returning, target_gone, turn_back
+from .returning import REJECTED, apply_again, foreign, led_elsewhere, returning, target_gone, turn_back, way_back
 from .watching import REPORT_LAG, deadline_reported, watch, watching
 from .writes import apply_keys, as_met, given_up_at, next_epoch, progress, until
 
@@ -49,6 +49,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
     name, spec_hash = identity(promotion)
     now = times.moment(view.now)
     lifted = status.hold is not None and lifts(promotion, status.hold)
+    bare = status.live is None or deployment.keys.absent
     flight = InFlight(
         takes_back=takes_back(view.policy, promotion, clear.version),
         reason=cut(promotion.spec.reason, limits.MARK),
@@ -59,7 +60,8 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
         lifted_hold=lifted,
         phase="Flipping",
         to=to,
-        back=memory.way_back(status, to, view.versions),
+        bare=bare,
+        back=way_back(view, to, bare=bare),
         epoch=next_epoch(status, deployment),
         deployment_uid=deployment.uid,
         template_hash=deployment.template_hash,

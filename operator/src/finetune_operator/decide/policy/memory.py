@@ -285,6 +285,13 @@ def way_back(status: PolicyStatus, to: LiveVersion, versions: tuple[ModelVersion
     return as_version(able[0]) if able else None
 
 
+def is_spotless(status: PolicyStatus, version: LiveVersion, versions: tuple[ModelVersion, ...]) -> bool:
+    """Tell whether a version passed a watch here, and neither production nor people speak against it."""
+    sha256 = version.sha256
+    against = is_quarantined(status, sha256) or status.taken_back_of(sha256) is not None
+    return status.is_good(sha256) and not against and rejection_of(sha256, versions, status) is None
+
+
 def without_spent_reservations(status: PolicyStatus, versions: tuple[ModelVersion, ...], model: str) -> PolicyStatus:
     """Return `status` without the reservations whose ModelVersion is there, but for the newest of these (row D24)."""
     made = {version.spec.version for version in versions if version.spec.model == model}

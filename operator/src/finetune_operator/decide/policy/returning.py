@@ -10,6 +10,7 @@ from .. import limits, times
 from ..commands import overruling, promoting, resuming
 from ..decision import Decision, Emit
 from ..deployment import epoch_of, keys_of, manager_in_words, rollout_patience, written_by_others
+from ..promotion.eligibility import is_proven
 from ..promotion.proposal import quoted
 from ..promotion.release import is_about, newest_of
 from ..promotion.waiting import candidates
@@ -38,8 +39,7 @@ def turn_back(
         why, message = "ConcurrentChange", f"{message}; the pod template was changed by somebody else meanwhile"
     status, patience = view.policy.status, rollout_patience(deployment)
     if why != TAKEN_BACK:
-        # What was said of versions since take-off counts (D79); nothing takes the last way back away.
-        flight = replace(flight, back=_way_back(view, flight, deployment) or flight.back)
+        flight = replace(flight, back=_way_back(view, flight, deployment))
     returning = replace(
         begun(view, flight),
         phase="Returning",
@@ -63,11 +63,34 @@ def turn_back(
 
 
 def _way_back(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> LiveVersion | None:
-    """Return what it goes back to by itself; live, whatever is known of it, if that never left: it serves (D230)."""
-    status, live = view.policy.status, view.policy.status.live
+    """Return what it goes back to by itself; live, whatever is known of it, if that never left: it serves (D230).
+
+    What was said of versions since take-off counts (D79); nothing takes the last way back of what serves away.
+    """
+    live, bare = view.policy.status.live, _is_bare(flight, deployment)
     if live is not None and deployment.keys == keys_of(live) != keys_of(flight.to):
         return memory.as_version(live)
-    return memory.way_back(status, flight.to, view.versions)
+    back = way_back(view, flight.to, bare=bare)
+    return back if bare else back or flight.back
+
+
+def way_back(view: PolicyView, to: LiveVersion, *, bare: bool) -> LiveVersion | None:
+    """Return what a flight goes back to by itself (D44).
+
+    `bare`: nothing was served when it began, or is by now. Then it is no going back, but something is put live anew:
+    only what would be put back without a flight (D5), or what was good, and nothing speaks against (D252).
+    """
+    status = view.policy.status
+    back, live = memory.way_back(status, to, view.versions), status.live
+    if back is None or not bare or memory.is_spotless(status, back, view.versions):
+        return back
+    if live is None or keys_of(live) == keys_of(to) or not is_proven(view.policy, view.versions):
+        return None
+    return memory.as_version(live)
+
+
+def _is_bare(flight: InFlight, deployment: DeploymentView | None) -> bool:
+    return flight.bare or (deployment is not None and deployment.keys.absent)
 
 
 def _without_its_noes(view: PolicyView, flight: InFlight, sha256: str) -> LiveVersion | None:
@@ -98,7 +121,8 @@ def led_elsewhere(view: PolicyView, flight: InFlight, deployment: DeploymentView
     status, left = view.policy.status, flight.back
     if flight.phase != "Returning" or left is None or (deployment is not None and deployment.keys == keys_of(left)):
         return flight
-    no, back = barred(left.sha256, view.versions, status), memory.way_back(status, flight.to, view.versions)
+    no = barred(left.sha256, view.versions, status)
+    back = way_back(view, flight.to, bare=_is_bare(flight, deployment))
     if no is None or back is None or rejection_of(back.sha256, view.versions, status) is not None:
         return _left_all_the_same(view, flight, deployment, back)
     message, brake = flight.message, flight.brake
