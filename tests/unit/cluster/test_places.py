@@ -187,6 +187,15 @@ def test_a_run_that_is_to_be_measured_again_sees_who_may_change_what_is_live_bef
         assert "other" in asyncio.run(world.places.ahead(me))
 
 
+@pytest.mark.row("R243")
+def test_a_run_of_another_model_whose_policy_had_the_same_name_is_not_waited_for() -> None:
+    world = World()
+    world.put("stuck", phase="Promoting", model="old-fields")
+    world.put("flies", phase="Promoting", model="invoice-fields")
+    me = world.put("me", phase="InReview", model="invoice-fields", candidate={"uri": "file:///m", "sha256": "c" * 64})
+    assert asyncio.run(world.places.ahead(me)) == ("flies",)
+
+
 @pytest.mark.row("R69")
 @pytest.mark.parametrize(("outcome", "past"), [("Running", True), ("Failed", True), ("Suspended", False)])
 def test_a_run_whose_training_was_suspended_is_no_further_than_one_that_has_drawn(outcome: str, past: bool) -> None:

@@ -80,7 +80,8 @@ class Places:
     async def ahead(self, run: Run) -> tuple[str, ...]:
         """Return the runs of the policy that go first when this one is to be measured again.
 
-        Those that are about to change what is live, and older ones that line up as well.
+        Those that are about to change what is live, and older ones that line up as well. What is of another model, whose
+        policy had the same name, changes nothing of this one's (R243).
         """
         if run.status.candidate is None or run.status.phase in FINAL_PHASES:
             return ()
@@ -91,6 +92,7 @@ class Places:
             name
             for name, entry in entries
             if isinstance(entry, Standing)
+            and (not entry.model or entry.model == run.status.model)
             and (entry.changes_live or (_moment_or_last(moment_of(entry.created)), name) < (created, me.name))
         }
         others = (claim for claim in self._others(run) if claim.measures_again and claim.run.spec.policy == policy)
