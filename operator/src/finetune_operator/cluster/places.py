@@ -80,8 +80,8 @@ class Places:
     async def ahead(self, run: Run) -> tuple[str, ...]:
         """Return the runs of the policy that go first when this one is to be measured again.
 
-        Those that are about to change what is live, and older ones that line up as well. What is of another model, whose
-        policy had the same name, changes nothing of this one's (R243).
+        Those that are about to change what is live, and older ones that line up as well. What is of another model,
+        whose policy had the same name, changes nothing here (R243).
         """
         if run.status.candidate is None or run.status.phase in FINAL_PHASES:
             return ()
