@@ -60,6 +60,7 @@ class ApiServer:
     owners: dict[str, Owners] = field(default_factory=dict)
     """Per uid of a Deployment: which managers own which annotation path."""
     counter: int = 0
+    restores: int = 0
     believed: frozenset[str] = frozenset()
     """Actors whose objects are taken as they are: of an older release, whose rules were others."""
     projected: dict[tuple[Kind, str, str], tuple[Object, Projection]] = field(default_factory=dict, compare=False)
@@ -69,6 +70,11 @@ class ApiServer:
         """Let virtual time pass."""
         self.now += timedelta(seconds=seconds)
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """Return what is another one after each write and each restore."""
+        return len(self.log), self.restores
+
     def backup(self) -> tuple[dict[tuple[Kind, str, str], Object], dict[str, Owners], int]:
         """Return all that etcd holds, for `restore`."""
         return dict(self.objects), {uid: dict(owners) for uid, owners in self.owners.items()}, self.counter
@@ -76,6 +82,7 @@ class ApiServer:
     def restore(self, backup: tuple[dict[tuple[Kind, str, str], Object], dict[str, Owners], int]) -> None:
         """Go back to `backup`; resourceVersions and uids go back, too, and are given out again to others."""
         objects, owners, self.counter = backup
+        self.restores += 1
         self.objects, self.owners = dict(objects), {uid: dict(kept) for uid, kept in owners.items()}
 
     def stamp(self) -> str:

@@ -122,6 +122,6 @@ def _is_same(one: World, other: World) -> bool:
 def _lasting(world: World) -> list[dict[str, Any]]:
     # How many writes were begun is the operator's own; its timers and what it was refused go with it, or stay, alike.
     parts = (world, world.jobs, world.deployments)
-    apart = {"operator", "due", *PARTS}
+    apart = {"operator", "due", "looked", *PARTS}
     states = [{name: value for name, value in vars(part).items() if name not in apart} for part in parts]
     return [states[0], *({name: value for name, value in state.items() if name != "server"} for state in states[1:])]

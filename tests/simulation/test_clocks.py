@@ -244,7 +244,8 @@ def test_a_time_in_which_nothing_is_seen_neither_ends_a_watch_nor_takes_anything
     world.operator = world._start_operator()
     world.play()
     assert world.run_status()["phase"] == "Promoted"
-    assert 300 + 20 - STEP <= world.seconds_watched() <= 300 + 20
+    retried = 1  # a look that fails comes again a second later
+    assert 300 + 20 - STEP <= world.seconds_watched() <= 300 + 20 + retried
 
 
 @pytest.mark.row("D60")
