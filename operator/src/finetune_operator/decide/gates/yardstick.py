@@ -21,11 +21,11 @@ def judge(limits: YardstickGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     few = 0 if shows_nothing_shared(case.result) else 1
     return (
         _verdict(TEST_NAME, "TestSetTooSmall", images, limits.test_images, "images in the test split"),
-        _verdict(NEW_NAME, "NewSetTooSmall", boxes, limits.new_boxes, "labelled boxes in the new samples", few),
+        _verdict(NEW_NAME, "NewSetTooSmall", boxes, limits.new_boxes, "labelled boxes in the new samples", few=few),
     )
 
 
-def _verdict(name: str, reason: str, count: int | None, least: int, what: str, few: int = 1) -> GateVerdict:
+def _verdict(name: str, reason: str, count: int | None, least: int, what: str, *, few: int = 1) -> GateVerdict:
     """Return the verdict on a count; below `few` it is none."""
     threshold = f"at least {least}"
     if count is None or not few <= count <= MAX_COUNT:
