@@ -25,6 +25,7 @@ from finetune_trainer.evaluation.fields import Model
 from finetune_trainer.evaluation.postprocess import Detections, Thresholds
 from finetune_trainer.evaluation.preprocess import Pixels
 from finetune_trainer.steps.context import StepContext
+from finetune_trainer.steps.listed_pool import read_listed_pool
 from finetune_trainer.steps.production_baseline import MeasuredBaseline, measure_baseline
 from finetune_trainer.steps.production_draw import with_production
 from finetune_trainer.steps.production_replay import Replay, replay
@@ -170,14 +171,20 @@ class Gate:
         base: Seer | None = None,
     ) -> Replay:
         """Run both models; with `base` another one is live than the base."""
-        made = replay(*self.evaluating(old, new, plan, live, base), known=known)
+        return self.replayed(self.evaluating(old, new, plan, live, base), known=known)
+
+    def replayed(self, given: Evaluating, *, known: int | None = None) -> Replay:
+        """Run both models of an evaluation of these."""
+        step, document, inputs, plan, models = given
+        pool = read_listed_pool(step.storage, document, plan, ())
+        made = replay(step, document, inputs, plan, models, pool=pool, known=known)
         assert made is not None
         return made
 
     def baseline(self, old: Seer, new: Seer, *, live: FileReference | None = None) -> MeasuredBaseline | None:
         """Measure what alerts hold production against, by the third gate's documents where there are any."""
         given = self.evaluating(old, new, None, live)
-        return self.measured(given, replay(*given))
+        return self.measured(given, self.replayed(given) if self.asked else None)
 
     def measured(self, given: Evaluating, replayed: Replay | None = None) -> MeasuredBaseline | None:
         """Measure it on what an evaluation of these has read before."""

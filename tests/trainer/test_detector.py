@@ -10,11 +10,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from finetune_trainer.artifact.metadata import ArtifactMetadata, serving_metadata, written
-from finetune_trainer.documents.serving import Serving
+from finetune_trainer.digests import sha256_of
+from finetune_trainer.documents.codec import FileReference
+from finetune_trainer.documents.serving import Lineage, Serving
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.evaluation.detector import open_detector
 from finetune_trainer.evaluation.postprocess import Thresholds
-from trainer.world import CLASSES
+from finetune_trainer.steps.models import fetch_candidate
+from trainer.policy import NOTHING
+from trainer.world import CLASSES, World, context
 
 SIZE = 32
 BOX = np.array([[16, 16, 8, 8, 0.9, 0.0, 0.0], [4, 4, 4, 4, 0.0, 0.0, 0.0]], np.float32).T[None]
@@ -23,7 +27,7 @@ BOX = np.array([[16, 16, 8, 8, 0.9, 0.0, 0.0], [4, 4, 4, 4, 0.0, 0.0, 0.0]], np.
 SERVING = Serving(SIZE, "0.25", "0.7", 300)
 
 
-def constant(folder: Path, output: TensorProto) -> Path:
+def constant(folder: Path, output: TensorProto, lineage: Lineage | None = None) -> Path:
     """Write a model that gives the same output for each page."""
     pool = helper.make_node("GlobalAveragePool", ["images"], ["mean"])
     part = helper.make_node("Reshape", ["mean", "row"], ["channels"])
@@ -42,7 +46,7 @@ def constant(folder: Path, output: TensorProto) -> Path:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    helper.set_model_props(model, written(ArtifactMetadata(serving_metadata(CLASSES, SERVING), None)))
+    helper.set_model_props(model, written(ArtifactMetadata(serving_metadata(CLASSES, SERVING), lineage)))
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
     return path
@@ -81,3 +85,39 @@ def test_a_model_whose_weights_lie_elsewhere_is_unusable(
     with pytest.raises(StepError) as caught:
         found(path)
     assert caught.value.reason is Reason.BASE_UNUSABLE
+
+
+@pytest.mark.row("R306")
+@pytest.mark.parametrize(
+    ("maker", "written_by", "is_measured"),
+    [
+        ("uid-1", "uid-1", True),
+        ("uid-2", "uid-1", False),
+        ("uid-2", "uid-2", True),
+        ("uid-2", "uid-11", True),
+        (None, "uid-1", True),
+        ("nobody", "uid-1", True),
+    ],
+    ids=["its own", "another run's", "taken over", "beside its folder", "without a maker", "without lineage"],
+)
+def test_a_candidate_that_another_run_made_is_not_measured_as_this_runs_own(
+    tmp_path: Path, maker: str | None, written_by: str, is_measured: bool
+) -> None:
+    """Else which of the two is recorded first decides who made it, and the other one, the honest one, ends."""
+    world = World(tmp_path)
+    folder = world.artifacts / "ml" / written_by / "attempt-1"
+    folder.mkdir(parents=True)
+    lineage = Lineage(type="FineTuned", base="base_v1", owner=maker) if maker != "nobody" else None
+    path = constant(folder, numpy_helper.from_array(BOX, "weights"), lineage)
+    artifact = FileReference(path.as_uri(), sha256_of(path.read_bytes()))
+    base = {"version": "base_v1", "artifact": NOTHING, "checkpoint": NOTHING, "inputs": None}
+    serving = {"imageSize": SIZE, "confidence": "0.25", "nmsIou": "0.7", "maxDetections": 300}
+    document = world.parsed(base, serving=serving)
+    step = context("evaluate", document, tmp_path / "scratch")
+    (tmp_path / "scratch").mkdir(exist_ok=True)
+    if is_measured:
+        assert fetch_candidate(step, document, artifact).lineage == lineage
+        return
+    with pytest.raises(StepError, match="says that run uid-2 made it") as caught:
+        fetch_candidate(step, document, artifact)
+    assert caught.value.reason is Reason.CONTRACT_VIOLATED

@@ -14,7 +14,7 @@ from finetune_trainer.data.listing import Listing
 from finetune_trainer.data.mixing import is_held_out
 from finetune_trainer.data.plan import Known, make_plan
 from finetune_trainer.data.pool import read_pool
-from finetune_trainer.digests import sha256_of
+from finetune_trainer.digests import set_digest, sha256_of
 from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel
 from finetune_trainer.documents.plan import EARLIER_SCHEMA, KnownSample, Plan, parse_plan
@@ -321,3 +321,64 @@ def test_pixels_that_the_pool_does_not_say_are_read_where_something_hangs_on_the
     policy.base = references[1]
     with pytest.raises(StepError, match="with other pixels than it has"):
         judged_by(policy, references[0])
+
+
+def without(policy: Policy, plan: FileReference, left_out: int) -> FileReference:
+    """The plan without pages that it was drawn from: of nothing that it says does one part contradict another."""
+    path = local_path(plan.uri)
+    assert path is not None
+    content = json.loads(path.read_text())
+    gone = {sample["image"]["sha256"] for sample in content["newSet"][:left_out]}
+    for name in ("newSet", "train"):
+        content[name] = [sample for sample in content[name] if sample["image"]["sha256"] not in gone]
+    content["listing"] = [sample for sample in content["listing"] if sample["image"] not in gone]
+    pairs = [(s["image"]["sha256"], s["label"] and s["label"]["sha256"]) for s in content["newSet"]]
+    content["digests"]["newSet"] = set_digest(pairs)
+    data = json.dumps(content).encode()
+    path = path.with_name("easy-" + path.name)
+    path.write_bytes(data)
+    return FileReference(path.as_uri(), hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.row("R308")
+@pytest.mark.parametrize("earlier", [False, True], ids=["pool", "pool of an earlier release"])
+def test_nobody_picks_the_pages_that_a_candidate_is_good_at(policy: Policy, earlier: bool) -> None:
+    if earlier:
+        forget_pixels(policy.pool)
+    policy.add(8000, 5)
+    honest = policy.run()
+    assert judged_by(policy, honest).counts.documents == 17
+    with pytest.raises(StepError, match="leaves out 3 of their pages") as caught:
+        judged_by(policy, without(policy, honest, 3))
+    assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+
+@pytest.mark.row("R308")
+@pytest.mark.parametrize("earlier", [False, True], ids=["plan", "plan of the last release"])
+def test_pages_that_come_in_two_batches_or_in_two_files_leave_nothing_out(policy: Policy, earlier: bool) -> None:
+    forget_pixels(policy.pool)
+    folder = policy.folder(FIRST, 2)
+    saved_anew(folder)
+    relabel(folder, FIRST, 2)
+    add_to_pool(policy.pool, folder, policy.world.anchor)
+    forget_pixels(policy.pool)
+    policy.add(8000, 3)
+    plan = policy.run()
+    policy.add(8100, 2)
+    *_, older, newer = sorted((policy.pool / "batches").iterdir())
+    both = json.loads(newer.read_text())
+    both["samples"] += json.loads(older.read_text())["samples"][:2]  # two people added them at once
+    newer.write_text(json.dumps(both))
+    policy.withdraw(8100, 1)
+    assert judged_by(policy, of_the_last_release(plan) if earlier else plan).counts.documents == 15
+
+
+@pytest.mark.row("R308")
+def test_a_batch_that_has_a_listed_page_in_another_file_was_not_there_by_that(policy: Policy) -> None:
+    """It came since, and brought a page of an earlier release once more: nothing of it was left out."""
+    forget_pixels(policy.pool)
+    plan = policy.run()
+    again = write_new_pages(policy.world.root / "again", count=3, first=FIRST + 10)
+    saved_anew(again)
+    add_to_pool(policy.pool, again, policy.world.anchor)
+    assert judged_by(policy, plan).counts.documents == 12

@@ -25,7 +25,6 @@ from finetune_trainer.production.layout import Production as Layout
 from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.models import fetch_base
 from finetune_trainer.steps.prepare import prepare
-from finetune_trainer.steps.production_replay import replay
 from finetune_trainer.storage import Storage, local_path
 from trainer.captured import vanishing
 from trainer.replaying import NOW, Gate, Seer
@@ -119,8 +118,7 @@ class TestCounting:
         given = gate.evaluating(Seer(), Seer(), None, None)
         label = next(page.label for pages in given[3].production or () for page in pages if page.label is not None)
         vanishing(monkeypatch, path(label.uri))
-        made = replay(*given)
-        assert made is not None
+        made = gate.replayed(given)
         assert (made.result.drawn, made.result.vanished, made.result.documents, made.result.labelled) == (3, 1, 2, 1)
 
     def test_without_labels_there_is_no_ap(self, full: Gate) -> None:
@@ -204,6 +202,62 @@ class TestCounting:
             plan = bound(plan, ((changed,), *drawn[1:]))
         with pytest.raises(StepError, match="documents of production") as caught:
             full.replay(Seer(), Seer(), plan)
+        assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+    @pytest.mark.row("R307")
+    @pytest.mark.parametrize("how", ["other pixels", "another name", "beside the random stratum", "above the days"])
+    def test_one_page_is_not_many_documents(self, full: Gate, how: str) -> None:
+        """A plan lies in the store: one page that both models read right, a hundred times, would pass any candidate."""
+        plan = full.plan()
+        assert plan.production is not None
+        drawn, first = plan.production, plan.production[0][0]
+        uri = {
+            "beside the random stratum": first.record.uri.replace("/random/", "/random/../random/"),
+            "above the days": first.record.uri.replace("/days/", "/days/../days/"),
+        }.get(how, first.record.uri)
+        name = "e" * 32 if how == "another name" else first.prediction
+        again = msgspec.structs.replace(
+            first, pixels="e" * 64, prediction=name, record=FileReference(uri, first.record.sha256)
+        )
+        plan = bound(plan, (*drawn[:-1], (again,)))
+        with pytest.raises(StepError, match="its documents of production") as caught:
+            full.replay(Seer(), Seer(misses={7000: [0]}), plan)
+        assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+    @pytest.mark.row("R307")
+    def test_pages_of_one_document_are_not_many_documents(self, gate: Gate) -> None:
+        gate.capture(7000, 7001, 7002, document="one")
+        plan = gate.plan()
+        assert plan.production is not None
+        [pages] = plan.production
+        plan = bound(plan, tuple((page,) for page in pages))
+        with pytest.raises(StepError, match="pages of one document under two") as caught:
+            gate.replay(Seer(), Seer(), plan)
+        assert caught.value.reason is Reason.DIGEST_MISMATCH
+
+    @pytest.mark.row("R307")
+    @pytest.mark.parametrize("how", ["empty", "of another page", "of a page that trains"])
+    def test_a_label_is_the_one_that_people_gave_the_page(self, gate: Gate, tmp_path: Path, how: str) -> None:
+        """By an empty label both models are wrong alike, and nothing is lost, whatever the candidate misses."""
+        gate.policy.holdout = "0.5"
+        gate.verify(7000, 7001, held_out=True)
+        gate.verify(7002, held_out=False)
+        gate.capture(7000, 7001, 7003)
+        plan = gate.plan()
+        assert plan.production is not None
+        pages = [page for document in plan.production for page in document]
+        labels = {page.prediction: page.label for page in pages}
+        empty = tmp_path / "empty.txt"
+        empty.write_bytes(b"")
+        label = {
+            "empty": FileReference(empty.as_uri(), sha256_of(b"")),
+            "of another page": labels[f"{7001:032x}"],
+            "of a page that trains": next(s.label for s in plan.train if s.origin == "pool"),
+        }[how]
+        forged = [msgspec.structs.replace(page, label=label) for page in pages if page.prediction != f"{7001:032x}"]
+        plan = bound(plan, tuple((page,) for page in forged))
+        with pytest.raises(StepError, match="labels that no held-out page of the pool has") as caught:
+            gate.replay(Seer(), Seer(misses={7000: [0, 1, 2]}), plan)
         assert caught.value.reason is Reason.DIGEST_MISMATCH
 
 

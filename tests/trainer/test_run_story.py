@@ -194,7 +194,7 @@ def strange_page() -> dict[str, Any]:
     [
         ({"digests": lambda digests: digests | {"testSet": "0" * 64}}, "test split"),
         ({"newSet": lambda samples: samples[:1]}, "new samples"),
-        ({"listing": lambda listing: listing[:-1]}, "new samples"),
+        ({"listing": lambda listing: listing[:-1]}, "leaves out 1 of their pages"),
         ({"listing": lambda listing: listing[:3]}, "lists 3 samples of the pool"),
         ({"listing": lambda listing: [*listing, listing[0] | {"label": "0" * 64}]}, "12 of its 13 samples"),
         (

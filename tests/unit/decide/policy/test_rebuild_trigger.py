@@ -33,11 +33,15 @@ def verified(there: TriggerWorld, outside: int, new: int = 0) -> None:
 
 
 def recorded(
-    outside: int | None, policy: str = "invoice-fields", of: str = DIGEST, verdict: Verdict = "Reject"
+    outside: int | None,
+    policy: str = "invoice-fields",
+    of: str = DIGEST,
+    verdict: Verdict = "Reject",
+    by: str = "by-hand",
 ) -> ModelVersion:
     """A version that a rebuild made, live or not."""
     lineage = Lineage(
-        run="by-hand", run_uid="uid", policy=policy, base_sha256=of,
+        run=by, run_uid="uid", policy=policy, base_sha256=of,
         inputs=FileReference(uri="file:///plan.json", sha256="b" * 64), spec_hash="s", inputs_hash="i", pool=2500,
         outside=outside, seed=1, created_at=NOW,
     )  # fmt: skip
@@ -145,6 +149,21 @@ def test_what_was_fired_of_another_base_holds_up_no_rebuild_of_this_one() -> Non
     there.wait(DAY, HOUR)
     there.versions = (base("base_v3"),)
     verified(there, 2001)
+    assert len(there.made) == 2
+
+
+@pytest.mark.row("D268")
+def test_what_a_judged_rebuild_drew_counts_and_not_what_a_scan_had_counted_before_it() -> None:
+    """One scan that counted a million would be the last word: no rebuild would ever be fired again."""
+    there = world(1_000_000)
+    there.settle()
+    there.end(there.newest, "Judged")
+    there.versions = (BASE, recorded(2001, by=there.newest), recorded(1900, by=there.newest))
+    there.wait(DAY, HOUR)
+    verified(there, 2201)
+    assert (len(there.made), there.due[1]) == (1, "RebuiltBefore")
+    assert "a rebuild was judged by 2001, and the next one comes by 2202" in there.due[2]
+    verified(there, 2202)
     assert len(there.made) == 2
 
 

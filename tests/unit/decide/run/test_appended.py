@@ -5,12 +5,26 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as updated
 
-from finetune_operator.api.policy import YardstickMovedGate
+from finetune_operator.api.policy import NewSamplesGate, YardstickMovedGate
 from finetune_operator.api.run import GateVerdict
 from finetune_operator.api.run_document import document_json
-from finetune_operator.decide.decision import CreateModelVersion
-from unit.decide.run.results import BASE, CLASSES, LIVE, evaluate_result, prepare_result, train_result
-from unit.decide.run.world import World, base, live, run
+from finetune_operator.api.step_result import EvaluateResult
+from finetune_operator.api.value import parse
+from finetune_operator.decide.decision import CreateModelVersion, CreatePromotion
+from finetune_operator.decide.gates.gate import Evaluation
+from finetune_operator.decide.gates.new_samples import judge as judge_new_samples
+from finetune_operator.decide.gates.recorded import disbelief
+from unit.decide.run.results import (
+    BASE,
+    CLASSES,
+    LIVE,
+    columns,
+    evaluate_result,
+    prepare_result,
+    scores,
+    train_result,
+)
+from unit.decide.run.world import World, base, live, review, run
 
 MORE = (*CLASSES, "iban")
 NEW_BASE = "b2" * 32
@@ -358,3 +372,71 @@ def test_what_is_live_has_the_classes_of_its_own_record(mode: str) -> None:
     world.run = updated(world.run, spec=updated(world.run.spec, base_version="base_v1"))
     world.settle()
     assert world.phase() == "Preparing"
+
+
+def beside_what_lacks_it(said: dict[str, Any], **pool: Any) -> World:
+    """A fine-tune of a base with one class more than what is live, measured on pages that show that class alone."""
+    rebuilt, tuned = base("base_v2", NEW_BASE, classes=MORE), base("ft_v1.1", LIVE, type="FineTuned")
+    world = World(run=run(base_version="base_v2"), versions=(base(), rebuilt, tuned))
+    world.set_rules(classes=MORE)
+    served = live("ft_v1.1", LIVE)
+    world.set_policy(live=served, last_good=(served,))
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result(newSet={"documents": 60, "boxes": 40, "fresh": 60}))
+    world.start("train")
+    world.complete("train", train_result())
+    world.start("evaluate")
+    result = {**evaluate_result(live_map50="0.985000"), "added": said}
+    result["models"]["base"]["sha256"] = NEW_BASE
+    none = {"measured": 0, "field": [], "boxes": []}
+    result["newSet"]["floor"] = none | {"matched": columns([], [], []), "detections": columns([], [], [])}
+    for model in result["models"].values():
+        model |= {"pool": scores(0, 0) | pool, "fresh": scores(0, 0) | pool}
+    world.complete("evaluate", result)
+    return world
+
+
+@pytest.mark.row("R305")
+def test_new_pages_that_show_only_what_the_live_version_lacks_ask_a_person_who_can_say_yes() -> None:
+    """What went live while it trained may be the one that lacks it: an Error would throw its training away."""
+    world = beside_what_lacks_it(added())
+    gates = {gate.name: gate for gate in world.status.gates}
+    assert world.status.verdict == "Review", {gate.name: gate.message for gate in world.status.gates}
+    assert [gates[name].reason for name in ("newSamples", "newSamplesFresh", "newSetSize", "addedFields")] == [
+        "TooFewFound",
+        "TooFewFound",
+        "NewSetTooSmall",
+        "FieldNotCompared",
+    ]
+    assert gates["newSamples"].value == ""
+    assert "none of 60 documents of the new samples has a labelled box of a field that all models have" in (
+        gates["newSamples"].message
+    )
+    review(world, "Approve")
+    made = next(action for action in world.history if isinstance(action, CreateModelVersion))
+    assert made.spec.evidence is not None
+    assert disbelief(made.spec.evidence) is None
+    assert any(isinstance(action, CreatePromotion) for action in world.history)
+    forged = tuple(updated(gate, verdict="Pass") for gate in made.spec.evidence.gates)
+    assert disbelief(updated(made.spec.evidence, gates=forged)) is not None, "no share, no Pass"
+
+
+@pytest.mark.row("R305")
+@pytest.mark.parametrize("pool", [{"rate": "0.000000"}, {"matched": 1}])
+def test_figures_of_no_box_that_are_none_are_no_review(pool: dict[str, Any]) -> None:
+    world = beside_what_lacks_it(added(), **pool)
+    assert world.status.verdict is None
+    assert [a.reason for a in world.status.attempts if a.outcome == "Failed"] == ["ResultContradictory"]
+
+
+@pytest.mark.row("R305")
+def test_new_pages_that_show_nothing_at_all_are_an_error_as_before() -> None:
+    """Prepare ends such a run: what is measured on no box at all has not been measured."""
+    no_box = {"added": added(new=NOTHING, newBoxes=0)}
+    said = {**evaluate_result(), **no_box}
+    for model in (said["models"]["candidate"], said["models"]["base"]):
+        model |= {"pool": scores(0, 0), "fresh": scores(0, 0)}
+    result = parse(said, EvaluateResult)
+    names = [gate.verdict for gate in judge_new_samples(NewSamplesGate(), Evaluation(result, CLASSES, added=("iban",)))]
+    assert names[0] == "Error"

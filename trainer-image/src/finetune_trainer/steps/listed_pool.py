@@ -10,7 +10,7 @@ from decimal import Decimal
 from ..data.images import Picture, inspect_image
 from ..data.listing import Listing
 from ..data.mixing import is_held_out
-from ..data.pool import PoolPage, StoredSample, fields_of, read_pool, replayed
+from ..data.pool import Pool, PoolPage, StoredSample, fields_of, read_pool, replayed
 from ..data.pool_log import read_log
 from ..digests import check_digest, sha256_of
 from ..documents.codec import FileReference
@@ -56,7 +56,32 @@ def read_listed_pool(
     current = list(_current(storage, document, pages.values(), listings))
     if len(current) < document.mixing.min_pool_samples:
         raise differs(f"it lists {len(current)} samples of the pool {uri} that count")
+    _check_batches(storage, pool, plan)
     return current
+
+
+def _check_batches(storage: Storage, pool: Pool, plan: Plan) -> None:
+    """Raise StepError where the plan lists a part of a batch: nobody picks the pages that a candidate is good at.
+
+    A batch is there as a whole or not at all. It was there where the plan has the image of a page that no other batch
+    brought. What an earlier release took twice, as files of one picture, is listed once, and known by its pixels.
+    """
+    images = {listed.image for listed in plan.listing}
+    known = images | {listed.pixels for listed in plan.listing}
+    there = {next(iter(page.batches)) for page in pool.pages if len(page.batches) == 1 and images & set(page.copies)}
+    others = (page for page in pool.pages if page.batches & there and not known & {page.last.pixels, *page.copies})
+    left_out = sum(_shows(storage, page) not in known for page in others)
+    if left_out:
+        raise differs(f"it lists parts of batches of the pool {pool.uri}, and leaves out {left_out} of their pages")
+
+
+def _shows(storage: Storage, page: PoolPage) -> str | None:
+    """Return the digest of a page's pixels, read where the pool does not say it; None where nobody can tell."""
+    if page.last.pixels is not None:
+        return page.last.pixels
+    data = storage.read_if_there(page.last.image.uri)
+    shown = None if data is None else inspect_image(data)
+    return shown.pixels if isinstance(shown, Picture) else None
 
 
 def _stored(page: PoolPage, listed: ListedSample) -> StoredSample | None:

@@ -9,7 +9,7 @@ from ..artifact.metadata import check_lineage
 from ..documents.classes import check_classes, labelled_fields
 from ..documents.codec import FileReference
 from ..documents.run import BaseDocument, TrainingDocument, VerifyDocument
-from ..documents.serving import Serving
+from ..documents.serving import Lineage, Serving
 from ..errors import Reason, StepError, bad_input
 from ..evaluation.detector import Detector, open_detector
 from ..storage import normalise
@@ -87,8 +87,13 @@ def fetch_base(context: StepContext, document: BaseDocument) -> Detector:
 
 
 def fetch_candidate(context: StepContext, document: BaseDocument, artifact: FileReference) -> Detector:
-    """Return the candidate's detector; one that would be served otherwise than it is measured is ContractViolated."""
+    """Return the candidate's detector.
+
+    StepError ContractViolated for one that another run made, and for one that would be served otherwise than it is
+    measured.
+    """
     detector = fetch_detector(context, artifact, "candidate", document.classes)
+    _check_maker(detector.lineage, document, artifact)
     differs = serving_difference(detector.serving, document.serving)
     if differs is not None:
         raise bad_input(
@@ -97,6 +102,23 @@ def fetch_candidate(context: StepContext, document: BaseDocument, artifact: File
             "Train with the trainer image of this release, which writes the run document's settings into the artifact.",
         )
     return detector
+
+
+def _check_maker(lineage: Lineage | None, document: BaseDocument, artifact: FileReference) -> None:
+    """Raise StepError ContractViolated for a candidate that lies where the run writes, and names another run as maker.
+
+    The operator takes two runs with the same bytes for one that made them and one that copied them, and the first that
+    is recorded for the one that made them. What was taken over from an earlier run lies where that one wrote; what
+    names nobody is of a trainer that is not ours.
+    """
+    maker, owner, own = lineage.owner if lineage is not None else None, document.owner.uid, document.artifacts.uri
+    if maker in (None, owner) or not normalise(artifact.uri).startswith(f"{normalise(own)}/"):
+        return
+    raise bad_input(
+        Reason.CONTRACT_VIOLATED,
+        f"The candidate {artifact.uri} says that run {maker} made it, and it lies where run {owner} writes.",
+        "See who may read what other runs write, and what the pods of this training ran; then make a new run.",
+    )
 
 
 def serving_difference(artifact: Serving, document: Serving) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..digests import sha256_of
 from ..documents.codec import FileReference
 from ..documents.plan import DrawnDocument, DrawnPage, Sample
-from ..documents.production import parse_page
+from ..documents.production import CapturedPage, parse_page
 from ..evaluation.detector import Detector
 from ..evaluation.evaluate import run_model, validation
 from ..evaluation.fields import Model
@@ -17,6 +17,7 @@ from ..evaluation.pages import Page, PageResult, labels_of
 from ..evaluation.postprocess import Thresholds
 from ..evaluation.production import Compared
 from ..labelling.drawing import page_file
+from ..production.drawing import document_of
 from ..storage import Storage, join
 from .context import StepContext
 from .listed_pool import differs
@@ -36,15 +37,24 @@ class CapturedDocument:
 
 
 def fetch_documents(context: StepContext, drawn: Sequence[DrawnDocument], classes: int) -> list[CapturedDocument]:
-    """Return the documents of which every page is there, with each page's picture in scratch for both models."""
+    """Return the documents of which every page is there, with each page's picture in scratch for both models.
+
+    StepError DigestMismatch where a record says otherwise than the plan: a plan lies in the store, and what it calls a
+    hundred documents may be one page a hundred times.
+    """
     folder = context.scratch / "production"
     folder.mkdir(parents=True, exist_ok=True)
     counted = context.progress.counting("fetching documents of production", "documents", percent=(90, 91))
     there: list[CapturedDocument] = []
+    named: dict[str, int] = {}
     for number, document in enumerate(drawn):
         pages: list[Page] = []
         for at, page in enumerate(document):
-            fetched = _page(context.storage, page, folder / f"{number}-{at}", classes)
+            record = _record(context.storage, page)
+            if isinstance(record, CapturedPage) and named.setdefault(document_of(record), number) != number:
+                raise differs("its documents of production have pages of one document under two of them")
+            picture = folder / f"{number}-{at}"
+            fetched = record if isinstance(record, str) else _page(context.storage, page, record, picture, classes)
             if isinstance(fetched, str):
                 context.progress.report(percent=90, activity=f"passed over page {page.prediction}: {fetched}")
                 break
@@ -55,14 +65,21 @@ def fetch_documents(context: StepContext, drawn: Sequence[DrawnDocument], classe
     return there
 
 
-def _page(storage: Storage, drawn: DrawnPage, picture: Path, classes: int) -> Page | str:
-    """Return a page as the server answered it, with its labels; or why it is not to be had any more."""
+def _record(storage: Storage, drawn: DrawnPage) -> CapturedPage | str:
+    """Return the record of a drawn page, or why it is not to be had any more."""
     data = storage.read_if_there(drawn.record.uri)
     if data is None or sha256_of(data) != drawn.record.sha256:
         return "its record is gone" if data is None else "its record was changed"
     record = parse_page(data, drawn.record.uri)
     if record.stratum != "Random":
         raise differs(f"its documents of production have a page of the stratum {record.stratum}")
+    if (record.prediction, record.page.pixels) != (drawn.prediction, drawn.pixels):
+        raise differs(f"its documents of production have page {drawn.prediction} with another record than its own")
+    return record
+
+
+def _page(storage: Storage, drawn: DrawnPage, record: CapturedPage, picture: Path, classes: int) -> Page | str:
+    """Return a page as the server answered it, with its labels; or why it is not to be had any more."""
     place = join(day_of(drawn), "files", record.page.sha256)
     came = storage.read_if_there(place)
     shown = "its bytes have expired, or were erased" if came is None else page_file(record, came)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
 from ..data.earlier_plans import taught, taught_by
 from ..documents.codec import digest
 from ..documents.inputs import EvaluateInputs
-from ..documents.plan import DrawnDocument, Plan
+from ..documents.plan import DrawnDocument, DrawnPage, Plan
 from ..documents.report import Difference, ProductionReport, ReplayedField
 from ..documents.result import ProductionSet
 from ..documents.run import Rule, TrainingDocument, limits_of
@@ -32,7 +33,7 @@ from ..production.layout import DAYS, Production, production_of
 from ..report.differences import side_by_side
 from ..storage import join
 from .context import StepContext
-from .listed_pool import differs
+from .listed_pool import CurrentSample, differs
 from .production_documents import CapturedDocument, compare, day_of, fetch_documents
 
 CROPS: Final = "crops"
@@ -60,19 +61,22 @@ def replay(
     plan: Plan,
     models: Mapping[Model, tuple[Detector, str]],
     *,
+    pool: Sequence[CurrentSample],
     known: int | None = None,
 ) -> Replay | None:
     """Run the plan's documents of production through both models; None where the third gate is not asked for.
 
     Of each difference a picture is written below the day of its page. Raises StepError DigestMismatch where the plan
-    is not what was drawn, or has documents that the candidate learnt from. Only the first
-    `known` classes are compared, which all models have; None: all.
+    is not what was drawn, or has documents that the candidate learnt from, or labels that are not those of `pool`, the
+    samples that the plan lists as current. Only the first `known` classes are compared, which all models have; None:
+    all.
     """
     limits, source = limits_of(document).production, document.data.production
     if limits is None or source is None or plan.production is None:
         return None
     production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
     _check(plan, plan.production, production)
+    _check_labels(plan.production, pool, len(document.classes))
     learnt = taught_by(context.storage, inputs.live.inputs if inputs.live else None)
     unknown = [pages for pages in plan.production if not any(page.pixels in learnt for page in pages)]
     there = fetch_documents(context, unknown, len(document.classes))
@@ -102,8 +106,32 @@ def _check(plan: Plan, drawn: Sequence[DrawnDocument], production: Production) -
         raise differs("its documents of production have pages that it trains on")
     if len({page.pixels for page in pages}) < len(pages):
         raise differs("its documents of production have a page twice")
-    if any(not page.record.uri.startswith(join(production.root, DAYS) + "/") for page in pages):
+    if not all(_is_in_its_place(page, production) for page in pages):
         raise differs(f"its documents of production lie elsewhere than below {production.root}")
+
+
+def _is_in_its_place(page: DrawnPage, production: Production) -> bool:
+    """Tell whether a page's record is that of a captured page of the random stratum, on some day."""
+    try:
+        day = date.fromisoformat(page.record.uri.removeprefix(join(production.root, DAYS) + "/")[:10])
+    except ValueError:
+        return False
+    return page.record.uri == join(production.pages(day, "Random"), f"{page.prediction}.json")
+
+
+def _check_labels(drawn: Sequence[DrawnDocument], pool: Sequence[CurrentSample], classes: int) -> None:
+    """Raise StepError unless each label is what the pool's held-out pages have for these pixels, of all classes.
+
+    By an empty label both models are wrong alike wherever they find something, and nothing would be lost.
+    """
+
+    def is_whole(fields: int | None) -> bool:
+        return fields is None or fields >= classes
+
+    held_out = {s.known.pixels: s.known.label for s in pool if s.held_out and any(map(is_whole, s.fields))}
+    labelled = [(page, page.label) for pages in drawn for page in pages if page.label is not None]
+    if any(label.sha256 != held_out.get(page.pixels) or not is_whole(page.fields) for page, label in labelled):
+        raise differs("its documents of production have labels that no held-out page of the pool has")
 
 
 def columns(counts: ReplayCounts, rule: Rule) -> dict[str, Any]:

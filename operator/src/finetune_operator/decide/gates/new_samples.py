@@ -20,8 +20,8 @@ FRESH_NAME: Final = "newSamplesFresh"
 def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     """Judge the share of labelled boxes that were found, on the pool and on its fresh part separately.
 
-    Above `minimum` Pass, equal or below Review, an empty set Error. Without fresh samples only the pool
-    counts, and the second verdict says so.
+    Above `minimum` Pass, equal or below Review, an empty set Error, but a Review where fields that some model lacks are
+    all that is labelled. Without fresh samples only the pool counts, and the second verdict says so.
     """
     models, new_set = case.result.models, case.result.new_set
     candidate = models.candidate
@@ -32,7 +32,10 @@ def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
             GateVerdict(name=name, verdict="Error", threshold=threshold, message=message) for name in (NAME, FRESH_NAME)
         )
     others = (models.base.pool, models.live.pool if models.live else None)
-    pool = _rate_verdict(NAME, "the pool", candidate.pool, limits, beside(*others) + _trained_on(new_set))
+    if shows_nothing_shared(case.result):
+        pool = _none_shared(limits, new_set)
+    else:
+        pool = _rate_verdict(NAME, "the pool", candidate.pool, limits, beside(*others) + _trained_on(new_set))
     if candidate.fresh is None and new_set.fresh == 0:
         return (pool, _nothing_fresh(limits, case.standing))
     if new_set.fresh > 0 and has_no_box(candidate.fresh):
@@ -45,6 +48,26 @@ def judge(limits: NewSamplesGate, case: Evaluation) -> tuple[GateVerdict, ...]:
 def beside(base: Scores | None, live: Scores | None) -> str:
     """Return how many boxes base and live version found, to stand behind the candidate's."""
     return "".join(f"; {name} {scores.matched}" for name, scores in (("base", base), ("live", live)) if scores)
+
+
+def shows_nothing_shared(result: EvaluateResult) -> bool:
+    """Tell whether new samples have boxes of appended fields alone, so that on the others nothing can be found (R305).
+
+    What trained did not make them so: what went live meanwhile may lack the one field that they show.
+    """
+    models, added = result.models, result.added
+    pools = [model.pool for model in (models.candidate, models.base, models.live) if model is not None]
+    return added is not None and added.new_boxes > 0 and has_no_box(*pools)
+
+
+def _none_shared(limits: NewSamplesGate, new_set: NewSet) -> GateVerdict:
+    message = (
+        f"none of {new_set.documents} documents of the new samples has a labelled box of a field that all models have, "
+        "so nothing can be found there"
+    )
+    return GateVerdict(
+        name=NAME, verdict="Review", reason="TooFewFound", threshold=f"{limits.minimum:f}", message=message
+    )
 
 
 def _nothing_fresh(limits: NewSamplesGate, standing: Standing) -> GateVerdict:
@@ -92,7 +115,7 @@ def _figures(result: EvaluateResult) -> Figures | None:
     if new_set is None or candidate is None or candidate.pool is None:
         return None
     rate = found_share(candidate.pool)
-    if rate is None:
+    if rate is None and not shows_nothing_shared(result):
         return None
     return figures(
         poolRate=rate,

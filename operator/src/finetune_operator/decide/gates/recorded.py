@@ -55,6 +55,8 @@ def _contradiction(
     """Return where value, figures, threshold and verdict of one gate do not go together."""
     if gate.name == FRESH_NAME and not gate.value and evidence.figure("freshRate") is None:
         return None  # it did not apply, and says so
+    if gate.name == NEW_SAMPLES and gate.verdict != "Pass" and not gate.value and evidence.figure("boxes") == "0":
+        return None  # new samples had boxes of appended fields alone (R305), and a person was asked
     value = Decimal(gate.value) if _VALUE.fullmatch(gate.value) else None
     measured = figure(evidence)
     if value is None or measured is None:

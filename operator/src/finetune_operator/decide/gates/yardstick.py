@@ -5,6 +5,7 @@ from typing import Final
 from ...api.policy import YardstickGate
 from ...api.run import GateVerdict
 from .gate import Evaluation, Gate, no_figures
+from .new_samples import shows_nothing_shared
 from .rows import MAX_COUNT
 
 NAME: Final = "yardstick"
@@ -17,15 +18,17 @@ def judge(limits: YardstickGate, case: Evaluation) -> tuple[GateVerdict, ...]:
     candidate = case.result.models.candidate
     boxes = candidate.pool.boxes if candidate is not None and candidate.pool is not None else None
     images = case.result.test_set.images
+    few = 0 if shows_nothing_shared(case.result) else 1
     return (
         _verdict(TEST_NAME, "TestSetTooSmall", images, limits.test_images, "images in the test split"),
-        _verdict(NEW_NAME, "NewSetTooSmall", boxes, limits.new_boxes, "labelled boxes in the new samples"),
+        _verdict(NEW_NAME, "NewSetTooSmall", boxes, limits.new_boxes, "labelled boxes in the new samples", few=few),
     )
 
 
-def _verdict(name: str, reason: str, count: int | None, least: int, what: str) -> GateVerdict:
+def _verdict(name: str, reason: str, count: int | None, least: int, what: str, *, few: int = 1) -> GateVerdict:
+    """Return the verdict on a count; below `few` it is none."""
     threshold = f"at least {least}"
-    if count is None or not 0 < count <= MAX_COUNT:
+    if count is None or not few <= count <= MAX_COUNT:
         message = f"no valid count of the {what}: {count}"
         return GateVerdict(name=name, verdict="Error", threshold=threshold, message=message)
     message = f"{count} {what}; {least} are needed"

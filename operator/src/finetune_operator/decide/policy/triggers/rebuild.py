@@ -45,22 +45,26 @@ def wish(view: PolicyView, counts: Counted, base: ModelVersion) -> Wish | Missin
 def outside_before(view: PolicyView, base: ModelVersion) -> int | None:
     """Return the most that was outside this base when a rebuild of it was judged, whoever made it; None: none was.
 
-    The versions tell, which outlive runs and statuses. The memory of what was fired tells of a version that somebody
-    deleted, and of a run that ended without one, but for those that failed: these are tried again by their names.
+    The versions tell, which outlive runs and statuses, by what their runs drew. The memory of what was fired tells, by
+    what a scan counted, of a version that somebody deleted, and of a run that ended without one, but for those that
+    failed: these are tried again by their names.
     """
     policy, sha256 = view.policy, base.spec.artifact.sha256
     lineages = [v.spec.lineage for v in view.versions if v.spec.lineage is not None]
-    recorded = [
-        lineage.outside
-        for lineage in lineages
+    recorded = {
+        lineage.run: lineage.outside
+        for lineage in sorted(lineages, key=lambda lineage: lineage.outside or 0)
         if (lineage.policy, lineage.base_sha256) == (policy.metadata.name, sha256) and lineage.outside is not None
-    ]
+    }
     fired = [
         entry.outside
         for entry in policy.status.fired
-        if entry.outside is not None and entry.base == sha256 and entry.outcome in ("Judged", "Deleted")
+        if entry.outside is not None
+        and entry.base == sha256
+        and entry.outcome in ("Judged", "Deleted")
+        and entry.run not in recorded  # one scan that counted too much would be the last word for ever
     ]
-    return max((*recorded, *fired), default=None)
+    return max((*recorded.values(), *fired), default=None)
 
 
 def _in_the_way(view: PolicyView) -> Missing | None:
