@@ -1,5 +1,6 @@
 """A flight that begins, or is given up, where nothing is served: what nobody would put back is no way back."""
 
+from dataclasses import replace as replace_keys
 from typing import Any
 
 import pytest
@@ -107,6 +108,17 @@ def test_what_was_found_is_not_put_back_once_its_keys_are_gone(when: str) -> Non
         assert flight_of(given_up).back_version == "ft_v1.66"
         given_up = looked(policy(given_up.status), BARE, 125)
     put = applied(given_up)
+    assert put is not None
+    assert put.version is None
+
+
+@pytest.mark.row("D266")
+@pytest.mark.parametrize(
+    "lost", [{"sha256": None}, {"uri": None}, {"uri": ""}, {"version": None, "sha256": None}], ids=str
+)
+def test_what_was_found_is_no_way_back_where_half_of_its_keys_is_gone(lost: dict[str, str | None]) -> None:
+    """No pod can fetch anything by what is left, so nothing is served, as without any."""
+    put = applied(looked(taken_off(ADOPTED, deployment(replace_keys(keys(FOUND), **lost))), FAILS))
     assert put is not None
     assert put.version is None
 

@@ -91,7 +91,7 @@ def way_back(view: PolicyView, to: LiveVersion, *, bare: bool) -> LiveVersion | 
 
 def is_bare(flight: InFlight, deployment: DeploymentView | None) -> bool:
     """Tell whether nothing was served when the flight began, or is by now."""
-    return flight.bare or (deployment is not None and deployment.keys.absent)
+    return flight.bare or (deployment is not None and deployment.keys.serve_nothing)
 
 
 def _without_its_noes(view: PolicyView, flight: InFlight, sha256: str) -> LiveVersion | None:
