@@ -123,6 +123,19 @@ def test_what_was_found_is_no_way_back_where_half_of_its_keys_is_gone(lost: dict
     assert put.version is None
 
 
+@pytest.mark.row("D267")
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_was_found_is_not_put_back_where_it_was_removed_before_the_flights_own_keys_came(*, gone: bool) -> None:
+    """Somebody let go of its keys and promoted another one; the operator saw the promotion first, or died between."""
+    begun = looked(taken_off(ADOPTED, ON_IT), BARE if gone else ON_IT, 1)
+    put, flight = applied(begun), flight_of(begun)
+    assert put is not None
+    assert (put.version, flight.bare, flight.back_version) == ("ft_v1.67", gone, None if gone else "ft_v1.66")
+    put = applied(looked(policy(begun.status), FAILS))
+    assert put is not None
+    assert put.version == (None if gone else "ft_v1.66")
+
+
 @pytest.mark.row("D252")
 def test_what_serves_is_gone_back_to_as_before() -> None:
     put = applied(looked(taken_off(ADOPTED, ON_IT), FAILS))

@@ -94,6 +94,13 @@ def is_bare(flight: InFlight, deployment: DeploymentView | None) -> bool:
     return flight.bare or (deployment is not None and deployment.keys.serve_nothing)
 
 
+def over_nothing(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> InFlight:
+    """Return the flight as one over nothing, where what it met was removed before its own keys came (row D267)."""
+    if flight.bare or not deployment.keys.serve_nothing:
+        return flight
+    return replace(flight, bare=True, back=way_back(view, flight.to, bare=True))
+
+
 def _without_its_noes(view: PolicyView, flight: InFlight, sha256: str) -> LiveVersion | None:
     """Return what it would go back to by itself if nobody had rejected those bytes."""
     status = view.policy.status
