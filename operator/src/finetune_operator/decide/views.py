@@ -182,11 +182,6 @@ class ServedKeys:
         """No key is there at all."""
         return self.version is None and self.uri is None and self.sha256 is None
 
-    @property
-    def serve_nothing(self) -> bool:
-        """No artifact can be fetched by them: its place or its digest is not there."""
-        return not self.uri or not self.sha256
-
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:

@@ -114,13 +114,17 @@ def test_what_was_found_is_not_put_back_once_its_keys_are_gone(when: str) -> Non
 
 @pytest.mark.row("D266")
 @pytest.mark.parametrize(
-    "lost", [{"sha256": None}, {"uri": None}, {"uri": ""}, {"version": None, "sha256": None}], ids=str
+    "there",
+    [keys(GOOD), keys(WANTED), *(replace_keys(keys(FOUND), **lost) for lost in ({"sha256": None}, {"uri": ""}))],
+    ids=["another version's", "those of the flight", "no digest", "no place"],
 )
-def test_what_was_found_is_no_way_back_where_half_of_its_keys_is_gone(lost: dict[str, str | None]) -> None:
-    """No pod can fetch anything by what is left, so nothing is served, as without any."""
-    put = applied(looked(taken_off(ADOPTED, deployment(replace_keys(keys(FOUND), **lost))), FAILS))
+def test_what_was_found_is_no_way_back_where_the_deployment_has_other_keys(there: Any) -> None:
+    """An older status was restored, or somebody took half of the keys: what is live on record serves no more."""
+    put = applied(looked(taken_off(ADOPTED, deployment(there)), FAILS))
     assert put is not None
     assert put.version is None
+    of = taken_off(replace(live(FOUND), hold=HELD), deployment(there))
+    assert flight_of(looked(of, FAILS)).back_version == "ft_v1.66", "it was good"
 
 
 @pytest.mark.row("D267")

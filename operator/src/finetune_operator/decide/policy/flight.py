@@ -59,7 +59,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
     name, spec_hash = identity(promotion)
     now = times.moment(view.now)
     lifted = status.hold is not None and lifts(promotion, status.hold)
-    bare = status.live is None or deployment.keys.serve_nothing
+    bare = status.live is None or deployment.keys != keys_of(status.live)
     flight = InFlight(
         takes_back=takes_back(view.policy, promotion, clear.version),
         reason=cut(promotion.spec.reason, limits.MARK),

@@ -77,8 +77,9 @@ def _way_back(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
 def way_back(view: PolicyView, to: LiveVersion, *, bare: bool) -> LiveVersion | None:
     """Return what a flight goes back to by itself (D44).
 
-    `bare`: nothing was served when it began, or is by now. Then it is no going back, but something is put live anew:
-    only what would be put back without a flight (D5), or what was good, and nothing speaks against (D252).
+    `bare`: what is live did not serve when it began, or nothing does by now. Then it is no going back, but something is
+    put live anew: only what would be put back without a flight (D5), or what was good, and nothing speaks against
+    (D252, D266).
     """
     status = view.policy.status
     back, live = memory.way_back(status, to, view.versions), status.live
@@ -90,13 +91,13 @@ def way_back(view: PolicyView, to: LiveVersion, *, bare: bool) -> LiveVersion | 
 
 
 def is_bare(flight: InFlight, deployment: DeploymentView | None) -> bool:
-    """Tell whether nothing was served when the flight began, or is by now."""
-    return flight.bare or (deployment is not None and deployment.keys.serve_nothing)
+    """Tell whether what is live on record did not serve when the flight began, or nothing serves by now."""
+    return flight.bare or (deployment is not None and deployment.keys.absent)
 
 
 def over_nothing(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> InFlight:
     """Return the flight as one over nothing, where what it met was removed before its own keys came (row D267)."""
-    if flight.bare or not deployment.keys.serve_nothing:
+    if flight.bare or not deployment.keys.absent:
         return flight
     return replace(flight, bare=True, back=way_back(view, flight.to, bare=True))
 
