@@ -194,6 +194,8 @@ def test_a_run_of_another_model_whose_policy_had_the_same_name_is_not_waited_for
     world.put("flies", phase="Promoting", model="invoice-fields")
     me = world.put("me", phase="InReview", model="invoice-fields", candidate={"uri": "file:///m", "sha256": "c" * 64})
     assert asyncio.run(world.places.ahead(me)) == ("flies",)
+    old = world.put("of-an-earlier-release", phase="InReview", candidate={"uri": "file:///m", "sha256": "d" * 64})
+    assert asyncio.run(world.places.ahead(old)) == ("flies", "stuck"), "its model stands nowhere: it may be either's"
 
 
 @pytest.mark.row("R69")

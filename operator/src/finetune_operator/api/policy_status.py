@@ -116,9 +116,9 @@ class InFlight(Value, frozen=True, kw_only=True):
     the Deployment when `epoch` was given out: while it stays, the apply was not committed. `replicas` were available
     when watching began; `missing_since` says since when fewer of them are, and `unhealthy_since` since when that is
     because a container fails. `takes_back`: it goes to a version that was live before, so that the one it leaves is
-    taken back; `reason` and `overrules` are the promotion's. `lifted_hold`: a hold was lifted for it. `bare`: nothing
-    was served when it began. `unsettled`: it began while the Deployment was not whole (then `replicas` were available),
-    so that trouble is nobody's for certain.
+    taken back; `reason` and `overrules` are the promotion's. `lifted_hold`: a hold was lifted for it. `bare`: what
+    is live on record did not serve when it began. `unsettled`: it began while the Deployment was not whole (then
+    `replicas` were available), so that trouble is nobody's for certain.
     `evidence` is what the server's own container did, where that is why it returns. `observed_seconds` is how long the
     phase was looked at, as far as that is recorded, and `earlier_seconds` how long what came before it was; `idle`:
     its clock stands, because the Deployment is scaled to zero. `deadline`, `missing_since` and `unhealthy_since` are

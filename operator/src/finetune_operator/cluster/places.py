@@ -92,7 +92,7 @@ class Places:
             name
             for name, entry in entries
             if isinstance(entry, Standing)
-            and (not entry.model or entry.model == run.status.model)
+            and _may_be_of(entry.model, run.status.model)
             and (entry.changes_live or (_moment_or_last(moment_of(entry.created)), name) < (created, me.name))
         }
         others = (claim for claim in self._others(run) if claim.measures_again and claim.run.spec.policy == policy)
@@ -126,6 +126,11 @@ class Places:
     def _others(self, run: Run) -> list[_Claim]:
         me = run.metadata
         return [c for (namespace, name), c in self._claims.items() if namespace == me.namespace and name != me.name]
+
+
+def _may_be_of(model: str, other: str | None) -> bool:
+    """Tell whether two runs are of one model, as far as both say: a run of an earlier release does not."""
+    return not model or not other or model == other
 
 
 def _is_past(status: RunStatus) -> bool:

@@ -1,5 +1,6 @@
 """A flight that begins, or is given up, where nothing is served: what nobody would put back is no way back."""
 
+from dataclasses import replace as replace_keys
 from typing import Any
 
 import pytest
@@ -111,8 +112,101 @@ def test_what_was_found_is_not_put_back_once_its_keys_are_gone(when: str) -> Non
     assert put.version is None
 
 
+@pytest.mark.row("D266")
+@pytest.mark.parametrize(
+    "there",
+    [keys(GOOD), keys(WANTED), *(replace_keys(keys(FOUND), **lost) for lost in ({"sha256": None}, {"uri": ""}))],
+    ids=["another version's", "those of the flight", "no digest", "no place"],
+)
+def test_what_was_found_is_no_way_back_where_the_deployment_has_other_keys(there: Any) -> None:
+    """An older status was restored, or somebody took half of the keys: what is live on record serves no more."""
+    put = applied(looked(taken_off(ADOPTED, deployment(there)), FAILS))
+    assert put is not None
+    assert put.version is None
+    of = taken_off(replace(live(FOUND), hold=HELD), deployment(there))
+    assert flight_of(looked(of, FAILS)).back_version == "ft_v1.66", "it was good"
+
+
+@pytest.mark.row("D267")
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_was_found_is_not_put_back_where_it_was_removed_before_the_flights_own_keys_came(*, gone: bool) -> None:
+    """Somebody let go of its keys and promoted another one; the operator saw the promotion first, or died between."""
+    begun = looked(taken_off(ADOPTED, ON_IT), BARE if gone else ON_IT, 1)
+    put, flight = applied(begun), flight_of(begun)
+    assert put is not None
+    assert (put.version, flight.bare, flight.back_version) == ("ft_v1.67", gone, None if gone else "ft_v1.66")
+    put = applied(looked(policy(begun.status), FAILS))
+    assert put is not None
+    assert put.version == (None if gone else "ft_v1.66")
+
+
 @pytest.mark.row("D252")
 def test_what_serves_is_gone_back_to_as_before() -> None:
     put = applied(looked(taken_off(ADOPTED, ON_IT), FAILS))
     assert put is not None
     assert put.version == "ft_v1.66"
+
+
+BRAKE = promotion("ft_v1.9", "ft_v1.67", name="brake", age=-30, release_hold=True)
+
+
+def good_beside_what_was_found(there: Any = BARE) -> Policy:
+    """In flight, with what was found and serves no more on record as live, and another version that was good."""
+    return taken_off(replace(ADOPTED, last_good=(live_version(GOOD),)), there)
+
+
+def pulled(of: Policy, there: Any, asked: Any = BRAKE, versions: Any = VERSIONS) -> Any:
+    return decide(view(of, there, asked, versions=versions, now=NOW + seconds(60)))
+
+
+@pytest.mark.row("D263")
+@pytest.mark.parametrize("there", [deployment(keys(WANTED), epoch=2), BARE], ids=["it serves", "not applied yet"])
+def test_a_brake_to_what_a_person_rejected_meanwhile_puts_nothing_live_that_was_merely_found(there: Any) -> None:
+    of = good_beside_what_was_found()
+    assert flight_of(pulled(of, there)).back_version == "ft_v1.9"
+    led = pulled(policy(said_no(of.status, GOOD)), there)
+    put, flight = applied(led), flight_of(led)
+    assert (flight.why, put is not None and put.version) == ("TakenBack", None)
+    over = looked(policy(led.status), deployment(epoch=flight.epoch), 130).status
+    assert (over.in_flight, over.live, [entry.version for entry in over.taken_back]) == (None, None, ["ft_v1.67"])
+    done = over.consumed[-1]
+    words = "went back to nothing, for 'ft_v1.9': 'ann' rejected it in review"
+    assert (done.name, done.outcome, done.message) == ("brake", "Succeeded", words)
+
+
+@pytest.mark.row("D263")
+def test_a_brake_over_what_served_at_take_off_goes_back_to_that() -> None:
+    of = good_beside_what_was_found(ON_IT)
+    led = pulled(policy(said_no(of.status, GOOD)), deployment(keys(WANTED), epoch=2))
+    assert flight_of(led).back_version == "ft_v1.66"
+
+
+@pytest.mark.row("D263")
+@pytest.mark.parametrize("brakes", [True, False], ids=["a brake", "by itself"])
+def test_a_way_back_that_a_person_rejects_before_it_is_written_is_none_where_nothing_else_may_go_live(
+    *, brakes: bool
+) -> None:
+    of, there = good_beside_what_was_found(), FAILS
+    back = (pulled(of, there) if brakes else looked(of, there)).status
+    assert back.in_flight.back_version == "ft_v1.9"
+    led = looked(policy(said_no(back, GOOD)), there, 130)
+    put = applied(led)
+    assert put is not None
+    assert (put.version, put.epoch) == (None, back.epoch + 1), "under an epoch of its own: the other may still come"
+    over = looked(policy(led.status), deployment(epoch=led.status.epoch), 140).status
+    assert (over.in_flight, over.live) == (None, None)
+    if brakes:
+        assert over.consumed[-1].message == "went back to nothing, for 'ft_v1.9': 'ann' rejected it in review"
+        assert "ft_v1.66" not in [entry.version for entry in over.taken_back]
+
+
+@pytest.mark.row("D264")
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_brake_puts_nothing_live_anew_that_was_merely_found_and_has_no_object(*, serves: bool) -> None:
+    """Its name, place and digest are whatever somebody wrote onto the Deployment."""
+    of = taken_off(ADOPTED, ON_IT if serves else BARE)
+    asked = promotion("ft_v1.66", "ft_v1.67", name="brake", age=-30, release_hold=True)
+    led = pulled(of, deployment(keys(WANTED), epoch=2), asked, (BASE, GOOD, WANTED))
+    put = applied(led)
+    assert (put is not None and put.version) == ("ft_v1.66" if serves else False)
+    assert (flight_of(led).brake is not None) == serves

@@ -16,6 +16,7 @@ from finetune_operator.api.value import canonical_json
 from finetune_operator.decide import limits
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.policy.machine import decide
+from finetune_operator.decide.promotion.eligibility import was_live
 from finetune_operator.decide.views import DeploymentView, ServedKeys
 from unit.decide.policy.pair import BASE, TUNED, condition
 from unit.decide.policy.world import (
@@ -330,6 +331,26 @@ class TestAdoption:
         assert hold(decision)[0] == "Recalled"
         assert [good.version for good in decision.status.last_good] == ["base_v1"]
         assert [sick.version for sick in decision.status.quarantined] == ["ft_v1.1"]
+
+    @pytest.mark.row("D265")
+    @pytest.mark.parametrize("there", [EMPTY, deployment(keys(BASE))], ids=["Recalled", "Adopted"])
+    @pytest.mark.parametrize("verified", ["True", "Unknown"])
+    def test_what_was_copied_from_another_namespace_is_not_good_beside_what_was_good_here(
+        self, verified: Any, there: DeploymentView
+    ) -> None:
+        """A policy that is made anew in production must not go back to what served well on trial only."""
+        own, copied = (
+            with_record(base(verified=verified), replace(GOOD, good_in="ml")),
+            Service(good=NOW, good_in="trial"),
+        )
+        status = look(there, versions=(own, with_record(TUNED, copied))).status
+        assert [good.version for good in status.last_good] == ["base_v1"] * (verified == "True")
+        assert not was_live(policy(status), with_record(TUNED, copied))
+
+    @pytest.mark.row("D265")
+    def test_a_backup_in_another_namespace_has_records_of_an_earlier_release_and_of_this_one(self) -> None:
+        versions = (with_record(BASE, GOOD), with_record(TUNED, Service(good=NOW, good_in="elsewhere")))
+        assert [good.version for good in look(EMPTY, versions=versions).status.last_good] == ["ft_v1.1", "base_v1"]
 
     @pytest.mark.row("D40")
     def test_a_base_that_is_verified_again_later_can_be_gone_back_to_as_well(self) -> None:

@@ -9,12 +9,13 @@ from ..decision import Decision
 from ..deployment import keys_of
 from ..promotion.braking import goes_back_to
 from ..promotion.checks import overrules
+from ..promotion.proposal import quoted
 from ..promotion.waiting import candidates, identity
 from ..rejections import barred, in_words
 from ..text import cut
 from ..views import DeploymentView, PolicyView
 from . import memory
-from .returning import TAKEN_BACK, turn_back
+from .returning import TAKEN_BACK, is_bare, turn_back, way_back
 from .writes import as_met
 
 
@@ -33,7 +34,7 @@ def brake(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Dec
 
 
 def _end(
-    view: PolicyView, flight: InFlight, deployment: DeploymentView, promotion: Promotion, back: LiveVersion
+    view: PolicyView, flight: InFlight, deployment: DeploymentView, promotion: Promotion, asked: LiveVersion
 ) -> Decision[PolicyStatus]:
     """The flight's promotion is consumed now; the other one ends when its version is rolled out.
 
@@ -41,11 +42,12 @@ def _end(
     long as there is another one (D113).
     """
     name, spec_hash = identity(promotion)
-    status, asked = view.policy.status, back
+    status = view.policy.status
     # Where it is on the Deployment yet, it serves, and a no takes nothing down.
     no = None if deployment.keys == keys_of(asked) else barred(asked.sha256, view.versions, status)
-    back = asked if no is None else memory.way_back(status, flight.to, view.versions) or asked
-    message = f"promotion '{name}' ended the flight to '{flight.to.version}' and goes back to '{back.version}'"
+    back = asked if no is None else _elsewhere(view, flight, deployment, asked)
+    there = quoted(None if back is None else back.version)
+    message = f"promotion '{name}' ended the flight to '{flight.to.version}' and goes back to {there}"
     if no is not None and back != asked:
         message = f"{message}, for '{asked.version}': {in_words(no, asked.version)}"
     braked = replace(
@@ -68,3 +70,15 @@ def _end(
         decision.status, done, "RolledBack", TAKEN_BACK, message, view.now, overrules=flight.overrules
     )
     return Decision(status, decision.actions, decision.requeue_after)
+
+
+def _elsewhere(
+    view: PolicyView, flight: InFlight, deployment: DeploymentView, asked: LiveVersion
+) -> LiveVersion | None:
+    """Return where a brake leads instead of to what a person rejected; None: to nothing, where nothing was served.
+
+    Then it is no going back, and what was merely found or taken back is not put live for it (D263).
+    """
+    bare = is_bare(flight, deployment)
+    back = way_back(view, flight.to, bare=bare)
+    return back if bare else back or asked

@@ -29,7 +29,17 @@ from . import memory
 from .blame import fault_of, surroundings
 from .brake import brake
 from .flight_clock import begun, clock, counted_if_due, in_all
-from .returning import REJECTED, apply_again, foreign, led_elsewhere, returning, target_gone, turn_back, way_back
+from .returning import (
+    REJECTED,
+    apply_again,
+    foreign,
+    led_elsewhere,
+    over_nothing,
+    returning,
+    target_gone,
+    turn_back,
+    way_back,
+)
 from .watching import REPORT_LAG, deadline_reported, watch, watching
 from .writes import apply_keys, as_met, given_up_at, next_epoch, progress, until
 
@@ -49,7 +59,7 @@ def begin(view: PolicyView, promotion: Promotion, clear: Clear) -> Decision[Poli
     name, spec_hash = identity(promotion)
     now = times.moment(view.now)
     lifted = status.hold is not None and lifts(promotion, status.hold)
-    bare = status.live is None or deployment.keys.absent
+    bare = status.live is None or deployment.keys != keys_of(status.live)
     flight = InFlight(
         takes_back=takes_back(view.policy, promotion, clear.version),
         reason=cut(promotion.spec.reason, limits.MARK),
@@ -176,7 +186,7 @@ def _apply_late(view: PolicyView, flight: InFlight, deployment: DeploymentView) 
             return turn_back(view, flight, deployment, "RolloutTimedOut", why)
         flight = begun(view, flight)
         flight = replace(flight, deadline=times.later(flight.phase_since, rollout_patience(deployment)))
-    return apply_again(view, flight, deployment, flight.to)
+    return apply_again(view, over_nothing(view, flight, deployment), deployment, flight.to)
 
 
 def _refused(view: PolicyView) -> str:

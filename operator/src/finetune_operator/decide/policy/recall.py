@@ -137,7 +137,7 @@ def _with_good(view: PolicyView, status: PolicyStatus, served: tuple[Served, ...
         return status
     good = {
         version.spec.artifact.sha256: (service.good, _as_version(version))
-        for version, service in served
+        for version, service in _of_here(served, view.policy.metadata.namespace)
         if service.good is not None
         and passed_by_itself(version)
         and not memory.is_quarantined(status, version.spec.artifact.sha256)
@@ -148,6 +148,16 @@ def _with_good(view: PolicyView, status: PolicyStatus, served: tuple[Served, ...
     versions.sort(key=lambda version: status.taken_back_of(version.sha256) is not None)
     last_good = tuple(versions[: limits.LAST_GOOD])
     return status if last_good == status.last_good else replace(status, last_good=last_good)
+
+
+def _of_here(served: tuple[Served, ...], namespace: str) -> tuple[Served, ...]:
+    """Return what can say what was good here, without what people copied from another namespace (row D265).
+
+    Where nothing says that it was good in this one, all of it may be a backup that was restored here.
+    """
+    if all(service.good_in != namespace for _, service in served if service.good is not None):
+        return served
+    return tuple((version, service) for version, service in served if service.was_good_in(namespace))
 
 
 def _as_version(version: ModelVersion) -> LiveVersion:

@@ -67,7 +67,7 @@ def _way_back(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
 
     What was said of versions since take-off counts (D79); nothing takes the last way back of what serves away.
     """
-    live, bare = view.policy.status.live, _is_bare(flight, deployment)
+    live, bare = view.policy.status.live, is_bare(flight, deployment)
     if live is not None and deployment.keys == keys_of(live) != keys_of(flight.to):
         return memory.as_version(live)
     back = way_back(view, flight.to, bare=bare)
@@ -77,8 +77,9 @@ def _way_back(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
 def way_back(view: PolicyView, to: LiveVersion, *, bare: bool) -> LiveVersion | None:
     """Return what a flight goes back to by itself (D44).
 
-    `bare`: nothing was served when it began, or is by now. Then it is no going back, but something is put live anew:
-    only what would be put back without a flight (D5), or what was good, and nothing speaks against (D252).
+    `bare`: what is live did not serve when it began, or nothing does by now. Then it is no going back, but something is
+    put live anew: only what would be put back without a flight (D5), or what was good, and nothing speaks against
+    (D252, D266).
     """
     status = view.policy.status
     back, live = memory.way_back(status, to, view.versions), status.live
@@ -89,8 +90,16 @@ def way_back(view: PolicyView, to: LiveVersion, *, bare: bool) -> LiveVersion | 
     return memory.as_version(live)
 
 
-def _is_bare(flight: InFlight, deployment: DeploymentView | None) -> bool:
+def is_bare(flight: InFlight, deployment: DeploymentView | None) -> bool:
+    """Tell whether what is live on record did not serve when the flight began, or nothing serves by now."""
     return flight.bare or (deployment is not None and deployment.keys.absent)
+
+
+def over_nothing(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> InFlight:
+    """Return the flight as one over nothing, where what it met was removed before its own keys came (row D267)."""
+    if flight.bare or not deployment.keys.absent:
+        return flight
+    return replace(flight, bare=True, back=way_back(view, flight.to, bare=True))
 
 
 def _without_its_noes(view: PolicyView, flight: InFlight, sha256: str) -> LiveVersion | None:
@@ -116,19 +125,21 @@ def apply_again(
 def led_elsewhere(view: PolicyView, flight: InFlight, deployment: DeploymentView | None) -> InFlight:
     """Return the flight with another way back, where a person rejected what it was to return to meanwhile (row D116).
 
-    Not where that is on the Deployment already: it serves, or is about to, and a no takes nothing down.
+    Where nothing was served, and nothing else may be put live, it leads to nothing (D263). Not where it is on the
+    Deployment already: it serves, or is about to, and a no takes nothing down.
     """
     status, left = view.policy.status, flight.back
     if flight.phase != "Returning" or left is None or (deployment is not None and deployment.keys == keys_of(left)):
         return flight
-    no = barred(left.sha256, view.versions, status)
-    back = way_back(view, flight.to, bare=_is_bare(flight, deployment))
-    if no is None or back is None or rejection_of(back.sha256, view.versions, status) is not None:
+    no, bare = barred(left.sha256, view.versions, status), is_bare(flight, deployment)
+    back = way_back(view, flight.to, bare=bare)
+    leads = bare if back is None else rejection_of(back.sha256, view.versions, status) is None
+    if no is None or not leads:
         return _left_all_the_same(view, flight, deployment, back)
     message, brake = flight.message, flight.brake
     if brake is not None:
-        goes = f"goes back to {quoted(left.version)}"
-        led = f"goes back to {quoted(back.version)}, for '{left.version}': {rejected_in_words(no, left.version)}"
+        goes, there = f"goes back to {quoted(left.version)}", quoted(None if back is None else back.version)
+        led = f"goes back to {there}, for '{left.version}': {rejected_in_words(no, left.version)}"
         # As in D113: its word is about what it names.
         message, brake = cut(message.replace(goes, led), limits.CAUSE), replace(brake, corrects=False)
     return replace(flight, back=back, message=message, brake=brake)
@@ -245,10 +256,12 @@ def _returned(view: PolicyView, flight: InFlight, remark: str = "") -> Decision[
 def _goes_further(view: PolicyView, flight: InFlight, brake: Brake) -> bool:
     """Tell whether it goes back to another version than the flight would have; to correct a taking back leaves none.
 
-    A no to it that came on the way says nothing of what the flight would have done when the brake was pulled.
+    A no to it that came on the way says nothing of what the flight would have done when the brake was pulled. Where it
+    leaves nothing to go back to (D263), nobody left what was live.
     """
-    sha256 = "" if flight.back is None else flight.back.sha256
-    return not brake.corrects and flight.back != _without_its_noes(view, flight, sha256)
+    if brake.corrects or flight.back is None:
+        return False
+    return flight.back != _without_its_noes(view, flight, flight.back.sha256)
 
 
 def _not_gone_back_to(view: PolicyView, flight: InFlight) -> str:

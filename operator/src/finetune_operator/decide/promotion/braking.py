@@ -33,7 +33,7 @@ def goes_back_to(promotion: Promotion, policy: Policy, versions: tuple[ModelVers
         return good  # also where it is the bytes in flight, from the place where they served
     if good.sha256 == flight.to.sha256:
         return None
-    return good if _may_serve(promotion, policy, versions, good) else None
+    return good if _may_serve(promotion, policy, versions, flight, good) else None
 
 
 def _is_meant(promotion: Promotion, status: PolicyStatus, flight: InFlight) -> bool:
@@ -61,7 +61,9 @@ def _good(status: PolicyStatus, version: str) -> LiveVersion | None:
     return LiveVersion(version=known.version, model_version=known.model_version, uri=known.uri, sha256=known.sha256)
 
 
-def _may_serve(promotion: Promotion, policy: Policy, versions: tuple[ModelVersion, ...], good: LiveVersion) -> bool:
+def _may_serve(
+    promotion: Promotion, policy: Policy, versions: tuple[ModelVersion, ...], flight: InFlight, good: LiveVersion
+) -> bool:
     """Tell whether nothing that came to be known since it served speaks against the version."""
     despite = promotion.spec.despite
     overruled = despite is not None and "TakenBack" in despite.checks
@@ -70,6 +72,8 @@ def _may_serve(promotion: Promotion, policy: Policy, versions: tuple[ModelVersio
     if barred(good.sha256, versions, policy.status) is not None:
         return False
     named = [v for v in versions if (v.spec.model, v.spec.version) == (policy.spec.model, good.version)]
+    if not named and flight.bare and not policy.status.is_good(good.sha256):
+        return False  # it was merely found, and did not serve any more: without a flight it waits for its object (D264)
     return not named or any(
         eligible(CheckContext(promotion, policy, version, None, None, versions)) is None
         for version in named
