@@ -139,6 +139,16 @@ def test_a_copy_waits_for_its_policy_and_stands_where_it_ended_then() -> None:
     assert ended(copied(), known) == ("Succeeded", "WatchPassed"), "here it acted itself, and somebody wrote over that"
 
 
+@pytest.mark.row("D259")
+def test_a_copy_that_a_restore_brings_before_the_deployment_waits_until_it_is_known_what_serves() -> None:
+    unseen, seen = policy(PolicyStatus()), policy(PolicyStatus(observed_generation=1))
+    for of, there in ((unseen, deployment(keys(BASE))), (seen, deployment(keys(BASE))), (seen, None)):
+        waiting = decide(PromotionView(copied(), NOW, of, there, (BASE, TUNED)))
+        assert (waiting.status.phase, waiting.actions) == ("Pending", ())
+        assert "waits until policy 'invoice-fields' knows what serves here" in waiting.status.message
+    assert ended(copied(), policy(live(BASE))) == ("Succeeded", "AlreadyLive")
+
+
 @pytest.mark.row("D56")
 def test_the_command_that_means_it_asks_for_all_of_it_from_what_is_live() -> None:
     word = Despite(checks=("NotSettled",), reason="it is sick")

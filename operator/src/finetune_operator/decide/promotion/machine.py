@@ -60,7 +60,7 @@ def decide(view: PromotionView) -> Decision[PromotionStatus]:
     if recorded is not None:
         return _finished(view, recorded)
     if elsewhere is not None and view.policy is not None:
-        return _asked_twice(view, _long_ago(promotion), _in_words(elsewhere))
+        return _acted_elsewhere(view, view.policy, elsewhere)
     return _policy_missing(view) if view.policy is None else _pending(view, view.policy, flight)
 
 
@@ -69,6 +69,18 @@ def _own(promotion: Promotion, recorded: Outcome | None) -> tuple[Outcome | None
     if recorded is None or recorded.namespace in ("", promotion.metadata.namespace):
         return recorded, None
     return None, recorded
+
+
+def _acted_elsewhere(view: PromotionView, policy: Policy, outcome: Outcome) -> Decision[PromotionStatus]:
+    """End a copy by what serves here (D259), once that is known: a restore may bring it before the Deployment."""
+    deployment, status = view.deployment, policy.status
+    serves_nothing = status.observed_generation > 0 and deployment is not None and deployment.keys.absent
+    if status.live is None and not serves_nothing:
+        text = (
+            f"acted before ({_in_words(outcome)}); waits until policy '{policy.metadata.name}' knows what serves here"
+        )
+        return _status(view, "Pending", text, ("False", "PolicyNotReady"))
+    return _asked_twice(view, _long_ago(view.promotion), _in_words(outcome))
 
 
 def _in_words(outcome: Outcome) -> str:
