@@ -138,6 +138,12 @@ class World:
         assert obj is not None, f"{name} is gone"
         return obj | {"status": obj.get("status") or {}}
 
+    def resync(self, seconds: float) -> None:
+        """Let time pass, and have every object looked at, whether a timer asks for that or not."""
+        self.server.advance(seconds)
+        self.looked.clear()
+        self.settle()
+
     def settle(self) -> None:
         """Let everybody act at this moment of virtual time until nobody writes any more."""
         for _ in range(200):

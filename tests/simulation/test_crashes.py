@@ -33,12 +33,10 @@ def test_at_rest_nothing_is_written(story: Story) -> None:
     """Once the last timers are over, reconciling every object again and again for an hour writes nothing."""
     world = World(story)
     world.play()
-    world.server.advance(3600)
-    world.settle()
+    world.resync(3600)
     log, requests = len(world.server.log), world.client.writes
     for _ in range(6):
-        world.server.advance(600)
-        world.settle()
+        world.resync(600)
     assert world.server.log[log:] == []
     assert world.client.writes == requests, "a write that changes nothing is a request all the same"
 

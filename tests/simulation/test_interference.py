@@ -199,8 +199,7 @@ def test_a_restored_promotion_does_not_act_twice(story: Story) -> None:
         world.server.delete(USER, Kind.PROMOTION, NAMESPACE, name)
         world.server.create(USER, Kind.PROMOTION, NAMESPACE, {**item, "metadata": {"name": name}})
     world.settle()
-    world.server.advance(3600)
-    world.settle()
+    world.resync(3600)
     assert [w for w in world.server.log[log:] if w.kind is Kind.DEPLOYMENT and w.actor == OPERATOR] == []
     assert world.summary() == before
     again = {p["metadata"]["name"]: p["status"]["phase"] for p in world.server.list(Kind.PROMOTION, NAMESPACE)}

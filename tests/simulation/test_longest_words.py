@@ -107,9 +107,7 @@ def test_whatever_people_write_as_their_reason_can_be_recorded_and_everything_en
             "Succeeded", live)  # fmt: skip
     assert violations(world) == []
     assert "ReconcileFailed" not in json.dumps([item.get("status") for item in world.server.objects.values()])
-    world.server.advance(3600)  # the last timers
-    world.settle()
+    world.resync(3600)  # the last timers
     log = len(world.server.log)
-    world.server.advance(600)
-    world.settle()
+    world.resync(600)
     assert world.server.log[log:] == [], "at rest nothing is written"

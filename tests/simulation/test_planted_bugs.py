@@ -49,11 +49,9 @@ def found(story: Story, *, crashes: bool) -> list[str]:
 
 
 def _restless(world: World) -> list[str]:
-    world.server.advance(3600)
-    world.settle()
+    world.resync(3600)
     before = world.client.writes
-    world.server.advance(600)
-    world.settle()
+    world.resync(600)
     return [] if world.client.writes == before else ["writes at rest"]
 
 

@@ -65,8 +65,7 @@ def test_a_write_that_is_always_refused_is_said_without_haste_and_heals(what: Wh
         is_said = any(reason in ("WriteRefused", "AdmissionUnavailable") for _, reason in world.events)
         assert SAID[answer] in words(world) or (what == ("annotate", Kind.MODEL_VERSION) and is_said)
     assert _but_verdicts(world) == []
-    world.server.advance(600)
-    world.settle()
+    world.resync(600)
     assert len(world.server.log) - log <= 12, "at rest, but for words that change, nothing is written"
     world.fault = lambda *_: None
     world.play(hours=6)

@@ -245,11 +245,9 @@ def test_a_crash_at_any_write_after_the_restore_ends_as_no_crash(variant: Callab
 def test_at_rest_after_a_restore_nothing_is_written(variant: Callable[[], Restored]) -> None:
     world = variant()
     world.play()
-    world.server.advance(3600)
-    world.settle()
+    world.resync(3600)
     writes, log = world.client.writes, len(world.server.log)
-    world.server.advance(600)
-    world.settle()
+    world.resync(600)
     assert (world.client.writes, world.server.log[log:]) == (writes, [])
 
 
