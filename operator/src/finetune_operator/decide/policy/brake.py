@@ -15,7 +15,7 @@ from ..rejections import barred, in_words
 from ..text import cut
 from ..views import DeploymentView, PolicyView
 from . import memory
-from .returning import TAKEN_BACK, is_bare, turn_back, way_back
+from .returning import TAKEN_BACK, turn_back, way_back_or
 from .writes import as_met
 
 
@@ -45,7 +45,7 @@ def _end(
     status = view.policy.status
     # Where it is on the Deployment yet, it serves, and a no takes nothing down.
     no = None if deployment.keys == keys_of(asked) else barred(asked.sha256, view.versions, status)
-    back = asked if no is None else _elsewhere(view, flight, deployment, asked)
+    back = asked if no is None else way_back_or(view, flight, deployment, asked)
     there = quoted(None if back is None else back.version)
     message = f"promotion '{name}' ended the flight to '{flight.to.version}' and goes back to {there}"
     if no is not None and back != asked:
@@ -70,15 +70,3 @@ def _end(
         decision.status, done, "RolledBack", TAKEN_BACK, message, view.now, overrules=flight.overrules
     )
     return Decision(status, decision.actions, decision.requeue_after)
-
-
-def _elsewhere(
-    view: PolicyView, flight: InFlight, deployment: DeploymentView, asked: LiveVersion
-) -> LiveVersion | None:
-    """Return where a brake leads instead of to what a person rejected; None: to nothing, where nothing was served.
-
-    Then it is no going back, and what was merely found or taken back is not put live for it (D263).
-    """
-    bare = is_bare(flight, deployment)
-    back = way_back(view, flight.to, bare=bare)
-    return back if bare else back or asked

@@ -67,11 +67,22 @@ def _way_back(view: PolicyView, flight: InFlight, deployment: DeploymentView) ->
 
     What was said of versions since take-off counts (D79); nothing takes the last way back of what serves away.
     """
-    live, bare = view.policy.status.live, is_bare(flight, deployment)
+    live = view.policy.status.live
     if live is not None and deployment.keys == keys_of(live) != keys_of(flight.to):
         return memory.as_version(live)
+    return way_back_or(view, flight, deployment, flight.back)
+
+
+def way_back_or(
+    view: PolicyView, flight: InFlight, deployment: DeploymentView, last: LiveVersion | None
+) -> LiveVersion | None:
+    """Return what a flight goes back to by itself, else `last`; not that where nothing was served, but None.
+
+    Then it is no going back, and what was merely found or taken back is not put live for it (D263).
+    """
+    bare = is_bare(flight, deployment)
     back = way_back(view, flight.to, bare=bare)
-    return back if bare else back or flight.back
+    return back if bare else back or last
 
 
 def way_back(view: PolicyView, to: LiveVersion, *, bare: bool) -> LiveVersion | None:

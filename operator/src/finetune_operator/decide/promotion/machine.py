@@ -74,18 +74,16 @@ def _own(promotion: Promotion, recorded: Outcome | None) -> tuple[Outcome | None
 def _acted_elsewhere(view: PromotionView, policy: Policy, outcome: Outcome) -> Decision[PromotionStatus]:
     """End a copy by what serves here (D259), once that is known: a restore may bring it before the Deployment."""
     deployment, status = view.deployment, policy.status
+    how = f"in namespace '{outcome.namespace}': {_in_words(outcome)}"
     serves_nothing = status.observed_generation > 0 and deployment is not None and deployment.keys.absent
     if status.live is None and not serves_nothing:
-        text = (
-            f"acted before ({_in_words(outcome)}); waits until policy '{policy.metadata.name}' knows what serves here"
-        )
+        text = f"acted before ({how}); waits until policy '{policy.metadata.name}' knows what serves here"
         return _status(view, "Pending", text, ("False", "PolicyNotReady"))
-    return _asked_twice(view, _long_ago(view.promotion), _in_words(outcome))
+    return _asked_twice(view, _long_ago(view.promotion), how)
 
 
-def _in_words(outcome: Outcome) -> str:
-    where = f"in namespace '{outcome.namespace}': "
-    return f"{where}{outcome.outcome}, {outcome.reason}, {times.stamp(outcome.at)}"
+def _in_words(how: Outcome | Consumed) -> str:
+    return f"{how.outcome}, {how.reason}, {times.stamp(how.at)}"
 
 
 def _consumed(policy: Policy, promotion: Promotion) -> Consumed | None:
@@ -142,7 +140,7 @@ def _asked_twice(view: PromotionView, entry: Consumed, when: str = "long ago") -
         despite=() if spec.despite is None else spec.despite.checks,
         approval=spec.approval,
     )
-    how = f"{entry.outcome}, {entry.reason}, {times.stamp(entry.at)}" if entry.uid else when
+    how = _in_words(entry) if entry.uid else when
     now = f"{quoted(None if live is None else live.version)}{_held_in_words(status.hold)}"
     message = (
         f"a promotion of this name and spec acted before ({how}), and none acts twice; live is {now}; "
