@@ -1,30 +1,36 @@
 """What keeping every page costs those who ask: p99 of an answer at 100 % capture against none, and CPU a page.
 
-Both servers are up all the time, and are asked in turn, so that whatever else the machine does meets both. The store
-takes all it gets. No page comes twice. With `--cpus` both share so many CPUs, and who asks and stores uses the
-others, as in a cluster; with `--pause` clients think between two pages, so that the server is not at its limit, where
-whatever is done beside an answer makes the next one late. Prints both for each round, the median ratio of the p99s,
-and a verdict: as it should be when that is at most `--most` and every answered page was kept, else the exit status is
-1. On a busy machine p99s are of its other work; CPU a page is the figure that holds.
+Both servers are up all the time, and are asked in turn for a few seconds each, so that whatever else the machine does
+meets both. The store takes all it gets. No page comes twice. Pages arrive at random moments, as from people who do not
+wait for each other: `--load` of what the server without capture answers at its limit, at the same moments for both. An
+answer's time counts from then. With `--load 1` `--clients` ask one page after the other: at its limit whatever is done
+beside an answer makes the next one late. With `--cpus` both share so many CPUs, and who asks and stores uses the
+others, as in a cluster. Prints both for each round, the median ratio of the p99s, and a verdict: as it should be when
+that is at most `--most` and every answered page was kept, else the exit status is 1. On a busy machine p99s are of its
+other work; CPU a page is the figure that holds.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate, cycle, takewhile
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.pool import Pool
 from pathlib import Path
 from statistics import median, quantiles
+from typing import TypeAlias
 
 import cv2
 
@@ -45,7 +51,14 @@ PAGES = 40
 ROWS, COLUMNS = 1754, 1240
 """Of the pages that are made: A4 at 150 dots an inch."""
 MODEL_SIZE = 640
+WARM_SECONDS = 4
+TURN_SECONDS = 5
+"""So long one server is asked before it is the other's turn."""
 TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+Asking: TypeAlias = Callable[[float], Awaitable[None]]
+"""Asks for a page that came at a moment of `time.perf_counter`, and waits for its answer."""
 
 
 def sink(port: int, ready: Connection) -> None:
@@ -84,38 +97,68 @@ def sink(port: int, ready: Connection) -> None:
 
 
 @dataclass(frozen=True)
-class Clients:
-    """Who asks: so many, each with a page at a time and a pause of seconds after it, 0.5 to 1.5 times as long."""
+class Limit:
+    """So many clients, each of which asks as soon as it is answered, for some seconds: the server is at its limit."""
 
-    count: int
-    pause: float
+    clients: int
+    seconds: float
+
+    async def ask(self, one: Asking) -> None:
+        """Ask page after page."""
+        until = time.perf_counter() + self.seconds
+
+        async def client() -> None:
+            while (now := time.perf_counter()) < until:
+                await one(now)
+
+        await asyncio.gather(*(client() for _ in range(self.clients)))
 
 
-def latencies(port: int, pages: list[Path], clients: Clients, seconds: float) -> list[float]:
-    """Seconds of each answer that kept-alive connections got, one request at a time on each."""
-    contents = [page.read_bytes() for page in pages]
-    chance = random.Random(7)
+@dataclass(frozen=True)
+class Arrivals:
+    """Pages that come so many seconds after the beginning, whether or not those before them are answered."""
+
+    after: tuple[float, ...]
+
+    @classmethod
+    def of(cls, rate: float, seconds: float, seed: int) -> Arrivals:
+        """Return a Poisson process of `rate` a second; with one seed the same moments."""
+        chance = random.Random(seed)
+        gaps = (chance.expovariate(rate) for _ in range(math.ceil(2 * rate * seconds) + 100))
+        return cls(tuple(takewhile(lambda moment: moment < seconds, accumulate(gaps))))
+
+    async def ask(self, one: Asking) -> None:
+        """Ask for each page at its moment."""
+        begin = time.perf_counter()
+
+        async def at(moment: float) -> None:
+            await asyncio.sleep(begin + moment - time.perf_counter())
+            await one(begin + moment)
+
+        await asyncio.gather(*map(at, self.after))
+
+
+def latencies(port: int, pages: list[Path], demand: Limit | Arrivals) -> list[float]:
+    """Seconds from the moment at which each page came to its answer, on connections that are kept."""
+    contents = cycle(page.read_bytes() for page in pages)
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     took: list[float] = []
 
-    async def client(offset: int, until: float) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        done = 0
-        while time.perf_counter() < until:
-            await asyncio.sleep(clients.pause * chance.uniform(0.5, 1.5))
-            request = request_of(contents[(offset + done) % len(contents)])
-            started = time.perf_counter()
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.split(b":")[1]))
-            took.append(time.perf_counter() - started)
-            done += 1
-        writer.close()
+    async def one(came: float) -> None:
+        request = request_of(next(contents))
+        reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.split(b":")[1]))
+        took.append(time.perf_counter() - came)
+        idle.append((reader, writer))
 
     async def run() -> None:
-        until = time.perf_counter() + seconds
-        await asyncio.gather(*(client(7 * number, until) for number in range(clients.count)))
+        await demand.ask(one)
+        for _, writer in idle:
+            writer.close()
 
     asyncio.run(run())
     return took
@@ -128,12 +171,6 @@ def request_of(jpeg: bytes) -> bytes:
         b"POST /predict HTTP/1.1\r\nHost: b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(content)
         + content
     )
-
-
-def p99(port: int, pages: list[Path], clients: Clients, seconds: float) -> tuple[float, int]:
-    """Return the 99th percentile in seconds, and of how many answers."""
-    took = latencies(port, pages, clients, seconds)
-    return quantiles(took, n=100, method="inclusive")[98], len(took)
 
 
 def cpu_seconds(server: ServerProcess) -> float:
@@ -149,43 +186,80 @@ def outcomes(server: ServerProcess) -> tuple[int, int]:
     return int(sum(v for k, v in series if 'outcome="Stored"' in k)), int(sum(v for _, v in series))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asked:
-    """A server for some seconds: p99 in seconds, of how many answers, and CPU seconds a page until all were kept."""
+    """A server in a round: seconds of each answer, and CPU seconds until all were kept."""
 
-    p99: float
-    answers: int
-    cpu: float
+    server: ServerProcess
+    keeps: bool
+    took: list[float] = field(default_factory=list)
+    cpu: float = 0.0
 
-    @classmethod
-    def of(cls, server: ServerProcess, pages: list[Path], clients: Clients, seconds: float, *, keeps: bool) -> Asked:
-        """Ask a server."""
-        (_, dealt), before = outcomes(server), cpu_seconds(server)
-        with get_context("spawn").Pool(1) as pool:
-            late, answers = pool.apply(p99, (server.port, pages, clients, seconds))
-        if keeps:
-            wait_until(lambda: outcomes(server)[1] == dealt + answers, 60)
-        return cls(late, answers, (cpu_seconds(server) - before) / answers)
+    def ask(self, pool: Pool, pages: list[Path], demand: Limit | Arrivals) -> None:
+        """Ask the server, and wait until nothing of it is left to do."""
+        (_, dealt), before = outcomes(self.server), cpu_seconds(self.server)
+        took = pool.apply(latencies, (self.server.port, pages, demand))
+        if self.keeps:
+            wait_until(lambda: outcomes(self.server)[1] == dealt + len(took), 60)
+        self.took += took
+        self.cpu += cpu_seconds(self.server) - before
+
+    @property
+    def p99(self) -> float:
+        """Return the 99th percentile in seconds."""
+        return quantiles(self.took, n=100, method="inclusive")[98]
+
+    @property
+    def cpu_a_page(self) -> float:
+        """Return CPU seconds a page."""
+        return self.cpu / len(self.took)
 
     def __str__(self) -> str:
         """Return it in milliseconds."""
-        return f"p99 {1000 * self.p99:.1f} ms, CPU {1000 * self.cpu:.1f} ms a page, of {self.answers}"
+        return f"p99 {1000 * self.p99:.1f} ms, CPU {1000 * self.cpu_a_page:.1f} ms a page, of {len(self.took)}"
 
 
-def measured(given: argparse.Namespace, off: ServerProcess, on: ServerProcess, pages: list[Path]) -> list[str]:
+class Servers:
+    """Both servers, and the process that asks."""
+
+    def __init__(self, off: ServerProcess, on: ServerProcess, pool: Pool, pages: list[Path]) -> None:
+        self.off, self.on, self._pool, self._pages = off, on, pool, pages
+        self.answered = 0
+
+    def rate(self, clients: int) -> float:
+        """Warm both up, and return how many pages a second the one without capture answers at its limit."""
+        self.asked([Limit(clients, WARM_SECONDS)])
+        return len(self.asked([Limit(clients, WARM_SECONDS)])[0].took) / WARM_SECONDS
+
+    def asked(self, demands: Sequence[Limit | Arrivals]) -> tuple[Asked, Asked]:
+        """Ask both for the same, in turns of one demand each, so that what else the machine does meets both."""
+        off, on = Asked(self.off, keeps=False), Asked(self.on, keeps=True)
+        for number, demand in enumerate(demands):
+            for one in (off, on) if number % 2 == 0 else (on, off):
+                one.ask(self._pool, self._pages, demand)
+        self.answered += len(on.took)
+        return off, on
+
+
+def demanded(given: argparse.Namespace, rate: float, number: int) -> list[Limit | Arrivals]:
+    """Return what is asked in a round, of a server that answers `rate` pages a second at its limit."""
+    turns = math.ceil(given.seconds / TURN_SECONDS)
+    if given.load >= 1:
+        return [Limit(given.clients, TURN_SECONDS)] * turns
+    return [Arrivals.of(given.load * rate, TURN_SECONDS, seed=number * turns + turn) for turn in range(turns)]
+
+
+def measured(given: argparse.Namespace, servers: Servers) -> list[str]:
     """Ask both in turn, print what came out, and return what is not as it should be."""
-    ratios, cpu, answered = [], [], 0
-    clients = Clients(given.clients, given.pause / 1000)
-    for number in range(-1, given.rounds):
-        seconds = given.seconds if number >= 0 else 3  # the first round warms both up
-        order = (off, on) if number % 2 == 0 else (on, off)
-        asked = {s: Asked.of(s, pages, clients, seconds, keeps=s is on) for s in order}
-        answered += asked[on].answers
-        if number >= 0:
-            ratios.append(asked[on].p99 / asked[off].p99)
-            cpu.append(asked[on].cpu - asked[off].cpu)
-            print(f"round {number + 1}: off {asked[off]}; on {asked[on]}; ratio {ratios[-1]:.3f}", flush=True)
-    kept, ratio = outcomes(on)[0], median(ratios)
+    rate = servers.rate(given.clients)
+    print(f"without capture {rate:.1f} pages a second at the limit; asked for {given.load:.0%} of that", flush=True)
+    ratios, cpu = [], []
+    for number in range(given.rounds):
+        off, on = servers.asked(demanded(given, rate, number))
+        ratios.append(on.p99 / off.p99)
+        cpu.append(on.cpu_a_page - off.cpu_a_page)
+        print(f"round {number + 1}: off {off}; on {on}; ratio {ratios[-1]:.3f}", flush=True)
+    kept, answered, ratio = outcomes(servers.on)[0], servers.answered, median(ratios)
     print(
         f"p99 with all of {answered} pages kept to none: {ratio:.3f} of {given.most} (median of {given.rounds} rounds)"
     )
@@ -235,10 +309,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", type=Path, help="artifact to serve (default: one as large as the example's is made)")
     parser.add_argument("--pages", type=Path, help="folder of JPEGs (default: 40 of A4 at 150 dpi are made)")
     parser.add_argument("--threads", type=int, default=2, help="of one inference (default 2)")
-    parser.add_argument("--clients", type=int, default=2, help="that ask, one page after the other (default 2)")
-    parser.add_argument("--pause", type=float, default=0, help="of a client between two pages, in ms (default 0)")
+    parser.add_argument("--load", type=float, default=0.5, help="share of what the server can that comes (default 0.5)")
+    parser.add_argument("--clients", type=int, default=2, help="that find out what it can, or are its load (default 2)")
     parser.add_argument("--cpus", type=int, default=0, help="that the servers share (default: all, with everybody)")
-    parser.add_argument("--seconds", type=float, default=15, help="that each server is asked in a round (default 15)")
+    parser.add_argument("--seconds", type=float, default=60, help="that each server is asked in a round (default 60)")
     parser.add_argument("--rounds", type=int, default=5, help="(default 5)")
     parser.add_argument("--most", type=float, default=1.05, help="ratio of the p99s that is allowed (default 1.05)")
     given = parser.parse_args(arguments)
@@ -255,7 +329,8 @@ def main(arguments: Sequence[str]) -> int:
         try:
             off.wait_ready()
             on.wait_ready()
-            said = measured(given, off, on, pages)
+            with get_context("spawn").Pool(1) as pool:
+                said = measured(given, Servers(off, on, pool, pages))
         finally:
             off.kill()
             on.kill()

@@ -17,6 +17,7 @@ import pytest
 
 from finetune_server.capture.records import day_of, decimal, new_prediction, pixels_digest
 from house.messages import problems
+from server.hostile import slow_pdf
 from server.s3 import CREDENTIALS, Bucket
 from server.support import (
     ServerProcess,
@@ -278,6 +279,19 @@ def test_no_answer_fails_or_is_late_and_memory_is_bounded_while_the_store_is(kin
         server.terminate()
         assert server.wait_end(27) == 0
         assert time.monotonic() - started < 12, "the queue's 8 s follow the quiet time of a drain"
+
+
+def test_a_page_is_kept_once_nothing_is_answered(start: Any) -> None:
+    server = start(FINETUNE_DOCUMENT_SECONDS="3")
+    slow = threading.Thread(target=server.predict, args=(slow_pdf(), "application/pdf"))
+    slow.start()
+    time.sleep(0.5)  # until the server has begun with it
+    assert server.predict(PAGE).status == 200
+    time.sleep(0.5)
+    stored = capture_of(server, "pages_total", outcome="Stored")
+    assert stored == 0 or not slow.is_alive()
+    slow.join()
+    wait_stored(server, 1)
 
 
 def test_what_the_store_lost_is_in_the_window_once_it_is_back(tmp_path: Path, start: Any) -> None:

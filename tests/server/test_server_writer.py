@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from finetune_server.capture import writer
-from finetune_server.capture.backlog import Backlog, HeldSource, Kept, PageTask, ReportTask
+from finetune_server.capture.backlog import LARGEST_RECORD, Backlog, Budget, HeldSource, Kept, PageTask, ReportTask
 from finetune_server.capture.capture import Capture, Context
 from finetune_server.capture.metrics import CaptureMetrics
 from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction
@@ -152,7 +152,7 @@ def test_a_file_that_a_person_erased_is_there_again_when_its_bytes_come_again(
 
 
 def test_a_flood_of_reports_leaves_every_second_turn_to_pages() -> None:
-    backlog = Backlog(most_reports=10, most_windows=10)
+    backlog = Backlog(Budget(2**24), most_reports=10, most_windows=10)
     for number in range(4):
         assert backlog.add_report(ReportTask("2026-11-26", {"id": str(number)}, None, None))
     for number in range(2):
@@ -161,6 +161,42 @@ def test_a_flood_of_reports_leaves_every_second_turn_to_pages() -> None:
         backlog.digested(backlog.to_digest())
     turns = [type(backlog.to_write(0)) for _ in range(6)]
     assert turns == [ReportTask, PageTask, ReportTask, PageTask, ReportTask, ReportTask]
+
+
+def test_while_something_is_answered_pages_wait_and_reports_do_not() -> None:
+    files = Files()
+    capture = capturing(files)
+    with capture.answering():
+        answer(capture)
+        assert report(capture, new_prediction()).report
+        assert not files.of("pages/random")
+    wait_until(lambda: len(files.of("pages/random")) == 1)
+    assert capture.close(10)
+
+
+def test_a_report_comes_after_its_page_that_waits_which_stays_in_its_stratum() -> None:
+    files = Files()
+    capture = capturing(files)
+    with capture.answering():
+        answer(capture)
+        assert report(capture, answer(capture)) == KEPT
+        assert (len(files.of("pages/random")), len(files.of("pages/reported"))) == (2, 0)
+    assert capture.close(10)
+
+
+@pytest.mark.parametrize("pressed", ["half of the queue is taken", "it has waited for long", "the server drains"])
+def test_a_page_waits_for_no_lull_when(pressed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = Files()
+    # A page of few bytes counts for 64 KiB, most of which its record may have.
+    capture = capturing(files, queue_bytes=LARGEST_RECORD * (2 if pressed.startswith("half") else 10))
+    with capture.answering():
+        answer(capture)
+        if pressed.startswith("it has"):
+            monkeypatch.setattr("finetune_server.capture.backlog._LULL_SECONDS", 0)
+        if pressed.endswith("drains"):
+            assert capture.close(10)
+        wait_until(lambda: len(files.of("pages")) == 1)
+    assert capture.close(10)
 
 
 KEPT = Kept(report=True, page=True)
@@ -339,7 +375,7 @@ def test_a_page_counts_once_however_often_its_writing_is_tried(
 
 
 def test_a_window_waits_for_its_pages() -> None:
-    backlog, window = Backlog(most_reports=10, most_windows=10), window_from(NOON, 1, 1)
+    backlog, window = Backlog(Budget(2**24), most_reports=10, most_windows=10), window_from(NOON, 1, 1)
     window.begun()
     backlog.add_page(PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window, None, "1"))
     backlog.add_window(window)

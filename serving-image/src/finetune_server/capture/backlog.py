@@ -1,9 +1,14 @@
-"""What waits to be written: bounded by bytes, reports and pages in turn, from the event loop to the threads."""
+"""What waits to be written: bounded by bytes, from the event loop to the threads.
+
+Reports and pages have turns; pages wait for a moment in which nothing is answered.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Condition, Lock
 from time import monotonic
@@ -16,6 +21,9 @@ from .windows import Window
 
 LARGEST_RECORD: Final = 64 * 1024
 """Bytes that a record or report counts for, which is more than nearly all of them have."""
+
+_LULL_SECONDS: Final = 5
+"""For so long a page waits until nothing is answered: digested or written meanwhile, it would make answers late."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +87,11 @@ class Budget:
         self._lock = Lock()
         self.held = 0
 
+    @property
+    def is_crowded(self) -> bool:
+        """Tell whether less than half is left: what waits is to be dealt with, whoever is answered meanwhile."""
+        return self.held > self._most / 2
+
     def admit(self, task: PageTask) -> bool:
         """Take a page in; False when there is no room for it."""
         with self._lock:
@@ -107,14 +120,18 @@ class Budget:
 class Backlog:
     """Pages to be digested, and what is to be written: a report, whose client waits, and a page in turn; then windows.
 
-    So that a flood of reports takes no page. For several threads.
+    So that a flood of reports takes no page. While something is answered, pages wait, for a while and where there is
+    room. For several threads.
     """
 
-    def __init__(self, *, most_reports: int, most_windows: int) -> None:
+    def __init__(self, budget: Budget, *, most_reports: int, most_windows: int) -> None:
+        self._budget = budget
         self._changed = Condition()
+        self._answering = 0
         self._most_reports = most_reports
         self._windows: deque[Window] = deque(maxlen=most_windows)
         self._undigested: deque[PageTask] = deque()
+        self._digesting: PageTask | None = None
         self._pages: deque[PageTask] = deque()
         self._reports: deque[ReportTask] = deque()
         self._at_work = 0
@@ -136,18 +153,43 @@ class Backlog:
             self._changed.notify_all()
             return True
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Say that something is answered for the block."""
+        with self._changed:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._answering -= 1
+                if self._waiting():
+                    self._changed.notify_all()
+
     def to_digest(self) -> PageTask:
         """Wait for a page to digest, and return it."""
         with self._changed:
-            while not self._undigested:
-                self._changed.wait()
+            while not (self._undigested and self._is_due(self._undigested[0])):
+                self._changed.wait(1 if self._undigested else None)
             self._at_work += 1
-            return self._undigested.popleft()
+            self._digesting = self._undigested.popleft()
+            return self._digesting
+
+    def _is_due(self, task: PageTask) -> bool:
+        """Tell whether a page is to wait no longer."""
+        is_pressed = self._budget.is_crowded or self.closing or monotonic() - task.since >= _LULL_SECONDS
+        return self._answering == 0 or is_pressed or any(map(self._awaits, self._reports))
+
+    def _awaits(self, report: ReportTask) -> bool:
+        """Tell whether a report is of a page that waits: written before it, that would be kept a second time."""
+        waiting = (self._digesting, *self._undigested, *self._pages)
+        return report.seen is not None and any(page.prediction == report.seen for page in waiting if page is not None)
 
     def digested(self, task: PageTask) -> None:
         """Have a page written, which is digested."""
         with self._changed:
             self._at_work -= 1
+            self._digesting = None
             self._pages.append(task)
             self._changed.notify_all()
 
@@ -165,11 +207,14 @@ class Backlog:
             return task
 
     def _next(self) -> Task | None:
-        if self._reports and not (self._pages and self._report_was_last):
+        has_page = bool(self._pages) and self._is_due(self._pages[0])
+        report = next((report for report in self._reports if not self._awaits(report)), None)
+        if report is not None and not (has_page and self._report_was_last):
             self._report_was_last = True
-            return self._reports.popleft()
+            self._reports.remove(report)
+            return report
         self._report_was_last = False
-        if self._pages:
+        if has_page:
             return self._pages.popleft()
         if self._windows and self._windows[0].pending == 0:
             return self._windows.popleft()

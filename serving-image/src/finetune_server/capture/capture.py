@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -67,7 +68,7 @@ class Capture:
         self._now = now
         self._sampler = Sampler(config, clock=monotonic)
         self._budget = Budget(config.queue_bytes)
-        self._backlog = Backlog(most_reports=_MOST_REPORTS, most_windows=_MOST_WINDOWS)
+        self._backlog = Backlog(self._budget, most_reports=_MOST_REPORTS, most_windows=_MOST_WINDOWS)
         self._writer = Writer(
             place, partial(opened, config.uri), self._backlog, self._budget, metrics, another=self._sampler.another
         )
@@ -96,6 +97,10 @@ class Capture:
         """Close the window that is over, where nothing is answered that would."""
         if self._window is not None:
             self._window_now()
+
+    def answering(self) -> AbstractContextManager[None]:
+        """Say that something is answered for the block: what is kept waits meanwhile."""
+        return self._backlog.answering()
 
     def answered(self, source: Source, pages: Sequence[AnsweredPage], context: Context) -> None:
         """Note the pages of an answer, and keep those that are drawn or uncertain."""

@@ -86,7 +86,6 @@ class Writer:
         return self._backlog.wait_empty(seconds)
 
     def _digest(self) -> None:
-        _step_back()
         while True:
             task = self._backlog.to_digest()
             if task.pixels is not None:

@@ -39,20 +39,26 @@ async def predict(state: ServingState, request: Request) -> Json:
     loaded = state.require_loaded()
     with loaded.metrics.timed(Stage.TOTAL):
         pages, source, document = await _received(state, request)
-        answering = Answering(state, loaded, document)
-        reading = None
-        if not needs_process(pages.content, pages.kind):
-            pages.selection.of(1, most=1)
-            with state.images.place(large=is_large(pages.content, pages.kind)):
-                reading = await while_connected(request, answering.image(pages))
-        if reading is None:
-            with state.documents.place():
-                answer = await while_connected(request, answering.document(pages, source))
-        else:
-            page = answering.answer(source, 1, reading)
-            answer = {"pages": [{"number": 1, **page}]} if pages.selection.many else page
-        answering.note(source)
+        with state.answering():
+            answering = Answering(state, loaded, document)
+            answer = await _answered(state, request, answering, pages, source)
+            answering.note(source)
         return {"model": loaded.identity, **answer}
+
+
+async def _answered(
+    state: ServingState, request: Request, answering: Answering, pages: PageRequest, source: Source
+) -> Json:
+    reading = None
+    if not needs_process(pages.content, pages.kind):
+        pages.selection.of(1, most=1)
+        with state.images.place(large=is_large(pages.content, pages.kind)):
+            reading = await while_connected(request, answering.image(pages))
+    if reading is None:
+        with state.documents.place():
+            return await while_connected(request, answering.document(pages, source))
+    page = answering.answer(source, 1, reading)
+    return {"pages": [{"number": 1, **page}]} if pages.selection.many else page
 
 
 async def _received(state: ServingState, request: Request) -> tuple[PageRequest, Source, str | None]:

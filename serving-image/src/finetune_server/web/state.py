@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -97,6 +98,10 @@ class ServingState:
         default_factory=lambda: Remembered(most=10_000, seconds=_HOUR)
     )
     loaded: Loaded | None = None
+
+    def answering(self) -> AbstractContextManager[None]:
+        """Have what is kept of answers wait for the block."""
+        return nullcontext() if self.capture is None else self.capture.answering()
 
     def require_loaded(self) -> Loaded:
         """Return the loaded model; raises `RequestError` 503 while there is none."""
