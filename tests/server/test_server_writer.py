@@ -184,11 +184,14 @@ def test_a_report_comes_after_its_page_that_waits_which_stays_in_its_stratum() -
     assert capture.close(10)
 
 
-@pytest.mark.parametrize("pressed", ["half of the queue is taken", "it has waited for long", "the server drains"])
-def test_a_page_waits_for_no_lull_when(pressed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("pressed", "pages_that_fit"),
+    [("two more would not fit", 2.9), ("it has waited for long", 10), ("the server drains", 10)],
+)
+def test_a_page_waits_for_no_lull_when(pressed: str, pages_that_fit: float, monkeypatch: pytest.MonkeyPatch) -> None:
     files = Files()
     # A page of few bytes counts for 64 KiB, most of which its record may have.
-    capture = capturing(files, queue_bytes=LARGEST_RECORD * (2 if pressed.startswith("half") else 10))
+    capture = capturing(files, queue_bytes=int(LARGEST_RECORD * pages_that_fit))
     with capture.answering():
         answer(capture)
         if pressed.startswith("it has"):
@@ -196,6 +199,17 @@ def test_a_page_waits_for_no_lull_when(pressed: str, monkeypatch: pytest.MonkeyP
         if pressed.endswith("drains"):
             assert capture.close(10)
         wait_until(lambda: len(files.of("pages")) == 1)
+    assert capture.close(10)
+
+
+def test_no_page_waits_for_a_lull_once_half_of_the_queue_is_taken() -> None:
+    files = Files()
+    capture = capturing(files, queue_bytes=LARGEST_RECORD * 10)
+    with capture.answering():
+        for _ in range(5):
+            answer(capture)
+        wait_until(lambda: len(files.of("pages")) >= 1)
+        assert len(files.of("pages")) < 5, "the others wait"
     assert capture.close(10)
 
 

@@ -85,12 +85,16 @@ class Budget:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = Lock()
+        self._newest = 0
         self.held = 0
 
     @property
     def is_crowded(self) -> bool:
-        """Tell whether less than half is left: what waits is to be dealt with, whoever is answered meanwhile."""
-        return self.held > self._most / 2
+        """Tell whether less than half is left, or than two pages as the newest take.
+
+        Then what waits is to be dealt with, whoever is answered meanwhile.
+        """
+        return self._most - self.held < max(self._most / 2, 2 * self._newest)
 
     def admit(self, task: PageTask) -> bool:
         """Take a page in; False when there is no room for it."""
@@ -100,6 +104,7 @@ class Budget:
             if self.held + cost > self._most:
                 return False
             self.held += cost
+            self._newest = cost
             task.held.users += 1
             return True
 
