@@ -1,7 +1,7 @@
 """FineTunePolicy.status: the durable memory of one Deployment's models."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from .meta import Condition, FileReference
 from .names import sha256_of
@@ -28,6 +28,9 @@ class Live(LiveVersion, frozen=True, kw_only=True):
 
 HoldReason = Literal["Adopted", "NotRolledOut", "Recalled", "External", "ConflictingWriter", "FieldOwned", "RolledBack"]
 """Why policies hold; a status may have another one, of an earlier release."""
+
+LOST: Final = frozenset(("Adopted", "NotRolledOut", "Recalled"))
+"""Holds of a policy whose status was lost, or that is new, until somebody says what shall be live."""
 
 
 class Hold(Value, frozen=True, kw_only=True):
@@ -234,6 +237,11 @@ class PolicyStatus(Value, frozen=True, kw_only=True):
     def remembers(self) -> bool:
         """Whether anything of the Deployment is known yet: a policy is new, or made anew, until it is."""
         return self.epoch > 0 or self.live is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether this memory was lost, or is new, and nobody said since what shall be live."""
+        return self.hold is not None and self.hold.reason in LOST
 
     def is_good(self, sha256: str) -> bool:
         """Tell whether those bytes are among the versions that can be gone back to."""

@@ -140,6 +140,17 @@ def test_what_was_found_is_not_put_back_where_it_was_removed_before_the_flights_
     assert put.version == (None if gone else "ft_v1.66")
 
 
+@pytest.mark.row("D267")
+@pytest.mark.row("D264")
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_brake_of_the_same_look_puts_nothing_back_that_was_merely_found_and_was_removed(*, gone: bool) -> None:
+    asked = promotion("ft_v1.66", "ft_v1.67", name="brake", age=-30, release_hold=True)
+    led = pulled(taken_off(ADOPTED, ON_IT), BARE if gone else ON_IT, asked, (BASE, GOOD, WANTED))
+    put = applied(led)
+    assert put is not None
+    assert (put.version, flight_of(led).brake is None) == (("ft_v1.67", True) if gone else ("ft_v1.66", False))
+
+
 @pytest.mark.row("D252")
 def test_what_serves_is_gone_back_to_as_before() -> None:
     put = applied(looked(taken_off(ADOPTED, ON_IT), FAILS))

@@ -167,6 +167,24 @@ def test_what_a_judged_rebuild_drew_counts_and_not_what_a_scan_had_counted_befor
     assert len(there.made) == 2
 
 
+@pytest.mark.row("D271")
+@pytest.mark.parametrize("outcome", ["Judged", "Deleted"])
+def test_a_rebuild_that_left_no_version_holds_up_the_next_one_by_no_more_than_a_scan_finds(
+    outcome: FiredOutcome,
+) -> None:
+    """Somebody deleted it, or it took over what was judged before: nobody says what it drew."""
+    there = world(1_000_000)
+    there.settle()
+    there.end(there.newest, outcome)
+    there.wait(DAY, HOUR)
+    verified(there, 2001)
+    verified(there, 2201)
+    assert (len(there.made), there.due[1]) == (1, "RebuiltBefore")
+    assert "a rebuild was judged by 2001, and the next one comes by 2202" in there.due[2]
+    verified(there, 2202)
+    assert len(there.made) == 2
+
+
 @pytest.mark.row("D211")
 def test_a_rebuild_that_failed_is_tried_again_as_a_fine_tune_is() -> None:
     there = world(2000)

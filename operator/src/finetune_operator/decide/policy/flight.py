@@ -111,11 +111,22 @@ def advance(view: PolicyView, flight: InFlight) -> Decision[PolicyStatus]:
     flight = led_elsewhere(view, flight, deployment)
     if deployment is None or deployment.deleting or deployment.uid != flight.deployment_uid:
         return target_gone(view, flight)
+    if flight.phase == "Flipping":
+        flight = over_nothing(view, flight, deployment)
+        view = _flown_by(view, flight)
     decision = brake(view, flight, deployment) or _advance(view, flight, deployment)
     after = decision.status.in_flight
     if after is None or flight_clock(after) != flight_clock(flight):
         return decision
     return with_changes(decision, status=replace(decision.status, in_flight=counted_if_due(view, after)))
+
+
+def _flown_by(view: PolicyView, flight: InFlight) -> PolicyView:
+    """Return the view with that flight in it: what a promotion may end it by goes by where it leads."""
+    policy = view.policy
+    if policy.status.in_flight == flight:
+        return view
+    return with_changes(view, policy=replace(policy, status=replace(policy.status, in_flight=flight)))
 
 
 def _advance(view: PolicyView, flight: InFlight, deployment: DeploymentView) -> Decision[PolicyStatus]:
@@ -186,7 +197,7 @@ def _apply_late(view: PolicyView, flight: InFlight, deployment: DeploymentView) 
             return turn_back(view, flight, deployment, "RolloutTimedOut", why)
         flight = begun(view, flight)
         flight = replace(flight, deadline=times.later(flight.phase_since, rollout_patience(deployment)))
-    return apply_again(view, over_nothing(view, flight, deployment), deployment, flight.to)
+    return apply_again(view, flight, deployment, flight.to)
 
 
 def _refused(view: PolicyView) -> str:

@@ -33,9 +33,6 @@ from .instead import put_aside
 SHA256_DIGITS: Final = 64
 HEX_DIGITS: Final = frozenset("0123456789abcdef")
 
-LOST: Final = frozenset(("Adopted", "NotRolledOut", "Recalled"))
-"""Holds of a policy whose status was lost, or that is new, until somebody says what shall be live."""
-
 Served = tuple[ModelVersion, Service]
 """A version with what it did on the policy's Deployment."""
 
@@ -132,19 +129,22 @@ def _with_good(view: PolicyView, status: PolicyStatus, served: tuple[Served, ...
 
     A base is verified anew after a restore, and the versions may come after their policy.
     """
-    held = status.hold is not None and status.hold.reason in LOST
-    if status.in_flight is not None or (status.remembers and not held):
+    if status.in_flight is not None or (status.remembers and not status.is_lost):
         return status
+    here = _of_here(served, view.policy.metadata.namespace)
+    # A copy can come before what was good here, as long as the versions come back.
+    left = _digests_of_good(served) - _digests_of_good(here)
     good = {
         version.spec.artifact.sha256: (service.good, _as_version(version))
-        for version, service in _of_here(served, view.policy.metadata.namespace)
+        for version, service in here
         if service.good is not None
         and passed_by_itself(version)
         and not memory.is_quarantined(status, version.spec.artifact.sha256)
         and rejection_of(version.spec.artifact.sha256, view.versions, status) is None
     }
     newest = sorted(good.values(), key=lambda item: item[0], reverse=True)
-    versions = [*(version for _, version in newest), *(v for v in status.last_good if v.sha256 not in good)]
+    known = (v for v in status.last_good if v.sha256 not in good and v.sha256 not in left)
+    versions = [*(version for _, version in newest), *known]
     versions.sort(key=lambda version: status.taken_back_of(version.sha256) is not None)
     last_good = tuple(versions[: limits.LAST_GOOD])
     return status if last_good == status.last_good else replace(status, last_good=last_good)
@@ -158,6 +158,10 @@ def _of_here(served: tuple[Served, ...], namespace: str) -> tuple[Served, ...]:
     if all(service.good_in != namespace for _, service in served if service.good is not None):
         return served
     return tuple((version, service) for version, service in served if service.was_good_in(namespace))
+
+
+def _digests_of_good(served: tuple[Served, ...]) -> set[str]:
+    return {version.spec.artifact.sha256 for version, service in served if service.good is not None}
 
 
 def _as_version(version: ModelVersion) -> LiveVersion:
@@ -232,8 +236,7 @@ def _hold_what_served_before(view: PolicyView) -> Decision[PolicyStatus] | None:
     One whose keys went while they were waited for is not, either.
     """
     status, served = view.policy.status, _served(view)
-    waited = status.hold is not None and status.hold.reason in LOST
-    if view.rivals or not (served or waited):
+    if view.rivals or not (served or status.is_lost):
         return None
     if view.deployment is not None and not view.deployment.keys.absent:
         return None

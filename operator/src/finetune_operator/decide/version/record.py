@@ -63,12 +63,14 @@ def _rejection(view: VersionView) -> Rejection | None:
 def _mirrored(service: Service, policy: Policy, sha256: str) -> Service:
     """Return what is remembered of the bytes on a policy's Deployment, where the policy knows; its word wins.
 
-    What passed a watch and is live is not taken back any more: a promotion overruled that.
+    What passed a watch and is live is not taken back any more: a promotion overruled that. What a policy that lost its
+    memory takes for good it has from this very record, which knows better where that was (row D269).
     """
     status = policy.status
     taken, quarantined = status.taken_back_of(sha256), next((q for q in status.quarantined if q.sha256 == sha256), None)
     good, good_in, taken_back = service.good, service.good_in, service.taken_back
-    if status.live is not None and status.live.sha256 == sha256 and status.is_good(sha256):
+    proved = status.is_good(sha256) and not status.is_lost
+    if status.live is not None and status.live.sha256 == sha256 and proved:
         good, good_in, taken_back = status.live.since, policy.metadata.namespace, None
     if taken is not None:
         taken_back = Mark(at=taken.since, by=cut(taken.by, limits.BY), reason=cut(taken.reason, limits.MARK))

@@ -38,6 +38,7 @@ def fire(view: PolicyView) -> Decision[PolicyStatus] | None:
     The status goes first (decision 2), and the name is made from the pool, so that a second try makes the same run.
     """
     view = _with(view, schedule.anchored(view, memory.refreshed(view)))
+    view = _with(view, rebuild.recounted(view))
     view = _with(view, _without_pointless(view))
     status, ruling = view.policy.status, judge(view)
     if isinstance(ruling, Firing):

@@ -2,11 +2,16 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from ....api.model_version import ModelVersion
+from ....api.policy_status import PolicyStatus
 from ....api.scan import Counted
+from ...bases import default_base
 from ...starts import unfit_start
 from ...templates import usable_template
 from ...views import Explanation, PolicyView, Problem
+from .counted import counted
 from .wish import Missing, Wish
 
 NOT_DUE: Final = frozenset(("NotEnoughOutside", "RebuiltBefore", "RebuildUnderway", "FiredBefore"))
@@ -65,6 +70,23 @@ def outside_before(view: PolicyView, base: ModelVersion) -> int | None:
         and entry.run not in recorded  # one scan that counted too much would be the last word for ever
     ]
     return max((*recorded.values(), *fired), default=None)
+
+
+def recounted(view: PolicyView) -> PolicyStatus:
+    """Return the status in which no rebuild was fired by more than the newest scan finds outside its base (row D271).
+
+    What a run drew that left no version nobody knows; by then pages were withdrawn, or the scan had counted too much.
+    """
+    status, counts = view.policy.status, counted(view)
+    base = default_base(view.versions, view.policy)
+    if isinstance(counts, Problem) or base is None:
+        return status
+    sha256, most = base.spec.artifact.sha256, counts.outside
+    fired = tuple(
+        replace(entry, outside=most) if entry.base == sha256 and (entry.outside or 0) > most else entry
+        for entry in status.fired
+    )
+    return status if fired == status.fired else replace(status, fired=fired)
 
 
 def _in_the_way(view: PolicyView) -> Missing | None:
