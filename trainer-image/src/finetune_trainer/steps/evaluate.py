@@ -72,6 +72,7 @@ def evaluate(
         production=None if replayed is None else replayed.result,
         baseline=None if baseline is None else baseline.result,
         added=count_added(limits, measurements, span),
+        pool=yardstick.listed,
     )
     progress.report(percent=95, activity="writing the report")
     with erasures_named(context.storage, yardstick.plan):
