@@ -61,6 +61,40 @@ def test_a_lie_about_what_was_measured_ends_as_a_mismatch_and_nothing_goes_live(
     assert_refused(LIES[lie], "EvidenceMismatch")
 
 
+@dataclass(frozen=True, slots=True)
+class Boaster(Trainer):
+    """A trainer whose `prepare` says of the pool what its plan does not list; its evaluation is honest."""
+
+    lie: Callable[[Object], None] = lambda result: None
+
+    def _prepare(self, document: Object, inputs: Object) -> Object:
+        result = Trainer._prepare(self, document, inputs)
+        self.lie(result)
+        return result
+
+    def _evaluate(self, document: Object, inputs: Object) -> Object:
+        listed = {"digest": digest("pool"), "samples": 60, "withdrawn": 0, "outside": 60}
+        return Trainer._evaluate(self, document, inputs) | {"pool": listed}
+
+
+BOASTS: dict[str, Callable[[Object], None]] = {
+    "another pool": lambda result: result["digests"].update(pool=digest("that of an honest run")),
+    "a million pages that were withdrawn": lambda result: result.update(withdrawn=1_000_000),
+}
+
+
+@pytest.mark.row("R315")
+@pytest.mark.parametrize("boast", BOASTS)
+def test_what_prepare_says_of_the_pool_alone_is_on_no_record(boast: str) -> None:
+    world = World(replace(PASS, trainer=Boaster(lie=BOASTS[boast])))
+    world.play()
+    status = world.get(Kind.RUN, "first")["status"]
+    reasons = {a["reason"] for a in status["attempts"] if a["step"] == "evaluate"}
+    assert (status["phase"], reasons) == ("Failed", {"EvidenceMismatch"}), status["message"]
+    assert "modelVersion" not in status
+    assert violations(world) == []
+
+
 def of(result: Object, model: str, **figures: object) -> None:
     for kind in ("pool", "fresh"):
         result["models"][model][kind].update(figures)

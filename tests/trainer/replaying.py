@@ -25,7 +25,6 @@ from finetune_trainer.evaluation.fields import Model
 from finetune_trainer.evaluation.postprocess import Detections, Thresholds
 from finetune_trainer.evaluation.preprocess import Pixels
 from finetune_trainer.steps.context import StepContext
-from finetune_trainer.steps.listed_pool import read_listed_pool
 from finetune_trainer.steps.production_baseline import MeasuredBaseline, measure_baseline
 from finetune_trainer.steps.production_draw import with_production
 from finetune_trainer.steps.production_replay import Replay, replay
@@ -175,9 +174,8 @@ class Gate:
 
     def replayed(self, given: Evaluating, *, known: int | None = None) -> Replay:
         """Run both models of an evaluation of these."""
-        step, document, inputs, plan, models = given
-        pool = read_listed_pool(step.storage, document, plan, ())
-        made = replay(step, document, inputs, plan, models, pool=pool, known=known)
+        step, document, inputs, _, models = given
+        made = replay(step, document, inputs, self.yardstick(given), models, known=known)
         assert made is not None
         return made
 

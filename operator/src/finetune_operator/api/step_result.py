@@ -224,11 +224,21 @@ class TrainResult(Value, frozen=True, kw_only=True):
     resumed: tuple[ResumedFrom, ...] = ()
 
 
+class ListedPool(Value, frozen=True, kw_only=True):
+    """The pool as the plan lists it, by the evaluation; `digest` is None where it cannot be told any more."""
+
+    digest: str | None = None
+    samples: int
+    withdrawn: int
+    outside: int
+
+
 class EvaluateResult(Value, frozen=True, kw_only=True):
     """What was measured; `settings` is the digest of the evaluation settings.
 
     `verify` has no new samples, and adds the artifact as it hashed it. `production` is None without Gate 3, `baseline`
-    where no documents of production were to be had, and of an earlier trainer, `added` where all have all fields.
+    where no documents of production were to be had, and of an earlier trainer, `added` where all have all fields, and
+    `pool` of an earlier trainer.
     """
 
     settings: str
@@ -239,6 +249,7 @@ class EvaluateResult(Value, frozen=True, kw_only=True):
     production: ProductionSet | None = None
     baseline: Baseline | None = None
     added: Added | None = None
+    pool: ListedPool | None = None
     artifact: Artifact | None = None
 
 

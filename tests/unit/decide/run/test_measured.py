@@ -72,6 +72,65 @@ def test_an_evaluation_of_something_else_is_no_evidence(lie: str) -> None:
     assert not [a for a in world.history if isinstance(a, CreateModelVersion | CreatePromotion)]
 
 
+LISTED = {"digest": DIGESTS["pool"], "samples": 60, "withdrawn": 0, "outside": 60}
+
+
+@pytest.mark.row("R315")
+@pytest.mark.parametrize(
+    ("said", "listed", "taken"),
+    [
+        ({}, {}, True),
+        ({}, {"digest": None}, True),
+        ({}, None, True),
+        ({"withdrawn": 3}, {"withdrawn": 3}, True),
+        ({"withdrawn": 1000}, {}, False),
+        ({}, {"samples": 59}, False),
+        ({}, {"outside": 59}, False),
+        ({}, {"digest": OTHER}, False),
+        ({"digests": {**DIGESTS, "pool": OTHER}}, {"digest": None}, True),
+    ],
+    ids=[
+        "the same",
+        "no digest",
+        "earlier trainer",
+        "withdrawn",
+        "more withdrawn",
+        "fewer",
+        "fewer outside",
+        "another pool",
+        "nobody can tell",
+    ],
+)
+def test_what_prepare_says_of_the_pool_is_held_to_its_plan(
+    said: dict[str, Any], listed: dict[str, Any] | None, taken: bool
+) -> None:
+    """Else an honest run gives way to it (R23), or ends by what was made of another pool (R62)."""
+    world = World()
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result(**said))
+    world.start("train")
+    world.complete("train", train_result())
+    world.start("evaluate")
+    result = evaluate_result() | ({} if listed is None else {"pool": {**LISTED, **listed}})
+    world.complete("evaluate", result)
+    (attempt,) = [a for a in world.status.attempts if a.step == "evaluate"]
+    assert (attempt.outcome, attempt.reason) == (("Succeeded", "") if taken else ("Failed", "EvidenceMismatch"))
+
+
+@pytest.mark.row("R315")
+def test_a_mix_that_an_earlier_release_recorded_is_held_to_nothing_that_it_did_not_count() -> None:
+    world = World().trained()
+    inputs = world.status.inputs
+    assert inputs is not None
+    before = updated(world.status, inputs=updated(inputs, outside=None, withdrawn=None))
+    world.run = updated(world.run, status=before)
+    world.start("evaluate")
+    world.complete("evaluate", evaluate_result() | {"pool": {**LISTED, "withdrawn": 7}})
+    (attempt,) = [a for a in world.status.attempts if a.step == "evaluate"]
+    assert attempt.outcome == "Succeeded"
+
+
 BELONGS_ELSEWHERE: dict[str, dict[str, Any]] = {
     "another owner": {"owner": "22222222-2222-3333-4444-555555555555"},
     "another attempt": {"attempt": 7},

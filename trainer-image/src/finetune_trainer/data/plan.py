@@ -277,16 +277,16 @@ def _digests(
     splits, fields = index.splits, anchor_fields(index, classes)
     every = (*splits.train, *splits.val, *splits.test)
     return Digests(
-        pool=_taught_digest(
+        pool=taught_digest(
             ((s.image.sha256, s.label.sha256 if s.label else None, s.fields) for s in pool), len(classes)
         ),
-        anchor=_taught_digest(((p.image_sha256, p.label_sha256, fields) for p in every), len(classes)),
+        anchor=taught_digest(((p.image_sha256, p.label_sha256, fields) for p in every), len(classes)),
         test_set=pages_digest(splits.test),
         new_set=samples_digest(new_set),
     )
 
 
-def _taught_digest(labelled: Iterable[tuple[str, str | None, int | None]], classes: int) -> str:
+def taught_digest(labelled: Iterable[tuple[str, str | None, int | None]], classes: int) -> str:
     """Return the digest of what pages teach, by image, label and for how many classes that was made.
 
     A label that was confirmed for more classes is the same file, and teaches more: by this digest a run knows what was

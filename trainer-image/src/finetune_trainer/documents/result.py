@@ -210,6 +210,18 @@ class Added(Document, frozen=True):
     new: AddedFields
 
 
+class ListedPool(Document, frozen=True):
+    """The pool as a plan lists it, by digest and count, as `documents.plan.Counts` says what they are.
+
+    `digest` is None where a label was confirmed for more classes: nobody can tell whether that was before the draw.
+    """
+
+    digest: Sha256 | None
+    samples: Count
+    withdrawn: Count
+    outside: Count
+
+
 class EvaluateResult(Document, frozen=True, omit_defaults=True):
     """Measurements; the operator judges them. `production` is None where the third gate is not asked for.
 
@@ -224,6 +236,7 @@ class EvaluateResult(Document, frozen=True, omit_defaults=True):
     production: ProductionSet | None = None
     baseline: Baseline | None = None
     added: Added | None = None
+    pool: ListedPool | None = None
 
 
 class VerifiedModels(Document, frozen=True):

@@ -53,7 +53,7 @@ def evaluate(
     span = Span(len(document.classes), min(len(detector.serving.classes) for detector, _ in models.values()))
     with erasures_named(context.storage, yardstick.plan):
         test, measurements = _measure(context, document, yardstick, models, span)
-        replayed = replay(context, document, inputs, yardstick.plan, models, pool=yardstick.pool, known=span.known)
+        replayed = replay(context, document, inputs, yardstick, models, known=span.known)
         today = clock().astimezone(UTC).date()
         baseline = measure_baseline(context, document, inputs, yardstick, models, replayed, today)
     drops, floor = worst_on_test(limits, measurements, span)
@@ -72,6 +72,7 @@ def evaluate(
         production=None if replayed is None else replayed.result,
         baseline=None if baseline is None else baseline.result,
         added=count_added(limits, measurements, span),
+        pool=yardstick.listed,
     )
     progress.report(percent=95, activity="writing the report")
     with erasures_named(context.storage, yardstick.plan):

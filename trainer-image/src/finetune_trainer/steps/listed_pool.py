@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -46,42 +46,68 @@ def read_listed_pool(
     pages: dict[int, list[tuple[PoolPage, ListedSample]]] = {}
     missing = 0
     for listed in plan.listing:
-        page = pool.page(listed.image, listed.pixels)
-        if page is None or _stored(page, listed) is None:
+        page = _listed_page(pool, listed)
+        if page is None:
             missing += 1
         else:
             pages.setdefault(id(page), []).append((page, listed))
     if missing:
         raise differs(f"{len(plan.listing) - missing} of its {len(plan.listing)} samples are in the pool {uri}")
-    current = list(_current(storage, document, pages.values(), listings))
+    with erasures_named(storage, plan):
+        current = list(_current(storage, document, plan, pages.values(), listings))
     if len(current) < document.mixing.min_pool_samples:
         raise differs(f"it lists {len(current)} samples of the pool {uri} that count")
     _check_batches(storage, pool, plan)
     return current
 
 
+def _listed_page(pool: Pool, listed: ListedSample) -> PoolPage | None:
+    """Return the page that is listed, None where the pool has none with that label.
+
+    It is listed by an image that a batch brought: which batches were there is told by these.
+    """
+    page = pool.page(listed.image)
+    return page if page is not None and listed.image in page.copies and _stored(page, listed) is not None else None
+
+
 def _check_batches(storage: Storage, pool: Pool, plan: Plan) -> None:
     """Raise StepError where the plan lists a part of a batch: nobody picks the pages that a candidate is good at.
 
-    A batch is there as a whole or not at all. It was there where the plan has the image of a page that no other batch
-    brought. What an earlier release took twice, as files of one picture, is listed once, and known by its pixels.
+    A batch is there as a whole or not at all, so each page that is listed came with one that is listed as a whole.
     """
     images = {listed.image for listed in plan.listing}
-    known = images | {listed.pixels for listed in plan.listing}
-    there = {next(iter(page.batches)) for page in pool.pages if len(page.batches) == 1 and images & set(page.copies)}
-    others = (page for page in pool.pages if page.batches & there and not known & {page.last.pixels, *page.copies})
-    left_out = sum(_shows(storage, page) not in known for page in others)
+    there: list[PoolPage] = []
+    others: list[PoolPage] = []
+    for page in pool.pages:
+        (there if images.intersection(page.copies) else others).append(page)
+    near = {batch for page in there for batch in page.batches}
+    shown = {listed.pixels: listed.image for listed in plan.listing if listed.use in ("train", "heldOut")}
+    others = [page for page in others if page.batches & near and not _is_listed_once(storage, pool, page, shown)]
+    parts = {batch for page in others for batch in page.batches}
+    torn = {batch for page in there if page.batches <= parts for batch in page.batches}
+    left_out = sum(bool(page.batches & torn) for page in others)
     if left_out:
         raise differs(f"it lists parts of batches of the pool {pool.uri}, and leaves out {left_out} of their pages")
+
+
+def _is_listed_once(storage: Storage, pool: Pool, page: PoolPage, shown: Mapping[str | None, str]) -> bool:
+    """Tell whether a page shows the same as a listed one: what an earlier release took twice is listed as the first.
+
+    `shown` has the images that are listed by their pixels. Of those that the pool does not know by pixels, both are
+    read: a plan may say of any page that it shows what another one does.
+    """
+    pixels = _shows(storage, page)
+    first = None if pixels is None or pixels not in shown else pool.page(shown[pixels])
+    return first is not None and _shows(storage, first) == pixels
 
 
 def _shows(storage: Storage, page: PoolPage) -> str | None:
     """Return the digest of a page's pixels, read where the pool does not say it; None where nobody can tell."""
     if page.last.pixels is not None:
         return page.last.pixels
-    data = storage.read_if_there(page.last.image.uri)
-    shown = None if data is None else inspect_image(data)
-    return shown.pixels if isinstance(shown, Picture) else None
+    image = page.last.image
+    data = storage.read_if_there(image.uri)
+    return None if data is None or sha256_of(data) != image.sha256 else _pixels_of(data)
 
 
 def _stored(page: PoolPage, listed: ListedSample) -> StoredSample | None:
@@ -94,6 +120,7 @@ def _stored(page: PoolPage, listed: ListedSample) -> StoredSample | None:
 def _current(
     storage: Storage,
     document: TrainingDocument,
+    plan: Plan,
     pages: Iterable[list[tuple[PoolPage, ListedSample]]],
     listings: Sequence[Listing],
 ) -> Iterator[CurrentSample]:
@@ -110,7 +137,7 @@ def _current(
         if held_out != (listed.use == "heldOut"):
             raise differs(f"it lists {stored.image.uri} as {listed.use}, which the holdout does not say")
         erased += page.withdrawal is not None and page.withdrawal.erased
-        _check_pixels(storage, stored, listed, listings)
+        _check_pixels(storage, stored, listed, listings, compared=bool(plan.production))
         known = KnownSample(image=listed.image, pixels=listed.pixels, label=stored.label.sha256)
         same = (sample for sample in page.samples if sample.label.sha256 == stored.label.sha256)
         fields = frozenset(fields_of(sample, document.classes) for sample in same)
@@ -152,8 +179,11 @@ def _checked_uses(page: PoolPage, entries: Sequence[ListedSample]) -> ListedSamp
     """Return the entry by which a page counted, None for a page that was withdrawn by then.
 
     What the plan says of each must be so in the pool by now: nobody leaves a page out of an examination by calling it
-    withdrawn, or its label superseded.
+    withdrawn, or its label superseded. A page is listed by one of its images, and by its own pixels.
     """
+    said, pixels = {(entry.image, entry.pixels) for entry in entries}, page.last.pixels
+    if len(said) > 1 or (pixels is not None and entries[0].pixels not in (None, pixels)):
+        raise differs(f"it lists {page.last.image.uri} with other pixels than it has, or as two pages")
     current = [entry for entry in entries if entry.use in ("train", "heldOut")]
     if len(current) > 1:
         raise differs(f"it lists the page {entries[0].image} with two labels at once")
@@ -165,23 +195,33 @@ def _checked_uses(page: PoolPage, entries: Sequence[ListedSample]) -> ListedSamp
     return current[0] if current else None
 
 
-def _check_pixels(storage: Storage, stored: StoredSample, listed: ListedSample, listings: Sequence[Listing]) -> None:
+def _check_pixels(
+    storage: Storage, stored: StoredSample, listed: ListedSample, listings: Sequence[Listing], *, compared: bool
+) -> None:
     """Raise StepError where the listed pixels are not the page's; read it only where the pool does not say them.
 
     And of these, only a page that one of the listings has by such pixels alone: for others nothing hangs on them.
+    Where documents of production are `compared`, all hangs on them: by pixels it is told which of these the candidate
+    learnt from, and which label a page has.
     """
+    if compared and listed.pixels is None:
+        raise differs(f"it lists {stored.image.uri} without its pixels, and has documents of production")
     if listed.pixels is None or listed.pixels == stored.pixels:
         return
     by_image = KnownSample(image=listed.image, pixels=None, label=stored.label.sha256)
     by_pixels = KnownSample(image=listed.image, pixels=listed.pixels, label=stored.label.sha256)
-    matters = any(listing.has(by_pixels) != listing.has(by_image) for listing in listings)
-    if stored.pixels is not None or (matters and _pixels(storage, stored.image) != listed.pixels):
+    matters = compared or any(listing.has(by_pixels) != listing.has(by_image) for listing in listings)
+    if matters and _pixels(storage, stored.image) != listed.pixels:
         raise differs(f"it lists {stored.image.uri} with other pixels than it has")
 
 
 def _pixels(storage: Storage, image: FileReference) -> str | None:
     data = storage.read(image.uri)
     check_digest(image.uri, actual=sha256_of(data), expected=image.sha256)
+    return _pixels_of(data)
+
+
+def _pixels_of(data: bytes) -> str | None:
     shown = inspect_image(data)
     return shown.pixels if isinstance(shown, Picture) else None
 

@@ -25,8 +25,9 @@ from .listed_pool import differs
 
 @dataclass(frozen=True, slots=True)
 class CapturedDocument:
-    """A drawn document whose pages are there: their pictures lie in scratch."""
+    """A drawn document whose pages are there, as the pool would call it: their pictures lie in scratch."""
 
+    name: str
     drawn: DrawnDocument
     pages: tuple[Page, ...]
 
@@ -40,19 +41,22 @@ def fetch_documents(context: StepContext, drawn: Sequence[DrawnDocument], classe
     """Return the documents of which every page is there, with each page's picture in scratch for both models.
 
     StepError DigestMismatch where a record says otherwise than the plan: a plan lies in the store, and what it calls a
-    hundred documents may be one page a hundred times.
+    hundred documents may be one page a hundred times, or one that hides in another what is lost on it.
     """
     folder = context.scratch / "production"
     folder.mkdir(parents=True, exist_ok=True)
     counted = context.progress.counting("fetching documents of production", "documents", percent=(90, 91))
     there: list[CapturedDocument] = []
-    named: dict[str, int] = {}
+    numbers: dict[str, int] = {}
+    names: dict[int, str] = {}
     for number, document in enumerate(drawn):
         pages: list[Page] = []
         for at, page in enumerate(document):
             record = _record(context.storage, page)
-            if isinstance(record, CapturedPage) and named.setdefault(document_of(record), number) != number:
-                raise differs("its documents of production have pages of one document under two of them")
+            if isinstance(record, CapturedPage):
+                name = document_of(record)
+                if numbers.setdefault(name, number) != number or names.setdefault(number, name) != name:
+                    raise differs("its documents of production have pages of one document under two, or the reverse")
             picture = folder / f"{number}-{at}"
             fetched = record if isinstance(record, str) else _page(context.storage, page, record, picture, classes)
             if isinstance(fetched, str):
@@ -60,7 +64,7 @@ def fetch_documents(context: StepContext, drawn: Sequence[DrawnDocument], classe
                 break
             pages.append(fetched)
         if len(pages) == len(document):
-            there.append(CapturedDocument(document, tuple(pages)))
+            there.append(CapturedDocument(names[number], document, tuple(pages)))
         counted(number + 1, len(drawn))
     return there
 

@@ -83,7 +83,7 @@ def known_of(
     # A label that says nothing of some classes is none here: a document is right or not by all of its fields.
     held_out = [s for s in pool if s.held_out and s.stored.fields >= len(document.classes)]
     return Known(
-        pages=_learnt(storage, document, plan, live, index),
+        pages=learnt(storage, document, plan, live, index),
         documents=frozenset(sample.stored.document for sample in pool if not sample.held_out),
         labels={
             sample.known.pixels: (sample.stored.label, fields_of(sample.stored, document.classes))
@@ -93,7 +93,7 @@ def known_of(
     )
 
 
-def _learnt(
+def learnt(
     storage: Storage, document: TrainingDocument, plan: Plan, live: FileReference | None, index: AnchorIndex
 ) -> frozenset[str]:
     """Return the digests of the pages that candidate, base and live version (its plan) may have learnt from."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from ..data.earlier_plans import taught, taught_by
+from ..data.earlier_plans import taught
 from ..documents.codec import digest
 from ..documents.inputs import EvaluateInputs
 from ..documents.plan import DrawnDocument, DrawnPage, Plan
@@ -35,6 +35,8 @@ from ..storage import join
 from .context import StepContext
 from .listed_pool import CurrentSample, differs
 from .production_documents import CapturedDocument, compare, day_of, fetch_documents
+from .production_draw import learnt
+from .yardstick import Yardstick
 
 CROPS: Final = "crops"
 """The folder of a day that pictures for reviewers lie in: they expire with the pages that they show."""
@@ -58,28 +60,31 @@ def replay(
     context: StepContext,
     document: TrainingDocument,
     inputs: EvaluateInputs,
-    plan: Plan,
+    yardstick: Yardstick,
     models: Mapping[Model, tuple[Detector, str]],
     *,
-    pool: Sequence[CurrentSample],
     known: int | None = None,
 ) -> Replay | None:
     """Run the plan's documents of production through both models; None where the third gate is not asked for.
 
     Of each difference a picture is written below the day of its page. Raises StepError DigestMismatch where the plan
-    is not what was drawn, or has documents that the candidate learnt from, or labels that are not those of `pool`, the
-    samples that the plan lists as current. Only the first `known` classes are compared, which all models have; None:
-    all.
+    is not what was drawn, or has documents that the candidate learnt from, or labels that are not those of the pool.
+    What a model learnt from all the same, by what is live and by the anchor as they are now, is left out: it may be
+    there since. Only the first `known` classes are compared, which all models have; None: all.
     """
     limits, source = limits_of(document).production, document.data.production
+    plan, pool, live = yardstick.plan, yardstick.pool, inputs.live.inputs if inputs.live else None
     if limits is None or source is None or plan.production is None:
         return None
     production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
     _check(plan, plan.production, production)
     _check_labels(plan.production, pool, len(document.classes))
-    learnt = taught_by(context.storage, inputs.live.inputs if inputs.live else None)
-    unknown = [pages for pages in plan.production if not any(page.pixels in learnt for page in pages)]
+    pages_learnt = learnt(context.storage, document, plan, live, yardstick.index)
+    unknown = [pages for pages in plan.production if not any(page.pixels in pages_learnt for page in pages)]
     there = fetch_documents(context, unknown, len(document.classes))
+    trained_on = {sample.stored.document for sample in pool if not sample.held_out}
+    if any(each.name in trained_on for each in there):
+        raise differs("its documents of production are some that it trains on other pages of")
     compared = compare(context, models, there)
     classes = document.classes[:known]
     counts = count_replayed(compared, len(classes))
@@ -122,16 +127,21 @@ def _is_in_its_place(page: DrawnPage, production: Production) -> bool:
 def _check_labels(drawn: Sequence[DrawnDocument], pool: Sequence[CurrentSample], classes: int) -> None:
     """Raise StepError unless each label is what the pool's held-out pages have for these pixels, of all classes.
 
-    By an empty label both models are wrong alike wherever they find something, and nothing would be lost.
+    By an empty label both models are wrong alike wherever they find something, and nothing would be lost. Without one
+    a box is right wherever it is. A label that was confirmed for all classes since may have been none.
     """
 
     def is_whole(fields: int | None) -> bool:
         return fields is None or fields >= classes
 
-    held_out = {s.known.pixels: s.known.label for s in pool if s.held_out and any(map(is_whole, s.fields))}
-    labelled = [(page, page.label) for pages in drawn for page in pages if page.label is not None]
-    if any(label.sha256 != held_out.get(page.pixels) or not is_whole(page.fields) for page, label in labelled):
-        raise differs("its documents of production have labels that no held-out page of the pool has")
+    held_out = {s.known.pixels: s for s in pool if s.held_out and any(map(is_whole, s.fields))}
+    for page in (page for pages in drawn for page in pages):
+        sample = held_out.get(page.pixels)
+        if page.label is None:
+            if sample is not None and all(map(is_whole, sample.fields)):
+                raise differs("its documents of production lack labels that held-out pages of the pool have")
+        elif sample is None or page.label.sha256 != sample.known.label or not is_whole(page.fields):
+            raise differs("its documents of production have labels that no held-out page of the pool has")
 
 
 def columns(counts: ReplayCounts, rule: Rule) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from ..data.anchor import anchor_fields, anchor_sample, pages_digest
 from ..data.earlier_plans import listing_of, read_plan
 from ..data.listing import Listing, anchor_digests, digests_of, is_measured_on
-from ..data.plan import checked_index, count_new_set, samples_digest
+from ..data.plan import checked_index, count_new_set, samples_digest, taught_digest
 from ..digests import set_digest
 from ..documents.anchor import AnchorIndex
 from ..documents.inputs import EvaluateInputs
 from ..documents.plan import NewSetCounts, Plan, PoolSample, Sample
+from ..documents.result import ListedPool
 from ..documents.run import RebuildDocument, TrainingDocument
 from ..storage import normalise
 from .context import StepContext
@@ -30,12 +31,14 @@ from .listed_pool import CurrentSample, differs, read_listed_pool
 class Yardstick:
     """The plan, the test set and the new samples; these are fresh by what is live at this evaluation.
 
-    `index` is the anchor's, `pool` what counted in the pool when the plan was drawn: both read once, and held to it.
+    `index` is the anchor's, `pool` what counted in the pool when the plan was drawn, and `listed` how much that was:
+    both read once, and held to it.
     """
 
     plan: Plan
     index: AnchorIndex
     pool: tuple[CurrentSample, ...]
+    listed: ListedPool
     test_digest: str
     test: tuple[Sample, ...]
     new_digest: str
@@ -67,11 +70,24 @@ def read_yardstick(context: StepContext, document: TrainingDocument, inputs: Eva
         plan=plan,
         index=index,
         pool=tuple(pool),
+        listed=_count_listed(plan, base, pool, len(document.classes)),
         test_digest=test_digest,
         test=test,
         new_digest=plan.digests.new_set,
         new_set=new_set,
         counts=count_new_set(new_set),
+    )
+
+
+def _count_listed(plan: Plan, base: Listing, pool: Sequence[CurrentSample], classes: int) -> ListedPool:
+    """Return what `prepare` has to have counted, by the plan's listing as the pool bears it out."""
+    whole = ({None if fields is None or fields >= classes else fields for fields in s.fields} for s in pool)
+    taught = ((s.stored.image.sha256, s.stored.label.sha256, next(iter(s.fields))) for s in pool)
+    return ListedPool(
+        digest=taught_digest(taught, classes) if all(len(fields) == 1 for fields in whole) else None,
+        samples=len(pool),
+        withdrawn=len({listed.image for listed in plan.listing if listed.use == "withdrawn"}),
+        outside=sum(not s.held_out and not base.has(s.known) for s in pool),
     )
 
 

@@ -169,6 +169,7 @@ def evaluated(
         return _unreadable("evaluate", error)
     wrong = _of_other_bytes(run_document, inputs, candidate, attempt, result)
     wrong += _counted_otherwise(inputs, result, fresh_by)
+    wrong += _listed_otherwise(inputs, result)
     wrong += _of_other_fields(run_document, result, live_fields)
     if wrong:
         return Problem("EvidenceMismatch", f"evaluate measured something else than it was asked: {'; '.join(wrong)}")
@@ -238,6 +239,21 @@ def _counted_otherwise(inputs: Inputs, result: EvaluateResult, fresh_by: str | N
         if seen.labelled > documents.labelled:
             pairs.append(("labelled documents of production at most", documents.labelled, seen.labelled))
     return [f"{counted} {what}, not {asked}" for what, asked, counted in pairs if asked != counted]
+
+
+def _listed_otherwise(inputs: Inputs, result: EvaluateResult) -> list[str]:
+    """Return what `prepare` said of the pool otherwise than its plan lists it (R315)."""
+    listed = result.pool
+    if listed is None or inputs.outside is None:
+        return []  # measured or prepared by an earlier release
+    counts = (
+        ("samples of the pool", inputs.pool, listed.samples),
+        ("withdrawn pages", inputs.withdrawn, listed.withdrawn),
+        ("samples outside the base", inputs.outside, listed.outside),
+    )
+    wrong = [f"{counted} {what}, not {said}" for what, said, counted in counts if said != counted]
+    pool = inputs.digests.get("pool")
+    return wrong if listed.digest in (None, pool) else [*wrong, f"pool {_short(listed.digest)}, not {_short(pool)}"]
 
 
 def manifest_digest(said: StepResult) -> str | None:
