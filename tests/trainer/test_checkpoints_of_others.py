@@ -179,7 +179,7 @@ def text(content: bytes) -> Callable[[Path], Path]:
         (lambda folder: own_layers(folder, old=True), "carries code that is not loaded: our.layers.Net.", "stock"),
         (torchscript, "is TorchScript", "Import the best.pt that it was exported from"),
         (weights_alone, "holds weights alone (a state_dict)", "Use the best.pt of a training"),
-        (cut_off, "was cut off: it begins as torch's files do", "Copy or download it again"),
+        (cut_off, "or was cut off: it begins as torch's files do", "Copy or download it again"),
         (onnx_model, "is ONNX, an export that cannot be trained", "Import the best.pt that it was exported from"),
         (text(b"<!DOCTYPE html><html>"), "it begins with '<!DOCTYPE html><html>'", "Use a best.pt"),
         (text(b"version https://git-lfs.github.com/spec/v1\noid"), "is a pointer of git-lfs", "git lfs pull"),

@@ -40,5 +40,5 @@ class Pictures:
         parts = PurePosixPath(written).parts
         same = self._by_name.get(parts[-1], ()) if parts else ()
         below = [path for path in same if PurePosixPath(one_spelling(path)).parts[-len(parts) :] == parts]
-        found = below or same
-        return found[0] if len(found) == 1 else None
+        meant = below or same
+        return meant[0] if len(meant) == 1 else None

@@ -43,7 +43,8 @@ def _what(path: Path) -> tuple[str, str] | None:
     if head.startswith(_POINTER):
         return "is a pointer of git-lfs, not the checkpoint", "Run `git lfs pull` where it comes from."
     if head.startswith(_ZIP) and not zipfile.is_zipfile(path):
-        return "was cut off: it begins as torch's files do, and has no end", "Copy or download it again, whole."
+        what = "is no ultralytics checkpoint, or was cut off: it begins as torch's files do, and has no end"
+        return what, "Copy or download it again, whole."
     if head[:1] == _ONNX[0] and head[2:3] == _ONNX[1]:
         return "is ONNX, an export that cannot be trained", "Import the best.pt that it was exported from."
     if not zipfile.is_zipfile(path) and not head.startswith(b"\x80"):
