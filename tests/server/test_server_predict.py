@@ -30,6 +30,12 @@ def encrypted_pdf() -> bytes:
     return pdf((144, 144)).replace(b"trailer<<", b"trailer<<" + encrypt)
 
 
+def pdf_for_a_certificate() -> bytes:
+    """A PDF that only the owner of a certificate can open."""
+    encrypt = b"/Encrypt<</Filter/Adobe.PubSec/SubFilter/adbe.pkcs7.s4/V 1/Recipients[<00>]>>/ID[<00><00>]"
+    return pdf((144, 144)).replace(b"trailer<<", b"trailer<<" + encrypt)
+
+
 def huge_png() -> bytes:
     """A PNG of 30000 x 30000 pixels in 100 bytes: its header is what a decoder allocates by."""
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
@@ -135,6 +141,7 @@ BAD = [
     ("page two of one", pdf((144, 144)), "application/pdf", "?page=2", 422, "PageOutOfRange"),
     ("half a PDF", b"%PDF-1.4\n1 0 obj", "application/pdf", "", 422, "PdfUnreadable"),
     ("a locked PDF", encrypted_pdf(), "application/pdf", "", 422, "PdfEncrypted"),
+    ("a PDF for a certificate", pdf_for_a_certificate(), "application/pdf", "", 422, "PdfEncrypted"),
     ("a PDF page of 5 metres", pdf((14_400, 14_400)), "application/pdf", "", 422, "TooManyPixels"),
 ]  # fmt: skip
 

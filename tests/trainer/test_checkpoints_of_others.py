@@ -42,6 +42,34 @@ def test_a_yolov5_model_of_ultralytics_is_a_base(tmp_path: Path, capsys: pytest.
     assert spec["classes"] == list(NAMES.values())
 
 
+def test_a_model_that_records_nothing_of_its_training_is_a_base(tmp_path: Path) -> None:
+    import torch
+
+    best = best_of("yolov5n.yaml", tmp_path)
+    torch.save({**torch.load(best, weights_only=False), "train_args": None}, best)
+    assert imported(best, tmp_path, 64) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "another"), [("yolov5n.pt", "yolov5nu.pt"), ("it's.pt", "its.pt"), ("yolov3-spp.pt", None)]
+)
+def test_the_file_that_is_named_is_imported_and_no_other(
+    given: str,
+    another: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Ultralytics takes published weights for those of the names that they had once, and drops apostrophes."""
+    monkeypatch.chdir(tmp_path)  # a longer path may have a letter that keeps it from that
+    best = best_of("yolov5n.yaml", tmp_path)
+    if another is not None:
+        save({"model": None}, tmp_path / another)
+    best.rename(given)
+    assert imported(Path(given), tmp_path, 64) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["spec"]["classes"] == list(NAMES.values())
+
+
 @pytest.mark.parametrize(
     ("recipe", "kind", "side", "said"),
     [
@@ -114,6 +142,20 @@ def torchscript(folder: Path) -> Path:
     return folder / "best.pt"
 
 
+def cut_off(folder: Path) -> Path:
+    path = weights_alone(folder)
+    path.write_bytes(path.read_bytes()[:-100])
+    return path
+
+
+def onnx_model(folder: Path) -> Path:
+    import onnx
+
+    graph = onnx.helper.make_graph([], "g", [], [])
+    onnx.save(onnx.helper.make_model(graph, producer_name="pytorch"), str(folder / "best.pt"))
+    return folder / "best.pt"
+
+
 def weights_alone(folder: Path) -> Path:
     import torch
 
@@ -137,11 +179,25 @@ def text(content: bytes) -> Callable[[Path], Path]:
         (lambda folder: own_layers(folder, old=True), "carries code that is not loaded: our.layers.Net.", "stock"),
         (torchscript, "is TorchScript", "Import the best.pt that it was exported from"),
         (weights_alone, "holds weights alone (a state_dict)", "Use the best.pt of a training"),
+        (cut_off, "or was cut off: it begins as torch's files do", "Copy or download it again"),
+        (onnx_model, "is ONNX, an export that cannot be trained", "Import the best.pt that it was exported from"),
         (text(b"<!DOCTYPE html><html>"), "it begins with '<!DOCTYPE html><html>'", "Use a best.pt"),
         (text(b"version https://git-lfs.github.com/spec/v1\noid"), "is a pointer of git-lfs", "git lfs pull"),
         (text(b""), "it begins with nothing", "Use a best.pt"),
     ],
-    ids=["yolov5", "old-yolov5", "own", "old-own", "torchscript", "weights", "web-page", "git-lfs", "empty"],
+    ids=[
+        "yolov5",
+        "old-yolov5",
+        "own",
+        "old-own",
+        "torchscript",
+        "weights",
+        "cut-off",
+        "onnx",
+        "web-page",
+        "git-lfs",
+        "empty",
+    ],
 )
 def test_a_file_of_another_kind_is_refused_by_whose_it_is(
     make: Callable[[Path], Path], said: str, remedy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -459,7 +459,7 @@ def test_a_map_names_pages_by_stem_name_or_path(world: World, folder: Path, key:
     assert [sample.document for sample in batch.samples].count("doc-1") == pages
 
 
-@pytest.mark.parametrize("name", ["3f2a91bc-page-7000", "page-7000_png.rf.0a1b2c3d4e"])
+@pytest.mark.parametrize("name", ["3f2a91bc-page-7000", "32078c35__page-7000", "page-7000_png.rf.0a1b2c3d4e"])
 def test_a_map_knows_what_labelling_tools_write_around_a_name(world: World, folder: Path, name: str) -> None:
     called(name)(folder)
     batch = add(world, folder, documents={"page-7000": "doc-1"}).batch

@@ -25,7 +25,7 @@ from finetune_trainer.errors import Reason
         ("-1 0.5 0.5 0.2 0.2", Reason.LABELS_OUT_OF_RANGE, "class -1"),
         ("0.5 0.5 0.5 0.2 0.2", Reason.LABELS_OUT_OF_RANGE, "class 0.5"),
         ("0 320 200 40 20", Reason.LABELS_OUT_OF_RANGE, "not shares of the page"),
-        ("0 0.5 0.5 0 0.2", Reason.LABELS_OUT_OF_RANGE, "not shares of the page"),
+        ("0 0.5 0.5 0 0.2", Reason.LABELS_OUT_OF_RANGE, "has no width or no height"),
         ("0 0.95 0.5 0.2 0.2", Reason.LABELS_OUT_OF_RANGE, "reaches out of the page"),
         ("0 nan 0.5 0.2 0.2", Reason.LABELS_OUT_OF_RANGE, "not finite"),
     ],

@@ -54,6 +54,7 @@ def test_what_is_no_label_is_refused_by_its_task(
     [
         ({"item_index": 1}, "boxes on several pictures: a task is one page"),
         ({"type": "videolabels"}, "a region of the kind videolabels where"),
+        ({"type": "videorectangle"}, "a rectangle in a video where"),
         ({"value": {"x": 1, "y": 2, "width": "wide", "height": 3, "rectanglelabels": ["date"]}}, "its width is 'wide'"),
         ({"value": {"x": 1, "y": 2, "width": 3, "height": 3}}, "a rectangle with 0 labels instead of one"),
     ],
@@ -63,6 +64,15 @@ def test_a_region_of_label_studio_that_is_no_box_of_the_page_is_refused(said: di
     task["annotations"][0]["result"][0] |= said
     [problem] = read_label_studio([task], CLASSES).problems
     assert message in problem.message
+
+
+def test_boxes_of_one_task_that_are_on_two_pictures_are_refused() -> None:
+    """An interface with two pictures shows them side by side; a task has one label."""
+    task = trouble()["good"]
+    [region] = task["annotations"][0]["result"]
+    task["annotations"][0]["result"].append(region | {"id": "2", "to_name": "other"})
+    [problem] = read_label_studio([task], CLASSES).problems
+    assert "it has boxes on several pictures: a task is one page" in problem.message
 
 
 @pytest.mark.parametrize("case", ["good", "one of several is true", "choices beside", "empty"])
@@ -218,8 +228,9 @@ def test_what_is_no_box_in_coco_is_refused(said: dict[str, Any], reason: Reason,
     assert message in problem.message
 
 
-def test_a_box_with_its_outline_is_a_box_in_coco() -> None:
-    export = read_coco(coco({"segmentation": [[1, 1, 5, 1, 5, 5, 1, 5]], "attributes": {"rotation": 0.0}}), CLASSES, ())
+@pytest.mark.parametrize("outline", [[[1, 1, 5, 1, 5, 5, 1, 5]], [[]], [], None])
+def test_a_box_with_its_outline_is_a_box_in_coco(outline: Any) -> None:
+    export = read_coco(coco({"segmentation": outline, "attributes": {"rotation": 0.0}}), CLASSES, ())
     assert not export.problems
     [returned] = export.pages
     assert [(m.field, m.left, m.right) for m in returned.marks] == [("number", 0.1, 0.5)]

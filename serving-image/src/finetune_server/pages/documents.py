@@ -100,6 +100,9 @@ class Pdf:
         except pdfium.PdfiumError as error:
             if error.err_code == pdfium_raw.FPDF_ERR_PASSWORD:
                 raise RequestError(422, "PdfEncrypted", "the PDF needs a password; send it decrypted") from None
+            if error.err_code == pdfium_raw.FPDF_ERR_SECURITY:
+                message = "the PDF is encrypted in a way that is not read here, as by a certificate; send it decrypted"
+                raise RequestError(422, "PdfEncrypted", message) from None
             raise RequestError(422, "PdfUnreadable", "the PDF is damaged") from None
         self._document.init_forms()  # or filled-in form fields stay blank
 

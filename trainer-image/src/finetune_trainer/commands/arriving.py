@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ class Arrived:
     """A YOLO folder, by image what its task says of it, and lines for a person.
 
     `map_classes` says that labels are to be renumbered by the names of their classes, `fields` for how many of them,
-    the first ones, labels were made at most; None: for those that the folder lists.
+    the first ones, labels were made at most; None: for those that the folder lists. `called` has by image what the tool
+    called it.
     """
 
     folder_uri: str
@@ -31,6 +32,7 @@ class Arrived:
     map_classes: bool
     remarks: tuple[str, ...] = ()
     fields: int | None = None
+    called: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def add_arrival(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +67,7 @@ def arrived(
         _check_said(options, needed)
         return Arrived(normalise(options.source_folder), {}, options.map_classes)
     staged = _staged(storage, options, scratch / "returned", source)
-    return Arrived(staged.folder.as_uri(), staged.origins, True, staged.remarks, staged.fields)
+    return Arrived(staged.folder.as_uri(), staged.origins, True, staged.remarks, staged.fields, staged.called)
 
 
 def _staged(storage: Storage, options: argparse.Namespace, folder: Path, source: str) -> Staged:

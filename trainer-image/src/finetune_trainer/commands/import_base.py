@@ -105,8 +105,9 @@ def import_base(request: ImportRequest, scratch: Path) -> str:
     prepare_ultralytics(scratch / "home" / "yolo")
     where = str(request.checkpoint)
     if not request.checkpoint.is_file():
-        raise bad_input(Reason.BASE_UNUSABLE, f"{where} does not exist.", "Name the best.pt of a training.")
-    loaded = load_checkpoint(request.checkpoint, where)
+        what = "is no file" if request.checkpoint.exists() else "does not exist"
+        raise bad_input(Reason.BASE_UNUSABLE, f"{where} {what}.", "Name the best.pt of a training.")
+    loaded = load_checkpoint(_under_plain_name(request.checkpoint, scratch), where)
     check_detector(loaded, where)
     check_usable(loaded, where, request.serving.image_size)
     check_is_base(loaded, where, pretrained=request.pretrained)
@@ -119,6 +120,17 @@ def import_base(request: ImportRequest, scratch: Path) -> str:
     metadata = ArtifactMetadata(serving_metadata(classes, request.serving), lineage)
     artifact = export_onnx(checkpoint, metadata)
     return _upload(request, classes, artifact=artifact.read_bytes(), checkpoint=checkpoint.read_bytes())
+
+
+def _under_plain_name(checkpoint: Path, scratch: Path) -> Path:
+    """Return the file by a name in which ultralytics sees nothing.
+
+    It reads another file than it is given where a name has an apostrophe, or is that of published weights: yolov5nu.pt
+    for yolov5n.pt, from beside it or from the network.
+    """
+    link = scratch / "given.pt"
+    link.symlink_to(checkpoint.absolute())
+    return link
 
 
 def _upload(request: ImportRequest, classes: tuple[str, ...], *, artifact: bytes, checkpoint: bytes) -> str:

@@ -44,6 +44,7 @@ def run(options: argparse.Namespace, scratch: Path) -> str:
         appended=options.append_classes,
         fields=came.fields,
         origins=came.origins,
+        called=came.called,
     )
     added = add_batch(storage, normalise(options.uri), new, utc_now(), PageLines("pool add"))
     return "\n".join([f"batch {added.batch.id}: {len(added.batch.samples)} pages added", *came.remarks, *added.remarks])
@@ -53,11 +54,20 @@ def _documents(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_bytes(), object_pairs_hook=_each_once)
+    except (OSError, ValueError, RecursionError) as error:
         raise _no_map(f"--documents {path} cannot be read: {error}.") from error
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
         raise _no_map(f"--documents {path} is no map of texts.")
+    return content
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object; ValueError for a page that it names twice: of two documents JSON takes the last one."""
+    content: dict[str, object] = {}
+    for key, value in pairs:
+        if content.setdefault(key, value) != value:
+            raise ValueError(f"it names {key!r} twice, with {content[key]!r} and {value!r}")
     return content
 
 

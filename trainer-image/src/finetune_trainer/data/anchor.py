@@ -43,7 +43,7 @@ def build_index(storage: Storage, uri: str, *, background: float = 0, counted: C
     """
     folder = read_folder(storage, uri)
     data = _data_yaml(storage, folder)
-    pages = {split: split_images(storage, uri, data, split, folder.files) for split in SPLITS}
+    pages = {split: split_images(storage, folder, data, split) for split in SPLITS}
     images = {split: pages[split].images for split in SPLITS}
     taken = frozenset[str]().union(*images.values())
     check_lists(storage, folder, "data.yaml", data.names, taken)

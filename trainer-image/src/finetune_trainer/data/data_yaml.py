@@ -64,15 +64,15 @@ def parse_data_yaml(data: bytes, where: str) -> DataYaml:
         places = [value] if isinstance(value, str) else value or []
         if not isinstance(places, list) or not all(isinstance(p, str) for p in places):
             raise _unreadable(where, f"has {split}: {value!r}, expected a path or a list of paths")
-        splits[split] = tuple(_posix(place, f"{split}: {place}", where) for place in places)
+        splits[split] = tuple(posix_path(place, f"{split}: {place}", where) for place in places)
     root = content.get("path") or ""
     if not isinstance(root, str):
         raise _unreadable(where, f"has path: {root!r}, expected text")
-    return DataYaml(names, _posix(root, f"path: {root}", where), splits)
+    return DataYaml(names, posix_path(root, f"path: {root}", where), splits)
 
 
-def _posix(written: str, what: str, where: str) -> str:
-    r"""Return a path as it is written; StepError for one of Windows: `C:\data` is no place in any pod."""
+def posix_path(written: str, what: str, where: str) -> str:
+    r"""Return a path as it is written; StepError for one of Windows, with `where` it stands: `C:\data` is in no pod."""
     if "\\" in written or written[1:2] == ":":
         raise _unreadable(
             where,

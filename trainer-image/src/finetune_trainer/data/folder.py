@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -11,6 +10,7 @@ from typing import Final
 from ..documents.anchor import INDEX_NAME
 from ..errors import Reason, bad_input
 from ..storage import Storage, join, local_path
+from ..texts import one_spelling
 from .images import IMAGE_SUFFIXES
 from .labels import looks_like_label
 from .problems import Problem
@@ -27,7 +27,12 @@ _ARCHIVES: Final = frozenset(
 )
 """Suffixes of what may hold pages that nobody unpacked, whole or in volumes."""
 
-_DROPPINGS: Final = frozenset({"Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
+_DROPPINGS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
+_SMALL_COPIES: Final = frozenset({".@__thumb", "@eaDir"})
+"""Folders in which network storage keeps small copies of the pictures beside them, under names of its own."""
+
+_DROPPED_FOLDERS: Final = frozenset({"__MACOSX", *_SMALL_COPIES})
+_LEFT_BEHIND: Final = "left behind by an operating system"
 _KNOWN: Final = frozenset({"data.yaml", "classes.txt", INDEX_NAME})
 """What a data set has beside its pages."""
 
@@ -57,8 +62,22 @@ class Folder:
 
         Names that differ only in how they write accents (NFC, NFD) are one name: archives from macOS mix them.
         """
-        wanted = label_of(image)
-        return wanted if wanted in self.files else self._by_form.get(_form(wanted))
+        return self.named(label_of(image))
+
+    def named(self, path: str) -> str | None:
+        """Return the file of this path, as label() compares names; None where there is none."""
+        return path if path in self.files else self._by_form.get(one_spelling(path))
+
+    def below(self, place: str) -> list[str]:
+        """Return the files below a folder, "" for all, as label() compares names."""
+        prefix = f"{place}/" if place else ""
+        there = [path for path in self.files if path.startswith(prefix)]
+        form = one_spelling(prefix)
+        return there or [path for written, path in self._by_form.items() if written.startswith(form)]
+
+    def is_dropping(self, path: str) -> bool:
+        """Tell whether a system wrote this file for itself, as `.DS_Store`: no list of pages can mean it."""
+        return self.left_out.get(path) == _LEFT_BEHIND
 
 
 def read_folder(storage: Storage, uri: str) -> Folder:
@@ -76,14 +95,14 @@ def read_folder(storage: Storage, uri: str) -> Folder:
         if "\\" in path
     ]
     lost += _only_hidden(hidden, files)
-    by_form = {_form(path): path for path in files if not path.isascii()}
+    by_form = {one_spelling(path): path for path in files if not path.isascii()}
     return Folder(uri, files, hidden, tuple(lost), by_form)
 
 
 def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[dict[str, str], list[Problem]]:
     """Return what is left out, by path with why, and what must not be left out; `taken` are the images of pages."""
     used = {label for image in taken if (label := folder.label(image)) is not None} | set(taken)
-    expected = {_form(label_of(image)) for image in folder.images}
+    expected = {one_spelling(label_of(image)) for image in folder.images}
     left_out, lost = dict(folder.left_out), [*folder.lost, *_shared_labels(folder, taken)]
     for path in sorted(folder.files - used):
         name = PurePosixPath(path).name
@@ -93,7 +112,7 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
             left_out[path] = "in no split of data.yaml"
         elif name in _KNOWN:
             continue
-        elif _form(path) in expected:
+        elif one_spelling(path) in expected:
             left_out[path] = "the label of a page in no split"
         elif _suffix(path) == ".txt" and _is_label(storage, folder.uri, path):
             lost.append(Problem(Reason.IMAGE_MISSING, path, "a label, and there is no image of its name"))
@@ -151,8 +170,8 @@ _SHOWN: Final = 5
 def _hidden(path: str) -> str | None:
     """Return why a file is passed over by its name alone, or None."""
     parts = PurePosixPath(path).parts
-    if parts[-1] in _DROPPINGS or parts[-1].startswith("._") or "__MACOSX" in parts[:-1]:
-        return "left behind by an operating system"
+    if parts[-1] in _DROPPINGS or parts[-1].startswith("._") or _DROPPED_FOLDERS.intersection(parts[:-1]):
+        return _LEFT_BEHIND
     return "hidden" if any(part.startswith(".") for part in parts) else None
 
 
@@ -161,6 +180,8 @@ def _only_hidden(hidden: Mapping[str, str], files: Collection[str]) -> list[Prob
     names = {PurePosixPath(path).name for path in files}
     problems = []
     for path in sorted(hidden):
+        if _SMALL_COPIES.intersection(PurePosixPath(path).parts[:-1]):
+            continue
         name = PurePosixPath(path).name.removeprefix("._")
         plain = name.replace("-checkpoint.", ".")
         if _suffix(path) in IMAGE_SUFFIXES | OTHER_IMAGES and name not in names and plain not in names:
@@ -183,7 +204,3 @@ def _of_file(name: str) -> str:
 
 def _suffix(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
-
-
-def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", name)

@@ -9,6 +9,7 @@ from typing import Final
 from ..documents.classes import check_classes, spelling
 from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, join
+from ..texts import text_in
 from .data_yaml import parse_data_yaml
 from .folder import Folder, is_archive
 
@@ -68,7 +69,7 @@ def _names(storage: Storage, folder: Folder, path: str) -> tuple[str, ...]:
     data, where = storage.read(join(folder.uri, path)), join(folder.uri, path)
     if path.endswith(".yaml"):
         return parse_data_yaml(data, where).names
-    return _listed(data.decode("utf-8-sig", errors="replace"), where)
+    return _listed(text_in(data), where)
 
 
 def _listed(text: str, where: str) -> tuple[str, ...]:

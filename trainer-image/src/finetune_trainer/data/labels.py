@@ -133,9 +133,12 @@ def _parse_row(cells: list[str], classes: int) -> Box | LabelProblem:
     index, x, y, width, height = values
     if index != int(index) or not 0 <= index < classes:
         return LabelProblem(Reason.LABELS_OUT_OF_RANGE, f"class {cells[0]}, expected 0..{classes - 1}")
+    if min(width, height) <= 0:
+        said = " ".join(cells[1:])[:80]
+        return LabelProblem(Reason.LABELS_OUT_OF_RANGE, f"the box {said!r} has no width or no height")
     # A rounding error outside is taken, as training takes it; more than a hundredth is another unit or another page.
     low, high = -EDGE_TOLERANCE, 1 + EDGE_TOLERANCE
-    if not (low <= min(x, y) and max(x, y) <= high and min(width, height) > 0 and max(width, height) <= high):
+    if not (low <= min(x, y) and max(x, y, width, height) <= high):
         return LabelProblem(
             Reason.LABELS_OUT_OF_RANGE, f"coordinates {' '.join(cells[1:])[:80]!r} are not shares of the page (0..1)"
         )

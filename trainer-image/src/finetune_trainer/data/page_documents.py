@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from ..errors import Reason, bad_input
+from ..errors import Reason, StepError, bad_input
+from ..texts import one_spelling
 
-_TOOL_PREFIX: Final = re.compile(r"^[0-9a-f]{8}-(?=.)")
-"""Label Studio puts eight hex digits before the name of every file that is uploaded."""
+_TOOL_PREFIX: Final = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
+"""Label Studio puts eight hex digits before the name of every file that is uploaded, and of some that it exports."""
 
 _TOOL_SUFFIX: Final = re.compile(r"_(?:jpe?g|png|bmp|tiff?|webp)[.]rf[.][0-9a-f]+$", re.IGNORECASE)
 """Roboflow writes the old suffix and a digest behind every name."""
@@ -23,30 +24,65 @@ def own_document(batch: str, image: str) -> str:
     return f"{batch}/{PurePosixPath(image).with_suffix('')}"
 
 
-def said_documents(images: Sequence[str], said: Mapping[str, str]) -> dict[str, str]:
+def said_documents(
+    images: Sequence[str], said: Mapping[str, str], called: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, str]:
     """Return the document of every image that the map names.
 
     Keys are stems (`p1`), names (`p1.png`) or paths (`images/train/p1.png`), with or without what labelling tools
-    write around a name. Raises StepError for a key that is no page's: a typing error would make it a document.
+    write around a name; that is looked for where no key has the name as it is. `called` has by image how the tool
+    called it that brought it under another name. Raises StepError for a key that is no page's, since a typing error
+    would make it a document, and for two that say different documents of one page.
     """
-    by_key: dict[str, list[str]] = {}
+    wanted = _by_spelling(said)
+    documents: dict[str, str] = {}
+    used: set[str] = set()
     for image in images:
-        for key in _keys(image):
-            by_key.setdefault(key, []).append(image)
-    unknown = sorted(key for key in said if key not in by_key)
-    if unknown:
-        more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-        raise bad_input(
-            Reason.DATA_UNREADABLE,
-            f"--documents names pages that are not there: {', '.join(map(repr, unknown[:_SHOWN]))}{more}.",
-            f"Name pages by their file's stem, for example {PurePosixPath(images[0]).stem!r}."
-            if images
-            else "There is no page at all in the folder.",
-        )
-    return {image: document for key, document in said.items() for image in by_key[key]}
+        exact, plain = _keys((called or {}).get(image, (image,)))
+        keys = sorted(exact & wanted.keys()) or sorted(plain & wanted.keys())
+        for key in keys:
+            if documents.setdefault(image, wanted[key]) != wanted[key]:
+                raise _two_documents(f"{image} ({keys[0]!r} and {key!r})", documents[image], wanted[key])
+        used.update(key for key in (exact | plain) & wanted.keys() if wanted[key] == documents[image])
+    _check_used(images, called or {}, sorted(wanted.keys() - used))
+    return documents
 
 
-def _keys(image: str) -> set[str]:
-    path = PurePosixPath(image)
-    plain = _TOOL_SUFFIX.sub("", _TOOL_PREFIX.sub("", path.stem))
-    return {path.stem, path.name, image, str(path.with_suffix("")), plain, plain + path.suffix}
+def _by_spelling(said: Mapping[str, str]) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for key, document in said.items():
+        if wanted.setdefault(one_spelling(key), document) != document:
+            raise _two_documents(repr(key), wanted[one_spelling(key)], document)
+    return wanted
+
+
+def _two_documents(page: str, one: str, other: str) -> StepError:
+    return bad_input(
+        Reason.DATA_UNREADABLE,
+        f"--documents says two documents of {page}: {one!r} and {other!r}.",
+        "Say one of them; pages that are called alike are named by their paths.",
+    )
+
+
+def _check_used(images: Sequence[str], called: Mapping[str, Sequence[str]], unknown: Sequence[str]) -> None:
+    if not unknown:
+        return
+    more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+    example = PurePosixPath(called.get(images[0], (images[0],))[-1]).stem if images else ""
+    raise bad_input(
+        Reason.DATA_UNREADABLE,
+        f"--documents names pages that are not there: {', '.join(map(repr, unknown[:_SHOWN]))}{more}.",
+        f"Name pages by their file's stem, for example {example!r}." if images else "There is no page in the folder.",
+    )
+
+
+def _keys(names: Iterable[str]) -> tuple[set[str], set[str]]:
+    """Return by which keys a page of these names is known, and by which it is without what a tool writes around one."""
+    exact: set[str] = set()
+    plain: set[str] = set()
+    for name in map(one_spelling, names):
+        path = PurePosixPath(name)
+        stem = _TOOL_SUFFIX.sub("", _TOOL_PREFIX.sub("", path.stem))
+        exact |= {path.stem, path.name, name, str(path.parent / path.stem)}
+        plain |= {stem, stem + path.suffix}
+    return exact, plain

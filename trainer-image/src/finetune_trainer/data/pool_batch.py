@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -62,7 +62,7 @@ class NewBatch:
     already; `map_classes` renumbers labels by the names of their classes. `appended` are classes behind the anchor's
     that pages are labelled for too. `fields` says for how many classes, the first ones, pages are labelled at most,
     where the folder lists more than anybody said; None: for those that it lists. `origins` says by image what holds for
-    that page instead of what is said of all.
+    that page instead of what is said of all, `called` what a labelling tool called it, by which `documents` names it.
     """
 
     folder_uri: str
@@ -75,6 +75,7 @@ class NewBatch:
     appended: tuple[str, ...] = ()
     fields: int | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    called: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     incoming = open_folder(
         storage, new.folder_uri, anchor_uri=new.anchor_uri, by_name=new.map_classes, appended=new.appended
     )
-    documents = said_documents(incoming.folder.images, new.documents)
+    documents = said_documents(incoming.folder.images, new.documents, new.called)
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
     pool = read_pool(storage, uri, incoming.names)

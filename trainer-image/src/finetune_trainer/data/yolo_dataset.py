@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, join, local_path
-from .data_yaml import DataYaml, Split
+from ..texts import text_in
+from .data_yaml import DataYaml, Split, posix_path
 from .images import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from .folder import Folder
 
 
 def label_of(image: str) -> str:
@@ -30,71 +35,81 @@ class SplitPages:
     repeats: int = 0
 
 
-def split_images(storage: Storage, uri: str, data: DataYaml, split: Split, objects: frozenset[str]) -> SplitPages:
-    """Return the pages of a split; `objects` are all paths below `uri`.
+def split_images(storage: Storage, folder: Folder, data: DataYaml, split: Split) -> SplitPages:
+    """Return the pages of a split of the data set in this folder.
 
-    Raises StepError DataUnreadable for places outside of `uri` and for listed images that are not there.
+    Raises StepError DataUnreadable for places outside of it and for listed images that are not there.
     """
-    root = _relative(uri, folder="", written=data.root, what=f"path: {data.root}")
+    root = _relative(folder.uri, folder="", written=data.root, what=f"path: {data.root}")
     images: list[str] = []
     lists: list[str] = []
     for written in data.splits[split]:
-        place = _place(uri, root, written, split, objects)
-        if place in objects and PurePosixPath(place).suffix.lower() == ".txt":
-            lists.append(place)
-            images += _listed(storage, uri, place, objects)
-        elif place in objects:
-            images.append(place)
+        place = _place(folder, root, written, split)
+        file = folder.named(place)
+        if file is not None and PurePosixPath(file).suffix.lower() == ".txt":
+            lists.append(file)
+            images += _listed(storage, folder, file)
+        elif file is not None:
+            images.append(file)
         else:
-            images += _below(uri, place, f"{split}: {written}", objects)
+            images += _below(folder, place, f"{split}: {written}" + (f" below path: {data.root}" if root else ""))
     each = sorted(set(images))
     return SplitPages(tuple(each), tuple(lists), len(images) - len(each))
 
 
-def _below(uri: str, place: str, what: str, objects: frozenset[str]) -> list[str]:
-    prefix = f"{place}/" if place else ""
-    below = [o for o in objects if o.startswith(prefix) and PurePosixPath(o).suffix.lower() in IMAGE_SUFFIXES]
+def _below(folder: Folder, place: str, what: str) -> list[str]:
+    below = [path for path in folder.below(place) if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES]
     if not below:
         raise bad_input(
             Reason.DATA_UNREADABLE,
-            f"{what} in data.yaml names no image below {uri}.",
+            f"{what} in data.yaml names no image below {folder.uri}.",
             "Name directories, .txt lists or images that exist, relative to data.yaml.",
         )
     return below
 
 
-def _place(uri: str, root: str, written: str, split: Split, objects: frozenset[str]) -> str:
+def _place(folder: Folder, root: str, written: str, split: Split) -> str:
     """Return a split's place. Roboflow writes `../train/images` of the folder beside data.yaml; so does ultralytics
     read it, where nothing else is there.
     """
     beside = written.removeprefix("../")
-    if beside != written and not root and any(o == beside or o.startswith(f"{beside.rstrip('/')}/") for o in objects):
-        return _relative(uri, folder="", written=beside, what=f"{split}: {written}")
-    return _relative(uri, folder=root, written=written, what=f"{split}: {written}")
+    if beside != written and not root and (folder.named(beside) or folder.below(beside.rstrip("/"))):
+        return _relative(folder.uri, folder="", written=beside, what=f"{split}: {written}")
+    return _relative(folder.uri, folder=root, written=written, what=f"{split}: {written}")
 
 
-def _listed(storage: Storage, uri: str, listing: str, objects: frozenset[str]) -> list[str]:
+def _listed(storage: Storage, folder: Folder, listing: str) -> list[str]:
     images: list[str] = []
-    folder = str(PurePosixPath(listing).parent)
-    text = storage.read(join(uri, listing)).decode("utf-8-sig", errors="replace")
+    above = str(PurePosixPath(listing).parent)
+    text = text_in(storage.read(join(folder.uri, listing)))
     for number, line in enumerate(text.splitlines(), start=1):
         if not (entry := line.strip()):
             continue
+        what = f"{listing} line {number}"
         # As ultralytics reads a list: "./" is relative to the list; anything else to the data set's root.
-        image = _relative(
-            uri,
-            folder=folder if entry.startswith("./") else "",
-            written=entry,
-            what=f"{listing} line {number}",
-        )
-        if image not in objects:
-            raise bad_input(
-                Reason.DATA_UNREADABLE,
-                f"{listing} line {number} names {entry!r}, which is not below {uri}.",
-                "List existing images by a path relative to the list (./...) or to the data set.",
-            )
-        images.append(image)
+        path = _relative(folder.uri, folder=above if entry.startswith("./") else "", written=entry, what=what)
+        image = folder.named(path)
+        if image is not None:
+            images.append(image)
+        elif not folder.is_dropping(path):
+            raise _not_there(folder, path, entry, what)
     return images
+
+
+def _not_there(folder: Folder, path: str, entry: str, what: str) -> StepError:
+    """Return the error of a list's entry that is no file of the data set; of a path of Windows it is raised."""
+    posix_path(entry, entry, what)
+    if path in folder.left_out:
+        return bad_input(
+            Reason.DATA_UNREADABLE,
+            f"{what} names {entry!r}, which is {folder.left_out[path]}.",
+            "Move it to where no name begins with a dot, with its label; or take the line out.",
+        )
+    return bad_input(
+        Reason.DATA_UNREADABLE,
+        f"{what} names {entry!r}, which is not below {folder.uri}.",
+        "List existing images by a path relative to the list (./...) or to the data set.",
+    )
 
 
 def _relative(uri: str, *, folder: str, written: str, what: str) -> str:

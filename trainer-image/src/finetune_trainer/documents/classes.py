@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from ..errors import Reason, StepError, bad_input
+from ..texts import one_spelling
 from .codec import CLASS_NAME, LONGEST_CLASS_NAME, MAX_CLASSES
 
 
@@ -21,7 +21,7 @@ def check_class_names(names: Sequence[str], what: str) -> None:
             f"{what} has {len(names)} classes; 1 to {MAX_CLASSES} are possible.",
             "Use a model for fewer classes: a result carries figures for each in a message of 4,095 bytes.",
         )
-    forms = [_form(name) for name in names]
+    forms = [one_spelling(name) for name in names]
     for index, name in enumerate(names):
         if len(name) > LONGEST_CLASS_NAME or re.fullmatch(CLASS_NAME, name) is None:
             raise bad_input(
@@ -48,12 +48,9 @@ def spelling(name: object, others: Iterable[str]) -> str:
     """
     if not isinstance(name, str):
         return ""
-    alike = next((other for other in others if other != name and _form(other) == _form(name)), None)
+    form = one_spelling(name)
+    alike = next((other for other in others if other != name and one_spelling(other) == form), None)
     return "" if alike is None else f" ({name!a}, which only looks like {alike!a})"
-
-
-def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
 
 
 def check_classes(names: Sequence[str], what: str, *, expected: Sequence[str]) -> None:

@@ -10,13 +10,15 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from ..data.images import IMAGE_SUFFIXES, inspect_image
+from ..data.folder import is_archive, read_folder
+from ..data.images import inspect_image
 from ..data.pool_batch import Origin
 from ..data.problems import raise_first
 from ..documents.production import CapturedPage
-from ..errors import Reason, bad_input
+from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
-from ..storage import Storage, join
+from ..storage import Storage, join, local_path
+from ..texts import one_spelling
 from .captured import CapturedPages
 from .from_coco import read_coco
 from .from_cvat import read_cvat
@@ -28,6 +30,12 @@ from .returned import Export, Returned, UnusableError, label_text
 Tool = Literal["label-studio", "coco", "cvat", "yolo"]
 TOOLS: Final[tuple[Tool, ...]] = ("label-studio", "coco", "cvat", "yolo")
 _SUFFIX: Final[Mapping[Tool, str]] = {"label-studio": ".json", "coco": ".json", "cvat": ".xml"}
+
+_UNFIT: Final = re.compile(r"[\s/\\\x00-\x1f\x7f]+")
+"""What no name of a file should have; letters of any script stay, so that a message names the page."""
+
+_LONGEST: Final = 150
+"""Bytes of a task's name that the name of its file has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A YOLO folder, the origin of each of its images by path, and lines for a person.
+    """A YOLO folder, the origin of each of its images by path, what the tool called it, and lines for a person.
 
     `fields` says for how many classes, the first ones, it speaks at most: a tool that does not list its own may be one
     of before a class was appended. None: for those of its data.yaml.
@@ -58,6 +66,7 @@ class Staged:
 
     folder: Path
     origins: Mapping[str, Origin]
+    called: Mapping[str, Sequence[str]]
     remarks: tuple[str, ...]
     fields: int | None = None
 
@@ -78,6 +87,7 @@ def stage(
     names = _class_names(export, classes)
     matcher = Matcher(arrival.captured) if arrival.captured is not None else None
     origins: dict[str, Origin] = {}
+    called: dict[str, Sequence[str]] = {}
     taken: set[str] = set()
     for done, task in enumerate(export.pages, start=1):
         try:
@@ -85,6 +95,7 @@ def stage(
             path = f"images/{_file_name(task.task, done, taken)}{PurePosixPath(name).suffix.lower()}"
             _write(folder, path, data, label_text(task.marks, names))
             origins[path] = origin
+            called[path] = (task.task,) if task.image is None else (task.task, task.image)
         except UnusableError as unusable:
             problems.append(unusable.problem(task.task))
         counted(done, len(export.pages))
@@ -99,7 +110,7 @@ def stage(
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.yaml").write_text(json.dumps({"names": names}, ensure_ascii=False), encoding="utf-8")
-    return Staged(folder, origins, tuple(export.remarks), _spoken_fields(export, classes, arrival.appended))
+    return Staged(folder, origins, called, tuple(export.remarks), _spoken_fields(export, classes, arrival.appended))
 
 
 def _class_names(export: Export, classes: Sequence[str]) -> list[str]:
@@ -128,9 +139,11 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
     if arrival.uri.lower().endswith(suffix):
         place, root = arrival.uri, arrival.uri.rpartition("/")[0]
     else:
-        listing = storage.walk(arrival.uri).files
-        place, root = join(arrival.uri, *_only_file(arrival.uri, listing, suffix).split("/")), arrival.uri
-        files = tuple(path for path in listing if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES)
+        path = local_path(arrival.uri)
+        if path is not None and path.is_file() and not is_archive(path.name):  # of an archive the folder says it
+            raise _another_file(arrival.uri, suffix)
+        files = tuple(sorted(read_folder(storage, arrival.uri).files))
+        place, root = join(arrival.uri, *_only_file(arrival.uri, files, suffix).split("/")), arrival.uri
     data = storage.read(place)
     match arrival.tool:
         case "label-studio":
@@ -139,6 +152,19 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
             return root, read_coco(_json(data, place), classes, files)
         case "cvat":
             return root, read_cvat(data, classes, files)
+
+
+def _is_alone(arrival: Arrival) -> bool:
+    """Tell whether the file was named of a tool that exports pictures with it, so that they are not looked for."""
+    return arrival.tool in ("coco", "cvat") and arrival.uri.lower().endswith(_SUFFIX[arrival.tool])
+
+
+def _another_file(uri: str, suffix: str) -> StepError:
+    return bad_input(
+        Reason.DATA_UNREADABLE,
+        f"{uri} is a file, and no {suffix}.",
+        f"Name the {suffix} file that the tool exported, or the folder around it.",
+    )
 
 
 def _only_file(uri: str, files: Sequence[str], suffix: str) -> str:
@@ -182,7 +208,9 @@ def _page(
     if data is None or task.image is None:
         of = f"prediction {task.prediction}" if task.prediction else "no prediction is named"
         where = "no captured pages were named" if matcher is None else f"none of {matcher.pages.uri}"
-        raise UnusableError(Reason.RECORD_MISSING, f"its page is not known ({of}; {where}), and no image came with it")
+        beside = "; name the folder around the file for those beside it" if _is_alone(arrival) else ""
+        message = f"its page is not known ({of}; {where}), and no image came with it{beside}"
+        raise UnusableError(Reason.RECORD_MISSING, message)
     if not arrival.origin.source:
         raise UnusableError(Reason.RECORD_MISSING, "it is none of the captured pages")
     return task.image, data, _verified(task, arrival, None, arrival.origin.source)
@@ -221,7 +249,9 @@ def _verifier(said: str | None, arrival: Arrival) -> str | None:
 
 def _file_name(task: str, number: int, taken: set[str]) -> str:
     """Return a name that leads back to the task, and that no other task has; it is `taken` from then on."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePosixPath(task).stem).strip(".-")[:80] or "task"
+    plain = _UNFIT.sub("-", one_spelling(PurePosixPath(task).stem))
+    # Letters of some scripts take three bytes, and file systems take 255.
+    plain = plain.encode(errors="replace")[:_LONGEST].decode(errors="ignore").strip(".-") or "task"
     name = plain
     while name in taken:  # numbers may stand in the names of others, too
         name, number = f"{plain}-{number}", number + 1

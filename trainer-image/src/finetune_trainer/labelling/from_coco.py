@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from ..errors import Reason, bad_input
+from .pictures import Pictures
 from .returned import Export, Mark, Returned, UnusableError, known_field, mapping, number, prediction_in, upright
 
 _SAME_AREA: Final = 0.02
@@ -30,6 +31,7 @@ def read_coco(content: Any, classes: Sequence[str], files: Sequence[str]) -> Exp
     _check_ids("images", images, "file_name")
     _check_ids("categories", categories, "name")
     names = {_id(category): category.get("name") for category in categories}
+    pictures = Pictures.of(files)
     by_image: dict[Any, list[dict[str, Any]]] = {_id(image): [] for image in images}
     export = Export(tuple(map(str, names.values())))
     for annotation in annotations:
@@ -42,7 +44,7 @@ def read_coco(content: Any, classes: Sequence[str], files: Sequence[str]) -> Exp
     for image in images:
         task = str(image.get("file_name") or f"image {image.get('id')}")
         try:
-            export.pages.append(_page(task, image, by_image[_id(image)], names, classes, files))
+            export.pages.append(_page(task, image, by_image[_id(image)], names, classes, pictures))
         except UnusableError as unusable:
             export.problems.append(unusable.problem(task))
     return export
@@ -75,13 +77,13 @@ def _page(
     annotations: Sequence[dict[str, Any]],
     names: dict[Any, Any],
     classes: Sequence[str],
-    files: Sequence[str],
+    pictures: Pictures,
 ) -> Returned:
     size = (number(image.get("width"), "width"), number(image.get("height"), "height"))
     if min(size) <= 0:
         raise UnusableError(Reason.SHAPE_UNUSABLE, "it has no width or height, so its boxes have no measure")
     marks = tuple(_mark(annotation, names, size, classes) for annotation in annotations)
-    return Returned(task, came_with(task, files), prediction_in(PurePosixPath(task).name), size, marks)
+    return Returned(task, pictures.find(task), prediction_in(PurePosixPath(task).name), size, marks)
 
 
 def _mark(annotation: dict[str, Any], names: dict[Any, Any], size: tuple[float, float], classes: Sequence[str]) -> Mark:
@@ -90,7 +92,7 @@ def _mark(annotation: dict[str, Any], names: dict[Any, Any], size: tuple[float, 
     if not isinstance(box, list) or len(box) != 4:
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has no bbox of four numbers")
     x, y, width, height = (number(value, "bbox") for value in box)
-    if max(width, height) < 1:
+    if 0 < max(width, height) < 1:
         shown = f"{width:g} x {height:g} pixels"
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has {shown}: a bbox is in pixels, not in shares")
     _check_shape(annotation, field, width * height)
@@ -106,6 +108,8 @@ def _check_shape(annotation: dict[str, Any], field: str, area: float) -> None:
     if annotation.get("keypoints"):
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has keypoints")
     for polygon in shape if isinstance(shape, list) else ():
+        if polygon == []:
+            continue  # of a box some tools write an outline without a point
         points = [number(value, "segmentation") for value in polygon] if isinstance(polygon, list) else []
         if len(points) != 8 or abs(_area(points) - area) > _SAME_AREA * area:
             raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} is a polygon where a box is meant")
@@ -116,13 +120,3 @@ def _area(points: Sequence[float]) -> float:
     corners = list(zip(points[::2], points[1::2], strict=True))
     turned = [*corners[1:], corners[0]]
     return abs(sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(corners, turned, strict=True))) / 2
-
-
-def came_with(name: str, files: Sequence[str]) -> str | None:
-    """Return the image of this name among those that came: by its path, else by its last part where that is one's."""
-    path = PurePosixPath(name)
-    if name in files:
-        return name
-    below = [file for file in files if PurePosixPath(file).parts[-len(path.parts) :] == path.parts]
-    same = below or [file for file in files if PurePosixPath(file).name == path.name]
-    return same[0] if len(same) == 1 else None

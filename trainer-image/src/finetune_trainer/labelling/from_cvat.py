@@ -8,7 +8,7 @@ from typing import Final
 from xml.etree import ElementTree
 
 from ..errors import Reason, bad_input
-from .from_coco import came_with
+from .pictures import Pictures
 from .returned import Export, Mark, Returned, UnusableError, known_field, number, prediction_in, upright
 
 _SHAPES: Final = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboid")
@@ -27,10 +27,11 @@ def read_cvat(data: bytes, classes: Sequence[str], files: Sequence[str]) -> Expo
         raise _another("has tracks of a video" if root.tag == "annotations" else f"begins with <{root.tag}>")
     by, at = _assignee(root), _updated(root)
     export = Export(_labels(root))
+    pictures = Pictures.of(files)
     for image in root.findall("image"):
         task = image.get("name") or f"image {image.get('id')}"
         try:
-            export.pages.append(_page(task, image, classes, files, by, at))
+            export.pages.append(_page(task, image, classes, pictures, by, at))
         except UnusableError as unusable:
             export.problems.append(unusable.problem(task))
     tags = sum(image.find("tag") is not None for image in root.findall("image"))
@@ -40,7 +41,7 @@ def read_cvat(data: bytes, classes: Sequence[str], files: Sequence[str]) -> Expo
 
 
 def _page(
-    task: str, image: ElementTree.Element, classes: Sequence[str], files: Sequence[str], by: str | None, at: str | None
+    task: str, image: ElementTree.Element, classes: Sequence[str], pictures: Pictures, by: str | None, at: str | None
 ) -> Returned:
     for shape in _SHAPES:
         if (drawn := image.find(shape)) is not None:
@@ -51,7 +52,7 @@ def _page(
         raise UnusableError(Reason.SHAPE_UNUSABLE, "it has no width or height, so its boxes have no measure")
     marks = tuple(_mark(box, (width, height), classes) for box in image.findall("box"))
     prediction = prediction_in(PurePosixPath(task).name)
-    return Returned(task, came_with(task, files), prediction, (width, height), marks, by, at)
+    return Returned(task, pictures.find(task), prediction, (width, height), marks, by, at)
 
 
 def _mark(box: ElementTree.Element, size: tuple[float, float], classes: Sequence[str]) -> Mark:

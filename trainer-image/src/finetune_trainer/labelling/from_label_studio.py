@@ -24,9 +24,12 @@ _SHAPES: Final = {
     "vectorlabels": "a vector",
     "magicwand": "a mask",
     "rectangle": "a rectangle without a label",
+    "videorectangle": "a rectangle in a video",
     "labels": "a label without a rectangle",
 }
 """What else can be drawn, by its type. Other types say something of the page, and are no boxes at all."""
+
+_SEVERAL_PICTURES: Final = "it has boxes on several pictures: a task is one page"
 
 
 def read_label_studio(tasks: Any, classes: Sequence[str]) -> Export:
@@ -83,6 +86,7 @@ def _page(
     name: str, task: dict[str, Any], annotation: dict[str, Any], classes: Sequence[str], passed_over: Counter[str]
 ) -> Returned:
     marks: list[Mark] = []
+    pictures: set[str] = set()
     sizes: set[tuple[float, float]] = set()
     for region in _regions(annotation):
         kind = str(region.get("type"))
@@ -93,8 +97,11 @@ def _page(
             passed_over[f"answers of the kind {kind}"] += 1
             continue
         marks.append(_mark(region, classes))
+        pictures.add(str(region.get("to_name")))
         if region.get("original_width") and region.get("original_height"):
             sizes.add((number(region["original_width"], "width"), number(region["original_height"], "height")))
+    if len(pictures) > 1:
+        raise UnusableError(Reason.SHAPE_UNUSABLE, _SEVERAL_PICTURES)
     if len(sizes) > 1:
         raise UnusableError(Reason.PAGE_CHANGED, "its boxes are on pictures of several sizes")
     data = mapping(task.get("data"))
@@ -126,7 +133,7 @@ def _mark(region: dict[str, Any], classes: Sequence[str]) -> Mark:
         count = len(names) if isinstance(names, list) else 0
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has a rectangle with {count} labels instead of one")
     if region.get("item_index"):
-        raise UnusableError(Reason.SHAPE_UNUSABLE, "it has boxes on several pictures: a task is one page")
+        raise UnusableError(Reason.SHAPE_UNUSABLE, _SEVERAL_PICTURES)
     upright(region.get("image_rotation"), "the page")
     field = known_field(names[0], classes)
     upright(value.get("rotation"), f"its box {field}")

@@ -44,9 +44,15 @@ def class_names(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(names[i]) for i in range(len(names)))
 
 
+def training_arguments(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments that training recorded; none where there is nothing, or something else."""
+    arguments = checkpoint.get("train_args")
+    return arguments if isinstance(arguments, Mapping) else {}
+
+
 def check_detector(checkpoint: Mapping[str, Any], where: str) -> None:
     """Raise StepError BaseUnusable unless the checkpoint is a detection model."""
-    task = getattr(weights_of(checkpoint), "task", None) or checkpoint.get("train_args", {}).get("task", "detect")
+    task = getattr(weights_of(checkpoint), "task", None) or training_arguments(checkpoint).get("task", "detect")
     if task != "detect":
         raise bad_input(Reason.BASE_UNUSABLE, f"{where} is a {task} model.", "Use a detection model.")
 
@@ -73,7 +79,7 @@ def check_is_base(checkpoint: Mapping[str, Any], where: str, pretrained: str | N
 
 def parent_checkpoint(checkpoint: Mapping[str, Any]) -> str | None:
     """Return the file name of the weights that training started from, or None when it started from random ones."""
-    arguments = checkpoint.get("train_args") or {}
+    arguments = training_arguments(checkpoint)
     if arguments.get("resume"):
         return None  # `model` is then the run's own last.pt, and the start is not recorded
     for value in (arguments.get("pretrained"), arguments.get("model")):
@@ -99,7 +105,7 @@ def publishable(checkpoint: Mapping[str, Any], lineage: Lineage) -> dict[str, An
     for attribute in ("criterion", "loss"):
         if hasattr(model, attribute) and not callable(getattr(type(model), attribute, None)):
             setattr(model, attribute, None)
-    arguments = without_places(checkpoint.get("train_args") or {})
+    arguments = without_places(training_arguments(checkpoint))
     if hasattr(model, "args"):
         own = model.args if isinstance(model.args, dict) else vars(model.args)
         model.args = without_places(own)

@@ -14,6 +14,12 @@ _YOLOV5: Final = ("models.yolo", "models.common", "models.experimental")
 """Modules of the yolov5 repository and of those that were made from it; their files cannot be read without them."""
 
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
+_ZIP: Final = b"PK\x03\x04"
+"""How files of torch from 1.6 on begin; what they hold is listed at their end."""
+
+_ONNX: Final = (b"\x08", b"\x12")
+"""Its first two fields, the version and who made it; between them the version's one byte."""
+
 _PICKLES: Final = 4
 """A file of torch before 1.6 is so many pickles before its weights: magic number, protocol, machine, content."""
 
@@ -36,6 +42,11 @@ def _what(path: Path) -> tuple[str, str] | None:
         head = stream.read(_SHOWN)
     if head.startswith(_POINTER):
         return "is a pointer of git-lfs, not the checkpoint", "Run `git lfs pull` where it comes from."
+    if head.startswith(_ZIP) and not zipfile.is_zipfile(path):
+        what = "is no ultralytics checkpoint, or was cut off: it begins as torch's files do, and has no end"
+        return what, "Copy or download it again, whole."
+    if head[:1] == _ONNX[0] and head[2:3] == _ONNX[1]:
+        return "is ONNX, an export that cannot be trained", "Import the best.pt that it was exported from."
     if not zipfile.is_zipfile(path) and not head.startswith(b"\x80"):
         content = repr(head.decode(errors="replace")) if head else "nothing"
         return f"is no ultralytics checkpoint, nor a file that torch wrote; it begins with {content}", _ANY_BASE
