@@ -20,6 +20,8 @@ ASYNC := -o asyncio_default_fixture_loop_scope=function
 # Tests of the operator in processes side by side; those on a control plane mostly wait for its controllers.
 BESIDE := --numprocesses=auto
 WAITING := --numprocesses=7 --dist=worksteal
+# An eighth of what control planes compute is the collection of garbage, where memory is as scarce as Go takes it to be.
+ROOMY := GOGC=400 GOMEMLIMIT=600MiB
 # What mypy knows of the libraries outlives a checkout, as the environments do.
 MYPY = $(call in,$(1))/mypy --cache-dir=$(or $(FINETUNE_CACHE),$(HOME)/.cache/finetune-operator)/mypy/$(1)
 
@@ -74,11 +76,11 @@ simulation: ## crashes before and after every write of every story, in virtual t
 
 .PHONY: integration
 integration: ## CRDs, chart and operator on a real API server and controller manager
-	$(call PYTEST,operator-dev) $(ASYNC) $(WAITING) tests/integration
+	$(call PYTEST,operator-dev,$(ROOMY)) $(ASYNC) $(WAITING) tests/integration
 
 .PHONY: local-cluster-test
 local-cluster-test: ## the local cluster's own tests, those that need no node
-	$(call PYTEST,operator-dev) $(ASYNC) -m "not node" tests/local_cluster
+	$(call PYTEST,operator-dev,$(ROOMY)) $(ASYNC) -m "not node" tests/local_cluster
 
 .PHONY: example-test
 example-test: ## the rendered invoices: deterministic, disjoint, boxes inside the page
