@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from finetune_operator.api.meta import FileReference
 from finetune_operator.api.policy import Gates
 from finetune_operator.api.progress import ProgressLine
+from finetune_operator.api.run import Run
 from finetune_operator.api.run_document import RunDocument, document_json
 from finetune_operator.api.step_result import EvaluateResult, StepResult
 from finetune_operator.api.value import canonical_json, complete, parse
@@ -40,16 +42,16 @@ def written() -> dict[str, Message]:
     """Return what the operator writes for a run beside a live fine-tune, for a rebuild, and for an imported base."""
     plan = FileReference(uri="file:///artifacts/earlier/plan.json", sha256="ab" * 32)
     earlier = base("ft_v1.1", LIVE, type="FineTuned", inputs=plan)
-    world = World(versions=(base(inputs=plan), earlier))
+    world = World(run=_made(run()), versions=(base(inputs=plan), earlier))
     world.go_live("ft_v1.1")
     world.trained()
     view = VersionView(
         version=imported(), now=START, policies=(policy(),), cpu_template=template("cpu-trainer"), nonce="0a1b"
     )
-    gated = World()
+    gated = World(run=_made(run()))
     capture(gated)
     gated.settle()
-    rebuilds = World(run=run(mode="Rebuild"), versions=(base(inputs=plan),))
+    rebuilds = World(run=_made(run(mode="Rebuild")), versions=(base(inputs=plan),))
     rebuilds.settle()
     messages = {}
     for of, actions in (
@@ -67,6 +69,10 @@ def written() -> dict[str, Message]:
                 case _:
                     pass
     return messages
+
+
+def _made(one: Run) -> Run:
+    return replace(one, metadata=replace(one.metadata, creation_timestamp=START))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -37,13 +39,20 @@ class Policy:
     holdout: str = "0"
     minimum: int = 1
     runs: int = 0
+    created: datetime | None = None
+
+    def made(self) -> None:
+        """A run is made, of which the pool had by then what it has now: an hour later, as the store's clock may be."""
+        self.created = datetime.now(UTC) + timedelta(hours=1)
+        time.sleep(0.05)  # a file's time is that of the last tick, which was before
 
     def document(self) -> FineTuneDocument:
         base: dict[str, Any] = {"version": "base_v1", "artifact": NOTHING, "checkpoint": NOTHING, "inputs": None}
         if self.base is not None:
             base["inputs"] = {"uri": self.base.uri, "sha256": self.base.sha256}
+        made = {} if self.created is None else {"createdAt": self.created.isoformat()}
         return self.world.parsed(
-            base, holdout=self.holdout, mixing__minPoolSamples=self.minimum, data__pool__uri=self.pool.as_uri()
+            base, holdout=self.holdout, mixing__minPoolSamples=self.minimum, data__pool__uri=self.pool.as_uri(), **made
         )
 
     def draw(self) -> Plan:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,45 @@ def test_what_is_written_is_read_listed_and_sized(place: str) -> None:
     assert [n for n in storage.names(place) if n.endswith(".txt")] == ["a.txt", "b.txt"]
     assert storage.names(join(place, "nothing")) == []
     assert (storage.exists(uris[0]), storage.exists(join(place, "none"))) == (True, False)
+
+
+def test_since_when_the_store_has_a_file_no_writer_says(place: str) -> None:
+    """A copy that keeps its time of writing is there since it was copied, as what is written once more."""
+    storage = Storage()
+    before = datetime.now(UTC) - timedelta(seconds=2)  # S3 says whole seconds, and a disk the last tick
+    storage.write_once(join(place, "a.json"), b"a")
+    storage.write_once(join(place, "deep", "b.json"), b"b")
+    if (folder := local_path(place)) is not None:
+        os.utime(folder / "a.json", (0, 0))
+        old = folder.parent / "old"
+        old.write_bytes(b"old")
+        (folder / "link.json").symlink_to(old)
+        (folder / "dangling.json").symlink_to(folder / "nothing")
+    times = storage.times(place)
+    assert set(times) - {"link.json"} >= {"a.json"}
+    assert "dangling.json" not in times
+    for since in (since for name, since in times.items() if name.endswith(".json")):
+        assert since is not None
+        assert before <= since <= datetime.now(UTC) + timedelta(seconds=2)
+    assert storage.times(join(place, "nothing")) == {}
+
+
+def test_a_store_that_says_no_time_or_one_of_no_zone_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    said: dict[str, dict[str, Any]] = {
+        "gcs": {"mtime": moment},
+        "none": {},
+        "empty": {"LastModified": ""},
+        "naive": {"mtime": moment.replace(tzinfo=None)},
+    }
+
+    class Told:
+        def ls(self, key: str, detail: bool) -> list[dict[str, Any]]:
+            assert detail
+            return [{"name": f"{key}/{name}", "size": 1} | more for name, more in said.items()]
+
+    monkeypatch.setattr(Storage, "_system", lambda *_: Told())
+    assert Storage().times("gs://bucket/pool") == {"gcs": moment, "none": None, "empty": None, "naive": None}
 
 
 NAMES = (

@@ -1,4 +1,4 @@
-"""Files of a mounted volume, written so that no name ever shows half a file."""
+"""Files of a mounted volume: written so that no name ever shows half a file, and listed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import secrets
 import shutil
 import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -61,3 +63,59 @@ def _temporary(path: Path, data: bytes) -> Path:
         # NamedTemporaryFile makes 0600; pods of other users read these files.
         os.fchmod(stream.fileno(), 0o644)
     return Path(stream.name)
+
+
+def times(folder: Path) -> dict[str, datetime | None]:
+    """Return since when each file directly below `folder` is there as it is; of no folder none.
+
+    By the later of its two times, for a copy that keeps its time of writing is new by the other one.
+    """
+    since: dict[str, datetime | None] = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # what expires goes at any moment; so may what a link leads to
+                both = entry.stat(), entry.stat(follow_symlinks=False)
+                since[entry.name] = datetime.fromtimestamp(max(max(s.st_mtime, s.st_ctime) for s in both), UTC)
+    return since
+
+
+def walk(root: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the files below `root`, and by path why something cannot be read.
+
+    Nothing vanishes: `rglob` would pass over linked folders and dangling links.
+    """
+    files: list[str] = []
+    unusable: dict[str, str] = {}
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, folders, leaves in os.walk(root, followlinks=True, onerror=fail):
+        above = {os.path.realpath(parent) for parent in (Path(folder), *Path(folder).parents)}
+        for name in [name for name in folders if os.path.realpath(Path(folder, name)) in above]:
+            folders.remove(name)
+            unusable[_shown(root, folder, name)] = "it is a link to a folder that it lies in"
+        for name in leaves:
+            path = Path(folder, name)
+            if not _is_utf8(str(path.relative_to(root))):
+                unusable[_shown(root, folder, name)] = "its name is not UTF-8; rename it"
+            elif path.is_file():
+                files.append(str(path.relative_to(root)))
+            else:
+                what = "a link to something that is not there" if path.is_symlink() else "no regular file"
+                unusable[_shown(root, folder, name)] = f"it is {what}"
+    return files, unusable
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(root: Path, folder: str, name: str) -> str:
+    """Return a path that can be printed: bytes that are no UTF-8 as escapes."""
+    path = os.path.relpath(Path(folder, name), root)
+    return os.fsencode(path).decode(errors="backslashreplace")

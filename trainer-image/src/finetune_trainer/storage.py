@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -176,11 +177,23 @@ class Storage:
                     return []  # not asked for first: an expiry removes folders at any moment
         return sorted(self._listing(uri))
 
+    def times(self, uri: str) -> dict[str, datetime | None]:
+        """Return since when the store has each file directly below `uri`, by its own clock, which no writer sets.
+
+        None where it does not say. By one listing.
+        """
+        with _translated(uri, "list"):
+            if (path := local_path(uri)) is not None:
+                return local_files.times(path)
+        said = {name: e.get("LastModified") or e.get("mtime") for name, e in self._entries(uri).items()}  # S3, or GCS
+        return {name: t if isinstance(t, datetime) and t.tzinfo is not None else None for name, t in said.items()}
+
     def walk(self, uri: str) -> Listing:
         """Return every file below `uri`, behind links to folders too, and what lies there and is none."""
         with _translated(uri, "list"):
             if (path := local_path(uri)) is not None:
-                return _walk_local(path)
+                files, unusable = local_files.walk(path)
+                return Listing(tuple(sorted(files)), unusable)
             prefix = _key(uri) + "/"
             keys = (key.removeprefix(prefix) for key in self._system(uri).find(_key(uri)))
             return Listing(tuple(sorted(key for key in keys if key and not key.endswith("/"))), {})
@@ -285,13 +298,16 @@ class Storage:
                     Path(folder).rmdir()
 
     def _listing(self, uri: str) -> dict[str, int]:
+        return {name: int(entry.get("size") or 0) for name, entry in self._entries(uri).items()}
+
+    def _entries(self, uri: str) -> dict[str, Mapping[str, Any]]:
+        """Return what a store lists directly below `uri`, by name."""
         with _translated(uri, "list"):
-            system = self._system(uri)
             try:
-                entries = system.ls(_key(uri), detail=True)
+                entries = self._system(uri).ls(_key(uri), detail=True)
             except FileNotFoundError:
                 return {}
-            return {e["name"].rstrip("/").rpartition("/")[2]: int(e.get("size") or 0) for e in entries}
+            return {e["name"].rstrip("/").rpartition("/")[2]: e for e in entries}
 
     def _system(self, uri: str) -> Any:
         scheme = urlsplit(uri).scheme
@@ -311,45 +327,6 @@ def _side_by_side(read: Callable[[str], _Read], uris: Iterable[str]) -> dict[str
 def _key(uri: str) -> str:
     path = local_path(uri)
     return str(path) if path is not None else uri.split("://", 1)[1]
-
-
-def _walk_local(root: Path) -> Listing:
-    """List files below `root`. Nothing vanishes: `rglob` would pass over linked folders and dangling links."""
-    files: list[str] = []
-    unusable: dict[str, str] = {}
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for folder, folders, leaves in os.walk(root, followlinks=True, onerror=fail):
-        above = {os.path.realpath(parent) for parent in (Path(folder), *Path(folder).parents)}
-        for name in [name for name in folders if os.path.realpath(Path(folder, name)) in above]:
-            folders.remove(name)
-            unusable[_shown(root, folder, name)] = "it is a link to a folder that it lies in"
-        for name in leaves:
-            path = Path(folder, name)
-            if not _is_utf8(str(path.relative_to(root))):
-                unusable[_shown(root, folder, name)] = "its name is not UTF-8; rename it"
-            elif path.is_file():
-                files.append(str(path.relative_to(root)))
-            else:
-                what = "a link to something that is not there" if path.is_symlink() else "no regular file"
-                unusable[_shown(root, folder, name)] = f"it is {what}"
-    return Listing(tuple(sorted(files)), unusable)
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _shown(root: Path, folder: str, name: str) -> str:
-    """Return a path that can be printed: bytes that are no UTF-8 as escapes."""
-    path = os.path.relpath(Path(folder, name), root)
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 _CONFIGURATION: Final = re.compile(

@@ -3,6 +3,7 @@
 `contracts/run-document.schema.json` is the source; tests/contract holds these types to it.
 """
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -76,11 +77,12 @@ class RunDocument(Value, frozen=True, kw_only=True):
     """The snapshot that a run's Jobs work from, and that its verdict is judged by (`gates`).
 
     `base` is what is fine-tuned, measured, or to be replaced by a rebuild; this begins with the checkpoint `start`, or
-    with random weights where that is None.
+    with random weights where that is None. `created_at` is when the run was made; None in documents of before.
     """
 
     schema: str = DOCUMENT_SCHEMA
     owner: DocumentOwner
+    created_at: datetime | None = None
     mode: Literal["FineTune", "Rebuild", "Verify"]
     model: str
     classes: tuple[str, ...]

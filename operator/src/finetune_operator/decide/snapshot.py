@@ -39,6 +39,7 @@ def snapshot_of_run(run: Run, policy: Policy, base: ModelVersion) -> RunDocument
     rules, rebuilds = policy.spec, run.spec.rebuilds
     return RunDocument(
         owner=_owner("FineTuneRun", run.metadata),
+        created_at=run.metadata.creation_timestamp,
         mode=run.spec.mode,
         model=rules.model,
         # A fine-tune has the classes of its base; what was appended to the policy's since, a rebuild learns.
@@ -124,11 +125,11 @@ def default_seed(uid: str) -> int:
 def spec_hash(run_document: RunDocument, run: Run) -> str:
     """Return a hash of what the run asks for: equal for a run that was applied again, under whatever name.
 
-    It covers the snapshot (base, mixing, training, hold-out, gates, serving) but not who owns it, where it
-    writes or how its pods run; nor a seed made from the uid, which nobody asked for.
+    It covers the snapshot (base, mixing, training, hold-out, gates, serving) but not who owns it, when it was made,
+    where it writes or how its pods run; nor a seed made from the uid, which nobody asked for.
     """
     asked: dict[str, Any] = complete(run_document)
-    for key in ("owner", "artifacts"):
+    for key in ("owner", "createdAt", "artifacts"):
         del asked[key]
     if not run.spec.rebuilds:
         del asked["start"]  # hashes that are recorded do not know it

@@ -1,13 +1,19 @@
 """What admits a run's Jobs: the policy's queue before the run's, and a Job that never ran goes with what is edited."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace as updated
 
 from finetune_operator.api.policy import JobRules
+from finetune_operator.api.run import Run
+from finetune_operator.api.run_document import RunDocument, document_json, document_text
+from finetune_operator.api.value import parse_json
 from finetune_operator.decide.snapshot import snapshot_of_run, spec_hash
 from finetune_operator.decide.views import Problem
 from unit.decide.run.attempts import outcomes
+from unit.decide.run.results import START
 from unit.decide.run.world import World, base, policy, run, template
 
 
@@ -129,3 +135,20 @@ def test_how_jobs_are_admitted_is_no_part_of_what_is_asked_for() -> None:
     document = snapshot_of_run(run(), policy(), base())
     assert snapshot_of_run(run(), ruled, base()) == document
     assert spec_hash(document, run(queue_name="night")) == spec_hash(document, run())
+
+
+@pytest.mark.row("R316")
+@pytest.mark.parametrize("mode", ["FineTune", "Rebuild"])
+def test_a_document_says_when_its_run_was_made_and_another_run_asks_for_the_same(mode: str) -> None:
+    first, second = (made(run(mode=mode), at) for at in (START, START + timedelta(days=1)))
+    documents = [snapshot_of_run(one, policy(), base()) for one in (first, second, first)]
+    assert document_json(documents[0])["createdAt"] == "2026-11-21T12:00:00Z"
+    assert document_text(documents[0]) == document_text(documents[2]) != document_text(documents[1])
+    assert parse_json(document_text(documents[0]), RunDocument) == documents[0]
+    before = snapshot_of_run(run(mode=mode), policy(), base())
+    assert "createdAt" not in document_json(before)
+    assert len({spec_hash(document, first) for document in (*documents, before)}) == 1
+
+
+def made(one: Run, at: datetime) -> Run:
+    return updated(one, metadata=updated(one.metadata, creation_timestamp=at))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -25,9 +25,20 @@ def entry_names(storage: Storage, uri: str) -> list[str]:
     return [n for n in storage.names(join(uri, FOLDER)) if n.endswith(".json")]
 
 
-def entries_of(storage: Storage, uri: str) -> Iterator[PoolEntry]:
-    """Yield the log in order, few at a time; StepError ContractViolated for a manifest of a kind that is not known."""
-    places = [join(uri, FOLDER, name) for name in entry_names(storage, uri)]
+def times_of(storage: Storage, uri: str) -> dict[str, datetime | None]:
+    """Return since when the store has each of the log's manifests, by file name in order; None where it does not say.
+
+    What manifests say themselves, in name or content, whoever wrote them chose.
+    """
+    return {n: since for n, since in sorted(storage.times(join(uri, FOLDER)).items()) if n.endswith(".json")}
+
+
+def entries_of(storage: Storage, uri: str, names: Iterable[str] | None = None) -> Iterator[PoolEntry]:
+    """Yield the log in order, few at a time, or of it what has these file names, as they come.
+
+    StepError ContractViolated for a manifest of a kind that is not known.
+    """
+    places = [join(uri, FOLDER, name) for name in (entry_names(storage, uri) if names is None else names)]
     for start in range(0, len(places), _AT_ONCE):
         for place, data in storage.read_many(places[start : start + _AT_ONCE]).items():
             yield parse_pool_entry(data, place)

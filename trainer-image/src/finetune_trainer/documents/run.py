@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -188,6 +189,8 @@ class _OfRun(_OfBase, frozen=True, kw_only=True):
     data: FineTuneData
     holdout: Share
     training: Training
+    # When the run was made, by the cluster's clock; None in documents of before.
+    created_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     # The operator's rules of judgement travel in the snapshot; here nobody judges.
     gates: dict[str, object] | None = None
 

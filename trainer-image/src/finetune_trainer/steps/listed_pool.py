@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from ..data.images import Picture, inspect_image
@@ -18,6 +19,7 @@ from ..documents.plan import KnownSample, ListedSample, Plan
 from ..documents.run import TrainingDocument
 from ..errors import Reason, StepError, bad_input
 from ..storage import Storage, normalise
+from .earlier_pool import earlier_pages, has_older_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def read_listed_pool(
     if len(current) < document.mixing.min_pool_samples:
         raise differs(f"it lists {len(current)} samples of the pool {uri} that count")
     _check_batches(storage, pool, plan)
+    if document.created_at is not None:
+        _check_earlier(storage, pool, plan, pages, document.created_at)
     return current
 
 
@@ -81,7 +85,7 @@ def _check_batches(storage: Storage, pool: Pool, plan: Plan) -> None:
     for page in pool.pages:
         (there if images.intersection(page.copies) else others).append(page)
     near = {batch for page in there for batch in page.batches}
-    shown = {listed.pixels: listed.image for listed in plan.listing if listed.use in ("train", "heldOut")}
+    shown = _shown(plan)
     others = [page for page in others if page.batches & near and not _is_listed_once(storage, pool, page, shown)]
     parts = {batch for page in others for batch in page.batches}
     torn = {batch for page in there if page.batches <= parts for batch in page.batches}
@@ -90,11 +94,50 @@ def _check_batches(storage: Storage, pool: Pool, plan: Plan) -> None:
         raise differs(f"it lists parts of batches of the pool {pool.uri}, and leaves out {left_out} of their pages")
 
 
+def _check_earlier(
+    storage: Storage,
+    pool: Pool,
+    plan: Plan,
+    pages: Mapping[int, Sequence[tuple[PoolPage, ListedSample]]],
+    created: datetime,
+) -> None:
+    """Raise StepError where the plan lacks what the pool had when the run was made: nobody calls that later.
+
+    Of each page that is there, it lists the label of then or a later one, or that it was withdrawn.
+    """
+    shown = _shown(plan)
+    left_out = withdrawn = older = 0
+    for page, now in earlier_pages(storage, pool, created):
+        listed = next((pages[id(there)] for there in now if id(there) in pages), None)
+        if listed is None:
+            left_out += bool(now) and not any(_is_listed_once(storage, pool, there, shown) for there in now)
+            continue
+        counts = next((entry for entry in listed if entry[1].use in ("train", "heldOut")), None)
+        if counts is not None and page.withdrawal is not None:
+            withdrawn += 1
+        elif counts is not None:
+            stored = _stored(*counts)
+            older += stored is not None and has_older_label(counts[0], page.last, stored.label.sha256)
+    if left_out or withdrawn or older:
+        raise bad_input(
+            Reason.DIGEST_MISMATCH,
+            f"The plan is older than its run: of what the pool {pool.uri} had an hour before the run was made, it "
+            f"leaves out {left_out} pages, lists {withdrawn} that were withdrawn, and {older} with labels from before.",
+            "Where files of the pool's log were away meanwhile, make a new run; else see who writes to the artifacts' "
+            "prefix.",
+        )
+
+
+def _shown(plan: Plan) -> dict[str | None, str]:
+    """Return the images that are listed to train or to measure on, by their pixels."""
+    return {listed.pixels: listed.image for listed in plan.listing if listed.use in ("train", "heldOut")}
+
+
 def _is_listed_once(storage: Storage, pool: Pool, page: PoolPage, shown: Mapping[str | None, str]) -> bool:
     """Tell whether a page shows the same as a listed one: what an earlier release took twice is listed as the first.
 
-    `shown` has the images that are listed by their pixels. Of those that the pool does not know by pixels, both are
-    read: a plan may say of any page that it shows what another one does.
+    Of those that the pool does not know by pixels, both are read: a plan may say of any page that it shows what another
+    one does. `shown` has the listed images by pixels.
     """
     pixels = _shows(storage, page)
     first = None if pixels is None or pixels not in shown else pool.page(shown[pixels])
