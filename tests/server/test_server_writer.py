@@ -179,9 +179,11 @@ def test_a_report_comes_after_its_page_that_waits_which_stays_in_its_stratum() -
     capture = capturing(files)
     with capture.answering():
         answer(capture)
-        assert report(capture, answer(capture)) == KEPT
-        assert (len(files.of("pages/random")), len(files.of("pages/reported"))) == (2, 0)
+        reported = answer(capture)
+        assert report(capture, reported) == KEPT
+        assert reported in files.of("pages/random")[0]
     assert capture.close(10)
+    assert (len(files.of("pages/random")), len(files.of("pages/reported"))) == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +202,36 @@ def test_a_page_waits_for_no_lull_when(pressed: str, pages_that_fit: float, monk
             assert capture.close(10)
         wait_until(lambda: len(files.of("pages")) == 1)
     assert capture.close(10)
+
+
+def test_a_report_does_not_wait_for_the_pages_before_its_own() -> None:
+    waiting = Backlog(Budget(2**24), most_reports=10, most_windows=10)
+    for number in range(3):
+        window = window_from(NOON, 1, 1)
+        waiting.add_page(PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window, None, str(number)))
+    for _ in range(2):
+        waiting.digested(waiting.to_digest())
+    assert waiting.add_report(ReportTask("2026-11-26", {"id": "of the last page"}, None, "2"))
+    with waiting.answering():
+        waiting.digested(waiting.to_digest())
+        turns = [waiting.to_write(0) for _ in range(2)]
+    assert isinstance(turns[0], PageTask)
+    assert turns[0].prediction == "2"
+    assert isinstance(turns[1], ReportTask)
+
+
+def test_where_a_large_page_found_no_room_small_ones_wait_no_more() -> None:
+    budget, window = Budget(10 * LARGEST_RECORD), window_from(NOON, 1, 1)
+
+    def admitted(pixels: int) -> bool:
+        page = np.zeros((1, pixels // 3, 3), np.uint8)
+        return budget.admit(PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window, page, "1"))
+
+    assert admitted(3)
+    assert not budget.is_crowded
+    assert not admitted(10 * LARGEST_RECORD)
+    assert admitted(3)
+    assert budget.is_crowded
 
 
 def test_no_page_waits_for_a_lull_once_half_of_the_queue_is_taken() -> None:

@@ -25,6 +25,9 @@ LARGEST_RECORD: Final = 64 * 1024
 _LULL_SECONDS: Final = 5
 """For so long a page waits until nothing is answered: digested or written meanwhile, it would make answers late."""
 
+_FADING: Final = 0.95
+"""How much of a large page's size is remembered at the next one: half of it for 13 pages."""
+
 
 @dataclass(slots=True, eq=False)
 class HeldSource:
@@ -85,26 +88,26 @@ class Budget:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = Lock()
-        self._newest = 0
+        self._large = 0.0
         self.held = 0
 
     @property
     def is_crowded(self) -> bool:
-        """Tell whether less than half is left, or than two pages as the newest take.
+        """Tell whether less than half is left, or than two pages take that are as large as lately the largest.
 
         Then what waits is to be dealt with, whoever is answered meanwhile.
         """
-        return self._most - self.held < max(self._most / 2, 2 * self._newest)
+        return self._most - self.held < max(self._most / 2, 2 * self._large)
 
     def admit(self, task: PageTask) -> bool:
         """Take a page in; False when there is no room for it."""
         with self._lock:
             cost = LARGEST_RECORD + (0 if task.pixels is None else task.pixels.nbytes)
             cost += 0 if task.held.users else len(task.held.source.content)
+            self._large = max(cost, _FADING * self._large)
             if self.held + cost > self._most:
                 return False
             self.held += cost
-            self._newest = cost
             task.held.users += 1
             return True
 
@@ -136,7 +139,7 @@ class Backlog:
         self._most_reports = most_reports
         self._windows: deque[Window] = deque(maxlen=most_windows)
         self._undigested: deque[PageTask] = deque()
-        self._digesting: PageTask | None = None
+        self._unwritten: set[str] = set()
         self._pages: deque[PageTask] = deque()
         self._reports: deque[ReportTask] = deque()
         self._at_work = 0
@@ -147,6 +150,7 @@ class Backlog:
         """Add a page, whose pixels are digested first."""
         with self._changed:
             self._undigested.append(task)
+            self._unwritten.add(task.prediction)
             self._changed.notify_all()
 
     def add_report(self, task: ReportTask) -> bool:
@@ -177,8 +181,7 @@ class Backlog:
             while not (self._undigested and self._is_due(self._undigested[0])):
                 self._changed.wait(1 if self._undigested else None)
             self._at_work += 1
-            self._digesting = self._undigested.popleft()
-            return self._digesting
+            return self._taken(self._undigested)
 
     def _is_due(self, task: PageTask) -> bool:
         """Tell whether a page is to wait no longer."""
@@ -187,14 +190,19 @@ class Backlog:
 
     def _awaits(self, report: ReportTask) -> bool:
         """Tell whether a report is of a page that waits: written before it, that would be kept a second time."""
-        waiting = (self._digesting, *self._undigested, *self._pages)
-        return report.seen is not None and any(page.prediction == report.seen for page in waiting if page is not None)
+        return report.seen in self._unwritten
+
+    def _taken(self, pages: deque[PageTask]) -> PageTask:
+        """Take a page out: the one that a report waits for, whose client waits too, else the first."""
+        awaited = {report.seen for report in self._reports} & self._unwritten
+        task = next((page for page in pages if page.prediction in awaited), pages[0]) if awaited else pages[0]
+        pages.remove(task)
+        return task
 
     def digested(self, task: PageTask) -> None:
         """Have a page written, which is digested."""
         with self._changed:
             self._at_work -= 1
-            self._digesting = None
             self._pages.append(task)
             self._changed.notify_all()
 
@@ -220,7 +228,9 @@ class Backlog:
             return report
         self._report_was_last = False
         if has_page:
-            return self._pages.popleft()
+            page = self._taken(self._pages)
+            self._unwritten.discard(page.prediction)
+            return page
         if self._windows and self._windows[0].pending == 0:
             return self._windows.popleft()
         return None
@@ -231,6 +241,7 @@ class Backlog:
             self._at_work -= 1
             if isinstance(task, PageTask):
                 self._pages.appendleft(task)
+                self._unwritten.add(task.prediction)
             elif isinstance(task, ReportTask):
                 self._reports.appendleft(task)
             elif len(self._windows) < (self._windows.maxlen or 0):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
-from threading import Thread, get_native_id
+from threading import Thread
 from time import monotonic
 from typing import Final
 
@@ -35,7 +34,6 @@ _WRITTEN_SECONDS: Final = 600
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 10.0
 _LOG_SECONDS: Final = 60
-_NICENESS: Final = 10
 
 _OUTCOMES: Final = {
     Loss.QUEUE: Outcome.QUEUE,
@@ -277,9 +275,3 @@ def _parsed(content: bytes) -> Json | None:
     except ValueError:
         return None
     return owner
-
-
-def _step_back() -> None:
-    """Give this thread less of the CPU than those that answer."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICENESS)
