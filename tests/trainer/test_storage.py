@@ -63,10 +63,10 @@ def test_since_when_the_store_has_a_file_no_writer_says(place: str) -> None:
 def test_a_store_that_says_no_time_or_one_of_no_zone_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = datetime(2026, 11, 20, 12, tzinfo=UTC)
     said: dict[str, dict[str, Any]] = {
-        "gcs": {"mtime": moment},
+        "gcs": {"ctime": moment, "mtime": moment + timedelta(days=7)},  # made, and moved to another class of storage
         "none": {},
         "empty": {"LastModified": ""},
-        "naive": {"mtime": moment.replace(tzinfo=None)},
+        "naive": {"ctime": moment.replace(tzinfo=None)},
     }
 
     class Told:

@@ -185,7 +185,7 @@ class Storage:
         with _translated(uri, "list"):
             if (path := local_path(uri)) is not None:
                 return local_files.times(path)
-        said = {name: e.get("LastModified") or e.get("mtime") for name, e in self._entries(uri).items()}  # S3, or GCS
+        said = {name: e.get("LastModified") or e.get("ctime") for name, e in self._entries(uri).items()}  # S3, or GCS
         return {name: t if isinstance(t, datetime) and t.tzinfo is not None else None for name, t in said.items()}
 
     def walk(self, uri: str) -> Listing:
