@@ -14,12 +14,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from finetune_server.capture import writer
-from finetune_server.capture.backlog import LARGEST_RECORD, Backlog, Budget, HeldSource, Kept, PageTask, ReportTask
+from finetune_server.capture.backlog import LARGEST_RECORD, Kept
 from finetune_server.capture.capture import Capture, Context
 from finetune_server.capture.metrics import CaptureMetrics
 from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction
 from finetune_server.capture.sampling import Stratum
-from finetune_server.capture.windows import Outcome, window_from
 from finetune_server.config import CaptureConfig
 from finetune_server.pages.formats import Kind
 from finetune_server.reading import Field, Reading
@@ -151,18 +150,6 @@ def test_a_file_that_a_person_erased_is_there_again_when_its_bytes_come_again(
     assert capture.close(10)
 
 
-def test_a_flood_of_reports_leaves_every_second_turn_to_pages() -> None:
-    backlog = Backlog(Budget(2**24), most_reports=10, most_windows=10)
-    for number in range(4):
-        assert backlog.add_report(ReportTask("2026-11-26", {"id": str(number)}, None, None))
-    for number in range(2):
-        task = PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window_from(NOON, 1, 1), None, str(number))
-        backlog.add_page(task)
-        backlog.digested(backlog.to_digest())
-    turns = [type(backlog.to_write(0)) for _ in range(6)]
-    assert turns == [ReportTask, PageTask, ReportTask, PageTask, ReportTask, ReportTask]
-
-
 def test_while_something_is_answered_pages_wait_and_reports_do_not() -> None:
     files = Files()
     capture = capturing(files)
@@ -202,36 +189,6 @@ def test_a_page_waits_for_no_lull_when(pressed: str, pages_that_fit: float, monk
             assert capture.close(10)
         wait_until(lambda: len(files.of("pages")) == 1)
     assert capture.close(10)
-
-
-def test_a_report_does_not_wait_for_the_pages_before_its_own() -> None:
-    waiting = Backlog(Budget(2**24), most_reports=10, most_windows=10)
-    for number in range(3):
-        window = window_from(NOON, 1, 1)
-        waiting.add_page(PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window, None, str(number)))
-    for _ in range(2):
-        waiting.digested(waiting.to_digest())
-    assert waiting.add_report(ReportTask("2026-11-26", {"id": "of the last page"}, None, "2"))
-    with waiting.answering():
-        waiting.digested(waiting.to_digest())
-        turns = [waiting.to_write(0) for _ in range(2)]
-    assert isinstance(turns[0], PageTask)
-    assert turns[0].prediction == "2"
-    assert isinstance(turns[1], ReportTask)
-
-
-def test_where_a_large_page_found_no_room_small_ones_wait_no_more() -> None:
-    budget, window = Budget(10 * LARGEST_RECORD), window_from(NOON, 1, 1)
-
-    def admitted(pixels: int) -> bool:
-        page = np.zeros((1, pixels // 3, 3), np.uint8)
-        return budget.admit(PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window, page, "1"))
-
-    assert admitted(3)
-    assert not budget.is_crowded
-    assert not admitted(10 * LARGEST_RECORD)
-    assert admitted(3)
-    assert budget.is_crowded
 
 
 def test_no_page_waits_for_a_lull_once_half_of_the_queue_is_taken() -> None:
@@ -418,16 +375,3 @@ def test_a_page_counts_once_however_often_its_writing_is_tried(
     outcome = "Stored" if comes_back else "Storage"
     assert outcomes(registry) == {("Random", outcome): 1}
     assert windows(files, Stratum.RANDOM) == {**NOTHING, "selected": 1, outcome.lower(): 1}
-
-
-def test_a_window_waits_for_its_pages() -> None:
-    backlog, window = Backlog(Budget(2**24), most_reports=10, most_windows=10), window_from(NOON, 1, 1)
-    window.begun()
-    backlog.add_page(PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window, None, "1"))
-    backlog.add_window(window)
-    assert backlog.to_write(0) is None, "its page is not digested"
-    backlog.digested(backlog.to_digest())
-    assert isinstance(backlog.to_write(0), PageTask)
-    assert backlog.to_write(0) is None, "its page is being written"
-    window.ended(Stratum.RANDOM, Outcome.STORED)
-    assert backlog.to_write(0) is window

@@ -49,11 +49,7 @@ async def predict(state: ServingState, request: Request) -> Json:
 async def _answered(
     state: ServingState, request: Request, answering: Answering, pages: PageRequest, source: Source
 ) -> Json:
-    reading = None
-    if not needs_process(pages.content, pages.kind):
-        pages.selection.of(1, most=1)
-        with state.images.place(large=is_large(pages.content, pages.kind)):
-            reading = await while_connected(request, answering.image(pages))
+    reading = await answering.image(request, pages)
     if reading is None:
         with state.documents.place():
             return await while_connected(request, answering.document(pages, source))
@@ -89,11 +85,16 @@ class Answering:
         self._answered: list[AnsweredPage] = []
         self._held_bytes = 0
 
-    async def image(self, pages: PageRequest) -> Reading | None:
-        """Decode and read an image; a large one after the other, so that a small one never waits for many of them.
+    async def image(self, request: Request, pages: PageRequest) -> Reading | None:
+        """Read an image while its client is there; None where it is to be looked at as a document."""
+        if needs_process(pages.content, pages.kind):
+            return None
+        pages.selection.of(1, most=1)
+        with self._state.images.place(large=is_large(pages.content, pages.kind)):
+            return await while_connected(request, self._image(pages))
 
-        None where it is to be looked at as a document.
-        """
+    async def _image(self, pages: PageRequest) -> Reading | None:
+        """Decode and read an image; a large one after the other, so that a small one never waits for many of them."""
         turn = self._state.large_images if is_large(pages.content, pages.kind) else nullcontext()
         async with turn:
             return await self._in_thread(read_image, pages, self._state.limits.max_pixels)

@@ -17,7 +17,7 @@ from ..capture.capture import Context, digest_of
 from ..capture.records import AnsweredPage, Json, Source, new_prediction
 from ..capture.writer import REPORT_SECONDS
 from ..errors import RequestError
-from ..pages.formats import Kind, is_large, needs_process
+from ..pages.formats import Kind
 from ..pages.selection import PageRequest, Selection, kind_of
 from .connected import while_connected
 from .envelope import is_wrapped, text_and_file
@@ -121,11 +121,7 @@ async def _read(
     dpi = (named.dpi if named is not None else None) or state.limits.default_dpi
     pages = PageRequest(report.file, kind, Selection(((number, number),), many=False), dpi)
     answering = Answering(state, loaded, None, counted=False)
-    reading = None
-    if not needs_process(pages.content, pages.kind):
-        pages.selection.of(1, most=1)
-        with state.images.place(large=is_large(pages.content, pages.kind)):
-            reading = await while_connected(request, answering.image(pages))
+    reading = await answering.image(request, pages)
     if reading is None:
         with state.documents.place():
             reading = await while_connected(request, answering.drawn(pages))
