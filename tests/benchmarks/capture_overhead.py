@@ -1,13 +1,14 @@
 """What keeping every page costs those who ask: p99 of an answer at 100 % capture against none, and CPU a page.
 
-Both servers are up all the time, and are asked in turn for a few seconds each, so that whatever else the machine does
-meets both. The store takes all it gets. No page comes twice. Pages arrive at random moments, as from people who do not
-wait for each other: `--load` of what the server without capture answers at its limit, at the same moments for both. An
-answer's time counts from then. With `--load 1` `--clients` ask one page after the other: at its limit whatever is done
-beside an answer makes the next one late. With `--cpus` both share so many CPUs, and who asks and stores uses the
-others, as in a cluster. Prints both for each round, the median ratio of the p99s, and a verdict: as it should be when
-that is at most `--most` and every answered page was kept, else the exit status is 1. On a busy machine p99s are of its
-other work; CPU a page is the figure that holds.
+Two servers are asked in turn for a few seconds each, so that whatever else the machine does meets both. They start anew
+for each round, because two processes of one program differ by several percent for as long as they live: `--control`
+keeps nothing in both, and shows what comes of that alone. The store takes all it gets. No page comes twice. Pages
+arrive at random moments, as from people who do not wait for each other: `--load` of what the server without capture
+answers at its limit, at the same moments for both. An answer's time counts from then. With `--load 1` `--clients` ask
+one page after the other: at its limit whatever is done beside an answer makes the next one late. With `--cpus` both
+share so many CPUs, and who asks and stores uses the others, as in a cluster. Prints both for each round, the median
+ratio of the p99s, and a verdict: as it should be when that is at most `--most` and every answered page was kept, else
+the exit status is 1. On a busy machine p99s are of its other work; CPU a page is the figure that holds.
 """
 
 from __future__ import annotations
@@ -62,7 +63,11 @@ Asking: TypeAlias = Callable[[float], Awaitable[None]]
 
 
 def sink(port: int, ready: Connection) -> None:
-    """Be a store: whatever is put is there from then on, its bytes only where they are few."""
+    """Be a store: whatever is put is there from then on, its bytes only where they are few.
+
+    A store is on machines of its own, so this one leaves the CPUs to those who answer, as far as it can.
+    """
+    os.nice(19)
     files: dict[bytes, bytes] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -186,6 +191,11 @@ def outcomes(server: ServerProcess) -> tuple[int, int]:
     return int(sum(v for k, v in series if 'outcome="Stored"' in k)), int(sum(v for _, v in series))
 
 
+def percentile(took: Sequence[float], percent: int) -> float:
+    """Return a percentile, 1 to 99."""
+    return quantiles(took, n=100, method="inclusive")[percent - 1]
+
+
 @dataclass
 class Asked:
     """A server in a round: seconds of each answer, and CPU seconds until all were kept."""
@@ -207,7 +217,7 @@ class Asked:
     @property
     def p99(self) -> float:
         """Return the 99th percentile in seconds."""
-        return quantiles(self.took, n=100, method="inclusive")[98]
+        return percentile(self.took, 99)
 
     @property
     def cpu_a_page(self) -> float:
@@ -222,9 +232,8 @@ class Asked:
 class Servers:
     """Both servers, and the process that asks."""
 
-    def __init__(self, off: ServerProcess, on: ServerProcess, pool: Pool, pages: list[Path]) -> None:
-        self.off, self.on, self._pool, self._pages = off, on, pool, pages
-        self.answered = 0
+    def __init__(self, off: ServerProcess, on: ServerProcess, pool: Pool, pages: list[Path], *, keeps: bool) -> None:
+        self.off, self.on, self._pool, self._pages, self._keeps = off, on, pool, pages, keeps
 
     def rate(self, clients: int) -> float:
         """Warm both up, and return how many pages a second the one without capture answers at its limit."""
@@ -233,12 +242,41 @@ class Servers:
 
     def asked(self, demands: Sequence[Limit | Arrivals]) -> tuple[Asked, Asked]:
         """Ask both for the same, in turns of one demand each, so that what else the machine does meets both."""
-        off, on = Asked(self.off, keeps=False), Asked(self.on, keeps=True)
+        off, on = Asked(self.off, keeps=False), Asked(self.on, keeps=self._keeps)
         for number, demand in enumerate(demands):
             for one in (off, on) if number % 2 == 0 else (on, off):
                 one.ask(self._pool, self._pages, demand)
-        self.answered += len(on.took)
         return off, on
+
+
+@dataclass(frozen=True)
+class Rack:
+    """What servers are started from: a model, the pages that they are asked for, a store, a command they run within."""
+
+    directory: Path
+    pages: list[Path]
+    pool: Pool
+    settings: dict[str, str]
+    within: Sequence[str]
+    keeps: bool
+
+    @contextmanager
+    def servers(self, number: int) -> Iterator[Servers]:
+        """Start both for a round, in turn the one or the other first."""
+        on = self.settings | (WITH_ALL if self.keeps else {})
+        named = [("off", self.settings), ("on", on)]
+        logs = self.directory.parent
+        started = {
+            name: ServerProcess(self.directory, logs / f"{name}.log", settings, *self.within)
+            for name, settings in (named if number % 2 == 0 else reversed(named))
+        }
+        try:
+            for server in started.values():
+                server.wait_ready()
+            yield Servers(started["off"], started["on"], self.pool, self.pages, keeps=self.keeps)
+        finally:
+            for server in started.values():
+                server.kill()
 
 
 def demanded(given: argparse.Namespace, rate: float, number: int) -> list[Limit | Arrivals]:
@@ -249,23 +287,35 @@ def demanded(given: argparse.Namespace, rate: float, number: int) -> list[Limit 
     return [Arrivals.of(given.load * rate, TURN_SECONDS, seed=number * turns + turn) for turn in range(turns)]
 
 
-def measured(given: argparse.Namespace, servers: Servers) -> list[str]:
+def measured(given: argparse.Namespace, rack: Rack) -> list[str]:
     """Ask both in turn, print what came out, and return what is not as it should be."""
-    rate = servers.rate(given.clients)
-    print(f"without capture {rate:.1f} pages a second at the limit; asked for {given.load:.0%} of that", flush=True)
-    ratios, cpu = [], []
+    rounds: list[tuple[Asked, Asked]] = []
+    lost = 0
     for number in range(given.rounds):
-        off, on = servers.asked(demanded(given, rate, number))
-        ratios.append(on.p99 / off.p99)
-        cpu.append(on.cpu_a_page - off.cpu_a_page)
-        print(f"round {number + 1}: off {off}; on {on}; ratio {ratios[-1]:.3f}", flush=True)
-    kept, answered, ratio = outcomes(servers.on)[0], servers.answered, median(ratios)
+        with rack.servers(number) as servers:
+            rate = servers.rate(given.clients)
+            off, on = servers.asked(demanded(given, rate, number))
+            kept, dealt = outcomes(servers.on)
+            lost += dealt - kept
+        rounds.append((off, on))
+        print(f"round {number + 1}, {rate:.1f} pages a second at the limit: off {off}; on {on}", end="; ")
+        print(f"ratio {on.p99 / off.p99:.3f}", flush=True)
+    ratio = median(on.p99 / off.p99 for off, on in rounds)
+    what = "all pages kept" if rack.keeps else "nothing kept"
     print(
-        f"p99 with all of {answered} pages kept to none: {ratio:.3f} of {given.most} (median of {given.rounds} rounds)"
+        f"p99 with {what} to none: {ratio:.3f} of {given.most} (median of {given.rounds} rounds of load {given.load})"
     )
-    print(f"CPU that keeping takes: {1000 * median(cpu):+.1f} ms a page; 1-minute load {os.getloadavg()[0]:.1f}")
+    for percent in (50, 90, 99):
+        off_all, on_all = (
+            percentile([t for one in some for t in one.took], percent) for some in zip(*rounds, strict=True)
+        )
+        print(
+            f"p{percent} of all rounds: off {1000 * off_all:.1f} ms, on {1000 * on_all:.1f} ms, {on_all / off_all:.3f}"
+        )
+    cpu = median(on.cpu_a_page - off.cpu_a_page for off, on in rounds)
+    print(f"CPU that keeping takes: {1000 * cpu:+.1f} ms a page; 1-minute load {os.getloadavg()[0]:.1f}")
     said = [f"p99 is {ratio:.3f} of what it is without capture, {given.most} allowed"] if ratio > given.most else []
-    return said + ([f"{answered - kept} of {answered} pages were not kept"] if kept != answered else [])
+    return said + ([f"{lost} pages were not kept"] if lost else [])
 
 
 def apart(count: int) -> list[str]:
@@ -314,6 +364,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--cpus", type=int, default=0, help="that the servers share (default: all, with everybody)")
     parser.add_argument("--seconds", type=float, default=60, help="that each server is asked in a round (default 60)")
     parser.add_argument("--rounds", type=int, default=5, help="(default 5)")
+    parser.add_argument(
+        "--control", action="store_true", help="keep nothing in both: what the machine itself makes of it"
+    )
     parser.add_argument("--most", type=float, default=1.05, help="ratio of the p99s that is allowed (default 1.05)")
     given = parser.parse_args(arguments)
     within = apart(given.cpus) if given.cpus else []
@@ -323,17 +376,9 @@ def main(arguments: Sequence[str]) -> int:
         model, at = given.model or model, given.pages or at
         pages = sorted(page for page in at.rglob("*") if page.suffix == ".jpg")[:100]
         directory = install_model(folder / "served", model.read_bytes())
-        threads = {"FINETUNE_THREADS": str(given.threads), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-        off = ServerProcess(directory, folder / "off.log", threads, *within)
-        on = ServerProcess(directory, folder / "on.log", {**threads, **WITH_ALL}, *within)
-        try:
-            off.wait_ready()
-            on.wait_ready()
-            with get_context("spawn").Pool(1) as pool:
-                said = measured(given, Servers(off, on, pool, pages))
-        finally:
-            off.kill()
-            on.kill()
+        settings = {"FINETUNE_THREADS": str(given.threads), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        with get_context("spawn").Pool(1) as pool:
+            said = measured(given, Rack(directory, pages, pool, settings, within, keeps=not given.control))
     print("\n".join(f"not as it should be: {line}" for line in said) or "as it should be")
     return 1 if said else 0
 

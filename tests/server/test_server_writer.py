@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,7 @@ from finetune_server.capture import writer
 from finetune_server.capture.backlog import LARGEST_RECORD, Kept
 from finetune_server.capture.capture import Capture, Context
 from finetune_server.capture.metrics import CaptureMetrics
-from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction
+from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction, pixels_digest
 from finetune_server.capture.sampling import Stratum
 from finetune_server.config import CaptureConfig
 from finetune_server.pages.formats import Kind
@@ -200,6 +203,72 @@ def test_no_page_waits_for_a_lull_once_half_of_the_queue_is_taken() -> None:
         wait_until(lambda: len(files.of("pages")) >= 1)
         assert len(files.of("pages")) < 5, "the others wait"
     assert capture.close(10)
+
+
+class AnswersMeanwhile(Files):
+    """A store that has taken a file when something comes to be answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered = ExitStack()
+        self.capture: Capture | None = None
+
+    def write(self, path: str, content: bytes) -> None:
+        super().write(path, content)
+        if "/files/" in path and self.capture is not None:
+            self.answered.enter_context(self.capture.answering())
+
+
+def test_a_page_gives_way_between_its_file_and_its_record_to_an_answer_and_that_to_a_report() -> None:
+    files = AnswersMeanwhile()
+    capture = files.capture = capturing(files)
+    answer(capture)
+    wait_until(lambda: len(files.of("files")) == 1)
+    sleep(0.1)
+    assert not files.of("pages")
+    assert report(capture, new_prediction()) == KEPT
+    assert files.of("pages/random"), "for which the report would have waited"
+    files.answered.close()
+    assert capture.close(10)
+
+
+def test_a_page_that_an_answer_came_into_is_written_after_it() -> None:
+    files = AnswersMeanwhile()
+    capture = files.capture = capturing(files)
+    answer(capture)
+    wait_until(lambda: len(files.of("files")) == 1)
+    files.answered.close()
+    wait_until(lambda: len(files.of("pages")) == 1, 2)
+    assert capture.close(10)
+
+
+def test_digesting_gives_way_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetune_server.capture.records._SLICE_BYTES", 4)
+    page = np.arange(30, dtype=np.uint8).reshape((2, 5, 3))
+    pauses: list[None] = []
+    digest = pixels_digest(page, lambda: pauses.append(None))
+    assert len(pauses) == 8
+    assert digest == hashlib.sha256(b"5x2:" + page.tobytes()).hexdigest()
+
+
+def test_a_page_that_cannot_be_digested_is_lost_and_counted_and_the_next_one_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files, registry = Files(), CollectorRegistry()
+    capture = capturing(files, registry=registry)
+
+    def fails(*_: object) -> str:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "PATIENCE_SECONDS", 0)
+        patched.setattr(writer, "pixels_digest", fails)
+        answer(capture)
+        lost = {"namespace": "ml", "deployment": "invoice-detector", "stratum": "Random", "outcome": "Storage"}
+        wait_until(lambda: registry.get_sample_value("finetune_capture_pages_total", lost) == 1)
+    kept = answer(capture)
+    assert capture.close(10)
+    assert [kept in path for path in files.of("pages")] == [True]
 
 
 KEPT = Kept(report=True, page=True)

@@ -1,6 +1,6 @@
 """What waits to be written: bounded by bytes, from the event loop to the threads.
 
-Reports and pages have turns; pages wait for a moment in which nothing is answered.
+Reports and pages have turns; pages wait for moments in which nothing is answered.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Backlog:
         finally:
             with self._changed:
                 self._answering -= 1
-                if self._waiting():
+                if self._waiting() or self._at_work:
                     self._changed.notify_all()
 
     def to_digest(self) -> PageTask:
@@ -182,6 +182,12 @@ class Backlog:
                 self._changed.wait(1 if self._undigested else None)
             self._at_work += 1
             return self._taken(self._undigested)
+
+    def give_way(self, task: PageTask) -> None:
+        """Wait, in the middle of a page, as it waited for its turn; not while a report waits, whose client does."""
+        with self._changed:
+            while not (self._is_due(task) or self._reports):
+                self._changed.wait(1)
 
     def _is_due(self, task: PageTask) -> bool:
         """Tell whether a page is to wait no longer."""

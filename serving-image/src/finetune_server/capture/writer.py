@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
+from functools import partial
 from threading import Thread
 from time import monotonic
 from typing import Final
@@ -86,9 +87,9 @@ class Writer:
     def _digest(self) -> None:
         while True:
             task = self._backlog.to_digest()
-            if task.pixels is not None:
-                task.digest = pixels_digest(task.pixels)
-            self._budget.digested(task)
+            with suppress(Exception):  # who writes it tries again, and loses a page that cannot be digested
+                _digest(task, between=partial(self._backlog.give_way, task))
+                self._budget.digested(task)
             self._backlog.digested(task)
 
     def _write(self) -> None:
@@ -121,7 +122,7 @@ class Writer:
     def _do(self, task: Task) -> None:
         match task:
             case PageTask():
-                self._write_page(task, day=day_of(task.prediction))
+                self._write_page(task, day=day_of(task.prediction), between=partial(self._backlog.give_way, task))
                 self._end(task, None)
             case ReportTask():
                 self._write_report(task)
@@ -130,11 +131,13 @@ class Writer:
                 record = encoded(window_record(self._place, task))
                 self._put(f"days/{task.begin:%Y-%m-%d}/windows/{name}", record)
 
-    def _write_page(self, task: PageTask, *, day: str) -> None:
+    def _write_page(self, task: PageTask, *, day: str, between: Callable[[], None] = lambda: None) -> None:
+        _digest(task)
         source = task.held.source
         if self._written.get((day, source.sha256)) is None:
             self._put(f"days/{day}/files/{source.sha256}", source.content)
             self._written.put((day, source.sha256), True)
+            between()
         record = {**task.record, "page": {**task.record["page"], "pixels": task.digest}}
         self._put(_record(day, task.stratum, task.prediction), encoded(record))
 
@@ -148,7 +151,6 @@ class Writer:
             self._settle_page(task)
         page = task.page
         if page is not None:
-            page.digest = page.digest or (pixels_digest(page.pixels) if page.pixels is not None else "")
             self._write_page(page, day=task.day)
         report = {**task.report, "record": page.prediction if page is not None else None}
         self._put(f"days/{task.day}/reports/{report['id']}.json", encoded(report))
@@ -247,6 +249,11 @@ class Writer:
             self._logged = monotonic()
             said = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
             log.warning("pages cannot be written to FINETUNE_CAPTURE_URI: %s", said[:500])
+
+
+def _digest(task: PageTask, between: Callable[[], None] = lambda: None) -> None:
+    if task.pixels is not None and not task.digest:
+        task.digest = pixels_digest(task.pixels, between)
 
 
 def _record(day: str, stratum: Stratum, prediction: str) -> str:
