@@ -115,6 +115,7 @@ def plan() -> Plan:
         ),
         judged_before=(KnownSample("0d" * 32, None, None),),
         production=((drawn_page(20, labelled=True), drawn_page(21)), (drawn_page(22),)),
+        pool_log=("20261120T120000Z-0e0e0e0e.json", "20261124T120000Z-0f0f0f0f.json"),
     )
 
 

@@ -14,14 +14,16 @@ from typing import Any
 import cv2
 
 from finetune_trainer.data.earlier_plans import judged_listing, judged_samples, listing_of
-from finetune_trainer.data.plan import Known, make_plan
+from finetune_trainer.data.plan import Known, MadePlan, make_plan
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_count import PoolCount, count_pool
 from finetune_trainer.documents.codec import FileReference, encode
-from finetune_trainer.documents.plan import Plan
+from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel
+from finetune_trainer.documents.plan import EARLIER_SCHEMA, SECOND_SCHEMA, Plan
 from finetune_trainer.documents.run import FineTuneDocument
-from finetune_trainer.storage import Storage
-from trainer.world import World, add_to_pool, correct_pool, relabel, withdraw_from, write_new_pages
+from finetune_trainer.steps.yardstick import Yardstick, read_yardstick
+from finetune_trainer.storage import Storage, local_path
+from trainer.world import NONCE, World, add_to_pool, context, correct_pool, relabel, withdraw_from, write_new_pages
 
 NOTHING = {"uri": "file:///nowhere", "sha256": "0" * 64}
 FIRST = 5000  # of the twelve pages that a world's pool has
@@ -57,6 +59,10 @@ class Policy:
 
     def draw(self) -> Plan:
         """The plan that a run would be given now."""
+        return self.drawn().plan
+
+    def drawn(self) -> MadePlan:
+        """The same, with what counted in the pool."""
         storage = Storage()
         known = Known(
             base=listing_of(storage, self.base),
@@ -105,6 +111,75 @@ class Policy:
 
     def withdraw(self, first: int, count: int, *, erase: bool = False) -> None:
         withdraw_from(self.pool, images=(self.folder(first, count).as_uri(),), erase=erase)
+
+
+def judged_by(policy: Policy, plan: FileReference, live: FileReference | None = None) -> Yardstick:
+    """What an evaluation makes of a plan now."""
+    document = policy.document()
+    model = None if live is None else LiveModel("ft_v1.1", FileReference("file:///live", "1" * 64), live)
+    inputs = EvaluateInputs(1, NONCE, 1, plan, FileReference("file:///c", "c" * 64), model)
+    return read_yardstick(context("evaluate", document, policy.world.root / "s"), document, inputs)
+
+
+def content_of(plan: FileReference) -> dict[str, Any]:
+    """What stands in a plan."""
+    path = local_path(plan.uri)
+    assert path is not None
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def written_over(plan: FileReference, content: dict[str, Any], name: str = "forged") -> FileReference:
+    """Write another plan beside it, as whoever writes the bucket could."""
+    path = local_path(plan.uri)
+    assert path is not None
+    path = path.with_name(f"{name}-{path.name}")
+    data = json.dumps(content).encode()
+    path.write_bytes(data)
+    return FileReference(path.as_uri(), hashlib.sha256(data).hexdigest())
+
+
+def of_the_last_release(plan: FileReference, *, known_labels: bool = True) -> FileReference:
+    """The same plan as the last release wrote it."""
+    content = content_of(plan)
+    content["schema"] = EARLIER_SCHEMA
+    content["pool"] = sorted({s["image"] for s in content.pop("listing")})
+    del content["judgedBefore"], content["poolLog"]
+    for name in ("withdrawn", "outside", "corrected"):
+        del content["counts"][name]
+    if not known_labels:
+        content["train"] = [s for s in content["train"] if s["origin"] != "pool"]
+        content["newSet"] = []
+    return written_over(plan, content, "earlier")
+
+
+def of_an_image_between(plan: FileReference) -> FileReference:
+    """The same plan as images after the last release wrote it."""
+    content = content_of(plan) | {"schema": SECOND_SCHEMA}
+    del content["poolLog"]
+    return written_over(plan, content, "between")
+
+
+def grown(policy: Policy) -> None:
+    """Pages come to the pool."""
+    policy.add(8000, 5)
+
+
+def corrected_since(policy: Policy) -> None:
+    """Labels are corrected."""
+    policy.correct(FIRST, 3)
+
+
+def withdrawn_since(policy: Policy) -> None:
+    """Pages are withdrawn."""
+    policy.withdraw(FIRST, 3)
+
+
+def all_of_it(policy: Policy) -> None:
+    """All of these."""
+    policy.correct(FIRST, 6)
+    policy.withdraw(FIRST, 3)
+    policy.add(8000, 5)
 
 
 def forget_pixels(pool: Path) -> None:

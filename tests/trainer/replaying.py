@@ -153,7 +153,7 @@ class Gate:
         document = self.parsed()
         live = LiveInputs("ft_v1.1", self.policy.live) if self.policy.live else None
         drawing = context("prepare", document, self.policy.world.root / "scratch")
-        return with_production(drawing, document, PrepareInputs(1, NONCE, live), self.policy.draw(), NOW)
+        return with_production(drawing, document, PrepareInputs(1, NONCE, live), self.policy.drawn(), NOW)
 
     def predictions(self) -> set[str]:
         """The pages that are drawn."""

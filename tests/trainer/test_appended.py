@@ -163,7 +163,7 @@ def test_a_plan_that_says_that_a_label_was_made_for_other_classes_is_refused(
     swapped.write_text(json.dumps(content))
     plan = FileReference(swapped.as_uri(), sha256_of(swapped.read_bytes()))
     inputs = EvaluateInputs(1, NONCE, 1, plan, FileReference("file:///c", "c" * 64))
-    with pytest.raises(StepError, match="were made for other classes than they were"):
+    with pytest.raises(StepError, match="says other files or classes of them"):
         read_yardstick(context("evaluate", document, tmp_path / "s"), document, inputs)
 
 

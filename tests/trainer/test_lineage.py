@@ -13,8 +13,7 @@ from finetune_trainer.data.lineage import RunLineage, pool_lineage
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.errors import StepError
 from finetune_trainer.storage import Storage, local_path
-from trainer.policy import FIRST, Policy, saved_anew
-from trainer.test_listed_plans import of_the_last_release
+from trainer.policy import FIRST, Policy, of_the_last_release, saved_anew
 from trainer.world import NONCE, World, add_to_pool, relabel
 
 ARTIFACT = "a" * 64

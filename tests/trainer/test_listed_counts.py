@@ -12,9 +12,9 @@ from finetune_trainer.data.earlier_plans import read_plan
 from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.documents.result import ListedPool
+from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.storage import Storage
-from trainer.policy import FIRST, Policy, forget_pixels, saved_anew
-from trainer.test_listed_plans import judged_by
+from trainer.policy import FIRST, Policy, content_of, forget_pixels, judged_by, saved_anew, written_over
 from trainer.world import CLASSES, add_to_pool, write_new_pages
 
 
@@ -72,14 +72,40 @@ def labelled_for_fewer(pool: Path) -> Path:
     return batch
 
 
-@pytest.mark.row("R315")
-def test_where_labels_were_completed_nobody_can_tell_what_they_taught_when_the_plan_was_drawn(policy: Policy) -> None:
-    """The label is the same file, and teaches more: whoever completed it in the middle of a run accuses nobody."""
-    batch = labelled_for_fewer(policy.pool)
-    plan = policy.run()
-    assert judged_by(policy, plan).listed == said(plan)
+def completed(batch: Path) -> None:
+    """The labels are confirmed for all classes, as they are."""
     content = json.loads(batch.read_text())
     later = f"{content['id']}z"
     (batch.parent / f"{later}.json").write_text(json.dumps(content | {"id": later, "classes": list(CLASSES)}))
-    listed = judged_by(policy, plan).listed
-    assert (listed.digest, listed.samples) == (None, 12)
+
+
+@pytest.mark.row("R315")
+def test_where_labels_were_completed_it_counts_for_what_they_were_made_when_the_plan_was_drawn(policy: Policy) -> None:
+    """The label is the same file, and teaches more: whoever completed it in the middle of a run accuses nobody."""
+    batch = labelled_for_fewer(policy.pool)
+    plan = policy.run()
+    fewer = judged_by(policy, plan)
+    assert fewer.listed == said(plan)
+    completed(batch)
+    assert judged_by(policy, plan).pool == fewer.pool
+    assert judged_by(policy, plan).listed == said(plan)
+    after = policy.run()
+    assert judged_by(policy, after).listed == said(after)
+    assert said(after).digest != said(plan).digest
+
+
+@pytest.mark.row("R308")
+@pytest.mark.parametrize("only", [("newSet",), ("train",), ("newSet", "train")])
+def test_a_label_that_was_completed_is_not_taken_as_made_for_fewer_classes(
+    policy: Policy, only: tuple[str, ...]
+) -> None:
+    """Its page would not be measured for the others."""
+    completed(labelled_for_fewer(policy.pool))
+    plan = policy.run()
+    assert {sample.fields for sample in judged_by(policy, plan).pool} == {None}
+    content = content_of(plan)
+    for name in only:
+        content[name] = [s | {"fields": len(CLASSES) - 1} if s.get("origin") != "anchor" else s for s in content[name]]
+    with pytest.raises(StepError, match="files or classes") as caught:
+        judged_by(policy, written_over(plan, content))
+    assert caught.value.reason is Reason.DIGEST_MISMATCH

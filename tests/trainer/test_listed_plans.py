@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -14,15 +12,20 @@ from finetune_trainer.data.listing import Listing
 from finetune_trainer.data.mixing import is_held_out
 from finetune_trainer.data.plan import Known, make_plan
 from finetune_trainer.data.pool import read_pool
-from finetune_trainer.digests import set_digest, sha256_of
-from finetune_trainer.documents.codec import FileReference, encode
-from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel
-from finetune_trainer.documents.plan import EARLIER_SCHEMA, KnownSample, Plan, parse_plan
+from finetune_trainer.digests import sha256_of
+from finetune_trainer.documents.codec import encode
+from finetune_trainer.documents.plan import KnownSample, Plan, parse_plan
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.steps.yardstick import Yardstick, read_yardstick
 from finetune_trainer.storage import Storage, local_path
-from trainer.policy import FIRST, Policy, forget_pixels, saved_anew
-from trainer.world import CLASSES, NONCE, add_to_pool, context, relabel, withdraw_from, write_new_pages
+from trainer.policy import (
+    FIRST,
+    Policy,
+    forget_pixels,
+    of_an_image_between,
+    of_the_last_release,
+    saved_anew,
+)
+from trainer.world import CLASSES, add_to_pool, relabel, withdraw_from, write_new_pages
 
 
 def uses(plan: Plan) -> dict[str, int]:
@@ -57,7 +60,7 @@ def test_what_the_base_knows_of_the_pool_is_drawn_like_the_anchors_pages_and_jud
         Storage(),
         policy.world.parsed(json.loads(encode(policy.document().base)), mixing__minPoolSamples=1, mixing__maxOld=10),
         Known(base=listing_of(Storage(), policy.base)),
-    )
+    ).plan
     assert (few.counts.outside, few.counts.old, len(few.train)) == (5, 10, 15)
 
 
@@ -171,26 +174,7 @@ def test_a_judged_plan_that_is_gone_or_was_changed_stops_no_run_and_is_named(pol
     assert all(plan.uri in error.message for plan, error in zip(plans, lost, strict=False))
 
 
-# Plans of the last release, which name the images of their pool.
-
-
-def of_the_last_release(plan: FileReference, *, known_labels: bool = True) -> FileReference:
-    """The same plan as the last release wrote it."""
-    path = local_path(plan.uri)
-    assert path is not None
-    content = json.loads(path.read_text())
-    content["schema"] = EARLIER_SCHEMA
-    content["pool"] = sorted({s["image"] for s in content.pop("listing")})
-    del content["judgedBefore"]
-    for name in ("withdrawn", "outside", "corrected"):
-        del content["counts"][name]
-    if not known_labels:
-        content["train"] = [s for s in content["train"] if s["origin"] != "pool"]
-        content["newSet"] = []
-    data = json.dumps(content).encode()
-    path = path.with_name("earlier-" + path.name)
-    path.write_bytes(data)
-    return FileReference(path.as_uri(), hashlib.sha256(data).hexdigest())
+# Plans of earlier trainers: the last release named the images of its pool, and images since then no log.
 
 
 @pytest.mark.parametrize("known_labels", [True, False])
@@ -211,12 +195,28 @@ def test_a_plan_of_the_last_release_lists_what_it_had(policy: Policy, known_labe
     assert policy.draw().counts.outside == 5 + corrected
 
 
-def test_a_plan_of_neither_release_is_refused(policy: Policy) -> None:
-    with pytest.raises(StepError, match="plan/v3") as caught:
-        parse_plan(b'{"schema": "finetune-operator.io/plan/v3"}', "it")
+@pytest.mark.row("R313")
+def test_a_plan_that_names_no_log_lists_all_that_it_had(policy: Policy) -> None:
+    policy.correct(FIRST, 2)
+    today = policy.run(judged=False)
+    plan = of_an_image_between(today)
+    read, same = read_plan(Storage(), plan), read_plan(Storage(), today)
+    assert (read.listing, read.train, read.counts, read.pool_log) == (same.listing, same.train, same.counts, ())
+    policy.judged, policy.live, policy.base = [plan], plan, plan
+    policy.add(8000, 5)
+    policy.correct(FIRST + 4, 3)
+    counts = policy.draw().counts
+    assert (counts.outside, counts.new, counts.corrected, counts.fresh) == (8, 8, 3, 8)
+    assert policy.counted().samples.outside == 8
+
+
+def test_a_plan_of_no_release_is_refused() -> None:
+    with pytest.raises(StepError, match="plan/v4") as caught:
+        parse_plan(b'{"schema": "finetune-operator.io/plan/v4"}', "it")
     assert caught.value.reason is Reason.CONTRACT_VIOLATED
-    with pytest.raises(StepError, match="not valid"):
-        parse_plan(b'{"schema": "finetune-operator.io/plan/v1"}', "it")
+    for version in (1, 2):
+        with pytest.raises(StepError, match="not valid"):
+            parse_plan(f'{{"schema": "finetune-operator.io/plan/v{version}"}}'.encode(), "it")
 
 
 def test_samples_without_pixels_or_label_are_known_by_the_rest() -> None:
@@ -226,159 +226,3 @@ def test_samples_without_pixels_or_label_are_known_by_the_rest() -> None:
     assert listing.has_page(KnownSample("a" * 64, "c" * 64, "2" * 64))
     assert listing.has(KnownSample("b" * 64, "d" * 64, "3" * 64))
     assert not listing.has_page(KnownSample("e" * 64, None, None))
-
-
-# What an evaluation makes of a plan when the pool has changed since.
-
-
-def judged_by(policy: Policy, plan: FileReference, live: FileReference | None = None) -> Yardstick:
-    document = policy.document()
-    model = None if live is None else LiveModel("ft_v1.1", FileReference("file:///live", "1" * 64), live)
-    inputs = EvaluateInputs(1, NONCE, 1, plan, FileReference("file:///c", "c" * 64), model)
-    return read_yardstick(context("evaluate", document, policy.world.root / "s"), document, inputs)
-
-
-def grown(policy: Policy) -> None:
-    policy.add(8000, 5)
-
-
-def corrected_since(policy: Policy) -> None:
-    policy.correct(FIRST, 3)
-
-
-def withdrawn_since(policy: Policy) -> None:
-    policy.withdraw(FIRST, 3)
-
-
-def all_of_it(policy: Policy) -> None:
-    policy.correct(FIRST, 6)
-    policy.withdraw(FIRST, 3)
-    policy.add(8000, 5)
-
-
-@pytest.mark.parametrize("change", [grown, corrected_since, withdrawn_since, all_of_it])
-@pytest.mark.parametrize("earlier", [False, True])
-def test_an_evaluation_is_by_the_pool_as_it_was_drawn(
-    policy: Policy, change: Callable[[Policy], None], earlier: bool
-) -> None:
-    plan = policy.run()
-    if earlier:
-        plan = of_the_last_release(plan)
-    change(policy)
-    yardstick = judged_by(policy, plan)
-    assert (yardstick.counts.documents, yardstick.counts.fresh) == (12, 12)
-    assert judged_by(policy, plan, live=plan).counts.fresh == 0
-
-
-def test_a_plan_that_was_drawn_after_corrections_and_withdrawals_is_evaluated(policy: Policy) -> None:
-    policy.correct(FIRST, 4)
-    policy.withdraw(FIRST, 2)
-    policy.withdraw(FIRST + 11, 1, erase=True)
-    assert judged_by(policy, policy.run()).counts.documents == 9
-    policy.base = policy.run()
-    policy.add(8000, 5)
-    assert judged_by(policy, policy.run()).counts.documents == 5
-
-
-def test_a_label_that_was_corrected_is_fresh_at_the_evaluation(policy: Policy) -> None:
-    live = policy.run(goes_live=True)
-    policy.correct(FIRST, 3)
-    assert judged_by(policy, policy.run(), live).counts.fresh == 3
-
-
-def test_a_plan_with_pages_that_were_erased_since_ends_with_what_to_do(policy: Policy) -> None:
-    plan = policy.run()
-    policy.withdraw(FIRST, 3, erase=True)
-    with pytest.raises(StepError, match="3 pages that the plan was drawn from were erased") as caught:
-        judged_by(policy, plan)
-    assert (caught.value.reason, caught.value.remedy.startswith("Make a new run")) == (Reason.SAMPLE_WITHDRAWN, True)
-    assert judged_by(policy, policy.run()).counts.documents == 9
-
-
-def test_pixels_that_the_pool_does_not_say_are_read_where_something_hangs_on_them(policy: Policy) -> None:
-    policy.base = policy.run()
-    policy.add(8000, 5)
-    forget_pixels(policy.pool)
-    honest = policy.run()
-    assert judged_by(policy, honest).counts.documents == 5
-    path = local_path(honest.uri)
-    assert path is not None
-    content = json.loads(path.read_text())
-    base = read_plan(Storage(), policy.base).listing[0]
-    new = {s["image"]["sha256"] for s in content["newSet"]}
-    [entry, *_] = [s for s in content["listing"] if s["image"] in new]
-    entry["pixels"] = base.pixels
-    # Only a listing with the same label would be believed to know the page: so the base's is made to have it.
-    own = json.loads(local_path(policy.base.uri).read_text())  # type: ignore[union-attr]
-    own["listing"].append({"image": base.image, "pixels": base.pixels, "label": entry["label"], "use": "superseded"})
-    references = []
-    for name, value in (("lie", content), ("base", own)):
-        data = json.dumps(value).encode()
-        (policy.world.root / f"{name}.json").write_bytes(data)
-        references.append(
-            FileReference((policy.world.root / f"{name}.json").as_uri(), hashlib.sha256(data).hexdigest())
-        )
-    policy.base = references[1]
-    with pytest.raises(StepError, match="with other pixels than it has"):
-        judged_by(policy, references[0])
-
-
-def without(policy: Policy, plan: FileReference, left_out: int) -> FileReference:
-    """The plan without pages that it was drawn from: of nothing that it says does one part contradict another."""
-    path = local_path(plan.uri)
-    assert path is not None
-    content = json.loads(path.read_text())
-    gone = {sample["image"]["sha256"] for sample in content["newSet"][:left_out]}
-    for name in ("newSet", "train"):
-        content[name] = [sample for sample in content[name] if sample["image"]["sha256"] not in gone]
-    content["listing"] = [sample for sample in content["listing"] if sample["image"] not in gone]
-    pairs = [(s["image"]["sha256"], s["label"] and s["label"]["sha256"]) for s in content["newSet"]]
-    content["digests"]["newSet"] = set_digest(pairs)
-    data = json.dumps(content).encode()
-    path = path.with_name("easy-" + path.name)
-    path.write_bytes(data)
-    return FileReference(path.as_uri(), hashlib.sha256(data).hexdigest())
-
-
-@pytest.mark.row("R308")
-@pytest.mark.parametrize("earlier", [False, True], ids=["pool", "pool of an earlier release"])
-def test_nobody_picks_the_pages_that_a_candidate_is_good_at(policy: Policy, earlier: bool) -> None:
-    if earlier:
-        forget_pixels(policy.pool)
-    policy.add(8000, 5)
-    honest = policy.run()
-    assert judged_by(policy, honest).counts.documents == 17
-    with pytest.raises(StepError, match="leaves out 3 of their pages") as caught:
-        judged_by(policy, without(policy, honest, 3))
-    assert caught.value.reason is Reason.DIGEST_MISMATCH
-
-
-@pytest.mark.row("R308")
-@pytest.mark.parametrize("earlier", [False, True], ids=["plan", "plan of the last release"])
-def test_pages_that_come_in_two_batches_or_in_two_files_leave_nothing_out(policy: Policy, earlier: bool) -> None:
-    forget_pixels(policy.pool)
-    folder = policy.folder(FIRST, 2)
-    saved_anew(folder)
-    relabel(folder, FIRST, 2)
-    add_to_pool(policy.pool, folder, policy.world.anchor)
-    forget_pixels(policy.pool)
-    policy.add(8000, 3)
-    plan = policy.run()
-    policy.add(8100, 2)
-    *_, older, newer = sorted((policy.pool / "batches").iterdir())
-    both = json.loads(newer.read_text())
-    both["samples"] += json.loads(older.read_text())["samples"][:2]  # two people added them at once
-    newer.write_text(json.dumps(both))
-    policy.withdraw(8100, 1)
-    assert judged_by(policy, of_the_last_release(plan) if earlier else plan).counts.documents == 15
-
-
-@pytest.mark.row("R308")
-def test_a_batch_that_has_a_listed_page_in_another_file_was_not_there_by_that(policy: Policy) -> None:
-    """It came since, and brought a page of an earlier release once more: nothing of it was left out."""
-    forget_pixels(policy.pool)
-    plan = policy.run()
-    again = write_new_pages(policy.world.root / "again", count=3, first=FIRST + 10)
-    saved_anew(again)
-    add_to_pool(policy.pool, again, policy.world.anchor)
-    assert judged_by(policy, plan).counts.documents == 12

@@ -214,7 +214,7 @@ def test_a_record_that_goes_while_others_are_read_is_passed_over(full: Gate, mon
 
 def test_a_run_without_the_gate_draws_nothing(full: Gate) -> None:
     document = full.policy.document()
-    plan = full.policy.draw()
+    made = full.policy.drawn()
     step = context("prepare", document, full.policy.world.root / "s")
-    assert with_production(step, document, PrepareInputs(1, NONCE), plan, NOW) is plan
-    assert b"production" not in encode(plan)
+    assert with_production(step, document, PrepareInputs(1, NONCE), made, NOW) is made.plan
+    assert b"production" not in encode(made.plan)

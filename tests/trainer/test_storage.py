@@ -352,6 +352,7 @@ def test_pages_are_corrected_withdrawn_and_erased_on_s3_as_well(s3: str, world: 
 
 def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[str, Any], tmp_path: Path) -> None:
     from finetune_trainer.data.plan import Known, make_plan
+    from finetune_trainer.steps.listed_pool import read_listed_pool
 
     storage = Storage()
     write_anchor(tmp_path / "small", train=12, val=2, test=4)
@@ -365,8 +366,9 @@ def test_anchor_and_pool_live_on_s3_as_well(s3: str, world: World, base: dict[st
     add_batch(storage, pool, new, BATCH_TIME)
     assert len(read_pool(storage, pool, CLASSES).samples) == 10
     document = world.parsed(base, data__anchor__uri=anchor, data__pool__uri=pool)
-    plan = make_plan(storage, document, Known())
+    plan = make_plan(storage, document, Known()).plan
     assert (plan.counts.outside, plan.counts.old, plan.counts.test) == (10, 12, 4)
+    assert len(read_listed_pool(storage, document, plan)) == 10
     from finetune_trainer.data.materialise import materialise
 
     pages = materialise(storage, plan.train, tmp_path / "drawn")

@@ -225,9 +225,9 @@ class TrainResult(Value, frozen=True, kw_only=True):
 
 
 class ListedPool(Value, frozen=True, kw_only=True):
-    """The pool as the plan lists it, by the evaluation; `digest` is None where it cannot be told any more."""
+    """The pool that the plan was drawn from, as the evaluation replayed it."""
 
-    digest: str | None = None
+    digest: str
     samples: int
     withdrawn: int
     outside: int

@@ -80,25 +80,23 @@ LISTED = {"digest": DIGESTS["pool"], "samples": 60, "withdrawn": 0, "outside": 6
     ("said", "listed", "taken"),
     [
         ({}, {}, True),
-        ({}, {"digest": None}, True),
         ({}, None, True),
         ({"withdrawn": 3}, {"withdrawn": 3}, True),
         ({"withdrawn": 1000}, {}, False),
         ({}, {"samples": 59}, False),
         ({}, {"outside": 59}, False),
         ({}, {"digest": OTHER}, False),
-        ({"digests": {**DIGESTS, "pool": OTHER}}, {"digest": None}, True),
+        ({"digests": {**DIGESTS, "pool": OTHER}}, {}, False),
     ],
     ids=[
         "the same",
-        "no digest",
         "earlier trainer",
         "withdrawn",
         "more withdrawn",
         "fewer",
         "fewer outside",
         "another pool",
-        "nobody can tell",
+        "prepare said another pool",
     ],
 )
 def test_what_prepare_says_of_the_pool_is_held_to_its_plan(

@@ -31,7 +31,7 @@ from .anchor import anchor_fields, anchor_sample, check_labels, check_splits, pa
 from .density import check_density
 from .listing import Listing, anchor_digests, digests_of, is_measured_on, judged_before, list_pool
 from .mixing import draw, format_ratio, is_held_out, multiplier, old_count
-from .pool import Pool, StoredSample
+from .pool import Pool, StoredSample, fields_of
 from .pool_check import check_pool, measured_pool
 from .sample_counts import count_samples
 
@@ -46,6 +46,35 @@ class Known:
     base: Listing = field(default_factory=Listing)
     live: Listing = field(default_factory=Listing)
     judged: tuple[KnownSample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSample:
+    """A sample that counts in a pool, whether a run holds it out, and for how many of its classes its label was made.
+
+    `fields` is None where these are all of them, and no others.
+    """
+
+    stored: StoredSample
+    held_out: bool
+    fields: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MadePlan:
+    """A plan, and what counts in the pool that it was drawn from."""
+
+    plan: Plan
+    pool: tuple[CurrentSample, ...]
+
+
+def current_samples(pool: Pool, document: TrainingDocument) -> tuple[CurrentSample, ...]:
+    """Return what counts in a pool, as a run sees it."""
+    share = Decimal(document.holdout)
+    return tuple(
+        CurrentSample(sample, is_held_out(sample.document, share), fields_of(sample, document.classes))
+        for sample in pool.samples
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +100,7 @@ def count_new_set(new_set: Sequence[PoolSample]) -> NewSetCounts:
     )
 
 
-def make_plan(storage: Storage, document: TrainingDocument, known: Known, counted: Counted = uncounted) -> Plan:
+def make_plan(storage: Storage, document: TrainingDocument, known: Known, counted: Counted = uncounted) -> MadePlan:
     """Check pool and anchor and draw the mix; StepError (BadInput) names everything that is wrong.
 
     `counted` is called as pages of the pool are read.
@@ -81,7 +110,8 @@ def make_plan(storage: Storage, document: TrainingDocument, known: Known, counte
     measured = measured_pool(storage, pool_uri, document.classes, counted)
     _check_size(measured.pool, document, known)
     checked = check_pool(storage, measured, index=index, classes=document.classes, counted=counted)
-    members = [_member(stored, sample, document, known) for stored, sample in checked]
+    current = current_samples(measured.pool, document)
+    members = [_member(stored, sample, known) for stored, sample in zip(current, checked, strict=True)]
     listing = list_pool(measured.pool, Decimal(document.holdout))
     outside = [member.sample for member in members if member.outside]
     fields = anchor_fields(index, document.classes)
@@ -93,7 +123,7 @@ def make_plan(storage: Storage, document: TrainingDocument, known: Known, counte
     )
     check_density([*(member.sample for member in members), *test], document.serving.max_detections)
     new_set = _new_set(members, index, known, only_held_out=Decimal(document.holdout) > 0)
-    return Plan(
+    plan = Plan(
         schema=SCHEMA,
         owner=document.owner.uid,
         classes=document.classes,
@@ -111,7 +141,9 @@ def make_plan(storage: Storage, document: TrainingDocument, known: Known, counte
         held_out_documents=tuple(sorted({m.sample.document for m in members if m.sample.held_out})),
         listing=listing,
         judged_before=judged_before(known.judged, listing),
+        pool_log=measured.log,
     )
+    return MadePlan(plan, current)
 
 
 def checked_index(storage: Storage, uri: str, classes: Sequence[str]) -> AnchorIndex:
@@ -153,8 +185,8 @@ def _check_size(pool: Pool, document: TrainingDocument, known: Known) -> None:
         )
 
 
-def _member(stored: StoredSample, sample: Sample, document: TrainingDocument, known: Known) -> _Member:
-    held_out = is_held_out(stored.document, Decimal(document.holdout))
+def _member(current: CurrentSample, sample: Sample, known: Known) -> _Member:
+    stored = current.stored
     planned = PoolSample(
         image=sample.image,
         label=sample.label,
@@ -162,10 +194,10 @@ def _member(stored: StoredSample, sample: Sample, document: TrainingDocument, kn
         boxes=sample.boxes,
         document=stored.document,
         fresh=not known.live.has(stored.known),
-        held_out=held_out,
+        held_out=current.held_out,
         fields=sample.fields,
     )
-    return _Member(planned, stored.known, outside=not held_out and not known.base.has(stored.known))
+    return _Member(planned, stored.known, outside=not current.held_out and not known.base.has(stored.known))
 
 
 def _anchor_samples(

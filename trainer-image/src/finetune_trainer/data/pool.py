@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, assert_never
@@ -110,14 +110,13 @@ class Pool:
         return next((page for d in digests if d is not None and (page := self._by_digest.get(d)) is not None), None)
 
 
-def read_pool(storage: Storage, uri: str, classes: Sequence[str], pixels: Mapping[str, str] | None = None) -> Pool:
-    """Return what the log comes to; an absent pool is empty. `pixels` are digests of images that the log does not say.
+def read_pool(storage: Storage, uri: str, classes: Sequence[str]) -> Pool:
+    """Return what the log comes to; an absent pool is empty.
 
     Manifests may have more of the classes, or fewer: some were appended since, or are to be. Raises StepError for other
     classes and for samples that count without a verifier.
     """
-    log = (_of_classes(entry, uri, classes) for entry in entries_of(storage, uri))
-    pool = replayed(uri, log, pixels or {})
+    pool = replayed(uri, of_classes(entries_of(storage, uri), uri, classes), {})
     check_verifiers(pool)
     return pool
 
@@ -126,7 +125,7 @@ def replayed(uri: str, log: Iterable[PoolEntry], pixels: Mapping[str, str]) -> P
     """Return what a log comes to: batches first, then corrections, then withdrawals, whatever their names.
 
     So what two machines write at the same time comes to one thing, and no withdrawn page comes back. Batches, which
-    have nearly all of a log, are taken in as they come.
+    have nearly all of a log, are taken in as they come. `pixels` are digests of images that the log does not say.
     """
     building = _Building(uri, pixels)
     corrections: list[PoolCorrection] = []
@@ -242,6 +241,11 @@ def check_log_classes(log: Iterable[PoolEntry], uri: str, classes: Sequence[str]
     """Raise StepError ClassListDiffers for a batch or correction whose classes are not these, or more, or fewer."""
     for entry in log:
         _of_classes(entry, uri, classes)
+
+
+def of_classes(log: Iterable[PoolEntry], uri: str, classes: Sequence[str]) -> Iterator[PoolEntry]:
+    """Yield a log, each entry checked as by `check_log_classes`."""
+    return (_of_classes(entry, uri, classes) for entry in log)
 
 
 def _of_classes(entry: PoolEntry, uri: str, classes: Sequence[str]) -> PoolEntry:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from ..digests import sha256_of
 from ..documents.anchor import AnchorIndex
 from ..documents.plan import Sample
-from ..documents.pool import PoolEntry
 from ..errors import Reason, StepError
 from ..progress import Counted, uncounted
 from ..storage import Storage
 from .anchor import held_out_pages
 from .images import Picture, inspect_image
 from .pages import PageFiles, check_page
-from .pool import Pool, StoredSample, check_log_classes, check_verifiers, fields_of, replayed
-from .pool_log import existing_log
+from .pool import Pool, StoredSample, check_verifiers, fields_of, of_classes, replayed
+from .pool_log import entries_of, existing_names
 from .problems import Problem, raise_first
 
 
@@ -24,11 +23,13 @@ from .problems import Problem, raise_first
 class MeasuredPool:
     """A pool in which every page that counts and can be read is known by its pixels.
 
-    `pictures` are those that had to be read for it, by the digest of the image.
+    `pictures` are those that had to be read for it, by the digest of the image; `log` are the manifests that it comes
+    of, by their file names.
     """
 
     pool: Pool
     pictures: Mapping[str, Picture]
+    log: tuple[str, ...]
 
     @property
     def pixels(self) -> dict[str, str]:
@@ -37,31 +38,41 @@ class MeasuredPool:
 
 
 def measured_pool(
-    storage: Storage, uri: str, classes: Sequence[str] | None, counted: Counted = uncounted
+    storage: Storage,
+    uri: str,
+    classes: Sequence[str] | None,
+    counted: Counted = uncounted,
+    *,
+    names: Sequence[str] | None = None,
 ) -> MeasuredPool:
-    """Read the log, and the pages of earlier releases, of which it does not say the pixels.
+    """Read the log (with `names` these manifests of it), and the pages of earlier releases, whose pixels it lacks.
 
     `classes` None takes every list of classes, and samples that nobody verified: for who puts a pool in order. Raises
     StepError as read_pool does, and where there is no pool at all.
     """
-    log = existing_log(storage, uri)
-    if classes is not None:
-        check_log_classes(log, uri, classes)
-    pictures = dict(_unknown_pictures(storage, uri, log, counted))
-    pool = replayed(uri, log, {image: picture.pixels for image, picture in pictures.items()})
+    log = tuple(existing_names(storage, uri) if names is None else names)
+    pool = _replayed(storage, uri, log, classes, {})
+    pictures = dict(_unknown_pictures(storage, pool, counted))
+    if pictures:
+        pool = _replayed(storage, uri, log, classes, {image: shown.pixels for image, shown in pictures.items()})
     if classes is not None:
         check_verifiers(pool)
-    return MeasuredPool(pool, pictures)
+    return MeasuredPool(pool, pictures, log)
 
 
-def _unknown_pictures(
-    storage: Storage, uri: str, log: Sequence[PoolEntry], counted: Counted
-) -> Iterator[tuple[str, Picture]]:
+def _replayed(
+    storage: Storage, uri: str, names: Sequence[str], classes: Sequence[str] | None, pixels: Mapping[str, str]
+) -> Pool:
+    """Return what these manifests come to. They are read for each replay: in memory they would be as large as it."""
+    log = entries_of(storage, uri, names)
+    return replayed(uri, log if classes is None else of_classes(log, uri, classes), pixels)
+
+
+def _unknown_pictures(storage: Storage, pool: Pool, counted: Counted) -> Iterator[tuple[str, Picture]]:
     """Yield what the pages show of which the log does not say the pixels. Those that cannot be read are passed over.
 
     Who needs their bytes says what is wrong with them.
     """
-    pool = replayed(uri, log, {})
     unknown = [sample for sample in pool.samples if sample.pixels is None]
     for number, sample in enumerate(unknown, start=1):
         try:
@@ -82,7 +93,7 @@ def check_pool(
     index: AnchorIndex,
     classes: Sequence[str],
     counted: Counted = uncounted,
-) -> list[tuple[StoredSample, Sample]]:
+) -> list[Sample]:
     """Read every page of the pool that counts, and return each with its boxes counted; `counted` is called meanwhile.
 
     Boxes are of these classes.
@@ -94,7 +105,7 @@ def check_pool(
     raise_first(_held_out(pool, index), "the pool " + measured.pool.uri)
     raise_first(_missing_files(storage, pool), "the pool " + measured.pool.uri)
     problems: list[Problem] = []
-    checked: list[tuple[StoredSample, Sample]] = []
+    checked: list[Sample] = []
     read = len(measured.pictures)
     for number, sample in enumerate(pool, start=1):
         boxes = _count_boxes(storage, sample, len(classes), measured.pictures.get(sample.image.sha256))
@@ -103,7 +114,7 @@ def check_pool(
             problems.append(boxes)
         else:
             fields = fields_of(sample, classes)
-            checked.append((sample, Sample(sample.image, sample.label, sample.bytes, boxes, fields=fields)))
+            checked.append(Sample(sample.image, sample.label, sample.bytes, boxes, fields=fields))
     raise_first(problems, "the pool " + measured.pool.uri)
     return checked
 

@@ -50,15 +50,20 @@ def read_log(storage: Storage, uri: str) -> list[PoolEntry]:
 
 
 def existing_log(storage: Storage, uri: str) -> list[PoolEntry]:
-    """Return what read_log does; StepError DataUnreadable where there is none: most often the URI is wrong."""
-    log = read_log(storage, uri)
-    if not log:
+    """Return what read_log does; StepError as `existing_names`."""
+    return list(entries_of(storage, uri, existing_names(storage, uri)))
+
+
+def existing_names(storage: Storage, uri: str) -> list[str]:
+    """Return what entry_names does; StepError DataUnreadable where there is none: most often the URI is wrong."""
+    names = entry_names(storage, uri)
+    if not names:
         raise bad_input(
             Reason.DATA_UNREADABLE,
             f"No batch of a pool lies below {uri}.",
             "Check the URI, or add pages with `finetune-trainer pool add`.",
         )
-    return log
+    return names
 
 
 def next_id(storage: Storage, uri: str, now: datetime) -> str:

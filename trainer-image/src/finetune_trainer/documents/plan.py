@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec.structs import asdict
 
 from .codec import (
     Bytes,
@@ -25,8 +26,12 @@ from .codec import (
 )
 from .production import Id
 
-SCHEMA: Final = "finetune-operator.io/plan/v2"
+SCHEMA: Final = "finetune-operator.io/plan/v3"
+SECOND_SCHEMA: Final = "finetune-operator.io/plan/v2"
 EARLIER_SCHEMA: Final = "finetune-operator.io/plan/v1"
+
+ManifestName = Annotated[str, msgspec.Meta(pattern=r"^[^/]+\.json$")]
+"""The name of a file in the pool's log, without its folder."""
 
 Use = Literal["train", "heldOut", "superseded", "withdrawn"]
 
@@ -147,14 +152,8 @@ class ListedSample(KnownSample, frozen=True):
     use: Use
 
 
-class Plan(Document, frozen=True, kw_only=True, omit_defaults=True):
-    """`listing` is the whole pool as it was, by which later runs tell what is fresh, new and outside.
-
-    `judged_before` has what judged runs listed of other pools. `production` is None where the third gate is not asked
-    for.
-    """
-
-    schema: Literal["finetune-operator.io/plan/v2"]
+class _OfPool(Document, frozen=True, kw_only=True, omit_defaults=True):
+    schema: str
     owner: Uid
     classes: ClassNames
     base: PlanBase
@@ -172,6 +171,28 @@ class Plan(Document, frozen=True, kw_only=True, omit_defaults=True):
     listing: tuple[ListedSample, ...]
     judged_before: tuple[KnownSample, ...]
     production: tuple[DrawnDocument, ...] | None = None
+
+
+class Plan(_OfPool, frozen=True, kw_only=True):
+    """`listing` is the whole pool as it was, by which later runs tell what is fresh, new and outside.
+
+    `pool_log` names what it was drawn from: the manifests of the pool's log, sorted, each once. Plans that an earlier
+    trainer wrote do not say it: there it is empty. `judged_before` has what judged runs listed of other pools.
+    `production` is None where the third gate is not asked for.
+    """
+
+    schema: Literal["finetune-operator.io/plan/v3"]
+    pool_log: Annotated[tuple[ManifestName, ...], msgspec.Meta(min_length=1)]
+
+
+class SecondPlan(_OfPool, frozen=True, kw_only=True):
+    """A plan that does not say what it was drawn from, and is as today's otherwise."""
+
+    schema: Literal["finetune-operator.io/plan/v2"]
+
+    def today(self) -> Plan:
+        """Return the plan as this release has it."""
+        return Plan(**{**asdict(self), "schema": SCHEMA, "pool_log": ()})
 
 
 class EarlierCounts(Document, frozen=True):
@@ -242,6 +263,7 @@ class EarlierPlan(Document, frozen=True, kw_only=True):
             held_out_documents=self.held_out_documents,
             listing=tuple(self._listing()),
             judged_before=(),
+            pool_log=(),
         )
 
     def _listing(self) -> Iterator[ListedSample]:
@@ -256,7 +278,7 @@ class EarlierPlan(Document, frozen=True, kw_only=True):
 class _Listed(Document, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """Of a plan, only what it lists: the rest of a long one takes most of the memory, and is passed over."""
 
-    schema: Literal["finetune-operator.io/plan/v2"]
+    schema: Literal["finetune-operator.io/plan/v2", "finetune-operator.io/plan/v3"]
     listing: tuple[ListedSample, ...]
     judged_before: tuple[KnownSample, ...]
 
@@ -276,13 +298,16 @@ def parse_listing(data: bytes, where: str) -> tuple[ListedSample, ...]:
 
 
 def _listed(data: bytes, where: str) -> _Listed | Plan:
-    if written_schema(data) == EARLIER_SCHEMA:
+    written = written_schema(data)
+    if written == EARLIER_SCHEMA:
         return parse_plan(data, where)
-    return decode(data, _Listed, f"The plan {where}", SCHEMA)
+    return decode(data, _Listed, f"The plan {where}", SECOND_SCHEMA if written == SECOND_SCHEMA else SCHEMA)
 
 
 def parse_plan(data: bytes, where: str) -> Plan:
-    """Parse `plan.json`, also one of the last release; StepError ContractViolated."""
-    if written_schema(data) == EARLIER_SCHEMA:
-        return decode(data, EarlierPlan, f"The plan {where}").today()
+    """Parse `plan.json`, also one that an earlier trainer wrote; StepError ContractViolated."""
+    written = written_schema(data)
+    if written in (EARLIER_SCHEMA, SECOND_SCHEMA):
+        kind: type[EarlierPlan | SecondPlan] = EarlierPlan if written == EARLIER_SCHEMA else SecondPlan
+        return decode(data, kind, f"The plan {where}").today()
     return decode(data, Plan, f"The plan {where}", SCHEMA)

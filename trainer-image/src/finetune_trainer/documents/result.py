@@ -211,12 +211,9 @@ class Added(Document, frozen=True):
 
 
 class ListedPool(Document, frozen=True):
-    """The pool as a plan lists it, by digest and count, as `documents.plan.Counts` says what they are.
+    """The pool that a plan was drawn from, by digest and count, as `documents.plan.Counts` says what they are."""
 
-    `digest` is None where a label was confirmed for more classes: nobody can tell whether that was before the draw.
-    """
-
-    digest: Sha256 | None
+    digest: Sha256
     samples: Count
     withdrawn: Count
     outside: Count

@@ -46,12 +46,13 @@ def prepare(
     )
     context.progress.report(percent=20, activity="checking pool and anchor")
     counted = context.progress.counting("checking the pool", "pages", percent=(20, 90))
-    plan = make_plan(context.storage, document, known, counted)
+    made = make_plan(context.storage, document, known, counted)
+    plan = made.plan
     new_set = count_new_set(plan.new_set)
     _check_new_set(document, plan, new_set)
     _check_labelled(context, document, plan)
     _check_compared(context, document, plan)
-    plan = with_production(context, document, inputs, plan, clock())
+    plan = with_production(context, document, inputs, made, clock())
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
     return PrepareResult(

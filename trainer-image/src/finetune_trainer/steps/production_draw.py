@@ -7,10 +7,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from ..data.earlier_plans import listing_of, taught, taught_by
+from ..data.earlier_plans import taught, taught_by
 from ..data.listing import anchor_digests
-from ..data.plan import checked_index
-from ..data.pool import fields_of
+from ..data.plan import CurrentSample, MadePlan, checked_index
 from ..documents.anchor import AnchorIndex
 from ..documents.codec import FileReference, digest
 from ..documents.inputs import PrepareInputs
@@ -21,26 +20,23 @@ from ..production.drawing import Known, days_to_draw_from, draw_documents
 from ..production.layout import production_of
 from ..storage import Storage, normalise
 from .context import StepContext
-from .listed_pool import CurrentSample, read_listed_pool
 
 
 def with_production(
-    context: StepContext, document: TrainingDocument, inputs: PrepareInputs, plan: Plan, now: datetime
+    context: StepContext, document: TrainingDocument, inputs: PrepareInputs, made: MadePlan, now: datetime
 ) -> Plan:
     """Return the plan with the documents of production that candidate and live version did not learn from.
 
     The plan stays as it is where the third gate is not asked for. Too few documents are no error: the operator asks
     a person then.
     """
-    limits, source = limits_of(document).production, document.data.production
+    plan, limits, source = made.plan, limits_of(document).production, document.data.production
     if limits is None or source is None:
         return plan
     context.progress.report(percent=95, activity="drawing documents of production")
     storage, live = context.storage, inputs.live.inputs if inputs.live else None
     index = checked_index(storage, normalise(document.data.anchor.uri), document.classes)
-    listings = listing_of(storage, document.base.inputs), listing_of(storage, live)
-    pool = read_listed_pool(storage, document, plan, listings)
-    known = known_of(storage, document, plan, live, index=index, pool=pool)
+    known = known_of(storage, document, plan, live, index=index, pool=made.pool)
     drawn = _drawn(context, document, known, now, limits, source)
     return replace(plan, production=drawn, digests=replace(plan.digests, production=digest(drawn)))
 
@@ -78,22 +74,22 @@ def known_of(
 ) -> Known:
     """Return what candidate, base and live version (its plan) learnt from, and the labels of what is held out.
 
-    `index` is the anchor's, `pool` has the samples that the plan lists as current.
+    `index` is the anchor's, `pool` what counted in the pool that the plan was drawn from.
     """
     # A label that says nothing of some classes is none here: a document is right or not by all of its fields.
     held_out = [s for s in pool if s.held_out and s.stored.fields >= len(document.classes)]
     return Known(
-        pages=learnt(storage, document, plan, live, index),
+        pages=_learnt(storage, document, plan, live, index),
         documents=frozenset(sample.stored.document for sample in pool if not sample.held_out),
         labels={
-            sample.known.pixels: (sample.stored.label, fields_of(sample.stored, document.classes))
+            sample.stored.pixels: (sample.stored.label, sample.fields)
             for sample in held_out
-            if sample.known.pixels is not None
+            if sample.stored.pixels is not None
         },
     )
 
 
-def learnt(
+def _learnt(
     storage: Storage, document: TrainingDocument, plan: Plan, live: FileReference | None, index: AnchorIndex
 ) -> frozenset[str]:
     """Return the digests of the pages that candidate, base and live version (its plan) may have learnt from."""

@@ -29,13 +29,14 @@ from ..evaluation.production import (
     page_that_differs,
     worst_replayed,
 )
+from ..production.drawing import Known
 from ..production.layout import DAYS, Production, production_of
 from ..report.differences import side_by_side
 from ..storage import join
 from .context import StepContext
-from .listed_pool import CurrentSample, differs
+from .listed_pool import differs
 from .production_documents import CapturedDocument, compare, day_of, fetch_documents
-from .production_draw import learnt
+from .production_draw import known_of
 from .yardstick import Yardstick
 
 CROPS: Final = "crops"
@@ -73,17 +74,16 @@ def replay(
     there since. Only the first `known` classes are compared, which all models have; None: all.
     """
     limits, source = limits_of(document).production, document.data.production
-    plan, pool, live = yardstick.plan, yardstick.pool, inputs.live.inputs if inputs.live else None
+    plan, live = yardstick.plan, inputs.live.inputs if inputs.live else None
     if limits is None or source is None or plan.production is None:
         return None
     production = production_of(context.storage, source.uri, document.owner.namespace, source.deployment)
     _check(plan, plan.production, production)
-    _check_labels(plan.production, pool, len(document.classes))
-    pages_learnt = learnt(context.storage, document, plan, live, yardstick.index)
-    unknown = [pages for pages in plan.production if not any(page.pixels in pages_learnt for page in pages)]
+    learnt = known_of(context.storage, document, plan, live, index=yardstick.index, pool=yardstick.pool)
+    _check_labels(plan.production, learnt)
+    unknown = [pages for pages in plan.production if not any(page.pixels in learnt.pages for page in pages)]
     there = fetch_documents(context, unknown, len(document.classes))
-    trained_on = {sample.stored.document for sample in pool if not sample.held_out}
-    if any(each.name in trained_on for each in there):
+    if any(each.name in learnt.documents for each in there):
         raise differs("its documents of production are some that it trains on other pages of")
     compared = compare(context, models, there)
     classes = document.classes[:known]
@@ -124,24 +124,18 @@ def _is_in_its_place(page: DrawnPage, production: Production) -> bool:
     return page.record.uri == join(production.pages(day, "Random"), f"{page.prediction}.json")
 
 
-def _check_labels(drawn: Sequence[DrawnDocument], pool: Sequence[CurrentSample], classes: int) -> None:
+def _check_labels(drawn: Sequence[DrawnDocument], known: Known) -> None:
     """Raise StepError unless each label is what the pool's held-out pages have for these pixels, of all classes.
 
     By an empty label both models are wrong alike wherever they find something, and nothing would be lost. Without one
-    a box is right wherever it is. A label that was confirmed for all classes since may have been none.
+    a box is right wherever it is.
     """
-
-    def is_whole(fields: int | None) -> bool:
-        return fields is None or fields >= classes
-
-    held_out = {s.known.pixels: s for s in pool if s.held_out and any(map(is_whole, s.fields))}
     for page in (page for pages in drawn for page in pages):
-        sample = held_out.get(page.pixels)
+        if (page.label, page.fields) == known.labels.get(page.pixels, (None, None)):
+            continue
         if page.label is None:
-            if sample is not None and all(map(is_whole, sample.fields)):
-                raise differs("its documents of production lack labels that held-out pages of the pool have")
-        elif sample is None or page.label.sha256 != sample.known.label or not is_whole(page.fields):
-            raise differs("its documents of production have labels that no held-out page of the pool has")
+            raise differs("its documents of production lack labels that held-out pages of the pool have")
+        raise differs("its documents of production have labels that no held-out page of the pool has")
 
 
 def columns(counts: ReplayCounts, rule: Rule) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from ..training.usable import check_usable
 from ..training.yolo import Trained
 from ..training.yolo import train as run_training
 from .context import StepContext
-from .listed_pool import erasures_named
+from .listed_pool import check_says_its_log, erasures_named
 from .models import classes_of_base
 from .scratch import clear
 
@@ -186,6 +186,7 @@ def _check_plan(plan: Plan, document: TrainingDocument) -> None:
             "Start the run again.",
         )
     check_classes(plan.classes, "The plan", expected=document.classes)
+    check_says_its_log(plan)  # no evaluation would take what it trains
 
 
 def _lineage(document: TrainingDocument) -> Lineage:

@@ -15,24 +15,24 @@ from msgspec.structs import replace
 from ..data.anchor import anchor_fields, anchor_sample, pages_digest
 from ..data.earlier_plans import listing_of, read_plan
 from ..data.listing import Listing, anchor_digests, digests_of, is_measured_on
-from ..data.plan import checked_index, count_new_set, samples_digest, taught_digest
+from ..data.plan import CurrentSample, checked_index, count_new_set, samples_digest, taught_digest
 from ..digests import set_digest
 from ..documents.anchor import AnchorIndex
 from ..documents.inputs import EvaluateInputs
-from ..documents.plan import NewSetCounts, Plan, PoolSample, Sample
+from ..documents.plan import NewSetCounts, Plan, PoolSample, Sample, TrainSample
 from ..documents.result import ListedPool
 from ..documents.run import RebuildDocument, TrainingDocument
 from ..storage import normalise
 from .context import StepContext
-from .listed_pool import CurrentSample, differs, read_listed_pool
+from .listed_pool import differs, read_listed_pool
 
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
     """The plan, the test set and the new samples; these are fresh by what is live at this evaluation.
 
-    `index` is the anchor's, `pool` what counted in the pool when the plan was drawn, and `listed` how much that was:
-    both read once, and held to it.
+    `index` is the anchor's, `pool` what counted in the pool that the plan was drawn from, and `listed` how much that
+    was: both read once.
     """
 
     plan: Plan
@@ -58,18 +58,20 @@ def read_yardstick(context: StepContext, document: TrainingDocument, inputs: Eva
         raise differs(f"the test split of {anchor} has digest {test_digest}, not {plan.digests.test_set}")
     base = listing_of(context.storage, document.base.inputs)
     live = listing_of(context.storage, inputs.live.inputs if inputs.live else None)
-    pool = read_listed_pool(context.storage, document, plan, (base, live))
-    _check_new_set(document, plan, index, base, pool)
+    reading = context.progress.counting("reading pages of the pool", "pages", percent=(0, 10))
+    pool = read_listed_pool(context.storage, document, plan, reading)
+    judged = _judged(document, index, base, pool)
+    _check_new_set(document, plan, judged)
     _check_training(document, plan, index, base, pool)
-    _check_fields(document, plan, index, pool)
-    known = {_stored_pair(sample): sample.known for sample in pool}
-    new_set = tuple(replace(sample, fresh=not live.has(known[_pair(sample)])) for sample in plan.new_set)
     fields = anchor_fields(index, document.classes)
+    _check_anchor_fields(plan, fields)
+    fresh = (not live.has(sample.stored.known) for sample in judged)
+    new_set = tuple(replace(sample, fresh=is_fresh) for sample, is_fresh in zip(plan.new_set, fresh, strict=True))
     test = tuple(anchor_sample(anchor, page, fields) for page in index.splits.test)
     return Yardstick(
         plan=plan,
         index=index,
-        pool=tuple(pool),
+        pool=pool,
         listed=_count_listed(plan, base, pool, len(document.classes)),
         test_digest=test_digest,
         test=test,
@@ -80,34 +82,55 @@ def read_yardstick(context: StepContext, document: TrainingDocument, inputs: Eva
 
 
 def _count_listed(plan: Plan, base: Listing, pool: Sequence[CurrentSample], classes: int) -> ListedPool:
-    """Return what `prepare` has to have counted, by the plan's listing as the pool bears it out."""
-    whole = ({None if fields is None or fields >= classes else fields for fields in s.fields} for s in pool)
-    taught = ((s.stored.image.sha256, s.stored.label.sha256, next(iter(s.fields))) for s in pool)
+    """Return what `prepare` has to have counted of the pool that the plan was drawn from."""
+    taught = ((s.stored.image.sha256, s.stored.label.sha256, s.fields) for s in pool)
     return ListedPool(
-        digest=taught_digest(taught, classes) if all(len(fields) == 1 for fields in whole) else None,
+        digest=taught_digest(taught, classes),
         samples=len(pool),
         withdrawn=len({listed.image for listed in plan.listing if listed.use == "withdrawn"}),
-        outside=sum(not s.held_out and not base.has(s.known) for s in pool),
+        outside=sum(not s.held_out and not base.has(s.stored.known) for s in pool),
     )
 
 
-def _check_new_set(
-    document: TrainingDocument, plan: Plan, index: AnchorIndex, base: Listing, pool: Sequence[CurrentSample]
-) -> None:
-    """Raise StepError unless the plan's new samples are those of the pool that it was drawn from, every one."""
-    uri, share = document.data.pool.uri, Decimal(document.holdout)
-    trained = anchor_digests(index.splits.train)
-    judged = [
+def _judged(
+    document: TrainingDocument, index: AnchorIndex, base: Listing, pool: Sequence[CurrentSample]
+) -> list[CurrentSample]:
+    """Return the samples of the pool that Gate 2 looks at, in the pool's order."""
+    trained, only_held_out = anchor_digests(index.splits.train), Decimal(document.holdout) > 0
+    return [
         s
         for s in pool
-        if is_measured_on(s.known, held_out=s.held_out, base=base, trained=trained, only_held_out=share > 0)
+        if is_measured_on(s.stored.known, held_out=s.held_out, base=base, trained=trained, only_held_out=only_held_out)
     ]
+
+
+def _check_new_set(document: TrainingDocument, plan: Plan, judged: Sequence[CurrentSample]) -> None:
+    """Raise StepError unless the plan's new samples are these, each once, in their order and with all that is known.
+
+    Only boxes are not known before labels are read, and what is fresh is by what is live at this evaluation.
+    """
     digest = set_digest((s.stored.image.sha256, s.stored.label.sha256) for s in judged)
     if not digest == samples_digest(plan.new_set) == plan.digests.new_set:
+        uri = document.data.pool.uri
         raise differs(f"the new samples of the pool {uri} have digest {digest}, not {plan.digests.new_set}")
-    held_out = {s.stored.image.sha256: (s.stored.document, s.held_out) for s in judged}
-    if any((s.document, s.held_out) != held_out[s.image.sha256] for s in plan.new_set):
-        raise differs("it names other documents, or holds out others, than the pool and the holdout say")
+    of_pool = [
+        PoolSample(
+            image=s.stored.image,
+            label=s.stored.label,
+            bytes=s.stored.bytes,
+            boxes=0,
+            document=s.stored.document,
+            fresh=False,
+            held_out=s.held_out,
+            fields=s.fields,
+        )
+        for s in judged
+    ]
+    if [replace(sample, boxes=0, fresh=False) for sample in plan.new_set] != of_pool:
+        raise differs(
+            "of its new samples it says other documents, files or classes than the pool does, in another order, or "
+            "holds out others than the holdout says"
+        )
 
 
 def _check_training(
@@ -120,12 +143,14 @@ def _check_training(
     What `train` did by it is not seen here. But a plan that teaches what is held out is seen before it is judged, and
     later runs read in it what this version knows already.
     """
-    trainable = [s for s in pool if not s.held_out]
     rebuilds = isinstance(document, RebuildDocument)
-    least = {_stored_pair(s) for s in trainable if rebuilds or not base.has(s.known)}
-    taught = {_pair(s) for s in plan.train if s.origin == "pool"}
-    if not least <= taught <= {_stored_pair(s) for s in trainable}:
-        raise differs("it trains on other pages of the pool than those that are not held out")
+    trainable = {_trained(s): rebuilds or not base.has(s.stored.known) for s in pool if not s.held_out}
+    taught = {replace(s, boxes=0) for s in plan.train if s.origin == "pool"}
+    if not {sample for sample, must in trainable.items() if must} <= taught <= trainable.keys():
+        raise differs(
+            "it trains on other pages of the pool than those that are not held out, or says other files or classes of "
+            "them than the pool does"
+        )
     ever = {digest for sample in plan.listing for digest in digests_of(sample)}
     old = {
         (p.image_sha256, p.label_sha256)
@@ -141,20 +166,16 @@ def _check_training(
         raise differs("its val pages are not the anchor's")
 
 
-def _check_fields(document: TrainingDocument, plan: Plan, index: AnchorIndex, pool: Sequence[CurrentSample]) -> None:
-    """Raise StepError where the plan says of a label that it was made for other classes than it was."""
-    of_anchor = frozenset((anchor_fields(index, document.classes),))
-    of_pool = {_stored_pair(sample): sample.fields for sample in pool}
-    from_pool = [sample for sample in plan.train if sample.origin == "pool"]
-    said = [(sample, of_pool[_pair(sample)]) for sample in (*from_pool, *plan.new_set)]
-    others = (*(sample for sample in plan.train if sample.origin == "anchor"), *plan.val, *plan.test)
-    said += [(sample, of_anchor) for sample in others]
-    if any(sample.fields not in fields for sample, fields in said):
-        raise differs("it says of labels that they were made for other classes than they were")
+def _check_anchor_fields(plan: Plan, fields: int | None) -> None:
+    """Raise StepError where the plan says of a label of the anchor that it was made for other classes than it was."""
+    of_anchor = (*(sample for sample in plan.train if sample.origin == "anchor"), *plan.val, *plan.test)
+    if any(sample.fields != fields for sample in of_anchor):
+        raise differs("it says of the anchor's labels that they were made for other classes than they were")
 
 
-def _stored_pair(sample: CurrentSample) -> tuple[str, str | None]:
-    return sample.stored.image.sha256, sample.stored.label.sha256
+def _trained(sample: CurrentSample) -> TrainSample:
+    stored = sample.stored
+    return TrainSample(stored.image, stored.label, stored.bytes, 0, "pool", fields=sample.fields)
 
 
 def _pair(sample: Sample) -> tuple[str, str | None]:

@@ -242,7 +242,7 @@ def _counted_otherwise(inputs: Inputs, result: EvaluateResult, fresh_by: str | N
 
 
 def _listed_otherwise(inputs: Inputs, result: EvaluateResult) -> list[str]:
-    """Return what `prepare` said of the pool otherwise than its plan lists it (R315)."""
+    """Return what `prepare` said of the pool otherwise than it was when the plan was drawn (R315)."""
     listed = result.pool
     if listed is None or inputs.outside is None:
         return []  # measured or prepared by an earlier release
@@ -253,7 +253,7 @@ def _listed_otherwise(inputs: Inputs, result: EvaluateResult) -> list[str]:
     )
     wrong = [f"{counted} {what}, not {said}" for what, said, counted in counts if said != counted]
     pool = inputs.digests.get("pool")
-    return wrong if listed.digest in (None, pool) else [*wrong, f"pool {_short(listed.digest)}, not {_short(pool)}"]
+    return wrong if listed.digest == pool else [*wrong, f"pool {_short(listed.digest)}, not {_short(pool)}"]
 
 
 def manifest_digest(said: StepResult) -> str | None:
