@@ -13,7 +13,7 @@ from finetune_trainer.data.lineage import RunLineage, pool_lineage
 from finetune_trainer.documents.codec import FileReference
 from finetune_trainer.errors import StepError
 from finetune_trainer.storage import Storage, local_path
-from trainer.policy import FIRST, Policy, of_the_last_release, saved_anew
+from trainer.policy import FIRST, Policy, forget_pixels, of_the_last_release, saved_anew
 from trainer.world import NONCE, World, add_to_pool, relabel
 
 ARTIFACT = "a" * 64
@@ -94,6 +94,23 @@ def test_a_page_that_trained_out_of_another_pool_in_another_file_is_found_by_its
     policy.pool = here
     policy.withdraw(FIRST, 1)
     assert lineage(policy)["uid-1"].withdrawn == 1
+
+
+def test_a_copy_that_an_earlier_release_took_for_a_page_taught_what_was_corrected_in_the_other_file(
+    policy: Policy,
+) -> None:
+    here = policy.pool
+    policy.pool = policy.world.root / "second"
+    folder = policy.folder(FIRST, 2)
+    saved_anew(folder)
+    add_to_pool(policy.pool, folder, policy.world.anchor)
+    published(policy.world, "uid-1", policy.run())
+    forget_pixels(here)
+    add_to_pool(here, folder, policy.world.anchor)
+    policy.pool = here
+    forget_pixels(here)
+    policy.correct(FIRST, 1)
+    assert lineage(policy)["uid-1"].corrected == 1
 
 
 def test_a_page_that_is_held_out_taught_nobody(policy: Policy) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -76,6 +78,20 @@ def test_a_store_that_says_no_time_or_one_of_no_zone_does_not_tell(monkeypatch: 
 
     monkeypatch.setattr(Storage, "_system", lambda *_: Told())
     assert Storage().times("gs://bucket/pool") == {"gcs": moment, "none": None, "empty": None, "naive": None}
+
+
+@pytest.mark.parametrize("seconds", [1e12, -1e12, float(2**63), -float(2**63)])
+def test_a_file_whose_time_is_beyond_the_calendar_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    class Entry:
+        name = "a.json"
+
+        def stat(self, *, follow_symlinks: bool = True) -> SimpleNamespace:
+            return SimpleNamespace(st_mtime=seconds, st_ctime=seconds)
+
+    monkeypatch.setattr("finetune_trainer.local_files.os.scandir", lambda _: nullcontext([Entry()]))
+    assert Storage().times(tmp_path.as_uri()) == {"a.json": None}
 
 
 NAMES = (

@@ -68,15 +68,23 @@ def _temporary(path: Path, data: bytes) -> Path:
 def times(folder: Path) -> dict[str, datetime | None]:
     """Return since when each file directly below `folder` is there as it is; of no folder none.
 
-    By the later of its two times, for a copy that keeps its time of writing is new by the other one.
+    By the later of its two times, for a copy that keeps its time of writing is new by the other one. None where that
+    is none of the calendar.
     """
     since: dict[str, datetime | None] = {}
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # what expires goes at any moment; so may what a link leads to
                 both = entry.stat(), entry.stat(follow_symlinks=False)
-                since[entry.name] = datetime.fromtimestamp(max(max(s.st_mtime, s.st_ctime) for s in both), UTC)
+                since[entry.name] = _moment(max(max(s.st_mtime, s.st_ctime) for s in both))
     return since
+
+
+def _moment(seconds: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):  # before year 1 or after 9999, as odd mounts say
+        return None
 
 
 def walk(root: Path) -> tuple[list[str], dict[str, str]]:

@@ -102,15 +102,19 @@ def _artifacts(data: bytes) -> Iterator[str]:
 
 
 def _learn(pool: Pool, plan: Plan, learned: _Learned) -> None:
-    """Note the pages of a plan that should not have trained."""
+    """Note the pages of a plan that should not have trained.
+
+    A file may be a page of its own in a pool of an earlier release, and by the pixels that the plan has of it another
+    one: what became of either became of it.
+    """
     pixels = {sample.image: sample.pixels for sample in plan.listing}
     for sample in plan.train:
         label = sample.label.sha256 if sample.label else None
-        page = pool.page(sample.image.sha256, pixels.get(sample.image.sha256))
-        became = None if page is None else _became(page, sample)
-        if page is not None and became is not None:
-            page_of_run = LearnedPage(sample.image.sha256, label, page.last.document, became)
-            learned.setdefault((sample.image.sha256, label), page_of_run)
+        for page in filter(None, map(pool.page, (sample.image.sha256, pixels.get(sample.image.sha256)))):
+            became = _became(page, sample)
+            if became is not None:
+                page_of_run = LearnedPage(sample.image.sha256, label, page.last.document, became)
+                learned.setdefault((sample.image.sha256, label), page_of_run)
 
 
 def _run(run: str, learned: _Learned, artifacts: set[str]) -> RunLineage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import chain
 from typing import Final, assert_never
 
 from ..documents.classes import labelled_fields
@@ -124,22 +125,27 @@ def read_pool(storage: Storage, uri: str, classes: Sequence[str]) -> Pool:
 def replayed(uri: str, log: Iterable[PoolEntry], pixels: Mapping[str, str]) -> Pool:
     """Return what a log comes to: batches first, then corrections, then withdrawals, whatever their names.
 
-    So what two machines write at the same time comes to one thing, and no withdrawn page comes back. Batches, which
-    have nearly all of a log, are taken in as they come. `pixels` are digests of images that the log does not say.
+    So what two machines write at the same time comes to one thing, and no withdrawn page comes back. Which files show
+    one page is told by their pixels, and any entry may say those of an image: pages are made once all was read. Of
+    batches, which have nearly all of a log, only that is kept which pages are made of. `pixels` are digests of images
+    that the log does not say.
     """
-    building = _Building(uri, pixels)
+    brought: list[StoredSample] = []
     corrections: list[PoolCorrection] = []
     withdrawals: list[PoolWithdrawal] = []
     for entry in log:
         match entry:
             case PoolBatch():
-                building.add(entry)
+                brought.extend(_stored(uri, entry, sample) for sample in entry.samples)
             case PoolCorrection():
                 corrections.append(entry)
             case PoolWithdrawal():
                 withdrawals.append(entry)
             case _:
                 assert_never(entry)
+    building = _Building(uri)
+    for stored in _with_pixels(brought, pixels, (*corrections, *withdrawals)):
+        building.add(stored)
     for correction in corrections:
         building.correct(correction)
     for withdrawal in withdrawals:
@@ -147,36 +153,73 @@ def replayed(uri: str, log: Iterable[PoolEntry], pixels: Mapping[str, str]) -> P
     return Pool(uri, tuple(building.pages), building.by_digest)
 
 
+def _stored(uri: str, batch: PoolBatch, sample: BatchSample) -> StoredSample:
+    image = sample.image
+    return StoredSample(
+        image=FileReference(join(uri, image.path), image.sha256),
+        label=FileReference(join(uri, sample.label.path), sample.label.sha256),
+        bytes=image.bytes,
+        document=sample.document,
+        source=sample.source,
+        verified_by=sample.verified_by,
+        verified_at=sample.verified_at,
+        batch=batch.id,
+        fields=len(batch.classes),
+        pixels=image.pixels,
+        look=image.look,
+    )
+
+
+def _with_pixels(
+    brought: Sequence[StoredSample], read: Mapping[str, str], later: Iterable[PoolCorrection | PoolWithdrawal]
+) -> Iterator[StoredSample]:
+    """Yield what batches brought, with the pixels that another batch says, the image shows or a later entry says.
+
+    What is said first counts.
+    """
+    unsaid = {stored.image.sha256 for stored in brought if stored.pixels is None}
+    said: Iterable[tuple[str, str | None]] = chain(
+        ((stored.image.sha256, stored.pixels) for stored in brought),
+        read.items(),
+        ((sample.image, sample.pixels) for entry in later for sample in entry.samples),
+    )
+    known: dict[str, str] = {}
+    for image, pixels in said:
+        if pixels is not None and image in unsaid:
+            known.setdefault(image, pixels)
+    for stored in brought:
+        pixels = known.get(stored.image.sha256) if stored.pixels is None else None
+        yield stored if pixels is None else replace(stored, pixels=pixels)
+
+
 @dataclass(slots=True)
 class _Building:
-    """A pool while its log is read. Grows by it."""
+    """A pool while it is made of what its log has. Grows by it."""
 
     uri: str
-    known_pixels: Mapping[str, str]
     pages: list[PoolPage] = field(default_factory=list)
     by_digest: dict[str, PoolPage] = field(default_factory=dict)
 
-    def add(self, batch: PoolBatch) -> None:
-        """Take a batch in; a page that is there already, by its bytes or pixels, is another file of that page.
+    def add(self, stored: StoredSample) -> None:
+        """Take in what a batch brought; a page that is there already, by its bytes or pixels, is another file of it.
 
         Its label says nothing, unless it is the same and was made for more classes: then the page is complete by it.
         """
-        for sample in batch.samples:
-            stored = self._stored(batch, sample)
-            page = self._find(sample.image.sha256, stored.pixels)
-            if page is None:
-                page = PoolPage([stored])
-                self.pages.append(page)
-            elif stored.label.sha256 == page.last.label.sha256 and stored.fields > page.last.fields:
-                by, at = stored.verified_by, stored.verified_at
-                page.samples.append(replace(page.last, fields=stored.fields, verified_by=by, verified_at=at))
-            self._know(page, sample.image.sha256, stored.pixels)
-            if sample.image.sha256 not in page.copies:
-                page.copies.append(sample.image.sha256)
-            page.batches.add(batch.id)
-            page.documents.add(sample.document)
-            for file in (stored.image, stored.label):
-                page.files.setdefault(file.uri, file)
+        image = stored.image.sha256
+        page = self._find(image, stored.pixels)
+        if page is None:
+            page = PoolPage([stored])
+            self.pages.append(page)
+        elif stored.label.sha256 == page.last.label.sha256 and stored.fields > page.last.fields:
+            by, at = stored.verified_by, stored.verified_at
+            page.samples.append(replace(page.last, fields=stored.fields, verified_by=by, verified_at=at))
+        self._know(page, image, stored.pixels)
+        if image not in page.copies:
+            page.copies.append(image)
+        page.batches.add(stored.batch)
+        page.documents.add(stored.document)
+        for file in (stored.image, stored.label):
+            page.files.setdefault(file.uri, file)
 
     def correct(self, correction: PoolCorrection) -> None:
         """Give pages other labels. A page that no batch has any more has none to correct."""
@@ -208,23 +251,6 @@ class _Building:
         self.by_digest.setdefault(image, page)
         if pixels is not None:
             self.by_digest.setdefault(pixels, page)
-            page.samples[:] = [s if s.pixels else replace(s, pixels=pixels) for s in page.samples]
-
-    def _stored(self, batch: PoolBatch, sample: BatchSample) -> StoredSample:
-        image = sample.image
-        return StoredSample(
-            image=FileReference(join(self.uri, image.path), image.sha256),
-            label=FileReference(join(self.uri, sample.label.path), sample.label.sha256),
-            bytes=image.bytes,
-            document=sample.document,
-            source=sample.source,
-            verified_by=sample.verified_by,
-            verified_at=sample.verified_at,
-            batch=batch.id,
-            fields=len(batch.classes),
-            pixels=image.pixels or self.known_pixels.get(image.sha256),
-            look=image.look,
-        )
 
     def _corrected(self, sample: StoredSample, correction: PoolCorrection, said: CorrectedSample) -> StoredSample:
         return replace(
