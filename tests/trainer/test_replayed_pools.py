@@ -253,3 +253,20 @@ def test_no_run_goes_on_by_a_plan_of_an_earlier_trainer(
     document = policy.document()
     with pytest.raises(StepError, match="The plan is of an earlier trainer"):
         train(context("train", document, policy.world.root / "t"), document, TrainInputs(1, NONCE, plan))
+
+
+def test_a_page_of_which_a_withdrawal_of_an_earlier_release_names_one_file_is_withdrawn_for_both_steps(
+    policy: Policy,
+) -> None:
+    forget_pixels(policy.pool)
+    copy = write_new_pages(policy.world.root / "copy", count=2, first=FIRST + 11)
+    saved_anew(copy)
+    add_to_pool(policy.pool, copy, policy.world.anchor)
+    forget_pixels(policy.pool)
+    policy.withdraw(FIRST + 11, 1)
+    withdrawal = max((policy.pool / "batches").iterdir())
+    content = json.loads(withdrawal.read_text())
+    assert len(content["samples"]) == 2
+    del content["samples"][1]
+    withdrawal.write_text(json.dumps(content))
+    assert judged_by(policy, policy.run()).counts.documents == 12
