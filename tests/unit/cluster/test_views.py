@@ -309,10 +309,33 @@ def test_the_hash_changes_with_everything_but_our_keys() -> None:
         ({"rollingUpdate": {"maxSurge": 2}}, 1, True),
         ({"rollingUpdate": {"maxSurge": "9" * 5000 + "%"}}, 1, True),
         ({"rollingUpdate": {"maxSurge": "25%"}}, 0, False),
+        ({"rollingUpdate": {"maxSurge": "0"}}, 3, False),
+        ({"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}, 1, True),
     ],
 )
 def test_whether_a_new_pod_may_run_beside_the_old_ones(strategy: Any, replicas: int, surges: bool) -> None:
     assert deployment_view(deployment(spec={"strategy": strategy, "replicas": replicas})).can_surge is surges
+
+
+@pytest.mark.row("D272")
+@pytest.mark.parametrize(
+    ("unavailable", "replicas", "stays"),
+    [
+        (0, 1, True),
+        (1, 1, False),
+        (1, 2, True),
+        (5, 3, False),
+        ("99%", 1, True),
+        ("99%", 100, True),
+        ("100%", 1, False),
+        ("100%", 3, False),
+        ("9" * 5000 + "%", 3, False),
+        ("a few", 3, True),
+    ],
+)
+def test_whether_an_old_pod_stays_until_a_new_one_serves(unavailable: Any, replicas: int, stays: bool) -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": unavailable}}
+    assert deployment_view(deployment(spec={"strategy": strategy, "replicas": replicas})).can_surge is stays
 
 
 @pytest.mark.parametrize(
