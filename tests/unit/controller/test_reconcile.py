@@ -166,6 +166,16 @@ def test_words_that_differ_at_every_try_are_not_written_at_every_try(world: Worl
     assert world.warned("QuotaExceeded") == 1
 
 
+@pytest.mark.row("R323")
+def test_words_of_a_refusal_are_written_anew_when_the_clock_was_set_back(world: World) -> None:
+    world.client.refused = frozenset((Kind.JOB,))
+    world.refuse(RUN, tries=2)
+    world.client.words = "exceeded quota, as another one says"
+    world.server.advance(-3600)
+    world.refuse(RUN, tries=2)
+    assert "another one" in world.condition(RUN, "Prepared")["message"]
+
+
 @pytest.mark.row("R55")
 def test_a_scheduler_that_says_something_else_each_second_is_quoted_a_few_times_and_then_once_a_minute(
     world: World,

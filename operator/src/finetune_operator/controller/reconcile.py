@@ -120,7 +120,7 @@ class Reconciler:
     def _remember(self, uid: str, refusal: Refusal) -> None:
         known = self._refused.get(uid)
         if known is not None and known.is_like(refusal):
-            if refusal.at - known.at < NEW_WORDS:
+            if timedelta() <= refusal.at - known.at < NEW_WORDS:  # else the clock was set back
                 return
         else:
             self._posted.discard(uid)
