@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 _MOST_CANDIDATES: Final = 30_000
-"""Candidates that enter NMS, best first, as ultralytics limits them; only an untrained model has more."""
+"""Detections that enter NMS, best first, as ultralytics and the server limit them; only an untrained model has more."""
 
 
 @dataclass(frozen=True, slots=True)
