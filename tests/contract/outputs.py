@@ -45,10 +45,11 @@ OUTPUTS: Final = {
     "overlap is a share, as a division in float32 has it": Output(
         ((10, 10, 4.6, 4.8, 0.9), (10.05, 10.15, 1.6, 7, 0.8)), (0.9, 0.8), nms_iou=0.3
     ),
+    "a score above 1 counts as 1, as no captured page may have more": Output(
+        ((20, 20, 8, 8, 1.000001), (60, 60, 8, 8, 1), (40, 40, 8, 8, 7), (80, 80, 8, 8, 0.8)), (1, 1, 1, 0.8)
+    ),
     "the best 30,000 candidates count, and no other": Output(
         (*(((20, 20, 8, 8, 0.9),) * MOST_CANDIDATES), (60, 60, 8, 8, 0.8)), (0.9,)
     ),
-    "of one less all do": Output(
-        (*(((20, 20, 8, 8, 0.9),) * (MOST_CANDIDATES - 1)), (60, 60, 8, 8, 0.8)), (0.9, 0.8)
-    ),
+    "of one less all do": Output((*(((20, 20, 8, 8, 0.9),) * (MOST_CANDIDATES - 1)), (60, 60, 8, 8, 0.8)), (0.9, 0.8)),
 }

@@ -28,14 +28,15 @@ class Detections:
 def select(output: Floats, settings: ServingSettings) -> Detections:
     """Decode one image's head output (4 + classes, candidates), boxes as centre and size.
 
-    Multi-label: every class score of a candidate above the serving confidence is a detection of its own.
+    Multi-label: every class score of a candidate above the serving confidence is a detection of its own. One above 1
+    counts as 1: no record of a captured page may have more.
     """
     above = output[4:] > np.float32(settings.confidence)
     candidates = np.flatnonzero(above.any(axis=0))
     # Candidate-major order, so that equal scores keep the order in which the evaluator sees them.
     at, classes = np.nonzero(above[:, candidates].T)
     columns = candidates[at]
-    scores = output[4:][classes, columns]
+    scores = np.minimum(output[4:][classes, columns], 1)
     centre, half = output[:2, columns].T, output[2:4, columns].T / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1)
     keep = suppress(boxes, scores, classes, nms_iou=settings.nms_iou, limit=settings.max_detections)
