@@ -32,7 +32,7 @@ class Output:
     @property
     def scores(self) -> list[float]:
         """What is detected, in the network's precision."""
-        return np.array(self.found, np.float32).tolist()
+        return [float(np.float32(score)) for score in self.found]
 
 
 OUTPUTS: Final = {
