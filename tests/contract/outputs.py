@@ -21,7 +21,7 @@ class Output:
     """Rows (x, y, width, height, score of the one class), and the scores of what is detected, best first."""
 
     rows: tuple[tuple[float, ...], ...]
-    found: tuple[float, ...]
+    detected: tuple[float, ...]
     nms_iou: float = 0.7
 
     @property
@@ -32,7 +32,7 @@ class Output:
     @property
     def scores(self) -> list[float]:
         """What is detected, in the network's precision."""
-        return [float(np.float32(score)) for score in self.found]
+        return [float(np.float32(score)) for score in self.detected]
 
 
 OUTPUTS: Final = {
