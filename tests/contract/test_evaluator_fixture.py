@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from contract.kinds import KINDS, PIXELS_BY_RULE, as_kind, pixels_digest
+from contract.outputs import OUTPUTS, SIZE
 from finetune_trainer.data.decoding import PIXEL_RULE
 from finetune_trainer.data.images import Picture, as_trained, inspect_image
 from finetune_trainer.evaluation.detector import Detector, open_detector
-from finetune_trainer.evaluation.postprocess import Thresholds, overlap
-from finetune_trainer.evaluation.preprocess import decode
+from finetune_trainer.evaluation.postprocess import Thresholds, overlap, postprocess
+from finetune_trainer.evaluation.preprocess import Letterbox, decode
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
@@ -62,6 +63,15 @@ def check(detector: Detector, data: bytes, page: str) -> None:
     # One to one: scores that differ by rounding alone may come in either order.
     assert same.any(axis=0).all()
     assert same.any(axis=1).all()
+
+
+@pytest.mark.row("R317")
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_the_evaluator_finds_in_any_output_what_the_server_answers(case: str) -> None:
+    output = OUTPUTS[case]
+    whole = Letterbox(SIZE, SIZE, SIZE, SIZE, 0, 0)
+    detections = postprocess(output.array, whole, Thresholds(0.25, output.nms_iou, max_detections=300))
+    assert detections.scores.tolist() == output.scores
 
 
 @pytest.mark.parametrize("page", EXPECTED["pages"])

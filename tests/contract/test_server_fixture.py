@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from contract.kinds import KINDS, MEDIA_TYPES, PIXELS_BY_RULE, as_kind, pixels_digest
+from contract.outputs import OUTPUTS, SIZE
+from finetune_server.metadata import ServingSettings
 from finetune_server.pages.decoding import PIXEL_RULE
+from finetune_server.postprocess import select
 from server.support import Answer, ServerProcess, decode, install_model, wait_until
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -79,6 +82,14 @@ def test_a_page_of_another_kind_of_file_is_answered_alike(server: ServerProcess,
     page = cv2.imread(str(FIXTURES / "pages" / "small.png"))
     assert page is not None
     check(server.predict(as_kind(np.asarray(page, np.uint8), kind), MEDIA_TYPES[Path(kind).suffix]), "small.png")
+
+
+@pytest.mark.row("R317")
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_the_server_answers_of_any_output_what_the_evaluator_finds(case: str) -> None:
+    output = OUTPUTS[case]
+    settings = ServingSettings(("field",), SIZE, confidence=0.25, nms_iou=output.nms_iou, max_detections=300)
+    assert select(output.array, settings).scores.tolist() == output.scores
 
 
 @pytest.mark.parametrize("page", PIXELS["pages"])

@@ -45,11 +45,13 @@ def tiny_model(
     lineage: dict[str, Any] | None = None,
     poison: float | None = None,
     size: int = SIZE,
+    kind: int = TensorProto.FLOAT,
 ) -> bytes:
     """A network with a detect head's shape that sees colours: class c's score in a cell is channel c % 3's mean there.
 
     So what it answers depends on order of channels, scaling, padding and boxes, like a trained one.
-    Boxes are 1.5 cells wide, which gives NMS something to do. `poison` is added to every score.
+    Boxes are 1.5 cells wide, which gives NMS something to do. `poison` is added to every score, `kind` is the
+    type of the numbers that come out.
     """
     cell = size // GRID
     centres = (np.arange(GRID) + 0.5) * cell
@@ -65,13 +67,14 @@ def tiny_model(
         helper.make_node("Reshape", ["cells", "shape"], ["colours"]),
         helper.make_node("Gather", ["colours", "channels"], ["clean"], axis=1),
         helper.make_node("Add", ["clean", "poison"], ["scores"]),
-        helper.make_node("Concat", ["boxes", "scores"], ["output0"], axis=1),
+        helper.make_node("Concat", ["boxes", "scores"], ["rows"], axis=1),
+        helper.make_node("Cast", ["rows"], ["output0"], to=kind),
     ]
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, size, size])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 4 + len(classes), GRID * GRID])],
+        [helper.make_tensor_value_info("output0", kind, [1, 4 + len(classes), GRID * GRID])],
         initial,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

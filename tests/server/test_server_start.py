@@ -14,6 +14,7 @@ from typing import Any
 
 import onnx
 import pytest
+from onnx import TensorProto
 
 from finetune_server.artifact import Artifact
 from finetune_server.config import serve_config
@@ -134,6 +135,8 @@ def without(key: str) -> dict[str, Any]:
         (tiny_model(settings=serving_settings(maxDetections=0)), "ModelSettingsInvalid"),
         (tiny_model(settings=serving_settings(imageSize=128)), "ModelShape"),
         (tiny_model(settings=serving_settings(classes=("red", "green"))), "ModelShape"),
+        (tiny_model(kind=TensorProto.DOUBLE), "ModelShape"),
+        (tiny_model(kind=TensorProto.FLOAT16), "ModelShape"),
         (tiny_model(poison=float("nan")), "ModelUnusable"),
     ],
     ids=[
@@ -149,6 +152,8 @@ def without(key: str) -> dict[str, Any]:
         "no detections",
         "other size",
         "a class too few",
+        "more digits",
+        "fewer digits",
         "NaN weights",
     ],
 )

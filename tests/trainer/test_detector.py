@@ -27,18 +27,21 @@ BOX = np.array([[16, 16, 8, 8, 0.9, 0.0, 0.0], [4, 4, 4, 4, 0.0, 0.0, 0.0]], np.
 SERVING = Serving(SIZE, "0.25", "0.7", 300)
 
 
-def constant(folder: Path, output: TensorProto, lineage: Lineage | None = None) -> Path:
+def constant(
+    folder: Path, output: TensorProto, lineage: Lineage | None = None, *, output_type: int = TensorProto.FLOAT
+) -> Path:
     """Write a model that gives the same output for each page."""
     pool = helper.make_node("GlobalAveragePool", ["images"], ["mean"])
     part = helper.make_node("Reshape", ["mean", "row"], ["channels"])
     none = helper.make_node("ReduceMin", ["channels"], ["least"], keepdims=0)
     zero = helper.make_node("Mul", ["least", "zero"], ["nothing"])
-    add = helper.make_node("Add", ["weights", "nothing"], ["output0"])
+    same = helper.make_node("Cast", ["nothing"], ["typed"], to=output_type)
+    add = helper.make_node("Add", ["weights", "typed"], ["output0"])
     graph = helper.make_graph(
-        [pool, part, none, zero, add],
+        [pool, part, none, zero, same, add],
         "constant",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, list(BOX.shape))],
+        [helper.make_tensor_value_info("output0", output_type, list(BOX.shape))],
         [
             output,
             numpy_helper.from_array(np.array([3], np.int64), "row"),
@@ -67,6 +70,17 @@ def test_a_page_that_the_server_answers_with_an_error_counts_as_nothing_found(
     assert found(constant(tmp_path, numpy_helper.from_array(output, "weights"))) == 1
     output[0, row, 1] = number
     assert found(constant(tmp_path, numpy_helper.from_array(output, "weights"))) == 0
+
+
+@pytest.mark.row("R317")
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int32])
+def test_a_model_whose_output_has_another_type_is_unusable(tmp_path: Path, kind: type[np.generic]) -> None:
+    """Of 0.3 in more digits the server makes 0.3000000119, and does not answer what is above the one alone."""
+    weights = numpy_helper.from_array(BOX.astype(kind), "weights")
+    with pytest.raises(StepError) as caught:
+        found(constant(tmp_path, weights, output_type=weights.data_type))
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+    assert "tensor(float)" in caught.value.message
 
 
 @pytest.mark.parametrize("place", ["weights.bin", "{folder}/weights.bin", "../weights.bin"])

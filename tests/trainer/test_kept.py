@@ -123,6 +123,23 @@ def test_two_states_of_an_attempt_lie_there_at_most_and_none_of_those_before_it(
     clear(Storage(), attempts.document.artifacts.uri)
 
 
+@pytest.mark.parametrize("link", ["scratch", "scratch/pool", "scratch/attempt-1"])
+def test_what_a_link_leads_to_is_not_deleted_with_scratch(local: Attempts, tmp_path: Path, link: str) -> None:
+    """Whoever writes where artifacts lie would have training delete what only training may, the pool as well."""
+    batch = tmp_path / "pool" / "0.state"
+    batch.parent.mkdir()
+    batch.write_bytes(b"a page")
+    place = tmp_path / "ml" / "uid-1" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(batch.parent, target_is_directory=True)
+    second = local.attempt(2)
+    assert second.newest() is None
+    second.keep(state(1))
+    clear(Storage(), local.document.artifacts.uri)
+    assert batch.read_bytes() == b"a page"
+    assert not (tmp_path / "ml" / "uid-1" / "scratch").exists()
+
+
 def test_a_store_that_lets_nothing_be_deleted_has_two_states_of_each_attempt(
     local: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +229,7 @@ def test_a_store_that_takes_no_state_ends_no_training(local: Attempts, monkeypat
     local.attempt(1).keep(state(1))
     [line] = local.lines.lines
     assert line["activity"] == "epoch 1 is not kept for another attempt: It is away."
-    monkeypatch.setattr(Storage, "walk", refuse)
+    monkeypatch.setattr(Storage, "own", refuse)
     with pytest.raises(StepError, match="It is away"):
         local.attempt(2).newest()
 

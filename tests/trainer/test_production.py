@@ -291,6 +291,21 @@ def test_a_backlog_is_removed_by_and_by(pages: Pages, storage: Storage, monkeypa
     assert pages.days == []
 
 
+@pytest.mark.parametrize("below", ["", "pages", "files/a"])
+def test_what_a_link_leads_to_does_not_expire(tmp_path: Path, storage: Storage, below: str) -> None:
+    pages, others = Pages(tmp_path / "p"), Pages(tmp_path / "others")
+    others.page(days_ago(1))
+    pages.page(days_ago(1))
+    days = pages.folder / "days"
+    link = days / days_ago(40).isoformat() / below
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(others.folder, target_is_directory=True)
+    there = others.everything
+    assert expire(storage, of(pages, storage), keep_days=7, now=NOW).days == 1
+    assert others.everything == there
+    assert [day.name for day in days.iterdir()] == [days_ago(1).isoformat()]
+
+
 def test_a_scan_that_is_cut_off_loses_nothing_and_counts_nothing_twice(
     tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

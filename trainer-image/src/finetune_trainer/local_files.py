@@ -94,11 +94,7 @@ def walk(root: Path) -> tuple[list[str], dict[str, str]]:
     """
     files: list[str] = []
     unusable: dict[str, str] = {}
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for folder, folders, leaves in os.walk(root, followlinks=True, onerror=fail):
+    for folder, folders, leaves in os.walk(root, followlinks=True, onerror=_fail):
         above = {os.path.realpath(parent) for parent in (Path(folder), *Path(folder).parents)}
         for name in [name for name in folders if os.path.realpath(Path(folder, name)) in above]:
             folders.remove(name)
@@ -113,6 +109,25 @@ def walk(root: Path) -> tuple[list[str], dict[str, str]]:
                 what = "a link to something that is not there" if path.is_symlink() else "no regular file"
                 unusable[_shown(root, folder, name)] = f"it is {what}"
     return files, unusable
+
+
+def own(root: Path) -> list[str]:
+    """Return what lies below `root` itself, to be deleted: of a link itself, and of nothing that it leads to.
+
+    Whoever may make a link there need not be allowed to delete what lies behind it.
+    """
+    if root.is_symlink():
+        return []
+    return [
+        path
+        for folder, folders, leaves in os.walk(root, onerror=_fail)
+        for name in (*leaves, *(name for name in folders if Path(folder, name).is_symlink()))
+        if _is_utf8(path := os.path.relpath(Path(folder, name), root))
+    ]
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def _is_utf8(name: str) -> bool:

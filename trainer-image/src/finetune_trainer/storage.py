@@ -198,6 +198,13 @@ class Storage:
             keys = (key.removeprefix(prefix) for key in self._system(uri).find(_key(uri)))
             return Listing(tuple(sorted(key for key in keys if key and not key.endswith("/"))), {})
 
+    def own(self, uri: str) -> tuple[str, ...]:
+        """Return every file below `uri` that is deleted with it: a link itself, and nothing that it leads to."""
+        if (path := local_path(uri)) is None:
+            return self.walk(uri).files
+        with _translated(uri, "list"):
+            return tuple(sorted(local_files.own(path)))
+
     def fetch(self, uri: str, target: Path, *, sha256: str, fetched: Callable[[int], None] | None = None) -> Path:
         """Copy `uri` to `target`, and return the target; StepError DigestMismatch when the bytes are others.
 
@@ -288,11 +295,16 @@ class Storage:
                 pass
 
     def remove_folder(self, uri: str) -> None:
-        """Delete a local folder with the empty folders in it; what has files stays. A bucket has no folders."""
+        """Delete a local folder, or a link to one, with the empty folders in it; what has files stays.
+
+        A bucket has no folders.
+        """
         path = local_path(uri)
         if path is None:
             return
         with _translated(uri, "delete"):
+            if path.is_symlink():
+                path.unlink(missing_ok=True)
             for folder, _, _ in os.walk(path, topdown=False):
                 with suppress(FileNotFoundError, OSError):
                     Path(folder).rmdir()

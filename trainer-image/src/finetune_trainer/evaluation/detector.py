@@ -20,6 +20,9 @@ from .preprocess import Pixels, prepare
 _NO_FILES: Final = ("session.model_external_initializers_file_folder_path", "/dev/null")
 """A model can name other files for its weights. Its digest does not cover them, so there are none, as in the server."""
 
+_FLOAT: Final = "tensor(float)"
+"""What onnxruntime calls float32."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detector:
@@ -73,11 +76,15 @@ def open_detector(path: Path, where: str, *, threads: int) -> Detector:
 
 def _check_shapes(session: Any, serving: ServingMetadata, where: str) -> None:
     size, rows = serving.image_size, 4 + len(serving.classes)
-    inputs = [list(i.shape) for i in session.get_inputs()]
-    outputs = [list(o.shape) for o in session.get_outputs()]
-    if inputs != [[1, 3, size, size]] or len(outputs) != 1 or outputs[0][:2] != [1, rows]:
+    inputs = [(i.type, list(i.shape)) for i in session.get_inputs()]
+    outputs = [(o.type, list(o.shape)) for o in session.get_outputs()]
+    # In numbers of other types a score may be above the confidence here, and not in the server.
+    fits = len(outputs) == 1 and (outputs[0][0], outputs[0][1][:2]) == (_FLOAT, [1, rows])
+    if inputs != [(_FLOAT, [1, 3, size, size])] or not fits:
+        said, given = (", ".join(f"{kind} {shape}" for kind, shape in each) for each in (inputs, outputs))
         raise bad_input(
             Reason.BASE_UNUSABLE,
-            f"{where} has inputs {inputs} and outputs {outputs}, expected [[1, 3, {size}, {size}]] and [1, {rows}, n].",
-            "Export with `finetune-trainer import`: fixed size, no NMS inside.",
+            f"{where} has inputs {said} and outputs {given}, expected {_FLOAT} [1, 3, {size}, {size}] and "
+            f"[1, {rows}, n].",
+            "Export with `finetune-trainer import`: fixed size, float32, no NMS inside.",
         )

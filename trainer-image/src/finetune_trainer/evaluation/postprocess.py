@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 _MOST_CANDIDATES: Final = 30_000
-"""Candidates that enter NMS, best first, as ultralytics limits them; only an untrained model has more."""
+"""Detections that enter NMS, best first, as ultralytics and the server limit them; only an untrained model has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class Detections:
 def postprocess(output: Tensor, letterbox: Letterbox, thresholds: Thresholds) -> Detections:
     """Return the detections from the output (4 + classes, candidates), xywh in pixels of the square.
 
-    Each class score above the confidence is a detection of its own. Per class, greedy by score, a box is dropped
-    when it overlaps a kept one by more than the NMS IoU.
+    Each class score above the confidence is a detection of its own, and one above 1 counts as 1. Per class, greedy by
+    score, a box is dropped when it overlaps a kept one by more than the NMS IoU.
     """
     scores = output[4:]
     # Candidate by candidate, so that equal scores keep the same order in evaluator and server.
     candidates, fields = np.nonzero(thresholds.confidence < scores.T)
-    above = scores[fields, candidates]
+    above = np.minimum(scores[fields, candidates], 1)
     order = np.argsort(-above, kind="stable")[:_MOST_CANDIDATES]
     fields, candidates, above = fields[order], candidates[order], above[order]
     x, y, width, height = output[:4, candidates]

@@ -33,7 +33,7 @@ def expire(storage: Storage, production: Production, *, keep_days: int, now: dat
     for day in expired_days(production.dates(storage), keep_days=keep_days, now=now):
         remember_expiring(storage, production, day)
         folder = production.day(day)
-        names = storage.walk(folder).files
+        names = storage.own(folder)
         storage.remove_many(join(folder, *name.split("/")) for name in names[:left])
         if len(names) > left:
             return Expired(gone, more=True)

@@ -140,7 +140,7 @@ class KeptStates:
     def _listed(self) -> dict[int, list[str]]:
         """Return what lies there of earlier attempts, by attempt."""
         try:
-            names = self.context.storage.walk(self._folder).files
+            names = self.context.storage.own(self._folder)
         except StepError as error:
             if error.reason is not Reason.DATA_UNREADABLE:  # nothing there, or nobody may list it
                 raise

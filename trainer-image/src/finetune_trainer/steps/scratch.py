@@ -21,5 +21,5 @@ def clear(storage: Storage, artifacts: str) -> None:
     """Delete all scratch of an owner; what cannot be deleted is left to the store's own rules."""
     folder = scratch_folder(artifacts)
     with suppress(StepError):
-        storage.remove_many(join(folder, name) for name in storage.walk(folder).files)
+        storage.remove_many(join(folder, name) for name in storage.own(folder))
         storage.remove_folder(folder)
