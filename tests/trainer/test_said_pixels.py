@@ -199,9 +199,9 @@ def test_a_pool_that_was_read_is_what_it_would_be_if_batches_had_said_all_pixels
     for written in log_of(entries):
         (stored / "batches" / f"{written.id}.json").write_bytes(encode(written))
     measured = measured_pool(Storage(), stored.as_uri(), None).pool
-    told = replayed(stored.as_uri(), log_of(entries, whole=True), {})
-    assert measured.pages == told.pages
-    assert where(measured) == where(told)
+    whole = replayed(stored.as_uri(), log_of(entries, whole=True), {})
+    assert measured.pages == whole.pages
+    assert where(measured) == where(whole)
 
 
 @given(entries=LOGS, read=st.frozensets(st.sampled_from(FILES)))
