@@ -10,6 +10,10 @@ import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
+
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system without hard links says; FUSE the last one, up to Linux 6.13."""
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -39,9 +43,9 @@ def create(path: Path, data: bytes) -> None:
         # A hard link fails when the name is taken, and the name never shows half a file.
         os.link(temporary, path)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+        if error.errno not in _NO_LINKS:
             raise
-        with path.open("xb") as stream:  # a file system without hard links
+        with path.open("xb") as stream:
             stream.write(data)
     finally:
         temporary.unlink(missing_ok=True)
