@@ -139,6 +139,20 @@ def test_what_systems_and_tools_leave_beside_manifests_is_none(policy: Policy, d
     assert pool_stats(Storage(), policy.pool.as_uri()).batches == 1
 
 
+def test_a_manifest_whose_name_is_no_text_is_named_by_who_reads_the_log_and_ends_no_run_under_way(
+    policy: Policy,
+) -> None:
+    plan = policy.run()
+    folder = os.fsencode(policy.pool / "batches")
+    shutil.copy(os.fsencode(batch_of(policy)), folder + b"/\xfcber.json")
+    assert judged_by(policy, plan).counts.documents == 12
+    for read in (policy.draw, policy.counted, lambda: pool_stats(Storage(), policy.pool.as_uri())):
+        with pytest.raises(StepError, match=r"'\\udcfcber\.json' .* no UTF-8") as caught:
+            read()
+        assert caught.value.reason is Reason.DATA_UNREADABLE
+        assert "Rename it" in caught.value.remedy
+
+
 # Lists that lag.
 
 

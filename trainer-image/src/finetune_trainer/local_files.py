@@ -109,7 +109,7 @@ def walk(root: Path) -> tuple[list[str], dict[str, str]]:
             unusable[_shown(root, folder, name)] = "it is a link to a folder that it lies in"
         for name in leaves:
             path = Path(folder, name)
-            if not _is_utf8(str(path.relative_to(root))):
+            if not is_utf8(str(path.relative_to(root))):
                 unusable[_shown(root, folder, name)] = "its name is not UTF-8; rename it"
             elif path.is_file():
                 files.append(str(path.relative_to(root)))
@@ -119,7 +119,8 @@ def walk(root: Path) -> tuple[list[str], dict[str, str]]:
     return files, unusable
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Tell whether a name, as Python has it of the system, can be written as UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:

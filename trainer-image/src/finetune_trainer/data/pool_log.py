@@ -11,6 +11,7 @@ from typing import Final
 from ..documents.codec import encode
 from ..documents.pool import PoolEntry, parse_pool_entry
 from ..errors import ErrorClass, Reason, StepError, bad_input
+from ..local_files import is_utf8
 from ..storage import Storage, join
 
 FOLDER: Final = "batches"
@@ -50,9 +51,16 @@ def _is_manifest(name: str) -> bool:
 def entries_of(storage: Storage, uri: str, names: Iterable[str] | None = None) -> Iterator[PoolEntry]:
     """Yield the log in order, few at a time, or of it what has these file names, as they come.
 
-    StepError ContractViolated for a manifest of a kind that is not known.
+    StepError ContractViolated for a manifest of a kind that is not known, DataUnreadable for a name that is no text.
     """
-    places = [join(uri, FOLDER, name) for name in (entry_names(storage, uri) if names is None else names)]
+    wanted = list(entry_names(storage, uri) if names is None else names)
+    if odd := next((name for name in wanted if not is_utf8(name)), None):
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"The name {odd!r} of a file below {join(uri, FOLDER)} is no UTF-8.",
+            "Rename it, or take it away where it is no manifest.",
+        )
+    places = [join(uri, FOLDER, name) for name in wanted]
     for start in range(0, len(places), _AT_ONCE):
         for place, data in storage.read_many(places[start : start + _AT_ONCE]).items():
             yield parse_pool_entry(data, place)
@@ -64,7 +72,8 @@ def entries_beside(storage: Storage, uri: str, names: Collection[str]) -> Iterat
     What came since something was drawn is asked for one thing only. It must not end what goes on by what was there:
     a manifest that a later release wrote, that is being written, or that this pod may not read is passed over.
     """
-    places = [join(uri, FOLDER, name) for name in entry_names(storage, uri) if name not in names]
+    since = (name for name in entry_names(storage, uri) if name not in names and is_utf8(name))
+    places = [join(uri, FOLDER, name) for name in since]
     for start in range(0, len(places), _AT_ONCE):
         yield from _usable(storage, places[start : start + _AT_ONCE])
 
