@@ -26,7 +26,7 @@ from finetune_trainer.errors import ErrorClass, Reason, StepError
 from finetune_trainer.steps.listed_pool import erasures_named, read_listed_pool
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.storage import Storage
-from trainer.policy import FIRST, Policy, content_of, forget_pixels, judged_by, saved_anew
+from trainer.policy import FIRST, Policy, content_of, forget_pixels, judged_by, saved_anew, written_over
 from trainer.world import CLASSES, NONCE, add_to_pool, context, correct_pool, relabel, withdraw_from, write_new_pages
 
 OF_OTHERS = {
@@ -174,6 +174,26 @@ def test_a_manifest_that_a_listing_does_not_show_yet_is_there_by_its_name(
     (policy.pool / "batches" / newest).unlink()
     with pytest.raises(StepError, match=r"1 manifests that the log of the pool .* has not"):
         judged_by(policy, plan)
+
+
+@pytest.mark.row("R308")
+@pytest.mark.parametrize("lags", [False, True])
+def test_a_manifest_under_another_spelling_of_its_name_is_none(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, lags: bool
+) -> None:
+    """Some mounts take both for one file: a plan would read a correction twice, and in another order."""
+    policy.correct(FIRST, 2)
+    plan = policy.run()
+    there, times = Storage.exists, Storage.times
+    monkeypatch.setattr(Storage, "exists", lambda self, uri: there(self, uri.replace("t12", "T12")))
+    if lags:
+        monkeypatch.setattr(Storage, "times", lambda self, uri: dict(list(times(self, uri).items())[:1]))
+    content = content_of(plan)
+    newest = content["poolLog"][-1]
+    content["poolLog"].append(newest.replace("T12", "t12"))
+    assert judged_by(policy, plan).counts.documents == 12
+    with pytest.raises(StepError, match=r"1 manifests that the log of the pool .* has not: \d+t12"):
+        judged_by(policy, written_over(plan, content))
 
 
 @pytest.mark.row("R308")

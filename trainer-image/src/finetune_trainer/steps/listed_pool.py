@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from ..documents.run import TrainingDocument
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
+from ..texts import one_spelling
 
 _MARGIN: Final = timedelta(hours=1)
 """The store and the cluster have clocks of their own, and some stores show, or date, a file a little late."""
@@ -75,9 +76,7 @@ def _check_log(storage: Storage, uri: str, plan: Plan, created: datetime | None)
     named, there = set(plan.pool_log), times_of(storage, uri)
     if list(plan.pool_log) != sorted(named):
         raise differs("it names manifests of the pool's log twice, or in another order")
-    gone = [name for name in plan.pool_log if name not in there]
-    if len(gone) <= _LATE:
-        gone = [name for name in gone if not has_manifest(storage, uri, name)]
+    gone = _gone(storage, uri, plan.pool_log, there)
     if gone:
         raise bad_input(
             Reason.DIGEST_MISMATCH,
@@ -97,6 +96,24 @@ def _check_log(storage: Storage, uri: str, plan: Plan, created: datetime | None)
             "Where they were copied there, or put back, since then and kept older times (rsync -t, a snapshot, a FUSE "
             "mount), make a new run: it is drawn from them too; else see who writes to the artifacts' prefix.",
         )
+
+
+def _gone(storage: Storage, uri: str, names: Sequence[str], there: Collection[str]) -> list[str]:
+    """Return which of these manifests the log has not; few that a listing does not show are asked for by name.
+
+    Some mounts take a name in another spelling for the same file, which would be read twice and elsewhere in the order.
+    """
+    unseen = [name for name in names if name not in there]
+    if len(unseen) > _LATE:
+        return unseen
+    spelt = {one_spelling(name).casefold() for name in there}
+    gone: list[str] = []
+    for name in unseen:
+        spelling = one_spelling(name).casefold()
+        if spelling in spelt or not has_manifest(storage, uri, name):
+            gone.append(name)
+        spelt.add(spelling)
+    return gone
 
 
 def _first(names: Sequence[str]) -> str:
