@@ -173,5 +173,22 @@ def trainer_reasons() -> set[str]:
     return set(re.findall(r'= "([A-Z][A-Za-z]+)"', body))
 
 
+def fields_of_messages() -> set[str]:
+    """Return the fields of our objects that texts in the sources of operator and trainer name: `spec.a.b`."""
+    folders = (ROOT / "operator/src/finetune_operator", ROOT / "trainer-image/src/finetune_trainer")
+    texts = (text for folder in folders for path in _sources(folder) for text in _texts(path))
+    named = {field for text in texts for field in re.findall(r"(?<![\w.-])spec(?:\.[A-Za-z0-9]+)+", text)}
+    return {field for field in named if not field.startswith(("spec.template", "spec.schedulerName"))}
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Yield the texts of a source, but for docstrings."""
+    tree = ast.parse(path.read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
 def _sources(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]

@@ -151,7 +151,7 @@ def no_classes(_world: World, folder: Path) -> None:
         (no_label, Reason.LABEL_MISSING, "page-7000"),
         (no_image, Reason.IMAGE_UNREADABLE, "page-7000"),
         (other_order, Reason.CLASS_LIST_DIFFERS, "index 0: 'date' instead of 'number'"),
-        (no_classes, Reason.CLASS_LIST_DIFFERS, "neither data.yaml nor classes.txt"),
+        (no_classes, Reason.CLASS_LIST_DIFFERS, "has none of data.yaml, classes.txt, obj.names"),
     ],
 )
 def test_one_bad_page_refuses_the_batch_and_leaves_the_pool_as_it_was(

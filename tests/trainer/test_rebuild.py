@@ -278,6 +278,7 @@ def test_a_start_that_is_a_version_of_ours_is_refused(
     with pytest.raises(StepError, match="is a version of this project") as caught:
         trained(document, plan, tmp_path / "t")
     assert caught.value.reason is Reason.BASE_UNUSABLE
+    assert "spec.rebuild.start out" in caught.value.remedy
 
 
 def test_a_start_that_is_not_there_ends_before_a_gpu_is_asked_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from finetune_trainer.steps.verify import verify
 from finetune_trainer.steps.yardstick import read_yardstick
 from finetune_trainer.storage import local_path
 from finetune_trainer.training.precision import detect_hardware
+from house.crds import ROOT
 from trainer.world import NONCE, World, context, withdraw_from
 
 
@@ -124,6 +126,16 @@ def test_every_published_file_is_in_the_report_of_its_step(evaluated: EvaluateRe
     assert content["result"]["models"]["candidate"]["map50"] == evaluated.models.candidate.map50
     assert len(content["details"]["candidate"]["test"]) == 24
     assert {p.name for p in folder.rglob("plots/*")} == {"precision-recall.png", "new-pages.jpg"}
+
+
+def test_the_page_of_a_review_names_the_files_as_they_lie_beside_the_manifest(
+    evaluated: EvaluateResult, shared_world: World
+) -> None:
+    assert evaluated.models.candidate
+    [report] = (shared_world.artifacts / "ml" / "uid-1" / "evaluations").glob("evaluate-*/*/report.json")
+    there = {path.relative_to(report.parent).as_posix() for path in report.parent.rglob("*") if path.is_file()}
+    page = (ROOT / "docs" / "guide" / "7-review.md").read_text()
+    assert set(re.findall(r"^\| `([^`]+[.](?:json|png|jpg))` \|", page, re.MULTILINE)) == there
 
 
 def test_an_imported_base_is_verified_by_measuring_it(

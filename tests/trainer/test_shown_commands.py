@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
+from collections.abc import Iterator
 
 import pytest
 
@@ -84,6 +86,20 @@ def test_the_trainers_page_has_every_option_of_a_command_and_no_other(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert options(name) == set(OPTION.findall(usage(name, capsys)))
+
+
+def unexplained(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield arguments without a word of help, of this command and those below it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from unexplained(below)
+        elif not action.help and action.dest != "step":
+            yield f"{parser.prog} {action.option_strings or action.dest}"
+
+
+def test_every_argument_says_what_it_is_for() -> None:
+    assert [*unexplained(command_line())] == []
 
 
 def test_the_trainers_page_has_every_command_and_step(capsys: pytest.CaptureFixture[str]) -> None:

@@ -282,6 +282,8 @@ def test_what_cannot_be_read_is_not_taken_for_gone(tmp_path: Path, monkeypatch: 
             with pytest.raises(StepError) as caught:
                 read((tmp_path / "x").as_uri())
             assert caught.value.error_class is said
+            remedied = "to a command of yours by AWS_ACCESS_KEY_ID" in caught.value.remedy
+            assert remedied == (said is ErrorClass.BAD_INPUT)
 
 
 def test_a_place_below_a_file_is_bad_input_whatever_is_written_there(tmp_path: Path) -> None:
@@ -345,6 +347,7 @@ def test_a_server_that_does_not_answer_is_worth_another_attempt(monkeypatch: pyt
         Storage().read("s3://bucket/x")
     s3fs.S3FileSystem.clear_instance_cache()
     assert (caught.value.error_class, caught.value.reason) == (ErrorClass.UNAVAILABLE, Reason.STORAGE_UNAVAILABLE)
+    assert "from here (AWS_ENDPOINT_URL" in caught.value.remedy, "a person's own command has no pod"
 
 
 def test_pages_are_corrected_withdrawn_and_erased_on_s3_as_well(s3: str, world: World, tmp_path: Path) -> None:

@@ -139,6 +139,21 @@ def test_a_page_of_other_origin_needs_a_source_and_its_image(
     assert [*add.samples] == ["report-7"]
 
 
+def test_a_yolo_folder_as_cvat_writes_it_has_its_classes_in_obj_names(add: Adding, tmp_path: Path) -> None:
+    folder = returned_picture(tmp_path, "p.png", page(8887)[0])
+    (folder / "data.yaml").unlink()
+    for place in ("images/p.png", "labels/p.txt"):
+        target = folder / "obj_train_data" / Path(place).name
+        target.parent.mkdir(exist_ok=True)
+        (folder / place).rename(target)
+    (folder / "obj.names").write_text("date\nnumber\n")
+    (folder / "obj.data").write_text("classes = 2\nnames = data/obj.names\n")
+    (folder / "train.txt").write_text("data/obj_train_data/p.png\n")
+    assert add(folder, "yolo", *SAID, "--source", "report-7", "--map-classes", captured=False) == 0
+    [sample] = add.samples.values()
+    assert Storage().read(sample.label.uri).decode().startswith("1 0.5"), "by the name of its class"
+
+
 def test_a_record_that_cannot_be_read_keeps_no_other_page_from_its_labels(
     tmp_path: Path, anchor: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +174,7 @@ def test_a_task_without_record_and_image_is_refused(add: Adding, capsys: pytest.
     said = capsys.readouterr().err
     assert re.search("task [0-9]+: its page is not known .prediction ", said)
     assert "Name the folder that `production export` wrote with --captured" in said
+    assert "its JSON brings none: pages that were not captured come as COCO or YOLO, with their images" in said
 
 
 def test_a_yolo_folder_of_before_still_says_who_verified_it(

@@ -150,6 +150,15 @@ def test_how_far_training_is_is_read_every_five_seconds_and_not_more_often(world
     assert world.view(START + PROGRESS_EVERY).view.progress.epoch == 2
 
 
+@pytest.mark.row("R323")
+def test_how_far_training_is_is_read_at_once_when_the_clock_was_set_back(world: World) -> None:
+    world.training()
+    world.client.log = LINE % (1, 10)
+    world.view()
+    world.client.log += "\n" + LINE % (2, 20)
+    assert world.view(START - timedelta(hours=1)).view.progress.epoch == 2
+
+
 @pytest.mark.row("R13")
 @pytest.mark.parametrize("step", ["prepare", "evaluate"])
 def test_of_another_step_only_what_lasts_is_worth_a_request(world: World, step: str) -> None:

@@ -108,6 +108,39 @@ def test_every_refusal_of_a_kubelet_is_known(reason: str) -> None:
     assert why(a_pod("Failed", reason=reason))[:2] == ("RejectedByNode", False)
 
 
+@pytest.mark.row("R320")
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("TaintToleration", "Pod was rejected: Predicate TaintToleration failed: node(s) had taints"),
+        ("VolumeAttachmentLimitExceeded", "Node has reached its volume attachment limit"),
+        ("Evicted", "Pod was rejected: The node had condition: [DiskPressure]. "),
+    ],
+)
+def test_a_node_that_turned_while_a_pod_was_on_its_way_to_it_counts_against_nobody(reason: str, message: str) -> None:
+    said = why(a_pod("Failed", reason=reason, message=message))
+    assert said[:2] == ("RejectedByNode", False)
+    assert message.strip() in said[2]
+
+
+@pytest.mark.row("R320")
+@pytest.mark.parametrize("words", ["Pod ephemeral local storage usage exceeds the total limit of containers 1Gi.", ""])
+def test_what_an_init_container_wrote_too_much_is_no_refusal(words: str) -> None:
+    assert why(a_pod("Failed", reason="Evicted", message=words))[:2] == ("Evicted", True)
+
+
+@pytest.mark.row("R321")
+def test_a_trainer_that_was_gone_after_its_node_was_booted_did_not_fail() -> None:
+    """What containerd says of a container that ran when the machine went down: 255, for want of an exit code."""
+    rebooted = a_pod("Failed", container("trainer", **ran(255, "Unknown")))
+    assert why(rebooted)[:2] == ("Disrupted", False)
+    assert "exit code 255" in why(rebooted)[2]
+    assert failure(Pod(a_pod("Failed", container("trainer", **ran(255, "Error"))))) is None, "its own exit code"
+    before = container("trainer", waiting={"reason": "PodInitializing"})
+    fetching = a_pod("Failed", before, initContainerStatuses=[container("token", **ran(255, "Unknown"))])
+    assert why(fetching)[:2] == ("Disrupted", False), "nor did what runs before it"
+
+
 @pytest.mark.row("R44")
 @pytest.mark.parametrize("reason", ["Preempting", "NodeShutdown", "Shutdown", "Terminated", "NodeLost"])
 def test_every_end_for_the_nodes_own_sake_is_known(reason: str) -> None:

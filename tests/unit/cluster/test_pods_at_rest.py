@@ -101,6 +101,16 @@ def test_pods_are_asked_for_every_fifteen_seconds_while_some_are_missing(world: 
     assert look(world, LOOK_AGAIN) == ("Unschedulable", LOOK_AGAIN, 2)
 
 
+@pytest.mark.row("R323")
+def test_pods_are_asked_for_at_once_when_the_clock_was_set_back(world: World) -> None:
+    available(world, 0)
+    look(world)
+    back = -timedelta(hours=1)
+    assert look(world, back) == ("Unschedulable", LOOK_AGAIN, 2), "else nobody would look for an hour"
+    assert look(world, back + timedelta(seconds=14))[2] == 2
+    assert look(world, back + LOOK_AGAIN)[2] == 3
+
+
 @pytest.mark.row("D46")
 def test_nobody_asks_for_pods_while_all_are_there_or_nothing_is_live(world: World) -> None:
     available(world, 5)

@@ -180,6 +180,34 @@ def test_a_job_tells_since_when_it_has_no_pod() -> None:
     assert view([job(**began, active=1)], []).podless_since is None, "its pod is only not seen yet, or any more"
 
 
+@pytest.mark.row("R322")
+@pytest.mark.parametrize("reason", ["JobResumed", "Resumed"])
+def test_a_job_that_its_queue_let_go_tells_since_when_it_has_no_pod(reason: str) -> None:
+    """That it was suspended stays among its conditions for good; its controller dates its start anew."""
+    resumed = {"type": "Suspended", "status": "False", "reason": reason}
+    seen = view([job(startTime="2026-11-21T12:05:00Z", conditions=[resumed])], [])
+    assert seen.podless_since == datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
+    ending = {"type": "FailureTarget", "status": "True"}
+    assert view([job(startTime="2026-11-21T12:05:00Z", conditions=[resumed, ending])], []).podless_since is None
+    queued = job(conditions=[{**resumed, "status": "True", "reason": "JobSuspended"}])
+    queued["spec"]["suspend"] = True
+    assert view([queued], []).podless_since is None, "what waits for its queue is to have none"
+
+
+@pytest.mark.row("R324")
+def test_a_job_whose_disrupted_pod_is_not_replaced_has_none() -> None:
+    """What a kubelet ended for its node's sake stays as an object for as long as the node does."""
+    began, target = {"startTime": "2026-11-21T12:00:00Z"}, {"type": "DisruptionTarget", "status": "True"}
+    ended = pod("Failed", {"terminated": {"exitCode": 143}}, conditions=[target])
+    seen = view([job(**began)], [ended])
+    assert (seen.podless_since, seen.has_pods) == (datetime(2026, 11, 21, 12, tzinfo=UTC), True)
+    assert view([job(**began)], [ended, pod("Pending")]).podless_since is None
+    still_there = pod("Running", {"terminated": {"exitCode": 143}}, conditions=[target])
+    assert view([job(**began)], [still_there]).podless_since is None, "it has to end first"
+    good = pod("Failed", {"terminated": {"exitCode": 0}}, conditions=[target])
+    assert view([job(**began)], [good]).podless_since is None, "what its trainer said counts"
+
+
 def test_a_suspended_job_waits_for_its_queue() -> None:
     queued = job()
     queued["spec"]["suspend"] = True
@@ -281,10 +309,33 @@ def test_the_hash_changes_with_everything_but_our_keys() -> None:
         ({"rollingUpdate": {"maxSurge": 2}}, 1, True),
         ({"rollingUpdate": {"maxSurge": "9" * 5000 + "%"}}, 1, True),
         ({"rollingUpdate": {"maxSurge": "25%"}}, 0, False),
+        ({"rollingUpdate": {"maxSurge": "0"}}, 3, False),
+        ({"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}, 1, True),
     ],
 )
 def test_whether_a_new_pod_may_run_beside_the_old_ones(strategy: Any, replicas: int, surges: bool) -> None:
     assert deployment_view(deployment(spec={"strategy": strategy, "replicas": replicas})).can_surge is surges
+
+
+@pytest.mark.row("D272")
+@pytest.mark.parametrize(
+    ("unavailable", "replicas", "stays"),
+    [
+        (0, 1, True),
+        (1, 1, False),
+        (1, 2, True),
+        (5, 3, False),
+        ("99%", 1, True),
+        ("99%", 100, True),
+        ("100%", 1, False),
+        ("100%", 3, False),
+        ("9" * 5000 + "%", 3, False),
+        ("a few", 3, True),
+    ],
+)
+def test_whether_an_old_pod_stays_until_a_new_one_serves(unavailable: Any, replicas: int, stays: bool) -> None:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": unavailable}}
+    assert deployment_view(deployment(spec={"strategy": strategy, "replicas": replicas})).can_surge is stays
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,27 @@ def test_a_key_that_nobody_takes_is_an_illness() -> None:
     assert "waited" in str(health.illness())
 
 
+def test_a_line_that_is_long_and_moves_is_no_illness() -> None:
+    """An API server that throttles: a restart would begin the line anew, with all lists before it."""
+
+    async def story() -> tuple[str | None, str | None]:
+        health, queue, clock = healthy()
+        for number in range(4):
+            queue.wake(ObjectRef(Kind.RUN, "ml", f"run-{number}"))
+        for _ in range(3):
+            clock.at += STALLED - 20
+            key = await queue.take()
+            assert key is not None
+            queue.done(key)
+        moves = health.illness()
+        clock.at += STALLED + 1
+        return moves, health.illness()
+
+    moves, stands = asyncio.run(story())
+    assert moves is None
+    assert "none was taken" in str(stands)
+
+
 def test_work_that_never_ends_is_an_illness() -> None:
     async def story() -> str:
         health, queue, clock = healthy()

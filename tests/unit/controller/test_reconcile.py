@@ -1,6 +1,7 @@
 """What the API server refuses or cannot be read is said in the status, and taken back when it is over."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -29,6 +30,7 @@ from finetune_operator.controller.metrics import Metrics
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.controller.reconcile import Outcome, Reconciler
 from finetune_operator.controller.words import BURST
+from finetune_operator.decide.decision import DeleteJob
 from simulation.api_server import ApiServer, Client
 from simulation.controllers import NAMESPACE
 from simulation.stories import run, stage
@@ -50,6 +52,8 @@ class Refusing(Client):
     statuses: bool = False
     unread: frozenset[Kind] = frozenset()
     relabels: str = ""
+    strips: bool = False
+    """Takes annotations off again, as an admission webhook may."""
 
     async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
         if kind in self.unread:
@@ -70,6 +74,12 @@ class Refusing(Client):
         if self.statuses:
             raise self.error(f"{kind.value[2]} is forbidden: {self.words}")
         return await super().patch_status(kind, namespace, name, uid, resource_version, patch)
+
+    async def annotate(
+        self, kind: Kind, namespace: str, name: str, uid: str, resource_version: str, annotations: Mapping[str, str]
+    ) -> Object:
+        given: Mapping[str, str] = {} if self.strips else annotations
+        return await super().annotate(kind, namespace, name, uid, resource_version, given)
 
 
 class World:
@@ -154,6 +164,16 @@ def test_words_that_differ_at_every_try_are_not_written_at_every_try(world: Worl
     assert len(world.server.log) == before + 1
     assert "10.0.0.1:19" in world.condition(RUN, "Prepared")["message"]
     assert world.warned("QuotaExceeded") == 1
+
+
+@pytest.mark.row("R323")
+def test_words_of_a_refusal_are_written_anew_when_the_clock_was_set_back(world: World) -> None:
+    world.client.refused = frozenset((Kind.JOB,))
+    world.refuse(RUN, tries=2)
+    world.client.words = "exceeded quota, as another one says"
+    world.server.advance(-3600)
+    world.refuse(RUN, tries=2)
+    assert "another one" in world.condition(RUN, "Prepared")["message"]
 
 
 @pytest.mark.row("R55")
@@ -278,6 +298,26 @@ def test_an_invalid_policy_says_so_and_stops_nobody_else(world: World) -> None:
     assert world.condition(RUN, "Accepted")["status"] == "False"
 
 
+@pytest.mark.row("R325")
+def test_what_admission_takes_off_again_is_not_written_as_fast_as_the_api_server_takes_it(world: World) -> None:
+    spec, metadata = world.get(VERSION)["spec"], world.get(POLICY)["metadata"]
+    artifact = {part: spec["artifact"][part] for part in ("uri", "sha256")}
+    served = {"version": spec["version"], "modelVersion": VERSION.name, **artifact}
+    live = {**served, "epoch": 1, "since": "2026-11-21T12:00:00Z"}
+    status = {"status": {"live": live, "lastGood": [served]}}
+    world.server.patch_status(
+        "restore", Kind.POLICY, NAMESPACE, POLICY.name, metadata["uid"], metadata["resourceVersion"], status
+    )
+    world.client.strips = True
+    looks = [world.reconcile(VERSION) for _ in range(6)]
+    assert [look.again for look in looks] == [True, True, False, False, False, False]
+    assert [look.after for look in looks[2:]] == [timedelta(seconds=pause) for pause in (1, 2, 4, 8)]
+    world.client.strips = False
+    world.reconcile(VERSION)
+    assert "good" in world.get(VERSION)["metadata"]["annotations"]["finetune-operator.io/service-record"]
+    assert not world.reconcile(VERSION).again
+
+
 def test_a_deleted_object_is_gone_and_a_dying_one_is_left_alone(world: World) -> None:
     world.server.update_spec(
         "user", Kind.RUN, NAMESPACE, "first", lambda o: o["metadata"].update(deletionTimestamp="2026-11-21T12:00:00Z")
@@ -296,9 +336,11 @@ def test_what_is_gone_leaves_nothing_in_memory(world: World, broken: set[Kind]) 
     fail(world, RUN)
     reconciler, uid = world.reconciler, world.get(RUN)["metadata"]["uid"]
     reconciler._words.wait(uid, world.now())
+    reconciler._repeats.pause(uid, (DeleteJob("job", "uid-of-job"),))
     remembered: dict[str, Any] = {
         "refusals": reconciler._refused, "Events": reconciler._posted, "words": reconciler._words._left,
         "failures": reconciler._failures._known, "time": reconciler._stopwatch._laps,
+        "repeats": reconciler._repeats._known,
     }  # fmt: skip
     assert [what for what, known in remembered.items() if uid not in known] == []
     reconciler.forget(uid)

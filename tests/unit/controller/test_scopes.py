@@ -23,6 +23,7 @@ from finetune_operator.controller.scopes import (
     PROBE_SECONDS,
     PROVEN_SECONDS,
     RETRY_CAP,
+    UNSURE_SECONDS,
     Parts,
     WatchedScopes,
 )
@@ -177,6 +178,21 @@ def test_an_api_server_that_does_not_answer_or_does_not_know_us_says_nothing_of_
         assert world.metric("watched", "b") == 1  # its watch goes on
 
     story(body)
+
+
+@pytest.mark.parametrize("error", [Unavailable("429: too many requests"), Unauthenticated("401")])
+def test_an_api_server_that_is_away_for_long_is_asked_every_five_seconds(error: ClusterError) -> None:
+    """Also when a whole list has been due since: who throttles would be asked the faster, the longer that lasts."""
+
+    async def body(world: World) -> None:
+        await asyncio.wait_for(world.scopes.known(), 5)
+        world.refuse["a"] = error
+        await asyncio.sleep(1.2 * RESYNC)
+        asked = world.lists
+        await asyncio.sleep(60)
+        assert 60 / UNSURE_SECONDS - 2 <= world.lists - asked <= 60 / UNSURE_SECONDS + 1
+
+    story(body, "a")
 
 
 def test_the_whole_cluster_is_ready_only_when_it_was_read() -> None:

@@ -38,11 +38,14 @@ def test_the_first_words_are_written_at_once_and_then_one_a_minute() -> None:
     assert words.wait("a", now + EVERY) == EVERY
 
 
+@pytest.mark.row("R323")
 def test_a_clock_that_goes_back_silences_nobody_for_longer() -> None:
     words = Words()
     for _ in range(BURST):
         words.wait("a", START)
-    assert words.wait("a", START - timedelta(hours=1)) == EVERY
+    back = START - timedelta(hours=1)
+    assert words.wait("a", back) == EVERY
+    assert words.wait("a", back + EVERY) is None, "and not only when the clock is where it was"
 
 
 def test_what_is_gone_is_forgotten() -> None:

@@ -211,3 +211,4 @@ def test_where_there_is_none_it_says_why_and_what_to_do() -> None:
     assert [problem.reason for problem in said] == ["BaseNotFound", "BaseNotFound"]
     assert "finetune-trainer import" in said[0].message
     assert "base_v1, base_v2" in said[1].message
+    assert said[1].message.endswith("or make a run that names one"), "none can be given to a run that is there"

@@ -18,6 +18,7 @@ from house.pages import (
     PageError,
     blocks,
     blocks_of,
+    fields_of_messages,
     manifests,
     named_fields,
     page_name,
@@ -150,6 +151,23 @@ def test_every_field_that_is_named_exists(page: Path) -> None:
     assert named_fields(page.read_text()) - known == set()
 
 
+def test_the_example_of_every_field_of_a_run_has_every_one() -> None:
+    """A decision goes into `review` later: it stands in the comment."""
+    text = (ROOT / "examples" / "manifests" / "run-with-everything.yaml").read_text()
+    spec, schema = yaml.safe_load(text)["spec"], crds()["FineTuneRun"].spec["properties"]
+    assert schema.keys() - spec.keys() == {"review"}
+    for name in ("mixing", "training", "trigger"):
+        assert schema[name]["properties"].keys() == spec[name].keys()
+    assert all(f"#   {name}: " in text for name in schema["review"]["properties"])
+
+
+def test_every_field_that_a_message_names_exists() -> None:
+    """What people are told to set is there to be set."""
+    named = fields_of_messages()
+    assert {"spec.minPoolSamples", "spec.rebuild.start", "spec.serving.maxDetections"} <= named
+    assert named - {path for crd in crds().values() for path in paths_of(crd.spec, "spec")} == set()
+
+
 def test_defaults_in_the_table_of_fields_are_the_crds() -> None:
     """Rows of one field with one default; lists of fields are held by their names alone."""
     policy = crds()["FineTunePolicy"].spec
@@ -184,6 +202,13 @@ def test_the_architecture_names_every_module_of_the_operator() -> None:
 def test_the_page_of_reasons_has_whatever_stands_in_the_way() -> None:
     assert len(trouble_reasons()) > 50
     assert trouble_reasons() - reasons_of_tables(REASONS.read_text()) == set()
+
+
+def test_the_page_of_reasons_has_every_phase() -> None:
+    text = REASONS.read_text().split("## A run waits")[0].split("## What a run's phase says")[1]
+    for kind in ("FineTuneRun", "ModelVersion", "ModelPromotion"):
+        phases = set(crds()[kind].status["properties"]["phase"]["enum"])
+        assert phases - set(re.findall(r"\b[A-Z]\w+", text)) == set(), kind
 
 
 def test_the_page_of_reasons_has_every_reason_of_the_trainer() -> None:

@@ -361,7 +361,8 @@ def _translated(uri: str, action: str) -> Iterator[None]:
             ErrorClass.UNAVAILABLE,
             Reason.STORAGE_UNAVAILABLE,
             f"Cannot {action} {uri}: {type(error).__name__}: {error}.",
-            "Check that the storage is up and reachable from the pod; the operator tries again.",
+            "Check that the storage is up and reachable from here (AWS_ENDPOINT_URL, the network). The operator tries "
+            "a step again.",
         ) from error
 
 
@@ -373,5 +374,7 @@ def _no_access(uri: str, action: str, error: Exception) -> StepError:
     return bad_input(
         Reason.DATA_UNREADABLE,
         f"Cannot {action} {uri}: {type(error).__name__}: {error}.",
-        "Give the pod access: file modes and fsGroup for volumes, service account or envFrom for buckets.",
+        "Give access: to a pod by service account or envFrom (buckets), or by file modes and fsGroup (volumes); to a "
+        "command of yours by AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, or (gs://) by "
+        "GOOGLE_APPLICATION_CREDENTIALS.",
     )

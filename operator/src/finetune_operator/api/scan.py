@@ -7,7 +7,7 @@ from .value import Value
 
 
 class Production(Value, frozen=True, kw_only=True):
-    """Where captured pages lie, and for how many complete days (UTC)."""
+    """Where captured pages lie, and for how many days (UTC), that of the capture among them."""
 
     uri: str
     keep_days: int = 90

@@ -155,13 +155,26 @@ def _deadline_exceeded(status: Mapping[str, Any]) -> bool:
 
 
 def _can_surge(strategy: Mapping[str, Any], replicas: int) -> bool:
-    """Tell whether a new pod may run beside all the old ones (percentages round up, as the API documents)."""
+    """Tell whether a new pod may run beside the old ones, and these not all go at once, whatever becomes of it.
+
+    Percentages round up where they add pods, and down where they take some away, as the API documents.
+    """
     if strategy.get("type", "RollingUpdate") != "RollingUpdate":
         return False
-    surge = (strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
-    if isinstance(surge, str) and surge.endswith("%") and surge[:-1].isdecimal():
-        return replicas >= 1 and surge[:-1].strip("0") != ""
-    return isinstance(surge, int) and surge >= 1
+    rolling = strategy.get("rollingUpdate") or {}
+    surge, unavailable = (rolling.get(name, "25%") for name in ("maxSurge", "maxUnavailable"))
+    return _pods(surge, replicas, up=True) >= 1 and _pods(unavailable, replicas, up=False) < replicas
+
+
+def _pods(share: object, replicas: int, *, up: bool) -> int:
+    """Return how many pods a number is, or a percentage of the replicas; 0 for what is neither."""
+    if isinstance(share, int):
+        return share
+    if not isinstance(share, str) or not share.endswith("%") or not share[:-1].isdecimal():
+        return 0
+    # The API server lets a surge have any number of digits, of which Python reads so many.
+    pods = replicas * int(share[:-1].lstrip("0")[:_LONGEST_COUNT] or 0)
+    return -(-pods // 100) if up else pods // 100
 
 
 def _null_annotations(last_applied: object) -> bool:

@@ -89,7 +89,9 @@ class Deployments:
 
     async def _at_rest(self, namespace: str, uid: str, deployment: Object, now: datetime) -> Problem | None:
         known = self._ailing.get(uid)
-        if known is None or known.deployment != deployment["metadata"]["uid"] or now - known.read_at >= LOOK_AGAIN:
+        is_of_it = known is not None and known.deployment == deployment["metadata"]["uid"]
+        # What was read later than it is by now was read by a clock that was set back since.
+        if known is None or not is_of_it or not timedelta() <= now - known.read_at < LOOK_AGAIN:
             try:
                 pods = await pods_of(self._cluster, namespace, deployment)
             except ClusterError:

@@ -90,6 +90,7 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
     ended = {c.get("type"): c for c in status.get("conditions") or () if c.get("status") == "True"}
     end = ended.get("Complete") or ended.get("Failed")
     suspended = bool((job.get("spec") or {}).get("suspend"))
+    has_one = any(not Pod(pod).is_to_be_replaced for pod in pods)
     view = JobView(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -100,7 +101,7 @@ def _job_view(job: Object, pods: list[Object]) -> JobView:
         collect=labels.get(names.COLLECT_LABEL) == "true",
         state="Complete" if "Complete" in ended else "Failed" if "Failed" in ended else "Active",
         suspended=suspended,
-        podless_since=None if pods or suspended or _has_had_pods(status) else _begun(metadata, status),
+        podless_since=None if has_one or suspended or _has_had_pods(status) else _begun(metadata, status),
         finished_at=moment_of((end or {}).get("lastTransitionTime")),
         said=_words(ended.get("Failed") or {}),
         has_pods=bool(pods),
@@ -208,8 +209,12 @@ def _begun(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> datetime |
 
 
 def _has_had_pods(status: Mapping[str, Any]) -> bool:
-    """Tell whether the Job's controller counts a pod, or has ended the Job: then one was made, though none is seen."""
-    return any(status.get(field) for field in ("active", "failed", "succeeded", "terminating", "conditions"))
+    """Tell whether the Job's controller counts a pod, or ends the Job: then one was made, though none is seen.
+
+    That a queue let it go stands as a condition, too, and says nothing of pods.
+    """
+    ends = any(c.get("type") != "Suspended" for c in status.get("conditions") or ())
+    return ends or any(status.get(field) for field in ("active", "failed", "succeeded", "terminating"))
 
 
 def _orphan_view(uid: str, pods: list[Object]) -> JobView | None:

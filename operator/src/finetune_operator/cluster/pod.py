@@ -134,6 +134,11 @@ class Pod:
         return not self.is_disrupted and self.deleted_at is None
 
     @property
+    def is_to_be_replaced(self) -> bool:
+        """It was disrupted, has ended and says nothing: its Job makes another one."""
+        return self.has_ended and self.is_disrupted and not self.speaks
+
+    @property
     def has_neighbours(self) -> bool:
         """A container beside the trainer runs, or is to run; native sidecars end with it, and do not count."""
         statuses = () if self.has_ended else self.statuses("containerStatuses")

@@ -5,15 +5,22 @@ from typing import Final
 from ..api import names
 from ..decide.text import readable
 from ..decide.views import Failure, Problem
-from .pod import Pod, last_words
+from .pod import Json, Pod, last_words, state
 
 _REJECTS: Final = frozenset(
-    ("UnexpectedAdmissionError", "NodeAffinity", "NodeName", "NodePorts", "TopologyAffinityError", "InvalidNodeInfo")
-)
+    ("UnexpectedAdmissionError", "NodeAffinity", "NodeName", "NodePorts", "TaintToleration", "TopologyAffinityError",
+     "InvalidNodeInfo", "VolumeAttachmentLimitExceeded")
+)  # fmt: skip
 """Reasons of a kubelet that does not take a pod which the scheduler gave it; OutOfcpu and its like are others."""
+
+_UNDER_PRESSURE: Final = "node had condition"
+"""Words of a kubelet that lacks disk or memory, and takes no pod; its reason is Evicted, as for what wrote too much."""
 
 _DISRUPTS: Final = frozenset(("Preempting", "NodeShutdown", "Shutdown", "Terminated", "NodeLost"))
 """Reasons of a kubelet that ends a pod for its own sake."""
+
+_LOST: Final = frozenset(("ContainerStatusUnknown", "Unknown"))
+"""Of a container that was gone when its node was back: a kubelet's word, and that of the runtime after a reboot."""
 
 _NEVER_STARTED: Final = frozenset(("StartError", "ContainerCannotRun", "RunContainerError", "CreateContainerError"))
 _LONGEST: Final = 300
@@ -34,7 +41,8 @@ def _by_the_pods_reason(pod: Pod) -> Failure | None:
     """Sort by the condition DisruptionTarget and by status.reason: the kubelet's words."""
     reason, words = str(pod.status.get("reason") or ""), readable(pod.status.get("message"))
     said = f"{reason}: {words[:_LONGEST]}" if words else reason
-    if not pod.spans and (reason in _REJECTS or reason.startswith("OutOf")):
+    rejects = reason in _REJECTS or reason.startswith("OutOf") or _UNDER_PRESSURE in words
+    if not pod.spans and rejects:
         node = f"node {pod.node}" if pod.node else "its node"
         text = f"{node} did not take pod {pod.name} ({said})"
         return Failure(Problem("RejectedByNode", text), counted=False)
@@ -63,9 +71,13 @@ def _by_its_containers(pod: Pod) -> Failure | None:
     ended = pod.terminated
     if ended is None:
         for name, status, stays in pod.init_containers():
-            if not stays and (status.get("state") or {}).get("terminated", {}).get("exitCode"):
-                text = f"init container {name!r} of pod {pod.name} failed with {last_words(status)}"
-                return Failure(Problem("InitContainerFailed", f"{text}; mend it, or the PodTemplate"))
+            failed = state(status, "terminated") or {}
+            if stays or not failed.get("exitCode"):
+                continue
+            if failed.get("reason") in _LOST:
+                return _lost(pod, status)
+            text = f"init container {name!r} of pod {pod.name} failed with {last_words(status)}"
+            return Failure(Problem("InitContainerFailed", f"{text}; mend it, or the PodTemplate"))
         text = f"pod {pod.name} ended without a word about its container {names.TRAINER_CONTAINER!r}; see its Events"
         return Failure(Problem("PodFailed", text))
     if ended.get("reason") in _NEVER_STARTED:
@@ -73,10 +85,12 @@ def _by_its_containers(pod: Pod) -> Failure | None:
             f"container {names.TRAINER_CONTAINER!r} of pod {pod.name} could not be started: {last_words(pod.trainer)}"
         )
         return Failure(Problem("ContainerConfig", f"{text}; mend the PodTemplate"))
-    if ended.get("reason") == "ContainerStatusUnknown":
-        text = f"pod {pod.name} was disrupted: its node lost the container ({last_words(pod.trainer)})"
-        return Failure(Problem("Disrupted", text), counted=False)
-    return None
+    return _lost(pod, pod.trainer) if ended.get("reason") in _LOST else None
+
+
+def _lost(pod: Pod, status: Json) -> Failure:
+    text = f"pod {pod.name} was disrupted: its node lost the container ({last_words(status)})"
+    return Failure(Problem("Disrupted", text), counted=False)
 
 
 def _out_of_memory(pod: Pod) -> Problem:

@@ -50,7 +50,8 @@ class ProgressReader:
         if early > timedelta():
             return None, early
         pod, known = running.name, self._known.get(uid)
-        if known is None or known.pod != pod or now - known.read_at >= PROGRESS_EVERY:
+        # What was read later than it is by now was read by a clock that was set back since.
+        if known is None or known.pod != pod or not timedelta() <= now - known.read_at < PROGRESS_EVERY:
             tail = await self._cluster.log_tail(namespace, pod, names.TRAINER_CONTAINER, LOG_LINES, LOG_BYTES)
             line = last_progress(tail) or (known.line if known is not None and known.pod == pod else None)
             known = _Progress(pod, now, line)

@@ -39,9 +39,7 @@ class Config:
 def configure(environment: Mapping[str, str]) -> Config:
     """Return the configuration that `environment` describes (docs/reference/contracts.md, section 6).
 
-    Raises BadConfiguration. Files are named, and not read here. Beside the contract's: FINETUNE_WORKERS,
-    FINETUNE_RESYNC_SECONDS, FINETUNE_REQUEST_TIMEOUT_SECONDS, FINETUNE_ADDRESS, and FINETUNE_CONTEXT of the
-    kubeconfig.
+    Raises BadConfiguration. Files are named, and not read here.
     """
     kubeconfig = environment.get("KUBECONFIG", "").partition(":")[0]
     level = environment.get("FINETUNE_LOG_LEVEL", "info").lower()

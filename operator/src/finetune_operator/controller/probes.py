@@ -11,7 +11,9 @@ from .metrics import Metrics
 from .queue import WorkQueue
 
 STALLED: Final = 120.0
-"""Seconds: four request time limits; a key that waits or runs for longer means that reconciling has stopped."""
+"""Seconds: four request time limits; a key that runs for longer, or none that is taken while some wait, means that
+reconciling has stopped. How long one waits says nothing: an API server that throttles makes a line long, and a restart
+would begin it anew."""
 
 
 @dataclass(slots=True)
@@ -32,8 +34,8 @@ class Health:
             return None  # nothing is worked off before the first list, and no restart brings an API server back
         if self.queue.longest_run() > STALLED:
             return f"a reconcile has run for {self.queue.longest_run():.0f} s"
-        if self.queue.longest_wait() > STALLED:
-            return f"a key has waited for {self.queue.longest_wait():.0f} s"
+        if self.queue.standstill() > STALLED:
+            return f"keys have waited for {self.queue.standstill():.0f} s, and none was taken"
         return None
 
 

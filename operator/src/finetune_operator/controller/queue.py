@@ -1,6 +1,7 @@
 """A work queue of keys: one worker per key at a time, no key twice, timers, back-off, turns between lanes."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class WorkQueue(Generic[K]):
     _lanes: dict[Hashable, deque[K]] = field(default_factory=dict)
     _ready: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     _given_back: asyncio.Event = field(default_factory=asyncio.Event)
+    _taken_at: float = -math.inf
     _closed: bool = False
 
     def wake(self, key: K) -> None:
@@ -79,6 +81,7 @@ class WorkQueue(Generic[K]):
             self._lanes[lane] = waiting  # to the end of the turn
         state = self._states[key]
         state.queued_at, state.running_since, state.woken = None, self.clock(), False
+        self._taken_at = state.running_since
         _stop_timer(state)
         return key
 
@@ -129,6 +132,10 @@ class WorkQueue(Generic[K]):
         """Return for how many seconds the key at the head of any lane has waited."""
         heads = (self._states[waiting[0]].queued_at for waiting in self._lanes.values())
         return max((self.clock() - at for at in heads if at is not None), default=0.0)
+
+    def standstill(self) -> float:
+        """Return for how many seconds keys have waited and none was taken: a long line that moves is no standstill."""
+        return min(self.longest_wait(), self.clock() - self._taken_at)
 
     def longest_run(self) -> float:
         """Return for how many seconds the oldest unfinished work has run."""

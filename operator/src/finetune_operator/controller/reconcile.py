@@ -31,6 +31,7 @@ from ..decide.views import OBSERVED_STEP, PolicyView
 from ..manifests.events import Regarding
 from . import failures
 from .failures import Failures
+from .repeats import Repeats
 from .stopwatch import Stopwatch
 from .words import Words, only_words
 
@@ -77,6 +78,7 @@ class Reconciler:
     """Uids whose refusal has its Event from here, because no condition can tell of it."""
     _words: Words = field(default_factory=Words)
     _failures: Failures = field(default_factory=Failures)
+    _repeats: Repeats = field(default_factory=Repeats)
 
     async def reconcile(self, key: ObjectRef) -> Outcome:
         """Bring the object of `key` one decision further. Raises ClusterError when the API server refuses."""
@@ -110,6 +112,7 @@ class Reconciler:
         self._posted.discard(uid)
         self._words.forget(uid)
         self._failures.forget(uid)
+        self._repeats.forget(uid)
         self._stopwatch.forget(uid)
         self._faults.forget(uid)
         self.observer.forget(uid)
@@ -117,7 +120,7 @@ class Reconciler:
     def _remember(self, uid: str, refusal: Refusal) -> None:
         known = self._refused.get(uid)
         if known is not None and known.is_like(refusal):
-            if refusal.at - known.at < NEW_WORDS:
+            if timedelta() <= refusal.at - known.at < NEW_WORDS:  # else the clock was set back
                 return
         else:
             self._posted.discard(uid)
@@ -201,7 +204,9 @@ class Reconciler:
         refuse: Refuse[S] | None = None,
     ) -> Outcome:
         acted: Acted = await act(self.cluster, observed, decision, self.outlets, refuse)
-        return Outcome(wrote=acted.wrote, again=acted.again, after=_soonest(decision.requeue_after, observed.poll))
+        pause = self._repeats.pause(observed.raw["metadata"]["uid"], decision.actions)
+        after = _soonest(decision.requeue_after, observed.poll, pause if acted.again else None)
+        return Outcome(wrote=acted.wrote, again=acted.again and pause is None, after=after)
 
     def _refuser(self, observed: Observed[Any]) -> Refuse[Any] | None:
         """Return what records a refused apply in the object as it is by then; None for a kind that applies nothing."""

@@ -162,8 +162,9 @@ class WatchedScope:
         clock = asyncio.get_running_loop().time
         due, missed, unsure = self._next_resync(), _Missed(), False
         while True:
-            pause = UNSURE_SECONDS if unsure else PROBE_SECONDS
-            await self._doubted(min(pause, due - clock(), missed.due - clock()))
+            # What was due when the API server did not answer stays due: it is no reason to ask without a pause.
+            pause = UNSURE_SECONDS if unsure else min(PROBE_SECONDS, due - clock())
+            await self._doubted(min(pause, missed.due - clock()))
             missed.check(watcher, clock())
             try:
                 if unsure or clock() >= due:

@@ -20,6 +20,8 @@ class Words:
     def wait(self, uid: str, now: datetime) -> timedelta | None:
         """Return how long new words of an object are to wait; None: they are written now, and count."""
         left, since = self._left.get(uid, (float(BURST), now))
+        if since > now:  # the clock was set back
+            self._left[uid] = left, now
         left = min(left + max((now - since) / EVERY, 0.0), float(BURST))
         if left < 1.0:
             return EVERY * (1.0 - left)

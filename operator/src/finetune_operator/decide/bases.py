@@ -46,7 +46,7 @@ def why_no_default(versions: Iterable[ModelVersion], policy: Policy) -> Problem:
     known = listed(sorted(base.spec.version for base in bases))
     text = (
         f"no base of model {model!r} is one to start from: each of {known} failed its verification, was rejected or "
-        "quarantined, or is a rebuilt one that was never live here; import another one, or name one in spec.baseVersion"
+        "quarantined, or is a rebuilt one that was never live here; import another one, or make a run that names one"
     )
     return Problem("BaseNotFound", text)
 

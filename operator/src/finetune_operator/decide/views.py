@@ -101,8 +101,9 @@ class JobView:
     neither its neighbours nor another pod can take back what it said. `lingers`: the Job does not end by itself
     all the same, because neighbours run on or another pod was made. `idle`: no trainer runs in any of its pods.
     `failure` is what the pod's own status says of its end, and `said` what the Job's says. `podless_since` is when
-    the Job's controller began, or could have, while it has no pod. `emptied`: it is being deleted, nothing of it runs
-    or will, and only somebody's finalizer keeps it. `moments` is what the pod did and does, oldest first.
+    the Job's controller began, or could have, while it has no pod, or none but such as it replaces. `emptied`: it is
+    being deleted, nothing of it runs or will, and only somebody's finalizer keeps it. `moments` is what the pod did
+    and does, oldest first.
     `orphaned`: the Job itself is gone, and only pods of it are left. `made` is a fingerprint of what its trainer is to
     do; None for an orphan. `doubt` is why what its pods say is not believed, and
     `additions` what the pod that speaks has beside what the Job asked for. `image_id` is that of the trainer, as the

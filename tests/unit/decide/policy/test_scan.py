@@ -125,6 +125,11 @@ class Yard:
         error = {"class": kind, "reason": reason, "message": message, "remedy": "Mend it."}
         return self.end("Failed", json.dumps(self.envelope() | {"outcome": "Failed", "error": error}), code)
 
+    def wait_for(self, reason: str, words: str) -> Decision[PolicyStatus]:
+        """Have the pod of the newest Job wait for something."""
+        self.jobs = (*self.jobs[:-1], replace(self.jobs[-1], spans=(), waiting=Problem(reason, words)))
+        return self.settle()
+
     def envelope(self) -> dict[str, Any]:
         return {
             "schema": "finetune-operator.io/step-result/v1",
@@ -349,6 +354,35 @@ def test_what_may_pass_by_itself_is_not_said_before_the_counts_are_stale() -> No
     yard.fail("Unavailable", "StorageUnavailable", 13)
     assert yard.scanned()[:2] == ("True", "Scanned")
     assert "StorageUnavailable" in yard.events()
+
+
+@pytest.mark.row("D273")
+def test_a_first_scan_that_gets_no_further_says_so_where_triggers_send_people() -> None:
+    """A quota, Pod Security, an image that is not there: no attempt fails by it, so nothing else would ever tell."""
+    yard = Yard()
+    yard.settle()
+    assert yard.scanned() == ("Unknown", "NotScanned", "pool and captured pages were not counted yet")
+    yard.wait_for("ImagePullFailed", "image 'trainer:1' cannot be pulled")
+    assert yard.scanned()[:2] == ("Unknown", "NotScanned")
+    command = f"kubectl get events -n ml | grep {yard.jobs[-1].name}"
+    assert yard.scanned()[2].endswith(f"; scan, attempt 1, waits: ImagePullFailed; what says why: {command}")
+    writes = yard.writes
+    yard.wait_for("ImagePullFailed", "image 'trainer:1' cannot be pulled, in other words")
+    assert yard.writes == writes, "each word would be a write"
+    yard.say(counts())
+    assert yard.scanned()[:2] == ("True", "Scanned")
+
+
+@pytest.mark.row("D273")
+def test_a_later_scan_that_gets_no_further_is_said_with_counts_that_are_stale() -> None:
+    yard = scanned_once()
+    yard.pass_time(INTERVAL)
+    yard.wait_for("Unschedulable", "0/3 nodes")
+    assert yard.scanned()[:2] == ("True", "Scanned"), "it may pass by itself"
+    assert "Unschedulable" not in yard.scanned()[2]
+    yard.pass_time(2 * INTERVAL + timedelta(seconds=1))
+    assert yard.scanned()[:2] == ("False", "ScanStale")
+    assert "scan, attempt 2, waits: Unschedulable" in yard.scanned()[2]
 
 
 def test_what_a_status_keeps_of_scans_is_bounded() -> None:

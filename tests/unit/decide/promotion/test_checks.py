@@ -121,6 +121,14 @@ CLEAR = {
     "a rollback while what is live crashes": proposal(
         promotion("base_v1", "ft_v1.1"), policy(live(TUNED, 2, BASE)), there=deployment(keys(TUNED), available=0)
     ),
+    "a rollback without a surge while what is live crashes": proposal(
+        promotion("base_v1", "ft_v1.1"),
+        policy(live(TUNED, 2, BASE)),
+        there=deployment(keys(TUNED), available=0, can_surge=False),
+    ),
+    "the first base without a surge, while nobody serves": proposal(
+        promotion("base_v1", None), policy(), (BASE,), deployment(available=0, updated=0, can_surge=False)
+    ),
     "a reviewed fine-tune that was live before, unapproved": proposal(
         promotion("ft_v1.1", "base_v1"), policy(live(BASE, 3, REVIEWED)), (BASE, REVIEWED)
     ),
@@ -193,6 +201,20 @@ WAIT = {
     ),
     "another rollout is under way": (proposal(there=deployment(keys(BASE), updated=1)), "NotSettled", "1 updated"),
     "no room for a surge": (proposal(there=deployment(keys(BASE), can_surge=False)), "NoSurge", "AllowDowntime"),
+    "no old pod that has to stay": (
+        proposal(there=deployment(keys(BASE), can_surge=False)),
+        "NoSurge",
+        "maxUnavailable",
+    ),
+    "no room for a surge, and one pod that serves": (
+        proposal(
+            promotion("base_v1", "ft_v1.1"),
+            policy(live(TUNED, 2, BASE)),
+            there=deployment(keys(TUNED), available=1, can_surge=False),
+        ),
+        "NoSurge",
+        "AllowDowntime",
+    ),
     "somebody else's keys": (
         proposal(there=deployment(keys(tuned("ft_v9.9")), keys_manager="kubectl")),
         "ForeignKeys",

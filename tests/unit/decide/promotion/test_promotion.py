@@ -182,6 +182,7 @@ def test_without_its_policy_a_promotion_waits_and_says_so() -> None:
     assert decision.status.phase == "Pending"
     assert facts(decision)["Accepted"] == ("False", "PolicyNotFound")
     assert "invoice-fields" in decision.status.message
+    assert "make a promotion that names another" in decision.status.message, "its spec.policy cannot change"
 
 
 @pytest.mark.row("P4")

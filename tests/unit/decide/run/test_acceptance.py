@@ -7,7 +7,9 @@ from msgspec.structs import replace as updated
 
 from finetune_operator.api.meta import Condition
 from finetune_operator.api.policy_status import PolicyStatus, Quarantined
+from finetune_operator.decide.serving import SERVING_DIFFERS
 from finetune_operator.decide.views import Problem
+from house.pages import DOCS, reasons_of_tables
 from unit.decide.run.results import BASE, CLASSES, LIVE, START, prepare_result
 from unit.decide.run.world import World, base, deleted, policy, run, template
 
@@ -103,6 +105,17 @@ def test_a_run_fails_at_once_on_what_can_never_work(case: str) -> None:
     assert world.condition("Finished") == ("True", reason)
     assert remedy in world.status.message
     assert world.jobs == ()
+
+
+def test_the_page_of_reasons_tells_what_a_run_waits_for_from_what_ends_it() -> None:
+    page = (DOCS / "operate" / "reasons.md").read_text()
+    waits, ends = (
+        reasons_of_tables(page.split(f"## A run {words} before it ")[1].split("\n## ")[0])
+        for words in ("waits", "ends")
+    )
+    assert {SERVING_DIFFERS, *(reason for _, reason, _ in WAITS.values())} <= waits
+    assert {reason for _, reason, _ in REFUSED.values()} <= ends
+    assert waits & ends == {"ResourcesInvalid"}, "of its own it ends a run, with a PodTemplate's it waits"
 
 
 @pytest.mark.row("R7")

@@ -29,13 +29,15 @@ HELP: Final = "make a ModelVersion of a best.pt; prints the manifest"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("checkpoint", type=Path, metavar="BEST.pt")
+    parser.add_argument("checkpoint", type=Path, metavar="BEST.pt", help="what a training of ultralytics left")
     parser.add_argument("--model", required=True, help="the model's name, as in the policy")
     parser.add_argument("--version", required=True, help="base_v1, base_v2, ...")
     parser.add_argument("--artifacts", required=True, metavar="URI", help="the policy's artifacts.uri")
-    parser.add_argument("--namespace", required=True)
+    parser.add_argument("--namespace", required=True, help="of the ModelVersion")
     parser.add_argument("--classes", help="comma-separated, in order; default: the checkpoint's")
-    parser.add_argument("--image-size", type=int, required=True, metavar="PIXELS")
+    parser.add_argument(
+        "--image-size", type=int, required=True, metavar="PIXELS", help="what it was trained with, a multiple of 32"
+    )
     parser.add_argument("--confidence", default="0.25", help="serving confidence (default: %(default)s)")
     parser.add_argument("--nms-iou", default="0.7", help="serving NMS IoU (default: %(default)s)")
     parser.add_argument("--max-detections", type=int, default=300, help="default: %(default)s")

@@ -18,12 +18,14 @@ def add_verified_folder(parser: argparse.ArgumentParser) -> None:
     The verifier may be left out, where the folder itself says who verified it.
     """
     parser.add_argument("uri", help="the pool")
-    parser.add_argument("--from", dest="source_folder", required=True, metavar="PLACE")
+    parser.add_argument(
+        "--from", dest="source_folder", required=True, metavar="PLACE", help="a YOLO folder, or what the tool exported"
+    )
     parser.add_argument(
         "--anchor", required=True, metavar="URI", help="its classes count; its val and test pages do not"
     )
-    parser.add_argument("--verified-by", metavar="NAME")
-    parser.add_argument("--verified-at", type=as_date, metavar="YYYY-MM-DD")
+    parser.add_argument("--verified-by", metavar="NAME", help="who looked at every label, where no tool says it")
+    parser.add_argument("--verified-at", type=as_date, metavar="YYYY-MM-DD", help="when, where no tool says it")
     add_background(parser)
     add_appended(parser)
     parser.add_argument(

@@ -13,7 +13,7 @@ HELP: Final = "count batches, pages, documents, boxes, what was corrected and wi
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("uri")
+    parser.add_argument("uri", help="the pool")
     parser.set_defaults(run=run)
 
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_choice(parser, limit=100)
     parser.add_argument("--to", required=True, metavar="URI", help="a folder that is new or empty")
-    parser.add_argument("--format", required=True, choices=TOOLS)
+    parser.add_argument("--format", required=True, choices=TOOLS, help="the tool that will read it")
     parser.add_argument("--anchor", required=True, metavar="URI", help="its classes are the labels")
     add_appended(parser)
     parser.add_argument(

@@ -29,7 +29,7 @@ def folder_classes(storage: Storage, folder: Folder) -> tuple[str, ...]:
         )
         raise bad_input(
             Reason.CLASS_LIST_DIFFERS,
-            f"{folder.uri} has neither data.yaml nor classes.txt, so what its class indices mean is unknown{there}.",
+            f"{folder.uri} has none of {', '.join(_LISTS)}, so what its class indices mean is unknown{there}.",
             remedy,
         )
     names = _names(storage, folder, first)

@@ -218,7 +218,7 @@ class VerifyDocument(_OfBase, frozen=True, tag="Verify"):
 
 
 class Production(Document, frozen=True):
-    """Where captured pages lie, and for how many complete days."""
+    """Where captured pages lie, and for how many days, that of the capture among them."""
 
     uri: Uri
     keep_days: KeepDays

@@ -154,9 +154,13 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
             return root, read_cvat(data, classes, files)
 
 
-def _is_alone(arrival: Arrival) -> bool:
-    """Tell whether the file was named of a tool that exports pictures with it, so that they are not looked for."""
-    return arrival.tool in ("coco", "cvat") and arrival.uri.lower().endswith(_SUFFIX[arrival.tool])
+def _where_images_are(arrival: Arrival) -> str:
+    """Return where the images of a tool's tasks are looked for, as the end of a sentence; "" where nobody asks."""
+    if arrival.tool == "label-studio":
+        return "; its JSON brings none: pages that were not captured come as COCO or YOLO, with their images"
+    if arrival.tool in ("coco", "cvat") and arrival.uri.lower().endswith(_SUFFIX[arrival.tool]):
+        return "; name the folder around the file for those beside it"
+    return ""
 
 
 def _another_file(uri: str, suffix: str) -> StepError:
@@ -208,8 +212,7 @@ def _page(
     if data is None or task.image is None:
         of = f"prediction {task.prediction}" if task.prediction else "no prediction is named"
         where = "no captured pages were named" if matcher is None else f"none of {matcher.pages.uri}"
-        beside = "; name the folder around the file for those beside it" if _is_alone(arrival) else ""
-        message = f"its page is not known ({of}; {where}), and no image came with it{beside}"
+        message = f"its page is not known ({of}; {where}), and no image came with it{_where_images_are(arrival)}"
         raise UnusableError(Reason.RECORD_MISSING, message)
     if not arrival.origin.source:
         raise UnusableError(Reason.RECORD_MISSING, "it is none of the captured pages")

@@ -102,7 +102,7 @@ def _check_base(context: StepContext, document: TrainingDocument) -> None:
         raise bad_input(
             Reason.BASE_UNUSABLE,
             f"The start {start.uri} of the rebuild does not exist.",
-            "Upload it there, or use rebuild.start Random.",
+            "Upload it there, or leave the policy's spec.rebuild.start out (random weights); then make a new run.",
         )
 
 

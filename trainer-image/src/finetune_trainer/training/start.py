@@ -33,7 +33,7 @@ def check_start(path: Path, where: str, image_size: int) -> None:
         raise bad_input(
             Reason.BASE_UNUSABLE,
             f"The start {where} is a version of this project, and a rebuild from one is a fine-tune by another name.",
-            "Use rebuild.start Random, or a checkpoint of general pretraining.",
+            "Leave the policy's spec.rebuild.start out (random weights), or name a checkpoint of general pretraining.",
         )
     check_detector(loaded, where)
     check_usable(loaded, where, image_size)

@@ -50,8 +50,9 @@ def timed_attempt(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> T
     newest = attempts[-1]
     if newest.outcome == "Failed":
         return Timed((newest.job, newest.finished_at), since=newest.finished_at, first=timedelta.max)
-    runs = any(is_running(job) for job in jobs if job.name == newest.job)
-    key = (newest.job, newest.outcome, newest.ran_seconds, newest.ran_until, runs)
+    its = [job for job in jobs if job.name == newest.job]
+    runs, podless = any(map(is_running, its)), any(job.podless_since is not None for job in its)
+    key = (newest.job, newest.outcome, newest.ran_seconds, newest.ran_until, runs, podless)
     # Of a pod that waits, a process that starts takes the clock's word: what was said of it stays.
     since = (newest.ran_until or newest.started_at) if runs else datetime.min.replace(tzinfo=UTC)
     return Timed(key, since=since, first=RECORDED_EVERY)

@@ -224,7 +224,7 @@ def drawn_otherwise(
             "new samples that the base knows",
         ),
         *(_not_all(result) if run_document.mode == "Rebuild" else _not_by_the_rules(mixing, result)),
-        (mixing is None or result.outside >= mixing.min_pool_samples, "fewer samples than spec.mixing.minPoolSamples"),
+        (mixing is None or result.outside >= mixing.min_pool_samples, "fewer samples than spec.minPoolSamples"),
     )  # fmt: skip
     return [text for holds, text in checks if not holds]
 

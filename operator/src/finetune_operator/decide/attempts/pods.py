@@ -11,6 +11,10 @@ from ..views import Explanation, JobView, Problem
 PODLESS: Final = timedelta(seconds=60)
 """In a burst Kubernetes' Job controller makes about twenty pods a second; a Job may be without one for so long."""
 
+PODLESS_AGAIN: Final = timedelta(minutes=11)
+"""The same of a Job that had one, and was seen without all the while: its controller pauses for ten at most before it
+makes another."""
+
 SEEN_FOR: Final = timedelta(seconds=45)
 """How long a pod must be seen to wait before that is called trouble: the operator's own clock may be ahead."""
 
@@ -40,6 +44,7 @@ def listen(job: JobView, now: datetime, *, started: bool, seen: timedelta | None
     when it began is said by other clocks than ours.
     """
     unseen = timedelta() if seen is None else SEEN_FOR - seen
+    alone = PODLESS_AGAIN - (seen or timedelta()) if started or job.has_pods else unseen
     overdue = job.overdue if unseen <= timedelta() else None
     if job.doubt is not None:
         return PodsSay(job.doubt)
@@ -47,15 +52,14 @@ def listen(job: JobView, now: datetime, *, started: bool, seen: timedelta | None
         return PodsSay(job.waiting)
     if overdue is not None and now >= overdue.due:
         return PodsSay(overdue.problem)
-    podless = job.podless_since is not None and not started
-    if podless and job.podless_since is not None and now - job.podless_since >= PODLESS and unseen <= timedelta():
+    if job.podless_since is not None and now - job.podless_since >= PODLESS and alone <= timedelta():
         return PodsSay(_podless(job))
     coming = [moment.since + SHOWN_AFTER for moment in job.moments]
     if job.overdue is not None:
         coming.append(job.overdue.due)
-    if job.podless_since is not None and not started:
-        coming.append(job.podless_since + PODLESS)
-    if podless or job.overdue is not None:
+    if job.podless_since is not None:
+        coming += [job.podless_since + PODLESS, now + alone]
+    if job.overdue is not None:
         coming.append(now + unseen)
     if job.spoke and job.finished_at is not None:
         coming.append(job.finished_at + SETTLE)

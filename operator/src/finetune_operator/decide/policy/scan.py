@@ -41,12 +41,16 @@ _OPEN: Final = frozenset(("Planned", "Running"))
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Where the scans of a policy stand: what is to be recorded and done, and what stands in their way."""
+    """Where the scans of a policy stand: what is to be recorded and done, and what stands in their way.
+
+    `waits` is what the one under way waits for, in words to be put behind a sentence.
+    """
 
     scans: ScanStatus
     actions: tuple[Action, ...] = ()
     after: timedelta | None = None
     problem: Problem | None = None
+    waits: str = ""
 
 
 def wants_scan(policy: Policy) -> bool:
@@ -85,7 +89,7 @@ def scan(view: PolicyView) -> Decision[PolicyStatus] | None:
     step = _blocked(view, known) or _waiting(view, known, basis) or _advanced(view, known, basis)
     scans = _worth_writing(known, step.scans)
     failed = newly_failed(known.attempts, scans.attempts)
-    status = say_scanned(view, replace(before, scan=scans), basis, step.problem)
+    status = say_scanned(view, replace(before, scan=scans), basis, step.problem, step.waits)
     sweep, due = swept(scans.attempts, view.jobs, view.now)
     actions = (
         *step.actions,
@@ -145,7 +149,7 @@ def _advanced(view: PolicyView, known: ScanStatus, basis: Basis) -> _Step:
                 scans = replace(scans, basis=basis)
                 if not view.scan_document:
                     actions = (CreateSnapshot(document_name(policy), document), *actions)
-            return _Step(scans, actions, after, _trouble(state, attempts))
+            return _Step(scans, actions, after, _trouble(state, attempts), _waits(view, state, attempts))
 
 
 def _trouble(state: StepUnderway, attempts: tuple[Attempt, ...]) -> Problem | None:
@@ -157,6 +161,15 @@ def _trouble(state: StepUnderway, attempts: tuple[Attempt, ...]) -> Problem | No
         return Problem(state.explanation.reason, state.explanation.message)
     failed = next((a for a in reversed(attempts) if a.outcome == "Failed"), None)
     return Problem(failed.reason, f"{attempt_text(failed)}: {failed.message}") if failed and failed.fatal else None
+
+
+def _waits(view: PolicyView, state: StepUnderway, attempts: tuple[Attempt, ...]) -> str:
+    """Return what the scan under way waits for, by its reason alone: each other word of a pod would be a write."""
+    if state.state != "Waiting" or not isinstance(state.explanation, Problem) or attempts[-1].outcome not in _OPEN:
+        return ""
+    newest, namespace = attempts[-1], view.policy.metadata.namespace
+    command = f"kubectl get events -n {namespace} | grep {newest.job}"
+    return f"; {attempt_text(newest)}, waits: {state.explanation.reason}; what says why: {command}"
 
 
 def _taken(view: PolicyView, scans: ScanStatus, basis: Basis, result: ScanResult) -> _Step:

@@ -53,9 +53,14 @@ def until_stale(view: PolicyView, scans: ScanStatus) -> timedelta | None:
     return left + timedelta(seconds=1) if left >= timedelta() else None
 
 
-def say_scanned(view: PolicyView, status: PolicyStatus, basis: Basis, problem: Problem | None) -> PolicyStatus:
-    """Return `status` with the condition Scanned; `problem` is what keeps a scan from coming to its end."""
-    value, reason, message = _said(view, status, basis, problem)
+def say_scanned(
+    view: PolicyView, status: PolicyStatus, basis: Basis, problem: Problem | None, waits: str = ""
+) -> PolicyStatus:
+    """Return `status` with the condition Scanned; `problem` is what keeps a scan from coming to its end.
+
+    `waits` is what the one under way waits for, which may pass by itself: said where there are no counts to go by.
+    """
+    value, reason, message = _said(view, status, basis, problem, waits)
     metadata = view.policy.metadata
     conditions = set_condition(
         status.conditions, CONDITION, value, reason, message, generation=metadata.generation, now=moment(view.now)
@@ -79,7 +84,7 @@ def events(before: PolicyStatus, after: PolicyStatus) -> Iterator[Emit]:
 
 
 def _said(
-    view: PolicyView, status: PolicyStatus, basis: Basis, problem: Problem | None
+    view: PolicyView, status: PolicyStatus, basis: Basis, problem: Problem | None, waits: str
 ) -> tuple[ConditionStatus, str, str]:
     if problem is not None:
         return "False", problem.reason, problem.message
@@ -88,7 +93,7 @@ def _said(
     if scans is not None and scans.counted is not None and outdated is None:
         return "True", CONDITION, in_words(scans.counted)
     failed = [a for a in scans.attempts if a.outcome == "Failed"] if scans is not None else []
-    why = "".join(f"; {attempt_text(last)}, failed: {last.reason}: {last.message}" for last in failed[-1:])
+    why = "".join(f"; {attempt_text(last)}, failed: {last.reason}: {last.message}" for last in failed[-1:]) + waits
     if outdated is not None and outdated.reason == "ScanStale":
         return "False", outdated.reason, outdated.message + why
     return "Unknown", "NotScanned", ("" if outdated is None else outdated.message) + why

@@ -273,15 +273,18 @@ def _settled(context: CheckContext) -> Obstacle | None:
 
 
 def _can_surge(context: CheckContext) -> Obstacle | None:
+    """Where nobody serves, a flip takes nobody away: neither a first version nor a way back from what crashes waits."""
     deployment = context.deployment
-    if deployment is None or deployment.can_surge or context.policy.spec.rollout.capacity == "AllowDowntime":
+    if deployment is None or deployment.can_surge or deployment.available == 0:
+        return None
+    if context.policy.spec.rollout.capacity == "AllowDowntime":
         return None
     allow = _patching(context.policy, '{"spec":{"rollout":{"capacity":"AllowDowntime"}}}')
     return Wait(
         "NoSurge",
-        f"Deployment '{deployment.name}' cannot start a new pod before an old one stops; allow a surge in its "
-        "strategy, or set the policy's spec.rollout.capacity to AllowDowntime, which may leave nobody serving for a "
-        f"moment: {allow}",
+        f"Deployment '{deployment.name}' may stop every old pod before a new one serves; allow a surge in its strategy "
+        "(maxSurge) and fewer pods to be unavailable than it has (maxUnavailable), or set the policy's "
+        f"spec.rollout.capacity to AllowDowntime, which may leave nobody serving for a moment: {allow}",
     )
 
 

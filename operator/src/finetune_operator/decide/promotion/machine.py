@@ -159,7 +159,7 @@ def _meant(version: str, *, is_live: bool) -> str:
 
 def _policy_missing(view: PromotionView) -> Decision[PromotionStatus]:
     name = view.promotion.spec.policy
-    text = f"FineTunePolicy '{name}' is not in this namespace; create it or correct spec.policy"
+    text = f"FineTunePolicy '{name}' is not in this namespace; create it, or make a promotion that names another"
     return _status(view, "Pending", text, ("False", "PolicyNotFound"))
 
 
