@@ -10,6 +10,10 @@ import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
+
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system without hard links says; FUSE the last one, up to Linux 6.13."""
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -39,9 +43,9 @@ def create(path: Path, data: bytes) -> None:
         # A hard link fails when the name is taken, and the name never shows half a file.
         os.link(temporary, path)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+        if error.errno not in _NO_LINKS:
             raise
-        with path.open("xb") as stream:  # a file system without hard links
+        with path.open("xb") as stream:
             stream.write(data)
     finally:
         temporary.unlink(missing_ok=True)
@@ -101,7 +105,7 @@ def walk(root: Path) -> tuple[list[str], dict[str, str]]:
             unusable[_shown(root, folder, name)] = "it is a link to a folder that it lies in"
         for name in leaves:
             path = Path(folder, name)
-            if not _is_utf8(str(path.relative_to(root))):
+            if not is_utf8(str(path.relative_to(root))):
                 unusable[_shown(root, folder, name)] = "its name is not UTF-8; rename it"
             elif path.is_file():
                 files.append(str(path.relative_to(root)))
@@ -122,7 +126,7 @@ def own(root: Path) -> list[str]:
         path
         for folder, folders, leaves in os.walk(root, onerror=_fail)
         for name in (*leaves, *(name for name in folders if Path(folder, name).is_symlink()))
-        if _is_utf8(path := os.path.relpath(Path(folder, name), root))
+        if is_utf8(path := os.path.relpath(Path(folder, name), root))
     ]
 
 
@@ -130,7 +134,8 @@ def _fail(error: OSError) -> None:
     raise error
 
 
-def _is_utf8(name: str) -> bool:
+def is_utf8(name: str) -> bool:
+    """Tell whether a name, as Python has it of the system, can be written as UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -78,7 +78,8 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
     )
     pages, trouble = read_new_pages(storage, incoming, allow_background=new.background > 0, counted=counted)
     before = entry_names(storage, uri)
-    pool = measured_pool(storage, uri, incoming.names, counted).pool
+    measured = measured_pool(storage, uri, incoming.names, counted)
+    pool = measured.pool
     incoming = as_said(incoming, pool, new.fields)
     classes = incoming.names
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
@@ -98,7 +99,7 @@ def correct(storage: Storage, uri: str, new: NewLabels, now: datetime, counted: 
         for page, stored in compared.relabelled
     )
     if entry_names(storage, uri) != before:
-        _check_meanwhile(read_pool(storage, uri, classes), new, compared, len(classes))
+        _check_meanwhile(read_pool(storage, uri, classes, measured.pixels), new, compared, len(classes))
     correction = PoolCorrection(
         id=next_id(storage, uri, now),
         created_at=created_at(now),

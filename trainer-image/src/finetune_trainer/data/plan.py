@@ -100,14 +100,21 @@ def count_new_set(new_set: Sequence[PoolSample]) -> NewSetCounts:
     )
 
 
-def make_plan(storage: Storage, document: TrainingDocument, known: Known, counted: Counted = uncounted) -> MadePlan:
+def make_plan(
+    storage: Storage,
+    document: TrainingDocument,
+    known: Known,
+    counted: Counted = uncounted,
+    *,
+    reading: Counted = uncounted,
+) -> MadePlan:
     """Check pool and anchor and draw the mix; StepError (BadInput) names everything that is wrong.
 
-    `counted` is called as pages of the pool are read.
+    `counted` is called as pages of the pool are checked, `reading` before that as those of earlier releases are read.
     """
     anchor_uri, pool_uri = normalise(document.data.anchor.uri), normalise(document.data.pool.uri)
     index = checked_index(storage, anchor_uri, document.classes)
-    measured = measured_pool(storage, pool_uri, document.classes, counted)
+    measured = measured_pool(storage, pool_uri, document.classes, reading)
     _check_size(measured.pool, document, known)
     checked = check_pool(storage, measured, index=index, classes=document.classes, counted=counted)
     current = current_samples(measured.pool, document)

@@ -111,13 +111,13 @@ class Pool:
         return next((page for d in digests if d is not None and (page := self._by_digest.get(d)) is not None), None)
 
 
-def read_pool(storage: Storage, uri: str, classes: Sequence[str]) -> Pool:
+def read_pool(storage: Storage, uri: str, classes: Sequence[str], pixels: Mapping[str, str] | None = None) -> Pool:
     """Return what the log comes to; an absent pool is empty.
 
     Manifests may have more of the classes, or fewer: some were appended since, or are to be. Raises StepError for other
-    classes and for samples that count without a verifier.
+    classes and for samples that count without a verifier. `pixels` are digests of images that the log does not say.
     """
-    pool = replayed(uri, of_classes(entries_of(storage, uri), uri, classes), {})
+    pool = replayed(uri, of_classes(entries_of(storage, uri), uri, classes), pixels or {})
     check_verifiers(pool)
     return pool
 

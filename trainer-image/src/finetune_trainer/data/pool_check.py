@@ -14,14 +14,14 @@ from ..storage import Storage
 from .anchor import held_out_pages
 from .images import Picture, inspect_image
 from .pages import PageFiles, check_page
-from .pool import Pool, StoredSample, check_verifiers, fields_of, of_classes, replayed
+from .pool import Pool, PoolPage, StoredSample, check_verifiers, fields_of, of_classes, replayed
 from .pool_log import entries_of, existing_names
 from .problems import Problem, raise_first
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPool:
-    """A pool in which every page that counts and can be read is known by its pixels.
+    """A pool in which every page that can be read is known by its pixels.
 
     `pictures` are those that had to be read for it, by the digest of the image; `log` are the manifests that it comes
     of, by their file names.
@@ -44,20 +44,33 @@ def measured_pool(
     counted: Counted = uncounted,
     *,
     names: Sequence[str] | None = None,
+    shown: Mapping[str, str] | None = None,
 ) -> MeasuredPool:
     """Read the log (with `names` these manifests of it), and the pages of earlier releases, whose pixels it lacks.
 
-    `classes` None takes every list of classes, and samples that nobody verified: for who puts a pool in order. Raises
-    StepError as read_pool does, and where there is no pool at all.
+    `shown` are pixels by the digest of the image, of images that lie elsewhere too. `classes` None takes every list of
+    classes, and samples that nobody verified: for who puts a pool in order. Raises StepError as read_pool does, and
+    where there is no pool at all.
     """
     log = tuple(existing_names(storage, uri) if names is None else names)
-    pool = _replayed(storage, uri, log, classes, {})
+    pixels = dict(shown or {})
+    pool = _replayed(storage, uri, log, classes, pixels)
     pictures = dict(_unknown_pictures(storage, pool, counted))
     if pictures:
-        pool = _replayed(storage, uri, log, classes, {image: shown.pixels for image, shown in pictures.items()})
+        pixels |= {image: picture.pixels for image, picture in pictures.items()}
+        pool = _replayed(storage, uri, log, classes, pixels)
     if classes is not None:
         check_verifiers(pool)
     return MeasuredPool(pool, pictures, log)
+
+
+def is_unread(page: PoolPage) -> bool:
+    """Tell whether nothing says the pixels of a page, and its bytes are to be there.
+
+    Also of one that was withdrawn while it could not be read: another file of it is withdrawn with it once they are
+    known.
+    """
+    return page.last.pixels is None and not (page.withdrawal is not None and page.withdrawal.erased)
 
 
 def _replayed(
@@ -73,7 +86,7 @@ def _unknown_pictures(storage: Storage, pool: Pool, counted: Counted) -> Iterato
 
     Who needs their bytes says what is wrong with them.
     """
-    unknown = [sample for sample in pool.samples if sample.pixels is None]
+    unknown = [page.last for page in pool.pages if is_unread(page)]
     for number, sample in enumerate(unknown, start=1):
         try:
             data = storage.read(sample.image.uri)
@@ -83,7 +96,7 @@ def _unknown_pictures(storage: Storage, pool: Pool, counted: Counted) -> Iterato
             data = b""
         if sha256_of(data) == sample.image.sha256 and isinstance(picture := inspect_image(data), Picture):
             yield sample.image.sha256, picture
-        counted(number, len(unknown) + len(pool.samples))
+        counted(number, len(unknown))
 
 
 def check_pool(
@@ -106,10 +119,9 @@ def check_pool(
     raise_first(_missing_files(storage, pool), "the pool " + measured.pool.uri)
     problems: list[Problem] = []
     checked: list[Sample] = []
-    read = len(measured.pictures)
     for number, sample in enumerate(pool, start=1):
         boxes = _count_boxes(storage, sample, len(classes), measured.pictures.get(sample.image.sha256))
-        counted(read + number, read + len(pool))
+        counted(number, len(pool))
         if isinstance(boxes, Problem):
             problems.append(boxes)
         else:

@@ -48,6 +48,15 @@ class Withdrawn:
     removed: tuple[FileReference, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An image that is to leave: where it lies, its digest, and what it shows, or why it cannot be decoded."""
+
+    uri: str
+    sha256: str
+    picture: Picture | str
+
+
 def withdraw(storage: Storage, uri: str, leaving: Leaving, now: datetime, counted: Counted = uncounted) -> Withdrawn:
     """Withdraw pages: first the log says so, then bytes go. Made again, it finishes what was cut off.
 
@@ -55,9 +64,12 @@ def withdraw(storage: Storage, uri: str, leaving: Leaving, now: datetime, counte
     as pages of earlier releases are read.
     """
     _check_said(leaving)
-    measured = measured_pool(storage, uri, None, counted)
+    given = [_given(storage, image) for image in _images(storage, leaving.images)]
+    # They may show what the pool's own file of them, which cannot be read, does not.
+    shown = {image.sha256: image.picture.pixels for image in given if isinstance(image.picture, Picture)}
+    measured = measured_pool(storage, uri, None, counted, shown=shown)
     pool = measured.pool
-    meant = _meant_pages(storage, pool, leaving)
+    meant = _meant_pages(storage, pool, leaving, given)
     pages = [page for page in pool.pages if id(page) in meant]
     saying = [page for page in pages if page.withdrawal is None or (leaving.erase and not page.withdrawal.erased)]
     withdrawal = None
@@ -94,11 +106,16 @@ def _samples(pages: Iterable[PoolPage]) -> Iterator[WithdrawnSample]:
             yield WithdrawnSample(image=image, pixels=page.last.pixels, label=page.last.label.sha256)
 
 
-def _meant_pages(storage: Storage, pool: Pool, leaving: Leaving) -> set[int]:
+def _given(storage: Storage, uri: str) -> _Given:
+    data = storage.read(uri)
+    return _Given(uri, sha256_of(data), inspect_image(data))
+
+
+def _meant_pages(storage: Storage, pool: Pool, leaving: Leaving, given: Sequence[_Given]) -> set[int]:
     """Return the ids of the pages that are meant; StepError where one of the things that were given means none."""
     meant: set[int] = set()
     problems: list[Problem] = []
-    for thing, pages, hint in _things(storage, pool, leaving):
+    for thing, pages, hint in _things(storage, pool, leaving, given):
         trouble = _trouble(pages, leaving.erase)
         if trouble is not None:
             problems.append(Problem(Reason.NOT_IN_POOL, thing, trouble + hint))
@@ -116,7 +133,9 @@ def _trouble(pages: Sequence[PoolPage], erase: bool) -> str | None:
     return f"{pages[0].withdrawal}; --erase would remove its bytes, too"
 
 
-def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[str, list[PoolPage], str]]:
+def _things(
+    storage: Storage, pool: Pool, leaving: Leaving, given: Sequence[_Given]
+) -> Iterator[tuple[str, list[PoolPage], str]]:
     """Yield each thing that was given, the pages that it means, and a hint for a person where it means none."""
     for document in leaving.documents:
         pages = [page for page in pool.pages if document in page.documents]
@@ -127,12 +146,12 @@ def _things(storage: Storage, pool: Pool, leaving: Leaving) -> Iterator[tuple[st
     for digest in leaving.digests:
         page = pool.page(digest.lower())
         yield f"sha256 {digest}", [page] if page else [], "" if page else _left(storage, pool, digest.lower())
-    if leaving.images:
+    if given:
         looks = Register.of(
             Seen(f"sha256 {s.image.sha256}", s.image.sha256, s.label.sha256, s.pixels, s.look) for s in pool.samples
         )
-        for image in _images(storage, leaving.images):
-            yield image, *_shown(storage, pool, image, looks)
+        for image in given:
+            yield image.uri, *_shown(storage, pool, image, looks)
 
 
 def _hint(pages: Sequence[PoolPage], given: str, of_pages: Iterable[set[str]]) -> str:
@@ -169,18 +188,17 @@ def _suffix(place: str) -> str:
     return PurePosixPath(place).suffix.lower()
 
 
-def _shown(storage: Storage, pool: Pool, uri: str, looks: Register) -> tuple[list[PoolPage], str]:
-    data = storage.read(uri)
-    picture = inspect_image(data)
+def _shown(storage: Storage, pool: Pool, image: _Given, looks: Register) -> tuple[list[PoolPage], str]:
+    picture = image.picture
     if not isinstance(picture, Picture):
-        page = pool.page(sha256_of(data))
-        return ([page], "") if page else ([], f" ({picture}){_left(storage, pool, sha256_of(data))}")
-    page = pool.page(sha256_of(data), picture.pixels)
+        page = pool.page(image.sha256)
+        return ([page], "") if page else ([], f" ({picture}){_left(storage, pool, image.sha256)}")
+    page = pool.page(image.sha256, picture.pixels)
     if page is not None:
         return [page], ""
-    near = looks.near(Seen(uri, sha256_of(data), None, picture.pixels, picture.look))
+    near = looks.near(Seen(image.uri, image.sha256, None, picture.pixels, picture.look))
     looks_like = f"; it looks like a copy of {near.place}, which can be named so" if near else ""
-    return [], looks_like + _left(storage, pool, sha256_of(data))
+    return [], looks_like + _left(storage, pool, image.sha256)
 
 
 def _left(storage: Storage, pool: Pool, digest: str) -> str:

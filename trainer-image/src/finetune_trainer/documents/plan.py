@@ -30,7 +30,7 @@ SCHEMA: Final = "finetune-operator.io/plan/v3"
 SECOND_SCHEMA: Final = "finetune-operator.io/plan/v2"
 EARLIER_SCHEMA: Final = "finetune-operator.io/plan/v1"
 
-ManifestName = Annotated[str, msgspec.Meta(pattern=r"^[^/]+\.json$")]
+ManifestName = Annotated[str, msgspec.Meta(pattern=r"^[^/]*\.json$")]
 """The name of a file in the pool's log, without its folder."""
 
 Use = Literal["train", "heldOut", "superseded", "withdrawn"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,17 +11,21 @@ from typing import Final
 from ..data.listing import digests_of, list_pool
 from ..data.plan import CurrentSample, current_samples
 from ..data.pool import Pool
-from ..data.pool_check import measured_pool
-from ..data.pool_log import entries_of, entry_names, times_of
+from ..data.pool_check import MeasuredPool, is_unread, measured_pool
+from ..data.pool_log import entries_beside, has_manifest, times_of
 from ..documents.plan import ListedSample, Plan
 from ..documents.pool import PoolWithdrawal
 from ..documents.run import TrainingDocument
 from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from ..storage import Storage, normalise
+from ..texts import one_spelling
 
 _MARGIN: Final = timedelta(hours=1)
 """The store and the cluster have clocks of their own, and some stores show, or date, a file a little late."""
+
+_LATE: Final = 100
+"""Manifests that are asked for by name where a listing does not show them: those of the last moments."""
 
 _SHOWN: Final = 3
 """Manifests that an error names."""
@@ -40,14 +44,14 @@ def read_listed_pool(
     uri = normalise(document.data.pool.uri)
     if plan.pool_uri != uri:
         raise differs(f"it was drawn from the pool {plan.pool_uri}, not from {uri}")
-    _check_log(times_of(storage, uri), uri, plan, document.created_at)
+    _check_log(storage, uri, plan, document.created_at)
     _check_erased(storage, plan)
-    # By names that the log was seen to have: what a plan says becomes no path.
-    pool = measured_pool(storage, uri, document.classes, counted, names=plan.pool_log).pool
+    measured = measured_pool(storage, uri, document.classes, counted, names=plan.pool_log)
+    pool = measured.pool
     listing = list_pool(pool, Decimal(document.holdout))
     if listing != plan.listing:
         _check_erased(storage, plan)  # a page may be erased at any time, also between two that were read
-        raise _listed_otherwise(pool, listing, plan.listing)
+        raise _unread(measured, plan.listing) or _listed_otherwise(pool, listing, plan.listing)
     current = current_samples(pool, document)
     if len(current) < document.mixing.min_pool_samples:
         raise differs(f"it lists {len(current)} samples of the pool {uri} that count")
@@ -64,15 +68,15 @@ def check_says_its_log(plan: Plan) -> None:
         )
 
 
-def _check_log(there: Mapping[str, datetime | None], uri: str, plan: Plan, created: datetime | None) -> None:
+def _check_log(storage: Storage, uri: str, plan: Plan, created: datetime | None) -> None:
     """Raise StepError unless the plan names manifests that are there, and all that were when the run was made.
 
-    `there` has since when the store has each. Nobody leaves out what the pool had as if it had come later.
+    Nobody leaves out what the pool had as if it had come later.
     """
-    named = set(plan.pool_log)
+    named, there = set(plan.pool_log), times_of(storage, uri)
     if list(plan.pool_log) != sorted(named):
         raise differs("it names manifests of the pool's log twice, or in another order")
-    gone = [name for name in plan.pool_log if name not in there]
+    gone = _gone(storage, uri, plan.pool_log, there)
     if gone:
         raise bad_input(
             Reason.DIGEST_MISMATCH,
@@ -94,20 +98,56 @@ def _check_log(there: Mapping[str, datetime | None], uri: str, plan: Plan, creat
         )
 
 
+def _gone(storage: Storage, uri: str, names: Sequence[str], there: Collection[str]) -> list[str]:
+    """Return which of these manifests the log has not; few that a listing does not show are asked for by name.
+
+    Some mounts take a name in another spelling for the same file, which would be read twice and elsewhere in the order.
+    """
+    unseen = [name for name in names if name not in there]
+    if len(unseen) > _LATE:
+        return unseen
+    spelt = {one_spelling(name).casefold() for name in there}
+    gone: list[str] = []
+    for name in unseen:
+        spelling = one_spelling(name).casefold()
+        if spelling in spelt or not has_manifest(storage, uri, name):
+            gone.append(name)
+        spelt.add(spelling)
+    return gone
+
+
 def _first(names: Sequence[str]) -> str:
     shown = ", ".join(name[:80] for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and more"
 
 
-def _listed_otherwise(pool: Pool, there: Sequence[ListedSample], listed: Sequence[ListedSample]) -> StepError:
-    """Return the error of a plan that lists otherwise what the manifests come to that it names."""
-    unread = [sample.image.uri for sample in pool.samples if sample.pixels is None]
-    if unread:
+def _unread(measured: MeasuredPool, listed: Sequence[ListedSample]) -> StepError | None:
+    """Return the error of a plan that lists otherwise what could be read then and cannot now, or the other way round.
+
+    A page that could not be read then was withdrawn, by its image alone.
+    """
+    pool, pictures = measured.pool, measured.pictures
+    then = {sample.image for sample in listed if sample.pixels is None and sample.use == "withdrawn"}
+    lost = [p.last.image.uri for p in pool.pages if is_unread(p) and p.last.image.sha256 not in then]
+    if lost:
         return bad_input(
             Reason.DIGEST_MISMATCH,
-            f"{len(unread)} pages that the plan was drawn from cannot be read any more, or are others: {unread[0]}.",
+            f"{len(lost)} pages that the plan was drawn from cannot be read any more, or are others: {lost[0]}.",
             "Put them back, let the pod read them, or withdraw them; then make a new run.",
         )
+    back = [page for image in sorted(then & pictures.keys()) if (page := pool.page(image)) is not None]
+    if back:
+        return bad_input(
+            Reason.DIGEST_MISMATCH,
+            f"{len(back)} withdrawn pages that could not be read when the plan was drawn can be read again: "
+            f"{back[0].last.image.uri}.",
+            "Other files of these pages are withdrawn by that, too: make a new run.",
+        )
+    return None
+
+
+def _listed_otherwise(pool: Pool, there: Sequence[ListedSample], listed: Sequence[ListedSample]) -> StepError:
+    """Return the error of a plan that lists otherwise what the manifests come to that it names."""
     ours, theirs = ({(s.image, s.label or ""): s for s in samples} for samples in (there, listed))
     wrong = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
     if not wrong:
@@ -148,10 +188,8 @@ def _erased_since(storage: Storage, plan: Plan) -> int:
     """Return how many pages that count in the plan were erased, by what the log has beside what it was drawn from."""
     current = (sample for sample in plan.listing if sample.use in ("train", "heldOut"))
     pages = {digest: sample.image for sample in current for digest in digests_of(sample)}
-    named = set(plan.pool_log)
-    since = (name for name in entry_names(storage, plan.pool_uri) if name not in named)
     erased: set[str] = set()
-    for entry in entries_of(storage, plan.pool_uri, since):
+    for entry in entries_beside(storage, plan.pool_uri, frozenset(plan.pool_log)):
         if isinstance(entry, PoolWithdrawal) and entry.erased:
             erased.update(pages[d] for sample in entry.samples for d in (sample.image, sample.pixels) if d in pages)
     return len(erased)
@@ -170,5 +208,6 @@ def differs(what: str) -> StepError:
     return bad_input(
         Reason.DIGEST_MISMATCH,
         f"The plan is not what the run document's anchor and pool lead to: {what}.",
-        "Where the anchor was indexed anew meanwhile, make a new run; else see who writes to the artifacts' prefix.",
+        "Where the anchor was indexed anew meanwhile, or a manifest of the pool's log was written anew, make a new "
+        "run; else see who writes to the artifacts' prefix.",
     )

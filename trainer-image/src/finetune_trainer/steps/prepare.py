@@ -9,19 +9,24 @@ from typing import Final
 from msgspec.structs import asdict
 
 from ..data.earlier_plans import judged_samples, listing_of
-from ..data.plan import Known, count_new_set, make_plan
+from ..data.plan import Known, MadePlan, count_new_set, make_plan
+from ..data.pool_log import entries_beside, entry_names
 from ..documents.codec import encode
 from ..documents.inputs import PrepareInputs
 from ..documents.plan import NewSetCounts, Plan
+from ..documents.pool import PoolWithdrawal
 from ..documents.result import PrepareResult
 from ..documents.run import RebuildDocument, TrainingDocument
-from ..errors import Reason, bad_input
+from ..errors import Reason, StepError, bad_input
 from ..evaluation.pages import load_pages
 from ..progress import utc_now
 from ..storage import normalise
 from .context import StepContext
 from .models import fetch_base
 from .production_draw import count_drawn, with_production
+
+_GONE: Final = (Reason.DATA_UNREADABLE, Reason.IMAGE_UNREADABLE, Reason.LABEL_MISSING)
+"""What a page that is erased while it is read ends in."""
 
 _LABELS_AT_ONCE: Final = 200
 """Labels that are read together, to see what is on the pages."""
@@ -45,13 +50,7 @@ def prepare(
         judged=judged,
     )
     context.progress.report(percent=20, activity="checking pool and anchor")
-    counted = context.progress.counting("checking the pool", "pages", percent=(20, 90))
-    made = make_plan(context.storage, document, known, counted)
-    plan = made.plan
-    new_set = count_new_set(plan.new_set)
-    _check_new_set(document, plan, new_set)
-    _check_labelled(context, document, plan)
-    _check_compared(context, document, plan)
+    made = _draw(context, document, known)
     plan = with_production(context, document, inputs, made, clock())
     written = context.publisher.file("plan.json", encode(plan))
     context.progress.report(percent=100, activity="plan written")
@@ -59,10 +58,34 @@ def prepare(
         **asdict(plan.counts),
         plan=written,
         ratio=plan.ratio,
-        new_set=new_set,
+        new_set=count_new_set(plan.new_set),
         digests=plan.digests,
         production=count_drawn(plan),
     )
+
+
+def _draw(context: StepContext, document: TrainingDocument, known: Known) -> MadePlan:
+    """Return the plan; StepError for what is wrong.
+
+    Where pages were erased while they were read, nothing is: it is drawn anew, from what is left.
+    """
+    storage, uri = context.storage, normalise(document.data.pool.uri)
+    reading = context.progress.counting("reading pages of earlier releases", "pages", percent=(20, 40))
+    counted = context.progress.counting("checking the pool", "pages", percent=(40, 90))
+    while True:
+        there = frozenset(entry_names(storage, uri))
+        try:
+            made = make_plan(storage, document, known, counted, reading=reading)
+            _check_new_set(document, made.plan, count_new_set(made.plan.new_set))
+            _check_labelled(context, document, made.plan)
+            _check_compared(context, document, made.plan)
+        except StepError as error:
+            since = entries_beside(storage, uri, there) if error.reason in _GONE else ()
+            if not any(isinstance(entry, PoolWithdrawal) and entry.erased for entry in since):
+                raise
+            context.progress.report(percent=20, activity="pages were erased meanwhile: drawing anew")
+        else:
+            return made
 
 
 def _check_base(context: StepContext, document: TrainingDocument) -> None:
