@@ -112,9 +112,14 @@ class Kube:
         self.wait(f"Job {name}", over, seconds)
 
     @contextmanager
-    def watching(self, kind: str, name: str) -> Iterator[Iterator[Object]]:
-        """Yield the states of one object as `kubectl get --watch` reports them."""
-        command = [*self.kubectl_words, "-n", self.namespace, "get", kind, name, "--watch", "-o", "json"]
+    def watching(self, kind: str, name: str, seconds: float) -> Iterator[Iterator[Object]]:
+        """Yield the states of one object as `kubectl get --watch` reports them, for so many seconds at most.
+
+        It is chosen from the list of all: of one that is named kubectl drops the first thing that a watch says, which
+        may be more than what it was before.
+        """
+        chosen = ["get", kind, "--field-selector", f"metadata.name={name}", "--watch", "-o", "json"]
+        command = [*self.kubectl_words, "-n", self.namespace, *chosen, f"--request-timeout={max(seconds, 1):.0f}s"]
         with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             try:
                 yield _documents(process.stdout or ())

@@ -44,7 +44,7 @@ def follow(kube: Kube, name: str, seconds: float, *, until: tuple[str, ...] = FI
     end = time.monotonic() + seconds
     seen, line = Followed(), ""
     while time.monotonic() < end:
-        with kube.watching("finetuneruns", name) as states:
+        with kube.watching("finetuneruns", name, end - time.monotonic()) as states:
             for state in states:
                 status = state.get("status", {})
                 seen.run = state
