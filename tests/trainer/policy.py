@@ -191,6 +191,16 @@ def forget_pixels(pool: Path) -> None:
         file.write_text(json.dumps(content))
 
 
+def taken_twice(policy: Policy) -> None:
+    """Have the first two pages of the pool twice, in other files with other labels, as an earlier release took them."""
+    forget_pixels(policy.pool)
+    folder = policy.folder(FIRST, 2)
+    saved_anew(folder)
+    relabel(folder, FIRST, 2)
+    add_to_pool(policy.pool, folder, policy.world.anchor)
+    forget_pixels(policy.pool)
+
+
 def saved_anew(folder: Path) -> None:
     for image in (folder / "images" / "train").iterdir():
         cv2.imwrite(str(image), cv2.imread(str(image)), [cv2.IMWRITE_PNG_COMPRESSION, 9])

@@ -84,14 +84,19 @@ def test_a_label_that_a_page_has_in_another_pool_is_no_label_that_was_corrected(
     assert lineage(policy) == {}
 
 
-def test_a_page_that_trained_out_of_another_pool_in_another_file_is_found_by_its_pixels(policy: Policy) -> None:
-    here = policy.pool
-    policy.pool = policy.world.root / "second"
+def trained_of_another_pool(policy: Policy) -> Path:
+    """Publish a run of a pool that has two of the policy's pages in files of its own; return where these came from."""
+    here, policy.pool = policy.pool, policy.world.root / "second"
     folder = policy.folder(FIRST, 2)
     saved_anew(folder)
     add_to_pool(policy.pool, folder, policy.world.anchor)
     published(policy.world, "uid-1", policy.run())
     policy.pool = here
+    return folder
+
+
+def test_a_page_that_trained_out_of_another_pool_in_another_file_is_found_by_its_pixels(policy: Policy) -> None:
+    trained_of_another_pool(policy)
     policy.withdraw(FIRST, 1)
     assert lineage(policy)["uid-1"].withdrawn == 1
 
@@ -100,14 +105,9 @@ def test_a_copy_that_an_earlier_release_took_for_a_page_taught_what_was_correcte
     policy: Policy,
 ) -> None:
     here = policy.pool
-    policy.pool = policy.world.root / "second"
-    folder = policy.folder(FIRST, 2)
-    saved_anew(folder)
-    add_to_pool(policy.pool, folder, policy.world.anchor)
-    published(policy.world, "uid-1", policy.run())
+    folder = trained_of_another_pool(policy)
     forget_pixels(here)
     add_to_pool(here, folder, policy.world.anchor)
-    policy.pool = here
     forget_pixels(here)
     policy.correct(FIRST, 1)
     assert lineage(policy)["uid-1"].corrected == 1

@@ -20,12 +20,12 @@ from finetune_trainer.storage import Storage, local_path
 from trainer.policy import (
     FIRST,
     Policy,
-    forget_pixels,
     of_an_image_between,
     of_the_last_release,
     saved_anew,
+    taken_twice,
 )
-from trainer.world import CLASSES, add_to_pool, relabel, withdraw_from, write_new_pages
+from trainer.world import CLASSES, add_to_pool, withdraw_from, write_new_pages
 
 
 def uses(plan: Plan) -> dict[str, int]:
@@ -123,12 +123,7 @@ def test_a_page_of_the_anchor_that_is_held_out_in_the_pool_trains_no_more(policy
 
 
 def test_a_page_that_an_earlier_release_took_twice_is_one_sample_the_first(policy: Policy) -> None:
-    forget_pixels(policy.pool)
-    folder = policy.folder(FIRST, 2)
-    saved_anew(folder)
-    relabel(folder, FIRST, 2)
-    add_to_pool(policy.pool, folder, policy.world.anchor)
-    forget_pixels(policy.pool)
+    taken_twice(policy)
     plan = policy.draw()
     first = policy.draw().counts
     assert (first.pool, first.outside) == (12, 12)

@@ -26,10 +26,11 @@ from trainer.policy import (
     of_an_image_between,
     of_the_last_release,
     saved_anew,
+    taken_twice,
     withdrawn_since,
     written_over,
 )
-from trainer.world import NONCE, add_to_pool, context, relabel, write_new_pages
+from trainer.world import NONCE, add_to_pool, context, write_new_pages
 
 IN_POOLS = pytest.mark.parametrize("earlier", [False, True], ids=["pool", "pool of an earlier release"])
 
@@ -89,12 +90,7 @@ def test_classes_that_were_appended_since_change_nothing(policy: Policy) -> None
 
 @pytest.mark.parametrize("since", ["nothing", "added", "corrected", "withdrawn", "erased"])
 def test_a_page_of_an_earlier_release_that_came_in_two_files_is_one(policy: Policy, since: str) -> None:
-    forget_pixels(policy.pool)
-    folder = policy.folder(FIRST, 2)
-    saved_anew(folder)
-    relabel(folder, FIRST, 2)
-    add_to_pool(policy.pool, folder, policy.world.anchor)
-    forget_pixels(policy.pool)
+    taken_twice(policy)
     policy.add(8000, 3)
     again = write_new_pages(policy.world.root / "again", count=3, first=FIRST + 10)
     saved_anew(again)

@@ -88,7 +88,7 @@ class Writer:
         while True:
             task = self._backlog.to_digest()
             with suppress(Exception):  # who writes it tries again, and loses a page that cannot be digested
-                _digest(task, between=partial(self._backlog.give_way, task))
+                _digest_page(task, between=partial(self._backlog.give_way, task))
                 self._budget.digested(task)
             self._backlog.digested(task)
 
@@ -132,7 +132,7 @@ class Writer:
                 self._put(f"days/{task.begin:%Y-%m-%d}/windows/{name}", record)
 
     def _write_page(self, task: PageTask, *, day: str, between: Callable[[], None] = lambda: None) -> None:
-        _digest(task)
+        _digest_page(task)
         source = task.held.source
         if self._written.get((day, source.sha256)) is None:
             self._put(f"days/{day}/files/{source.sha256}", source.content)
@@ -251,7 +251,7 @@ class Writer:
             log.warning("pages cannot be written to FINETUNE_CAPTURE_URI: %s", said[:500])
 
 
-def _digest(task: PageTask, between: Callable[[], None] = lambda: None) -> None:
+def _digest_page(task: PageTask, between: Callable[[], None] = lambda: None) -> None:
     if task.pixels is not None and not task.digest:
         task.digest = pixels_digest(task.pixels, between)
 
