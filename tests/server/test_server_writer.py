@@ -20,10 +20,11 @@ from finetune_server.capture import writer
 from finetune_server.capture.backlog import LARGEST_RECORD, Kept
 from finetune_server.capture.capture import Capture, Context
 from finetune_server.capture.metrics import CaptureMetrics
-from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction, pixels_digest
+from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction
 from finetune_server.capture.sampling import Stratum
 from finetune_server.config import CaptureConfig
 from finetune_server.pages.formats import Kind
+from finetune_server.pages.pixels import pixels_digest
 from finetune_server.reading import Field, Reading
 from server.support import wait_until
 
@@ -47,6 +48,9 @@ class Files(dict[str, bytes]):
 
     def exists(self, path: str) -> bool:
         return path in self
+
+    def pixels_digest(self, content: bytes, kind: Kind) -> str:
+        raise AssertionError(f"{kind} of {len(content)} bytes: its pixels are held")
 
     def of(self, folder: str) -> list[str]:
         return [path for path in list(self) if f"/{folder}/" in path]
@@ -243,7 +247,7 @@ def test_a_page_that_an_answer_came_into_is_written_after_it() -> None:
 
 
 def test_digesting_gives_way_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finetune_server.capture.records._SLICE_BYTES", 4)
+    monkeypatch.setattr("finetune_server.pages.pixels._SLICE_BYTES", 4)
     page = np.arange(30, dtype=np.uint8).reshape((2, 5, 3))
     pauses: list[None] = []
     digest = pixels_digest(page, lambda: pauses.append(None))

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Final, TypeAlias
 
 from ..preprocess import Page
+from ..reading import InSource
 from .records import Json, Source
 from .sampling import Stratum
 from .windows import Window
@@ -45,7 +46,7 @@ class PageTask:
     record: Json
     stratum: Stratum
     window: Window
-    pixels: Page | None
+    pixels: Page | InSource | None
     prediction: str
     digest: str = ""
     since: float = field(default_factory=monotonic)
@@ -102,7 +103,7 @@ class Budget:
     def admit(self, task: PageTask) -> bool:
         """Take a page in; False when there is no room for it."""
         with self._lock:
-            cost = LARGEST_RECORD + (0 if task.pixels is None else task.pixels.nbytes)
+            cost = LARGEST_RECORD + _bytes_of(task.pixels)
             cost += 0 if task.held.users else len(task.held.source.content)
             self._large = max(cost, _FADING * self._large)
             if self.held + cost > self._most:
@@ -115,7 +116,7 @@ class Budget:
         """Let go of a page's pixels, which takes a while: not while others wait for the lock."""
         with self._lock:
             pixels, task.pixels = task.pixels, None
-            self.held -= 0 if pixels is None else pixels.nbytes
+            self.held -= _bytes_of(pixels)
 
     def release(self, task: PageTask) -> None:
         """Let go of a page."""
@@ -147,9 +148,9 @@ class Backlog:
         self.closing = False
 
     def add_page(self, task: PageTask) -> None:
-        """Add a page, whose pixels are digested first."""
+        """Add a page, whose pixels are digested first where they are held."""
         with self._changed:
-            self._undigested.append(task)
+            (self._pages if isinstance(task.pixels, InSource) else self._undigested).append(task)
             self._unwritten.add(task.prediction)
             self._changed.notify_all()
 
@@ -278,3 +279,8 @@ class Backlog:
 
     def _waiting(self) -> bool:
         return bool(self._undigested or self._pages or self._reports or self._windows)
+
+
+def _bytes_of(pixels: Page | InSource | None) -> int:
+    """Return how many bytes are held."""
+    return 0 if pixels is None or isinstance(pixels, InSource) else pixels.nbytes

@@ -14,6 +14,9 @@ from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from ..memory import be_first_to_go
+from ..pages.formats import Kind
+from ..pages.images import decode_image
+from ..pages.pixels import pixels_digest
 from .store import RemoteStore, Store
 
 _NICENESS: Final = 10
@@ -67,14 +70,24 @@ def serve(lines: Lines, uri: str) -> None:
 
 
 def _done(store: Store, what: str, path: str, content: bytes) -> tuple[bool, bytes]:
-    """Carry out an order; tell whether the file is there, and what is in it where that was asked."""
+    """Carry out an order; tell whether the file is there, and what is in it where that was asked.
+
+    The digest of pixels is asked for with their kind in place of a path.
+    """
     if what == "write":
         store.write(path, content)
         return True, b""
+    if what == "digest":
+        return True, _digest(content, Kind(path)).encode()
     if what == "exists":
         return store.exists(path), b""
     read = store.read(path)
     return read is not None, read or b""
+
+
+def _digest(content: bytes, kind: Kind) -> str:
+    """Return the digest of an image's pixels, which the server has decoded before, so that no limit is asked again."""
+    return pixels_digest(decode_image(content, kind, max_pixels=0))
 
 
 def _step_back() -> None:
