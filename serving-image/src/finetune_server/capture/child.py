@@ -19,7 +19,7 @@ from ..pages.images import decode_image
 from ..pages.pixels import pixels_digest
 from .store import RemoteStore, Store
 
-_NICENESS: Final = 10
+_NICENESS: Final = 19
 _LONGEST_COMPLAINT: Final = 500
 
 
