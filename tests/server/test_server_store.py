@@ -78,7 +78,7 @@ def test_an_image_is_decoded_there_as_the_server_has_it(store: StoreApart) -> No
     photo = encode(page_with("red", at=(32, 48)), ".jpg")
     for content, kind in ((PAGE, Kind.PNG), (photo, Kind.JPEG)):
         assert store.pixels_digest(content, kind) == pixels_digest(decode_image(content, kind, max_pixels=10**6))
-    with pytest.raises(StoreError, match="ImageTruncated|ends before"):
+    with pytest.raises(StoreError, match="ends before the image does"):
         store.pixels_digest(photo[:-100], Kind.JPEG)
     assert not store.exists("a"), "and it goes on"
 
