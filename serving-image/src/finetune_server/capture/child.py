@@ -5,6 +5,7 @@ Orders and replies are a line of JSON each, and the bytes that it announces, on 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ from .store import RemoteStore, Store
 
 _NICENESS: Final = 19
 _LONGEST_COMPLAINT: Final = 500
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Of mallopt(3)."""
 
 
 class Lines(Protocol):
@@ -46,6 +49,7 @@ class Lines(Protocol):
 def main() -> None:
     """Serve the store below the URI that is the argument, until the other end hangs up."""
     _step_back()
+    _reuse_memory()
     with socket.socket(fileno=0) as connection, connection.makefile("rwb") as lines, suppress(ConnectionError):
         serve(lines, sys.argv[1])
 
@@ -97,6 +101,14 @@ def _step_back() -> None:
     with suppress(OSError):
         os.nice(_NICENESS)
     be_first_to_go()
+
+
+def _reuse_memory() -> None:
+    """Have pixels lie where those of the last page did, which saves a third of decoding; 64 MiB stay taken at most."""
+    with suppress(AttributeError):  # another C library than glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, 32 * 2**20)
+        mallopt(_TRIM_THRESHOLD, 64 * 2**20)
 
 
 if __name__ == "__main__":
