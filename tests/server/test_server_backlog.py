@@ -11,6 +11,7 @@ from finetune_server.capture.records import Source
 from finetune_server.capture.sampling import Stratum
 from finetune_server.capture.windows import Outcome, window_from
 from finetune_server.pages.formats import Kind
+from finetune_server.reading import InSource
 
 NOON = datetime(2026, 11, 26, 12, 3, 20, tzinfo=UTC)
 SOURCE = Source(b"page", "a" * 64, Kind.PNG, None)
@@ -56,6 +57,26 @@ def test_where_a_large_page_found_no_room_small_ones_wait_no_more() -> None:
     assert not admitted(10 * LARGEST_RECORD)
     assert admitted(3)
     assert budget.is_crowded
+
+
+def test_an_image_takes_room_for_what_it_came_as_and_not_for_its_pixels() -> None:
+    budget, window = Budget(2 * (LARGEST_RECORD + len(SOURCE.content))), window_from(NOON, 1, 1)
+    images = [PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window, InSource(10**9), str(n)) for n in range(3)]
+    assert [budget.admit(image) for image in images] == [True, True, False]
+    for image in images[:2]:
+        budget.release(image)
+    assert budget.held == 0
+
+
+def test_nothing_is_dealt_with_in_the_moment_after_an_answer_whose_last_bytes_are_sent() -> None:
+    backlog = Backlog(Budget(2**24), most_reports=10, most_windows=10)
+    for _ in range(3):
+        with backlog.answering():
+            backlog.add_page(
+                PageTask(HeldSource(SOURCE), {}, Stratum.RANDOM, window_from(NOON, 1, 1), InSource(1), "1")
+            )
+        assert backlog.to_write(0) is None
+        assert isinstance(backlog.to_write(1), PageTask)
 
 
 def test_a_window_waits_for_its_pages() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from finetune_server.capture.records import day_of, decimal, new_prediction, pixels_digest
+from finetune_server.capture.records import day_of, decimal, new_prediction
+from finetune_server.pages.pixels import pixels_digest
 from house.messages import problems
 from server.hostile import slow_pdf
 from server.s3 import CREDENTIALS, Bucket

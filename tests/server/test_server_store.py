@@ -17,6 +17,9 @@ import pytest
 from finetune_server.capture.apart import StoreApart, StoreError
 from finetune_server.capture.child import serve
 from finetune_server.capture.store import RemoteStore
+from finetune_server.pages.formats import Kind
+from finetune_server.pages.images import decode_image
+from finetune_server.pages.pixels import pixels_digest
 from server.s3 import Bucket
 from server.support import (
     ServerProcess,
@@ -69,6 +72,15 @@ def test_what_a_store_refuses_is_said_in_its_words_and_the_next_call_works(
     with pytest.raises(StoreError, match="bucket"):
         nowhere.write("a", b"x")
     nowhere.close()
+
+
+def test_an_image_is_decoded_there_as_the_server_has_it(store: StoreApart) -> None:
+    photo = encode(page_with("red", at=(32, 48)), ".jpg")
+    for content, kind in ((PAGE, Kind.PNG), (photo, Kind.JPEG)):
+        assert store.pixels_digest(content, kind) == pixels_digest(decode_image(content, kind, max_pixels=10**6))
+    with pytest.raises(StoreError, match="ends before the image does"):
+        store.pixels_digest(photo[:-100], Kind.JPEG)
+    assert not store.exists("a"), "and it goes on"
 
 
 def test_a_process_that_was_killed_is_started_anew(store: StoreApart) -> None:
@@ -141,7 +153,7 @@ def test_no_page_is_lost_when_the_process_that_writes_is_killed(tmp_path: Path, 
     assert server.predict(PAGE).status == 200
     wait_stored(server, 1)
     (first,) = writers(server)
-    assert os.getpriority(os.PRIO_PROCESS, first) > os.getpriority(os.PRIO_PROCESS, server.process.pid)
+    assert os.getpriority(os.PRIO_PROCESS, first) == 19, "it gives way to all others"
     os.kill(first, signal.SIGKILL)
     assert server.predict(PAGE).status == 200
     wait_stored(server, 2)

@@ -6,10 +6,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import sleep
 from typing import Any
 
 import numpy as np
@@ -17,14 +15,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from finetune_server.capture import writer
-from finetune_server.capture.backlog import LARGEST_RECORD, Kept
+from finetune_server.capture.backlog import Kept
 from finetune_server.capture.capture import Capture, Context
 from finetune_server.capture.metrics import CaptureMetrics
-from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction, pixels_digest
+from finetune_server.capture.records import AnsweredPage, Place, Source, new_prediction
 from finetune_server.capture.sampling import Stratum
 from finetune_server.config import CaptureConfig
 from finetune_server.pages.formats import Kind
-from finetune_server.reading import Field, Reading
+from finetune_server.pages.images import decode_image
+from finetune_server.pages.pixels import pixels_digest
+from finetune_server.reading import Field, InSource, Reading
 from server.support import wait_until
 
 NOON = datetime(2026, 11, 26, 12, 3, 20, tzinfo=UTC)
@@ -47,6 +47,9 @@ class Files(dict[str, bytes]):
 
     def exists(self, path: str) -> bool:
         return path in self
+
+    def pixels_digest(self, content: bytes, kind: Kind) -> str:
+        return pixels_digest(decode_image(content, kind, max_pixels=0))
 
     def of(self, folder: str) -> list[str]:
         return [path for path in list(self) if f"/{folder}/" in path]
@@ -153,97 +156,8 @@ def test_a_file_that_a_person_erased_is_there_again_when_its_bytes_come_again(
     assert capture.close(10)
 
 
-def test_while_something_is_answered_pages_wait_and_reports_do_not() -> None:
-    files = Files()
-    capture = capturing(files)
-    with capture.answering():
-        answer(capture)
-        assert report(capture, new_prediction()).report
-        assert not files.of("pages/random")
-    wait_until(lambda: len(files.of("pages/random")) == 1)
-    assert capture.close(10)
-
-
-def test_a_report_comes_after_its_page_that_waits_which_stays_in_its_stratum() -> None:
-    files = Files()
-    capture = capturing(files)
-    with capture.answering():
-        answer(capture)
-        reported = answer(capture)
-        assert report(capture, reported) == KEPT
-        assert reported in files.of("pages/random")[0]
-    assert capture.close(10)
-    assert (len(files.of("pages/random")), len(files.of("pages/reported"))) == (2, 0)
-
-
-@pytest.mark.parametrize(
-    ("pressed", "pages_that_fit"),
-    [("two more would not fit", 2.9), ("it has waited for long", 10), ("the server drains", 10)],
-)
-def test_a_page_waits_for_no_lull_when(pressed: str, pages_that_fit: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = Files()
-    # A page of few bytes counts for 64 KiB, most of which its record may have.
-    capture = capturing(files, queue_bytes=int(LARGEST_RECORD * pages_that_fit))
-    with capture.answering():
-        answer(capture)
-        if pressed.startswith("it has"):
-            monkeypatch.setattr("finetune_server.capture.backlog._LULL_SECONDS", 0)
-        if pressed.endswith("drains"):
-            assert capture.close(10)
-        wait_until(lambda: len(files.of("pages")) == 1)
-    assert capture.close(10)
-
-
-def test_no_page_waits_for_a_lull_once_half_of_the_queue_is_taken() -> None:
-    files = Files()
-    capture = capturing(files, queue_bytes=LARGEST_RECORD * 10)
-    with capture.answering():
-        for _ in range(5):
-            answer(capture)
-        wait_until(lambda: len(files.of("pages")) >= 1)
-        assert len(files.of("pages")) < 5, "the others wait"
-    assert capture.close(10)
-
-
-class AnswersMeanwhile(Files):
-    """A store that has taken a file when something comes to be answered."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.answered = ExitStack()
-        self.capture: Capture | None = None
-
-    def write(self, path: str, content: bytes) -> None:
-        super().write(path, content)
-        if "/files/" in path and self.capture is not None:
-            self.answered.enter_context(self.capture.answering())
-
-
-def test_a_page_gives_way_between_its_file_and_its_record_to_an_answer_and_that_to_a_report() -> None:
-    files = AnswersMeanwhile()
-    capture = files.capture = capturing(files)
-    answer(capture)
-    wait_until(lambda: len(files.of("files")) == 1)
-    sleep(0.1)
-    assert not files.of("pages")
-    assert report(capture, new_prediction()) == KEPT
-    assert files.of("pages/random"), "for which the report would have waited"
-    files.answered.close()
-    assert capture.close(10)
-
-
-def test_a_page_that_an_answer_came_into_is_written_after_it() -> None:
-    files = AnswersMeanwhile()
-    capture = files.capture = capturing(files)
-    answer(capture)
-    wait_until(lambda: len(files.of("files")) == 1)
-    files.answered.close()
-    wait_until(lambda: len(files.of("pages")) == 1, 2)
-    assert capture.close(10)
-
-
 def test_digesting_gives_way_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finetune_server.capture.records._SLICE_BYTES", 4)
+    monkeypatch.setattr("finetune_server.pages.pixels._SLICE_BYTES", 4)
     page = np.arange(30, dtype=np.uint8).reshape((2, 5, 3))
     pauses: list[None] = []
     digest = pixels_digest(page, lambda: pauses.append(None))
@@ -266,6 +180,20 @@ def test_a_page_that_cannot_be_digested_is_lost_and_counted_and_the_next_one_is_
         answer(capture)
         lost = {"namespace": "ml", "deployment": "invoice-detector", "stratum": "Random", "outcome": "Storage"}
         wait_until(lambda: registry.get_sample_value("finetune_capture_pages_total", lost) == 1)
+    kept = answer(capture)
+    assert capture.close(10)
+    assert [kept in path for path in files.of("pages")] == [True]
+
+
+def test_an_image_that_cannot_be_decoded_once_more_is_lost_and_counted_and_the_next_one_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE_SECONDS", 0)
+    files, registry = Files(), CollectorRegistry()
+    capture = capturing(files, registry=registry)
+    damaged = replace(answered_page(), pixels=InSource(12))
+    capture.answered(SOURCE, [damaged], CONTEXT)
+    wait_until(lambda: outcomes(registry) == {("Random", "Storage"): 1})
     kept = answer(capture)
     assert capture.close(10)
     assert [kept in path for path in files.of("pages")] == [True]

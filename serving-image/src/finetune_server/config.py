@@ -243,7 +243,7 @@ def _capture(env: Mapping[str, str]) -> CaptureConfig:
         margin=_number(env, "FINETUNE_CAPTURE_MARGIN", 0.1, low=0, high=1),
         per_hour=int(_number(env, "FINETUNE_CAPTURE_PER_HOUR", 200, low=0, high=1_000_000)),
         per_day=int(_number(env, "FINETUNE_CAPTURE_PER_DAY", 2000, low=0, high=10_000_000)),
-        # A page of A4 at 150 dpi takes 7 MB while its pixels are digested, and what it came as while it waits.
+        # An image takes what it came as. A document's page of A4 at 150 dpi takes 7 MB until its pixels are digested.
         queue_bytes=int(_number(env, "FINETUNE_CAPTURE_QUEUE_BYTES", 64 * MIB, low=MIB)),
     )
 

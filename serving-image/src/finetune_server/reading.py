@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from .errors import RequestError
@@ -30,14 +30,24 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class InSource:
+    """Pixels of an image, `nbytes` of them, that were let go of: its source gives them again.
+
+    Held while other pages are decoded, they would have these go to memory that is not in the CPU's caches.
+    """
+
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """Fields of one page by falling confidence; width and height in pixels, and the `pixels` that were read,
-    None once they are let go of."""
+    """Fields of one page by falling confidence; width and height in pixels, and the `pixels` that were read, None where
+    nobody will ask for them."""
 
     width: int
     height: int
     fields: tuple[Field, ...]
-    pixels: Page | None = field(repr=False, compare=False)
+    pixels: Page | InSource | None = field(repr=False, compare=False)
 
 
 Count: TypeAlias = Callable[[Mapping[str, float]], None]
@@ -62,7 +72,8 @@ def read_image(
         page = decode_image(request.content, request.kind, max_pixels)
     if request.kind is Kind.JPEG and may_lack_data(page):
         return None
-    return read_page(page, detector, metrics, count)
+    reading = read_page(page, detector, metrics, count)
+    return replace(reading, pixels=InSource(page.nbytes))
 
 
 def read_page(page: Page, detector: Detector, metrics: Metrics, count: Count) -> Reading:

@@ -1,4 +1,4 @@
-"""The store in a process of its own: what its library computes would hold up answers, which share an interpreter."""
+"""The store in a process of its own, which decodes too: what is computed there would hold up answers here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from contextlib import suppress
 from io import BufferedRWPair
 from typing import Final
 
+from ..pages.formats import Kind
+
 _ORDER_SECONDS: Final = 60
 """So long a call may take: the library gives up earlier, unless a file system holds it."""
 
@@ -19,7 +21,7 @@ class StoreError(Exception):
 
 
 class StoreApart:
-    """The store below a URI, as `Store`. Its process starts with the first call, and anew when it has ended."""
+    """The store below a URI, as `DigestingStore`. Its process starts with the first call, and anew when it ended."""
 
     def __init__(self, uri: str, *, seconds: float = _ORDER_SECONDS) -> None:
         self._uri = uri
@@ -40,6 +42,11 @@ class StoreApart:
         """See `Store`."""
         is_there, _ = self._ask("exists", path)
         return is_there
+
+    def pixels_digest(self, content: bytes, kind: Kind) -> str:
+        """See `DigestingStore`."""
+        _, digest = self._ask("digest", kind.value, content)
+        return digest.decode()
 
     def close(self) -> None:
         """End the process, whatever it is at."""

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Final, TypeAlias
 
 from ..preprocess import Page
+from ..reading import InSource
 from .records import Json, Source
 from .sampling import Stratum
 from .windows import Window
@@ -24,6 +25,9 @@ LARGEST_RECORD: Final = 64 * 1024
 
 _LULL_SECONDS: Final = 5
 """For so long a page waits until nothing is answered: digested or written meanwhile, it would make answers late."""
+
+_CALM_SECONDS: Final = 0.005
+"""For so long nothing is answered before a page is dealt with: an answer's last bytes leave after it is made."""
 
 _FADING: Final = 0.95
 """How much of a large page's size is remembered at the next one: half of it for 13 pages."""
@@ -45,7 +49,7 @@ class PageTask:
     record: Json
     stratum: Stratum
     window: Window
-    pixels: Page | None
+    pixels: Page | InSource | None
     prediction: str
     digest: str = ""
     since: float = field(default_factory=monotonic)
@@ -102,7 +106,7 @@ class Budget:
     def admit(self, task: PageTask) -> bool:
         """Take a page in; False when there is no room for it."""
         with self._lock:
-            cost = LARGEST_RECORD + (0 if task.pixels is None else task.pixels.nbytes)
+            cost = LARGEST_RECORD + _bytes_of(task.pixels)
             cost += 0 if task.held.users else len(task.held.source.content)
             self._large = max(cost, _FADING * self._large)
             if self.held + cost > self._most:
@@ -115,7 +119,7 @@ class Budget:
         """Let go of a page's pixels, which takes a while: not while others wait for the lock."""
         with self._lock:
             pixels, task.pixels = task.pixels, None
-            self.held -= 0 if pixels is None else pixels.nbytes
+            self.held -= _bytes_of(pixels)
 
     def release(self, task: PageTask) -> None:
         """Let go of a page."""
@@ -136,6 +140,7 @@ class Backlog:
         self._budget = budget
         self._changed = Condition()
         self._answering = 0
+        self._calm_since = 0.0
         self._most_reports = most_reports
         self._windows: deque[Window] = deque(maxlen=most_windows)
         self._undigested: deque[PageTask] = deque()
@@ -147,9 +152,9 @@ class Backlog:
         self.closing = False
 
     def add_page(self, task: PageTask) -> None:
-        """Add a page, whose pixels are digested first."""
+        """Add a page, whose pixels are digested first where they are held."""
         with self._changed:
-            self._undigested.append(task)
+            (self._pages if isinstance(task.pixels, InSource) else self._undigested).append(task)
             self._unwritten.add(task.prediction)
             self._changed.notify_all()
 
@@ -172,6 +177,7 @@ class Backlog:
         finally:
             with self._changed:
                 self._answering -= 1
+                self._calm_since = monotonic()
                 if self._waiting() or self._at_work:
                     self._changed.notify_all()
 
@@ -179,7 +185,7 @@ class Backlog:
         """Wait for a page to digest, and return it."""
         with self._changed:
             while not (self._undigested and self._is_due(self._undigested[0])):
-                self._changed.wait(1 if self._undigested else None)
+                self._changed.wait(self._until_calm() if self._undigested else None)
             self._at_work += 1
             return self._taken(self._undigested)
 
@@ -187,12 +193,16 @@ class Backlog:
         """Wait, in the middle of a page, as it waited for its turn; not while a report waits, whose client does."""
         with self._changed:
             while not (self._is_due(task) or self._reports):
-                self._changed.wait(1)
+                self._changed.wait(self._until_calm())
 
     def _is_due(self, task: PageTask) -> bool:
         """Tell whether a page is to wait no longer."""
         is_pressed = self._budget.is_crowded or self.closing or monotonic() - task.since >= _LULL_SECONDS
-        return self._answering == 0 or is_pressed or any(map(self._awaits, self._reports))
+        return self._until_calm() <= 0 or is_pressed or any(map(self._awaits, self._reports))
+
+    def _until_calm(self) -> float:
+        """Return in how many seconds pages may be dealt with, if nothing comes; after a second, ask again."""
+        return self._calm_since + _CALM_SECONDS - monotonic() if self._answering == 0 else 1
 
     def _awaits(self, report: ReportTask) -> bool:
         """Tell whether a report is of a page that waits: written before it, that would be kept a second time."""
@@ -221,7 +231,9 @@ class Backlog:
     def to_write(self, seconds: float) -> Task | None:
         """Wait for something to write, and return it; None after `seconds`."""
         with self._changed:
-            task = self._changed.wait_for(self._next, seconds)
+            until = monotonic() + seconds
+            while (task := self._next()) is None and (left := until - monotonic()) > 0:
+                self._changed.wait(min(left, self._until_calm()) if self._pages else left)
             self._at_work += task is not None
             return task
 
@@ -278,3 +290,8 @@ class Backlog:
 
     def _waiting(self) -> bool:
         return bool(self._undigested or self._pages or self._reports or self._windows)
+
+
+def _bytes_of(pixels: Page | InSource | None) -> int:
+    """Return how many bytes are held."""
+    return 0 if pixels is None or isinstance(pixels, InSource) else pixels.nbytes

@@ -19,7 +19,7 @@ from .backlog import Backlog, Budget, HeldSource, Kept, PageTask, ReportTask
 from .metrics import CaptureMetrics, Loss
 from .records import AnsweredPage, Json, Place, Source, moment, page_record
 from .sampling import Draw, Sampler, Stratum
-from .store import Store
+from .store import DigestingStore
 from .windows import Outcome, Window, window_from
 from .writer import Writer
 
@@ -58,7 +58,7 @@ class Capture:
         place: Place,
         metrics: CaptureMetrics,
         *,
-        opened: Callable[[str], Store] = StoreApart,
+        opened: Callable[[str], DigestingStore] = StoreApart,
         now: Callable[[], datetime] = clock,
     ) -> None:
         assert config.uri is not None  # or there is no capture

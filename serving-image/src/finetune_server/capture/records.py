@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -13,18 +12,13 @@ from secrets import token_hex
 from time import time_ns
 from typing import Any, Final
 
-import numpy as np
-
 from ..pages.formats import Kind
 from ..preprocess import Page
-from ..reading import Reading
+from ..reading import InSource, Reading
 from .sampling import Draw, Stratum
 from .windows import Outcome, Window
 
 SCHEMAS: Final = "finetune-operator.io/production"
-
-_SLICE_BYTES: Final = 512 * 1024
-"""Of pixels that are digested at once, which takes half a millisecond."""
 
 Json = dict[str, Any]
 
@@ -60,12 +54,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredPage:
-    """A page of a source, and the answer for it. `pixels` is None where nobody will keep them."""
+    """A page of a source, and the answer for it. `pixels` is None where there are more than may wait."""
 
     prediction: str
     number: int
     reading: Reading
-    pixels: Page | None
+    pixels: Page | InSource | None
 
     def named(self, source: Source) -> Json:
         """Return how answers, records and reports name the page."""
@@ -86,20 +80,6 @@ def new_prediction() -> str:
 def day_of(prediction: str) -> str:
     """Return the day (UTC, YYYY-MM-DD) on which an id was made; of an id from elsewhere, any day."""
     return datetime.fromtimestamp(int(prediction[:12], 16) / 1000 % 32_503_680_000, UTC).date().isoformat()
-
-
-def pixels_digest(page: Page, between: Callable[[], None] = lambda: None) -> str:
-    """Return the digest of decoded pixels, as the trainer makes it of every page: equal in files of one picture.
-
-    `between` is called before each half a millisecond of it: who else needs the CPU then gets it.
-    """
-    height, width = page.shape[:2]
-    digest = hashlib.sha256(f"{width}x{height}:".encode())
-    pixels = np.ascontiguousarray(page).data.cast("B")
-    for start in range(0, len(pixels), _SLICE_BYTES):
-        between()
-        digest.update(pixels[start : start + _SLICE_BYTES])
-    return digest.hexdigest()
 
 
 def page_record(

@@ -7,6 +7,8 @@ from secrets import token_hex
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from ..pages.formats import Kind
+
 _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 10
 
@@ -24,6 +26,14 @@ class Store(Protocol):
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is there."""
+        ...
+
+
+class DigestingStore(Store, Protocol):
+    """A store whose process decodes images as well."""
+
+    def pixels_digest(self, content: bytes, kind: Kind) -> str:
+        """Return the digest of the pixels that `decode_image` finds. Raises where it finds none."""
         ...
 
 

@@ -12,13 +12,15 @@ from threading import Thread
 from time import monotonic
 from typing import Final
 
+from ..pages.pixels import pixels_digest
+from ..reading import InSource
 from ..remembered import Remembered
 from .apart import StoreError
 from .backlog import Backlog, Budget, Kept, PageTask, ReportTask, Task
 from .metrics import CaptureMetrics, Loss
-from .records import Json, Place, day_of, encoded, pixels_digest, window_record
+from .records import Json, Place, day_of, encoded, window_record
 from .sampling import Stratum
-from .store import Store
+from .store import DigestingStore
 from .windows import Outcome, Window
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class Writer:
     def __init__(
         self,
         place: Place,
-        opened: Callable[[], Store],
+        opened: Callable[[], DigestingStore],
         backlog: Backlog,
         budget: Budget,
         metrics: CaptureMetrics,
@@ -67,7 +69,7 @@ class Writer:
         self._budget = budget
         self._metrics = metrics
         self._another = another
-        self._store: Store | None = None
+        self._store: DigestingStore | None = None
         self._below = f"{place.namespace}/{place.deployment}"
         self._written: Remembered[tuple[str, str], bool] = Remembered(most=1000, seconds=_WRITTEN_SECONDS)
         self._pause = _FIRST_PAUSE
@@ -87,8 +89,9 @@ class Writer:
     def _digest(self) -> None:
         while True:
             task = self._backlog.to_digest()
+            assert not isinstance(task.pixels, InSource | None)  # such a page is not among these
             with suppress(Exception):  # who writes it tries again, and loses a page that cannot be digested
-                _digest_page(task, between=partial(self._backlog.give_way, task))
+                task.digest = pixels_digest(task.pixels, partial(self._backlog.give_way, task))
                 self._budget.digested(task)
             self._backlog.digested(task)
 
@@ -132,14 +135,22 @@ class Writer:
                 self._put(f"days/{task.begin:%Y-%m-%d}/windows/{name}", record)
 
     def _write_page(self, task: PageTask, *, day: str, between: Callable[[], None] = lambda: None) -> None:
-        _digest_page(task)
         source = task.held.source
+        if not task.digest:
+            task.digest = self._digest_of(task)
+            between()
         if self._written.get((day, source.sha256)) is None:
             self._put(f"days/{day}/files/{source.sha256}", source.content)
             self._written.put((day, source.sha256), True)
             between()
         record = {**task.record, "page": {**task.record["page"], "pixels": task.digest}}
         self._put(_record(day, task.stratum, task.prediction), encoded(record))
+
+    def _digest_of(self, task: PageTask) -> str:
+        if isinstance(task.pixels, InSource):
+            return self._claimed().pixels_digest(task.held.source.content, task.held.source.kind)
+        assert task.pixels is not None  # let go of with the digest
+        return pixels_digest(task.pixels)
 
     def _write_report(self, task: ReportTask) -> None:
         """Write the page first, which the report names; a page that was kept before stays in its stratum."""
@@ -237,23 +248,20 @@ class Writer:
         self._store = store
 
     def _put(self, path: str, content: bytes) -> None:
-        assert self._store is not None  # claimed
-        self._store.write(f"{self._below}/{path}", content)
+        self._claimed().write(f"{self._below}/{path}", content)
 
     def _exists(self, path: str) -> bool:
-        assert self._store is not None  # claimed
-        return self._store.exists(f"{self._below}/{path}")
+        return self._claimed().exists(f"{self._below}/{path}")
+
+    def _claimed(self) -> DigestingStore:
+        assert self._store is not None  # `_claim` comes first
+        return self._store
 
     def _complain(self, error: Exception) -> None:
         if monotonic() - self._logged >= _LOG_SECONDS:
             self._logged = monotonic()
             said = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
             log.warning("pages cannot be written to FINETUNE_CAPTURE_URI: %s", said[:500])
-
-
-def _digest_page(task: PageTask, between: Callable[[], None] = lambda: None) -> None:
-    if task.pixels is not None and not task.digest:
-        task.digest = pixels_digest(task.pixels, between)
 
 
 def _record(day: str, stratum: Stratum, prediction: str) -> str:

@@ -20,7 +20,7 @@ from ..pages.formats import Kind, is_large, needs_process
 from ..pages.images import is_lack_of_memory
 from ..pages.selection import Drawn, PageRequest, kind_of, selection, whole_number
 from ..preprocess import Page
-from ..reading import Count, InferenceError, Reading, read_image, read_page
+from ..reading import Count, InferenceError, InSource, Reading, read_image, read_page
 from .connected import while_connected
 from .envelope import is_wrapped, unwrapped
 from .feedback import ReportedPage, checked_document
@@ -129,7 +129,7 @@ class Answering:
             ],
         }
 
-    def _held(self, reading: Reading) -> Page | None:
+    def _held(self, reading: Reading) -> Page | InSource | None:
         """Return the pixels to keep until all pages are answered: none without capture, nor more than may wait."""
         if self._state.capture is None or reading.pixels is None:
             return None
