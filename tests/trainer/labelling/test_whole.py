@@ -143,9 +143,26 @@ def test_what_lies_among_pictures_and_cannot_be_read_is_named(
 )
 def test_an_outline_is_that_of_its_box_or_no_box(outline: list[float], taken: bool) -> None:
     """One of the same size elsewhere, or turned, was taken for the box."""
-    export = read_coco(coco("a.png", segmentation=[outline]), CLASSES, ())
-    assert bool(export.pages) == taken
-    assert [problem.reason for problem in export.problems] == ([] if taken else [Reason.SHAPE_UNUSABLE])
+    for written in ([outline], outline):
+        export = read_coco(coco("a.png", segmentation=written, iscrowd="0"), CLASSES, ())
+        assert bool(export.pages) == taken
+        assert [problem.reason for problem in export.problems] == ([] if taken else [Reason.SHAPE_UNUSABLE])
+
+
+@pytest.mark.parametrize("image_id", ["0", 1, None])
+def test_a_box_whose_image_is_not_there_names_the_id_as_it_is_written(image_id: Any) -> None:
+    """A text is no number: a file that went through a table has the one for the other."""
+    [problem] = read_coco(coco("a.png", image_id=image_id), CLASSES, ()).problems
+    assert problem.message == f"its image {image_id!r} is not in the list"
+
+
+@pytest.mark.parametrize("side", ["width", "height"])
+def test_a_page_without_its_size_is_said_to_have_none(side: str) -> None:
+    document = coco("a.png")
+    del document["images"][0][side]
+    text = cvat("a.png").replace(f'{side}="128"', "")
+    for export in (read_coco(document, CLASSES, ()), read_cvat(text.encode(), CLASSES, ())):
+        assert "it has no width or height, so its boxes have no measure" in export.problems[0].message
 
 
 @pytest.mark.parametrize("shape", ["box", "polygon"])

@@ -173,12 +173,12 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
 
 def _add_unnamed(export: Export, folder: Folder) -> None:
     """Add what is said of files that no task names: those that cannot be read are problems where a picture lacks."""
-    found = {page.image for page in export.pages}
-    beside = dict.fromkeys(Pictures.of(folder.files).beside(found), "no task names it")
-    if None in found:
+    images = {page.image for page in export.pages}
+    beside = dict.fromkeys(Pictures.of(folder.files).beside(images), "no task names it")
+    if None in images:
         export.problems += folder.lost
     else:
-        beside |= {problem.place: problem.message for problem in folder.lost if problem.place not in found}
+        beside |= {problem.place: problem.message for problem in folder.lost if problem.place not in images}
     export.remarks += summary(beside)
 
 

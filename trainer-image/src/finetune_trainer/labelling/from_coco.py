@@ -43,7 +43,7 @@ def read_coco(content: Any, classes: Sequence[str], files: Sequence[str]) -> Exp
     for annotation in annotations:
         image_id = _id(annotation, "image_id")
         if image_id is None or image_id not in by_image:
-            lost = UnusableError(Reason.IMAGE_MISSING, f"its image {annotation.get('image_id')} is not in the list")
+            lost = UnusableError(Reason.IMAGE_MISSING, f"its image {annotation.get('image_id')!r} is not in the list")
             export.problems.append(lost.problem(f"annotation {annotation.get('id')}"))
             continue
         by_image[image_id].append(annotation)
@@ -85,7 +85,7 @@ def _page(
     classes: Sequence[str],
     pictures: Pictures,
 ) -> Returned:
-    size = (number(image.get("width"), "width"), number(image.get("height"), "height"))
+    size = (number(image.get("width") or 0, "width"), number(image.get("height") or 0, "height"))
     if min(size) <= 0:
         raise UnusableError(Reason.SHAPE_UNUSABLE, "it has no width or height, so its boxes have no measure")
     marks = tuple(_mark(annotation, names, size, classes) for annotation in annotations)
@@ -110,11 +110,14 @@ def _mark(annotation: dict[str, Any], names: dict[Any, Any], size: tuple[float, 
 def _check_shape(annotation: dict[str, Any], field: str, box: tuple[float, float, float, float]) -> None:
     """Raise UnusableError ShapeUnusable where the annotation is more than a box."""
     shape = annotation.get("segmentation")
-    if annotation.get("iscrowd") or isinstance(shape, dict):
+    if number(annotation.get("iscrowd") or 0, "iscrowd") or isinstance(shape, dict):
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} is a mask")
     if annotation.get("keypoints"):
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has keypoints")
-    for polygon in shape if isinstance(shape, list) else ():
+    outlines = shape if isinstance(shape, list) else []
+    if outlines and not any(isinstance(polygon, list) for polygon in outlines):
+        outlines = [outlines]  # some tools write the only one without its brackets
+    for polygon in outlines:
         if polygon == []:
             continue  # of a box some tools write an outline without a point
         points = [number(value, "segmentation") for value in polygon] if isinstance(polygon, list) else []

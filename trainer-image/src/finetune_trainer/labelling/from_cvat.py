@@ -51,13 +51,13 @@ def _page(
         if drawn.tag in _SHAPES:
             what = f"a {drawn.tag} {drawn.get('label')!r} where a box is meant"
             raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has {what}")
-    width, height = (number(image.get(side), side) for side in ("width", "height"))
+    width, height = (number(image.get(side) or 0, side) for side in ("width", "height"))
     if min(width, height) <= 0:
         raise UnusableError(Reason.SHAPE_UNUSABLE, "it has no width or height, so its boxes have no measure")
     marks = tuple(_mark(box, (width, height), classes) for box in there if box.tag == "box")
     prediction = prediction_in(PurePosixPath(task).name)
-    found, trouble = pictures.find(task), pictures.trouble(task)
-    return Returned(task, found, prediction, (width, height), marks, by, at, trouble)
+    picture, trouble = pictures.find(task), pictures.trouble(task)
+    return Returned(task, picture, prediction, (width, height), marks, by, at, trouble)
 
 
 def _is_outside(drawn: ElementTree.Element) -> bool:

@@ -76,6 +76,6 @@ class Pictures:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         return f"{others[0]} is its picture, and of another kind than pages, which are {kinds}"
 
-    def beside(self, found: Collection[str | None]) -> list[str]:
+    def beside(self, images: Collection[str | None]) -> list[str]:
         """Return the pictures that are none of these."""
-        return sorted((self._images.paths | self._others.paths).difference(found))
+        return sorted((self._images.paths | self._others.paths).difference(images))
