@@ -213,6 +213,8 @@ def fax(data: bytes) -> bytes:
         ("Deflate", damaged(8)),
         ("PackBits", damaged(32773)),
         ("a fax that ends early", fax(b"\xff" * 8)),
+        ("a fax whose end stands after half of it", fax(b"\xff" * 16 + b"\x00\x10\x01")),
+        ("a fax whose second half is zeros", fax(b"\xff" * 16 + bytes(100))),
     ],
 )
 def test_a_tiff_of_which_a_part_cannot_be_read_says_so(server: ServerProcess, story: str, content: bytes) -> None:

@@ -19,7 +19,7 @@ from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_count import PoolCount, count_pool
 from finetune_trainer.documents.codec import FileReference, encode
 from finetune_trainer.documents.inputs import EvaluateInputs, LiveModel
-from finetune_trainer.documents.plan import EARLIER_SCHEMA, SECOND_SCHEMA, Plan
+from finetune_trainer.documents.plan import EARLIER_SCHEMA, SECOND_SCHEMA, Plan, parse_plan
 from finetune_trainer.documents.run import FineTuneDocument
 from finetune_trainer.steps.yardstick import Yardstick, read_yardstick
 from finetune_trainer.storage import Storage, local_path
@@ -119,6 +119,11 @@ def judged_by(policy: Policy, plan: FileReference, live: FileReference | None = 
     model = None if live is None else LiveModel("ft_v1.1", FileReference("file:///live", "1" * 64), live)
     inputs = EvaluateInputs(1, NONCE, 1, plan, FileReference("file:///c", "c" * 64), model)
     return read_yardstick(context("evaluate", document, policy.world.root / "s"), document, inputs)
+
+
+def parsed(plan: FileReference) -> Plan:
+    """Return a plan as the trainer reads it."""
+    return parse_plan(Storage().read(plan.uri), plan.uri)
 
 
 def content_of(plan: FileReference) -> dict[str, Any]:

@@ -26,6 +26,10 @@ from finetune_trainer.storage import Storage
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, write_new_pages
 
 Change = Callable[[Path], object]
+OF_OTHER_TOOLS = {
+    "xml": "<annotation verified='yes'><object><name>number</name></object></annotation>",
+    "json": '{"version": "5.4.1", "shapes": [{"label": "number"}]}',
+}
 IMAGE, LABEL = Path("images/train/page-7000.png"), Path("labels/train/page-7000.txt")
 
 
@@ -63,6 +67,25 @@ def label_without_image(folder: Path) -> None:
 
 def label_beside_its_missing_image(folder: Path) -> None:
     shutil.copy(folder / LABEL, folder / "lost.txt")
+
+
+def moved(place: Path, to: str) -> Change:
+    """A page's image or label elsewhere, or under another name."""
+    return named(f"{place} as {to}", lambda folder: (folder / place).rename(folder / to))
+
+
+def renamed_folder(place: str, to: str) -> Change:
+    return named(f"{place} as {to}", lambda folder: (folder / place).rename(folder / to))
+
+
+def of_another_tool(name: str, text: str) -> Change:
+    """LabelImg writes what its button says: a press of it, and the next pages have labels in another format."""
+
+    def change(folder: Path) -> None:
+        (folder / LABEL).unlink()
+        (folder / name).write_text(text)
+
+    return named(f"label {name}", change)
 
 
 def dangling_link(folder: Path) -> None:
@@ -124,6 +147,22 @@ def twins(folder: Path) -> None:
     (images / "page-7001.png").rename(images / unicodedata.normalize("NFD", "Résumé.png"))
     (folder / LABEL).rename(folder / "labels/train" / unicodedata.normalize("NFC", "Résumé.txt"))
     (folder / "labels/train/page-7001.txt").unlink()
+
+
+def damaged_tiff(compression: str) -> Change:
+    """A scan of which a disk lost half a kilobyte: the decoder leaves what it cannot read white or black."""
+
+    def change(folder: Path) -> None:
+        tiff = (folder / IMAGE).with_suffix(".tif")
+        with Image.open(folder / IMAGE) as page:
+            large = page.resize((600, 800)).convert("1" if compression == "group4" else "RGB")
+        large.save(tiff, compression=compression)
+        (folder / IMAGE).unlink()
+        data = bytearray(tiff.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 512] = bytes(range(256)) * 2
+        tiff.write_bytes(data)
+
+    return named(f"damaged_tiff {compression}", change)
 
 
 def left_over(folder: Path) -> None:
@@ -213,6 +252,25 @@ def packed(name: str) -> Change:
         *((other_suffix(s), Reason.FILE_UNUSABLE, f"more{s}") for s in (".mpo", ".jpe", ".HEIC", ".pdf", ".svg")),
         (label_without_image, Reason.IMAGE_MISSING, "lost.txt"),
         (label_beside_its_missing_image, Reason.IMAGE_MISSING, "lost.txt"),
+        *(
+            (moved(LABEL, to), Reason.IMAGE_MISSING, f"{to}: a label, and that of {IMAGE} is looked for at {LABEL}")
+            for to in (
+                "images/train/page-7000.txt",
+                "page-7000.txt",
+                f"{LABEL.with_suffix('.TXT')}",
+                f"{LABEL.with_suffix('.png.txt')}",
+            )
+        ),
+        (renamed_folder("images", "Images"), Reason.IMAGE_MISSING, "is looked for at Images/train/page-7000.txt"),
+        *(
+            (
+                of_another_tool(f"{place}/page-7000.{suffix}", text),
+                Reason.FILE_UNUSABLE,
+                f"a label of {IMAGE} in a format",
+            )
+            for place in ("images/train", "labels/train", "labels")
+            for suffix, text in OF_OTHER_TOOLS.items()
+        ),
         (dangling_link, Reason.FILE_UNUSABLE, "gone.png: it is a link to something that is not there"),
         (link_to_itself, Reason.FILE_UNUSABLE, "again: it is a link to a folder that it lies in"),
         (backslashes, Reason.FILE_UNUSABLE, "made on Windows"),
@@ -226,6 +284,8 @@ def packed(name: str) -> Change:
         (damaged, Reason.IMAGE_UNREADABLE, "page-7000.jpg"),
         (left_over, Reason.IMAGE_UNREADABLE, "damaged: Corrupt JPEG data: 9"),
         (half, Reason.IMAGE_UNREADABLE, "page-7000.jpg"),
+        (damaged_tiff("tiff_lzw"), Reason.IMAGE_UNREADABLE, "page-7000.tif: damaged: "),
+        (damaged_tiff("group4"), Reason.IMAGE_UNREADABLE, "page-7000.tif: damaged: Fax4Decode"),
         (pointer, Reason.IMAGE_UNREADABLE, "git lfs pull"),
         (empty_file, Reason.IMAGE_UNREADABLE, "the file is empty"),
         (web_page, Reason.IMAGE_UNREADABLE, "its content is something else"),
@@ -268,6 +328,17 @@ def test_what_cannot_be_taken_is_named_and_nothing_is_added(
     assert said in caught.value.message
     assert caught.value.remedy
     assert in_pool(world) == before
+
+
+@pytest.mark.parametrize("suffix", OF_OTHER_TOOLS)
+def test_a_page_whose_label_another_tool_wrote_is_no_page_without_a_box(
+    world: World, folder: Path, suffix: str
+) -> None:
+    of_another_tool(f"labels/train/page-7000.{suffix}", OF_OTHER_TOOLS[suffix])(folder)
+    with pytest.raises(StepError, match=rf"page-7000\.{suffix}: a label of {IMAGE} in a format that is not read"):
+        add(world, folder, background=0.5)
+    (folder / f"labels/train/page-7000.{suffix}").write_text('{"scanner": "<model 7>"}')
+    assert len(add(world, folder, background=0.5).batch.samples) == 4
 
 
 @pytest.mark.parametrize(

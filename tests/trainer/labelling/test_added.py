@@ -201,6 +201,21 @@ def test_an_exported_folder_stands_in_for_pages_that_have_expired(
     assert adding.samples.keys() == production.records.keys()
 
 
+def test_what_macos_leaves_beside_records_is_none_that_cannot_be_read(
+    tmp_path: Path, anchor: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An exported folder that was packed there, and unpacked here."""
+    production, out = Production(tmp_path / "production"), tmp_path / "out"
+    kept = production.image(8893)
+    where = ["--to", str(out), "--format", "yolo", "--anchor", str(anchor)]
+    assert main(["production", "export", str(production.folder), *where]) == 0
+    (out / "records" / f"._{kept}.json").write_bytes(b"\0\5\26\7")
+    adding = Adding(tmp_path, anchor, out)
+    assert adding(returned_picture(tmp_path, "renamed.png", page(8893)[0]), "yolo", *SAID) == 0
+    assert [*adding.samples] == [kept]
+    assert "cannot be read" not in capsys.readouterr().out
+
+
 def test_a_record_that_expires_while_labels_are_added_is_as_one_that_has_expired(
     tmp_path: Path, anchor: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -108,11 +108,25 @@ def test_a_page_is_refused_by_a_name_that_leads_back_to_it(
     add: Adding, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = coco("other.png", f"{name}.png")
+    document["annotations"].pop()
+    folder = exported(tmp_path / "coco", document, "other.png", f"{name}.png")
+    assert add(folder, "coco", *FROM, captured=False) == 10
+    said = capsys.readouterr().err
+    assert f"In {folder.as_uri()}: labels/{name.replace(' ', '-')[:40]}" in said
+    assert "the file is empty" in said
+
+
+@pytest.mark.parametrize("name", ["Счёт № 7", "x" * 200])
+def test_a_box_that_no_label_can_have_is_refused_by_its_task_and_field(
+    add: Adding, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the staged label it would be a line of a file that is gone when the message is read."""
+    document = coco("other.png", f"{name}.png")
     document["annotations"][1]["bbox"] = [80, 8, 60, 8]
     folder = exported(tmp_path / "coco", document, "other.png", f"{name}.png")
     assert add(folder, "coco", *FROM, captured=False) == 10
     said = capsys.readouterr().err
-    assert f"labels/{name.replace(' ', '-')[:40]}" in said
+    assert f"In {folder.as_uri()}: {name}.png: its box number, 62.5% to 109.4% of the page across" in said
     assert "reaches out of the page" in said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -23,28 +24,48 @@ from .commands import (
     production_list,
 )
 from .environment import paths_from, prepare_process
-from .errors import PartlyDoneError, StepError, exit_code
+from .errors import ErrorClass, PartlyDoneError, Reason, StepError, exit_code
 from .terminal import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and return the process's exit code."""
     options = command_line().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every terminal can show every name
     if options.command == "job":
         paths = paths_from(os.environ)
         return job.run(options, paths, prepare_process(paths.scratch, os.environ))
-    # People's commands write only what they are asked to; caches and homes go to a folder that is removed again.
-    with tempfile.TemporaryDirectory(prefix="finetune-trainer-") as scratch:
-        prepare_process(Path(scratch), os.environ)
-        try:
-            print(options.run(options, Path(scratch)))
-        except StepError as error:
-            if isinstance(error, PartlyDoneError):
-                print(error.done)
-            said = f"error: {error.reason}: {error.message}\nremedy: {error.remedy}"
-            print(printable(said, kept="\n\t"), file=sys.stderr)
-            return exit_code(error.error_class)
+    try:
+        # People's commands write only what they are asked to; caches and homes go to a folder that is removed again.
+        with tempfile.TemporaryDirectory(prefix="finetune-trainer-") as scratch:
+            prepare_process(Path(scratch), os.environ)
+            done = options.run(options, Path(scratch))
+    except StepError as error:
+        return _refused(error)
+    except OSError as error:  # what storage raises it has translated
+        return _refused(_of_own_files(error))
+    print(done)
     return 0
+
+
+def _refused(error: StepError) -> int:
+    """Print what is wrong and how to mend it, and return the exit code."""
+    if isinstance(error, PartlyDoneError):
+        print(error.done)
+    said = f"error: {error.reason}: {error.message}\nremedy: {error.remedy}"
+    print(printable(said, kept="\n\t"), file=sys.stderr)
+    return exit_code(error.error_class)
+
+
+def _of_own_files(error: OSError) -> StepError:
+    """Return what it means that files of a command's own cannot be written."""
+    return StepError(
+        ErrorClass.UNAVAILABLE,
+        Reason.STORAGE_UNAVAILABLE,
+        f"Files that a command keeps while it runs cannot be written: {error}.",
+        "Let TMPDIR name a folder that may be written, with room for the pictures of what you add.",
+    )
 
 
 def command_line() -> argparse.ArgumentParser:

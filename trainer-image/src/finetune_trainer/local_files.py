@@ -69,6 +69,20 @@ def _temporary(path: Path, data: bytes) -> Path:
     return Path(stream.name)
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether a file lies there; a path that no system takes has none, and whoever reads it says why."""
+    with suppress(OSError):
+        return path.is_file()
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder lies there, as is_file."""
+    with suppress(OSError):
+        return path.is_dir()
+    return False
+
+
 def times(folder: Path) -> dict[str, datetime | None]:
     """Return since when each file directly below `folder` is there as it is; of no folder none.
 

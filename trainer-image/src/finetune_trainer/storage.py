@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -58,6 +59,12 @@ def normalise(uri: str) -> str:
             Reason.DATA_UNREADABLE,
             "A place is empty, which would be the folder that the command runs in.",
             "See whether a variable of the shell is unset; write . for this folder.",
+        )
+    if not local_files.is_utf8(uri):
+        raise bad_input(
+            Reason.DATA_UNREADABLE,
+            f"The place {uri!a} is not UTF-8.",
+            "Write it in UTF-8; a folder whose name has another encoding has to be renamed, or linked by another name.",
         )
     if "://" not in uri:
         return "file://" + quote(str(Path(uri).absolute()))
@@ -365,7 +372,14 @@ def _translated(uri: str, action: str) -> Iterator[None]:
     except (PermissionError, ImportError) as error:
         raise _no_access(uri, action, error) from error
     except Exception as error:
-        if _CONFIGURATION.search(f"{type(error).__name__} {error}"):
+        number = error.errno if isinstance(error, OSError) else None
+        if number == errno.ENAMETOOLONG:
+            message, remedy = (
+                f"Cannot {action} {uri}: a name in it is too long.",
+                "Check the place, or shorten its name.",
+            )
+            raise bad_input(Reason.DATA_UNREADABLE, message, remedy) from error
+        if number == errno.EROFS or _CONFIGURATION.search(f"{type(error).__name__} {error}"):
             raise _no_access(uri, action, error) from error
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
             raise
@@ -373,10 +387,14 @@ def _translated(uri: str, action: str) -> Iterator[None]:
             ErrorClass.UNAVAILABLE,
             Reason.STORAGE_UNAVAILABLE,
             f"Cannot {action} {uri}: {type(error).__name__}: {error}.",
-            "Check that the storage is up and reachable from here (AWS_ENDPOINT_URL, the network). The operator tries "
-            "a step again.",
+            "Make room there: the volume, or what may be written to it, is full."
+            if number in _NO_ROOM
+            else "Check that the storage is up and reachable from here (AWS_ENDPOINT_URL, the network). The operator "
+            "tries a step again.",
         ) from error
 
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _CLIENTS: Final = frozenset({"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "asyncio", "fsspec", "s3fs"})
 """Packages whose errors mean that the storage is away."""

@@ -1,10 +1,14 @@
-"""Text as other systems write it: names whose accents have two spellings, files of another encoding."""
+"""Text as other systems write it: accents in two spellings, other encodings, JSON that says one thing twice."""
 
 from __future__ import annotations
 
 import codecs
+import reprlib
 import unicodedata
-from typing import Final
+from typing import Any, Final
+
+_SHOWN: Final = 80
+"""Characters of a text or number that are shown of a value."""
 
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -18,3 +22,19 @@ def text_in(data: bytes) -> str:
     """Return what a list says: UTF-8, or UTF-16 with its mark, as Windows' shell writes it. What is neither shows."""
     encoding = "utf-16" if data.startswith(_UTF_16) else "utf-8-sig"
     return data.decode(encoding, errors="replace")
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; ValueError where it says two things under one name: of these JSON takes the last one."""
+    content = dict(pairs)
+    for key, value in pairs if len(content) < len(pairs) else ():
+        if content[key] != value:
+            raise ValueError(f"it names {key!r} twice, with {beginning(value)} and {beginning(content[key])}")
+    return content
+
+
+def beginning(value: Any) -> str:
+    """Return how a value that others wrote begins: a few names of YAML's stand for more than memory holds."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 2, _SHOWN, _SHOWN
+    return short.repr(value)

@@ -16,7 +16,8 @@ _TIFF_ERROR: Final = re.compile(rb"TIFF_Error (?!_?TIFF(?:Fetch|ReadDirectory|VS
 _JPEG_ENDS: Final = re.compile(rb"(?i)premature end of (?:JPEG file|data segment)")
 """What libjpeg says where it goes on with grey."""
 
-_FAX_ENDS: Final = re.compile(rb"TIFF_Warning (Fax[^:]*: (?:Warning, )?Premature EOF.*)")
+_FAX_ENDS: Final = re.compile(rb"TIFF_Warning ((?:Fax[^:]*: (?:Warning, )?Premature EOF|Fax4[^:]*: Premature EOL).*)")
+"""A row of group 4 code has no end of its own, so that of the page came; of group 3 a bad line may have lost a row."""
 
 
 @contextmanager

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import Reason, bad_input
+from ..errors import Reason, StepError, bad_input
 from ..progress import PageLines
-from .options import TOOLS, add_verified_folder
+from .options import TOOLS, add_verified_folder, as_text
 
 if TYPE_CHECKING:
     from ..data.pool_batch import Origin
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A YOLO folder, by image what its task says of it, and lines for a person.
+    """A YOLO folder, by image what its task says of it, and lines for a person. `given` is the place that was named.
 
     `map_classes` says that labels are to be renumbered by the names of their classes, `fields` for how many of them,
     the first ones, labels were made at most; None: for those that the folder lists. `called` has by image what the tool
@@ -28,11 +29,21 @@ class Arrived:
     """
 
     folder_uri: str
+    given: str
     origins: Mapping[str, Origin]
     map_classes: bool
     remarks: tuple[str, ...] = ()
     fields: int | None = None
     called: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @contextmanager
+    def named_as_given(self) -> Iterator[None]:
+        """Let messages name the place that somebody gave, where what a tool wrote was staged elsewhere."""
+        try:
+            yield
+        except StepError as error:
+            said = (text.replace(self.folder_uri, self.given) for text in (error.message, error.remedy))
+            raise StepError(error.error_class, error.reason, *said) from error
 
 
 def add_arrival(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +76,10 @@ def arrived(
 
     if options.format == "yolo" and options.captured is None:
         _check_said(options, needed)
-        return Arrived(normalise(options.source_folder), {}, options.map_classes)
-    staged = _staged(storage, options, scratch / "returned", source)
-    return Arrived(staged.folder.as_uri(), staged.origins, True, staged.remarks, staged.fields, staged.called)
+        folder = normalise(options.source_folder)
+        return Arrived(folder, folder, {}, options.map_classes)
+    staged, given = _staged(storage, options, scratch / "returned", source), normalise(options.source_folder)
+    return Arrived(staged.folder.as_uri(), given, staged.origins, True, staged.remarks, staged.fields, staged.called)
 
 
 def _staged(storage: Storage, options: argparse.Namespace, folder: Path, source: str) -> Staged:
@@ -97,7 +109,7 @@ def _annotator(text: str) -> tuple[str, str]:
     number, equals, name = text.partition("=")
     if not number.strip().isdecimal() or not equals or not name.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is not NUMBER=NAME, for example 1=ann@example.com")
-    return number.strip(), name.strip()
+    return number.strip(), as_text(name.strip())
 
 
 def _check_said(options: argparse.Namespace, needed: Mapping[str, str]) -> None:

@@ -23,6 +23,7 @@ from ..documents.model_version import (
 from ..documents.result import Artifact
 from ..documents.serving import Lineage
 from ..errors import Reason, bad_input
+from ..local_files import is_file, is_folder
 
 HELP: Final = "make a ModelVersion of a best.pt; prints the manifest"
 
@@ -106,8 +107,8 @@ def import_base(request: ImportRequest, scratch: Path) -> str:
 
     prepare_ultralytics(scratch / "home" / "yolo")
     where = str(request.checkpoint)
-    if not request.checkpoint.is_file():
-        what = "is no file" if request.checkpoint.exists() else "does not exist"
+    if not is_file(request.checkpoint):
+        what = "is no file" if is_folder(request.checkpoint) else "does not exist"
         raise bad_input(Reason.BASE_UNUSABLE, f"{where} {what}.", "Name the best.pt of a training.")
     loaded = load_checkpoint(_under_plain_name(request.checkpoint, scratch), where)
     check_detector(loaded, where)

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Final
 
 from ..data.background import USUAL
+from ..local_files import is_utf8
 
 TOOLS: Final = ("label-studio", "coco", "cvat", "yolo")
 """Formats of labelling tools that are read and written."""
@@ -24,7 +25,9 @@ def add_verified_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anchor", required=True, metavar="URI", help="its classes count; its val and test pages do not"
     )
-    parser.add_argument("--verified-by", metavar="NAME", help="who looked at every label, where no tool says it")
+    parser.add_argument(
+        "--verified-by", type=as_text, metavar="NAME", help="who looked at every label, where no tool says it"
+    )
     parser.add_argument("--verified-at", type=as_date, metavar="YYYY-MM-DD", help="when, where no tool says it")
     add_background(parser)
     add_appended(parser)
@@ -49,6 +52,13 @@ def add_appended(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
+
+
+def as_text(text: str) -> str:
+    """Return a text from the command line; argparse.ArgumentTypeError where a terminal wrote it in another encoding."""
+    if not is_utf8(text):
+        raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8")
+    return text
 
 
 def as_date(text: str) -> date:

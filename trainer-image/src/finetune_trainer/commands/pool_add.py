@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import Reason, StepError, bad_input
+from ..local_files import is_utf8
 from ..progress import PageLines, utc_now
+from ..texts import each_once
 from .arriving import add_arrival, arrived
+from .options import as_text
 
 HELP: Final = "add verified pages as one batch, or refuse them with a list of problems"
 
@@ -18,7 +21,7 @@ HELP: Final = "add verified pages as one batch, or refuse them with a list of pr
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_arrival(parser)
-    parser.add_argument("--source", default="", help="where the pages come from that were not captured")
+    parser.add_argument("--source", type=as_text, default="", help="where the pages come from that were not captured")
     parser.add_argument(
         "--documents", type=Path, metavar="JSON", help="map from a page (stem, file name or path) to its document"
     )
@@ -46,7 +49,8 @@ def run(options: argparse.Namespace, scratch: Path) -> str:
         origins=came.origins,
         called=came.called,
     )
-    added = add_batch(storage, normalise(options.uri), new, utc_now(), PageLines("pool add"))
+    with came.named_as_given():
+        added = add_batch(storage, normalise(options.uri), new, utc_now(), PageLines("pool add"))
     return "\n".join([f"batch {added.batch.id}: {len(added.batch.samples)} pages added", *came.remarks, *added.remarks])
 
 
@@ -54,20 +58,11 @@ def _documents(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_each_once)
+        content = json.loads(path.read_bytes(), object_pairs_hook=each_once)
     except (OSError, ValueError, RecursionError) as error:
         raise _no_map(f"--documents {path} cannot be read: {error}.") from error
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(v, str) and is_utf8(v) for v in content.values()):
         raise _no_map(f"--documents {path} is no map of texts.")
-    return content
-
-
-def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return a JSON object; ValueError for a page that it names twice: of two documents JSON takes the last one."""
-    content: dict[str, object] = {}
-    for key, value in pairs:
-        if content.setdefault(key, value) != value:
-            raise ValueError(f"it names {key!r} twice, with {content[key]!r} and {value!r}")
     return content
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ..progress import PageLines, utc_now
 from .arriving import add_arrival, arrived
+from .options import as_text
 
 HELP: Final = "replace labels of pages that are in the pool, or refuse it with a list of problems"
 
@@ -16,7 +17,9 @@ HELP: Final = "replace labels of pages that are in the pool, or refuse it with a
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_arrival(parser)
-    parser.add_argument("--reason", required=True, metavar="TEXT", help="why the labels change, a ticket or report")
+    parser.add_argument(
+        "--reason", type=as_text, required=True, metavar="TEXT", help="why the labels change, a ticket or report"
+    )
     parser.add_argument(
         "--only-known", action="store_true", help="leave out pages that the pool does not have any more, or never had"
     )
@@ -44,7 +47,8 @@ def run(options: argparse.Namespace, scratch: Path) -> str:
         only_known=options.only_known,
         origins=came.origins,
     )
-    made = correct(storage, normalise(options.uri), new, utc_now(), PageLines("pool correct"))
+    with came.named_as_given():
+        made = correct(storage, normalise(options.uri), new, utc_now(), PageLines("pool correct"))
     return "\n".join(
         [
             f"correction {made.correction.id}: {len(made.correction.samples)} labels replaced",

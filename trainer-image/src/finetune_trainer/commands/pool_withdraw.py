@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..progress import PageLines, utc_now
+from .options import as_text
 
 if TYPE_CHECKING:
     from ..data.withdrawals import Withdrawn
@@ -34,8 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--document", action="append", default=[], metavar="ID", help="all pages of a document")
     parser.add_argument("--batch", action="append", default=[], metavar="ID", help="all pages of a batch")
     parser.add_argument("--sha256", action="append", default=[], metavar="DIGEST", help="of an image or of its pixels")
-    parser.add_argument("--withdrawn-by", required=True, metavar="NAME", help="who withdraws them")
-    parser.add_argument("--reason", required=True, metavar="TEXT", help="why: whoever adds one of them again is told")
+    parser.add_argument("--withdrawn-by", type=as_text, required=True, metavar="NAME", help="who withdraws them")
+    parser.add_argument(
+        "--reason", type=as_text, required=True, metavar="TEXT", help="why: whoever adds one of them again is told"
+    )
     parser.add_argument("--erase", action="store_true", help="remove images and labels, every one that the pages had")
     parser.set_defaults(run=run)
 

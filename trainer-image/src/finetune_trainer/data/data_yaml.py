@@ -10,9 +10,13 @@ import yaml
 
 from ..documents.classes import check_class_names
 from ..errors import Reason, StepError, bad_input
+from ..texts import beginning
 
 Split = Literal["train", "val", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "val", "test")
+
+_MOST_KEYS: Final = 10_000
+"""Of a mapping. Merges of merges have as many as they like, from a few lines."""
 
 _REMEDY: Final = "Write data.yaml as ultralytics documents it."
 
@@ -41,6 +45,12 @@ class _Loader(yaml.SafeLoader):
                 seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge what `<<` names; a ConstructorError where this comes to more keys than any data set has."""
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_KEYS:
+            raise yaml.constructor.ConstructorError(None, None, "its merges (<<) grow without end", node.start_mark)
+
 
 def parse_data_yaml(data: bytes, where: str) -> DataYaml:
     """Parse a data.yaml; `download` is ignored on purpose.
@@ -54,20 +64,22 @@ def parse_data_yaml(data: bytes, where: str) -> DataYaml:
     if not isinstance(content, dict):
         raise _unreadable(where, "is not a mapping")
     names = _names(content.get("names"), where)
-    if (count := content.get("nc")) is not None and str(count).strip() != str(len(names)):
+    count = content.get("nc")
+    said = count.strip() if isinstance(count, str) else beginning(count)
+    if count is not None and said != str(len(names)):
         raise _unreadable(
-            where, f"says nc: {count} but has {len(names)} names", "Let nc be the number of names, or leave it out."
+            where, f"says nc: {said[:80]} but has {len(names)} names", "Let nc be the number of names, or leave it out."
         )
     splits: dict[Split, tuple[str, ...]] = {}
     for split in SPLITS:
         value = content.get(split, content.get("validation") if split == "val" else None)
         places = [value] if isinstance(value, str) else value or []
         if not isinstance(places, list) or not all(isinstance(p, str) for p in places):
-            raise _unreadable(where, f"has {split}: {value!r}, expected a path or a list of paths")
+            raise _unreadable(where, f"has {split}: {beginning(value)}, expected a path or a list of paths")
         splits[split] = tuple(posix_path(place, f"{split}: {place}", where) for place in places)
     root = content.get("path") or ""
     if not isinstance(root, str):
-        raise _unreadable(where, f"has path: {root!r}, expected text")
+        raise _unreadable(where, f"has path: {beginning(root)}, expected text")
     return DataYaml(names, posix_path(root, f"path: {root}", where), splits)
 
 
@@ -91,7 +103,7 @@ def _names(value: object, where: str) -> tuple[str, ...]:
         if not isinstance(name, str):
             raise _unreadable(
                 where,
-                f"calls class {index} {name!r}, which YAML reads as {type(name).__name__}, not as text",
+                f"calls class {index} {beginning(name)}, which YAML reads as {type(name).__name__}, not as text",
                 f'Put names that are numbers, dates, yes, no, on, off or null in quotes: {index}: "{_said(name)}".',
             )
         if not name:
@@ -122,6 +134,8 @@ def _by_index(names: Mapping[object, object], where: str) -> list[object]:
 def _said(name: object) -> str:
     if isinstance(name, bool):
         return "yes" if name else "no"
+    if isinstance(name, list | dict | set):
+        return "name"
     return "null" if name is None else str(name)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ..documents.anchor import INDEX_NAME
 from ..errors import Reason, bad_input
+from ..local_files import is_file
 from ..storage import Storage, join, local_path
 from ..texts import one_spelling
 from .images import IMAGE_SUFFIXES
@@ -26,6 +27,10 @@ _ARCHIVES: Final = frozenset(
     {".001", ".7z", ".bz2", ".gz", ".iso", ".rar", ".tar", ".tbz2", ".tgz", ".txz", ".xz", ".zip", ".zst"}
 )
 """Suffixes of what may hold pages that nobody unpacked, whole or in volumes."""
+
+_OTHER_LABELS: Final = frozenset({".json", ".xml"})
+_LABEL_WORDS: Final = (b"<annotation", b'"annotations"', b'"objects"', b'"shapes"')
+"""What stands in labels of other tools, and in no data that a scanner writes beside a page."""
 
 _DROPPINGS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
 _SMALL_COPIES: Final = frozenset({".@__thumb", "@eaDir"})
@@ -83,7 +88,7 @@ class Folder:
 def read_folder(storage: Storage, uri: str) -> Folder:
     """List the data set at `uri`; StepError DataUnreadable, saying what lies there instead, when it is no folder."""
     path = local_path(uri)
-    if path is not None and path.is_file():
+    if path is not None and is_file(path):
         raise bad_input(Reason.DATA_UNREADABLE, f"{uri} is a file.", _of_file(path.name))
     listing = storage.walk(uri)
     hidden = {path: why for path in listing.files if (why := _hidden(path)) is not None}
@@ -103,6 +108,7 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
     """Return what is left out, by path with why, and what must not be left out; `taken` are the images of pages."""
     used = {label for image in taken if (label := folder.label(image)) is not None} | set(taken)
     expected = {one_spelling(label_of(image)) for image in folder.images}
+    unlabelled = {_stem(image): image for image in folder.images if folder.label(image) is None}
     left_out, lost = dict(folder.left_out), [*folder.lost, *_shared_labels(folder, taken)]
     for path in sorted(folder.files - used):
         name = PurePosixPath(path).name
@@ -115,10 +121,33 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
         elif one_spelling(path) in expected:
             left_out[path] = "the label of a page in no split"
         elif _suffix(path) == ".txt" and _is_label(storage, folder.uri, path):
-            lost.append(Problem(Reason.IMAGE_MISSING, path, "a label, and there is no image of its name"))
+            lost.append(Problem(Reason.IMAGE_MISSING, path, _of_no_image(unlabelled.get(_stem(path)))))
+        elif (image := unlabelled.get(_stem(path))) is not None and _is_of_other_tools(storage, folder.uri, path):
+            lost.append(Problem(Reason.FILE_UNUSABLE, path, f"a label of {image} in a format that is not read"))
         else:
             left_out[path] = "neither page nor label"
     return left_out, lost
+
+
+def _of_no_image(image: str | None) -> str:
+    """Return what is wrong with a label that is no page's; `image` has its name, and no label."""
+    if image is None:
+        return "a label, and there is no image of its name"
+    return f"a label, and that of {image} is looked for at {label_of(image)}"
+
+
+def _stem(path: str) -> str:
+    """Return a name by which image and label go together, wherever they lie: of p.png, p.txt and p.png.txt it is p."""
+    name = PurePosixPath(one_spelling(path))
+    return PurePosixPath(name.stem).stem if _suffix(name.stem) in IMAGE_SUFFIXES else name.stem
+
+
+def _is_of_other_tools(storage: Storage, uri: str, path: str) -> bool:
+    """Tell whether a file is the label of one page as VOC, labelme, CreateML and others have it."""
+    if _suffix(path) not in _OTHER_LABELS:
+        return False
+    data = storage.read(join(uri, path))
+    return any(word in data for word in _LABEL_WORDS)
 
 
 def lost_images(folder: Folder) -> list[Problem]:

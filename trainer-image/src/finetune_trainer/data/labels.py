@@ -18,6 +18,7 @@ NUDGE: Final = 0.25
 """Pixels by which a box may differ and is the same: four digits behind the point come to that on a page of 5,000."""
 
 COLUMNS: Final = 5
+_SEPARATORS: Final = {";": "semicolons", ",": "commas"}
 _CORNERS: Final = 9
 """Columns of a row with a class and four corners."""
 
@@ -103,13 +104,17 @@ def looks_like_label(data: bytes) -> bool:
 
 def _looks_like(cells: list[str]) -> str:
     """Return what a row of other than five columns most likely is, as part of a sentence."""
-    if len(cells) == 1 and "," in cells[0]:
-        return ", separated by commas and not by spaces"
+    if len(cells) == 1 and (other := next((name for sign, name in _SEPARATORS.items() if sign in cells[0]), None)):
+        return f", separated by {other} and not by spaces"
     if len(cells) == _CORNERS:
         return ", four corners (an oriented box, or a polygon)"
     if len(cells) == COLUMNS + 1:
         return ", the last of them perhaps a confidence"
     return ", a polygon" if len(cells) > COLUMNS + 1 and len(cells) % 2 else ""
+
+
+def _has_comma_decimals(cells: list[str]) -> bool:
+    return all(_is_number(cell.replace(",", ".", 1)) for cell in cells)
 
 
 def _is_number(text: str) -> bool:
@@ -127,7 +132,8 @@ def _parse_row(cells: list[str], classes: int) -> Box | LabelProblem:
     try:
         values = [float(cell) for cell in cells]
     except ValueError:
-        return LabelProblem(Reason.LABEL_COLUMNS, f"not numbers: {' '.join(cells)[:80]!r}")
+        decimals = ", whose decimals stand behind a comma and not a point" if _has_comma_decimals(cells) else ""
+        return LabelProblem(Reason.LABEL_COLUMNS, f"not numbers: {' '.join(cells)[:80]!r}{decimals}")
     if not all(math.isfinite(v) for v in values):
         return LabelProblem(Reason.LABELS_OUT_OF_RANGE, f"not finite: {' '.join(cells)[:80]!r}")
     index, x, y, width, height = values

@@ -17,7 +17,8 @@ _REMEDIES: Final[dict[Reason, str]] = {
     Reason.LABEL_MISSING: "Add the label file; declare pages without any field with --allow-background.",
     Reason.IMAGE_UNREADABLE: "Replace the image by one that opens, or take it out.",
     Reason.FILE_UNUSABLE: "Rename, convert (mogrify -format png FILE), copy or delete it.",
-    Reason.IMAGE_MISSING: "Add the image, or delete the label.",
+    Reason.IMAGE_MISSING: "Add the image; or move the label to where that of its image is looked for "
+    "(images/a/p.png has labels/a/p.txt); or delete it.",
     Reason.LABEL_CONTRADICTS: "One page has one label: leave out the page whose label is wrong. Where the pool's is "
     "wrong, `finetune-trainer pool correct` replaces it.",
     Reason.NOT_IN_POOL: "Only what is in the pool can be corrected or withdrawn. Add new pages with `finetune-trainer "

@@ -11,6 +11,7 @@ from ..digests import sha256_of
 from ..documents.codec import FileReference
 from ..documents.pool import PoolWithdrawal, WithdrawnSample
 from ..errors import Reason, bad_input
+from ..local_files import is_folder
 from ..progress import Counted, uncounted
 from ..storage import Storage, join, local_path
 from .erasing import remove_erased
@@ -170,7 +171,7 @@ def _images(storage: Storage, given: Iterable[str]) -> Iterator[str]:
     """
     for uri in given:
         path = local_path(uri)
-        is_file = _suffix(uri) in IMAGE_SUFFIXES if path is None else not path.is_dir()
+        is_file = _suffix(uri) in IMAGE_SUFFIXES if path is None else not is_folder(path)
         if is_file:
             yield uri
             continue

@@ -10,22 +10,25 @@ from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from ..data.folder import is_archive, read_folder
+from ..data.folder import Folder, is_archive, read_folder, summary
 from ..data.images import inspect_image
+from ..data.labels import LabelProblem, parse_label
 from ..data.pool_batch import Origin
 from ..data.problems import raise_first
 from ..documents.production import CapturedPage
 from ..errors import Reason, StepError, bad_input
+from ..local_files import is_file, is_utf8
 from ..progress import Counted, uncounted
 from ..storage import Storage, join, local_path
-from ..texts import one_spelling
+from ..texts import each_once, one_spelling
 from .captured import CapturedPages
 from .from_coco import read_coco
 from .from_cvat import read_cvat
 from .from_label_studio import read_label_studio
 from .from_yolo import read_yolo
 from .matching import Matcher, check_size
-from .returned import Export, Returned, UnusableError, label_text
+from .pictures import Pictures
+from .returned import Export, Mark, Returned, UnusableError, label_text
 
 Tool = Literal["label-studio", "coco", "cvat", "yolo"]
 TOOLS: Final[tuple[Tool, ...]] = ("label-studio", "coco", "cvat", "yolo")
@@ -93,6 +96,7 @@ def stage(
         try:
             name, data, origin = _page(storage, root, task, matcher, arrival)
             path = f"images/{_file_name(task.task, done, taken)}{PurePosixPath(name).suffix.lower()}"
+            _check_marks(task.marks, names)
             _write(folder, path, data, label_text(task.marks, names))
             origins[path] = origin
             called[path] = (task.task,) if task.image is None else (task.task, task.image)
@@ -111,6 +115,16 @@ def stage(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.yaml").write_text(json.dumps({"names": names}, ensure_ascii=False), encoding="utf-8")
     return Staged(folder, origins, called, tuple(export.remarks), _spoken_fields(export, classes, arrival.appended))
+
+
+def _check_marks(marks: Sequence[Mark], names: Sequence[str]) -> None:
+    """Raise UnusableError for a box that no label can have, by its task and field: nobody knows the staged label."""
+    for mark in marks:
+        row = parse_label(label_text([mark], names), len(names))
+        if isinstance(row, LabelProblem):
+            across, down = f"{mark.left:.1%} to {mark.right:.1%}", f"{mark.top:.1%} to {mark.bottom:.1%}"
+            place = f"its box {mark.field}, {across} of the page across and {down} down"
+            raise UnusableError(row.reason, f"{place}: {row.message.removeprefix('line 1: ')}")
 
 
 def _class_names(export: Export, classes: Sequence[str]) -> list[str]:
@@ -135,23 +149,37 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
     if arrival.tool == "yolo":
         return arrival.uri, read_yolo(storage, arrival.uri, classes)
     suffix = _SUFFIX[arrival.tool]
-    files: tuple[str, ...] = ()
+    folder: Folder | None = None
     if arrival.uri.lower().endswith(suffix):
         place, root = arrival.uri, arrival.uri.rpartition("/")[0]
     else:
         path = local_path(arrival.uri)
-        if path is not None and path.is_file() and not is_archive(path.name):  # of an archive the folder says it
+        if path is not None and is_file(path) and not is_archive(path.name):  # of an archive the folder says it
             raise _another_file(arrival.uri, suffix)
-        files = tuple(sorted(read_folder(storage, arrival.uri).files))
-        place, root = join(arrival.uri, *_only_file(arrival.uri, files, suffix).split("/")), arrival.uri
-    data = storage.read(place)
+        folder = read_folder(storage, arrival.uri)
+        place, root = join(arrival.uri, *_only_file(folder, suffix).split("/")), arrival.uri
+    data, files = storage.read(place), tuple(sorted(folder.files)) if folder is not None else ()
     match arrival.tool:
         case "label-studio":
             return root, read_label_studio(_json(data, place), classes)
         case "coco":
-            return root, read_coco(_json(data, place), classes, files)
+            export = read_coco(_json(data, place), classes, files)
         case "cvat":
-            return root, read_cvat(data, classes, files)
+            export = read_cvat(data, classes, files)
+    if folder is not None:
+        _add_unnamed(export, folder)
+    return root, export
+
+
+def _add_unnamed(export: Export, folder: Folder) -> None:
+    """Add what is said of files that no task names: those that cannot be read are problems where a picture lacks."""
+    images = {page.image for page in export.pages}
+    beside = dict.fromkeys(Pictures.of(folder.files).beside(images), "no task names it")
+    if None in images:
+        export.problems += folder.lost
+    else:
+        beside |= {problem.place: problem.message for problem in folder.lost if problem.place not in images}
+    export.remarks += summary(beside)
 
 
 def _where_images_are(arrival: Arrival) -> str:
@@ -171,13 +199,13 @@ def _another_file(uri: str, suffix: str) -> StepError:
     )
 
 
-def _only_file(uri: str, files: Sequence[str], suffix: str) -> str:
-    paths = [p for p in files if p.lower().endswith(suffix) and not p.startswith("records/")]
+def _only_file(folder: Folder, suffix: str) -> str:
+    paths = [p for p in sorted(folder.files) if p.lower().endswith(suffix) and not p.startswith("records/")]
     if len(paths) != 1:
         listed = f": {', '.join(paths[:5])}" if paths else ""
         raise bad_input(
             Reason.DATA_UNREADABLE,
-            f"{len(paths)} {suffix} files lie below {uri}, one is expected{listed}.",
+            f"{len(paths)} {suffix} files lie below {folder.uri}, one is expected{listed}.",
             f"Name the {suffix} file that the tool exported.",
         )
     return paths[0]
@@ -185,10 +213,12 @@ def _only_file(uri: str, files: Sequence[str], suffix: str) -> str:
 
 def _json(data: bytes, place: str) -> Any:
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=each_once)
     except (ValueError, RecursionError) as error:
         raise bad_input(
-            Reason.DATA_UNREADABLE, f"{place} is no JSON: {error}.", "Name the file that the tool exported, unpacked."
+            Reason.DATA_UNREADABLE,
+            f"{place} cannot be read as JSON: {error}.",
+            "Name the file that the tool exported, unpacked and as it was written.",
         ) from None
 
 
@@ -210,6 +240,8 @@ def _page(
         origin = _captured_origin(record)
         return f"page{page.suffix}", page.data, _verified(task, arrival, origin.document, origin.source)
     if data is None or task.image is None:
+        if task.trouble is not None:
+            raise UnusableError(Reason.FILE_UNUSABLE, task.trouble)
         of = f"prediction {task.prediction}" if task.prediction else "no prediction is named"
         where = "no captured pages were named" if matcher is None else f"none of {matcher.pages.uri}"
         message = f"its page is not known ({of}; {where}), and no image came with it{_where_images_are(arrival)}"
@@ -234,6 +266,8 @@ def _verified(task: Returned, arrival: Arrival, document: str | None, source: st
             Reason.VERIFIER_MISSING,
             f"the export says {number}: name who verified it (--annotator NUMBER=NAME, --verified-by)",
         )
+    if not is_utf8(by):
+        raise UnusableError(Reason.VERIFIER_MISSING, f"it was verified by {by!a}, which is no text")
     if not at:
         raise UnusableError(Reason.VERIFIER_MISSING, "the export does not say when it was verified (--verified-at)")
     try:

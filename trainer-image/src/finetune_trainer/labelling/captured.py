@@ -96,7 +96,7 @@ def captured_pages(
         places = {
             name.removesuffix(".json"): join(uri, RECORDS, name)
             for name in storage.names(join(uri, RECORDS))
-            if name.endswith(".json")
+            if name.endswith(".json") and not name.startswith("._")  # as macOS leaves it beside what is copied
         }
         images = {PurePosixPath(name).stem: name for name in storage.names(join(uri, IMAGES))}
         return CapturedPages(storage, uri, places, production=False, _images=images)

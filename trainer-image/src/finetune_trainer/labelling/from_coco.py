@@ -13,6 +13,12 @@ from .returned import Export, Mark, Returned, UnusableError, known_field, mappin
 _SAME_AREA: Final = 0.02
 """Share by which a shape's area may differ from its box's and still be the box."""
 
+_CORNERS: Final = 8
+"""Numbers of the fewest points that a box has."""
+
+_ROUNDING: Final = 1.0
+"""Pixels by which an outline may reach further than its box."""
+
 
 def read_coco(content: Any, classes: Sequence[str], files: Sequence[str]) -> Export:
     """Return what a COCO document comes to; `files` are the images that came with it, by their paths.
@@ -37,7 +43,7 @@ def read_coco(content: Any, classes: Sequence[str], files: Sequence[str]) -> Exp
     for annotation in annotations:
         image_id = _id(annotation, "image_id")
         if image_id is None or image_id not in by_image:
-            lost = UnusableError(Reason.IMAGE_MISSING, f"its image {annotation.get('image_id')} is not in the list")
+            lost = UnusableError(Reason.IMAGE_MISSING, f"its image {annotation.get('image_id')!r} is not in the list")
             export.problems.append(lost.problem(f"annotation {annotation.get('id')}"))
             continue
         by_image[image_id].append(annotation)
@@ -79,11 +85,12 @@ def _page(
     classes: Sequence[str],
     pictures: Pictures,
 ) -> Returned:
-    size = (number(image.get("width"), "width"), number(image.get("height"), "height"))
+    size = (number(image.get("width") or 0, "width"), number(image.get("height") or 0, "height"))
     if min(size) <= 0:
         raise UnusableError(Reason.SHAPE_UNUSABLE, "it has no width or height, so its boxes have no measure")
     marks = tuple(_mark(annotation, names, size, classes) for annotation in annotations)
-    return Returned(task, pictures.find(task), prediction_in(PurePosixPath(task).name), size, marks)
+    prediction = prediction_in(PurePosixPath(task).name)
+    return Returned(task, pictures.find(task), prediction, size, marks, trouble=pictures.trouble(task))
 
 
 def _mark(annotation: dict[str, Any], names: dict[Any, Any], size: tuple[float, float], classes: Sequence[str]) -> Mark:
@@ -95,24 +102,37 @@ def _mark(annotation: dict[str, Any], names: dict[Any, Any], size: tuple[float, 
     if 0 < max(width, height) < 1:
         shown = f"{width:g} x {height:g} pixels"
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has {shown}: a bbox is in pixels, not in shares")
-    _check_shape(annotation, field, width * height)
+    _check_shape(annotation, field, (x, y, width, height))
     upright(mapping(annotation.get("attributes")).get("rotation"), f"its box {field}")
     return Mark(field, x / size[0], y / size[1], (x + width) / size[0], (y + height) / size[1])
 
 
-def _check_shape(annotation: dict[str, Any], field: str, area: float) -> None:
+def _check_shape(annotation: dict[str, Any], field: str, box: tuple[float, float, float, float]) -> None:
     """Raise UnusableError ShapeUnusable where the annotation is more than a box."""
     shape = annotation.get("segmentation")
-    if annotation.get("iscrowd") or isinstance(shape, dict):
+    if number(annotation.get("iscrowd") or 0, "iscrowd") or isinstance(shape, dict):
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} is a mask")
     if annotation.get("keypoints"):
         raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} has keypoints")
-    for polygon in shape if isinstance(shape, list) else ():
+    outlines = shape if isinstance(shape, list) else []
+    if outlines and not any(isinstance(polygon, list) for polygon in outlines):
+        outlines = [outlines]  # some tools write the only one without its brackets
+    for polygon in outlines:
         if polygon == []:
             continue  # of a box some tools write an outline without a point
         points = [number(value, "segmentation") for value in polygon] if isinstance(polygon, list) else []
-        if len(points) != 8 or abs(_area(points) - area) > _SAME_AREA * area:
+        if not _is_outline(points, *box):
             raise UnusableError(Reason.SHAPE_UNUSABLE, f"its {field} is a polygon where a box is meant")
+
+
+def _is_outline(points: Sequence[float], x: float, y: float, width: float, height: float) -> bool:
+    """Tell whether a polygon x1 y1 x2 y2 ... is the box: as far to each side, and as large. Tools round its points."""
+    if len(points) < _CORNERS or len(points) % 2:
+        return False
+    across, down = points[::2], points[1::2]
+    off = (min(across) - x, max(across) - x - width, min(down) - y, max(down) - y - height)
+    slack = max(_ROUNDING, _SAME_AREA * max(width, height))
+    return max(map(abs, off)) <= slack and abs(_area(points) - width * height) <= _SAME_AREA * width * height
 
 
 def _area(points: Sequence[float]) -> float:

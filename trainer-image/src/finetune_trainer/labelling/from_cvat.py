@@ -37,22 +37,32 @@ def read_cvat(data: bytes, classes: Sequence[str], files: Sequence[str]) -> Expo
     tags = sum(image.find("tag") is not None for image in root.findall("image"))
     if tags:
         export.remarks.append(f"tags of {tags} pages were left out: they are no boxes")
+    outside = sum(_is_outside(drawn) for image in root.findall("image") for drawn in image)
+    if outside:
+        export.remarks.append(f"{outside} shapes were left out: they are marked as outside of their page")
     return export
 
 
 def _page(
     task: str, image: ElementTree.Element, classes: Sequence[str], pictures: Pictures, by: str | None, at: str | None
 ) -> Returned:
-    for shape in _SHAPES:
-        if (drawn := image.find(shape)) is not None:
-            what = f"a {shape} {drawn.get('label')!r} where a box is meant"
+    there = [drawn for drawn in image if not _is_outside(drawn)]
+    for drawn in there:
+        if drawn.tag in _SHAPES:
+            what = f"a {drawn.tag} {drawn.get('label')!r} where a box is meant"
             raise UnusableError(Reason.SHAPE_UNUSABLE, f"it has {what}")
-    width, height = (number(image.get(side), side) for side in ("width", "height"))
+    width, height = (number(image.get(side) or 0, side) for side in ("width", "height"))
     if min(width, height) <= 0:
         raise UnusableError(Reason.SHAPE_UNUSABLE, "it has no width or height, so its boxes have no measure")
-    marks = tuple(_mark(box, (width, height), classes) for box in image.findall("box"))
+    marks = tuple(_mark(box, (width, height), classes) for box in there if box.tag == "box")
     prediction = prediction_in(PurePosixPath(task).name)
-    return Returned(task, pictures.find(task), prediction, (width, height), marks, by, at)
+    picture, trouble = pictures.find(task), pictures.trouble(task)
+    return Returned(task, picture, prediction, (width, height), marks, by, at, trouble)
+
+
+def _is_outside(drawn: ElementTree.Element) -> bool:
+    """Tell whether a shape of a track is not to be seen on this page, as older CVAT and Datumaro mark it."""
+    return drawn.get("outside") == "1"
 
 
 def _mark(box: ElementTree.Element, size: tuple[float, float], classes: Sequence[str]) -> Mark:

@@ -55,12 +55,15 @@ def read_label_studio(tasks: Any, classes: Sequence[str]) -> Export:
 
 
 def _is_task(task: Any) -> bool:
-    """Tell whether it is a task as the format JSON has it: other formats, and answers of the API, have counts there."""
-    return isinstance(task, dict) and "data" in task and isinstance(task.get("annotations") or [], list)
+    """Tell whether it is a task as the format JSON has it: others, as answers of the API, have counts there, or ids."""
+    if not isinstance(task, dict) or "data" not in task or "completions" in task:  # of before version 1
+        return False
+    annotations = task.get("annotations") or []
+    return isinstance(annotations, list) and all(isinstance(annotation, dict) for annotation in annotations)
 
 
 def _one_annotation(task: dict[str, Any]) -> dict[str, Any]:
-    annotations = [a for a in task.get("annotations") or () if isinstance(a, dict)]
+    annotations: list[dict[str, Any]] = task.get("annotations") or []
     valid = [a for a in annotations if not a.get("was_cancelled")]
     if not valid:
         skipped = next((_who(a) for a in annotations), None)

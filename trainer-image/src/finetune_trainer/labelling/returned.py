@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote
 
 from ..data.problems import Problem
 from ..documents.classes import spelling
@@ -35,7 +36,8 @@ class Returned:
     """A labelled page: `task` is how a message names it, `image` its file below the export, None where none came.
 
     `prediction` is the captured page that the tool says it is, `size` width and height that it saw. `verified_by` and
-    `verified_at` (a date) are None where the tool does not say them; it may know its users by number only.
+    `verified_at` (a date) are None where the tool does not say them; it may know its users by number only. `trouble`
+    says why a file that came is not the image.
     """
 
     task: str
@@ -45,6 +47,7 @@ class Returned:
     marks: tuple[Mark, ...]
     verified_by: str | None = None
     verified_at: str | None = None
+    trouble: str | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ class UnusableError(Exception):
 
 def prediction_in(*texts: str | None) -> str | None:
     """Return the one prediction id that stands in these texts; None where there is none, or two."""
-    ids = {match for text in texts if text for match in _PREDICTION.findall(_OF_ROBOFLOW.sub("", text))}
+    ids = {match for text in texts if text for match in _PREDICTION.findall(_OF_ROBOFLOW.sub("", unquote(text)))}
     return ids.pop() if len(ids) == 1 else None
 
 
