@@ -16,6 +16,7 @@ from finetune_operator.cluster.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    Throttled,
     Unavailable,
 )
 from finetune_operator.cluster.kinds import Kind
@@ -473,6 +474,12 @@ def test_any_answer_ends_what_looked_like_an_outage(answer: Outcome | Exception)
 def test_a_refusal_is_tried_again_soon(error: ClusterError) -> None:
     scripted, _ = played(error)
     assert scripted.tries == 2
+
+
+def test_an_api_server_that_throttles_is_left_alone_for_as_long_as_it_asks() -> None:
+    assert played(Throttled("too many requests"), seconds=0.5)[0].tries == 1
+    assert played(Throttled("too many requests"), seconds=1.5)[0].tries == 2
+    assert played(Throttled("too many requests", after=2), seconds=1.5)[0].tries == 1
 
 
 @pytest.mark.parametrize(("error", "reads"), [(Conflict("moved"), 1), (Forbidden("no"), 0)])
