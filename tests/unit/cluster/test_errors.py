@@ -34,7 +34,7 @@ OWNED = [{"reason": "FieldManagerConflict", "message": 'conflict with "helm" usi
         (401, "get", status("Unauthorized"), errors.Unauthenticated),
         (403, "create", status("Forbidden"), errors.Forbidden),
         (410, "list", status("Expired"), errors.Unavailable),
-        (429, "create", status("TooManyRequests"), errors.Unavailable),
+        (429, "create", status("TooManyRequests"), errors.Throttled),
         (500, "create", status("InternalError"), errors.Unavailable),
         (503, "get", None, errors.Unavailable),
         (504, "create", status("Timeout", "request did not complete within requested timeout"), errors.Unavailable),

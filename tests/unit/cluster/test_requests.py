@@ -47,6 +47,7 @@ class Wire:
 
     answers: list[tuple[int, Any]]
     token: str | None = "Bearer t"
+    headers: dict[str, str] = field(default_factory=dict)
     asked: list[Request] = field(default_factory=list)
     observed: list[tuple[str, Kind, str]] = field(default_factory=list)
 
@@ -77,7 +78,7 @@ class Wire:
         async def read() -> bytes:
             return text if isinstance(text, bytes) else json.dumps(text).encode()
 
-        return SimpleNamespace(status=status, read=read)
+        return SimpleNamespace(status=status, read=read, getheader=self.headers.get)
 
     def _observe(self, verb: str, kind: Kind, outcome: str, seconds: float) -> None:
         assert 0 <= seconds < 10
@@ -317,3 +318,16 @@ def test_connect_takes_the_limits_that_it_is_given(tmp_path: Path) -> None:
     timeout, pool, session, login = asyncio.run(connected())
     assert (timeout, pool, session) == (3, 7, {"trust_env": False}), "the environment is not asked for a proxy"
     assert (login.token, observed) == ("secret", ["get"])
+
+
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [({"Retry-After": "7"}, 7.0), ({"Retry-After": "999999"}, 60.0), ({"Retry-After": "0"}, 1.0), ({}, 1.0),
+     ({"Retry-After": "Fri, 27 Nov 2026 21:00:00 GMT"}, 1.0), ({"Retry-After": "9" * 400}, 1.0)],
+)  # fmt: skip
+def test_an_api_server_that_throttles_says_for_how_long(said: dict[str, str], after: float) -> None:
+    """Its words are no JSON: priority and fairness answers before anything else is looked at."""
+    throttling = Wire([(429, b"Too many requests, please try again later.")], headers=said)
+    with pytest.raises(errors.Throttled) as caught:
+        throttling(lambda cluster: cluster.get(Kind.RUN, "ml", "first"))
+    assert caught.value.after == after

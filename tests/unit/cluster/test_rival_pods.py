@@ -96,6 +96,7 @@ def test_an_image_that_was_changed_and_changed_back_is_told_by_the_kubelet() -> 
     assert doubted.doubt is not None
     assert doubted.doubt.reason == "PodNotOurs"
     assert "ran image docker.io/library/evil:1" in doubted.doubt.message
+    assert "by another name, ask for it by its digest" in doubted.doubt.message, "a node may have it by two tags"
     assert (doubted.spoke, doubted.termination_message) == (False, None)
 
 

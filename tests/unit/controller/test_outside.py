@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from finetune_operator.cluster.errors import Forbidden
+from finetune_operator.cluster.errors import Forbidden, Throttled
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.port import Object
@@ -21,6 +21,7 @@ from finetune_operator.controller.probes import STALLED, Health, metrics_app, pr
 from finetune_operator.controller.queue import WorkQueue
 from finetune_operator.decide.decision import Emit
 from finetune_operator.manifests.events import Regarding
+from house.virtual_time import run_virtually
 from simulation.api_server import ApiServer, Client
 
 RUN = ObjectRef(Kind.RUN, "ml", "first")
@@ -146,6 +147,36 @@ def posted(client: Client, busy: Callable[[], bool], seconds: float) -> int:
 
 def test_a_refused_event_is_dropped_and_the_next_one_tried() -> None:
     assert posted(NoEvents(ApiServer()), lambda: False, 0.1) == 2
+
+
+class Throttling(Client):
+    """An API server that takes the third try, and none of the others."""
+
+    tries = 0
+
+    async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
+        self.tries += 1
+        if self.tries == 3:
+            return await super().create(kind, namespace, manifest)
+        raise Throttled("too many requests", after=7)
+
+
+def test_an_api_server_that_throttles_is_not_sent_fifty_events_a_second() -> None:
+    """Each is tried three times, and the pause that is asked for is kept after each."""
+    client, dropped = Throttling(ApiServer()), list[float]()
+
+    async def story() -> None:
+        clock = asyncio.get_running_loop().time
+        poster = EventPoster(client, lambda: datetime(2026, 11, 21, tzinfo=UTC), "i", lambda: dropped.append(clock()))
+        for number in range(3):
+            poster.record(Regarding("FineTuneRun", "ml", "first", "u"), Emit("Normal", "Training", f"epoch {number}"))
+        task = asyncio.create_task(poster.run())
+        await asyncio.sleep(60)
+        task.cancel()
+
+    run_virtually(story())
+    assert (client.tries, [round(at) for at in dropped]) == (9, [35, 56])
+    assert sum(kind is Kind.EVENT for kind, *_ in client.server.objects) == 1
 
 
 def test_events_wait_for_work_but_not_for_ever() -> None:

@@ -16,6 +16,7 @@ from finetune_operator.cluster.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    Throttled,
     Unavailable,
 )
 from finetune_operator.cluster.kinds import Kind
@@ -298,8 +299,11 @@ def test_an_invalid_policy_says_so_and_stops_nobody_else(world: World) -> None:
     assert world.condition(RUN, "Accepted")["status"] == "False"
 
 
-@pytest.mark.row("R325")
-def test_what_admission_takes_off_again_is_not_written_as_fast_as_the_api_server_takes_it(world: World) -> None:
+RECORD = "finetune-operator.io/service-record"
+
+
+def with_a_good_base(world: World) -> None:
+    """Have the policy remember that its base was good: the version is to have a record of that."""
     spec, metadata = world.get(VERSION)["spec"], world.get(POLICY)["metadata"]
     artifact = {part: spec["artifact"][part] for part in ("uri", "sha256")}
     served = {"version": spec["version"], "modelVersion": VERSION.name, **artifact}
@@ -308,14 +312,48 @@ def test_what_admission_takes_off_again_is_not_written_as_fast_as_the_api_server
     world.server.patch_status(
         "restore", Kind.POLICY, NAMESPACE, POLICY.name, metadata["uid"], metadata["resourceVersion"], status
     )
+
+
+@pytest.mark.row("R325")
+def test_what_admission_takes_off_again_is_not_written_as_fast_as_the_api_server_takes_it(world: World) -> None:
+    with_a_good_base(world)
     world.client.strips = True
-    looks = [world.reconcile(VERSION) for _ in range(6)]
+    looks = []
+    for pause in (0, 0, 0, 1, 2, 4):
+        world.server.advance(pause)
+        looks.append(world.reconcile(VERSION))
     assert [look.again for look in looks] == [True, True, False, False, False, False]
     assert [look.after for look in looks[2:]] == [timedelta(seconds=pause) for pause in (1, 2, 4, 8)]
     world.client.strips = False
+    world.server.advance(8)
     world.reconcile(VERSION)
-    assert "good" in world.get(VERSION)["metadata"]["annotations"]["finetune-operator.io/service-record"]
+    assert "good" in world.get(VERSION)["metadata"]["annotations"][RECORD]
     assert not world.reconcile(VERSION).again
+
+
+@pytest.mark.row("R325")
+def test_who_takes_off_what_is_written_as_soon_as_it_is_there_is_not_fought_at_that_speed(world: World) -> None:
+    """Each of the two writes wakes the object, whatever pause it was given."""
+    with_a_good_base(world)
+
+    def written_again(looks: int) -> int:
+        before = sum(write.verb == "annotate" for write in world.server.log)
+        for _ in range(looks):
+            world.reconcile(VERSION)
+            world.reconcile(VERSION)  # by its own write
+            world.server.update_spec(
+                "policeman", Kind.MODEL_VERSION, NAMESPACE, VERSION.name,
+                lambda version: version["metadata"].get("annotations", {}).pop(RECORD, None),
+            )  # fmt: skip
+        return sum(write.verb == "annotate" for write in world.server.log) - before
+
+    assert written_again(20) == 3
+    world.server.advance(1)
+    assert written_again(20) == 1
+    world.server.advance(1)
+    assert written_again(20) == 0
+    waits = world.reconcile(VERSION)
+    assert (waits.wrote, waits.again, waits.after) == (False, False, timedelta(seconds=1))
 
 
 def test_a_deleted_object_is_gone_and_a_dying_one_is_left_alone(world: World) -> None:
@@ -336,7 +374,7 @@ def test_what_is_gone_leaves_nothing_in_memory(world: World, broken: set[Kind]) 
     fail(world, RUN)
     reconciler, uid = world.reconciler, world.get(RUN)["metadata"]["uid"]
     reconciler._words.wait(uid, world.now())
-    reconciler._repeats.pause(uid, (DeleteJob("job", "uid-of-job"),))
+    reconciler._repeats.pause(uid, (DeleteJob("job", "uid-of-job"),), 0.0)
     remembered: dict[str, Any] = {
         "refusals": reconciler._refused, "Events": reconciler._posted, "words": reconciler._words._left,
         "failures": reconciler._failures._known, "time": reconciler._stopwatch._laps,
@@ -436,6 +474,12 @@ def test_any_answer_ends_what_looked_like_an_outage(answer: Outcome | Exception)
 def test_a_refusal_is_tried_again_soon(error: ClusterError) -> None:
     scripted, _ = played(error)
     assert scripted.tries == 2
+
+
+def test_an_api_server_that_throttles_is_left_alone_for_as_long_as_it_asks() -> None:
+    assert played(Throttled("too many requests"), seconds=0.5)[0].tries == 1
+    assert played(Throttled("too many requests"), seconds=1.5)[0].tries == 2
+    assert played(Throttled("too many requests", after=2), seconds=1.5)[0].tries == 1
 
 
 @pytest.mark.parametrize(("error", "reads"), [(Conflict("moved"), 1), (Forbidden("no"), 0)])

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from finetune_operator.cluster.cache import CachedCluster
-from finetune_operator.cluster.errors import ClusterError, Forbidden, Unauthenticated, Unavailable
+from finetune_operator.cluster.errors import ClusterError, Forbidden, Throttled, Unauthenticated, Unavailable
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.port import Object
@@ -23,6 +23,7 @@ from finetune_operator.controller.scopes import (
     PROBE_SECONDS,
     PROVEN_SECONDS,
     RETRY_CAP,
+    THROTTLED_CAP,
     UNSURE_SECONDS,
     Parts,
     WatchedScopes,
@@ -180,9 +181,9 @@ def test_an_api_server_that_does_not_answer_or_does_not_know_us_says_nothing_of_
     story(body)
 
 
-@pytest.mark.parametrize("error", [Unavailable("429: too many requests"), Unauthenticated("401")])
+@pytest.mark.parametrize("error", [Unavailable("503"), Unauthenticated("401")])
 def test_an_api_server_that_is_away_for_long_is_asked_every_five_seconds(error: ClusterError) -> None:
-    """Also when a whole list has been due since: who throttles would be asked the faster, the longer that lasts."""
+    """Also when a whole list has been due since: it would be asked the faster, the longer that lasts."""
 
     async def body(world: World) -> None:
         await asyncio.wait_for(world.scopes.known(), 5)
@@ -191,6 +192,32 @@ def test_an_api_server_that_is_away_for_long_is_asked_every_five_seconds(error: 
         asked = world.lists
         await asyncio.sleep(60)
         assert 60 / UNSURE_SECONDS - 2 <= world.lists - asked <= 60 / UNSURE_SECONDS + 1
+
+    story(body, "a")
+
+
+def test_an_api_server_that_throttles_is_asked_ever_more_rarely_and_read_when_that_is_over() -> None:
+    """Each try may read the whole of some kinds before another one is refused, in every namespace."""
+
+    async def body(world: World) -> None:
+        await asyncio.wait_for(world.scopes.known(), 5)
+        world.refuse["a"] = Throttled("too many requests")
+        await asyncio.sleep(PROBE_SECONDS)
+        asked = world.lists
+        await asyncio.sleep(5 + 10 + 20 + 40)
+        assert world.lists - asked == 4
+        await asyncio.sleep(10 * THROTTLED_CAP)
+        assert world.lists - asked == 14
+        assert world.metric("watched") == 1, "its watch goes on"
+        world.refuse.clear()
+        world.add("a", "first")
+        await asyncio.sleep(THROTTLED_CAP + 1)
+        assert world.lists - asked > 15, "all of it, for nobody knows what went by"
+        world.refuse["a"] = Throttled("too many requests", after=30)
+        await asyncio.sleep(PROBE_SECONDS + 1)
+        asked = world.lists
+        await asyncio.sleep(28)
+        assert world.lists == asked, "the API server said how long"
 
     story(body, "a")
 

@@ -18,7 +18,7 @@ from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.policy.memory import rejected
 from finetune_operator.decide.promotion.checks import judge
 from finetune_operator.decide.promotion.eligibility import is_proven
-from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse
+from finetune_operator.decide.promotion.proposal import Clear, Proposal, Refuse, Wait
 from finetune_operator.decide.rejections import barred, rejection_of
 from finetune_operator.decide.version.machine import decide as decide_version
 from finetune_operator.decide.version.view import VersionView
@@ -194,6 +194,19 @@ class TestEligibility:
         back = promotion("ft_v1.1", "base_v1")
         assert isinstance(asked(back, BASE, status=status), Clear)
         assert isinstance(asked(back, BASE, status=replace(status, rejected=(NO,))), Refuse)
+
+    @pytest.mark.row("D275")
+    def test_a_rejected_fine_tune_whose_object_is_gone_is_refused_and_not_waited_for(self) -> None:
+        """Its run waits for the promotion's end, and a name of ours is of one version for good."""
+        status = replace(live(BASE), rejected=(NO,))
+        refused = asked(promotion("ft_v1.2", "base_v1"), BASE, status=status)
+        assert isinstance(refused, Refuse)
+        assert refused.reason == "NotEligible"
+        assert "'ann' rejected it" in refused.message
+        waits = asked(promotion("ft_v1.3", "base_v1"), BASE, status=status)
+        assert (isinstance(waits, Wait), waits.reason) == (True, "VersionNotFound")
+        rebuilt = replace(status, rejected=(replace(NO, version="base_v2"),))
+        assert isinstance(asked(promotion("base_v2", "base_v1"), BASE, status=rebuilt), Wait), "it may be imported anew"
 
     @pytest.mark.row("D65")
     def test_what_was_found_is_not_proven_by_a_record_whose_bytes_a_person_rejected(self) -> None:

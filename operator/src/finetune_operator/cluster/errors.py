@@ -54,3 +54,11 @@ class Unauthenticated(Forbidden):
 
 class Unavailable(ClusterError):
     """Timeout, 410 (expired), 429, 5xx, broken connection: a write may have been committed or not; try again later."""
+
+
+class Throttled(Unavailable):
+    """429: the API server has too much to do. `after` is how many seconds it wants to be left alone, one at least."""
+
+    def __init__(self, message: str, after: float = 1.0) -> None:
+        super().__init__(message)
+        self.after = max(after, 1.0)

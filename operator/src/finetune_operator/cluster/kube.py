@@ -29,6 +29,9 @@ PAGE: Final = 500
 ADMISSION_SECONDS: Final = 5.0
 """A write may take so much longer: a webhook has up to 30 s, and the API server's word of it is no silence."""
 
+MOST_SECONDS: Final = 60.0
+"""However long an API server asks to be left alone, it is asked again after so long."""
+
 Verb = Literal["get", "list", "create", "patch_status", "annotate", "apply", "delete", "log"]
 RequestObserver = Callable[[Verb, Kind, str, float], None]
 """Called after every request with verb, kind, the status code (or `error`) and seconds."""
@@ -36,10 +39,11 @@ RequestObserver = Callable[[Verb, Kind, str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: the HTTP status and the body's bytes."""
+    """What came back: the HTTP status, the body's bytes, and how many seconds to wait, where that was said."""
 
     status: int
     body: bytes
+    after: float = 0.0
 
 
 async def load_configuration(kubeconfig: Path | None, context: str | None, connections: int) -> Configuration:
@@ -198,7 +202,7 @@ class KubeCluster:
         response = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
             method, configuration.host + path, headers=headers, body=body, _request_timeout=seconds
         )
-        return Answer(response.status, await response.read())
+        return Answer(response.status, await response.read(), _seconds(response.getheader("Retry-After")))
 
 
 def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
@@ -216,6 +220,8 @@ def translate(answer: Answer, verb: Verb) -> errors.ClusterError:
         return errors.AlreadyExists(message) if reason == "AlreadyExists" else errors.Conflict(message)
     if answer.status == 422 and _is_other_uid(status):
         return errors.Conflict(message)  # another object has the name by now
+    if answer.status == 429:
+        return errors.Throttled(message, answer.after)
     if answer.status >= 500:
         return errors.Unavailable(message)
     return BY_STATUS.get(answer.status, errors.Invalid)(message)
@@ -226,9 +232,13 @@ BY_STATUS: Final[Mapping[int, type[errors.ClusterError]]] = {
     403: errors.Forbidden,
     404: errors.NotFound,
     410: errors.Unavailable,
-    429: errors.Unavailable,
 }
 """What a status code means by itself."""
+
+
+def _seconds(text: str | None) -> float:
+    """Return what the header Retry-After says, as API servers have it; 0 for anything else, a minute at most."""
+    return min(float(text), MOST_SECONDS) if text and text.isdecimal() and text.isascii() and len(text) < 9 else 0.0
 
 
 def _refused_by_admission(message: str) -> errors.ClusterError | None:

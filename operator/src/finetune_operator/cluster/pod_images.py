@@ -29,7 +29,9 @@ def ran_otherwise(pod: Pod, template: Mapping[str, Any]) -> str | None:
         if status.get("restartCount"):
             return f"it was edited after it was made, and container {plain(name)!r} was started again"
         if name in asked and ran and not _is_same(asked[name], ran, digest):
-            return f"it was edited after it was made, and container {plain(name)!r} ran image {plain(ran)}"
+            # Of the names that an image has on its node a kubelet tells one, and not always that which was asked for.
+            way = "where that is the same by another name, ask for it by its digest"
+            return f"it was edited after it was made, and container {plain(name)!r} ran image {plain(ran)} ({way})"
     return None
 
 

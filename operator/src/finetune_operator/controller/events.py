@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from ..cluster.errors import ClusterError
+from ..cluster.errors import ClusterError, Throttled
 from ..cluster.kinds import Kind
-from ..cluster.port import Cluster
+from ..cluster.port import Cluster, Object
 from ..decide.decision import Emit
 from ..manifests.events import Regarding, build_event
 
 WAITING: Final = 2_000
 PAUSE: Final = 0.02
 """Seconds between posts: at most fifty a second, so that a burst of runs is not slowed by its Events."""
+TRIES: Final = 3
+"""Times that an Event is posted to an API server that throttles, with the pause that it asks for after each."""
 
 
 @dataclass(slots=True)
@@ -43,11 +45,22 @@ class EventPoster:
             regarding, emit, at = await self._queue.get()
             await self._let_work_pass()
             manifest = build_event(emit, regarding, at, self.instance)
-            try:
-                await self.cluster.create(Kind.EVENT, regarding.namespace, manifest)
-            except ClusterError:
+            if not await self._post(regarding.namespace, manifest):
                 self.dropped()
             await asyncio.sleep(PAUSE)
+
+    async def _post(self, namespace: str, manifest: Object) -> bool:
+        """Post one, and tell whether it was taken."""
+        for _ in range(TRIES):
+            try:
+                await self.cluster.create(Kind.EVENT, namespace, manifest)
+            except Throttled as error:
+                await asyncio.sleep(error.after)
+            except ClusterError:
+                return False
+            else:
+                return True
+        return False
 
     async def _let_work_pass(self) -> None:
         """Wait while keys wait for a worker, for a second at most: Events are the least urgent writes."""

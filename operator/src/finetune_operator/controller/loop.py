@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..cluster.errors import AdmissionUnavailable, ClusterError, Conflict, Forbidden, Invalid, NotFound, Unavailable
+from ..cluster.errors import (
+    AdmissionUnavailable,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Throttled,
+    Unavailable,
+)
 from ..cluster.object_ref import ObjectRef
 from ..cluster.port import Cluster
 from ..cluster.reach import Away, WentBack
@@ -88,7 +97,7 @@ class Loop:
             return await self._look_again(key)
         except Unavailable as error:
             self._unanswered += 1
-            wait = self.queue.failed(key)
+            wait = self.queue.failed(key, at_least=error.after if isinstance(error, Throttled) else 0.0)
             log.warning("no answer (again in %.1f s): %s", wait, error, extra=_where(key))
             return "unavailable"
         except (Forbidden, Invalid, ClusterError) as error:

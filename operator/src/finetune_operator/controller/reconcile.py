@@ -29,6 +29,7 @@ from ..decide.run.view import RunView
 from ..decide.version.view import VersionView
 from ..decide.views import OBSERVED_STEP, PolicyView
 from ..manifests.events import Regarding
+from ..manifests.merge_patch import merge_patch
 from . import failures
 from .failures import Failures
 from .repeats import Repeats
@@ -156,12 +157,12 @@ class Reconciler:
             observed = with_changes(observed, view=with_changes(observed.view, promotions=there))
             decision = reconciled(kind).decide(observed.view)
         decision = _reconciled_again(self._with_refusal(observed, decision))
-        wait = self._chatter(raw, decision, now)
-        if wait is not None:
-            return Outcome(after=_soonest(decision.requeue_after, observed.poll, wait))
+        waits = self._chatter(raw, decision, now), self._repeated(raw, decision, now)
+        if waits != (None, None):
+            return Outcome(after=_soonest(decision.requeue_after, observed.poll, *waits))
         with self.observer.places.claimed(observed.view, decision.status):
             try:
-                return await self._act(observed, decision, self._refuser(observed))
+                return await self._act(observed, decision, now, self._refuser(observed))
             except ClusterError as error:
                 error.within = _flies_on(decision)
                 raise
@@ -171,12 +172,16 @@ class Reconciler:
         view = observed.view
         if not isinstance(view, PolicyView | RunView | VersionView):
             return observed
-        at, uid = now.timestamp() if self.steady is None else self.steady(), observed.raw["metadata"]["uid"]
+        at, uid = self._at(now), observed.raw["metadata"]["uid"]
         view = with_changes(view, observed=self._stopwatch.lap(uid, view.timed, at=at, now=now))
         if isinstance(view, PolicyView):
             lasted = self._faults.lap(uid, view.fault_timed, at=at, now=now)
             view = with_changes(view, fault_observed=lasted)
         return with_changes(observed, view=view)
+
+    def _at(self, now: datetime) -> float:
+        """Return the moment in seconds that nobody sets, where such a clock is there."""
+        return now.timestamp() if self.steady is None else self.steady()
 
     def _with_refusal(self, observed: Observed[Any], decision: Decision[Any]) -> Decision[Any]:
         """Return the decision, saying what was refused at the last try; where no condition can, an Event does."""
@@ -197,14 +202,20 @@ class Reconciler:
             return None
         return self._words.wait(raw["metadata"]["uid"], now)
 
+    def _repeated(self, raw: Object, decision: Decision[Any], now: datetime) -> timedelta | None:
+        """Return how long a decision is to wait that says nothing new, and does what did not stay the last times."""
+        left = self._repeats.left(raw["metadata"]["uid"], decision.actions, self._at(now))
+        return None if left is None or merge_patch(raw.get("status") or {}, plain(decision.status)) else left
+
     async def _act(
         self,
         observed: Observed[Any],
         decision: Decision[S],
+        now: datetime,
         refuse: Refuse[S] | None = None,
     ) -> Outcome:
         acted: Acted = await act(self.cluster, observed, decision, self.outlets, refuse)
-        pause = self._repeats.pause(observed.raw["metadata"]["uid"], decision.actions)
+        pause = self._repeats.pause(observed.raw["metadata"]["uid"], decision.actions, self._at(now))
         after = _soonest(decision.requeue_after, observed.poll, pause if acted.again else None)
         return Outcome(wrote=acted.wrote, again=acted.again and pause is None, after=after)
 

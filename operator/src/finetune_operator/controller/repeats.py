@@ -8,32 +8,66 @@ from typing import Final
 from ..decide.decision import Action, ApplyKeys, Emit, RecordMetric
 
 AT_ONCE: Final = 2
-"""Looks in a row that may do the same without a pause: a cache may lag behind what was written."""
+"""Times that the same may be done again without a pause: a cache may lag behind what was written."""
 
 FIRST: Final = timedelta(seconds=1)
 MOST: Final = timedelta(minutes=1)
 
+QUIET: Final = 2 * MOST
+"""What stayed for so long stays. A look that finds it there proves nothing: who takes it off may only not have come."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """What was done to an object last, how many times in a row, and when, in monotonic seconds."""
+
+    what: tuple[object, ...]
+    times: int
+    at: float
+
+    @property
+    def pause(self) -> timedelta | None:
+        """How long the same is to wait after that; None where it may be done at once."""
+        if self.times <= AT_ONCE:
+            return None
+        return min(FIRST * (1 << min(self.times - AT_ONCE - 1, 10)), MOST)
+
 
 @dataclass(slots=True)
 class Repeats:
-    """By uid: what the last look at an object did, and how many looks in a row did that."""
+    """By uid: what was done to an object last, and how often. `at` is in monotonic seconds throughout."""
 
-    _known: dict[str, tuple[tuple[object, ...], int]] = field(default_factory=dict)
+    _known: dict[str, _Repeat] = field(default_factory=dict)
 
-    def pause(self, uid: str, actions: Iterable[Action]) -> timedelta | None:
-        """Return how long to wait before the next look after one that did this; None where that may come at once."""
-        done = tuple(_what(action) for action in actions if not isinstance(action, Emit | RecordMetric))
-        if not done:
-            self.forget(uid)
+    def left(self, uid: str, actions: Iterable[Action], at: float) -> timedelta | None:
+        """Return how long these are to wait yet, where they were done again and again; None where they are not to."""
+        before, done = self._before(uid, at), _done(actions)
+        if before is None or not done or before.what != done or before.pause is None:
             return None
-        before, times = self._known.get(uid, ((), 0))
-        times = times + 1 if done == before else 1
-        self._known[uid] = done, times
-        return None if times <= AT_ONCE else min(FIRST * 2 ** min(times - AT_ONCE - 1, 10), MOST)
+        left = before.pause - timedelta(seconds=max(at - before.at, 0.0))
+        return left if left > timedelta() else None
+
+    def pause(self, uid: str, actions: Iterable[Action], at: float) -> timedelta | None:
+        """Take in that these were done. Return how long the same is to wait now; None where it may come at once."""
+        done = _done(actions)
+        if not done:
+            return None
+        before = self._before(uid, at)
+        times = before.times + 1 if before is not None and before.what == done else 1
+        self._known[uid] = _Repeat(done, times, at)
+        return self._known[uid].pause
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
         self._known.pop(uid, None)
+
+    def _before(self, uid: str, at: float) -> _Repeat | None:
+        known = self._known.get(uid)
+        return None if known is None or at - known.at >= QUIET.total_seconds() else known
+
+
+def _done(actions: Iterable[Action]) -> tuple[object, ...]:
+    return tuple(_what(action) for action in actions if not isinstance(action, Emit | RecordMetric))
 
 
 def _what(action: Action) -> object:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ..cluster.cache import Listed, Pages, probe, resync
-from ..cluster.errors import ClusterError, Forbidden, Unauthenticated, Unavailable
+from ..cluster.errors import ClusterError, Forbidden, Throttled, Unauthenticated, Unavailable
 from ..cluster.kinds import RECONCILED, Kind, is_final
 from ..cluster.object_ref import ObjectRef
 from ..cluster.reach import Reach, Scope, WentBack
@@ -26,6 +26,8 @@ DOUBT_SECONDS: Final = 1.0
 """However often somebody doubts, a scope is looked at once in so many seconds."""
 UNSURE_SECONDS: Final = 5.0
 """How often, after the API server did not answer."""
+THROTTLED_CAP: Final = 60.0
+"""How rarely at most, while it says that it has too much to do: whole lists are the dearest that there is to ask."""
 HEARD_SECONDS: Final = 15.0
 """After so long, what a list brought as news must have come by the watch, too; else the watch is deaf."""
 PROVEN_SECONDS: Final = 60.0
@@ -160,10 +162,10 @@ class WatchedScope:
     async def _look(self, watcher: Watcher) -> None:
         """Look whether all is still there, and now and then read what the watch may have missed. Raises why not."""
         clock = asyncio.get_running_loop().time
-        due, missed, unsure = self._next_resync(), _Missed(), False
+        due, missed, unsure = self._next_resync(), _Missed(), 0.0
         while True:
             # What was due when the API server did not answer stays due: it is no reason to ask without a pause.
-            pause = UNSURE_SECONDS if unsure else min(PROBE_SECONDS, due - clock())
+            pause = unsure * self._spread(0.25) if unsure else min(PROBE_SECONDS, due - clock())
             await self._doubted(min(pause, missed.due - clock()))
             missed.check(watcher, clock())
             try:
@@ -174,12 +176,12 @@ class WatchedScope:
                     due = self._next_resync()
                 else:
                     await probe(self.parts.kube, self.parts.store, self.scope)
-                unsure = False
+                unsure = 0.0
             except (Unavailable, Unauthenticated) as error:
                 self._count()
                 if not unsure:
                     log.warning("%s was not read: %s", self, error, extra=self._where())
-                unsure = True  # an outage may be a restore: all of it is read when it is over
+                unsure = _until_asked(error, unsure)  # an outage may be a restore: all of it is read when it is over
 
     async def _doubted(self, seconds: float) -> None:
         """Wait, until somebody doubts. Raises WentBack when there is no doubt any more."""
@@ -244,8 +246,11 @@ class WatchedScope:
         return full * (0.5 + 0.5 * self.parts.chance())
 
     def _next_resync(self) -> float:
-        spread = 0.9 + 0.2 * self.parts.chance()  # not all namespaces at a time
-        return asyncio.get_running_loop().time() + self.parts.resync_seconds * spread
+        return asyncio.get_running_loop().time() + self.parts.resync_seconds * self._spread(0.1)
+
+    def _spread(self, by: float) -> float:
+        """Return a factor of about one, so that not all namespaces are read at a time."""
+        return 1.0 - by + 2.0 * by * self.parts.chance()
 
     def _is_mine(self, ref: ObjectRef) -> bool:
         return self.scope in {None, ref.namespace}
@@ -255,6 +260,13 @@ class WatchedScope:
 
     def _where(self) -> dict[str, str]:
         return {} if self.scope is None else {"namespace": self.scope}
+
+
+def _until_asked(error: Unavailable | Unauthenticated, before: float) -> float:
+    """Return how many seconds to wait after no answer; who throttles is asked ever more rarely."""
+    if not isinstance(error, Throttled):
+        return UNSURE_SECONDS
+    return min(max(2.0 * before, error.after, UNSURE_SECONDS), THROTTLED_CAP)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from finetune_operator.api.run import Attempt
+from finetune_operator.controller.stopwatch import Stopwatch
 from finetune_operator.decide.attempts.clock import timed_attempt
 from finetune_operator.decide.attempts.pods import PODLESS, PODLESS_AGAIN, listen
 from finetune_operator.decide.views import JobView
@@ -53,6 +54,29 @@ def test_how_long_a_job_is_without_a_pod_is_counted_from_when_it_was_seen_so() -
     job = without_pod(timedelta(hours=3))
     keys = {timed_attempt((attempt,), (one,)).key for one in (job, replace(job, podless_since=None, has_pods=True))}
     assert len(keys) == 2
+
+
+@pytest.mark.row("R324")
+@pytest.mark.parametrize(("began", "has_pods"), [(NOW - timedelta(hours=3), False), (None, True)])
+def test_a_drain_that_ends_operator_and_trainer_at_once_is_no_job_that_gets_no_pod(
+    began: datetime | None, has_pods: bool
+) -> None:
+    """The process that comes up sees a Job that began hours ago, and whose pod is about to be replaced."""
+    attempt = Attempt(
+        step="train", attempt=1, job="first-train-1-abc", outcome="Running", job_uid="job-1", started_at=began
+    )
+    job = replace(without_pod(timedelta(hours=3)), has_pods=has_pods)
+    seen = Stopwatch().lap("run-1", timed_attempt((attempt,), (job,)), at=0.0, now=NOW)
+    said = listen(job, NOW, started=began is not None, seen=seen)
+    assert (said.problem, said.after) == (None, PODLESS_AGAIN)
+
+
+@pytest.mark.row("R324")
+def test_of_a_job_that_never_had_a_pod_a_process_that_starts_says_so_as_the_one_before() -> None:
+    attempt = Attempt(step="train", attempt=1, job="first-train-1-abc", outcome="Running", job_uid="job-1")
+    job = without_pod(timedelta(hours=3))
+    seen = Stopwatch().lap("run-1", timed_attempt((attempt,), (job,)), at=0.0, now=NOW)
+    assert listen(job, NOW, started=False, seen=seen).problem is not None
 
 
 @pytest.mark.row("R324")

@@ -20,6 +20,7 @@ from unit.decide.policy.world import (
     events,
     keys,
     live,
+    live_version,
     policy,
     promotion,
     running,
@@ -213,7 +214,27 @@ class TestAtRest:
         assert adopted.live is not None
         again = decide(view(policy(adopted), deployment(uid="re-created"), versions=versions))
         assert (applied(again) is not None) == expected
-        assert condition(again, "InSync").reason == "KeysAbsent"
+        assert condition(again, "InSync").reason == ("KeysAbsent" if expected else "NotPutBack")
+
+    @pytest.mark.row("D274")
+    def test_what_is_not_put_back_is_said_with_what_can_be_served_instead(self) -> None:
+        """Somebody stayed with what was found, whose record is gone, and the Deployment was made anew since."""
+        stayed = replace(live(TUNED), last_good=(live_version(BASE),))
+        decision = decide(view(policy(stayed), deployment(uid="re-created"), versions=(BASE,)))
+        assert applied(decision) is None
+        in_sync = condition(decision, "InSync")
+        assert (in_sync.status, in_sync.reason) == ("False", "NotPutBack")
+        assert "nothing is served" in in_sync.message
+        assert "to have 'base_v1' served" in in_sync.message
+        assert "it is put back" not in in_sync.message
+        assert decision.status.message == in_sync.message
+        assert events(decision).count("NotPutBack") == 1
+        again = decide(view(policy(decision.status), deployment(uid="re-created"), versions=(BASE,)))
+        assert "NotPutBack" not in events(again)
+        asked = promotion("base_v1", TUNED.spec.version)
+        begun = applied(decide(view(policy(decision.status), deployment(uid="re-created"), asked, versions=(BASE,))))
+        assert begun is not None
+        assert begun.version == "base_v1", "what the message says is taken"
 
     @pytest.mark.row("D5")
     def test_what_passed_a_watch_is_put_back_even_if_its_version_was_deleted(self) -> None:

@@ -348,6 +348,20 @@ def test_bad_input_is_said_at_once_and_tried_again_with_longer_pauses() -> None:
 
 
 @pytest.mark.row("D126")
+def test_who_evicts_every_scan_gets_no_pod_every_ten_seconds() -> None:
+    yard = scanned_once()
+    yard.pass_time(INTERVAL)
+    for number in range(5):
+        yard.jobs = (*yard.jobs[:-1], replace(yard.jobs[-1], disrupted=True))
+        yard.end("Failed", None, 143)
+        made = len(yard.made())
+        yard.pass_time(timedelta(seconds=10 * 2**number - 1))
+        assert len(yard.made()) == made
+        yard.pass_time(timedelta(seconds=1))
+        assert len(yard.made()) == made + 1
+
+
+@pytest.mark.row("D126")
 def test_what_may_pass_by_itself_is_not_said_before_the_counts_are_stale() -> None:
     yard = scanned_once()
     yard.pass_time(INTERVAL)

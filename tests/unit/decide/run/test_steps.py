@@ -276,12 +276,48 @@ def test_mending_the_template_heals_a_run_whose_pod_never_ran() -> None:
 
 
 @pytest.mark.row("R39")
-def test_a_pod_that_takes_the_place_of_one_that_ran_is_waited_for() -> None:
+@pytest.mark.row("R336")
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_pod_that_takes_the_place_of_one_that_trained_is_waited_for_and_says_how_it_gets_an_edited_template(
+    suspended: bool,
+) -> None:
+    """It goes on from what that one kept: another trainer would begin anew, and nobody may have meant that."""
     world = training()
-    world.change_job(world.job("train").name, waiting=Problem("Unschedulable", "no node"))
-    world.train_template = template("another")
+    job, no_node = world.job("train"), Problem("Unschedulable", "no node")
+    ran = tuple(Span(span.start, world.now) for span in job.spans)
+    world.change_job(job.name, waiting=no_node, spans=ran, suspended=suspended)
+    world.settle()
+    assert "no node" in world.status.message
+    assert "spec.suspend" not in world.status.message
+    world.train_template = TemplateView("gpu-trainer", "another.queue")
     world.settle()
     assert not world.job("train").deleting
+    assert "to use it, set spec.suspend of the run to true, then to false" in world.status.message
+    world.change_job(job.name, waiting=None, spans=(*ran, Span(world.now)), suspended=False)
+    world.settle()
+    assert "spec.suspend" not in world.status.message
+
+
+@pytest.mark.row("R336")
+@pytest.mark.parametrize("podless", [False, True])
+def test_a_step_that_keeps_nothing_is_made_anew_from_an_edited_template_though_its_trainer_ran(podless: bool) -> None:
+    """Its node pool is gone, and the mended template names another one: nothing else would ever start its pod."""
+    world = World().trained()
+    name = world.job("evaluate").name
+    world.change_job(name, spans=(Span(world.now),))
+    world.settle()
+    world.wait(60)
+    world.cpu_template = template("another")
+    world.settle()
+    assert not world.job("evaluate").deleting, "it runs"
+    ended = (Span(world.now - timedelta(seconds=60), world.now),)
+    stuck = {"podless_since": world.now} if podless else {"waiting": Problem("Unschedulable", "no node")}
+    world.change_job(name, spans=ended, **stuck)
+    world.settle()
+    assert world.job("evaluate").deleting
+    world.remove_job(name)
+    world.settle()
+    assert outcomes(world, "evaluate") == [("Suspended", "PodTemplateChanged"), ("Running", "")]
 
 
 @pytest.mark.row("R39")

@@ -357,6 +357,23 @@ def test_what_is_not_the_bytes_fault_is_tried_again_without_end_and_ever_more_sl
 
 
 @pytest.mark.row("V8")
+def test_a_runtime_that_loses_each_container_costs_no_pod_every_ten_seconds() -> None:
+    """Nothing ends a verification that is nobody's fault, so its pauses grow all the same."""
+    shelf = Shelf()
+    shelf.settle()
+    pauses = []
+    for _ in range(12):
+        shelf.jobs = (*shelf.jobs[:-1], replace(shelf.jobs[-1], disrupted=True))
+        shelf.end("Failed", None, 255)
+        assert shelf.verified() == ("Unknown", "Disrupted")
+        pauses.append(shelf.settle().requeue_after)
+        shelf.now += pauses[-1] or timedelta()
+        shelf.settle()
+    assert pauses[:3] == [timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=40)]
+    assert pauses[-1] == timedelta(minutes=30)
+
+
+@pytest.mark.row("V8")
 def test_a_mended_template_verifies_at_once() -> None:
     shelf = Shelf()
     shelf.settle()

@@ -53,6 +53,9 @@ def timed_attempt(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> T
     its = [job for job in jobs if job.name == newest.job]
     runs, podless = any(map(is_running, its)), any(job.podless_since is not None for job in its)
     key = (newest.job, newest.outcome, newest.ran_seconds, newest.ran_until, runs, podless)
+    if podless and (newest.started_at is not None or any(job.has_pods for job in its)):
+        # No clock says when it lost its pod: what drained that node may have ended the process before, too.
+        return Timed(key)
     # Of a pod that waits, a process that starts takes the clock's word: what was said of it stays.
     since = (newest.ran_until or newest.started_at) if runs else datetime.min.replace(tzinfo=UTC)
     return Timed(key, since=since, first=RECORDED_EVERY)

@@ -12,7 +12,7 @@ from .. import limits
 from ..decision import CreateJob
 from ..times import soonest
 from ..views import Explanation, Failure, JobView, Problem
-from .clock import timed
+from .clock import is_running, timed
 from .genuine import not_as_made
 from .history import as_failed, attempt_text, compact, latest, leftovers
 from .pods import has_spoken, listen, not_ending, until_overdue
@@ -172,11 +172,13 @@ def _watch(view: AttemptsView, request: StepRequest[T], attempt: Attempt, job: J
     if _outdated(request, attempt, job):
         return _replaced(view, attempt, job)
     if job.suspended:
-        return StepUnderway(view.attempts, "Waiting", job.waiting or Explanation("Queued", f"Job {job.name} is queued"))
+        queued = job.waiting or Problem("Queued", f"Job {job.name} is queued")
+        return StepUnderway(view.attempts, "Waiting", _as_it_was_made(request, attempt, job, queued))
     pods = listen(job, view.now, started=attempt.started_at is not None, seen=view.observed)
     after = soonest(pods.after, until_deadline(view, request, job))
     if pods.problem is not None:
-        return StepUnderway(view.attempts, "Waiting", pods.problem, (), after)
+        problem = _as_it_was_made(request, attempt, job, pods.problem)
+        return StepUnderway(view.attempts, "Waiting", problem, (), after)
     return StepUnderway(view.attempts, "Running", _running(attempt, pods.doing), (), after)
 
 
@@ -206,16 +208,34 @@ def _out_of_time(view: AttemptsView, request: StepRequest[T], attempt: Attempt) 
 
 
 def _outdated(request: StepRequest[T], attempt: Attempt, job: JobView) -> bool:
-    """Tell whether a Job whose trainer never ran is to be made anew from what was edited since (R39, R54)."""
-    if attempt.collect or attempt.started_at is not None:
+    """Tell whether a Job of which no trainer runs is to be made anew from what was edited since (R39, R54, R336).
+
+    A training that ran goes on from what it kept, and with another trainer it would begin anew: it stays as it is.
+    """
+    if attempt.collect or is_running(job) or (attempt.started_at is not None and attempt.step == "train"):
         return False
+    return _was_edited(request, attempt, job)
+
+
+def _was_edited(request: StepRequest[T], attempt: Attempt, job: JobView) -> bool:
     return admission_mended(request, attempt) if job.suspended else template_mended(request, attempt)
 
 
+def _as_it_was_made(request: StepRequest[T], attempt: Attempt, job: JobView, problem: Problem) -> Problem:
+    """Return what a Job waits for, and how a training that ran gets what was edited since (R336)."""
+    if attempt.collect or attempt.started_at is None or not _was_edited(request, attempt, job):
+        return problem
+    way = (
+        "the PodTemplate, or the policy's queue, was edited since: its trainer ran before, and may begin anew with "
+        "another one, so that its Job is kept; to use it, set spec.suspend of the run to true, then to false"
+    )
+    return Problem(problem.reason, f"{problem.message}; {way}")
+
+
 def _replaced(view: AttemptsView, attempt: Attempt, job: JobView) -> StepUnderway:
-    """Give up a Job whose trainer never ran: a Job keeps the pod template that it was made with (R39)."""
+    """Give up a Job of which no trainer runs: it keeps the pod template that it was made with (R39)."""
     text = (
-        f"the PodTemplate, or the policy's queue, changed before the trainer of {job.name} ran; another attempt follows"
+        f"the PodTemplate, or the policy's queue, changed while no trainer of {job.name} ran; another attempt follows"
     )
     explanation = Explanation("PodTemplateChanged", text)
     ended = _ended(attempt, view.now, explanation)

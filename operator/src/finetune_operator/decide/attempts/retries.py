@@ -64,13 +64,15 @@ def pause(view: AttemptsView, request: StepRequest[T], failed: Attempt) -> timed
     """Return how long after a failed attempt the next one begins; a mended PodTemplate is tried at once.
 
     A node that rejects pods does so in a second, and a Job that is not ours is seen at once: such attempts are not
-    counted, but the pause grows with them.
+    counted, but the pause grows with them. In an endless step, which no count ends, it grows with every failure.
     """
     if template_mended(request, failed):
         return timedelta()
-    quick = sum(a.outcome == "Failed" and a.reason in ("RejectedByNode", JOB_NOT_OURS) for a in view.attempts)
-    failures = max(_counted(view, request.step) + quick, 1)
-    return backoff(failures, ENDLESS_BACKOFF if request.ends is not None else MAX_BACKOFF)
+    ended = [a for a in view.attempts if a.outcome == "Failed"]
+    if request.ends is not None:
+        return backoff(max(sum(a.step == request.step for a in ended), 1), ENDLESS_BACKOFF)
+    quick = sum(a.reason in ("RejectedByNode", JOB_NOT_OURS) for a in ended)
+    return backoff(max(_counted(view, request.step) + quick, 1), MAX_BACKOFF)
 
 
 def is_overdue(view: AttemptsView, request: StepRequest[T]) -> bool:

@@ -5,11 +5,14 @@ from ...api.policy import Policy
 from ...api.policy_status import InFlight, PolicyStatus
 from ..commands import promoting, releasing
 from ..deployment import deployment_problem, keys_of, manager_in_words
+from ..promotion.eligibility import is_proven
 from ..templates import templates_problem
 from ..views import PolicyView, Problem
+from . import memory
 from .availability import available
 from .holds import cause_of
 from .returning import stuck
+from .summary import NOT_PUT_BACK
 from .triggers.machine import due
 from .writes import ailing
 
@@ -69,13 +72,26 @@ def _in_sync(view: PolicyView) -> Fact:
     if waited is not None:
         return "False", "NotRolledOut", waited
     if deployment.keys.absent:
-        command = releasing(view.policy)
-        remedy = "it is put back" + ("" if command is None else f", or by this: {command}")
-        text = f"Deployment '{deployment.name}' does not carry the keys of what is live; {remedy}"
-        return "False", "KeysAbsent", text
+        return _keys_absent(view, status, f"Deployment '{deployment.name}' does not carry the keys of what is live")
     if status.hold is not None and status.hold.reason in ("External", "FieldOwned"):
         return "False", "External", status.hold.message
     return "False", "External", f"the keys were set by {manager_in_words(deployment)}"
+
+
+def _keys_absent(view: PolicyView, status: PolicyStatus, lost: str) -> Fact:
+    """Return that live is put back (D5), or that it may not be, and what can be served instead (D274)."""
+    policy, live = view.policy, status.live
+    if live is None or is_proven(policy, view.versions):
+        command = releasing(policy)
+        remedy = "it is put back" + ("" if command is None else f", or by this: {command}")
+        return "False", "KeysAbsent", f"{lost}; {remedy}"
+    good = next((v for v in status.last_good if memory.is_spotless(status, v, view.versions)), None)
+    way = "; promote one that may go live"
+    if good is not None:
+        command = promoting(policy, good.version, live.version, release=status.hold is not None)
+        way = f"; to have '{good.version}' served: {command}"
+    text = f"{lost}, and nothing is served: nothing here proves '{live.version}', so it is not put back{way}"
+    return "False", NOT_PUT_BACK, text
 
 
 def _flying(view: PolicyView, flight: InFlight) -> str:

@@ -26,7 +26,7 @@ from .recall import recall
 from .returning import landed
 from .rules import Rule, side_by_side
 from .scan import scan
-from .summary import NEEDS_SOMEBODY, summary
+from .summary import NEEDS_SOMEBODY, NOT_PUT_BACK, summary
 from .triggers.machine import fire
 from .upkeep import remove_finished_jobs
 
@@ -111,6 +111,9 @@ def _warnings(before: PolicyStatus, after: PolicyStatus) -> tuple[Emit, ...]:
     events: list[Emit] = []
     if ready is not None and ready.reason == "RollbackBlocked" and (was is None or was.reason != ready.reason):
         events.append(Emit("Warning", "RollbackBlocked", ready.message))
+    lost, was = find(after.conditions, "InSync"), find(before.conditions, "InSync")
+    if lost is not None and lost.reason == NOT_PUT_BACK and (was is None or was.reason != lost.reason):
+        events.append(Emit("Warning", lost.reason, lost.message))
     short, was = find(after.conditions, "Available"), find(before.conditions, "Available")
     if (
         short is not None

@@ -25,6 +25,9 @@ Part = tuple[str, datetime | None]
 NEEDS_SOMEBODY: Final = frozenset(("FailedRepeatedly", "ScheduleInvalid", "ClassListDiffers", NEEDS_LABELS))
 """Reasons of `Due` that do not pass by themselves."""
 
+NOT_PUT_BACK: Final = "NotPutBack"
+"""Reason of `InSync` where the keys of what is live are gone, and it may not be put back (D274)."""
+
 MOST_COUNTED: Final = 9
 """Promotions that are counted one by one; each number is a write of the status, and a burst would be hundreds."""
 
@@ -51,6 +54,9 @@ def _parts(view: PolicyView) -> Iterator[Part]:
     for condition in wrong:
         if condition.status == "False":
             yield condition.message, condition.last_transition_time
+    in_sync = find(status.conditions, "InSync")
+    if in_sync is not None and in_sync.reason == NOT_PUT_BACK:
+        yield in_sync.message, in_sync.last_transition_time
     if status.in_flight is not None:
         yield _in_words(status.in_flight, ailing(view.deployment)), status.in_flight.phase_since
     hold = status.hold

@@ -13,7 +13,7 @@ from ..deployment import keys_of, manager_in_words, written_by_others
 from ..serving import SERVING_DIFFERS, serving_difference
 from ..text import plain
 from ..views import ServedKeys
-from .eligibility import eligible, is_proven, not_taken_back, rejected_by_a_person, was_live
+from .eligibility import eligible, is_proven, never_promoted, not_taken_back, rejected_by_a_person, was_live
 from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 from .release import lifts
 
@@ -23,7 +23,9 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
     named = _find_version(proposal)
     version: ModelVersion | Obstacle = named
     if isinstance(named, Wait):
-        version = _stays_without_its_object(proposal) or _remembered(proposal, named) or named
+        version = (
+            _stays_without_its_object(proposal) or _remembered(proposal, named) or _rejected(proposal, named) or named
+        )
     if not isinstance(version, ModelVersion):
         return version
     context = CheckContext(
@@ -95,6 +97,18 @@ def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
     )
     metadata = ObjectMeta(name=good.model_version, namespace=policy.metadata.namespace, uid="")
     return ModelVersion(metadata=metadata, spec=spec)
+
+
+def _rejected(proposal: Proposal, why_not: Wait) -> Refuse | None:
+    """Refuse a fine-tune that a person rejected, and whose ModelVersion was deleted: its number never comes back.
+
+    A run whose promotion waits for such an object would wait with it, for a refusal that it was told of.
+    """
+    wanted = proposal.promotion.spec.version
+    if why_not.reason != "VersionNotFound" or wanted == base_version(series_of(wanted) or 0):
+        return None
+    no = next((entry for entry in proposal.policy.status.rejected if entry.version == wanted), None)
+    return None if no is None else Refuse("Failed", "NotEligible", never_promoted(wanted, no))
 
 
 def _stays_without_its_object(proposal: Proposal) -> Refuse | None:

@@ -4,6 +4,7 @@ from ...api.meta import find, is_true
 from ...api.model_version import ModelVersion
 from ...api.names import OWNER_KIND_LABEL, OWNER_NAME_LABEL, is_promotion_of
 from ...api.policy import Policy
+from ...api.policy_status import Rejected
 from ...api.promotion import Approval, Promotion
 from ...api.record import services
 from ...api.run import BY_GATES
@@ -178,9 +179,12 @@ def rejected_by_a_person(context: CheckContext) -> Refuse | None:
     """A person's no is about the bytes, whichever version has it on record, and also when none has it any more."""
     spec = context.version.spec
     no = barred(spec.artifact.sha256, (context.version, *context.versions), context.policy.status)
-    if no is None:
-        return None
-    return _ineligible(context.version, f"{rejected_in_words(no, spec.version)}; that is never promoted")
+    return None if no is None else Refuse("Failed", "NotEligible", never_promoted(spec.version, no))
+
+
+def never_promoted(version: str, no: Rejected) -> str:
+    """Return the words for a version whose bytes a person rejected."""
+    return f"'{version}' cannot go live: {rejected_in_words(no, version)}; that is never promoted"
 
 
 def _approved(context: CheckContext, digest: str) -> Refuse | None:
