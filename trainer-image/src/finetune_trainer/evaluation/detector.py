@@ -61,8 +61,8 @@ class Detector:
         start = time.perf_counter()
         output = self._run(tensor)
         seconds = time.perf_counter() - start
-        found = self._usable(output)
-        return [postprocess(found, letterbox, each) for each in thresholds], seconds
+        rows = self._usable(output)
+        return [postprocess(rows, letterbox, each) for each in thresholds], seconds
 
     def check_start(self) -> None:
         """Raise UnusableOutput where the server would not start: it runs twice on a grey page, and is ready then."""
