@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 from onnx import helper
 from starlette.types import Message, Receive, Scope, Send
 
@@ -44,6 +45,34 @@ def test_a_page_on_which_the_network_fails_does_not_take_the_pod(tmp_path: Path,
         answer = server.predict(encode(np.full((128, 128, 3), 255, np.uint8)))
         assert (answer.status, answer.reason) == (500, "OutputNotFinite")
         assert server.status_of_readyz() == 200
+
+
+def twice_on_white() -> bytes:
+    """The tiny model, which makes two of a page with much white on it."""
+    model = onnx.load_from_string(tiny_model())
+    model.graph.node[-1].output[0] = "one"
+    model.graph.initializer.append(helper.make_tensor("bound", onnx.TensorProto.FLOAT, [], [0.95]))
+    for name, often in (("once", 1), ("twice", 2)):
+        model.graph.initializer.append(helper.make_tensor(name, onnx.TensorProto.INT64, [3], [often, 1, 1]))
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+            helper.make_node("Greater", ["mean", "bound"], ["white"]),
+            helper.make_node("Where", ["white", "twice", "once"], ["often"]),
+            helper.make_node("Tile", ["one", "often"], ["output0"]),
+        ]
+    )
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.row("R327")
+def test_what_an_evaluation_would_not_read_is_not_answered(tmp_path: Path, start_server: StartServer) -> None:
+    server = start_server(install_model(tmp_path / "twice", twice_on_white()))
+    server.wait_ready()
+    answer = server.predict(encode(np.full((128, 128, 3), 255, np.uint8)))
+    assert (answer.status, answer.reason) == (500, "InferenceFailed")
+    assert server.predict(PAGE).status == 200
+    assert server.status_of_readyz() == 200
 
 
 def limit_memory(server: ServerProcess, more: int | None) -> None:

@@ -343,3 +343,11 @@ def test_weights_that_the_digest_does_not_cover_are_not_read(tmp_path: Path, mon
     content = model.SerializeToString()
     monkeypatch.chdir(tmp_path)
     assert refused(install_model(tmp_path / "model", content), sha256(content)) == "ModelUnusable"
+
+
+@pytest.mark.row("R326")
+def test_what_begins_as_a_format_of_onnxruntimes_own_is_read_as_onnx(tmp_path: Path) -> None:
+    """As an evaluation reads it: of one file two readers could make two networks."""
+    content = b"\xfa\x01\x84\x00ORTM" + tiny_model()
+    artifact = Artifact("ft_v1.1", "file:///artifacts/ft_v1.1/model.onnx", sha256(content))
+    assert load_detector(install_model(tmp_path / "model", content), artifact, 1).settings.classes

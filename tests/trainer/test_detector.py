@@ -7,69 +7,36 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
-from finetune_trainer.artifact.metadata import ArtifactMetadata, serving_metadata, written
 from finetune_trainer.digests import sha256_of
 from finetune_trainer.documents.codec import FileReference
-from finetune_trainer.documents.serving import Lineage, Serving
+from finetune_trainer.documents.serving import Lineage
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.evaluation.detector import open_detector
+from finetune_trainer.evaluation.detector import UnusableOutput, open_detector
 from finetune_trainer.evaluation.postprocess import Thresholds
 from finetune_trainer.steps.models import fetch_candidate
+from trainer.networks import BLACK, BOX, SERVING, SIZE, WHITE, by_page, constant
 from trainer.policy import NOTHING
-from trainer.world import CLASSES, World, context
-
-SIZE = 32
-BOX = np.array([[16, 16, 8, 8, 0.9, 0.0, 0.0], [4, 4, 4, 4, 0.0, 0.0, 0.0]], np.float32).T[None]
-"""One box of the first class, and a candidate below every threshold."""
-
-SERVING = Serving(SIZE, "0.25", "0.7", 300)
-
-
-def constant(
-    folder: Path, output: TensorProto, lineage: Lineage | None = None, *, output_type: int = TensorProto.FLOAT
-) -> Path:
-    """Write a model that gives the same output for each page."""
-    pool = helper.make_node("GlobalAveragePool", ["images"], ["mean"])
-    part = helper.make_node("Reshape", ["mean", "row"], ["channels"])
-    none = helper.make_node("ReduceMin", ["channels"], ["least"], keepdims=0)
-    zero = helper.make_node("Mul", ["least", "zero"], ["nothing"])
-    same = helper.make_node("Cast", ["nothing"], ["typed"], to=output_type)
-    add = helper.make_node("Add", ["weights", "typed"], ["output0"])
-    graph = helper.make_graph(
-        [pool, part, none, zero, same, add],
-        "constant",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info("output0", output_type, list(BOX.shape))],
-        [
-            output,
-            numpy_helper.from_array(np.array([3], np.int64), "row"),
-            numpy_helper.from_array(np.array(0, np.float32), "zero"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    helper.set_model_props(model, written(ArtifactMetadata(serving_metadata(CLASSES, SERVING), lineage)))
-    path = folder / "model.onnx"
-    path.write_bytes(model.SerializeToString())
-    return path
+from trainer.world import World, context
 
 
 def found(path: Path) -> int:
     detector = open_detector(path, "file:///model.onnx", threads=1)
-    page = np.zeros((SIZE, SIZE, 3), np.uint8)
-    return len(detector.detect(page, Thresholds.of(SERVING)).scores)
+    return len(detector.detect(BLACK, Thresholds.of(SERVING)).scores)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("row", [0, 6])
-def test_a_page_that_the_server_answers_with_an_error_counts_as_nothing_found(
+def test_a_page_that_the_server_answers_with_an_error_has_no_detections(
     tmp_path: Path, number: float, row: int
 ) -> None:
     output = BOX.copy()
-    assert found(constant(tmp_path, numpy_helper.from_array(output, "weights"))) == 1
     output[0, row, 1] = number
-    assert found(constant(tmp_path, numpy_helper.from_array(output, "weights"))) == 0
+    path = by_page(tmp_path, output)
+    assert found(path) == 1
+    with pytest.raises(UnusableOutput, match="is not finite"):
+        open_detector(path, "file:///model.onnx", threads=1).detect(WHITE, Thresholds.of(SERVING))
 
 
 @pytest.mark.row("R317")

@@ -245,3 +245,13 @@ def test_what_is_drawn_of_any_part_of_a_log_is_taken_and_nothing_else_is(policy:
     assert len(made.new_set) == len(content["newSet"])
     change_one(content["listing"], data)
     refused(policy, written_over(plan, content), "The plan is not what")
+
+
+@pytest.mark.row("R329")
+@pytest.mark.parametrize("origin", ["pool", "anchor"])
+def test_a_plan_teaches_no_page_twice(policy: Policy, origin: str) -> None:
+    """A page that is there a thousand times is all that a model learns, and every count of pages is right."""
+    honest = policy.run()
+    content = content_of(honest)
+    content["train"].append(next(sample for sample in content["train"] if sample["origin"] == origin))
+    refused(policy, written_over(honest, content), "it trains on a page more than once")

@@ -49,6 +49,20 @@ def test_without_the_third_gate_documents_are_drawn_for_it_and_the_plan_has_none
     ]  # fmt: skip
 
 
+@pytest.mark.row("R327")
+def test_a_page_that_the_candidate_does_not_answer_ends_the_third_gate_and_not_what_alerts_go_by(gate: Gate) -> None:
+    gate.capture(*range(7000, 7004))
+    silent = Seer(silent=[7000])
+    made = gate.baseline(silent, silent)
+    assert made is not None
+    assert made.result.detected == (3, 3, 3)
+    gate.asked = True
+    assert sorted(gate.replay(silent, Seer()).result.gained) == [1, 1, 1], "what is live finds nothing there"
+    with pytest.raises(StepError, match="would be answered with an error") as caught:
+        gate.replay(Seer(), silent)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+
+
 def test_how_sure_a_model_is_counts_each_fields_best_box_on_each_page(gate: Gate) -> None:
     gate.capture(*range(7000, 7004))
     made = gate.baseline(Seer(), Seer(misses={seed: [0, 1, 2] for seed in range(7000, 7004)}))

@@ -152,8 +152,8 @@ def runs_the_candidate_twice(patch: pytest.MonkeyPatch) -> None:
     """What is live is the candidate."""
     honest = production_documents.compare
 
-    def twice(context: Any, models: Any, there: Any) -> Any:
-        return honest(context, {**models, "base": models["candidate"]}, there)
+    def twice(context: Any, models: Any, there: Any, **named: Any) -> Any:
+        return honest(context, {**models, "base": models["candidate"]}, there, **named)
 
     patch.setattr(production_replay, "compare", twice)
 

@@ -20,6 +20,9 @@ from .preprocess import Tensor
 _NO_FILES: Final = ("session.model_external_initializers_file_folder_path", "/dev/null")
 """A model can name other files for its weights. Its digest does not cover them: there are none, as in evaluations."""
 
+_ONNX: Final = ("session.load_model_format", "ONNX")
+"""onnxruntime has a format of its own, and goes by some bytes at the beginning: evaluations look at ONNX."""
+
 _FLOAT: Final = "tensor(float)"
 """What onnxruntime calls float32. In numbers of other types scores and shares of boxes come out otherwise."""
 
@@ -35,6 +38,10 @@ pixels. Spinning without a limit, the default, takes the CPU from the thread tha
 uses one: beside one busy neighbour on two CPUs 11 pages a second, 19 without, and 18 with 20 us. Between two pages it
 would eat the CPU quota.
 """
+
+
+class ShapeError(ValueError):
+    """An output that is not of the shape of the contract: what a model declares of it binds nobody."""
 
 
 class Session(Protocol):
@@ -90,11 +97,17 @@ class Detector:
         self.run(np.full((1, 3, size, size), 0.5, np.float32))
 
     def run(self, tensor: Tensor) -> npt.NDArray[np.float32]:
-        """Run on (1, 3, S, S) -> (4 + classes, candidates). Raises `FloatingPointError` on NaN or infinity."""
-        output: npt.NDArray[np.float32] = self.session.run(None, {self.input_name: tensor})[0][0]
+        """Run on (1, 3, S, S) -> (4 + classes, candidates).
+
+        Raises `ShapeError`, and `FloatingPointError` on NaN or infinity: on such pages an evaluation finds nothing.
+        """
+        output: npt.NDArray[np.float32] = self.session.run(None, {self.input_name: tensor})[0]
+        rows = 4 + len(self.settings.classes)
+        if output.ndim != 3 or output.shape[:2] != (1, rows):
+            raise ShapeError(f"the output is {output.shape}, expected (1, {rows}, candidates): 4 + one row a class")
         if not np.isfinite(output).all():
             raise FloatingPointError("the network's output is not finite")
-        return output
+        return np.asarray(output[0])
 
 
 def load_detector(directory: Path, artifact: Artifact, threads: int) -> Detector:
@@ -146,6 +159,7 @@ def _session(content: bytes, threads: int) -> ort.InferenceSession:
     for entry in _SPINNING.items():
         options.add_session_config_entry(*entry)
     options.add_session_config_entry(*_NO_FILES)
+    options.add_session_config_entry(*_ONNX)
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class but Exception
@@ -169,14 +183,10 @@ def _checked_input(session: ort.InferenceSession, settings: ServingSettings) -> 
 
 def _warm_up(detector: Detector) -> None:
     """Run twice in full: the first run allocates and picks kernels, the second shows the result's shape."""
-    size, rows = detector.settings.image_size, 4 + len(detector.settings.classes)
-    page = np.full((1, 3, size, size), 0.5, np.float32)
     for _ in range(2):
         try:
-            shape = detector.run(page).shape
+            detector.check()
+        except ShapeError as error:
+            raise StartError("ModelShape", str(error), EXPORT_AGAIN) from error
         except Exception as error:  # see _session
             raise StartError("ModelUnusable", f"the warm-up failed: {error}", EXPORT_AGAIN) from error
-    if len(shape) != 2 or shape[0] != rows:
-        raise StartError(
-            "ModelShape", f"the output is {shape}, expected ({rows}, candidates): 4 + one row a class", EXPORT_AGAIN
-        )

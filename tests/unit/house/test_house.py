@@ -156,6 +156,17 @@ def test_a_lock_holds_what_its_project_asks_for(member: str, lock: str) -> None:
     assert asked <= {name.lower() for name in pinned}
 
 
+@pytest.mark.parametrize("package", ["numpy", "onnxruntime", "opencv-python-headless", "pypdfium2"])
+def test_what_judges_and_what_serves_reckon_with_the_same_libraries(package: str) -> None:
+    """Another release of one of them may decode a page, or compute a layer, otherwise."""
+    judges, serves = (
+        re.findall(rf"^{package}==(.*?) *\\$", (ROOT / f"requirements/{lock}.txt").read_text(), re.MULTILINE)
+        for lock in ("trainer", "server")
+    )
+    assert judges
+    assert judges == serves
+
+
 def test_every_target_of_the_makefile_says_what_it_does() -> None:
     text = (ROOT / "Makefile").read_text()
     phony = set(re.findall(r"^\.PHONY: (\S+)$", text, re.MULTILINE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,5 +52,18 @@ def parse_metadata(properties: Mapping[str, str], where: str) -> ArtifactMetadat
         )
     serving = decode(properties[SERVING_KEY].encode(), ServingMetadata, f"{SERVING_KEY} of {where}", SERVING_SCHEMA)
     text = properties.get(LINEAGE_KEY)
-    lineage = decode(text.encode(), Lineage, f"{LINEAGE_KEY} of {where}") if text else None
+    lineage = None if text is None else _lineage(text, f"{LINEAGE_KEY} of {where}")
     return ArtifactMetadata(serving, lineage)
+
+
+def _lineage(text: str, what: str) -> Lineage:
+    """Return what stands there; StepError for what the server's reader refuses, though nothing of it is asked for."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise bad_input(
+            Reason.CONTRACT_VIOLATED,
+            f"{what} is not valid: {error}.",
+            "Make the artifact with `finetune-trainer import`, or train with the trainer image of this release.",
+        ) from error
+    return decode(text.encode(), Lineage, what)

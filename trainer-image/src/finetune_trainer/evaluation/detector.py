@@ -14,14 +14,25 @@ import onnxruntime
 from ..artifact.metadata import parse_metadata
 from ..documents.serving import Lineage, ServingMetadata
 from ..errors import Reason, bad_input
+from .network import check_network
 from .postprocess import Detections, Thresholds, postprocess
-from .preprocess import Pixels, prepare
+from .preprocess import Pixels, Tensor, prepare
 
 _NO_FILES: Final = ("session.model_external_initializers_file_folder_path", "/dev/null")
 """A model can name other files for its weights. Its digest does not cover them, so there are none, as in the server."""
 
+_ONNX: Final = ("session.load_model_format", "ONNX")
+"""onnxruntime has a format of its own, and goes by some bytes at the beginning: what is looked at here is ONNX."""
+
 _FLOAT: Final = "tensor(float)"
 """What onnxruntime calls float32."""
+
+_GREY: Final = 0.5
+"""Of the page that the server starts with."""
+
+
+class UnusableOutput(Exception):
+    """An output that the server does not answer with: it says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,7 @@ class Detector:
     session: Any
     serving: ServingMetadata
     lineage: Lineage | None
+    where: str
 
     def detect(self, image: Pixels, thresholds: Thresholds) -> Detections:
         """Return the detections on a BGR page (height, width, 3)."""
@@ -39,7 +51,7 @@ class Detector:
     def detect_each(self, image: Pixels, thresholds: Sequence[Thresholds]) -> list[Detections]:
         """Return the detections on a page at each of the thresholds; the model runs once.
 
-        There are none where any number of the output is not finite: the server answers such a page with an error.
+        Raises UnusableOutput for a page that the server answers with an error.
         """
         return self.detect_timed(image, thresholds)[0]
 
@@ -47,11 +59,32 @@ class Detector:
         """Return the same, and the seconds that the model itself ran, which the server calls stage `inference`."""
         tensor, letterbox = prepare(image, self.serving.image_size)
         start = time.perf_counter()
-        output = self.session.run(None, {self.session.get_inputs()[0].name: tensor})[0]
+        output = self._run(tensor)
         seconds = time.perf_counter() - start
+        rows = self._usable(output)
+        return [postprocess(rows, letterbox, each) for each in thresholds], seconds
+
+    def check_start(self) -> None:
+        """Raise UnusableOutput where the server would not start: it runs twice on a grey page, and is ready then."""
+        size = self.serving.image_size
+        for _ in range(2):
+            self._usable(self._run(np.full((1, 3, size, size), _GREY, np.float32)))
+
+    def _run(self, tensor: Tensor) -> Tensor:
+        output: Tensor = self.session.run(None, {self.session.get_inputs()[0].name: tensor})[0]
+        return output
+
+    def _usable(self, output: Tensor) -> Tensor:
+        """Return what the network made of one page, (4 + classes, candidates); UnusableOutput where there is none.
+
+        What a model declares binds nobody: its output may have another shape, page by page.
+        """
+        rows = 4 + len(self.serving.classes)
+        if output.ndim != 3 or output.shape[:2] != (1, rows):
+            raise UnusableOutput(f"the output of {self.where} is {output.shape}, not (1, {rows}, candidates)")
         if not np.isfinite(output).all():
-            output = np.zeros((1, 4 + len(self.serving.classes), 0), np.float32)
-        return [postprocess(output[0], letterbox, each) for each in thresholds], seconds
+            raise UnusableOutput(f"the output of {self.where} is not finite")
+        return np.asarray(output[0])
 
 
 def open_detector(path: Path, where: str, *, threads: int) -> Detector:
@@ -62,16 +95,28 @@ def open_detector(path: Path, where: str, *, threads: int) -> Detector:
     # As OMP_WAIT_POLICY in environment.py: do not spin on CPUs that are shared.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(*_NO_FILES)
+    options.add_session_config_entry(*_ONNX)
+    content = path.read_bytes()
+    check_network(content, where)
     try:
         # Bytes, as in the server: for a path, weights are looked for beside it.
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no base but Exception
         raise bad_input(
             Reason.BASE_UNUSABLE, f"{where} is no usable ONNX model: {error}.", "Import the model again."
         ) from error
     metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, where)
     _check_shapes(session, metadata.serving, where)
-    return Detector(session, metadata.serving, metadata.lineage)
+    detector = Detector(session, metadata.serving, metadata.lineage, where)
+    try:
+        detector.check_start()
+    except Exception as error:  # see above
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"No server would start with {where}, which does not answer a grey page: {error}.",
+            "Import the model again.",
+        ) from error
+    return detector
 
 
 def _check_shapes(session: Any, serving: ServingMetadata, where: str) -> None:

@@ -16,12 +16,12 @@ from .. import __version__
 from ..data.decoding import PIXEL_RULE
 from ..documents.codec import digest
 from ..documents.serving import PREPROCESS, Serving
-from ..errors import Reason, bad_input
+from ..errors import Reason, StepError, bad_input
 from ..progress import Counted, uncounted
 from .average_precision import MATCH_IOU, PrecisionRecall, per_class
-from .detector import Detector
+from .detector import Detector, UnusableOutput
 from .pages import Page, PageResult
-from .postprocess import Thresholds
+from .postprocess import Detections, Thresholds
 from .preprocess import Pixels, decode
 
 EVALUATOR: Final = f"finetune-trainer {__version__}"
@@ -83,13 +83,14 @@ def run_model(
     counted: Counted = uncounted,
     *,
     served: Thresholds | None = None,
+    must_answer: bool = False,
 ) -> tuple[list[PageResult], Speed]:
     """Return a model's detections on every page, and its speed; `counted` is called after each page.
 
     `served` are the thresholds that it is served with, where these are others. Other threads read and decode the
     next pages while the model works; however many pages there are, few are in memory. What is detected of classes that
-    a page was not labelled for does not count. Raises StepError DigestMismatch
-    for an image that is not what the plan lists.
+    a page was not labelled for does not count. On a page that the server would answer with an error nothing is found;
+    where the model `must_answer`, StepError BaseUnusable. DigestMismatch for an image that is not what the plan lists.
     """
     results: list[PageResult] = []
     seconds: list[float] = []
@@ -97,7 +98,12 @@ def run_model(
     for page, image in _decoded(pages):
         start = time.perf_counter()
         wanted = [thresholds] if served is None else [thresholds, served]
-        (detections, *others), took = detector.detect_timed(image, wanted)
+        try:
+            (detections, *others), took = detector.detect_timed(image, wanted)
+        except UnusableOutput as error:
+            if must_answer:
+                raise _unanswered(page, error) from error
+            (detections, *others), took = [Detections.none()] * len(wanted), time.perf_counter() - start
         own.append(took)
         seconds.append(time.perf_counter() - start)
         truth = page.truth(height=image.shape[0], width=image.shape[1])
@@ -108,6 +114,15 @@ def run_model(
     p50, p95 = np.percentile(np.array(seconds) * 1000, [50, 95]) if seconds else (0.0, 0.0)
     alone = np.percentile(np.array(own) * 1000, 95) if own else 0.0
     return results, Speed(float(p50), float(p95), float(alone))
+
+
+def _unanswered(page: Page, error: UnusableOutput) -> StepError:
+    """Return the error of a page that the server would answer with one: where it has no label, nothing was missed."""
+    return bad_input(
+        Reason.BASE_UNUSABLE,
+        f"The page {page.sample.image.uri} would be answered with an error: {error}.",
+        "See how the model was trained: its weights are too large, or no training made it.",
+    )
 
 
 def _decoded(pages: Sequence[Page]) -> Iterator[tuple[Page, Pixels]]:

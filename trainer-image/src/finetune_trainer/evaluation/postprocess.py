@@ -40,6 +40,11 @@ class Detections:
     scores: Floats
     fields: Ints
 
+    @staticmethod
+    def none() -> Detections:
+        """Return no detections."""
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
     def of_first(self, fields: int) -> Detections:
         """Return those of the first `fields` classes."""
         kept = self.fields < fields

@@ -100,7 +100,16 @@ def _measure(
         first, last = (15 + 75 * part // len(models) for part in (number, number + 1))
         progress.report(percent=first, activity=f"measuring {name}")
         counted = progress.counting(f"measuring {name}", "pages", percent=(first, last))
-        measurements[name] = measure(detector, sha256, document.serving, test=test, new=new, counted=counted, span=span)
+        measurements[name] = measure(
+            detector,
+            sha256,
+            document.serving,
+            test=test,
+            new=new,
+            counted=counted,
+            span=span,
+            must_answer=name == "candidate",
+        )
     return test, measurements
 
 

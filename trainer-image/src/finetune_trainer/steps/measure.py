@@ -60,17 +60,23 @@ def measure(
     new: Sequence[Page] | None,
     counted: Counted = uncounted,
     span: Span | None = None,
+    must_answer: bool = False,
 ) -> Measurement:
     """Measure mAP50 on `test`, and rates on `new` (all of it, and its fresh pages) at the serving settings.
 
     `counted` is called after each page, of all. Both are of the classes that all models have, by `span`; None: of the
-    detector's own.
+    detector's own. What is to be served by it `must_answer` each page, as run_model has it.
     """
     total = len(test) + len(new or ())
     own = len(detector.serving.classes)
     classes, known = (span.classes, span.known) if span is not None else (own, own)
     test_results, speed = run_model(
-        detector, test, validation(serving), lambda count, _: counted(count, total), served=Thresholds.of(serving)
+        detector,
+        test,
+        validation(serving),
+        lambda count, _: counted(count, total),
+        served=Thresholds.of(serving),
+        must_answer=must_answer,
     )
     curves = {field: curve for field, curve in measure_map(test_results, classes).items() if field < own}
     pool: Rates | None = None
@@ -78,7 +84,11 @@ def measure(
     new_results: list[PageResult] = []
     if new is not None:
         new_results, _ = run_model(
-            detector, new, Thresholds.of(serving), lambda count, _: counted(len(test) + count, total)
+            detector,
+            new,
+            Thresholds.of(serving),
+            lambda count, _: counted(len(test) + count, total),
+            must_answer=must_answer,
         )
         comparable = [result.of_first(known) for result in new_results]
         pool = rates(comparable)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from ..artifact.metadata import check_lineage
 from ..documents.classes import check_classes, labelled_fields
 from ..documents.codec import FileReference
-from ..documents.run import BaseDocument, TrainingDocument, VerifyDocument
+from ..documents.run import BaseDocument, RebuildDocument, TrainingDocument, VerifyDocument
 from ..documents.serving import Lineage, Serving
 from ..errors import Reason, StepError, bad_input
 from ..evaluation.detector import Detector, open_detector
@@ -89,11 +89,12 @@ def fetch_base(context: StepContext, document: BaseDocument) -> Detector:
 def fetch_candidate(context: StepContext, document: BaseDocument, artifact: FileReference) -> Detector:
     """Return the candidate's detector.
 
-    StepError ContractViolated for one that another run made, and for one that would be served otherwise than it is
-    measured.
+    StepError ContractViolated for one that another run made, or that calls itself another model's or of another type,
+    and for one that would be served otherwise than it is measured.
     """
     detector = fetch_detector(context, artifact, "candidate", document.classes)
     _check_maker(detector.lineage, document, artifact)
+    _check_kind(detector.lineage, document, artifact)
     differs = serving_difference(detector.serving, document.serving)
     if differs is not None:
         raise bad_input(
@@ -118,6 +119,26 @@ def _check_maker(lineage: Lineage | None, document: BaseDocument, artifact: File
         Reason.CONTRACT_VIOLATED,
         f"The candidate {artifact.uri} says that run {maker} made it, and it lies where run {owner} writes.",
         "See who may read what other runs write, and what the pods of this training ran; then make a new run.",
+    )
+
+
+def _check_kind(lineage: Lineage | None, document: BaseDocument, artifact: FileReference) -> None:
+    """Raise StepError ContractViolated for a candidate that calls itself another model's, or of another type.
+
+    The server's answers and series bear the model that the artifact names: under another name no alert finds them.
+    By its type later runs tell what they may start from.
+    """
+    if lineage is None:
+        return
+    kind = "Base" if isinstance(document, RebuildDocument) else "FineTuned"
+    own = document.model
+    if lineage.type == kind and lineage.model in (None, own):
+        return
+    raise bad_input(
+        Reason.CONTRACT_VIOLATED,
+        f"The candidate {artifact.uri} says that it is a {lineage.type} of {lineage.model or own}, and it is to be a "
+        f"{kind} of {own}.",
+        "Train with the trainer image of this release, which writes what the run document says into the artifact.",
     )
 
 

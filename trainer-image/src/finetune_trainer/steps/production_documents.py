@@ -107,8 +107,13 @@ def compare(
     context: StepContext,
     models: Mapping[Model, tuple[Detector, str]],
     there: Sequence[CapturedDocument],
+    *,
+    must_answer: bool = False,
 ) -> list[Compared]:
-    """Run what is live (the base, where nothing else is) and the candidate on these documents, each as it serves."""
+    """Run what is live (the base, where nothing else is) and the candidate on these documents, each as it serves.
+
+    Where a verdict hangs on it the candidate `must_answer` each page, as run_model has it.
+    """
     pages = [page for each in there for page in each.pages]
     by_model: list[list[PageResult]] = []
     names: tuple[Model, Model] = ("live" if "live" in models else "base", "candidate")
@@ -119,7 +124,8 @@ def compare(
         detector = models[name][0]
         # What is live may have other settings than the policy has by now: production sees what it answers with its own.
         measured, served = validation(detector.serving), Thresholds.of(detector.serving)
-        by_model.append(run_model(detector, pages, measured, counted, served=served)[0])
+        must = must_answer and name == "candidate"
+        by_model.append(run_model(detector, pages, measured, counted, served=served, must_answer=must)[0])
     compared: list[Compared] = []
     first = 0
     for each in there:

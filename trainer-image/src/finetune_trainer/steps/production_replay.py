@@ -85,7 +85,7 @@ def replay(
     there = fetch_documents(context, unknown, len(document.classes))
     if any(each.name in learnt.documents for each in there):
         raise differs("its documents of production are some that it trains on other pages of")
-    compared = compare(context, models, there)
+    compared = compare(context, models, there, must_answer=True)
     classes = document.classes[:known]
     counts = count_replayed(compared, len(classes))
     result = ProductionSet(

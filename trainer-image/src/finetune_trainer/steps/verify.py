@@ -44,6 +44,7 @@ def verify(context: StepContext, document: VerifyDocument) -> VerifyResult:
         test=pages,
         new=None,
         counted=context.progress.counting("measuring", "pages", percent=(35, 95)),
+        must_answer=True,
     )
     result = VerifyResult(
         settings=settings_digest(document.serving),

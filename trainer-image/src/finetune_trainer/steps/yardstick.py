@@ -143,6 +143,8 @@ def _check_training(
     What `train` did by it is not seen here. But a plan that teaches what is held out is seen before it is judged, and
     later runs read in it what this version knows already.
     """
+    if len({sample.image.sha256 for sample in plan.train}) < len(plan.train):
+        raise differs("it trains on a page more than once")
     rebuilds = isinstance(document, RebuildDocument)
     trainable = {_trained(s): rebuilds or not base.has(s.stored.known) for s in pool if not s.held_out}
     taught = {replace(s, boxes=0) for s in plan.train if s.origin == "pool"}
