@@ -270,7 +270,7 @@ def test_a_folder_that_goes_while_it_is_listed_has_no_names(tmp_path: Path, monk
 
 def test_what_cannot_be_read_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = Storage()
-    with pytest.raises(StepError):
+    with pytest.raises(StepError, match="it is a folder where a file is to be"):
         storage.read_if_there(tmp_path.as_uri())
     for error, said in ((PermissionError("no"), ErrorClass.BAD_INPUT), (OSError(5, "broken"), ErrorClass.UNAVAILABLE)):
 

@@ -100,7 +100,8 @@ def _with_retries(attempt: Callable[[], int], artifact: Artifact, patience: floa
                 raise StartError(
                     "StorageUnavailable",
                     f"{artifact.uri} could not be read within {patience:g} s, last {detail}",
-                    "Check store, endpoint (AWS_ENDPOINT_URL) and network policies; the kubelet starts this step again",
+                    "Check store, endpoint (AWS_ENDPOINT_URL), its certificate (AWS_CA_BUNDLE) and network policies; "
+                    "the kubelet starts this step again",
                     ExitCode.UNAVAILABLE,
                 ) from error
             log.warning("%s could not be read, trying again in %g s: %s", artifact.uri, delay, detail)

@@ -15,6 +15,13 @@ from typing import Final
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a file system without hard links says; FUSE the last one, up to Linux 6.13."""
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether a disk, or what one may use of it, has no room: waiting for a store would mend nothing."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
 
 def replace(path: Path, data: bytes) -> None:
     """Write `path`, over what is there."""

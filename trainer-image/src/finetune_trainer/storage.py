@@ -364,10 +364,12 @@ def _translated(uri: str, action: str) -> Iterator[None]:
     except (StepError, FileExistsError):
         raise
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        what = "it is a folder where a file is to be" if isinstance(error, IsADirectoryError) else "it does not exist"
         raise bad_input(
             Reason.DATA_UNREADABLE,
-            f"Cannot {action} {uri}: it does not exist.",
-            "Check the place (of a run: the URI in its policy), and that the volume or bucket is the one meant.",
+            f"Cannot {action} {uri}: {what}.",
+            "Check the place (of a run: the URI in its policy), and that the volume or bucket is the one meant; a "
+            "folder that has the name of a file is to be moved away.",
         ) from error
     except (PermissionError, ImportError) as error:
         raise _no_access(uri, action, error) from error
@@ -383,18 +385,17 @@ def _translated(uri: str, action: str) -> Iterator[None]:
             raise _no_access(uri, action, error) from error
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
             raise
-        raise StepError(
-            ErrorClass.UNAVAILABLE,
-            Reason.STORAGE_UNAVAILABLE,
-            f"Cannot {action} {uri}: {type(error).__name__}: {error}.",
-            "Make room there: the volume, or what may be written to it, is full."
-            if number in _NO_ROOM
-            else "Check that the storage is up and reachable from here (AWS_ENDPOINT_URL, the network). The operator "
-            "tries a step again.",
-        ) from error
+        message, remedy = f"Cannot {action} {uri}: {type(error).__name__}: {error}.", _AWAY
+        if local_files.is_full(error):  # a mounted place, or the disk that a bucket's object is copied to
+            remedy = _FULL
+        raise StepError(ErrorClass.UNAVAILABLE, Reason.STORAGE_UNAVAILABLE, message, remedy) from error
 
 
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AWAY: Final = (
+    "Check that the storage is up and reachable from here (AWS_ENDPOINT_URL, the network), and where its certificate "
+    "is not a public one that AWS_CA_BUNDLE names a file with its authority. The operator tries a step again."
+)
+_FULL: Final = "Make room there, or where it is copied to (/finetune/scratch of a pod). The operator tries it again."
 
 _CLIENTS: Final = frozenset({"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "asyncio", "fsspec", "s3fs"})
 """Packages whose errors mean that the storage is away."""
