@@ -24,7 +24,8 @@ from finetune_trainer.steps.kept import KeptStates, binding_of
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.steps.scratch import clear
 from finetune_trainer.steps.train import train
-from finetune_trainer.storage import Storage, _translated, join
+from finetune_trainer.storage import Storage, join
+from finetune_trainer.storage_errors import translated
 from finetune_trainer.training.state import Figures, TrainingState
 from trainer.killing import killed_in
 from trainer.pods import Pod
@@ -255,7 +256,7 @@ def test_a_disk_with_no_room_for_what_was_kept_begins_anew(local: Attempts, monk
     local.attempt(1).keep(state(1))
 
     def full(self: Storage, uri: str, target: Path, fetched: Any = None) -> str:
-        with _translated(uri, "read"):
+        with translated(uri, "read"):
             target.write_bytes(b"the first part")
             raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ import fsspec
 from . import local_files
 from .digests import check_digest
 from .errors import ErrorClass, Reason, StepError, bad_input
+from .storage_errors import translated
 
 _Read = TypeVar("_Read")
 
@@ -122,7 +121,7 @@ class Storage:
 
     def read(self, uri: str) -> bytes:
         """Return the bytes at `uri`; StepError DataUnreadable or StorageUnavailable."""
-        with _translated(uri, "read"):
+        with translated(uri, "read"):
             if (path := local_path(uri)) is not None:
                 return path.read_bytes()
             data: bytes = self._system(uri).cat_file(_key(uri))
@@ -155,7 +154,7 @@ class Storage:
         listings: dict[str, dict[str, int]] = {}
         for uri in uris:
             if (path := local_path(uri)) is not None:
-                with _translated(uri, "stat"):
+                with translated(uri, "stat"):
                     try:
                         result[uri] = path.stat().st_size
                     except (FileNotFoundError, NotADirectoryError):
@@ -169,14 +168,14 @@ class Storage:
 
     def exists(self, uri: str) -> bool:
         """Tell whether an object or a local file is at `uri`."""
-        with _translated(uri, "look up"):
+        with translated(uri, "look up"):
             if (path := local_path(uri)) is not None:
                 return path.exists()
             return bool(self._system(uri).exists(_key(uri)))
 
     def names(self, uri: str) -> list[str]:
         """Return the names directly below `uri`, sorted; empty when there is no such folder."""
-        with _translated(uri, "list"):
+        with translated(uri, "list"):
             if (path := local_path(uri)) is not None:
                 try:
                     return sorted(entry.name for entry in path.iterdir())
@@ -189,7 +188,7 @@ class Storage:
 
         None where it does not say. By one listing.
         """
-        with _translated(uri, "list"):
+        with translated(uri, "list"):
             if (path := local_path(uri)) is not None:
                 return local_files.times(path)
         said = {name: e.get("LastModified") or e.get("ctime") for name, e in self._entries(uri).items()}  # S3, or GCS
@@ -197,7 +196,7 @@ class Storage:
 
     def walk(self, uri: str) -> Listing:
         """Return every file below `uri`, behind links to folders too, and what lies there and is none."""
-        with _translated(uri, "list"):
+        with translated(uri, "list"):
             if (path := local_path(uri)) is not None:
                 files, unusable = local_files.walk(path)
                 return Listing(tuple(sorted(files)), unusable)
@@ -209,7 +208,7 @@ class Storage:
         """Return every file below `uri` that is deleted with it: a link itself, and nothing that it leads to."""
         if (path := local_path(uri)) is None:
             return self.walk(uri).files
-        with _translated(uri, "list"):
+        with translated(uri, "list"):
             return tuple(sorted(local_files.own(path)))
 
     def fetch(self, uri: str, target: Path, *, sha256: str, fetched: Callable[[int], None] | None = None) -> Path:
@@ -225,7 +224,7 @@ class Storage:
         """Copy `uri` to `target`, and return the digest of what was there; the caller knows what it is worth."""
         target.parent.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with _translated(uri, "read"), self._system(uri).open(_key(uri), "rb") as source, target.open("wb") as sink:
+        with translated(uri, "read"), self._system(uri).open(_key(uri), "rb") as source, target.open("wb") as sink:
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
                 sink.write(chunk)
@@ -253,7 +252,7 @@ class Storage:
 
     def _create(self, uri: str, data: bytes) -> bool:
         """Create an object; False where there is one, or somebody else is making it."""
-        with _translated(uri, "write"):
+        with translated(uri, "write"):
             try:
                 if (path := local_path(uri)) is not None:
                     local_files.create(path, data)
@@ -270,7 +269,7 @@ class Storage:
 
     def replace(self, uri: str, data: bytes) -> None:
         """Write `uri` atomically, over what is there. Only for files that are derived from their neighbours."""
-        with _translated(uri, "write"):
+        with translated(uri, "write"):
             if (path := local_path(uri)) is None:
                 self._system(uri).pipe_file(_key(uri), data)
                 return
@@ -278,7 +277,7 @@ class Storage:
 
     def put(self, uri: str, source: Path) -> None:
         """Write a local file to `uri` atomically, over what is there. Only for scratch."""
-        with _translated(uri, "write"):
+        with translated(uri, "write"):
             if (path := local_path(uri)) is None:
                 self._system(uri).put_file(str(source), _key(uri))
                 return
@@ -286,7 +285,7 @@ class Storage:
 
     def remove(self, uri: str) -> None:
         """Delete an object or a local file; one that is not there is gone already."""
-        with _translated(uri, "delete"):
+        with translated(uri, "delete"):
             try:
                 if (path := local_path(uri)) is not None:
                     path.unlink(missing_ok=True)
@@ -309,7 +308,7 @@ class Storage:
         path = local_path(uri)
         if path is None:
             return
-        with _translated(uri, "delete"):
+        with translated(uri, "delete"):
             if path.is_symlink():
                 path.unlink(missing_ok=True)
             for folder, _, _ in os.walk(path, topdown=False):
@@ -321,7 +320,7 @@ class Storage:
 
     def _entries(self, uri: str) -> dict[str, Mapping[str, Any]]:
         """Return what a store lists directly below `uri`, by name."""
-        with _translated(uri, "list"):
+        with translated(uri, "list"):
             try:
                 entries = self._system(uri).ls(_key(uri), detail=True)
             except FileNotFoundError:
@@ -346,66 +345,3 @@ def _side_by_side(read: Callable[[str], _Read], uris: Iterable[str]) -> dict[str
 def _key(uri: str) -> str:
     path = local_path(uri)
     return str(path) if path is not None else uri.split("://", 1)[1]
-
-
-_CONFIGURATION: Final = re.compile(
-    r"NoCredentials|InvalidAccessKeyId|SignatureDoesNotMatch|AccessDenied|Forbidden|InvalidBucketName|NoSuchBucket"
-    r"|DefaultCredentialsError|anonymous caller",
-    re.IGNORECASE,
-)
-"""Wordings of the object stores' clients for what a retry cannot mend."""
-
-
-@contextmanager
-def _translated(uri: str, action: str) -> Iterator[None]:
-    """Turn the file systems' many exceptions into the two that matter: bad input, or try again later."""
-    try:
-        yield
-    except (StepError, FileExistsError):
-        raise
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        what = "it is a folder where a file is to be" if isinstance(error, IsADirectoryError) else "it does not exist"
-        raise bad_input(
-            Reason.DATA_UNREADABLE,
-            f"Cannot {action} {uri}: {what}.",
-            "Check the place (of a run: the URI in its policy), and that the volume or bucket is the one meant; a "
-            "folder that has the name of a file is to be moved away.",
-        ) from error
-    except (PermissionError, ImportError) as error:
-        raise _no_access(uri, action, error) from error
-    except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number == errno.ENAMETOOLONG:
-            message, remedy = (
-                f"Cannot {action} {uri}: a name in it is too long.",
-                "Check the place, or shorten its name.",
-            )
-            raise bad_input(Reason.DATA_UNREADABLE, message, remedy) from error
-        if number == errno.EROFS or _CONFIGURATION.search(f"{type(error).__name__} {error}"):
-            raise _no_access(uri, action, error) from error
-        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _CLIENTS:
-            raise
-        message, remedy = f"Cannot {action} {uri}: {type(error).__name__}: {error}.", _AWAY
-        if local_files.is_full(error):  # a mounted place, or the disk that a bucket's object is copied to
-            remedy = _FULL
-        raise StepError(ErrorClass.UNAVAILABLE, Reason.STORAGE_UNAVAILABLE, message, remedy) from error
-
-
-_AWAY: Final = (
-    "Check that the storage is up and reachable from here (AWS_ENDPOINT_URL, the network), and where its certificate "
-    "is not a public one that AWS_CA_BUNDLE names a file with its authority. The operator tries a step again."
-)
-_FULL: Final = "Make room there, or where it is copied to (/finetune/scratch of a pod). The operator tries it again."
-
-_CLIENTS: Final = frozenset({"botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "asyncio", "fsspec", "s3fs"})
-"""Packages whose errors mean that the storage is away."""
-
-
-def _no_access(uri: str, action: str, error: Exception) -> StepError:
-    return bad_input(
-        Reason.DATA_UNREADABLE,
-        f"Cannot {action} {uri}: {type(error).__name__}: {error}.",
-        "Give access: to a pod by service account or envFrom (buckets), or by file modes and fsGroup (volumes); to a "
-        "command of yours by AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, or (gs://) by "
-        "GOOGLE_APPLICATION_CREDENTIALS.",
-    )
