@@ -38,6 +38,10 @@ setup: ## make every environment and build the tools of the control plane, so th
 test: setup ## everything that needs no node: all suites below, then one summary
 	@scripts/suites $(REPORTS) $(SUITES)
 
+.PHONY: test-deep
+test-deep: setup ## all examples of the unit tests, of which `make test` tries a part
+	$(call PYTEST,operator-dev,FINETUNE_TESTS=deep) -W error $(ASYNC) $(BESIDE) tests/unit
+
 .PHONY: lint
 lint: ## style, layers, that generated files are fresh, that links lead somewhere
 	$(call in,operator-dev)/ruff check .
