@@ -39,8 +39,8 @@ test: setup ## everything that needs no node: all suites below, then one summary
 	@scripts/suites $(REPORTS) $(SUITES)
 
 .PHONY: test-deep
-test-deep: setup ## all examples of the unit tests, of which `make test` tries a part
-	$(call PYTEST,operator-dev,FINETUNE_TESTS=deep) -W error $(ASYNC) $(BESIDE) tests/unit
+test-deep: setup ## all faults, seeds and examples of unit and simulation, of which `make test` plays a part
+	$(call PYTEST,operator-dev,FINETUNE_TESTS=deep) -W error $(ASYNC) $(BESIDE) tests/unit tests/simulation
 
 .PHONY: lint
 lint: ## style, layers, that generated files are fresh, that links lead somewhere
