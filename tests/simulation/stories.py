@@ -199,7 +199,8 @@ class World:
         is_due = due is not None and due <= self.server.now
         if not is_due and look is not None and self._would_read_the_same(key, look):
             return
-        self.client.written_down = reads = []
+        reads: list[Read] = []
+        self.client.written_down = reads
         self.looked[(key.kind, key.name)] = Look(self.server.now, self.server.state, reads)
         self.due.pop((key.kind, key.name), None)
         try:
