@@ -8,8 +8,11 @@ MAKEFLAGS += --no-builtin-rules
 in = $$(scripts/environment $(1))/bin
 REPORTS := build/reports
 PYTEST = mkdir -p $(REPORTS) && $(2) $(call in,$(1))/python -m pytest --junitxml=$(REPORTS)/$@.xml --durations=5
-# No plugin writes to the sources, and nothing in a working folder can take the place of a module.
-export PYTHONDONTWRITEBYTECODE := 1
+# Bytecode lies beside the environments: nothing is written to the sources, and no process compiles what another one
+# has compiled. Nothing in a working folder can take the place of a module.
+CACHE = $(or $(FINETUNE_CACHE),$(HOME)/.cache/finetune-operator)
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX = $(CACHE)/bytecode
 export PYTHONSAFEPATH := 1
 
 # Types take one core, and integration waits half of its time: what computes takes what they leave, and no more, so that
@@ -23,7 +26,7 @@ WAITING := --numprocesses=7 --dist=worksteal
 # An eighth of what control planes compute is the collection of garbage, where memory is as scarce as Go takes it to be.
 ROOMY := GOGC=400 GOMEMLIMIT=600MiB
 # What mypy knows of the libraries outlives a checkout, as the environments do.
-MYPY = $(call in,$(1))/mypy --cache-dir=$(or $(FINETUNE_CACHE),$(HOME)/.cache/finetune-operator)/mypy/$(1)
+MYPY = $(call in,$(1))/mypy --cache-dir=$(CACHE)/mypy/$(1)
 
 .PHONY: help
 help: ## print this list
@@ -37,6 +40,10 @@ setup: ## make every environment and build the tools of the control plane, so th
 .PHONY: test
 test: setup ## everything that needs no node: all suites below, then one summary
 	@scripts/suites $(REPORTS) $(SUITES)
+
+.PHONY: test-deep
+test-deep: setup ## all faults, seeds and examples of unit and simulation, of which `make test` plays a part
+	$(call PYTEST,operator-dev,FINETUNE_TESTS=deep) -W error $(ASYNC) $(BESIDE) tests/unit tests/simulation
 
 .PHONY: lint
 lint: ## style, layers, that generated files are fresh, that links lead somewhere

@@ -2,8 +2,11 @@
 
 import http.client
 import json
+import socket
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -51,6 +54,7 @@ class ApiServer:
     """
 
     def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
         config = json.loads(plane.kubeconfig.read_text())
         self._token = config["users"][0]["user"]["token"]
         context = ssl.create_default_context(cafile=str(plane.certificate_authority))
@@ -65,9 +69,30 @@ class ApiServer:
         """Close the connection."""
         self._connection.close()
 
+    def beside(self) -> "ApiServer":
+        """Return another connection to the same control plane."""
+        return ApiServer(self._plane)
+
+    def events(self, path: str) -> Iterator[Object]:
+        """Yield the events of a watch, to which the connection belongs until it ends; `interrupt` ends it."""
+        self._connection.request("GET", path, None, self._headers("application/json"))
+        answer = self._connection.getresponse()
+        while line := answer.readline():
+            yield parsed(line)
+
+    def interrupt(self) -> None:
+        """Have whoever waits for an answer, in another thread, find the connection closed."""
+        connected = self._connection.sock
+        if connected is not None:
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
+    def _headers(self, content: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}", "Content-Type": content, "Accept": "application/json"}
+
     def request(self, method: str, path: str, body: Object | None = None, content: str = "application/json") -> Answer:
         """Send one request."""
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content, "Accept": "application/json"}
+        headers = self._headers(content)
         text = json.dumps(body) if body is not None else None
         if time.monotonic() - self._used > IDLE_SECONDS:
             self._connection.close()  # it opens anew by itself

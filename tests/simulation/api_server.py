@@ -351,6 +351,23 @@ def managed_fields(owned: Owners) -> list[Object]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read of the operator and what it was answered."""
+
+    kind: Kind
+    ask: Callable[[ApiServer], Any]
+    answer: Any
+
+    def is_current(self, server: ApiServer) -> bool:
+        """Tell whether the same would be answered again; an object that was written is another one."""
+        answer = self.ask(server)
+        if isinstance(answer, tuple) and len(answer) == len(self.answer):
+            return all(now is then or (isinstance(now, tuple) and now == then)
+                       for now, then in zip(answer, self.answer, strict=True))  # fmt: skip
+        return answer is self.answer
+
+
 @dataclass
 class Client:
     """The Cluster protocol over an ApiServer, as one process of the operator sees it.
@@ -367,6 +384,8 @@ class Client:
     """Called after each write, with its number: what others do in the middle of the operator's work."""
     at_write: Callable[[int, str], None] | None = None
     """Called where `crash_at` could be, with number and moment: who looks at the world then."""
+    written_down: list[Read] | None = None
+    """What was read, where anybody wants to know that."""
 
     def _write(self, commit: Callable[[], Any]) -> Any:
         number, self.writes = self.writes, self.writes + 1
@@ -383,25 +402,34 @@ class Client:
         if self.crash_at == (number, moment):
             raise Crash(f"{moment} write {number}")
 
+    def _read(self, kind: Kind, ask: Callable[[ApiServer], T]) -> T:
+        answer = ask(self.server)
+        if self.written_down is not None:
+            self.written_down.append(Read(kind, ask, answer))
+        return answer
+
     async def get(self, kind: Kind, namespace: str, name: str, *, fresh: bool = False) -> Object | None:
         """See Cluster.get."""
-        return self.server.get(kind, namespace, name)
+        return self._read(kind, lambda server: server.get(kind, namespace, name))
 
     async def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str] | None = None, *, fresh: bool = False
     ) -> tuple[Object, ...]:
         """See Cluster.list."""
-        return self.server.list(kind, namespace, labels)
+        return self._read(kind, lambda server: server.list(kind, namespace, labels))
 
     async def find(self, kind: Kind, namespace: str, reference: str, value: str) -> tuple[str, ...]:
         """See Cluster.find."""
-        projections = self.server.projections(kind, namespace)
-        return tuple(name for name, p in projections if (reference, value) in p.references)
+        return tuple(name for name, _ in await self.digests(kind, namespace, reference, value))
 
     async def digests(self, kind: Kind, namespace: str, ref: str, value: str) -> tuple[tuple[str, Hashable], ...]:
         """See Cluster.digests."""
-        projections = self.server.projections(kind, namespace)
-        return tuple((name, p.digest) for name, p in projections if (ref, value) in p.references)
+
+        def ask(server: ApiServer) -> tuple[tuple[str, Hashable], ...]:
+            projections = server.projections(kind, namespace)
+            return tuple((name, p.digest) for name, p in projections if (ref, value) in p.references)
+
+        return self._read(kind, ask)
 
     async def create(self, kind: Kind, namespace: str, manifest: Object) -> Object:
         """See Cluster.create."""

@@ -1,7 +1,7 @@
 """Four stories of one run, played on the in-memory API server to rest, with a crash of the operator where wanted."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from finetune_operator.decide.decision import Emit, RecordMetric
 from finetune_operator.manifests.events import Regarding, build_event
 
 from .admission import refusals_of_event
-from .api_server import ApiServer, Client, Crash
+from .api_server import ApiServer, Client, Crash, Read
 from .controllers import NAMESPACE, Deployments, Jobs
 from .trainer_script import Trainer, digest
 
@@ -49,6 +49,18 @@ STORIES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at an object: when, the state of the API server before it, and what the operator read for it.
+
+    None where it failed: then anything that is written may be what helps.
+    """
+
+    at: datetime
+    state: tuple[int, int]
+    reads: list[Read] | None
+
+
 @dataclass
 class World:
     """The API server with its controllers, the user, and the operator's process."""
@@ -66,8 +78,8 @@ class World:
     """What the API server would not have taken of Events, and why."""
     metrics: list[RecordMetric] = field(default_factory=list)
     due: dict[tuple[Kind, str], datetime] = field(default_factory=dict)
-    looked: dict[tuple[Kind, str], tuple[int, int]] = field(default_factory=dict)
-    """Up to which state of the API server each object was looked at, by this life of the operator."""
+    looked: dict[tuple[Kind, str], Look] = field(default_factory=dict)
+    """The last look at each object, by this life of the operator."""
     failures: dict[tuple[Kind, str], int] = field(default_factory=dict)
     """How many times in a row the API server refused something of an object."""
     nonces: int = 0
@@ -179,20 +191,23 @@ class World:
                 await self._reconcile(ObjectRef(kind, NAMESPACE, item["metadata"]["name"]))
 
     async def _reconcile(self, key: ObjectRef) -> None:
-        """Look at an object when its timer is due, or something was written since: time alone wakes nobody.
+        """Look at an object when its timer is due, or it would read something else by now: time alone wakes nobody.
 
-        More wakes it here than its watches would. An alert is nothing that is written.
+        More wakes it here than its watches would. What Prometheus says may be another thing at every moment.
         """
-        due, state = self.due.get((key.kind, key.name)), self.server.state
+        due, look = self.due.get((key.kind, key.name)), self.looked.get((key.kind, key.name))
         is_due = due is not None and due <= self.server.now
-        if self.signals is None and not is_due and self.looked.get((key.kind, key.name)) == state:
+        if not is_due and look is not None and self._would_read_the_same(key, look):
             return
-        self.looked[(key.kind, key.name)] = state
+        reads: list[Read] = []
+        self.client.written_down = reads
+        self.looked[(key.kind, key.name)] = Look(self.server.now, self.server.state, reads)
         self.due.pop((key.kind, key.name), None)
         try:
             outcome = await self.operator.reconcile(key)
         except ClusterError as error:
             # The loop looks again after a back-off, which doubles from a second to a minute, or what a flight allows.
+            self.looked[(key.kind, key.name)] = replace(self.looked[(key.kind, key.name)], reads=None)
             failures = self.failures[(key.kind, key.name)] = self.failures.get((key.kind, key.name), 0) + 1
             pause = timedelta(seconds=min(2.0 ** (failures - 1), 60))
             self.due[(key.kind, key.name)] = self.server.now + min(pause, error.within or pause)
@@ -202,6 +217,19 @@ class World:
             del self.looked[(key.kind, key.name)]
         if outcome.after is not None:
             self.due[(key.kind, key.name)] = self.server.now + max(outcome.after, timedelta(seconds=1))
+
+    def _would_read_the_same(self, key: ObjectRef, look: Look) -> bool:
+        """Tell whether all that was read then is still so; a decision hangs on nothing else but time."""
+        (written, restores), state = look.state, self.server.state
+        if look.reads is None:
+            return look.state == state
+        if restores != state[1] or (self.signals is not None and look.at != self.server.now):
+            return False
+        kinds = {write.kind for write in self.server.log[written:]}
+        if not all(read.is_current(self.server) for read in look.reads if read.kind in kinds):
+            return False
+        self.looked[(key.kind, key.name)] = Look(look.at, state, look.reads)
+        return True
 
     def _user(self) -> None:
         """Promote the base first; approve when the story says so."""

@@ -24,7 +24,7 @@ from .controllers import NAMESPACE
 from .deaths import dying
 from .invariants import violations
 from .stories import STORIES, USER, Story, promotion, run
-from .test_trigger_stories import LIVES
+from .test_trigger_stories import EACH_LIFE, LIVES
 from .test_triggers import Triggered
 from .trainer_script import BOXES, Trainer, digest
 
@@ -310,7 +310,7 @@ def test_a_new_base_is_made_judged_and_started_from(tale: str) -> None:
 
 @pytest.mark.row("R234")
 @pytest.mark.row("D210")
-@pytest.mark.parametrize("lives", LIVES)
+@pytest.mark.parametrize("lives", EACH_LIFE)
 @pytest.mark.parametrize("tale", TALES)
 def test_an_operator_that_dies_at_every_write_makes_the_same_base(tale: str, lives: str) -> None:
     world = Played(TALES[tale], LIVES[lives])

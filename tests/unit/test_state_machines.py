@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +31,10 @@ def row_of(decorator: ast.expr) -> str | None:
             return None
 
 
-def held_by_tests() -> set[str]:
+@cache
+def held_by_tests() -> frozenset[str]:
     files = (ROOT / "tests").rglob("test_*.py")
-    return {row for file in files for row in marked(file.read_text(encoding="utf-8"))}
+    return frozenset(row for file in files for row in marked(file.read_text(encoding="utf-8")))
 
 
 def test_the_specification_has_every_kinds_rows() -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from house.api_server import ApiServer, Object
+from house.followed import Followed
 from simulation.trainer_script import RESULT, Trainer
 
 OURS = "app.kubernetes.io%2Fmanaged-by%3Dfinetune-operator"
 POLL = 0.1
+"""Seconds between two looks at the pods, which asks nobody anything."""
 _READY: Object = {"type": "Ready", "status": "True"}
 
 
@@ -42,7 +44,11 @@ class ScriptedNode:
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
+    def __post_init__(self) -> None:
+        self._pods = Followed(self.server.beside(), f"/api/v1/namespaces/{self.namespace}/pods")
+
     def __enter__(self) -> "ScriptedNode":
+        self._pods.__enter__()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         return self
@@ -51,11 +57,12 @@ class ScriptedNode:
         self._stop.set()
         assert self._thread is not None
         self._thread.join(10)
+        self._pods.__exit__(None, None, None)
         self.server.close()
 
     def _run(self) -> None:
         while not self._stop.wait(POLL):
-            for pod in self._get("/pods").get("items") or ():
+            for pod in self._pods.all():
                 if pod["metadata"].get("deletionTimestamp") is not None:
                     continue
                 if pod["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "finetune-operator":
@@ -129,7 +136,9 @@ class ScriptedNode:
 
     def _status(self, pod: Object, status: Object) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}/status"
-        self.server.request("PATCH", path, {"status": status}, "application/merge-patch+json")
+        answer = self.server.request("PATCH", path, {"status": status}, "application/merge-patch+json")
+        if answer.accepted:
+            self._pods.note(answer.body)
 
 
 def _collects(pod: Object) -> bool:

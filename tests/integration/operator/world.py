@@ -40,6 +40,7 @@ class Operator:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(SOURCES),
+            "PYTHONPYCACHEPREFIX": sys.pycache_prefix or "",
             "KUBECONFIG": str(self._kubeconfig),
             "FINETUNE_NAMESPACES": self._namespaces,
             "FINETUNE_ADDRESS": "127.0.0.1",

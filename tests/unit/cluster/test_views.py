@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune_operator.cluster.deployment_views import deployment_view, is_same_target, template_view
-from finetune_operator.cluster.job_views import RunningPod, job_views, running_pod
+from finetune_operator.cluster.job_views import RunningPod, SeenJobs, job_views, running_pod
 from finetune_operator.cluster.progress import last_progress
 from finetune_operator.decide.views import JobView, ServedKeys, Span
 from finetune_operator.manifests.essence import fingerprint
@@ -112,6 +112,21 @@ def test_progress_is_read_of_the_job_that_is_under_way(
     made, runs = job(**status), pod("Running", {"running": {"startedAt": "2026-11-21T12:00:05Z"}})
     made["metadata"] |= changes
     assert (running_pod(job_views("run-1", [made], [runs]), [runs]) is not None) is read
+
+
+def test_what_was_made_of_a_job_is_kept_until_the_job_or_a_pod_of_it_is_another_object() -> None:
+    seen, made, runs = SeenJobs(), job(active=1), pod("Running", {"running": {}})
+    (first,) = seen.views("run-1", [made], [runs], ())
+    assert (first,) == job_views("run-1", [made], [runs])
+    assert seen.views("run-1", [made], [runs], ())[0] is first
+    ended = pod("Failed", {"terminated": {"exitCode": 3}})
+    for jobs, pods in (([made], [ended]), ([made], [runs, ended]), ([job(failed=1)], [ended]), ([made], [])):
+        assert seen.views("run-1", jobs, pods, ()) == job_views("run-1", jobs, pods)
+    assert seen.views("run-1", [], [], ()) == ()
+    (anew,) = seen.views("run-1", [made], [runs], ())
+    seen.forget("run-1")
+    assert anew == first
+    assert seen.views("run-1", [made], [runs], ())[0] is not anew
 
 
 @pytest.mark.row("R72")

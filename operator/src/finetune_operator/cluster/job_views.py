@@ -1,7 +1,7 @@
 """From Jobs and their pods, as the API server has them, to what decisions look at."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, get_args
 
@@ -30,10 +30,56 @@ _LEFT_BEHIND: Final = timedelta(seconds=60)
 _JOB_NAME_LABEL: Final = "batch.kubernetes.io/job-name"
 
 
+_Seen = dict[str, tuple[Object, list[Object], JobView]]
+"""By uid of a Job: the Job and its pods as they were, and what was made of them."""
+
+
+@dataclass(slots=True)
+class SeenJobs:
+    """What was made of owners' Jobs at the last look: changes, and is good while Job and pods are the same objects.
+
+    An object that an API server wrote is another one. Most of what a look costs is in Jobs that ended long ago.
+    """
+
+    _by_owner: dict[str, _Seen] = field(default_factory=dict)
+
+    def views(
+        self, owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object], known: Collection[str]
+    ) -> tuple[JobView, ...]:
+        """Return what `job_views` does."""
+        before, now = self._by_owner.get(owner_uid, {}), _Seen()
+
+        def view(job: Object, its: list[Object]) -> JobView:
+            uid = str(job["metadata"]["uid"])
+            last = before.get(uid)
+            is_same = last is not None and last[0] is job and _are_same(last[1], its)
+            now[uid] = last if last is not None and is_same else (job, its, _job_view(job, its))
+            return now[uid][2]
+
+        views = job_views(owner_uid, jobs, pods, known, view)
+        if now:
+            self._by_owner[owner_uid] = now
+        else:
+            self.forget(owner_uid)
+        return views
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of an owner that is gone."""
+        self._by_owner.pop(uid, None)
+
+
+def _are_same(some: list[Object], others: list[Object]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+
+
 def job_views(
-    owner_uid: str, jobs: Iterable[Object], pods: Iterable[Object], known: Collection[str] = ()
+    owner_uid: str,
+    jobs: Iterable[Object],
+    pods: Iterable[Object],
+    known: Collection[str] = (),
+    view: Callable[[Object, list[Object]], JobView] | None = None,
 ) -> tuple[JobView, ...]:
-    """Return the Jobs of one owner, sorted by name.
+    """Return the Jobs of one owner, sorted by name; `view` makes one of a Job and its pods.
 
     A Job counts only when its controller is `owner_uid`, or its own uid is on record (`known`), for references can be
     taken from it; and a pod only when its controller is the Job: labels can be forged. A Job that is gone while pods of
@@ -47,11 +93,12 @@ def job_views(
         for job in jobs
         if (is_owned(job, owner_uid) or job["metadata"]["uid"] in known) and marks(job).get(names.STEP_LABEL) in _STEPS
     ]
-    views = [_job_view(job, by_job.pop(str(job["metadata"]["uid"]), [])) for job in ours]
+    of = _job_view if view is None else view
+    views = [of(job, by_job.pop(str(job["metadata"]["uid"]), [])) for job in ours]
     orphans = [
         _orphan_view(uid, left) for uid, left in by_job.items() if uid and any(not Pod(pod).has_ended for pod in left)
     ]
-    return tuple(sorted([*views, *(o for o in orphans if o is not None)], key=lambda view: view.name))
+    return tuple(sorted([*views, *(o for o in orphans if o is not None)], key=lambda one: one.name))
 
 
 def to_be_harvested(attempts: tuple[Attempt, ...], jobs: tuple[JobView, ...]) -> bool:

@@ -33,7 +33,7 @@ from .deployment_views import template_view
 from .deployments import Deployments
 from .finished_jobs import finished_jobs
 from .fired_runs import fired_runs, rebuilds, runs_underway
-from .job_views import running_pod
+from .job_views import SeenJobs, running_pod
 from .judged_runs import JudgedRuns
 from .kinds import Kind
 from .own_jobs import own_jobs
@@ -76,6 +76,7 @@ class Observer:
         self._progress = ProgressReader(cluster)
         self._deployments = Deployments(cluster)
         self._judged = JudgedRuns(cluster)
+        self._jobs = SeenJobs()
         self.objects = ParsedObjects(cluster)
         self.places = Places(cluster)
 
@@ -85,6 +86,7 @@ class Observer:
         self._progress.forget(uid)
         self._deployments.forget(uid)
         self._hearing.forget(uid)
+        self._jobs.forget(uid)
 
     async def observe(self, kind: Kind, raw: Object, now: datetime) -> Observed[Any]:
         """Return everything that the next decision about an object hangs on. Raises InvalidObject."""
@@ -104,7 +106,7 @@ class Observer:
         """Return everything that a FineTuneRun's next step hangs on. Raises InvalidObject."""
         run = parse(raw, Run)
         namespace, uid = run.metadata.namespace, run.metadata.uid
-        jobs, pods = await own_jobs(self._cluster, namespace, uid, run.status.attempts)
+        jobs, pods = await own_jobs(self._cluster, namespace, uid, run.status.attempts, self._jobs)
         if run.status.phase in FINAL_PHASES:
             return Observed(Kind.RUN, raw, RunView(run=run, now=now, jobs=jobs), run=run.spec)
         policy = await self.objects.policy(namespace, run.spec.policy)
@@ -155,7 +157,8 @@ class Observer:
         first = next(iter(oldest_first(policies)), None)
         templates = await self._templates(namespace, first)
         imported = version.spec.is_import
-        jobs, _ = await own_jobs(self._cluster, namespace, uid, version.status.attempts) if imported else ((), ())
+        attempts = version.status.attempts
+        jobs, _ = await own_jobs(self._cluster, namespace, uid, attempts, self._jobs) if imported else ((), ())
         expected = bool(version.status.attempts)
         name = names.snapshot_name(version.metadata.name, uid)
         snapshot, problem = (
@@ -197,7 +200,7 @@ class Observer:
         scans = policy.status.scan
         scanning = scans is not None or wants_scan(policy)
         attempts = () if scans is None else scans.attempts
-        jobs, _ = await own_jobs(self._cluster, namespace, owner.uid, attempts) if scanning else ((), ())
+        jobs, _ = await own_jobs(self._cluster, namespace, owner.uid, attempts, self._jobs) if scanning else ((), ())
         view = PolicyView(
             policy=policy,
             now=now,

@@ -3,15 +3,15 @@
 from ..api import names
 from ..api.run import Attempt
 from ..decide.views import JobView
-from .job_views import job_views, to_be_harvested
+from .job_views import SeenJobs, to_be_harvested
 from .kinds import Kind
 from .port import Cluster, Object
 
 
 async def own_jobs(
-    cluster: Cluster, namespace: str, uid: str, attempts: tuple[Attempt, ...]
+    cluster: Cluster, namespace: str, uid: str, attempts: tuple[Attempt, ...], seen: SeenJobs
 ) -> tuple[tuple[JobView, ...], tuple[Object, ...]]:
-    """Return an owner's Jobs and their pods.
+    """Return an owner's Jobs and their pods; `seen` remembers what was made of them.
 
     A Job that was seen and is missing now would cost an attempt: it is looked up past the cache first.
     """
@@ -19,13 +19,13 @@ async def own_jobs(
     jobs = await _with_missed(cluster, namespace, attempts, await cluster.list(Kind.JOB, namespace, labels))
     pods = await cluster.list(Kind.POD, namespace, labels)
     known = {attempt.job_uid for attempt in attempts if attempt.job_uid}
-    views = job_views(uid, jobs, pods, known)
+    views = seen.views(uid, jobs, pods, known)
     if not to_be_harvested(attempts, views):
         return views, pods
     # What is taken is what the API server has now, not what a cache remembers of it.
     jobs = await _with_missed(cluster, namespace, attempts, await cluster.list(Kind.JOB, namespace, labels, fresh=True))
     pods = await cluster.list(Kind.POD, namespace, labels, fresh=True)
-    return job_views(uid, jobs, pods, known), pods
+    return seen.views(uid, jobs, pods, known), pods
 
 
 async def _with_missed(

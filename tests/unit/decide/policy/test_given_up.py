@@ -14,6 +14,7 @@ from finetune_operator.api.policy_status import Hold, Quarantined, Rejected, Tak
 from finetune_operator.api.promotion import Promotion
 from finetune_operator.decide.policy.machine import decide
 from finetune_operator.decide.views import DeploymentView, PolicyView
+from house.deep import part_of
 from unit.decide.policy.flight import BASE, OTHER, TUNED, VERSIONS, flight_of
 from unit.decide.policy.test_no_properties import BEHAVIOUR, EVENTS, ONE, Said
 from unit.decide.policy.test_no_properties import VERSIONS as ALL
@@ -197,7 +198,7 @@ def blame(world: World) -> None:
 
 @pytest.mark.row("D198")
 @pytest.mark.row("D230")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(EVENTS | st.sampled_from([adopt, blame]), max_size=16))
 def test_no_flight_loses_a_hold_nor_takes_down_what_it_never_replaced(script: list[Any]) -> None:
     target = ModelDeployment(now=NOW, behaviour=BEHAVIOUR)

@@ -15,6 +15,7 @@ from finetune_operator.api.policy_status import LiveVersion, PolicyStatus, Rejec
 from finetune_operator.api.promotion import Despite
 from finetune_operator.decide.decision import Decision
 from finetune_operator.decide.views import PolicyView, ServedKeys
+from house.deep import part_of
 from unit.decide.policy.test_properties import (
     act_on_a_stale_view,
     change,
@@ -246,7 +247,7 @@ def play(script: list[Event]) -> Said:
 @pytest.mark.row("D117")
 @pytest.mark.row("D118")
 @pytest.mark.row("D119")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(EVENTS, max_size=16))
 def test_what_a_person_rejected_is_put_live_by_nothing_where_there_is_something_better(script: list[Event]) -> None:
     assert play(script).wrong == ()

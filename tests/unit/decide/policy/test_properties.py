@@ -18,6 +18,7 @@ from finetune_operator.decide.promotion import machine as promotion_decide
 from finetune_operator.decide.promotion.view import PromotionView
 from finetune_operator.decide.promotion.waiting import identity
 from finetune_operator.decide.views import DeploymentView, PolicyView, ServedKeys
+from house.deep import part_of
 from unit.decide.policy.any_view import (
     ALERTS,
     BAD,
@@ -243,7 +244,7 @@ def check_rest(world: World) -> None:
     assert len(consumed) == len(set(consumed)), "a promotion acts once"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=st.booleans(), script=st.lists(EVENTS, max_size=14))
 def test_the_promises_hold_whatever_happens(first: bool, script: list[Event]) -> None:
     target = ModelDeployment(now=NOW, behaviour=BEHAVIOUR)
@@ -270,7 +271,7 @@ LEFT: list[Event] = [
 ]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(EVENTS | st.just(lose_the_status), max_size=14))
 @example(script=[*FAILED, lose_the_status, wait(40), ask("ft_v1.2", "base_v1", True, 1), wait(90)])
 @example(script=[*LEFT, lose_the_status, wait(40), ask("ft_v1.1", "base_v1", True, 1), wait(90)])

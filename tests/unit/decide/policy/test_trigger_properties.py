@@ -20,6 +20,7 @@ from finetune_operator.api.triggers import (
 from finetune_operator.decide.decision import CreateRun
 from finetune_operator.decide.signals import Alert, Alerts
 from finetune_operator.decide.views import Problem
+from house.deep import part_of
 from unit.decide.policy.trigger_world import HOUR, NOW, TriggerWorld, counts, judged
 
 COOL_DOWN, A_WEEK, MOST = 2 * HOUR, timedelta(days=7), 5
@@ -186,7 +187,7 @@ EVENTS: st.SearchStrategy[Event] = st.sampled_from(
 STEPS = st.lists(st.tuples(EVENTS, st.sampled_from([0, 1, 3, 8])), min_size=10, max_size=60)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 def test_no_run_twice_none_below_the_minimum_none_under_a_brake_and_no_storm(steps: list[tuple[Event, int]]) -> None:
     world = Played(triggers=RULES)
@@ -202,7 +203,7 @@ def test_no_run_twice_none_below_the_minimum_none_under_a_brake_and_no_storm(ste
     assert all(b - a >= COOL_DOWN - 2 * HOUR for a, b in pairwise(moments))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=part_of(50), deadline=None)
 @given(STEPS)
 def test_with_a_true_clock_the_cool_down_holds_to_the_second(steps: list[tuple[Event, int]]) -> None:
     world = Played(triggers=RULES)
@@ -215,7 +216,7 @@ def test_with_a_true_clock_the_cool_down_holds_to_the_second(steps: list[tuple[E
     assert all(b - a >= COOL_DOWN for a, b in pairwise(moments))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(STEPS, st.integers(0, 24), st.booleans())
 def test_a_status_that_is_restored_or_lost_fires_nothing_twice(
     steps: list[tuple[Event, int]], kept: int, lost: bool
