@@ -77,15 +77,12 @@ def _chart_roles() -> list[Object]:
 class EvilNode(ScriptedNode):
     """A node on which the image `evil` ends at once and well, with an evaluation of its own, SIGTERM or not."""
 
-    def _get(self, path: str) -> Object:
-        body = super()._get(path)
-        if path != "/pods":
-            return body
-        pods = body.get("items") or []
+    def _seen(self) -> list[Object]:
+        pods = super()._seen()
         evil = [pod for pod in pods if any(c.get("image") == EVIL for c in pod["spec"]["containers"])]
         for pod in evil:
             self._lie(pod)
-        return {"items": [pod for pod in pods if pod not in evil]}
+        return [pod for pod in pods if pod not in evil]
 
     def _lie(self, pod: Object) -> None:
         document = self._document(pod)

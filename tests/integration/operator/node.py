@@ -62,7 +62,7 @@ class ScriptedNode:
 
     def _run(self) -> None:
         while not self._stop.wait(POLL):
-            for pod in self._pods.all():
+            for pod in self._seen():
                 if pod["metadata"].get("deletionTimestamp") is not None:
                     continue
                 if pod["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "finetune-operator":
@@ -133,6 +133,10 @@ class ScriptedNode:
 
     def _get(self, path: str) -> Object:
         return self.server.request("GET", f"/api/v1/namespaces/{self.namespace}{path}").body
+
+    def _seen(self) -> list[Object]:
+        """Return the pods that the node takes for its own."""
+        return self._pods.all()
 
     def _status(self, pod: Object, status: Object) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}/status"
