@@ -141,7 +141,7 @@ def posted(client: Client, busy: Callable[[], bool], seconds: float) -> int:
         await asyncio.sleep(seconds)
         task.cancel()
 
-    asyncio.run(story())
+    run_virtually(story())
     return len(dropped)
 
 
