@@ -52,7 +52,7 @@ class TrainInputs(Document, frozen=True):
     earlier: Annotated[tuple[EarlierAttempt, ...], msgspec.Meta(max_length=16)] = ()
 
 
-class EvaluateInputs(Document, frozen=True):
+class EvaluateInputs(Document, frozen=True, omit_defaults=True):
     """What to measure; `round` counts evaluations of one candidate, from 1.
 
     `checkpoint` is that of a rebuild's candidate, from which later runs begin.
