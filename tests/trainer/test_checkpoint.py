@@ -246,6 +246,38 @@ def test_a_checkpoint_that_cannot_be_a_base_is_refused_with_the_reason(
     assert caught.value.remedy
 
 
+@pytest.mark.row("R255")
+@pytest.mark.parametrize(
+    ("activation", "right"),
+    [
+        ("nn.SiLU()", True),
+        ("torch.nn.LeakyReLU(0.1, inplace=True)", True),
+        ("__import__('os').abort()", False),
+        ("nn.Hardtanh(__import__('os').abort())", False),
+        ("nn.ReLU(inplace=__import__('os').abort())", False),
+        ("nn.ReLU() if __import__('os').abort() else nn.SiLU()", False),
+        ("nn.modules.activation.__builtins__['exec']('')", False),
+        ("nn.SiLU(", False),
+        ("(" * 9000, False),
+        ("nn.SiLU", False),
+        (7, False),
+    ],
+    ids=str,
+)
+def test_an_activation_is_a_class_of_torch_and_nothing_that_python_would_do(
+    best_pt: Path, activation: object, right: bool
+) -> None:
+    """Ultralytics has Python evaluate it whenever it builds the model: as training begins, and for an evaluation."""
+    checkpoint = load_checkpoint(best_pt, "it")
+    weights_of(checkpoint).yaml["activation"] = activation
+    if right:
+        check_usable(checkpoint, "it", SIDE)
+        return
+    with pytest.raises(StepError, match=r"has an activation that is no class of torch\.nn") as caught:
+        check_usable(checkpoint, "it", SIDE)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+
+
 @pytest.mark.parametrize(
     ("stride", "size", "right"), [(32, 640, True), (64, 640, True), (64, 672, False), (32, 650, False)]
 )

@@ -155,7 +155,7 @@ def told(world: World, classes: tuple[str, ...], scratch: Path) -> Story:
     anchor = ["--anchor", str(world.anchor)]
     assert main(["pool", "add", str(world.pool), "--from", str(world.root / "new"), *anchor, *verified]) == 0
     base = imported(world, classes, scratch)
-    changes = {"classes": list(classes), "serving__imageSize": SIDE, "holdout": "0.2", "mixing__ratio": "1"}
+    changes = {"classes": list(classes), "serving__imageSize": SIDE, "holdout": "0.5", "mixing__ratio": "1"}
     document = world.parsed(base, **changes, training=training_parameters(epochs=1))
     messages: list[bytes] = []
 

@@ -52,6 +52,26 @@ def document(world: World) -> dict[str, Any]:
     return document_json(world.snapshot)
 
 
+def evaluation(world: World) -> dict[str, Any]:
+    """What the evaluation's step is given."""
+    [job] = [action for action in world.history if isinstance(action, CreateJob) and action.step == "evaluate"]
+    given: dict[str, Any] = json.loads(job.step_inputs)
+    return given
+
+
+@pytest.mark.row("R256")
+def test_an_evaluation_opens_the_checkpoint_that_later_runs_begin_with() -> None:
+    """Nobody begins with a fine-tune's."""
+    assert evaluation(rebuilt())["checkpoint"] == train_result(images=1560)["checkpoint"]
+    world = World()
+    world.settle()
+    world.start("prepare")
+    world.complete("prepare", prepare_result())
+    world.start("train")
+    world.complete("train", train_result())
+    assert "checkpoint" not in evaluation(world)
+
+
 @pytest.mark.row("R230")
 def test_a_rebuild_has_the_policys_own_parameters_and_the_old_base_beside() -> None:
     world = rebuilds()

@@ -52,8 +52,11 @@ class TrainInputs(Document, frozen=True):
     earlier: Annotated[tuple[EarlierAttempt, ...], msgspec.Meta(max_length=16)] = ()
 
 
-class EvaluateInputs(Document, frozen=True):
-    """What to measure; `round` counts evaluations of one candidate, from 1."""
+class EvaluateInputs(Document, frozen=True, omit_defaults=True):
+    """What to measure; `round` counts evaluations of one candidate, from 1.
+
+    `checkpoint` is that of a rebuild's candidate, from which later runs begin.
+    """
 
     attempt: Attempt
     nonce: Nonce
@@ -61,6 +64,7 @@ class EvaluateInputs(Document, frozen=True):
     plan: FileReference
     candidate: FileReference
     live: LiveModel | None = None
+    checkpoint: FileReference | None = None
 
 
 class VerifyInputs(Document, frozen=True):

@@ -37,8 +37,9 @@ class UnusableOutput(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """An open model. `session` is onnxruntime's; `lineage` is None for artifacts of other origin."""
+    """An open model, and its file. `session` is onnxruntime's; `lineage` is None for artifacts of other origin."""
 
+    file: Path
     session: Any
     serving: ServingMetadata
     lineage: Lineage | None
@@ -89,25 +90,17 @@ class Detector:
 
 def open_detector(path: Path, where: str, *, threads: int) -> Detector:
     """Open an artifact on CPU; StepError BaseUnusable when it is none of ours or not of the contract's shape."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # As OMP_WAIT_POLICY in environment.py: do not spin on CPUs that are shared.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry(*_NO_FILES)
-    options.add_session_config_entry(*_ONNX)
     content = path.read_bytes()
     check_network(content, where)
     try:
-        # Bytes, as in the server: for a path, weights are looked for beside it.
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = new_session(content, threads=threads)
     except Exception as error:  # onnxruntime's own classes share no base but Exception
         raise bad_input(
             Reason.BASE_UNUSABLE, f"{where} is no usable ONNX model: {error}.", "Import the model again."
         ) from error
     metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, where)
     _check_shapes(session, metadata.serving, where)
-    detector = Detector(session, metadata.serving, metadata.lineage, where)
+    detector = Detector(path, session, metadata.serving, metadata.lineage, where)
     try:
         detector.check_start()
     except Exception as error:  # see above
@@ -117,6 +110,19 @@ def open_detector(path: Path, where: str, *, threads: int) -> Detector:
             "Import the model again.",
         ) from error
     return detector
+
+
+def new_session(content: bytes, *, threads: int) -> Any:
+    """Return onnxruntime's session of a network on CPU, with as many threads; its errors are onnxruntime's own."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # As OMP_WAIT_POLICY in environment.py: do not spin on CPUs that are shared.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(*_NO_FILES)
+    options.add_session_config_entry(*_ONNX)
+    # Bytes, as in the server: for a path, weights are looked for beside it.
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _check_shapes(session: Any, serving: ServingMetadata, where: str) -> None:

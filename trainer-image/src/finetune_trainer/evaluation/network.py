@@ -35,7 +35,7 @@ def check_network(content: bytes, where: str) -> None:
         raise _unusable(where, f"is no ONNX ({type(error).__name__})") from error
     own = {(function.domain, function.name) for function in model.functions}
     bodies = (function.node for function in model.functions)
-    for node in _nodes((*model.graph.node, *(node for body in bodies for node in body))):
+    for node in every_node((*model.graph.node, *(node for body in bodies for node in body))):
         if node.domain in _STANDARD:
             if node.op_type in CHANCE:
                 raise _unusable(where, f"draws numbers by chance ({node.op_type}), and so may answer a page otherwise")
@@ -43,13 +43,13 @@ def check_network(content: bytes, where: str) -> None:
             raise _unusable(where, f"has the operator {node.op_type} of {node.domain}, which is not in the standard")
 
 
-def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def every_node(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Yield nodes, and those of the graphs within them."""
     for node in nodes:
         yield node
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
-                yield from _nodes(graph.node)
+                yield from every_node(graph.node)
 
 
 def _unusable(where: str, what: str) -> StepError:

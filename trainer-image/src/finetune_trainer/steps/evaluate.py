@@ -20,6 +20,7 @@ from ..evaluation.fields import Model
 from ..evaluation.pages import Page, load_pages
 from ..progress import utc_now
 from ..report.evaluation import class_table, gallery, precision_recall
+from .candidate_network import check_candidate_network, check_candidate_rounding
 from .context import StepContext
 from .listed_pool import erasures_named
 from .measure import (
@@ -52,7 +53,7 @@ def evaluate(
     models = _fetch_models(context, document, inputs)
     span = Span(len(document.classes), min(len(detector.serving.classes) for detector, _ in models.values()))
     with erasures_named(context.storage, yardstick.plan):
-        test, measurements = _measure(context, document, yardstick, models, span)
+        test, measurements = _measure(context, document, inputs, yardstick, models, span)
         replayed = replay(context, document, inputs, yardstick, models, known=span.known)
         today = clock().astimezone(UTC).date()
         baseline = measure_baseline(context, document, inputs, yardstick, models, replayed, today)
@@ -84,6 +85,7 @@ def evaluate(
 def _measure(
     context: StepContext,
     document: TrainingDocument,
+    inputs: EvaluateInputs,
     yardstick: Yardstick,
     models: Mapping[Model, tuple[Detector, str]],
     span: Span,
@@ -110,6 +112,7 @@ def _measure(
             span=span,
             must_answer=name == "candidate",
         )
+    check_candidate_rounding(context, inputs, models["candidate"][0], [*test, *new])
     return test, measurements
 
 
@@ -117,10 +120,12 @@ def _fetch_models(
     context: StepContext, document: TrainingDocument, inputs: EvaluateInputs
 ) -> dict[Model, tuple[Detector, str]]:
     """Return each model by its part in the verdict, with the digest of its artifact."""
+    base = document.base.artifact
     models: dict[Model, tuple[Detector, str]] = {
         "candidate": (fetch_candidate(context, document, inputs.candidate), inputs.candidate.sha256),
-        "base": (fetch_base(context, document), document.base.artifact.sha256),
+        "base": (fetch_base(context, document), base.sha256),
     }
+    check_candidate_network(context, document, inputs, models["candidate"][0], models["base"][0])
     if inputs.live is not None:
         live = inputs.live.artifact
         models["live"] = (fetch_live(context, document, live), live.sha256)

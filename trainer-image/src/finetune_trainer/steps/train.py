@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,35 +20,23 @@ from ..documents.serving import Lineage
 from ..errors import Reason, StepError, bad_input
 from ..progress import FileLines
 from ..report.training import loss_curves
-from ..storage import normalise
 from ..training.arguments import train_arguments
-from ..training.checkpoint import check_is_base, class_names, load_checkpoint, publishable
+from ..training.checkpoint import load_checkpoint, publishable
 from ..training.export import export_onnx, save_checkpoint
 from ..training.loaders import loaders
 from ..training.precision import Hardware, amp_argument, detect_hardware
 from ..training.settings import prepare_ultralytics
-from ..training.start import check_start, random_start
-from ..training.usable import check_usable
 from ..training.yolo import Trained
 from ..training.yolo import train as run_training
 from .context import StepContext
 from .listed_pool import check_says_its_log, erasures_named
-from .models import classes_of_base
 from .scratch import clear
+from .start import Start, fetch_start
 
 if TYPE_CHECKING:  # it imports ultralytics, whose settings are to be written first
     from .kept import KeptStates
 
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - where the kernel has it, not a temporary file
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """The checkpoint that training begins with, what it comes from, and whether every weight of it is taken over."""
-
-    checkpoint: Path
-    digest: str
-    whole: bool
 
 
 def train(context: StepContext, document: TrainingDocument, inputs: TrainInputs) -> TrainResult:
@@ -61,7 +48,7 @@ def train(context: StepContext, document: TrainingDocument, inputs: TrainInputs)
     prepare_ultralytics(context.scratch / "home" / "yolo")
     folder = context.scratch / "train"
     folder.mkdir()
-    start = _fetch_start(context, document, folder)
+    start = fetch_start(context, document, folder)
     data_yaml = _lay_out(context, plan, folder / "data", document.training.epochs)
     context.progress.report(percent=0, epoch=0, epochs=document.training.epochs, activity="loading data and model")
     hardware = detect_hardware()
@@ -97,7 +84,7 @@ def _kept(
     inputs: TrainInputs,
     arguments: Mapping[str, object],
     *,
-    start: _Start,
+    start: Start,
     device: str,
     started: float,
 ) -> KeptStates:
@@ -114,33 +101,6 @@ def _with_log(context: StepContext, error: StepError, log: Path) -> StepError:
         return error
     published = context.publisher.file("train.log", log.read_bytes())
     return StepError(error.error_class, error.reason, error.message, f"{error.remedy} The log: {published.uri}.")
-
-
-def _fetch_start(context: StepContext, document: TrainingDocument, folder: Path) -> _Start:
-    """Return what training begins with: a fine-tune with the base, a rebuild as its document says."""
-    base = document.base.checkpoint.sha256
-    if isinstance(document, FineTuneDocument):
-        return _Start(_fetch_base(context, document, folder / "base.pt"), base, whole=True)
-    target, start = folder / "start.pt", document.start
-    if start is None:
-        loaded = load_checkpoint(_fetch_base(context, document, folder / "base.pt"), document.base.version)
-        random_start(loaded, document.classes, seed=document.mixing.seed, target=target)
-        return _Start(target, base, whole=True)
-    fetched = context.progress.fetching("the start", percent=0, epochs=document.training.epochs)
-    context.storage.fetch(normalise(start.uri), target, sha256=start.sha256, fetched=fetched)
-    check_start(target, start.uri, document.serving.image_size)
-    return _Start(target, start.sha256, whole=False)
-
-
-def _fetch_base(context: StepContext, document: TrainingDocument, target: Path) -> Path:
-    version, checkpoint = document.base.version, document.base.checkpoint
-    fetched = context.progress.fetching("the base", percent=0, epochs=document.training.epochs)
-    context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256, fetched=fetched)
-    loaded = load_checkpoint(target, version)
-    check_usable(loaded, version, document.serving.image_size)
-    check_is_base(loaded, version, pretrained=target.name)
-    check_classes(class_names(loaded), f"The checkpoint of {version}", expected=classes_of_base(document))
-    return target
 
 
 def _lay_out(context: StepContext, plan: Plan, folder: Path, epochs: int) -> Path:

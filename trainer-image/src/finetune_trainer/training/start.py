@@ -1,4 +1,4 @@
-"""What a rebuild begins with: random weights in the base's architecture, or a checkpoint that is no version of ours."""
+"""What training begins with: its architecture, random weights in it, and whether a rebuild may start from it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from ..artifact.metadata import ArtifactMetadata
 from ..errors import Reason, bad_input
 from .checkpoint import MARKER_KEY, check_detector, load_checkpoint, weights_of
-from .export import save_checkpoint
+from .export import export_onnx, save_checkpoint
 from .usable import check_usable
 
 
@@ -24,6 +25,32 @@ def random_start(base: Mapping[str, Any], classes: Sequence[str], *, seed: int, 
         model = DetectionModel(architecture, nc=len(classes), verbose=False)
     model.names = dict(enumerate(classes))
     return save_checkpoint({"epoch": -1, "model": model, "ema": None, "optimizer": None, "train_args": {}}, target)
+
+
+def export_untrained(start: Path, metadata: ArtifactMetadata, folder: Path) -> Path:
+    """Export what training from the checkpoint `start` makes, but for its weights, and return the path.
+
+    Ultralytics trains the architecture that a checkpoint names, for the classes of its data.
+    """
+    loaded, classes = load_checkpoint(start, "the start"), metadata.serving.classes
+    return export_onnx(random_start(loaded, classes, seed=0, target=folder / "untrained.pt"), metadata)
+
+
+def check_same_architecture(checkpoint: Mapping[str, Any], untrained: Mapping[str, Any], where: str) -> None:
+    """Raise StepError BaseUnusable unless training from this checkpoint takes over every weight that it has.
+
+    What it says of its architecture is compared, and not built: it is anybody's word.
+    """
+    model, other = weights_of(checkpoint), weights_of(untrained)
+    says, expected = ({**each.yaml, "yaml_file": None} for each in (model, other))
+    shapes, wanted = ({name: tuple(t.shape) for name, t in each.state_dict().items()} for each in (model, other))
+    if says == expected and shapes == wanted:
+        return
+    raise bad_input(
+        Reason.BASE_UNUSABLE,
+        f"{where} has another architecture than its training began with, so nothing could be trained from it.",
+        "Train with the trainer image of this release.",
+    )
 
 
 def check_start(path: Path, where: str, image_size: int) -> None:

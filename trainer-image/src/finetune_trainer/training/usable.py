@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +12,8 @@ from .checkpoint import weights_of
 
 _KIND: Final = "DetectionModel"
 """The one class of models whose boxes evaluator and server read: others answer in another form."""
+
+_TORCH_NN: Final = re.compile(r"(torch\.)?nn\.\w+")
 
 
 def check_usable(checkpoint: Mapping[str, Any], where: str, image_size: int) -> None:
@@ -25,6 +29,7 @@ def check_usable(checkpoint: Mapping[str, Any], where: str, image_size: int) -> 
             f"{where} was fused: its batch norms are folded into the convolutions, so it cannot be trained on",
             "Use the best.pt that training wrote, not one that was saved after predicting or exporting.",
         )
+    _check_activation(model, where)
     _check_finite(model, where)
     _check_names(model, where)
     stride = int(max(model.stride))
@@ -33,6 +38,43 @@ def check_usable(checkpoint: Mapping[str, Any], where: str, image_size: int) -> 
             f"{where} works on sides that are multiples of {stride} pixels, and {image_size} is none",
             f"Use an image size of {image_size // stride * stride or stride} or {-(-image_size // stride) * stride}.",
         )
+
+
+def _check_activation(model: Any, where: str) -> None:
+    """Raise StepError BaseUnusable for an activation that is more than a class of torch.nn with plain settings.
+
+    Ultralytics builds the model anew as training begins, and has Python evaluate what stands there.
+    """
+    said = getattr(model, "yaml", {}).get("activation")
+    if said is None or (isinstance(said, str) and _is_plain_call(said)):
+        return
+    raise _unusable(
+        f"{where} has an activation that is no class of torch.nn: {str(said)[:80]}",
+        "Train it anew with one such as nn.SiLU() or torch.nn.LeakyReLU(0.1).",
+    )
+
+
+def _is_plain_call(text: str) -> bool:
+    """Tell whether this is `[torch.]nn.Name(...)` of literals."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if (
+        not isinstance(call, ast.Call)
+        or not ast.unparse(call.func).removeprefix("torch.").removeprefix("nn.").isalnum()
+    ):
+        return False
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return ast.unparse(call.func).startswith(("nn.", "torch.nn.")) and all(_is_literal(each) for each in given)
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
 
 
 def _check_finite(model: Any, where: str) -> None:

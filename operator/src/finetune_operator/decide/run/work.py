@@ -293,7 +293,9 @@ def _evaluate_inputs(context: RunContext, status: RunStatus, attempt: Attempt) -
         "candidate": plain(FileReference(uri=status.candidate.uri, sha256=status.candidate.sha256)),
         "live": live and {"version": live.version, "artifact": plain(live.artifact), "inputs": plain(live.inputs)},
     }
-    return _text(step_inputs)
+    # Later runs begin with a new base's checkpoint; a fine-tune's is nobody's start.
+    checkpoint = status.checkpoint if context.run_document.mode == "Rebuild" else None
+    return _text(step_inputs if checkpoint is None else step_inputs | {"checkpoint": plain(checkpoint)})
 
 
 def _measured_beside(context: RunContext, attempt: Attempt) -> ModelReference | None:

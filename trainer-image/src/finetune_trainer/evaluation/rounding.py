@@ -1,0 +1,76 @@
+"""Whether answers hang on the last digits of what a network computes, which are others from machine to machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from ..errors import Reason, bad_input
+from .architecture import disturbed
+from .detector import new_session
+from .preprocess import Tensor
+
+SHARES: Final = (2.0**-23, 2.0**-20)
+"""By how much weights are changed, as a share of each: half a unit in the last place of float32, and some of them."""
+
+DRAWS: Final = 4
+"""Changes by chance for each share: one that happens to lie on the side that a network lets pass is not the last."""
+
+THREADS: Final = (1, 2, 4)
+"""Numbers of threads, by which sums are taken in another order."""
+
+SCORE: Final = 0.02
+"""How far a score may move. Networks that training made moved by 0.00004 (invoices, yolo11 of 0.28 million weights)."""
+
+BOX: Final = 0.01
+"""How far a side of a box may move, as a share of the page's side; those of training moved by 0.00002."""
+
+_SEEN: Final = 0.1
+"""The score from which on it is looked where a box lies."""
+
+
+def check_rounding(content: bytes, where: str, pages: Sequence[Tensor], *, threads: int, seed: int) -> None:
+    """Raise StepError BaseUnusable for a network that answers one of these pages otherwise for a change of rounding.
+
+    `pages` are as the network takes them, (1, 3, size, size); `seed` is one that nobody knew who made the network.
+    Sums are rounded: by other threads, CPUs or releases of onnxruntime otherwise. What such a difference decides is
+    not what was measured, wherever else it is computed.
+    """
+    answers = [_answer(new_session(content, threads=threads), page) for page in pages]
+    for session, changed in _others(content, seed):
+        for page, answer in zip(pages, answers, strict=True):
+            if _is_other(_answer(session, page), answer, page.shape[-1]):
+                raise bad_input(
+                    Reason.BASE_UNUSABLE,
+                    f"{where} answers a page otherwise {changed}: what it finds hangs on how sums are rounded, and so "
+                    "on the machine.",
+                    "See how the model was trained: its weights are too large, or no training made it.",
+                )
+
+
+def _others(content: bytes, seed: int) -> Iterator[tuple[Any, str]]:
+    """Yield sessions of the same network on other terms, and the terms in words."""
+    for threads in THREADS:
+        yield new_session(content, threads=threads), f"with {threads} thread{'s' * (threads > 1)}"
+    chance = np.random.default_rng(seed)
+    for share in SHARES:
+        for _ in range(DRAWS):
+            changed = disturbed(content, share, chance)
+            yield new_session(changed, threads=1), f"where its weights differ by a share of {share:.0e}"
+
+
+def _answer(session: Any, page: Tensor) -> Tensor:
+    output: Tensor = session.run(None, {session.get_inputs()[0].name: page})[0][0]
+    return output
+
+
+def _is_other(answer: Tensor, expected: Tensor, size: int) -> bool:
+    """Tell whether a score, or the place of what is found, is another one; each is (4 + classes, candidates)."""
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
+        return True
+    scores = np.abs(answer[4:] - expected[4:]).max(initial=0.0)
+    seen = np.maximum(answer[4:], expected[4:]).max(axis=0) >= _SEEN
+    boxes = np.abs(answer[:4, seen] - expected[:4, seen]).max(initial=0.0)
+    return bool(scores > SCORE or boxes > BOX * size)

@@ -1,0 +1,131 @@
+"""Whether a candidate is what its run's training could make: the network that it begins with, with sound weights."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ..artifact.metadata import ArtifactMetadata, serving_metadata
+from ..documents.classes import check_classes
+from ..documents.codec import FileReference
+from ..documents.inputs import EvaluateInputs
+from ..documents.run import FineTuneDocument, TrainingDocument
+from ..errors import Reason, bad_input
+from ..evaluation.architecture import Network, difference, farthest, take_apart
+from ..evaluation.detector import Detector
+from ..evaluation.pages import Page
+from ..evaluation.preprocess import decode, prepare
+from ..evaluation.rounding import check_rounding
+from ..storage import normalise
+from .context import StepContext
+
+if TYPE_CHECKING:  # they import torch, which most evaluations need not
+    from .start import Start
+
+_SAME_WEIGHT: Final = 0.001
+"""How far a weight of the artifact may be from the checkpoint's, as a share of its tensor's greatest.
+
+Folding batch norms rounds otherwise on other CPUs, by some 1e-6; fp16, in which a checkpoint has its weights, by 5e-4.
+"""
+
+_PAGES: Final = 8
+"""Pages by which it is seen what hangs on rounding: each is answered some dozen times."""
+
+
+def check_candidate_network(
+    context: StepContext, document: TrainingDocument, inputs: EvaluateInputs, candidate: Detector, base: Detector
+) -> None:
+    """Raise StepError ContractViolated for a candidate that is another network than its training begins with.
+
+    What the base's own artifact is made of suffices for a fine-tune; where that was exported by another release, and
+    for a rebuild, what training begins with is exported anew. A rebuild's checkpoint is opened, too: later runs begin
+    with it.
+    """
+    network, uri = take_apart(candidate.file.read_bytes()), inputs.candidate.uri
+    fine_tunes = isinstance(document, FineTuneDocument)
+    if fine_tunes and difference(network, take_apart(base.file.read_bytes())) is None:
+        return
+    context.progress.report(percent=5, activity="comparing networks")
+    folder = context.scratch / "networks"
+    folder.mkdir(exist_ok=True)
+    start = _fetch_start(context, document, folder)
+    differs = difference(network, _untrained(document, start, folder))
+    if differs is not None:
+        raise bad_input(
+            Reason.CONTRACT_VIOLATED,
+            f"The candidate {uri} is another network than the one that its training begins with: {differs}.",
+            "Train with the trainer image of this release. What was taken over from a run of an earlier one is trained "
+            "anew with another spec.mixing.seed.",
+        )
+    if not fine_tunes and inputs.checkpoint is not None:
+        _check_checkpoint(context, document, inputs.checkpoint, network, folder)
+
+
+def check_candidate_rounding(
+    context: StepContext, inputs: EvaluateInputs, candidate: Detector, pages: Sequence[Page]
+) -> None:
+    """Raise StepError BaseUnusable for a candidate whose answers hang on how sums are rounded, by some of the pages.
+
+    Which pages these are, and how its weights are changed, hangs on the attempt's nonce: nobody knew it who trained.
+    """
+    context.progress.report(percent=90, activity="comparing roundings")
+    chance = random.Random(f"{inputs.nonce} {inputs.candidate.sha256}")  # noqa: S311 - chance, and no secret
+    chosen = chance.sample(list(pages), min(_PAGES, len(pages)))
+    images = (decode(page.image()) for page in chosen)
+    size = candidate.serving.image_size
+    tensors = [prepare(image, size)[0] for image in images if image is not None]
+    check_rounding(
+        candidate.file.read_bytes(),
+        f"The candidate {inputs.candidate.uri}",
+        tensors,
+        threads=context.cpus.threads,
+        seed=chance.getrandbits(64),
+    )
+
+
+def _fetch_start(context: StepContext, document: TrainingDocument, folder: Path) -> Start:
+    from ..training.settings import prepare_ultralytics
+
+    prepare_ultralytics(context.scratch / "home" / "yolo")
+    from .start import fetch_start
+
+    return fetch_start(context, document, folder)
+
+
+def _metadata(document: TrainingDocument) -> ArtifactMetadata:
+    return ArtifactMetadata(serving_metadata(document.classes, document.serving), None)
+
+
+def _untrained(document: TrainingDocument, start: Start, folder: Path) -> Network:
+    from ..training.start import export_untrained
+
+    return take_apart(export_untrained(start.checkpoint, _metadata(document), folder).read_bytes())
+
+
+def _check_checkpoint(
+    context: StepContext, document: TrainingDocument, checkpoint: FileReference, network: Network, folder: Path
+) -> None:
+    """Raise StepError BaseUnusable or ContractViolated unless a new base's checkpoint is the model of its artifact."""
+    from ..training.checkpoint import check_is_base, class_names, load_checkpoint
+    from ..training.export import export_onnx
+    from ..training.start import check_same_architecture
+    from ..training.usable import check_usable
+
+    where, target = f"The candidate's checkpoint {checkpoint.uri}", folder / "candidate.pt"
+    fetched = context.progress.fetching("the candidate's checkpoint", percent=5)
+    context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256, fetched=fetched)
+    loaded = load_checkpoint(target, where)
+    check_usable(loaded, where, document.serving.image_size)
+    check_is_base(loaded, where, pretrained=None)
+    check_classes(class_names(loaded), where, expected=document.classes)
+    check_same_architecture(loaded, load_checkpoint(folder / "untrained.pt", "the start"), where)
+    exported = take_apart(export_onnx(target, _metadata(document)).read_bytes())
+    if difference(network, exported) is None and farthest(network, exported) <= _SAME_WEIGHT:
+        return
+    raise bad_input(
+        Reason.CONTRACT_VIOLATED,
+        f"{where} is another model than the candidate's artifact.",
+        "Train with the trainer image of this release, which exports the checkpoint that it publishes.",
+    )
