@@ -23,6 +23,7 @@ EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
 PIXELS: dict[str, Any] = json.loads((FIXTURES / "pixels.json").read_text())
 COPIES = (
     ("serving-image/src/finetune_server/pages/decoding.py", "trainer-image/src/finetune_trainer/data/decoding.py"),
+    ("serving-image/src/finetune_server/pages/libtiff.py", "trainer-image/src/finetune_trainer/data/libtiff.py"),
     ("serving-image/src/finetune_server/pages/tiff.py", "trainer-image/src/finetune_trainer/labelling/tiff.py"),
 )
 

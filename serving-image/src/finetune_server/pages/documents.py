@@ -10,10 +10,11 @@ import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_raw
 
 from ..errors import RequestError
-from .complaints import jpeg_damage, opencv_speaks, standard_error, tiff_damage
+from .complaints import jpeg_damage, standard_error
 from .formats import Kind
 from .images import decode_image, too_many_pixels
 from .jpeg import END_OF_IMAGE, is_complete
+from .libtiff import opencv_speaks, tiff_damage
 from .missing_text import missing_fonts
 from .pictures import lost_pictures
 from .selection import Drawn
@@ -62,7 +63,7 @@ class Tiff:
         with standard_error() as said, opencv_speaks():
             page = decode_image(content, Kind.TIFF, self._max_pixels)
         os.write(2, b"".join(said))  # into the log, as before it was read here
-        damage = tiff_damage(said)
+        damage = tiff_damage(b"".join(said).decode(errors="replace"))
         return Drawn(page, (_damaged(f"the TIFF's data is damaged or ends too early ({damage})"),) if damage else ())
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .decoding import decode_page, is_plain
+from .libtiff import opencv_speaks, tiff_damage
 
 IMAGE_SUFFIXES: Final = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Of the files that are taken for pages."""
@@ -45,13 +46,6 @@ _END_OF_IMAGE: Final = b"\xff\xd9"
 _POINTER: Final = b"version https://git-lfs.github.com/spec/"
 _COMPLAINTS: Final = ("Corrupt JPEG data", "Premature end of JPEG", "premature end of data")
 """How libjpeg says that it made up what it could not read. It says so to nobody but its standard error."""
-
-_TIFF_DAMAGE: Final = re.compile(
-    r"TIFF_Error (?!_?TIFF(?:Fetch|ReadDirectory|VSetField))(.*)"
-    r"|TIFF_Warning ((?:Fax[^:]*: (?:Warning, )?Premature EOF|Fax4[^:]*: Premature EOL).*)"
-)
-"""How libtiff says of a page's data that it could not read it and left black or white; OpenCV passes it on. What it
-says of tags that it does not need is left out. The server has the same rule."""
 
 _LEFT_OVER: Final = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 """Bytes of the last scan that were not needed: a camera's padding, or what a damaged scan did not come to."""
@@ -149,7 +143,7 @@ def _open(data: bytes) -> tuple[str, ...] | str:
 
 
 def _decode(data: bytes) -> Pixels | str:
-    with _standard_error() as said, _opencv_speaks():
+    with _standard_error() as said, opencv_speaks():
         try:
             image = decode_page(data)
         except cv2.error as error:
@@ -159,8 +153,8 @@ def _decode(data: bytes) -> Pixels | str:
     complaints = _LEFT_OVER.sub(lambda match: _unless_padding(match, data), "".join(said))
     if any(complaint in complaints for complaint in _COMPLAINTS):
         return f"damaged: {' '.join(complaints.split())[:120]}"
-    if (damage := _TIFF_DAMAGE.search(complaints)) is not None:
-        return f"damaged: {(damage[1] or damage[2])[:120]}"
+    if (damage := tiff_damage(complaints)) is not None:
+        return f"damaged: {damage[:120]}"
     return image
 
 
@@ -184,17 +178,6 @@ def _standard_error() -> Iterator[list[str]]:
             os.close(kept)
             caught.seek(0)
             said.append(caught.read().decode(errors="replace"))
-
-
-@contextmanager
-def _opencv_speaks() -> Iterator[None]:
-    """Have OpenCV pass on what libraries warn of, whatever its environment says (OPENCV_LOG_LEVEL)."""
-    kept = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(kept)
 
 
 def _look(image: Pixels) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from ..documents.inputs import TrainInputs
 from ..documents.result import ResumedFrom
 from ..documents.run import TrainingDocument
 from ..errors import Reason, StepError
+from ..local_files import is_full
 from ..storage import join
 from ..training.state import TrainingState
 from ..training.state_file import Header, NotOurs, read_state, write_state
@@ -127,7 +127,8 @@ class KeptStates:
         except NotOurs:
             return None
         except StepError as error:
-            if error.reason is Reason.DATA_UNREADABLE or _is_full(error):  # gone since it was listed, or too large
+            # Gone since it was listed, or too large for this pod's disk: each attempt would fail alike, and need not.
+            if error.reason is Reason.DATA_UNREADABLE or is_full(error.__cause__):
                 return None
             raise
         finally:
@@ -155,12 +156,6 @@ class KeptStates:
     @property
     def _folder(self) -> str:
         return scratch_folder(self.document.artifacts.uri)
-
-
-def _is_full(error: StepError) -> bool:
-    """Tell whether it was this pod's disk that had no room: each attempt would fail alike, and training need not."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def binding_of(plan_sha256: str, base_sha256: str, arguments: Mapping[str, object]) -> str:

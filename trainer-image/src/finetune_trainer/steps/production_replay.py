@@ -29,6 +29,7 @@ from ..evaluation.production import (
     page_that_differs,
     worst_replayed,
 )
+from ..local_files import is_full
 from ..production.drawing import Known
 from ..production.layout import DAYS, Production, production_of
 from ..report.differences import side_by_side
@@ -219,5 +220,5 @@ def _crop(context: StepContext, folder: str, document: CapturedDocument, compare
 def _takes_nothing(error: StepError) -> bool:
     """Tell whether the place takes no picture, now or later: what was measured stands without it."""
     cause = error.__cause__
-    full = isinstance(cause, OSError) and cause.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-    return full or error.reason is Reason.DATA_UNREADABLE
+    read_only = isinstance(cause, OSError) and cause.errno == errno.EROFS
+    return read_only or is_full(cause) or error.reason is Reason.DATA_UNREADABLE

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from msgspec.structs import replace
 
@@ -184,13 +185,17 @@ def _is_wanted(view: PolicyView, entry: Fired, rules: Triggers | None, counts: C
         return False  # it names its base, and nobody would name that one now
     if loses_fields(base, view.versions, view.policy, rebuilds=entry.kind == "Rebuild") is not None:
         return False
-    if entry.kind == "Rebuild":
-        return rebuild.is_on(view) and isinstance(rebuild.wish(view, counts, base), Wish)
-    if entry.kind == "Volume":
-        return rules.volume is not None and volume.wish(rules.volume, counts) is not None
-    if entry.kind == "Performance":
-        return rules.performance is not None and performance.is_wanted(rules.performance, view, counts)
-    return rules.schedule is not None and counts.new > 0
+    match entry.kind:
+        case "Rebuild":
+            return rebuild.is_on(view) and isinstance(rebuild.wish(view, counts, base), Wish)
+        case "Volume":
+            return rules.volume is not None and volume.wish(rules.volume, counts) is not None
+        case "Performance":
+            return rules.performance is not None and performance.is_wanted(rules.performance, view, counts)
+        case "Schedule" | "Manual":
+            return rules.schedule is not None and counts.new > 0
+        case _:
+            assert_never(entry.kind)
 
 
 def _making(view: PolicyView, ruling: Firing | Fired | Missing) -> tuple[CreateRun, ...]:
