@@ -37,8 +37,9 @@ import cv2
 
 from benchmarks.page_files import drawn
 from benchmarks.server_throughput import yolo
+from local_cluster.ports import free_ports
 from server.s3 import CREDENTIALS
-from server.support import ServerProcess, children_of, free_port, install_model, wait_until
+from server.support import ServerProcess, children_of, install_model, wait_until
 
 WITH_ALL = {
     "FINETUNE_CAPTURE_URI": "s3://kept/benchmark",
@@ -210,7 +211,7 @@ class Asked:
         (_, dealt), before = outcomes(self.server), cpu_seconds(self.server)
         took = pool.apply(latencies, (self.server.port, pages, demand))
         if self.keeps:
-            wait_until(lambda: outcomes(self.server)[1] == dealt + len(took), 60)
+            wait_until(lambda: outcomes(self.server)[1] == dealt + len(took))
         self.took += took
         self.cpu += cpu_seconds(self.server) - before
 
@@ -330,7 +331,7 @@ def apart(count: int) -> list[str]:
 @contextmanager
 def store() -> Iterator[int]:
     """Run the store; its port."""
-    spawn, port = get_context("spawn"), free_port()
+    spawn, (port,) = get_context("spawn"), free_ports(1)
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=sink, args=(port, theirs), daemon=True)
     process.start()

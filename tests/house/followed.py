@@ -29,7 +29,7 @@ class Followed:
     ) -> None:
         self._over.set()
         self._server.interrupt()
-        self._thread.join(10)
+        self._thread.join(60)
         self._server.close()
 
     def all(self) -> list[Object]:

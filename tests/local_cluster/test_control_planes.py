@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from local_cluster import ClusterError, ControlPlane, control_plane, control_planes, processes
+from local_cluster.ports import free_ports
 from local_cluster.settings import Settings, settings_from
 
 pytestmark = pytest.mark.control_plane
 
+NAME = f"test-local-{os.getpid()}"
 JOB = {
     "apiVersion": "batch/v1",
     "kind": "Job",
@@ -46,7 +48,7 @@ class Client:
         request = urllib.request.Request(f"{self.plane.url}{path}", json.dumps(body).encode(), headers, method=method)
         context = ssl.create_default_context(cafile=str(self.plane.certificate_authority))
         try:
-            with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+            with urllib.request.urlopen(request, context=context, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -58,7 +60,7 @@ class Client:
         return items
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -67,7 +69,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with control_plane("test-local-cluster") as plane:
+    with control_plane(NAME) as plane:
         yield Client(plane)
 
 
@@ -102,7 +104,7 @@ def test_admission_policies_are_served(client: Client) -> None:
 def test_nobody_gets_in_without_a_token(client: Client) -> None:
     context = ssl.create_default_context(cafile=str(client.plane.certificate_authority))
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(f"{client.plane.url}/api/v1/secrets", context=context, timeout=10)
+        urllib.request.urlopen(f"{client.plane.url}/api/v1/secrets", context=context, timeout=60)
 
 
 def test_credentials_are_closed_to_other_users(client: Client) -> None:
@@ -111,7 +113,7 @@ def test_credentials_are_closed_to_other_users(client: Client) -> None:
 
 
 def test_two_control_planes_run_side_by_side_and_share_nothing(client: Client) -> None:
-    with control_plane("test-local-cluster-2") as second:
+    with control_plane(f"{NAME}-2") as second:
         other = Client(second)
         config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mine"}}
         assert other.send("POST", "/api/v1/namespaces/default/configmaps", config_map)[0] == 201
@@ -125,7 +127,7 @@ def test_two_control_planes_run_side_by_side_and_share_nothing(client: Client) -
 
 
 def test_up_twice_is_the_same_one_and_a_crashed_one_is_replaced(settings: Settings) -> None:
-    name = "test-local-cluster-3"
+    name = f"{NAME}-3"
     try:
         first = control_planes.up(settings, name, lambda _: None)
         assert control_planes.up(settings, name, lambda _: None) == first
@@ -141,10 +143,11 @@ def test_up_twice_is_the_same_one_and_a_crashed_one_is_replaced(settings: Settin
 def test_a_component_that_ends_at_once_is_told_with_its_log_and_the_others_are_stopped(
     tmp_path: Path, settings: Settings
 ) -> None:
-    taken = processes.start(tmp_path, "holder", ["python3", "-m", "http.server", "29998", "--bind", "127.0.0.1"])
-    plan = control_planes.Layout("broken", tmp_path / "broken", "127.0.0.1", 29996, 29998, 29997, on_node=False)
+    api, etcd, peer = free_ports(3)
+    taken = processes.start(tmp_path, "holder", ["python3", "-m", "http.server", str(etcd), "--bind", "127.0.0.1"])
+    plan = control_planes.Layout("broken", tmp_path / "broken", "127.0.0.1", api, etcd, peer, on_node=False)
     try:
-        eventually(lambda: _listens(29998))
+        eventually(lambda: _listens(etcd))
         with pytest.raises(ClusterError, match="etcd ended") as caught:
             control_planes.start(settings, plan)
         assert "address already in use" in caught.value.problem

@@ -14,7 +14,7 @@ from typing import Any
 
 import boto3
 
-from server.support import clean_environment
+from server.support import DEADLINE, clean_environment
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "of-models", "AWS_DEFAULT_REGION": "eu-north-1"}
 
@@ -58,7 +58,7 @@ def s3_server(log: Path) -> Iterator[Bucket]:
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + DEADLINE
         while not (listening := re.search(r"Running on (http://127.0.0.1:\d+)", log.read_text())):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()

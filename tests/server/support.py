@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 MOST_PIXELS = 1_000_000
+DEADLINE = 60.0
+"""Seconds for what an idle machine does at once: a loaded one may take that long, and only what never comes fails."""
 # OpenCV reads its limit once: this process decodes small pages only, as the server's processes do by their setting.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MOST_PIXELS)
 
@@ -31,6 +33,7 @@ from finetune_server.pages.documents import open_document  # noqa: E402
 from finetune_server.pages.formats import needs_process  # noqa: E402
 from finetune_server.pages.images import decode_image  # noqa: E402
 from finetune_server.pages.selection import kind_of  # noqa: E402
+from local_cluster.ports import free_ports  # noqa: E402
 
 MESSAGE = Path(__file__).resolve().parents[1] / "contract" / "messages" / "artifact-metadata.json"
 CLASSES = ("red", "green", "blue")
@@ -154,12 +157,6 @@ def decode(content: bytes, max_pixels: int = MOST_PIXELS) -> npt.NDArray[np.uint
     return decode_image(content, kind, max_pixels)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def clean_environment(**changes: str) -> dict[str, str]:
     """This process's environment without settings of the server or credentials, with `changes`."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("FINETUNE_", "AWS_", "GOOGLE_"))}
@@ -185,7 +182,7 @@ class ServerProcess:
     """`finetune-server serve` as the pod would run it, on a free loopback port; `within` a command that runs it."""
 
     def __init__(self, directory: Path, log: Path, environment: dict[str, str], *within: str) -> None:
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.log = log
         record = json.loads((directory / "model.json").read_text()) if (directory / "model.json").exists() else {}
         settings = {
@@ -208,7 +205,12 @@ class ServerProcess:
             )
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None, timeout: float = 20
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        timeout: float = DEADLINE,
     ) -> Answer:
         """One request on a connection of its own, sent once."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -234,27 +236,27 @@ class ServerProcess:
         """None while nobody listens."""
         try:
             return self.get("/readyz").status
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
 
     def predict_status(self) -> int | None:
         """None while nobody listens."""
         try:
             return self.predict(b"anything").status
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
 
-    def wait_ready(self, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + DEADLINE
         while self.status_of_readyz() != 200:
             assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, f"not ready after {seconds} s: {self.log.read_text()}"
+            assert time.monotonic() < deadline, f"not ready: {self.log.read_text()}"
             time.sleep(0.05)
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def wait_end(self, seconds: float = 30) -> int:
+    def wait_end(self, seconds: float = DEADLINE) -> int:
         """The exit code."""
         return self.process.wait(seconds)
 
@@ -268,7 +270,7 @@ class ServerProcess:
 
 
 def connect(server: ServerProcess) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
 
 
 def children(server: ServerProcess) -> list[int]:
@@ -277,12 +279,17 @@ def children(server: ServerProcess) -> list[int]:
 
 
 def children_of(process: int) -> list[int]:
-    tasks = Path(f"/proc/{process}/task").iterdir()
-    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    """Its children; none of a thread, or a process, that ends meanwhile."""
+    found: list[int] = []
+    with suppress(FileNotFoundError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, (task / "children").read_text().split())
+    return found
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -15,7 +15,7 @@ from openapi_spec_validator import validate
 
 from finetune_server.errors import RequestError
 from finetune_server.web.envelope import unwrapped
-from server.support import Answer, ServerProcess, connect, encode, page_with, pdf, receive_answer
+from server.support import DEADLINE, Answer, ServerProcess, connect, encode, page_with, pdf, receive_answer
 
 PAGE = encode(page_with("red", at=(32, 48)))
 JPEG = encode(page_with("red", at=(32, 48)), ".jpg")
@@ -208,7 +208,7 @@ def test_curl_is_understood(server: ServerProcess, tmp_path: Path, arguments: li
     page = tmp_path / "page.png"
     page.write_bytes(PAGE)
     command = ["curl", "-sS", *(a.format(page) for a in arguments), f"http://127.0.0.1:{server.port}/predict"]
-    said = subprocess.run(command, capture_output=True, check=True, timeout=20).stdout
+    said = subprocess.run(command, capture_output=True, check=True, timeout=DEADLINE).stdout
     assert b'"field":"red"' in said, said
 
 

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,16 +44,17 @@ Files = dict[str, bytes]
 
 def capture_of(server: ServerProcess, what: str, **labels: str) -> float:
     """A series of capture, summed over the labels that are not given."""
+    return summed(server.metrics(), f"capture_{what}", **labels)
+
+
+def summed(samples: dict[str, float], what: str, **labels: str) -> float:
+    """A series of a scrape, summed over the labels that are not given."""
     wanted = [f'{name}="{value}"' for name, value in labels.items()]
-    return sum(
-        v
-        for k, v in server.metrics().items()
-        if k.startswith(f"finetune_capture_{what}{{") and all(w in k for w in wanted)
-    )
+    return sum(v for k, v in samples.items() if k.startswith(f"finetune_{what}{{") and all(w in k for w in wanted))
 
 
-def wait_stored(server: ServerProcess, pages: int, seconds: float = 20) -> None:
-    wait_until(lambda: capture_of(server, "pages_total", outcome="Stored") == pages, seconds)
+def wait_stored(server: ServerProcess, pages: int) -> None:
+    wait_until(lambda: capture_of(server, "pages_total", outcome="Stored") == pages)
 
 
 def folder(files: Files, name: str) -> list[tuple[str, Any]]:
@@ -169,13 +170,23 @@ def test_what_waits_is_written_in_the_drain_and_the_window_with_it(tmp_path: Pat
     for number in range(20):
         assert server.predict(encode(page_with("red", at=(number, 48)))).status == 200
     server.terminate()
-    assert server.wait_end(15) == 0
+    assert server.wait_end() == 0
     files = on_disk(tmp_path / "kept")
     assert len(records(files)) == 20
-    ((_, window),) = folder(files, "windows")
-    assert window["answered"] == {"pages": 20, "documents": 20}
-    assert window["strata"]["Random"] == {"selected": 20, "stored": 20, "queue": 0, "cap": 0, "storage": 0}
-    assert window["probability"] == {"configured": "1", "lowest": "1", "last": "1"}
+    windows = [window for _, window in folder(files, "windows")]  # two, where ten minutes of the clock are full
+    assert total(window["answered"] for window in windows) == {"pages": 20, "documents": 20}
+    kept = {"selected": 20, "stored": 20, "queue": 0, "cap": 0, "storage": 0}
+    assert total(window["strata"]["Random"] for window in windows) == kept
+    for window in windows:
+        assert window["probability"] == {"configured": "1", "lowest": "1", "last": "1"}
+
+
+def total(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """The sum of counts with the same names."""
+    summed_up: dict[str, int] = {}
+    for count in counts:
+        summed_up = {name: summed_up.get(name, 0) + number for name, number in count.items()}
+    return summed_up
 
 
 def test_a_cap_lowers_the_probability_that_is_recorded_and_stops_uncertain_pages(tmp_path: Path, start: Any) -> None:
@@ -183,7 +194,7 @@ def test_a_cap_lowers_the_probability_that_is_recorded_and_stops_uncertain_pages
     for number in range(120):
         assert server.predict(encode(page_with("red", at=(number % 100, 48)))).status == 200
     server.terminate()
-    assert server.wait_end(15) == 0
+    assert server.wait_end() == 0
     files = on_disk(tmp_path / "kept")
     kept = records(files)
     drawn = [float(r["probability"]) for r in kept if r["stratum"] == "Random"]
@@ -260,14 +271,15 @@ def test_no_answer_fails_or_is_late_and_memory_is_bounded_while_the_store_is(kin
     body = encode(page_with("red", at=(32, 48), width=1000, height=1000), ".bmp")  # 3 MB, and as much in pixels
     with STORES[kind]() as endpoint:
         at_store = {"FINETUNE_CAPTURE_URI": "s3://models/lost", "AWS_ENDPOINT_URL": endpoint, **CREDENTIALS}
-        server = start(**at_store, FINETUNE_CAPTURE_QUEUE_BYTES=str(20 * 1024 * 1024))
+        drain = {"FINETUNE_DRAIN_SECONDS": "600"}
+        server = start(**at_store, **drain, FINETUNE_CAPTURE_QUEUE_BYTES=str(20 * 1024 * 1024))
         server.predict(body, "image/bmp")
         before, slowest = memory_of(server), 0.0
         for _ in range(60):
             started = time.monotonic()
             assert server.predict(body, "image/bmp").status == 200
             slowest = max(slowest, time.monotonic() - started)
-        assert slowest < 2
+        assert slowest < 20, "a page that waits for the store waits for a minute"
         assert server.status_of_readyz() == 200
         lost = capture_of(server, "pages_total", outcome="Queue")
         assert lost >= 50, "20 MB are six of them"
@@ -276,21 +288,20 @@ def test_no_answer_fails_or_is_late_and_memory_is_bounded_while_the_store_is(kin
         report = server.request("POST", "/feedback", b'{"document": "d"}', "application/json")
         assert (report.status, report.json["kept"]) == (202, {"report": False, "page": False})
         assert report.json["reason"] in ("StorageSlow", "StorageUnavailable")
-        started = time.monotonic()
         server.terminate()
-        assert server.wait_end(27) == 0
-        assert time.monotonic() - started < 12, "the queue's 8 s follow the quiet time of a drain"
+        assert server.wait_end() == 0, "the queue's 8 s follow the quiet time of a drain, which may last for minutes"
 
 
 def test_a_page_is_kept_once_nothing_is_answered(start: Any) -> None:
     server = start(FINETUNE_DOCUMENT_SECONDS="3")
     slow = threading.Thread(target=server.predict, args=(slow_pdf(), "application/pdf"))
     slow.start()
-    time.sleep(0.5)  # until the server has begun with it
+    wait_until(lambda: summed(server.metrics(), "requests_in_flight") == 1)
     assert server.predict(PAGE).status == 200
     time.sleep(0.5)
-    stored = capture_of(server, "pages_total", outcome="Stored")
-    assert stored == 0 or not slow.is_alive()
+    samples = server.metrics()
+    stored = summed(samples, "capture_pages_total", outcome="Stored")
+    assert stored == 0 or summed(samples, "requests_in_flight") == 0
     slow.join()
     wait_stored(server, 1)
 
@@ -306,7 +317,7 @@ def test_what_the_store_lost_is_in_the_window_once_it_is_back(tmp_path: Path, st
     kept.unlink()
     wait_stored(server, 30 - int(lost))
     server.terminate()
-    assert server.wait_end(15) == 0
+    assert server.wait_end() == 0
     windows = [window for _, window in folder(on_disk(kept), "windows")]
     counts = [window["strata"]["Random"] for window in windows]
     assert sum(c["queue"] for c in counts) == lost
@@ -342,7 +353,7 @@ def test_a_wrong_setting_ends_the_start_with_a_remedy(
     name: str, value: str, words: str, model_dir: Path, start_server: StartServer
 ) -> None:
     server = start_server(model_dir, **{name: value})
-    assert server.wait_end(20) == 10
+    assert server.wait_end() == 10
     message = server.last_message()
     assert name in message
     assert words in message
@@ -350,9 +361,11 @@ def test_a_wrong_setting_ends_the_start_with_a_remedy(
 
 
 def test_an_id_says_on_which_day_it_was_made() -> None:
+    before = str(datetime.now(UTC).date())
     ids = [new_prediction() for _ in range(100)]
+    days = {before, str(datetime.now(UTC).date())}
     assert len(set(ids)) == 100
-    assert all(len(name) == 32 and day_of(name) == str(datetime.now(UTC).date()) for name in ids)
+    assert all(len(name) == 32 and day_of(name) in days for name in ids)
     assert day_of("f" * 32)  # from elsewhere: any day, no error
 
 
@@ -364,4 +377,4 @@ def test_pages_of_a_large_document_that_would_not_fit_into_the_queue_are_lost_an
     assert len(server.predict(document, "application/pdf", "?pages=all&dpi=144").json["pages"]) == 12
     wait_until(lambda: capture_of(server, "pages_total") == 12)
     assert capture_of(server, "pages_total", outcome="Queue") >= 10
-    assert capture_of(server, "queue_bytes") == 0
+    wait_until(lambda: capture_of(server, "queue_bytes") == 0)

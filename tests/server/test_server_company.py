@@ -13,7 +13,7 @@ import pytest
 
 from finetune_server.model import ByCompany
 from finetune_server.preprocess import Tensor
-from server.support import StartServer, encode, page_with
+from server.support import DEADLINE, StartServer, encode, page_with
 
 CLIENTS = 8
 
@@ -28,7 +28,7 @@ class Recorded:
 
     def run(self, output_names: None, input_feed: dict[str, Tensor]) -> list[npt.NDArray[np.float32]]:
         self._entered.append(self._name)
-        assert self._go_on.wait(10)
+        assert self._go_on.wait(DEADLINE)
         return [np.full(1, self._name, np.float32)]
 
 
@@ -69,7 +69,7 @@ def test_a_page_is_answered_alike_alone_and_in_a_crowd(start_server: StartServer
     together = Barrier(CLIENTS)
 
     def answered(page: bytes) -> list[object]:
-        together.wait(10)
+        together.wait(DEADLINE)
         return [crowded.predict(page).json["fields"] for _ in range(10)]
 
     with ThreadPoolExecutor(CLIENTS) as clients:

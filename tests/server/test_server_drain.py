@@ -15,6 +15,7 @@ import pytest
 
 from server.hostile import hungry_pdf, lying_tiff, slow_pdf
 from server.support import (
+    DEADLINE,
     ServerProcess,
     StartServer,
     connect,
@@ -24,11 +25,12 @@ from server.support import (
     pdf,
     receive_answer,
     tiny_model,
+    wait_until,
 )
 
 PAGE = encode(page_with("red", at=(32, 48)))
-DRAIN_PROMISE = 25.0
-"""Seconds from SIGTERM to the end, at most: 15 of drain, 10 more for answers under way."""
+GRACE = 30.0
+"""Seconds from SIGTERM until Kubernetes kills; the end comes in 25: 15 of drain, 10 more for answers under way."""
 PREDICT = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
 
 
@@ -42,7 +44,7 @@ class ServiceProxy:
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(
             asyncio.start_server(self._connect, "127.0.0.1", 0), self._loop
-        ).result(5)
+        ).result(DEADLINE)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
@@ -71,24 +73,24 @@ class ServiceProxy:
         await asyncio.gather(*connections, return_exceptions=True)
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(DEADLINE)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(DEADLINE)
         self._loop.close()
 
 
 class Client(threading.Thread):
     """Sends pages one after the other until told to stop; every failure is kept, none is tried again."""
 
-    def __init__(self, port: int, *, keep: bool, pause: float, page: bytes = PAGE) -> None:
+    def __init__(self, port: int, *, keep: bool, pause: float, page: bytes = PAGE, good: bool = True) -> None:
         super().__init__(daemon=True)
-        self.port, self.keep, self.pause, self.page = port, keep, pause, page
+        self.port, self.keep, self.pause, self.page, self.good = port, keep, pause, page, good
         self.stopped = threading.Event()
         self.outcomes: list[str] = []
 
     def run(self) -> None:
         # A closed HTTPConnection opens a new one at the next request, and never sends one twice.
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         while not self.stopped.wait(self.pause):
             try:
                 # The bytes decide what they are: no type is sent.
@@ -105,8 +107,22 @@ class Client(threading.Thread):
                 connection.close()
 
 
-def roll(tmp_path: Path, start_server: StartServer, clients: Callable[[int], list[Client]]) -> list[Client]:
-    """Replace one server by another under the clients' load; the old one ends in its promise. Return the clients."""
+def is_answered_by(version: str, clients: list[Client]) -> bool:
+    """Whether good clients had fifty answers of it, and it gave each its last one."""
+    last = {client.outcomes[-1:] == [f"200 {version}"] for client in clients if client.good}
+    return last == {True} and count(clients)[f"200 {version}"] >= 50
+
+
+def roll(
+    tmp_path: Path,
+    start_server: StartServer,
+    clients: Callable[[int], list[Client]],
+    also: Callable[[], bool] = lambda: True,
+) -> list[Client]:
+    """Replace one server by another under the clients' load; the old one ends in its promise. Return the clients.
+
+    It goes on until the new one has answered, and `also` holds.
+    """
     old = start_server(install_model(tmp_path / "old", tiny_model(), "ft_v1.1"))
     new = start_server(install_model(tmp_path / "new", tiny_model(), "ft_v1.2"))
     old.wait_ready()
@@ -115,17 +131,17 @@ def roll(tmp_path: Path, start_server: StartServer, clients: Callable[[int], lis
     for client in everybody:
         client.start()
     new.wait_ready()
-    time.sleep(1)
+    wait_until(lambda: is_answered_by("ft_v1.1", everybody))
     old.terminate()
     # Endpoints and kube-proxy follow the deletion with a delay: until then new connections still come.
     time.sleep(1.5)
     proxy.backend = new.port
-    assert old.wait_end(DRAIN_PROMISE) == 0
-    time.sleep(1)
+    assert old.wait_end(GRACE) == 0
+    wait_until(lambda: is_answered_by("ft_v1.2", everybody) and also())
     for client in everybody:
         client.stopped.set()
     for client in everybody:
-        client.join(20)
+        client.join(DEADLINE)
     proxy.close()
     return everybody
 
@@ -142,7 +158,6 @@ def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartSe
     clients = roll(tmp_path, start_server, ordinary)
     outcomes = count(clients)
     assert set(outcomes) == {"200 ft_v1.1", "200 ft_v1.2"}, outcomes
-    assert min(outcomes.values()) >= 50, outcomes
     assert all(client.outcomes[-1] == "200 ft_v1.2" for client in clients), "everybody has moved"
 
 
@@ -156,30 +171,33 @@ def test_a_rolling_update_under_slow_and_hostile_pages_loses_no_request(
     def clients(port: int) -> list[Client]:
         good.extend([*ordinary(port), Client(port, keep=False, pause=0.1, page=pdf((144, 144)))])
         pages = {"TooMuchTime": slow_pdf(), "TooMuchMemory": hungry_pdf(), "TooManyPixels": lying_tiff()}
-        bad.update({reason: Client(port, keep=False, pause=0.1, page=page) for reason, page in pages.items()})
+        for reason, page in pages.items():
+            bad[reason] = Client(port, keep=False, pause=0.1, page=page, good=False)
         return [*good, *bad.values()]
 
-    roll(tmp_path, start_server, clients)
+    def is_refused() -> bool:
+        return all(client.outcomes for client in bad.values()) and "422 TooMuchTime" in bad["TooMuchTime"].outcomes
+
+    roll(tmp_path, start_server, clients, is_refused)
     outcomes = count(good)
     assert set(outcomes) == {"200 ft_v1.1", "200 ft_v1.2"}, outcomes
     assert all(client.outcomes[-1] == "200 ft_v1.2" for client in good), "everybody has moved"
     for reason, client in bad.items():
         # On a busy machine the time may be over before the memory is, or another slow document has the only turn.
-        assert client.outcomes, reason
         assert set(client.outcomes) <= {f"422 {reason}", "422 TooMuchTime", "503 Overloaded"}, (reason, client.outcomes)
-    assert "422 TooMuchTime" in bad["TooMuchTime"].outcomes
 
 
 @pytest.fixture
 def ready(model_dir: Path, start_server: StartServer) -> ServerProcess:
-    server = start_server(model_dir, FINETUNE_DRAIN_QUIET_SECONDS="0.5")
+    """A server that ends soon after the last request, and not for long after SIGTERM alone."""
+    server = start_server(model_dir, FINETUNE_DRAIN_QUIET_SECONDS="0.5", FINETUNE_DRAIN_SECONDS="600")
     server.wait_ready()
     return server
 
 
 def wait_draining(server: ServerProcess) -> None:
-    while server.status_of_readyz() != 503:
-        time.sleep(0.02)
+    """Wait until it drains; it may be gone already where nobody is connected."""
+    wait_until(lambda: server.status_of_readyz() == 503)
 
 
 def test_while_draining_a_kept_connection_gets_its_answer_and_is_told_to_leave(ready: ServerProcess) -> None:
@@ -194,31 +212,33 @@ def test_while_draining_a_kept_connection_gets_its_answer_and_is_told_to_leave(r
         status, headers = receive_answer(kept)
         assert (status, headers.get("connection")) == (200, "close")
         assert kept.recv(1) == b"", "and the server closes it"
-    assert ready.wait_end(10) == 0
+    assert ready.wait_end() == 0
 
 
 def test_while_draining_new_connections_are_answered_and_probes_do_not_prolong_it(ready: ServerProcess) -> None:
-    ready.terminate()
-    wait_draining(ready)
-    assert (ready.get("/readyz").reason, ready.get("/livez").status) == ("Draining", 200)
-    assert ready.predict(PAGE).status == 200
-    started = time.monotonic()
-    while ready.process.poll() is None:
-        ready.status_of_readyz()
-        assert time.monotonic() - started < 10, "the deadline is at 15 s, the quiet time at 0.5 s"
+    with connect(ready):
+        ready.terminate()
+        wait_draining(ready)
+        assert (ready.get("/readyz").reason, ready.get("/livez").status) == ("Draining", 200)
+        assert ready.predict(PAGE).status == 200
+    wait_until(lambda: ready.status_of_readyz() is None)
     assert ready.wait_end() == 0
+
+
+def in_flight(server: ServerProcess) -> float:
+    return next(v for k, v in server.metrics().items() if k.startswith("finetune_requests_in_flight{"))
 
 
 def test_a_request_that_is_being_sent_at_sigterm_is_answered(ready: ServerProcess) -> None:
     with connect(ready) as slow:
         slow.sendall(PREDICT + PAGE[:10])
-        time.sleep(0.2)
+        wait_until(lambda: in_flight(ready) == 1)
         ready.terminate()
         wait_draining(ready)
         time.sleep(1.5)
         slow.sendall(PAGE[10:])
         assert receive_answer(slow)[0] == 200
-    assert ready.wait_end(10) == 0
+    assert ready.wait_end() == 0
 
 
 def test_an_idle_connection_does_not_hold_the_pod_beyond_the_deadline(

@@ -14,7 +14,17 @@ from onnx import helper
 from starlette.types import Message, Receive, Scope, Send
 
 from finetune_server.web.middleware import AccidentMiddleware
-from server.support import ServerProcess, StartServer, encode, install_model, page_with, pdf, tiny_model, wait_until
+from server.support import (
+    ServerProcess,
+    StartServer,
+    connect,
+    encode,
+    install_model,
+    page_with,
+    pdf,
+    tiny_model,
+    wait_until,
+)
 
 PAGE = encode(page_with("red", at=(32, 48)))
 
@@ -158,9 +168,10 @@ def test_a_drain_begins_and_ends_when_no_thread_can_be_started(model_dir: Path, 
     start += "\nsys.exit(cli.main(['serve']))"
     server = start_server(model_dir, sys.executable, "-c", start, FINETUNE_DRAIN_QUIET_SECONDS="0.5")
     server.wait_ready()
-    server.terminate()
-    assert server.predict(PAGE).status == 200
-    assert server.wait_end(10) == 0
+    with connect(server):  # whose end the drain waits for
+        server.terminate()
+        assert server.predict(PAGE).status == 200
+    assert server.wait_end() == 0
 
 
 def test_a_request_for_which_there_is_no_thread_may_be_tried_again() -> None:

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from server.support import Answer, ServerProcess, StartServer, encode, install_model, page_with, pdf, sha256, tiny_model
+from server.support import (
+    DEADLINE,
+    Answer,
+    ServerProcess,
+    StartServer,
+    encode,
+    install_model,
+    page_with,
+    pdf,
+    sha256,
+    tiny_model,
+)
 from server.test_server_capture import ALL, NONE_DRAWN, folder, on_disk, records, wait_stored
 
 PAGE = encode(page_with("red", at=(32, 48)))
@@ -113,7 +124,7 @@ def test_a_client_may_send_so_many_reports_an_hour_and_no_header_makes_it_anothe
     server = start(FINETUNE_CAPTURE_URI="", FINETUNE_FEEDBACK_PER_HOUR="3")
     answers = []
     for number in range(5):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
         headers = {"Content-Type": "application/json", "X-Forwarded-For": f"10.0.0.{number}"}
         connection.request("POST", "/feedback", b'{"document": "d%d"}' % number, headers)
         response = connection.getresponse()
@@ -129,7 +140,7 @@ def test_a_trusted_proxy_says_who_its_client_is(start: Any) -> None:
     clients = ("10.0.0.1", "10.0.0.2", "10.0.0.1", "2001:db8::1", "2001:db8::2")
     with_ports = ("10.0.0.2:40001", "10.0.0.3:40001", "10.0.0.3:40002", "[2001:db8::3]:40001")
     for client in clients + with_ports:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
         headers = {"Content-Type": "application/json", "X-Forwarded-For": f"6.6.6.6, {client}"}
         connection.request("POST", "/feedback", b'{"document": "d"}', headers)
         statuses.append(connection.getresponse().status)

@@ -14,6 +14,12 @@ from server.support import wait_until
 from server.test_server_writer import KEPT, Files, answer, capturing, report
 
 
+@pytest.fixture(autouse=True)
+def _for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page waits for a lull longer than any test takes."""
+    monkeypatch.setattr("finetune_server.capture.backlog._LULL_SECONDS", 600)
+
+
 def test_while_something_is_answered_pages_wait_and_reports_do_not() -> None:
     files = Files()
     capture = capturing(files)
@@ -99,5 +105,5 @@ def test_a_page_that_an_answer_came_into_is_written_after_it() -> None:
     answer(capture)
     wait_until(lambda: len(files.of("files")) == 1)
     files.answered.close()
-    wait_until(lambda: len(files.of("pages")) == 1, 2)
+    wait_until(lambda: len(files.of("pages")) == 1)
     assert capture.close(10)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_server.errors import RequestError
-from server.support import CLASSES, Answer, ServerProcess, decode, encode, page_with, pdf
+from server.support import CLASSES, DEADLINE, Answer, ServerProcess, decode, encode, page_with, pdf
 
 PAGE = encode(page_with("red", at=(32, 48)))
 
@@ -164,7 +164,7 @@ def test_bad_input_is_refused_with_a_reason(
 def test_a_body_of_unknown_length_is_limited_too(server: ServerProcess) -> None:
     import http.client
 
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
     connection.request(
         "POST", "/predict", iter([bytes(500_000)] * 5), {"Content-Type": "image/png"}, encode_chunked=True
     )

@@ -22,6 +22,7 @@ from finetune_server.errors import StartError
 from finetune_server.metadata import parse_model, parse_settings
 from finetune_server.model import load_detector
 from server.support import (
+    DEADLINE,
     ServerProcess,
     StartServer,
     encode,
@@ -30,6 +31,7 @@ from server.support import (
     serving_settings,
     sha256,
     tiny_model,
+    wait_until,
 )
 
 OTHER = tiny_model(("red", "green", "other"))
@@ -67,7 +69,7 @@ def record_that_is_not_json(directory: Path) -> None:
 
 def never_was_ready(server: ServerProcess) -> tuple[int, str]:
     """Exit code and last log line of a server that must not become ready."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + DEADLINE
     while server.process.poll() is None:
         assert server.status_of_readyz() in (None, 503)
         assert server.predict_status() in (None, 503)
@@ -240,10 +242,7 @@ def test_probes_answer_while_the_model_still_loads(model_dir: Path, start_server
     (model_dir / "model.onnx").unlink()
     os.mkfifo(model_dir / "model.onnx")
     server = start_server(model_dir)
-    deadline = time.monotonic() + 30
-    while server.status_of_readyz() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: server.status_of_readyz() is not None)
     assert server.get("/livez").status == 200
     for path in ("/readyz", "/version"):
         answer = server.get(path)
@@ -266,16 +265,24 @@ def test_the_server_leaves_no_trace_of_telemetry(tmp_path: Path, model_dir: Path
 
 
 def test_sigterm_before_the_server_listens_ends_it_at_once(model_dir: Path, start_server: StartServer) -> None:
-    server = start_server(model_dir)
-    handles_sigterm = 1 << (signal.SIGTERM - 1)
-    status = Path(f"/proc/{server.process.pid}/status")
-    deadline = time.monotonic() + 30
-    while not int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16) & handles_sigterm:  # type: ignore[index]
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    assert server.status_of_readyz() is None
-    server.terminate()
-    assert server.wait_end(10) == 143
+    def told_to_end() -> int:
+        """The exit code of one that is told as soon as it handles the signal."""
+        server = start_server(model_dir)
+        deadline = time.monotonic() + DEADLINE
+        while not handles_sigterm(server):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        server.terminate()
+        return server.wait_end()
+
+    # On a loaded machine it may listen by then: that is another story, which ends with 0.
+    assert next((code for code in (told_to_end() for _ in range(5)) if code != 0), 0) == 143
+
+
+def handles_sigterm(server: ServerProcess) -> bool:
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert caught is not None
+    return bool(int(caught[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
 BASE: dict[str, Any] = {"type": "Base", "base": "base_v1", "owner": None}

@@ -52,7 +52,7 @@ def annotate(exported: Path, truth: Path, returned: Path) -> dict[str, Any]:
     words = ["--export", exported, "--truth", truth, "--classes", ",".join(CLASSES), "--out", returned]
     made = subprocess.run(
         [sys.executable, str(PODS / "annotate.py"), *map(str, words)], env=os.environ | {"PYTHONPATH": str(PODS)},
-        text=True, capture_output=True, timeout=60, check=False,
+        text=True, capture_output=True, timeout=240, check=False,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     said: dict[str, Any] = json.loads(made.stdout)

@@ -7,9 +7,9 @@ import json
 import pickle
 import signal
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -271,21 +271,25 @@ def test_a_store_that_is_slow_to_refuse_is_left_alone_for_a_while(
     local: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[float] = []
+    now = 100.0
 
     def refuse(*_: object) -> None:
-        tried.append(time.monotonic())
-        time.sleep(0.2)
+        nonlocal now
+        tried.append(now)
+        now += 0.2
         raise StepError(ErrorClass.UNAVAILABLE, Reason.STORAGE_UNAVAILABLE, "It is away.", "Wait.")
 
     monkeypatch.setattr(Storage, "put", refuse)
+    monkeypatch.setattr("finetune_trainer.steps.kept.time", SimpleNamespace(monotonic=lambda: now))
     kept = local.attempt(1)
     for epochs in (1, 2, 3):
         kept.keep(state(epochs))
+    now = 102.1
+    kept.keep(state(4))
     assert len(tried) == 1
-    while len(tried) == 1:
-        time.sleep(0.1)
-        kept.keep(state(4))
-    assert tried[1] - tried[0] >= 2.0
+    now = 102.3
+    kept.keep(state(5))
+    assert tried == [100.0, 102.3]
 
 
 def killed(process: subprocess.Popen[str], sent: signal.Signals) -> int:

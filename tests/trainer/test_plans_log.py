@@ -77,12 +77,11 @@ def test_what_came_within_the_hour_before_may_be_left_out(
     policy: Policy, monkeypatch: pytest.MonkeyPatch, minutes: int, taken: bool
 ) -> None:
     """Where a file was copied there with its old time, the run is told to be made anew."""
-    policy.created = datetime.now(UTC)
+    policy.created = made = datetime.now(UTC)
     there = Storage.times
 
     def times(self: Storage, uri: str) -> dict[str, datetime | None]:
-        since = datetime.now(UTC) - timedelta(minutes=minutes)
-        return dict.fromkeys(there(self, uri), since)
+        return dict.fromkeys(there(self, uri), made - timedelta(minutes=minutes))
 
     monkeypatch.setattr(Storage, "times", times)
     plan = policy.run()

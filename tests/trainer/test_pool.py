@@ -186,9 +186,10 @@ def test_classes_txt_serves_as_well_as_data_yaml(world: World, folder: Path) -> 
 
 
 def test_a_batch_that_was_cut_off_does_not_exist(world: World, folder: Path) -> None:
+    before = set((world.pool / "batches").iterdir())
     add_to_pool(world.pool, folder, world.anchor)
-    newest = max((world.pool / "batches").iterdir(), key=lambda p: p.stat().st_mtime_ns)
-    newest.unlink()
+    (added,) = set((world.pool / "batches").iterdir()) - before
+    added.unlink()
     assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES).samples) == 12
     add_to_pool(world.pool, folder, world.anchor)
     assert len(read_pool(Storage(), world.pool.as_uri(), CLASSES).samples) == 16

@@ -41,8 +41,9 @@ def test_pages_are_counted_over_all_splits(world: World) -> None:
 
 
 def test_the_commands_say_how_far_they_are_on_standard_error(
-    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("finetune_trainer.progress.BETWEEN_LINES", 600)  # than which no command takes longer here
     assert main(["anchor", "index", str(world.anchor)]) == 0
     printed = capsys.readouterr()
     assert printed.err.splitlines() == ["anchor index: listing files", "anchor index: 96 of 96 pages"]

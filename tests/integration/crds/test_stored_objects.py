@@ -1,5 +1,6 @@
 """What the last release stored on a real API server is read, kept and updated under today's CRDs."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -33,7 +34,7 @@ ODD = named(odd_policy(), "odd")
 @pytest.fixture(scope="module")
 def upgraded() -> Iterator[ApiServer]:
     """A control plane on which the last release's objects were stored before its CRDs were replaced by today's."""
-    with control_plane("test-stored") as plane, closing(ApiServer(plane)) as server:
+    with control_plane(f"test-stored-{os.getpid()}") as plane, closing(ApiServer(plane)) as server:
         for crd in crds().values():
             answer = server.create(crd_of_the_last_release(crd))
             assert answer.accepted, answer.message

@@ -1,7 +1,6 @@
 """The manifests of `make demo-loop` on a real API server: what its patches make of Deployment and policy."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from finetune_demo.console import Console
 from finetune_demo.kube import Kube
 from finetune_demo.settings import ROOT, Settings
 from finetune_demo.story import Story, load_recipe
-from local_cluster import ControlPlane, control_plane
+from house.planes import plane_with_crds
+from local_cluster import ControlPlane
 from local_cluster.settings import settings_from
 from local_cluster.tools import build
 
@@ -25,7 +25,7 @@ BAKED = render.Images(operator="o:1", trainer="t:1", server="s:1", mounted=False
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
-    with control_plane(f"test-loop-{os.getpid()}") as plane:
+    with plane_with_crds("test-loop") as plane:
         yield plane
 
 
@@ -37,7 +37,6 @@ def test_capture_and_triggers_come_beside_what_is_there(
     settings = Settings(ROOT, tmp_path, tmp_path, None)
     tale = Story(kube.console, settings, Cluster(kube, images), load_recipe(kube.console, settings))
     tale.fill("10.0.0.1")
-    kube.kubectl("apply", "-f", str(ROOT / "crds"))
     for name in ("10-namespaces.yaml", "40-templates.yaml", "50-serving.yaml", "60-policy.yaml"):
         tale.apply(name)
     before = _found(kube)
@@ -63,7 +62,7 @@ def test_capture_and_triggers_come_beside_what_is_there(
     assert triggers.keys() == spec["triggers"].keys() - {"volume"} | {"performance"}, "an alert makes the run instead"
     assert triggers["performance"]["newSamples"] == 50
     kube.kubectl("delete", "namespace", "invoices", "finetune-system")
-    kube.wait("the namespaces are gone", lambda: kube.kubectl("get", "ns").find("invoices") < 0, 60)
+    kube.wait("the namespaces are gone", lambda: kube.kubectl("get", "ns").find("invoices") < 0, 180)
 
 
 def _kube(plane: ControlPlane) -> Kube:

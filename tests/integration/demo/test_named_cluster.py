@@ -87,16 +87,20 @@ def test_another_installation_is_refused(theirs: Theirs) -> None:
         named.connect(Console(), theirs.named)
 
 
-def test_an_object_is_followed_from_what_it_is_through_every_change_for_as_long_as_was_said(theirs: Theirs) -> None:
+def test_an_object_is_followed_from_what_it_is_through_every_change(theirs: Theirs) -> None:
     kube = named.connect(Console(), theirs.named)
     kube.apply(NAMESPACES.read_text())
     kube.kubectl("create", "configmap", "followed", "--from-literal=step=0")
     kube.kubectl("create", "configmap", "beside", "--from-literal=step=0")
     steps: list[str] = []
-    with kube.watching("configmaps", "followed", 5) as states:
+    with kube.watching("configmaps", "followed", 600) as states:
         for state in states:
             steps.append(state["data"]["step"])
-            if len(steps) < 3:
-                kube.kubectl("patch", "configmap", "beside", "-p", '{"data":{"step":"1"}}')
-                kube.kubectl("patch", "configmap", "followed", "-p", f'{{"data":{{"step":"{len(steps)}"}}}}')
+            if len(steps) == 3:
+                break
+            kube.kubectl("patch", "configmap", "beside", "-p", '{"data":{"step":"1"}}')
+            kube.kubectl("patch", "configmap", "followed", "-p", f'{{"data":{{"step":"{len(steps)}"}}}}')
     assert steps == ["0", "1", "2"]
+    with kube.watching("configmaps", "followed", 2) as states:
+        # A loaded machine may take as long to say what it is.
+        assert {state["data"]["step"] for state in states} <= {"2"}, "for as long as was said"

@@ -56,7 +56,7 @@ class ScriptedNode:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         assert self._thread is not None
-        self._thread.join(10)
+        self._thread.join(60)
         self._pods.__exit__(None, None, None)
         self.server.close()
 

@@ -11,7 +11,7 @@ from simulation.stories import promotion, run, stage
 from simulation.trainer_script import Trainer
 
 from .node import ScriptedNode
-from .world import Operator, Space, eventually
+from .world import Operator, Space, at_rest, eventually
 
 pytestmark = pytest.mark.control_plane
 SSA = "application/apply-patch+yaml"
@@ -91,14 +91,13 @@ def test_a_passing_run_goes_live_and_a_promotion_rolls_it_back(
 
 def test_at_rest_nothing_is_written(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
-    time.sleep(3)  # timers of the watch and Events still under way
     objects = [("finetunepolicies", "invoice-fields"), ("modelversions", "invoice-fields-base-v1"),
                ("modelpromotions", "first-base"), ("deployments", "invoice-detector")]  # fmt: skip
-    before = [space.there(*o)["metadata"]["resourceVersion"] for o in objects]
-    writes = _writes(operator)
-    time.sleep(5)
-    assert [space.there(*o)["metadata"]["resourceVersion"] for o in objects] == before
-    assert _writes(operator) == writes
+
+    def written() -> tuple[list[str], float]:
+        return [space.there(*o)["metadata"]["resourceVersion"] for o in objects], _writes(operator)
+
+    at_rest(written, seconds=5, what="it is written")
 
 
 def _writes(operator: Operator) -> float:

@@ -49,7 +49,6 @@ def test_a_rollback_applied_twice_acts_once_and_a_release_lifts_no_later_hold(
 def test_a_policy_made_anew_in_a_flight_puts_nothing_live_and_says_the_way_out(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
-    space.patch("deployments", "invoice-detector", {"spec": {"progressDeadlineSeconds": 5}})
     base_live(space)
     node.broken.add("ft_v1.1")
     space.apply(run())
@@ -62,6 +61,8 @@ def test_a_policy_made_anew_in_a_flight_puts_nothing_live_and_says_the_way_out(
     assert "live" not in space.policy_status()
     eventually(lambda: "'base_v1' served" in hold(space)[1], seconds=60, what="the way out is said")
     assert "go on once the hold is lifted if what they come from is live then" in hold(space)[1]
+    # Not before: the flight is to be under way when its policy is made anew.
+    space.patch("deployments", "invoice-detector", {"spec": {"progressDeadlineSeconds": 5}})
     (out, *_) = manifests(hold(space)[1])
     space.apply({**out, "metadata": {"name": "out"}})
     assert ended(space, "out") == "Succeeded"

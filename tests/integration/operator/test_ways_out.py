@@ -208,11 +208,13 @@ def test_a_promotion_overtaken_while_it_waits_is_measured_again(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
     base_live(space)
-    assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"watch": {"seconds": 10}}}).accepted
+    assert space.patch("deployments", "invoice-detector", {"spec": {"progressDeadlineSeconds": 600}}).accepted
+    node.broken.add("ft_v1.1")
     space.apply(differing("one", 5))
-    eventually(lambda: (space.policy_status().get("inFlight") or {}).get("phase") == "Watching", seconds=60)
+    eventually(lambda: space.policy_status().get("inFlight"), seconds=60, what="one flies")
     space.apply(differing("two", 6))
     eventually(lambda: space.phase("two") == "Promoting", seconds=60, what="two waits behind one")
+    node.broken.clear()
     assert (ends(space, "one"), ends(space, "two")) == ("Promoted", "Promoted")
     rounds = [a.get("round", 0) for a in status(space, "two")["attempts"] if a["step"] == "evaluate"]
     assert (rounds, sorted(trained(node))) == ([1, 2], ["one", "two"])

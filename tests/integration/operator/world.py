@@ -58,13 +58,13 @@ class Operator:
         """End it at once, as a lost node would."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def stop(self) -> int:
         """Ask it to end; return the exit status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
+        return self._process.wait(60)
 
     @property
     def pid(self) -> int:
@@ -76,12 +76,12 @@ class Operator:
         """Make sure that it is gone."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
 
     def probe(self, path: str) -> int:
         """Return the status of a probe; 0 while nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.probes}/{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.probes}/{path}", timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -90,7 +90,7 @@ class Operator:
 
     def metric(self, name: str, having: str = "", *, without: str | None = None) -> float:
         """Return the sum of all series of a metric whose labels have the one text and not the other."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=60) as answer:
             lines = answer.read().decode().splitlines()
         series = [line for line in lines if line.startswith((f"{name}{{", f"{name} ")) and having in line]
         return sum(float(line.rpartition(" ")[2]) for line in series if without is None or without not in line)
@@ -164,6 +164,22 @@ class Space:
         """Return the policy's memory."""
         status: Object = self.there("finetunepolicies", "invoice-fields")["status"]
         return status
+
+
+def at_rest(look: Callable[[], T], *, seconds: float, what: str) -> T:
+    """Return what `look` returns once it has been the same for so many seconds; what never rests fails.
+
+    What is still under way when a test comes here takes a while, and on a loaded machine longer.
+    """
+    end = time.monotonic() + 30 * seconds
+    before = look()
+    while True:
+        time.sleep(seconds)
+        after = look()
+        if after == before:
+            return after
+        assert time.monotonic() < end, f"it goes on: {what}; {before}, then {after}"
+        before = after
 
 
 def eventually(check: Callable[[], T], *, seconds: float = 30, what: str = "it") -> T:

@@ -77,7 +77,7 @@ class RealPrometheus:
     exporter: Exporter
 
 
-def until(look: Callable[[], Any], seconds: float = 30) -> Any:
+def until(look: Callable[[], Any], seconds: float = 90) -> Any:
     """Return what `look` returns once it is true. Raises AssertionError after so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -92,7 +92,7 @@ def asked(url: str, question: Callable[[Asked], Awaitable[T]]) -> T:
     """Return what the operator's client makes of one question."""
 
     async def ask() -> T:
-        client = Prometheus(Address(url=url))
+        client = Prometheus(Address(url=url), seconds=60)
         try:
             return await question(Asked(client))
         finally:
@@ -138,7 +138,7 @@ def started(folder: Path, rules: dict[str, Any], target: str | None = None) -> I
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 @pytest.fixture

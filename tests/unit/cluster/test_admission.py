@@ -7,6 +7,7 @@ import pytest
 from finetune_operator.cluster.admission import ASK_AT_ONCE, Admission
 from finetune_operator.cluster.errors import AdmissionUnavailable, Forbidden
 from finetune_operator.cluster.kinds import Kind
+from house.virtual_time import run_virtually
 
 AWAY = 'failed calling webhook "vjob.kb.io": context deadline exceeded'
 
@@ -41,7 +42,7 @@ def test_once_a_webhook_is_away_few_ask_and_the_others_are_refused_in_its_words(
         assert {str(refusal) for refusal in refusals} == {AWAY}
         assert all(isinstance(refusal, AdmissionUnavailable) for refusal in refusals)
 
-    asyncio.run(story())
+    run_virtually(story())
 
 
 def test_the_first_creation_that_goes_through_lets_all_others_through() -> None:
@@ -52,7 +53,7 @@ def test_the_first_creation_that_goes_through_lets_all_others_through() -> None:
         await many(admission, webhook, 1)
         assert await many(admission, webhook, 20) == ["made"] * 20
 
-    asyncio.run(story())
+    run_virtually(story())
 
 
 def test_another_namespace_and_another_refusal_are_not_held_back() -> None:
@@ -70,4 +71,4 @@ def test_another_namespace_and_another_refusal_are_not_held_back() -> None:
             with pytest.raises(Forbidden, match="quota"):
                 await admission.create(Kind.CONFIG_MAP, "ml", quota)
 
-    asyncio.run(story())
+    run_virtually(story())

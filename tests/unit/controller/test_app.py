@@ -11,6 +11,7 @@ from finetune_operator.cluster.object_ref import ObjectRef
 from finetune_operator.cluster.store import Store
 from finetune_operator.controller.app import App, Ended, _until_the_end, lane, on_change, stop
 from finetune_operator.controller.queue import WorkQueue
+from house.virtual_time import run_virtually
 
 RUN = ObjectRef(Kind.RUN, "ml", "r")
 
@@ -81,7 +82,7 @@ def test_the_operator_ends_with_a_part_that_ended_and_says_why() -> None:
             await _until_the_end(app)
         await stop(app)
 
-    asyncio.run(story())
+    run_virtually(story())
 
 
 def test_a_signal_ends_it_without_an_error() -> None:
@@ -91,7 +92,7 @@ def test_a_signal_ends_it_without_an_error() -> None:
         await _until_the_end(app)
         await stop(app)
 
-    asyncio.run(story())
+    run_virtually(story())
 
 
 def test_what_is_being_worked_on_is_finished_before_the_rest_ends() -> None:
@@ -116,4 +117,4 @@ def test_what_is_being_worked_on_is_finished_before_the_rest_ends() -> None:
         assert not app.tasks["worker-0"].cancelled()
         return done
 
-    assert asyncio.run(story()) == ["worked"]
+    assert run_virtually(story()) == ["worked"]

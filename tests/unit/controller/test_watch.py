@@ -13,6 +13,7 @@ from finetune_operator.cluster.kube import Connection
 from finetune_operator.cluster.store import Store
 from finetune_operator.controller import watch as watching
 from finetune_operator.controller.watch import Watch, WatchEnded, make_registry
+from house.virtual_time import run_virtually
 
 
 async def login() -> Connection:
@@ -50,7 +51,7 @@ def watched(
 
     monkeypatch.setattr(watching, "kopf", SimpleNamespace(**{**vars(kopf), "spawn_tasks": spawn}))
     with pytest.raises(WatchEnded) as ended:
-        asyncio.run(asyncio.wait_for(watch.run(), 5))
+        run_virtually(asyncio.wait_for(watch.run(), 5))
     called.append(str(ended.value))
     return watch, called
 
@@ -96,9 +97,6 @@ def test_what_was_born_in_a_watch_ends_with_it_and_nothing_else_does(monkeypatch
         born["child"] = asyncio.create_task(grandchild())
         await asyncio.sleep(0.01)
 
-    def made(outer: Callable[[], Awaitable[Any]]) -> dict[str, bool]:
-        return asyncio.run(outer())  # type: ignore[arg-type]
-
     async def story() -> dict[str, bool]:
         other = asyncio.create_task(asyncio.sleep(3600))
         watch = Watch(Store(), login, "me", "ml")
@@ -113,4 +111,4 @@ def test_what_was_born_in_a_watch_ends_with_it_and_nothing_else_does(monkeypatch
         ended = {name: task.cancelled() for name, task in born.items()}
         return {**ended, "other": other.done(), "later": later.done()}
 
-    assert made(story) == {"child": True, "grandchild": True, "other": False, "later": False}
+    assert run_virtually(story()) == {"child": True, "grandchild": True, "other": False, "later": False}
