@@ -1,8 +1,6 @@
 """The manifests of `make demo-loop` on a real API server: what its patches make of Deployment and policy."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from finetune_demo.console import Console
 from finetune_demo.kube import Kube
 from finetune_demo.settings import ROOT, Settings
 from finetune_demo.story import Story, load_recipe
-from local_cluster import ControlPlane, control_plane
+from local_cluster import ControlPlane
 from local_cluster.settings import settings_from
 from local_cluster.tools import build
 
@@ -23,13 +21,7 @@ MOUNTED = render.Images(operator="base", trainer="base", server="base", mounted=
 BAKED = render.Images(operator="o:1", trainer="t:1", server="s:1", mounted=False)
 
 
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    with control_plane(f"test-loop-{os.getpid()}") as plane:
-        yield plane
-
-
-@pytest.mark.parametrize("images", [MOUNTED, BAKED], ids=["mounted", "baked"])
+@pytest.mark.parametrize("images", [MOUNTED, pytest.param(BAKED, marks=pytest.mark.deep)], ids=["mounted", "baked"])
 def test_capture_and_triggers_come_beside_what_is_there(
     plane: ControlPlane, tmp_path: Path, images: render.Images
 ) -> None:
@@ -63,6 +55,7 @@ def test_capture_and_triggers_come_beside_what_is_there(
     assert triggers.keys() == spec["triggers"].keys() - {"volume"} | {"performance"}, "an alert makes the run instead"
     assert triggers["performance"]["newSamples"] == 50
     kube.kubectl("delete", "namespace", "invoices", "finetune-system")
+    kube.kubectl("delete", "-f", str(ROOT / "crds"))
     kube.wait("the namespaces are gone", lambda: kube.kubectl("get", "ns").find("invoices") < 0, 60)
 
 
