@@ -47,6 +47,8 @@ def module_marks(tree: ast.Module) -> Iterator[ast.expr]:
                 yield from marks
             case ast.Assign(targets=[ast.Name(id="pytestmark")], value=mark):
                 yield mark
+            case _:
+                pass
 
 
 def is_deep(mark: ast.expr) -> bool:

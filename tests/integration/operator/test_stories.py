@@ -284,7 +284,6 @@ def test_a_foreign_object_with_our_name_is_named_and_left_alone(
     assert space.there("configmaps", snapshot_name("first", uid))["data"] == {"a": "b"}
 
 
-@pytest.mark.deep
 def test_an_image_bumped_by_git_during_a_flip_does_not_lose_it(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
