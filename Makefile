@@ -21,7 +21,7 @@ export PYTHONSAFEPATH := 1
 
 # Types take one core, integration waits half of its time, and the trainer's tests take a core as long as they last: what
 # computes beside them takes what they leave, and no more, so that they wait no longer for it.
-SUITES := lint types,integration+unit trainer-test+server-test,local-cluster-test+simulation,example-test
+SUITES := lint types,integration+unit trainer-test+server-test+local-cluster-test,simulation,example-test
 DEEP_SUITES := integration+unit,simulation trainer-test+server-test,local-cluster-test
 IDLE := nice -n 19
 ASYNC := -o asyncio_default_fixture_loop_scope=function
