@@ -6,8 +6,12 @@ MAKEFLAGS += --no-builtin-rules
 
 # A member's environment is made on first use from its hashed lock; $(call in,NAME) is its bin folder.
 in = $$(scripts/environment $(1))/bin
-REPORTS := build/reports
-PYTEST = mkdir -p $(REPORTS) && $(2) $(call in,$(1))/python -m pytest --junitxml=$(REPORTS)/$@.xml --durations=5
+# `make test` leaves out what is marked deep, and `make test-deep` plays the rest (CONTRIBUTING: running tests).
+DEEP = $(filter deep,$(FINETUNE_TESTS))
+PLAYED = -m "$(if $(DEEP),(deep or part),not deep)$(1)"
+REPORTS = build/reports$(if $(DEEP),/deep)
+PYTEST = mkdir -p $(REPORTS) && $(2) $(call in,$(1))/python -m pytest --junitxml=$(REPORTS)/$@.xml --durations=5 \
+  $(call PLAYED,$(3))
 # Bytecode lies beside the environments: nothing is written to the sources, and no process compiles what another one
 # has compiled. Nothing in a working folder can take the place of a module.
 CACHE = $(or $(FINETUNE_CACHE),$(HOME)/.cache/finetune-operator)
@@ -15,14 +19,15 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX = $(CACHE)/bytecode
 export PYTHONSAFEPATH := 1
 
-# Types take one core, and integration waits half of its time: what computes takes what they leave, and no more, so that
-# they wait no longer for it.
-SUITES := lint types,integration+unit,simulation,example-test local-cluster-test+trainer-test+server-test
+# Types take one core, integration waits half of its time, and the trainer's tests take a core as long as they last: what
+# computes beside them takes what they leave, and no more, so that they wait no longer for it.
+SUITES := lint types,integration+unit trainer-test+server-test+local-cluster-test,simulation,example-test
+DEEP_SUITES := integration+unit,simulation trainer-test+server-test,local-cluster-test
 IDLE := nice -n 19
 ASYNC := -o asyncio_default_fixture_loop_scope=function
 # Tests of the operator in processes side by side; those on a control plane mostly wait for its controllers.
 BESIDE := --numprocesses=auto
-WAITING := --numprocesses=7 --dist=worksteal
+WAITING := --numprocesses=4 --dist=worksteal
 # An eighth of what control planes compute is the collection of garbage, where memory is as scarce as Go takes it to be.
 ROOMY := GOGC=400 GOMEMLIMIT=600MiB
 # What mypy knows of the libraries outlives a checkout, as the environments do.
@@ -42,8 +47,9 @@ test: setup ## everything that needs no node: all suites below, then one summary
 	@scripts/suites $(REPORTS) $(SUITES)
 
 .PHONY: test-deep
-test-deep: setup ## all faults, seeds and examples of unit and simulation, of which `make test` plays a part
-	$(call PYTEST,operator-dev,FINETUNE_TESTS=deep) -W error $(ASYNC) $(BESIDE) tests/unit tests/simulation
+test-deep: export FINETUNE_TESTS := deep
+test-deep: setup ## what `make test` leaves out: more sizes, seeds and combinations, and what cheaper tests hold as well
+	@scripts/suites $(REPORTS) $(DEEP_SUITES)
 
 .PHONY: lint
 lint: ## style, layers, that generated files are fresh, that links lead somewhere
@@ -87,7 +93,7 @@ integration: ## CRDs, chart and operator on a real API server and controller man
 
 .PHONY: local-cluster-test
 local-cluster-test: ## the local cluster's own tests, those that need no node
-	$(call PYTEST,operator-dev,$(ROOMY)) $(ASYNC) -m "not node" tests/local_cluster
+	$(call PYTEST,operator-dev,$(ROOMY), and not node) $(ASYNC) tests/local_cluster
 
 .PHONY: example-test
 example-test: ## the rendered invoices: deterministic, disjoint, boxes inside the page

@@ -112,6 +112,7 @@ def test_credentials_are_closed_to_other_users(client: Client) -> None:
         assert (client.plane.folder / name).stat().st_mode & 0o077 == 0, name
 
 
+@pytest.mark.deep
 def test_two_control_planes_run_side_by_side_and_share_nothing(client: Client) -> None:
     with control_plane(f"{NAME}-2") as second:
         other = Client(second)

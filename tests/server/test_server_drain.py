@@ -154,6 +154,7 @@ def count(clients: list[Client]) -> Counter[str]:
     return Counter(outcome for client in clients for outcome in client.outcomes)
 
 
+@pytest.mark.deep
 def test_a_rolling_update_loses_no_request(tmp_path: Path, start_server: StartServer) -> None:
     clients = roll(tmp_path, start_server, ordinary)
     outcomes = count(clients)

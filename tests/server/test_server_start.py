@@ -292,10 +292,10 @@ BASE: dict[str, Any] = {"type": "Base", "base": "base_v1", "owner": None}
     ("lineage", "setting", "name", "warned"),
     [
         (BASE | {"model": "letters"}, "invoice-fields", "letters", True),
-        (BASE | {"model": "letters"}, "letters", "letters", False),
+        pytest.param(BASE | {"model": "letters"}, "letters", "letters", False, marks=pytest.mark.deep),
         (BASE | {"model": "letters"}, "", "letters", False),
         (BASE | {"model": None}, "invoice-fields", "invoice-fields", False),
-        (BASE, "invoice-fields", "invoice-fields", False),
+        pytest.param(BASE, "invoice-fields", "invoice-fields", False, marks=pytest.mark.deep),
         (None, "invoice-fields", "invoice-fields", False),
     ],
 )

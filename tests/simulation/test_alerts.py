@@ -10,6 +10,7 @@ from finetune_operator.api.policy import Watch
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.controller.reconcile import Reconciler
 from finetune_operator.decide.views import Problem
+from house.deep import first_of
 
 from .controllers import NAMESPACE
 from .invariants import violations
@@ -118,7 +119,7 @@ def test_it_takes_half_an_hour_of_the_watch_and_no_longer() -> None:
 
 
 @pytest.mark.row("D191")
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", first_of(("after", "before")))
 def test_a_crash_at_any_write_takes_it_back_all_the_same(moment: str) -> None:
     total = regression().client.writes
     for number in range(total - 24, total, 2 if moment == "before" else 3):
@@ -174,7 +175,7 @@ def test_the_alert_fires_a_run_and_its_better_version_stays_though_it_is_below_t
 
 
 @pytest.mark.row("D200")
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", first_of(("before", "after")))
 def test_a_crash_at_any_write_makes_the_alerts_run_once(moment: str) -> None:
     rates = {"base_v1": 0.60, "ft_v1.1": 0.95}
     whole = promoted(Watched(rates, PERFORMANCE, watch=20))

@@ -4,6 +4,7 @@ import pytest
 
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.port import Object
+from house.deep import DEEP
 
 from .controllers import NAMESPACE, Jobs, parse_time
 from .deaths import deaths
@@ -49,6 +50,7 @@ def with_jobs(jobs: type[Jobs], story: Story) -> World:
     return world
 
 
+@pytest.mark.part
 @pytest.mark.row("R40")
 @pytest.mark.row("R45")
 @pytest.mark.parametrize("jobs", [Sidecars, Swept])
@@ -59,7 +61,7 @@ def test_a_run_goes_live_all_the_same_and_a_crash_changes_nothing(jobs: type[Job
     assert violations(expected) == []
     trained = [name for name, _ in expected.jobs.created if "-train-1-" in name]
     assert len(trained) == (2 if jobs is Swept else 1), "trained once, and collected where it was swept"
-    for where, world in deaths(lambda: with_jobs(jobs, PASS)):
+    for where, world in deaths(lambda: with_jobs(jobs, PASS), every=1 if DEEP else 3):
         assert violations(world) == [], where
         assert world.summary() == expected.summary(), where
 

@@ -19,12 +19,13 @@ from finetune_operator.decide.policy.triggers import rebuild as trigger
 from finetune_operator.decide.promotion import eligibility
 from finetune_operator.decide.run import acceptance, record, version_spec, work
 from finetune_operator.decide.snapshot import snapshot_of_run
+from house.deep import first_of, in_turn
 
 from .controllers import NAMESPACE
 from .deaths import dying
 from .invariants import violations
 from .stories import STORIES, USER, Story, promotion, run
-from .test_trigger_stories import EACH_LIFE, LIVES
+from .test_trigger_stories import LIVES
 from .test_triggers import Triggered
 from .trainer_script import BOXES, Trainer, digest
 
@@ -310,8 +311,7 @@ def test_a_new_base_is_made_judged_and_started_from(tale: str) -> None:
 
 @pytest.mark.row("R234")
 @pytest.mark.row("D210")
-@pytest.mark.parametrize("lives", EACH_LIFE)
-@pytest.mark.parametrize("tale", TALES)
+@pytest.mark.parametrize(("tale", "lives"), in_turn(TALES, tuple(LIVES)))
 def test_an_operator_that_dies_at_every_write_makes_the_same_base(tale: str, lives: str) -> None:
     world = Played(TALES[tale], LIVES[lives])
     assert world.crashes > 10
@@ -401,7 +401,7 @@ BUGS = {
 }
 
 
-@pytest.mark.parametrize(("tale", "bug"), [(tale, bug) for tale, bugs in BUGS.items() for bug in bugs])
+@pytest.mark.parametrize(("tale", "bug"), first_of((tale, bug) for tale, bugs in BUGS.items() for bug in bugs))
 def test_a_planted_bug_is_found(tale: str, bug: Callable[[pytest.MonkeyPatch], None]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         bug(patch)

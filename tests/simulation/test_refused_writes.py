@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from finetune_operator.cluster.kinds import Kind
-from house.deep import DEEP
+from house.deep import DEEP, in_turn
 
 from .controllers import NAMESPACE
 from .faults import ANSWERS, LOST, Fault, Refusing, What
@@ -36,8 +36,10 @@ def once(answer: str, number: int) -> Fault:
     return lambda asked, _: answer if asked == number else None
 
 
-@pytest.mark.parametrize("answer", [*ANSWERS, LOST])
-@pytest.mark.parametrize("story", [PASS, FAILED_ROLLOUT], ids=lambda story: story.name)
+@pytest.mark.part
+@pytest.mark.parametrize(
+    ("answer", "story"), in_turn((*ANSWERS, LOST), (PASS, FAILED_ROLLOUT)), ids=lambda item: getattr(item, "name", item)
+)
 def test_a_write_that_is_refused_or_lost_once_changes_nothing_of_the_end(story: Story, answer: str) -> None:
     """Of a beginning that stories share, each write once."""
     expected = reference(story).summary()
@@ -54,8 +56,11 @@ SAID = {"422": "somebody's rule", "403": "denied the request", "webhook": "faile
 
 
 @pytest.mark.row("R50")
-@pytest.mark.parametrize("answer", [*ANSWERS, LOST])
-@pytest.mark.parametrize("what", sorted(set(writes(PASS)), key=str), ids=lambda what: f"{what[0]}-{what[1].name}")
+@pytest.mark.parametrize(
+    ("what", "answer"),
+    in_turn(sorted(set(writes(PASS)), key=str), (*ANSWERS, LOST), 2),
+    ids=lambda item: item if isinstance(item, str) else f"{item[0]}-{item[1].name}",
+)
 def test_a_write_that_is_always_refused_is_said_without_haste_and_heals(what: What, answer: str) -> None:
     """For half an hour; then everything ends as if nothing had been, or the run has ended and says why."""
     world = Refusing(PASS, lambda _, asked: answer if asked == what else None)

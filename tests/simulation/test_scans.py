@@ -310,6 +310,7 @@ class LateScans(Lagging):
         return bool(attempts[-1].get("attempt", 0) >= 4 and attempts[-1]["outcome"] == "Succeeded")
 
 
+@pytest.mark.part
 @pytest.mark.parametrize("weather", ["lag", "lost", "all", "two operators"])
 def test_scans_go_on_whatever_the_operator_sees_late(weather: str) -> None:
     for seed in range(6 if DEEP else 2):

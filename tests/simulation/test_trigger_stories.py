@@ -10,7 +10,7 @@ import pytest
 
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.port import Object
-from house.deep import DEEP
+from house.deep import DEEP, in_turn
 
 from .api_server import Client
 from .controllers import NAMESPACE
@@ -100,13 +100,10 @@ LIVES: dict[str, Callable[[int], str | None]] = {
     "before each odd write": lambda number: "before" if number % 2 else None,
     "before or after": lambda number: ("before", "after", None)[number % 3],
 }
-EACH_LIFE = [name for name in LIVES if DEEP or name != "before or after"]
-"""Before and after each write an operator dies in the first three already."""
 
 
 @pytest.mark.row("D147")
-@pytest.mark.parametrize("lives", EACH_LIFE)
-@pytest.mark.parametrize("tale", TALES)
+@pytest.mark.parametrize(("tale", "lives"), in_turn(TALES, tuple(LIVES)))
 def test_an_operator_that_dies_at_every_write_fires_what_one_that_lives_does(tale: str, lives: str) -> None:
     world, expected = Told(TALES[tale], LIVES[lives]), undisturbed(tale)
     assert world.crashes > 10
@@ -205,6 +202,7 @@ class LateTriggers(Lagging):
         return any(c["type"] == "Due" and c["reason"] == "NotEnoughNewSamples" for c in conditions)
 
 
+@pytest.mark.part
 @pytest.mark.row("D147")
 @pytest.mark.parametrize("weather", ["lag", "lost", "all", "two operators"])
 def test_a_pool_is_trained_once_whatever_the_operator_sees_late(weather: str) -> None:

@@ -301,6 +301,7 @@ def killed(process: subprocess.Popen[str], sent: signal.Signals) -> int:
     return process.returncode
 
 
+@pytest.mark.deep
 def test_the_attempt_after_killed_ones_makes_the_model_that_would_have_come(
     world: World, base: dict[str, Any], tmp_path: Path
 ) -> None:

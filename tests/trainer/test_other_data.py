@@ -134,7 +134,11 @@ class Story:
     messages: list[bytes]
 
 
-@pytest.fixture(scope="module", params=[EIGHTY, ("犬",)], ids=["80-classes", "1-class"])
+@pytest.fixture(
+    scope="module",
+    params=[EIGHTY, pytest.param(("犬",), marks=pytest.mark.deep)],
+    ids=["80-classes", "1-class"],
+)
 def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Story:
     classes: tuple[str, ...] = request.param
     world = World(tmp_path_factory.mktemp("other"))

@@ -14,6 +14,7 @@ from finetune_trainer.evaluation import production as counting
 from finetune_trainer.production import drawing
 from finetune_trainer.production.layout import Production as Layout
 from finetune_trainer.steps import production_documents, production_draw, production_replay
+from house.deep import first_of
 from trainer.replaying import NOW, Gate, Seer
 
 LAST = 7040
@@ -187,7 +188,7 @@ def test_nothing_is_wrong_without_a_bug(gate: Gate) -> None:
     assert list(wrong(gate)) == []
 
 
-@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+@pytest.mark.parametrize("plant", first_of(PLANTED), ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_found(
     plant: Callable[[pytest.MonkeyPatch], None], gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,7 @@ def test_it_is_measured_beside_the_base_that_it_is_to_replace(
     assert (measured.candidate.sha256, measured.base.sha256) == (candidate.sha256, base["artifact"]["sha256"])
 
 
+@pytest.mark.deep
 def test_one_that_was_killed_goes_on_and_makes_the_very_same_base(
     rebuilt: tuple[RebuildDocument, PrepareResult, TrainResult],
     shared_world: World,

@@ -74,11 +74,11 @@ def assert_same(one: Trained, other: Trained) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"optimizer": "AdamW"}, id="AdamW"),
-        pytest.param({"optimizer": "SGD", "momentum": "0.937"}, id="SGD"),
-        pytest.param({"optimizer": "MuSGD"}, id="MuSGD"),
+        pytest.param({"optimizer": "AdamW"}, id="AdamW", marks=pytest.mark.deep),
+        pytest.param({"optimizer": "SGD", "momentum": "0.937"}, id="SGD", marks=pytest.mark.deep),
+        pytest.param({"optimizer": "MuSGD"}, id="MuSGD", marks=pytest.mark.deep),
         pytest.param(MOSAIC, id="augmented, and mosaic ends before the last epoch"),
-        pytest.param({"patience": 3}, id="with patience"),
+        pytest.param({"patience": 3}, id="with patience", marks=pytest.mark.deep),
     ],
 )
 def test_a_training_that_was_killed_makes_the_very_same_model(
@@ -92,6 +92,7 @@ def test_a_training_that_was_killed_makes_the_very_same_model(
     assert_same(whole, a_training(shared_world, base, tmp_path / "second").run(PLAIN | changes, state=kept[-1]))
 
 
+@pytest.mark.deep
 def test_a_training_that_is_killed_again_and_again_gets_on(
     shared_world: World, base: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_training_that_is_killed_again_and_again_gets_on(
     assert "epoch 4 of 4 (resumed after epoch 3)" in last.lines.lines[0]["activity"]
 
 
+@pytest.mark.deep
 def test_a_rebuild_goes_on_after_whichever_epoch(shared_world: World, base: dict[str, Any], tmp_path: Path) -> None:
     """In the warm-up, when mosaics are over, and where patience ends it; with its own parameters."""
     own = {"optimizer": "SGD", "momentum": "0.937", "warmupEpochs": "3", "warmupBiasLr": "0.1", "freeze": 0}

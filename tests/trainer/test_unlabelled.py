@@ -103,7 +103,7 @@ def test_with_nothing_unlabelled_a_training_is_bit_for_bit_what_it_was(
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-@pytest.mark.parametrize("mosaic", ["0", "1"])
+@pytest.mark.parametrize("mosaic", [pytest.param("0", marks=pytest.mark.deep), "1"])
 def test_one_with_unlabelled_pages_goes_on_and_makes_the_very_same_model(
     base: dict[str, Any], shared_world: World, tmp_path: Path, mosaic: str
 ) -> None:

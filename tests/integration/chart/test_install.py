@@ -187,6 +187,7 @@ def test_a_namespace_joins_and_leaves_the_release_and_the_others_stay(plane: Con
     assert _watched(server) == "team-a"
 
 
+@pytest.mark.deep
 def test_an_upgrade_to_the_whole_cluster_suffices_for_a_story_elsewhere(
     plane: ControlPlane, server: ApiServer, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""One control plane with our CRDs for all tests of this folder."""
+"""A client of the control plane that no operator watches."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 
 from house.api_server import ApiServer
-from house.planes import plane_with_crds
+from local_cluster import ControlPlane
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ApiServer]:
-    with plane_with_crds("test-crds") as plane, closing(ApiServer(plane)) as client:
+def server(quiet: ControlPlane) -> Iterator[ApiServer]:
+    with closing(ApiServer(quiet)) as client:
         yield client

@@ -1,7 +1,7 @@
 """The manifests of `make demo-loop` on a real API server: what its patches make of Deployment and policy."""
 
 import json
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from finetune_demo.console import Console
 from finetune_demo.kube import Kube
 from finetune_demo.settings import ROOT, Settings
 from finetune_demo.story import Story, load_recipe
-from house.planes import plane_with_crds
+from house.api_server import ApiServer
+from house.planes import install_crds
 from local_cluster import ControlPlane
 from local_cluster.settings import settings_from
 from local_cluster.tools import build
@@ -23,13 +24,7 @@ MOUNTED = render.Images(operator="base", trainer="base", server="base", mounted=
 BAKED = render.Images(operator="o:1", trainer="t:1", server="s:1", mounted=False)
 
 
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    with plane_with_crds("test-loop") as plane:
-        yield plane
-
-
-@pytest.mark.parametrize("images", [MOUNTED, BAKED], ids=["mounted", "baked"])
+@pytest.mark.parametrize("images", [MOUNTED, pytest.param(BAKED, marks=pytest.mark.deep)], ids=["mounted", "baked"])
 def test_capture_and_triggers_come_beside_what_is_there(
     plane: ControlPlane, tmp_path: Path, images: render.Images
 ) -> None:
@@ -37,6 +32,8 @@ def test_capture_and_triggers_come_beside_what_is_there(
     settings = Settings(ROOT, tmp_path, tmp_path, None)
     tale = Story(kube.console, settings, Cluster(kube, images), load_recipe(kube.console, settings))
     tale.fill("10.0.0.1")
+    with closing(ApiServer(plane)) as server:
+        install_crds(server)
     for name in ("10-namespaces.yaml", "40-templates.yaml", "50-serving.yaml", "60-policy.yaml"):
         tale.apply(name)
     before = _found(kube)
@@ -62,6 +59,7 @@ def test_capture_and_triggers_come_beside_what_is_there(
     assert triggers.keys() == spec["triggers"].keys() - {"volume"} | {"performance"}, "an alert makes the run instead"
     assert triggers["performance"]["newSamples"] == 50
     kube.kubectl("delete", "namespace", "invoices", "finetune-system")
+    kube.kubectl("delete", "-f", str(ROOT / "crds"))
     kube.wait("the namespaces are gone", lambda: kube.kubectl("get", "ns").find("invoices") < 0, 180)
 
 

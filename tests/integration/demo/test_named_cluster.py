@@ -13,7 +13,7 @@ from finetune_demo.console import Console, Failed
 from finetune_demo.settings import ROOT, ExistingCluster
 from house.chart import CHART, helm_path
 from integration.operator.world import eventually
-from local_cluster import ControlPlane, control_plane
+from local_cluster import ControlPlane
 from local_cluster.settings import settings_from
 from local_cluster.tools import build
 
@@ -43,12 +43,6 @@ class Theirs:
         self.kubectl("delete", "crd", *named.CRDS, "--ignore-not-found")
 
 
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with control_plane(f"test-demo-{os.getpid()}") as plane:
-        yield plane
-
-
 @pytest.fixture
 def theirs(plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Theirs]:
     (kubectl,) = build(settings_from({}), ["kubectl"])
@@ -61,7 +55,7 @@ def theirs(plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     made.emptied()
 
 
-@pytest.mark.parametrize("namespace", ["finetune-system", "invoices"])
+@pytest.mark.parametrize("namespace", ["invoices", pytest.param("finetune-system", marks=pytest.mark.deep)])
 def test_a_namespace_of_somebody_else_is_refused_and_left_alone(theirs: Theirs, namespace: str) -> None:
     theirs.kubectl("create", "namespace", namespace)
     with pytest.raises(Failed, match=f"namespace '{namespace}' of context .* is not the demo's.*name another cluster"):

@@ -104,6 +104,7 @@ def test_a_surge_that_a_quota_refuses_is_taken_back_without_blame_and_promoted_a
     assert space.policy_status()["serving"] == "ft_v1.1"
 
 
+@pytest.mark.deep
 @pytest.mark.row("D28")
 def test_a_volume_that_hangs_is_nobodys_fault(operator: Operator, space: Space, node: ScriptedNode) -> None:
     deployment(space, progressDeadlineSeconds=5)
@@ -123,6 +124,7 @@ def _started(pod: Object) -> bool:
     return bool((pod.get("status") or {}).get("containerStatuses"))
 
 
+@pytest.mark.deep
 @pytest.mark.long
 @pytest.mark.row("D29")
 def test_an_eviction_in_the_watch_is_waited_for(operator: Operator, space: Space, node: ScriptedNode) -> None:
@@ -150,6 +152,7 @@ def test_an_eviction_in_the_watch_is_waited_for(operator: Operator, space: Space
     assert time.monotonic() - since > 36, "longer than a server may fail"
 
 
+@pytest.mark.deep
 @pytest.mark.long
 @pytest.mark.row("D29")
 def test_a_log_shipper_that_crashes_takes_the_version_back_and_blames_nobody(
@@ -181,6 +184,7 @@ def test_a_log_shipper_that_crashes_takes_the_version_back_and_blames_nobody(
     assert "quarantined" not in space.policy_status()
 
 
+@pytest.mark.deep
 @pytest.mark.long
 @pytest.mark.row("D34")
 def test_a_quarantine_names_its_evidence_and_is_lifted_by_the_promotion_that_the_hold_proposes(
@@ -222,6 +226,7 @@ def test_a_rollback_in_the_middle_of_a_watch_acts_before_the_next_look_that_was_
     assert took < OBSERVED_STEP.total_seconds() - 5, f"{took:.2f} s from the apply of the brake to the old keys"
 
 
+@pytest.mark.deep
 @pytest.mark.row("D33")
 def test_a_sick_live_version_gives_way_to_a_promotion_that_says_so(
     operator: Operator, space: Space, node: ScriptedNode
@@ -248,6 +253,7 @@ def test_a_sick_live_version_gives_way_to_a_promotion_that_says_so(
     assert ends(space, "go") == "Succeeded", "what it asked for is live"
 
 
+@pytest.mark.deep
 @pytest.mark.row("D35")
 def test_after_an_undo_both_ways_out_that_the_hold_names_lead_out(
     operator: Operator, space: Space, node: ScriptedNode

@@ -146,6 +146,7 @@ def test_a_document_made_before_the_runs_own_is_not_judged_by(eve: Space, space:
     assert space.get("modelversions", "invoice-fields-ft-v1.1") is None
 
 
+@pytest.mark.deep
 @pytest.mark.row("R37")
 def test_a_document_made_again_during_a_step_is_not_judged_by(eve: Space, space: Space, node: EvilNode) -> None:
     evaluating(eve, node)
@@ -199,12 +200,14 @@ def test_the_job_that_runs_cannot_be_given_another_trainer(eve: Space, node: Evi
     assert "field is immutable" in refused.message
 
 
+@pytest.mark.deep
 @pytest.mark.row("R72")
 def test_a_pod_that_ends_before_the_jobs_own_is_not_believed(eve: Space, space: Space, node: EvilNode) -> None:
     job, real = evaluating(eve, node)
     believed_by_nobody(eve, space, node, forged(job, real, EVIL))
 
 
+@pytest.mark.deep
 @pytest.mark.row("R72")
 def test_a_pod_that_a_finalizer_keeps_is_not_believed_either(adam: Space, space: Space, node: EvilNode) -> None:
     job, real = evaluating(adam, node)
@@ -234,6 +237,7 @@ def test_a_pod_by_which_the_jobs_controller_takes_the_job_for_complete_is_not_be
     assert [outcome for _, outcome, _ in tries(space)][-1] == "Succeeded"
 
 
+@pytest.mark.deep
 @pytest.mark.row("R73")
 def test_a_pod_in_the_jobs_own_words_makes_neither_of_them_believed(eve: Space, space: Space, node: EvilNode) -> None:
     job, real = evaluating(eve, node)
@@ -253,7 +257,9 @@ LABELS = (names.OWNER_UID_LABEL, names.STEP_LABEL, names.NONCE_LABEL, names.MANA
 
 @pytest.mark.row("R97")
 @pytest.mark.parametrize(
-    "lost", [{"labels": dict.fromkeys(LABELS)}, {"ownerReferences": None}], ids=["labels", "owner"]
+    "lost",
+    [{"labels": dict.fromkeys(LABELS)}, pytest.param({"ownerReferences": None}, marks=pytest.mark.deep)],
+    ids=["labels", "owner"],
 )
 def test_a_job_that_lost_what_it_is_known_by_is_heard_all_the_same(
     eve: Space, space: Space, node: EvilNode, lost: Object
@@ -265,6 +271,7 @@ def test_a_job_that_lost_what_it_is_known_by_is_heard_all_the_same(
     assert tries(space) == [(1, "Succeeded", "")]
 
 
+@pytest.mark.deep
 @pytest.mark.row("R96")
 def test_a_job_that_something_keeps_from_being_collected_holds_nothing_up(
     eve: Space, space: Space, node: EvilNode
@@ -282,6 +289,7 @@ def test_a_job_that_something_keeps_from_being_collected_holds_nothing_up(
     eve.patch("configmaps", "blocker", {"metadata": {"finalizers": None}}, MERGE)
 
 
+@pytest.mark.deep
 @pytest.mark.row("R98")
 def test_a_job_that_somebody_allows_no_pods_says_how_to_go_on(eve: Space, space: Space, node: EvilNode) -> None:
     job, _ = evaluating(eve, node)

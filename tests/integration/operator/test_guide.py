@@ -27,7 +27,10 @@ BLOCKS = blocks_of(GUIDE)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("namespace", "trainer"),
-    [("guide-pass", Trainer()), ("guide-review", Trainer(rate="0.500000"))],
+    [
+        pytest.param("guide-pass", Trainer(), marks=pytest.mark.deep),
+        ("guide-review", Trainer(rate="0.500000")),  # every block: the patch that decides a review acts here alone
+    ],
     ids=["gates-pass", "a-gate-asks-for-review"],
 )
 def test_the_guide_leads_to_a_live_fine_tune_and_back(

@@ -82,7 +82,9 @@ FAILED = {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": now(), "
 @pytest.mark.row("R40")
 @pytest.mark.row("R41")
 @pytest.mark.parametrize(
-    ("helper", "phase"), [({"running": {"startedAt": now()}}, "Running"), (FAILED, "Failed")], ids=["stays", "fails"]
+    ("helper", "phase"),
+    [({"running": {"startedAt": now()}}, "Running"), pytest.param(FAILED, "Failed", marks=pytest.mark.deep)],
+    ids=["stays", "fails"],
 )
 def test_a_result_counts_whatever_a_helper_does(live: Space, node: ScriptedNode, helper: Object, phase: str) -> None:
     node.takes = of("train", beside(node, helper, phase))
@@ -92,6 +94,7 @@ def test_a_result_counts_whatever_a_helper_does(live: Space, node: ScriptedNode,
     eventually(lambda: not running_pods(live), seconds=60, what="a Job that would not end is deleted")
 
 
+@pytest.mark.deep
 @pytest.mark.long
 @pytest.mark.row("R39")
 @pytest.mark.row("R43")
@@ -119,6 +122,7 @@ def test_a_volume_that_does_not_come_is_said_within_a_minute_and_a_mended_templa
     assert training(live) == [("Suspended", "PodTemplateChanged"), ("Succeeded", "")]
 
 
+@pytest.mark.deep
 @pytest.mark.row("R44")
 def test_a_node_that_rejects_a_pod_costs_no_retry(live: Space, node: ScriptedNode) -> None:
     rejected: list[str] = []
@@ -157,6 +161,7 @@ def test_a_result_that_came_while_nobody_looked_is_collected_though_its_job_is_g
     assert node.started.count(("train", "first")) == 1, "nothing was trained twice"
 
 
+@pytest.mark.deep
 @pytest.mark.row("V8")
 def test_a_base_is_verified_after_a_hiccup(operator: Operator, space: Space, node: ScriptedNode) -> None:
     failures: list[str] = []

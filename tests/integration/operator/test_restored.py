@@ -103,6 +103,7 @@ def went_back(space: Space) -> None:
     eventually(lambda: record(space, "ft-v1.1").get("takenBack"), what="the version says so")
 
 
+@pytest.mark.deep
 @pytest.mark.row("D37")
 @pytest.mark.row("D41")
 @pytest.mark.row("P10")
@@ -132,6 +133,7 @@ def test_what_was_taken_back_stays_so_through_a_restore_and_the_way_out_of_the_h
     eventually(lambda: "takenBack" not in record(new, "ft-v1.1"), what="the record follows")
 
 
+@pytest.mark.deep
 @pytest.mark.row("D37")
 def test_what_failed_in_production_is_quarantined_in_the_restored_cluster(
     operator: Operator, space: Space, node: ScriptedNode, restore: Restore
@@ -149,6 +151,7 @@ def test_what_failed_in_production_is_quarantined_in_the_restored_cluster(
     assert new.served() == "base_v1"
 
 
+@pytest.mark.deep
 @pytest.mark.row("D39")
 def test_a_version_whose_pods_never_get_ready_is_not_live_after_a_restore(
     operator: Operator, space: Space, node: ScriptedNode, restore: Restore
@@ -181,6 +184,7 @@ def let_go(space: Space, message: str) -> None:
     assert space.patch("deployments", "invoice-detector?fieldManager=kubectl-patch", patch).accepted
 
 
+@pytest.mark.deep
 @pytest.mark.row("D23")
 def test_a_policy_made_anew_knows_again_what_was_and_holds_until_somebody_says_so(
     operator: Operator, space: Space, node: ScriptedNode

@@ -157,6 +157,7 @@ def test_an_admission_webhook_that_is_down_is_said_and_heals_and_is_no_outage(
     assert "webhook" not in str(space.there("finetuneruns", "r-0")["status"].get("message"))
 
 
+@pytest.mark.deep
 def test_a_webhook_that_hangs_holds_no_other_namespace(
     operator: Operator, plane: ControlPlane, space: Space, node: ScriptedNode
 ) -> None:
@@ -194,7 +195,7 @@ def test_labels_that_a_rule_demands_of_jobs_come_from_the_pod_template(
         assert [labels["cost-centre"] for labels in of_base(space)] == ["42"]
 
 
-@pytest.mark.parametrize("by", ["policy", "template"])
+@pytest.mark.parametrize("by", ["policy", pytest.param("template", marks=pytest.mark.deep)])
 def test_a_base_is_verified_where_every_job_needs_a_queue(
     operator: Operator, space: Space, node: ScriptedNode, by: str
 ) -> None:
@@ -211,6 +212,7 @@ def test_a_base_is_verified_where_every_job_needs_a_queue(
         assert [labels.get(QUEUE) for labels in of_base(space)] == ["rules"]
 
 
+@pytest.mark.deep
 def test_a_run_cannot_leave_the_policys_queue(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"jobs": {"queueName": "rules"}}}).accepted
@@ -223,6 +225,7 @@ def test_a_run_cannot_leave_the_policys_queue(operator: Operator, space: Space, 
     assert {job["metadata"]["labels"][QUEUE] for job in own} == {"rules"}
 
 
+@pytest.mark.deep
 def test_a_quota_on_jobs_is_said_and_finished_jobs_make_room(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -251,6 +254,7 @@ def test_resources_that_no_pod_can_have_end_a_run_before_any_job(operator: Opera
     assert "above its limit of 4Gi" in space.there("finetuneruns", "first")["status"]["message"]
 
 
+@pytest.mark.deep
 def test_only_the_newest_finished_jobs_of_a_policy_stay(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"jobs": {"keep": 2}}}).accepted

@@ -56,6 +56,7 @@ def test_a_policy_scans_and_goes_on_when_it_is_edited_or_suspended(
     assert all(document["immutable"] for document in documents)
 
 
+@pytest.mark.deep
 def test_a_killed_operator_goes_on_with_the_scan_that_was_under_way(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:

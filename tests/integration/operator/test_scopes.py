@@ -90,10 +90,9 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    """A control plane of their own: the other tests' operator watches every namespace of theirs."""
-    with plane_with_crds("test-spaces") as plane:
-        yield plane
+def plane(quiet: ControlPlane) -> ControlPlane:
+    """Another one than the other tests of this folder have: their operator watches every namespace."""
+    return quiet
 
 
 @pytest.fixture
@@ -149,6 +148,7 @@ def test_a_namespace_whose_rights_go_is_given_up_alone_and_taken_up_when_they_ar
     assert operator.stop() == 0
 
 
+@pytest.mark.deep
 def test_a_deleted_namespace_leaves_the_memory_and_comes_back_without_a_restart(
     cluster: Cluster, started: Callable[[Operator], Operator]
 ) -> None:
@@ -243,6 +243,7 @@ class Etcd:
         processes.start(self._plane.folder, "kube-controller-manager", manager)
 
 
+@pytest.mark.deep
 def test_a_restored_etcd_is_noticed_and_what_came_after_the_backup_is_forgotten(tmp_path: Path) -> None:
     with plane_with_crds("test-restore") as plane:
         etcd = Etcd(plane, tmp_path / "copy")

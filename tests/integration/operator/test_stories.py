@@ -123,7 +123,9 @@ def test_a_run_deleted_and_created_again_starts_anew_and_leaves_no_job(
     assert space.there("finetuneruns", "first")["status"]["attempts"][0]["attempt"] == 1
 
 
-@pytest.mark.parametrize("step", ["prepare", "train", "evaluate"])
+@pytest.mark.parametrize(
+    "step", ["train", *(pytest.param(step, marks=pytest.mark.deep) for step in ("prepare", "evaluate"))]
+)
 def test_a_killed_operator_goes_on_where_it_was(
     operator: Operator, space: Space, node: ScriptedNode, step: str
 ) -> None:
@@ -142,6 +144,7 @@ def test_a_killed_operator_goes_on_where_it_was(
     assert space.served() == "ft_v1.1"
 
 
+@pytest.mark.deep
 def test_an_operator_killed_while_it_watches_a_flip_finishes_it(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -177,6 +180,7 @@ def test_rollout_undo_is_respected_and_held(operator: Operator, space: Space, no
     assert space.served() == "base_v1"
 
 
+@pytest.mark.deep
 def test_a_deployment_created_again_serves_what_was_live(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     space.delete("deployments", "invoice-detector")
@@ -186,6 +190,7 @@ def test_a_deployment_created_again_serves_what_was_live(operator: Operator, spa
     eventually(lambda: space.served() == "base_v1", what="the keys are back")
 
 
+@pytest.mark.deep
 def test_a_restored_promotion_does_not_act_again(operator: Operator, space: Space, node: ScriptedNode) -> None:
     tuned_live(space)
     space.delete("modelpromotions", "first-base")
@@ -218,6 +223,7 @@ def test_a_version_that_never_becomes_ready_is_taken_back(operator: Operator, sp
     assert [q["version"] for q in space.policy_status()["quarantined"]] == ["ft_v1.1"]
 
 
+@pytest.mark.deep
 def test_a_version_whose_pods_find_no_room_is_taken_back_and_not_blamed(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -227,6 +233,7 @@ def test_a_version_whose_pods_find_no_room_is_taken_back_and_not_blamed(
     assert space.policy_status().get("quarantined", []) == []
 
 
+@pytest.mark.deep
 def test_a_failing_gate_touches_nothing(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     before = space.there("deployments", "invoice-detector")["metadata"]["generation"]
@@ -243,6 +250,7 @@ def test_a_failing_gate_touches_nothing(operator: Operator, space: Space, node: 
     assert operator.metric("finetune_verdicts_total", f'{named},verdict="Reject"') == 1
 
 
+@pytest.mark.deep
 def test_bad_input_reaches_the_status_with_its_remedy(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     node.answer = lambda step, document, inputs: (10, {
@@ -290,6 +298,7 @@ def test_an_image_bumped_by_git_during_a_flip_does_not_lose_it(
     assert containers[0]["image"] == "server:2"
 
 
+@pytest.mark.deep
 def test_a_review_approved_by_a_patch_goes_live(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     node.answer = Trainer(candidate="0.951000")
@@ -304,6 +313,7 @@ def test_a_review_approved_by_a_patch_goes_live(operator: Operator, space: Space
     assert space.there("finetuneruns", "first")["status"]["decision"]["by"] == "ann@example.com"
 
 
+@pytest.mark.deep
 def test_a_suspended_run_frees_its_pods_and_goes_on_later(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     node.holds.add("train")
@@ -319,6 +329,7 @@ def test_a_suspended_run_frees_its_pods_and_goes_on_later(operator: Operator, sp
     assert [(a["attempt"], a["outcome"]) for a in train] == [(1, "Suspended"), (2, "Succeeded")]
 
 
+@pytest.mark.deep
 def test_a_job_deleted_by_somebody_is_a_failed_attempt_and_not_the_end(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -336,6 +347,7 @@ def test_a_job_deleted_by_somebody_is_a_failed_attempt_and_not_the_end(
     assert [(a["attempt"], a["outcome"]) for a in prepare] == [(1, "Failed"), (2, "Succeeded")]
 
 
+@pytest.mark.deep
 def test_a_run_waits_for_a_pod_template_and_says_so(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     template = space.there("podtemplates", "cpu-trainer")
@@ -348,6 +360,7 @@ def test_a_run_waits_for_a_pod_template_and_says_so(operator: Operator, space: S
     eventually(lambda: space.phase("first") == "Promoted", seconds=90, what="it goes on by itself")
 
 
+@pytest.mark.deep
 @pytest.mark.long
 def test_a_run_whose_pods_are_refused_says_so_and_heals(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)

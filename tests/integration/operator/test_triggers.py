@@ -26,6 +26,7 @@ def due(space: Space) -> str:
     return next((str(c["reason"]) for c in conditions if c["type"] == "Due"), "")
 
 
+@pytest.mark.deep
 @pytest.mark.row("D141")
 @pytest.mark.row("D152")
 def test_a_pool_is_trained_once_and_not_again_when_the_run_is_deleted(
@@ -96,6 +97,7 @@ def over(space: Space, name: str) -> None:
     )
 
 
+@pytest.mark.deep
 @pytest.mark.row("D152")
 @pytest.mark.row("D172")
 def test_a_memory_that_is_lost_and_a_copy_of_the_run_fire_nothing_again(
@@ -122,6 +124,7 @@ def test_a_memory_that_is_lost_and_a_copy_of_the_run_fire_nothing_again(
     assert "copy" not in [entry["run"] for entry in space.policy_status().get("fired", [])]
 
 
+@pytest.mark.deep
 @pytest.mark.row("D170")
 def test_a_run_that_is_deleted_as_soon_as_it_is_there_stays_deleted(
     operator: Operator, space: Space, node: ScriptedNode

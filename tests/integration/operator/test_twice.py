@@ -25,6 +25,7 @@ def apply_again(space: Space, manifest: Object) -> str:
     return ended(space, name)
 
 
+@pytest.mark.deep
 @pytest.mark.row("D56")
 @pytest.mark.row("P16")
 def test_a_rollback_applied_twice_acts_once_and_a_release_lifts_no_later_hold(
@@ -45,6 +46,7 @@ def test_a_rollback_applied_twice_acts_once_and_a_release_lifts_no_later_hold(
     assert space.served() == "base_v1"
 
 
+@pytest.mark.deep
 @pytest.mark.row("D23")
 def test_a_policy_made_anew_in_a_flight_puts_nothing_live_and_says_the_way_out(
     operator: Operator, space: Space, node: ScriptedNode

@@ -38,7 +38,10 @@ def wrong(what: str) -> Any:
     return answer
 
 
-@pytest.mark.parametrize("what", ["bytes", "space", "long", "dot", "at", "surrogate"])
+@pytest.mark.parametrize(
+    "what",
+    ["bytes", *(pytest.param(what, marks=pytest.mark.deep) for what in ("space", "long", "dot", "at")), "surrogate"],
+)
 def test_a_result_that_cannot_be_recorded_fails_its_attempt(
     what: str, space: Space, node: ScriptedNode, operator: Operator
 ) -> None:
@@ -53,6 +56,7 @@ def test_a_result_that_cannot_be_recorded_fails_its_attempt(
     assert status["attempts"][-1]["reason"] == "ResultInvalid"
 
 
+@pytest.mark.deep
 @pytest.mark.long
 @pytest.mark.parametrize("boxes", [2**31, 10**17])
 def test_counts_that_no_status_holds_are_no_evidence(

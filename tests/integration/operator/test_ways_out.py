@@ -71,6 +71,7 @@ def left_over(space: Space) -> Object:
     }
 
 
+@pytest.mark.deep
 def test_runs_of_one_policy_train_one_after_the_other_and_none_is_thrown_away(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -90,6 +91,7 @@ def test_runs_of_one_policy_train_one_after_the_other_and_none_is_thrown_away(
     assert live(space) in {status(space, f"run-{number}")["version"] for number in range(4)}
 
 
+@pytest.mark.deep
 @pytest.mark.long
 def test_runs_that_pass_at_once_all_go_live_and_each_trains_once(
     operator: Operator, space: Space, node: ScriptedNode
@@ -109,6 +111,7 @@ def test_runs_that_pass_at_once_all_go_live_and_each_trains_once(
     assert (status(space, "again")["verdict"], status(space, "again")["version"]) == ("Pass", live(space))
 
 
+@pytest.mark.deep
 def test_of_two_that_ask_for_the_same_one_trains_while_the_other_waits_for_its_review(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -127,6 +130,7 @@ def test_of_two_that_ask_for_the_same_one_trains_while_the_other_waits_for_its_r
     assert trained(node) == ["first", "third"]
 
 
+@pytest.mark.deep
 @pytest.mark.long
 def test_after_a_review_that_nobody_made_a_new_run_asks_again_without_training(
     operator: Operator, space: Space, node: ScriptedNode
@@ -167,6 +171,7 @@ def test_a_flip_that_found_no_room_is_promoted_again_as_its_run_says(
     assert live(space) == "ft_v1.1"
 
 
+@pytest.mark.deep
 def test_a_history_of_runs_from_git_in_an_empty_cluster_comes_out_one_by_one(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -191,6 +196,7 @@ def test_a_history_of_runs_from_git_in_an_empty_cluster_comes_out_one_by_one(
     assert trained(node) == [f"run-{number}" for number in range(5)]
 
 
+@pytest.mark.deep
 def test_a_number_left_over_from_before_a_restore_is_passed_over(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -204,6 +210,7 @@ def test_a_number_left_over_from_before_a_restore_is_passed_over(
     assert live(space) == "ft_v1.2"
 
 
+@pytest.mark.deep
 def test_a_promotion_overtaken_while_it_waits_is_measured_again(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
@@ -220,6 +227,7 @@ def test_a_promotion_overtaken_while_it_waits_is_measured_again(
     assert (rounds, sorted(trained(node))) == ([1, 2], ["one", "two"])
 
 
+@pytest.mark.deep
 def test_people_who_promote_by_hand_find_the_command(operator: Operator, space: Space, node: ScriptedNode) -> None:
     base_live(space)
     assert space.patch("finetunepolicies", "invoice-fields", {"spec": {"promotion": "Manual"}}).accepted

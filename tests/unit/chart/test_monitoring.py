@@ -114,17 +114,17 @@ SET = {
     "fieldDetectionRate.window=7h": (["FinetuneFieldDetectionRateLow"], "ratio_rate7h"),
     "fieldDetectionRate.minimumCount=71": (["FinetuneFieldDetectionRateLow"], ">= 71"),
     "confidence.maximumDrop=0.071": (["FinetuneConfidenceDropped"], "> 0.071"),
-    "confidence.window=7h": (["FinetuneConfidenceDropped"], "mean7h"),
-    "confidence.minimumCount=71": (["FinetuneConfidenceDropped"], ">= 71"),
-    "userReports.minimumCount=71": (["FinetuneUserReportedFailuresRising"], ">= 71"),
-    "inferenceDuration.maximumRatio=7.1": (["FinetuneInferenceLatencyHigh"], "> 7.1"),
-    "inferenceDuration.window=7h": (["FinetuneInferenceLatencyHigh"], "p95_7h"),
+    "confidence.window=8h": (["FinetuneConfidenceDropped"], "mean8h"),
+    "confidence.minimumCount=72": (["FinetuneConfidenceDropped"], ">= 72"),
+    "userReports.minimumCount=73": (["FinetuneUserReportedFailuresRising"], ">= 73"),
+    "inferenceDuration.maximumRatio=7.2": (["FinetuneInferenceLatencyHigh"], "> 7.2"),
+    "inferenceDuration.window=9h": (["FinetuneInferenceLatencyHigh"], "p95_9h"),
     "inferenceDuration.shortWindow=7m": (["FinetuneInferenceLatencyHigh"], "p95_7m"),
-    "inferenceDuration.minimumCount=71": (["FinetuneInferenceLatencyHigh"], ">= 71"),
+    "inferenceDuration.minimumCount=74": (["FinetuneInferenceLatencyHigh"], ">= 74"),
     "scan.maximumIntervals=7.1": (["FinetuneScanStale"], "> 7.1 *"),
-    "review.maximumSeconds=71": (["FinetuneReviewWaiting"], "> 71"),
-    "promotion.maximumSeconds=71": (["FinetunePromotionStuck"], "> 71 +"),
-    "gateError.window=7h": (["FinetuneGateError"], "[7h]"),
+    "review.maximumSeconds=75": (["FinetuneReviewWaiting"], "> 75"),
+    "promotion.maximumSeconds=76": (["FinetunePromotionStuck"], "> 76 +"),
+    "gateError.window=10h": (["FinetuneGateError"], "[10h]"),
 }
 FOR = {
     "fieldDetectionRate": "FinetuneFieldDetectionRateLow",
@@ -139,12 +139,17 @@ FOR = {
     "gateError": "FinetuneGateError",
     "operator": "FinetuneOperatorDown",
 }
+WAITS = {value: f"{minutes}m" for minutes, value in enumerate(FOR, start=71)}
+CHANGED = tuple(
+    f"prometheusRule.{setting}" for setting in (*SET, *(f"{part}.for={time}" for part, time in WAITS.items()))
+)
+"""Every value, each unlike all others: rendered once, and one in the place of another is seen."""
 
 
 @pytest.mark.parametrize("setting", SET)
 def test_each_threshold_window_and_count_is_a_value(setting: str) -> None:
     (name,), text = SET[setting]
-    changed = dict(expressions(rules(f"prometheusRule.{setting}")["groups"]))
+    changed = dict(expressions(rules(*CHANGED)["groups"]))
     before = dict(expressions(rules()["groups"]))
     (full,) = (rule for rule in changed if rule.endswith(name))
     assert text in changed[full]
@@ -153,8 +158,8 @@ def test_each_threshold_window_and_count_is_a_value(setting: str) -> None:
 
 @pytest.mark.parametrize("value", FOR)
 def test_how_long_an_alert_waits_is_a_value(value: str) -> None:
-    assert alerts(f"prometheusRule.{value}.for=71m")[FOR[value]]["for"] == "71m"
-    assert alerts()[FOR[value]]["for"] != "71m"
+    assert alerts(*CHANGED)[FOR[value]]["for"] == WAITS[value]
+    assert alerts()[FOR[value]]["for"] != WAITS[value]
 
 
 def test_every_value_of_the_rules_is_one_that_the_tests_set() -> None:

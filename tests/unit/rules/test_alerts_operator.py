@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Scene, ...]] = {
         Scene("fires for a flight that stays in one phase", {FLIGHT: flat(0)}, {"65m": QUIET, "75m": [alert(STUCK)]}),
         Scene("fires for a promotion that waits", {PENDING: flat(0)}, {"65m": QUIET, "75m": [alert(STUCK)]}),
         Scene(
-            "gives a long watch its time", {FLIGHT: flat(0), series("finetune_watch_seconds"): flat(DAY)}, {"8h": QUIET}
+            "gives a long watch its time", {FLIGHT: flat(0), series("finetune_watch_seconds"): flat(DAY)}, {"3h": QUIET}
         ),
         Scene(
             "leaves what waits for a rollback's hold to the alert on that",

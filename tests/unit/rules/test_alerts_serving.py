@@ -33,6 +33,9 @@ ON_TEST = series("finetune_baseline_confidence", **OF, source="test")
 ON_PRODUCTION = series("finetune_baseline_confidence", **OF, source="production")
 IBAN_LOW = alert(LOW, "critical", field="iban", **OF)
 NOTHING_SERVED: dict[Series, str | None] = dict.fromkeys(served(), None)
+AN_HOUR_OF_PAGES = ("prometheusRule.fieldDetectionRate.window=1h",)
+AN_HOUR_OF_CONFIDENCE = ("prometheusRule.confidence.window=1h",)
+"""Windows of six hours count alike, and take promtool six times as long to fill."""
 
 
 def gone(minutes: int) -> dict[Series, str | None]:
@@ -50,9 +53,9 @@ CASES: dict[str, tuple[Scene, ...]] = {
         Scene(
             "fires for the one field that is found on 85 of 100",
             served(detected={"iban": steady(1.7)}),
-            {"2h": [IBAN_LOW]},
+            {"1h": [IBAN_LOW]},
         ),
-        Scene("is quiet at 92 of 100", served(detected={"iban": steady(1.84)}), {"2h": QUIET}),
+        Scene("is quiet at 92 of 100", served(detected={"iban": steady(1.84)}), {"1h": QUIET}),
         Scene(
             "waits for its time, then fires",
             served(detected={"iban": steady(1.0)}),
@@ -60,18 +63,20 @@ CASES: dict[str, tuple[Scene, ...]] = {
         ),
         Scene(
             "says nothing of few pages, though the field is on none of them",
-            served(pages=steady(0.06), detected={"iban": steady(0)}),
-            {"7h": QUIET},
+            served(pages=steady(0.36), detected={"iban": steady(0)}),
+            {"2h": QUIET},
+            AN_HOUR_OF_PAGES,
         ),
         Scene(
             "adds up replicas, each of which has too few pages",
-            served(pods="abcd", pages=steady(0.06), detected={"iban": steady(0.03)}),
-            {"6h": [IBAN_LOW]},
+            served(pods="abcd", pages=steady(0.36), detected={"iban": steady(0.18)}),
+            {"2h": [IBAN_LOW]},
+            AN_HOUR_OF_PAGES,
         ),
         Scene(
             "fires for a field that was never found, at 0 from the start",
             served(detected={"iban": steady(0)}),
-            {"2h": [IBAN_LOW]},
+            {"1h": [IBAN_LOW]},
         ),
         Scene(
             "fires for a field without a series of detections",
@@ -79,18 +84,18 @@ CASES: dict[str, tuple[Scene, ...]] = {
                 key: None if key[0] == "finetune_field_detected_total" and ("field", "iban") in key[1] else value
                 for key, value in HEALTHY.items()
             },
-            {"2h": [IBAN_LOW]},
+            {"1h": [IBAN_LOW]},
         ),
         Scene(
             "says nothing of a field that no page must carry",
             {series("finetune_field_expected_total", **OF, field="iban", pod=pod): flat(0) for pod in "ab"}
             | {series("finetune_field_detected_total", **OF, field="iban", pod=pod): flat(0) for pod in "ab"},
-            {"2h": QUIET},
+            {"1h": QUIET},
         ),
         Scene(
             "takes a restart for a restart: counters that begin anew",
             served(pages=" ".join(steps((100, 2)) for _ in range(7))),
-            {"2h": QUIET, "5h": QUIET},
+            {"1h45m": QUIET, "3h30m": QUIET},
         ),
         Scene(
             "is not silenced by restarts",
@@ -98,54 +103,54 @@ CASES: dict[str, tuple[Scene, ...]] = {
                 pages=" ".join(steps((100, 2)) for _ in range(7)),
                 detected={"iban": " ".join(steps((100, 1)) for _ in range(7))},
             ),
-            {"2h": [IBAN_LOW]},
+            {"1h": [IBAN_LOW]},
         ),
         Scene(
             "gets on with pods that come and go, whose first scrape finds counts already",
             {
                 key: value
-                for number in range(10)
+                for number in range(5)
                 for key, value in served(
                     pods=(f"p{number}",),
                     pages=f"_x{number * 60 + 1} " + steps((60, 2), start=30),
                     sure=dict.fromkeys(("iban", "total"), f"_x{number * 60 + 1} " + steps((60, 1.8), start=27)),
                 ).items()
             },
-            {"5h": QUIET, "8h": QUIET},
+            {"2h10m": QUIET, "4h10m": QUIET},
         ),
         Scene(
             "names the new version alone, when only that is bad",
-            gone(300)
+            gone(90)
             | served(
                 "ft_v1.3",
                 pods="cd",
-                pages="_x300 " + steps((420, 2)),
-                detected={"iban": "_x300 " + steps((420, 1))},
-                loaded="_x300 " + flat(1, 420),
+                pages="_x90 " + steps((420, 2)),
+                detected={"iban": "_x90 " + steps((420, 1))},
+                loaded="_x90 " + flat(1, 420),
             ),
-            {"4h": QUIET, "7h": [alert(LOW, "critical", field="iban", model="invoices", version="ft_v1.3")]},
+            {"1h25m": QUIET, "3h": [alert(LOW, "critical", field="iban", model="invoices", version="ft_v1.3")]},
         ),
         Scene(
             "ends a quarter of an hour after a bad version is gone, and says nothing of its successor",
-            served(pages=steps((300, 2)), detected={"iban": steps((300, 1))}, loaded=flat(1, 300))
-            | served("ft_v1.3", pods="cd", pages="_x300 " + steps((420, 2)), loaded="_x300 " + flat(1, 420)),
-            {"4h": [IBAN_LOW], "5h20m": QUIET, "7h": QUIET},
+            served(pages=steps((90, 2)), detected={"iban": steps((90, 1))}, loaded=flat(1, 90))
+            | served("ft_v1.3", pods="cd", pages="_x90 " + steps((420, 2)), loaded="_x90 " + flat(1, 420)),
+            {"1h25m": [IBAN_LOW], "1h50m": QUIET, "3h30m": QUIET},
         ),
         Scene(
             "goes on over the minutes that a single pod needs to start again",
             served(
                 pods="a",
-                pages=steps((400, 2), (4, None), (300, 2)),
-                detected={"iban": steps((400, 1), (4, None), (300, 1))},
-                loaded=f"{flat(1, 400)} stale _x3 {flat(1, 300)}",
+                pages=steps((80, 2), (4, None), (300, 2)),
+                detected={"iban": steps((80, 1), (4, None), (300, 1))},
+                loaded=f"{flat(1, 80)} stale _x3 {flat(1, 300)}",
             )
             | dict.fromkeys(served(pods="b"), None),
-            {"6h30m": [IBAN_LOW], "6h43m": [IBAN_LOW], "6h50m": [IBAN_LOW]},
+            {"1h10m": [IBAN_LOW], "1h23m": [IBAN_LOW], "1h30m": [IBAN_LOW]},
         ),
         Scene(
             "takes the minimum of a field from the values",
             served(detected={"iban": steady(1.7), "total": steady(1.7)}),
-            {"2h": [alert(LOW, "critical", field="total", **OF)]},
+            {"1h": [alert(LOW, "critical", field="total", **OF)]},
             (
                 "prometheusRule.fieldDetectionRate.overrides[0].field=iban",
                 "prometheusRule.fieldDetectionRate.overrides[0].minimum=0.8",
@@ -154,7 +159,7 @@ CASES: dict[str, tuple[Scene, ...]] = {
         Scene(
             "keeps an override to its Deployment, and takes the first that fits",
             served(detected={"iban": steady(1.7)}) | served(detected={"iban": steady(1.7)}, deployment="other"),
-            {"2h": [alert(LOW, "critical", field="iban", **{**OF, "deployment": "other"})]},
+            {"1h": [alert(LOW, "critical", field="iban", **{**OF, "deployment": "other"})]},
             (
                 "prometheusRule.fieldDetectionRate.overrides[0].field=iban",
                 "prometheusRule.fieldDetectionRate.overrides[0].deployment=detector",
@@ -166,7 +171,7 @@ CASES: dict[str, tuple[Scene, ...]] = {
         Scene(
             "says nothing of a namespace that this release does not watch",
             served(detected={"iban": steady(1.0)}, namespace="theirs"),
-            {"2h": QUIET},
+            {"1h": QUIET},
         ),
         Scene(
             "goes by a window from the values",
@@ -183,35 +188,37 @@ CASES: dict[str, tuple[Scene, ...]] = {
         Scene(
             "fires at 7 % below the baseline",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.67))),
-            {"3h": [alert(DROPPED, **OF)]},
+            {"2h": [alert(DROPPED, **OF)]},
         ),
-        Scene("is quiet at 4 % below", served(sure=dict.fromkeys(("iban", "total"), steady(1.73))), {"3h": QUIET}),
+        Scene("is quiet at 4 % below", served(sure=dict.fromkeys(("iban", "total"), steady(1.73))), {"2h": QUIET}),
         Scene(
             "is quiet where production was as hard when the version was measured, and fires 7 % below that",
-            served(sure={"iban": steps((360, 1.6), (360, 1.48)), "total": steps((360, 1.6), (360, 1.48))})
+            served(sure={"iban": steps((150, 1.6), (360, 1.48)), "total": steps((150, 1.6), (360, 1.48))})
             | {ON_TEST: None, ON_PRODUCTION: flat(0.8)},
-            {"5h": QUIET, "11h59m": [alert(DROPPED, **OF)]},
+            {"2h25m": QUIET, "5h": [alert(DROPPED, **OF)]},
+            AN_HOUR_OF_CONFIDENCE,
         ),
         Scene(
             "fires where production was easier than the test set, and goes by production where both are shown",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.73))) | {ON_PRODUCTION: flat(0.94)},
-            {"3h": [alert(DROPPED, **OF)]},
+            {"2h": [alert(DROPPED, **OF)]},
         ),
         Scene(
             "goes by production while an operator pod of before shows the test set",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.6))) | {ON_PRODUCTION: flat(0.8)},
-            {"3h": QUIET},
+            {"2h": QUIET},
         ),
         Scene(
             "is one alert, and goes on, where another figure of the version becomes known",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.6)))
-            | {ON_TEST: flat(0.9, 240), ON_PRODUCTION: "_x240 " + flat(0.88, 480)},
-            {"3h": [alert(DROPPED, **OF)], "4h5m": [alert(DROPPED, **OF)], "8h": [alert(DROPPED, **OF)]},
+            | {ON_TEST: flat(0.9, 130), ON_PRODUCTION: "_x130 " + flat(0.88, 480)},
+            {"2h": [alert(DROPPED, **OF)], "2h15m": [alert(DROPPED, **OF)], "4h": [alert(DROPPED, **OF)]},
         ),
         Scene(
             "says nothing of few detections",
-            served(pages=steady(0.1), sure=dict.fromkeys(("iban", "total"), steady(0.05))),
-            {"7h": QUIET},
+            served(pages=steady(0.6), sure=dict.fromkeys(("iban", "total"), steady(0.3))),
+            {"3h": QUIET},
+            AN_HOUR_OF_CONFIDENCE,
         ),
         Scene(
             "waits for its time",
@@ -221,42 +228,42 @@ CASES: dict[str, tuple[Scene, ...]] = {
         Scene(
             "says nothing without a baseline, or with one of a model that found nothing",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.0))) | {ON_TEST: flat(0)},
-            {"3h": QUIET},
+            {"2h": QUIET},
         ),
         Scene(
             "holds no version against the baseline of another",
             live("ft_v1.2", flat(0, 1)) | live("ft_v1.1") | served(sure=dict.fromkeys(("iban", "total"), steady(1.0))),
-            {"3h": QUIET},
+            {"2h": QUIET},
         ),
         Scene(
             "is not misled by a window over a flip: each version against its own",
-            gone(300)
+            gone(120)
             | served(
                 "ft_v1.3",
                 pods="cd",
-                pages="_x300 " + steps((420, 2)),
-                loaded="_x300 " + flat(1, 420),
-                sure=dict.fromkeys(("iban", "total"), "_x300 " + steps((420, 1.4))),
+                pages="_x120 " + steps((420, 2)),
+                loaded="_x120 " + flat(1, 420),
+                sure=dict.fromkeys(("iban", "total"), "_x120 " + steps((420, 1.4))),
             )
-            | live(samples=flat(1, 300))
-            | live("ft_v1.3", "_x300 " + flat(1, 420))
+            | live(samples=flat(1, 120))
+            | live("ft_v1.3", "_x120 " + flat(1, 420))
             | {
-                series("finetune_baseline_confidence", **OF | {"version": "ft_v1.3"}, source="test"): "_x300 "
+                series("finetune_baseline_confidence", **OF | {"version": "ft_v1.3"}, source="test"): "_x120 "
                 + flat(0.7, 420)
             },
-            {"5h30m": QUIET, "6h40m": QUIET, "9h": QUIET},
+            {"2h30m": QUIET, "3h40m": QUIET, "5h": QUIET},
         ),
         Scene(
             "is one alert while two operator pods are scraped",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.67))) | live(pod="new"),
-            {"3h": [alert(DROPPED, **OF)]},
+            {"2h": [alert(DROPPED, **OF)]},
         ),
         Scene(
             "says nothing while the operator is away, which has an alert of its own",
             served(sure=dict.fromkeys(("iban", "total"), steady(1.67)))
-            | live(samples=flat(1, 300))
-            | {series("finetune_namespace_watched", deployment=""): flat(1, 300)},
-            {"4h": [alert(DROPPED, **OF)], "6h": [alert("FinetuneOperatorDown", "critical", deployment="")]},
+            | live(samples=flat(1, 150))
+            | {series("finetune_namespace_watched", deployment=""): flat(1, 150)},
+            {"2h20m": [alert(DROPPED, **OF)], "3h30m": [alert("FinetuneOperatorDown", "critical", deployment="")]},
         ),
     ),
     RISING: (
@@ -314,8 +321,8 @@ CASES: dict[str, tuple[Scene, ...]] = {
         ),
         Scene(
             "is quiet after a short spike",
-            served(slow={bound: steps((240, 2), (8, 0), (400, 2)) for bound in ("0.1", "0.15", "0.22")}),
-            {"4h8m": QUIET, "4h20m": QUIET, "4h40m": QUIET},
+            served(slow={bound: steps((60, 2), (8, 0), (400, 2)) for bound in ("0.1", "0.15", "0.22")}),
+            {"1h8m": QUIET, "1h20m": QUIET, "1h40m": QUIET},
         ),
         Scene(
             "says nothing without a baseline",
@@ -326,18 +333,18 @@ CASES: dict[str, tuple[Scene, ...]] = {
         Scene(
             "holds a fine-tune, in flight too, against what its base took here, not elsewhere",
             dict.fromkeys((*served(), *live()), None)
-            | served("base_v1", pages=steps((300, 2)), loaded=flat(1, 300))
-            | live("base_v1", flat(1, 300))
-            | {series("finetune_baseline_inference_duration_seconds", **BASE): flat(0.02, 300)}
+            | served("base_v1", pages=steps((60, 2)), loaded=flat(1, 60))
+            | live("base_v1", flat(1, 60))
+            | {series("finetune_baseline_inference_duration_seconds", **BASE): flat(0.02, 60)}
             | served(
                 "ft_v1.3",
                 pods="cd",
-                pages="_x300 " + steps((420, 2)),
-                slow={bound: "_x300 " + steps((420, 0)) for bound in ("0.1", "0.15", "0.22")},
-                loaded="_x300 " + flat(1, 420),
+                pages="_x60 " + steps((420, 2)),
+                slow={bound: "_x60 " + steps((420, 0)) for bound in ("0.1", "0.15", "0.22")},
+                loaded="_x60 " + flat(1, 420),
             )
             | {series("finetune_baseline_inference_duration_seconds", **OF | {"version": "ft_v1.3"}): flat(9)},
-            {"4h": QUIET, "11h": [alert(SLOW, "critical", **OF | {"version": "ft_v1.3"})]},
+            {"55m": QUIET, "7h": [alert(SLOW, "critical", **OF | {"version": "ft_v1.3"})]},
         ),
         Scene(
             "says nothing where the baseline is 0",
@@ -358,15 +365,15 @@ CASES: dict[str, tuple[Scene, ...]] = {
     ABSENT: (
         Scene(
             "fires when nothing is scraped any more, and nothing else does",
-            gone(300) | {key: None for key in NOTHING_SERVED if key not in gone(300)},
-            {"5h5m": QUIET, "6h": [alert(ABSENT, **OF)]},
+            gone(60) | {key: None for key in NOTHING_SERVED if key not in gone(60)},
+            {"1h5m": QUIET, "2h": [alert(ABSENT, **OF)]},
         ),
         Scene("fires where nothing ever was", NOTHING_SERVED, {"10m": QUIET, "1h": [alert(ABSENT, **OF)]}),
         Scene("is quiet where nothing is live", NOTHING_SERVED | dict.fromkeys(live(), None), {"1h": QUIET}),
         Scene(
             "is quiet over a short gap",
-            served(pages=steps((300, 2), (8, None), (400, 2)), loaded=f"{flat(1, 300)} _x8 {flat(1, 400)}"),
-            {"5h8m": QUIET, "5h25m": QUIET},
+            served(pages=steps((60, 2), (8, None), (400, 2)), loaded=f"{flat(1, 60)} _x8 {flat(1, 400)}"),
+            {"1h8m": QUIET, "1h25m": QUIET},
         ),
         Scene(
             "is quiet while pods serve what is not yet the live version by the record",

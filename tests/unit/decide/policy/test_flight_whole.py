@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from finetune_operator.api.model_version import ModelVersion
 from finetune_operator.api.policy_status import Rejected
 from finetune_operator.api.promotion import Despite, Promotion
+from house.deep import in_turn
 from unit.decide.policy.flight import (
     ASKED,
     BASE,
@@ -143,8 +144,7 @@ class TestWholeFlights:
         assert world.phase("to-ft-v1-1") == "Failed"
         assert len(world.commits) == 1
 
-    @pytest.mark.parametrize("behaviour", ["fine", "never", "crash"])
-    @pytest.mark.parametrize("crash_at", range(8))
+    @pytest.mark.parametrize(("crash_at", "behaviour"), in_turn(range(8), ("fine", "never", "crash")))
     def test_a_crash_between_status_and_write_ends_as_no_crash_does(self, behaviour: str, crash_at: int) -> None:
         ends = []
         for crash in (None, crash_at):

@@ -196,6 +196,7 @@ def blame(world: World) -> None:
         world.statuses.append(world.policy.status)
 
 
+@pytest.mark.part
 @pytest.mark.row("D198")
 @pytest.mark.row("D230")
 @settings(max_examples=part_of(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -240,6 +240,7 @@ def play(script: list[Event]) -> Said:
     return world
 
 
+@pytest.mark.part
 @pytest.mark.row("D79")
 @pytest.mark.row("D110")
 @pytest.mark.row("D115")

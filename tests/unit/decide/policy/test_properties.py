@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -244,6 +245,7 @@ def check_rest(world: World) -> None:
     assert len(consumed) == len(set(consumed)), "a promotion acts once"
 
 
+@pytest.mark.part
 @settings(max_examples=part_of(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=st.booleans(), script=st.lists(EVENTS, max_size=14))
 def test_the_promises_hold_whatever_happens(first: bool, script: list[Event]) -> None:
@@ -271,6 +273,7 @@ LEFT: list[Event] = [
 ]
 
 
+@pytest.mark.part
 @settings(max_examples=part_of(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(EVENTS | st.just(lose_the_status), max_size=14))
 @example(script=[*FAILED, lose_the_status, wait(40), ask("ft_v1.2", "base_v1", True, 1), wait(90)])

@@ -5,6 +5,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -187,6 +188,7 @@ EVENTS: st.SearchStrategy[Event] = st.sampled_from(
 STEPS = st.lists(st.tuples(EVENTS, st.sampled_from([0, 1, 3, 8])), min_size=10, max_size=60)
 
 
+@pytest.mark.part
 @settings(max_examples=part_of(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
 def test_no_run_twice_none_below_the_minimum_none_under_a_brake_and_no_storm(steps: list[tuple[Event, int]]) -> None:
@@ -203,6 +205,7 @@ def test_no_run_twice_none_below_the_minimum_none_under_a_brake_and_no_storm(ste
     assert all(b - a >= COOL_DOWN - 2 * HOUR for a, b in pairwise(moments))
 
 
+@pytest.mark.part
 @settings(max_examples=part_of(50), deadline=None)
 @given(STEPS)
 def test_with_a_true_clock_the_cool_down_holds_to_the_second(steps: list[tuple[Event, int]]) -> None:
@@ -216,6 +219,7 @@ def test_with_a_true_clock_the_cool_down_holds_to_the_second(steps: list[tuple[E
     assert all(b - a >= COOL_DOWN for a, b in pairwise(moments))
 
 
+@pytest.mark.part
 @settings(max_examples=part_of(40), deadline=None)
 @given(STEPS, st.integers(0, 24), st.booleans())
 def test_a_status_that_is_restored_or_lost_fires_nothing_twice(
