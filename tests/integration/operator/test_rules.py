@@ -133,12 +133,16 @@ def base_again(space: Space) -> None:
     space.apply(next(m for _, m in stage() if m["kind"] == "ModelVersion"))
 
 
+def unanswered(operator: Operator) -> float:
+    """Looks that got no answer."""
+    return operator.metric("finetune_reconciles_total", 'outcome="unavailable"')
+
+
 def test_an_admission_webhook_that_is_down_is_said_and_heals_and_is_no_outage(
     operator: Operator, space: Space, node: ScriptedNode
 ) -> None:
     base_live(space)
-    unanswered = lambda: operator.metric("finetune_reconciles_total", 'outcome="unavailable"')  # noqa: E731
-    before = unanswered()
+    before = unanswered(operator)
     with rules(space, **webhook_down(space)):
         for number in range(15):
             manifest = run(f"r-{number}")
@@ -148,11 +152,14 @@ def test_an_admission_webhook_that_is_down_is_said_and_heals_and_is_no_outage(
         message = space.there("finetuneruns", "r-0")["status"]["message"]
         assert "failed calling webhook" in message
         assert condition(space, "Ready", "invoice-fields", "finetunepolicies")[0] == "True"
-        version = lambda: space.there("finetuneruns", "r-0")["metadata"]["resourceVersion"]  # noqa: E731
-        at_rest(version, seconds=10, what="it is said once")
+        at_rest(
+            lambda: space.there("finetuneruns", "r-0")["metadata"]["resourceVersion"],
+            seconds=10,
+            what="it is said once",
+        )
         eventually(lambda: "AdmissionUnavailable" in events(space, "r-0"), what="an Event")
         assert events(space, "r-0").count("AdmissionUnavailable") == 1
-        assert unanswered() == before
+        assert unanswered(operator) == before
     eventually(lambda: condition(space, "Prepared", "r-0")[0] == "True", seconds=90, what="it goes on by itself")
     assert "webhook" not in str(space.there("finetuneruns", "r-0")["status"].get("message"))
 
