@@ -6,6 +6,7 @@ import gzip
 import shutil
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,19 @@ from openapi_spec_validator import validate
 
 from finetune_server.errors import RequestError
 from finetune_server.web.envelope import unwrapped
-from server.support import DEADLINE, Answer, ServerProcess, connect, encode, page_with, pdf, receive_answer
+from server.support import (
+    DEADLINE,
+    Answer,
+    ServerProcess,
+    StartServer,
+    connect,
+    encode,
+    page_with,
+    pdf,
+    peak_bytes,
+    predict_head,
+    receive_answer,
+)
 
 PAGE = encode(page_with("red", at=(32, 48)))
 JPEG = encode(page_with("red", at=(32, 48)), ".jpg")
@@ -154,6 +167,25 @@ def test_what_a_body_is_wrapped_in_costs_no_more_than_its_bytes(
         unwrapped(body, *wrapping, 20 * 2**20)
     assert (caught.value.status, caught.value.reason) == refused, story
     assert time.process_time() - started < 1, story
+
+
+def test_of_bodies_that_grow_when_they_are_opened_few_are_open_at_once(
+    model_dir: Path, start_server: StartServer
+) -> None:
+    body = gzip.compress(encode(page_with("red", at=(0, 0)))[:8] + bytes(19 * 2**20))
+    head = predict_head(body, "image/png", "Content-Encoding: gzip")
+    server = start_server(model_dir, FINETUNE_MAX_IN_FLIGHT="4", FINETUNE_MAX_DOCUMENTS="4")
+    server.wait_ready()
+    before = peak_bytes(server)
+    with ExitStack() as stack:
+        sent = [stack.enter_context(connect(server)) for _ in range(40)]
+        for connection in sent:
+            connection.settimeout(60)
+            connection.sendall(head + body)
+        statuses = {receive_answer(connection)[0] for connection in sent}
+    assert statuses == {422, 503}
+    assert peak_bytes(server) < before + 250 * 2**20, "they are 760 MB together"
+    assert server.predict(body, "image/png").status == 415
 
 
 @pytest.mark.parametrize("piece", [1000, 16 * 1024, 100_000])

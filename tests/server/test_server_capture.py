@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +30,7 @@ from server.support import (
     install_model,
     page_with,
     pdf,
+    peak_bytes,
     sha256,
     tiny_model,
     wait_until,
@@ -291,6 +293,24 @@ def test_no_answer_fails_or_is_late_and_memory_is_bounded_while_the_store_is(kin
         assert report.json["reason"] in ("StorageSlow", "StorageUnavailable")
         server.terminate()
         assert server.wait_end() == 0, "the queue's 8 s follow the quiet time of a drain, which may last for minutes"
+
+
+def test_pages_of_reports_that_wait_for_the_store_are_held_by_the_queue_alone(start: Any) -> None:
+    document = pdf((1200, 1200))  # 18 MB of pixels at 150 dpi
+    form = b'--b\r\nContent-Disposition: form-data; name="report"\r\n\r\n{"document": "d"}\r\n--b\r\n'
+    form += b'Content-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + document + b"\r\n--b--\r\n"
+
+    def report(server: ServerProcess) -> str:
+        answer = server.request("POST", "/feedback", form, "multipart/form-data; boundary=b", timeout=60)
+        return str(answer.json["reason"])
+
+    with silent() as endpoint, ThreadPoolExecutor(16) as clients:
+        at_store = {"FINETUNE_CAPTURE_URI": "s3://models/lost", "AWS_ENDPOINT_URL": endpoint, **CREDENTIALS}
+        server = start(**at_store, FINETUNE_CAPTURE_QUEUE_BYTES=str(2**20))
+        assert report(server) == "StorageSlow"
+        before = peak_bytes(server)
+        assert set(clients.map(report, [server] * 16)) <= {"StorageSlow", "StorageUnavailable"}
+        assert peak_bytes(server) < before + 100 * 2**20, "they are 300 MB together"
 
 
 def test_a_page_is_kept_once_nothing_is_answered(start: Any) -> None:

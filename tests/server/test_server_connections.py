@@ -166,6 +166,41 @@ def test_a_head_has_a_size(bounded: ServerProcess) -> None:
         assert said_until_closed(wide).startswith(b"HTTP/1.1 431 ")
 
 
+CHUNKED = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("story", "begin", "goes_on"),
+    [
+        ("trailers", b"1\r\nx\r\n0\r\n", b"a: b\r\n"),
+        ("a trailer", b"1\r\nx\r\n0\r\na: ", b"b"),
+        ("the name of a trailer", b"1\r\nx\r\n0\r\n", b"b"),
+        ("what is said of a chunk", b"1;a=", b"b"),
+        ("chunks of one byte", b"", b"1\r\nx\r\n"),
+    ],
+)
+def test_what_comes_around_a_body_has_a_size(server: ServerProcess, story: str, begin: bytes, goes_on: bytes) -> None:
+    before, sent = memory_of(server), 0
+    with connect(server) as wide, suppress(OSError):
+        wide.sendall(CHUNKED + begin)
+        while sent < 100 * 2**20:
+            wide.sendall(goes_on * (2**16 // len(goes_on)))
+            sent += 2**16
+    assert sent < 20 * 2**20, story
+    assert memory_of(server) < before + 30 * 2**20, story
+
+
+def test_a_body_in_small_chunks_and_its_trailers_are_taken(server: ServerProcess) -> None:
+    pieces = [PAGE[at : at + 100] for at in range(0, len(PAGE), 100)]
+    chunks = b"".join(b"%x;a=b\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    with connect(server) as kept, kept.makefile("rb") as answers:
+        for _ in range(2):
+            kept.sendall(CHUNKED + chunks + b"0\r\nX-Request-ID: mine\r\n\r\n" + predict_head(PAGE) + PAGE)
+            status, headers = next_answer(answers)
+            assert (status, headers["x-request-id"] != "mine") == (200, True)
+            assert next_answer(answers)[0] == 200
+
+
 def test_what_is_not_http_is_answered_in_the_form_of_errors(bounded: ServerProcess) -> None:
     with connect(bounded) as odd:
         odd.sendall(b"\x16\x03\x01 hello\r\n\r\n")

@@ -32,6 +32,7 @@ from server.support import (
     encode,
     page_with,
     pdf,
+    peak_bytes,
     predict_head,
     running,
     wait_until,
@@ -55,11 +56,6 @@ def runs(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def peak_bytes(server: ServerProcess) -> int:
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 HOSTILE = [

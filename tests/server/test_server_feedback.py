@@ -160,6 +160,7 @@ def test_a_trusted_proxy_says_who_its_client_is(start: Any) -> None:
         ({"document": "d", "comment": ""}, "comment must be"),
         ({"document": "\ud800"}, "document must be"),
         ({"document": "d", "label": 1}, "label is unknown"),
+        ({"document": "d", "\ud800": 1}, "\\ud800 is unknown"),
     ],
 )
 def test_a_report_that_cannot_be_used_says_why(server: ServerProcess, said: dict[str, Any], words: str) -> None:
@@ -174,6 +175,23 @@ def test_another_file_than_the_reported_page_is_refused(server: ServerProcess) -
     known = server.predict(PAGE).json
     other = encode(page_with("blue", at=(0, 0)))
     assert report(server, {"prediction": known["prediction"]}, other).status == 422
+
+
+def test_a_report_of_an_answer_is_of_the_page_that_was_answered(tmp_path: Path, start: Any) -> None:
+    server = start(**NOT_UNCERTAIN)
+    document = pdf((100, 100), (100, 100), colours=("red", "green"))
+    answer = server.predict(document, "application/pdf", "?page=2&dpi=144").json
+    digest, known = sha256(document), {"prediction": answer["prediction"]}
+    for other in ({"number": 1}, {"dpi": 72}, {"number": 3, "dpi": 144}):
+        refused = report(server, {**known, "page": {"sha256": digest, **other}}, document)
+        assert (refused.status, refused.reason) == (422, "FeedbackInvalid"), other
+    by_page = report(server, {"page": {"sha256": digest, "number": 2, "dpi": 72}}, document)
+    assert by_page.json["kept"] == KEPT
+    by_prediction = report(server, {**known, "page": {"sha256": digest}}, document)
+    assert by_prediction.json["kept"] == KEPT
+    kept = {record["prediction"] == answer["prediction"]: record for record in records(on_disk(tmp_path / "kept"))}
+    assert [(kept[own]["page"]["number"], kept[own]["page"]["dpi"]) for own in (True, False)] == [(2, 144), (2, 72)]
+    assert kept[True]["page"]["width"] == answer["page"]["width"]
 
 
 def test_the_document_may_be_named_in_the_form(tmp_path: Path, start: Any) -> None:

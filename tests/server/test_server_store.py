@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from finetune_server.capture.apart import StoreApart, StoreError
+from finetune_server.capture.apart import NoProcessError, StoreApart, StoreError
 from finetune_server.capture.child import serve
 from finetune_server.capture.store import RemoteStore
 from finetune_server.pages.formats import Kind
@@ -90,6 +90,27 @@ def test_a_process_that_was_killed_is_started_anew(store: StoreApart) -> None:
         store.write("b", b"2")
     store.write("b", b"2")
     assert (store.read("a"), store.read("b")) == (b"1", b"2")
+
+
+def test_an_order_that_broke_off_is_not_mixed_with_the_next(store: StoreApart, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise MemoryError
+
+    store.write("a", b"1")
+    store.write("b", b"2")
+    with monkeypatch.context() as patched:
+        patched.setattr("finetune_server.capture.apart.json.loads", fails)
+        with pytest.raises(MemoryError):
+            store.read("a")
+    assert store.read("b") == b"2"
+
+
+def test_a_process_that_cannot_be_started_is_said(store: StoreApart, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.executable", "/nowhere/python")
+        with pytest.raises(NoProcessError, match="no process that writes there can be started"):
+            store.exists("a")
+    assert not store.exists("a")
 
 
 def test_a_file_system_that_hangs_holds_nobody_for_ever(tmp_path: Path) -> None:

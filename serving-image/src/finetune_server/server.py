@@ -28,6 +28,7 @@ from .model import load_detector
 from .pages.rasteriser import Rasteriser
 from .web.app import create_app
 from .web.lanes import Lane
+from .web.opening import Opening
 from .web.protocol import protocol
 from .web.receiving import Receiving
 from .web.state import Loaded, ServingState
@@ -91,11 +92,14 @@ async def _serve(config: ServeConfig) -> None:
     registry = _registry()
     place = Place(config.namespace, config.deployment, config.capture.pod)
     capture = _capture(config, place, registry)
+    places = config.limits.max_in_flight + config.documents.max_in_flight
     state = ServingState(
         limits=config.limits,
         drain=drain,
         pool=pool,
         receiving=Receiving(config.limits.max_receiving_bytes, config.connections.body_seconds),
+        # No more than there are places for.
+        opening=Opening(Lane("wrapped or large bodies", places, monotonic), config.workers),
         images=Lane("pages", config.limits.max_in_flight, monotonic),
         large_images=asyncio.Semaphore(max(1, config.workers - 1)),
         documents=Lane("documents", config.documents.max_in_flight, monotonic),

@@ -20,6 +20,14 @@ class StoreError(Exception):
     """What the store said, or that its process does not answer."""
 
 
+class NoProcessError(StoreError):
+    """The store's process cannot be started."""
+
+
+class ProcessEndedError(StoreError):
+    """The store's process has ended under an order, or since the last one."""
+
+
 class StoreApart:
     """The store below a URI, as `DigestingStore`. Its process starts with the first call, and anew when it ended."""
 
@@ -59,8 +67,8 @@ class StoreApart:
         self._process = self._lines = None
 
     def _ask(self, what: str, path: str, content: bytes = b"") -> tuple[bool, bytes]:
+        lines = self._lines or self._started()
         try:
-            lines = self._lines or self._started()
             lines.write(json.dumps({"do": what, "path": path, "bytes": len(content)}).encode() + b"\n")
             lines.write(content)
             lines.flush()
@@ -68,10 +76,14 @@ class StoreApart:
             given = lines.read(reply["bytes"]) if reply is not None else b""
         except OSError as error:
             self.close()
-            raise StoreError(f"the process that writes there failed ({type(error).__name__}: {error})") from None
+            kind = StoreError if isinstance(error, TimeoutError) else ProcessEndedError
+            raise kind(f"the process that writes there failed ({type(error).__name__}: {error})") from None
+        except BaseException:
+            self.close()  # what is left of an order or a reply would be taken for the next one's
+            raise
         if reply is None or len(given) != reply["bytes"]:
             self.close()
-            raise StoreError("the process that writes there has ended")
+            raise ProcessEndedError("the process that writes there has ended")
         if "error" in reply:
             raise StoreError(reply["error"])
         return reply["isThere"], given
@@ -81,6 +93,10 @@ class StoreApart:
         with ours, theirs:
             ours.settimeout(self._seconds)
             command = [sys.executable, "-P", "-m", f"{__package__}.child", self._uri]
-            self._process = subprocess.Popen(command, stdin=theirs.fileno())  # noqa: S603 - this program
+            try:
+                self._process = subprocess.Popen(command, stdin=theirs.fileno())  # noqa: S603 - this program
+            except OSError as error:
+                said = f"no process that writes there can be started ({type(error).__name__}: {error})"
+                raise NoProcessError(said) from None
             lines = self._lines = ours.makefile("rwb")
         return lines

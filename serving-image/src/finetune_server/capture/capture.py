@@ -13,6 +13,8 @@ from typing import Final
 
 from ..config import CaptureConfig
 from ..metadata import ServingSettings
+from ..preprocess import Page
+from ..reading import InSource
 from ..remembered import Remembered
 from .apart import StoreApart
 from .backlog import Backlog, Budget, HeldSource, Kept, PageTask, ReportTask
@@ -76,10 +78,9 @@ class Capture:
         self._window: Window | None = None
         metrics.watch_queue(lambda: self._budget.held)
 
-    @property
-    def most_bytes(self) -> int:
-        """Return how many bytes of a request's pixels are worth holding on to."""
-        return self._config.queue_bytes
+    def worth_holding(self, pixels: Page | InSource | None, before: int = 0) -> Page | InSource | None:
+        """Return a page's pixels, None where there are more than may wait beside `before` bytes of its request."""
+        return None if pixels is None or before + pixels.nbytes > self._config.queue_bytes else pixels
 
     def start(self) -> None:
         """Begin to write."""
@@ -127,7 +128,7 @@ class Capture:
         waiting = ReportTask(self._now().date().isoformat(), report, None, seen)
         if source is not None and page is not None:
             task = self._reported(source, page, context)
-            if self._budget.admit(task):
+            if page.pixels is not None and self._budget.admit(task):
                 waiting.page = task
             else:
                 waiting.crowded_out = task.window

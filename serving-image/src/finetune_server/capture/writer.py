@@ -15,10 +15,10 @@ from typing import Final
 from ..pages.pixels import pixels_digest
 from ..reading import InSource
 from ..remembered import Remembered
-from .apart import StoreError
+from .apart import NoProcessError, ProcessEndedError, StoreError
 from .backlog import Backlog, Budget, Kept, PageTask, ReportTask, Task
 from .metrics import CaptureMetrics, Loss
-from .records import Json, Place, day_of, encoded, window_record
+from .records import Json, Place, Source, day_of, encoded, window_record
 from .sampling import Stratum
 from .store import DigestingStore
 from .windows import Outcome, Window
@@ -48,6 +48,10 @@ _OUTCOMES: Final = {
 
 class PrefixSharedError(Exception):
     """Somebody else's pages lie where these should: nothing is written."""
+
+
+class UndigestedError(Exception):
+    """A page's pixels cannot be digested, whatever the store does: nobody else is to wait for that."""
 
 
 class Writer:
@@ -110,6 +114,9 @@ class Writer:
             self._do(task)
         except PrefixSharedError:
             self.lose(task, Loss.PREFIX_SHARED)
+        except UndigestedError as error:
+            self._complain(error)
+            self.lose(task, Loss.STORAGE)
         except Exception as error:  # noqa: BLE001 - stores raise errors of their own, without a common base
             self._complain(error)
             if not self._backlog.closing and _is_worth_another(task):
@@ -147,10 +154,21 @@ class Writer:
         self._put(_record(day, task.stratum, task.prediction), encoded(record))
 
     def _digest_of(self, task: PageTask) -> str:
-        if isinstance(task.pixels, InSource):
-            return self._claimed().pixels_digest(task.held.source.content, task.held.source.kind)
-        assert task.pixels is not None  # let go of with the digest
-        return pixels_digest(task.pixels)
+        try:
+            if isinstance(task.pixels, InSource):
+                return self._decoded_once_more(task.held.source)
+            assert task.pixels is not None  # let go of with the digest
+            return pixels_digest(task.pixels)
+        except NoProcessError:
+            raise
+        except Exception as error:
+            raise UndigestedError(f"{task.prediction} cannot be read once more ({_said(error)})") from error
+
+    def _decoded_once_more(self, source: Source) -> str:
+        try:
+            return self._claimed().pixels_digest(source.content, source.kind)
+        except ProcessEndedError:  # perhaps not under this page, or for another reason: it has a new one
+            return self._claimed().pixels_digest(source.content, source.kind)
 
     def _write_report(self, task: ReportTask) -> None:
         """Write the page first, which the report names; a page that was kept before stays in its stratum."""
@@ -161,14 +179,24 @@ class Writer:
             task.kept_before = task.seen is not None and self._was_kept(task.seen, task.day)
             self._settle_page(task)
         page = task.page
-        if page is not None:
-            self._write_page(page, day=task.day)
+        if page is not None and not self._is_written(page, task.day):
+            self._lose_page(task, Loss.STORAGE)
+            page = None
         report = {**task.report, "record": page.prediction if page is not None else None}
         self._put(f"days/{task.day}/reports/{report['id']}.json", encoded(report))
         if page is not None:
             self._end(page, None)
         self._metrics.report_stored()
         _answer(task, Kept(report=True, page=task.kept_before or page is not None))
+
+    def _is_written(self, page: PageTask, day: str) -> bool:
+        """Write a report's page; False where it cannot be, which keeps no report."""
+        try:
+            self._write_page(page, day=day)
+        except UndigestedError as error:
+            self._complain(error)
+            return False
+        return True
 
     def _settle_page(self, task: ReportTask) -> None:
         """Let go of a page that was kept before, which costs nothing, and of one that the queue or a cap keeps out."""
@@ -260,8 +288,7 @@ class Writer:
     def _complain(self, error: Exception) -> None:
         if monotonic() - self._logged >= _LOG_SECONDS:
             self._logged = monotonic()
-            said = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
-            log.warning("pages cannot be written to FINETUNE_CAPTURE_URI: %s", said[:500])
+            log.warning("pages cannot be written to FINETUNE_CAPTURE_URI: %s", _said(error)[:500])
 
 
 def _record(day: str, stratum: Stratum, prediction: str) -> str:
@@ -277,6 +304,10 @@ def _is_worth_another(task: Task) -> bool:
             return monotonic() - task.since < REPORT_SECONDS
         case Window():
             return True
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, StoreError | UndigestedError) else f"{type(error).__name__}: {error}"
 
 
 def _answer(task: ReportTask, kept: Kept) -> None:

@@ -18,7 +18,8 @@ REASON: Final = "finetune.reason"
 
 
 def error_answer(status: int, reason: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an error in the form that all of them have."""
+    """Return an error in the form that all of them have. Of what a client sent, half a character is written out."""
+    message = message.encode(errors="backslashreplace").decode()
     return JSONResponse({"error": {"reason": reason, "message": message}}, status_code=status, headers=headers)
 
 

@@ -23,10 +23,13 @@ _HIGHEST: Final = {"number": 100_000, "dpi": 600}
 
 @dataclass(frozen=True, slots=True)
 class ReportedPage:
-    """A page as an answer names it: the digest of its bytes, its number in them, and what a PDF was drawn at."""
+    """A page as an answer names it: the digest of its bytes, its number in them, and what a PDF was drawn at.
+
+    The number is None where a report does not say it.
+    """
 
     sha256: str
-    number: int = 1
+    number: int | None = None
     dpi: int | None = None
 
 
@@ -51,7 +54,7 @@ class Feedback:
     @property
     def id(self) -> str:
         """Return the id, which is the same for the same report."""
-        page = (self.page.sha256, self.page.number) if self.page is not None else None
+        page = (self.page.sha256, self.page.number or 1) if self.page is not None else None
         said = [self.prediction, page, self.document, self.fields, self.missing, self.comment]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
@@ -97,7 +100,7 @@ def _page(raw: Any) -> ReportedPage | None:
     for name, value in numbers.items():
         if value is not None and (type(value) is not int or not 1 <= value <= _HIGHEST[name]):
             raise _invalid(f"page.{name} must be a whole number from 1 to {_HIGHEST[name]}")
-    return ReportedPage(raw["sha256"], numbers["number"] or 1, numbers["dpi"])
+    return ReportedPage(raw["sha256"], **numbers)
 
 
 def _text(raw: dict[str, Any], name: str, longest: int) -> str | None:

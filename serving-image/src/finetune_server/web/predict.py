@@ -62,16 +62,22 @@ async def _received(state: ServingState, request: Request) -> tuple[PageRequest,
     wanted = selection(request.query_params)
     dpi = whole_number(request.query_params, "dpi", default=state.limits.default_dpi, low=36, high=600)
     document = checked_document(request.query_params.get("document"))
-    content = await state.receiving.body(request, limit)
     wrapping = headers.get("content-encoding", ""), headers.get("content-type", "")
-    if is_wrapped(*wrapping):
-        content, named = await asyncio.to_thread(unwrapped, content, *wrapping, limit)
-        document = document or checked_document(named)
+    async with state.receiving.body(request, limit) as body:
+        if is_wrapped(*wrapping) or len(body) > _LARGE_BODY:
+            content, digest, named = await state.opening.thread(_opened, body, *wrapping, limit)
+        else:
+            content, digest, named = body, digest_of(body), None
+    document = document or checked_document(named)
     kind = kind_of(content, wrapping[1])
-    large = len(content) > _LARGE_BODY
-    digest = await asyncio.to_thread(digest_of, content) if large else digest_of(content)
     source = Source(content, digest, kind, dpi if kind is Kind.PDF else None)
     return PageRequest(content, kind, wanted, dpi), source, document
+
+
+def _opened(body: bytes, encoding: str, content_type: str, limit: int) -> tuple[bytes, str, str | None]:
+    """Return the page's own bytes, their digest, and the document that a form names. Raises as `unwrapped` does."""
+    content, named = unwrapped(body, encoding, content_type, limit)
+    return content, digest_of(content), named
 
 
 class Answering:
@@ -133,8 +139,9 @@ class Answering:
         """Return the pixels to keep until all pages are answered: none without capture, nor more than may wait."""
         if self._state.capture is None or reading.pixels is None:
             return None
+        held = self._state.capture.worth_holding(reading.pixels, self._held_bytes)
         self._held_bytes += reading.pixels.nbytes
-        return reading.pixels if self._held_bytes <= self._state.capture.most_bytes else None
+        return held
 
     def note(self, source: Source) -> None:
         """Have what was answered known to reports and to capture."""

@@ -18,6 +18,9 @@ MAX_HEADER_BYTES: Final = 64 * 1024
 _SLICE_BYTES: Final = 8 * 1024
 """Of what has come, parsed at once: all requests in a slice wait in memory, and the others where they came from."""
 
+_BODY_SHARE: Final = 16
+"""For so many bytes of a body one may come around it, beside those of a head: chunks of a hundred bytes have less."""
+
 _SWITCHES: Final = frozenset({b"upgrade", b"http2-settings"})
 """Headers that offer another protocol; a server that keeps to its own reads the request as if they were not there."""
 
@@ -57,6 +60,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting = bytearray()  # has come, and is not parsed before the requests ahead of it are answered
         self._in_head = True
         self._head = 0  # bytes of it that have come
+        self._body = 0  # bytes of the request's body
+        self._around = 0  # bytes around these: sizes of chunks, what is said of them, trailers
         self._quiet_since = 0.0
 
     @property
@@ -108,6 +113,8 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._head == 0:
                 self._limit(self.limits.header_seconds)
             self._head += len(data)
+        else:
+            self._around += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -116,6 +123,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
         if self._in_head and self._head > MAX_HEADER_BYTES:
             self._refuse(431, "HeaderTooLarge", f"the head of a request has at most {MAX_HEADER_BYTES} bytes")
+        elif not self._in_head and self._around > MAX_HEADER_BYTES + self._body // _BODY_SHARE:
+            self._end_body("what comes around a body, as sizes of chunks and trailers, is too much for it")
 
     def _decline(self, rest: bytes) -> None:
         """Read a request that offers another protocol, as Java's client and `curl --http2` do, without the offer.
@@ -132,14 +141,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it up
         self._parse(b"\r\n".join([*head, b"", rest]))
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; one that follows the body is nobody's, and would be held."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Go on to the body, which has its own time."""
         if self.parser.should_upgrade():
             return  # read again without the offer
         self._in_head, self._head = False, 0
+        self._body = self._around = 0
         # The application's own limit comes first; this one ends what it does not read.
         self._limit(self.limits.body_seconds + self.limits.header_seconds)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body += len(body)
+        self._around -= len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is here; uvicorn keeps the connection alive after its answer, unless that has been given."""
@@ -209,6 +230,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(408, "RequestTooSlow", "the head of the request did not arrive in time")
         else:
             self.leave()  # nothing has been asked, or it has been answered
+
+    def _end_body(self, message: str) -> None:
+        """Refuse the request, or leave where it has its answer already."""
+        if self.cycle.response_complete:
+            self.leave()
+        else:
+            self._refuse(400, "RequestInvalid", message)
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         if self.transport.is_closing():

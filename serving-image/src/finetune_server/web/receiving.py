@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -20,7 +22,10 @@ class _Arrival:
 
 
 class Receiving:
-    """All bodies that are arriving hold `most_bytes` together. The oldest goes when another needs its room."""
+    """All bodies that are arriving, or wait to be opened, hold `most_bytes` together.
+
+    Of those that are arriving the oldest goes when another needs its room.
+    """
 
     def __init__(self, most_bytes: int, seconds: float) -> None:
         self._most_bytes = most_bytes
@@ -28,8 +33,18 @@ class Receiving:
         self._arrivals: dict[_Arrival, None] = {}
         self._held = 0
 
-    async def body(self, request: Request, limit: int) -> bytes:
-        """Return the body of a request. Raises `RequestError` 400, 408, 413 or 503."""
+    @asynccontextmanager
+    async def body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """Give the body of a request, which takes its room until the block ends. Raises `RequestError` 4xx or 503."""
+        arrival = await self._arrived(request, limit)
+        content = b"".join(arrival.chunks)
+        arrival.chunks.clear()
+        try:
+            yield content
+        finally:
+            self._held -= arrival.size
+
+    async def _arrived(self, request: Request, limit: int) -> _Arrival:
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)
@@ -39,8 +54,10 @@ class Receiving:
                 self._arrivals[arrival] = None
                 try:
                     await self._receive(request, arrival, limit)
-                finally:
+                except BaseException:
                     self._forget(arrival)
+                    raise
+                del self._arrivals[arrival]
         except TimeoutError:
             if arrival.displaced:
                 raise RequestError(
@@ -49,7 +66,7 @@ class Receiving:
             raise RequestError(408, "BodyTooSlow", f"the body did not arrive within {self._seconds:g} s") from None
         except ClientDisconnect:
             raise RequestError(400, "BodyIncomplete", "the client went away before the body's end") from None
-        return b"".join(arrival.chunks)
+        return arrival
 
     async def _receive(self, request: Request, arrival: _Arrival, limit: int) -> None:
         async for chunk in request.stream():

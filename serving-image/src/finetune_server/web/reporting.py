@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from ..capture.backlog import Kept
+from ..capture.backlog import Kept, ReportTask
 from ..capture.capture import Context, digest_of
 from ..capture.records import AnsweredPage, Json, Source, new_prediction
 from ..capture.writer import REPORT_SECONDS
@@ -23,7 +23,7 @@ from .connected import while_connected
 from .envelope import is_wrapped, text_and_file
 from .feedback import MAX_FEEDBACK_BYTES, Feedback, ReportedPage, parse_feedback
 from .predict import Answering
-from .state import Loaded, ServingState
+from .state import Answered, Loaded, ServingState
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,19 @@ HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
+class _File:
+    """The page that came with a report."""
+
+    content: bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Report:
     """A report with what is known of its answer, and the page that came with it."""
 
     feedback: Feedback
-    file: bytes | None
+    file: _File | None
     model: Json | None
 
 
@@ -43,19 +51,28 @@ async def take_report(state: ServingState, request: Request) -> Json:
     """Take a report, and return what became of it. Raises `RequestError`."""
     loaded = state.require_loaded()
     _admit(state, request)
+    task, with_page = await _taken(state, request, loaded)
+    kept = task if isinstance(task, Kept) else await _kept(task, with_page=with_page)
+    answer: Json = {"accepted": True, "kept": {"report": kept.report, "page": kept.page}}
+    return answer if not kept.reason else {**answer, "reason": kept.reason}
+
+
+async def _taken(state: ServingState, request: Request, loaded: Loaded) -> tuple[ReportTask | Kept, bool]:
+    """Have a report written, and tell whether a page came with it.
+
+    The page is let go of with this, but for what waits in the queue, which is bounded: its client waits for seconds.
+    """
     report = await _received(state, request, loaded)
     feedback = report.feedback
     source = page = None
     if report.file is not None:
-        source, page = await _read(state, request, loaded, report)
+        source, page = await _read(state, request, loaded, report.feedback.page, report.file, feedback.prediction)
     # By document, and beside it by page: a report that names both counts once, whichever a later one names.
     if state.reported.get(feedback.subject) is None:
         loaded.metrics.feedback()
     state.reported.put(feedback.subject, True)
     log.info("feedback on %s, fields %s", json.dumps(feedback.subject), json.dumps(feedback.fields))
-    kept = await _kept(state, loaded, report, source, page)
-    answer: Json = {"accepted": True, "kept": {"report": kept.report, "page": kept.page}}
-    return answer if not kept.reason else {**answer, "reason": kept.reason}
+    return _handed_over(state, loaded, report, source, page), page is not None
 
 
 def _admit(state: ServingState, request: Request) -> None:
@@ -87,51 +104,69 @@ def _client(request: Request) -> str:
 async def _received(state: ServingState, request: Request, loaded: Loaded) -> _Report:
     wrapping = request.headers.get("content-encoding", ""), request.headers.get("content-type", "")
     limit = state.limits.max_body_bytes if is_wrapped(*wrapping) else MAX_FEEDBACK_BYTES
-    body, file = await state.receiving.body(request, limit), None
-    if is_wrapped(*wrapping):
-        body, file = await asyncio.to_thread(text_and_file, body, *wrapping, limit)
-    if len(body) > MAX_FEEDBACK_BYTES:
+    async with state.receiving.body(request, limit) as body:
+        text, file = body, None
+        if is_wrapped(*wrapping):
+            text, file = await state.opening.thread(_opened, body, *wrapping, limit)
+    if len(text) > MAX_FEEDBACK_BYTES:
         raise RequestError(413, "BodyTooLarge", f"a report has at most {MAX_FEEDBACK_BYTES} bytes, beside its page")
-    feedback = parse_feedback(body, loaded.detector.settings.classes)
+    feedback = parse_feedback(text, loaded.detector.settings.classes)
     named = feedback.prediction or (feedback.page.sha256 if feedback.page is not None else "")
     known = state.answers.get(named)
     if known is None:
         return _Report(feedback, file, None)
-    if feedback.page is not None and feedback.page.sha256 != known.page.sha256:
+    return _Report(_completed(feedback, known), file, known.model)
+
+
+def _opened(body: bytes, encoding: str, content_type: str, limit: int) -> tuple[bytes, _File | None]:
+    """Return a report's text, and its page where one came. Raises as `text_and_file` does."""
+    text, content = text_and_file(body, encoding, content_type, limit)
+    return text, None if content is None else _File(content, digest_of(content))
+
+
+def _completed(feedback: Feedback, known: Answered) -> Feedback:
+    """Return a report with what it leaves out of its answer. Raises `RequestError` 422 where it is of another page."""
+    said = feedback.page or ReportedPage(known.page.sha256)
+    # Without a prediction it is the first page, as everywhere.
+    number = said.number or (1 if feedback.prediction is None else known.page.number)
+    page = ReportedPage(said.sha256, number, known.page.dpi and (said.dpi or known.page.dpi))
+    if feedback.prediction is not None and page != known.page:
         raise RequestError(422, "FeedbackInvalid", "page is not the one that prediction is an answer for")
-    page, document = feedback.page or known.page, feedback.document or known.document
     # Whoever names the page means its latest answer, which may have been captured.
-    prediction = feedback.prediction or (known.prediction if page.number == known.page.number else None)
-    completed = replace(feedback, prediction=prediction, page=page, document=document)
-    return _Report(completed, file, known.model)
+    prediction = feedback.prediction or (known.prediction if page == known.page else None)
+    return replace(feedback, prediction=prediction, page=page, document=feedback.document or known.document)
 
 
 async def _read(
-    state: ServingState, request: Request, loaded: Loaded, report: _Report
+    state: ServingState,
+    request: Request,
+    loaded: Loaded,
+    named: ReportedPage | None,
+    file: _File,
+    prediction: str | None,
 ) -> tuple[Source, AnsweredPage] | tuple[None, None]:
     """Read the page that came with a report, for its boxes; it is not counted as answered again."""
-    assert report.file is not None  # asked before
-    named = report.feedback.page
-    digest = await asyncio.to_thread(digest_of, report.file)
-    if named is not None and digest != named.sha256:
+    if named is not None and file.sha256 != named.sha256:
         raise RequestError(422, "FeedbackInvalid", "the file is not the page that the report names by its sha256")
     if state.capture is None:
         return None, None
-    kind, number = kind_of(report.file, ""), named.number if named is not None else 1
+    kind, number = kind_of(file.content, ""), (named.number if named is not None else None) or 1
     dpi = (named.dpi if named is not None else None) or state.limits.default_dpi
-    pages = PageRequest(report.file, kind, Selection(((number, number),), many=False), dpi)
+    pages = PageRequest(file.content, kind, Selection(((number, number),), many=False), dpi)
     answering = Answering(state, loaded, None, counted=False)
     reading = await answering.image(request, pages)
     if reading is None:
         with state.documents.place():
             reading = await while_connected(request, answering.drawn(pages))
-    source = Source(report.file, digest, kind, dpi if kind is Kind.PDF else None)
-    return source, AnsweredPage(report.feedback.prediction or new_prediction(), number, reading, reading.pixels)
+    source = Source(file.content, file.sha256, kind, dpi if kind is Kind.PDF else None)
+    pixels = state.capture.worth_holding(reading.pixels)
+    return source, AnsweredPage(prediction or new_prediction(), number, replace(reading, pixels=None), pixels)
 
 
-async def _kept(
+def _handed_over(
     state: ServingState, loaded: Loaded, report: _Report, source: Source | None, page: AnsweredPage | None
-) -> Kept:
+) -> ReportTask | Kept:
+    """Have it written where pages are captured; return what waits for that, or what was decided at once."""
     if state.capture is None:
         return Kept(report=False, page=False, reason="CaptureOff")
     feedback = report.feedback
@@ -143,7 +178,7 @@ async def _kept(
         "id": feedback.id,
         "subject": report.feedback.subject,
         "prediction": feedback.prediction,
-        "page": None if named is None else {"sha256": named.sha256, "number": named.number},
+        "page": None if named is None else {"sha256": named.sha256, "number": named.number or 1},
         "document": feedback.document,
         "fields": list(feedback.fields),
         "missing": list(feedback.missing),
@@ -153,13 +188,15 @@ async def _kept(
         **state.capture.stamp(),
     }
     context = Context.of(loaded.identity, loaded.detector.settings, loaded.metrics.expected, feedback.document)
-    task = state.capture.report(said, seen=feedback.prediction, source=source, page=page, context=context)
-    if isinstance(task, Kept):
-        return task
+    return state.capture.report(said, seen=feedback.prediction, source=source, page=page, context=context)
+
+
+async def _kept(task: ReportTask, *, with_page: bool) -> Kept:
+    """Return what was kept of a report, once that is known, or after some seconds."""
     try:
         kept = await asyncio.wait_for(asyncio.wrap_future(task.done), REPORT_SECONDS)
     except TimeoutError:
         return Kept(report=False, page=False, reason="StorageSlow")
     if kept.reason or kept.page:
         return kept
-    return replace(kept, reason="PageNotSent" if page is None else "PageNotKept")
+    return replace(kept, reason="PageNotKept" if with_page else "PageNotSent")

@@ -20,6 +20,7 @@ from ..pages.rasteriser import Rasteriser
 from ..remembered import Remembered
 from .feedback import ReportedPage
 from .lanes import Lane
+from .opening import Opening
 from .receiving import Receiving
 
 _HOUR: Final = 3600
@@ -84,6 +85,7 @@ class ServingState:
     drain: Drain
     pool: ThreadPoolExecutor
     receiving: Receiving
+    opening: Opening
     images: Lane
     large_images: asyncio.Semaphore
     documents: Lane
