@@ -280,12 +280,12 @@ def children(server: ServerProcess) -> list[int]:
 
 def children_of(process: int) -> list[int]:
     """Its children; none of a thread, or a process, that ends meanwhile."""
-    found: list[int] = []
+    pids: list[int] = []
     with suppress(FileNotFoundError):
         for task in Path(f"/proc/{process}/task").iterdir():
             with suppress(FileNotFoundError, ProcessLookupError):
-                found += map(int, (task / "children").read_text().split())
-    return found
+                pids += map(int, (task / "children").read_text().split())
+    return pids
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
