@@ -71,7 +71,7 @@ def test_a_page_under_which_its_process_was_killed_is_kept_by_the_next_one() -> 
     files, registry = Decodes(ProcessEndedError("killed")), CollectorRegistry()
     capture = capturing(files, registry=registry)
     capture.answered(SOURCE, [image()], CONTEXT)
-    wait_until(lambda: outcomes(registry) == {("Random", "Stored"): 1}, PROMPT)
+    wait_until(lambda: outcomes(registry) == {("Random", "Stored"): 1})
     assert capture.close(10)
 
 

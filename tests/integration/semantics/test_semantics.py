@@ -30,7 +30,7 @@ async def remove(side: Side, kind: Kind, made: Object) -> None:
     """Delete an object and wait until it is gone: what it owns goes first, and that takes its time."""
     name = made["metadata"]["name"]
     await side.cluster.delete(kind, side.namespace, name, made["metadata"]["uid"])
-    for _ in range(300):
+    for _ in range(1200):
         if await side.cluster.get(kind, side.namespace, name, fresh=True) is None:
             return
         await asyncio.sleep(0.1)

@@ -22,7 +22,7 @@ from .store import RemoteStore, Store
 
 _NICENESS: Final = 19
 _NICENESS_AT_START: Final = 10
-"""Of a start, which is a second of computing: on a node without an idle CPU one at 19 takes longer than an order may."""
+"""Of a start, which computes for a second: where no CPU is idle, one at 19 takes longer than an order may."""
 _LONGEST_COMPLAINT: Final = 500
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Of mallopt(3)."""
