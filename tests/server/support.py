@@ -273,6 +273,11 @@ def connect(server: ServerProcess) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE)
 
 
+def peak_bytes(server: ServerProcess) -> int:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+
 def children(server: ServerProcess) -> list[int]:
     """Processes of documents: what the process that forks them has for children."""
     return [grand for child in children_of(server.process.pid) for grand in children_of(child)]
