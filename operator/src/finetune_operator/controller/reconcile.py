@@ -29,10 +29,9 @@ from ..decide.run.view import RunView
 from ..decide.version.view import VersionView
 from ..decide.views import OBSERVED_STEP, PolicyView
 from ..manifests.events import Regarding
-from ..manifests.merge_patch import merge_patch
 from . import failures
 from .failures import Failures
-from .repeats import Repeats
+from .repeats import Repeats, says_nothing_new
 from .stopwatch import Stopwatch
 from .words import Words, only_words
 
@@ -205,7 +204,9 @@ class Reconciler:
     def _repeated(self, raw: Object, decision: Decision[Any], now: datetime) -> timedelta | None:
         """Return how long a decision is to wait that says nothing new, and does what did not stay the last times."""
         left = self._repeats.left(raw["metadata"]["uid"], decision.actions, self._at(now))
-        return None if left is None or merge_patch(raw.get("status") or {}, plain(decision.status)) else left
+        if left is None or not says_nothing_new(raw.get("status") or {}, plain(decision.status)):
+            return None
+        return left
 
     async def _act(
         self,

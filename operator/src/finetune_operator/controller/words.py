@@ -35,9 +35,10 @@ class Words:
 
 def only_words(before: dict[str, Any], after: dict[str, Any]) -> bool:
     """Tell whether two statuses differ, and in nothing but the messages of the summary and of conditions."""
-    return before != after and _mute(before) == _mute(after)
+    return before != after and without_words(before) == without_words(after)
 
 
-def _mute(status: dict[str, Any]) -> dict[str, Any]:
+def without_words(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status without the messages of its summary and of its conditions."""
     conditions = [{**condition, "message": ""} for condition in status.get("conditions") or ()]
     return {**status, "message": "", "conditions": conditions}
