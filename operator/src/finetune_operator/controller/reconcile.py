@@ -85,10 +85,15 @@ class Reconciler:
         raw = await self.cluster.get(key.kind, key.namespace, key.name)
         if raw is None:
             return Outcome(gone=True)
-        uid = raw["metadata"]["uid"]
         if raw["metadata"].get("deletionTimestamp"):
             return Outcome()
-        now = self.clock().replace(microsecond=0)
+        try:
+            return await self._looked_at(key, raw)
+        finally:
+            await self._forget_if_gone(key, raw["metadata"]["uid"])
+
+    async def _looked_at(self, key: ObjectRef, raw: Object) -> Outcome:
+        uid, now = raw["metadata"]["uid"], self.clock().replace(microsecond=0)
         try:
             outcome = await self._guarded(key.kind, raw, now)
         except InvalidObject as error:
@@ -105,6 +110,15 @@ class Reconciler:
             self._posted.discard(uid)
             return with_changes(outcome, again=True)
         return outcome
+
+    async def _forget_if_gone(self, key: ObjectRef, uid: str) -> None:
+        """Drop what a look left behind of an object that went, and was forgotten, while it was looked at."""
+        try:
+            there = await self.cluster.get(key.kind, key.namespace, key.name)
+        except ClusterError:  # its namespace is out of reach, and all of it is forgotten
+            there = None
+        if there is None or there["metadata"]["uid"] != uid:
+            self.forget(uid)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
