@@ -23,7 +23,7 @@ from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observed, Observer
 from ..cluster.port import Cluster, Object
 from ..cluster.refusals import refusal_of
-from ..decide.decision import Decision, Emit
+from ..decide.decision import Decision, Emit, RecordMetric
 from ..decide.refusal import Refusal, event
 from ..decide.run.view import RunView
 from ..decide.version.view import VersionView
@@ -211,7 +211,8 @@ class Reconciler:
 
     def _chatter(self, raw: Object, decision: Decision[Any], now: datetime) -> timedelta | None:
         """Return how long a decision is to wait that does nothing but choose other words, and did so too often."""
-        if decision.actions or not only_words(raw.get("status") or {}, plain(decision.status)):
+        does = any(not isinstance(action, Emit | RecordMetric) for action in decision.actions)
+        if does or not only_words(raw.get("status") or {}, plain(decision.status)):
             return None
         return self._words.wait(raw["metadata"]["uid"], now)
 
