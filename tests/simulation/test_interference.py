@@ -283,6 +283,35 @@ RACES = [
 ]
 
 
+class LostVersion(TheSameSideBySide):
+    """While the first run's promotion waits for its policy, which is suspended, somebody deletes its ModelVersion."""
+
+    lost = False
+
+    def _user(self) -> None:
+        super()._user()
+        asked = any(p["spec"]["version"] == "ft_v1.1" for p in self.server.list(Kind.PROMOTION, NAMESPACE))
+        if not self.lost and asked:
+            conditions = self.get(Kind.RUN, "first")["status"]["conditions"]
+            self.lost = any((c["type"], c["reason"]) == ("Promoted", "Suspended") for c in conditions)
+            self.suspend(until=self.lost)
+
+    def suspend(self, *, until: bool) -> None:
+        if self.get(*POLICY)["spec"].get("suspend", False) is until:
+            self.server.update_spec(USER, *place(POLICY), lambda item: item["spec"].update(suspend=not until))
+        if until:
+            self.server.delete(USER, Kind.MODEL_VERSION, NAMESPACE, "invoice-fields-ft-v1.1")
+
+
+@pytest.mark.row("R337")
+def test_a_run_whose_version_was_deleted_before_it_went_live_keeps_nobody_waiting() -> None:
+    world = LostVersion(PASS)
+    world.play()
+    phases = {item["metadata"]["name"]: item["status"]["phase"] for item in world.server.list(Kind.RUN, NAMESPACE)}
+    assert (world.lost, phases) == (True, {"first": "Promoting", "second": "Promoted"})
+    assert (world.trained(), world.summary()["live"]) == (["first", "second"], "ft_v1.2")
+
+
 @pytest.mark.parametrize(
     ("race", "phases", "trained"), first_of(RACES[::-1], 2), ids=lambda item: getattr(item, "__name__", None)
 )

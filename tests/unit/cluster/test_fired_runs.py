@@ -103,6 +103,14 @@ def test_rebuilds_that_are_not_over_are_known_judged_or_not_whoever_made_them() 
     assert asyncio.run(rebuilds(Client(server), NAMESPACE, policy())) == ("goes-live", "in-review", "trains")
 
 
+@pytest.mark.row("R337")
+def test_a_rebuild_whose_version_was_deleted_before_its_promotion_took_off_holds_up_no_other() -> None:
+    server = ApiServer(believed=frozenset(("x",)))
+    lost = [{"type": "Promoted", "status": "Unknown", "reason": "VersionNotFound"}]
+    put(server, "lost", mode="Rebuild", phase="Promoting", verdict="Pass", inputs=PLAN, conditions=lost)
+    assert asyncio.run(rebuilds(Client(server), NAMESPACE, policy())) == ()
+
+
 @pytest.mark.row("D172")
 def test_a_copy_of_a_fired_run_under_another_name_is_somebodys_own() -> None:
     """It keeps the spec.trigger of what it was copied from, and would count for cool-down and week."""

@@ -146,6 +146,22 @@ def test_nobody_waits_for_a_run_that_a_person_suspended() -> None:
     assert twins == {"of-a-suspended-policy", "in-review"}
 
 
+LOST = [{"type": "Promoted", "status": "Unknown", "reason": "VersionNotFound"}]
+
+
+@pytest.mark.row("R337")
+def test_nobody_waits_for_a_run_whose_promotion_waits_for_a_version_that_was_deleted() -> None:
+    world = World()
+    candidate = {"uri": "file:///model.onnx", "sha256": "c" * 64}
+    world.put("lost", **asking(phase="Promoting", candidate=candidate, conditions=LOST))
+    flies = [{"type": "Promoted", "status": "Unknown", "reason": "Promoting"}]
+    world.put("goes-live", **asking(phase="Promoting", candidate=candidate, conditions=flies))
+    drew = world.put("drew", **asking(phase="Pending"))
+    assert [twin.name for twin in asyncio.run(world.places.twins(drew, ()))] == ["goes-live"]
+    again = world.put("again", **asking(phase="Pending", candidate=candidate))
+    assert asyncio.run(world.places.ahead(again)) == ("goes-live",)
+
+
 @pytest.mark.row("R68")
 def test_what_a_twin_has_just_drawn_is_seen_before_it_is_written() -> None:
     world = World()

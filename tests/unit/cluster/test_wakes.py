@@ -227,6 +227,17 @@ def test_a_run_that_a_person_suspends_wakes_those_that_ask_for_the_same(world: W
     assert ("finetuneruns", "waits") in suspended
 
 
+@pytest.mark.row("R337")
+def test_a_run_whose_version_was_deleted_wakes_those_that_wait_for_it(world: World) -> None:
+    status = {"phase": "Promoting", "asks": "x"}
+    lost = [{"type": "Promoted", "status": "Unknown", "reason": "VersionNotFound"}]
+    queued(world, "other", 1, None, **status)
+    queued(world, "the-same", 2, None, asks="x")
+    queued(world, "lines-up", 3, None, phase="Pending")
+    woken = queued(world, "other", 1, None, **status, conditions=lost)
+    assert {("finetuneruns", "the-same"), ("finetuneruns", "lines-up")} <= woken
+
+
 class Woken:
     """A queue that only remembers."""
 

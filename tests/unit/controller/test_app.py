@@ -53,6 +53,25 @@ def test_what_is_remembered_of_an_object_goes_with_it() -> None:
     assert heard.forgotten == ["uid-r"]
 
 
+def test_what_is_remembered_of_another_one_of_that_name_goes_too() -> None:
+    """A watch that begins anew may tell of the new one alone."""
+    heard = Heard()
+    heard.store.put(Kind.RUN, run("Training"))
+    another = run("Training", 2)
+    another["metadata"]["uid"] = "another"
+    heard.store.put(Kind.RUN, another)
+    assert heard.forgotten == ["uid-r"]
+
+
+def test_what_is_remembered_of_a_run_document_goes_with_its_config_map() -> None:
+    """It is remembered as it was read, by the uid of the ConfigMap; each run has one."""
+    heard, labels = Heard(), {"app.kubernetes.io/managed-by": "finetune-operator"}
+    metadata = {"namespace": "ml", "name": "r-document", "uid": "uid-d", "resourceVersion": "1", "labels": labels}
+    heard.store.put(Kind.CONFIG_MAP, {"metadata": metadata})
+    heard.store.remove(Kind.CONFIG_MAP, "ml", "r-document", "uid-d")
+    assert heard.forgotten == ["uid-d"]
+
+
 def parts(queue: WorkQueue[ObjectRef], **tasks: asyncio.Task[None]) -> App:
     """Return as much of an App as its end looks at."""
 

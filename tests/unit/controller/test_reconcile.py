@@ -1,8 +1,11 @@
 """What the API server refuses or cannot be read is said in the status, and taken back when it is over."""
 
 import asyncio
+import contextlib
+import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -21,7 +24,7 @@ from finetune_operator.cluster.errors import (
 )
 from finetune_operator.cluster.kinds import Kind
 from finetune_operator.cluster.object_ref import ObjectRef
-from finetune_operator.cluster.observe import Observer
+from finetune_operator.cluster.observe import Observed, Observer
 from finetune_operator.cluster.port import Object
 from finetune_operator.cluster.reach import Away
 from finetune_operator.controller import loop as loop_module
@@ -357,6 +360,27 @@ def test_who_takes_off_what_is_written_as_soon_as_it_is_there_is_not_fought_at_t
     assert (waits.wrote, waits.again, waits.after) == (False, False, timedelta(seconds=1))
 
 
+@pytest.mark.row("R325")
+def test_two_who_fight_over_a_record_have_it_written_no_faster_than_one(world: World) -> None:
+    """What each puts into it stays in it, so that the operator writes another text after each of their words."""
+    with_a_good_base(world)
+    sha256 = world.get(VERSION)["spec"]["artifact"]["sha256"]
+
+    def writes(number: int, version: Object) -> None:
+        elsewhere = {f"deployment-{number % 2}": {"good": f"2026-11-20T12:00:{number:02}Z"}}
+        record = json.dumps({"sha256": sha256, "deployments": elsewhere})
+        version["metadata"].update(annotations={RECORD: record})
+
+    before = len(world.server.log)
+    for number in range(40):
+        world.reconcile(VERSION)
+        world.server.update_spec("they", Kind.MODEL_VERSION, NAMESPACE, VERSION.name, partial(writes, number))
+    ours = (write.after for write in world.server.log[before:] if write.verb == "annotate")
+    texts = [after["metadata"]["annotations"][RECORD] for after in ours if after is not None]
+    assert len(set(texts)) == len(texts) == 3
+    assert world.reconcile(VERSION).after == timedelta(seconds=1)
+
+
 def test_a_deleted_object_is_gone_and_a_dying_one_is_left_alone(world: World) -> None:
     world.server.update_spec(
         "user", Kind.RUN, NAMESPACE, "first", lambda o: o["metadata"].update(deletionTimestamp="2026-11-21T12:00:00Z")
@@ -384,6 +408,24 @@ def test_what_is_gone_leaves_nothing_in_memory(world: World, broken: set[Kind]) 
     assert [what for what, known in remembered.items() if uid not in known] == []
     reconciler.forget(uid)
     assert [what for what, known in remembered.items() if uid in known] == []
+
+
+def test_what_goes_while_it_is_looked_at_leaves_nothing_in_memory(world: World) -> None:
+    """The watch tells of it in the middle of the look, which goes on to remember what it saw."""
+    world.reconcile(RUN)
+    uid = world.get(RUN)["metadata"]["uid"]
+    observe = world.reconciler.observer.observe
+
+    async def goes(kind: Kind, raw: Object, now: datetime) -> Observed[Any]:
+        seen = await observe(kind, raw, now)
+        world.server.delete("user", Kind.RUN, NAMESPACE, RUN.name)
+        world.reconciler.forget(uid)
+        return seen
+
+    world.reconciler.observer.observe = goes  # type: ignore[method-assign]
+    with contextlib.suppress(ClusterError):
+        world.reconcile(RUN)
+    assert uid not in world.reconciler._stopwatch._laps
 
 
 @pytest.mark.row("D58")

@@ -1,10 +1,11 @@
 """What does not stay is written at once twice, and then ever more slowly."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from finetune_operator.controller.repeats import MOST, QUIET, Repeats
+from finetune_operator.controller.repeats import MOST, QUIET, REMEMBERED, Repeats, says_nothing_new
 from finetune_operator.decide.decision import Annotate, ApplyKeys, DeleteJob, Emit
 
 RECORD = Annotate("finetune-operator.io/outcome", "{}")
@@ -25,15 +26,52 @@ def test_the_same_again_waits_longer_each_time_and_a_minute_at_most() -> None:
 
 
 @pytest.mark.row("R325")
-def test_something_else_in_between_or_a_time_in_which_it_stayed_begins_anew() -> None:
+def test_a_time_in_which_it_stayed_begins_anew() -> None:
     repeats = Repeats()
     for at in range(4):
         repeats.pause("a", (RECORD,), at)
-    repeats.pause("a", (DeleteJob("job", "uid"),), 4)
-    assert repeats.pause("a", (RECORD,), 5) is None
+    assert repeats.pause("a", (RECORD,), 3 + QUIET.total_seconds()) is None
+
+
+@pytest.mark.row("R325")
+def test_of_those_who_take_turns_none_begins_anew_by_what_was_done_about_the_other() -> None:
+    repeats, others = Repeats(), (DeleteJob("job", "uid"),)
     for at in range(4):
-        repeats.pause("a", (RECORD,), 6 + at)
-    assert repeats.pause("a", (RECORD,), 9 + QUIET.total_seconds()) is None
+        repeats.pause("a", (RECORD,), at)
+        repeats.pause("a", others, at)
+    assert (repeats.left("a", (RECORD,), 3), repeats.left("a", others, 3)) == (*seconds(2), *seconds(2))
+
+
+@pytest.mark.row("R325")
+def test_a_record_is_the_same_whatever_others_put_into_it() -> None:
+    """What is not ours stays in it, so that each of their words makes another text."""
+    repeats = Repeats()
+    pauses = [repeats.pause("a", (Annotate(RECORD.key, str(n)),), 0) for n in range(4)]
+    assert pauses == [None, None, *seconds(1, 2)]
+    assert repeats.pause("a", (Annotate("another", ""),), 0) is None
+
+
+def test_what_is_remembered_of_one_object_is_bounded() -> None:
+    repeats = Repeats()
+    for number in range(100):
+        repeats.pause("a", (DeleteJob(f"job-{number}", "uid"),), 0)
+    assert len(repeats._known["a"]) == REMEMBERED
+
+
+@pytest.mark.row("R325")
+@pytest.mark.parametrize(
+    ("change", "is_new"),
+    [
+        ({"epoch": 8, "inFlight": {"epoch": 8, "generation": 9, "phase": "Flipping"}}, False),
+        ({"message": "said otherwise"}, False),
+        ({"epoch": 8, "inFlight": {"epoch": 8, "generation": 9, "phase": "Returning"}}, True),
+        ({"inFlight": None}, True),
+        ({"phase": "Live"}, True),
+    ],
+)
+def test_another_epoch_of_the_same_keys_and_other_words_are_nothing_new(change: dict[str, Any], is_new: bool) -> None:
+    before = {"epoch": 7, "message": "", "inFlight": {"epoch": 7, "generation": 3, "phase": "Flipping"}}
+    assert says_nothing_new(before, {**before, **change}) is not is_new
 
 
 @pytest.mark.row("R325")

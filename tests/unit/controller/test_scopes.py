@@ -45,6 +45,7 @@ class World:
     refuse: dict[str, ClusterError] = field(default_factory=dict)
     deny_watch: dict[str, str] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
+    chance: float = 0.5
     lists: int = 0
     watches: int = 0
     forgotten: list[str] = field(default_factory=list)
@@ -57,7 +58,7 @@ class World:
         self.ended: dict[Scope, asyncio.Future[str]] = {}
         metrics = ScopeMetrics(self.registry)
         parts = Parts(self, self.store, self.reach, self.queue, metrics, lambda scope: Watcher(self, scope),
-                      self.forgotten.append, RESYNC, lambda: 0.5)  # fmt: skip
+                      self.forgotten.append, RESYNC, lambda: self.chance)  # fmt: skip
         self.scopes = WatchedScopes(self.namespaces, parts)
         self.store.listen(lambda change: self.scopes.wake(ObjectRef(change.kind, change.namespace, change.name)))
 
@@ -218,6 +219,34 @@ def test_an_api_server_that_throttles_is_asked_ever_more_rarely_and_read_when_th
         asked = world.lists
         await asyncio.sleep(28)
         assert world.lists == asked, "the API server said how long"
+
+    story(body, "a")
+
+
+def test_chance_asks_no_api_server_sooner_than_it_wants() -> None:
+    async def body(world: World) -> None:
+        await asyncio.wait_for(world.scopes.known(), 5)
+        world.chance = 0.0
+        world.refuse["a"] = Throttled("too many requests", after=40)
+        await asyncio.sleep(PROBE_SECONDS + 1)
+        asked = world.lists
+        await asyncio.sleep(38)
+        assert world.lists == asked
+        await asyncio.sleep(2)
+        assert world.lists > asked
+
+    story(body, "a")
+
+
+def test_an_api_server_that_throttles_is_left_alone_for_as_long_as_it_asks_by_what_begins_too() -> None:
+    async def body(world: World) -> None:
+        world.refuse["a"] = Throttled("too many requests", after=45)
+        await asyncio.sleep(1)
+        asked = world.lists
+        await asyncio.sleep(42)
+        assert world.lists == asked
+        world.refuse.clear()
+        await asyncio.wait_for(world.scopes.known(), 5)
 
     story(body, "a")
 

@@ -28,6 +28,20 @@ def test_other_words_are_no_other_reason_and_no_progress(after: dict[str, Any], 
     assert only_words(status(), after) is words
 
 
+@pytest.mark.row("R55")
+@pytest.mark.parametrize(
+    ("hold", "words"),
+    [
+        ({"reason": "External", "by": "helm", "message": "set by helm", "since": "2026-11-21T12:00:01Z"}, True),
+        ({"reason": "FieldOwned", "by": "argocd", "message": "", "since": "2026-11-21T12:00:00Z"}, False),
+        (None, False),
+    ],
+)
+def test_a_hold_for_the_same_reason_is_another_word(hold: dict[str, Any] | None, words: bool) -> None:
+    before = {"reason": "External", "by": "argocd", "message": "set by argocd", "since": "2026-11-21T12:00:00Z"}
+    assert only_words(status(hold=before), status(hold=hold)) is words
+
+
 def test_the_first_words_are_written_at_once_and_then_one_a_minute() -> None:
     words, now = Words(), START
     assert [words.wait("a", now) for _ in range(BURST)] == [None] * BURST

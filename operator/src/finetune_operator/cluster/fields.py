@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ..api import names
 from ..api.run import BY_GATES, FINAL_PHASES
 from ..decide.judgements import VERDICTS
+from ..decide.promotion.proposal import VERSION_NOT_FOUND
 
 Json = Mapping[str, Any]
 
@@ -126,7 +127,7 @@ class Standing(NamedTuple):
     """It trains, or has a candidate."""
     is_over: bool = False
     is_put_off: bool = False
-    """A person suspended it: nobody knows until when."""
+    """A person suspended it, or what it is to promote has no object: nobody knows until when."""
     changes_live: bool = False
     """It waits for its promotion, or is being measured again for one."""
     lines_up: bool = False
@@ -167,8 +168,8 @@ def standing(run: Json) -> Standing:
     is_past = trains or _value(run, "status", "candidate") is not None
     again = shown == "Evaluating" and any(int(a.get("round") or 0) > 1 for a in _items(run, "status", "attempts"))
     lines_up = shown == "Pending" and _accepted(run) == "PromotionUnderway"
-    changes_live = again or shown == "Promoting"
-    put_off = shown == "Suspended" and _value(run, "spec", "suspend") is True
+    changes_live = again or (shown == "Promoting" and not _lost_its_version(run))
+    put_off = (shown == "Suspended" and _value(run, "spec", "suspend") is True) or _lost_its_version(run)
     return Standing(
         created,
         rank,
@@ -285,14 +286,24 @@ def policy_that_it_keeps_waiting(run: Json) -> Iterable[object]:
 
 def policy_that_gets_a_new_base(run: Json) -> Iterable[object]:
     """Return the run's policy, if the run is a rebuild that is not over."""
-    is_open = _value(run, "spec", "mode") == "Rebuild" and not standing(run).is_over and _accepted(run) != "Invalid"
-    return (_value(run, "spec", "policy"),) if is_open else ()
+    if _value(run, "spec", "mode") != "Rebuild" or _accepted(run) == "Invalid" or _lost_its_version(run):
+        return ()
+    return () if standing(run).is_over else (_value(run, "spec", "policy"),)
 
 
 def _accepted(run: Json) -> str:
-    """Return the reason of the condition Accepted."""
+    return _reason(run, "Accepted")
+
+
+def _lost_its_version(run: Json) -> bool:
+    """Tell whether its promotion waits for a ModelVersion that somebody deleted: it may never come back (R337)."""
+    return phase(run) == "Promoting" and _reason(run, "Promoted") == VERSION_NOT_FOUND
+
+
+def _reason(run: Json, kind: str) -> str:
+    """Return the reason of a condition."""
     conditions = _items(run, "status", "conditions")
-    return next((str(c.get("reason")) for c in conditions if c.get("type") == "Accepted"), "")
+    return next((str(c.get("reason")) for c in conditions if c.get("type") == kind), "")
 
 
 def asks(run: Json) -> Iterable[object]:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ..cluster.act import Outlets
 from ..cluster.cache import CachedCluster
-from ..cluster.kinds import RECONCILED, Kind, is_final
+from ..cluster.kinds import Kind, is_final
 from ..cluster.kube import KubeCluster, Login, connect
 from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observer
@@ -137,7 +137,7 @@ def lane(ref: ObjectRef, store: Store) -> tuple[Kind, str, bool]:
 
 def on_change(change: Change, store: Store, wake: Callable[[ObjectRef], None], forget: Callable[[str], None]) -> None:
     """Wake whom a change concerns; what was final when first seen is left alone."""
-    if change.after is None and change.before is not None and change.kind in RECONCILED:
+    if change.before is not None and (change.after is None or change.after.uid != change.before.uid):
         forget(change.before.uid)
     for ref in dependents(change, store):
         if change.before is None and _is_history(ref, change, store):

@@ -23,16 +23,15 @@ from ..cluster.object_ref import ObjectRef
 from ..cluster.observe import Observed, Observer
 from ..cluster.port import Cluster, Object
 from ..cluster.refusals import refusal_of
-from ..decide.decision import Decision, Emit
+from ..decide.decision import Decision, Emit, RecordMetric
 from ..decide.refusal import Refusal, event
 from ..decide.run.view import RunView
 from ..decide.version.view import VersionView
 from ..decide.views import OBSERVED_STEP, PolicyView
 from ..manifests.events import Regarding
-from ..manifests.merge_patch import merge_patch
 from . import failures
 from .failures import Failures
-from .repeats import Repeats
+from .repeats import Repeats, says_nothing_new
 from .stopwatch import Stopwatch
 from .words import Words, only_words
 
@@ -86,10 +85,15 @@ class Reconciler:
         raw = await self.cluster.get(key.kind, key.namespace, key.name)
         if raw is None:
             return Outcome(gone=True)
-        uid = raw["metadata"]["uid"]
         if raw["metadata"].get("deletionTimestamp"):
             return Outcome()
-        now = self.clock().replace(microsecond=0)
+        try:
+            return await self._looked_at(key, raw)
+        finally:
+            await self._forget_if_gone(key, raw["metadata"]["uid"])
+
+    async def _looked_at(self, key: ObjectRef, raw: Object) -> Outcome:
+        uid, now = raw["metadata"]["uid"], self.clock().replace(microsecond=0)
         try:
             outcome = await self._guarded(key.kind, raw, now)
         except InvalidObject as error:
@@ -106,6 +110,15 @@ class Reconciler:
             self._posted.discard(uid)
             return with_changes(outcome, again=True)
         return outcome
+
+    async def _forget_if_gone(self, key: ObjectRef, uid: str) -> None:
+        """Drop what a look left behind of an object that went, and was forgotten, while it was looked at."""
+        try:
+            there = await self.cluster.get(key.kind, key.namespace, key.name)
+        except ClusterError:  # its namespace is out of reach, and all of it is forgotten
+            there = None
+        if there is None or there["metadata"]["uid"] != uid:
+            self.forget(uid)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
@@ -198,14 +211,17 @@ class Reconciler:
 
     def _chatter(self, raw: Object, decision: Decision[Any], now: datetime) -> timedelta | None:
         """Return how long a decision is to wait that does nothing but choose other words, and did so too often."""
-        if decision.actions or not only_words(raw.get("status") or {}, plain(decision.status)):
+        does = any(not isinstance(action, Emit | RecordMetric) for action in decision.actions)
+        if does or not only_words(raw.get("status") or {}, plain(decision.status)):
             return None
         return self._words.wait(raw["metadata"]["uid"], now)
 
     def _repeated(self, raw: Object, decision: Decision[Any], now: datetime) -> timedelta | None:
         """Return how long a decision is to wait that says nothing new, and does what did not stay the last times."""
         left = self._repeats.left(raw["metadata"]["uid"], decision.actions, self._at(now))
-        return None if left is None or merge_patch(raw.get("status") or {}, plain(decision.status)) else left
+        if left is None or not says_nothing_new(raw.get("status") or {}, plain(decision.status)):
+            return None
+        return left
 
     async def _act(
         self,

@@ -108,13 +108,15 @@ class WatchedScope:
     async def run(self) -> None:
         """Read and watch for ever, whatever the API server says."""
         while True:
+            least = 0.0
             try:
                 await self._live()
             except WatchEnded as error:
                 self._watch_ended(error)
             except ClusterError as error:
                 self._lose(error)
-            await asyncio.sleep(self._wait())
+                least = _asked_for(error)
+            await asyncio.sleep(max(self._wait(), least))
 
     async def _live(self) -> None:
         """Read, watch, and look after it, until one of the three fails; raises why."""
@@ -162,10 +164,10 @@ class WatchedScope:
     async def _look(self, watcher: Watcher) -> None:
         """Look whether all is still there, and now and then read what the watch may have missed. Raises why not."""
         clock = asyncio.get_running_loop().time
-        due, missed, unsure = self._next_resync(), _Missed(), 0.0
+        due, missed, unsure, least = self._next_resync(), _Missed(), 0.0, 0.0
         while True:
             # What was due when the API server did not answer stays due: it is no reason to ask without a pause.
-            pause = unsure * self._spread(0.25) if unsure else min(PROBE_SECONDS, due - clock())
+            pause = max(unsure * self._spread(0.25), least) if unsure else min(PROBE_SECONDS, due - clock())
             await self._doubted(min(pause, missed.due - clock()))
             missed.check(watcher, clock())
             try:
@@ -181,7 +183,8 @@ class WatchedScope:
                 self._count()
                 if not unsure:
                     log.warning("%s was not read: %s", self, error, extra=self._where())
-                unsure = _until_asked(error, unsure)  # an outage may be a restore: all of it is read when it is over
+                # An outage may be a restore: all of it is read when it is over.
+                unsure, least = _until_asked(error, unsure), _asked_for(error)
 
     async def _doubted(self, seconds: float) -> None:
         """Wait, until somebody doubts. Raises WentBack when there is no doubt any more."""
@@ -262,11 +265,16 @@ class WatchedScope:
         return {} if self.scope is None else {"namespace": self.scope}
 
 
+def _asked_for(error: ClusterError) -> float:
+    """Return for how many seconds an API server wants to be left alone, whatever chance says."""
+    return error.after if isinstance(error, Throttled) else 0.0
+
+
 def _until_asked(error: Unavailable | Unauthenticated, before: float) -> float:
     """Return how many seconds to wait after no answer; who throttles is asked ever more rarely."""
     if not isinstance(error, Throttled):
         return UNSURE_SECONDS
-    return min(max(2.0 * before, error.after, UNSURE_SECONDS), THROTTLED_CAP)
+    return min(max(2.0 * before, _asked_for(error), UNSURE_SECONDS), THROTTLED_CAP)
 
 
 @dataclass(slots=True)

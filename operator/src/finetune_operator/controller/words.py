@@ -34,10 +34,16 @@ class Words:
 
 
 def only_words(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Tell whether two statuses differ, and in nothing but the messages of the summary and of conditions."""
-    return before != after and _mute(before) == _mute(after)
+    """Tell whether two statuses differ, and in nothing but words."""
+    return before != after and without_words(before) == without_words(after)
 
 
-def _mute(status: dict[str, Any]) -> dict[str, Any]:
+def without_words(status: dict[str, Any]) -> dict[str, Any]:
+    """Return a status without the messages of its summary and of its conditions, and of a hold but its reason.
+
+    Of those who fight over what is held each is named anew, with since when: any of them says as much.
+    """
     conditions = [{**condition, "message": ""} for condition in status.get("conditions") or ()]
-    return {**status, "message": "", "conditions": conditions}
+    silent = {**status, "message": "", "conditions": conditions}
+    hold = status.get("hold")
+    return {**silent, "hold": hold.get("reason")} if isinstance(hold, dict) else silent

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from finetune_operator.api.meta import find
 from finetune_operator.api.policy_status import Hold, PolicyStatus
 from finetune_operator.decide import limits
 from finetune_operator.decide.policy.machine import decide
@@ -176,6 +177,9 @@ class TestAtRest:
         assert len(world.commits) == 2
         assert world.policy.status.hold is not None
         assert world.policy.status.hold.reason == "ConflictingWriter"
+        in_sync = find(world.policy.status.conditions, "InSync")
+        assert in_sync is not None
+        assert "it is not put back any more; to put it back: echo" in in_sync.message
         world.run(3600, step=60)
         assert len(world.commits) == 2
 
@@ -364,6 +368,17 @@ class TestPromotions:
         again = decide(view(policy(full), deployment(uid="new"), *asked, versions=VERSIONS))
         assert applied(again) is not None
         assert again.requeue_after is not None, "the refusals are looked at again"
+
+    @pytest.mark.row("D8")
+    def test_refusals_that_wait_do_not_keep_what_may_act_from_it(self) -> None:
+        """A webhook that takes no record of how promotions ended would else keep people from going back, too."""
+        refused = tuple(promotion("ft_v1.1", "ft_v1.0", name=f"p-{n:03}") for n in range(10))
+        full = decide(view(policy(live(BASE)), deployment(keys(BASE)), *refused, versions=VERSIONS)).status
+        later = replace(ASKED, metadata=replace(ASKED.metadata, creation_timestamp=NOW + seconds(60)))
+        begun = decide(view(policy(full), deployment(keys(BASE)), *refused, later, versions=VERSIONS))
+        flight = begun.status.in_flight
+        assert flight is not None
+        assert (flight.promotion, begun.status.consumed) == (ASKED.metadata.name, full.consumed)
 
     @pytest.mark.row("D21")
     def test_a_suspended_policy_starts_nothing_but_puts_back_what_is_lost(self) -> None:

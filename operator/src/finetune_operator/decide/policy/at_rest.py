@@ -41,7 +41,7 @@ def _promote(view: PolicyView) -> Decision[PolicyStatus] | None:
     if not waiting:
         return None
     problem, events = deployment_problem(view), list[Emit]()
-    unmirrored = _unmirrored(view)
+    unmirrored, backlog = _unmirrored(view), False
     for promotion in waiting:
         current = replace(policy, status=status)
         finding = judge(Proposal(promotion, current, view.versions, view.deployment, problem))
@@ -51,11 +51,14 @@ def _promote(view: PolicyView) -> Decision[PolicyStatus] | None:
         if not isinstance(finding, Refuse):
             continue
         if len(unmirrored) >= limits.CONSUMED_MESSAGES:
-            return Decision(status, tuple(events), BACKLOG)
+            backlog = True  # only refusals wait for that: what keeps outcomes from their objects may last
+            continue
         unmirrored.add(identity(promotion))
         status = _refuse(view, status, promotion, finding, unmirrored)
         events.extend(_refusal_events(promotion, finding))
-    return None if status is policy.status else Decision(status, tuple(events))
+    if status is policy.status and not backlog:
+        return None
+    return Decision(status, tuple(events), BACKLOG if backlog else None)
 
 
 def _unmirrored(view: PolicyView) -> set[tuple[str, str]]:

@@ -83,8 +83,10 @@ def _keys_absent(view: PolicyView, status: PolicyStatus, lost: str) -> Fact:
     policy, live = view.policy, status.live
     if live is None or is_proven(policy, view.versions):
         command = releasing(policy)
-        remedy = "it is put back" + ("" if command is None else f", or by this: {command}")
-        return "False", "KeysAbsent", f"{lost}; {remedy}"
+        given_up = status.hold is not None and status.hold.reason == "ConflictingWriter"
+        remedy = "they were lost again and again, so it is not put back any more" if given_up else "it is put back"
+        by_this = "" if command is None else f"; to put it back: {command}" if given_up else f", or by this: {command}"
+        return "False", "KeysAbsent", f"{lost}; {remedy}{by_this}"
     good = next((v for v in status.last_good if memory.is_spotless(status, v, view.versions)), None)
     way = "; promote one that may go live"
     if good is not None:

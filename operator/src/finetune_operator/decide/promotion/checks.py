@@ -14,7 +14,7 @@ from ..serving import SERVING_DIFFERS, serving_difference
 from ..text import plain
 from ..views import ServedKeys
 from .eligibility import eligible, is_proven, never_promoted, not_taken_back, rejected_by_a_person, was_live
-from .proposal import Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
+from .proposal import VERSION_NOT_FOUND, Check, CheckContext, Clear, Obstacle, Proposal, Refuse, Wait, quoted
 from .release import lifts
 
 
@@ -74,7 +74,7 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
             "if it was deleted, restore it from a backup, or let a new run train one; to wait for it no longer: "
             f"kubectl delete modelpromotion {name} -n {namespace}"
         )
-    return Wait("VersionNotFound", f"no ModelVersion of model '{model}' has version '{wanted}'; {way}")
+    return Wait(VERSION_NOT_FOUND, f"no ModelVersion of model '{model}' has version '{wanted}'; {way}")
 
 
 def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
@@ -84,7 +84,7 @@ def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
     """
     policy, wanted = proposal.policy, proposal.promotion.spec.version
     good = next((entry for entry in policy.status.last_good if entry.version == wanted), None)
-    if good is None or why_not.reason not in ("VersionNotFound", "VersionOfOtherModel"):
+    if good is None or why_not.reason not in (VERSION_NOT_FOUND, "VersionOfOtherModel"):
         return None
     spec = VersionSpec(
         model=policy.spec.model,
@@ -105,7 +105,7 @@ def _rejected(proposal: Proposal, why_not: Wait) -> Refuse | None:
     A run whose promotion waits for such an object would wait with it, for a refusal that it was told of.
     """
     wanted = proposal.promotion.spec.version
-    if why_not.reason != "VersionNotFound" or wanted == base_version(series_of(wanted) or 0):
+    if why_not.reason != VERSION_NOT_FOUND or wanted == base_version(series_of(wanted) or 0):
         return None
     no = next((entry for entry in proposal.policy.status.rejected if entry.version == wanted), None)
     return None if no is None else Refuse("Failed", "NotEligible", never_promoted(wanted, no))

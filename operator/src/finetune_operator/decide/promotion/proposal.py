@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from ...api.model_version import ModelVersion
 from ...api.policy import Policy
 from ...api.policy_status import PromotionOutcome
 from ...api.promotion import Promotion
 from ..views import DeploymentView, Problem
+
+VERSION_NOT_FOUND: Final = "VersionNotFound"
+"""What a promotion waits for that names a version without an object."""
 
 
 @dataclass(frozen=True, slots=True)
