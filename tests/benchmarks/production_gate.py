@@ -1,8 +1,7 @@
 """How often each rule of the third gate holds an equal model back, and lets one pass that lost something.
 
 Reckoned, not drawn: of each field every document is lost, gained or neither, each with its own probability, and
-independently. The rules are the operator's own. `python tests/benchmarks/production_gate.py` writes the tables of
-docs/guide/third-gate.md.
+independently. The rules are the operator's own. docs/guide/third-gate.md has the tables, and the command for them.
 """
 
 from collections.abc import Callable, Iterator

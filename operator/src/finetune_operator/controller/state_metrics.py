@@ -60,7 +60,9 @@ STATE: Final[Mapping[str, Shown]] = {
         "corrected. Only where scans are made.",
         (*POLICY, "count"),
     ),
-    "finetune_captured_pages": Shown("Captured pages by stratum, by the newest scan.", (*POLICY, "stratum")),
+    "finetune_captured_pages": Shown(
+        "Captured pages by stratum (Random, Uncertain, Reported), by the newest scan.", (*POLICY, "stratum")
+    ),
     "finetune_scanned_since_timestamp_seconds": Shown("Since when these counts stand.", POLICY),
     "finetune_policy_info": Shown("1, for each policy: which Deployment serves which model.", (*POLICY, "model")),
     "finetune_watch_seconds": Shown("For how long a flipped Deployment is watched (spec.watch.seconds).", POLICY),

@@ -20,6 +20,7 @@ from finetune_operator.decide.decision import CreateModelVersion, CreatePromotio
 from finetune_operator.decide.run.view import Queue
 from finetune_operator.decide.snapshot import snapshot_of_run, spec_hash
 from house.following import manifest, manifests
+from unit.decide.run.attempts import error
 from unit.decide.run.results import BASE, CANDIDATE, LIVE, START, UID, envelope, evaluate_result, prepare_result
 from unit.decide.run.world import World, base, made, policy, review, run
 
@@ -485,6 +486,20 @@ def test_without_its_policy_nothing_is_taken_over_yet() -> None:
     world.policy = kept
     world.settle()
     assert world.phase() == "Promoting"
+
+
+@pytest.mark.row("R67")
+@pytest.mark.parametrize("own", [False, True], ids=["taken over", "its own, of an earlier round"])
+def test_a_candidate_on_record_that_cannot_be_measured_any_more_ends_with_a_run_that_trains_anew(*, own: bool) -> None:
+    """The same spec alone takes the record over, and ends as this one does: so does what an older release exported."""
+    world = superseded_by(World().in_review()) if own else Again(expired()).play()
+    world.settle()
+    assert world.phase() == "Evaluating"
+    world.fail("evaluate", 10, error("BadInput", "ContractViolated"))
+    assert (world.phase(), world.condition("Finished")) == ("Failed", ("True", "ContractViolated"))
+    same, anew = manifests(world.status.message)
+    assert "seed" not in same["spec"].get("mixing", {})
+    assert anew["spec"]["mixing"]["seed"] > 0
 
 
 @pytest.mark.row("R67")

@@ -20,6 +20,7 @@ from ..commands import run_command, with_remedy
 from ..decision import CreateJob, Decision
 from ..gates.evidence import evidence_of
 from ..gates.verdict import judge
+from ..snapshot import default_seed
 from ..templates import evaluating_role, evaluating_template, training_role, usable_template
 from ..views import Problem
 from .copies import known_bytes
@@ -125,12 +126,25 @@ def _carry_on(
             status = mark(view, replace(status, attempts=attempts), kind, "False", problem.reason, problem.message)
             message = f"{request.step}: {problem.message}"
             if status.candidate is not None:
-                message = with_remedy(message, f"when that is mended, make a new run: {run_command(view.run)}")
+                message = with_remedy(message, _ways_on(context, status))
             return finish(view, status, "Failed", problem.reason, message)
         case StepUnderway() as underway:
             begins = any(isinstance(action, CreateJob) for action in underway.actions)
             waits = wait_for_turn(context.view, status) if begins else None
             return waits or _show_underway(context, status, request, underway)
+
+
+def _ways_on(context: RunContext, status: RunStatus) -> str:
+    """Return what can be done when an evaluation failed for good.
+
+    A candidate that was judged before is on record: the same spec takes that over, and trains nothing.
+    """
+    run = context.view.run
+    same = f"when that is mended, make a new run: {run_command(run)}"
+    if not status.earlier_evidence:
+        return same
+    anew = run_command(run, seed=default_seed(context.uid))
+    return f"{same}; where it lies in the candidate, train anew with another seed: {anew}"
 
 
 def _accept_what_fits(
