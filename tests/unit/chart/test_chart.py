@@ -58,11 +58,14 @@ def test_the_crds_in_the_chart_are_those_of_crds() -> None:
     assert copies == {crd.path.name: crd.path.read_bytes() for crd in crds().values()}, "run: make format"
 
 
-def test_the_rendered_crds_are_kept_on_uninstall_and_otherwise_unchanged(render: Render) -> None:
+def test_the_rendered_crds_are_kept_on_uninstall_and_from_pruning_and_otherwise_unchanged(render: Render) -> None:
     rendered = {manifest["metadata"]["name"]: manifest for manifest in _of_kind(render(), "CustomResourceDefinition")}
     for crd in crds().values():
         manifest = rendered.pop(crd.manifest["metadata"]["name"])
-        assert manifest["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+        assert manifest["metadata"].pop("annotations") == {
+            "helm.sh/resource-policy": "keep",
+            "argocd.argoproj.io/sync-options": "Prune=false",
+        }
         assert manifest == crd.manifest
     assert rendered == {}
 
