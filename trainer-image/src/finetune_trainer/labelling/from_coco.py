@@ -10,8 +10,8 @@ from ..errors import Reason, bad_input
 from .pictures import Pictures
 from .returned import Export, Mark, Returned, UnusableError, known_field, mapping, number, prediction_in, upright
 
-_SAME_AREA: Final = 0.02
-"""Share by which a shape's area may differ from its box's and still be the box."""
+_SAME: Final = 0.02
+"""Share by which a shape's sides and area may differ from its box's and still be the box."""
 
 _CORNERS: Final = 8
 """Numbers of the fewest points that a box has."""
@@ -131,8 +131,11 @@ def _is_outline(points: Sequence[float], x: float, y: float, width: float, heigh
         return False
     across, down = points[::2], points[1::2]
     off = (min(across) - x, max(across) - x - width, min(down) - y, max(down) - y - height)
-    slack = max(_ROUNDING, _SAME_AREA * max(width, height))
-    return max(map(abs, off)) <= slack and abs(_area(points) - width * height) <= _SAME_AREA * width * height
+    # Each way by its own side: of a long, low box the next line is nearer than a fiftieth of its width.
+    slack = [max(_ROUNDING, _SAME * side) for side in (width, width, height, height)]
+    rounded = max(_SAME * width * height, _ROUNDING * (width + height))
+    near = all(abs(distance) <= most for distance, most in zip(off, slack, strict=True))
+    return near and abs(_area(points) - width * height) <= rounded
 
 
 def _area(points: Sequence[float]) -> float:
