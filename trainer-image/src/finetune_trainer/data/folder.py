@@ -11,9 +11,9 @@ from ..documents.anchor import INDEX_NAME
 from ..errors import Reason, bad_input
 from ..local_files import is_file
 from ..storage import Storage, join, local_path
-from ..texts import one_spelling
+from ..texts import one_spelling, text_in
 from .images import IMAGE_SUFFIXES
-from .labels import looks_like_label
+from .labels import looks_like_label, looks_like_other_label
 from .problems import Problem
 from .yolo_dataset import label_of
 
@@ -29,7 +29,9 @@ _ARCHIVES: Final = frozenset(
 """Suffixes of what may hold pages that nobody unpacked, whole or in volumes."""
 
 _OTHER_LABELS: Final = frozenset({".json", ".xml"})
-_LABEL_WORDS: Final = (b"<annotation", b'"annotations"', b'"objects"', b'"shapes"')
+_LABEL_WORDS: Final = (
+    "<annotation", '"annotations"', '"instances"', '"label"', '"labels"', '"objects"', '"pageAnchor"', '"shapes"'
+)  # fmt: skip
 """What stands in labels of other tools, and in no data that a scanner writes beside a page."""
 
 _DROPPINGS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
@@ -37,6 +39,13 @@ _SMALL_COPIES: Final = frozenset({".@__thumb", "@eaDir"})
 """Folders in which network storage keeps small copies of the pictures beside them, under names of its own."""
 
 _DROPPED_FOLDERS: Final = frozenset({"__MACOSX", *_SMALL_COPIES})
+_BINS: Final = frozenset(
+    {"#recycle", "#snapshot", "$recycle.bin", ".recycle", ".snapshot", ".snapshots", ".trash", ".trashes", "@recycle",
+     "~snapshot"}
+)  # fmt: skip
+"""Folders, in small letters, in which systems and network storage keep what was deleted, and how things were."""
+
+_IN_BIN: Final = "in a folder of what was deleted"
 _LEFT_BEHIND: Final = "left behind by an operating system"
 _KNOWN: Final = frozenset({"data.yaml", "classes.txt", INDEX_NAME})
 """What a data set has beside its pages."""
@@ -122,7 +131,7 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
             left_out[path] = "the label of a page in no split"
         elif _suffix(path) == ".txt" and _is_label(storage, folder.uri, path):
             lost.append(Problem(Reason.IMAGE_MISSING, path, _of_no_image(unlabelled.get(_stem(path)))))
-        elif (image := unlabelled.get(_stem(path))) is not None and _is_of_other_tools(storage, folder.uri, path):
+        elif (image := _named_like(path, unlabelled)) is not None and _is_of_other_tools(storage, folder.uri, path):
             lost.append(Problem(Reason.FILE_UNUSABLE, path, f"a label of {image} in a format that is not read"))
         else:
             left_out[path] = "neither page nor label"
@@ -142,12 +151,25 @@ def _stem(path: str) -> str:
     return PurePosixPath(name.stem).stem if _suffix(name.stem) in IMAGE_SUFFIXES else name.stem
 
 
+def _named_like(path: str, images: Mapping[str, str]) -> str | None:
+    """Return the image whose name a file's begins with, None where it is none's; `images` are by their stems.
+
+    Azure writes p.png.labels.json, and p.pdf.labels.json of a page that came of a PDF.
+    """
+    name = _stem(path)
+    while name not in images and (shorter := PurePosixPath(name).stem) != name:
+        name = shorter
+    return images.get(name)
+
+
 def _is_of_other_tools(storage: Storage, uri: str, path: str) -> bool:
-    """Tell whether a file is the label of one page as VOC, labelme, CreateML and others have it."""
+    """Tell whether a file is the label of one page as VOC, labelme, Azure, VisDrone, KITTI and others have it."""
+    if _suffix(path) == ".txt":
+        return looks_like_other_label(storage.read(join(uri, path)))
     if _suffix(path) not in _OTHER_LABELS:
         return False
-    data = storage.read(join(uri, path))
-    return any(word in data for word in _LABEL_WORDS)
+    text = text_in(storage.read(join(uri, path)))
+    return any(word in text for word in _LABEL_WORDS)
 
 
 def lost_images(folder: Folder) -> list[Problem]:
@@ -199,16 +221,21 @@ _SHOWN: Final = 5
 def _hidden(path: str) -> str | None:
     """Return why a file is passed over by its name alone, or None."""
     parts = PurePosixPath(path).parts
+    if any(part.lower() in _BINS or part.startswith(".Trash-") for part in parts[:-1]):
+        return _IN_BIN
     if parts[-1] in _DROPPINGS or parts[-1].startswith("._") or _DROPPED_FOLDERS.intersection(parts[:-1]):
         return _LEFT_BEHIND
     return "hidden" if any(part.startswith(".") for part in parts) else None
 
 
 def _only_hidden(hidden: Mapping[str, str], files: Collection[str]) -> list[Problem]:
-    """Return a problem for every hidden image that is nowhere else: a copy may be passed over, a page may not."""
+    """Return a problem for every hidden image that is nowhere else: a copy may be passed over, a page may not.
+
+    What somebody deleted is no page any more.
+    """
     names = {PurePosixPath(path).name for path in files}
     problems = []
-    for path in sorted(hidden):
+    for path in sorted(path for path, why in hidden.items() if why != _IN_BIN):
         if _SMALL_COPIES.intersection(PurePosixPath(path).parts[:-1]):
             continue
         name = PurePosixPath(path).name.removeprefix("._")
