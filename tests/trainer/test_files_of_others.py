@@ -73,6 +73,29 @@ def test_what_another_tool_wrote_of_a_page_that_has_its_label_is_left_out(
     assert f"left out, neither page nor label: {name}" in add(world, folder).remarks
 
 
+LABELME = '{"shapes": [{"label": "total"}]}'
+
+
+def test_what_another_tool_wrote_of_a_page_is_no_label_of_one_that_is_called_alike(world: World, folder: Path) -> None:
+    """In folders of suppliers each has a page 0001: the one was converted, and the other one is empty."""
+    for kind, suffix in (("images", "png"), ("labels", "txt")):
+        (folder / kind / "b").mkdir()
+        (folder / f"{kind}/train/page-7001.{suffix}").rename(folder / f"{kind}/b/page-7000.{suffix}")
+    (folder / "labels/b/page-7000.txt").unlink()
+    write(folder, "images/train/page-7000.json", LABELME)
+    assert "left out, neither page nor label: images/train/page-7000.json" in add(world, folder, background=0.5).remarks
+
+
+@pytest.mark.parametrize("place", ["raw", "."])
+def test_what_another_tool_wrote_of_a_picture_in_no_split_is_left_out(world: World, place: str) -> None:
+    write(world.anchor, f"{place}/page-0.json", LABELME)
+    shutil.copy(world.anchor / "images/train/page-0.png", world.anchor / place)
+    said = build_index(Storage(), world.anchor.as_uri()).remarks
+    name = str(Path(place, "page-0"))
+    assert f"left out, in no split of data.yaml: {name}.png" in said
+    assert f"left out, neither page nor label: {name}.json" in said
+
+
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_was_read_of_a_page_is_no_label_of_it(world: World, folder: Path, name: str) -> None:
     (folder / "labels/train/page-7000.txt").unlink()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -117,10 +118,10 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
     """Return what is left out, by path with why, and what must not be left out; `taken` are the images of pages."""
     used = {label for image in taken if (label := folder.label(image)) is not None} | set(taken)
     expected = {one_spelling(label_of(image)) for image in folder.images}
-    unlabelled = {_stem(image): image for image in folder.images if folder.label(image) is None}
+    unlabelled, by_stem = {image for image in folder.images if folder.label(image) is None}, _by_stem(folder.images)
     left_out, lost = dict(folder.left_out), [*folder.lost, *_shared_labels(folder, taken)]
     for path in sorted(folder.files - used):
-        name = PurePosixPath(path).name
+        name, of = PurePosixPath(path).name, [image for image in _like(path, by_stem) if image in unlabelled]
         if _suffix(path) in OTHER_IMAGES | _ARCHIVES:
             lost.append(_other_image(path))
         elif _suffix(path) in IMAGE_SUFFIXES:
@@ -130,9 +131,9 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
         elif one_spelling(path) in expected:
             left_out[path] = "the label of a page in no split"
         elif _suffix(path) == ".txt" and _is_label(storage, folder.uri, path):
-            lost.append(Problem(Reason.IMAGE_MISSING, path, _of_no_image(unlabelled.get(_stem(path)))))
-        elif (image := _named_like(path, unlabelled)) is not None and _is_of_other_tools(storage, folder.uri, path):
-            lost.append(Problem(Reason.FILE_UNUSABLE, path, f"a label of {image} in a format that is not read"))
+            lost.append(Problem(Reason.IMAGE_MISSING, path, _of_no_image(next(iter(of), None))))
+        elif (pages := used.intersection(of)) and _is_of_other_tools(storage, folder.uri, path):
+            lost.append(Problem(Reason.FILE_UNUSABLE, path, f"a label of {min(pages)} in a format that is not read"))
         else:
             left_out[path] = "neither page nor label"
     return left_out, lost
@@ -151,15 +152,29 @@ def _stem(path: str) -> str:
     return PurePosixPath(name.stem).stem if _suffix(name.stem) in IMAGE_SUFFIXES else name.stem
 
 
-def _named_like(path: str, images: Mapping[str, str]) -> str | None:
-    """Return the image whose name a file's begins with, None where it is none's; `images` are by their stems.
+def _by_stem(images: Iterable[str]) -> dict[str, list[str]]:
+    by_stem: dict[str, list[str]] = {}
+    for image in images:
+        by_stem.setdefault(_stem(image), []).append(image)
+    return by_stem
+
+
+def _like(path: str, by_stem: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the images that a file may be of by its name: of several those whose folders are called most alike.
 
     Azure writes p.png.labels.json, and p.pdf.labels.json of a page that came of a PDF.
     """
     name = _stem(path)
-    while name not in images and (shorter := PurePosixPath(name).stem) != name:
+    while name not in by_stem and (shorter := PurePosixPath(name).stem) != name:
         name = shorter
-    return images.get(name)
+    alike = {image: _folders_alike(path, image) for image in by_stem.get(name, ())}
+    return [image for image, count in alike.items() if count == max(alike.values())]
+
+
+def _folders_alike(one: str, other: str) -> int:
+    """Return how many folders have one name, from the last ones upwards."""
+    above = (reversed(PurePosixPath(path).parts[:-1]) for path in (one, other))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*above, strict=False)))
 
 
 def _is_of_other_tools(storage: Storage, uri: str, path: str) -> bool:
