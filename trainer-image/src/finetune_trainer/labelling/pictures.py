@@ -15,8 +15,8 @@ from ..texts import one_spelling
 
 _SHOWN: Final = 5
 
-_SPLIT: Final = re.compile("(train|val|test)")
-"""How folders of splits begin: of each a page may be called 0001."""
+_SPLIT: Final = re.compile(r"(train|val|test)(?:ing|id|idation)?\d*")
+"""How folders of splits are called: of each a page may be called 0001."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class _Named:
 def _is_of_another_split(named: Sequence[str], lies: Sequence[str]) -> bool:
     """Tell whether a file lies in one split, and is named as one of another."""
     of_named, of_lies = (
-        {match[1] for part in parts[:-1] if (match := _SPLIT.match(part.casefold()))} for parts in (named, lies)
+        {match[1] for part in parts[:-1] if (match := _SPLIT.fullmatch(part.casefold()))} for parts in (named, lies)
     )
     return bool(of_named and of_lies) and of_named.isdisjoint(of_lies)
 
