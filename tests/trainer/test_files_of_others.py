@@ -34,6 +34,7 @@ OF_OTHERS = {
 }
 HARMLESS = {
     "images/train/page-7000.png.ocr.json": '{"status": "succeeded", "analyzeResult": {"pages": [{"lines": []}]}}',
+    "records/page-7000.json": '{"fields": [{"field": "label", "confidence": 0.5}, {"field": "objects"}]}',
     "text/page-7000.txt": "Invoice 7\nTotal 1 2 3 4 5\n",
     "text/page-7001.txt": "1,2,3,4,5\n",
 }

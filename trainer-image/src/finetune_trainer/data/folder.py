@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -30,9 +31,7 @@ _ARCHIVES: Final = frozenset(
 """Suffixes of what may hold pages that nobody unpacked, whole or in volumes."""
 
 _OTHER_LABELS: Final = frozenset({".json", ".xml"})
-_LABEL_WORDS: Final = (
-    "<annotation", '"annotations"', '"instances"', '"label"', '"labels"', '"objects"', '"pageAnchor"', '"shapes"'
-)  # fmt: skip
+_LABEL_KEYS: Final = re.compile(r'<annotation|"(?:annotations|instances|labels?|objects|pageAnchor|shapes)"\s*:')
 """What stands in labels of other tools, and in no data that a scanner writes beside a page."""
 
 _DROPPINGS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
@@ -183,8 +182,7 @@ def _is_of_other_tools(storage: Storage, uri: str, path: str) -> bool:
         return looks_like_other_label(storage.read(join(uri, path)))
     if _suffix(path) not in _OTHER_LABELS:
         return False
-    text = text_in(storage.read(join(uri, path)))
-    return any(word in text for word in _LABEL_WORDS)
+    return _LABEL_KEYS.search(text_in(storage.read(join(uri, path)))) is not None
 
 
 def lost_images(folder: Folder) -> list[Problem]:
