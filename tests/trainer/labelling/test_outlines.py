@@ -31,6 +31,7 @@ def outline(left: float, top: float, right: float, bottom: float) -> list[float]
         ([100, 100, 20, 1000], outline(115, 100, 135, 1100), False),
         ([10.4, 5.4, 40.2, 3.2], outline(10, 5, 51, 9), True),
         ([10.4, 5.4, 40.2, 3.2], outline(10, 8, 51, 12), False),
+        ([10.4, 5.4, 40.2, 3.2], [10, 5, 51, 5, 30, 9, 30, 9], False),
     ],
 )
 def test_an_outline_stands_where_its_box_does_each_way(box: list[float], points: list[float], taken: bool) -> None:
