@@ -104,6 +104,14 @@ def test_what_was_read_of_a_page_is_no_label_of_it(world: World, folder: Path, n
     assert f"left out, neither page nor label: {name}" in add(world, folder, background=0.5).remarks
 
 
+@pytest.mark.parametrize("name", ["Classes.txt", "DATA.YAML", "Obj.names"])
+def test_a_list_of_classes_in_other_letters_is_said_to_be_there(world: World, folder: Path, name: str) -> None:
+    (folder / "data.yaml").rename(folder / name)
+    with pytest.raises(StepError, match=f"; {name} lies there") as caught:
+        add(world, folder)
+    assert caught.value.remedy == f"Rename {name} to {name.lower()}."
+
+
 BINS = ("#recycle", "@Recycle", "$RECYCLE.BIN", ".Trash-1000", "images/train/.Trashes", "#snapshot/daily")
 
 
