@@ -49,6 +49,13 @@ def test_a_table_says_which_class_a_number_means() -> None:
     assert table.decode() == "class 0: total\nclass 1: 発行日\n"
 
 
+def test_no_name_passes_for_the_number_of_another_class() -> None:
+    names = ("class 1", "発行日", "total")
+    assert class_labels(names) == ("class 0", "class 1", "class 2")
+    assert class_table(names) == "class 0: class 1\nclass 1: 発行日\nclass 2: total\n".encode()
+    assert class_labels(("class 1", "class 0")) == ("class 1", "class 0")
+
+
 def test_curves_are_drawn_with_a_legend_that_can_be_read() -> None:
     names = (*READABLE, *OTHERS)
     curve = PrecisionRecall(0.5, np.array([0.0, 1.0]), np.array([1.0, 0.5]))

@@ -121,7 +121,7 @@ def test_what_is_named_is_withdrawn_and_everything_stays_where_it_was(
     [
         ({"documents": ("doc-1", "doc-9")}, "document doc-9: no sample of the pool has it; there is 2026"),
         ({"documents": ("page-7002",)}, "there is [0-9TZ]+-[0-9a-f]{8}/images/train/page-7002[.]"),
-        ({"documents": ("doc-1 ",)}, "there is doc-1[.]"),
+        ({"documents": ("doc-1,",)}, "there is doc-1[.]"),
         ({"batches": ("20261120T120000Z.json",)}, "there is 20261120T12000"),
         ({"batches": ("20261120T120000Z",)}, "batch 20261120T120000Z: no sample"),
         ({"digests": ("0" * 64,)}, "sha256 0000"),

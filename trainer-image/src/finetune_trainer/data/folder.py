@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -11,9 +13,9 @@ from ..documents.anchor import INDEX_NAME
 from ..errors import Reason, bad_input
 from ..local_files import is_file
 from ..storage import Storage, join, local_path
-from ..texts import one_spelling
+from ..texts import one_spelling, text_in
 from .images import IMAGE_SUFFIXES
-from .labels import looks_like_label
+from .labels import looks_like_label, looks_like_other_label
 from .problems import Problem
 from .yolo_dataset import label_of
 
@@ -29,7 +31,7 @@ _ARCHIVES: Final = frozenset(
 """Suffixes of what may hold pages that nobody unpacked, whole or in volumes."""
 
 _OTHER_LABELS: Final = frozenset({".json", ".xml"})
-_LABEL_WORDS: Final = (b"<annotation", b'"annotations"', b'"objects"', b'"shapes"')
+_LABEL_KEYS: Final = re.compile(r'<annotation|"(?:annotations|instances|labels?|objects|pageAnchor|shapes)"\s*:')
 """What stands in labels of other tools, and in no data that a scanner writes beside a page."""
 
 _DROPPINGS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "ehthumbs.db", "Icon\r"})
@@ -37,6 +39,13 @@ _SMALL_COPIES: Final = frozenset({".@__thumb", "@eaDir"})
 """Folders in which network storage keeps small copies of the pictures beside them, under names of its own."""
 
 _DROPPED_FOLDERS: Final = frozenset({"__MACOSX", *_SMALL_COPIES})
+_BINS: Final = frozenset(
+    {"#recycle", "#snapshot", "$recycle.bin", ".recycle", ".snapshot", ".snapshots", ".trash", ".trashes", "@recycle",
+     "~snapshot"}
+)  # fmt: skip
+"""Folders, in small letters, in which systems and network storage keep what was deleted, and how things were."""
+
+_IN_BIN: Final = "in a folder of what was deleted"
 _LEFT_BEHIND: Final = "left behind by an operating system"
 _KNOWN: Final = frozenset({"data.yaml", "classes.txt", INDEX_NAME})
 """What a data set has beside its pages."""
@@ -108,10 +117,10 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
     """Return what is left out, by path with why, and what must not be left out; `taken` are the images of pages."""
     used = {label for image in taken if (label := folder.label(image)) is not None} | set(taken)
     expected = {one_spelling(label_of(image)) for image in folder.images}
-    unlabelled = {_stem(image): image for image in folder.images if folder.label(image) is None}
+    unlabelled, by_stem = {image for image in folder.images if folder.label(image) is None}, _by_stem(folder.images)
     left_out, lost = dict(folder.left_out), [*folder.lost, *_shared_labels(folder, taken)]
     for path in sorted(folder.files - used):
-        name = PurePosixPath(path).name
+        name, of = PurePosixPath(path).name, [image for image in _like(path, by_stem) if image in unlabelled]
         if _suffix(path) in OTHER_IMAGES | _ARCHIVES:
             lost.append(_other_image(path))
         elif _suffix(path) in IMAGE_SUFFIXES:
@@ -121,9 +130,9 @@ def account(storage: Storage, folder: Folder, taken: Collection[str]) -> tuple[d
         elif one_spelling(path) in expected:
             left_out[path] = "the label of a page in no split"
         elif _suffix(path) == ".txt" and _is_label(storage, folder.uri, path):
-            lost.append(Problem(Reason.IMAGE_MISSING, path, _of_no_image(unlabelled.get(_stem(path)))))
-        elif (image := unlabelled.get(_stem(path))) is not None and _is_of_other_tools(storage, folder.uri, path):
-            lost.append(Problem(Reason.FILE_UNUSABLE, path, f"a label of {image} in a format that is not read"))
+            lost.append(Problem(Reason.IMAGE_MISSING, path, _of_no_image(next(iter(of), None))))
+        elif (pages := used.intersection(of)) and _is_of_other_tools(storage, folder.uri, path):
+            lost.append(Problem(Reason.FILE_UNUSABLE, path, f"a label of {min(pages)} in a format that is not read"))
         else:
             left_out[path] = "neither page nor label"
     return left_out, lost
@@ -142,12 +151,38 @@ def _stem(path: str) -> str:
     return PurePosixPath(name.stem).stem if _suffix(name.stem) in IMAGE_SUFFIXES else name.stem
 
 
+def _by_stem(images: Iterable[str]) -> dict[str, list[str]]:
+    by_stem: dict[str, list[str]] = {}
+    for image in images:
+        by_stem.setdefault(_stem(image), []).append(image)
+    return by_stem
+
+
+def _like(path: str, by_stem: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the images that a file may be of by its name: of several those whose folders are called most alike.
+
+    Azure writes p.png.labels.json, and p.pdf.labels.json of a page that came of a PDF.
+    """
+    name = _stem(path)
+    while name not in by_stem and (shorter := PurePosixPath(name).stem) != name:
+        name = shorter
+    alike = {image: _folders_alike(path, image) for image in by_stem.get(name, ())}
+    return [image for image, count in alike.items() if count == max(alike.values())]
+
+
+def _folders_alike(one: str, other: str) -> int:
+    """Return how many folders have one name, from the last ones upwards."""
+    above = (reversed(PurePosixPath(path).parts[:-1]) for path in (one, other))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*above, strict=False)))
+
+
 def _is_of_other_tools(storage: Storage, uri: str, path: str) -> bool:
-    """Tell whether a file is the label of one page as VOC, labelme, CreateML and others have it."""
+    """Tell whether a file is the label of one page as VOC, labelme, Azure, VisDrone, KITTI and others have it."""
+    if _suffix(path) == ".txt":
+        return looks_like_other_label(storage.read(join(uri, path)))
     if _suffix(path) not in _OTHER_LABELS:
         return False
-    data = storage.read(join(uri, path))
-    return any(word in data for word in _LABEL_WORDS)
+    return _LABEL_KEYS.search(text_in(storage.read(join(uri, path)))) is not None
 
 
 def lost_images(folder: Folder) -> list[Problem]:
@@ -199,16 +234,21 @@ _SHOWN: Final = 5
 def _hidden(path: str) -> str | None:
     """Return why a file is passed over by its name alone, or None."""
     parts = PurePosixPath(path).parts
+    if any(part.lower() in _BINS or part.startswith(".Trash-") for part in parts[:-1]):
+        return _IN_BIN
     if parts[-1] in _DROPPINGS or parts[-1].startswith("._") or _DROPPED_FOLDERS.intersection(parts[:-1]):
         return _LEFT_BEHIND
     return "hidden" if any(part.startswith(".") for part in parts) else None
 
 
 def _only_hidden(hidden: Mapping[str, str], files: Collection[str]) -> list[Problem]:
-    """Return a problem for every hidden image that is nowhere else: a copy may be passed over, a page may not."""
+    """Return a problem for every hidden image that is nowhere else: a copy may be passed over, a page may not.
+
+    What somebody deleted is no page any more.
+    """
     names = {PurePosixPath(path).name for path in files}
     problems = []
-    for path in sorted(hidden):
+    for path in sorted(path for path, why in hidden.items() if why != _IN_BIN):
         if _SMALL_COPIES.intersection(PurePosixPath(path).parts[:-1]):
             continue
         name = PurePosixPath(path).name.removeprefix("._")

@@ -137,6 +137,9 @@ def what_lies_there(folder: Folder, otherwise: str) -> tuple[str, str]:
     other = sorted(path for path in folder.files if "/" not in path and path.endswith((".yaml", ".yml")))
     if other:
         return f"; {other[0]} lies there", f"Rename {other[0]} to data.yaml."
+    letters = sorted(path for path in folder.files if path not in _LISTS and path.lower() in _LISTS)
+    if letters:
+        return f"; {letters[0]} lies there", f"Rename {letters[0]} to {letters[0].lower()}."
     names = sorted(path for path in folder.files if path.rpartition("/")[2] in _LISTS[1:])
     if names:
         return f"; {names[0]} has the class names", "Write them into a data.yaml (names:, train:, val:, test:) there."

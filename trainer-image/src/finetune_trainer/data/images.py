@@ -38,6 +38,7 @@ MOST_PIXELS: Final = 178_956_970
 """Of a page: beyond, Pillow takes an image for an attack, and training opens every page with Pillow."""
 
 _JPEG: Final = b"\xff\xd8\xff"
+_TIFF: Final = (b"II", b"MM")
 _SCAN: Final = b"\xda"
 _ALONE: Final = frozenset([b"\x00", b"\x01", b"\xff", *(bytes([marker]) for marker in range(0xD0, 0xDA))])
 """What may follow 0xff without a length of its own."""
@@ -49,6 +50,12 @@ _COMPLAINTS: Final = ("Corrupt JPEG data", "Premature end of JPEG", "premature e
 
 _LEFT_OVER: Final = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 """Bytes of the last scan that were not needed: a camera's padding, or what a damaged scan did not come to."""
+
+_TURNED: Final = "turned by their EXIF orientation; labels must be of the turned page"
+_NOT_TURNED: Final = (
+    "marked as turned where it is not looked for (XMP, EXIF of some programs), and not turned; labels must be of the "
+    "page as it is stored"
+)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -88,6 +95,8 @@ def inspect_image(data: bytes) -> Picture | str:
     if isinstance(decoded, str):
         return decoded
     height, width = decoded.shape[:2]
+    if _TURNED in opened and _is_as_stored(whole):
+        opened = tuple(_NOT_TURNED if remark == _TURNED else remark for remark in opened)
     remarks = opened if whole is data else (*opened, _jpeg_remark(data))
     return Picture(width, height, pixels_digest(decoded), _look(decoded), remarks)
 
@@ -98,6 +107,20 @@ def pixels_digest(page: Pixels) -> str:
     digest = hashlib.sha256(f"{width}x{height}:".encode())
     digest.update(np.ascontiguousarray(page).data)
     return digest.hexdigest()
+
+
+def _is_as_stored(data: bytes) -> bool:
+    """Tell whether a page is not turned: Pillow finds marks of it in more places than OpenCV, which decodes.
+
+    Held against each other small, which is fast. Of a TIFF both read the same mark, and OpenCV always turns it.
+    """
+    if data.startswith(_TIFF):
+        return False
+    encoded = np.frombuffer(data, np.uint8)
+    read, stored = (
+        cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_8 | more) for more in (0, cv2.IMREAD_IGNORE_ORIENTATION)
+    )
+    return read is not None and stored is not None and np.array_equal(read, stored)
 
 
 def _jpeg_remark(data: bytes) -> str:
@@ -136,7 +159,7 @@ def _open(data: bytes) -> tuple[str, ...] | str:
     said = {
         "transparent, which is shown on white": transparent,
         "16 bits a channel, of which the upper 8 in use are read": deep,
-        "turned by their EXIF orientation; labels must be of the turned page": turned,
+        _TURNED: turned,
         "of several pages or frames, of which the first is used": frames > 1 and kind not in _WITH_PREVIEW,
     }
     return tuple(remark for remark, holds in said.items() if holds)

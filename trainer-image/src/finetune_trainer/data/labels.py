@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -100,6 +101,13 @@ def looks_like_label(data: bytes) -> bool:
     """Tell whether a text is rows of numbers, as labels are, and not a list of paths, class names or prose."""
     lines = [line.split() for line in data.decode("utf-8-sig", errors="replace").splitlines() if line.strip()]
     return bool(lines) and all(len(cells) >= COLUMNS and all(map(_is_number, cells)) for cells in lines)
+
+
+def looks_like_other_label(data: bytes) -> bool:
+    """Tell whether a text is rows of numbers with other separators, or with a class by its name before them."""
+    text = data.decode("utf-8-sig", errors="replace")
+    lines = [re.split(r"[\s,;]+", line.strip(" ,;")) for line in text.splitlines() if line.strip(" ,;")]
+    return bool(lines) and all(len(cells) >= COLUMNS and all(map(_is_number, cells[1:])) for cells in lines)
 
 
 def _looks_like(cells: list[str]) -> str:

@@ -20,8 +20,12 @@ _SHOWN: Final = 5
 
 
 def own_document(batch: str, image: str) -> str:
-    """Return the id of a page that is a document of its own: by batch and place, so that no two pages share one."""
-    return f"{batch}/{PurePosixPath(image).with_suffix('')}"
+    """Return the id of a page that is a document of its own: by batch and place, so that no two pages share one.
+
+    Roboflow writes several versions of a page, turned or darker, with a digest behind the name of each: these are one.
+    """
+    place = PurePosixPath(image)
+    return f"{batch}/{place.with_name(_TOOL_SUFFIX.sub('', place.stem) or place.stem)}"
 
 
 def said_documents(
@@ -48,9 +52,24 @@ def said_documents(
     return documents
 
 
+def as_known(documents: Mapping[str, str], known: Iterable[str]) -> dict[str, str]:
+    """Return documents by image, each as one of those known is written where both only look alike.
+
+    By two ids half of a document would train, and the other half judge.
+    """
+    written = {document_spelling(document): document for document in sorted(known, reverse=True)}
+    return {image: written.get(document, document) for image, document in documents.items()}
+
+
+def document_spelling(document: str) -> str:
+    """Return a document's id as people read it: tools on macOS write accents otherwise, and tables space around."""
+    return one_spelling(document).strip()
+
+
 def _by_spelling(said: Mapping[str, str]) -> dict[str, str]:
     wanted: dict[str, str] = {}
-    for key, document in said.items():
+    for key, written in said.items():
+        document = document_spelling(written)
         if wanted.setdefault(one_spelling(key), document) != document:
             raise _two_documents(repr(key), wanted[one_spelling(key)], document)
     return wanted

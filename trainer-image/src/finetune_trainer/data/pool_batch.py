@@ -27,7 +27,7 @@ from .incoming import (
     store_label,
 )
 from .meanwhile import beside_batch
-from .page_documents import own_document, said_documents
+from .page_documents import as_known, own_document, said_documents
 from .pool import Pool, read_pool
 from .pool_log import append, created_at, entry_names, next_id
 from .problems import Problem, raise_first
@@ -101,6 +101,7 @@ def add_batch(storage: Storage, uri: str, new: NewBatch, now: datetime, counted:
     before = entry_names(storage, uri)
     pool = read_pool(storage, uri, incoming.names)
     incoming = as_said(incoming, pool, new.fields)
+    documents = as_known(documents, {document for page in pool.pages for document in page.documents})
     compared = compare(pages, held_out=held_out_pages(incoming.index), pool=pool)
     know_same_boxes(storage, incoming, compared)
     incomplete = _incomplete(compared, len(incoming.names))

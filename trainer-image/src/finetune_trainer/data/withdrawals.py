@@ -18,6 +18,7 @@ from .erasing import remove_erased
 from .folder import lost_images, read_folder
 from .images import IMAGE_SUFFIXES, Picture, inspect_image
 from .lookalikes import Register, Seen
+from .page_documents import document_spelling
 from .pool import Pool, PoolPage
 from .pool_check import measured_pool
 from .pool_log import append, created_at, next_id
@@ -139,7 +140,8 @@ def _things(
 ) -> Iterator[tuple[str, list[PoolPage], str]]:
     """Yield each thing that was given, the pages that it means, and a hint for a person where it means none."""
     for document in leaving.documents:
-        pages = [page for page in pool.pages if document in page.documents]
+        spelled = document_spelling(document)
+        pages = [page for page in pool.pages if spelled in map(document_spelling, page.documents)]
         yield f"document {document}", pages, _hint(pages, document, (page.documents for page in pool.pages))
     for batch in leaving.batches:
         pages = [page for page in pool.pages if batch in page.batches]

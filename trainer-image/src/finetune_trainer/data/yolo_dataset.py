@@ -103,7 +103,7 @@ def _not_there(folder: Folder, path: str, entry: str, what: str) -> StepError:
         return bad_input(
             Reason.DATA_UNREADABLE,
             f"{what} names {entry!r}, which is {folder.left_out[path]}.",
-            "Move it to where no name begins with a dot, with its label; or take the line out.",
+            "Move it with its label to a folder of pages, where no name begins with a dot; or take the line out.",
         )
     return bad_input(
         Reason.DATA_UNREADABLE,

@@ -14,7 +14,7 @@ from ..data.folder import Folder, is_archive, read_folder, summary
 from ..data.images import inspect_image
 from ..data.labels import LabelProblem, parse_label
 from ..data.pool_batch import Origin
-from ..data.problems import raise_first
+from ..data.problems import Problem, raise_first
 from ..documents.production import CapturedPage
 from ..errors import Reason, StepError, bad_input
 from ..local_files import is_file, is_utf8
@@ -103,7 +103,8 @@ def stage(
         except UnusableError as unusable:
             problems.append(unusable.problem(task.task))
         counted(done, len(export.pages))
-    raise_first(problems, arrival.uri)
+    no_picture = any(problem.reason is Reason.RECORD_MISSING for problem in problems)
+    raise_first([*export.unread, *problems] if no_picture else problems, arrival.uri)
     if arrival.captured is not None and (unreadable := arrival.captured.unreadable):
         export.remarks.append(f"{len(unreadable)} captured records cannot be read, no page is theirs: {unreadable[0]}")
     if not origins:
@@ -150,6 +151,7 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
         return arrival.uri, read_yolo(storage, arrival.uri, classes)
     suffix = _SUFFIX[arrival.tool]
     folder: Folder | None = None
+    document = ""
     if arrival.uri.lower().endswith(suffix):
         place, root = arrival.uri, arrival.uri.rpartition("/")[0]
     else:
@@ -157,7 +159,8 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
         if path is not None and is_file(path) and not is_archive(path.name):  # of an archive the folder says it
             raise _another_file(arrival.uri, suffix)
         folder = read_folder(storage, arrival.uri)
-        place, root = join(arrival.uri, *_only_file(folder, suffix).split("/")), arrival.uri
+        document = _only_file(folder, suffix)
+        place, root = join(arrival.uri, *document.split("/")), arrival.uri
     data, files = storage.read(place), tuple(sorted(folder.files)) if folder is not None else ()
     match arrival.tool:
         case "label-studio":
@@ -167,19 +170,28 @@ def read_export(storage: Storage, arrival: Arrival, classes: Sequence[str]) -> t
         case "cvat":
             export = read_cvat(data, classes, files)
     if folder is not None:
-        _add_unnamed(export, folder)
+        _add_unnamed(export, folder, document)
     return root, export
 
 
-def _add_unnamed(export: Export, folder: Folder) -> None:
-    """Add what is said of files that no task names: those that cannot be read are problems where a picture lacks."""
+def _add_unnamed(export: Export, folder: Folder, document: str) -> None:
+    """Add what is said of files that no task names, those that cannot be read among them; `document` was read."""
     images = {page.image for page in export.pages}
     beside = dict.fromkeys(Pictures.of(folder.files).beside(images), "no task names it")
-    if None in images:
-        export.problems += folder.lost
-    else:
-        beside |= {problem.place: problem.message for problem in folder.lost if problem.place not in images}
+    export.unread = tuple(problem for problem in folder.lost if problem.place not in {*images, document})
+    beside |= {problem.place: problem.message for problem in export.unread}
     export.remarks += summary(beside)
+    export.problems += _found_twice(export.pages)
+
+
+def _found_twice(pages: Sequence[Returned]) -> list[Problem]:
+    """Return the problems of tasks of two names that find one picture: of folders put into one, one lost its own."""
+    first: dict[str, str] = {}
+    return [
+        Problem(Reason.IMAGE_MISSING, page.task, f"{page.image} is found by its name, and by that of {other}")
+        for page in pages
+        if page.image is not None and (other := first.setdefault(page.image, page.task)) != page.task
+    ]
 
 
 def _where_images_are(arrival: Arrival) -> str:

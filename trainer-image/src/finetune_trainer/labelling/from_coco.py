@@ -10,8 +10,8 @@ from ..errors import Reason, bad_input
 from .pictures import Pictures
 from .returned import Export, Mark, Returned, UnusableError, known_field, mapping, number, prediction_in, upright
 
-_SAME_AREA: Final = 0.02
-"""Share by which a shape's area may differ from its box's and still be the box."""
+_SAME: Final = 0.02
+"""Share by which a shape's sides may differ from its box's, and its area from a rectangle's, and still be the box."""
 
 _CORNERS: Final = 8
 """Numbers of the fewest points that a box has."""
@@ -126,13 +126,15 @@ def _check_shape(annotation: dict[str, Any], field: str, box: tuple[float, float
 
 
 def _is_outline(points: Sequence[float], x: float, y: float, width: float, height: float) -> bool:
-    """Tell whether a polygon x1 y1 x2 y2 ... is the box: as far to each side, and as large. Tools round its points."""
+    """Tell whether a polygon x1 y1 x2 y2 ... is the box: a rectangle, as far to each side. Tools round its points."""
     if len(points) < _CORNERS or len(points) % 2:
         return False
-    across, down = points[::2], points[1::2]
-    off = (min(across) - x, max(across) - x - width, min(down) - y, max(down) - y - height)
-    slack = max(_ROUNDING, _SAME_AREA * max(width, height))
-    return max(map(abs, off)) <= slack and abs(_area(points) - width * height) <= _SAME_AREA * width * height
+    left, right, top, bottom = min(points[::2]), max(points[::2]), min(points[1::2]), max(points[1::2])
+    # Each way by its own side: of a long, low box the next line is nearer than a fiftieth of its width.
+    across, down = (max(_ROUNDING, _SAME * side) for side in (width, height))
+    near = max(abs(left - x), abs(right - x - width)) <= across and max(abs(top - y), abs(bottom - y - height)) <= down
+    filled = (right - left) * (bottom - top)
+    return near and abs(_area(points) - filled) <= _SAME * filled
 
 
 def _area(points: Sequence[float]) -> float:

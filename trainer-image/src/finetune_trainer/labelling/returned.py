@@ -54,6 +54,8 @@ class Returned:
 class Export:
     """What a tool's export comes to; filled as it is read. `unfinished` may be left out, `problems` may not.
 
+    `unread` lies beside it, and is a problem where the picture of a task is looked for and not found.
+
     `classes` are the names that the tool had to label with, None where its export does not say them: it says nothing
     of boxes of others.
     """
@@ -62,6 +64,7 @@ class Export:
     pages: list[Returned] = field(default_factory=list)
     unfinished: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    unread: tuple[Problem, ...] = ()
     remarks: list[str] = field(default_factory=list)
 
 

@@ -45,8 +45,13 @@ class Mark:
 
 
 def class_labels(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return how plots name the classes: by name, or by index where the plots' font does not have the name."""
-    return tuple(name if is_drawable(name) else f"class {index}" for index, name in enumerate(classes))
+    """Return how plots name the classes: by name, or by index where the plots' font does not have the name.
+
+    All by index where one is called as another one's index is written.
+    """
+    indices = tuple(f"class {index}" for index in range(len(classes)))
+    labels = tuple(name if is_drawable(name) else index for name, index in zip(classes, indices, strict=True))
+    return labels if len(set(labels)) == len(labels) else indices
 
 
 def class_table(classes: Sequence[str]) -> bytes | None:

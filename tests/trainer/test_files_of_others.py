@@ -1,0 +1,213 @@
+"""Files that other tools and systems leave: a label of theirs makes no empty page, and what was deleted is no page."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finetune_trainer.data.anchor import build_index
+from finetune_trainer.data.images import Picture, inspect_image
+from finetune_trainer.data.page_documents import own_document, said_documents
+from finetune_trainer.data.pool import read_pool
+from finetune_trainer.data.pool_batch import NewBatch, add_batch
+from finetune_trainer.errors import StepError
+from finetune_trainer.storage import Storage
+from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, withdraw_from, write_new_pages
+
+AZURE = '{"$schema": "labels.json", "document": "page-7000.png", "labels": [{"label": "total", "value": []}]}'
+OF_OTHERS = {
+    "images/train/page-7000.png.labels.json": AZURE,
+    "images/train/page-7000.pdf.labels.json": AZURE,
+    "ann/page-7000.png.json": '{"metadata": {}, "instances": [{"type": "bbox", "className": "total"}]}',
+    "documents/page-7000.json": '{"entities": [{"type": "total", "pageAnchor": {"pageRefs": []}}]}',
+    "ann/page-7000.json": '{"form": [{"box": [1, 2, 3, 4], "text": "9", "label": "answer"}]}',
+    "annotations/page-7000.txt": "684,8,273,116,0,0,0,0\n406,119,265,70,0,0,0,0,\n",
+    "label_2/page-7000.txt": "total 0.00 0 -1.58 587.01 173.33 614.12 200.12 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n",
+    "annotations/page-7000.TXT": "0;0,5;0,5;0,2;0,2\n",
+}
+HARMLESS = {
+    "images/train/page-7000.png.ocr.json": '{"status": "succeeded", "analyzeResult": {"pages": [{"lines": []}]}}',
+    "records/page-7000.json": '{"fields": [{"field": "label", "confidence": 0.5}, {"field": "objects"}]}',
+    "text/page-7000.txt": "Invoice 7\nTotal 1 2 3 4 5\n",
+    "text/page-7001.txt": "1,2,3,4,5\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_new_pages(tmp_path / "folder", count=4, first=7000)
+
+
+def add(world: World, folder: Path, **said: Any) -> Any:
+    new = NewBatch(folder.as_uri(), world.anchor.as_uri(), VERIFICATION, said.pop("documents", {}), **said)
+    return add_batch(Storage(), world.pool.as_uri(), new, BATCH_TIME)
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_a_page_with_a_label_of_another_tool_is_no_page_without_a_box(world: World, folder: Path, name: str) -> None:
+    (folder / "labels/train/page-7000.txt").unlink()
+    write(folder, name, OF_OTHERS[name])
+    with pytest.raises(
+        StepError, match=r"a label of images/train/page-7000\.png in a format that is not read"
+    ) as caught:
+        add(world, folder, background=0.5)
+    assert name in caught.value.message
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_what_another_tool_wrote_of_a_page_that_has_its_label_is_left_out(
+    world: World, folder: Path, name: str
+) -> None:
+    write(folder, name, OF_OTHERS[name])
+    assert f"left out, neither page nor label: {name}" in add(world, folder).remarks
+
+
+LABELME = '{"shapes": [{"label": "total"}]}'
+
+
+def test_what_another_tool_wrote_of_a_page_is_no_label_of_one_that_is_called_alike(world: World, folder: Path) -> None:
+    """In folders of suppliers each has a page 0001: the one was converted, and the other one is empty."""
+    for kind, suffix in (("images", "png"), ("labels", "txt")):
+        (folder / kind / "b").mkdir()
+        (folder / f"{kind}/train/page-7001.{suffix}").rename(folder / f"{kind}/b/page-7000.{suffix}")
+    (folder / "labels/b/page-7000.txt").unlink()
+    write(folder, "images/train/page-7000.json", LABELME)
+    assert "left out, neither page nor label: images/train/page-7000.json" in add(world, folder, background=0.5).remarks
+
+
+@pytest.mark.parametrize("place", ["raw", "."])
+def test_what_another_tool_wrote_of_a_picture_in_no_split_is_left_out(world: World, place: str) -> None:
+    write(world.anchor, f"{place}/page-0.json", LABELME)
+    shutil.copy(world.anchor / "images/train/page-0.png", world.anchor / place)
+    said = build_index(Storage(), world.anchor.as_uri()).remarks
+    name = str(Path(place, "page-0"))
+    assert f"left out, in no split of data.yaml: {name}.png" in said
+    assert f"left out, neither page nor label: {name}.json" in said
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_was_read_of_a_page_is_no_label_of_it(world: World, folder: Path, name: str) -> None:
+    (folder / "labels/train/page-7000.txt").unlink()
+    write(folder, name, HARMLESS[name])
+    assert f"left out, neither page nor label: {name}" in add(world, folder, background=0.5).remarks
+
+
+@pytest.mark.parametrize("name", ["Classes.txt", "DATA.YAML", "Obj.names"])
+def test_a_list_of_classes_in_other_letters_is_said_to_be_there(world: World, folder: Path, name: str) -> None:
+    (folder / "data.yaml").rename(folder / name)
+    with pytest.raises(StepError, match=f"; {name} lies there") as caught:
+        add(world, folder)
+    assert caught.value.remedy == f"Rename {name} to {name.lower()}."
+
+
+BINS = ("#recycle", "@Recycle", "$RECYCLE.BIN", ".Trash-1000", "images/train/.Trashes", "#snapshot/daily")
+
+
+@pytest.mark.parametrize("place", BINS)
+def test_what_was_deleted_is_no_page(world: World, folder: Path, place: str) -> None:
+    """Network storage keeps it beside what is there, under the same names, for weeks."""
+    for path in ("images/train/page-7003.png", "labels/train/page-7003.txt"):
+        (folder / place / path).parent.mkdir(parents=True)
+        shutil.move(folder / path, folder / place / path)
+    said = add(world, folder)
+    assert len(said.batch.samples) == 3
+    kept = f"{place}/images/train/page-7003.png, {place}/labels/train/page-7003.txt"
+    assert f"left out, in a folder of what was deleted: {kept}" in said.remarks
+
+
+def test_a_list_that_names_what_was_deleted_is_refused(world: World) -> None:
+    anchor = world.anchor
+    (anchor / "#recycle").mkdir()
+    (anchor / "images/train/page-0.png").rename(anchor / "#recycle/page-0.png")
+    text = (anchor / "data.yaml").read_text().replace("images/train", "train.txt")
+    (anchor / "data.yaml").write_text(text)
+    (anchor / "train.txt").write_text("#recycle/page-0.png\n")
+    with pytest.raises(StepError, match=r"names '#recycle/page-0\.png', which is in a folder of what was deleted"):
+        build_index(Storage(), anchor.as_uri())
+
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "räkning 7") for form in ("NFC", "NFD"))
+
+
+def documents_of(world: World) -> list[str]:
+    return [sample.document for sample in read_pool(Storage(), world.pool.as_uri(), CLASSES).samples]
+
+
+@pytest.mark.parametrize(("first", "second"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), ("INV-7", " INV-7 ")])
+def test_a_document_that_is_written_in_two_ways_is_one(world: World, tmp_path: Path, first: str, second: str) -> None:
+    """Half of it would train, and the other half judge."""
+    one, other = (write_new_pages(tmp_path / str(n), count=2, first=n) for n in (7000, 7100))
+    add_to_pool(world.pool, one, world.anchor, {"page-7000": first, "page-7001": second})
+    add_to_pool(world.pool, other, world.anchor, {"page-7100": second})
+    named = documents_of(world)[-4:]
+    assert named[0] == named[1] == named[2] != named[3]
+    assert len(withdraw_from(world.pool, documents=(second,)).pages) == 3
+
+
+def test_a_document_is_called_as_the_pool_has_it(world: World, tmp_path: Path) -> None:
+    """One of before it was looked at, or of a captured page, by whose name it is known in production."""
+    one, other = (write_new_pages(tmp_path / str(n), count=1, first=n) for n in (7000, 7100))
+    add_to_pool(world.pool, one, world.anchor, {"page-7000": COMPOSED})
+    [manifest] = [path for path in (world.pool / "batches").iterdir() if COMPOSED in path.read_text()]
+    manifest.write_text(manifest.read_text().replace(COMPOSED, DECOMPOSED))
+    add_to_pool(world.pool, other, world.anchor, {"page-7100": COMPOSED})
+    assert documents_of(world)[-2:] == [DECOMPOSED, DECOMPOSED]
+
+
+def test_a_map_may_say_one_document_in_two_ways() -> None:
+    assert said_documents(["a/p.png"], {"p": COMPOSED, "a/p.png": f"{DECOMPOSED} "}) == {"a/p.png": COMPOSED}
+
+
+def test_versions_of_a_page_that_roboflow_made_are_one_document(world: World, folder: Path) -> None:
+    """Turned and darker ones, of which one would train and the other judge."""
+    for seed, digest in ((7000, "0a"), (7001, "1b")):
+        for kind, suffix in (("images", "png"), ("labels", "txt")):
+            path = folder / kind / f"train/page-{seed}.{suffix}"
+            path.rename(path.with_name(f"scan_jpg.rf.{digest * 16}.{suffix}"))
+    add_to_pool(world.pool, folder, world.anchor)
+    *others, one, other = documents_of(world)[-4:]
+    assert one == other
+    assert one.endswith("/images/train/scan")
+    assert len({one, *others}) == 3
+
+
+@pytest.mark.parametrize("name", ["_jpg.rf.0a", "p", "a.b"])
+def test_a_page_is_a_document_of_its_own_by_its_name(name: str) -> None:
+    assert own_document("b1", f"images/{name}.png") == f"b1/images/{name}"
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"), [*((kind, "exif") for kind in ("JPEG", "PNG", "WEBP", "TIFF")), ("JPEG", "xmp"), ("WEBP", "xmp")]
+)
+def test_a_page_is_said_to_be_turned_where_it_is(kind: str, where: str) -> None:
+    """Labels of a page as another program turned it stand elsewhere on the page that is trained on."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    said: dict[str, Any] = {"exif": exif} if where == "exif" else {"xmp": XMP}
+    file = io.BytesIO()
+    Image.fromarray(np.full((40, 80, 3), 200, np.uint8)).save(file, kind, **said)
+    shown = inspect_image(file.getvalue())
+    assert isinstance(shown, Picture)
+    turned = (shown.width, shown.height) == (40, 80)
+    assert turned == (where == "exif")
+    [remark] = shown.remarks
+    assert remark.startswith("turned by their EXIF orientation" if turned else "marked as turned")
+    assert remark.endswith("the turned page" if turned else "the page as it is stored")
