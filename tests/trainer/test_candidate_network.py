@@ -20,8 +20,9 @@ from finetune_trainer.documents.result import EvaluateResult
 from finetune_trainer.documents.run import TrainingDocument
 from finetune_trainer.documents.serving import LINEAGE_KEY, Lineage, Serving
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.evaluation.architecture import difference, disturbed, farthest, take_apart
+from finetune_trainer.evaluation.architecture import difference, farthest, take_apart
 from finetune_trainer.evaluation.detector import open_detector
+from finetune_trainer.evaluation.disturbing import with_other_weights
 from finetune_trainer.evaluation.rounding import SHARES, check_rounding
 from finetune_trainer.steps.candidate_network import check_candidate_network
 from finetune_trainer.steps.evaluate import evaluate
@@ -46,7 +47,7 @@ def named(path: Path) -> dict[str, str]:
 
 def trained(base: dict[str, Any], share: float = 0.1) -> bytes:
     """The base's artifact with other weights, as a training would leave it."""
-    return disturbed(bytes_of(base["artifact"]), share, np.random.default_rng(CHANCE))
+    return with_other_weights(bytes_of(base["artifact"]), share, np.random.default_rng(CHANCE))
 
 
 def changed(content: bytes, change: Content) -> bytes:
@@ -272,6 +273,25 @@ def test_a_new_base_whose_checkpoint_is_another_model_is_refused(
 
 
 @pytest.mark.row("R256")
+def test_of_a_new_base_s_checkpoint_counts_what_training_takes_over(
+    base: dict[str, Any], new_base: tuple[Path, Path], shared_world: World, tmp_path: Path
+) -> None:
+    """Its artifact is exported from it, and training builds the batch norms anew, with the eps that they had."""
+    from finetune_trainer.training.checkpoint import load_checkpoint
+    from finetune_trainer.training.export import export_onnx, save_checkpoint
+
+    loaded = load_checkpoint(new_base[1], "it")
+    for module in loaded["model"].modules():
+        if hasattr(module, "running_var"):
+            module.eps = 0.5
+    other = save_checkpoint(loaded, tmp_path / "other.pt")
+    metadata = ArtifactMetadata(serving_metadata(CLASSES, Serving(SIDE, "0.25", "0.7", 300)), None)
+    artifact = export_onnx(other, metadata)
+    with pytest.raises(StepError, match="is another model than the candidate's artifact"):
+        checked(shared_world.rebuild(base), tmp_path, artifact.read_bytes(), named(other))
+
+
+@pytest.mark.row("R256")
 def test_a_new_base_without_a_checkpoint_is_refused(
     base: dict[str, Any], new_base: tuple[Path, Path], shared_world: World, tmp_path: Path
 ) -> None:
@@ -345,7 +365,7 @@ def test_an_evaluation_takes_no_candidate_that_hangs_on_rounding(
                 tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
         without_lineage(model)
 
-    with pytest.raises(StepError, match="hangs on how sums are rounded") as caught:
+    with pytest.raises(StepError, match="and so on the machine") as caught:
         evaluated(base, world, tmp_path, changed(bytes_of(base["artifact"]), large))
     assert caught.value.reason is Reason.BASE_UNUSABLE
 

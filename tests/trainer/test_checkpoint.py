@@ -319,3 +319,27 @@ def test_options_are_checked_before_anything_is_loaded(
     arguments = command(world.root / "missing.pt", world, option, value)
     assert main(arguments) == 10
     assert "ContractViolated" in capsys.readouterr().err
+
+
+class Built:
+    """What has a model built as it is loaded, of any size; with a URL for the architecture it would be fetched."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from ultralytics.nn.tasks import DetectionModel
+
+        layers = {"backbone": [[-1, 1, "Conv", [8, 3, 2]]], "head": [[[0], 1, "Detect", ["nc"]]]}
+        return DetectionModel, ({"nc": 1, **layers},)
+
+
+@pytest.mark.row("R258")
+@pytest.mark.parametrize("of_before", [False, True])
+def test_no_checkpoint_has_a_model_built_as_it_is_loaded(best_pt: Path, tmp_path: Path, *, of_before: bool) -> None:
+    import torch
+    from torch.nn import Identity
+
+    path = tmp_path / "best.pt"
+    torch.save({"model": Built()}, path, _use_new_zipfile_serialization=not of_before)
+    with pytest.raises(StepError, match=r"a DetectionModel built|no ultralytics"):
+        load_checkpoint(path, "it")
+    assert load_checkpoint(best_pt, "it")["model"] is not None
+    assert Identity()(torch.ones(1)) == 1

@@ -74,18 +74,11 @@ def farthest(network: Network, expected: Network) -> float:
     return max((_distance(network.weights[use], expected.weights[use]) for use in network.weights), default=0.0)
 
 
-def disturbed(content: bytes, share: float, chance: np.random.Generator) -> bytes:
-    """Return the network with each weight changed by chance, by at most that share of it."""
-    model = onnx.load_model_from_string(content)
+def weights_by_name(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Return the weights of a model, in place, each once."""
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     used = ((node, stored.get(name)) for node in model.graph.node for name in node.input)
-    weights = {tensor.name: tensor for node, tensor in used if tensor is not None and _is_weight(node, tensor)}
-    for name in sorted(weights):
-        values = numpy_helper.to_array(weights[name])
-        factors = 1 + share * chance.uniform(-1, 1, values.shape)
-        weights[name].CopyFrom(numpy_helper.from_array((values * factors).astype(np.float32), name))
-    changed: bytes = model.SerializeToString()
-    return changed
+    return {tensor.name: tensor for node, tensor in used if tensor is not None and _is_weight(node, tensor)}
 
 
 def _distance(mine: onnx.TensorProto, other: onnx.TensorProto) -> float:

@@ -112,9 +112,14 @@ def open_detector(path: Path, where: str, *, threads: int) -> Detector:
     return detector
 
 
-def new_session(content: bytes, *, threads: int) -> Any:
-    """Return onnxruntime's session of a network on CPU, with as many threads; its errors are onnxruntime's own."""
+def new_session(content: bytes, *, threads: int, optimised: bool = True) -> Any:
+    """Return onnxruntime's session of a network on CPU, with as many threads; its errors are onnxruntime's own.
+
+    Not optimised, its layers are other code, which adds up in another order.
+    """
     options = onnxruntime.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # As OMP_WAIT_POLICY in environment.py: do not spin on CPUs that are shared.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from ..errors import Reason, bad_input
-from .architecture import disturbed
 from .detector import new_session
+from .disturbing import disturbed, sizes, with_sizes
 from .preprocess import Tensor
 
 SHARES: Final = (2.0**-23, 2.0**-20)
@@ -27,6 +28,10 @@ SCORE: Final = 0.02
 BOX: Final = 0.01
 """How far a side of a box may move, as a share of the page's side; those of training moved by 0.00002."""
 
+LARGEST: Final = 1e18
+"""What the numbers of a weight, or of a layer, may add up to without their signs. The product of two such sums is a
+number yet: in whatever order a layer adds up, none is too large on its way. Networks that training made have 1e6."""
+
 _SEEN: Final = 0.1
 """The score from which on it is looked where a box lies."""
 
@@ -35,10 +40,13 @@ def check_rounding(content: bytes, where: str, pages: Sequence[Tensor], *, threa
     """Raise StepError BaseUnusable for a network that answers one of these pages otherwise for a change of rounding.
 
     `pages` are as the network takes them, (1, 3, size, size); `seed` is one that nobody knew who made the network.
+    Raises it, too, for one that computes with numbers that are too large for sums in any order, or with none at all.
     Sums are rounded: by other threads, CPUs or releases of onnxruntime otherwise. What such a difference decides is
     not what was measured, wherever else it is computed.
     """
-    answers = [_answer(new_session(content, threads=threads), page) for page in pages]
+    _check_sizes(content, where, pages, threads)
+    first = new_session(content, threads=threads)
+    answers = [_answer(first, page) for page in pages]
     for session, changed in _others(content, seed):
         for page, answer in zip(pages, answers, strict=True):
             if _is_other(_answer(session, page), answer, page.shape[-1]):
@@ -50,10 +58,27 @@ def check_rounding(content: bytes, where: str, pages: Sequence[Tensor], *, threa
                 )
 
 
+def _check_sizes(content: bytes, where: str, pages: Sequence[Tensor], threads: int) -> None:
+    """Raise StepError BaseUnusable where a sum may be too large for float32 in one order, and not in another."""
+    session = new_session(with_sizes(content), threads=threads)
+    name = session.get_inputs()[0].name
+    by_page = (session.run(["sizes"], {name: page})[0].tolist() for page in pages)
+    sums = [each for of_one in (sizes(content), *by_page) for each in of_one]
+    largest = max(sums, key=lambda each: (math.isnan(each), each), default=0.0)
+    if not largest <= LARGEST:
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"{where} computes with numbers that add up to {largest:.0e}, and more than {LARGEST:.0e} are too large: "
+            "what such sums come to hangs on their order, and so on the machine.",
+            "See how the model was trained: it diverged, or no training made it.",
+        )
+
+
 def _others(content: bytes, seed: int) -> Iterator[tuple[Any, str]]:
     """Yield sessions of the same network on other terms, and the terms in words."""
     for threads in THREADS:
         yield new_session(content, threads=threads), f"with {threads} thread{'s' * (threads > 1)}"
+    yield new_session(content, threads=1, optimised=False), "where onnxruntime optimises nothing"
     chance = np.random.default_rng(seed)
     for share in SHARES:
         for _ in range(DRAWS):

@@ -68,6 +68,8 @@ def check_candidate_rounding(
 ) -> None:
     """Raise StepError BaseUnusable for a candidate whose answers hang on how sums are rounded, by some of the pages.
 
+    So does one that computes with numbers that are too large for sums in any order.
+
     Which pages these are, and how its weights are changed, hangs on the attempt's nonce: nobody knew it who trained.
     """
     context.progress.report(percent=90, activity="comparing roundings")
@@ -110,7 +112,7 @@ def _check_checkpoint(
     """Raise StepError BaseUnusable or ContractViolated unless a new base's checkpoint is the model of its artifact."""
     from ..training.checkpoint import check_is_base, class_names, load_checkpoint
     from ..training.export import export_onnx
-    from ..training.start import check_same_architecture
+    from ..training.start import check_same_architecture, taken_over
     from ..training.usable import check_usable
 
     where, target = f"The candidate's checkpoint {checkpoint.uri}", folder / "candidate.pt"
@@ -120,8 +122,10 @@ def _check_checkpoint(
     check_usable(loaded, where, document.serving.image_size)
     check_is_base(loaded, where, pretrained=None)
     check_classes(class_names(loaded), where, expected=document.classes)
-    check_same_architecture(loaded, load_checkpoint(folder / "untrained.pt", "the start"), where)
-    exported = take_apart(export_onnx(target, _metadata(document)).read_bytes())
+    untrained = load_checkpoint(folder / "untrained.pt", "the start")
+    check_same_architecture(loaded, untrained, where)
+    taken = taken_over(loaded, untrained, folder / "taken.pt")
+    exported = take_apart(export_onnx(taken, _metadata(document)).read_bytes())
     if difference(network, exported) is None and farthest(network, exported) <= _SAME_WEIGHT:
         return
     raise bad_input(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,12 +26,35 @@ def load_checkpoint(path: Path, where: str) -> dict[str, Any]:
     from ultralytics.nn.tasks import torch_safe_load
 
     try:
-        checkpoint, _ = torch_safe_load(str(path), safe_only=True)
+        with _nothing_built():
+            checkpoint, _ = torch_safe_load(str(path), safe_only=True)
     except Exception as error:  # the loader's errors are of many kinds, all about this file
         raise refused(path, where, error) from error
     if not isinstance(checkpoint, dict) or (checkpoint.get("model") is None and checkpoint.get("ema") is None):
         raise bad_input(Reason.BASE_UNUSABLE, f"{where} holds no model.", "Use a best.pt of ultralytics' training.")
     return checkpoint
+
+
+@contextmanager
+def _nothing_built() -> Iterator[None]:
+    """Have no module constructed meanwhile.
+
+    Those of a checkpoint are put together from what they were. A pickle may call their classes instead, with anything:
+    ultralytics then builds what it is told to, and fetches it by a URL.
+    """
+    from torch.nn import Module
+
+    construct = Module.__init__
+
+    def refuse(self: object, *_: object, **__: object) -> None:
+        raise TypeError(f"it has a {type(self).__name__} built, and does not hold one that was")
+
+    # A plain assignment is one to a method, which mypy refuses.
+    setattr(Module, "__init__", refuse)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(Module, "__init__", construct)  # noqa: B010
 
 
 def weights_of(checkpoint: Mapping[str, Any]) -> Any:

@@ -53,6 +53,17 @@ def check_same_architecture(checkpoint: Mapping[str, Any], untrained: Mapping[st
     )
 
 
+def taken_over(checkpoint: Mapping[str, Any], untrained: Mapping[str, Any], target: Path) -> Path:
+    """Write the untrained model with the checkpoint's weights, and return the path.
+
+    That is what training takes over. What else a checkpoint has, such as another eps of a batch norm or another way
+    forward, shows in an export of it, and is gone as training builds the architecture anew.
+    """
+    model = weights_of(untrained)
+    model.load_state_dict(weights_of(checkpoint).float().state_dict())
+    return save_checkpoint({**untrained, "model": model}, target)
+
+
 def check_start(path: Path, where: str, image_size: int) -> None:
     """Raise StepError BaseUnusable unless a rebuild may begin with this checkpoint; its classes may be others."""
     loaded = load_checkpoint(path, where)

@@ -1,0 +1,106 @@
+"""Numbers that are other ones on other machines decide nothing: what they tell is neither a page's nor a model's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from finetune_trainer.errors import Reason, StepError
+from finetune_trainer.evaluation.rounding import LARGEST, check_rounding
+from trainer.networks import BOX, SIZE, network
+
+CHANCE: Final = 7
+PAGE: Final = np.random.default_rng(CHANCE).uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32)
+Weights = dict[str, float]
+
+
+def convolution(made: str, of: str, weight: str, bias: str) -> onnx.NodeProto:
+    return helper.make_node("Conv", [of, weight, bias], [made])
+
+
+def deciding(folder: Path, nodes: Sequence[onnx.NodeProto], weights: Weights) -> bytes:
+    """A network that finds a box, by as much less surely as the greatest number of what its layers call `told` is.
+
+    Weights are of one channel to one, but for those of a name that begins with `bias`.
+    """
+    by_page = helper.make_node("ReduceMean", ["images"], ["page"], axes=[1], keepdims=1)
+    last = [
+        helper.make_node("Abs", ["told"], ["far"]),
+        helper.make_node("ReduceMax", ["far"], ["farthest"], keepdims=0),
+        helper.make_node("Mul", ["farthest", "score"], ["of_the_score"]),
+        helper.make_node("Sub", ["boxes", "of_the_score"], ["output0"]),
+    ]
+    score = (BOX[0, 4, 0] == BOX).astype(np.float32)
+    initial = {"boxes": BOX, "score": score} | {
+        name: np.full((1,) if name.startswith("bias") else (1, 1, 1, 1), value, np.float32)
+        for name, value in weights.items()
+    }
+    stored = (numpy_helper.from_array(value, name) for name, value in initial.items())
+    return network(folder, [by_page, *nodes, *last], *stored).read_bytes()
+
+
+def refused(content: bytes, said: str) -> None:
+    with pytest.raises(StepError, match=said) as caught:
+        check_rounding(content, "The candidate", [PAGE], threads=1, seed=CHANCE)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+
+
+@pytest.mark.row("R254")
+@pytest.mark.parametrize("function", ["Sigmoid", "HardSigmoid"])
+def test_what_a_function_comes_to_where_it_is_nearly_nothing_decides_nothing(tmp_path: Path, function: str) -> None:
+    """Sigmoid of -20 is 0 by the formula of one CPU, and 0.000000002 in truth: 30,000 times 30,000 make that 2."""
+    nodes = [
+        convolution("low", "page", "none", "bias_low"),
+        helper.make_node(function, ["low"], ["nearly"]),
+        convolution("more", "nearly", "large", "bias_none"),
+        convolution("told", "more", "large", "bias_none"),
+    ]
+    weights = {"none": 0, "bias_low": -20, "large": 3e4, "bias_none": 0}
+    refused(deciding(tmp_path, nodes, weights), "answers a page otherwise where its weights")
+
+
+@pytest.mark.row("R254")
+def test_numbers_with_few_digits_decide_nothing(tmp_path: Path) -> None:
+    """Of 2**-147 a quarter is lost or not by the order of a sum, and no change by a millionth makes a difference."""
+    nodes = [
+        convolution("small", "page", "small_weight", "bias_none"),
+        convolution("smaller", "small", "smaller_weight", "bias_smallest"),
+        convolution("larger", "smaller", "large", "bias_less"),
+        convolution("told", "larger", "large", "bias_none"),
+    ]
+    large = 2.0**58
+    weights = {"small_weight": 0, "smaller_weight": 2.0**-73, "large": large, "bias_none": 0, "bias_less": 0}
+    refused(deciding(tmp_path, nodes, weights | {"bias_smallest": 2.0**-147}), "answers a page otherwise")
+
+
+@pytest.mark.row("R257")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e19])
+def test_weights_that_are_no_numbers_or_too_large_are_refused(tmp_path: Path, value: float) -> None:
+    """Nothing is made of what they come to here."""
+    nodes = [convolution("any", "page", "none", "bias"), convolution("told", "page", "none", "bias_none")]
+    refused(deciding(tmp_path, nodes, {"none": 0, "bias": value, "bias_none": 0}), "add up to (nan|inf|1e[+]22)")
+
+
+@pytest.mark.row("R257")
+def test_sums_that_are_too_large_on_their_way_are_refused(tmp_path: Path) -> None:
+    """Each weight is a sound one: one and the other take 3e38 from 3e38, or add first, by the order alone."""
+    nodes = [
+        convolution("large", "page", "none", "bias_large"),
+        convolution("larger", "large", "much", "bias_none"),
+        convolution("told", "larger", "none", "bias_none"),
+    ]
+    weights = {"none": 0, "bias_large": 1e17, "much": 1e17, "bias_none": 0}
+    refused(deciding(tmp_path, nodes, weights), r"add up to 1e\+37, and more than 1e\+18 are too large")
+
+
+@pytest.mark.row("R257")
+def test_large_numbers_below_that_are_nobodys_fault(tmp_path: Path) -> None:
+    nodes = [convolution("told", "page", "none", "bias_none"), convolution("large", "page", "none", "bias_large")]
+    content = deciding(tmp_path, nodes, {"none": 0, "bias_large": LARGEST / SIZE**2 / 2, "bias_none": 0})
+    check_rounding(content, "The candidate", [PAGE], threads=1, seed=CHANCE)
