@@ -4,6 +4,9 @@ import base64
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -24,6 +27,32 @@ def test_ports_handed_out_together_differ_and_are_below_the_ephemeral_range() ->
     free = ports.free_ports(50)
     assert len(set(free)) == 50
     assert all(ports.FIRST <= port <= ports.LAST < 30000 for port in free)
+
+
+def test_nobody_is_given_a_port_that_somebody_else_was_just_given_and_has_not_bound_yet() -> None:
+    """As many processes begin at once, each before the servers of the others listen."""
+    draws = "from local_cluster.ports import free_ports\nfor _ in range(40): print(*free_ports(3), sep='\\n')"
+    found_by = os.environ | {"PYTHONPATH": str(HOME / "src")}
+    command = [sys.executable, "-c", draws]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=found_by) for _ in range(6)]
+    given = [port for process in processes for port in process.communicate()[0].split()]
+    assert len(set(given)) == len(given) == 6 * 40 * 3
+
+
+@pytest.mark.parametrize("content", [b"", b"words", b"00001", b"99999"])
+def test_ports_are_given_whatever_the_file_says_that_remembers_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    place = tmp_path / f"finetune-operator-ports-{os.getuid()}"
+    place.write_bytes(content)
+    first, second = ports.free_ports(2), ports.free_ports(2)
+    assert all(ports.FIRST <= port <= ports.LAST for port in (*first, *second))
+    assert not {*first} & {*second}
+    place.unlink()
+    place.symlink_to(tmp_path / "elsewhere")
+    assert len(ports.free_ports(2)) == 2
+    assert not (tmp_path / "elsewhere").exists(), "a link is not followed"
 
 
 def test_the_api_servers_service_and_the_nodes_addresses_do_not_meet() -> None:

@@ -94,7 +94,9 @@ def test_what_another_tool_wrote_of_a_picture_in_no_split_is_left_out(world: Wor
     said = build_index(Storage(), world.anchor.as_uri()).remarks
     name = str(Path(place, "page-0"))
     assert f"left out, in no split of data.yaml: {name}.png" in said
-    assert f"left out, neither page nor label: {name}.json" in said
+    # Where something trained on the anchor, ultralytics' caches are named with it.
+    [other] = (remark for remark in said if remark.startswith("left out, neither page nor label: "))
+    assert other.endswith(f" {name}.json")
 
 
 @pytest.mark.parametrize("name", HARMLESS)
