@@ -150,7 +150,7 @@ def test_a_slow_document_does_not_hold_the_pod_beyond_the_drain(model_dir: Path,
 
 
 def test_a_kill_of_the_server_leaves_no_process_behind(model_dir: Path, start_server: StartServer) -> None:
-    server = start_server(model_dir, FINETUNE_DOCUMENT_SECONDS="600")
+    server = start_server(model_dir, FINETUNE_DOCUMENT_SECONDS="5")
     server.wait_ready()
     body = hostile.slow_pdf()
     with connect(server) as client:
