@@ -20,9 +20,8 @@ from finetune_trainer.documents.result import EvaluateResult
 from finetune_trainer.documents.run import TrainingDocument
 from finetune_trainer.documents.serving import LINEAGE_KEY, Lineage, Serving
 from finetune_trainer.errors import Reason, StepError
-from finetune_trainer.evaluation.architecture import difference, farthest, take_apart
+from finetune_trainer.evaluation.architecture import difference, farthest, take_apart, weights_by_name
 from finetune_trainer.evaluation.detector import open_detector
-from finetune_trainer.evaluation.disturbing import with_other_weights
 from finetune_trainer.evaluation.rounding import SHARES, check_rounding
 from finetune_trainer.steps.candidate_network import check_candidate_network
 from finetune_trainer.steps.evaluate import evaluate
@@ -47,7 +46,15 @@ def named(path: Path) -> dict[str, str]:
 
 def trained(base: dict[str, Any], share: float = 0.1) -> bytes:
     """The base's artifact with other weights, as a training would leave it."""
-    return with_other_weights(bytes_of(base["artifact"]), share, np.random.default_rng(CHANCE))
+    chance = np.random.default_rng(CHANCE)
+
+    def change(model: onnx.ModelProto) -> None:
+        for name, tensor in sorted(weights_by_name(model).items()):
+            values = numpy_helper.to_array(tensor)
+            factors = 1 + share * chance.uniform(-1, 1, values.shape)
+            tensor.CopyFrom(numpy_helper.from_array((values * factors).astype(np.float32), name))
+
+    return changed(bytes_of(base["artifact"]), change)
 
 
 def changed(content: bytes, change: Content) -> bytes:

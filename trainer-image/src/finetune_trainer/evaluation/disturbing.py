@@ -38,15 +38,11 @@ _LEAST: Final = 2.0**-100
 lose a share of themselves that is no small one; no training makes any that matter."""
 
 
-def with_other_weights(content: bytes, share: float, chance: np.random.Generator) -> bytes:
-    """Return the network with each weight changed by chance, by at most that share of it."""
-    model = onnx.load_model_from_string(content)
-    _change_weights(model, share, chance)
-    return _serialised(model)
-
-
 def disturbed(content: bytes, share: float, chance: np.random.Generator) -> bytes:
-    """Return the same, where each value of a function is another one, too, by at most the share of 1."""
+    """Return the network with each weight changed by chance, by at most that share of it, and each value of a function.
+
+    A function's value is changed by at most the share of 1.
+    """
     model = onnx.load_model_from_string(content)
     _change_weights(model, share, chance)
     nodes = [each for node in model.graph.node for each in _with_noise(node, share, chance)]
