@@ -56,12 +56,8 @@ def evaluated(world: World, said: dict[str, Any] | None, drawn: int | None = Non
     `drawn` is how many of its boxes prepare counted; None: as many as evaluate.
     """
     drawn = (said or {}).get("newBoxes", 40) if drawn is None else drawn
-    world.settle()
-    world.start("prepare")
     new_set = {"documents": 60, "boxes": 1000 + drawn, "fresh": 60}
-    world.complete("prepare", prepare_result(train=1560, old=1500, ratio="0", newSet=new_set))
-    world.start("train")
-    world.complete("train", train_result(images=1560))
+    world.trained(prepare_result(train=1560, old=1500, ratio="0", newSet=new_set), images=1560)
     world.start("evaluate")
     result = evaluate_result()
     world.complete("evaluate", result if said is None else {**result, "added": said})
@@ -175,11 +171,7 @@ def test_figures_of_other_fields_than_base_and_live_version_have_are_not_taken(
 @pytest.mark.row("R238")
 def test_a_fine_tune_of_what_has_all_fields_may_not_leave_one_out() -> None:
     world = World()
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepare_result())
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained()
     world.start("evaluate")
     said = {**evaluate_result(), "added": added(known=1, newBoxes=0, new=NOTHING)}
     world.complete("evaluate", said)
@@ -381,11 +373,7 @@ def beside_what_lacks_it(said: dict[str, Any], **pool: Any) -> World:
     world.set_rules(classes=MORE)
     served = live("ft_v1.1", LIVE)
     world.set_policy(live=served, last_good=(served,))
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepare_result(newSet={"documents": 60, "boxes": 40, "fresh": 60}))
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained(prepare_result(newSet={"documents": 60, "boxes": 40, "fresh": 60}))
     world.start("evaluate")
     result = {**evaluate_result(live_map50="0.985000"), "added": said}
     result["models"]["base"]["sha256"] = NEW_BASE

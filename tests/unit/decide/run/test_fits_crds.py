@@ -105,12 +105,8 @@ def eighty_fields() -> World:
         scores = {"boxes": every, "matched": matched, "rate": share, "documentRate": share, "precision": share}
         result["models"][name].update(pool=scores, fresh=scores)
     world.go_live("ft_v1.9")
-    world.settle()
-    world.start("prepare")
     new_set = {"documents": 60, "boxes": every, "fresh": 60}
-    world.complete("prepare", prepared_with_production(1000, 0, test=images, newSet=new_set, **MANY_PAGES))
-    world.start("train")
-    world.complete("train", train_result(images=2**31 - 1))
+    world.trained(prepared_with_production(1000, 0, test=images, newSet=new_set, **MANY_PAGES), images=2**31 - 1)
     world.start("evaluate")
     world.complete("evaluate", result)
     assert world.status.evidence is not None

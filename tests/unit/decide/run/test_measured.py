@@ -104,11 +104,7 @@ def test_what_prepare_says_of_the_pool_is_held_to_its_plan(
 ) -> None:
     """Else an honest run gives way to it (R23), or ends by what was made of another pool (R62)."""
     world = World()
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepare_result(**said))
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained(prepare_result(**said))
     world.start("evaluate")
     result = evaluate_result() | ({} if listed is None else {"pool": {**LISTED, **listed}})
     world.complete("evaluate", result)
@@ -318,12 +314,8 @@ def beside_a_fine_tune(drawn: int, counted: int, *, listing: bool = True) -> Wor
     inputs = FileReference(uri="file:///earlier/plan.json", sha256="ab" * 32) if listing else None
     world = World(versions=(base(), base("ft_v1.1", LIVE, type="FineTuned", inputs=inputs)))
     world.go_live("ft_v1.1")
-    world.settle()
-    world.start("prepare")
     new_set = {"documents": 60, "boxes": 1000, "fresh": drawn}
-    world.complete("prepare", prepare_result(fresh=drawn, newSet=new_set))
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained(prepare_result(fresh=drawn, newSet=new_set))
     world.start("evaluate")
     result = evaluate_result(live_map50="0.980000")
     result["newSet"]["fresh"] = counted
@@ -464,11 +456,7 @@ def test_what_was_approved_since_a_newer_evaluator_measures_otherwise_is_what_co
 def test_the_evidence_is_bound_to_what_prepare_counted() -> None:
     def digest_with(**counts: Any) -> str:
         world = World()
-        world.settle()
-        world.start("prepare")
-        world.complete("prepare", prepare_result(**counts))
-        world.start("train")
-        world.complete("train", train_result())
+        world.trained(prepare_result(**counts))
         world.start("evaluate")
         world.complete("evaluate", evaluate_result())
         assert world.status.evidence is not None

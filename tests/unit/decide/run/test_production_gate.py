@@ -31,11 +31,7 @@ def asked(**limits: Any) -> World:
 
 def evaluated(world: World, **figures: Any) -> World:
     """Play until the candidate is evaluated, with those figures of documents of production."""
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepared_with_production())
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained(prepared_with_production())
     world.start("evaluate")
     world.complete("evaluate", evaluate_result() | {"production": production_set(**figures)})
     return world
@@ -180,11 +176,7 @@ def without(message: dict[str, Any], name: str) -> dict[str, Any]:
     ids=["others", "fewer", "labelled", "none", "unasked"],
 )
 def test_figures_of_documents_that_were_not_drawn_are_not_taken(world: World, production: Any) -> None:
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepared_with_production())
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained(prepared_with_production())
     world.start("evaluate")
     world.complete("evaluate", evaluate_result() | ({} if production is None else {"production": production}))
     attempt = world.status.attempts[-1]
@@ -229,11 +221,7 @@ def test_a_run_says_from_which_days_it_could_draw(mode: str, days: int) -> None:
     world = World(run=run(mode=mode))
     capture(world)
     counts: dict[str, Any] = {"train": 1560, "old": 1500, "ratio": "0"} if mode == "Rebuild" else {}
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepared_with_production(documents=0, **counts))
-    world.start("train")
-    world.complete("train", train_result(**({"images": 1560} if mode == "Rebuild" else {})))
+    world.trained(prepared_with_production(documents=0, **counts), **({"images": 1560} if mode == "Rebuild" else {}))
     world.start("evaluate")
     nothing = production_set(drawn=0, documents=0, old=[0, 0])
     world.complete("evaluate", evaluate_result() | {"production": nothing})

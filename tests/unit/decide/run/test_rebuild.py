@@ -37,11 +37,7 @@ def rebuilds(**spec: Any) -> World:
 def rebuilt(world: World | None = None, **measured: Any) -> World:
     """A world whose rebuild was judged."""
     world = world or rebuilds()
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", drawn())
-    world.start("train")
-    world.complete("train", train_result(images=1560))
+    world.trained(drawn(), images=1560)
     world.start("evaluate")
     world.complete("evaluate", evaluate_result(**measured))
     return world
@@ -64,11 +60,7 @@ def test_an_evaluation_opens_the_checkpoint_that_later_runs_begin_with() -> None
     """Nobody begins with a fine-tune's."""
     assert evaluation(rebuilt())["checkpoint"] == train_result(images=1560)["checkpoint"]
     world = World()
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepare_result())
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained()
     assert "checkpoint" not in evaluation(world)
 
 
@@ -258,11 +250,7 @@ def test_a_rebuild_is_recorded_by_what_was_outside_its_base_however_little_of_it
     """The next one comes by a tenth more than that (D211)."""
     world = rebuilds()
     world.set_policy(judged=(Judged(run="r", run_uid="u", inputs=PLAN, at=START),))
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", drawn(new=7))
-    world.start("train")
-    world.complete("train", train_result(images=1560))
+    world.trained(drawn(new=7), images=1560)
     world.start("evaluate")
     world.complete("evaluate", evaluate_result())
     (made,) = [a.spec for a in world.history if isinstance(a, CreateModelVersion)]

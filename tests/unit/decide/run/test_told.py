@@ -135,11 +135,7 @@ def test_a_base_with_a_plan_that_is_live_tells_what_is_drawn_and_not_what_is_mea
     """What is measured on, the base never knows (R236)."""
     world = World(versions=(base(inputs=PLAN),))
     world.go_live("base_v1", BASE)
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", drawn(60))
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained(drawn(60))
     assert [(a.step, a.live_plan) for a in world.status.attempts] == [
         ("prepare", PLAN.sha256),
         ("train", None),

@@ -235,11 +235,7 @@ def test_a_larger_pool_of_another_policy_says_nothing_of_this_one() -> None:
 def test_a_page_that_was_withdrawn_since_does_not_make_what_is_live_newer(withdrawn: int, phase: str) -> None:
     """Live was trained on 61 pages; of these this run has 60, because one was withdrawn, or had 60 when it drew."""
     world = World()
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepare_result(withdrawn=withdrawn))
-    world.start("train")
-    world.complete("train", train_result())
+    world.trained(prepare_result(withdrawn=withdrawn))
     world.start("evaluate")
     world.complete("evaluate", evaluate_result(candidate="0.970000"))
     assert world.phase() == "InReview"

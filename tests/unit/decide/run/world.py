@@ -315,17 +315,19 @@ class World:
 
     # Short cuts to a place in the flow.
 
-    def prepared(self) -> World:
+    def prepared(self, drawn: dict[str, Any] | None = None) -> World:
+        """`drawn` is what prepare says where it is not what it says by default."""
         self.settle()
         self.start("prepare")
-        self.complete("prepare", prepare_result())
+        self.complete("prepare", drawn or prepare_result())
         return self
 
-    def trained(self) -> World:
-        self.prepared()
+    def trained(self, drawn: dict[str, Any] | None = None, **said: Any) -> World:
+        """`drawn` as for `prepared`; `said` is what train says otherwise than by default."""
+        self.prepared(drawn)
         self.start("train")
         self.wait(130)
-        self.complete("train", train_result())
+        self.complete("train", train_result(**said))
         return self
 
     def judged(self, **measurements: Any) -> World:

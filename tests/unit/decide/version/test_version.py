@@ -23,7 +23,7 @@ from finetune_operator.decide.decision import Action, Annotate, CreateJob, Creat
 from finetune_operator.decide.version.machine import decide, owner_policy
 from finetune_operator.decide.version.view import VersionView
 from finetune_operator.decide.views import JobView, Problem, Span, TemplateView
-from unit.decide.run.results import BASE, LIVE, START, evaluate_result, prepare_result, sha, train_result
+from unit.decide.run.results import BASE, LIVE, START, evaluate_result, prepare_result, sha
 from unit.decide.run.world import World, base, deleted, ended, imported, live, policy, run, template
 
 
@@ -595,11 +595,7 @@ def test_the_oldest_policy_of_the_model_measures_a_base() -> None:
 def rebuilt(verdict: str = "Pass") -> ModelVersion:
     """A base that a run made."""
     world = World(run=run(mode="Rebuild"))
-    world.settle()
-    world.start("prepare")
-    world.complete("prepare", prepare_result(train=1560, old=1500, ratio="0"))
-    world.start("train")
-    world.complete("train", train_result(images=1560))
+    world.trained(prepare_result(train=1560, old=1500, ratio="0"), images=1560)
     world.start("evaluate")
     world.complete("evaluate", evaluate_result(candidate="0.981000" if verdict == "Pass" else "0.900000"))
     return world.versions[-1]
