@@ -8,7 +8,7 @@ import socket
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,6 +32,7 @@ from house.virtual_time import run_virtually
 from server import hostile
 from server.support import (
     DEADLINE,
+    MOST_PIXELS,
     Answer,
     ServerProcess,
     StartServer,
@@ -238,6 +239,40 @@ def test_large_pages_take_half_of_the_places_at_most() -> None:
         pass
     with Lane("pages", 1, Clock()).place(large=True):
         pass
+
+
+def test_nothing_is_left_of_a_document_whose_client_goes_as_its_process_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = PageRequest(pdf((144, 144)), Kind.PDF, Selection(((1, 1),), many=False), 72)
+
+    async def story() -> None:
+        limits = DocumentLimits(2, 1, max_in_flight=2, max_pages=1, seconds=DEADLINE, memory_bytes=2**27)
+        with closing(Rasteriser(limits, MOST_PIXELS)) as rasteriser:
+            await rasteriser.check()
+            meeting = asyncio.Event()
+
+            async def meet(**_: object) -> None:
+                meeting.set()
+                await asyncio.Event().wait()
+
+            with monkeypatch.context() as patched:
+                patched.setattr(asyncio, "open_connection", meet)
+                task = asyncio.create_task(rasteriser.page(document, ExitStack()))
+                await asyncio.wait_for(meeting.wait(), DEADLINE)
+                assert documents_held() == 1
+                task.cancel()
+                await asyncio.wait([task])
+            assert documents_held() == 0
+
+    asyncio.run(story())
+
+
+def documents_held() -> int:
+    """Memory of documents that this process has open."""
+    held = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            held += descriptor.readlink().name.startswith("memfd:document")
+    return held
 
 
 def test_nothing_is_held_of_what_is_dropped_before_its_turn() -> None:

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from multiprocessing.context import ForkServerProcess
 from time import monotonic
 from typing import Final
@@ -106,7 +107,12 @@ class Rasteriser:
     async def _process(self, request: PageRequest) -> AsyncIterator[OpenDocument]:
         """Give a document a process that ends with the block."""
         child = await self._start(request.content, request.kind)
-        reader, writer = await asyncio.open_connection(sock=child.connection)
+        try:
+            reader, writer = await asyncio.open_connection(sock=child.connection)
+        except BaseException:  # its client went just then
+            child.connection.close()
+            self._end(child)
+            raise
         document = OpenDocument(child, reader, writer, self._room, self._max_pixels, self._limits.seconds)
         try:
             yield document
@@ -231,8 +237,10 @@ class OpenDocument:
         # The turn is kept meanwhile, so that no other is drawn, but it has nothing to end: what was slow is done.
         self.leave()
         await self._room.take(height * width * CHANNELS, until)
-        # A descriptor of its own, which nobody closes under a thread that goes on after a cancellation.
-        page = await asyncio.to_thread(_read, os.dup(self._child.memory), height, width)
+        # A file of its own, which nobody closes under a thread that goes on after a cancellation, nor leaves open where
+        # that comes first.
+        stream = os.fdopen(os.dup(self._child.memory), "rb")
+        page = await asyncio.to_thread(_read, stream, height, width)
         return Drawn(page, tuple((str(reason), str(message)) for reason, message in reply["warnings"]))
 
     def leave(self) -> None:
@@ -283,9 +291,9 @@ def _bury(process: ForkServerProcess) -> None:
     process.close()
 
 
-def _read(memory: int, height: int, width: int) -> Page:
+def _read(stream: BufferedReader, height: int, width: int) -> Page:
     pixels = np.zeros((height, width, CHANNELS), np.uint8)
-    with open(memory, "rb") as stream:
+    with stream:
         stream.seek(0)  # the position is shared with the process that wrote
         stream.readinto(pixels.data)
     return pixels
