@@ -335,6 +335,14 @@ def test_nobody_is_sent_to_where_a_header_says(server: ServerProcess) -> None:
     assert "location" not in answer.headers
 
 
+def test_a_path_of_any_length_is_told_in_a_short_line(server: ServerProcess) -> None:
+    answer = server.get("/" + "x" * 50_000)
+    assert (answer.status, answer.reason) == (404, "NotFound")
+    assert len(answer.content) < 500
+    wait_until(lambda: "404 NotFound" in server.last_message())
+    assert len(server.last_message()) < 500
+
+
 @pytest.mark.parametrize("slow", ["a body", "an answer"])
 def test_who_is_slow_on_every_connection_keeps_nobody_out(
     model_dir: Path, start_server: StartServer, slow: str
