@@ -79,6 +79,17 @@ def test_nothing_is_dealt_with_in_the_moment_after_an_answer_whose_last_bytes_ar
         assert isinstance(backlog.to_write(1), PageTask)
 
 
+def test_the_oldest_of_too_many_windows_is_lost_and_said() -> None:
+    backlog = Backlog(Budget(2**24), most_reports=10, most_windows=2)
+    windows = [window_from(NOON, 1, 1) for _ in range(4)]
+    assert [backlog.add_window(window) for window in windows[:3]] == [None, None, windows[0]]
+    first = backlog.to_write(0)
+    assert first is windows[1]
+    assert backlog.add_window(windows[3]) is None
+    assert not backlog.put_back(windows[1])
+    assert [backlog.to_write(0), backlog.to_write(0)] == windows[2:]
+
+
 def test_a_window_waits_for_its_pages() -> None:
     backlog, window = Backlog(Budget(2**24), most_reports=10, most_windows=10), window_from(NOON, 1, 1)
     window.begun()

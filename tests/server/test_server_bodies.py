@@ -156,6 +156,7 @@ FORM = ("", "multipart/form-data; boundary=b")
     [
         ("a million members", gzip.compress(b"") * 1_000_000, GZIP, (400, "BodyNotGzip")),
         ("a million members with zeros between", (gzip.compress(b"") + bytes(9)) * 700_000, GZIP, (400, "BodyNotGzip")),
+        ("what begins like parts", b"--b\r\n\r\n" + b"\r\n--b_" * 3_000_000 + b"\r\n--b--", FORM, (422, "FormInvalid")),
         ("two million parts", b"--b\r\n\r\n\r\n" * 2_000_000 + b"--b--\r\n", FORM, (422, "FormInvalid")),
     ],
 )

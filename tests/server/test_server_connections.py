@@ -321,6 +321,45 @@ def test_a_client_that_asks_without_end_and_takes_no_answer_costs_others_nothing
         wait_until(lambda: sockets_of(bounded) < 8)
 
 
+def test_requests_sent_ahead_wait_where_they_came_from(server: ServerProcess) -> None:
+    before = memory_of(server)
+    with ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(closing(unread(server)))
+        assert memory_of(server) < before + 9 * 2**20, "asyncio alone takes 256 KiB of each, and requests a hundredfold"
+
+
+def test_nobody_is_sent_to_where_a_header_says(server: ServerProcess) -> None:
+    answer = server.request("POST", "/predict/", PAGE)
+    assert (answer.status, answer.reason) == (404, "NotFound")
+    assert "location" not in answer.headers
+
+
+def test_a_path_of_any_length_is_told_in_a_short_line(server: ServerProcess) -> None:
+    answer = server.get("/" + "x" * 50_000)
+    assert (answer.status, answer.reason) == (404, "NotFound")
+    assert len(answer.content) < 500
+    wait_until(lambda: "404 NotFound" in server.last_message())
+    assert len(server.last_message()) < 500
+
+
+@pytest.mark.parametrize("slow", ["a body", "an answer"])
+def test_who_is_slow_on_every_connection_keeps_nobody_out(
+    model_dir: Path, start_server: StartServer, slow: str
+) -> None:
+    server = start_server(model_dir, FINETUNE_MAX_CONNECTIONS="6")
+    server.wait_ready()
+    with ExitStack() as stack:
+        for _ in range(6):
+            if slow == "an answer":
+                stack.enter_context(closing(unread(server)))
+                continue
+            stack.enter_context(connect(server)).sendall(predict_head(bytes(10**6)) + b"x")
+        wait_until(lambda: server.status_of_readyz() == 200)
+        assert [server.get("/livez").status for _ in range(9)] == [200] * 9
+        assert server.predict(PAGE).status == 200
+
+
 def test_requests_sent_ahead_are_answered_each_in_order(server: ServerProcess) -> None:
     body = b"".join(
         b"POST /predict?page=%d HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nX-Request-ID: n%d\r\n\r\n%s"

@@ -5,25 +5,34 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
+from finetune_server.config import DocumentLimits
 from finetune_server.errors import RequestError
 from finetune_server.memory import available_memory
 from finetune_server.pages.child import Task, work
 from finetune_server.pages.formats import Kind, is_large
+from finetune_server.pages.rasteriser import Rasteriser
+from finetune_server.pages.room import Room
+from finetune_server.pages.selection import PageRequest, Selection
 from finetune_server.pages.turns import PROMPT_SECONDS, Turns
 from finetune_server.web.lanes import Lane
+from finetune_server.web.readers import Readers
 from house.virtual_time import run_virtually
 from server import hostile
 from server.support import (
     DEADLINE,
+    MOST_PIXELS,
     Answer,
     ServerProcess,
     StartServer,
@@ -230,6 +239,125 @@ def test_large_pages_take_half_of_the_places_at_most() -> None:
         pass
     with Lane("pages", 1, Clock()).place(large=True):
         pass
+
+
+def test_nothing_is_left_of_a_document_whose_client_goes_as_its_process_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = PageRequest(pdf((144, 144)), Kind.PDF, Selection(((1, 1),), many=False), 72)
+
+    async def story() -> None:
+        limits = DocumentLimits(2, 1, max_in_flight=2, max_pages=1, seconds=DEADLINE, memory_bytes=2**27)
+        with closing(Rasteriser(limits, MOST_PIXELS)) as rasteriser:
+            await rasteriser.check()
+            meeting = asyncio.Event()
+
+            async def meet(**_: object) -> None:
+                meeting.set()
+                await asyncio.Event().wait()
+
+            with monkeypatch.context() as patched:
+                patched.setattr(asyncio, "open_connection", meet)
+                task = asyncio.create_task(rasteriser.page(document, ExitStack()))
+                await asyncio.wait_for(meeting.wait(), DEADLINE)
+                assert documents_held() == 1
+                task.cancel()
+                await asyncio.wait([task])
+            assert documents_held() == 0
+
+    asyncio.run(story())
+
+
+def documents_held() -> int:
+    """Memory of documents that this process has open."""
+    held = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            held += descriptor.readlink().name.startswith("memfd:document")
+    return held
+
+
+def test_nothing_is_held_of_what_is_dropped_before_its_turn() -> None:
+    busy, at_work = Event(), Event()
+
+    def hold() -> bool:
+        at_work.set()
+        return busy.wait(DEADLINE)
+
+    async def story() -> None:
+        readers = Readers(1)
+        first = asyncio.create_task(readers.thread(hold))
+        await asyncio.to_thread(at_work.wait, DEADLINE)
+        page = np.zeros(1, np.uint8)
+        held = weakref.ref(page)
+        dropped = asyncio.create_task(readers.thread(partial(np.copy, page)))
+        del page
+        await asyncio.sleep(0)
+        first.cancel()
+        dropped.cancel()
+        await asyncio.wait([first, dropped])
+        del dropped
+        assert held() is None
+        last = asyncio.create_task(readers.thread(lambda: "read"))
+        await asyncio.sleep(0.05)
+        assert not last.done(), "the thread of the first is at work"
+        busy.set()
+        assert await asyncio.wait_for(last, DEADLINE) == "read"
+        readers.close()
+
+    asyncio.run(story())
+
+
+def test_a_lane_holds_so_many_bytes_or_one_page() -> None:
+    lane = Lane("pages", 4, Clock(), most_bytes=100)
+    with lane.place(60), lane.place(40):
+        with pytest.raises(RequestError, match="pages of 100 bytes") as caught:
+            lane.place(1).__enter__()
+        assert (caught.value.status, caught.value.reason) == (503, "Overloaded")
+    with lane.place(101):
+        pass
+    with lane.place(100):
+        pass
+
+
+def test_drawn_pages_wait_for_room_in_turn() -> None:
+    given: list[str] = []
+
+    async def page(room: Room, name: str, size: int, seconds: float) -> None:
+        with ExitStack() as until:
+            await room.take(size, until)
+            given.append(name)
+            await asyncio.sleep(seconds)
+        given.append(f"{name} is read")
+
+    async def story() -> None:
+        room = Room(100)
+        tasks = [
+            asyncio.create_task(page(room, *one))
+            for one in (("a", 300, 1), ("b", 60, 1), ("c", 60, 1), ("d", 10, 1), ("e", 20, 9))
+        ]
+        await asyncio.sleep(1.5)
+        assert given == ["a", "a is read", "b"], "nobody passes c, which would never have room"
+        tasks[2].cancel()
+        await asyncio.wait(tasks)
+        assert given[3:6] == ["d", "e", "b is read"]
+
+    run_virtually(story())
+
+
+def test_a_page_is_drawn_when_those_before_it_are_read() -> None:
+    document = PageRequest(pdf((5000, 5000)), Kind.PDF, Selection(((1, 1),), many=False), 72)
+
+    async def story() -> None:
+        limits = DocumentLimits(2, 1, max_in_flight=2, max_pages=1, seconds=DEADLINE, memory_bytes=140 * 2**20)
+        with closing(Rasteriser(limits, 25_000_000)) as rasteriser, ExitStack() as later:
+            with ExitStack() as until:
+                await rasteriser.page(document, until)
+                second = asyncio.create_task(rasteriser.page(document, later))
+                done, _ = await asyncio.wait([second], timeout=1)
+                assert not done, "two are 150 MB"
+            drawn = await asyncio.wait_for(second, DEADLINE)
+            assert drawn.page.shape == (5000, 5000, 3)
+
+    asyncio.run(story())
 
 
 def test_a_slow_document_steps_aside_and_one_too_many_is_given_up() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from finetune_server.web.feedback import checked_document
 from server.support import (
     DEADLINE,
     Answer,
@@ -111,6 +112,17 @@ def test_reports_of_one_document_count_once_whatever_they_name(tmp_path: Path, s
     kept = [content for _, content in folder(on_disk(tmp_path / "kept"), "reports")]
     assert {content["subject"] for content in kept} == {"document:d"}
     assert len(kept) == 2, "a report that is sent again, or names its answer otherwise, is the same file"
+
+
+def test_a_document_is_one_however_its_accents_are_written(tmp_path: Path, start: Any) -> None:
+    server = start(**NOT_UNCERTAIN)
+    composed, apart = "Müller-7", "Mu\N{COMBINING DIAERESIS}ller-7"
+    assert report(server, {"document": apart, "fields": ["red"]}).status == 202
+    assert report(server, {"document": composed, "fields": ["red"]}).status == 202
+    assert counted(server) == 1
+    assert [checked_document(name) for name in (apart, composed, "\N{MUSICAL SYMBOL HALF NOTE}" * 256)] == [
+        composed, composed, "\N{MUSICAL SYMBOL HALF NOTE}" * 256,
+    ]  # fmt: skip
 
 
 def test_without_capture_a_report_is_counted_and_said_not_to_be_kept(start: Any) -> None:

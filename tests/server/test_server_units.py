@@ -20,7 +20,7 @@ from finetune_server.cpu import available_cpus
 from finetune_server.drain import Drain
 from finetune_server.errors import RequestError
 from finetune_server.metadata import parse_settings
-from finetune_server.pages.selection import Selection
+from finetune_server.pages.selection import Selection, selection
 from finetune_server.postprocess import select, suppress
 from finetune_server.preprocess import letterbox_geometry, to_page, to_tensor
 from house import cpu_quotas
@@ -173,6 +173,10 @@ def test_threads_follow_the_cgroups_quota(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpu_quotas.AFFINITY)))
     cpu_quotas.write(tmp_path, files)
     assert available_cpus(tmp_path) == cpus
+
+
+def test_a_range_that_is_named_again_is_one() -> None:
+    assert selection({"pages": "1-3,5," + "1-3," * 10_000 + "01-03"}).ranges == ((1, 3), (5, 5))
 
 
 RANGES = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)).map(lambda r: (r[0], min(9, sum(r)))), min_size=1)

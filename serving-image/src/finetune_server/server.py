@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from types import FrameType
 from typing import Final
@@ -30,6 +29,7 @@ from .web.app import create_app
 from .web.lanes import Lane
 from .web.opening import Opening
 from .web.protocol import protocol
+from .web.readers import Readers
 from .web.receiving import Receiving
 from .web.state import Loaded, ServingState
 
@@ -87,22 +87,24 @@ async def _serve(config: ServeConfig) -> None:
     # What is wrong with a page is in its answer; OpenCV's lines about it are neither JSON nor bounded.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     drain = Drain(config.drain, monotonic)
-    pool = ThreadPoolExecutor(config.workers, thread_name_prefix="page")
+    readers = Readers(config.workers)
     rasteriser = Rasteriser(config.documents, config.limits.max_pixels)
     registry = _registry()
     place = Place(config.namespace, config.deployment, config.capture.pod)
     capture = _capture(config, place, registry)
+    # Half for each: images never wait for documents, nor find no place because of them.
+    most_bytes = config.limits.max_receiving_bytes / 2
     places = config.limits.max_in_flight + config.documents.max_in_flight
     state = ServingState(
         limits=config.limits,
         drain=drain,
-        pool=pool,
+        readers=readers,
         receiving=Receiving(config.limits.max_receiving_bytes, config.connections.body_seconds),
         # No more than there are places for.
         opening=Opening(Lane("wrapped or large bodies", places, monotonic), config.workers),
-        images=Lane("pages", config.limits.max_in_flight, monotonic),
+        images=Lane("pages", config.limits.max_in_flight, monotonic, most_bytes=most_bytes),
         large_images=asyncio.Semaphore(max(1, config.workers - 1)),
-        documents=Lane("documents", config.documents.max_in_flight, monotonic),
+        documents=Lane("documents", config.documents.max_in_flight, monotonic, most_bytes=most_bytes),
         rasteriser=rasteriser,
         registry=registry,
         requests=RequestMetrics(registry, namespace=config.namespace, deployment=config.deployment),
@@ -117,7 +119,7 @@ async def _serve(config: ServeConfig) -> None:
             await _flush(capture, min(FLUSH_SECONDS, drain.seconds_left(LAST_ANSWERS_SECONDS)))
     finally:
         rasteriser.close()
-        pool.shutdown(wait=False, cancel_futures=True)
+        readers.close()
     loading.cancel()
     if loading.done() and not loading.cancelled():
         loading.result()

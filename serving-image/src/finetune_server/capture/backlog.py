@@ -222,11 +222,13 @@ class Backlog:
             self._pages.append(task)
             self._changed.notify_all()
 
-    def add_window(self, window: Window) -> None:
-        """Have a window written once its pages are dealt with; of too many, the oldest is lost."""
+    def add_window(self, window: Window) -> Window | None:
+        """Have a window written once its pages are dealt with; of too many, return the oldest, which is lost."""
         with self._changed:
+            lost = self._windows[0] if len(self._windows) == self._windows.maxlen else None
             self._windows.append(window)
             self._changed.notify_all()
+            return lost
 
     def to_write(self, seconds: float) -> Task | None:
         """Wait for something to write, and return it; None after `seconds`."""
@@ -253,18 +255,21 @@ class Backlog:
             return self._windows.popleft()
         return None
 
-    def put_back(self, task: Task) -> None:
-        """Have a task tried again, as the next of its kind."""
+    def put_back(self, task: Task) -> bool:
+        """Have a task tried again, as the next of its kind; False of a window that is one too many."""
         with self._changed:
             self._at_work -= 1
+            self._changed.notify_all()
             if isinstance(task, PageTask):
                 self._pages.appendleft(task)
                 self._unwritten.add(task.prediction)
             elif isinstance(task, ReportTask):
                 self._reports.appendleft(task)
-            elif len(self._windows) < (self._windows.maxlen or 0):
+            elif len(self._windows) == self._windows.maxlen:
+                return False
+            else:
                 self._windows.appendleft(task)
-            self._changed.notify_all()
+            return True
 
     def finished(self) -> None:
         """Note that a task came to its end, well or not."""

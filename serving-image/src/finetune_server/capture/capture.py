@@ -90,7 +90,7 @@ class Capture:
         """Write what waits, the window at hand too, for `seconds` at most; tell whether nothing is left. This waits."""
         if self._window is not None:
             self._window.end = min(self._window.end, self._now())
-            self._backlog.add_window(self._window)
+            self._end(self._window)
             self._window = None
         return self._writer.close(seconds)
 
@@ -178,11 +178,16 @@ class Capture:
         now = self._now()
         window = self._window
         if window is not None and not window.begin <= now < window.end:
-            self._backlog.add_window(window)
+            self._end(window)
             window = None
         if window is None:
             window = self._window = window_from(now, self._config.random, self._sampler.probability)
         return window
+
+    def _end(self, window: Window) -> None:
+        lost = self._backlog.add_window(window)
+        if lost is not None:
+            self._writer.lose(lost, Loss.QUEUE)
 
     def _missing(self, pages: Sequence[AnsweredPage], context: Context) -> tuple[str, ...]:
         """Return what a document lacks on the pages that were asked for; of pages that follow, nothing is missed."""

@@ -120,7 +120,8 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - stores raise errors of their own, without a common base
             self._complain(error)
             if not self._backlog.closing and _is_worth_another(task):
-                self._backlog.put_back(task)
+                if not self._backlog.put_back(task):
+                    self.lose(task, Loss.QUEUE)
                 self._backlog.pause(self._pause)
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                 return

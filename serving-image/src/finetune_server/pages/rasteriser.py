@@ -12,8 +12,9 @@ import socket
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from multiprocessing.context import ForkServerProcess
 from time import monotonic
 from typing import Final
@@ -25,6 +26,7 @@ from ..errors import RequestError
 from ..preprocess import CHANNELS, Page
 from .child import Reply, Task, too_much_memory, work
 from .formats import Kind
+from .room import Room
 from .selection import Drawn, PageRequest
 from .turns import Turn, Turns
 
@@ -57,6 +59,7 @@ class Rasteriser:
         self._max_pixels = max_pixels
         self._turns = Turns(prompt=limits.workers, slow=limits.slow_workers)
         self._whole = asyncio.Semaphore(limits.workers)
+        self._room = Room(limits.memory_bytes)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["finetune_server.pages.child", "finetune_server.cli"])
         # One thread for all that is asked of multiprocessing, which is not made for several.
@@ -73,36 +76,44 @@ class Rasteriser:
         child.connection.close()
         self._end(child)
 
-    async def page(self, request: PageRequest) -> Drawn:
-        """Return the one page of a selection. Raises `RequestError` 422 or 503."""
+    async def page(self, request: PageRequest, until: ExitStack) -> Drawn:
+        """Return a selection's one page, which has its room until that stack ends. Raises `RequestError` 422 or 503."""
         async with self._turns.turn() as turn, self._process(request) as document:
             await document.open(turn)
             (number,) = request.selection.of(document.pages, most=1)
-            return await document.draw(number, request.dpi, turn)
+            return await document.draw(number, request.dpi, turn, until)
 
     async def pages(self, request: PageRequest) -> AsyncGenerator[tuple[int, Drawn | PageRefused], None]:
         """Yield the pages of a selection, or what is wrong with them, under one allowance of time for all.
 
-        A turn is held for a page at a time, so that others come between. Raises `RequestError` 422 or 503.
+        A turn is held for a page at a time, so that others come between, and a page has its room until the next one is
+        asked for. Raises `RequestError` 422 or 503.
         """
         async with self._whole, self._process(request) as document:
             async with self._turns.turn() as turn:
                 await document.open(turn)
             numbers = request.selection.of(document.pages, most=self._limits.max_pages)
             for number in numbers:
-                async with self._turns.turn() as turn:
-                    try:
-                        page: Drawn | PageRefused = await document.draw(number, request.dpi, turn)
-                    except PageRefused as refused:
-                        page = refused
-                yield number, page
+                with ExitStack() as until:
+                    async with self._turns.turn() as turn:
+                        try:
+                            page: Drawn | PageRefused = await document.draw(number, request.dpi, turn, until)
+                        except PageRefused as refused:
+                            page = refused
+                    yield number, page
+                    del page
 
     @asynccontextmanager
     async def _process(self, request: PageRequest) -> AsyncIterator[OpenDocument]:
         """Give a document a process that ends with the block."""
         child = await self._start(request.content, request.kind)
-        reader, writer = await asyncio.open_connection(sock=child.connection)
-        document = OpenDocument(child, reader, writer, self._max_pixels, self._limits.seconds)
+        try:
+            reader, writer = await asyncio.open_connection(sock=child.connection)
+        except BaseException:  # its client went just then
+            child.connection.close()
+            self._end(child)
+            raise
+        document = OpenDocument(child, reader, writer, self._room, self._max_pixels, self._limits.seconds)
         try:
             yield document
         except EOFError:
@@ -192,11 +203,18 @@ class OpenDocument:
     """
 
     def __init__(
-        self, child: _Child, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, max_pixels: int, seconds: float
+        self,
+        child: _Child,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        room: Room,
+        max_pixels: int,
+        seconds: float,
     ) -> None:
         self._child = child
         self._reader = reader
         self._writer = writer
+        self._room = room
         self._max_pixels = max_pixels
         self._seconds = seconds
         self._left = seconds
@@ -208,16 +226,21 @@ class OpenDocument:
         self._within(turn)
         self.pages = int((await self._reply())["pages"])
 
-    async def draw(self, number: int, dpi: int, turn: Turn) -> Drawn:
-        """Return a page. Raises `PageRefused`."""
+    async def draw(self, number: int, dpi: int, turn: Turn, until: ExitStack) -> Drawn:
+        """Return a page, which has its room until that stack ends. Raises `PageRefused`."""
         self._within(turn)
         self._writer.write(json.dumps({"page": number, "dpi": dpi}).encode() + b"\n")
         reply = await self._reply()
         height, width = int(reply["height"]), int(reply["width"])
         if not 0 < height * width <= self._max_pixels:  # the process has seen the document: it is not to be trusted
             raise PageRefused(422, "DocumentUnreadable", f"page {number} cannot be read")
-        # A descriptor of its own, which nobody closes under a thread that goes on after a cancellation.
-        page = await asyncio.to_thread(_read, os.dup(self._child.memory), height, width)
+        # The turn is kept meanwhile, so that no other is drawn, but it has nothing to end: what was slow is done.
+        self.leave()
+        await self._room.take(height * width * CHANNELS, until)
+        # A file of its own, which nobody closes under a thread that goes on after a cancellation, nor leaves open where
+        # that comes first.
+        stream = os.fdopen(os.dup(self._child.memory), "rb")
+        page = await asyncio.to_thread(_read, stream, height, width)
         return Drawn(page, tuple((str(reason), str(message)) for reason, message in reply["warnings"]))
 
     def leave(self) -> None:
@@ -268,9 +291,9 @@ def _bury(process: ForkServerProcess) -> None:
     process.close()
 
 
-def _read(memory: int, height: int, width: int) -> Page:
+def _read(stream: BufferedReader, height: int, width: int) -> Page:
     pixels = np.zeros((height, width, CHANNELS), np.uint8)
-    with open(memory, "rb") as stream:
+    with stream:
         stream.seek(0)  # the position is shared with the process that wrote
         stream.readinto(pixels.data)
     return pixels

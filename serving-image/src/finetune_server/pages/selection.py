@@ -83,7 +83,8 @@ def selection(query: Mapping[str, str]) -> Selection:
     text = query["pages"].strip().lower()
     if text == "all":
         return Selection(((1, None),), many=True)
-    return Selection(tuple(_range(part.strip(), text) for part in text.split(",")), many=True)
+    # The same range may be named ten thousand times.
+    return Selection(tuple(dict.fromkeys(_range(part.strip(), text) for part in text.split(","))), many=True)
 
 
 def _range(part: str, text: str) -> tuple[int, int | None]:

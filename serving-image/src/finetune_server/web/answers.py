@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 REASON: Final = "finetune.reason"
 """Where a request's scope says why it was refused."""
 
+SHOWN_OF_A_PATH: Final = 200
+"""Characters in the log and in answers; it may have 64 KiB."""
+
 
 def error_answer(status: int, reason: str, message: str, headers: dict[str, str] | None = None) -> Response:
     """Return an error in the form that all of them have. Of what a client sent, half a character is written out."""
@@ -39,5 +42,5 @@ async def http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # registered for this type alone
     reason = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "BadRequest")
     request.scope[REASON] = reason
-    message = f"{request.method} {request.url.path}: {error.detail}"
+    message = f"{request.method} {request.url.path[:SHOWN_OF_A_PATH]}: {error.detail}"
     return error_answer(error.status_code, reason, message, dict(error.headers or {}))

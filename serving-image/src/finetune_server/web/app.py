@@ -32,7 +32,7 @@ STALL_SECONDS: Final = 30
 def create_app(state: ServingState) -> ASGIApp:
     """Return the ASGI application over `state`."""
     routes = Routes(state)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/predict", routes.predict, methods=["POST"]),
             Route("/feedback", routes.feedback, methods=["POST"]),
@@ -49,6 +49,9 @@ def create_app(state: ServingState) -> ASGIApp:
         ],
         exception_handlers={RequestError: request_error, HTTPException: http_error},
     )
+    # To where a Host header says, and with the page lost on the way: no client of an API wants that.
+    app.router.redirect_slashes = False
+    return app
 
 
 class Routes:

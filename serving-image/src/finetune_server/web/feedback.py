@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -77,7 +78,7 @@ def parse_feedback(body: bytes, classes: tuple[str, ...]) -> Feedback:
     return Feedback(
         prediction=prediction,
         page=_page(raw.get("page")),
-        document=_text(raw, "document", MAX_DOCUMENT_ID),
+        document=_one_spelling(document) if (document := _text(raw, "document", MAX_DOCUMENT_ID)) else None,
         fields=_names(raw, "fields", classes),
         missing=_names(raw, "missing", classes),
         comment=comment,
@@ -85,9 +86,11 @@ def parse_feedback(body: bytes, classes: tuple[str, ...]) -> Feedback:
 
 
 def checked_document(document: str | None) -> str | None:
-    """Return the id of a document, None where none is given. Raises `RequestError` 422."""
-    if document is None or (1 <= len(document) <= MAX_DOCUMENT_ID and _is_unicode(document)):
-        return document
+    """Return the id of a document in one spelling, None where none is given. Raises `RequestError` 422."""
+    if document is None:
+        return None
+    if 1 <= len(document) <= MAX_DOCUMENT_ID and _is_unicode(document):
+        return _one_spelling(document)
     raise RequestError(422, "DocumentInvalid", f"document must be a text of 1 to {MAX_DOCUMENT_ID} characters")
 
 
@@ -110,6 +113,12 @@ def _text(raw: dict[str, Any], name: str, longest: int) -> str | None:
     if not isinstance(text, str) or not 1 <= len(text) <= longest or not _is_unicode(text):
         raise _invalid(f"{name} must be a text of 1 to {longest} characters")
     return text
+
+
+def _one_spelling(document: str) -> str:
+    """Return an id with its accents in the one way (NFC) that pools have them; where that is too long, as it came."""
+    spelled = unicodedata.normalize("NFC", document)
+    return spelled if len(spelled) <= MAX_DOCUMENT_ID else document
 
 
 def _is_unicode(text: str) -> bool:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..drain import Drain
 from ..logs import REQUEST
 from ..metrics import RequestMetrics
-from .answers import REASON, error_answer
+from .answers import REASON, SHOWN_OF_A_PATH, error_answer
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ class ObserveMiddleware:
                 if status >= 400 or self._log_all:
                     level = logging.INFO if status < 400 else logging.WARNING
                     seconds = perf_counter() - started
-                    log.log(level, "%s %s: %d %s, %.3f s", scope["method"], scope["path"], status, reason, seconds)
+                    path = scope["path"][:SHOWN_OF_A_PATH]
+                    log.log(level, "%s %s: %d %s, %.3f s", scope["method"], path, status, reason, seconds)
 
 
 def _names(scope: Scope) -> dict[str, str]:

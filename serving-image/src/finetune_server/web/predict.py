@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import aclosing, nullcontext
+from contextlib import ExitStack, aclosing, nullcontext
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -51,7 +50,7 @@ async def _answered(
 ) -> Json:
     reading = await answering.image(request, pages)
     if reading is None:
-        with state.documents.place():
+        with state.documents.place(len(pages.content)):
             return await while_connected(request, answering.document(pages, source))
     page = answering.answer(source, 1, reading)
     return {"pages": [{"number": 1, **page}]} if pages.selection.many else page
@@ -96,7 +95,7 @@ class Answering:
         if needs_process(pages.content, pages.kind):
             return None
         pages.selection.of(1, most=1)
-        with self._state.images.place(large=is_large(pages.content, pages.kind)):
+        with self._state.images.place(len(pages.content), large=is_large(pages.content, pages.kind)):
             return await while_connected(request, self._image(pages))
 
     async def _image(self, pages: PageRequest) -> Reading | None:
@@ -109,14 +108,16 @@ class Answering:
         """Draw and read what is asked for of a document."""
         if pages.selection.many:
             return {"pages": await self._each(pages, source)}
-        with self._loaded.metrics.timed(Stage.DECODE):
-            drawn = await self._state.rasteriser.page(pages)
-        return await self._page(source, pages.selection.ranges[0][0], drawn)
+        with ExitStack() as until:
+            with self._loaded.metrics.timed(Stage.DECODE):
+                drawn = await self._state.rasteriser.page(pages, until)
+            return await self._page(source, pages.selection.ranges[0][0], drawn)
 
     async def drawn(self, pages: PageRequest) -> Reading:
         """Draw and read one page of a document."""
-        drawn = await self._state.rasteriser.page(pages)
-        return await self._in_thread(read_page, drawn.page)
+        with ExitStack() as until:
+            drawn = await self._state.rasteriser.page(pages, until)
+            return await self._in_thread(read_page, drawn.page)
 
     def answer(self, source: Source, number: int, reading: Reading) -> Json:
         """Return what is answered for a page that was read, and remember it for `note`."""
@@ -166,6 +167,7 @@ class Answering:
                     answers.append({"number": number, "error": {"reason": page.reason, "message": page.message}})
                 else:
                     answers.append({"number": number, **await self._page(source, number, page)})
+                del page  # before the next one is drawn
                 started = perf_counter()
         return answers
 
@@ -174,11 +176,11 @@ class Answering:
         warnings = [{"reason": reason, "message": message} for reason, message in drawn.warnings]
         return {**answer, "warnings": warnings} if warnings else answer
 
-    def _in_thread(self, read: Callable[..., R], *given: object) -> asyncio.Future[R]:
+    async def _in_thread(self, read: Callable[..., R], *given: object) -> R:
         """Have a worker thread read a page; cancelled before its turn, it is not read."""
-        loaded = self._loaded
+        loaded, queued_at = self._loaded, perf_counter()
 
-        def work(queued_at: float) -> R:
+        def work() -> R:
             loaded.metrics.observe(Stage.QUEUE, perf_counter() - queued_at)
             try:
                 answer = read(*given, loaded.detector, loaded.metrics, self._count)
@@ -196,7 +198,7 @@ class Answering:
                 loaded.failed = None
             return answer
 
-        return asyncio.get_running_loop().run_in_executor(self._state.pool, work, perf_counter())
+        return await self._state.readers.thread(work)
 
 
 def _uncounted(_best: Mapping[str, float]) -> None:

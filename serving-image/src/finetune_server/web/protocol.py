@@ -15,11 +15,21 @@ from ..config import ConnectionLimits
 from ..metrics import RequestMetrics
 
 MAX_HEADER_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 32 * 1024
+"""Taken from a connection at once: what comes behind requests that wait stays where it came from."""
+
 _SLICE_BYTES: Final = 8 * 1024
-"""Of what has come, parsed at once: all requests in a slice wait in memory, and the others where they came from."""
+_HEAD_SLICE_BYTES: Final = 512
+"""Of what has come, parsed at once: all requests in a slice wait, and each takes a hundred times its bytes."""
 
 _BODY_SHARE: Final = 16
 """For so many bytes of a body one may come around it, beside those of a head: chunks of a hundred bytes have less."""
+
+_SLOW_BYTES: Final = 4 * 1024
+"""Of a body in a second: who sends less goes before others when there are too many connections."""
+
+_GRACE_SECONDS: Final = 2
+"""In which any of them may be slow."""
 
 _SWITCHES: Final = frozenset({b"upgrade", b"http2-settings"})
 """Headers that offer another protocol; a server that keeps to its own reads the request as if they were not there."""
@@ -37,7 +47,11 @@ def protocol(limits: ConnectionLimits, metrics: RequestMetrics) -> type[BoundedP
     return Protocol
 
 
-class BoundedProtocol(HttpToolsProtocol):
+_arrived: Final = bytearray(_READ_BYTES)
+"""What has just come over one connection; it is taken out before another one is read."""
+
+
+class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     """Ends a connection whose head or body takes too long, and makes room for others when there are too many.
 
     One timer for what comes; none runs while a request is being answered, or while uvicorn keeps the connection alive.
@@ -56,11 +70,13 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._timer: asyncio.TimerHandle | None = None
+        self._left_since: float | None = None  # when answers began to lie here
         self._taking: asyncio.TimerHandle | None = None  # runs while the other end leaves an answer where it is
         self._waiting = bytearray()  # has come, and is not parsed before the requests ahead of it are answered
         self._in_head = True
         self._head = 0  # bytes of it that have come
         self._body = 0  # bytes of the request's body
+        self._body_since = 0.0
         self._around = 0  # bytes around these: sizes of chunks, what is said of them, trailers
         self._quiet_since = 0.0
 
@@ -70,12 +86,30 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """Return what sorts connections by how little is lost with them: idle ones, then those that send slowly."""
-        return not self._in_head, self._quiet_since
+    def rank(self) -> tuple[int, float] | None:
+        """Return what sorts connections by how little is lost with them, None of one whose request is under way.
+
+        Idle ones; then those that leave an answer lying, or send slowly: they would keep others out for half a minute.
+        """
+        if self._leaves_answer:
+            return 1, self._quiet_since
+        if self._in_head:
+            return None if self.answering else (0, self._quiet_since)
+        return (1, self._quiet_since) if self.cycle.response_complete or self._sends_slowly else None
+
+    @property
+    def _leaves_answer(self) -> bool:
+        """Tell whether answers lie here for long; a little that is taken now and then changes nothing."""
+        lies = self._left_since is not None and self.transport.get_write_buffer_size() > 0
+        return lies and self.loop.time() - (self._left_since or 0.0) > _GRACE_SECONDS
+
+    @property
+    def _sends_slowly(self) -> bool:
+        seconds = self.loop.time() - self._body_since
+        return seconds > _GRACE_SECONDS and self._body < _SLOW_BYTES * seconds
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection; the one that has been quiet longest goes when there are too many."""
+        """Take the connection; when there are too many, the one goes with which least is lost."""
         super().connection_made(transport)
         self._quiet_since = self.loop.time()
         self._limit(self.limits.keep_alive_seconds)
@@ -84,7 +118,12 @@ class BoundedProtocol(HttpToolsProtocol):
         # Those that are closing are gone a moment later, and make no room a second time.
         here = [c for c in self.connections if isinstance(c, BoundedProtocol) and not c.transport.is_closing()]
         if len(here) > self.limits.connections:
-            min((c for c in here if not c.answering), key=lambda connection: connection.rank).leave()
+            self._least(here).leave()
+
+    def _least(self, here: list[BoundedProtocol]) -> BoundedProtocol:
+        """Return the one to close: this one, which has just come, where nobody idles or is slow."""
+        ranked = [(rank, place) for place, one in enumerate(here) if one is not self and (rank := one.rank) is not None]
+        return here[min(ranked)[1]] if ranked else self
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -93,6 +132,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting.clear()
         super().connection_lost(exc)
 
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
+        """Return where to put what comes: asyncio on its own takes 256 KiB at once."""
+        return _arrived
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what has been put there."""
+        self.data_received(bytes(_arrived[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
         """Parse what has come, as far as the requests ahead of it are answered or being answered."""
         self._waiting += data
@@ -100,8 +147,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _parse_waiting(self) -> None:
         while self._waiting and not self.pipeline and not self.transport.is_closing():
-            piece = bytes(self._waiting[:_SLICE_BYTES])
-            del self._waiting[:_SLICE_BYTES]
+            size = _HEAD_SLICE_BYTES if self._in_head else _SLICE_BYTES
+            piece = bytes(self._waiting[:size])
+            del self._waiting[:size]
             self._parse(piece)
         if self._waiting:
             self.flow.pause_reading()
@@ -152,6 +200,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return  # read again without the offer
         self._in_head, self._head = False, 0
         self._body = self._around = 0
+        self._body_since = self.loop.time()
+        if not self.transport.get_write_buffer_size():
+            self._left_since = None
         # The application's own limit comes first; this one ends what it does not read.
         self._limit(self.limits.body_seconds + self.limits.header_seconds)
         super().on_headers_complete()
@@ -202,6 +253,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _answer_left(self) -> None:
+        if self._left_since is None:
+            self._left_since = self.loop.time()
         if self._taking is None:
             self._taking = self.loop.call_later(self.limits.body_seconds, self._not_taken)
 

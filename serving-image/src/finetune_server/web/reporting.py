@@ -156,7 +156,7 @@ async def _read(
     answering = Answering(state, loaded, None, counted=False)
     reading = await answering.image(request, pages)
     if reading is None:
-        with state.documents.place():
+        with state.documents.place(len(file.content)):
             reading = await while_connected(request, answering.drawn(pages))
     source = Source(file.content, file.sha256, kind, dpi if kind is Kind.PDF else None)
     pixels = state.capture.worth_holding(reading.pixels)

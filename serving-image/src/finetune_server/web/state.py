@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -21,6 +20,7 @@ from ..remembered import Remembered
 from .feedback import ReportedPage
 from .lanes import Lane
 from .opening import Opening
+from .readers import Readers
 from .receiving import Receiving
 
 _HOUR: Final = 3600
@@ -83,7 +83,7 @@ class ServingState:
 
     limits: Limits
     drain: Drain
-    pool: ThreadPoolExecutor
+    readers: Readers
     receiving: Receiving
     opening: Opening
     images: Lane

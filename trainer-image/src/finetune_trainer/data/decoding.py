@@ -119,7 +119,10 @@ def _eight_bits(image: npt.NDArray[Any]) -> Pixels:
     """Return the upper 8 bits of those that are used."""
     if image.dtype != np.uint16:
         return np.asarray(image, np.uint8)
-    return (image >> _surplus_bits(image)).astype(np.uint8)
+    page = np.empty(image.shape, np.uint8)
+    # Shifted and then cast, it would be there once more in 16 bits.
+    np.right_shift(image, _surplus_bits(image), out=page, casting="unsafe")
+    return page
 
 
 def _surplus_bits(image: npt.NDArray[Any]) -> int:
