@@ -204,6 +204,7 @@ def test_what_went_live_meanwhile_is_measured_against_and_voids_the_review(place
     assert world.phase() == "InReview"
     assert world.status.evidence is not None
     assert (world.status.evidence.round, world.status.evidence.live) == (2, "ft_v1.9")
+    assert world.condition("Promoted") == ("Unknown", "NotYet"), "nothing is measured again any more"
     if first:
         review(world, "Approve", first)
         assert world.phase() == "InReview", "an approval of the old evidence is void"

@@ -229,6 +229,7 @@ def _record_judgement(context: RunContext, status: RunStatus, evaluated: results
     message = (
         f"measured on {evaluated.result.test_set.images} test images, round {number}, against {_against(evidence.live)}"
     )
+    status = mark(context.view, status, "Promoted", "Unknown", "NotYet")  # it said why an earlier round was void
     return replace(
         mark(context.view, status, "Evaluated", "True", "Evaluated", message),
         gates=judgement.gates,
