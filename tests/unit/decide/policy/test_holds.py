@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from finetune_operator.api.meta import find
 from finetune_operator.api.policy import Policy
 from finetune_operator.api.policy_status import Hold
 from finetune_operator.api.promotion import Approval
@@ -140,11 +141,11 @@ def test_a_refused_apply_says_what_goes_live_once_the_keys_are_let_go_of(of: Pol
 @pytest.mark.row("D35")
 def test_only_a_hold_of_foreign_keys_is_said_to_be_undone_and_once() -> None:
     external = policy(replace(live(BASE), hold=Hold(by="x", reason="External", message="it was set; to y", since=NOW)))
-    once = holds.undone(view(external, HOME), external.status)
+    once = holds.undone(view(external, HOME), external.status, HOME)
     assert hold_of(policy(once)).message.startswith("it was set; since then they are as recorded again; to lift")
-    assert holds.undone(view(policy(once), HOME), once) == once
+    assert holds.undone(view(policy(once), HOME), once, HOME) == once
     other = policy(replace(live(BASE), hold=Hold(by="x", reason="RolledBack", message="m; to y", since=NOW)))
-    assert holds.undone(view(other, HOME), other.status) == other.status
+    assert holds.undone(view(other, HOME), other.status, HOME) == other.status
 
 
 @pytest.mark.row("D20")
@@ -163,3 +164,25 @@ def test_the_hold_of_a_refused_apply_stays_while_that_manager_owns_the_keys(
     hold = None if reason is None else Hold(by=by, reason=reason, message="m", since=NOW)
     status = replace(live(BASE), hold=hold)
     assert holds.is_kept(status, deployment(keys(OTHER), keys_manager=manager)) is kept
+
+
+@pytest.mark.row("D276")
+@pytest.mark.parametrize(
+    ("manager", "after", "over"),
+    [("finetune-operator", 60, True), ("finetune-operator", 59, False), ("argocd", 60, False), (None, 60, False)],
+)
+def test_a_refused_apply_is_over_once_the_operator_alone_owns_the_keys(
+    manager: str | None, after: int, over: bool
+) -> None:
+    """Else it offers for good to let go of keys that were let go of, which is a rollout each time."""
+    asked = policy(live(BASE))
+    refused = policy(machine.refused(view(asked, deployment(), versions=VERSIONS), "argocd", "conflict").status)
+    there = deployment(keys(BASE), epoch=3, keys_manager=manager)
+    later = policy(decide(view(refused, there, versions=VERSIONS, now=NOW + seconds(after))).status)
+    held, before = hold_of(later), hold_of(refused)
+    assert ("let go of them" in held.message) is not over
+    assert find(later.status.conditions, "TargetReady").reason == ("DeploymentReady" if over else "FieldOwned")  # type: ignore[union-attr]
+    assert (held.since, held.newest_promotion) == (before.since, before.newest_promotion)
+    if over:
+        assert held.message.startswith("field manager 'argocd' owns a field")
+        assert "; since then they are as recorded again; to lift the hold and stay with 'base_v1': " in held.message

@@ -38,8 +38,9 @@ class TestRefused:
         assert events(decision) == ["FieldOwned"]
 
     def test_it_still_shows_when_nothing_happens_afterwards(self) -> None:
-        first = refused(view(flying(), deployment(keys(BASE))), "argocd-controller", "conflict")
-        again = decide(view(policy(first.status), deployment(keys(BASE)), now=NOW + seconds(60)))
+        there = deployment(keys(BASE), keys_manager="argocd-controller")
+        first = refused(view(flying(), there), "argocd-controller", "conflict")
+        again = decide(view(policy(first.status), there, now=NOW + seconds(60)))
         assert (again.status, again.actions) == (first.status, ())
 
     def test_the_hold_and_its_commands_stay_while_somebody_else_owns_the_keys(self) -> None:

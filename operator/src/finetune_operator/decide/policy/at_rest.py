@@ -147,8 +147,8 @@ def _hold_for_foreign_keys(view: PolicyView) -> Decision[PolicyStatus] | None:
     if deployment_problem(view) is not None:
         return Decision(led, said) if why else None
     if deployment.keys == keys_of(status.live):
-        renewed = holds.undone(view, status) if written_by_others(deployment) is None else status
-        return None if renewed is status else Decision(renewed)
+        renewed = holds.undone(view, status, deployment)
+        return None if renewed == status else Decision(renewed)
     if holds.is_kept(status, deployment) or adoptable(view) is not None:
         return Decision(holds.still_owned(view, led, why), said) if why else None
     held, events = holds.external(view, led, deployment, why)

@@ -1,5 +1,6 @@
 """Holds with every way out: each carries its command whole, and says what it makes live."""
 
+from datetime import timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -20,6 +21,9 @@ from ..views import DeploymentView, PolicyView, ServedKeys
 from . import memory
 
 UNDONE: Final = "; since then they are as recorded again"
+
+SEEN_LATE: Final = timedelta(minutes=1)
+"""For how long a cache may show a Deployment as it was."""
 
 Held = tuple[PolicyStatus, tuple[Emit, ...]]
 """The status with its hold, and the Events that say so; none where the hold stood already."""
@@ -148,14 +152,24 @@ def rolled_back(view: PolicyView, status: PolicyStatus, flight: InFlight, cause:
     ), events
 
 
-def undone(view: PolicyView, status: PolicyStatus) -> PolicyStatus:
-    """Return `status` with the hold (External) saying that the keys are those of live again: nothing is to be kept."""
+def undone(view: PolicyView, status: PolicyStatus, deployment: DeploymentView) -> PolicyStatus:
+    """Return `status` with its hold saying that the keys are those of live again: nothing is to be kept or let go of.
+
+    One that stands because an apply was refused (FieldOwned) goes on as External once the operator alone is known to
+    own the keys (D276); a cache may show that for a moment after the refusal, too.
+    """
     standing = status.hold
-    if standing is None or standing.reason != "External":
+    if standing is None or written_by_others(deployment) is not None:
+        return status
+    if standing.reason == "FieldOwned":
+        if deployment.keys_manager != FIELD_MANAGER or view.now - standing.since < SEEN_LATE:
+            return status
+        standing = replace(standing, reason="External")
+    if standing.reason != "External":
         return status
     cause = f"{cause_of(standing).removesuffix(UNDONE)}{UNDONE}"
     message = "; ".join((cause, *lifting(replace(view.policy, status=status))))
-    return memory.held(status, standing.by, "External", message, view.now)
+    return memory.held(replace(status, hold=standing), standing.by, "External", message, view.now)
 
 
 def is_kept(status: PolicyStatus, deployment: DeploymentView) -> bool:
