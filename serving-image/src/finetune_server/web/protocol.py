@@ -43,12 +43,8 @@ def protocol(limits: ConnectionLimits, metrics: RequestMetrics) -> type[BoundedP
     class Protocol(BoundedProtocol):
         pass
 
-    Protocol.limits, Protocol.metrics = limits, metrics
+    Protocol.limits, Protocol.metrics, Protocol.arrived = limits, metrics, bytearray(_READ_BYTES)
     return Protocol
-
-
-_arrived: Final = bytearray(_READ_BYTES)
-"""What has just come over one connection; it is taken out before another one is read."""
 
 
 class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
@@ -60,6 +56,8 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     limits: ConnectionLimits
     metrics: RequestMetrics
+    arrived: bytearray
+    """What has just come over any of the connections; it is taken out before another one is read."""
 
     def __init__(
         self,
@@ -134,11 +132,11 @@ class BoundedProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
         """Return where to put what comes: asyncio on its own takes 256 KiB at once."""
-        return _arrived
+        return self.arrived
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what has been put there."""
-        self.data_received(bytes(_arrived[:nbytes]))
+        self.data_received(bytes(self.arrived[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, as far as the requests ahead of it are answered or being answered."""
