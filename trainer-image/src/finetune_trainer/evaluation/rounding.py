@@ -58,6 +58,15 @@ def check_rounding(content: bytes, where: str, pages: Sequence[Tensor], *, threa
                 )
 
 
+def answers_alike(content: bytes, other: bytes, pages: Sequence[Tensor], *, threads: int) -> bool:
+    """Tell whether two networks answer each of these pages alike, but for what is no more than rounding."""
+    sessions = [new_session(each, threads=threads) for each in (content, other)]
+    answers = ([_answer(session, page) for session in sessions] for page in pages)
+    return not any(
+        _is_other(answer, expected, page.shape[-1]) for (answer, expected), page in zip(answers, pages, strict=True)
+    )
+
+
 def _check_sizes(content: bytes, where: str, pages: Sequence[Tensor], threads: int) -> None:
     """Raise StepError BaseUnusable where a sum may be too large for float32 in one order, and not in another."""
     session = new_session(with_sizes(content), threads=threads)
