@@ -16,6 +16,7 @@ from ..errors import Reason, StepError, bad_input
 from ..evaluation.architecture import Network, difference, farthest, take_apart
 from ..evaluation.detector import Detector
 from ..evaluation.pages import Page
+from ..evaluation.postprocess import Thresholds
 from ..evaluation.preprocess import decode, prepare
 from ..evaluation.rounding import answers_alike, check_rounding
 from ..storage import normalise
@@ -84,7 +85,8 @@ def check_candidate_answers(
     size = candidate.serving.image_size
     tensors = [prepare(image, size)[0] for image in images if image is not None]
     threads, seed = context.cpus.threads, chance.getrandbits(64)
-    check_rounding(content, f"The candidate {inputs.candidate.uri}", tensors, threads=threads, seed=seed)
+    where, served = f"The candidate {inputs.candidate.uri}", Thresholds.of(candidate.serving)
+    check_rounding(content, where, tensors, served, threads=threads, seed=seed)
     if exported is None or inputs.checkpoint is None:
         return
     if not answers_alike(exported, content, tensors, threads=threads):

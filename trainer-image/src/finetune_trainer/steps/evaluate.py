@@ -50,7 +50,8 @@ def evaluate(
     progress.report(percent=0, activity="fetching models")
     limits = limits_of(document)
     yardstick = read_yardstick(context, document, inputs)
-    models, of_checkpoint = _fetch_models(context, document, inputs)
+    models = _fetch_models(context, document, inputs)
+    of_checkpoint = check_candidate_network(context, document, inputs, models["candidate"][0], models["base"][0])
     span = Span(len(document.classes), min(len(detector.serving.classes) for detector, _ in models.values()))
     with erasures_named(context.storage, yardstick.plan):
         test, new, measurements = _measure(context, document, yardstick, models, span)
@@ -117,21 +118,17 @@ def _measure(
 
 def _fetch_models(
     context: StepContext, document: TrainingDocument, inputs: EvaluateInputs
-) -> tuple[dict[Model, tuple[Detector, str]], bytes | None]:
-    """Return each model by its part in the verdict, with the digest of its artifact.
-
-    And a new base's checkpoint as an artifact.
-    """
+) -> dict[Model, tuple[Detector, str]]:
+    """Return each model by its part in the verdict, with the digest of its artifact."""
     base = document.base.artifact
     models: dict[Model, tuple[Detector, str]] = {
         "candidate": (fetch_candidate(context, document, inputs.candidate), inputs.candidate.sha256),
         "base": (fetch_base(context, document), base.sha256),
     }
-    of_checkpoint = check_candidate_network(context, document, inputs, models["candidate"][0], models["base"][0])
     if inputs.live is not None:
         live = inputs.live.artifact
         models["live"] = (fetch_live(context, document, live), live.sha256)
-    return models, of_checkpoint
+    return models
 
 
 def count_test_set(digest: str, pages: Sequence[Page], fields: int) -> TestSet:
