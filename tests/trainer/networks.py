@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from finetune_trainer.artifact.metadata import ArtifactMetadata, serving_metadata, written
 from finetune_trainer.documents.serving import Lineage, Serving
+from finetune_trainer.evaluation.postprocess import Thresholds
 from trainer.world import CLASSES
 
 SIZE = 32
@@ -19,6 +20,7 @@ BOX = np.array([[16, 16, 8, 8, 0.9, 0.0, 0.0], [4, 4, 4, 4, 0.0, 0.0, 0.0]], np.
 """One box of the first class, and a candidate below every threshold."""
 
 SERVING = Serving(SIZE, "0.25", "0.7", 300)
+SERVED = Thresholds.of(SERVING)
 
 WHITE = np.full((SIZE, SIZE, 3), 255, np.uint8)
 BLACK = np.zeros((SIZE, SIZE, 3), np.uint8)

@@ -27,7 +27,7 @@ from finetune_trainer.steps.candidate_network import check_candidate_network
 from finetune_trainer.steps.evaluate import evaluate
 from finetune_trainer.steps.prepare import prepare
 from finetune_trainer.storage import local_path
-from trainer.networks import BOX, SIZE, constant, network, nothing_of_the_page
+from trainer.networks import BOX, SERVED, SIZE, constant, network, nothing_of_the_page
 from trainer.world import CLASSES, NONCE, SIDE, World, context
 
 CHANCE: Final = 7
@@ -343,18 +343,18 @@ PAGE: Final = np.random.default_rng(CHANCE).uniform(size=(1, 3, SIZE, SIZE)).ast
 def test_a_network_that_hangs_on_how_sums_are_rounded_is_refused(tmp_path: Path, share: float) -> None:
     content = of_two_sums(tmp_path, 1 / share).read_bytes()
     with pytest.raises(StepError, match="answers a page otherwise where its weights differ by a share of") as caught:
-        check_rounding(content, "The candidate", [PAGE], threads=1, seed=CHANCE)
+        check_rounding(content, "The candidate", [PAGE], SERVED, threads=1, seed=CHANCE)
     assert caught.value.reason is Reason.BASE_UNUSABLE
 
 
 @pytest.mark.row("R254")
 def test_rounding_that_decides_nothing_is_nobodys_fault(base: dict[str, Any], tmp_path: Path) -> None:
-    check_rounding(of_two_sums(tmp_path, 1.0).read_bytes(), "The candidate", [PAGE], threads=1, seed=CHANCE)
+    check_rounding(of_two_sums(tmp_path, 1.0).read_bytes(), "The candidate", [PAGE], SERVED, threads=1, seed=CHANCE)
     size = (
         onnx.load_model_from_string(bytes_of(base["artifact"])).graph.input[0].type.tensor_type.shape.dim[2].dim_value
     )
     pages = [np.random.default_rng(n).uniform(size=(1, 3, size, size)).astype(np.float32) for n in range(4)]
-    check_rounding(bytes_of(base["artifact"]), "The base", pages, threads=2, seed=CHANCE)
+    check_rounding(bytes_of(base["artifact"]), "The base", pages, SERVED, threads=2, seed=CHANCE)
 
 
 @pytest.mark.row("R254")

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from finetune_trainer.errors import Reason, StepError
 from finetune_trainer.evaluation.rounding import LARGEST, check_rounding
-from trainer.networks import BOX, SIZE, network
+from trainer.networks import BOX, SERVED, SIZE, network, nothing_of_the_page
 
 CHANCE: Final = 7
 PAGE: Final = np.random.default_rng(CHANCE).uniform(size=(1, 3, SIZE, SIZE)).astype(np.float32)
@@ -47,7 +47,7 @@ def deciding(folder: Path, nodes: Sequence[onnx.NodeProto], weights: Weights) ->
 
 def refused(content: bytes, said: str) -> None:
     with pytest.raises(StepError, match=said) as caught:
-        check_rounding(content, "The candidate", [PAGE], threads=1, seed=CHANCE)
+        check_rounding(content, "The candidate", [PAGE], SERVED, threads=1, seed=CHANCE)
     assert caught.value.reason is Reason.BASE_UNUSABLE
 
 
@@ -103,4 +103,46 @@ def test_sums_that_are_too_large_on_their_way_are_refused(tmp_path: Path) -> Non
 def test_large_numbers_below_that_are_nobodys_fault(tmp_path: Path) -> None:
     nodes = [convolution("told", "page", "none", "bias_none"), convolution("large", "page", "none", "bias_large")]
     content = deciding(tmp_path, nodes, {"none": 0, "bias_large": LARGEST / SIZE**2 / 2, "bias_none": 0})
-    check_rounding(content, "The candidate", [PAGE], threads=1, seed=CHANCE)
+    check_rounding(content, "The candidate", [PAGE], SERVED, threads=1, seed=CHANCE)
+
+
+def of_two_boxes(folder: Path, first: float, second: float) -> bytes:
+    """A network that finds two boxes that hide each other, by the scores that the sigmoid makes of these."""
+    boxes = np.array([[12, 16, 16, 16], [14, 16, 16, 16]], np.float32).T[None]
+    logits = np.array([[first, -30, -30], [second, -30, -30]], np.float32).T[None]
+    nodes = [
+        *nothing_of_the_page(),
+        helper.make_node("Add", ["logits", "nothing"], ["sums"]),
+        helper.make_node("Sigmoid", ["sums"], ["scores"]),
+        helper.make_node("Add", ["boxes", "nothing"], ["places"]),
+        helper.make_node("Concat", ["places", "scores"], ["output0"], axis=1),
+    ]
+    stored = [numpy_helper.from_array(each, name) for each, name in ((boxes, "boxes"), (logits, "logits"))]
+    return network(folder, nodes, *stored).read_bytes()
+
+
+PAGES: Final = [PAGE] * 8
+AT_CONFIDENCE: Final = -1.0986122
+"""What the sigmoid makes the confidence of, and a little more."""
+
+
+@pytest.mark.row("R271")
+@pytest.mark.parametrize("logits", [(20, 20), (17, 17.5), (2, 2), (AT_CONFIDENCE, -30)])
+def test_the_last_digit_of_a_score_does_not_choose_what_is_found(tmp_path: Path, logits: tuple[float, float]) -> None:
+    """Near 1 a score has few digits: 17 and 17.5 are the same by the formula of one CPU, and not by another's."""
+    content = of_two_boxes(tmp_path, *logits)
+    with pytest.raises(StepError, match="answers a page otherwise where its weights differ") as caught:
+        check_rounding(content, "The candidate", PAGES, SERVED, threads=1, seed=CHANCE)
+    assert caught.value.reason is Reason.BASE_UNUSABLE
+
+
+@pytest.mark.row("R271")
+@pytest.mark.parametrize("logits", [(2.01, 2), (AT_CONFIDENCE + 0.01, -30)])
+def test_what_is_better_by_more_than_a_digit_is_found(tmp_path: Path, logits: tuple[float, float]) -> None:
+    check_rounding(of_two_boxes(tmp_path, *logits), "The candidate", PAGES, SERVED, threads=1, seed=CHANCE)
+
+
+@pytest.mark.row("R271")
+def test_one_box_that_is_another_is_nobodys_fault(tmp_path: Path) -> None:
+    content = of_two_boxes(tmp_path, 2, 2)
+    check_rounding(content, "The candidate", PAGES[:1], SERVED, threads=1, seed=CHANCE)

@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import Reason, bad_input
 from .detector import new_session
 from .disturbing import disturbed, sizes, with_sizes
-from .preprocess import Tensor
+from .postprocess import Detections, Ints, Thresholds, postprocess
+from .preprocess import Letterbox, Tensor
 
 SHARES: Final = (2.0**-23, 2.0**-20)
 """By how much weights are changed, as a share of each: half a unit in the last place of float32, and some of them."""
@@ -28,6 +29,10 @@ SCORE: Final = 0.02
 BOX: Final = 0.01
 """How far a side of a box may move, as a share of the page's side; those of training moved by 0.00002."""
 
+MOVED: Final = 0.05
+"""How many boxes of a field may be others where no number is, as a share of all: of two that hide each other both may
+have the same score, and one may lie at the confidence. Of 960 on 80 pages none was another (two models of invoices)."""
+
 LARGEST: Final = 1e18
 """What the numbers of a weight, or of a layer, may add up to without their signs. The product of two such sums is a
 number yet: in whatever order a layer adds up, none is too large on its way. Networks that training made have 1e6."""
@@ -36,10 +41,13 @@ _SEEN: Final = 0.1
 """The score from which on it is looked where a box lies."""
 
 
-def check_rounding(content: bytes, where: str, pages: Sequence[Tensor], *, threads: int, seed: int) -> None:
-    """Raise StepError BaseUnusable for a network that answers one of these pages otherwise for a change of rounding.
+def check_rounding(
+    content: bytes, where: str, pages: Sequence[Tensor], served: Thresholds, *, threads: int, seed: int
+) -> None:
+    """Raise StepError BaseUnusable for a network that answers these pages otherwise for a change of rounding.
 
-    `pages` are as the network takes them, (1, 3, size, size); `seed` is one that nobody knew who made the network.
+    `pages` are as the network takes them, (1, 3, size, size), and it is `served` with these thresholds; `seed` is one
+    that nobody knew who made the network. No number may be another one, and few of a field's boxes that are found.
     Raises it, too, for one that computes with numbers that are too large for sums in any order, or with none at all.
     Sums are rounded: by other threads, CPUs or releases of onnxruntime otherwise. What such a difference decides is
     not what was measured, wherever else it is computed.
@@ -47,15 +55,26 @@ def check_rounding(content: bytes, where: str, pages: Sequence[Tensor], *, threa
     _check_sizes(content, where, pages, threads)
     first = new_session(content, threads=threads)
     answers = [_answer(first, page) for page in pages]
+    size = max((page.shape[-1] for page in pages), default=0)
     for session, changed in _others(content, seed):
-        for page, answer in zip(pages, answers, strict=True):
-            if _is_other(_answer(session, page), answer, page.shape[-1]):
-                raise bad_input(
-                    Reason.BASE_UNUSABLE,
-                    f"{where} answers a page otherwise {changed}: what it finds hangs on how sums are rounded, and so "
-                    "on the machine.",
-                    "See how the model was trained: its weights are too large, or no training made it.",
-                )
+        others = [_answer(session, page) for page in pages]
+        pairs = list(zip(others, answers, strict=True))
+        if any(_is_other(*pair, size) for pair in pairs) or _finds_others(pairs, size, served):
+            raise bad_input(
+                Reason.BASE_UNUSABLE,
+                f"{where} answers a page otherwise {changed}: what it finds hangs on how sums are rounded, and so on "
+                "the machine.",
+                "See how the model was trained: its weights are too large, or no training made it.",
+            )
+
+
+def answers_alike(content: bytes, other: bytes, pages: Sequence[Tensor], *, threads: int) -> bool:
+    """Tell whether two networks answer each of these pages alike, but for what is no more than rounding."""
+    sessions = [new_session(each, threads=threads) for each in (content, other)]
+    answers = ([_answer(session, page) for session in sessions] for page in pages)
+    return not any(
+        _is_other(answer, expected, page.shape[-1]) for (answer, expected), page in zip(answers, pages, strict=True)
+    )
 
 
 def _check_sizes(content: bytes, where: str, pages: Sequence[Tensor], threads: int) -> None:
@@ -99,3 +118,31 @@ def _is_other(answer: Tensor, expected: Tensor, size: int) -> bool:
     seen = np.maximum(answer[4:], expected[4:]).max(axis=0) >= _SEEN
     boxes = np.abs(answer[:4, seen] - expected[:4, seen]).max(initial=0.0)
     return bool(scores > SCORE or boxes > BOX * size)
+
+
+def _finds_others(pairs: Sequence[tuple[Tensor, Tensor]], size: int, served: Thresholds) -> bool:
+    """Tell whether of a field too many boxes are found by the first answers of these pairs, or the second ones, alone.
+
+    Numbers that are nearly the same may be: on the last digit of a score hangs which of two boxes hides the other, and
+    whether one is above the confidence.
+    """
+    place = Letterbox(size, size, size, size, 0, 0)
+    fields = max((len(answer) - 4 for answer, _ in pairs), default=0)
+    moved, total = np.zeros(fields), np.zeros(fields)
+    for pair in pairs:
+        other, expected = (postprocess(answer, place, served) for answer in pair)
+        for given, lacking in ((other, expected), (expected, other)):
+            moved += np.bincount(_missing(given, lacking, BOX * size), minlength=fields)
+        total += np.bincount(expected.fields, minlength=fields)
+    return bool((moved > 2 * np.maximum(1, MOVED * total)).any())
+
+
+def _missing(detections: Detections, others: Detections, far: float) -> Ints:
+    """Return the fields of those that are not among the others: of their field, with no side further than that."""
+    # One by one: of ten thousand, which a model may be served with, all pairs together take gigabytes.
+    alone = [
+        not ((others.fields == field) & (np.abs(others.boxes - box).max(axis=1) <= far)).any()
+        for box, field in zip(detections.boxes, detections.fields, strict=True)
+    ]
+    fields: Ints = detections.fields[np.array(alone, dtype=bool)]
+    return fields

@@ -12,12 +12,13 @@ from ..documents.classes import check_classes
 from ..documents.codec import FileReference
 from ..documents.inputs import EvaluateInputs
 from ..documents.run import FineTuneDocument, TrainingDocument
-from ..errors import Reason, bad_input
+from ..errors import Reason, StepError, bad_input
 from ..evaluation.architecture import Network, difference, farthest, take_apart
 from ..evaluation.detector import Detector
 from ..evaluation.pages import Page
+from ..evaluation.postprocess import Thresholds
 from ..evaluation.preprocess import decode, prepare
-from ..evaluation.rounding import check_rounding
+from ..evaluation.rounding import answers_alike, check_rounding
 from ..storage import normalise
 from .context import StepContext
 
@@ -36,8 +37,10 @@ _PAGES: Final = 8
 
 def check_candidate_network(
     context: StepContext, document: TrainingDocument, inputs: EvaluateInputs, candidate: Detector, base: Detector
-) -> None:
-    """Raise StepError ContractViolated for a candidate that is another network than its training begins with.
+) -> bytes | None:
+    """Return what a new base's checkpoint is as an artifact; None for a fine-tune, whose checkpoint nobody trains from.
+
+    Raise StepError ContractViolated for a candidate that is another network than its training begins with.
 
     What the base's own artifact is made of suffices for a fine-tune; where that was exported by another release, and
     for a rebuild, what training begins with is exported anew. A rebuild's checkpoint is opened, too: later runs begin
@@ -46,7 +49,7 @@ def check_candidate_network(
     network, uri = take_apart(candidate.file.read_bytes()), inputs.candidate.uri
     fine_tunes = isinstance(document, FineTuneDocument)
     if fine_tunes and difference(network, take_apart(base.file.read_bytes())) is None:
-        return
+        return None
     context.progress.report(percent=5, activity="comparing networks")
     folder = context.scratch / "networks"
     folder.mkdir(exist_ok=True)
@@ -59,32 +62,35 @@ def check_candidate_network(
             "Train with the trainer image of this release. What was taken over from a run of an earlier one is trained "
             "anew with another spec.mixing.seed.",
         )
-    if not fine_tunes and inputs.checkpoint is not None:
-        _check_checkpoint(context, document, inputs.checkpoint, network, folder)
+    if fine_tunes or inputs.checkpoint is None:
+        return None
+    return _check_checkpoint(context, document, inputs.checkpoint, network, folder)
 
 
-def check_candidate_rounding(
-    context: StepContext, inputs: EvaluateInputs, candidate: Detector, pages: Sequence[Page]
+def check_candidate_answers(
+    context: StepContext, inputs: EvaluateInputs, candidate: Detector, pages: Sequence[Page], exported: bytes | None
 ) -> None:
     """Raise StepError BaseUnusable for a candidate whose answers hang on how sums are rounded, by some of the pages.
 
-    So does one that computes with numbers that are too large for sums in any order.
+    So does one that computes with numbers that are too large for sums in any order. ContractViolated where its
+    checkpoint answers them otherwise, which is `exported` as an artifact.
 
     Which pages these are, and how its weights are changed, hangs on the attempt's nonce: nobody knew it who trained.
     """
     context.progress.report(percent=90, activity="comparing roundings")
+    content = candidate.file.read_bytes()
     chance = random.Random(f"{inputs.nonce} {inputs.candidate.sha256}")  # noqa: S311 - chance, and no secret
     chosen = chance.sample(list(pages), min(_PAGES, len(pages)))
     images = (decode(page.image()) for page in chosen)
     size = candidate.serving.image_size
     tensors = [prepare(image, size)[0] for image in images if image is not None]
-    check_rounding(
-        candidate.file.read_bytes(),
-        f"The candidate {inputs.candidate.uri}",
-        tensors,
-        threads=context.cpus.threads,
-        seed=chance.getrandbits(64),
-    )
+    threads, seed = context.cpus.threads, chance.getrandbits(64)
+    where, served = f"The candidate {inputs.candidate.uri}", Thresholds.of(candidate.serving)
+    check_rounding(content, where, tensors, served, threads=threads, seed=seed)
+    if exported is None or inputs.checkpoint is None:
+        return
+    if not answers_alike(exported, content, tensors, threads=threads):
+        raise _another_model(inputs.checkpoint)
 
 
 def _fetch_start(context: StepContext, document: TrainingDocument, folder: Path) -> Start:
@@ -101,35 +107,50 @@ def _metadata(document: TrainingDocument) -> ArtifactMetadata:
 
 
 def _untrained(document: TrainingDocument, start: Start, folder: Path) -> Network:
-    from ..training.start import export_untrained
+    from ..training.export import export_onnx
+    from ..training.start import begun
 
-    return take_apart(export_untrained(start.checkpoint, _metadata(document), folder).read_bytes())
+    untrained = begun(start.checkpoint, "the start", document.classes, target=folder / "untrained.pt")
+    return take_apart(export_onnx(untrained, _metadata(document)).read_bytes())
 
 
 def _check_checkpoint(
     context: StepContext, document: TrainingDocument, checkpoint: FileReference, network: Network, folder: Path
-) -> None:
-    """Raise StepError BaseUnusable or ContractViolated unless a new base's checkpoint is the model of its artifact."""
-    from ..training.checkpoint import check_is_base, class_names, load_checkpoint
+) -> bytes:
+    """Return a new base's checkpoint as an artifact: what a training that begins with it takes over.
+
+    Raise StepError BaseUnusable or ContractViolated unless it is the model of the candidate's artifact.
+    """
+    from ..training.checkpoint import check_detector, check_is_base, class_names, load_checkpoint
     from ..training.export import export_onnx
-    from ..training.start import check_same_architecture, taken_over
+    from ..training.start import begun, check_same_architecture
     from ..training.usable import check_usable
 
-    where, target = f"The candidate's checkpoint {checkpoint.uri}", folder / "candidate.pt"
+    where, target = _checkpoint_named(checkpoint), folder / "candidate.pt"
     fetched = context.progress.fetching("the candidate's checkpoint", percent=5)
     context.storage.fetch(normalise(checkpoint.uri), target, sha256=checkpoint.sha256, fetched=fetched)
     loaded = load_checkpoint(target, where)
+    check_detector(loaded, where)
     check_usable(loaded, where, document.serving.image_size)
     check_is_base(loaded, where, pretrained=None)
     check_classes(class_names(loaded), where, expected=document.classes)
     untrained = load_checkpoint(folder / "untrained.pt", "the start")
     check_same_architecture(loaded, untrained, where)
-    taken = taken_over(loaded, untrained, folder / "taken.pt")
-    exported = take_apart(export_onnx(taken, _metadata(document)).read_bytes())
-    if difference(network, exported) is None and farthest(network, exported) <= _SAME_WEIGHT:
-        return
-    raise bad_input(
+    taken = begun(target, where, document.classes, target=folder / "taken.pt")
+    exported = export_onnx(taken, _metadata(document)).read_bytes()
+    parts = take_apart(exported)
+    if difference(network, parts) is not None or farthest(network, parts) > _SAME_WEIGHT:
+        raise _another_model(checkpoint)
+    return exported
+
+
+def _checkpoint_named(checkpoint: FileReference) -> str:
+    return f"The candidate's checkpoint {checkpoint.uri}"
+
+
+def _another_model(checkpoint: FileReference) -> StepError:
+    return bad_input(
         Reason.CONTRACT_VIOLATED,
-        f"{where} is another model than the candidate's artifact.",
+        f"{_checkpoint_named(checkpoint)} is another model than the candidate's artifact.",
         "Train with the trainer image of this release, which exports the checkpoint that it publishes.",
     )

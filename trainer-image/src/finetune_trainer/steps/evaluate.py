@@ -20,7 +20,7 @@ from ..evaluation.fields import Model
 from ..evaluation.pages import Page, load_pages
 from ..progress import utc_now
 from ..report.evaluation import class_table, gallery, precision_recall
-from .candidate_network import check_candidate_network, check_candidate_rounding
+from .candidate_network import check_candidate_answers, check_candidate_network
 from .context import StepContext
 from .listed_pool import erasures_named
 from .measure import (
@@ -51,9 +51,11 @@ def evaluate(
     limits = limits_of(document)
     yardstick = read_yardstick(context, document, inputs)
     models = _fetch_models(context, document, inputs)
+    of_checkpoint = check_candidate_network(context, document, inputs, models["candidate"][0], models["base"][0])
     span = Span(len(document.classes), min(len(detector.serving.classes) for detector, _ in models.values()))
     with erasures_named(context.storage, yardstick.plan):
-        test, measurements = _measure(context, document, inputs, yardstick, models, span)
+        test, new, measurements = _measure(context, document, yardstick, models, span)
+        check_candidate_answers(context, inputs, models["candidate"][0], [*test, *new], of_checkpoint)
         replayed = replay(context, document, inputs, yardstick, models, known=span.known)
         today = clock().astimezone(UTC).date()
         baseline = measure_baseline(context, document, inputs, yardstick, models, replayed, today)
@@ -85,12 +87,11 @@ def evaluate(
 def _measure(
     context: StepContext,
     document: TrainingDocument,
-    inputs: EvaluateInputs,
     yardstick: Yardstick,
     models: Mapping[Model, tuple[Detector, str]],
     span: Span,
-) -> tuple[list[Page], dict[Model, Measurement]]:
-    """Return the test set, and what each model comes to on it and on the new samples."""
+) -> tuple[list[Page], list[Page], dict[Model, Measurement]]:
+    """Return the test set, the new samples, and what each model comes to on both."""
     progress, classes = context.progress, len(document.classes)
     progress.report(percent=10, activity="reading labels")
     reading = progress.counting("reading labels of the test set", "pages", percent=(10, 12))
@@ -112,8 +113,7 @@ def _measure(
             span=span,
             must_answer=name == "candidate",
         )
-    check_candidate_rounding(context, inputs, models["candidate"][0], [*test, *new])
-    return test, measurements
+    return test, new, measurements
 
 
 def _fetch_models(
@@ -125,7 +125,6 @@ def _fetch_models(
         "candidate": (fetch_candidate(context, document, inputs.candidate), inputs.candidate.sha256),
         "base": (fetch_base(context, document), base.sha256),
     }
-    check_candidate_network(context, document, inputs, models["candidate"][0], models["base"][0])
     if inputs.live is not None:
         live = inputs.live.artifact
         models["live"] = (fetch_live(context, document, live), live.sha256)

@@ -7,10 +7,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from ..artifact.metadata import ArtifactMetadata
 from ..errors import Reason, bad_input
 from .checkpoint import MARKER_KEY, check_detector, load_checkpoint, weights_of
-from .export import export_onnx, save_checkpoint
+from .export import save_checkpoint
 from .usable import check_usable
 
 
@@ -27,13 +26,28 @@ def random_start(base: Mapping[str, Any], classes: Sequence[str], *, seed: int, 
     return save_checkpoint({"epoch": -1, "model": model, "ema": None, "optimizer": None, "train_args": {}}, target)
 
 
-def export_untrained(start: Path, metadata: ArtifactMetadata, folder: Path) -> Path:
-    """Export what training from the checkpoint `start` makes, but for its weights, and return the path.
+def begun(start: Path, where: str, classes: Sequence[str], *, target: Path) -> Path:
+    """Write the model that training from the checkpoint `start` begins with, and return its path.
 
-    Ultralytics trains the architecture that a checkpoint names, for the classes of its data.
+    Ultralytics builds the architecture that the checkpoint names for these classes, and takes over its weights: and of
+    a head as wide as that of more classes (published ones have 80) whole layers, as they are. What else a checkpoint
+    has, such as another eps of a batch norm, is gone. StepError BaseUnusable for one that training cannot begin with.
     """
-    loaded, classes = load_checkpoint(start, "the start"), metadata.serving.classes
-    return export_onnx(random_start(loaded, classes, seed=0, target=folder / "untrained.pt"), metadata)
+    from ultralytics import YOLO
+    from ultralytics.nn.tasks import DetectionModel
+
+    try:
+        source = YOLO(str(start), task="detect").model
+        model = DetectionModel(deepcopy(source.yaml), nc=len(classes), verbose=False)
+        model.load(source)
+    except Exception as error:  # of many kinds, all about this file
+        raise bad_input(
+            Reason.BASE_UNUSABLE,
+            f"Training cannot begin with {where}: {type(error).__name__} {error}.",
+            "Use a best.pt of ultralytics' detection training.",
+        ) from error
+    model.names = dict(enumerate(classes))
+    return save_checkpoint({"epoch": -1, "model": model, "ema": None, "optimizer": None, "train_args": {}}, target)
 
 
 def check_same_architecture(checkpoint: Mapping[str, Any], untrained: Mapping[str, Any], where: str) -> None:
@@ -51,17 +65,6 @@ def check_same_architecture(checkpoint: Mapping[str, Any], untrained: Mapping[st
         f"{where} has another architecture than its training began with, so nothing could be trained from it.",
         "Train with the trainer image of this release.",
     )
-
-
-def taken_over(checkpoint: Mapping[str, Any], untrained: Mapping[str, Any], target: Path) -> Path:
-    """Write the untrained model with the checkpoint's weights, and return the path.
-
-    That is what training takes over. What else a checkpoint has, such as another eps of a batch norm or another way
-    forward, shows in an export of it, and is gone as training builds the architecture anew.
-    """
-    model = weights_of(untrained)
-    model.load_state_dict(weights_of(checkpoint).float().state_dict())
-    return save_checkpoint({**untrained, "model": model}, target)
 
 
 def check_start(path: Path, where: str, image_size: int) -> None:
