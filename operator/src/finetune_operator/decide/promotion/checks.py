@@ -22,7 +22,7 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
     """Return the first obstacle in the order of docs/develop/state-machines.md, or that the way is clear."""
     named = _find_version(proposal)
     version: ModelVersion | Obstacle = named
-    if isinstance(named, Wait):
+    if isinstance(named, Wait) or _has_only_the_name(named, proposal.policy):
         version = (
             _stays_without_its_object(proposal) or _remembered(proposal, named) or _rejected(proposal, named) or named
         )
@@ -77,14 +77,25 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
     return Wait(VERSION_NOT_FOUND, f"no ModelVersion of model '{model}' has version '{wanted}'; {way}")
 
 
-def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
+def _has_only_the_name(named: ModelVersion, policy: Policy) -> bool:
+    """Tell whether other bytes served here under that name, and those of the object never did.
+
+    A base that is imported anew under its name could not go live beside what is, and what is meant is what served.
+    """
+    status = policy.status
+    served = any(good.version == named.spec.version for good in status.last_good)
+    return served and status.live is not None and not was_live(policy, named)
+
+
+def _remembered(proposal: Proposal, named: ModelVersion | Wait) -> ModelVersion | None:
     """Return what the policy remembers of a good version whose ModelVersion was deleted: it is a way back all the same.
 
     What is known against those bytes, the policy remembers as well.
     """
     policy, wanted = proposal.policy, proposal.promotion.spec.version
     good = next((entry for entry in policy.status.last_good if entry.version == wanted), None)
-    if good is None or why_not.reason not in (VERSION_NOT_FOUND, "VersionOfOtherModel"):
+    claimed = isinstance(named, Wait) and named.reason not in (VERSION_NOT_FOUND, "VersionOfOtherModel")
+    if good is None or claimed:
         return None
     spec = VersionSpec(
         model=policy.spec.model,
@@ -99,13 +110,14 @@ def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
     return ModelVersion(metadata=metadata, spec=spec)
 
 
-def _rejected(proposal: Proposal, why_not: Wait) -> Refuse | None:
+def _rejected(proposal: Proposal, named: ModelVersion | Wait) -> Refuse | None:
     """Refuse a fine-tune that a person rejected, and whose ModelVersion was deleted: its number never comes back.
 
     A run whose promotion waits for such an object would wait with it, for a refusal that it was told of.
     """
     wanted = proposal.promotion.spec.version
-    if why_not.reason != VERSION_NOT_FOUND or wanted == base_version(series_of(wanted) or 0):
+    is_gone = isinstance(named, Wait) and named.reason == VERSION_NOT_FOUND
+    if not is_gone or wanted == base_version(series_of(wanted) or 0):
         return None
     no = next((entry for entry in proposal.policy.status.rejected if entry.version == wanted), None)
     return None if no is None else Refuse("Failed", "NotEligible", never_promoted(wanted, no))
