@@ -99,15 +99,24 @@ def test_nor_from_going_back_to_the_one_that_served() -> None:
 
 
 @pytest.mark.row("D233")
+def test_one_that_was_only_found_is_stayed_with_where_it_serves_and_never_put_there() -> None:
+    stay = promotion("base_v1", "base_v1", name="stay", release_hold=True)
+    found = replace(live(BASE), last_good=(), hold=replace(HOLD, reason="Adopted"))
+    assert judged_now(stay, found, deployment(keys(BASE)), ANEW)[0] == "AlreadyLive"
+    assert judged_now(stay, found, deployment(), ANEW)[0] == "NotEligible"
+    early = promotion("base_v1", "base_v1", name="stay", release_hold=True, age=1)
+    assert judged_now(early, found, deployment(keys(BASE)), ANEW)[0] == "Held", "it was made before the hold"
+
+
+@pytest.mark.row("D233")
 @pytest.mark.parametrize(
     ("status", "version", "meant"),
     [
         (replace(live(BASE), live=None), ANEW, "Clear"),
-        (replace(live(BASE), last_good=()), ANEW, "NotEligible"),
         (live(TUNED, 2), ANEW, "NotEligible"),
         (live(TUNED, 2, ANEW, BASE), ANEW, "Clear"),
     ],
-    ids=["nothing is live", "what is live was only found", "none served under that name", "both served"],
+    ids=["nothing is live", "none served under that name", "both served"],
 )
 def test_else_the_object_of_that_name_is_meant(status: PolicyStatus, version: Any, meant: str) -> None:
     came_from = None if status.live is None else status.live.version
