@@ -99,13 +99,13 @@ def test_nor_from_going_back_to_the_one_that_served() -> None:
 
 
 @pytest.mark.row("D233")
-def test_one_that_was_only_found_is_stayed_with_where_it_serves_and_never_put_there() -> None:
+def test_one_that_was_adopted_is_stayed_with_where_it_serves_and_never_put_there() -> None:
     stay = promotion("base_v1", "base_v1", name="stay", release_hold=True)
-    found = replace(live(BASE), last_good=(), hold=replace(HOLD, reason="Adopted"))
-    assert judged_now(stay, found, deployment(keys(BASE)), ANEW)[0] == "AlreadyLive"
-    assert judged_now(stay, found, deployment(), ANEW)[0] == "NotEligible"
+    adopted = replace(live(BASE), last_good=(), hold=replace(HOLD, reason="Adopted"))
+    assert judged_now(stay, adopted, deployment(keys(BASE)), ANEW)[0] == "AlreadyLive"
+    assert judged_now(stay, adopted, deployment(), ANEW)[0] == "NotEligible"
     early = promotion("base_v1", "base_v1", name="stay", release_hold=True, age=1)
-    assert judged_now(early, found, deployment(keys(BASE)), ANEW)[0] == "Held", "it was made before the hold"
+    assert judged_now(early, adopted, deployment(keys(BASE)), ANEW)[0] == "Held", "it was made before the hold"
 
 
 @pytest.mark.row("D233")
