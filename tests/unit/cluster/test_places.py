@@ -171,6 +171,23 @@ def test_what_a_twin_has_just_drawn_is_seen_before_it_is_written() -> None:
     assert (twin.name, twin.drawn) == ("first", ("p", "a"))
 
 
+@pytest.mark.row("R277")
+@pytest.mark.parametrize(
+    ("phase", "suspend", "waits"),
+    [("Promoted", False, False), ("Failed", False, False), ("Suspended", True, False), ("Suspended", False, True)],
+)
+def test_a_run_is_over_for_others_as_soon_as_that_is_seen_though_its_write_has_no_answer_yet(
+    phase: str, suspend: bool, waits: bool
+) -> None:
+    """The watch may be faster than the answer; who is woken by it is woken once."""
+    world = World()
+    candidate = {"uri": "file:///model.onnx", "sha256": "c" * 64}
+    first = world.put("first", suspend, **asking(phase=phase, candidate=candidate))
+    me = world.put("me", **asking(phase="Pending"))
+    with world.places.claimed(RunView(run=first, now=START), first.status):
+        assert [twin.name for twin in asyncio.run(world.places.twins(me, ()))] == ["first"] * waits
+
+
 @pytest.mark.row("R69")
 def test_a_run_that_has_not_drawn_or_trains_already_looks_at_nobody() -> None:
     world = World()

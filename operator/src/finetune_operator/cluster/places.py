@@ -26,6 +26,12 @@ class _Claim:
         return self.after.place == "Taken" and self.run.status.place != "Taken"
 
     @property
+    def is_waited_for(self) -> bool:
+        """It is not over by then, nor put off: others may be woken by that while the answer is still on its way."""
+        put_off = self.after.phase == "Suspended" and self.run.spec.suspend
+        return self.after.phase not in FINAL_PHASES and not put_off
+
+    @property
     def measures_again(self) -> bool:
         return self.after.phase == "Evaluating" and any(attempt.round > 1 for attempt in self.after.attempts)
 
@@ -106,7 +112,8 @@ class Places:
             return ()
         same = await self._cluster.digests(Kind.RUN, run.metadata.namespace, "asks", status.asks)
         twins = {name: _twin(name, entry) for name, entry in same if isinstance(entry, Standing)}
-        twins |= {c.run.metadata.name: c.twin for c in self._others(run) if c.after.asks == status.asks}
+        claims = (claim for claim in self._others(run) if claim.after.asks == status.asks and claim.is_waited_for)
+        twins |= {claim.run.metadata.name: claim.twin for claim in claims}
         twins.pop(run.metadata.name, None)
         return tuple(twins.values())
 

@@ -72,6 +72,62 @@ def test_it_stays_only_where_it_serves_and_nothing_speaks_against_it(
     assert judged(status=status, there=there)[1] != "AlreadyLive"
 
 
+ANEW = replace(BASE, spec=replace(BASE.spec, artifact=replace(BASE.spec.artifact, sha256="e" * 64)))
+"""Somebody deleted the base that serves, or served, and imported it anew under its name: no export is like another."""
+
+
+@pytest.mark.row("D233")
+def test_a_base_that_is_imported_anew_under_its_name_keeps_nobody_from_staying_with_the_one_that_serves() -> None:
+    stay = promotion("base_v1", "base_v1", name="stay", release_hold=True)
+    held, there = replace(live(BASE), hold=HOLD), deployment(keys(BASE))
+    assert judged_now(stay, held, there, ANEW) == ("AlreadyLive", "'base_v1' is what is live")
+    gone = deployment()
+    finding = judge(Proposal(stay, policy(held), (ANEW,), gone))
+    assert isinstance(finding, Clear)
+    assert finding.version.spec.artifact == BASE.spec.artifact, "what served is put there, not what has its name"
+
+
+@pytest.mark.row("D233")
+def test_nor_from_going_back_to_the_one_that_served() -> None:
+    back = promotion("base_v1", "ft_v1.1")
+    finding = judge(Proposal(back, policy(live(TUNED, 2, BASE)), (ANEW, TUNED), THERE))
+    assert isinstance(finding, Clear)
+    assert finding.version.spec.artifact == BASE.spec.artifact
+    sick = replace(SICK, version="base_v1", sha256=BASE.spec.artifact.sha256)
+    failed = replace(live(TUNED, 2, BASE), quarantined=(sick,))
+    assert judged_now(back, failed, THERE, ANEW, TUNED)[0] == "Quarantined", "what is known against it counts"
+
+
+@pytest.mark.row("D233")
+def test_one_that_was_adopted_is_stayed_with_where_it_serves_and_never_put_there() -> None:
+    stay = promotion("base_v1", "base_v1", name="stay", release_hold=True)
+    adopted = replace(live(BASE), last_good=(), hold=replace(HOLD, reason="Adopted"))
+    assert judged_now(stay, adopted, deployment(keys(BASE)), ANEW)[0] == "AlreadyLive"
+    assert judged_now(stay, adopted, deployment(), ANEW)[0] == "NotEligible"
+    early = promotion("base_v1", "base_v1", name="stay", release_hold=True, age=1)
+    assert judged_now(early, adopted, deployment(keys(BASE)), ANEW)[0] == "Held", "it was made before the hold"
+
+
+@pytest.mark.row("D233")
+@pytest.mark.parametrize(
+    ("status", "version", "meant"),
+    [
+        (replace(live(BASE), live=None), ANEW, "Clear"),
+        (live(TUNED, 2), ANEW, "NotEligible"),
+        (live(TUNED, 2, ANEW, BASE), ANEW, "Clear"),
+    ],
+    ids=["nothing is live", "none served under that name", "both served"],
+)
+def test_else_the_object_of_that_name_is_meant(status: PolicyStatus, version: Any, meant: str) -> None:
+    came_from = None if status.live is None else status.live.version
+    asked = promotion("base_v1", came_from, release_hold=True)
+    there = deployment() if status.live is None else THERE
+    finding = judge(Proposal(asked, policy(status), (version, TUNED), there))
+    assert ("Clear" if isinstance(finding, Clear) else finding.reason) == meant
+    if isinstance(finding, Clear):
+        assert finding.version is version
+
+
 @pytest.mark.row("D54")
 @pytest.mark.parametrize("versions", [(BASE,), (BASE, TUNED)], ids=["without its object", "with its object"])
 def test_a_word_of_before_the_hold_does_not_end_as_if_it_had_lifted_it(versions: Any) -> None:

@@ -6,6 +6,7 @@ from ...api.meta import Artifact, FileReference, ObjectMeta
 from ...api.model_version import ModelVersion, VersionSpec
 from ...api.names import base_version, series_of
 from ...api.policy import Policy
+from ...api.policy_status import LiveVersion
 from ...api.promotion import Overruled, Promotion
 from ...api.value import canonical_json, complete
 from ..commands import letting_go, overruling, promoting, resuming, scaling
@@ -22,7 +23,7 @@ def judge(proposal: Proposal) -> Clear | Obstacle:
     """Return the first obstacle in the order of docs/develop/state-machines.md, or that the way is clear."""
     named = _find_version(proposal)
     version: ModelVersion | Obstacle = named
-    if isinstance(named, Wait):
+    if isinstance(named, Wait) or _has_only_the_name(named, proposal):
         version = (
             _stays_without_its_object(proposal) or _remembered(proposal, named) or _rejected(proposal, named) or named
         )
@@ -77,14 +78,35 @@ def _find_version(proposal: Proposal) -> ModelVersion | Wait:
     return Wait(VERSION_NOT_FOUND, f"no ModelVersion of model '{model}' has version '{wanted}'; {way}")
 
 
-def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
+def _has_only_the_name(named: ModelVersion, proposal: Proposal) -> bool:
+    """Tell whether other bytes served here under that name, and those of the object never did.
+
+    A base that is imported anew under its name could not go live beside what is, and what is meant is what served.
+    """
+    policy = proposal.policy
+    is_known = any(entry.version == named.spec.version for entry in _known(proposal))
+    return is_known and policy.status.live is not None and not was_live(policy, named)
+
+
+def _known(proposal: Proposal) -> tuple[LiveVersion, ...]:
+    """Return what was good, and what is live and serves: to stay with that puts nothing live, proven or not."""
+    status, deployment = proposal.policy.status, proposal.deployment
+    live = status.live
+    serves = live is not None and deployment is not None and deployment.keys == keys_of(live)
+    return (*status.last_good, live) if live is not None and serves else status.last_good
+
+
+def _remembered(proposal: Proposal, named: ModelVersion | Wait) -> ModelVersion | None:
     """Return what the policy remembers of a good version whose ModelVersion was deleted: it is a way back all the same.
 
-    What is known against those bytes, the policy remembers as well.
+    What is known against those bytes, the policy remembers as well. What was only found may have an object on its way,
+    but not where another one has its name.
     """
     policy, wanted = proposal.policy, proposal.promotion.spec.version
-    good = next((entry for entry in policy.status.last_good if entry.version == wanted), None)
-    if good is None or why_not.reason not in (VERSION_NOT_FOUND, "VersionOfOtherModel"):
+    known = policy.status.last_good if isinstance(named, Wait) else _known(proposal)
+    good = next((entry for entry in known if entry.version == wanted), None)
+    claimed = isinstance(named, Wait) and named.reason not in (VERSION_NOT_FOUND, "VersionOfOtherModel")
+    if good is None or claimed:
         return None
     spec = VersionSpec(
         model=policy.spec.model,
@@ -99,13 +121,14 @@ def _remembered(proposal: Proposal, why_not: Wait) -> ModelVersion | None:
     return ModelVersion(metadata=metadata, spec=spec)
 
 
-def _rejected(proposal: Proposal, why_not: Wait) -> Refuse | None:
+def _rejected(proposal: Proposal, named: ModelVersion | Wait) -> Refuse | None:
     """Refuse a fine-tune that a person rejected, and whose ModelVersion was deleted: its number never comes back.
 
     A run whose promotion waits for such an object would wait with it, for a refusal that it was told of.
     """
     wanted = proposal.promotion.spec.version
-    if why_not.reason != VERSION_NOT_FOUND or wanted == base_version(series_of(wanted) or 0):
+    is_gone = isinstance(named, Wait) and named.reason == VERSION_NOT_FOUND
+    if not is_gone or wanted == base_version(series_of(wanted) or 0):
         return None
     no = next((entry for entry in proposal.policy.status.rejected if entry.version == wanted), None)
     return None if no is None else Refuse("Failed", "NotEligible", never_promoted(wanted, no))
