@@ -13,10 +13,15 @@ import pytest
 from PIL import Image
 
 from finetune_trainer.data.anchor import build_index
+from finetune_trainer.data.decoding import decode_page
 from finetune_trainer.data.images import Picture, inspect_image
+from finetune_trainer.data.materialise import materialise
 from finetune_trainer.data.page_documents import own_document, said_documents
 from finetune_trainer.data.pool import read_pool
 from finetune_trainer.data.pool_batch import NewBatch, add_batch
+from finetune_trainer.digests import sha256_of
+from finetune_trainer.documents.codec import FileReference
+from finetune_trainer.documents.plan import Sample
 from finetune_trainer.errors import StepError
 from finetune_trainer.storage import Storage
 from trainer.world import BATCH_TIME, CLASSES, VERIFICATION, World, add_to_pool, withdraw_from, write_new_pages
@@ -172,22 +177,52 @@ def test_a_map_may_say_one_document_in_two_ways() -> None:
     assert said_documents(["a/p.png"], {"p": COMPOSED, "a/p.png": f"{DECOMPOSED} "}) == {"a/p.png": COMPOSED}
 
 
-def test_versions_of_a_page_that_roboflow_made_are_one_document(world: World, folder: Path) -> None:
-    """Turned and darker ones, of which one would train and the other judge."""
-    for seed, digest in ((7000, "0a"), (7001, "1b")):
+@pytest.mark.parametrize(
+    ("said", "one", "other"),
+    [
+        ("jpg", "0a" * 16, "1b" * 16),
+        ("HEIC", "0a" * 16, "1b" * 16),
+        ("avif", "0a" * 16, "1b" * 16),
+        ("jpg", "ZQtObiTd116CaXJ7v2Oh", "Kpd9DSkhjuW0yLXWtExz"),
+    ],
+)
+def test_versions_of_a_page_that_roboflow_made_are_one_document(
+    world: World, folder: Path, said: str, one: str, other: str
+) -> None:
+    """Turned and darker ones, of which one would train and the other judge. By now letters by chance stand there."""
+    for seed, made in ((7000, one), (7001, other)):
         for kind, suffix in (("images", "png"), ("labels", "txt")):
             path = folder / kind / f"train/page-{seed}.{suffix}"
-            path.rename(path.with_name(f"scan_jpg.rf.{digest * 16}.{suffix}"))
+            path.rename(path.with_name(f"scan_{said}.rf.{made}.{suffix}"))
     add_to_pool(world.pool, folder, world.anchor)
-    *others, one, other = documents_of(world)[-4:]
-    assert one == other
-    assert one.endswith("/images/train/scan")
-    assert len({one, *others}) == 3
+    document, again, *others = sorted(documents_of(world)[-4:], key=lambda name: not name.endswith("/images/train/scan"))
+    assert document == again
+    assert len({document, *others}) == 3
 
 
 @pytest.mark.parametrize("name", ["_jpg.rf.0a", "p", "a.b"])
 def test_a_page_is_a_document_of_its_own_by_its_name(name: str) -> None:
     assert own_document("b1", f"images/{name}.png") == f"b1/images/{name}"
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".tiff", ".jpg"])
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("PNG", "P"), ("WEBP", "L"), ("TIFF", "1"), ("TIFF", "RGB")])
+def test_a_turned_page_trains_turned_under_whatever_suffix(tmp_path: Path, kind: str, mode: str, suffix: str) -> None:
+    """Of a photo that was renamed to .tif training left out the turn, and its labels stood elsewhere."""
+    from ultralytics.utils.patches import imread
+
+    pixels = np.full((40, 80, 3), 200, np.uint8)
+    pixels[5:15, 5:30] = 20
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / f"page{suffix}"
+    Image.fromarray(pixels).convert(mode).save(file, kind, exif=exif)
+    data = file.read_bytes()
+    sample = Sample(FileReference(file.as_uri(), sha256_of(data)), None, len(data), 0)
+    [placed] = materialise(Storage(), [sample], tmp_path / "train")
+    trained, measured = imread(placed), decode_page(data)
+    assert measured is not None
+    assert np.array_equal(trained, measured)
 
 
 XMP = (

@@ -13,8 +13,8 @@ from ..texts import one_spelling
 _TOOL_PREFIX: Final = re.compile(r"^[0-9a-f]{8}(?:-|__)(?=.)")
 """Label Studio puts eight hex digits before the name of every file that is uploaded, and of some that it exports."""
 
-_TOOL_SUFFIX: Final = re.compile(r"_(?:jpe?g|png|bmp|tiff?|webp)[.]rf[.][0-9a-f]+$", re.IGNORECASE)
-"""Roboflow writes the old suffix and a digest behind every name."""
+_TOOL_SUFFIX: Final = re.compile(r"_[a-z]{3,4}[.]rf[.][0-9a-z]+$", re.IGNORECASE)
+"""Roboflow writes the old suffix behind every name, one of HEIC or AVIF, too, and a digest or letters by chance."""
 
 _SHOWN: Final = 5
 
