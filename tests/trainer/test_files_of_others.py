@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import unicodedata
 from pathlib import Path
@@ -77,6 +78,48 @@ def test_what_another_tool_wrote_of_a_page_that_has_its_label_is_left_out(
 ) -> None:
     write(folder, name, OF_OTHERS[name])
     assert f"left out, neither page nor label: {name}" in add(world, folder).remarks
+
+
+COCO = '{"images": [{"id": 1, "file_name": "NAME"}], "annotations": [{"bbox": [1, 2, 3, 4]}], "categories": []}'
+OF_MANY = {
+    "_annotations.coco.json": COCO,
+    "coco/räkning.json": COCO.replace("NAME", "images/NAME"),
+    "annotations.xml": '<annotations><image name="train/NAME"><box label="total"/></image></annotations>',
+    "output.manifest": '{"source-ref": "s3://b/NAME", "boxes": {"annotations": [{"class_id": 0, "top": 1}]}}\n',
+    "via.json": '{"NAME123": {"filename": "NAME", "regions": [{"shape_attributes": {"name": "rect"}}]}}',
+    "via.csv": 'filename,region_count,region_shape_attributes\nNAME,1,"{""x"":1,""y"":2}"\n',
+    "_annotations.csv": "filename,width,height,class,xmin,ymin,xmax,ymax\nNAME,128,128,total,1,2,30,40\n",
+}
+
+
+@pytest.mark.parametrize("name", OF_MANY)
+@pytest.mark.parametrize("page", ["page-7000", "räkning 7"])
+def test_a_page_whose_label_stands_in_a_file_of_many_is_no_page_without_a_box(
+    world: World, folder: Path, name: str, page: str
+) -> None:
+    (folder / "labels/train/page-7000.txt").unlink()
+    (folder / "images/train/page-7000.png").rename(folder / f"images/train/{page}.png")
+    said = json.dumps(f"{page}.png")[1:-1] if name.endswith("json") else f"{page}.png"
+    write(folder, name, OF_MANY[name].replace("NAME", said))
+    with pytest.raises(StepError, match=rf"not read, and images/train/{page}\.png, which it names, has none") as caught:
+        add(world, folder, background=0.5)
+    assert name in caught.value.message
+    write(folder, name, OF_MANY[name].replace("NAME", "1" + said))
+    assert f"left out, neither page nor label: {name}" in add(world, folder, background=0.5).remarks
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("map.json", '{"page-7000.png": "document 7", "page-7001.png": "document 7"}'),
+        ("pages.csv", "file,supplier,pages\npage-7000.png,Supplier,2\n"),
+        ("train.txt", "./images/train/page-7000.png\n"),
+    ],
+)
+def test_what_else_names_a_page_has_no_label_of_it(world: World, folder: Path, name: str, text: str) -> None:
+    (folder / "labels/train/page-7000.txt").unlink()
+    write(folder, name, text)
+    assert f"left out, neither page nor label: {name}" in add(world, folder, background=0.5).remarks
 
 
 LABELME = '{"shapes": [{"label": "total"}]}'
@@ -195,7 +238,9 @@ def test_versions_of_a_page_that_roboflow_made_are_one_document(
             path = folder / kind / f"train/page-{seed}.{suffix}"
             path.rename(path.with_name(f"scan_{said}.rf.{made}.{suffix}"))
     add_to_pool(world.pool, folder, world.anchor)
-    document, again, *others = sorted(documents_of(world)[-4:], key=lambda name: not name.endswith("/images/train/scan"))
+    document, again, *others = sorted(
+        documents_of(world)[-4:], key=lambda name: not name.endswith("/images/train/scan")
+    )
     assert document == again
     assert len({document, *others}) == 3
 
@@ -206,7 +251,9 @@ def test_a_page_is_a_document_of_its_own_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".tiff", ".jpg"])
-@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("PNG", "P"), ("WEBP", "L"), ("TIFF", "1"), ("TIFF", "RGB")])
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("JPEG", "RGB"), ("PNG", "P"), ("WEBP", "L"), ("TIFF", "1"), ("TIFF", "RGB")]
+)
 def test_a_turned_page_trains_turned_under_whatever_suffix(tmp_path: Path, kind: str, mode: str, suffix: str) -> None:
     """Of a photo that was renamed to .tif training left out the turn, and its labels stood elsewhere."""
     from ultralytics.utils.patches import imread
