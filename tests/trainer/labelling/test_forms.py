@@ -19,7 +19,7 @@ from trainer.fixtures.labelling.world import SEEDS
 from trainer.labelling.adding import BOXED, EMPTY, FIXTURES, SAID, Adding, given, staged, trouble
 from trainer.world import CLASSES
 
-CVAT_SHAPES = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboid")
+CVAT_SHAPES = ("polygon", "polyline", "points", "ellipse", "mask", "skeleton", "cuboid", "circle")
 
 
 @pytest.mark.parametrize(
